@@ -1,0 +1,1 @@
+"""What is asked and what was found: sweep files, plans, trials, the store. Imports neither torch nor ray."""

@@ -1,0 +1,265 @@
+"""What lies where in a store, and who may write it. Every object has one writer;
+
+trials/<id>/trial.json                            task, configuration, seed: created once
+            attempts/<n>.json                     a claim, created once; `n` counts up, so the newest is the highest
+            attempts/<n>-<token>.beat.json        the claim's heartbeat: time, epoch, last record (for the eye)
+            attempts/<n>-<token>.end.json         how the attempt ended, with the error if it failed
+            checkpoint/<n>-<token>/<epoch>/       files, then `manifest.json` with their sizes and checksums
+            samples/<n>-<token>/<epoch>/          the same evaluation images for every arm, as PNG
+            result/<epoch>.json                   created once for a target epoch, names its attempt
+sweeps/<name>/sweep.yaml, plans/<n>.json          the file and the plan as they were, created once each
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.errors import StoreError
+from sweeps.record import SCHEMA
+from sweeps.store import Store
+from sweeps.trial import Trial, digest
+
+Json = dict[str, Any]
+
+
+def dump(value: Any) -> bytes:
+    """JSON as it is stored: one line, keys in the order given, no NaN (None stands for it)."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def load(key: str, data: bytes) -> Any:
+    """The JSON of an object; a StoreError names the object when it is damaged or of a newer schema."""
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise StoreError(
+            f"object {key!r}",
+            f"it is damaged ({error})",
+            "JSON as this system wrote it",
+            "restore it from a copy, or delete the trial's folder and run the sweep again",
+        ) from error
+    if isinstance(value, dict) and value.get("schema", SCHEMA) > SCHEMA:
+        raise StoreError(
+            f"object {key!r}",
+            f"it was written with schema {value['schema']}",
+            f"schema {SCHEMA} or older",
+            "install the newer inpaint-sweeps that wrote this store",
+        )
+    return value
+
+
+def get_json(store: Store, key: str) -> Any | None:
+    """The JSON under a key, or None where there is no object."""
+    try:
+        return load(key, store.get(key))
+    except KeyError:
+        return None
+
+
+# --- trials -----------------------------------------------------------------------------------------------------------
+
+
+def trial_key(trial_id: str) -> str:
+    return f"trials/{trial_id}/trial.json"
+
+
+def result_key(trial_id: str, epochs: int) -> str:
+    return f"trials/{trial_id}/result/{epochs}.json"
+
+
+def write_trials(store: Store, trials: Iterable[Trial]) -> None:
+    """Make the trials known to the store; those that are there already stay as they are."""
+    for trial in trials:
+        config = {key: value for key, value in trial.config.items() if key != "epochs"}
+        store.create(trial_key(trial.id), dump({"schema": SCHEMA, **trial.to_json(), "config": config}))
+
+
+def finished(store: Store, trials: Iterable[Trial]) -> set[str]:
+    """Ids of the trials that have a result for their target epoch."""
+    keys = {result_key(t.id, t.epochs): t.id for t in trials}
+    return {keys[key] for key in store.exists_many(keys)}
+
+
+# --- attempts ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a trial: its number and the token that makes its keys its own."""
+
+    trial_id: str
+    number: int
+    token: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:04d}-{self.token}"
+
+    def key(self, *parts: str | int) -> str:
+        return "/".join(["trials", self.trial_id, *map(str, parts)])
+
+    @property
+    def beat_key(self) -> str:
+        return self.key("attempts", f"{self.name}.beat.json")
+
+    @property
+    def end_key(self) -> str:
+        return self.key("attempts", f"{self.name}.end.json")
+
+
+def attempt_numbers(store: Store, trial_id: str) -> list[int]:
+    """The numbers of all claims on a trial, ascending."""
+    names = (name.removesuffix(".json") for name in store.children(f"trials/{trial_id}/attempts"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def attempts(store: Store, trial_id: str) -> list[Attempt]:
+    """All claims on a trial, oldest first."""
+    keys = [f"trials/{trial_id}/attempts/{n:04d}.json" for n in attempt_numbers(store, trial_id)]
+    found = store.get_many(keys)
+    claims = [load(key, found[key]) for key in keys if key in found]
+    return [Attempt(trial_id, claim["number"], claim["token"]) for claim in claims]
+
+
+def claim(store: Store, trial_id: str, claimed_at: float, provenance: Json) -> Attempt | None:
+    """Claim a trial as its next attempt. None when another claimed it in the same moment.
+
+    claimed_at: seconds since 1970. provenance: who tries, with what; kept in the claim.
+    """
+    number = max(attempt_numbers(store, trial_id), default=0) + 1
+    attempt = Attempt(trial_id, number, uuid.uuid4().hex[:8])
+    body = {
+        "schema": SCHEMA,
+        "number": number,
+        "token": attempt.token,
+        "claimed_at": claimed_at,
+        "provenance": provenance,
+    }
+    key = attempt.key("attempts", f"{number:04d}.json")
+    if not store.create(key, dump(body)):
+        return None
+    # A store without conditional writes lets the later of two claims replace the first: look who is there.
+    return attempt if load(key, store.get(key))["token"] == attempt.token else None
+
+
+def superseded(store: Store, attempt: Attempt) -> bool:
+    """Whether a newer attempt has claimed the trial."""
+    return max(attempt_numbers(store, attempt.trial_id), default=0) > attempt.number
+
+
+def beat(store: Store, attempt: Attempt, body: Json) -> None:
+    """Write an attempt's heartbeat: what it is at, for leases and for the eye."""
+    store.put(attempt.beat_key, dump(body))
+
+
+def end(store: Store, attempt: Attempt, state: str, ended_at: float, error: Json | None = None) -> None:
+    """Write how an attempt ended. state: done, failed, stopped, superseded."""
+    store.put(attempt.end_key, dump({"state": state, "ended_at": ended_at, "error": error}))
+
+
+# --- checkpoints and results ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An intact checkpoint: its epoch, its files, and damaged newer ones that were passed over."""
+
+    epoch: int
+    files: Mapping[str, bytes]
+    damaged: tuple[str, ...] = ()
+
+
+def save_checkpoint(store: Store, attempt: Attempt, epoch: int, files: Mapping[str, bytes]) -> bool:
+    """Write a checkpoint's files, then its manifest. False, and no manifest, when the attempt is superseded."""
+    folder = attempt.key("checkpoint", attempt.name, epoch)
+    sums = {}
+    for name, data in files.items():
+        store.put(f"{folder}/{name}", data)
+        sums[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    if superseded(store, attempt):
+        return False
+    store.put(f"{folder}/manifest.json", dump({"schema": SCHEMA, "epoch": epoch, "files": sums}))
+    return True
+
+
+def checkpoints(store: Store, trial_id: str) -> list[tuple[str, int]]:
+    """(attempt name, epoch) of all checkpoints with a manifest, the one to resume from last."""
+    prefix = f"trials/{trial_id}/checkpoint/"
+    found = [key.split("/")[-3:-1] for key in store.list(prefix) if key.endswith("/manifest.json")]
+    return sorted((name, int(epoch)) for name, epoch in found)
+
+
+def latest_checkpoint(store: Store, trial_id: str, up_to: int) -> Checkpoint | None:
+    """The newest attempt's highest intact checkpoint at or below epoch `up_to`; damaged ones are passed over and named."""
+    damaged: list[str] = []
+    for name, epoch in reversed(checkpoints(store, trial_id)):
+        if epoch > up_to:
+            continue
+        folder = f"trials/{trial_id}/checkpoint/{name}/{epoch}"
+        files = _read_checkpoint(store, folder)
+        if files is not None:
+            return Checkpoint(epoch, files, tuple(damaged))
+        damaged.append(folder)
+    return None
+
+
+def _read_checkpoint(store: Store, folder: str) -> dict[str, bytes] | None:
+    try:
+        manifest = load(f"{folder}/manifest.json", store.get(f"{folder}/manifest.json"))
+        files = {name: store.get(f"{folder}/{name}") for name in manifest["files"]}
+    except (KeyError, StoreError):
+        return None
+    intact = all(hashlib.sha256(data).hexdigest() == manifest["files"][name]["sha256"] for name, data in files.items())
+    return files if intact else None
+
+
+def drop_checkpoints(store: Store, attempt: Attempt, keep: Iterable[int]) -> None:
+    """Delete this attempt's checkpoints except those of the epochs in `keep`; the manifest goes first."""
+    keep = {str(epoch) for epoch in keep}
+    prefix = attempt.key("checkpoint", attempt.name)
+    for epoch in store.children(prefix):
+        if epoch not in keep:
+            keys = list(store.list(f"{prefix}/{epoch}/"))
+            store.delete(sorted(keys, key=lambda key: not key.endswith("/manifest.json")))
+
+
+def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
+    """Create the result for a target epoch. False when there is one or the attempt is superseded."""
+    if superseded(store, attempt):
+        return False
+    result = {"schema": SCHEMA, "attempt": attempt.name, "epochs": epochs, **body}
+    return store.create(result_key(attempt.trial_id, epochs), dump(result))
+
+
+# --- sweeps -----------------------------------------------------------------------------------------------------------
+
+
+def write_plan(store: Store, name: str, plan: Json, text: str, planned_at: float) -> Json:
+    """Store a plan and the file it comes from, unless the newest stored plan is the same. Returns the stored plan.
+
+    A stored plan is never changed: an edited file makes the next one, so that the report can say what changed when.
+    """
+    content = digest([plan, text], 32)
+    while True:
+        plans = read_plans(store, name)
+        if plans and plans[-1]["hash"] == content:
+            return plans[-1]
+        body = {"schema": SCHEMA, "hash": content, "planned_at": planned_at, "text": text, **plan}
+        if store.create(f"sweeps/{name}/plans/{len(plans) + 1:04d}.json", dump(body)):
+            return body
+
+
+def read_plans(store: Store, name: str) -> list[Json]:
+    """All plans of a sweep, oldest first; empty for an unknown sweep."""
+    prefix = f"sweeps/{name}/plans/"
+    found = store.get_many(store.list(prefix))
+    return [load(key, found[key]) for key in sorted(found)]
+
+
+def sweep_names(store: Store) -> list[str]:
+    return store.children("sweeps")

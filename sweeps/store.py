@@ -1,0 +1,218 @@
+"""Where everything lands: objects under keys, in a folder or in S3, behind one contract.
+
+The contract, which `tests/sweeps/test_store.py` runs against every backend:
+
+- A key is relative, with `/` between its parts; it cannot leave the store.
+- `put` is atomic: a reader sees the whole old object or the whole new one, whatever is killed.
+- `create` writes only where nothing is, and says whether it did: of two writers, one wins.
+- `get` of an absent key is a KeyError; every other trouble is a `StoreError`.
+- `list` sees what was written before it was called, in the order of keys.
+- Objects that are being written are never listed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from sweeps.errors import StoreError
+
+_TEMPORARY = ".writing-"
+_THREADS = 8
+
+
+class Store(Protocol):
+    """Objects under keys; see the module's text for what each backend promises."""
+
+    @property
+    def uri(self) -> str:
+        """What `open_store` takes to open the same store elsewhere (absolute)."""
+
+    def get(self, key: str) -> bytes:
+        """The object; KeyError where there is none."""
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The objects that exist among `keys`, read side by side."""
+
+    def exists_many(self, keys: Iterable[str]) -> set[str]:
+        """Which of `keys` exist."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace an object."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object unless there is one; False where there was."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys under a prefix that ends with `/` (or is empty), sorted."""
+
+    def children(self, prefix: str) -> list[str]:
+        """Names directly under a prefix, sorted: objects and what would be folders."""
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; absent ones are no error."""
+
+
+def open_store(uri: str) -> Store:
+    """Open the store at a folder path or `file://` address; the folder is made at the first write."""
+    scheme, colon, rest = uri.partition("://")
+    if not colon:
+        return FolderStore(Path(uri))
+    if scheme == "file":
+        return FolderStore(Path("/" + rest.lstrip("/")))
+    raise StoreError(
+        f"store {uri!r}",
+        f"no kind of store is named {scheme!r}",
+        "a folder, or file:///absolute/folder",
+        "--store ./store",
+    )
+
+
+def check_key(key: str) -> str:
+    """The key itself; a StoreError where it is absolute, has empty parts, or could leave the store."""
+    parts = key.split("/")
+    if not key or any(p in ("", ".", "..") or p.startswith(_TEMPORARY) for p in parts) or "\0" in key:
+        raise StoreError(
+            f"store key {key!r}",
+            "it could leave the store or hide in it",
+            "relative names with '/' between them, none of them empty, '.' or '..'",
+            "a plain name",
+        )
+    return key
+
+
+class FolderStore:
+    """A store in a local or mounted folder. An object is a file; `create` is a hard link, which fails if the name exists."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"store {str(self.root)!r}", "it is a file", "a folder", "--store ./store")
+
+    @property
+    def uri(self) -> str:
+        return str(self.root)
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise KeyError(key) from None
+        except OSError as error:
+            raise self._trouble("read", key, error) from error
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        def read(key: str) -> tuple[str, bytes | None]:
+            try:
+                return key, self.get(key)
+            except KeyError:
+                return key, None
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return {key: data for key, data in pool.map(read, keys) if data is not None}
+
+    def exists_many(self, keys: Iterable[str]) -> set[str]:
+        return {key for key in keys if self._path(key).is_file()}
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        temporary = self._write(key, path, data)
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise self._trouble("write", key, error) from error
+
+    def create(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        if path.exists():
+            return False
+        temporary = self._write(key, path, data)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._trouble("write", key, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def _write(self, key: str, path: Path, data: bytes) -> Path:
+        """Write to a temporary name beside `path`; nothing is left behind when that fails."""
+        temporary = path.with_name(_TEMPORARY + uuid.uuid4().hex)
+        try:
+            try:
+                temporary.write_bytes(data)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_bytes(data)
+        except OSError as error:
+            try:
+                temporary.unlink(missing_ok=True)
+            except OSError:  # the folder is not one, or cannot be entered: then nothing was left either
+                pass
+            raise self._trouble("write", key, error) from error
+        return temporary
+
+    def list(self, prefix: str) -> Iterator[str]:
+        top = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
+        for folder, folders, files in os.walk(top):
+            folders.sort()
+            base = Path(folder).relative_to(self.root).as_posix()
+            for name in sorted(files):
+                if not name.startswith(_TEMPORARY):
+                    yield name if base == "." else f"{base}/{name}"
+
+    def children(self, prefix: str) -> list[str]:
+        top = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
+        try:
+            return sorted(e.name for e in os.scandir(top) if not e.name.startswith(_TEMPORARY))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self._trouble("list", prefix, error) from error
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            path = self._path(key)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise self._trouble("delete", key, error) from error
+            _drop_empty_parents(path, self.root)
+
+    def _trouble(self, verb: str, key: str, error: OSError) -> StoreError:
+        why = error.strerror or str(error)
+        allowed, fix = "a folder that this user may read and write", f"ls -ld {self.root}; or --store ELSEWHERE"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = _free_mb(self.root)
+            why = f"the disk is full ({free:.0f} MB free)" if free is not None else "the disk is full"
+            allowed, fix = "a disk with room", "free some space and run the same command again, or --store ELSEWHERE"
+        return StoreError(f"store {str(self.root)!r}: cannot {verb} {key!r}", why, allowed, fix)
+
+
+def _free_mb(folder: Path) -> float | None:
+    try:
+        return shutil.disk_usage(folder).free / 1e6
+    except OSError:
+        return None
+
+
+def _drop_empty_parents(path: Path, root: Path) -> None:
+    for folder in path.parents:
+        if folder == root:
+            return
+        try:
+            folder.rmdir()
+        except OSError:
+            return

@@ -1,0 +1,23 @@
+"""The one shape of every error that a user can cause."""
+
+from __future__ import annotations
+
+
+class TrialError(ValueError):
+    """A mistake of the user's, told in four parts; raised before or while a trial runs.
+
+    given: what was given, with its place (configuration key, or file).
+    why: why it cannot be used.
+    allowed: what could stand there.
+    fix: what to type instead.
+    """
+
+    def __init__(self, given: str, why: str, allowed: str, fix: str) -> None:
+        super().__init__(f"{given}: {why}")
+        self.given, self.why, self.allowed, self.fix = given, why, allowed, fix
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str, str]]:
+        return type(self), (self.given, self.why, self.allowed, self.fix)
+
+    def __str__(self) -> str:
+        return f"{self.given}\n  why:     {self.why}\n  allowed: {self.allowed}\n  do:      {self.fix}"

@@ -1,0 +1,129 @@
+"""What `loop.fit` needs from whoever runs it: the only way in and out of a trial.
+
+A runner (in-process, a Ray Tune actor, a Ray Train worker) implements `Session`; `fit` calls nothing else, so the same
+trial gives the same numbers wherever it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+Row = dict[str, float | int]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a trial has to deliver; no part of its identity.
+
+    epochs: the target epoch.
+    test_epochs: further epochs at which the test split is evaluated; the last one always is.
+    best: a validation column and 'max' or 'min': the test split is also evaluated whenever that column improves.
+    """
+
+    epochs: int
+    test_epochs: tuple[int, ...] = ()
+    best: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The newest intact checkpoint: the epoch it was written after, and its files."""
+
+    epoch: int
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the trial runs: facts that change its speed, not its outcome (but see the thread count, DESIGN's guarantee 2).
+
+    device: a torch device, e.g. 'cpu' or 'cuda'.
+    cpus: CPU threads that torch may use.
+    data_root: folder that holds the data sets; None for the user's cache and torchvision's download.
+    """
+
+    device: str = "cpu"
+    cpus: int = 1
+    data_root: Path | None = None
+
+
+class Session(Protocol):
+    """One attempt at one trial, seen from inside."""
+
+    @property
+    def goal(self) -> Goal:
+        """What to deliver."""
+
+    @property
+    def machine(self) -> Machine:
+        """Where to compute."""
+
+    def restore(self) -> Restored | None:
+        """The checkpoint to go on from, none for a fresh start."""
+
+    def wants_checkpoint(self) -> bool:
+        """Whether enough time has passed since the last checkpoint. The last epoch's is always written."""
+
+    def save(self, epoch: int, files: Mapping[str, bytes], best: bool) -> None:
+        """Keep a checkpoint: all files become visible together. best: it is the best by validation so far."""
+
+    def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        """Keep the fixed evaluation images of this epoch (PNG)."""
+
+    def finish(self, history: list[Row], facts: Mapping[str, Any]) -> None:
+        """Create the trial's result: its whole history and what was found out about it (parameters, data fingerprint)."""
+
+    def report(self, row: Row) -> None:
+        """Tell the record of an epoch. Always the last act of an epoch: a scheduler may end the trial inside."""
+
+    def should_stop(self) -> bool:
+        """Whether somebody asked this trial to end after the epoch at hand; `fit` then saves a checkpoint and raises Stopped."""
+
+    def clock(self) -> float:
+        """Seconds from an arbitrary moment, for measuring."""
+
+
+class Stopped(Exception):
+    """The trial was asked to stop and has written its checkpoint; it can go on later."""
+
+
+@dataclass
+class MemorySession:
+    """A session that keeps everything in memory: for tests, benchmarks and notebooks."""
+
+    goal: Goal
+    machine: Machine = field(default_factory=Machine)
+    restored: Restored | None = None
+    rows: list[Row] = field(default_factory=list)
+    saved: dict[int, Mapping[str, bytes]] = field(default_factory=dict)
+    images: dict[int, Mapping[str, bytes]] = field(default_factory=dict)
+    result: dict[str, Any] | None = None
+
+    def restore(self) -> Restored | None:
+        return self.restored
+
+    def wants_checkpoint(self) -> bool:
+        return True
+
+    def save(self, epoch: int, files: Mapping[str, bytes], best: bool) -> None:
+        self.saved[epoch] = files
+
+    def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        self.images[epoch] = files
+
+    def finish(self, history: list[Row], facts: Mapping[str, Any]) -> None:
+        self.result = {"history": history, **facts}
+
+    def report(self, row: Row) -> None:
+        self.rows.append(row)
+
+    def should_stop(self) -> bool:
+        return False
+
+    def clock(self) -> float:
+        import time
+
+        return time.perf_counter()

@@ -1,0 +1,1 @@
+"""How a trial learns, one task a file, found by its module name."""
