@@ -190,12 +190,12 @@ def save_checkpoint(store: Store, attempt: Attempt, epoch: int, files: Mapping[s
 def checkpoints(store: Store, trial_id: str) -> list[tuple[str, int]]:
     """(attempt name, epoch) of all checkpoints with a manifest, the one to resume from last."""
     prefix = f"trials/{trial_id}/checkpoint/"
-    found = [key.split("/")[-3:-1] for key in store.list(prefix) if key.endswith("/manifest.json")]
+    found = [key.split("/")[-3:-1] for key in store.keys(prefix) if key.endswith("/manifest.json")]
     return sorted((name, int(epoch)) for name, epoch in found)
 
 
 def latest_checkpoint(store: Store, trial_id: str, up_to: int) -> Checkpoint | None:
-    """The newest attempt's highest intact checkpoint at or below epoch `up_to`; damaged ones are passed over and named."""
+    """The newest attempt's highest intact checkpoint at or below epoch `up_to`, past damaged ones."""
     damaged: list[str] = []
     for name, epoch in reversed(checkpoints(store, trial_id)):
         if epoch > up_to:
@@ -220,11 +220,11 @@ def _read_checkpoint(store: Store, folder: str) -> dict[str, bytes] | None:
 
 def drop_checkpoints(store: Store, attempt: Attempt, keep: Iterable[int]) -> None:
     """Delete this attempt's checkpoints except those of the epochs in `keep`; the manifest goes first."""
-    keep = {str(epoch) for epoch in keep}
+    kept = {str(epoch) for epoch in keep}
     prefix = attempt.key("checkpoint", attempt.name)
     for epoch in store.children(prefix):
-        if epoch not in keep:
-            keys = list(store.list(f"{prefix}/{epoch}/"))
+        if epoch not in kept:
+            keys = list(store.keys(f"{prefix}/{epoch}/"))
             store.delete(sorted(keys, key=lambda key: not key.endswith("/manifest.json")))
 
 
@@ -257,7 +257,7 @@ def write_plan(store: Store, name: str, plan: Json, text: str, planned_at: float
 def read_plans(store: Store, name: str) -> list[Json]:
     """All plans of a sweep, oldest first; empty for an unknown sweep."""
     prefix = f"sweeps/{name}/plans/"
-    found = store.get_many(store.list(prefix))
+    found = store.get_many(store.keys(prefix))
     return [load(key, found[key]) for key in sorted(found)]
 
 

@@ -1,8 +1,8 @@
 """What a record's columns are called, in which unit they are, and which of them two runs may differ in.
 
 A record is one row: what a trial reported at one epoch. Its columns are `epoch`, `<split>/<metric>` with the split one
-of `train`, `val`, `test`, and `sys/<measure>` for what depends on the machine and the moment. Two runs of the same trial
-on the same kind of machine agree in every column but those under `sys/`.
+of `train`, `val`, `test`, and `sys/<measure>` for what depends on the machine and the moment. Two runs of the same
+trial on the same kind of machine agree in every column but those under `sys/`.
 """
 
 from __future__ import annotations

@@ -6,12 +6,13 @@ The contract, which `tests/sweeps/test_store.py` runs against every backend:
 - `put` is atomic: a reader sees the whole old object or the whole new one, whatever is killed.
 - `create` writes only where nothing is, and says whether it did: of two writers, one wins.
 - `get` of an absent key is a KeyError; every other trouble is a `StoreError`.
-- `list` sees what was written before it was called, in the order of keys.
+- `keys` lists what was written before it was called, in the order of keys.
 - Objects that are being written are never listed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -49,7 +50,7 @@ class Store(Protocol):
     def create(self, key: str, data: bytes) -> bool:
         """Write an object unless there is one; False where there was."""
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def keys(self, prefix: str) -> Iterator[str]:
         """Keys under a prefix that ends with `/` (or is empty), sorted."""
 
     def children(self, prefix: str) -> list[str]:
@@ -88,7 +89,7 @@ def check_key(key: str) -> str:
 
 
 class FolderStore:
-    """A store in a local or mounted folder. An object is a file; `create` is a hard link, which fails if the name exists."""
+    """A store in a local or mounted folder. An object is a file; `create` is a hard link."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
@@ -157,14 +158,12 @@ class FolderStore:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 temporary.write_bytes(data)
         except OSError as error:
-            try:
+            with contextlib.suppress(OSError):  # where the folder cannot be entered, nothing was left either
                 temporary.unlink(missing_ok=True)
-            except OSError:  # the folder is not one, or cannot be entered: then nothing was left either
-                pass
             raise self._trouble("write", key, error) from error
         return temporary
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def keys(self, prefix: str) -> Iterator[str]:
         top = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
         for folder, folders, files in os.walk(top):
             folders.sort()

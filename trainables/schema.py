@@ -2,8 +2,8 @@
 
 The options of a model are the fields of the `Config` class in `trainables/models/<name>.py`, those of a mask the
 keyword-only parameters of its function in `trainables/data/masks.py`, and the loss terms are the public functions of
-`trainables/losses.py`. Their source is read and only those definitions are executed, so that a sweep file can be checked in
-milliseconds. They may use nothing but the names in `_NAMES`; `tests/trainables/test_schema.py` compares what is read
+`trainables/losses.py`. Their source is read and only those definitions are executed, so that a sweep file can be
+checked in milliseconds. They may use nothing but the names in `_NAMES`; `tests/trainables/test_schema.py` compares what is read
 here with what the imported modules say.
 """
 
@@ -123,7 +123,7 @@ def model_config(name: str) -> type[ModelConfig]:
 
 @cache
 def mask_configs() -> dict[str, type[Strict]]:
-    """A configuration class for each mask: the public functions of `trainables/data/masks.py` that take options by keyword."""
+    """A configuration class for each mask: the functions of `trainables/data/masks.py` that return a `MaskDraw`."""
     return {
         node.name: _function_config(node)
         for node in _public_functions(HERE / "data" / "masks.py")
@@ -232,7 +232,7 @@ def _options(section: dict[str, Any]) -> dict[str, Any]:
 def _choose(section: str, value: Any) -> type[Strict]:
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise TrialError(
-            f"{section}: {value!r}", "it does not say which", f"{{name: ..., options}}", f"{section}: {{name: ...}}"
+            f"{section}: {value!r}", "it does not say which", "{name: ..., options}", f"{section}: {{name: ...}}"
         )
     name = value["name"]
     choices: dict[str, Any] = {
@@ -242,7 +242,8 @@ def _choose(section: str, value: Any) -> type[Strict]:
     }[section]
     if name not in choices:
         raise unknown(f"{section}.name", name, tuple(choices))
-    return model_config(name) if section == "model" else choices[name]
+    chosen: type[Strict] = model_config(name) if section == "model" else choices[name]
+    return chosen
 
 
 def _loss(value: Any) -> dict[str, float]:

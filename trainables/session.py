@@ -38,7 +38,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the trial runs: facts that change its speed, not its outcome (but see the thread count, DESIGN's guarantee 2).
+    """Where the trial runs: facts that change its speed but, on one kind of CPU with one thread count, no number.
 
     device: a torch device, e.g. 'cpu' or 'cuda'.
     cpus: CPU threads that torch may use.
@@ -74,19 +74,19 @@ class Session(Protocol):
         """Keep the fixed evaluation images of this epoch (PNG)."""
 
     def finish(self, history: list[Row], facts: Mapping[str, Any]) -> None:
-        """Create the trial's result: its whole history and what was found out about it (parameters, data fingerprint)."""
+        """Create the trial's result: its whole history, and facts about it (parameters, data fingerprint)."""
 
     def report(self, row: Row) -> None:
         """Tell the record of an epoch. Always the last act of an epoch: a scheduler may end the trial inside."""
 
     def should_stop(self) -> bool:
-        """Whether somebody asked this trial to end after the epoch at hand; `fit` then saves a checkpoint and raises Stopped."""
+        """Whether the trial shall end after the epoch at hand: `fit` then saves a checkpoint and raises Stopped."""
 
     def clock(self) -> float:
         """Seconds from an arbitrary moment, for measuring."""
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - not an error
     """The trial was asked to stop and has written its checkpoint; it can go on later."""
 
 
