@@ -1,0 +1,76 @@
+# Every command that people and CI share. `make` alone lists them.
+
+# What `make demo` runs: a size that a laptop without a GPU finishes in minutes.
+DEMO := --set seeds=3 --set epochs=6 --set data.train=4000 --set data.val=500 --set data.test=1000
+# The Python that makes .venv: 3.11, 3.12 or 3.13.
+PYTHON ?= python3
+# Further arguments, e.g. `make test ARGS="-k store -x"` or `make lock ARGS=--upgrade`.
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SUPPORTED := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+
+# Images beside the checkout are used where there are some; elsewhere torchvision downloads what a command needs.
+BESIDE := $(shell cd ../shared/data 2>/dev/null && pwd)
+ifneq ($(BESIDE),)
+SWEEPS_DATA ?= $(BESIDE)
+export SWEEPS_DATA
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check bench lock clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
+
+demo: $(INSTALLED)  ## run the first study small, write its report to report/
+	$(BIN)/sweeps run sweeps/inpainting/partial_conv.yaml --store demo-store $(DEMO)
+	$(BIN)/sweeps report partial-conv --store demo-store --out report
+	@for page in report/*.html; do printf '\nThe report: open %s/%s in a browser.\n' "$$PWD" "$$page"; done
+
+test: $(INSTALLED)  ## the tests that take minutes; ARGS="-k name -x" goes to pytest
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(INSTALLED)  ## every test, the slow ones too
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED)  ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## run every tests/benchmarks/bench_*.py
+	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+lock: $(BIN)/uv  ## resolve pyproject.toml into requirements.lock; ARGS=--upgrade takes newer versions
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev \
+		--no-emit-index-url --no-header --output-file requirements.lock $(ARGS)
+
+clean:  ## remove caches, builds and what demo wrote; .venv stays
+	rm -rf build dist demo-store report .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# --- set-up: done once, and again when the lock or pyproject.toml changed ---------------------------------------------
+
+$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/uv
+	@$(BIN)/python $(SUPPORTED) 2>/dev/null || { \
+		echo "error: the Python of $(VENV) does not start, or is not 3.11, 3.12 or 3.13." >&2; \
+		echo "  do: rm -rf $(VENV), then the same command again" >&2; exit 1; }
+	$(BIN)/uv pip sync --compile-bytecode --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(BIN)/uv:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "error: there is no command '$(PYTHON)'." >&2; \
+		echo "  do: install Python 3.11, 3.12 or 3.13, or name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) $(SUPPORTED) || { \
+		echo "error: '$(PYTHON)' is $$($(PYTHON) --version 2>&1); this project needs Python 3.11, 3.12 or 3.13." >&2; \
+		echo "  do: install one of them and name it: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "error: '$(PYTHON)' cannot make virtual environments: its module venv or ensurepip is missing." >&2; \
+		echo "  do: install it (Debian, Ubuntu: apt install python3-venv), or name another: PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet "uv>=0.8"

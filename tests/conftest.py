@@ -1,0 +1,63 @@
+"""What all tests share: where the real images are, and that no test leaves a process behind."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MARK = "INPAINT_SWEEPS_TEST_SESSION"
+GRACE_S = 15.0
+"""How long a process may take to end after the last test: Ray's workers notice the end of their raylet by polling."""
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real images: SWEEPS_DATA, else ../shared/data beside the checkout."""
+    given = os.environ.get("SWEEPS_DATA")
+    root = Path(given) if given else ROOT.parent / "shared" / "data"
+    if not (root / "cifar-10-batches-py").is_dir():
+        pytest.fail(
+            f"no real images in {root}: this test needs a folder that holds cifar-10-batches-py. "
+            "Set SWEEPS_DATA to it, e.g. SWEEPS_DATA=~/data make test",
+            pytrace=False,
+        )
+    return root.resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Fail the run when processes that the tests started are alive after the last of them (Linux only).
+
+    A process is known by a variable that it inherits, so those whose parent was killed are found as well.
+    """
+    token = uuid.uuid4().hex
+    os.environ[MARK] = token
+    yield
+    deadline = time.monotonic() + GRACE_S
+    while (left := _started_with(token)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if left:
+        lines = "\n".join(f"  {pid}: {command[:200]}" for pid, command in sorted(left.items()))
+        pytest.fail(f"processes that the tests started are still alive:\n{lines}", pytrace=False)
+
+
+def _started_with(token: str) -> dict[int, str]:
+    """Process id -> command line of the living processes that inherited the token, Python's own helper aside."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={token}".encode() not in (folder / "environ").read_bytes().split(b"\0"):
+                continue
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:  # it ended meanwhile, or belongs to somebody else
+            continue
+        # A zombie has no command line. The resource tracker lives as long as this process, by design.
+        if command and "multiprocessing.resource_tracker" not in command and int(folder.name) != os.getpid():
+            found[int(folder.name)] = command
+    return found

@@ -1,0 +1,155 @@
+"""The import rule: which folder may use which. Read from the source; what a start-up really loads is tried as well."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS: dict[str, set[str]] = {
+    "sweeps": set(),
+    "trainables": set(),
+    "cluster": {"sweeps", "trainables"},
+    "analysis": {"sweeps"},
+}
+"""folder -> the other folders of ours that it may import."""
+FRONT_DOOR = "sweeps/cli.py"
+"""The one file that may import every folder of ours, inside its functions only."""
+THEIRS: dict[str, tuple[str, ...]] = {
+    "ray": ("cluster/",),
+    "torch": ("trainables/", "cluster/"),
+    "torchvision": ("trainables/", "cluster/"),
+    "torchmetrics": ("trainables/", "cluster/"),
+    "optuna": ("sweeps/space.py", "sweeps/search.py", "cluster/"),
+    "boto3": ("sweeps/",),
+    "botocore": ("sweeps/",),
+}
+"""package -> the only files and folders that may import it."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: the top-level package, where it stands, and whether it runs only when a function is called."""
+
+    package: str
+    line: int
+    deferred: bool
+
+
+def imports(source: str, package: str) -> list[Import]:
+    """All imports of a module, relative and `import_module("...")` ones included. package: its own top level."""
+    found: list[Import] = []
+
+    def visit(node: ast.AST, deferred: bool) -> None:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [package if node.level else str(node.module)]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+            first = node.args[0] if node.args else None
+            names = _leading_text(first)
+        else:
+            names = []
+        found.extend(Import(name.partition(".")[0], getattr(node, "lineno", 0), deferred) for name in names)
+        inside = deferred or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in ast.iter_child_nodes(node):
+            visit(child, inside)
+
+    visit(ast.parse(source), False)
+    return found
+
+
+def _leading_text(node: ast.expr | None) -> list[str]:
+    """The text that a literal or an f-string begins with; nothing where it is computed."""
+    if isinstance(node, ast.JoinedStr):
+        node = node.values[0] if isinstance(node.values[0], ast.Constant) else None
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+
+
+def violations(path: str, source: str) -> list[str]:
+    """What a file imports against the rule, one line each. path: relative to the checkout, with slashes."""
+    own = path.partition("/")[0]
+    bad = []
+    for item in imports(source, own):
+        if item.package in OURS and item.package != own:
+            allowed = item.package in OURS[own] or (path == FRONT_DOOR and item.deferred)
+        else:
+            allowed = path.startswith(THEIRS.get(item.package, ("",)))
+        if not allowed:
+            bad.append(f"{path}:{item.line} imports {item.package}")
+    return bad
+
+
+def files() -> list[str]:
+    return sorted(p.relative_to(ROOT).as_posix() for folder in OURS for p in (ROOT / folder).rglob("*.py"))
+
+
+def test_every_file_keeps_the_import_rule() -> None:
+    bad = [line for path in files() for line in violations(path, (ROOT / path).read_text(encoding="utf-8"))]
+    assert not bad, "against the import rule of CONTRIBUTING.md:\n" + "\n".join(bad)
+
+
+def test_the_rule_is_checked_on_every_folder() -> None:
+    assert {path.partition("/")[0] for path in files()} == set(OURS)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("trainables/loop.py", "from sweeps.record import EPOCH"),
+        ("trainables/loop.py", "import ray.train"),
+        ("trainables/models/x.py", "def f():\n    import optuna"),
+        ("sweeps/plan.py", "def f():\n    from trainables import schema"),
+        ("sweeps/plan.py", "import torch"),
+        ("sweeps/cli.py", "import trainables.schema"),
+        ("sweeps/cli.py", "if True:\n    import cluster"),
+        ("sweeps/cli.py", "def f():\n    import torch"),
+        ("sweeps/plan.py", "import optuna"),
+        ("sweeps/plan.py", "import importlib\nimportlib.import_module('trainables.schema')"),
+        ("sweeps/plan.py", "import importlib\nimportlib.import_module(f'trainables.models.{name}')"),
+        ("analysis/frame.py", "from trainables.session import Row"),
+        ("analysis/report.py", "import torch.utils"),
+        ("analysis/frame.py", "import boto3"),
+        ("cluster/tuner.py", "from analysis import frame"),
+        ("cluster/tuner.py", "import boto3"),
+    ],
+)
+def test_a_forbidden_import_is_found(path: str, source: str) -> None:
+    assert violations(path, source)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("sweeps/cli.py", "def run():\n    from cluster import tuner"),
+        ("sweeps/space.py", "import optuna"),
+        ("sweeps/store.py", "def client():\n    import boto3"),
+        ("sweeps/plan.py", "from .trial import Trial\nimport numpy"),
+        ("cluster/worker.py", "import ray\nimport torch\nfrom trainables import loop\nfrom sweeps import ledger"),
+        ("analysis/frame.py", "from sweeps.ledger import finished\nimport pandas"),
+        ("trainables/loop.py", "import torch\nfrom trainables.session import Session"),
+    ],
+)
+def test_an_allowed_import_passes(path: str, source: str) -> None:
+    assert violations(path, source) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("sweeps.cli", "torch ray optuna matplotlib pandas"),
+        ("trainables.schema", "torch ray optuna matplotlib"),
+        ("analysis.report", "torch ray"),
+    ],
+)
+def test_start_up_loads_nothing_heavy(module: str, heavy: str) -> None:
+    """In a fresh interpreter, since this one has loaded everything."""
+    code = f"import sys, {module}; print(*[name for name in {heavy.split()} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [], f"importing {module} loads {done.stdout.split()}"
