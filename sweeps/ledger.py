@@ -79,10 +79,12 @@ def write_trials(store: Store, trials: Iterable[Trial]) -> None:
         store.create(trial_key(trial.id), dump({"schema": SCHEMA, **trial.to_json(), "config": config}))
 
 
-def finished(store: Store, trials: Iterable[Trial]) -> set[str]:
-    """Ids of the trials that have a result for their target epoch."""
-    keys = {result_key(t.id, t.epochs): t.id for t in trials}
-    return {keys[key] for key in store.exists_many(keys)}
+def read_trial(store: Store, trial_id: str) -> Json:
+    """A trial's task, configuration (without `epochs`) and seed; a StoreError where the store has no such trial."""
+    body = get_json(store, trial_key(trial_id))
+    if not isinstance(body, dict):
+        raise StoreError(f"trial {trial_id!r}", "the store has no such trial", "an id from `sweeps status`", "check it")
+    return body
 
 
 # --- attempts ---------------------------------------------------------------------------------------------------------
@@ -126,20 +128,15 @@ def attempts(store: Store, trial_id: str) -> list[Attempt]:
     return [Attempt(trial_id, claim["number"], claim["token"]) for claim in claims]
 
 
-def claim(store: Store, trial_id: str, claimed_at: float, provenance: Json) -> Attempt | None:
-    """Claim a trial as its next attempt. None when another claimed it in the same moment.
+def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None:
+    """Claim a trial as the attempt that follows number `after`. None when another has done so.
 
-    claimed_at: seconds since 1970. provenance: who tries, with what; kept in the claim.
+    after: the newest attempt, which the caller knows to be over (0: there was none). body: who tries, with what; kept
+    in the claim (`claimed_at` in seconds since 1970, `process`, `provenance`).
     """
-    number = max(attempt_numbers(store, trial_id), default=0) + 1
+    number = after + 1
     attempt = Attempt(trial_id, number, uuid.uuid4().hex[:8])
-    body = {
-        "schema": SCHEMA,
-        "number": number,
-        "token": attempt.token,
-        "claimed_at": claimed_at,
-        "provenance": provenance,
-    }
+    body = {"schema": SCHEMA, "number": number, "token": attempt.token, **body}
     key = attempt.key("attempts", f"{number:04d}.json")
     if not store.create(key, dump(body)):
         return None

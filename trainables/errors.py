@@ -10,14 +10,15 @@ class TrialError(ValueError):
     why: why it cannot be used.
     allowed: what could stand there.
     fix: what to type instead.
+    key: the dotted configuration key that it is about, where it is about one.
     """
 
-    def __init__(self, given: str, why: str, allowed: str, fix: str) -> None:
+    def __init__(self, given: str, why: str, allowed: str, fix: str, key: str = "") -> None:
         super().__init__(f"{given}: {why}")
-        self.given, self.why, self.allowed, self.fix = given, why, allowed, fix
+        self.given, self.why, self.allowed, self.fix, self.key = given, why, allowed, fix, key
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, str, str]]:
-        return type(self), (self.given, self.why, self.allowed, self.fix)
+    def __reduce__(self) -> tuple[type, tuple[str, str, str, str, str]]:
+        return type(self), (self.given, self.why, self.allowed, self.fix, self.key)
 
     def __str__(self) -> str:
         return f"{self.given}\n  why:     {self.why}\n  allowed: {self.allowed}\n  do:      {self.fix}"

@@ -3,8 +3,8 @@
 The options of a model are the fields of the `Config` class in `trainables/models/<name>.py`, those of a mask the
 keyword-only parameters of its function in `trainables/data/masks.py`, and the loss terms are the public functions of
 `trainables/losses.py`. Their source is read and only those definitions are executed, so that a sweep file can be
-checked in milliseconds. They may use nothing but the names in `_NAMES`; `tests/trainables/test_schema.py` compares what is read
-here with what the imported modules say.
+checked in milliseconds. They may use nothing but the names in `_NAMES`; `tests/trainables/test_schema.py` compares what
+is read here with what the imported modules say.
 """
 
 from __future__ import annotations
@@ -123,11 +123,14 @@ def model_config(name: str) -> type[ModelConfig]:
 
 @cache
 def mask_configs() -> dict[str, type[Strict]]:
-    """A configuration class for each mask: the functions of `trainables/data/masks.py` that return a `MaskDraw`."""
+    """A configuration class for each mask: the functions of `trainables/data/masks.py` that return a `MaskDraw`.
+
+    All but `draw`, which calls them.
+    """
     return {
         node.name: _function_config(node)
         for node in _public_functions(HERE / "data" / "masks.py")
-        if node.returns is not None and ast.unparse(node.returns) == "MaskDraw"
+        if node.returns is not None and ast.unparse(node.returns) == "MaskDraw" and node.name != "draw"
     }
 
 
@@ -144,7 +147,7 @@ def _public_functions(path: Path) -> list[ast.FunctionDef]:
 
 def _function_config(node: ast.FunctionDef) -> type[Strict]:
     arguments = ast.arguments([], [], None, node.args.kwonlyargs, node.args.kw_defaults, None, [])
-    stub = ast.FunctionDef(node.name, arguments, [ast.Pass()], [], None, type_params=[])  # type: ignore[call-overload]
+    stub = ast.parse(f"def {node.name}({ast.unparse(arguments)}): ...").body[0]
     function = _execute(stub, "trainables.data.masks")[node.name]
     fields = {
         p.name: (p.annotation, ... if p.default is p.empty else p.default)
@@ -155,9 +158,8 @@ def _function_config(node: ast.FunctionDef) -> type[Strict]:
 
 
 def _execute(node: ast.stmt, module: str) -> dict[str, Any]:
-    source = ast.unparse(ast.fix_missing_locations(ast.Module([node], [])))
     names = dict(_NAMES, __name__=module)
-    exec(compile(source, module, "exec"), names)  # our own source, one definition of it
+    exec(compile(ast.Module([node], []), module, "exec"), names)  # our own source, one definition of it
     return names
 
 
@@ -173,7 +175,7 @@ def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
         raise unknown("task", task, TASKS)
     for key in config:
         if key not in SECTIONS:
-            raise unknown("key", key, SECTIONS)
+            raise unknown("key", key, SECTIONS, key)
     for key in ("data", "mask", "model"):
         if key not in config:
             raise TrialError(
@@ -235,15 +237,14 @@ def _choose(section: str, value: Any) -> type[Strict]:
             f"{section}: {value!r}", "it does not say which", "{name: ..., options}", f"{section}: {{name: ...}}"
         )
     name = value["name"]
-    choices: dict[str, Any] = {
-        "model": dict.fromkeys(model_names()),
-        "mask": mask_configs(),
-        "optimiser": OPTIMISERS,
-    }[section]
+    if section == "model":
+        if name not in model_names():
+            raise unknown("model.name", name, model_names(), "model.name")
+        return model_config(name)
+    choices = mask_configs() if section == "mask" else OPTIMISERS
     if name not in choices:
-        raise unknown(f"{section}.name", name, tuple(choices))
-    chosen: type[Strict] = model_config(name) if section == "model" else choices[name]
-    return chosen
+        raise unknown(f"{section}.name", name, tuple(choices), f"{section}.name")
+    return choices[name]
 
 
 def _loss(value: Any) -> dict[str, float]:
@@ -251,7 +252,7 @@ def _loss(value: Any) -> dict[str, float]:
         raise TrialError(f"loss: {value!r}", "it is not a mapping", "{term: weight}", "loss: {l2: 1.0}")
     for key in value:
         if key not in loss_names():
-            raise unknown("loss", key, loss_names())
+            raise unknown("loss", key, loss_names(), f"loss.{key}")
     fields: dict[str, Any] = {name: (Annotated[float, Field(ge=0)], 0.0) for name in loss_names()}
     weights = _validate("loss", create_model("Loss", __base__=Strict, **fields), value)
     if not any(weights.values()):
@@ -273,7 +274,7 @@ def _translate(section: str, config: type[Strict], error: ValidationError) -> Tr
     key = ".".join([section] * bool(section) + [str(part) for part in first["loc"]])
     top = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        return unknown(section, top, tuple(config.model_fields))
+        return unknown(section, top, tuple(config.model_fields), key)
     if first["type"] == "missing":
         return TrialError(
             f"{section or 'base'} without `{top}`",
@@ -287,6 +288,7 @@ def _translate(section: str, config: type[Strict], error: ValidationError) -> Tr
         why[0].lower() + why[1:],
         _allowed(config, top),
         f"change `{key}`",
+        key,
     )
 
 
@@ -320,10 +322,10 @@ def _type_name(annotation: Any) -> str:
     return " or ".join(_type_name(item) for item in typing.get_args(annotation))
 
 
-def unknown(what: str, given: str, allowed: tuple[str, ...]) -> TrialError:
+def unknown(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> TrialError:
     """The error for a name that is not among those allowed, with the nearest one suggested."""
     near = difflib.get_close_matches(given, allowed, 1)
     hint = f"did you mean {near[0]!r}?" if near else "one of those"
     if what == "model.name":
         hint += f" (to add one, create trainables/models/{given}.py)"
-    return TrialError(f"{what} {given!r}", "there is no such name", ", ".join(allowed) or "nothing", hint)
+    return TrialError(f"{what} {given!r}", "there is no such name", ", ".join(allowed) or "nothing", hint, key)

@@ -67,8 +67,8 @@ class Session(Protocol):
     def wants_checkpoint(self) -> bool:
         """Whether enough time has passed since the last checkpoint. The last epoch's is always written."""
 
-    def save(self, epoch: int, files: Mapping[str, bytes], best: bool) -> None:
-        """Keep a checkpoint: all files become visible together. best: it is the best by validation so far."""
+    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        """Keep a checkpoint: all its files become visible together or not at all."""
 
     def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
         """Keep the fixed evaluation images of this epoch (PNG)."""
@@ -108,7 +108,7 @@ class MemorySession:
     def wants_checkpoint(self) -> bool:
         return True
 
-    def save(self, epoch: int, files: Mapping[str, bytes], best: bool) -> None:
+    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
         self.saved[epoch] = files
 
     def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:

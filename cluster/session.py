@@ -1,0 +1,137 @@
+"""A trial's session on a store: what `trainables.session.Session` asks for, kept under one attempt's keys."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sweeps import ledger
+from sweeps.errors import StoreError
+from sweeps.record import EPOCH
+from sweeps.store import Store
+from trainables.session import Goal, Machine, Restored, Row
+
+KEPT_CHECKPOINTS = 2
+"""An attempt keeps its last two checkpoints: the one to go on from and, should that be damaged, the one before."""
+
+
+class Superseded(Exception):  # noqa: N818 - not an error
+    """A newer attempt has claimed the trial: this one must write nothing more."""
+
+
+class StoreSession:
+    """One attempt, as `fit` sees it.
+
+    report: called with every record, last in its epoch. stopping: whether to end after the epoch at hand.
+    checkpoint_s: seconds between checkpoints.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        attempt: ledger.Attempt,
+        goal: Goal,
+        machine: Machine,
+        claim: Mapping[str, Any],
+        checkpoint_s: float,
+        report: Callable[[Row], None],
+    ) -> None:
+        self.goal = goal
+        self.machine = machine
+        self.notes: list[str] = []
+        self._store, self._attempt, self._claim = store, attempt, claim
+        self._checkpoint_s, self._report = checkpoint_s, report
+        self._saved_at = self.clock()
+        self._saved: list[int] = []
+        self.row: Row | None = None
+        self.stop = threading.Event()
+
+    def restore(self) -> Restored | None:
+        found = ledger.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
+        if found is None:
+            return None
+        self.notes += [f"damaged checkpoint passed over: {key}" for key in found.damaged]
+        self.notes.append(f"goes on after epoch {found.epoch}")
+        return Restored(found.epoch, found.files)
+
+    def wants_checkpoint(self) -> bool:
+        return self.clock() - self._saved_at >= self._checkpoint_s
+
+    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        if not ledger.save_checkpoint(self._store, self._attempt, epoch, files):
+            raise Superseded(self._attempt.name)
+        self._saved.append(epoch)
+        ledger.drop_checkpoints(self._store, self._attempt, self._saved[-KEPT_CHECKPOINTS:])
+        self._saved_at = self.clock()
+
+    def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        folder = self._attempt.key("samples", self._attempt.name, epoch)
+        for name, data in files.items():
+            self._store.put(f"{folder}/{name}", data)
+
+    def finish(self, history: list[Row], facts: Mapping[str, Any]) -> None:
+        body = {
+            "facts": dict(facts),
+            "history": _columns(history),
+            "notes": self.notes,
+            "started_at": self._claim["claimed_at"],
+            "ended_at": time.time(),
+            "provenance": self._claim["provenance"],
+        }
+        if not ledger.finish(self._store, self._attempt, self.goal.epochs, body):
+            raise Superseded(self._attempt.name)
+
+    def report(self, row: Row) -> None:
+        self.row = row
+        self._report(row)
+
+    def should_stop(self) -> bool:
+        return self.stop.is_set()
+
+    def clock(self) -> float:
+        return time.monotonic()
+
+
+def _columns(history: list[Row]) -> dict[str, list[float | int | None]]:
+    """Rows as columns; None where a row lacks a column."""
+    names = list(dict.fromkeys(name for row in history for name in row))
+    names.sort(key=lambda name: name != EPOCH)
+    return {name: [row.get(name) for row in history] for name in names}
+
+
+class Heartbeat:
+    """Writes an attempt's heartbeat every few seconds while the trial runs, for leases and for the eye.
+
+    A store that does not answer for a moment costs a beat, not the trial: the lease outlasts several.
+    """
+
+    EVERY_S = 5.0
+
+    def __init__(self, store: Store, attempt: ledger.Attempt, session: StoreSession) -> None:
+        self._store, self._attempt, self._session = store, attempt, session
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"heartbeat {attempt.name}", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _run(self) -> None:
+        count = 0
+        while not self._over.wait(self.EVERY_S if count else 0.5):
+            count += 1
+            try:
+                ledger.beat(self._store, self._attempt, self._body(count))
+                if ledger.superseded(self._store, self._attempt):
+                    self._session.stop.set()
+            except StoreError:
+                continue
+
+    def _body(self, count: int) -> dict[str, Any]:
+        row = self._session.row or {}
+        return {"beat": count, "time": time.time(), "epoch": row.get(EPOCH, 0), "record": row}

@@ -1,0 +1,161 @@
+"""Run a sweep's trials through Ray Tune: reused actors, one process a trial. The store stays the only truth.
+
+Tune is told a trial's id and nothing else; it is never asked to restore anything. What Tune does that surprises, and
+what is done about it here:
+
+- A stopped trial is parked inside `report` and ends at its actor's next reset; if that takes long, Tune fails the
+  *next* trial and tells nobody. So the feed counts what is live (there is no limiter), and `_Rescue` feeds such
+  trials again.
+- `Tuner` pickles the searcher and the callbacks when it starts: they hold the feed, so they pickle as nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from functools import partial
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from cluster.feed import CRASHED, Feed, Job
+from cluster.worker import Options, run_trial
+from trainables.session import Row
+
+STATE = "state"
+"""Key of a trial's last report: how `run_trial` ended."""
+
+_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_DATED_SUBDIR": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+class _Unpickled:
+    """Pickles as nothing: holds what belongs to the driver alone."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
+    """Gives Tune the feed's jobs and the feed what Tune hears of them."""
+
+    def __init__(self, feed: Feed, concurrent: int) -> None:
+        super().__init__()
+        self.feed, self.concurrent = feed, concurrent
+        self.jobs: dict[str, Job] = {}
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.feed.finished:
+            done: str = Searcher.FINISHED
+            return done
+        taken = self.feed.take() if len(self.feed.live) < self.concurrent else None
+        if taken is None:
+            return None
+        job, after = taken
+        self.jobs[trial_id] = job
+        return {"trial": job.trial_id, "epochs": job.epochs, "after": after}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if trial_id in self.jobs and STATE not in result:
+            self.feed.record(self.jobs[trial_id], result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        job = self.jobs.pop(trial_id, None)
+        if job is not None:
+            self.feed.give_back(job, CRASHED if error or not result else result.get(STATE, CRASHED))
+
+    def save(self, checkpoint_path: str) -> None:
+        pass
+
+    def restore(self, checkpoint_path: str) -> None:
+        pass
+
+
+class _Rescue(_Unpickled, tune.Callback):  # type: ignore[misc]
+    """Gives trials back that Tune has failed without telling the searcher."""
+
+    def __init__(self, searcher: FeedSearcher) -> None:
+        self.searcher = searcher
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        if self.searcher.jobs:
+            for trial in trials:
+                if trial.trial_id in self.searcher.jobs and trial.status == "ERROR":
+                    self.searcher.on_trial_complete(trial.trial_id, error=True)
+
+
+def _train(config: dict[str, Any], options: Options) -> None:
+    """The Tune trainable: one trial in an actor."""
+
+    def report(row: Row) -> None:
+        tune.report(dict(row))
+
+    state = run_trial(options, config["trial"], config["epochs"], config["after"], report)
+    tune.report({STATE: state})
+
+
+def run(feed: Feed, options: Options, concurrent: int) -> None:
+    """Run until the feed is finished, on the Ray that `connect` has started or found."""
+    os.environ.update(_ENVIRONMENT)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    searcher = FeedSearcher(feed, concurrent)
+    resources = {"cpu": options.cpus, "gpu": options.gpus}
+    with tempfile.TemporaryDirectory(prefix="sweeps-tune-") as folder:
+        tune.Tuner(
+            tune.with_resources(partial(_train, options=options), resources),
+            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+            run_config=tune.RunConfig(name="run", storage_path=folder, verbose=0, callbacks=[_Rescue(searcher)]),
+        ).fit()
+
+
+def connect(address: str) -> None:
+    """Start a Ray on this machine (`local`) or join the one at `address` (`auto`, HOST:PORT).
+
+    A local Ray is a new one whatever else runs here or was left by a killed one; it listens on loopback alone.
+    """
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    if address == "local":
+        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    else:
+        ray.init(address=address, **quiet)
+
+
+def disconnect() -> None:
+    ray.shutdown()
+
+
+def gpus_in_cluster() -> float:
+    return float(ray.cluster_resources().get("GPU", 0))
+
+
+def largest_node() -> str:
+    """The node with the most GPUs, then CPUs, in words."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    best = max(nodes, key=lambda have: (have.get("GPU", 0), have.get("CPU", 0)))
+    return f"up to {best.get('CPU', 0):g} CPUs and {best.get('GPU', 0):g} GPUs (the largest node)"
+
+
+def fits_at_once(cpus: int, gpus: float) -> int:
+    """How many trials of this size the cluster holds at once, node by node."""
+    total = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            have = node["Resources"]
+            by_cpu = int(have.get("CPU", 0) // cpus)
+            total += min(by_cpu, int(have.get("GPU", 0) / gpus + 1e-9)) if gpus else by_cpu
+    return total

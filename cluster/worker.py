@@ -1,0 +1,119 @@
+"""One trial inside a process: claim it in the store, train it, write down how it ended.
+
+This is the only place that catches what a trial raises; it records the error with our own frames first, and gives it
+back to the runner when the process can no longer be trusted.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cluster import provenance
+from cluster.session import Heartbeat, StoreSession, Superseded
+from sweeps import ledger
+from sweeps.errors import SweepError
+from sweeps.store import Store, open_store
+from trainables.errors import TrialError
+from trainables.session import Goal, Machine, Row, Stopped
+
+DONE, FAILED, STOPPED, HELD = "done", "failed", "stopped", "held"
+"""How `run_trial` ends. held: somebody else trains this trial."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all trials of a run share; no part of their identity.
+
+    store: its address (absolute). data_root: folder of the data sets, None for the user's cache. cpus: threads a trial.
+    gpus: GPUs a trial (0: on the CPU). test_epochs, best: see `trainables.session.Goal`. checkpoint_s: seconds between
+    checkpoints. code, command: for provenance.
+    """
+
+    store: str
+    data_root: str | None = None
+    cpus: int = 1
+    gpus: float = 0
+    test_epochs: tuple[int, ...] = ()
+    best: tuple[str, str] | None = None
+    checkpoint_s: float = 20.0
+    code: dict[str, Any] | None = None
+    command: str = ""
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus else "cpu"
+
+
+def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: Callable[[Row], None]) -> str:
+    """Train a trial of the store to `epochs`. Returns done, failed, stopped or held.
+
+    after: number of the newest attempt, known to be over. report: called with each record, last in its epoch.
+    Errors of the user (TrialError, SweepError) and a loss that is not finite end as failed; every other exception is
+    recorded as failed and raised again, so that the runner replaces the process.
+    """
+    from trainables.loop import Diverged, fit, task_named
+
+    store = _store(options.store)
+    claim = {
+        "claimed_at": time.time(),
+        "process": provenance.process(),
+        "provenance": {
+            "code": options.code,
+            "versions": provenance.versions(),
+            "hardware": provenance.hardware(options.device),
+            "cpus": options.cpus,
+            "command": options.command,
+        },
+    }
+    attempt = ledger.claim(store, trial_id, after, claim)
+    if attempt is None:
+        return HELD
+    trial = ledger.read_trial(store, trial_id)
+    goal = Goal(epochs, options.test_epochs, options.best)
+    machine = Machine(options.device, options.cpus, Path(options.data_root) if options.data_root else None)
+    session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
+    state, error, failure = DONE, None, None
+    try:
+        with Heartbeat(store, attempt, session):
+            fit(task_named(trial["task"]), {**trial["config"], "seed": trial["seed"]}, session)
+    except Stopped:
+        state = STOPPED
+    except Superseded:
+        return HELD
+    except (TrialError, SweepError, Diverged) as expected:
+        state, error = FAILED, _describe(expected)
+    except Exception as unexpected:
+        state, error, failure = FAILED, _describe(unexpected), unexpected
+    except BaseException:  # the runner ends this thread (SystemExit); say so and go
+        ledger.end(store, attempt, STOPPED, time.time())
+        raise
+    ledger.end(store, attempt, state, time.time(), error)
+    if failure is not None:
+        raise failure
+    return state
+
+
+@cache
+def _store(uri: str) -> Store:
+    return open_store(uri)
+
+
+def _describe(error: Exception) -> dict[str, str]:
+    """An error for the store: its kind, message and traceback, our own frames only where there are any."""
+    frames = traceback.extract_tb(error.__traceback__)
+    here = str(Path(__file__).resolve().parent.parent)
+    ours = [frame for frame in frames if frame.filename.startswith(here) and "site-packages" not in frame.filename]
+    shown = "".join(traceback.format_list(ours or list(frames)))
+    kind = "out of memory" if _is_out_of_memory(error) else type(error).__name__
+    return {"type": kind, "message": str(error), "traceback": shown, "full": "".join(traceback.format_exception(error))}
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """A GPU's or the machine's memory: named as such, since the cure is another batch size or fewer trials at once."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error)

@@ -1,0 +1,159 @@
+"""A YAML file as plain data, with the place of every value. Stricter than PyYAML where PyYAML would surprise.
+
+Numbers, booleans and null are read as YAML 1.2 reads them: `1e-5` is a number (PyYAML: text), `on` and `12:30` are text
+(PyYAML: true and 750). A key that stands twice is an error (PyYAML: the last one wins in silence).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweeps.errors import SweepError
+
+Place = tuple[str | int, ...]
+"""Where a value stands: the keys and list positions that lead to it."""
+
+_DEPTH = 40
+_NULL, _TRUE, _FALSE = ("", "~", "null", "Null", "NULL"), ("true", "True", "TRUE"), ("false", "False", "FALSE")
+_INT = re.compile(r"[-+]?[0-9]+$")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_FLOAT_EVERYWHERE = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?$")
+
+
+@dataclass
+class Document:
+    """What a file says. origins: where each value comes from, as `file:line`, `tiny` or `--set key=value`."""
+
+    name: str
+    text: str
+    value: dict[str, Any]
+    origins: dict[Place, str]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def header(self) -> str:
+        """The comment block at the top, without its `#`."""
+        lines = []
+        for line in self.text.splitlines():
+            if not line.startswith("#"):
+                break
+            lines.append(line.lstrip("#").removeprefix(" "))
+        return "\n".join(lines).strip()
+
+    @property
+    def question(self) -> str:
+        """The first line of the header."""
+        return self.header.partition("\n")[0]
+
+    def origin(self, place: Place) -> str:
+        """Where the value at a place comes from: its own origin, or that of the nearest thing around it."""
+        for length in range(len(place), -1, -1):
+            if place[:length] in self.origins:
+                return self.origins[place[:length]]
+        return self.name
+
+    def set(self, place: Place, value: Any, origin: str) -> None:
+        """Change a value; a mapping or other value at the place is replaced as a whole."""
+        inner = self.value
+        for step, key in enumerate(place[:-1]):
+            below = inner.get(key)  # type: ignore[arg-type]
+            if below is None:
+                below = inner[key] = {}  # type: ignore[index]
+            if not isinstance(below, dict):
+                at = ".".join(map(str, place[: step + 1]))
+                raise SweepError(origin, f"`{at}` is no mapping", "a key that leads through mappings", "check the key")
+            inner = below
+        inner[place[-1]] = value  # type: ignore[index]
+        self.origins = {p: o for p, o in self.origins.items() if p[: len(place)] != place}
+        self.origins[place] = origin
+
+
+def read(path: Path) -> Document:
+    """Read a YAML file. SweepError, with the line, where it is missing, malformed or has a key twice."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) if path.parent.is_dir() else ""
+        raise SweepError(str(path), "there is no such file", near or "a sweep file", "check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SweepError(str(path), f"it cannot be read ({error})", "a readable UTF-8 file", "check the file") from None
+    return parse(text, path.name)
+
+
+def parse(text: str, name: str) -> Document:
+    """The document in a text; `name` stands in its errors."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{name}:{mark.line + 1}" if mark else name
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise SweepError(place, f"it is not valid YAML ({problem})", "YAML", "check indentation and colons") from None
+    if not isinstance(node, yaml.MappingNode):
+        raise SweepError(name, "it holds no mapping", "a sweep file: `name:`, `task:`, `base:`, ...", "see the README")
+    reader = _Reader(name)
+    value = reader.read(node, ())
+    return Document(name, text, value, reader.origins, reader.notes)
+
+
+def parse_value(text: str) -> Any:
+    """The value of `--set key=VALUE`: YAML, read as in a file."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader) if text.strip() else None
+    return None if node is None else _Reader("--set").read(node, ())
+
+
+class _Reader:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.origins: dict[Place, str] = {}
+        self.notes: list[str] = []
+
+    def read(self, node: yaml.Node, place: Place) -> Any:
+        line = f"{self.name}:{node.start_mark.line + 1}"
+        self.origins.setdefault(place, line)
+        if len(place) > _DEPTH:
+            raise SweepError(line, "it is nested too deeply, or an alias holds itself", "plain YAML", "write it out")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(item, (*place, i)) for i, item in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
+        return node.value if node.style else self._plain(node.value, line)
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = f"{self.name}:{key_node.start_mark.line + 1}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SweepError(line, "a key is a list or a mapping", "a word as key", "write a plain key")
+            key = str(key_node.value)
+            if key in found:
+                raise SweepError(
+                    f"{line}: `{key}`", "the key stands twice in one mapping", "each key once", "remove one"
+                )
+            self.origins[(*place, key)] = line
+            found[key] = self.read(value_node, (*place, key))
+        return found
+
+    def _plain(self, text: str, line: str) -> Any:
+        if text in _NULL:
+            return None
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+        if _INT.match(text):
+            return int(text)
+        if _FLOAT.match(text):
+            number = float(text)
+            if not _FLOAT_EVERYWHERE.match(text):
+                exact = f"{number:.17g}" if "e" not in text.lower() else text.lower().replace("e", ".0e", 1)
+                self.notes.append(
+                    f"{line}: {text} is read as the number {number:g}; plain YAML 1.1 readers take it for "
+                    f"text, {exact} is a number for all of them"
+                )
+            return number
+        return text

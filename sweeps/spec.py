@@ -1,0 +1,294 @@
+"""A sweep file, checked: every key known, every type right, every name it refers to there.
+
+What the configurations in it may hold is not decided here but by the schema that the command hands to `sweeps.plan`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sweeps import document
+from sweeps.document import Document, Place
+from sweeps.errors import SweepError
+from sweeps.record import describe, is_column
+
+Name = Annotated[str, Field(min_length=1, max_length=120)]
+Key = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")]
+BEST = re.compile(r"best\((?P<column>[a-z0-9_/]+)\)$")
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class ArmSpec(Strict):
+    name: Name = Field(description="what the table's row is called")
+    set: dict[Key, Any] = Field({}, description="what differs from the base: {dotted key: value}")
+    published: str | None = Field(None, description="the row's variant in the published figures")
+
+
+class Resources(Strict):
+    workers: Literal[1] = Field(1, description="processes a trial")
+    cpus: Annotated[int, Field(ge=1)] = Field(1, description="CPU threads a process")
+    gpus: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="GPUs a process, a part of one allowed; auto: one if the cluster has any"
+    )
+
+
+class PublishedSpec(Strict):
+    study: str = Field(description="the document, as in analysis/published")
+    table: str = Field(description="its table")
+    columns: dict[str, str] = Field({}, description="our column: the document's metric, where names differ")
+
+
+class ReportSpec(Strict):
+    at: str = Field("last", description="last, or best(val/psnr_db): the epoch whose test metrics count")
+    test_epochs: list[Annotated[int, Field(ge=1)]] = Field([], description="further epochs with test metrics")
+    metrics: list[str] = Field(
+        ["test/psnr_db", "test/l2", "test/ssim"], min_length=1, description="columns of the table"
+    )
+    published: PublishedSpec | None = Field(None, description="whose figures stand beside ours")
+
+
+class ClaimSpec(Strict):
+    text: Name = Field(description="what the document says")
+    source: str | None = Field(None, description="where it says so")
+    metric: str | None = Field(None, description="the column it is judged by")
+    epoch: Annotated[int, Field(ge=1)] | None = Field(None, description="at this epoch instead of the report's")
+    better: str | None = Field(None, description="the arm that shall be better ...")
+    than: str | None = Field(None, description="... than this one")
+    by: Annotated[float, Field(ge=0)] = Field(0.0, description="... by at least this much, in the metric's unit")
+    equal: list[str] | None = Field(None, min_length=2, max_length=2, description="two arms that shall not differ ...")
+    within: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="... by more than this, in the metric's unit"
+    )
+    order: list[str] | None = Field(None, min_length=2, description="arms from best to worst")
+    improves: str | None = Field(None, description="the arm that shall be better (by ...) at the end than `after` ...")
+    settles: str | None = Field(
+        None, description="the arm that shall gain no more than `within` from `after` to the end"
+    )
+    after: Annotated[int, Field(ge=1)] | None = Field(None, description="... this epoch, one of report.test_epochs")
+    fails: str | None = Field(None, description="the arm that shall fail")
+
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether it has exactly one form, with what that form needs and nothing else."""
+        given = {key for key, value in self if value is not None and key not in ("text", "source", "epoch", "by")}
+        forms = (
+            {"metric", "better", "than"},
+            {"metric", "equal", "within"},
+            {"metric", "order"},
+            {"metric", "improves", "after"},
+            {"metric", "settles", "after", "within"},
+            {"fails"},
+        )
+        return given in forms and (not self.by or "better" in given or "improves" in given)
+
+    @property
+    def arms(self) -> list[str]:
+        """All arms that the claim speaks of."""
+        single = [name for name in (self.better, self.than, self.improves, self.settles, self.fails) if name]
+        return single + (self.equal or []) + (self.order or [])
+
+
+class SweepSpec(Strict):
+    """The file as it is written; field for field what DESIGN's example shows."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,79}$")] = Field(description="letters, digits, - and _")
+    task: str = Field(description="how a trial learns")
+    base: dict[str, Any] = Field(description="one complete configuration")
+    base_name: Name = Field("base", description="what the base is called as an arm")
+    seeds: Annotated[int, Field(ge=1, le=10_000)] | list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
+        1, description="how many repetitions (0, 1, ...), or a list of seeds"
+    )
+    baseline: Name | None = Field(None, description="the arm that others are compared with; the base if not given")
+    published: str | None = Field(None, description="the base's variant in the published figures")
+    arms: list[ArmSpec] = Field([], description="each is the base with only this changed")
+    grid: dict[Key, list[Any] | dict[str, Any]] = Field(
+        {}, description="full factorial: {dotted key: [values]} or {dotted key: {label: value}}"
+    )
+    resources: Resources = Resources()
+    report: ReportSpec = ReportSpec()
+    claims: list[ClaimSpec] = []
+    tiny: dict[str, Any] = Field({}, description="changes that make it run in seconds: {set: {...}, seeds: 2}")
+
+    @property
+    def seed_list(self) -> list[int]:
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+
+class Sweep:
+    """A sweep file after `--tiny` and `--set`, with the place of every value in it."""
+
+    def __init__(self, source: Document) -> None:
+        self.document = source
+        self.spec = _validate(source)
+        _check_references(self)
+
+    def error(self, place: Place, why: str, allowed: str, fix: str) -> SweepError:
+        """An error about the value at a place."""
+        return SweepError(f"{self.document.origin(place)}: {_dotted(place)}", why, allowed, fix)
+
+
+def load(path: Path, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:
+    """Read and check a sweep file.
+
+    tiny: apply its `tiny:` block and add `-tiny` to its name. changes: `key=value` as given to `--set`; a key of the
+    base (`data.train=4000`) or of the sweep (`seeds=3`). Where they lower the epochs, `test_epochs` and the epochs of
+    claims shrink in proportion.
+    """
+    source = document.read(path)
+    epochs_before = _epochs(source)
+    if tiny:
+        _apply_tiny(source)
+    for change in changes:
+        key, equals, value = change.partition("=")
+        origin = f"--set {change}"
+        if not equals or not key:
+            raise SweepError(origin, "it is no key=value", "a dotted key, an equals sign, a value", "--set epochs=3")
+        _apply(source, key.strip(), document.parse_value(value), origin)
+    _scale_epochs(source, epochs_before)
+    return Sweep(source)
+
+
+def _apply(source: Document, key: str, value: Any, origin: str) -> None:
+    """Set a dotted key: one of the sweep's own where its first part is one, else one of the base."""
+    place = tuple(key.split("."))
+    own = place[0] in SweepSpec.model_fields and place[0] not in ("name", "task")
+    source.set(place if own else ("base", *place), value, origin)
+
+
+def _apply_tiny(source: Document) -> None:
+    tiny = source.value.get("tiny")
+    if not isinstance(tiny, dict) or not tiny:
+        raise SweepError(f"{source.name} --tiny", "the file has no `tiny:` block", "a file that has one", "add `tiny:`")
+    for key, value in tiny.items():
+        for inner, item in value.items() if key == "set" and isinstance(value, dict) else [(key, value)]:
+            _apply(source, inner, item, f"tiny ({source.origin(('tiny', key))})")
+    source.set(("name",), f"{source.value.get('name')}-tiny", "--tiny")
+
+
+def _epochs(source: Document) -> int | None:
+    base = source.value.get("base")
+    epochs = base.get("epochs") if isinstance(base, dict) else None
+    return epochs if isinstance(epochs, int) and epochs > 0 else None
+
+
+def _scale_epochs(source: Document, before: int | None) -> None:
+    after = _epochs(source)
+    if before is None or after is None or after >= before:
+        return
+
+    def scaled(epoch: Any) -> Any:
+        return max(1, round(epoch * after / before)) if isinstance(epoch, int) else epoch
+
+    report, claims = source.value.get("report"), source.value.get("claims")
+    if isinstance(report, dict) and isinstance(report.get("test_epochs"), list):
+        report["test_epochs"] = sorted({scaled(epoch) for epoch in report["test_epochs"]})
+        source.notes.append(f"test_epochs scaled from {before} to {after} epochs: {report['test_epochs']}")
+    for claim in claims if isinstance(claims, list) else []:
+        if isinstance(claim, dict):
+            claim.update({key: scaled(claim[key]) for key in ("epoch", "after") if key in claim})
+
+
+# --- checking ---------------------------------------------------------------------------------------------------------
+
+
+def _validate(source: Document) -> SweepSpec:
+    try:
+        return SweepSpec.model_validate(source.value)
+    except ValidationError as error:
+        first = error.errors()[0]
+    place = _place(first["loc"], source.value, first["type"] == "missing")
+    owner = _owner(place)
+    key = str(place[-1]) if place else ""
+    given = f"{source.origin(place)}: {_dotted(place)}"
+    if first["type"] == "extra_forbidden":
+        raise unknown(given, key, owner.model_fields)
+    if first["type"] == "missing":
+        raise SweepError(given, "it is required and missing", _allowed(owner, key), f"add `{key}:`")
+    raise SweepError(f"{given} = {first['input']!r}", first["msg"].lower(), _allowed(owner, key), f"change `{key}`")
+
+
+def _place(loc: tuple[str | int, ...], value: Any, missing: bool) -> Place:
+    """Pydantic's location as a place in the file: without the parts that name a branch of a union."""
+    place: Place = ()
+    for part in loc:
+        inside = (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int))
+        if inside:
+            value = value[part]
+        if inside or (missing and part == loc[-1]):
+            place = (*place, part)
+    return place
+
+
+def _owner(place: Place) -> type[BaseModel]:
+    """The model whose key a place ends in."""
+    inner: dict[str, type[BaseModel]] = {
+        "arms": ArmSpec,
+        "resources": Resources,
+        "report": ReportSpec,
+        "claims": ClaimSpec,
+    }
+    if len(place) > 2 and place[0] == "report" and place[1] == "published":
+        return PublishedSpec
+    return inner.get(str(place[0]), SweepSpec) if len(place) > 1 else SweepSpec
+
+
+def _allowed(owner: type[BaseModel], key: str) -> str:
+    field = owner.model_fields.get(key)
+    if field is None:
+        return "see the README, The sweep file"
+    return field.description or str(field.annotation)
+
+
+def unknown(given: str, name: str, allowed: Any) -> SweepError:
+    """The error for a name that is not among those allowed, with the nearest one suggested."""
+    names = [str(item) for item in allowed]
+    near = difflib.get_close_matches(name, names, 1)
+    return SweepError(
+        given, "there is no such name", ", ".join(names), f"did you mean `{near[0]}`?" if near else "one of those"
+    )
+
+
+def _dotted(place: Place) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return f"`{text.removeprefix('.')}`" if place else "the file"
+
+
+def _check_references(sweep: Sweep) -> None:
+    """Seeds, columns and epochs that the file names; arms are checked when they are known (`sweeps.plan`)."""
+    spec = sweep.spec
+    if not spec.seed_list or len(set(spec.seed_list)) != len(spec.seed_list):
+        raise sweep.error(("seeds",), "it is empty or names a seed twice", "a number, or different seeds", "seeds: 3")
+    best = BEST.match(spec.report.at)
+    if spec.report.at != "last" and not (best and best["column"].startswith("val/")):
+        raise sweep.error(("report", "at"), "it says no epoch", "last, or best(val/COLUMN)", "at: last")
+    columns: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
+    columns += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
+    columns += [(("report", "at"), best["column"])] if best else []
+    for place, column in columns:
+        if not is_column(column) or not describe(column)[2]:
+            raise sweep.error(
+                place, f"no trial reports {column!r}", "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db", "fix it"
+            )
+    for i, claim in enumerate(spec.claims):
+        if not claim.can_be_judged:
+            raise sweep.error(
+                ("claims", i),
+                "it cannot be judged",
+                "metric with better/than(/by), equal/within, order, improves/after or settles/after/within; or fails",
+                "{text: ..., metric: test/psnr_db, better: A, than: B}",
+            )
+        testing = (claim.metric or "").startswith("test/")
+        for key, epoch in (("epoch", claim.epoch), ("after", claim.after)):
+            if testing and epoch is not None and epoch not in spec.report.test_epochs:
+                place = ("claims", i, key)
+                raise sweep.error(
+                    place, f"no test at epoch {epoch}", f"{spec.report.test_epochs}", "add it to test_epochs"
+                )

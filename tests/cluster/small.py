@@ -1,0 +1,80 @@
+"""A small sweep on real images and ways to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster import drive
+from cluster.feed import Job
+from sweeps import ledger
+from sweeps.plan import Plan
+from sweeps.record import same_numbers
+from sweeps.store import Store
+
+SMALL = """\
+# Is partial convolution better?
+name: small
+task: inpaint
+base:
+  data: {name: cifar10, train: 192, val: 64, test: 64}
+  mask: {name: lines}
+  model: {name: partial_conv_unet, width: 8}
+  optimiser: {name: adam, lr: 1.0e-3}
+  batch: 64
+  epochs: 3
+seeds: 1
+arms:
+  - {name: blind, set: {model: {name: vanilla_autoencoder, width: 8}}}
+  - {name: mean fill, set: {model: {name: mean_fill}}}
+report: {metrics: [test/psnr_db], test_epochs: [1]}
+"""
+
+
+@dataclass
+class Watched:
+    """A watcher that remembers what it was told."""
+
+    events: list[tuple[str, str]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def started(self, job: Job) -> None:
+        self.events.append(("started", job.label))
+
+    def record(self, job: Job, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+
+    def ended(self, job: Job, state: str) -> None:
+        self.events.append((state, job.label))
+
+
+Planned = Callable[..., Plan]
+
+
+def run(plan: Plan, store: Store, data_root: Path, address: str = drive.IN_PROCESS, **settings: Any) -> Watched:
+    """Run what the store lacks of a plan."""
+    watched = Watched()
+    chosen = drive.Settings(address=address, data_root=str(data_root), **settings)
+    drive.write(plan, store, ())
+    work = drive.work_left(plan, store, chosen.retry)
+    if work.jobs:
+        drive.run(plan, store, work, chosen, watched)
+    return watched
+
+
+def histories(plan: Plan, store: Store) -> dict[str, list[dict[str, Any]]]:
+    """The records of every finished trial by label, without what depends on the machine."""
+    found = {}
+    for trial, label in plan.runs():
+        result = ledger.get_json(store, ledger.result_key(trial.id, trial.epochs))
+        if result is not None:
+            columns = result["history"]
+            rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+            found[f"{label} to {trial.epochs}"] = [same_numbers(_without_none(row)) for row in rows]
+    return found
+
+
+def _without_none(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}

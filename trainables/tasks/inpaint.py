@@ -1,0 +1,185 @@
+"""Task `inpaint`: fill the holes of images, scored against the images themselves.
+
+Shapes: b images, 3 channels, h = w = `data.size`; mask_b1hw is 1 where a pixel is missing. The training images stay on
+the device as uint8; masks are drawn for a whole epoch as functions of (seed, epoch, image index) and painted batch by
+batch on the device. Evaluation masks depend on the split alone, so every arm and seed is scored on the same holes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from trainables import losses, metrics
+from trainables.data import images, masks
+from trainables.loop import derive, generator
+from trainables.schema import ModelConfig, model_config
+from trainables.session import Machine
+
+BEST = ("val/psnr_db", "max")
+EVALUATION_BATCH = 256
+SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images and what their holes are drawn from."""
+
+    images: images.ImageSet
+    mask: Mapping[str, Any]
+    canvas: masks.Canvas
+    device: torch.device
+
+    @property
+    def fingerprint(self) -> str:
+        return self.images.fingerprint
+
+    @cached_property
+    def evaluation_masks(self) -> dict[str, masks.MaskDraw]:
+        return {
+            split: masks.draw(self.mask, len(self.split(split)), self.canvas, generator("evaluation", split))
+            for split in ("val", "test")
+        }
+
+    def split(self, name: str) -> Tensor:
+        """The images of a split, uint8 (n, 3, size, size)."""
+        chosen: Tensor = getattr(self.images, name)
+        return chosen
+
+    def batch(self, split: str, index: Tensor, draw: masks.MaskDraw) -> tuple[Tensor, Tensor]:
+        """image_b3hw in [0, 1] and mask_b1hw, of the images at `index`."""
+        image_b3hw = self.split(split)[index.to(self.device)].to(torch.float32).div_(255)
+        return image_b3hw, draw.masks(index, self.device)
+
+
+class Inpainter:
+    """A network that fills holes, with its optimiser."""
+
+    def __init__(
+        self, network: nn.Module, optimiser: torch.optim.Optimizer | None, weights: Mapping[str, float]
+    ) -> None:
+        self.network = network
+        self.optimiser = optimiser
+        self.weights_of_losses = dict(weights)
+        self.parameters = sum(p.numel() for p in network.parameters())
+
+    def step(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+        """One optimisation step; the loss terms, left on the device."""
+        assert self.optimiser is not None, "a model without parameters is not trained"
+        self.optimiser.zero_grad(set_to_none=True)
+        output_b3hw = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw)
+        terms = {name: getattr(losses, name)(output_b3hw, image_b3hw, mask_b1hw) for name in self.weights_of_losses}
+        loss = sum(weight * terms[name] for name, weight in self.weights_of_losses.items())
+        assert isinstance(loss, Tensor)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
+
+    def fill(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+        """The network's output for images whose holes are blanked first, clamped to [0, 1]; no gradients."""
+        with torch.inference_mode():
+            output_b3hw: Tensor = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw)
+            return output_b3hw.clamp(0, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        optimiser = self.optimiser.state_dict() if self.optimiser else {}
+        return {"network": self.network.state_dict(), "optimiser": optimiser}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        if self.optimiser:
+            self.optimiser.load_state_dict(state["optimiser"])
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.network.state_dict()
+
+
+def load(config: Mapping[str, Any], machine: Machine) -> Data:
+    device = torch.device(machine.device)
+    pixels = images.load(config["data"], machine.data_root).to(device)
+    canvas = masks.Canvas(config["data"]["size"], machine.data_root)
+    return Data(pixels, config["mask"], canvas, device)
+
+
+def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
+    torch.manual_seed(derive(config["seed"], "initialisation"))
+    network = build_network(config["model"], data.canvas.size).to(machine.device)  # made on the CPU: same on any device
+    if not any(True for _ in network.parameters()):
+        return Inpainter(network.eval(), None, {})
+    return Inpainter(network, _optimiser(config["optimiser"], network), config["loss"])
+
+
+def build_network(section: Mapping[str, Any], size: int) -> nn.Module:
+    """The network of a resolved `model` section, from `trainables/models/<name>.py`."""
+    options = {key: value for key, value in section.items() if key != "name"}
+    module = importlib.import_module(f"trainables.models.{section['name']}")
+    config: ModelConfig = model_config(section["name"]).model_validate(options)
+    network: nn.Module = module.build(config, size)
+    return network
+
+
+def train(
+    learner: Inpainter, config: Mapping[str, Any], data: Data, epoch: int
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """One epoch in an order drawn from (seed, epoch). A last batch of one image is left out: batch norm needs two."""
+    learner.network.train()
+    seed, size = config["seed"], config["batch"]
+    n = len(data.images.train)
+    order = torch.randperm(n, generator=generator(seed, "order", epoch))
+    draw = masks.draw(data.mask, n, data.canvas, generator(seed, "masks", epoch)).to(data.device)
+    for index in order.split(size):
+        if len(index) > 1 or size == 1:
+            image_b3hw, mask_b1hw = data.batch("train", index, draw)
+            yield len(index), learner.step(image_b3hw, mask_b1hw)
+
+
+def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
+    learner.network.eval()
+    meter = metrics.Meter()
+    for index in torch.arange(len(data.split(split))).split(EVALUATION_BATCH):
+        image_b3hw, mask_b1hw = data.batch(split, index, data.evaluation_masks[split])
+        meter.update(learner.fill(image_b3hw, mask_b1hw), image_b3hw, mask_b1hw)
+    return meter.compute()
+
+
+def samples(learner: Inpainter, data: Data) -> dict[str, bytes]:
+    """Strips of the first test images side by side: truth, mask, damaged, output, composite."""
+    learner.network.eval()
+    index = torch.arange(min(SAMPLES, len(data.images.test)))
+    image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
+    output_b3hw = learner.fill(image_b3hw, mask_b1hw)
+    strips = {
+        "truth": image_b3hw,
+        "mask": mask_b1hw.expand_as(image_b3hw),
+        "damaged": image_b3hw * (1 - mask_b1hw),
+        "output": output_b3hw,
+        "composite": image_b3hw * (1 - mask_b1hw) + output_b3hw * mask_b1hw,
+    }
+    return {f"{name}.png": _png(strip) for name, strip in strips.items()}
+
+
+def _png(image_b3hw: Tensor) -> bytes:
+    """Images side by side as one PNG."""
+    b, c, h, w = image_b3hw.shape
+    pixels = image_b3hw.mul(255).round().to(torch.uint8).permute(2, 0, 3, 1).reshape(h, b * w, c).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def _optimiser(section: Mapping[str, Any], network: nn.Module) -> torch.optim.Optimizer:
+    if section["name"] == "sgd":
+        return torch.optim.SGD(
+            network.parameters(), section["lr"], momentum=section["momentum"], weight_decay=section["weight_decay"]
+        )
+    return torch.optim.Adam(
+        network.parameters(), section["lr"], betas=tuple(section["betas"]), weight_decay=section["weight_decay"]
+    )
