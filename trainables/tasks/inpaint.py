@@ -126,6 +126,12 @@ def build_network(section: Mapping[str, Any], size: int) -> nn.Module:
     return network
 
 
+def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> masks.MaskDraw:
+    """The masks of an epoch's training images: a function of (seed, epoch, image index)."""
+    source = generator(config["seed"], "masks", epoch)
+    return masks.draw(data.mask, len(data.images.train), data.canvas, source).to(data.device)
+
+
 def train(
     learner: Inpainter, config: Mapping[str, Any], data: Data, epoch: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
@@ -134,7 +140,7 @@ def train(
     seed, size = config["seed"], config["batch"]
     n = len(data.images.train)
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
-    draw = masks.draw(data.mask, n, data.canvas, generator(seed, "masks", epoch)).to(data.device)
+    draw = epoch_masks(config, data, epoch)
     for index in order.split(size):
         if len(index) > 1 or size == 1:
             image_b3hw, mask_b1hw = data.batch("train", index, draw)

@@ -1,0 +1,157 @@
+"""Does what a study claims hold? Each claim is judged on the 95 % interval of a difference that is paired by seed.
+
+A claim holds where the whole interval agrees with it, does not hold where the whole interval contradicts it, and is
+undecided in between or where there is too little to tell. Each claim is judged by itself: of many that are just at
+their limit, one in twenty is decided by chance.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analysis import wording
+from analysis.frame import Study
+from analysis.stats import Interval
+from analysis.wording import quoted
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+_DIVERGED = ("Diverged", "FloatingPointError")
+"""Types of the errors with which a training ends whose loss is not finite."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim and what became of it. sentence: the figures it rests on, with n. source: where the claim is made."""
+
+    text: str
+    verdict: str
+    sentence: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """How one comparison came out, and its sentence."""
+
+    verdict: str
+    sentence: str
+
+
+def judge(study: Study) -> list[Verdict]:
+    """The verdict on each claim of the study's plan, in its order."""
+    return [_judge(study, claim) for claim in study.plan.get("claims") or []]
+
+
+def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
+    if missing := [name for name in _arms(claim) if name not in study.names]:
+        finding = _Finding(UNDECIDED, f"The plan has no arm {wording.listing(map(quoted, missing))}.")
+    elif "better" in claim:
+        finding = _better(study, claim, claim["better"], claim["than"], float(claim.get("by") or 0.0))
+    elif "equal" in claim:
+        finding = _equal(study, claim, float(claim["within"]))
+    elif "order" in claim:
+        finding = _order(study, claim)
+    elif "fails" in claim:
+        finding = _fails(study, claim["fails"], claim.get("metric"))
+    else:
+        finding = _Finding(UNDECIDED, "This kind of claim is not known here.")
+    return Verdict(str(claim["text"]), finding.verdict, finding.sentence, str(claim.get("source") or ""))
+
+
+def _arms(claim: Mapping[str, Any]) -> list[str]:
+    singles = [claim[key] for key in ("better", "than", "fails") if key in claim]
+    return [*singles, *claim.get("equal", []), *claim.get("order", [])]
+
+
+def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -> _Finding:
+    metric = claim["metric"]
+    difference = study.difference(a, b, metric, claim.get("epoch"))
+    sentence = _sentence(study, claim, a, b, difference)
+    if wording.sign(metric) == 0:
+        return _Finding(UNDECIDED, f"Which direction of {wording.label(metric)} is better is not known. {sentence}")
+    if difference is None or difference.bounds is None:
+        return _Finding(UNDECIDED, sentence)
+    toward = difference if wording.sign(metric) > 0 else difference.negated()
+    low, high = toward.bounds or (toward.mean, toward.mean)
+    needed = f" The claim asks for {wording.with_unit(f'{by:g}', metric)} or more." if by else ""
+    if (low >= by) if by > 0 else (low > by):
+        return _Finding(HOLDS, sentence + needed)
+    if high < by or (by == 0 and high <= 0):
+        return _Finding(FAILS, sentence + needed)
+    what = "that much" if by else "zero"
+    return _Finding(UNDECIDED, f"{sentence}{needed} The interval includes {what}: more seeds would tell.")
+
+
+def _equal(study: Study, claim: Mapping[str, Any], within: float) -> _Finding:
+    a, b = claim["equal"]
+    difference = study.difference(a, b, claim["metric"], claim.get("epoch"))
+    sentence = _sentence(study, claim, a, b, difference)
+    if difference is None or difference.bounds is None:
+        return _Finding(UNDECIDED, sentence)
+    low, high = difference.bounds
+    margin = f" Equal means within {wording.with_unit(f'{within:g}', claim['metric'])}."
+    if -within <= low and high <= within:
+        return _Finding(HOLDS, sentence + margin)
+    if low > within or high < -within:
+        return _Finding(FAILS, sentence + margin)
+    return _Finding(UNDECIDED, f"{sentence}{margin} The interval reaches across that limit: more seeds would tell.")
+
+
+def _order(study: Study, claim: Mapping[str, Any]) -> _Finding:
+    findings = [_better(study, claim, a, b, 0.0) for a, b in itertools.pairwise(claim["order"])]
+    verdicts = {finding.verdict for finding in findings}
+    verdict = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
+    return _Finding(verdict, " ".join(finding.sentence for finding in findings))
+
+
+def _fails(study: Study, arm: str, metric: str | None) -> _Finding:
+    """An arm fails where its training diverges, or ends without a finite value of the metric.
+
+    A trial that ended with another error (a full disk, a process that died) says nothing about the claim.
+    """
+    cells = [cell for cell in study.cells if cell.arm == arm]
+    finite = len(study.values(arm, metric or study.metrics[0]))
+    errors = Counter(str((cell.progress.error or {}).get("type")) for cell in cells if cell.state == "failed")
+    diverged = sum(n for error, n in errors.items() if error in _DIVERGED)
+    failed = diverged + study.states(arm)["done"] - finite
+    sentence = f"{failed} of {wording.count(len(cells), 'seed')} of {quoted(arm)} failed to train, {finite} finished"
+    others = [f"{n} ended with {error}" for error, n in errors.items() if error not in _DIVERGED]
+    sentence = "; ".join([sentence, *others])
+    if failed + finite < len(cells):
+        return _Finding(UNDECIDED, f"{sentence}; that leaves {len(cells) - failed - finite} open.")
+    verdict = HOLDS if finite == 0 else FAILS if failed == 0 else UNDECIDED
+    return _Finding(verdict, f"{sentence}.")
+
+
+def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference: Interval | None) -> str:
+    """What was found of a against b, with the interval and n, or why nothing was."""
+    metric, epoch = claim["metric"], claim.get("epoch")
+    place = f"{wording.label(metric)} " + (f"after epoch {epoch}" if epoch is not None else study.at_words())
+    if difference is None:
+        return _nothing(study, a, b, metric, epoch)
+    pairs = "one evaluation each" if difference.exact else f"n = {wording.count(difference.n, 'pair')} of seeds"
+    if difference.exact or difference.n > 1:
+        pairs = pairs if difference.exact else f"95 % interval, {pairs}"
+    else:
+        pairs += ", so there is no interval"
+    lost = "" if difference.exact else _lost(study, difference.n)
+    return f"{quoted(a)} is {wording.against(difference, metric, b)} in {place} ({pairs}{lost})."
+
+
+def _lost(study: Study, n: int) -> str:
+    missing = len(study.seeds) - n
+    return f"; {missing} of {len(study.seeds)} missing" if missing > 0 else ""
+
+
+def _nothing(study: Study, a: str, b: str, metric: str, epoch: int | None) -> str:
+    for name in (a, b):
+        if not study.values(name, metric, epoch):
+            known = study.epochs(name, metric)
+            place = f" after epoch {epoch}" if epoch is not None else ""
+            there = f"; it was evaluated after {wording.listing(map(str, known[:8]))}" if known and place else ""
+            return f"{quoted(name)} has no {wording.label(metric)}{place} yet{there}."
+    return f"{quoted(a)} and {quoted(b)} share no finished seed."

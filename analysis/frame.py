@@ -1,0 +1,252 @@
+"""A sweep as the store holds it: its newest plan, the records of finished trials as one table, the states of cells."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import stats, wording
+from sweeps import ledger, progress, record
+from sweeps.errors import SweepError
+from sweeps.progress import TrialState
+from sweeps.store import Store
+from sweeps.trial import canonical
+
+_BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
+KEYS = ["arm", "seed", "trial", record.EPOCH]
+"""Columns of `Study.records` that say which row it is; the others are metrics."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of the plan.
+
+    set: {dotted key: value} against the base. factors: {grid key: label of its level}. baseline: the arm that it is
+    compared with (in a grid, the one of the same level). trains: False for a fill without parameters, which one
+    evaluation settles for every seed.
+    """
+
+    name: str
+    set: Mapping[str, Any]
+    factors: Mapping[str, Any]
+    published: str | None
+    baseline: str
+    trains: bool
+    config: Mapping[str, Any]
+    trials: Mapping[int, tuple[str, int]]
+    """(trial id, target epoch) by seed."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm with one seed. state: one of `sweeps.progress.STATES`, with regard to this arm's target epoch."""
+
+    arm: str
+    seed: int
+    trial: str
+    epochs: int
+    state: str
+    progress: TrialState
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A sweep and what was found.
+
+    plan: the newest stored plan; plans: how many were stored.
+    records: a row for each arm, seed and epoch of the finished trials, columns `KEYS` and metrics; NaN where a metric
+        was not evaluated. A trial that serves several arms or seeds stands there once for each.
+    results: facts, provenance, attempt and times of each finished trial, without its history, by (trial id, epochs).
+    """
+
+    store: Store
+    name: str
+    plan: Mapping[str, Any]
+    plans: int
+    arms: tuple[Arm, ...]
+    cells: tuple[Cell, ...]
+    records: pd.DataFrame
+    results: Mapping[tuple[str, int], Mapping[str, Any]]
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(self.plan["seeds"])
+
+    @property
+    def baseline(self) -> str:
+        return str(self.plan["baseline"])
+
+    @property
+    def metrics(self) -> list[str]:
+        return list(self.plan["report"]["metrics"])
+
+    def arm(self, name: str) -> Arm:
+        """The arm of this name; KeyError where there is none (the plan was checked: a claim names existing arms)."""
+        return next(arm for arm in self.arms if arm.name == name) if name in self.names else _no_arm(name)
+
+    @cached_property
+    def names(self) -> list[str]:
+        return [arm.name for arm in self.arms]
+
+    @cached_property
+    def groups(self) -> list[list[str]]:
+        """Arms that are tested on the same images under the same masks: only these can be compared with each other."""
+        found: dict[str, list[str]] = {}
+        for arm in self.arms:
+            data = {key: value for key, value in arm.config.get("data", {}).items() if key not in ("train", "val")}
+            found.setdefault(canonical([data, arm.config.get("mask")]), []).append(arm.name)
+        return list(found.values())
+
+    def states(self, arm: str | None = None) -> Counter[str]:
+        """How many cells are in which state, of one arm or of all."""
+        return Counter(cell.state for cell in self.cells if arm in (None, cell.arm))
+
+    def done(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.state == "done"]
+
+    def values(self, arm: str, metric: str, epoch: int | None = None) -> dict[int, float]:
+        """A metric of an arm by seed: at `epoch`, else where `report.at` says. Absent and not finite ones are left out.
+
+        A fill without parameters has the same value for every seed, and at every epoch.
+        """
+        rows = self._rows.get(arm)
+        if rows is None or metric not in rows.columns:
+            return {}
+        if self.arm(arm).trains and epoch is not None:
+            chosen = rows[rows[record.EPOCH] == epoch]
+        else:
+            chosen = self._chosen(rows)
+        found = {int(seed): float(value) for seed, value in zip(chosen["seed"], chosen[metric], strict=True)}
+        return {seed: value for seed, value in found.items() if np.isfinite(value)}
+
+    def interval(self, arm: str, metric: str, epoch: int | None = None) -> stats.Interval | None:
+        """The mean over seeds with its interval, None where no seed has a value."""
+        values = self.values(arm, metric, epoch)
+        if values and not self.arm(arm).trains:
+            return stats.exact_value(next(iter(values.values())))
+        return stats.mean_interval(values.values())
+
+    def difference(self, a: str, b: str, metric: str, epoch: int | None = None) -> stats.Interval | None:
+        """Interval of a - b paired by seed; exact where neither arm trains, None where no seed has both."""
+        values = self.values(a, metric, epoch), self.values(b, metric, epoch)
+        difference = stats.paired_difference(*values)
+        exact = not (self.arm(a).trains or self.arm(b).trains)
+        return stats.exact_value(difference.mean) if difference and exact else difference
+
+    def epochs(self, arm: str, metric: str) -> list[int]:
+        """The epochs at which an arm has a metric."""
+        rows = self._rows.get(arm)
+        if rows is None or metric not in rows.columns:
+            return []
+        return sorted({int(epoch) for epoch in rows.loc[rows[metric].notna(), record.EPOCH]})
+
+    def at_words(self) -> str:
+        """Which epoch of a trial is told, in words."""
+        match = _BEST.match(self.plan["report"]["at"])
+        return f"at the epoch of the best {wording.label(match['column'])}" if match else "after the last epoch"
+
+    @cached_property
+    def _rows(self) -> dict[str, pd.DataFrame]:
+        return {str(arm): rows for arm, rows in self.records.groupby("arm", sort=False)}
+
+    def _chosen(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The row of each seed that is told: its last one, or the one where a validation column is best."""
+        match = _BEST.match(self.plan["report"]["at"])
+        column = match["column"] if match else ""
+        last = rows.loc[rows.groupby("seed")[record.EPOCH].idxmax()]
+        if column not in rows.columns or rows[column].isna().all():
+            return last
+        known = rows[rows[column].notna()]
+        seeds = known.groupby("seed")[column]
+        best = known.loc[seeds.idxmin() if wording.better(column) == "min" else seeds.idxmax()]
+        return pd.concat([best, last[~last["seed"].isin(best["seed"])]])
+
+
+def _no_arm(name: str) -> Arm:
+    raise KeyError(name)
+
+
+def read(store: Store, name: str, now: float | None = None) -> Study:
+    """Read a sweep's newest plan and the results of its finished trials, side by side.
+
+    now: seconds since 1970, by which heartbeats are judged. Raises SweepError for a name that the store does not know,
+    or that is a path.
+    """
+    plans = ledger.read_plans(store, check_name(store, name))
+    if not plans:
+        raise _unknown(store, name)
+    plan = plans[-1]
+    arms = tuple(_arm(arm, plan["baseline"]) for arm in plan["arms"])
+    states = progress.trial_states(store, plan, now)
+    cells = tuple(
+        Cell(arm.name, seed, trial, epochs, states[trial].at(epochs), states[trial])
+        for arm in arms
+        for seed, (trial, epochs) in arm.trials.items()
+    )
+    done = {(cell.trial, cell.epochs): None for cell in cells if cell.state == "done"}
+    keys = {ledger.result_key(*key): key for key in done}
+    results = {keys[key]: ledger.load(key, data) for key, data in store.get_many(keys).items()}
+    histories = {key: _columns(result.pop("history")) for key, result in results.items()}
+    return Study(store, name, plan, len(plans), arms, cells, _records(cells, histories), results)
+
+
+def check_name(store: Store, name: str) -> str:
+    """The name itself; a SweepError where it is a path, which could lead out of the store's `sweeps/`."""
+    if not name or name in (".", "..") or any(sign in name for sign in "/\\\0"):
+        raise SweepError(
+            f"sweep name {name!r}", "it is a path", f"a name: {_known(store)}", "sweeps report NAME, without a folder"
+        )
+    return name
+
+
+def _unknown(store: Store, name: str) -> SweepError:
+    near = difflib.get_close_matches(name, ledger.sweep_names(store), 1)
+    return SweepError(
+        f"sweep {name!r}",
+        f"the store {store.uri} has no plan of this name",
+        _known(store),
+        f"sweeps report {near[0]}" if near else "sweeps run FILE, which plans and runs it",
+    )
+
+
+def _known(store: Store) -> str:
+    return ", ".join(ledger.sweep_names(store)) or "none yet: the store holds no sweep"
+
+
+def _arm(arm: Mapping[str, Any], baseline: str) -> Arm:
+    return Arm(
+        name=arm["name"],
+        set=arm.get("set") or {},
+        factors=arm.get("factors") or {},
+        published=arm.get("published"),
+        baseline=arm.get("baseline") or baseline,
+        trains=arm.get("trains", True),
+        config=arm["config"],
+        trials={int(seed): (trial["id"], trial["epochs"]) for seed, trial in arm["trials"].items()},
+    )
+
+
+def _columns(history: Mapping[str, list[float | None]]) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    return {name: np.array(values, dtype=np.float64) for name, values in history.items()}
+
+
+def _records(cells: Iterable[Cell], histories: Mapping[tuple[str, int], Mapping[str, Any]]) -> pd.DataFrame:
+    """One table of all histories: columns are joined once, so that its cost grows with the rows only."""
+    parts = [(cell, histories[cell.trial, cell.epochs]) for cell in cells if (cell.trial, cell.epochs) in histories]
+    lengths = [len(history[record.EPOCH]) for _, history in parts]
+    columns: dict[str, Any] = {
+        key: np.repeat(np.array([getattr(cell, key) for cell, _ in parts], dtype=object), lengths) for key in KEYS[:-1]
+    }
+    for name in dict.fromkeys([record.EPOCH, *(name for _, history in parts for name in history)]):
+        filled = [history.get(name, np.full(n, np.nan)) for (_, history), n in zip(parts, lengths, strict=True)]
+        columns[name] = np.concatenate(filled) if filled else np.array([])
+    frame = pd.DataFrame(columns)
+    return frame.astype({"seed": int, record.EPOCH: int})

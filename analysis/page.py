@@ -1,0 +1,158 @@
+"""A report as a page: what its template names, and the same content as Markdown."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import claims, figures, render, sections, wording
+from analysis.frame import Study
+from analysis.render import escape
+
+if TYPE_CHECKING:
+    from analysis.report import Report
+
+TEMPLATES = Path(__file__).parent / "templates"
+_MOST_MISSING = 40
+"""Missing cells listed in Markdown; HTML lists all of them."""
+_BADGES = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "undecided"}
+
+
+def context(report: Report) -> dict[str, Any]:
+    """Everything that a template names, as plain data and text; nothing in it is escaped yet."""
+    study = report.study
+    cells = sections.cells(study)
+    return {
+        "study": study,
+        "plan": study.plan,
+        "question": study.plan.get("question") or study.name,
+        "background": background(study),
+        "answer": report.answer,
+        "verdicts": report.verdicts,
+        "table": report.table,
+        "theirs": any(column.theirs for column in report.table.columns),
+        "curves": report.curves,
+        "curve_columns": [wording.label(column) for column in figures.curve_columns(study)],
+        "grid": report.grid,
+        "grid_note": grid_note(report),
+        "conditions": sections.conditions(study),
+        "arms": sections.arm_facts(study),
+        "cost": sections.cost(study),
+        "provenance": sections.provenance(study),
+        "warnings": sections.warnings(study),
+        "cells": cells,
+        "missing": sections.missing(cells),
+        "states": study.states(),
+        "command": study.plan.get("command") or "",
+    }
+
+
+def background(study: Study) -> list[str]:
+    """The rest of the file's first comment block, below the question, as paragraphs."""
+    lines = str(study.plan.get("header") or "").splitlines()
+    text = "\n".join(line.removeprefix("#").strip() for line in lines).strip()
+    question = str(study.plan.get("question") or "").strip()
+    return [part.strip() for part in text.removeprefix(question).split("\n\n") if part.strip()]
+
+
+def grid_note(report: Report) -> str:
+    """Which seeds the pictures come from."""
+    if report.grid is None:
+        return ""
+    seeds = {name: seed for name, seed in report.grid.seeds.items() if report.study.arm(name).trains}
+    first = report.study.seeds[0]
+    others = [f"{wording.quoted(name)} seed {seed}" for name, seed in seeds.items() if seed != first]
+    return f"Seed {first}" + (f"; {wording.listing(others)}, as seed {first} has none" if others else "")
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """Bytes as an address that a page carries within itself. kind: a MIME type."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def html(report: Report) -> str:
+    """The page. Every value is escaped by the template; figures are carried within it."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        badges=_BADGES, render=render, wording=wording, data_uri=data_uri, duration=wording.duration
+    )
+    return environment.get_template("report.html").render(context(report))
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown that also reads well as plain text; its figures lie beside it, see `report.files`."""
+    page = context(report)
+    study: Study = page["study"]
+    first, *others = page["answer"]
+    parts = [
+        f"# {escape(page['question'])}",
+        f"**{escape(first)}**",
+        *map(escape, others),
+        *_section("Claims", [_verdict(verdict) for verdict in page["verdicts"]]),
+        *_section("Figures", [render.markdown(page["table"])]),
+        *_section("Curves", [f"![Curves over epochs]({study.name}-curves.svg)"] if page["curves"] else []),
+        *_section("Pictures", _pictures(report)),
+        *_section("Conditions", [_list(page["conditions"]), _arms(page["arms"])]),
+        *_section("Cost", [_list(page["cost"])]),
+        *_section("Provenance", [*(f"**{escape(text)}**" for text in page["warnings"]), _list(page["provenance"])]),
+        *_section("Run it again", [f"```sh\n{page['command'].replace('```', '')}\n```"] if page["command"] else []),
+        *_section("Missing cells", _missing(page["missing"])),
+        *_section("Background", [escape(text) for text in page["background"]]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(title: str, blocks: Iterable[str]) -> list[str]:
+    found = [block for block in blocks if block]
+    return [f"## {title}", *found] if found else []
+
+
+def _verdict(verdict: claims.Verdict) -> str:
+    source = f" Source: {escape(verdict.source)}." if verdict.source else ""
+    return f"- **{verdict.verdict}**: {escape(verdict.text)}  \n  {escape(verdict.sentence)}{source}"
+
+
+def _list(pairs: sections.Pairs) -> str:
+    return "\n".join(f"- {name}: {escape(text)}" for name, text in pairs)
+
+
+def _arms(arms: list[sections.ArmFacts]) -> str:
+    """What each arm changes and what it costs, as a list: sentences do not fit a table that is read as text."""
+    lines = []
+    for arm in arms:
+        facts = [
+            "" if arm.parameters is None else f"{arm.parameters:,} parameters",
+            "" if arm.time_s is None else f"{wording.duration(arm.time_s)} a trial",
+            "" if arm.images_per_s is None else f"{arm.images_per_s:,.0f} images/s",
+        ]
+        lines.append(
+            f"- {escape(arm.arm)}: changes {escape(arm.changes)}" + "".join(f"; {fact}" for fact in facts if fact)
+        )
+    return "\n".join(lines)
+
+
+def _pictures(report: Report) -> list[str]:
+    if report.grid is None:
+        return []
+    return [f"![The same images for every arm]({report.study.name}-pictures.png)", escape(f"{grid_note(report)}.")]
+
+
+def _missing(cells: list[sections.CellFacts]) -> list[str]:
+    lines = [
+        f"- {escape(cell.arm)}, seed {cell.seed}: {cell.state}"
+        + (f" after epoch {cell.epoch}" if cell.epoch is not None else "")
+        + (f": {escape(cell.error)}" if cell.error else "")
+        for cell in cells[:_MOST_MISSING]
+    ]
+    rest = len(cells) - len(lines)
+    return ["\n".join([*lines, *([f"- and {rest} more"] if rest > 0 else [])])] if lines else []

@@ -1,0 +1,189 @@
+"""The table as text: cells in words, and the table for a terminal, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import TYPE_CHECKING
+
+from analysis import wording
+from analysis.tables import BEST, Column, Entry, Row, Table
+from sweeps.progress import STATES
+
+if TYPE_CHECKING:
+    import rich.table
+
+MARKS = {BEST: "●", "tied": "○", "": ""}
+NOTHING = "–"
+_ARROWS = {"max": "↑", "min": "↓", "": ""}
+
+
+def heading(column: Column) -> str:
+    """'test PSNR (dB) ↑': the arrow points to where better values lie."""
+    unit = wording.unit(column.metric)
+    parts = [wording.label(column.metric), f"({unit})" if unit else "", _ARROWS[wording.better(column.metric)]]
+    return " ".join(part for part in parts if part)
+
+
+def cells_done(row: Row) -> str:
+    """'8 of 8', '6 of 8, 1 failed, 1 running', or that one evaluation serves all."""
+    total = sum(row.states.values())
+    if not row.trains and row.states["done"] == total:
+        return "1 for all"
+    others = [f"{row.states[s]} {s}" for s in ("failed", "running", "interrupted", "queued") if row.states[s]]
+    return ", ".join([f"{row.states['done']} of {total}", *others])
+
+
+def rests_on(entry: Entry) -> str:
+    """'n=8', or 'exact' for an arm that one evaluation settles."""
+    return "" if entry.ours is None else "exact" if entry.ours.exact else f"n={entry.ours.n}"
+
+
+def ours(entry: Entry, column: Column) -> str:
+    """'27.31 ± 0.12 (n=8)'."""
+    if entry.ours is None:
+        return NOTHING
+    return f"{wording.plus_minus(entry.ours, column.digits)} ({rests_on(entry)})"
+
+
+def theirs(entry: Entry) -> str:
+    """The published figures, converted: '0.0005', or both where a document prints two."""
+    return " / ".join(figure.text for figure in entry.published) or NOTHING
+
+
+def difference(entry: Entry, column: Column, row: Row) -> str:
+    """'+1.20 [+0.98, +1.42] (n=8)'."""
+    if row.baseline:
+        return "baseline"
+    if entry.difference is None:
+        return NOTHING
+    found, digits = entry.difference, column.difference_digits
+    parts = [wording.fixed(found.mean, digits, plus=True), wording.brackets(found, digits, plus=True)]
+    return " ".join([*filter(None, parts), "(exact)" if found.exact else f"(n={found.n})"])
+
+
+def terminal(table: Table, title: str = "") -> rich.table.Table:
+    """The table for a terminal, a block for each metric; names are shown as they are, never read as markup."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    notes = [*table.caption, *(f"[{number}] {note}" for number, note in enumerate(table.footnotes, start=1))]
+    shown = RichTable(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    shown.title = Text(title, style="bold") if title else None
+    shown.caption = Text("\n".join(notes), style="dim")
+    theirs_too = any(column.theirs for column in table.columns)
+    shown.add_column("arm", overflow="fold")
+    shown.add_column("seeds")
+    for name in ("ours", *(["published"] if theirs_too else []), "difference"):
+        shown.add_column(name, justify="right")
+    for column in table.columns:
+        shown.add_row(Text(heading(column), style="bold underline"))
+        for row in table.rows:
+            mine, *others = _texts(row, column)
+            blank = [""] if theirs_too and not column.theirs else []
+            shown.add_row(
+                Text(" ".join(row.arm.split())),
+                Text(cells_done(row), style="yellow" if _incomplete(row) else ""),
+                Text(mine, style="bold green" if row.entries[column.metric].mark == BEST else ""),
+                *map(Text, [*blank, *others]),
+            )
+        shown.add_section()
+    return shown
+
+
+def _incomplete(row: Row) -> bool:
+    return row.states["done"] < sum(row.states.values())
+
+
+def _headings(column: Column) -> list[str]:
+    return [heading(column), *(["published"] if column.theirs else []), "difference"]
+
+
+def _texts(row: Row, column: Column) -> list[str]:
+    """The cells of one arm in one metric as plain text."""
+    entry = row.entries[column.metric]
+    first = f"{MARKS[entry.mark]} {ours(entry, column)}".strip()
+    refs = "".join(f" [{number}]" for number in entry.notes)
+    return [first, *([theirs(entry) + refs] if column.theirs else []), difference(entry, column, row)]
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line; signs that mean nothing where they stand are left alone."""
+    line = " ".join(text.split())
+    line = re.sub(r"&(?=#?\w+;)", "&amp;", line).replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*|~$])", r"\\\1", line)
+    line = re.sub(r"\](?=[(\[:])", r"\\]", line)
+    line = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
+    return re.sub(r"^(?=[#+\-=\[])", r"\\", line)
+
+
+def markdown(table: Table) -> str:
+    """The table in GitHub's Markdown, its columns padded so that it also reads as plain text."""
+    head = ["arm", "seeds", *(name for column in table.columns for name in _headings(column))]
+    body = []
+    for row in table.rows:
+        texts = [escape(row.arm), escape(cells_done(row))]
+        for column in table.columns:
+            first, *others = _texts(row, column)
+            best = row.entries[column.metric].mark == BEST
+            texts += [f"**{first}**" if best else first, *others]
+        body.append(texts)
+    widths = [max(map(len, cells)) for cells in zip(head, *body, strict=True)]
+    rule = ["-" * widths[0], "-" * widths[1], *("-" * (width - 1) + ":" for width in widths[2:])]
+    lines = ["| " + " | ".join(_pad(cells, widths)) + " |" for cells in (head, rule, *body)]
+    notes = [f"{number}. {escape(note)}" for number, note in enumerate(table.footnotes, start=1)]
+    return "\n".join([*lines, "", *(f"{escape(sentence)}  " for sentence in table.caption), *_block(notes)]).rstrip()
+
+
+def _pad(cells: list[str], widths: list[int]) -> list[str]:
+    return [
+        text.ljust(width) if number < 2 else text.rjust(width)
+        for number, (text, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+
+
+def _block(lines: list[str]) -> list[str]:
+    return ["", *lines] if lines else []
+
+
+# --- CSV --------------------------------------------------------------------------------------------------------------
+
+CSV_COLUMNS = (
+    *("arm", "metric", "unit", "better", "trains", "n", "mean", "sd", "low", "high", "mark"),
+    *("difference", "difference_low", "difference_high", "difference_n", "published", "published_notes"),
+    *STATES,
+)
+
+
+def comma_separated(table: Table) -> str:
+    """The table in long form, a line for each arm and metric; numbers with all their digits, empty where unknown."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in table.rows:
+        for column in table.columns:
+            writer.writerow(_csv_row(table, row, column))
+    return text.getvalue()
+
+
+def _csv_row(table: Table, row: Row, column: Column) -> list[object]:
+    entry = row.entries[column.metric]
+    mine, gap = entry.ours, entry.difference
+    return [
+        row.arm,
+        column.metric,
+        wording.unit(column.metric),
+        wording.better(column.metric),
+        row.trains,
+        *((mine.n, mine.mean, mine.sd, mine.low, mine.high) if mine else (0, None, None, None, None)),
+        entry.mark,
+        *((gap.mean, gap.low, gap.high, gap.n) if gap else (None, None, None, None)),
+        " / ".join(f"{figure.value:.10g}" for figure in entry.published),
+        " ".join(table.footnotes[number - 1] for number in entry.notes),
+        *(row.states[state] for state in STATES),
+    ]

@@ -1,0 +1,129 @@
+"""The report of a study: one page that leads with the answer, as a self-contained HTML file, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis import answer, claims, figures, frame, page, render, tables
+from analysis.claims import Verdict
+from analysis.frame import Study
+from analysis.tables import Table
+from sweeps.errors import SweepError
+from sweeps.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a study found, ready to be written. answer: sentences, the first of which is the answer."""
+
+    study: Study
+    table: Table
+    verdicts: list[Verdict]
+    answer: list[str]
+
+    @cached_property
+    def curves(self) -> bytes | None:
+        """Curves over epochs as SVG."""
+        return figures.curves(self.study)
+
+    @cached_property
+    def grid(self) -> figures.Grid | None:
+        """The pictures of every arm side by side as PNG."""
+        return figures.picture_grid(self.study)
+
+    def html(self) -> str:
+        """One file with everything in it; needs no network and no script."""
+        return page.html(self)
+
+    def markdown(self) -> str:
+        """The report as Markdown; `files` puts the two figures that it names beside it."""
+        return page.markdown(self)
+
+    def csv(self) -> str:
+        """The table in long form, numbers with all their digits."""
+        return render.comma_separated(self.table)
+
+    def terminal(self) -> Group:
+        """Answer, table and verdicts for `rich.console.Console.print`."""
+        from rich.console import Group
+        from rich.text import Text
+
+        first, *others = self.answer
+        lines = [Text(first, style="bold"), *map(Text, others), Text()]
+        styles = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow"}
+        told = [
+            Text.assemble((verdict.verdict, styles[verdict.verdict]), f"  {verdict.text}\n  {verdict.sentence}")
+            for verdict in self.verdicts
+        ]
+        return Group(*lines, render.terminal(self.table, self.study.name), *told)
+
+
+def build(store: Store, name: str, now: float | None = None) -> Report:
+    """Read a study and judge it. now: seconds since 1970, by which running trials are told from dead ones.
+
+    Raises SweepError for an unknown name. A study without any finished trial has a report too, which says so.
+    """
+    study = frame.read(store, name, now)
+    verdicts = claims.judge(study)
+    return Report(study, tables.build(study), verdicts, answer.answer(study, verdicts))
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _markdown_files(report: Report, stem: str) -> dict[str, bytes]:
+    found = {f"{stem}.md": report.markdown().encode()}
+    if report.curves:
+        found[f"{stem}-curves.svg"] = report.curves
+    if report.grid:
+        found[f"{stem}-pictures.png"] = report.grid.png
+    return found
+
+
+FORMATS: dict[str, Callable[[Report, str], dict[str, bytes]]] = {
+    "html": lambda report, stem: {f"{stem}.html": report.html().encode()},
+    "md": _markdown_files,
+    "csv": lambda report, stem: {f"{stem}.csv": report.csv().encode()},
+}
+
+
+def files(report: Report, formats: Iterable[str]) -> dict[str, bytes]:
+    """The files of a report by name, `<study>.<format>`; a SweepError names a format that there is none of."""
+    found: dict[str, bytes] = {}
+    for name in formats:
+        if name not in FORMATS:
+            raise SweepError(
+                f"format {name!r}", "no report is written in it", ", ".join(FORMATS), f"--format {next(iter(FORMATS))}"
+            )
+        found |= FORMATS[name](report, report.study.name)
+    return found
+
+
+def write(report: Report, out: Path, formats: Iterable[str] = ("html",)) -> list[Path]:
+    """Write a report's files into a folder, which is made, over older ones; the paths, the first format's first."""
+    made = files(report, formats)
+    paths = [out / name for name in made]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path, data in zip(paths, made.values(), strict=True):
+            path.write_bytes(data)
+    except OSError as error:
+        raise SweepError(
+            f"--out {str(out)!r}", error.strerror or str(error), "a folder that can be written", "--out ANOTHER"
+        ) from error
+    return paths
+
+
+def publish(report: Report, store: Store, formats: Iterable[str] = ("html",)) -> list[str]:
+    """Write a report's files into a store under `reports/<name>/`; their keys."""
+    made = {f"reports/{report.study.name}/{name}": data for name, data in files(report, formats).items()}
+    for key, data in made.items():
+        store.put(key, data)
+    return list(made)

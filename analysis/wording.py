@@ -1,0 +1,125 @@
+"""How columns and figures are worded: one place, so that the page, the terminal and the verdicts agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from analysis.stats import Interval
+from sweeps import record
+
+_NAMES = {"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "l2": "L2", "db": "", "iou": "IoU", "f1": "F1"}
+_LEAST_DIGITS = 4
+_MOST_DIGITS = 6
+_COARSE = 5
+MINUS = "\u2212"
+
+
+def label(column: str) -> str:
+    """A column in words: `test/psnr_db_hole` is 'test PSNR hole'."""
+    split, _, metric = column.rpartition("/")
+    return " ".join(part for part in [split, *(_NAMES.get(word, word) for word in metric.split("_"))] if part)
+
+
+def unit(column: str) -> str:
+    return record.describe(column)[0]
+
+
+def better(column: str) -> str:
+    """'max' or 'min': where better values lie; '' where that is not known."""
+    return record.describe(column)[1]
+
+
+def sign(column: str) -> int:
+    """1 where more is better, -1 where less is, 0 where that is not known."""
+    return {"max": 1, "min": -1}.get(better(column), 0)
+
+
+def with_unit(text: str, column: str) -> str:
+    return f"{text} {unit(column)}".rstrip()
+
+
+def decimals(intervals: Iterable[Interval | None]) -> int:
+    """Decimals that show the narrowest half-width with two significant digits, one from 5 on, for a whole column.
+
+    Without intervals four significant digits of the largest value are shown; never more than six of them.
+    """
+    known = [interval for interval in intervals if interval is not None]
+    largest = max((abs(interval.mean) for interval in known), default=0.0)
+    halves = [interval.half_width for interval in known if interval.half_width]
+    most = _MOST_DIGITS - 1 - _magnitude(largest)
+    if halves:
+        narrowest = min(halves)
+        leading = narrowest / 10 ** _magnitude(narrowest)
+        return max(0, min((0 if leading >= _COARSE else 1) - _magnitude(narrowest), most))
+    return max(0, _LEAST_DIGITS - 1 - _magnitude(largest))
+
+
+def _magnitude(value: float) -> int:
+    return math.floor(math.log10(value)) if value > 0 else 0
+
+
+def fixed(value: float, digits: int, plus: bool = False) -> str:
+    """A number with a fixed count of decimals and a real minus sign; no minus zero. plus: show the sign always."""
+    text = f"{abs(value):.{digits}f}"
+    zero = float(text) == 0
+    return (MINUS if value < 0 and not zero else "+" if plus and not zero else "") + text
+
+
+def plus_minus(interval: Interval, digits: int | None = None) -> str:
+    """'27.31 ± 0.12', or the mean alone where there is no interval."""
+    digits = decimals([interval]) if digits is None else digits
+    half = interval.half_width
+    return fixed(interval.mean, digits) + ("" if half is None else f" ± {fixed(half, digits)}")
+
+
+def brackets(interval: Interval, digits: int | None = None, plus: bool = False) -> str:
+    """'[0.98, 1.42]', or '' where there is no interval."""
+    digits = decimals([interval]) if digits is None else digits
+    if interval.low is None or interval.high is None:
+        return ""
+    return f"[{fixed(interval.low, digits, plus)}, {fixed(interval.high, digits, plus)}]"
+
+
+def evidence(interval: Interval) -> str:
+    """What a figure rests on: 'n = 8', or that one evaluation settles it."""
+    if interval.exact:
+        return "one evaluation"
+    return f"n = {interval.n}" + (", no interval" if interval.n == 1 else "")
+
+
+def against(interval: Interval, column: str, other: str) -> str:
+    """A difference to another arm in words: '1.20 dB better than “B” [0.98, 1.42]'."""
+    if interval.exact and interval.mean == 0:
+        return f"the same as {quoted(other)}"
+    toward = interval if sign(column) >= 0 else interval.negated()
+    up, down = ("better", "worse") if sign(column) else ("more", "less")
+    word, toward = (up, toward) if toward.mean >= 0 else (down, toward.negated())
+    digits = decimals([toward])
+    size = with_unit(fixed(toward.mean, digits), column)
+    return f"{size} {word} than {quoted(other)} {brackets(toward, digits)}".rstrip()
+
+
+def count(number: int, noun: str) -> str:
+    """'1 seed', '8 seeds'."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listing(names: Iterable[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    parts = list(names)
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def quoted(name: str) -> str:
+    """An arm's name within a sentence; on one line, whatever it holds."""
+    return f"“{' '.join(name.split())}”"
+
+
+def duration(seconds: float) -> str:
+    """'12 s', '8.4 min', '2.6 h'."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,112 @@
+"""Verdicts on claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from make_store import NOW, ArmSpec, make_store
+
+from analysis import claims, frame
+from sweeps import ledger
+
+GOOD, SAME, BAD = ArmSpec("good", 27.0), ArmSpec("same", 27.02, sd=0.3), ArmSpec("bad", 25.0)
+FILL, BLUR = ArmSpec("fill", 24.0, trains=False), ArmSpec("blur", 23.0, trains=False)
+BROKEN = ArmSpec("broken", 20.0, states=dict.fromkeys(range(8), "failed"))
+HALF = ArmSpec("half", 20.0, states=dict.fromkeys(range(4), "failed"))
+NULL = ArmSpec("null", 20.0, nan=True)
+OPEN = ArmSpec("open", 20.0, states=dict.fromkeys(range(8), "running"))
+ARMS = (GOOD, SAME, BAD, FILL, BLUR, BROKEN, HALF, NULL, OPEN)
+PSNR, L2 = "test/psnr_db", "test/l2_raw"
+
+
+@pytest.fixture(scope="module")
+def study_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A function that judges one claim on a study of all these arms; one store for each number of seeds."""
+
+    @cache
+    def study(seeds: int) -> frame.Study:
+        store = make_store(tmp_path_factory.mktemp("store"), ARMS, range(seeds), [])
+        return frame.read(store, "partial-conv", NOW)
+
+    def judge(claim: Mapping[str, Any], seeds: int = 8) -> claims.Verdict:
+        plan = {**study(seeds).plan, "claims": [{"text": "it is so", **claim}]}
+        return claims.judge(replace(study(seeds), plan=plan))[0]
+
+    return judge
+
+
+CASES = [
+    ({"metric": PSNR, "better": "good", "than": "bad"}, "holds"),
+    ({"metric": L2, "better": "good", "than": "bad", "by": 0.0}, "holds"),
+    ({"metric": PSNR, "better": "bad", "than": "good"}, "does not hold"),
+    ({"metric": L2, "better": "bad", "than": "good"}, "does not hold"),
+    ({"metric": PSNR, "better": "good", "than": "same"}, "undecided"),
+    ({"metric": PSNR, "better": "good", "than": "bad", "by": 1.0}, "holds"),
+    ({"metric": PSNR, "better": "good", "than": "bad", "by": 5.0}, "does not hold"),
+    ({"metric": PSNR, "better": "good", "than": "bad", "by": 2.0}, "undecided"),
+    ({"metric": PSNR, "better": "fill", "than": "blur"}, "holds"),
+    ({"metric": PSNR, "better": "blur", "than": "fill"}, "does not hold"),
+    ({"metric": PSNR, "better": "good", "than": "bad", "epoch": 10}, "holds"),
+    ({"metric": PSNR, "better": "good", "than": "bad", "epoch": 7}, "undecided"),
+    ({"metric": PSNR, "better": "good", "than": "open"}, "undecided"),
+    ({"metric": PSNR, "better": "good", "than": "nobody"}, "undecided"),
+    ({"metric": "test/strange", "better": "good", "than": "bad"}, "undecided"),
+    ({"metric": PSNR, "equal": ["good", "same"], "within": 1.0}, "holds"),
+    ({"metric": PSNR, "equal": ["good", "bad"], "within": 0.5}, "does not hold"),
+    ({"metric": PSNR, "equal": ["good", "same"], "within": 0.01}, "undecided"),
+    ({"metric": PSNR, "order": ["good", "bad", "fill", "blur"]}, "holds"),
+    ({"metric": PSNR, "order": ["good", "same", "bad"]}, "undecided"),
+    ({"metric": PSNR, "order": ["good", "blur", "fill"]}, "does not hold"),
+    ({"fails": "broken"}, "holds"),
+    ({"fails": "null"}, "holds"),
+    ({"fails": "good"}, "does not hold"),
+    ({"fails": "half"}, "undecided"),
+    ({"fails": "open"}, "undecided"),
+]
+
+
+@pytest.mark.parametrize(("claim", "expected"), CASES, ids=lambda value: str(value))
+def test_verdicts(study_of: Any, claim: Mapping[str, Any], expected: str) -> None:
+    found = study_of(claim)
+    assert found.verdict == expected, found.sentence
+    assert found.sentence.endswith(".")
+
+
+def test_a_sentence_has_figures_and_n(study_of: Any) -> None:
+    found = study_of({"metric": PSNR, "better": "good", "than": "bad", "source": "table 2"})
+    assert "dB better than “bad” [" in found.sentence
+    assert "n = 8 pairs" in found.sentence
+    assert found.source == "table 2"
+
+
+def test_one_seed_decides_nothing(study_of: Any) -> None:
+    found = study_of({"metric": PSNR, "better": "good", "than": "bad"}, seeds=1)
+    assert found.verdict == "undecided"
+    assert "no interval" in found.sentence
+
+
+def test_lost_seeds_are_counted(study_of: Any) -> None:
+    found = study_of({"metric": PSNR, "better": "good", "than": "half"})
+    assert "n = 4 pairs of seeds; 4 of 8 missing" in found.sentence
+
+
+def test_an_epoch_without_test_says_which_have_one(study_of: Any) -> None:
+    found = study_of({"metric": PSNR, "better": "good", "than": "bad", "epoch": 7})
+    assert "it was evaluated after 10 and 20" in found.sentence
+
+
+def test_trouble_with_a_machine_is_no_failure_to_train(tmp_path: Path) -> None:
+    arm = ArmSpec("net", 20.0, states={0: "queued"})
+    store = make_store(tmp_path, [arm], [0], [{"text": "it diverges", "fails": "net"}])
+    trial = frame.read(store, "partial-conv", NOW).cells[0].trial
+    attempt = ledger.claim(store, trial, 0, {"claimed_at": NOW})
+    assert attempt is not None
+    ledger.end(store, attempt, "failed", NOW, {"type": "StoreError", "message": "the disk is full"})
+    found = claims.judge(frame.read(store, "partial-conv", NOW))[0]
+    assert found.verdict == "undecided"
+    assert "StoreError" in found.sentence

@@ -1,0 +1,96 @@
+"""Curves and the picture grid."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_store import EPOCHS, NOW, ArmSpec, make_store, png, strips
+from PIL import Image
+
+from analysis import figures, frame, stats
+
+
+def test_bands_are_intervals_by_epoch(tmp_path: Path) -> None:
+    study = frame.read(make_store(tmp_path), "partial-conv", NOW)
+    rows = study.records[study.records["arm"] == "partial convolution"]
+    mean, low, high = figures.bands(rows, "val/psnr_db")
+    assert len(mean) == EPOCHS
+    expected = stats.mean_interval(rows.loc[rows["epoch"] == 7, "val/psnr_db"])
+    assert expected is not None
+    assert (low[7], mean[7], high[7]) == pytest.approx((expected.low, expected.mean, expected.high))
+
+
+def test_validation_is_drawn_where_test_has_few_epochs(tmp_path: Path) -> None:
+    study = frame.read(make_store(tmp_path), "partial-conv", NOW)
+    assert figures.curve_columns(study) == ["val/psnr_db", "val/l2_raw", "val/ssim"]
+
+
+@pytest.mark.parametrize(("form", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
+def test_curves_are_the_same_every_time(tmp_path: Path, form: str, start: bytes) -> None:
+    study = frame.read(make_store(tmp_path), "partial-conv", NOW)
+    first = figures.curves(study, form)
+    assert first is not None
+    assert first.startswith(start)
+    assert figures.curves(study, form) == first
+
+
+@pytest.mark.parametrize("name", ["$x^{2$", "_hidden", "模型", "<b>&", "long " * 40, "line\nbreak"])
+def test_any_name_can_be_drawn(tmp_path: Path, name: str) -> None:
+    store = make_store(tmp_path, [ArmSpec(name, 25.0), ArmSpec("fill", 20.0, trains=False)], [0], [])
+    study = frame.read(store, "partial-conv", NOW)
+    assert figures.curves(study) is not None
+    assert figures.picture_grid(study) is not None
+
+
+def test_many_arms_can_be_drawn(tmp_path: Path) -> None:
+    study = frame.read(
+        make_store(tmp_path, [ArmSpec(f"arm {n}", 20.0 + n) for n in range(50)], [0], []), "partial-conv"
+    )
+    assert figures.curves(study) is not None
+
+
+def test_no_curves_without_epochs(tmp_path: Path) -> None:
+    fills = [ArmSpec("a", 25.0, trains=False), ArmSpec("b", 25.0, trains=False)]
+    assert figures.curves(frame.read(make_store(tmp_path, fills, [0], []), "partial-conv", NOW)) is None
+    failed = [ArmSpec("a", 25.0, states={0: "failed"})]
+    study = frame.read(make_store(tmp_path / "failed", failed, [0], []), "partial-conv", NOW)
+    assert figures.curves(study) is None
+    assert figures.picture_grid(study) is None
+
+
+def test_a_strip_is_cut_into_squares_and_enlarged_without_smoothing() -> None:
+    strip = np.random.default_rng(0).random((16, 16 * 5, 3))
+    found = figures.tiles(png(strip), 4)
+    assert len(found) == 4
+    assert found[1].size == (128, 128)
+    pixels = np.asarray(found[1])
+    assert np.array_equal(pixels[::8, ::8], (strip[:, 16:32] * 255).astype(np.uint8))
+
+
+def test_the_grid_shows_the_same_images_for_every_arm(tmp_path: Path) -> None:
+    study = frame.read(make_store(tmp_path), "partial-conv", NOW)
+    grid = figures.picture_grid(study, most=3)
+    assert grid is not None
+    assert grid.titles == ["damaged", "blind autoencoder", "partial convolution", "mean fill", "telea", "truth"]
+    assert set(grid.seeds.values()) == {0}
+    sheet = Image.open(io.BytesIO(grid.png)).convert("RGB")
+    assert sheet.width == 6 * 134 - 6
+    truth = figures.tiles(strips(0, 25.0)["truth"], 3)[2]
+    assert np.array_equal(np.asarray(sheet)[-128:, -128:], np.asarray(truth))
+
+
+def test_the_grid_says_where_another_seed_stands_in(tmp_path: Path) -> None:
+    arms = [ArmSpec("a", 25.0), ArmSpec("b", 25.0, states={0: "failed"})]
+    grid = figures.picture_grid(frame.read(make_store(tmp_path, arms, [0, 1], []), "partial-conv", NOW))
+    assert grid is not None
+    assert grid.seeds == {"a": 0, "b": 1}
+
+
+def test_an_arm_called_truth_is_an_arm(tmp_path: Path) -> None:
+    arms = [ArmSpec("truth", 25.0), ArmSpec("damaged", 24.0)]
+    grid = figures.picture_grid(frame.read(make_store(tmp_path, arms, [0], []), "partial-conv", NOW))
+    assert grid is not None
+    assert grid.titles == ["damaged", "truth", "damaged", "truth"]

@@ -1,0 +1,74 @@
+"""Published figures and their conversion to our units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis import published
+from sweeps.errors import SweepError
+
+S3 = {"study": "003_4e78e639d4f1fa33", "table": "epochs"}
+S4 = {"study": "004_93544f900a7fa97e", "table": "losses", "columns": {"test/l2_raw": "l2", "val/l2_raw": "l2"}}
+
+
+def test_errors_on_minus_one_to_one_are_converted() -> None:
+    l1, l2, psnr = (published.lookup(S3, "l2_weight=0.999", f"test/{name}", 50)[0] for name in ("l1", "l2", "psnr_db"))
+    assert (l1.value, l1.text) == (pytest.approx(0.14012 / 2), "0.070060")
+    assert "divided by 2" in l1.conversion
+    assert (l2.value, l2.text) == (pytest.approx(0.0337 / 4), "0.00843")
+    assert "divided by 4" in l2.conversion
+    assert "0.0337" in l2.conversion
+    assert (psnr.value, psnr.conversion) == (20.74345, "")
+
+
+def test_a_split_that_is_not_named_is_taken_with_both_blocks() -> None:
+    found = published.lookup(S3, "l2_weight=0.999", "test/psnr_db")
+    assert {figure.split for figure in found} == {"unlabelled"}
+    assert {figure.epoch for figure in found} == {200}
+    assert sorted(note for figure in found for note in figure.notes if note.startswith("block"))[0] == "block=high"
+    assert len(found) == 2
+
+
+def test_our_split_picks_theirs() -> None:
+    test, val = (published.lookup(S4, "vanilla_autoencoder", f"{split}/l2_raw")[0] for split in ("test", "val"))
+    assert (test.text, val.text) == ("0.0010", "0.0013")
+    assert test.epoch == 20
+    assert any("n^2" in note for note in test.notes)
+    assert any("inferred" in note for note in test.notes)
+    assert test.conversion == ""
+
+
+@pytest.mark.parametrize(
+    ("variant", "column"), [("no_such", "test/l2_raw"), (None, "test/l2_raw"), ("vanilla_autoencoder", "test/ssim")]
+)
+def test_what_was_not_published_is_not_there(variant: str | None, column: str) -> None:
+    assert published.lookup(S4, variant, column) == []
+
+
+def test_every_row_of_the_file_can_be_looked_up() -> None:
+    for row in published.figures():
+        reference = {"study": row["study"], "table": row["table"]}
+        split = row["split"] if row["split"] in ("train", "val", "test") else "test"
+        epoch = int(row["epoch"]) if row["epoch"] else None
+        if row["split"]:
+            assert published.lookup(reference, row["variant"], f"{split}/{row['metric']}", epoch), row
+
+
+def test_a_wrong_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("study,table,wrong\n")
+    with pytest.raises(SweepError) as error:
+        published.figures(path)
+    assert "wrong" in error.value.why
+    assert "variant" in error.value.allowed
+
+
+def test_a_value_that_is_no_number_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    lines = (published.HERE / "seeds.csv").read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1].replace("0.878", "high")]))
+    with pytest.raises(SweepError) as error:
+        published.figures(path)
+    assert "row 2" in error.value.given

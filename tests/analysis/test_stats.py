@@ -1,0 +1,70 @@
+"""Means, intervals and paired differences, against scipy and by simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from analysis import stats
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_interval_is_that_of_scipy(n: int) -> None:
+    values = np.random.default_rng(n).normal(3, 2, n)
+    low, high = scipy.stats.t.interval(0.95, n - 1, values.mean(), scipy.stats.sem(values))
+    found = stats.mean_interval(values)
+    assert found is not None
+    assert found.bounds == pytest.approx((low, high), rel=1e-12)
+    assert (found.mean, found.sd, found.n) == pytest.approx((values.mean(), values.std(ddof=1), n))
+    assert found.half_width == pytest.approx((high - low) / 2)
+
+
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_intervals_cover_the_truth(n: int) -> None:
+    """95 % intervals cover the mean of normal data in 93 to 97 % of 2,000 studies."""
+    studies = np.random.default_rng(20 + n).normal(27.0, 0.3, (2000, n))
+    found = [stats.mean_interval(study) for study in studies]
+    assert 0.93 <= np.mean([interval is not None and interval.may_be(27.0) for interval in found]) <= 0.97
+
+
+def test_one_value_has_no_interval() -> None:
+    found = stats.mean_interval([4.0])
+    assert found == stats.Interval(4.0, None, None, None, 1)
+    assert found.bounds is None
+    assert found.may_be(99.0)
+    assert stats.mean_interval([]) is None
+
+
+def test_equal_values_have_an_empty_interval() -> None:
+    found = stats.mean_interval([2.0, 2.0, 2.0])
+    assert found is not None
+    assert found.bounds == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_values_that_are_not_finite_are_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        stats.mean_interval([1.0, bad])
+
+
+def test_differences_are_paired_by_seed() -> None:
+    """What a seed does to both arms cancels; seeds that only one has are left out."""
+    a = {0: 10.0, 1: 20.0, 2: 30.0, 7: 99.0}
+    b = {2: 29.0, 1: 18.9, 0: 9.0, 5: -5.0}
+    found = stats.paired_difference(a, b)
+    assert found is not None
+    assert found.n == 3
+    assert found.mean == pytest.approx((1 + 1.1 + 1) / 3)
+    assert found.sd is not None
+    assert found.sd < 0.1
+    assert stats.paired_difference(a, {3: 1.0}) is None
+
+
+def test_an_exact_value_is_its_own_interval() -> None:
+    found = stats.exact_value(0.5)
+    assert found.bounds == (0.5, 0.5)
+    assert not found.may_be(0.0)
+    assert found.negated().bounds == (-0.5, -0.5)

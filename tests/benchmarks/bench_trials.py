@@ -1,0 +1,92 @@
+"""Seconds a trivial trial costs through Ray Tune, store included, after start-up; and whether that stays flat.
+
+A trivial trial fills four images with their mean. Prints the amortised cost, the last tenth against the first, and how the
+driver's memory and open files grew.
+
+    python tests/benchmarks/bench_trials.py [--trials 200]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from cluster import drive
+from cluster.feed import Job
+from sweeps import plan, spec
+from sweeps.store import FolderStore
+from trainables import schema
+
+
+class Clock:
+    """A watcher that keeps the time of every end."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def started(self, job: Job) -> None:
+        pass
+
+    def record(self, job: Job, row: dict[str, Any]) -> None:
+        pass
+
+    def ended(self, job: Job, state: str) -> None:
+        assert state == "done", (job, state)
+        self.ends.append(time.perf_counter())
+
+
+def sweep(trials: int) -> str:
+    fractions = ", ".join(f"{0.1 + 0.8 * i / trials:.6f}" for i in range(trials))
+    return f"""\
+# What does a trial cost?
+name: trivial
+task: inpaint
+base:
+  data: {{name: cifar10, train: 2, val: 2, test: 2}}
+  mask: {{name: centre, fraction: 0.5}}
+  model: {{name: mean_fill}}
+grid: {{mask.fraction: [{fractions}]}}
+"""
+
+
+def memory_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=200)
+    options = parser.parse_args()
+    root = str(Path(os.environ.get("SWEEPS_DATA", "../shared/data")).resolve())
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trivial.yaml"
+        file.write_text(sweep(options.trials))
+        planned = plan.expand(spec.load(file), schema)
+        store, clock = FolderStore(Path(folder) / "store"), Clock()
+        drive.write(planned, store, ())
+        work = drive.work_left(planned, store)
+        before = memory_mb(), open_files()
+        drive.run(planned, store, work, drive.Settings(data_root=root), clock)
+        after = memory_mb(), open_files()
+    ends = clock.ends[4:]  # the first ones pay for starting their actors
+    tenth = len(ends) // 10
+    first, last = ends[tenth] - ends[0], ends[-1] - ends[-1 - tenth]
+    print(
+        f"{len(clock.ends)} trials: {(ends[-1] - ends[0]) / (len(ends) - 1):.4f} s each; "
+        f"last tenth / first tenth = {last / first:.2f}; driver memory {before[0]:.0f} -> {after[0]:.0f} MB, "
+        f"open files {before[1]} -> {after[1]}"
+    )
+
+
+if __name__ == "__main__":
+    main()

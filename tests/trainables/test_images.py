@@ -1,0 +1,297 @@
+"""Image sets: real CIFAR-10 and Kodak images, fixed splits, one copy a process, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainables.data import images
+from trainables.errors import TrialError
+from trainables.schema import DataConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(root, **options):
+    return images.load(DataConfig(**options).model_dump(), root)
+
+
+def refused(root, **options):
+    """The error of `load`, which `check` must raise as well unless a file has to be decoded for it."""
+    with pytest.raises(TrialError) as caught:
+        load(root, **options)
+    error = caught.value
+    assert all((error.given, error.why, error.allowed, error.fix))
+    return error
+
+
+# --- CIFAR-10 ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_published_images_in_fixed_disjoint_splits(data_root):
+    cifar = load(data_root, name="cifar10")
+    assert cifar.train.shape == (45_000, 3, 32, 32)
+    assert cifar.val.shape == (5_000, 3, 32, 32)
+    assert cifar.test.shape == (10_000, 3, 32, 32)
+    # Changing either means that every trial of every store was trained on another split.
+    order = sorted(range(50_000), key=lambda index: hashlib.sha256(str(index).encode()).digest())
+    assert cifar.fingerprint == "0ebf3a1f42abd415b4b13756a7b90fd7b1701f8f924d973ca44a3a8b7ca1c7e2"
+    folder = data_root / "cifar-10-batches-py"
+    parts = [pickle.loads((folder / f"data_batch_{i}").read_bytes(), encoding="latin1")["data"] for i in range(1, 6)]
+    published = torch.from_numpy(np.concatenate(parts)).view(-1, 3, 32, 32)
+    assert torch.equal(cifar.train[:100], published[order[:100]])
+    assert torch.equal(cifar.val, published[order[45_000:]])
+    assert len(set(order[:45_000]) | set(order[45_000:])) == 50_000
+
+
+def test_the_md5_are_those_of_torchvision():
+    from torchvision.datasets import CIFAR10
+
+    theirs = [*CIFAR10.train_list, *CIFAR10.test_list]
+    assert dict(map(tuple, theirs)) == images.CIFAR_MD5
+    assert CIFAR10.base_folder == images.CIFAR_FOLDER
+
+
+def test_subsets_are_nested_views_of_one_memory(data_root):
+    whole = load(data_root, name="cifar10")
+    small = load(data_root, name="cifar10", train=128, val=64, test=32)
+    assert [len(small.train), len(small.val), len(small.test)] == [128, 64, 32]
+    for split in images.SPLITS:
+        part = getattr(small, split)
+        assert part.data_ptr() == getattr(whole, split).data_ptr()
+        assert torch.equal(part, getattr(whole, split)[: len(part)])
+    assert small.fingerprint != whole.fingerprint
+    assert load(data_root, name="cifar10", train=128, val=64, test=32) is small
+
+
+def test_another_size_is_antialiased(data_root):
+    options = {"name": "cifar10", "train": 64, "val": 8, "test": 8}
+    native, small, large = (load(data_root, **options, size=size) for size in (32, 16, 64))
+    assert small.train.shape == (64, 3, 16, 16)
+    assert large.train.shape == (64, 3, 64, 64)
+    weights = torch.tensor([1.0, 3, 3, 1]) / 8  # the triangle filter at half the size
+    kernel = torch.outer(weights, weights).expand(3, 1, 4, 4)
+    halves = torch.nn.functional.conv2d(native.train.float(), kernel, stride=2, padding=1, groups=3)
+    assert (small.train.float() - halves)[..., 1:-1, 1:-1].abs().max() < 0.51
+    assert abs(large.train.float().mean() - native.train.float().mean()) < 0.5
+
+
+def test_to_a_device(data_root):
+    subset = load(data_root, name="cifar10", train=4, val=4, test=4)
+    assert torch.equal(subset.to("cpu").train, subset.train)
+    assert subset.to("meta").val.device.type == "meta"
+
+
+def test_memory(data_root):
+    """Held once, in 184 MB, whatever is asked for; loading peaks below twice that."""
+    code = f"""
+import resource, pathlib
+from trainables.data import images
+from trainables.schema import DataConfig
+def used(field):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(field)).split()[1]) / 1024
+before = used("VmRSS")
+for train in (None, 40_000, 128):
+    images.load(DataConfig(name="cifar10", train=train).model_dump(), pathlib.Path({str(data_root)!r}))
+print(used("VmHWM") - before, used("VmRSS") - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    peak, held = map(float, done.stdout.split())
+    assert held < 220
+    assert peak < 330
+
+
+def test_threads_load_once(data_root, monkeypatch):
+    decoded = []
+    original = images._decode
+    monkeypatch.setattr(images, "_decode", lambda *a: (decoded.append(1), original(*a))[1])
+    found = []
+    options = {"name": "folder", "path": "kodak24", "size": 9}
+    threads = [threading.Thread(target=lambda: found.append(load(data_root, **options))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(decoded) == 3  # one call a split
+    assert all(each is found[0] for each in found)
+
+
+def test_the_cache_is_bounded(data_root):
+    for size in range(8, 8 + 2 * images.KEPT):
+        load(data_root, name="cifar10", train=2, val=1, test=1, size=size)
+    assert len(images._kept) == images.KEPT
+
+
+def test_missing_or_damaged_cifar_is_refused(data_root, tmp_path):
+    error = refused(tmp_path, name="cifar10")
+    assert "data_batch_1" in error.given
+    assert "cifar-10-python.tar.gz" in error.fix
+    folder = tmp_path / images.CIFAR_FOLDER
+    folder.mkdir()
+    for file in images.CIFAR_MD5:
+        (folder / file).symlink_to(data_root / images.CIFAR_FOLDER / file)
+    images.check(DataConfig(name="cifar10").model_dump(), tmp_path)
+    (folder / "data_batch_3").unlink()
+    (folder / "data_batch_3").write_bytes(b"half a download")
+    error = refused(tmp_path, name="cifar10")
+    assert "data_batch_3" in error.given
+    assert "damaged" in error.why
+    with pytest.raises(TrialError, match="data_batch_3"):
+        images.check(DataConfig(name="cifar10").model_dump(), tmp_path)
+
+
+def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    def download(_):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(CIFAR10, "download", download)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    error = refused(None, name="cifar10")
+    assert "no route to host" in error.why
+    assert str(tmp_path / ".cache" / "inpaint-sweeps") in error.fix
+
+
+def test_more_than_there_are_is_refused(data_root):
+    error = refused(data_root, name="cifar10", train=45_001)
+    assert error.fix == "train: 45000"
+    with pytest.raises(TrialError, match="train"):
+        images.check(DataConfig(name="cifar10", train=45_001).model_dump(), data_root)
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A root with a folder `p` of 60 small images, red in the left half and blue in the right, in two subfolders."""
+    for index in range(60):
+        pixels = np.zeros((20, 30, 3), dtype=np.uint8)
+        pixels[:, :15, 0], pixels[:, 15:, 2], pixels[..., 1] = 255, 255, index
+        file = tmp_path / "p" / ("even" if index % 2 == 0 else "odd") / f"{index}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+    return tmp_path
+
+
+def names(image_set):
+    """Which image of `folder` each one is, by split; read from the green channel."""
+    return {split: [int(i[1, 0, 0]) for i in getattr(image_set, split)] for split in images.SPLITS}
+
+
+def test_kodak(data_root):
+    kodak = load(data_root, name="folder", path="kodak24", size=64)
+    assert [len(kodak.train), len(kodak.val), len(kodak.test)] == [19, 3, 2]
+    assert kodak.train.shape == (19, 3, 64, 64)
+    assert kodak.train.float().std() > 30
+
+
+def test_a_folder_is_split_by_name(folder):
+    found = names(load(folder, name="folder", path="p", size=10))
+    assert sorted(index for each in found.values() for index in each) == list(range(60))
+    assert len(found["train"]) > 40
+    # A file more or less moves no other file to another split.
+    (folder / "p" / "even" / f"{found['train'][0]}.png").unlink(missing_ok=True)
+    (folder / "p" / "odd" / f"{found['train'][0]}.png").unlink(missing_ok=True)
+    fewer = names(load(folder, name="folder", path="p", size=11))
+    assert fewer == {**found, "train": found["train"][1:]}
+
+
+def test_subsets_of_a_folder_are_nested(folder):
+    whole = names(load(folder, name="folder", path="p", size=10))
+    small = names(load(folder, name="folder", path="p", size=10, train=5, val=1, test=1))
+    assert small == {split: whole[split][: len(small[split])] for split in images.SPLITS}
+
+
+def test_short_side_and_centre_crop(folder):
+    first = load(folder, name="folder", path="p", size=20).train[0]
+    assert (first[0, :, :9] == 255).all()  # red left, blue right, 5 px cut off on both sides
+    assert (first[2, :, 11:] == 255).all()
+    assert (first[0, :, 11:] == 0).all()
+
+
+def test_any_mode_and_rotation(folder):
+    for file in folder.rglob("*.png"):
+        image = Image.open(file)
+        exif = Image.Exif()
+        exif[0x0112] = 6  # upright after a quarter turn clockwise
+        image.rotate(90, expand=True).save(file.with_suffix(".jpg"), exif=exif, quality=95)
+        file.unlink()
+    first = load(folder, name="folder", path="p", size=20).train[0].float()
+    assert first[0, :, :8].mean() > 240
+    assert first[0, :, 12:].mean() < 15
+    for mode in ("L", "RGBA", "P", "CMYK", "1", "LA"):
+        Image.new(mode, (12, 12)).save(folder / f"{mode}.tif")
+    assert len(images.image_files(folder, "x")) == 66
+
+
+def test_a_split_file(folder):
+    rows = ["file,split", "even/0.png,train", "odd/1.png,val", "even/2.png,test", "odd/3.png,train"]
+    (folder / "split.csv").write_text("\n".join(rows), encoding="utf-8-sig")
+    found = names(load(folder, name="folder", path="p", split="split.csv", size=10))
+    assert {split: sorted(each) for split, each in found.items()} == {"train": [0, 3], "val": [1], "test": [2]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "why"),
+    [
+        (["name,split", "even/0.png,train"], 1, "columns"),
+        ([], 1, "missing"),
+        (["file,split", "even/0.png,training"], 2, "'training'"),
+        (["file,split", "even/0.png"], 2, "None"),
+        (["file,split", "even/1.png,train"], 2, "no image"),
+        (["file,split", "even/0.png,train", "even/0.png,val"], 3, "twice"),
+    ],
+)
+def test_a_wrong_split_file_is_refused(folder, rows, line, why):
+    (folder / "split.csv").write_text("\n".join(rows))
+    error = refused(folder, name="folder", path="p", split="split.csv", size=10)
+    assert f"split.csv, line {line}" in error.given
+    assert why in error.why
+
+
+def test_what_does_not_decode_is_named(folder):
+    bad = folder / "p" / "even" / "0.png"
+    for content in (b"", b"no image", (folder / "p" / "even" / "2.png").read_bytes()[:60]):
+        bad.write_bytes(content)
+        error = refused(folder, name="folder", path="p", size=10)
+        assert str(bad) in error.given
+        assert error.why.startswith("it does not decode")
+    Image.fromarray(np.zeros((9, 9), dtype=np.uint16)).save(bad)
+    assert "8 bits" in refused(folder, name="folder", path="p", size=10).why
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"path": "q"}, "does not exist"),
+        ({"path": "/p"}, "data root"),
+        ({"path": "empty"}, "no image"),
+        ({"path": "p", "split": "none.csv"}, "does not exist"),
+        ({"path": "p", "train": 61}, "images"),
+        ({"path": "single"}, "empty"),
+    ],
+)
+def test_folders_that_cannot_serve_are_refused(folder, options, expected):
+    (folder / "empty").mkdir()
+    (folder / "empty" / ".hidden.png").write_bytes(b"")
+    (folder / "single").mkdir()
+    Image.new("RGB", (9, 9)).save(folder / "single" / "a.png")
+    error = refused(folder, name="folder", **options)
+    assert expected in f"{error.why} {error.allowed}"
+    with pytest.raises(TrialError):
+        images.check(DataConfig(name="folder", **options).model_dump(), folder)
+
+
+def test_a_folder_needs_a_data_root():
+    assert "SWEEPS_DATA" in refused(None, name="folder", path="p").fix

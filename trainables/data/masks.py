@@ -1,0 +1,299 @@
+"""Masks: mask == 1 means hole, here and everywhere else.
+
+A mask family is a public function that takes (n, canvas, generator), its options as keyword-only parameters, and
+returns a `MaskDraw`: the parameters of n masks, drawn for a whole epoch from one generator, from which batches are
+rendered on the device. Mask i depends on the generator's seed and on i, not on n, nor on how an epoch is cut up.
+
+To add a family, write such a function; `trainables.schema` reads its options from this source, so their annotations use
+the names that schema exports and nothing else.
+
+Legend: b images of a batch, n of an epoch, k lines of an image, f files, h and w pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field
+from torch import Tensor
+
+from trainables.data.files import below, image_files, open_image
+from trainables.errors import TrialError
+from trainables.schema import FractionRange, IntRange, mask_configs, unknown
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Where masks are drawn: side of the square images in px, and the folder below which mask files lie."""
+
+    size: int
+    root: Path | None
+
+
+@dataclass(frozen=True)
+class MaskDraw(ABC):
+    """The parameters of n masks; the first axis of `parameters` is the image index."""
+
+    size: int
+    parameters: Tensor
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def masks(self, index_b: Tensor, device: torch.device | str) -> Tensor:
+        """float32 mask_b1hw of these images, on the device; without a synchronisation after `to(device)`."""
+        parameters = self.parameters[index_b.to(self.parameters.device)].to(device)
+        return self._render(parameters).unsqueeze(1).float()
+
+    def to(self, device: torch.device | str) -> MaskDraw:
+        """The same masks, with the parameters on a device, where `masks` then needs no copies."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
+
+    @abstractmethod
+    def _render(self, parameters: Tensor) -> Tensor:
+        """hole_bhw, boolean or 0 and 1."""
+
+
+def draw(config: Mapping[str, Any], n: int, canvas: Canvas, generator: torch.Generator) -> MaskDraw:
+    """n masks of the family that a resolved `mask` section names. Raises TrialError where that cannot be drawn.
+
+    generator: on the CPU, whatever the device, so that all devices see the same masks.
+    """
+    name = config["name"]
+    if name not in mask_configs():
+        raise unknown("mask.name", name, tuple(mask_configs()))
+    family = globals()[name]
+    drawn: MaskDraw = family(n, canvas, generator, **{key: value for key, value in config.items() if key != "name"})
+    return drawn
+
+
+def _uniform(n: int, columns: int, generator: torch.Generator) -> Tensor:
+    """(n, columns) in [0, 1). Families call it once: the generator fills row by row, so row i does not depend on n."""
+    return torch.rand(n, columns, generator=generator)
+
+
+def _between(uniform: Tensor, lowest: float, highest: float) -> Tensor:
+    return lowest + (highest - lowest) * uniform
+
+
+def _integer(uniform: Tensor, lowest: int, highest: int | Tensor) -> Tensor:
+    """Whole numbers from lowest to highest, both included, as float."""
+    scaled = (uniform * (highest - lowest + 1)).floor_() + lowest
+    return scaled.clamp_(max=highest)  # rounding may reach highest + 1
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
+
+
+def lines(
+    n: int,
+    canvas: Canvas,
+    generator: torch.Generator,
+    *,
+    count: Annotated[IntRange, Field(description="how many lines an image has: [lowest, highest]")] = [1, 10],  # noqa: B006 - never written to
+    thickness: Annotated[IntRange, Field(description="thickness of a line, px: [lowest, highest]")] = [1, 3],  # noqa: B006
+) -> MaskDraw:
+    """Straight lines with flat ends; what lies outside the image is cut off.
+
+    Their number is uniform per image; the centre (in the image), the direction, the length (in [size / 4, size]) and
+    the whole-numbered thickness are uniform per line. A pixel is hole where its centre lies in the line. The document
+    (004_93544f900a7fa97e) says only "random length and thickness". Holes cover 4.6 % of 32 px for 1-3 lines of 1-2 px,
+    6.7 % for 1-5 of 1-2 and 15.5 % for the defaults, close to MODELS.md section 11; drawing one end and a direction
+    would cut off more and give 3.5, 5.2 and 12.2 %. Thickness is in px, so twice the size has about half the share.
+    """
+    _require(count[1] <= 1000, "mask.count", count, "an image has at most 1000 lines", "count: [1, 10]")
+    _require(
+        thickness[1] <= canvas.size,
+        "mask.thickness",
+        thickness,
+        f"a line would be thicker than the image ({canvas.size} px)",
+        f"thickness: [1, {min(3, canvas.size)}]",
+    )
+    most = count[1]
+    uniform = _uniform(n, 1 + 5 * most, generator)
+    drawn = torch.arange(most) < _integer(uniform[:, :1], count[0], most)
+    x, y, angle, length, thick = uniform[:, 1:].view(n, most, 5).unbind(2)
+    sine = (math.pi * angle).sin().clamp(min=1e-4)  # a level line has no slope in x; 1e-4 rad is below a pixel
+    cosine = (math.pi * angle).cos()
+    across = _integer(thick, *thickness) / 2 / sine
+    half_length = _between(length, canvas.size / 4, canvas.size) / 2
+    parameters = torch.stack(
+        [
+            x * canvas.size - 0.5,  # pixel centres are at whole numbers
+            y * canvas.size - 0.5,
+            sine / cosine,
+            half_length / cosine.abs(),
+            across.masked_fill(~drawn, -math.inf),  # an empty line
+        ],
+        dim=2,
+    )
+    return _Lines(canvas.size, parameters)
+
+
+@dataclass(frozen=True)
+class _Lines(MaskDraw):
+    """parameters_nk5: centre x and y in px, slope, and half the line's extent along x of its length and thickness."""
+
+    def _render(self, parameters: Tensor) -> Tensor:
+        """A line crosses a row of pixels in one interval: the work is b k h for the lines and b h w for the images."""
+        x, y, slope, half_length, half_thickness = parameters.unsqueeze(2).unbind(3)  # each bk1
+        dy_bkh = torch.arange(self.size, dtype=torch.float32, device=parameters.device) - y
+        # A line is where two strips meet: one bounded by its ends, one by its sides. Both have an interval in the row.
+        ends, sides = dy_bkh * -slope, dy_bkh / slope
+        first = torch.maximum(ends - half_length, sides - half_thickness).add_(x).ceil_().clamp_(0, self.size)
+        after = torch.minimum(ends + half_length, sides + half_thickness).add_(x).floor_().add_(1).clamp_(0, self.size)
+        torch.maximum(first, after, out=after)
+        # +1 where an interval starts, -1 after its end: the running sum counts the lines over a pixel.
+        steps_bhw = torch.zeros(len(x), self.size, self.size + 1, dtype=torch.int16, device=parameters.device)
+        one = steps_bhw.new_ones(()).expand(len(x), self.size, x.shape[1])
+        steps_bhw.scatter_add_(2, first.long().transpose(1, 2), one)
+        steps_bhw.scatter_add_(2, after.long().transpose(1, 2), -one)
+        return steps_bhw.cumsum(2, dtype=torch.int16)[:, :, : self.size] > 0
+
+
+# --- rectangles -------------------------------------------------------------------------------------------------------
+
+
+def rectangle(
+    n: int,
+    canvas: Canvas,
+    generator: torch.Generator,
+    *,
+    fraction: Annotated[FractionRange, Field(description="share of the area: [lowest, highest]")] = [0.1, 0.25],  # noqa: B006
+    aspect: Annotated[float, Field(ge=1, le=10, description="largest ratio of the longer to the shorter side")] = 2.0,
+) -> MaskDraw:
+    """One rectangle inside the image; uniform in its share of the area, in the logarithm of height / width, in place.
+
+    Sides are rounded to whole pixels. Shares that need a side longer than the image get a smaller ratio.
+    """
+    share, ratio, top, left = _uniform(n, 4, generator).unbind(1)
+    area = _between(share, *fraction)
+    widest = (-area.log()).clamp(max=math.log(aspect))  # height^2 = area * ratio and width^2 = area / ratio, both <= 1
+    log_ratio = (2 * ratio - 1) * widest
+    height, width = (
+        (canvas.size * (area * r.exp()).sqrt()).round().clamp(1, canvas.size) for r in (log_ratio, -log_ratio)
+    )
+    corner = [_integer(top, 0, canvas.size - height), _integer(left, 0, canvas.size - width)]
+    return _Rectangles(canvas.size, torch.stack([*corner, height, width], dim=1))
+
+
+def centre(
+    n: int,
+    canvas: Canvas,
+    generator: torch.Generator,  # noqa: ARG001 - nothing is random
+    *,
+    fraction: Annotated[float, Field(gt=0, lt=1, description="share of the area")] = 0.25,
+) -> MaskDraw:
+    """One centred square, the same for every image; its side is rounded to whole pixels (32 px and 0.25: 16)."""
+    side = round(canvas.size * math.sqrt(fraction))
+    _require(
+        0 < side < canvas.size,
+        "mask.fraction",
+        fraction,
+        f"at {canvas.size} px that is {'no' if side == 0 else 'every'} pixel",
+        "fraction: 0.25",
+    )
+    corner = (canvas.size - side) // 2
+    return _Rectangles(canvas.size, torch.tensor([[corner, corner, side, side]], dtype=torch.float32).expand(n, 4))
+
+
+@dataclass(frozen=True)
+class _Rectangles(MaskDraw):
+    """parameters_n4: top, left, height, width in whole px."""
+
+    def _render(self, parameters: Tensor) -> Tensor:
+        top, left, height, width = parameters.unsqueeze(2).unbind(1)  # each b1
+        position = torch.arange(self.size, device=parameters.device)
+        rows_bh = (position >= top) & (position < top + height)
+        columns_bw = (position >= left) & (position < left + width)
+        return rows_bh.unsqueeze(2) & columns_bw.unsqueeze(1)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def irregular(
+    n: int,
+    canvas: Canvas,
+    generator: torch.Generator,
+    *,
+    path: Annotated[str, Field(min_length=1, description="folder of mask images below the data root")],
+    hole: Annotated[Literal["white", "black"], Field(description="colour of the holes")] = "white",
+    fraction: Annotated[
+        FractionRange | None, Field(description="only files with a hole share in [lowest, highest]; null for all")
+    ] = None,
+    augment: Annotated[bool, Field(description="flip and quarter-turn the files at random")] = True,
+) -> MaskDraw:
+    """Mask files, e.g. those of Liu et al. 2018 (`nvidia_irregular_masks/testing_mask_dataset`, holes white).
+
+    One file an image, uniform; the folder is read with its subfolders, in the order of names. Files are resized to the
+    canvas by nearest neighbour and cut at 128; `fraction` is judged after that. A mean hole share above 0.7 warns that
+    the polarity may be wrong. Raises TrialError where the folder, a decodable file or a fitting one is missing.
+    """
+    holes_fhw = _mask_files(below(canvas.root, path, "mask.path"), canvas.size, hole == "white")
+    if fraction is not None:
+        shares = holes_fhw.float().mean((1, 2))
+        fitting = (shares >= fraction[0]) & (shares <= fraction[1])
+        _require(
+            bool(fitting.any()),
+            "mask.fraction",
+            fraction,
+            f"the holes of {path} cover {shares.min():.3f} to {shares.max():.3f}, and no file lies between",
+            f"fraction: [{math.floor(shares.min() * 100) / 100}, {math.ceil(shares.max() * 100) / 100}]",
+        )
+        holes_fhw = holes_fhw[fitting]
+    uniform = _uniform(n, 4, generator)
+    turns = (uniform[:, 1:] < 0.5) & augment
+    file = _integer(uniform[:, :1], 0, len(holes_fhw) - 1)
+    return _Files(canvas.size, torch.cat([file.long(), turns.long()], dim=1), holes_fhw)
+
+
+@dataclass(frozen=True)
+class _Files(MaskDraw):
+    """parameters_n4: file, and whether it is flipped upside down, mirrored, and transposed: all eight symmetries."""
+
+    holes_fhw: Tensor
+
+    def _render(self, parameters: Tensor) -> Tensor:
+        file_b = parameters[:, 0]
+        flip, mirror, transpose = parameters[:, 1:, None, None].bool().unbind(1)
+        hole_bhw = self.holes_fhw.to(parameters.device)[file_b]
+        hole_bhw = torch.where(flip, hole_bhw.flip(1), hole_bhw)
+        hole_bhw = torch.where(mirror, hole_bhw.flip(2), hole_bhw)
+        return torch.where(transpose, hole_bhw.transpose(1, 2), hole_bhw)
+
+
+@lru_cache(maxsize=4)
+def _mask_files(folder: Path, size: int, white: bool) -> Tensor:
+    """holes_fhw, uint8 0 and 1, of every mask file below a folder; kept for the process."""
+    holes = []
+    for name in image_files(folder, "mask.path"):
+        image = open_image(folder / name, "mask.path").convert("L")
+        pixels = np.array(image.resize((size, size), Image.Resampling.NEAREST))
+        holes.append(torch.from_numpy((pixels >= 128) == white))
+    holes_fhw = torch.stack(holes).to(torch.uint8)
+    share = holes_fhw.float().mean().item()
+    if share > 0.7:
+        other = "black" if white else "white"
+        warnings.warn(
+            f"the holes of {folder} cover {share:.0%} of the image on average: if they are {other}, set hole: {other}",
+            stacklevel=3,
+        )
+    return holes_fhw
+
+
+def _require(condition: bool, key: str, given: object, why: str, fix: str) -> None:
+    if not condition:
+        raise TrialError(f"{key}: {given!r}", why, "what fits the images", fix)
