@@ -15,7 +15,7 @@ from typing import Any
 
 from analysis import wording
 from analysis.frame import Study
-from analysis.stats import Interval
+from analysis.stats import Interval, paired_difference
 from analysis.wording import quoted
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -55,6 +55,8 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         finding = _equal(study, claim, float(claim["within"]))
     elif "order" in claim:
         finding = _order(study, claim)
+    elif "improves" in claim or "settles" in claim:
+        finding = _progress(study, claim)
     elif "fails" in claim:
         finding = _fails(study, claim["fails"], claim.get("metric"))
     else:
@@ -63,7 +65,7 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
 
 
 def _arms(claim: Mapping[str, Any]) -> list[str]:
-    singles = [claim[key] for key in ("better", "than", "fails") if key in claim]
+    singles = [claim[key] for key in ("better", "than", "improves", "settles", "fails") if key in claim]
     return [*singles, *claim.get("equal", []), *claim.get("order", [])]
 
 
@@ -84,6 +86,33 @@ def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -
         return _Finding(FAILS, sentence + needed)
     what = "that much" if by else "zero"
     return _Finding(UNDECIDED, f"{sentence}{needed} The interval includes {what}: more seeds would tell.")
+
+
+def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
+    """An arm against itself at an earlier epoch: does it still gain (improves), or no more than a margin (settles)?"""
+    arm, metric, after = str(claim.get("improves") or claim.get("settles")), claim["metric"], claim["after"]
+    end, then = study.values(arm, metric, claim.get("epoch")), study.values(arm, metric, after)
+    gain = paired_difference(end, then)
+    if gain is None:
+        return _Finding(UNDECIDED, _nothing(study, arm, arm, metric, after))
+    toward = gain if wording.sign(metric) > 0 else gain.negated()
+    digits = wording.decimals([toward])
+    size = wording.with_unit(wording.fixed(toward.mean, digits), metric)
+    pairs = f"n = {wording.count(gain.n, 'seed')}"
+    sentence = (
+        f"{quoted(arm)} gains {size} {wording.brackets(toward, digits)} in {wording.label(metric)} "
+        f"from epoch {after} to the end ({pairs}{_lost(study, gain.n)})."
+    )
+    if toward.bounds is None:
+        return _Finding(UNDECIDED, sentence)
+    low, high = toward.bounds
+    if "settles" in claim:
+        within = float(claim["within"])
+        margin = f" Settled means a gain of {wording.with_unit(f'{within:g}', metric)} or less."
+        verdict = HOLDS if high <= within else FAILS if low > within else UNDECIDED
+        return _Finding(verdict, sentence + margin)
+    by = float(claim.get("by") or 0.0)
+    return _Finding(HOLDS if low > by else FAILS if high <= by else UNDECIDED, sentence)
 
 
 def _equal(study: Study, claim: Mapping[str, Any], within: float) -> _Finding:

@@ -21,8 +21,8 @@ What each sampler makes of a space:
   takes its space from the first trial.
 - random: independent draws.
 
-A suggestion that was made before is drawn again, a few times (`_TRIES`), then replaced by one that is new. A finite space
-whose every configuration was asked ends the search early (`exhausted`).
+A suggestion that was made before is drawn again, a few times (`_TRIES`), then replaced by one that is new. A finite
+space whose every configuration was asked ends the search early (`exhausted`).
 
 Time of an ask on two cores, after 500 others of four keys: 0.06 s, most of it to build the study (0.1 ms an earlier
 ask); gp 0.7 to 1.1 s (0.4 s after 100; several seconds for several metrics). The first after a restart takes 0.2 s

@@ -70,7 +70,7 @@ class Task(Protocol):
 
 def task_named(name: str) -> Task:
     """The task in `trainables/tasks/<name>.py`."""
-    module: Task = importlib.import_module(f"trainables.tasks.{name}")  # type: ignore[assignment]
+    module: Task = importlib.import_module(f"trainables.tasks.{name}")
     return module
 
 

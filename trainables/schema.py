@@ -159,7 +159,9 @@ def _function_config(node: ast.FunctionDef) -> type[Strict]:
 
 def _execute(node: ast.stmt, module: str) -> dict[str, Any]:
     names = dict(_NAMES, __name__=module)
-    exec(compile(ast.Module([node], []), module, "exec"), names)  # our own source, one definition of it
+    exec(
+        compile(ast.Module([node], []), module, "exec", dont_inherit=True), names
+    )  # our own source, one definition of it
     return names
 
 
@@ -220,11 +222,11 @@ def _without_none(value: Any) -> Any:
 
 
 class _Batch(Strict):
-    batch: int = Field(ge=1)
+    batch: int = Field(ge=2, description="images a step; batch normalisation needs two")
 
 
 class _Epochs(Strict):
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, description="passes over the training images")
 
 
 def _options(section: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Images per second of `fit` against a hand-written training loop: same model, same batch, data already in memory.
 
-The hand-written loop is the least that trains: float images and ready masks in memory, no records, no checks. Runs of both
-alternate, and the figure is the ratio of each pair, so that a machine whose speed drifts does no harm. DESIGN's bound for
-plain autoencoders is 0.97.
+The hand-written loop is the least that trains: float images and ready masks in memory, no records, no checks. Runs of
+both alternate, and the figure is the ratio of each pair, so that a machine whose speed drifts does no harm. The bound
+for plain autoencoders is 0.97.
 
     python tests/benchmarks/bench_fit.py [--pairs 7] [--images 1280] [--threads 1]
 """

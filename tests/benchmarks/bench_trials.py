@@ -1,7 +1,7 @@
 """Seconds a trivial trial costs through Ray Tune, store included, after start-up; and whether that stays flat.
 
-A trivial trial fills four images with their mean. Prints the amortised cost, the last tenth against the first, and how the
-driver's memory and open files grew.
+A trivial trial fills four images with their mean. Prints the amortised cost, the last tenth against the first, and how
+the driver's memory and open files grew.
 
     python tests/benchmarks/bench_trials.py [--trials 200]
 """

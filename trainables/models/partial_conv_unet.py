@@ -2,7 +2,7 @@
 
 Source: 004_93544f900a7fa97e; MODELS.md section 5, after Liu et al. 2018. Unusual: the masks travel through the network
 and are concatenated along the skip connections as the features are; batch normalisation everywhere but in the last
-layer. The document names no output activation; the sigmoid keeps the image in [0, 1]. 3.92 M parameters at 32 px.
+layer, which has no activation either: the document names none. 3.92 M parameters at 32 px.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PartialConvUNet(nn.Module):
         self.up_norm = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[-2:0:-1])
 
     def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
-        """image_b3hw in [0, 1]; grey (0.5) for an image that is all hole."""
+        """image_b3hw, not bounded; 0 for an image that is all hole."""
         x, valid = damaged_b3hw, 1 - mask_b1hw  # from here on, 1 means valid
         skips = []
         for conv, norm in zip(self.down, self.down_norm, strict=True):
@@ -56,7 +56,7 @@ class PartialConvUNet(nn.Module):
             x, valid = conv(torch.cat([x, skip], 1), torch.cat([valid, skip_valid], 1))
             if level < len(self.up_norm):
                 x = F.leaky_relu(self.up_norm[level](x), 0.2, inplace=True)
-        return torch.sigmoid(x)
+        return x
 
 
 def build(config: Config, size: int) -> nn.Module:

@@ -45,7 +45,9 @@ class Data:
     @cached_property
     def evaluation_masks(self) -> dict[str, masks.MaskDraw]:
         return {
-            split: masks.draw(self.mask, len(self.split(split)), self.canvas, generator("evaluation", split))
+            split: masks.draw(self.mask, len(self.split(split)), self.canvas, generator("evaluation", split)).to(
+                self.device
+            )
             for split in ("val", "test")
         }
 
@@ -141,8 +143,8 @@ def train(
     n = len(data.images.train)
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
     draw = epoch_masks(config, data, epoch)
-    for index in order.split(size):
-        if len(index) > 1 or size == 1:
+    for index in torch.split(order, size):
+        if len(index) > 1:
             image_b3hw, mask_b1hw = data.batch("train", index, draw)
             yield len(index), learner.step(image_b3hw, mask_b1hw)
 
@@ -150,7 +152,7 @@ def train(
 def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
     learner.network.eval()
     meter = metrics.Meter()
-    for index in torch.arange(len(data.split(split))).split(EVALUATION_BATCH):
+    for index in torch.split(torch.arange(len(data.split(split))), EVALUATION_BATCH):
         image_b3hw, mask_b1hw = data.batch(split, index, data.evaluation_masks[split])
         meter.update(learner.fill(image_b3hw, mask_b1hw), image_b3hw, mask_b1hw)
     return meter.compute()
