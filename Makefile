@@ -1,7 +1,7 @@
 # Every command that people and CI share. `make` alone lists them.
 
 # What `make demo` runs: a size that a laptop without a GPU finishes in minutes.
-DEMO := --set seeds=3 --set epochs=6 --set data.train=4000 --set data.val=500 --set data.test=1000
+DEMO := --set seeds=3 --set epochs=6 --set data.train=2000 --set data.val=500 --set data.test=1000
 # The Python that makes .venv: 3.11, 3.12 or 3.13.
 PYTHON ?= python3
 # Further arguments, e.g. `make test ARGS="-k store -x"` or `make lock ARGS=--upgrade`.
