@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import signal
+import sys
+import threading
 import time
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cluster import provenance
-from cluster.feed import Feed, Job, Watcher
+from cluster.feed import Feed, Job, SearchWork, Watcher
+from cluster.leases import Leases
+from cluster.stopping import EarlyStopping
 from cluster.worker import Options
 from sweeps import ledger, progress
 from sweeps.errors import SweepError
-from sweeps.plan import Plan
+from sweeps.plan import Plan, Schema, searched_arms, with_tuned
 from sweeps.record import describe
 from sweeps.spec import BEST
 from sweeps.store import Store
+from sweeps.tuning import Tuning, check_space
 
 IN_PROCESS = "in-process"
+LOOK_EVERY_S = 1.0
+"""Seconds between two looks for a request to stop."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,8 @@ class Settings:
 
     address: `local` (a Ray of our own), `auto` or HOST:PORT (one that runs), `in-process` (no Ray). data_root: folder
     of the data sets. max_concurrent: trials at once, None for what fits. retry: also those that failed before.
-    checkpoint_s: seconds between checkpoints. command: the command line, for provenance.
+    checkpoint_s: seconds between checkpoints. budget_s: end after so many seconds, as if asked to. failures: end after
+    so many failed trials. log: tensorboard, mlflow or wandb. command: the command line, for provenance.
     """
 
     address: str = "local"
@@ -34,6 +47,9 @@ class Settings:
     max_concurrent: int | None = None
     retry: bool = False
     checkpoint_s: float = 20.0
+    budget_s: float | None = None
+    failures: int | None = None
+    log: str | None = None
     command: tuple[str, ...] = ()
 
 
@@ -41,16 +57,33 @@ class Settings:
 class Work:
     """What a plan still asks for.
 
-    jobs: to run. cached: done before. failed: failed before, left alone unless they are tried again.
+    jobs: to run. cached: done before. failed: failed before, left alone unless they are tried again. searches: those
+    that are not done. plan: the plan with the arms that finished searches have found.
     """
 
+    plan: Plan
     jobs: list[Job]
     cached: int
     failed: list[Job]
+    searches: list[Tuning]
+
+    @property
+    def nothing(self) -> bool:
+        return not self.jobs and not self.searches
 
 
-def work_left(plan: Plan, store: Store, retry: bool = False) -> Work:
+def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> Work:
     """Compare a plan with the store; looks at no more than one name for each finished trial."""
+    tunings = [Tuning(store, plan, arm, schema, time.time) for arm in searched_arms(plan)]
+    for tuning in tunings:
+        check_space(plan.sweep, tuning.arm, schema)
+    settled = with_tuned(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
+    jobs, cached, failed = _left(settled, store, retry)
+    return Work(settled, jobs, cached, failed, [tuning for tuning in tunings if not tuning.search.done])
+
+
+def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[Job]]:
+    """(jobs, how many are done, failed before) of a plan's trials."""
     states = progress.trial_states(store, plan.to_json([]))
     runs = plan.runs()
     jobs: list[Job] = []
@@ -59,29 +92,34 @@ def work_left(plan: Plan, store: Store, retry: bool = False) -> Work:
         state = states[trial.id].at(trial.epochs)
         if state != "done":
             (failed if state == "failed" and not retry else jobs).append(Job(trial.id, trial.epochs, label))
-    return Work(jobs, len(runs) - len(jobs) - len(failed), failed)
+    return jobs, len(runs) - len(jobs) - len(failed), failed
 
 
 def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
-    """Put the plan into the store, and every trial that it names."""
+    """Put the plan into the store, and every trial that it names. Returns what the store has of it."""
     stored = ledger.write_plan(store, plan.name, plan.to_json(list(command)), plan.sweep.document.text, time.time())
     ledger.write_trials(store, (trial for trial, _ in plan.runs()))
     return stored
 
 
-def run(plan: Plan, store: Store, work: Work, settings: Settings, watch: Watcher) -> None:
-    """Run the jobs of `work`. Afterwards the store says how each went."""
-    check_data(plan, settings)
-    feed = Feed(store, work.jobs, watch)
-    if settings.address == IN_PROCESS:
-        from cluster import local
+def run(work: Work, store: Store, schema: Schema, settings: Settings, watch: Watcher) -> None:
+    """Run what is left of a plan. Afterwards the store says how each trial went."""
+    driver = _Driver(work, store, schema, settings, watch)
+    with driver.interruptible():
+        if settings.address == IN_PROCESS:
+            from cluster import local
 
-        return local.run(feed, _options(plan, store, settings, gpus=_gpus(plan, _local_gpus())))
+            local.run(driver.feed, driver.options(_local_gpus()), driver.on_step)
+        else:
+            _run_on_ray(driver, settings)
+
+
+def _run_on_ray(driver: _Driver, settings: Settings) -> None:
     from cluster import tuner
 
     tuner.connect(settings.address)
     try:
-        options = _options(plan, store, settings, gpus=_gpus(plan, tuner.gpus_in_cluster()))
+        options = driver.options(tuner.gpus_in_cluster())
         fits = tuner.fits_at_once(options.cpus, options.gpus)
         if not fits:
             raise SweepError(
@@ -90,32 +128,91 @@ def run(plan: Plan, store: Store, work: Work, settings: Settings, watch: Watcher
                 tuner.largest_node(),
                 "lower `resources:` in the sweep file, or --set resources.cpus=1",
             )
-        tuner.run(feed, options, min(fits, settings.max_concurrent or fits))
+        callbacks = [logging_to(settings.log, driver.plan.name)] if settings.log else []
+        tuner.run(driver.feed, options, min(fits, settings.max_concurrent or fits), driver.on_step, callbacks)
     finally:
         tuner.disconnect()
 
 
-def _options(plan: Plan, store: Store, settings: Settings, gpus: float) -> Options:
-    report = plan.sweep.spec.report
-    best = BEST.match(report.at)
-    return Options(
-        store=store.uri,
-        data_root=settings.data_root,
-        cpus=plan.sweep.spec.resources.cpus,
-        gpus=gpus,
-        test_epochs=tuple(report.test_epochs),
-        best=(best["column"], describe(best["column"])[1]) if best else None,
-        checkpoint_s=settings.checkpoint_s,
-        code=provenance.code_version(),
-        command=" ".join(settings.command),
-    )
+class _Driver:
+    """One run of a plan: its feed, the arms that its searches find, and the reasons to end early."""
 
+    def __init__(self, work: Work, store: Store, schema: Schema, settings: Settings, watch: Watcher) -> None:
+        self.plan, self.token = work.plan, uuid.uuid4().hex[:8]
+        self._store, self._schema, self._settings = store, schema, settings
+        self._stops_seen = ledger.stop_requests(store, self.plan.name, self.token)
+        self._deadline = None if settings.budget_s is None else time.monotonic() + settings.budget_s
+        self._looked = time.monotonic()
+        searches = [self._search(tuning) for tuning in work.searches]
+        self.feed = Feed(store, work.jobs, watch, searches, failures=settings.failures)
 
-def _gpus(plan: Plan, available: float) -> float:
-    wanted = plan.sweep.spec.resources.gpus
-    if wanted == "auto":
-        return 1.0 if available >= 1 else 0.0
-    return float(wanted)
+    def _search(self, tuning: Tuning) -> SearchWork:
+        spec, epochs = tuning.spec, int(tuning.arm.config["epochs"])
+        rule = EarlyStopping(spec.early_stopping, spec.metrics[0], spec.goals[0], epochs)
+        return SearchWork(tuning, rule, on_done=lambda: self._found(tuning))
+
+    def _found(self, tuning: Tuning) -> list[Job]:
+        """A search is done: its best configurations become arms, and what they lack becomes jobs."""
+        known = {(trial.id, trial.epochs) for trial, _ in self.plan.runs()}
+        self.plan = with_tuned(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
+        write(self.plan, self._store, self._settings.command)
+        jobs, _, _ = _left(self.plan, self._store, self._settings.retry)
+        return [job for job in jobs if (job.trial_id, job.epochs) not in known]
+
+    def options(self, gpus_available: float) -> Options:
+        report, resources = self.plan.sweep.spec.report, self.plan.sweep.spec.resources
+        best = BEST.match(report.at)
+        gpus = (1.0 if gpus_available >= 1 else 0.0) if resources.gpus == "auto" else float(resources.gpus)
+        return Options(
+            store=self._store.uri,
+            sweep=self.plan.name,
+            run=self.token,
+            stops_seen=self._stops_seen,
+            data_root=self._settings.data_root,
+            cpus=resources.cpus,
+            gpus=gpus,
+            test_epochs=tuple(report.test_epochs),
+            best=(best["column"], describe(best["column"])[1]) if best else None,
+            checkpoint_s=self._settings.checkpoint_s,
+            code=provenance.code_version(),
+            command=" ".join(self._settings.command),
+        )
+
+    def on_step(self) -> None:
+        """Look for reasons to end: the time budget, somebody's request. Trials save a checkpoint and end."""
+        now = time.monotonic()
+        if self.feed.halted or now - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = now
+        if self._deadline is not None and now > self._deadline:
+            self.stop("the time budget is spent")
+        elif ledger.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
+            self.stop("asked to stop")
+
+    def stop(self, why: str) -> None:
+        """End after the epochs at hand, with checkpoints."""
+        if not self.feed.halted:
+            self.feed.halt()
+            ledger.request_stop(self._store, self.plan.name, self.token)
+            print(f"{why}: ending after the epochs at hand; the same command goes on", file=sys.stderr)
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Ctrl-C once ends gracefully, twice at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_signal(*_: object) -> None:
+            if self.feed.halted:
+                raise KeyboardInterrupt
+            self.stop("interrupted (Ctrl-C again ends at once)")
+
+        before = signal.signal(signal.SIGINT, on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def _local_gpus() -> float:
@@ -124,8 +221,17 @@ def _local_gpus() -> float:
     return float(torch.cuda.device_count())
 
 
-def check_data(plan: Plan, settings: Settings) -> None:
-    """Look for the data before anything runs, where the trials run on this machine."""
+def check(plan: Plan, settings: Settings) -> None:
+    """Look for what would stop every trial, before anything runs: the data, on this machine; a logger's package."""
+    if settings.log:
+        if settings.address == IN_PROCESS:
+            raise SweepError(
+                f"--log {settings.log}",
+                "loggers are Ray Tune's, and nothing runs on Ray",
+                "a run on Ray",
+                "--address local",
+            )
+        logging_to(settings.log, plan.name)
     if settings.address not in ("local", IN_PROCESS):
         return
     from trainables.data import images
@@ -136,3 +242,31 @@ def check_data(plan: Plan, settings: Settings) -> None:
         if arm.config["data"] not in seen:
             seen.append(arm.config["data"])
             images.check(arm.config["data"], root)
+
+
+def forget(plan: Plan, store: Store) -> None:
+    """Delete what the store has of the planned trials, but for those that somebody trains right now."""
+    leases = Leases(store)
+    for trial_id in {trial.id for trial, _ in plan.runs()}:
+        if leases.free_after(trial_id) is not None:
+            ledger.forget(store, trial_id)
+
+
+def logging_to(name: str, sweep: str) -> Any:
+    """Ray Tune's logger callback of a name. SweepError where its package is not installed."""
+    package = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}[name]
+    if importlib.util.find_spec(package) is None:
+        raise SweepError(
+            f"--log {name}", f"the package {package} is not installed", "an installed logger", f"pip install {package}"
+        )
+    if name == "tensorboard":
+        from ray.tune.logger import TBXLoggerCallback
+
+        return TBXLoggerCallback()
+    if name == "mlflow":
+        from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+        return MLflowLoggerCallback(experiment_name=sweep)
+    from ray.air.integrations.wandb import WandbLoggerCallback
+
+    return WandbLoggerCallback(project=sweep)

@@ -1,22 +1,28 @@
-"""Which trial runs next. The queue behind every runner: in-process and Ray Tune take from it and give back to it."""
+"""Which trial runs next. The queue behind every runner: in-process and Ray Tune take from it and give back to it.
+
+Two kinds of work come together here: planned trials, and the searches' suggestions, which are asked for when a process
+is free and come first, since arms may wait for what a search finds.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from cluster import provenance
 from cluster.leases import Leases
-from cluster.worker import DONE, FAILED, HELD
+from cluster.stopping import EarlyStopping
+from cluster.worker import DONE, FAILED, HELD, STOPPED
 from sweeps import ledger
 from sweeps.store import Store
+from sweeps.tuning import Suggestion, Tuning
 from trainables.session import Row
 
-CRASHED = "crashed"
-"""How a trial ends whose process died under it: no end was written."""
+CRASHED, PRUNED = "crashed", "pruned"
+"""How a trial ends whose process died under it (no end was written), and one that early stopping ended."""
 CRASHES = 3
 """A trial whose process dies this often in one run is failed: more tries would do the same."""
 LOOK_AGAIN_S = 2.0
@@ -35,6 +41,9 @@ class Job:
 class Watcher(Protocol):
     """Who is told what happens, in the driver: the terminal's progress display."""
 
+    def added(self, jobs: Sequence[Job]) -> None:
+        """More trials than were known at first: a search's suggestions, or arms that a search has found."""
+
     def started(self, job: Job) -> None:
         """A trial was given to a process."""
 
@@ -42,47 +51,122 @@ class Watcher(Protocol):
         """It has reported an epoch."""
 
     def ended(self, job: Job, state: str) -> None:
-        """It is done, failed, stopped, or crashed and tried again."""
+        """It is done, pruned, failed, stopped, or crashed and tried again."""
+
+
+@dataclass
+class SearchWork:
+    """A search with the rule that stops its trials. on_done: called once, when the search has found what it can."""
+
+    tuning: Tuning
+    stopping: EarlyStopping
+    on_done: Callable[[], Iterable[Job]]
+    over: bool = False
 
 
 class Feed:
-    """Hands out jobs. A job that another driver holds is looked at again until it is done there or free."""
+    """Hands out jobs. A job that another driver holds is looked at again until it is done there or free.
 
-    def __init__(self, store: Store, jobs: Iterable[Job], watcher: Watcher, leases: Leases | None = None) -> None:
-        self._store, self._watcher = store, watcher
+    failures: halt after so many failed trials; None: a failing trial never stops the others.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        jobs: Iterable[Job],
+        watcher: Watcher,
+        searches: Sequence[SearchWork] = (),
+        leases: Leases | None = None,
+        failures: int | None = None,
+    ) -> None:
+        self._store, self._watcher, self._searches = store, watcher, list(searches)
         self._leases = leases or Leases(store)
         self._waiting = deque(jobs)
         self._held: dict[Job, float] = {}
         self._crashes: Counter[str] = Counter()
+        self._search_of: dict[str, SearchWork] = {}
+        self._curves: dict[str, dict[int, float]] = {}
+        self._cut: set[str] = set()
+        self._failures = failures
         self.live: set[Job] = set()
         self.halted = False
+        for search in self._searches:
+            curves = search.tuning.curves()
+            search.stopping.replay(curves)
+            self._curves.update(curves)
+            for suggestion in search.tuning.unfinished():
+                self._suggest(search, suggestion)
+            self._finish_search(search)
+
+    # --- handing out --------------------------------------------------------------------------------------------------
 
     def take(self) -> tuple[Job, int] | None:
         """The next job that may run, and its newest attempt's number (0: none); None when there is none just now."""
-        if self.halted:
-            return None
-        while self._waiting:
+        self._look_again()
+        while not self.halted:
+            if not self._waiting or self._waiting[0].trial_id not in self._search_of:
+                self._ask()
+            if not self._waiting:
+                return None
             job = self._waiting.popleft()
+            if job.trial_id in self._cut:
+                continue
+            if self._is_done(job):
+                self._conclude(job, DONE)
+                continue
             after = self._leases.free_after(job.trial_id)
             if after is not None:
                 self.live.add(job)
                 self._watcher.started(job)
                 return job, after
             self._held[job] = time.monotonic()
-        self._look_again()
-        return self.take() if self._waiting else None
+        return None
+
+    def _ask(self) -> None:
+        """Ask the search with the fewest suggestions for another one; its trials go to the front."""
+        for search in sorted((s for s in self._searches if not s.over), key=lambda s: len(s.tuning.search.asks())):
+            suggestion = search.tuning.ask()
+            if suggestion is not None:
+                self._suggest(search, suggestion)
+                return
+            self._finish_search(search)
+
+    def _suggest(self, search: SearchWork, suggestion: Suggestion) -> None:
+        label = f"{search.tuning.arm.name} · try {suggestion.number}"
+        jobs = [Job(trial.id, trial.epochs, f"{label} · seed {trial.seed}") for trial in suggestion.trials]
+        self._search_of.update({job.trial_id: search for job in jobs})
+        self._watcher.added(jobs)
+        self._waiting.extendleft(reversed(jobs))
 
     def _look_again(self) -> None:
-        """Put held jobs back that are due for a look; drop those that their holder has finished."""
+        """Put held jobs back that are due for a look; conclude those that their holder has finished."""
         due = [job for job, since in self._held.items() if time.monotonic() - since >= LOOK_AGAIN_S]
         for job in due:
             del self._held[job]
-            if self._store.exists_many([ledger.result_key(job.trial_id, job.epochs)]):
-                self._watcher.ended(job, DONE)
+            if self._is_done(job):
+                self._conclude(job, DONE)
             elif self._leases.free_after(job.trial_id) is None:
                 self._held[job] = time.monotonic()
             else:
                 self._waiting.append(job)
+
+    def _is_done(self, job: Job) -> bool:
+        return bool(self._store.exists_many([ledger.result_key(job.trial_id, job.epochs)]))
+
+    # --- taking back --------------------------------------------------------------------------------------------------
+
+    def record(self, job: Job, row: Row) -> bool:
+        """Take in a record. Whether the trial shall end now: early stopping, or its suggestion is told already."""
+        self._watcher.record(job, row)
+        search = self._search_of.get(job.trial_id)
+        if search is None or int(row["epoch"]) >= job.epochs:
+            return False
+        metric = search.tuning.spec.metrics[0]
+        if metric in row:
+            self._curves.setdefault(job.trial_id, {})[int(row["epoch"])] = float(row[metric])
+        if search.stopping.stops(job.trial_id, row):
+            self._cut.add(job.trial_id)
+        return job.trial_id in self._cut
 
     def give_back(self, job: Job, state: str) -> None:
         """Tell how a job went: done, failed, stopped, held, crashed."""
@@ -90,17 +174,45 @@ class Feed:
         if state == HELD:
             self._held[job] = time.monotonic()
             return
+        if job.trial_id in self._cut and state != DONE:
+            state = PRUNED
         if state == CRASHED:
             self._crashes[job.trial_id] += 1
             if self._crashes[job.trial_id] < CRASHES:
                 self._waiting.append(job)
-            else:
-                state = FAILED
-                self._record_crashes(job)
-        self._watcher.ended(job, state)
+                self._watcher.ended(job, CRASHED)
+                return
+            state = FAILED
+            self._record_crashes(job)
+        self._conclude(job, state)
 
-    def record(self, job: Job, row: Row) -> None:
-        self._watcher.record(job, row)
+    def _conclude(self, job: Job, state: str) -> None:
+        """A job is over: tell its search, which may then be over as well and add arms."""
+        self._watcher.ended(job, state)
+        if state == FAILED and self._failures is not None:
+            self._failures -= 1
+            if self._failures <= 0:
+                self.halt()
+        search = self._search_of.get(job.trial_id)
+        if search is None or state == STOPPED:
+            return
+        suggestion = search.tuning.suggestion_of(job.trial_id)
+        if state == DONE:
+            search.tuning.done(job.trial_id)
+        elif state == PRUNED:
+            search.tuning.pruned(job.trial_id, self._curves.get(job.trial_id, {}))
+        else:
+            search.tuning.failed(job.trial_id)
+        if suggestion is not None and state in (PRUNED, FAILED):
+            self._cut.update(trial.id for trial in suggestion.trials)  # its other seeds have nothing to add
+        self._finish_search(search)
+
+    def _finish_search(self, search: SearchWork) -> None:
+        if not search.over and search.tuning.search.done:
+            search.over = True
+            jobs = list(search.on_done())
+            self._watcher.added(jobs)
+            self._waiting.extend(jobs)
 
     def halt(self) -> None:
         """Hand out nothing more."""
@@ -109,7 +221,8 @@ class Feed:
     @property
     def finished(self) -> bool:
         """Whether nothing runs and nothing is left."""
-        return not self.live and (self.halted or not (self._waiting or self._held))
+        left = self._waiting or self._held or not all(search.over for search in self._searches)
+        return not self.live and (self.halted or not left)
 
     def _record_crashes(self, job: Job) -> None:
         """The dead process could not say how it ended: an attempt of this process says it."""

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from cluster.feed import CRASHED, Feed
-from cluster.worker import FAILED, Options, run_trial
+from cluster.feed import Feed, Job
+from cluster.worker import FAILED, STOPPED, Options, run_trial
+from trainables.session import Row
 
 
-def run(feed: Feed, options: Options) -> None:
-    """Run until the feed is finished. An unexpected exception fails its trial and the next one runs."""
+class _Cut(BaseException):
+    """Ends a trial from inside its report, as Tune does: nothing in the trial may catch it."""
+
+
+def run(feed: Feed, options: Options, on_step: Callable[[], None]) -> None:
+    """Run until the feed is finished. An unexpected exception fails its trial and the next one runs.
+
+    on_step: called before each trial and after each of its records.
+    """
     while not feed.finished:
+        on_step()
         taken = feed.take()
         if taken is None:
             time.sleep(0.2)
             continue
         job, after = taken
         try:
-            state = run_trial(options, job.trial_id, job.epochs, after, lambda row, job=job: feed.record(job, row))  # type: ignore[misc]
-        except Exception:
-            state = FAILED  # the worker has recorded the error in the store
+            feed.give_back(job, _run_one(feed, options, job, after, on_step))
         except BaseException:
-            feed.give_back(job, CRASHED)
+            feed.live.discard(job)
             raise
-        feed.give_back(job, state)
+
+
+def _run_one(feed: Feed, options: Options, job: Job, after: int, on_step: Callable[[], None]) -> str:
+    def report(row: Row) -> None:
+        on_step()
+        if feed.record(job, row):
+            raise _Cut
+
+    try:
+        return run_trial(options, job.trial_id, job.epochs, after, report)
+    except _Cut:
+        return STOPPED
+    except Exception:
+        return FAILED  # the worker has recorded the error in the store

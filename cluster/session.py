@@ -104,13 +104,16 @@ def _columns(history: list[Row]) -> dict[str, list[float | int | None]]:
 class Heartbeat:
     """Writes an attempt's heartbeat every few seconds while the trial runs, for leases and for the eye.
 
-    A store that does not answer for a moment costs a beat, not the trial: the lease outlasts several.
+    Looks for reasons to end the trial at the same time. A store that does not answer for a moment costs a beat, not the
+    trial: the lease outlasts several.
     """
 
     EVERY_S = 5.0
 
-    def __init__(self, store: Store, attempt: ledger.Attempt, session: StoreSession) -> None:
-        self._store, self._attempt, self._session = store, attempt, session
+    def __init__(
+        self, store: Store, attempt: ledger.Attempt, session: StoreSession, stopping: Callable[[], bool]
+    ) -> None:
+        self._store, self._attempt, self._session, self._stopping = store, attempt, session, stopping
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"heartbeat {attempt.name}", daemon=True)
 
@@ -127,7 +130,7 @@ class Heartbeat:
             count += 1
             try:
                 ledger.beat(self._store, self._attempt, self._body(count))
-                if ledger.superseded(self._store, self._attempt):
+                if self._stopping() or ledger.superseded(self._store, self._attempt):
                     self._session.stop.set()
             except StoreError:
                 continue

@@ -11,18 +11,25 @@ what is done about it here:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
+from ray.tune.utils import flatten_dict
 
 from cluster.feed import CRASHED, Feed, Job
 from cluster.worker import Options, run_trial
+from sweeps.record import EPOCH, is_column
 from trainables.session import Row
 
 STATE = "state"
@@ -33,7 +40,7 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_DATED_SUBDIR": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -68,11 +75,10 @@ class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
             return None
         job, after = taken
         self.jobs[trial_id] = job
-        return {"trial": job.trial_id, "epochs": job.epochs, "after": after}
+        return {"trial": job.trial_id, "epochs": job.epochs, "after": after, "label": job.label}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if trial_id in self.jobs and STATE not in result:
-            self.feed.record(self.jobs[trial_id], result)
+        """Not used: Tune does not bring the report here that ends a trial, so `FeedScheduler` takes them all."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self.jobs.pop(trial_id, None)
@@ -86,13 +92,32 @@ class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         pass
 
 
+class FeedScheduler(_Unpickled, FIFOScheduler):  # type: ignore[misc]
+    """Brings every record to the feed, which says whether the trial goes on."""
+
+    def __init__(self, searcher: FeedSearcher) -> None:
+        super().__init__()
+        self.searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        job = self.searcher.jobs.get(trial.trial_id)
+        stops = job is not None and EPOCH in result and self.searcher.feed.record(job, _row(result))
+        return str(FIFOScheduler.STOP if stops else FIFOScheduler.CONTINUE)
+
+
+def _row(result: dict[str, Any]) -> Row:
+    """Our record in what Tune makes of it: Tune nests names with a slash and adds its own."""
+    return {name: value for name, value in flatten_dict(result).items() if is_column(name)}
+
+
 class _Rescue(_Unpickled, tune.Callback):  # type: ignore[misc]
     """Gives trials back that Tune has failed without telling the searcher."""
 
-    def __init__(self, searcher: FeedSearcher) -> None:
-        self.searcher = searcher
+    def __init__(self, searcher: FeedSearcher, on_step: Callable[[], None]) -> None:
+        self.searcher, self.on_step = searcher, on_step
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        self.on_step()
         if self.searcher.jobs:
             for trial in trials:
                 if trial.trial_id in self.searcher.jobs and trial.status == "ERROR":
@@ -109,18 +134,47 @@ def _train(config: dict[str, Any], options: Options) -> None:
     tune.report({STATE: state})
 
 
-def run(feed: Feed, options: Options, concurrent: int) -> None:
-    """Run until the feed is finished, on the Ray that `connect` has started or found."""
+def run(
+    feed: Feed, options: Options, concurrent: int, on_step: Callable[[], None], loggers: Sequence[Any] = ()
+) -> None:
+    """Run until the feed is finished, on the Ray that `connect` has started or found.
+
+    on_step: called in this thread many times a second while trials run. loggers: Tune's logger callbacks, whose files
+    go to `./tune-logs`.
+    """
     os.environ.update(_ENVIRONMENT)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     searcher = FeedSearcher(feed, concurrent)
     resources = {"cpu": options.cpus, "gpu": options.gpus}
-    with tempfile.TemporaryDirectory(prefix="sweeps-tune-") as folder:
+    with _folder(keep=bool(loggers)) as folder:
         tune.Tuner(
             tune.with_resources(partial(_train, options=options), resources),
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
-            run_config=tune.RunConfig(name="run", storage_path=folder, verbose=0, callbacks=[_Rescue(searcher)]),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=FeedScheduler(searcher),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name="run", storage_path=folder, verbose=0, callbacks=[_Rescue(searcher, on_step), *loggers]
+            ),
         ).fit()
+
+
+def _trial_name(trial: Any) -> str:
+    """A trial's folder in a logger's files: what it is called, and its id."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", trial.config["label"])[:60] + "-" + str(trial.config["trial"])[:8]
+
+
+@contextlib.contextmanager
+def _folder(keep: bool) -> Iterator[str]:
+    """Where Tune may write: a folder that goes away, since nothing is ever restored from it, or one for loggers."""
+    if keep:
+        yield str(Path("tune-logs").resolve())
+    else:
+        with tempfile.TemporaryDirectory(prefix="sweeps-tune-") as folder:
+            yield folder
 
 
 def connect(address: str) -> None:

@@ -32,10 +32,13 @@ class Options:
 
     store: its address (absolute). data_root: folder of the data sets, None for the user's cache. cpus: threads a trial.
     gpus: GPUs a trial (0: on the CPU). test_epochs, best: see `trainables.session.Goal`. checkpoint_s: seconds between
-    checkpoints. code, command: for provenance.
+    checkpoints. code, command: for provenance. sweep, run: whose requests to stop count; stops_seen: older ones.
     """
 
     store: str
+    sweep: str
+    run: str
+    stops_seen: frozenset[str] = frozenset()
     data_root: str | None = None
     cpus: int = 1
     gpus: float = 0
@@ -80,7 +83,7 @@ def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: 
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
     state, error, failure = DONE, None, None
     try:
-        with Heartbeat(store, attempt, session):
+        with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options)):
             fit(task_named(trial["task"]), {**trial["config"], "seed": trial["seed"]}, session)
     except Stopped:
         state = STOPPED
@@ -97,6 +100,10 @@ def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: 
     if failure is not None:
         raise failure
     return state
+
+
+def _stop_requested(store: Store, options: Options) -> bool:
+    return bool(ledger.stop_requests(store, options.sweep, options.run) - options.stops_seen)
 
 
 @cache

@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check_packages()
         code: int = options.verb(options)
+        sys.stdout.flush()  # a reader that has gone shows here, not when Python ends
         return code
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
@@ -74,20 +75,22 @@ def _parser() -> argparse.ArgumentParser:
     run = verb(_run, "run", "run a sweep, or go on with it")
     takes_file(run)
     takes_store(run)
-    run.add_argument(
-        "--data", metavar="DIR", default=os.environ.get("SWEEPS_DATA"), help="data sets (default: $SWEEPS_DATA)"
-    )
-    run.add_argument(
-        "--address",
-        default="local",
-        help="local: a Ray of its own (default); auto or HOST:PORT: a running one; in-process: none",
-    )
-    run.add_argument("--max-concurrent", metavar="N", type=_positive, help="trials at once (default: what fits)")
-    run.add_argument("--retry", action="store_true", help="try trials again that failed before")
-    run.add_argument(
-        "--checkpoint-every", metavar="SECONDS", type=float, default=20.0, help="time between checkpoints (default: 20)"
-    )
-    run.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    _takes_settings(run)
+    run.add_argument("--fresh", action="store_true", help="train the planned trials again, also those that are done")
+
+    resume = verb(_resume, "resume", "go on with a sweep of the store, by its name")
+    resume.add_argument("name", metavar="NAME", help="a sweep's name")
+    takes_store(resume)
+    _takes_settings(resume)
+    resume.set_defaults(fresh=False)
+
+    stop = verb(_stop, "stop", "end a sweep gracefully: its trials save a checkpoint after the epoch at hand")
+    stop.add_argument("name", metavar="NAME", help="a sweep's name")
+    takes_store(stop)
+
+    gc = verb(_gc, "gc", "delete checkpoints that nothing needs any more")
+    gc.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name (default: all trials of the store)")
+    takes_store(gc)
 
     status = verb(_status, "status", "how far a sweep is; without NAME: which sweeps there are")
     status.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name")
@@ -107,6 +110,37 @@ def _parser() -> argparse.ArgumentParser:
         "--format", metavar="LIST", default="html,md,csv", help="which files: html,md,csv (default: all)"
     )
     return parser
+
+
+def _takes_settings(added: argparse.ArgumentParser) -> None:
+    """How to run, for the verbs that do."""
+    data = os.environ.get("SWEEPS_DATA")
+    added.add_argument("--data", metavar="DIR", default=data, help="data sets (default: $SWEEPS_DATA)")
+    added.add_argument(
+        "--address",
+        help="local: a Ray of its own (default); auto, HOST:PORT: a running one; in-process: none (--tiny's default)",
+    )
+    added.add_argument("--max-concurrent", metavar="N", type=_positive, help="trials at once (default: what fits)")
+    added.add_argument(
+        "--retry", nargs="?", const="failed", choices=["failed"], help="try trials again that failed before"
+    )
+    added.add_argument("--time-budget", metavar="TIME", type=_seconds, help="end gracefully after 90s, 30m, 8h or 2d")
+    added.add_argument("--stop-after-failures", metavar="N", type=_positive, help="end after so many failed trials")
+    added.add_argument(
+        "--checkpoint-every", metavar="SECONDS", type=float, default=20.0, help="time between checkpoints (default: 20)"
+    )
+    added.add_argument(
+        "--log", choices=["tensorboard", "mlflow", "wandb"], help="also log the records there, through Ray Tune"
+    )
+    added.add_argument("--quiet", action="store_true", help="say nothing but errors")
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    try:
+        return float(text[:-1]) * units[text[-1:]]
+    except (KeyError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90s, 30m, 8h or 2d") from None
 
 
 def _positive(text: str) -> int:
@@ -168,38 +202,94 @@ def _check(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from cluster import drive
     from sweeps import terminal
+    from trainables import schema
 
-    plan = _load(options)
-    terminal.plan(plan, drive.work_left(plan, _store(options)))
+    terminal.plan(drive.work_left(_load(options), _store(options), schema))
     return DONE
 
 
 def _run(options: argparse.Namespace) -> int:
-    from cluster import drive
-    from sweeps import progress, terminal
-    from sweeps.watch import Watch
+    return _go(options, _load(options), _store(options))
 
-    plan, store = _load(options), _store(options)
-    command = ("sweeps", *sys.argv[1:])
+
+def _resume(options: argparse.Namespace) -> int:
+    """Run a sweep from the file that its newest plan holds, with the changes that were made to it then."""
+    from sweeps import document, plan, spec
+    from trainables import schema
+
+    store = _store(options)
+    stored = _newest_plan(store, options.name)
+    source = document.parse(stored["text"], stored["file"])
+    options.tiny = stored["tiny"]
+    return _go(options, plan.expand(spec.adapt(source, stored["tiny"], tuple(stored["changes"])), schema), store)
+
+
+def _go(options: argparse.Namespace, plan: Plan, store: Store) -> int:
+    from cluster import drive
+    from sweeps import ledger, progress, terminal
+    from sweeps.watch import Watch
+    from trainables import schema
+
     settings = drive.Settings(
-        address=drive.IN_PROCESS if options.tiny else options.address,
+        address=options.address or (drive.IN_PROCESS if options.tiny else "local"),
         data_root=str(Path(options.data).resolve()) if options.data else None,
         max_concurrent=options.max_concurrent,
-        retry=options.retry,
+        retry=bool(options.retry),
         checkpoint_s=options.checkpoint_every,
-        command=command,
+        budget_s=options.time_budget,
+        failures=options.stop_after_failures,
+        log=options.log,
+        command=("sweeps", *sys.argv[1:]),
     )
-    work = drive.work_left(plan, store, options.retry)
-    stored = drive.write(plan, store, command)
+    if options.fresh:
+        drive.forget(plan, store)
+    work = drive.work_left(plan, store, schema, settings.retry)
+    if not work.nothing:
+        drive.check(work.plan, settings)  # before anything is written
+    drive.write(work.plan, store, settings.command)
     if not options.quiet:
-        terminal.plan(plan, work)
-    if work.jobs:
-        with Watch(len(plan.runs()), work.cached, plan.sweep.spec.report.metrics[0], options.quiet) as watch:
-            drive.run(plan, store, work, settings, watch)
+        terminal.plan(work)
+    if not work.nothing:
+        with Watch(len(work.jobs) + work.cached, work.cached, _shown_metric(plan), options.quiet) as watch:
+            drive.run(work, store, schema, settings, watch)
+    stored = ledger.read_plans(store, plan.name)[-1]
     states = progress.trial_states(store, stored)
+    left = drive.work_left(plan, store, schema)
     if not options.quiet:
         terminal.outcome(stored, states, options.store)
-    return DONE if all(state.state == "done" for state in states.values()) else FAILED
+    return DONE if left.nothing and not left.failed else FAILED
+
+
+def _shown_metric(plan: Plan) -> str:
+    """The column whose best value the progress shows: the search's, else the first of the report, on validation."""
+    search = plan.sweep.spec.search
+    return search.metrics[0] if search else plan.sweep.spec.report.metrics[0].replace("test/", "val/")
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from sweeps import ledger
+
+    store = _store(options)
+    _newest_plan(store, options.name)
+    ledger.request_stop(store, options.name)
+    print(f"asked the drivers of {options.name} to end after the epochs at hand; sweeps resume {options.name} goes on")
+    return DONE
+
+
+def _gc(options: argparse.Namespace) -> int:
+    from cluster.leases import Leases
+    from sweeps import ledger
+
+    store = _store(options)
+    if options.name:
+        arms = _newest_plan(store, options.name)["arms"]
+        trials = sorted({trial["id"] for arm in arms for trial in arm["trials"].values()})
+    else:
+        trials = store.children("trials")
+    leases = Leases(store)
+    dropped = sum(ledger.collect(store, trial) for trial in trials if leases.free_after(trial) is not None)
+    print(f"{dropped} checkpoints deleted, of {len(trials)} trials looked at")
+    return DONE
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -236,11 +326,12 @@ def _report(options: argparse.Namespace) -> int:
 
 def _newest_plan(store: Store, name: str) -> dict[str, Any]:
     from sweeps import ledger
-    from sweeps.spec import unknown
 
-    plans = ledger.read_plans(store, name)
+    names = ledger.sweep_names(store)
+    plans = ledger.read_plans(store, name) if name in names else []
     if not plans:
-        raise unknown(f"sweep {name!r}", name, ledger.sweep_names(store))
+        known = ", ".join(names) or "none: there is no sweep in it yet"
+        raise SweepError(f"sweep {name!r}", f"the store {store.uri} has no plan of this name", known, "sweeps status")
     return plans[-1]
 
 

@@ -102,8 +102,15 @@ def parse(text: str, name: str) -> Document:
 
 
 def parse_value(text: str) -> Any:
-    """The value of `--set key=VALUE`: YAML, read as in a file."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader) if text.strip() else None
+    """The value of `--set key=VALUE`: YAML, read as in a file. SweepError where it is none."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader) if text.strip() else None
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        allowed = "a value as in a sweep file: 3, 1.0e-3, word, [1, 2], {name: lines}"
+        raise SweepError(
+            f"--set: the value {text!r}", f"it is not valid YAML ({problem})", allowed, "quote it for the shell"
+        ) from None
     return None if node is None else _Reader("--set").read(node, ())
 
 

@@ -1,13 +1,17 @@
-"""What lies where in a store, and who may write it. Every object has one writer;
+"""What lies where in a store, and who may write it. Every object has one writer.
 
-trials/<id>/trial.json                            task, configuration, seed: created once
-            attempts/<n>.json                     a claim, created once; `n` counts up, so the newest is the highest
-            attempts/<n>-<token>.beat.json        the claim's heartbeat: time, epoch, last record (for the eye)
-            attempts/<n>-<token>.end.json         how the attempt ended, with the error if it failed
-            checkpoint/<n>-<token>/<epoch>/       files, then `manifest.json` with their sizes and checksums
-            samples/<n>-<token>/<epoch>/          the same evaluation images for every arm, as PNG
-            result/<epoch>.json                   created once for a target epoch, names its attempt
-sweeps/<name>/sweep.yaml, plans/<n>.json          the file and the plan as they were, created once each
+| key | what |
+| --- | --- |
+| `trials/<id>/trial.json` | task, configuration, seed: created once |
+| `trials/<id>/attempts/<n>.json` | a claim, created once; `n` counts up, so the newest is the highest |
+| `.../attempts/<n>-<token>.beat.json` | the claim's heartbeat: time, epoch, last record (for the eye) |
+| `.../attempts/<n>-<token>.end.json` | how the attempt ended, with the error if it failed |
+| `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their sizes and checksums |
+| `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG |
+| `.../result/<epoch>.json` | created once for a target epoch, names its attempt |
+| `sweeps/<name>/plans/<n>.json` | the file and the plan as they were, created once each |
+| `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search` and `sweeps.tuning` |
+| `sweeps/<name>/stops/<token>-<run>.json` | requests to end after the epochs at hand |
 """
 
 from __future__ import annotations
@@ -25,6 +29,9 @@ from sweeps.store import Store
 from sweeps.trial import Trial, digest
 
 Json = dict[str, Any]
+
+ALL_RUNS = "all"
+"""In a request to stop: every driver of the sweep, not one run of it."""
 
 
 def dump(value: Any) -> bytes:
@@ -205,6 +212,15 @@ def latest_checkpoint(store: Store, trial_id: str, up_to: int) -> Checkpoint | N
     return None
 
 
+def checkpoint_history(store: Store, trial_id: str, up_to: int) -> list[Json]:
+    """The records in the checkpoint that a trial would resume from; none without one. Reads no weights."""
+    for name, epoch in reversed(checkpoints(store, trial_id)):
+        if epoch <= up_to:
+            rows = get_json(store, f"trials/{trial_id}/checkpoint/{name}/{epoch}/history.json")
+            return rows if isinstance(rows, list) else []
+    return []
+
+
 def _read_checkpoint(store: Store, folder: str) -> dict[str, bytes] | None:
     try:
         manifest = load(f"{folder}/manifest.json", store.get(f"{folder}/manifest.json"))
@@ -233,6 +249,31 @@ def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
     return store.create(result_key(attempt.trial_id, epochs), dump(result))
 
 
+def forget(store: Store, trial_id: str) -> None:
+    """Delete a trial's results and checkpoints, so that it is trained anew; its attempts stay as its history."""
+    for folder in ("result", "checkpoint"):
+        store.delete(list(store.keys(f"trials/{trial_id}/{folder}/")))
+
+
+def collect(store: Store, trial_id: str) -> int:
+    """Delete the checkpoints that nothing needs any more; how many they were.
+
+    Of a finished trial the one of its highest target epoch stays, of another one the newest two.
+    """
+    saved = checkpoints(store, trial_id)
+    results = [int(name.removesuffix(".json")) for name in store.children(f"trials/{trial_id}/result")]
+    kept = saved[-2:]
+    if results:
+        result = load("result", store.get(result_key(trial_id, max(results))))
+        final = (result["attempt"], result["epochs"])
+        kept = [final] if final in saved else kept
+    for name, epoch in saved:
+        if (name, epoch) not in kept:
+            keys = list(store.keys(f"trials/{trial_id}/checkpoint/{name}/{epoch}/"))
+            store.delete(sorted(keys, key=lambda key: not key.endswith("/manifest.json")))
+    return len(saved) - len(kept)
+
+
 # --- sweeps -----------------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +297,17 @@ def read_plans(store: Store, name: str) -> list[Json]:
     prefix = f"sweeps/{name}/plans/"
     found = store.get_many(store.keys(prefix))
     return [load(key, found[key]) for key in sorted(found)]
+
+
+def request_stop(store: Store, name: str, run: str = ALL_RUNS) -> None:
+    """Ask a sweep's drivers (or the one whose run has this token) to end after the epochs at hand."""
+    store.create(f"sweeps/{name}/stops/{uuid.uuid4().hex[:12]}-{run}.json", b"{}")
+
+
+def stop_requests(store: Store, name: str, run: str = ALL_RUNS) -> frozenset[str]:
+    """The requests so far that concern a run. New ones are told from old ones by comparing sets, not clocks."""
+    ends = (f"-{ALL_RUNS}.json", f"-{run}.json")
+    return frozenset(key for key in store.children(f"sweeps/{name}/stops") if key.endswith(ends))
 
 
 def sweep_names(store: Store) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sweeps.document import Place
 from sweeps.errors import SweepError
-from sweeps.spec import Sweep, unknown
+from sweeps.spec import ArmSpec, Sweep, unknown
 from sweeps.trial import Trial
 
 DEFAULT = "default"
@@ -36,14 +36,18 @@ class Arm:
     """One row of the table.
 
     changes: {dotted key: value} against the base. factors: {grid key: label of its level}. baseline: the arm that this
-    one is compared with (in a grid, the one of the same level). origins: {dotted key of the configuration: place}.
+    one is compared with (in a grid, the one of the same level). given: the configuration before defaults; config: the
+    resolved one. origins: {dotted key of the configuration: place}. trials: by seed; none while a search must first
+    find the arm's values.
     """
 
+    task: str
     name: str
     changes: Mapping[str, Any]
     factors: Mapping[str, str]
     published: str | None
     baseline: str
+    given: dict[str, Any]
     config: dict[str, Any]
     trains: bool
     origins: Mapping[str, str]
@@ -84,13 +88,20 @@ class Plan:
             "file": self.sweep.document.name,
             "task": spec.task,
             "command": shlex.join(command),
+            "tiny": self.sweep.tiny,
+            "changes": list(self.sweep.changes),
             "seeds": spec.seed_list,
             "baseline": self.arms[0].baseline,
             "arms": [_arm_json(arm) for arm in self.arms],
             "report": spec.report.model_dump(),
             "claims": [claim.model_dump(exclude_none=True) for claim in spec.claims],
             "resources": spec.resources.model_dump(),
+            "search": None if spec.search is None else self._search_json(),
         }
+
+    def _search_json(self) -> dict[str, Any]:
+        assert self.sweep.spec.search is not None
+        return {**self.sweep.spec.search.model_dump(), "arms": [arm.name for arm in searched_arms(self)]}
 
 
 def _shares(runs: Iterable[tuple[str, int]]) -> bool:
@@ -131,6 +142,9 @@ def expand(sweep: Sweep, schema: Schema) -> Plan:
     baseline = sweep.spec.baseline or sweep.spec.base_name
     arms = [_resolve(sweep, schema, row, cell, baseline) for cell in cells for row in rows]
     names = [arm.name for arm in arms]
+    search = sweep.spec.search
+    if search and not search.within_arms:
+        names += [f"tuned #{rank}" for rank in range(1, search.report_best + 1)]
     for arm in arms:
         if arm.baseline not in names:
             raise unknown(f"{sweep.document.origin(('baseline',))}: baseline {baseline!r}", baseline, names)
@@ -144,14 +158,32 @@ def expand(sweep: Sweep, schema: Schema) -> Plan:
 def _rows(sweep: Sweep) -> list[_Row]:
     """The base and the arms, checked for clashing names."""
     spec = sweep.spec
-    rows = [_Row(spec.base_name, {}, spec.published, ("base",))]
-    for i, arm in enumerate(spec.arms):
-        place: Place = ("arms", i)
-        if arm.name in [row.name for row in rows]:
-            raise sweep.error((*place, "name"), f"two arms are called {arm.name!r}", "different names", "rename one")
-        changes = {key: (value, (*place, "set", key)) for key, value in arm.set.items()}
-        rows.append(_Row(arm.name, changes, arm.published, place))
+    rows = [_Row(spec.base_name, {}, spec.published, ("base",)), *_named(spec.arms, "arms")]
+    rows += [
+        _Row(f"without {row.name}", row.changes, row.published, row.place)
+        for row in _named(spec.leave_one_out, "leave_one_out")
+    ]
+    for one, other in itertools.combinations(_named(spec.pairs, "pairs"), 2):
+        both = sorted(set(one.changes) & set(other.changes))
+        if both:
+            why = f"{one.name!r} and {other.name!r} both set {both[0]}"
+            raise sweep.error(other.place, why, "changes of different keys", "take one out of `pairs`")
+        rows.append(_Row(f"{one.name} + {other.name}", {**one.changes, **other.changes}, None, other.place))
+    seen: set[str] = set()
+    for row in rows:
+        if row.name in seen:
+            raise sweep.error(
+                (*row.place, "name"), f"two arms are called {row.name!r}", "different names", "rename one"
+            )
+        seen.add(row.name)
     return rows
+
+
+def _named(specs: Sequence[ArmSpec], key: str) -> list[_Row]:
+    return [
+        _Row(spec.name, {k: (value, (key, i, "set", k)) for k, value in spec.set.items()}, spec.published, (key, i))
+        for i, spec in enumerate(specs)
+    ]
 
 
 def _grid(sweep: Sweep) -> list[dict[str, tuple[str, Any, Place]]]:
@@ -177,20 +209,87 @@ def _resolve(sweep: Sweep, schema: Schema, row: _Row, cell: Mapping[str, tuple[s
     for key, (value, place) in changes.items():
         _set(sweep, config, key, _copy(value), place)
     resolved = _checked(sweep, row.place, changes, lambda: schema.resolve(sweep.spec.task, config))
-    trials = {
-        seed: Trial(sweep.spec.task, resolved, seed, schema.identity(sweep.spec.task, resolved, seed))
-        for seed in sweep.spec.seed_list
-    }
+    trials = _trials(sweep.spec.task, resolved, sweep.spec.seed_list, schema)
     return Arm(
+        task=sweep.spec.task,
         name=with_cell(row.name),
         changes={key: value for key, (value, _) in changes.items()},
         factors={key: label for key, (label, _, _) in cell.items()},
         published=row.published,
         baseline=with_cell(baseline),
+        given=config,
         config=resolved,
         trains=schema.trains(resolved),
         origins=_origins(sweep, resolved, config, changes),
-        trials=trials,
+        trials={} if _is_tuned_first(sweep, resolved, schema) else trials,
+    )
+
+
+def _trials(task: str, resolved: dict[str, Any], seeds: Iterable[int], schema: Schema) -> dict[int, Trial]:
+    return {seed: Trial(task, resolved, seed, schema.identity(task, resolved, seed)) for seed in seeds}
+
+
+def _is_tuned_first(sweep: Sweep, resolved: dict[str, Any], schema: Schema) -> bool:
+    """Whether an arm's values come from a search of its own. A fill without parameters has nothing to tune."""
+    search = sweep.spec.search
+    return search is not None and search.within_arms and schema.trains(resolved)
+
+
+# --- searches ---------------------------------------------------------------------------------------------------------
+
+
+def searched_arms(plan: Plan) -> list[Arm]:
+    """The arms that have a search of their own: all that train with `within_arms`, else the base."""
+    search = plan.sweep.spec.search
+    if search is None:
+        return []
+    return [arm for arm in plan.arms if arm.trains] if search.within_arms else [plan.arms[0]]
+
+
+def resolve_with(arm: Arm, overrides: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """An arm's configuration with a suggestion's values set, resolved. Raises what the schema raises."""
+    config = _copy(arm.given)
+    for key, value in overrides.items():
+        inner = config
+        *path, last = key.split(".")
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[last] = _copy(value)
+    return schema.resolve(arm.task, config)
+
+
+def with_tuned(plan: Plan, best: Mapping[str, Sequence[Mapping[str, Any]]], schema: Schema) -> Plan:
+    """The plan with what searches have found: {arm: overrides, best first}.
+
+    With `within_arms` an arm's best values are its own; else the best configurations become arms `tuned #1`, `#2`, ...
+    Further ones of an arm follow it as `NAME #2`, `#3`, ...
+    """
+    arms: list[Arm] = []
+    for arm in plan.arms:
+        found = best.get(arm.name, ())
+        if not plan.sweep.spec.search or not plan.sweep.spec.search.within_arms:
+            arms.append(arm)
+            arms += [_tuned(plan, arm, f"tuned #{rank}", values, schema) for rank, values in enumerate(found, 1)]
+        elif found:
+            names = [arm.name, *(f"{arm.name} #{rank}" for rank in range(2, len(found) + 1))]
+            arms += [_tuned(plan, arm, name, values, schema) for name, values in zip(names, found, strict=True)]
+        else:
+            arms.append(arm)
+    return replace(plan, arms=tuple(arms))
+
+
+def _tuned(plan: Plan, arm: Arm, name: str, overrides: Mapping[str, Any], schema: Schema) -> Arm:
+    resolved = resolve_with(arm, overrides, schema)
+    origins = {key: arm.origins.get(key, DEFAULT) for key in flatten(resolved)}
+    origins |= {key: "search" for key in origins if any(key == k or key.startswith(f"{k}.") for k in overrides)}
+    return replace(
+        arm,
+        name=name,
+        changes={**arm.changes, **overrides},
+        config=resolved,
+        origins=origins,
+        published=arm.published if name == arm.name else None,
+        trials=_trials(arm.task, resolved, plan.sweep.spec.seed_list, schema),
     )
 
 

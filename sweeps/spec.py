@@ -40,6 +40,39 @@ class Resources(Strict):
     )
 
 
+class EarlyStoppingSpec(Strict):
+    name: Literal["asha", "median", "none"] = Field(
+        "none", description="the rule that ends hopeless trials of a search"
+    )
+    grace_epochs: Annotated[int, Field(ge=1)] = Field(1, description="epochs that every trial gets")
+    reduction_factor: Annotated[float, Field(gt=1)] = Field(3.0, description="asha: one in so many goes on at a rung")
+
+
+class SearchFileSpec(Strict):
+    space: dict[str, Any] = Field(
+        description="{dotted key: {float | int | choice | simplex | ratio: ...}}, see sweeps/space"
+    )
+    trials: Annotated[int, Field(ge=1)] = Field(description="suggestions an arm")
+    sampler: str = Field("tpe", description="tpe, gp, cmaes, nsga2, random or qmc")
+    metric: str | list[str] = Field(description="a validation column, or `parameters`; a list for several objectives")
+    goal: str | list[str] = Field(description="max or min, one a metric")
+    early_stopping: EarlyStoppingSpec = EarlyStoppingSpec()
+    tune_seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
+        [100], min_length=1, description="seeds that choose"
+    )
+    report_best: Annotated[int, Field(ge=0)] = Field(1, description="so many best configurations become arms")
+    within_arms: bool = Field(False, description="true: each arm gets its own search with the same budget")
+    points: list[dict[str, Any]] = Field([], description="known good points, asked first: {dotted key: value}")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
+
+    @property
+    def goals(self) -> tuple[str, ...]:
+        return (self.goal,) if isinstance(self.goal, str) else tuple(self.goal)
+
+
 class PublishedSpec(Strict):
     study: str = Field(description="the document, as in analysis/published")
     table: str = Field(description="its table")
@@ -112,6 +145,9 @@ class SweepSpec(Strict):
     grid: dict[Key, list[Any] | dict[str, Any]] = Field(
         {}, description="full factorial: {dotted key: [values]} or {dotted key: {label: value}}"
     )
+    pairs: list[ArmSpec] = Field([], description="named changes; every two of them together become an arm")
+    leave_one_out: list[ArmSpec] = Field([], description="parts of the full method; each `set` takes one away")
+    search: SearchFileSpec | None = Field(None, description="Optuna searches for good values")
     resources: Resources = Resources()
     report: ReportSpec = ReportSpec()
     claims: list[ClaimSpec] = []
@@ -125,8 +161,8 @@ class SweepSpec(Strict):
 class Sweep:
     """A sweep file after `--tiny` and `--set`, with the place of every value in it."""
 
-    def __init__(self, source: Document) -> None:
-        self.document = source
+    def __init__(self, source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> None:
+        self.document, self.tiny, self.changes = source, tiny, changes
         self.spec = _validate(source)
         _check_references(self)
 
@@ -136,13 +172,17 @@ class Sweep:
 
 
 def load(path: Path, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:
-    """Read and check a sweep file.
+    """Read and check a sweep file; see `adapt` for what `tiny` and `changes` do."""
+    return adapt(document.read(path), tiny, changes)
+
+
+def adapt(source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:
+    """Check what a sweep file says, after changing it.
 
     tiny: apply its `tiny:` block and add `-tiny` to its name. changes: `key=value` as given to `--set`; a key of the
     base (`data.train=4000`) or of the sweep (`seeds=3`). Where they lower the epochs, `test_epochs` and the epochs of
     claims shrink in proportion.
     """
-    source = document.read(path)
     epochs_before = _epochs(source)
     if tiny:
         _apply_tiny(source)
@@ -153,7 +193,7 @@ def load(path: Path, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep
             raise SweepError(origin, "it is no key=value", "a dotted key, an equals sign, a value", "--set epochs=3")
         _apply(source, key.strip(), document.parse_value(value), origin)
     _scale_epochs(source, epochs_before)
-    return Sweep(source)
+    return Sweep(source, tiny, changes)
 
 
 def _apply(source: Document, key: str, value: Any, origin: str) -> None:
@@ -234,7 +274,12 @@ def _owner(place: Place) -> type[BaseModel]:
         "resources": Resources,
         "report": ReportSpec,
         "claims": ClaimSpec,
+        "pairs": ArmSpec,
+        "leave_one_out": ArmSpec,
+        "search": SearchFileSpec,
     }
+    if len(place) > 2 and place[:2] == ("search", "early_stopping"):
+        return EarlyStoppingSpec
     if len(place) > 2 and place[0] == "report" and place[1] == "published":
         return PublishedSpec
     return inner.get(str(place[0]), SweepSpec) if len(place) > 1 else SweepSpec
@@ -266,6 +311,7 @@ def _check_references(sweep: Sweep) -> None:
     spec = sweep.spec
     if not spec.seed_list or len(set(spec.seed_list)) != len(spec.seed_list):
         raise sweep.error(("seeds",), "it is empty or names a seed twice", "a number, or different seeds", "seeds: 3")
+    _check_search(sweep)
     best = BEST.match(spec.report.at)
     if spec.report.at != "last" and not (best and best["column"].startswith("val/")):
         raise sweep.error(("report", "at"), "it says no epoch", "last, or best(val/COLUMN)", "at: last")
@@ -292,3 +338,43 @@ def _check_references(sweep: Sweep) -> None:
                 raise sweep.error(
                     place, f"no test at epoch {epoch}", f"{spec.report.test_epochs}", "add it to test_epochs"
                 )
+
+
+def _check_search(sweep: Sweep) -> None:
+    """What of a search can be told without the store: metrics, seeds, early stopping."""
+    search = sweep.spec.search
+    if search is None:
+        return
+    for metric in search.metrics:
+        known = metric == "parameters" or (metric.startswith("val/") and bool(describe(metric)[2]))
+        if not known:
+            why = (
+                "a choice made on the test split would spoil it"
+                if metric.startswith("test/")
+                else "no trial reports it"
+            )
+            raise sweep.error(
+                ("search", "metric"), f"{metric!r}: {why}", "val/psnr_db, val/l2, ..., or parameters", "fix it"
+            )
+    shared = sorted(set(search.tune_seeds) & set(sweep.spec.seed_list))
+    if shared:
+        raise sweep.error(
+            ("search", "tune_seeds"),
+            f"seeds {shared} would choose configurations and report them",
+            "seeds that are not among `seeds`",
+            f"tune_seeds: [{max(sweep.spec.seed_list) + 100}]",
+        )
+    stopping = search.early_stopping
+    if stopping.name != "none" and len(search.metrics) > 1:
+        raise sweep.error(
+            ("search", "early_stopping"),
+            "there are several objectives",
+            "one objective, or name: none",
+            "remove one of the two",
+        )
+    if search.report_best and len(search.metrics) > 1:
+        raise sweep.error(
+            ("search", "report_best"), "with several objectives there is no best one", "0", "report_best: 0"
+        )
+    if search.within_arms and not search.report_best:
+        raise sweep.error(("search", "report_best"), "tuned arms report nothing", "1 or more", "report_best: 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -24,13 +25,19 @@ if TYPE_CHECKING:
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "queued": "dim"}
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would exit with 1, which here means failed trials; the command ends quietly (`sweeps status | head`)."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+    return _Console(highlight=False, soft_wrap=True)
 
 
 def show(renderable: Any) -> None:
     """Print something that rich can render."""
-    Console(highlight=False).print(renderable)
+    _Console(highlight=False).print(renderable)
 
 
 def _table(*columns: str) -> Table:
@@ -63,13 +70,17 @@ def _sizes(plan: Plan) -> Text:
     return Text(f"{plan.name}: {len(plan.arms)} arms x {seeds} seeds = {len(runs)} different trials")
 
 
-def plan(plan: Plan, work: Any) -> None:
+def plan(work: Any) -> None:
     """What there is to run and what the store has of it. work: a `cluster.drive.Work`."""
     out = console()
-    out.print(_sizes(plan), Text(f"{work.cached} done before, {len(work.jobs)} to run", style="dim"))
+    out.print(_sizes(work.plan), Text(f"{work.cached} done before, {len(work.jobs)} to run", style="dim"))
+    for tuning in work.searches:
+        asked, spec = len(tuning.search.asks()), tuning.spec
+        words = f"search of {tuning.arm.name!r}: {spec.trials} tries by {spec.sampler} x {len(spec.tune_seeds)} seeds"
+        out.print(Text(f"{words}, {asked} asked before"))
     for job in work.failed:
         out.print(Text(f"failed before, left alone: {job.label} ({job.trial_id}); --retry tries it again", style="red"))
-    if not work.jobs:
+    if work.nothing:
         out.print(Text("nothing to run"))
 
 
@@ -82,18 +93,18 @@ def outcome(stored: dict[str, Any], states: dict[str, TrialState], store: str) -
         if state.error:
             words = f"{trial_id} failed: {state.error['type']}: {state.error['message']}"
             out.print(Text(words.partition("\n")[0], style="red"), Text(f"  (sweeps show {trial_id})", style="dim"))
-    where = "" if store == "./store" else f" --store {store}"
+    where = "" if store == "./store" else f" --store {shlex.quote(store)}"
     out.print(Text(f"sweeps report {stored['name']}{where} --out report", style="bold"))
 
 
 def sweeps(store: Store, names: Sequence[str]) -> None:
     """One line a sweep."""
-    if not names:
-        console().print(f"no sweep in {store.uri}; sweeps run FILE starts one")
+    newest = {name: plans[-1] for name in names if (plans := ledger.read_plans(store, name))}
+    if not newest:
+        console().print(Text(f"no sweep in {store.uri}; sweeps run FILE starts one"))
         return
     table = _table("sweep", "trials", "done", "running", "failed", "open", "question")
-    for name in names:
-        stored = ledger.read_plans(store, name)[-1]
+    for name, stored in newest.items():
         states = progress.trial_states(store, stored)
         count = Counter(state.state for state in states.values())
         waiting = count["interrupted"] + count["queued"]

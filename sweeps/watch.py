@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -27,7 +28,6 @@ class Watch:
         self.total, self.metric, self.quiet = total, metric, quiet
         self.best: tuple[float, str] | None = None
         self._running: dict[str, int] = {}
-        self._epochs_left = 0
         self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
         self._started = self._told = time.monotonic()
         self._progress: Progress | None = None
@@ -43,6 +43,11 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         if self._progress:
             self._progress.stop()
+
+    def added(self, jobs: Sequence[Any]) -> None:
+        self.total += len(jobs)
+        if self._progress:
+            self._progress.update(self._bar, total=self.total)
 
     def started(self, job: Any) -> None:
         self._running[job.label] = 0
@@ -84,8 +89,8 @@ class Watch:
             label, epoch = max(self._running.items(), key=lambda item: item[1])
             parts.append(f"{label} at epoch {epoch}")
         if self.best:
-            unit = describe(self.metric)[0]
-            parts.append(f"best {self.metric} {self.best[0]:.4g} {unit} ({self.best[1]})".replace(" (", " (", 1))
+            value = f"{self.best[0]:.4g} {describe(self.metric)[0]}".rstrip()
+            parts.append(f"best {self.metric} {value} ({self.best[1]})")
         return " · ".join(parts).replace("[", "(").replace("]", ")")
 
     def _left(self) -> str:

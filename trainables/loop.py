@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib
 import json
+import math
 import resource
 import sys
 from collections.abc import Iterator, Mapping
@@ -138,6 +139,7 @@ def _epoch(
     tests = epoch == goal.epochs or epoch in goal.test_epochs or (goal.best and _improves(row, history, goal.best))
     if tests:
         row = _evaluate(task, learner, data, row, ("test",))
+    _check_row(row)
     if improved:
         best = {name: tensor.detach().clone() for name, tensor in learner.weights().items()}
     row["sys/time_s"] = session.clock() - started
@@ -170,6 +172,13 @@ def _train(
 def _check_finite(flag: Tensor | None, epoch: int, step: int) -> None:
     if flag is not None and int(flag):
         raise Diverged(f"the loss is not finite: first at epoch {epoch}, step {int(flag)} (noticed at step {step})")
+
+
+def _check_row(row: Row) -> None:
+    """The last step of an epoch can break the network after its loss was taken: then the evaluation shows it."""
+    bad = next((name for name, value in row.items() if not math.isfinite(value)), None)
+    if bad is not None:
+        raise Diverged(f"{bad} is not finite after epoch {row['epoch']}, though every loss was: the last step broke it")
 
 
 def _evaluate(task: Task, learner: Learner, data: Any, row: Row, splits: tuple[str, ...]) -> Row:

@@ -13,6 +13,7 @@ import os
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ class Clock:
 
     def __init__(self) -> None:
         self.ends: list[float] = []
+
+    def added(self, jobs: Sequence[Job]) -> None:
+        pass
 
     def started(self, job: Job) -> None:
         pass
@@ -74,9 +78,9 @@ def main() -> None:
         planned = plan.expand(spec.load(file), schema)
         store, clock = FolderStore(Path(folder) / "store"), Clock()
         drive.write(planned, store, ())
-        work = drive.work_left(planned, store)
+        work = drive.work_left(planned, store, schema)
         before = memory_mb(), open_files()
-        drive.run(planned, store, work, drive.Settings(data_root=root), clock)
+        drive.run(work, store, schema, drive.Settings(data_root=root), clock)
         after = memory_mb(), open_files()
     ends = clock.ends[4:]  # the first ones pay for starting their actors
     tenth = len(ends) // 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from sweeps import ledger
 from sweeps.plan import Plan
 from sweeps.record import same_numbers
 from sweeps.store import Store
+from trainables import schema
 
 SMALL = """\
 # Is partial convolution better?
@@ -40,6 +41,9 @@ class Watched:
     events: list[tuple[str, str]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
+    def added(self, jobs: Sequence[Job]) -> None:
+        self.events += [("added", job.label) for job in jobs]
+
     def started(self, job: Job) -> None:
         self.events.append(("started", job.label))
 
@@ -57,10 +61,12 @@ def run(plan: Plan, store: Store, data_root: Path, address: str = drive.IN_PROCE
     """Run what the store lacks of a plan."""
     watched = Watched()
     chosen = drive.Settings(address=address, data_root=str(data_root), **settings)
-    drive.write(plan, store, ())
-    work = drive.work_left(plan, store, chosen.retry)
-    if work.jobs:
-        drive.run(plan, store, work, chosen, watched)
+    work = drive.work_left(plan, store, schema, chosen.retry)
+    if not work.nothing:
+        drive.check(work.plan, chosen)
+    drive.write(work.plan, store, ())
+    if not work.nothing:
+        drive.run(work, store, schema, chosen, watched)
     return watched
 
 

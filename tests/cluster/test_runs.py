@@ -12,6 +12,7 @@ from cluster.session import StoreSession
 from sweeps import ledger, progress
 from sweeps.store import FolderStore, Store
 from tests.cluster.small import Planned, histories, run
+from trainables import schema
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
@@ -49,7 +50,7 @@ def test_a_finished_sweep_runs_nothing(planned: Planned, store: Store, data_root
     plan = planned()
     run(plan, store, data_root)
     before = {key: store.get(key) for key in store.keys("")}
-    work = drive.work_left(plan, store)
+    work = drive.work_left(plan, store, schema)
     assert (work.jobs, work.cached, work.failed) == ([], 3, [])
     assert run(plan, store, data_root).events == []
     assert {key: store.get(key) for key in store.keys("")} == before
@@ -125,9 +126,9 @@ def test_a_failing_trial_fails_alone(planned: Planned, store: Store, data_root: 
     assert failed.error["type"] == "Diverged"
     assert "first at epoch 1, step" in failed.error["message"]
     assert "trainables/loop.py" in failed.error["traceback"]
-    work = drive.work_left(plan, store)
+    work = drive.work_left(plan, store, schema)
     assert (len(work.jobs), len(work.failed)) == (0, 2), "failed ones wait for --retry"
-    assert len(drive.work_left(plan, store, retry=True).jobs) == 2
+    assert len(drive.work_left(plan, store, schema, retry=True).jobs) == 2
 
 
 def test_missing_data_is_told_before_anything_runs(planned: Planned, store: Store, tmp_path: Path) -> None:

@@ -391,8 +391,9 @@ def test_an_impossible_search_is_refused(raw: dict[str, Any], changes: dict[str,
 )
 def test_a_search_begun_otherwise_is_refused(store: FolderStore, changes: dict[str, Any]) -> None:
     Search(store, "study", "base", spec()).ask()
-    with pytest.raises(SweepError, match="begun with"):
+    with pytest.raises(SweepError, match="begun with") as caught:
         Search(store, "study", "base", spec(**changes))
+    assert type(caught.value) is SweepError, "not a damaged object"
 
 
 @pytest.mark.parametrize(

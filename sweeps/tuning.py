@@ -1,0 +1,193 @@
+"""A search within a sweep: Optuna's suggestions become trials, their results are told back, the best become arms.
+
+One `Tuning` is one arm's search. A suggestion is tried once for each of `tune_seeds`, and told as complete with the
+mean of the metric over them; a trial that is pruned or fails decides for its whole suggestion. All of it is in the
+store (`sweeps.search`), so a `Tuning` that is made anew goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from sweeps import ledger
+from sweeps.errors import SweepError
+from sweeps.plan import Arm, Plan, Schema, resolve_with
+from sweeps.search import Ask, Search, SearchSpec
+from sweeps.space import parse
+from sweeps.spec import SearchFileSpec, Sweep
+from sweeps.store import Store
+from sweeps.trial import Trial
+
+COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A suggestion as trials: one for each tuning seed."""
+
+    number: int
+    trials: tuple[Trial, ...]
+
+
+def search_spec(sweep: Sweep) -> SearchSpec:
+    """The search of a sweep file; a SweepError names what is wrong with its space, sampler or points."""
+    search = sweep.spec.search
+    assert search is not None
+    try:
+        return SearchSpec(
+            space=parse(search.space),
+            trials=search.trials,
+            metrics=search.metrics,
+            goals=search.goals,
+            sampler=search.sampler,
+            points=tuple(search.points),
+        )
+    except SweepError as error:
+        place = sweep.document.origin(("search",))
+        raise SweepError(f"{place}: {error.given}", error.why, error.allowed, error.fix) from None
+
+
+def check_space(sweep: Sweep, arm: Arm, schema: Schema) -> None:
+    """Resolve configurations from all over the space, so that an impossible value is an error before anything runs."""
+    space = search_spec(sweep).space
+    for unit in (0.0, 0.3, 0.5, 0.7, 1.0):
+        overrides = space.overrides_of({axis.name: axis.from_unit(unit) for axis in space.axes()})
+        try:
+            resolve_with(arm, overrides, schema)
+        except ValueError as error:
+            if not hasattr(error, "given"):
+                raise
+            place = sweep.document.origin(("search", "space"))
+            raise SweepError(
+                f"{place}: {error.given}, within the space of {arm.name!r}",
+                error.why,  # type: ignore[attr-defined]
+                error.allowed,  # type: ignore[attr-defined]
+                "narrow the space",
+            ) from None
+
+
+class Tuning:
+    """One arm's search; see the module's text.
+
+    clock: seconds since 1970, for the eye.
+    """
+
+    def __init__(self, store: Store, plan: Plan, arm: Arm, schema: Schema, clock: Callable[[], float]) -> None:
+        search = plan.sweep.spec.search
+        assert search is not None
+        self.spec: SearchFileSpec = search
+        self.arm = arm
+        self.sweep = plan.name
+        self.search = Search(store, plan.name, arm.name, search_spec(plan.sweep), clock)
+        self._store, self._schema = store, schema
+        self._open: dict[int, Suggestion] = {}
+        self._of_trial: dict[str, int] = {}
+
+    def unfinished(self) -> list[Suggestion]:
+        """Suggestions that were asked before and are not told: to go on with after a restart."""
+        return [self._begin(ask) for ask in self.search.open() if ask.number not in self._open]
+
+    def ask(self) -> Suggestion | None:
+        """The next suggestion, stored before it is returned; None when there is no further one."""
+        ask = self.search.ask()
+        return None if ask is None else self._begin(ask)
+
+    def _begin(self, ask: Ask) -> Suggestion:
+        resolved = resolve_with(self.arm, ask.overrides, self._schema)
+        task = self.arm.task
+        trials = tuple(
+            Trial(task, resolved, seed, self._schema.identity(task, resolved, seed)) for seed in self.spec.tune_seeds
+        )
+        suggestion = Suggestion(ask.number, trials)
+        ledger.write_trials(self._store, trials)
+        self._open[ask.number] = suggestion
+        self._of_trial.update({trial.id: ask.number for trial in trials})
+        return suggestion
+
+    def suggestion_of(self, trial_id: str) -> Suggestion | None:
+        """The open suggestion that a trial belongs to; None once it is told."""
+        number = self._of_trial.get(trial_id)
+        return self._open.get(number) if number is not None else None
+
+    def done(self, trial_id: str) -> bool:
+        """A trial has a result: tell its suggestion when all its trials have. Returns whether it was told."""
+        suggestion = self.suggestion_of(trial_id)
+        if suggestion is None:
+            return False
+        keys = [ledger.result_key(trial.id, trial.epochs) for trial in suggestion.trials]
+        results = [ledger.get_json(self._store, key) for key in keys]
+        if not all(results):
+            return False
+        values = [[final_value(result, metric) for result in results if result] for metric in self.spec.metrics]
+        if any(value is None for column in values for value in column):
+            self._tell(suggestion, FAILED)
+        else:
+            self._tell(suggestion, COMPLETE, [fmean(v for v in column if v is not None) for column in values])
+        return True
+
+    def pruned(self, trial_id: str, curve: Mapping[int, float]) -> None:
+        """A trial was stopped early. curve: the metric by epoch; it stays in the store, marked, beside the sweep."""
+        body = {"trial": trial_id, "arm": self.arm.name, "metric": self.spec.metrics[0], "curve": sorted(curve.items())}
+        self._store.create(pruned_key(self.sweep, trial_id), ledger.dump(body))
+        suggestion = self.suggestion_of(trial_id)
+        if suggestion is not None:
+            self._tell(suggestion, PRUNED, intermediate=curve)
+
+    def failed(self, trial_id: str) -> None:
+        suggestion = self.suggestion_of(trial_id)
+        if suggestion is not None:
+            self._tell(suggestion, FAILED)
+
+    def _tell(
+        self,
+        suggestion: Suggestion,
+        state: str,
+        values: list[float] | None = None,
+        intermediate: Mapping[int, float] | None = None,
+    ) -> None:
+        self.search.tell(suggestion.number, state, values or [], intermediate)
+        del self._open[suggestion.number]
+
+    def best(self) -> list[dict[str, Any]]:
+        """Overrides of the configurations that become arms, best first; empty while the search is not done."""
+        if not self.search.done or not self.spec.report_best:
+            return []
+        return [ask.overrides for ask in self.search.best(self.spec.report_best)]
+
+    def curves(self) -> dict[str, dict[int, float]]:
+        """The metric by epoch of every trial that this search has had, for the early stopping rule of a new driver."""
+        found: dict[str, dict[int, float]] = {}
+        metric = self.spec.metrics[0]
+        for ask in self.search.asks():
+            resolved = resolve_with(self.arm, ask.overrides, self._schema)
+            for seed in self.spec.tune_seeds:
+                trial = Trial(self.arm.task, resolved, seed, self._schema.identity(self.arm.task, resolved, seed))
+                found[trial.id] = _curve(self._store, self.sweep, trial, metric)
+        return {trial_id: curve for trial_id, curve in found.items() if curve}
+
+
+def pruned_key(sweep: str, trial_id: str) -> str:
+    return f"sweeps/{sweep}/pruned/{trial_id}.json"
+
+
+def final_value(result: Mapping[str, Any], metric: str) -> float | None:
+    """A metric at the target epoch of a result; `parameters` is how many numbers are trained."""
+    value = result["facts"]["parameters"] if metric == "parameters" else result["history"].get(metric, [None])[-1]
+    return None if value is None else float(value)
+
+
+def _curve(store: Store, sweep: str, trial: Trial, metric: str) -> dict[int, float]:
+    """The metric by epoch from a trial's result, else from its pruning, else from its newest checkpoint."""
+    result = ledger.get_json(store, ledger.result_key(trial.id, trial.epochs))
+    if result is not None:
+        history = result["history"]
+        pairs = zip(history["epoch"], history.get(metric, []), strict=False)
+        return {int(epoch): value for epoch, value in pairs if value is not None}
+    pruned = ledger.get_json(store, pruned_key(sweep, trial.id))
+    if pruned is not None:
+        return {int(epoch): value for epoch, value in pruned["curve"]}
+    rows = ledger.checkpoint_history(store, trial.id, trial.epochs)
+    return {int(row["epoch"]): row[metric] for row in rows if metric in row}
