@@ -21,11 +21,11 @@ from cluster.stopping import EarlyStopping
 from cluster.worker import Options
 from sweeps import ledger, progress
 from sweeps.errors import SweepError
-from sweeps.plan import Plan, Schema, searched_arms, with_tuned
+from sweeps.fields import BEST
+from sweeps.plan import Plan, Schema
 from sweeps.record import describe
-from sweeps.spec import BEST
 from sweeps.store import Store
-from sweeps.tuning import Tuning, check_space
+from sweeps.tuning import Tuning, check_space, with_tuned
 
 IN_PROCESS = "in-process"
 LOOK_EVERY_S = 1.0
@@ -74,7 +74,7 @@ class Work:
 
 def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> Work:
     """Compare a plan with the store; looks at no more than one name for each finished trial."""
-    tunings = [Tuning(store, plan, arm, schema, time.time) for arm in searched_arms(plan)]
+    tunings = [Tuning(store, plan, arm, schema, time.time) for arm in plan.searched]
     for tuning in tunings:
         check_space(plan.sweep, tuning.arm, schema)
     settled = with_tuned(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)

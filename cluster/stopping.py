@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.spec import EarlyStoppingSpec
+from sweeps.fields import EarlyStoppingSpec
 from trainables.session import Row
 
 

@@ -127,7 +127,11 @@ def _takes_settings(added: argparse.ArgumentParser) -> None:
     added.add_argument("--time-budget", metavar="TIME", type=_seconds, help="end gracefully after 90s, 30m, 8h or 2d")
     added.add_argument("--stop-after-failures", metavar="N", type=_positive, help="end after so many failed trials")
     added.add_argument(
-        "--checkpoint-every", metavar="SECONDS", type=float, default=20.0, help="time between checkpoints (default: 20)"
+        "--checkpoint-every",
+        metavar="SECONDS",
+        type=_not_negative,
+        default=20.0,
+        help="time between checkpoints (default: 20)",
     )
     added.add_argument(
         "--log", choices=["tensorboard", "mlflow", "wandb"], help="also log the records there, through Ray Tune"
@@ -138,9 +142,19 @@ def _takes_settings(added: argparse.ArgumentParser) -> None:
 def _seconds(text: str) -> float:
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     try:
-        return float(text[:-1]) * units[text[-1:]]
+        seconds = float(text[:-1]) * units[text[-1:]]
     except (KeyError, ValueError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90s, 30m, 8h or 2d") from None
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90s, 30m, 8h or 2d")
+    return seconds
+
+
+def _not_negative(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return number
 
 
 def _positive(text: str) -> int:

@@ -64,6 +64,7 @@ class Document:
             below = inner.get(key)  # type: ignore[arg-type]
             if below is None:
                 below = inner[key] = {}  # type: ignore[index]
+                self.origins[place[: step + 1]] = origin
             if not isinstance(below, dict):
                 at = ".".join(map(str, place[: step + 1]))
                 raise SweepError(origin, f"`{at}` is no mapping", "a key that leads through mappings", "check the key")

@@ -6,12 +6,13 @@ import itertools
 import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sweeps.document import Place
 from sweeps.errors import SweepError
-from sweeps.spec import ArmSpec, Sweep, unknown
+from sweeps.fields import ArmSpec
+from sweeps.spec import Sweep, unknown
 from sweeps.trial import Trial
 
 DEFAULT = "default"
@@ -66,6 +67,14 @@ class Plan:
     def name(self) -> str:
         return self.sweep.spec.name
 
+    @property
+    def searched(self) -> list[Arm]:
+        """The arms that have a search of their own: all that train with `within_arms`, else the base."""
+        search = self.sweep.spec.search
+        if search is None:
+            return []
+        return [arm for arm in self.arms if arm.trains] if search.within_arms else [self.arms[0]]
+
     def runs(self) -> list[tuple[Trial, str]]:
         """The different trials with what to call them (first arm and seed), shorter ones of a trial first.
 
@@ -101,7 +110,7 @@ class Plan:
 
     def _search_json(self) -> dict[str, Any]:
         assert self.sweep.spec.search is not None
-        return {**self.sweep.spec.search.model_dump(), "arms": [arm.name for arm in searched_arms(self)]}
+        return {**self.sweep.spec.search.model_dump(), "arms": [arm.name for arm in self.searched]}
 
 
 def _shares(runs: Iterable[tuple[str, int]]) -> bool:
@@ -205,11 +214,11 @@ def _resolve(sweep: Sweep, schema: Schema, row: _Row, cell: Mapping[str, tuple[s
     suffix = ", ".join(label for label, _, _ in cell.values())
     with_cell: Callable[[str], str] = lambda name: f"{name}, {suffix}" if suffix else name  # noqa: E731
     changes = {key: (value, place) for key, (_, value, place) in cell.items()} | dict(row.changes)
-    config: dict[str, Any] = _copy(sweep.spec.base)
+    config: dict[str, Any] = copied(sweep.spec.base)
     for key, (value, place) in changes.items():
-        _set(sweep, config, key, _copy(value), place)
+        _set(sweep, config, key, copied(value), place)
     resolved = _checked(sweep, row.place, changes, lambda: schema.resolve(sweep.spec.task, config))
-    trials = _trials(sweep.spec.task, resolved, sweep.spec.seed_list, schema)
+    trials = trials_of(sweep.spec.task, resolved, sweep.spec.seed_list, schema)
     return Arm(
         task=sweep.spec.task,
         name=with_cell(row.name),
@@ -225,7 +234,8 @@ def _resolve(sweep: Sweep, schema: Schema, row: _Row, cell: Mapping[str, tuple[s
     )
 
 
-def _trials(task: str, resolved: dict[str, Any], seeds: Iterable[int], schema: Schema) -> dict[int, Trial]:
+def trials_of(task: str, resolved: dict[str, Any], seeds: Iterable[int], schema: Schema) -> dict[int, Trial]:
+    """A resolved configuration's trials by seed."""
     return {seed: Trial(task, resolved, seed, schema.identity(task, resolved, seed)) for seed in seeds}
 
 
@@ -233,64 +243,6 @@ def _is_tuned_first(sweep: Sweep, resolved: dict[str, Any], schema: Schema) -> b
     """Whether an arm's values come from a search of its own. A fill without parameters has nothing to tune."""
     search = sweep.spec.search
     return search is not None and search.within_arms and schema.trains(resolved)
-
-
-# --- searches ---------------------------------------------------------------------------------------------------------
-
-
-def searched_arms(plan: Plan) -> list[Arm]:
-    """The arms that have a search of their own: all that train with `within_arms`, else the base."""
-    search = plan.sweep.spec.search
-    if search is None:
-        return []
-    return [arm for arm in plan.arms if arm.trains] if search.within_arms else [plan.arms[0]]
-
-
-def resolve_with(arm: Arm, overrides: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
-    """An arm's configuration with a suggestion's values set, resolved. Raises what the schema raises."""
-    config = _copy(arm.given)
-    for key, value in overrides.items():
-        inner = config
-        *path, last = key.split(".")
-        for part in path:
-            inner = inner.setdefault(part, {})
-        inner[last] = _copy(value)
-    return schema.resolve(arm.task, config)
-
-
-def with_tuned(plan: Plan, best: Mapping[str, Sequence[Mapping[str, Any]]], schema: Schema) -> Plan:
-    """The plan with what searches have found: {arm: overrides, best first}.
-
-    With `within_arms` an arm's best values are its own; else the best configurations become arms `tuned #1`, `#2`, ...
-    Further ones of an arm follow it as `NAME #2`, `#3`, ...
-    """
-    arms: list[Arm] = []
-    for arm in plan.arms:
-        found = best.get(arm.name, ())
-        if not plan.sweep.spec.search or not plan.sweep.spec.search.within_arms:
-            arms.append(arm)
-            arms += [_tuned(plan, arm, f"tuned #{rank}", values, schema) for rank, values in enumerate(found, 1)]
-        elif found:
-            names = [arm.name, *(f"{arm.name} #{rank}" for rank in range(2, len(found) + 1))]
-            arms += [_tuned(plan, arm, name, values, schema) for name, values in zip(names, found, strict=True)]
-        else:
-            arms.append(arm)
-    return replace(plan, arms=tuple(arms))
-
-
-def _tuned(plan: Plan, arm: Arm, name: str, overrides: Mapping[str, Any], schema: Schema) -> Arm:
-    resolved = resolve_with(arm, overrides, schema)
-    origins = {key: arm.origins.get(key, DEFAULT) for key in flatten(resolved)}
-    origins |= {key: "search" for key in origins if any(key == k or key.startswith(f"{k}.") for k in overrides)}
-    return replace(
-        arm,
-        name=name,
-        changes={**arm.changes, **overrides},
-        config=resolved,
-        origins=origins,
-        published=arm.published if name == arm.name else None,
-        trials=_trials(arm.task, resolved, plan.sweep.spec.seed_list, schema),
-    )
 
 
 def _set(sweep: Sweep, config: dict[str, Any], key: str, value: Any, place: Place) -> None:
@@ -358,10 +310,11 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _copy(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """A copy of nested mappings and lists that shares nothing with the original."""
     if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _twins(arms: list[Arm]) -> list[str]:

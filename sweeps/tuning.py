@@ -7,17 +7,18 @@ store (`sweeps.search`), so a `Tuning` that is made anew goes on where the last 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from sweeps import ledger
 from sweeps.errors import SweepError
-from sweeps.plan import Arm, Plan, Schema, resolve_with
+from sweeps.fields import SearchFileSpec
+from sweeps.plan import DEFAULT, Arm, Plan, Schema, copied, flatten, trials_of
 from sweeps.search import Ask, Search, SearchSpec
 from sweeps.space import parse
-from sweeps.spec import SearchFileSpec, Sweep
+from sweeps.spec import Sweep
 from sweeps.store import Store
 from sweeps.trial import Trial
 
@@ -191,3 +192,53 @@ def _curve(store: Store, sweep: str, trial: Trial, metric: str) -> dict[int, flo
         return {int(epoch): value for epoch, value in pruned["curve"]}
     rows = ledger.checkpoint_history(store, trial.id, trial.epochs)
     return {int(row["epoch"]): row[metric] for row in rows if metric in row}
+
+
+# --- arms -------------------------------------------------------------------------------------------------------------
+
+
+def resolve_with(arm: Arm, overrides: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """An arm's configuration with a suggestion's values set, resolved. Raises what the schema raises."""
+    config = copied(arm.given)
+    for key, value in overrides.items():
+        inner = config
+        *path, last = key.split(".")
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[last] = copied(value)
+    return schema.resolve(arm.task, config)
+
+
+def with_tuned(plan: Plan, best: Mapping[str, Sequence[Mapping[str, Any]]], schema: Schema) -> Plan:
+    """The plan with what searches have found: {arm: overrides, best first}.
+
+    With `within_arms` an arm's best values are its own; else the best configurations become arms `tuned #1`, `#2`, ...
+    Further ones of an arm follow it as `NAME #2`, `#3`, ...
+    """
+    arms: list[Arm] = []
+    for arm in plan.arms:
+        found = best.get(arm.name, ())
+        if not plan.sweep.spec.search or not plan.sweep.spec.search.within_arms:
+            arms.append(arm)
+            arms += [_tuned(plan, arm, f"tuned #{rank}", values, schema) for rank, values in enumerate(found, 1)]
+        elif found:
+            names = [arm.name, *(f"{arm.name} #{rank}" for rank in range(2, len(found) + 1))]
+            arms += [_tuned(plan, arm, name, values, schema) for name, values in zip(names, found, strict=True)]
+        else:
+            arms.append(arm)
+    return replace(plan, arms=tuple(arms))
+
+
+def _tuned(plan: Plan, arm: Arm, name: str, overrides: Mapping[str, Any], schema: Schema) -> Arm:
+    resolved = resolve_with(arm, overrides, schema)
+    origins = {key: arm.origins.get(key, DEFAULT) for key in flatten(resolved)}
+    origins |= {key: "search" for key in origins if any(key == k or key.startswith(f"{k}.") for k in overrides)}
+    return replace(
+        arm,
+        name=name,
+        changes={**arm.changes, **overrides},
+        config=resolved,
+        origins=origins,
+        published=arm.published if name == arm.name else None,
+        trials=trials_of(arm.task, resolved, plan.sweep.spec.seed_list, schema),
+    )

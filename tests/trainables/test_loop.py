@@ -1,4 +1,4 @@
-"""The order of things in a trial: records, checkpoints, tests, samples, the end. With a task of numbers, so it is fast."""
+"""The order of things in a trial: records, checkpoints, tests, samples, the end. With a task of numbers: fast."""
 
 from __future__ import annotations
 
