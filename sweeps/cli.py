@@ -256,6 +256,7 @@ def _go(options: argparse.Namespace, plan: Plan, store: Store) -> int:
         command=("sweeps", *sys.argv[1:]),
     )
     if options.fresh:
+        drive.check(plan, settings)  # before anything is deleted
         drive.forget(plan, store)
     work = drive.work_left(plan, store, schema, settings.retry)
     if not work.nothing:

@@ -86,14 +86,16 @@ def plan(work: Any) -> None:
 
 def outcome(stored: dict[str, Any], states: dict[str, TrialState], store: str) -> None:
     """The last words of a run: how the trials stand, why any failed, what to type next."""
+    where = "" if store == "./store" else f" --store {shlex.quote(store)}"
     out = console()
     counts = Counter(state.state for state in states.values())
     out.print(Text(", ".join(f"{count} {state}" for state, count in counts.items())))
     for trial_id, state in states.items():
         if state.error:
             words = f"{trial_id} failed: {state.error['type']}: {state.error['message']}"
-            out.print(Text(words.partition("\n")[0], style="red"), Text(f"  (sweeps show {trial_id})", style="dim"))
-    where = "" if store == "./store" else f" --store {shlex.quote(store)}"
+            out.print(
+                Text(words.partition("\n")[0], style="red"), Text(f"  (sweeps show {trial_id}{where})", style="dim")
+            )
     out.print(Text(f"sweeps report {stored['name']}{where} --out report", style="bold"))
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: where the real images are, and that no test leaves a process behind."""
+"""What all tests share: where the real images are, one Ray, and that no test leaves a process behind."""
 
 from __future__ import annotations
 
@@ -45,6 +45,16 @@ def no_process_left() -> Iterator[None]:
     if left:
         lines = "\n".join(f"  {pid}: {command[:200]}" for pid, command in sorted(left.items()))
         pytest.fail(f"processes that the tests started are still alive:\n{lines}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """A Ray of two CPUs that the tests share: starting one costs seconds."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield str(cluster.address)
+    cluster.shutdown()
 
 
 def _started_with(token: str) -> dict[int, str]:

@@ -1,8 +1,7 @@
-"""Fixtures of the runner's tests: a plan, a store, one Ray for all that need one."""
+"""Fixtures of the runner's tests: a plan and a store; the Ray that they share is in `tests/conftest.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,3 @@ def planned(tmp_path: Path) -> Planned:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return FolderStore(tmp_path / "store")
-
-
-@pytest.fixture(scope="session")
-def ray_address() -> Iterator[str]:
-    """A Ray of two CPUs that the tests share: starting one costs seconds."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield str(cluster.address)
-    cluster.shutdown()

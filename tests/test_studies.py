@@ -1,0 +1,139 @@
+"""Every study of the repository, found by listing: it parses, its tiny form runs on real images and is reported."""
+
+from __future__ import annotations
+
+import html
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import published
+from sweeps import ledger, plan, record, spec
+from sweeps.cli import main
+from sweeps.plan import Plan
+from sweeps.store import FolderStore
+from trainables import schema
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDIES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "sweeps").glob("*/*.yaml"))
+THROUGH_RAY = "sweeps/inpainting/partial_conv.yaml"
+
+
+def planned(study: str, tiny: bool = False) -> Plan:
+    return plan.expand(spec.load(ROOT / study, tiny), schema)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all studies: those that share trials train them once, as a user's would."""
+    return tmp_path_factory.mktemp("studies") / "store"
+
+
+@pytest.fixture(scope="module")
+def ran(store: Path, data_root: Path) -> Any:
+    """Run a study's tiny form once in this process; its exit code the first time it was asked for."""
+    codes: dict[str, int] = {}
+
+    def run(study: str) -> int:
+        if study not in codes:
+            started = time.perf_counter()
+            codes[study] = main(["run", str(ROOT / study), "--tiny", "--store", str(store), "--data", str(data_root)])
+            print(f"{study} --tiny: {time.perf_counter() - started:.1f} s")
+        return codes[study]
+
+    return run
+
+
+def numbers(store: Path, study: str) -> dict[str, dict[str, list[float]]]:
+    """The history of every trial of a study's tiny form, without what depends on the machine, by its result's key."""
+    contents = FolderStore(store)
+    newest = ledger.read_plans(contents, planned(study, tiny=True).name)[-1]
+    keys = {ledger.result_key(t["id"], t["epochs"]) for arm in newest["arms"] for t in arm["trials"].values()}
+    results = {key: json.loads(data) for key, data in contents.get_many(keys).items()}
+    assert results.keys() == keys, "every trial has its result"
+    return {key: record.same_numbers(result["history"]) for key, result in results.items()}
+
+
+# --- the files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_it_parses_and_expands(study: str) -> None:
+    full, tiny = planned(study), planned(study, tiny=True)
+    assert full.arms
+    assert tiny.name == f"{full.name}-tiny"
+    assert [arm.name for arm in tiny.arms] == [arm.name for arm in full.arms], "the tiny form has every arm"
+    assert {trial.id for trial, _ in tiny.runs()}.isdisjoint(trial.id for trial, _ in full.runs())
+
+
+def test_no_two_studies_have_one_name() -> None:
+    names = [planned(study).name for study in STUDIES]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_it_has_a_baseline_without_training(study: str) -> None:
+    full = planned(study)
+    if full.sweep.spec.task == "inpaint":
+        fills = [arm for arm in full.arms if not arm.trains]
+        masks = [[arm.config["mask"] for arm in arms] for arms in (full.arms, fills)]
+        assert all(mask in masks[1] for mask in masks[0]), "a fill for every kind of mask"
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_published_figures_that_it_names_exist(study: str) -> None:
+    full = planned(study)
+    reference = full.sweep.spec.report.published
+    variants = {arm.published for arm in full.arms if arm.published}
+    if reference is None:
+        assert not variants, "variants are named, but no study and table that they are of"
+        return
+    rows = [row for row in published.figures() if (row["study"], row["table"]) == (reference.study, reference.table)]
+    assert rows, f"no table {reference.table} of {reference.study} in analysis/published/seeds.csv"
+    assert variants, "a table is named, but no arm's row in it"
+    assert variants <= {row["variant"] for row in rows}
+    assert set(reference.columns.values()) <= {row["metric"] for row in rows}
+    for variant in variants:
+        columns = full.sweep.spec.report.metrics
+        found = [column for column in columns if published.lookup(reference.model_dump(), variant, column)]
+        assert found, f"{variant} has no figure in any column of the report"
+
+
+# --- their tiny forms -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_its_tiny_form_runs_and_then_has_nothing_to_run(
+    study: str, ran: Any, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(study) == 0
+    before = numbers(store, study)
+    capsys.readouterr()
+    again = main(["run", str(ROOT / study), "--tiny", "--store", str(store), "--data", str(store / "no data needed")])
+    assert again == 0
+    assert "nothing to run" in capsys.readouterr().out
+    assert numbers(store, study) == before
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_report_of_its_tiny_form_names_every_arm(study: str, ran: Any, store: Path, tmp_path: Path) -> None:
+    ran(study)
+    tiny = planned(study, tiny=True)
+    assert main(["report", tiny.name, "--store", str(store), "--out", str(tmp_path)]) == 0
+    page = html.unescape((tmp_path / f"{tiny.name}.html").read_text(encoding="utf-8"))
+    assert [arm.name for arm in tiny.arms if arm.name not in page] == []
+    assert [claim.text for claim in tiny.sweep.spec.claims if claim.text not in page] == []
+
+
+def test_a_tiny_form_through_ray_gives_the_same_numbers(
+    ran: Any, store: Path, tmp_path: Path, data_root: Path, ray_address: str
+) -> None:
+    ran(THROUGH_RAY)
+    started = time.perf_counter()
+    there = ["--store", str(tmp_path), "--data", str(data_root), "--address", ray_address]
+    assert main(["run", str(ROOT / THROUGH_RAY), "--tiny", *there]) == 0
+    print(f"{THROUGH_RAY} --tiny through Ray: {time.perf_counter() - started:.1f} s")
+    assert numbers(tmp_path, THROUGH_RAY) == numbers(store, THROUGH_RAY)
