@@ -26,7 +26,7 @@ class Leases:
 
     def free_after(self, trial_id: str) -> int | None:
         """The newest attempt's number (0: none was made) if it is over and the next may claim; None if it lives."""
-        newest = next(iter(ledger.attempts(self._store, trial_id)[-1:]), None)
+        newest = ledger.newest_attempt(self._store, trial_id)
         if newest is None:
             return 0
         return newest.number if self._is_over(newest) else None

@@ -40,7 +40,8 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends gracefully
+    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -142,8 +143,6 @@ def run(
     on_step: called in this thread many times a second while trials run. loggers: Tune's logger callbacks, whose files
     go to `./tune-logs`.
     """
-    os.environ.update(_ENVIRONMENT)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     searcher = FeedSearcher(feed, concurrent)
     resources = {"cpu": options.cpus, "gpu": options.gpus}
     with _folder(keep=bool(loggers)) as folder:
@@ -182,6 +181,8 @@ def connect(address: str) -> None:
 
     A local Ray is a new one whatever else runs here or was left by a killed one; it listens on loopback alone.
     """
+    os.environ.update(_ENVIRONMENT)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address == "local":
         ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)

@@ -84,6 +84,7 @@ def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: 
     state, error, failure = DONE, None, None
     try:
         with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options)):
+            _check_device(options)
             fit(task_named(trial["task"]), {**trial["config"], "seed": trial["seed"]}, session)
     except Stopped:
         state = STOPPED
@@ -100,6 +101,18 @@ def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: 
     if failure is not None:
         raise failure
     return state
+
+
+def _check_device(options: Options) -> None:
+    import torch
+
+    if options.gpus and not torch.cuda.is_available():
+        raise TrialError(
+            f"resources.gpus: {options.gpus:g}",
+            "torch sees no GPU in this process",
+            "0 where there is none; auto takes one where there is one",
+            "--set resources.gpus=auto, or install a torch build that fits the GPU driver",
+        )
 
 
 def _stop_requested(store: Store, options: Options) -> bool:

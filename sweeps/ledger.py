@@ -135,6 +135,13 @@ def attempts(store: Store, trial_id: str) -> list[Attempt]:
     return [Attempt(trial_id, claim["number"], claim["token"]) for claim in claims]
 
 
+def newest_attempt(store: Store, trial_id: str) -> Attempt | None:
+    """The newest claim on a trial; None where nobody has claimed it."""
+    numbers = attempt_numbers(store, trial_id)
+    claim = get_json(store, f"trials/{trial_id}/attempts/{numbers[-1]:04d}.json") if numbers else None
+    return Attempt(trial_id, claim["number"], claim["token"]) if claim else None
+
+
 def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None:
     """Claim a trial as the attempt that follows number `after`. None when another has done so.
 

@@ -1,0 +1,97 @@
+"""What early stopping saves and whether it costs the winner: one real search with ASHA, and the same search without.
+
+Both ask the same random configurations (the random sampler does not look at what it is told), so the best of the full
+search is known, and the question is whether ASHA let it live. Real CIFAR-10, blind autoencoder, learning rate, width.
+
+    python tests/benchmarks/bench_asha.py [--tries 16] [--epochs 9] [--images 1000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster import drive
+from cluster.feed import Job
+from sweeps import plan, spec
+from sweeps.search import Search, stored_searches
+from sweeps.store import FolderStore
+from trainables import schema
+
+SWEEP = """\
+# Does ASHA keep the best configuration?
+name: search
+task: inpaint
+base:
+  data: {{name: cifar10, train: {images}, val: 500, test: 2}}
+  mask: {{name: lines}}
+  model: {{name: vanilla_autoencoder}}
+  optimiser: {{name: adam, lr: 1.0e-3}}
+  batch: 64
+  epochs: {epochs}
+search:
+  space: {{optimiser.lr: {{float: [1.0e-5, 1.0e-1], log: true}}, model.width: {{choice: [8, 16, 32]}}}}
+  trials: {tries}
+  sampler: random
+  metric: val/psnr_db
+  goal: max
+  early_stopping: {{name: {rule}, grace_epochs: 1, reduction_factor: 3}}
+  report_best: 0
+"""
+
+
+class Count:
+    """A watcher that counts the epochs of the search's trials."""
+
+    epochs = 0
+
+    def added(self, jobs: Sequence[Job]) -> None:
+        pass
+
+    def started(self, job: Job) -> None:
+        pass
+
+    def record(self, job: Job, row: dict[str, Any]) -> None:
+        self.epochs += " try " in job.label
+
+    def ended(self, job: Job, state: str) -> None:
+        assert state in ("done", "pruned"), (job, state)
+
+
+def search(rule: str, options: argparse.Namespace, folder: Path) -> tuple[Search, int]:
+    """Run the search with a rule; the search and the epochs that were trained for it."""
+    file = folder / f"{rule}.yaml"
+    file.write_text(SWEEP.format(rule=rule, images=options.images, epochs=options.epochs, tries=options.tries))
+    store, count = FolderStore(folder / rule), Count()
+    work = drive.work_left(plan.expand(spec.load(file), schema), store, schema)
+    drive.write(work.plan, store, ())
+    root = str(Path(os.environ.get("SWEEPS_DATA", "../shared/data")).resolve())
+    drive.run(work, store, schema, drive.Settings(data_root=root), count)
+    return stored_searches(store, "search")["base"], count.epochs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tries", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--images", type=int, default=1000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        full, all_epochs = search("none", options, Path(folder))
+        asha, some_epochs = search("asha", options, Path(folder))
+        assert [a.overrides for a in full.asks()] == [a.overrides for a in asha.asks()], "the same questions"
+        winner, kept = full.best(1)[0], asha.best(1)[0]
+        rank = [ask.number for ask in full.best(options.tries)].index(kept.number) + 1
+        print(
+            f"{options.tries} tries x {options.epochs} epochs: full search best is try {winner.number} "
+            f"({winner.values[0]:.2f} dB), with ASHA try {kept.number} ({kept.values[0]:.2f} dB, rank {rank} of the "
+            f"full search); epochs {some_epochs} of {all_epochs}, {1 - some_epochs / all_epochs:.0%} saved"
+        )
+
+
+if __name__ == "__main__":
+    main()
