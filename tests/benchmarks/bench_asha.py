@@ -3,7 +3,7 @@
 Both ask the same random configurations (the random sampler does not look at what it is told), so the best of the full
 search is known, and the question is whether ASHA let it live. Real CIFAR-10, blind autoencoder, learning rate, width.
 
-    python tests/benchmarks/bench_asha.py [--tries 16] [--epochs 9] [--images 1000]
+    python tests/benchmarks/bench_asha.py [--tries 16] [--epochs 9] [--images 1000] [--grace 3]
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ search:
   sampler: random
   metric: val/psnr_db
   goal: max
-  early_stopping: {{name: {rule}, grace_epochs: 1, reduction_factor: 3}}
+  early_stopping: {{name: {rule}, grace_epochs: {grace}, reduction_factor: {factor:g}}}
   report_best: 0
 """
 
@@ -65,7 +65,7 @@ class Count:
 def search(rule: str, options: argparse.Namespace, folder: Path) -> tuple[Search, int]:
     """Run the search with a rule; the search and the epochs that were trained for it."""
     file = folder / f"{rule}.yaml"
-    file.write_text(SWEEP.format(rule=rule, images=options.images, epochs=options.epochs, tries=options.tries))
+    file.write_text(SWEEP.format(rule=rule, **vars(options)))
     store, count = FolderStore(folder / rule), Count()
     work = drive.work_left(plan.expand(spec.load(file), schema), store, schema)
     drive.write(work.plan, store, ())
@@ -79,6 +79,8 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--grace", type=int, default=3)
+    parser.add_argument("--factor", type=float, default=2.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         full, all_epochs = search("none", options, Path(folder))
@@ -87,9 +89,10 @@ def main() -> None:
         winner, kept = full.best(1)[0], asha.best(1)[0]
         rank = [ask.number for ask in full.best(options.tries)].index(kept.number) + 1
         print(
-            f"{options.tries} tries x {options.epochs} epochs: full search best is try {winner.number} "
-            f"({winner.values[0]:.2f} dB), with ASHA try {kept.number} ({kept.values[0]:.2f} dB, rank {rank} of the "
-            f"full search); epochs {some_epochs} of {all_epochs}, {1 - some_epochs / all_epochs:.0%} saved"
+            f"{options.tries} tries x {options.epochs} epochs, grace {options.grace}, factor {options.factor:g}: "
+            f"full search best is try {winner.number} ({winner.values[0]:.2f} dB), with ASHA try {kept.number} "
+            f"({kept.values[0]:.2f} dB, rank {rank} of the full search); "
+            f"epochs {some_epochs} of {all_epochs}, {1 - some_epochs / all_epochs:.0%} saved"
         )
 
 
