@@ -61,6 +61,10 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         finding = _fails(study, claim["fails"], claim.get("metric"))
     else:
         finding = _Finding(UNDECIDED, "This kind of claim is not known here.")
+    scaled = study.plan.get("epochs_scaled")
+    if scaled and ("epoch" in claim or "after" in claim):
+        words = f"Not put to the test: the claim speaks of {scaled[0]} epochs, and this run has {scaled[1]}."
+        finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
     return Verdict(str(claim["text"]), finding.verdict, finding.sentence, str(claim.get("source") or ""))
 
 

@@ -24,6 +24,7 @@ DEFAULT_STORE = "./store"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
+    options.command = ("sweeps", *(sys.argv[1:] if arguments is None else arguments))
     try:
         _check_packages()
         code: int = options.verb(options)
@@ -68,9 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     takes_file(check)
     check.add_argument("--arm", metavar="NAME", help="show this arm only")
 
-    plan = verb(_plan, "plan", "what a sweep would run: trials, what the store has of them")
+    plan = verb(_plan, "plan", "what a sweep would run: trials, what the store has of them, how long the rest takes")
     takes_file(plan)
     takes_store(plan)
+    _takes_place(plan)
+    plan.add_argument("--measure", action="store_true", help="time a few steps of what the store has no times of")
 
     run = verb(_run, "run", "run a sweep, or go on with it")
     takes_file(run)
@@ -112,17 +115,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _takes_settings(added: argparse.ArgumentParser) -> None:
-    """How to run, for the verbs that do."""
+def _takes_place(added: argparse.ArgumentParser) -> None:
+    """Where to run, on which data."""
     data = os.environ.get("SWEEPS_DATA")
     added.add_argument("--data", metavar="DIR", default=data, help="data sets (default: $SWEEPS_DATA)")
     added.add_argument(
         "--address",
         help="local: a Ray of its own (default); auto, HOST:PORT: a running one; in-process: none (--tiny's default)",
     )
+
+
+def _takes_settings(added: argparse.ArgumentParser) -> None:
+    """How to run, for the verbs that do."""
+    _takes_place(added)
     added.add_argument("--max-concurrent", metavar="N", type=_positive, help="trials at once (default: what fits)")
     added.add_argument(
         "--retry", nargs="?", const="failed", choices=["failed"], help="try trials again that failed before"
+    )
+    added.add_argument(
+        "--replace", action="store_true", help="let an arm stand for another configuration than its results of before"
     )
     added.add_argument("--time-budget", metavar="TIME", type=_seconds, help="end gracefully after 90s, 30m, 8h or 2d")
     added.add_argument("--stop-after-failures", metavar="N", type=_positive, help="end after so many failed trials")
@@ -214,11 +225,15 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from cluster import drive
+    from cluster import drive, measure
     from sweeps import terminal
     from trainables import schema
 
-    terminal.plan(drive.work_left(_load(options), _store(options), schema))
+    store = _store(options)
+    work = drive.work_left(_load(options), store, schema)
+    address = options.address or (drive.IN_PROCESS if options.tiny else "local")
+    data_root = Path(options.data).resolve() if options.data else None
+    terminal.plan(work, None if work.nothing else measure.estimate(work, store, address, data_root, options.measure))
     return DONE
 
 
@@ -233,6 +248,14 @@ def _resume(options: argparse.Namespace) -> int:
 
     store = _store(options)
     stored = _newest_plan(store, options.name)
+    if not {"tiny", "changes"} <= stored.keys():
+        why = "an older version planned it, without noting --tiny and --set"
+        raise SweepError(
+            f"sweep {options.name!r}",
+            why,
+            "a plan of this version",
+            f"the command that planned it: {stored['command']}",
+        )
     source = document.parse(stored["text"], stored["file"])
     options.tiny = stored["tiny"]
     return _go(options, plan.expand(spec.adapt(source, stored["tiny"], tuple(stored["changes"])), schema), store)
@@ -240,7 +263,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _go(options: argparse.Namespace, plan: Plan, store: Store) -> int:
     from cluster import drive
-    from sweeps import ledger, progress, terminal
+    from sweeps import changes, ledger, progress, terminal
     from sweeps.watch import Watch
     from trainables import schema
 
@@ -253,25 +276,27 @@ def _go(options: argparse.Namespace, plan: Plan, store: Store) -> int:
         budget_s=options.time_budget,
         failures=options.stop_after_failures,
         log=options.log,
-        command=("sweeps", *sys.argv[1:]),
+        command=options.command,
     )
+    if not options.replace:
+        changes.refuse_changed_arms(ledger.newest_plan(store, plan.name), plan, store)
     if options.fresh:
         drive.check(plan, settings)  # before anything is deleted
         drive.forget(plan, store)
     work = drive.work_left(plan, store, schema, settings.retry)
     if not work.nothing:
         drive.check(work.plan, settings)  # before anything is written
-    drive.write(work.plan, store, settings.command)
+    stored = drive.write(work.plan, store, settings.command)
     if not options.quiet:
         terminal.plan(work)
+    left = work
     if not work.nothing:
         with Watch(len(work.jobs) + work.cached, work.cached, _shown_metric(plan), options.quiet) as watch:
             drive.run(work, store, schema, settings, watch)
-    stored = ledger.read_plans(store, plan.name)[-1]
-    states = progress.trial_states(store, stored)
-    left = drive.work_left(plan, store, schema)
+        stored = ledger.newest_plan(store, plan.name) or stored
+        left = drive.work_left(plan, store, schema)
     if not options.quiet:
-        terminal.outcome(stored, states, options.store)
+        terminal.outcome(stored, progress.trial_states(store, stored), options.store)
     return DONE if left.nothing and not left.failed else FAILED
 
 
@@ -308,7 +333,7 @@ def _gc(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from sweeps import ledger, progress, terminal
+    from sweeps import ledger, progress, terminal, tries
 
     store = _store(options)
     if options.name is None:
@@ -316,7 +341,7 @@ def _status(options: argparse.Namespace) -> int:
         terminal.sweeps(store, names)
         return DONE
     stored = _newest_plan(store, options.name)
-    terminal.status(stored, progress.trial_states(store, stored))
+    terminal.status(stored, progress.trial_states(store, stored), tries.search_states(store, stored))
     return DONE
 
 
@@ -343,11 +368,11 @@ def _newest_plan(store: Store, name: str) -> dict[str, Any]:
     from sweeps import ledger
 
     names = ledger.sweep_names(store)
-    plans = ledger.read_plans(store, name) if name in names else []
-    if not plans:
+    newest = ledger.newest_plan(store, name) if name in names else None
+    if newest is None:
         known = ", ".join(names) or "none: there is no sweep in it yet"
         raise SweepError(f"sweep {name!r}", f"the store {store.uri} has no plan of this name", known, "sweeps status")
-    return plans[-1]
+    return newest
 
 
 if __name__ == "__main__":

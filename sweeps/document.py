@@ -89,7 +89,7 @@ def read(path: Path) -> Document:
 def parse(text: str, name: str) -> Document:
     """The document in a text; `name` stands in its errors."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _compose(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}:{mark.line + 1}" if mark else name
@@ -105,7 +105,7 @@ def parse(text: str, name: str) -> Document:
 def parse_value(text: str) -> Any:
     """The value of `--set key=VALUE`: YAML, read as in a file. SweepError where it is none."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader) if text.strip() else None
+        node = _compose(text) if text.strip() else None
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         allowed = "a value as in a sweep file: 3, 1.0e-3, word, [1, 2], {name: lines}"
@@ -113,6 +113,16 @@ def parse_value(text: str) -> Any:
             f"--set: the value {text!r}", f"it is not valid YAML ({problem})", allowed, "quote it for the shell"
         ) from None
     return None if node is None else _Reader("--set").read(node, ())
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """The tree of a text. PyYAML's compiled parser is ten times faster; its errors say less, so the other one tells."""
+    if yaml.__with_libyaml__:
+        try:
+            return yaml.compose(text, Loader=yaml.CSafeLoader)
+        except yaml.YAMLError:
+            pass
+    return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 class _Reader:

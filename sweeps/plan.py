@@ -38,8 +38,8 @@ class Arm:
 
     changes: {dotted key: value} against the base. factors: {grid key: label of its level}. baseline: the arm that this
     one is compared with (in a grid, the one of the same level). given: the configuration before defaults; config: the
-    resolved one. origins: {dotted key of the configuration: place}. trials: by seed; none while a search must first
-    find the arm's values.
+    resolved one. trace: makes `origins`, when they are asked for. trials: by seed; none while a search must first find
+    the arm's values.
     """
 
     task: str
@@ -51,8 +51,13 @@ class Arm:
     given: dict[str, Any]
     config: dict[str, Any]
     trains: bool
-    origins: Mapping[str, str]
+    trace: Callable[[], Mapping[str, str]]
     trials: Mapping[int, Trial]
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each value comes from: {dotted key of the configuration: place}."""
+        return self.trace()
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ class Plan:
             "command": shlex.join(command),
             "tiny": self.sweep.tiny,
             "changes": list(self.sweep.changes),
+            "epochs_scaled": self.sweep.epochs_scaled,
             "seeds": spec.seed_list,
             "baseline": self.arms[0].baseline,
             "arms": [_arm_json(arm) for arm in self.arms],
@@ -229,7 +235,7 @@ def _resolve(sweep: Sweep, schema: Schema, row: _Row, cell: Mapping[str, tuple[s
         given=config,
         config=resolved,
         trains=schema.trains(resolved),
-        origins=_origins(sweep, resolved, config, changes),
+        trace=lambda: _origins(sweep, resolved, config, changes),
         trials={} if _is_tuned_first(sweep, resolved, schema) else trials,
     )
 

@@ -18,7 +18,7 @@ SPLITS = ("train", "val", "test")
 SYSTEM = "sys"
 
 TIME_S = "sys/time_s"
-"""Seconds that this epoch took: training, evaluation and checkpoint."""
+"""Seconds that this epoch took: training and evaluation, the checkpoint aside."""
 IMAGES_PER_S = "sys/images_per_s"
 """Training images per second within this epoch, evaluation aside."""
 PEAK_MEMORY_MB = "sys/peak_memory_mb"

@@ -33,6 +33,7 @@ class Sweep:
 
     def __init__(self, source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> None:
         self.document, self.tiny, self.changes = source, tiny, changes
+        self.epochs_scaled: tuple[int, int] | None = None
         self.spec = _validate(source)
         _check_references(self)
 
@@ -62,8 +63,10 @@ def adapt(source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -
         if not equals or not key:
             raise SweepError(origin, "it is no key=value", "a dotted key, an equals sign, a value", "--set epochs=3")
         _apply(source, key.strip(), document.parse_value(value), origin)
-    _scale_epochs(source, epochs_before)
-    return Sweep(source, tiny, changes)
+    scaled = _scale_epochs(source, epochs_before)
+    sweep = Sweep(source, tiny, changes)
+    sweep.epochs_scaled = scaled
+    return sweep
 
 
 def _apply(source: Document, key: str, value: Any, origin: str) -> None:
@@ -89,10 +92,11 @@ def _epochs(source: Document) -> int | None:
     return epochs if isinstance(epochs, int) and epochs > 0 else None
 
 
-def _scale_epochs(source: Document, before: int | None) -> None:
+def _scale_epochs(source: Document, before: int | None) -> tuple[int, int] | None:
+    """Shrink the epochs that the report and the claims speak of; (epochs before, epochs now) where that was done."""
     after = _epochs(source)
     if before is None or after is None or after >= before:
-        return
+        return None
 
     def scaled(epoch: Any) -> Any:
         return max(1, round(epoch * after / before)) if isinstance(epoch, int) else epoch
@@ -104,6 +108,7 @@ def _scale_epochs(source: Document, before: int | None) -> None:
     for claim in claims if isinstance(claims, list) else []:
         if isinstance(claim, dict):
             claim.update({key: scaled(claim[key]) for key in ("epoch", "after") if key in claim})
+    return before, after
 
 
 # --- checking ---------------------------------------------------------------------------------------------------------

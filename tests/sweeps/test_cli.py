@@ -376,6 +376,40 @@ def test_status_and_report_of_an_unknown_name_list_the_known_ones(command: Comma
     is_told(command("report", name, "--store", filled), "fill")
 
 
+@pytest.mark.parametrize("verb", ["resume", "stop", "gc"])
+def test_a_verb_on_an_unknown_sweep(command: Command, filled: Path, verb: str) -> None:
+    for name in ("nope", "../x"):
+        is_told(command(verb, name, "--store", filled), "fill")
+
+
+def test_resume_goes_on_by_name(command: Command, filled: Path, fill: Path, data_root: Path) -> None:
+    fill.unlink()
+    said = command("resume", "fill", "--store", filled, "--address", "in-process", "--data", data_root)
+    assert (said.code, "nothing to run" in said.out) == (cli.DONE, True)
+    store = FolderStore(filled)
+    store.delete(key for key in list(store.keys("trials/")) if "/result/" in key)
+    said = command("resume", "fill", "--store", filled, "--address", "in-process", "--data", data_root)
+    assert said.code == cli.DONE
+    assert "1 to run" in said.out
+
+
+def test_resume_of_a_plan_that_does_not_say_how_is_told(command: Command, filled: Path) -> None:
+    plan = next((filled / "sweeps" / "fill" / "plans").iterdir())
+    old = json.loads(plan.read_text())
+    del old["changes"]
+    plan.write_text(json.dumps(old))
+    is_told(command("resume", "fill", "--store", filled), "older version", "sweeps run")
+
+
+def test_a_stop_that_nobody_heard_does_not_stop_the_next_run(
+    command: Command, fill: Path, filled: Path, data_root: Path
+) -> None:
+    assert command("stop", "fill", "--store", filled).code == cli.DONE
+    where = ("--store", filled, "--address", "in-process", "--data", data_root)
+    said = command("run", fill, *where, "--set", "data.test=6")
+    assert (said.code, "1 done" in said.out) == (cli.DONE, True)
+
+
 def trial_id(store: Path) -> str:
     return next((store / "trials").iterdir()).name
 
@@ -384,6 +418,7 @@ def test_show_tells_a_trial_whole(command: Command, filled: Path) -> None:
     whole = trial_id(filled)
     for given in (whole, whole[:4]):
         out = command("show", given, "--store", filled).out
+        assert "sweeps run" in out, "the command that ran it"
         assert f"trial {whole}" in out
         for words in ("data.train", "mean_fill", "0001-", "test/psnr_db", "data_fingerprint", "versions.torch", "cpu"):
             assert words in out, words
