@@ -12,7 +12,6 @@ from typing import Any, TextIO
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -45,7 +44,8 @@ class Watch:
         self.total, self.metric, self.quiet = total, metric, quiet
         self.best: tuple[float, str] | None = None
         self._running: dict[str, _Running] = {}
-        self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+        self._console = Console(file=stream or sys.stderr, highlight=False)
+        self._console.soft_wrap = not self._console.is_terminal  # a log is not wrapped; a live table must be
         self._started = self._told = time.monotonic()
         self._live: Live | None = None
 
@@ -100,15 +100,20 @@ class Watch:
         return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
     def _line(self) -> str:
-        parts = [f"{count} {state}" for state, count in self.counts.items() if count]
-        parts.append(f"{len(self._running)} running")
+        first, *others = self._counts()
         if self._running:
             label, running = max(self._running.items(), key=lambda item: item[1].epoch)
-            parts.append(f"{label} at epoch {running.epoch}")
+            others.insert(0, f"{label} at epoch {running.epoch}")
+        return " · ".join([first, *others])
+
+    def _counts(self) -> list[str]:
+        """How many trials are where, and the best value so far."""
+        states = [f"{count} {state}" for state, count in self.counts.items() if count]
+        parts = [" · ".join([*states, f"{len(self._running)} running"])]
         if self.best:
             value = f"{self.best[0]:.4g} {describe(self.metric)[0]}".rstrip()
             parts.append(f"best {self.metric} {value} ({self.best[1]})")
-        return " · ".join(parts)
+        return parts
 
     def _table(self) -> Group:
         """The live table: what runs, how far it is, and a summary below."""
@@ -120,5 +125,6 @@ class Watch:
         more = len(self._running) - ROWS
         if more > 0:
             table.add_row(f"and {more} more")
-        bar = ProgressBar(total=max(self.total, 1), completed=self._over, width=40)
-        return Group(table, bar, Text(f"{self._over} of {self.total}, {self._left()} · {self._line()}"))
+        bar = "━" * round(30 * self._over / max(self.total, 1))
+        summary = Text.assemble((bar.ljust(30, "─"), "cyan"), f"  {self._over} of {self.total}, {self._left()}")
+        return Group(table, summary, Text(" · ".join(self._counts())))
