@@ -85,7 +85,7 @@ def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: 
     try:
         with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options)):
             _check_device(options)
-            fit(task_named(trial["task"]), {**trial["config"], "seed": trial["seed"]}, session)
+            fit(task_named(trial["task"]), {**trial["config"], "epochs": epochs, "seed": trial["seed"]}, session)
     except Stopped:
         state = STOPPED
     except Superseded:
