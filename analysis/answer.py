@@ -151,11 +151,14 @@ def _claims(verdicts: list[Verdict]) -> list[str]:
 def _missing(study: Study) -> list[str]:
     states = study.states()
     total, done = sum(states.values()), states["done"]
+    waiting = [f"{wording.listing(map(quoted, study.waiting))} wait for a search."] if study.waiting else []
+    if len(study.waiting) == 1:
+        waiting = [f"{quoted(study.waiting[0])} waits for its search."]
     if done == total:
-        return []
+        return waiting
     open_cells = states["running"] + states["queued"] + states["interrupted"]
     words = "The answer may still change" if open_cells else "The failed ones are not part of any mean"
-    return [f"{total - done} of {total} cells are missing ({_counts(states)}). {words}."]
+    return [f"{total - done} of {total} cells are missing ({_counts(states)}). {words}.", *waiting]
 
 
 def _counts(states: Counter[str]) -> str:
@@ -164,6 +167,8 @@ def _counts(states: Counter[str]) -> str:
 
 def _nothing(study: Study, metric: str) -> str:
     states = study.states()
+    if not states:
+        return "No answer yet: every arm waits for its search."
     if states["done"]:
         return f"No answer: no finished trial has a finite {wording.label(metric)}."
     if states["failed"] == sum(states.values()):

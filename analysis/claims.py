@@ -48,7 +48,7 @@ def judge(study: Study) -> list[Verdict]:
 
 def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
     if missing := [name for name in _arms(claim) if name not in study.names]:
-        finding = _Finding(UNDECIDED, f"The plan has no arm {wording.listing(map(quoted, missing))}.")
+        finding = _Finding(UNDECIDED, f"The plan has no arm {wording.listing(map(quoted, missing))}{_why(study)}.")
     elif "better" in claim:
         finding = _better(study, claim, claim["better"], claim["than"], float(claim.get("by") or 0.0))
     elif "equal" in claim:
@@ -66,6 +66,10 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         words = f"Not put to the test: the claim speaks of {scaled[0]} epochs, and this run has {scaled[1]}."
         finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
     return Verdict(str(claim["text"]), finding.verdict, finding.sentence, str(claim.get("source") or ""))
+
+
+def _why(study: Study) -> str:
+    return ": its search is not finished" if any(not search.done for search in study.searches) else ""
 
 
 def _arms(claim: Mapping[str, Any]) -> list[str]:

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats, wording
-from sweeps import ledger, progress, record
+from sweeps import ledger, progress, record, tries
 from sweeps.errors import SweepError
 from sweeps.progress import TrialState
 from sweeps.store import Store
 from sweeps.trial import canonical
+from sweeps.tries import SearchState
 
 _BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
 KEYS = ["arm", "seed", "trial", record.EPOCH]
@@ -61,7 +62,7 @@ class Cell:
 class Study:
     """A sweep and what was found.
 
-    plan: the newest stored plan; plans: how many were stored.
+    plan: the newest stored plan; versions: all of them, oldest first. searches: how far each search of it is.
     records: a row for each arm, seed and epoch of the finished trials, columns `KEYS` and metrics; NaN where a metric
         was not evaluated. A trial that serves several arms or seeds stands there once for each.
     results: facts, provenance, attempt and times of each finished trial, without its history, by (trial id, epochs).
@@ -70,11 +71,12 @@ class Study:
     store: Store
     name: str
     plan: Mapping[str, Any]
-    plans: int
+    versions: tuple[Mapping[str, Any], ...]
     arms: tuple[Arm, ...]
     cells: tuple[Cell, ...]
     records: pd.DataFrame
     results: Mapping[tuple[str, int], Mapping[str, Any]]
+    searches: tuple[SearchState, ...] = ()
 
     @property
     def seeds(self) -> list[int]:
@@ -109,6 +111,20 @@ class Study:
         """How many cells are in which state, of one arm or of all."""
         return Counter(cell.state for cell in self.cells if arm in (None, cell.arm))
 
+    @cached_property
+    def waiting(self) -> list[str]:
+        """Arms whose values a search has yet to find: they have no cells."""
+        return [arm.name for arm in self.arms if not arm.trials]
+
+    def tuned(self, arm: str) -> SearchState | None:
+        """The search that has found an arm's values, None where they are given."""
+        spec = self.plan.get("search")
+        if not spec:
+            return None
+        name = re.sub(r" #\d+$", "", arm) if spec["within_arms"] else spec["arms"][0]
+        is_tuned = name in spec["arms"] if spec["within_arms"] else bool(re.fullmatch(r"tuned #\d+", arm))
+        return next((search for search in self.searches if is_tuned and search.arm == name), None)
+
     def done(self) -> list[Cell]:
         return [cell for cell in self.cells if cell.state == "done"]
 
@@ -123,7 +139,9 @@ class Study:
         if self.arm(arm).trains and epoch is not None:
             chosen = rows[rows[record.EPOCH] == epoch]
         else:
-            chosen = self._chosen(rows)
+            if arm not in self._told:
+                self._told[arm] = self._chosen(rows)
+            chosen = self._told[arm]
         found = {int(seed): float(value) for seed, value in zip(chosen["seed"], chosen[metric], strict=True)}
         return {seed: value for seed, value in found.items() if np.isfinite(value)}
 
@@ -146,7 +164,8 @@ class Study:
         rows = self._rows.get(arm)
         if rows is None or metric not in rows.columns:
             return []
-        return sorted({int(epoch) for epoch in rows.loc[rows[metric].notna(), record.EPOCH]})
+        known = rows[metric].notna().to_numpy()
+        return sorted(set(rows[record.EPOCH].to_numpy()[known].tolist()))
 
     def at_words(self) -> str:
         """Which epoch of a trial is told, in words."""
@@ -156,6 +175,11 @@ class Study:
     @cached_property
     def _rows(self) -> dict[str, pd.DataFrame]:
         return {str(arm): rows for arm, rows in self.records.groupby("arm", sort=False)}
+
+    @cached_property
+    def _told(self) -> dict[str, pd.DataFrame]:
+        """The chosen rows of the arms that were asked for so far: every table and sentence asks again."""
+        return {}
 
     def _chosen(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The row of each seed that is told: its last one, or the one where a validation column is best."""
@@ -195,7 +219,8 @@ def read(store: Store, name: str, now: float | None = None) -> Study:
     keys = {ledger.result_key(*key): key for key in done}
     results = {keys[key]: ledger.load(key, data) for key, data in store.get_many(keys).items()}
     histories = {key: _columns(result.pop("history")) for key, result in results.items()}
-    return Study(store, name, plan, len(plans), arms, cells, _records(cells, histories), results)
+    searches = tuple(tries.search_states(store, plan))
+    return Study(store, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches)
 
 
 def check_name(store: Store, name: str) -> str:

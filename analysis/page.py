@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import claims, figures, render, sections, wording
+from analysis import claims, figures, render, searches, sections, wording
 from analysis.frame import Study
 from analysis.render import escape
 
@@ -33,6 +33,8 @@ def context(report: Report) -> dict[str, Any]:
         "verdicts": report.verdicts,
         "table": report.table,
         "theirs": any(column.theirs for column in report.table.columns),
+        "search": searches.settings(study),
+        "searches": searches.facts(study),
         "curves": report.curves,
         "curve_columns": [wording.label(column) for column in figures.curve_columns(study)],
         "grid": report.grid,
@@ -100,6 +102,7 @@ def markdown(report: Report) -> str:
         *map(escape, others),
         *_section("Claims", [_verdict(verdict) for verdict in page["verdicts"]]),
         *_section("Figures", [render.markdown(page["table"])]),
+        *_section("Search", [" ".join(map(escape, page["search"])), _searches(page["searches"])]),
         *_section("Curves", [f"![Curves over epochs]({study.name}-curves.svg)"] if page["curves"] else []),
         *_section("Pictures", _pictures(report)),
         *_section("Conditions", [_list(page["conditions"]), _arms(page["arms"])]),
@@ -124,6 +127,20 @@ def _verdict(verdict: claims.Verdict) -> str:
 
 def _list(pairs: sections.Pairs) -> str:
     return "\n".join(f"- {name}: {escape(text)}" for name, text in pairs)
+
+
+def _searches(found: list[searches.SearchFacts]) -> str:
+    """Each search with what it found, as a list."""
+    lines = []
+    for search in found:
+        ended = [f"{search.complete} complete", f"{search.pruned} pruned", f"{search.failed} failed"]
+        ended += [f"{search.running} running"] if search.running else []
+        saved = f"; early stopping saved {search.saved}" if search.saved else ""
+        lines.append(f"- {escape(search.arm)}: {search.tries} tries asked, {', '.join(ended)}{saved}")
+        for number, one in enumerate(search.found, 1):
+            chosen = f", chosen as {escape(wording.quoted(one.arm))}" if one.arm else ""
+            lines.append(f"  {number}. {escape(one.changes)}: {one.value}{chosen}")
+    return "\n".join(lines)
 
 
 def _arms(arms: list[sections.ArmFacts]) -> str:

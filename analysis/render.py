@@ -29,6 +29,8 @@ def heading(column: Column) -> str:
 def cells_done(row: Row) -> str:
     """'8 of 8', '6 of 8, 1 failed, 1 running', or that one evaluation serves all."""
     total = sum(row.states.values())
+    if not total:
+        return "search not finished"
     if not row.trains and row.states["done"] == total:
         return "1 for all"
     others = [f"{row.states[s]} {s}" for s in ("failed", "running", "interrupted", "queued") if row.states[s]]
@@ -94,7 +96,7 @@ def terminal(table: Table, title: str = "") -> rich.table.Table:
 
 
 def _incomplete(row: Row) -> bool:
-    return row.states["done"] < sum(row.states.values())
+    return row.states["done"] < sum(row.states.values()) or not row.states
 
 
 def _headings(column: Column) -> list[str]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import answer, claims, figures, frame, page, render, tables
+from analysis import answer, claims, figures, frame, page, render, sections, tables
 from analysis.claims import Verdict
 from analysis.frame import Study
 from analysis.tables import Table
@@ -62,7 +62,8 @@ class Report:
             Text.assemble((verdict.verdict, styles[verdict.verdict]), f"  {verdict.text}\n  {verdict.sentence}")
             for verdict in self.verdicts
         ]
-        return Group(*lines, render.terminal(self.table, self.study.name), *told)
+        warned = [Text(text, style="yellow") for text in sections.warnings(self.study)]
+        return Group(*lines, render.terminal(self.table, self.study.name), *warned, *told)
 
 
 def build(store: Store, name: str, now: float | None = None) -> Report:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis import wording
+from analysis import changes, searches, wording
 from analysis.frame import Arm, Cell, Study
 from sweeps import record
 
@@ -116,7 +116,7 @@ def cost(study: Study) -> Pairs:
     """Trials and hours of the whole study; a trial that serves several cells is counted once."""
     planned = {(cell.trial, cell.epochs) for cell in study.cells}
     seconds = list(trial_seconds(study).values())
-    cells = f"{len(study.arms)} arms × {wording.count(len(study.seeds), 'seed')}"
+    cells = f"{len(study.arms) - len(study.waiting)} arms × {wording.count(len(study.seeds), 'seed')}"
     shared = f" ({wording.count(len(planned), 'distinct trial')})" if len(planned) != len(study.cells) else ""
     pairs = [
         ("cells", f"{cells} = {len(study.cells)}{shared}"),
@@ -126,7 +126,7 @@ def cost(study: Study) -> Pairs:
         pairs.append(
             ("computing", f"{wording.duration(sum(seconds))} in all, {wording.duration(max(seconds))} at most")
         )
-    return pairs
+    return [*pairs, *searches.cost(study)]
 
 
 def provenance(study: Study) -> Pairs:
@@ -142,12 +142,17 @@ def provenance(study: Study) -> Pairs:
         ("threads", _tally(s.get("cpus") for s in sources)),
         ("data fingerprint", _tally(_words((r.get("facts") or {}).get("data_fingerprint")) for r in results)),
         ("seeds", ", ".join(map(str, study.seeds))),
-        ("planned", f"{_moment(study.plan['planned_at'])}, plan {study.plans} of this name, hash {study.plan['hash']}"),
+        ("planned", _planned(study)),
         ("results", _span(results)),
         ("file", str(study.plan.get("file") or "")),
         ("store", study.store.uri),
     ]
     return [(name, text) for name, text in pairs if text]
+
+
+def _planned(study: Study) -> str:
+    moment, number = _moment(study.plan["planned_at"]), changes.number(study)
+    return f"{moment}, plan {number} of this name, hash {study.plan['hash']}"
 
 
 def commit(result: Mapping[str, Any]) -> str:
@@ -163,15 +168,24 @@ def warnings(study: Study) -> list[str]:
     """What makes cells hard to compare with each other: different code, different library versions, other data."""
     results = list(study.results.values())
     codes = Counter(map(commit, results))
-    found = []
-    if len(codes) > 1:
-        found.append(f"Cells come from {len(codes)} versions of the code: {_tally(map(commit, results))}.")
+    found = [*changes.sentences(study), *versions_of_code(study)]
     if any(code.endswith("+ changes") for code in codes):
         found.append("Some cells were made with files that were changed after their commit.")
     torches = [((r.get("provenance") or {}).get("versions") or {}).get("torch") for r in results]
     if len(set(filter(None, torches))) > 1:
         found.append(f"Cells come from different versions of torch: {_tally(torches)}.")
     return found
+
+
+def versions_of_code(study: Study) -> list[str]:
+    """A sentence where cells come from several versions of the code; it marks the table as well."""
+    results = study.results.values()
+    codes = set(map(commit, results))
+    return (
+        [f"Cells come from {len(codes)} versions of the code: {_tally(map(commit, results))}."]
+        if len(codes) > 1
+        else []
+    )
 
 
 def cells(study: Study) -> list[CellFacts]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from analysis import published, wording
+from analysis import published, searches, sections, wording
 from analysis.frame import Study
 from analysis.stats import Interval
 
@@ -149,6 +149,8 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
     if len(study.seeds) == 1:
         caption.append("One seed: there is no interval, and nothing can be told apart.")
     states = study.states()
+    caption += searches.caption(study)
+    caption += sections.versions_of_code(study)
     missing = [f"{states[state]} {state}" for state in ("running", "failed", "interrupted", "queued") if states[state]]
     if missing:
         caption.append(f"Of {sum(states.values())} cells {wording.listing(missing)}: their figures are missing here.")

@@ -84,8 +84,8 @@ def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> 
 
 def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[Job]]:
     """(jobs, how many are done, failed before) of a plan's trials."""
-    states = progress.trial_states(store, plan.to_json([]))
     runs = plan.runs()
+    states = progress.states_of(store, progress.by_trial((trial.id, trial.epochs) for trial, _ in runs))
     jobs: list[Job] = []
     failed: list[Job] = []
     for trial, label in runs:
@@ -103,7 +103,10 @@ def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
 
 
 def run(work: Work, store: Store, schema: Schema, settings: Settings, watch: Watcher) -> None:
-    """Run what is left of a plan. Afterwards the store says how each trial went."""
+    """Run what is left of a plan. Afterwards the store says how each trial went.
+
+    KeyboardInterrupt after Ctrl-C: once the trials at hand have ended, at once if it came twice.
+    """
     driver = _Driver(work, store, schema, settings, watch)
     with driver.interruptible():
         if settings.address == IN_PROCESS:
@@ -112,6 +115,9 @@ def run(work: Work, store: Store, schema: Schema, settings: Settings, watch: Wat
             local.run(driver.feed, driver.options(_local_gpus()), driver.on_step)
         else:
             _run_on_ray(driver, settings)
+    driver.on_step()
+    if driver.interrupted:
+        raise KeyboardInterrupt
 
 
 def _run_on_ray(driver: _Driver, settings: Settings) -> None:
@@ -139,6 +145,8 @@ class _Driver:
 
     def __init__(self, work: Work, store: Store, schema: Schema, settings: Settings, watch: Watcher) -> None:
         self.plan, self.token = work.plan, uuid.uuid4().hex[:8]
+        self.interrupted = False
+        self._ending = False
         self._store, self._schema, self._settings = store, schema, settings
         self._stops_seen = ledger.stop_requests(store, self.plan.name, self.token)
         self._deadline = None if settings.budget_s is None else time.monotonic() + settings.budget_s
@@ -179,9 +187,11 @@ class _Driver:
         )
 
     def on_step(self) -> None:
-        """Look for reasons to end: the time budget, somebody's request. Trials save a checkpoint and end."""
+        """Look for reasons to end: failures, the time budget, somebody's request. Trials save a checkpoint and end."""
+        if self.feed.halted:
+            self.stop(f"trials have failed ({self._settings.failures}, see --stop-after-failures)")
         now = time.monotonic()
-        if self.feed.halted or now - self._looked < LOOK_EVERY_S:
+        if self._ending or now - self._looked < LOOK_EVERY_S:
             return
         self._looked = now
         if self._deadline is not None and now > self._deadline:
@@ -191,7 +201,8 @@ class _Driver:
 
     def stop(self, why: str) -> None:
         """End after the epochs at hand, with checkpoints."""
-        if not self.feed.halted:
+        if not self._ending:
+            self._ending = True
             self.feed.halt()
             ledger.request_stop(self._store, self.plan.name, self.token)
             print(f"{why}: ending after the epochs at hand; the same command goes on", file=sys.stderr)
@@ -204,8 +215,9 @@ class _Driver:
             return
 
         def on_signal(*_: object) -> None:
-            if self.feed.halted:
+            if self._ending:
                 raise KeyboardInterrupt
+            self.interrupted = True
             self.stop("interrupted (Ctrl-C again ends at once)")
 
         before = signal.signal(signal.SIGINT, on_signal)

@@ -25,8 +25,10 @@ CRASHED, PRUNED = "crashed", "pruned"
 """How a trial ends whose process died under it (no end was written), and one that early stopping ended."""
 CRASHES = 3
 """A trial whose process dies this often in one run is failed: more tries would do the same."""
+FALSE_STARTS = 10
+"""So often may a process end before the trial was begun: mostly another trial's fault, which was slow to leave it."""
 LOOK_AGAIN_S = 2.0
-"""Seconds between two looks at a trial that somebody else holds."""
+"""Seconds between two looks at what other drivers do."""
 
 
 @dataclass(frozen=True)
@@ -82,21 +84,21 @@ class Feed:
         self._store, self._watcher, self._searches = store, watcher, list(searches)
         self._leases = leases or Leases(store)
         self._waiting = deque(jobs)
-        self._held: dict[Job, float] = {}
-        self._crashes: Counter[str] = Counter()
+        self._held: list[Job] = []
+        self._looked = time.monotonic()
+        self._crashes: Counter[tuple[str, bool]] = Counter()
         self._search_of: dict[str, SearchWork] = {}
         self._curves: dict[str, dict[int, float]] = {}
         self._cut: set[str] = set()
         self._failures = failures
-        self.live: set[Job] = set()
+        self.live: dict[Job, int] = {}
+        """Jobs that were handed out, each with the number of the attempt before."""
         self.halted = False
         for search in self._searches:
             curves = search.tuning.curves()
             search.stopping.replay(curves)
             self._curves.update(curves)
-            for suggestion in search.tuning.unfinished():
-                self._suggest(search, suggestion)
-            self._finish_search(search)
+            self._adopt(search, search.tuning.unfinished())
 
     # --- handing out --------------------------------------------------------------------------------------------------
 
@@ -109,17 +111,18 @@ class Feed:
             if not self._waiting:
                 return None
             job = self._waiting.popleft()
-            if job.trial_id in self._cut:
+            if self._is_settled(job):
                 continue
             if self._is_done(job):
                 self._conclude(job, DONE)
                 continue
             after = self._leases.free_after(job.trial_id)
-            if after is not None:
-                self.live.add(job)
+            if after is None:
+                self._held.append(job)
+            elif not (after and self._is_settled_elsewhere(job)):
+                self.live[job] = after
                 self._watcher.started(job)
                 return job, after
-            self._held[job] = time.monotonic()
         return None
 
     def _ask(self) -> None:
@@ -138,20 +141,49 @@ class Feed:
         self._watcher.added(jobs)
         self._waiting.extendleft(reversed(jobs))
 
+    def _adopt(self, search: SearchWork, suggestions: Sequence[Suggestion]) -> None:
+        """Take on suggestions that another driver has asked for, which may have died; the oldest comes first."""
+        for suggestion in reversed(suggestions):
+            self._suggest(search, suggestion)
+        self._finish_search(search)
+
     def _look_again(self) -> None:
-        """Put held jobs back that are due for a look; conclude those that their holder has finished."""
-        due = [job for job, since in self._held.items() if time.monotonic() - since >= LOOK_AGAIN_S]
-        for job in due:
-            del self._held[job]
+        """Take in what other drivers have done: asked and told, finished or left trials that are held here."""
+        if time.monotonic() - self._looked < LOOK_AGAIN_S or (self._waiting and not self._held):
+            return
+        self._looked = time.monotonic()
+        for search in self._searches:
+            if not search.over:
+                self._adopt(search, search.tuning.catch_up())
+        held, self._held = self._held, []
+        for job in held:
+            if self._is_settled(job):
+                continue
             if self._is_done(job):
                 self._conclude(job, DONE)
             elif self._leases.free_after(job.trial_id) is None:
-                self._held[job] = time.monotonic()
+                self._held.append(job)
             else:
                 self._waiting.append(job)
 
     def _is_done(self, job: Job) -> bool:
         return bool(self._store.exists_many([ledger.result_key(job.trial_id, job.epochs)]))
+
+    def _is_settled(self, job: Job) -> bool:
+        """Whether a search needs a trial no more: another of its seeds, or another driver, has told the suggestion."""
+        search = self._search_of.get(job.trial_id)
+        if search is None or search.tuning.suggestion_of(job.trial_id) is not None:
+            return False
+        self._watcher.ended(job, DONE if self._is_done(job) else PRUNED)
+        return True
+
+    def _is_settled_elsewhere(self, job: Job) -> bool:
+        """The same by a fresh look, for a trial that was tried before: who prunes one tells before it ends."""
+        search = self._search_of.get(job.trial_id)
+        if search is None:
+            return False
+        self._adopt(search, search.tuning.catch_up())
+        return self._is_settled(job)
 
     # --- taking back --------------------------------------------------------------------------------------------------
 
@@ -166,24 +198,23 @@ class Feed:
             self._curves.setdefault(job.trial_id, {})[int(row["epoch"])] = float(row[metric])
         if search.stopping.stops(job.trial_id, row):
             self._cut.add(job.trial_id)
+            self._settle(search, job, PRUNED)  # at once: a driver that dies before the trial has ended loses nothing
         return job.trial_id in self._cut
 
     def give_back(self, job: Job, state: str) -> None:
         """Tell how a job went: done, failed, stopped, held, crashed."""
-        self.live.discard(job)
+        after = self.live.pop(job)
         if state == HELD:
-            self._held[job] = time.monotonic()
+            self._held.append(job)
             return
         if job.trial_id in self._cut and state != DONE:
             state = PRUNED
         if state == CRASHED:
-            self._crashes[job.trial_id] += 1
-            if self._crashes[job.trial_id] < CRASHES:
-                self._waiting.append(job)
-                self._watcher.ended(job, CRASHED)
-                return
-            state = FAILED
-            self._record_crashes(job)
+            state = self._crashed(job, after)
+        if state == CRASHED:
+            self._waiting.append(job)
+            self._watcher.ended(job, CRASHED)
+            return
         self._conclude(job, state)
 
     def _conclude(self, job: Job, state: str) -> None:
@@ -194,8 +225,12 @@ class Feed:
             if self._failures <= 0:
                 self.halt()
         search = self._search_of.get(job.trial_id)
-        if search is None or state == STOPPED:
-            return
+        if search is not None and state != STOPPED:
+            self._settle(search, job, state)
+            self._finish_search(search)
+
+    def _settle(self, search: SearchWork, job: Job, state: str) -> None:
+        """Tell a search how one of its trials ended."""
         suggestion = search.tuning.suggestion_of(job.trial_id)
         if state == DONE:
             search.tuning.done(job.trial_id)
@@ -205,7 +240,6 @@ class Feed:
             search.tuning.failed(job.trial_id)
         if suggestion is not None and state in (PRUNED, FAILED):
             self._cut.update(trial.id for trial in suggestion.trials)  # its other seeds have nothing to add
-        self._finish_search(search)
 
     def _finish_search(self, search: SearchWork) -> None:
         if not search.over and search.tuning.search.done:
@@ -224,15 +258,29 @@ class Feed:
         left = self._waiting or self._held or not all(search.over for search in self._searches)
         return not self.live and (self.halted or not left)
 
-    def _record_crashes(self, job: Job) -> None:
+    def _crashed(self, job: Job, after: int) -> str:
+        """What a trial is whose process has ended under it: failed if it could say so, or if it happened too often."""
+        attempt = ledger.newest_attempt(self._store, job.trial_id)
+        begun = attempt is not None and attempt.number > after
+        end = ledger.get_json(self._store, attempt.end_key) if attempt is not None and begun else None
+        if end is not None and end["state"] == FAILED:
+            return FAILED
+        self._crashes[job.trial_id, begun] += 1
+        often = CRASHES if begun else FALSE_STARTS
+        if self._crashes[job.trial_id, begun] < often:
+            return CRASHED
+        self._record_crashes(job, begun, often)
+        return FAILED
+
+    def _record_crashes(self, job: Job, begun: bool, often: int) -> None:
         """The dead process could not say how it ended: an attempt of this process says it."""
         after = self._leases.free_after(job.trial_id)
         claim = {"claimed_at": time.time(), "process": provenance.process(), "provenance": {}}
         attempt = None if after is None else ledger.claim(self._store, job.trial_id, after, claim)
         if attempt is not None:
             message = (
-                f"the trial's process died {CRASHES} times in this run; often the machine ran out of memory: "
-                "run fewer trials at once (--max-concurrent) or a smaller batch"
+                f"the trial's process died {often} times in this run{'' if begun else ' before it began'}; often the "
+                "machine ran out of memory: run fewer trials at once (--max-concurrent) or a smaller batch"
             )
             error = {"type": "process died", "message": message, "traceback": ""}
             ledger.end(self._store, attempt, FAILED, time.time(), error)

@@ -29,7 +29,7 @@ def run(feed: Feed, options: Options, on_step: Callable[[], None]) -> None:
         try:
             feed.give_back(job, _run_one(feed, options, job, after, on_step))
         except BaseException:
-            feed.live.discard(job)
+            feed.live.pop(job, None)
             raise
 
 

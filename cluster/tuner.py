@@ -46,6 +46,10 @@ _ENVIRONMENT = {
 }
 
 
+_LOCAL = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
+"""Where all of a local Ray was killed, the driver ends after this long; nothing would start it again."""
+
+
 class _Unpickled:
     """Pickles as nothing: holds what belongs to the driver alone."""
 
@@ -185,6 +189,8 @@ def connect(address: str) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address == "local":
+        for name, value in _LOCAL.items():
+            os.environ.setdefault(name, value)
         ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
     else:
         ray.init(address=address, **quiet)

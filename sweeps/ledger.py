@@ -81,9 +81,13 @@ def result_key(trial_id: str, epochs: int) -> str:
 
 def write_trials(store: Store, trials: Iterable[Trial]) -> None:
     """Make the trials known to the store; those that are there already stay as they are."""
-    for trial in trials:
+    wanted = {trial_key(trial.id): trial for trial in trials}
+    there = store.exists_many(wanted)
+    for key, trial in wanted.items():
+        if key in there:
+            continue
         config = {key: value for key, value in trial.config.items() if key != "epochs"}
-        store.create(trial_key(trial.id), dump({"schema": SCHEMA, **trial.to_json(), "config": config}))
+        store.create(key, dump({"schema": SCHEMA, **trial.to_json(), "config": config}))
 
 
 def read_trial(store: Store, trial_id: str) -> Json:
@@ -291,12 +295,20 @@ def write_plan(store: Store, name: str, plan: Json, text: str, planned_at: float
     """
     content = digest([plan, text], 32)
     while True:
-        plans = read_plans(store, name)
-        if plans and plans[-1]["hash"] == content:
-            return plans[-1]
+        newest = newest_plan(store, name)
+        if newest is not None and newest["hash"] == content:
+            return newest
         body = {"schema": SCHEMA, "hash": content, "planned_at": planned_at, "text": text, **plan}
-        if store.create(f"sweeps/{name}/plans/{len(plans) + 1:04d}.json", dump(body)):
+        number = len(store.children(f"sweeps/{name}/plans")) + 1
+        if store.create(f"sweeps/{name}/plans/{number:04d}.json", dump(body)):
             return body
+
+
+def newest_plan(store: Store, name: str) -> Json | None:
+    """The newest plan of a sweep; None for an unknown sweep."""
+    prefix = f"sweeps/{name}/plans"
+    names = store.children(prefix)
+    return get_json(store, f"{prefix}/{names[-1]}") if names else None
 
 
 def read_plans(store: Store, name: str) -> list[Json]:

@@ -50,19 +50,27 @@ class TrialState:
 
 def targets(plan: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """The target epochs of each trial of a plan, ascending, by trial id in the order of the plan."""
+    return by_trial((trial["id"], trial["epochs"]) for arm in plan["arms"] for trial in arm["trials"].values())
+
+
+def by_trial(runs: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
+    """(trial id, target epoch) as {trial id: target epochs, ascending}, in the order in which they first stand."""
     found: dict[str, set[int]] = {}
-    for arm in plan["arms"]:
-        for trial in arm["trials"].values():
-            found.setdefault(trial["id"], set()).add(trial["epochs"])
+    for trial_id, epochs in runs:
+        found.setdefault(trial_id, set()).add(epochs)
     return {trial_id: tuple(sorted(epochs)) for trial_id, epochs in found.items()}
 
 
 def trial_states(store: Store, plan: dict[str, Any], now: float | None = None) -> dict[str, TrialState]:
-    """The state of each trial of a plan by its id. now: seconds since 1970, by default the present.
+    """The state of each trial of a stored plan by its id. now: seconds since 1970, by default the present."""
+    return states_of(store, targets(plan), now)
+
+
+def states_of(store: Store, wanted: dict[str, tuple[int, ...]], now: float | None = None) -> dict[str, TrialState]:
+    """The state of each trial by its id. wanted: its target epochs, ascending. now: seconds since 1970.
 
     Finished trials cost one look for their result; only the others have their attempts read.
     """
-    wanted = targets(plan)
     keys = {ledger.result_key(trial, epochs): (trial, epochs) for trial, many in wanted.items() for epochs in many}
     reached: dict[str, list[int]] = {}
     for key in sorted(store.exists_many(keys), key=lambda key: keys[key][1]):

@@ -3,6 +3,7 @@
     sweeps/<sweep>/search/<slug of arm>/search.json     what is searched for, and by which sampler; with the first ask
                                         <n>.ask.json    a suggestion: created before anyone sees it
                                         <n>.tell.json   what became of it: created once
+                                        <n>.trials.json its trials by tuning seed: for the eye, written by sweeps.tuning
 
 An ask is a function of the store alone: a study in memory is built from the asks and tells (those without a tell are
 RUNNING, so that TPE and GP keep away from them), and a fresh sampler, seeded with hash(seed, number of the ask), draws.

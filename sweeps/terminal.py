@@ -20,7 +20,12 @@ from sweeps.plan import Arm, Plan, flatten
 from sweeps.store import Store
 
 if TYPE_CHECKING:
+    from sweeps.estimate import Estimate, Line, Speed
     from sweeps.progress import TrialState
+    from sweeps.tries import SearchState
+
+TRY_STATES = ("complete", "pruned", "failed", "running")
+_FAILED_SHOWN = 20
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "queued": "dim"}
 
@@ -56,7 +61,7 @@ def check(plan: Plan, arms: Sequence[Arm]) -> None:
             table.add_row(key, Text(_short(value)), Text(origin), style=style)
         show(table)
         ids = " ".join(f"{seed}:{trial.id}" for seed, trial in arm.trials.items())
-        out.print(Text(f"trials (seed:id)  {ids}\n"))
+        out.print(Text(f"trials (seed:id)  {ids or 'none yet: a search finds its values first'}\n"))
     out.print(_sizes(plan))
 
 
@@ -66,22 +71,84 @@ def _short(value: Any) -> str:
 
 def _sizes(plan: Plan) -> Text:
     runs = plan.runs()
-    seeds = len(plan.sweep.spec.seed_list)
-    return Text(f"{plan.name}: {len(plan.arms)} arms x {seeds} seeds = {len(runs)} different trials")
+    arms = sum(1 for arm in plan.arms if arm.trials)
+    words = f"{plan.name}: {arms} arms x {len(plan.sweep.spec.seed_list)} seeds = {len(runs)} different trials"
+    waiting = len(plan.arms) - arms
+    return Text(words + (f"; {waiting} more arms wait for what a search finds" if waiting else ""))
 
 
-def plan(work: Any) -> None:
-    """What there is to run and what the store has of it. work: a `cluster.drive.Work`."""
+def plan(work: Any, estimate: Estimate | None = None) -> None:
+    """What there is to run, what the store has of it, and what the rest costs. work: a `cluster.drive.Work`."""
     out = console()
-    out.print(_sizes(work.plan), Text(f"{work.cached} done before, {len(work.jobs)} to run", style="dim"))
+    counts = f"{work.cached} done before, {len(work.jobs)} to run"
+    out.print(_sizes(work.plan), Text(counts + (f", {len(work.failed)} failed" if work.failed else ""), style="dim"))
     for tuning in work.searches:
-        asked, spec = len(tuning.search.asks()), tuning.spec
-        words = f"search of {tuning.arm.name!r}: {spec.trials} tries by {spec.sampler} x {len(spec.tune_seeds)} seeds"
-        out.print(Text(f"{words}, {asked} asked before"))
-    for job in work.failed:
+        out.print(Text(_budget(tuning)))
+    for job in work.failed[:_FAILED_SHOWN]:
         out.print(Text(f"failed before, left alone: {job.label} ({job.trial_id}); --retry tries it again", style="red"))
+    if len(work.failed) > _FAILED_SHOWN:
+        out.print(Text(f"and {len(work.failed) - _FAILED_SHOWN} more that failed before", style="red"))
     if work.nothing:
         out.print(Text("nothing to run"))
+    elif estimate is not None:
+        _cost(out, estimate)
+
+
+def _budget(tuning: Any) -> str:
+    """A search in one line. tuning: a `sweeps.tuning.Tuning`."""
+    spec, asked = tuning.spec, len(tuning.search.asks())
+    seeds = f"{_count(len(spec.tune_seeds), 'seed')} ({', '.join(map(str, spec.tune_seeds))})"
+    words = f"search of {tuning.arm.name!r}: {spec.trials} tries by {spec.sampler} x {seeds}"
+    stopping = spec.early_stopping.name
+    words += f", {stopping} from epoch {spec.early_stopping.grace_epochs}" if stopping != "none" else ""
+    return f"{words}; {asked} asked before; its best {spec.report_best} run on the reporting seeds"
+
+
+def _cost(out: Console, estimate: Estimate) -> None:
+    table = _table("left to run", "trials", "epochs", "s/epoch", "time", "from")
+    for line in estimate.lines:
+        speed = line.speed
+        known = ("?", "?", "nothing known") if speed is None else _known(line, speed)
+        source = f"{known[2]}, on {speed.hardware}" if speed and len(estimate.hardware) > 1 else known[2]
+        epochs = f"{'up to ' if line.most else ''}{line.epochs:,}" if line.trains else "none"
+        table.add_row(Text(_some(line.labels)), f"{line.trials:,}", epochs, known[0], known[1], Text(source))
+    show(table)
+    total = f"{'up to ' if estimate.most else ''}{estimate.epochs:,} epochs"
+    unknown = estimate.unknown
+    if unknown and not estimate.computing_s:
+        out.print(Text(f"{total}; time unknown: sweeps plan FILE --measure", style="bold"))
+    else:
+        at_once = f"{_count(estimate.at_once, 'trial')} at once ({estimate.where})"
+        words = f"{total}, {_time(estimate.computing_s)} of computing; about {_time(estimate.wall_s)} with {at_once}"
+        out.print(Text(words, style="bold"))
+        if estimate.hardware:
+            other = estimate.here and estimate.hardware != [estimate.here]
+            elsewhere = f"; here it is {estimate.here}" if other else ""
+            out.print(Text(f"times are of {', '.join(estimate.hardware)}{elsewhere}", style="dim"))
+        if unknown:
+            words = f"without {len(unknown)} of {len(estimate.lines)} kinds of trials, of which nothing is known"
+            out.print(Text(f"{words}: sweeps plan FILE --measure", style="yellow"))
+    for warning in estimate.warnings:
+        out.print(Text(f"warning: {warning}", style="yellow"))
+
+
+def _known(line: Line, speed: Speed) -> tuple[str, str, str]:
+    return (f"{speed.epoch_s:.3g}" if line.trains else "-", _time(line.seconds or 0.0), speed.source)
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def outcome(stored: dict[str, Any], states: dict[str, TrialState], store: str) -> None:
@@ -89,6 +156,7 @@ def outcome(stored: dict[str, Any], states: dict[str, TrialState], store: str) -
     where = "" if store == "./store" else f" --store {shlex.quote(store)}"
     out = console()
     counts = Counter(state.state for state in states.values())
+    counts += Counter({"waiting for a search": sum(1 for arm in stored["arms"] if not arm["trials"])})
     out.print(Text(", ".join(f"{count} {state}" for state, count in counts.items())))
     for trial_id, state in states.items():
         if state.error:
@@ -101,7 +169,7 @@ def outcome(stored: dict[str, Any], states: dict[str, TrialState], store: str) -
 
 def sweeps(store: Store, names: Sequence[str]) -> None:
     """One line a sweep."""
-    newest = {name: plans[-1] for name in names if (plans := ledger.read_plans(store, name))}
+    newest = {name: plan for name in names if (plan := ledger.newest_plan(store, name))}
     if not newest:
         console().print(Text(f"no sweep in {store.uri}; sweeps run FILE starts one"))
         return
@@ -115,21 +183,35 @@ def sweeps(store: Store, names: Sequence[str]) -> None:
     show(table)
 
 
-def status(stored: dict[str, Any], states: dict[str, TrialState]) -> None:
-    """Arms by seeds, each cell with its state; failures with their reason."""
+def status(stored: dict[str, Any], states: dict[str, TrialState], searches: Sequence[SearchState] = ()) -> None:
+    """Arms by seeds, each cell with its state; failures with their reason; the searches."""
     out = console()
     out.print(Text(stored["name"], style="bold"), Text(stored["question"], style="dim"))
     table = _table("arm", *(f"seed {seed}" for seed in stored["seeds"]))
     for arm in stored["arms"]:
         cells = []
-        for seed in stored["seeds"]:
+        for seed in stored["seeds"] if arm["trials"] else ():
             trial = arm["trials"][str(seed)]
             cells.append(_cell(states[trial["id"]], trial["epochs"]))
-        table.add_row(Text(arm["name"]), *cells)
+        table.add_row(Text(arm["name"]), *(cells or [Text("search not finished", style="dim")]))
     show(table)
+    if stored.get("search"):
+        _searches(out, stored["search"], searches)
     for trial_id, state in states.items():
         if state.error:
             out.print(Text(f"{trial_id}: {state.error['type']}: {state.error['message']}", style="red"))
+
+
+def _searches(out: Console, spec: dict[str, Any], searches: Sequence[SearchState]) -> None:
+    seeds = ", ".join(map(str, spec["tune_seeds"]))
+    out.print(Text(f"search: {spec['trials']} tries an arm by {spec['sampler']} on seeds {seeds}, which never report"))
+    table = _table("search of", "asked", *TRY_STATES, "best", "epochs saved")
+    for search in searches:
+        counts = [str(search.counts[state]) for state in TRY_STATES]
+        best = ", ".join(f"{value:.4g}" for value in search.best[0].values) if search.best else ""
+        saved = f"{search.saved:,} of {search.full:,}" if search.full else ""
+        table.add_row(Text(search.arm), f"{search.asked} of {search.budget}", *counts, best, saved)
+    show(table)
 
 
 def _cell(state: TrialState, target: int) -> Text:

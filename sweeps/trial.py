@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 
@@ -33,7 +34,7 @@ class Trial:
     seed: int
     identity: dict[str, Any]
 
-    @property
+    @cached_property
     def id(self) -> str:
         return digest(self.identity)
 

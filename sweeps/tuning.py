@@ -16,7 +16,7 @@ from sweeps import ledger
 from sweeps.errors import SweepError
 from sweeps.fields import SearchFileSpec
 from sweeps.plan import DEFAULT, Arm, Plan, Schema, copied, flatten, trials_of
-from sweeps.search import Ask, Search, SearchSpec
+from sweeps.search import Ask, Search, SearchSpec, search_prefix
 from sweeps.space import parse
 from sweeps.spec import Sweep
 from sweeps.store import Store
@@ -89,7 +89,24 @@ class Tuning:
 
     def unfinished(self) -> list[Suggestion]:
         """Suggestions that were asked before and are not told: to go on with after a restart."""
-        return [self._begin(ask) for ask in self.search.open() if ask.number not in self._open]
+        begun = [self._begin(ask) for ask in self.search.open() if ask.number not in self._open]
+        return [suggestion for suggestion in begun if not self._tell_if_marked(suggestion)]
+
+    def catch_up(self) -> list[Suggestion]:
+        """Read what other drivers have asked and told meanwhile. Returns what they asked and have not told."""
+        self.search.refresh()
+        running = {ask.number for ask in self.search.open()}
+        self._open = {number: suggestion for number, suggestion in self._open.items() if number in running}
+        return self.unfinished()
+
+    def _tell_if_marked(self, suggestion: Suggestion) -> bool:
+        """Whether one of its trials was marked as pruned by a driver that was killed before it told: tell it now."""
+        for trial in suggestion.trials:
+            mark = ledger.get_json(self._store, pruned_key(self.sweep, trial.id))
+            if mark is not None and mark.get("suggestion") == suggestion.number:
+                self._tell(suggestion, PRUNED, intermediate={int(epoch): value for epoch, value in mark["curve"]})
+                return True
+        return False
 
     def ask(self) -> Suggestion | None:
         """The next suggestion, stored before it is returned; None when there is no further one."""
@@ -104,6 +121,8 @@ class Tuning:
         )
         suggestion = Suggestion(ask.number, trials)
         ledger.write_trials(self._store, trials)
+        ids = {str(trial.seed): trial.id for trial in trials}
+        self._store.create(tries_key(self.sweep, self.arm.name, ask.number), ledger.dump(ids))
         self._open[ask.number] = suggestion
         self._of_trial.update({trial.id: ask.number for trial in trials})
         return suggestion
@@ -131,7 +150,13 @@ class Tuning:
 
     def pruned(self, trial_id: str, curve: Mapping[int, float]) -> None:
         """A trial was stopped early. curve: the metric by epoch; it stays in the store, marked, beside the sweep."""
-        body = {"trial": trial_id, "arm": self.arm.name, "metric": self.spec.metrics[0], "curve": sorted(curve.items())}
+        body = {
+            "trial": trial_id,
+            "arm": self.arm.name,
+            "suggestion": self._of_trial.get(trial_id),
+            "metric": self.spec.metrics[0],
+            "curve": sorted(curve.items()),
+        }
         self._store.create(pruned_key(self.sweep, trial_id), ledger.dump(body))
         suggestion = self.suggestion_of(trial_id)
         if suggestion is not None:
@@ -168,6 +193,11 @@ class Tuning:
                 trial = Trial(self.arm.task, resolved, seed, self._schema.identity(self.arm.task, resolved, seed))
                 found[trial.id] = _curve(self._store, self.sweep, trial, metric)
         return {trial_id: curve for trial_id, curve in found.items() if curve}
+
+
+def tries_key(sweep: str, arm: str, number: int) -> str:
+    """Where a suggestion's trials stand, by tuning seed: for the eye; whoever trains works them out."""
+    return f"{search_prefix(sweep, arm)}{number:04d}.trials.json"
 
 
 def pruned_key(sweep: str, trial_id: str) -> str:
@@ -231,14 +261,17 @@ def with_tuned(plan: Plan, best: Mapping[str, Sequence[Mapping[str, Any]]], sche
 
 def _tuned(plan: Plan, arm: Arm, name: str, overrides: Mapping[str, Any], schema: Schema) -> Arm:
     resolved = resolve_with(arm, overrides, schema)
-    origins = {key: arm.origins.get(key, DEFAULT) for key in flatten(resolved)}
-    origins |= {key: "search" for key in origins if any(key == k or key.startswith(f"{k}.") for k in overrides)}
+
+    def trace() -> dict[str, str]:
+        origins = {key: arm.origins.get(key, DEFAULT) for key in flatten(resolved)}
+        return origins | {key: "search" for key in origins if any(f"{key}.".startswith(f"{k}.") for k in overrides)}
+
     return replace(
         arm,
         name=name,
         changes={**arm.changes, **overrides},
         config=resolved,
-        origins=origins,
+        trace=trace,
         published=arm.published if name == arm.name else None,
         trials=trials_of(arm.task, resolved, plan.sweep.spec.seed_list, schema),
     )

@@ -6,6 +6,7 @@ image * (1 - mask) + output * mask.
     psnr_db, l1, l2, ssim   of the composite, over the whole image; the mean over images of each image's value
     ..._hole                over the hole pixels only; images without a hole are left out (no ssim: it needs windows)
     ..._raw                 of the network's output without compositing, over the whole image
+    ..._crop                of the network's output without compositing, over a given centred square (no ssim)
     psnr_db..._pooled       from the squared error pooled over all pixels of all images
     hole_fraction           share of hole pixels
 
@@ -26,6 +27,8 @@ METRICS = (
     *("psnr_db_raw", "l1_raw", "l2_raw", "ssim_raw"),
     "hole_fraction",
 )
+CROP_METRICS = ("psnr_db_crop", "l1_crop", "l2_crop")
+"""Only where a crop is given."""
 PSNR_CAP_DB = 100.0
 
 
@@ -34,10 +37,16 @@ def psnr_db(l2: Tensor) -> Tensor:
     return -10 * l2.clamp(min=10 ** (-PSNR_CAP_DB / 10)).log10()
 
 
-def per_image(output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
-    """Each of METRICS for each image, (b,) in float64; the `_hole` values of an image without a hole are NaN."""
+def per_image(
+    output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor, crop: slice | None = None
+) -> dict[str, Tensor]:
+    """Each of METRICS for each image, (b,) in float64; the `_hole` values of an image without a hole are NaN.
+
+    crop: the rows, and the columns, of CROP_METRICS, which then follow.
+    """
     output_b3hw = output_b3hw.float().clamp(0, 1)
     error = output_b3hw - image_b3hw
+    cropped = {} if crop is None else _cropped(error[:, :, crop, crop])
     l1_raw, l2_raw = _mean(error.abs()), _mean(error.square())
     error = error * mask_b1hw  # of the composite, whose known pixels have none
     l1, l2, hole = _mean(error.abs()), _mean(error.square()), _mean(mask_b1hw)
@@ -57,22 +66,26 @@ def per_image(output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dic
         "l2_raw": l2_raw,
         "ssim_raw": ssims[len(l2) :],
         "hole_fraction": hole,
+        **cropped,
     }
 
 
 class Meter:
     """Means of METRICS over a split, batch by batch, without asking the device before `compute`.
 
+    crop: rows, and columns, over which CROP_METRICS are taken as well; None for none.
     totals: float64 (metric, [sum of values, number of images that have one]); several workers may add up theirs.
     """
 
-    def __init__(self) -> None:
-        self.totals = torch.zeros(len(METRICS), 2, dtype=torch.float64)
+    def __init__(self, crop: slice | None = None) -> None:
+        self.crop = crop
+        self.names = METRICS if crop is None else METRICS + CROP_METRICS
+        self.totals = torch.zeros(len(self.names), 2, dtype=torch.float64)
 
     def update(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> None:
         """Count a batch."""
         with torch.no_grad():
-            values = per_image(output_b3hw, image_b3hw, mask_b1hw)
+            values = per_image(output_b3hw, image_b3hw, mask_b1hw, self.crop)
             self.totals = self.totals.to(output_b3hw.device)  # copies at the first batch only
             has_hole = values["hole_fraction"] > 0
             for row, (name, value) in enumerate(values.items()):
@@ -83,14 +96,16 @@ class Meter:
     def compute(self) -> dict[str, float]:
         """Every metric that can be computed: no `_hole` where no image has a hole, nothing where there is no image."""
         sums, counts = self.totals.cpu().unbind(1)
-        mean = dict(zip(METRICS, (sums / counts).unbind(), strict=True))
+        mean = dict(zip(self.names, (sums / counts).unbind(), strict=True))
         # The composite's error lies in the holes: its mean over all pixels, by their share, is the mean over the holes.
         pooled = {
             "psnr_db_pooled": mean["l2"],
             "psnr_db_hole_pooled": mean["l2"] / mean["hole_fraction"],
             "psnr_db_raw_pooled": mean["l2_raw"],
         }
-        counted = dict(zip(METRICS, counts.tolist(), strict=True))
+        if self.crop is not None:
+            pooled["psnr_db_crop_pooled"] = mean["l2_crop"]
+        counted = dict(zip(self.names, counts.tolist(), strict=True))
         values = {name: value.item() for name, value in mean.items() if counted[name]}
         values |= {
             name: psnr_db(l2).item()
@@ -128,6 +143,11 @@ def _window(side: int) -> Tensor:
     identity = torch.eye(side, dtype=torch.float64)
     padded = F.pad(identity.unsqueeze(0), (5, 5), mode="reflect")[0]  # row j: where a unit at j is seen
     return padded.unfold(1, 11, 1).matmul(weights).T.float().contiguous()
+
+
+def _cropped(error_bchw: Tensor) -> dict[str, Tensor]:
+    l1, l2 = _mean(error_bchw.abs()), _mean(error_bchw.square())
+    return {"psnr_db_crop": psnr_db(l2), "l1_crop": l1, "l2_crop": l2}
 
 
 def _mean(values_bchw: Tensor) -> Tensor:

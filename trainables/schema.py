@@ -2,106 +2,59 @@
 
 The options of a model are the fields of the `Config` class in `trainables/models/<name>.py`, those of a mask the
 keyword-only parameters of its function in `trainables/data/masks.py`, and the loss terms are the public functions of
-`trainables/losses.py`. Their source is read and only those definitions are executed, so that a sweep file can be
-checked in milliseconds. They may use nothing but the names in `_NAMES`; `tests/trainables/test_schema.py` compares what
-is read here with what the imported modules say.
+`trainables/losses.py` with the adversarial terms that a model's `Config` names. Their source is read and only those
+definitions are executed, so that a sweep file can be checked in milliseconds. They may use nothing but the names in
+`_NAMES`; `tests/trainables/test_schema.py` compares what is read here with what the imported modules say.
 """
 
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
-import typing
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import Field, create_model, model_validator
 
 from trainables.errors import TrialError
+from trainables.explain import unknown, validated
+from trainables.sections import (
+    OPTIMISERS,
+    SCHEDULES,
+    BatchConfig,
+    DataConfig,
+    EpochsConfig,
+    FractionRange,
+    IntRange,
+    ModelConfig,
+    PhasesConfig,
+    RegionConfig,
+    Strict,
+)
 
 HERE = Path(__file__).parent
-
-
-class Strict(BaseModel):
-    """Base of every configuration: unknown keys and wrong types are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class ModelConfig(Strict):
-    """Base of every model's `Config`. A class variable `trains = False` marks a model without parameters."""
-
-    trains: ClassVar[bool] = True
-    value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """Range in which the model's losses are computed."""
-
-
-def _ascending(pair: list[Any]) -> list[Any]:
-    if pair[0] > pair[1]:
-        raise ValueError(f"the first number is above the second ({pair[0]} > {pair[1]})")
-    return pair
-
-
-IntRange = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
-"""[lowest, highest], both drawn with equal chance."""
-FractionRange = Annotated[
-    list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)
-]
-"""[lowest, highest] share of the image, both within (0, 1)."""
+TASKS = ("inpaint",)
+SECTIONS = (
+    *("data", "mask", "model", "loss", "optimiser", "discriminator_optimiser", "schedule", "phases"),
+    *("batch", "epochs"),
+)
 
 _NAMES: dict[str, Any] = {
-    name: globals()[name]
-    for name in (
-        "Annotated",
-        "Any",
-        "ClassVar",
-        "Field",
-        "FractionRange",
-        "IntRange",
-        "Literal",
-        "ModelConfig",
-        "model_validator",
-    )
+    "Annotated": Annotated,
+    "Any": Any,
+    "ClassVar": ClassVar,
+    "Field": Field,
+    "FractionRange": FractionRange,
+    "IntRange": IntRange,
+    "Literal": Literal,
+    "Mapping": Mapping,
+    "ModelConfig": ModelConfig,
+    "RegionConfig": RegionConfig,
+    "TrialError": TrialError,
+    "model_validator": model_validator,
 }
-
-
-class DataConfig(Strict):
-    name: Literal["cifar10", "folder"] = Field(description="which data set; `folder` is any folder of images")
-    path: str | None = Field(None, description="folder: where it lies below the data root")
-    split: str | None = Field(None, description="folder: CSV file below the data root, columns `file` and `split`")
-    size: int = Field(32, ge=8, le=1024, description="side of the square images, px")
-    train: int | None = Field(None, ge=2, description="how many training images; null for all")
-    val: int | None = Field(None, ge=1, description="how many validation images; null for all")
-    test: int | None = Field(None, ge=1, description="how many test images; null for all")
-
-    @model_validator(mode="after")
-    def _folder_needs_path(self) -> DataConfig:
-        if (self.name == "folder") != (self.path is not None):
-            raise ValueError("`path` goes with `name: folder`, and only with it")
-        if self.split is not None and self.name != "folder":
-            raise ValueError("`split` goes with `name: folder`")
-        return self
-
-
-class AdamConfig(Strict):
-    name: Literal["adam"] = "adam"
-    lr: float = Field(1e-3, gt=0, description="learning rate")
-    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field([0.9, 0.999], min_length=2, max_length=2)
-    weight_decay: float = Field(0.0, ge=0)
-
-
-class SGDConfig(Strict):
-    name: Literal["sgd"] = "sgd"
-    lr: float = Field(1e-2, gt=0, description="learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
-
-
-OPTIMISERS: dict[str, type[Strict]] = {"adam": AdamConfig, "sgd": SGDConfig}
-TASKS = ("inpaint",)
-SECTIONS = ("data", "mask", "model", "loss", "optimiser", "batch", "epochs")
 
 
 # --- reading definitions out of source files --------------------------------------------------------------------------
@@ -132,6 +85,16 @@ def mask_configs() -> dict[str, type[Strict]]:
         for node in _public_functions(HERE / "data" / "masks.py")
         if node.returns is not None and ast.unparse(node.returns) == "MaskDraw" and node.name != "draw"
     }
+
+
+@cache
+def adversarial_names() -> dict[str, tuple[str, ...]]:
+    """The adversarial terms, each with the models that have a discriminator for it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for model in model_names():
+        for term in model_config(model).adversarial:
+            found[term] = (*found.get(term, ()), model)
+    return found
 
 
 @cache
@@ -169,7 +132,7 @@ def _execute(node: ast.stmt, module: str) -> dict[str, Any]:
 
 
 def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
-    """A complete configuration with every default filled in, as plain data.
+    """A complete configuration with every default filled in, as plain data. What is off is left out, or null.
 
     Raises TrialError naming the key, what is wrong and what is allowed. A model without parameters has no epochs.
     """
@@ -183,18 +146,32 @@ def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
             raise TrialError(
                 f"base without `{key}`", "a trial needs it", f"{key}: {{name: ...}}", f"add `{key}:` to the base"
             )
-    model, mask, optimiser = (_choose(key, config.get(key, {"name": "adam"})) for key in ("model", "mask", "optimiser"))
+    given = {"optimiser": {"name": "adam"}, **config}
+    model, mask, optimiser = (_choose(key, given[key]) for key in ("model", "mask", "optimiser"))
+    name = config["model"]["name"]
     resolved = {
-        "data": _validate("data", DataConfig, config["data"]),
-        "mask": _validate("mask", mask, config["mask"]),
-        "model": {"name": config["model"]["name"], **_validate("model", model, _options(config["model"]))},
-        "loss": _loss(config.get("loss", {"l2": 1.0})),
-        "optimiser": _validate("optimiser", optimiser, config.get("optimiser", {"name": "adam"})),
-        "batch": _validate("", _Batch, {"batch": config.get("batch", 64)})["batch"],
-        "epochs": _validate("", _Epochs, {"epochs": config.get("epochs", 1)})["epochs"],
+        "data": validated("data", DataConfig, config["data"]),
+        "mask": validated("mask", mask, config["mask"]),
+        "model": {"name": name, **validated("model", model, _options(config["model"]))},
+        "loss": _loss(config.get("loss", {"l2": 1.0}), name),
+        "optimiser": validated("optimiser", optimiser, given["optimiser"]),
+        "discriminator_optimiser": _chosen("discriminator_optimiser", config.get("discriminator_optimiser")),
+        "schedule": _chosen("schedule", config.get("schedule")),
+        "phases": None if config.get("phases") is None else validated("phases", PhasesConfig, config["phases"]),
+        "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
+        "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
     }
+    if not adversarial_terms(resolved):
+        resolved["discriminator_optimiser"] = resolved["phases"] = None
+    if resolved["schedule"] == {"name": "none"}:
+        resolved["schedule"] = None
+    if resolved["phases"]:
+        _check_phases(resolved)
     if not trains(resolved):
         resolved["epochs"] = 0
+    model_config(name).model_validate(_options(resolved["model"])).check_holes(
+        resolved["mask"], resolved["data"]["size"]
+    )
     return resolved
 
 
@@ -203,15 +180,22 @@ def trains(resolved: dict[str, Any]) -> bool:
     return model_config(resolved["model"]["name"]).trains
 
 
+def adversarial_terms(resolved: Mapping[str, Any]) -> tuple[str, ...]:
+    """The adversarial loss terms that are on: those whose discriminators are built and trained."""
+    return tuple(term for term in resolved["loss"] if term in adversarial_names())
+
+
 def identity(task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
     """The part of a resolved configuration that decides the outcome; see `sweeps.trial.Trial`.
 
     Options that are off (null) are left out, so an option that is added later does not change the identity of older
-    trials. `epochs` is left out: no schedule depends on the total yet.
+    trials. `epochs` is left out unless a schedule or the phases count in shares of them.
     """
     parts = {key: value for key, value in resolved.items() if key != "epochs"}
     if not trains(resolved):
         return {"task": task, **_without_none({key: parts[key] for key in ("data", "mask", "model")})}
+    if resolved["phases"] or isinstance((resolved["schedule"] or {}).get("every"), float):
+        parts["epochs"] = resolved["epochs"]
     return {"task": task, "seed": seed, **_without_none(parts)}
 
 
@@ -221,19 +205,17 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-class _Batch(Strict):
-    batch: int = Field(ge=2, description="images a step; batch normalisation needs two")
-
-
-class _Epochs(Strict):
-    epochs: int = Field(ge=1, description="passes over the training images")
-
-
 def _options(section: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key != "name"}
 
 
+def _chosen(section: str, value: Any) -> dict[str, Any] | None:
+    """A section with its defaults; null where it is not given."""
+    return None if value is None else validated(section, _choose(section, value), value)
+
+
 def _choose(section: str, value: Any) -> type[Strict]:
+    """The class of the variant that a section names."""
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise TrialError(
             f"{section}: {value!r}", "it does not say which", "{name: ..., options}", f"{section}: {{name: ...}}"
@@ -243,20 +225,30 @@ def _choose(section: str, value: Any) -> type[Strict]:
         if name not in model_names():
             raise unknown("model.name", name, model_names(), "model.name")
         return model_config(name)
-    choices = mask_configs() if section == "mask" else OPTIMISERS
+    choices = {"mask": mask_configs(), "schedule": SCHEDULES}.get(section, OPTIMISERS)
     if name not in choices:
         raise unknown(f"{section}.name", name, tuple(choices), f"{section}.name")
     return choices[name]
 
 
-def _loss(value: Any) -> dict[str, float]:
+def _loss(value: Any, model: str) -> dict[str, float]:
+    """The weights above 0. A model that does not train takes the terms of every model: it has no use for any."""
     if not isinstance(value, dict):
         raise TrialError(f"loss: {value!r}", "it is not a mapping", "{term: weight}", "loss: {l2: 1.0}")
+    config = model_config(model)
+    terms = (*loss_names(), *(config.adversarial if config.trains else adversarial_names()))
     for key in value:
-        if key not in loss_names():
-            raise unknown("loss", key, loss_names(), f"loss.{key}")
-    fields: dict[str, Any] = {name: (Annotated[float, Field(ge=0)], 0.0) for name in loss_names()}
-    weights = _validate("loss", create_model("Loss", __base__=Strict, **fields), value)
+        if key in adversarial_names() and key not in terms:
+            raise TrialError(
+                f"loss.{key} with model.name: {model}",
+                "that model has no discriminator for it",
+                f"models that have one: {', '.join(adversarial_names()[key])}; terms of {model}: {', '.join(terms)}",
+                f"remove `loss.{key}`, or choose another model",
+                f"loss.{key}",
+            )
+        if key not in terms:
+            raise unknown("loss", key, terms, f"loss.{key}")
+    weights = validated("loss", _loss_config(terms), value)
     if not any(weights.values()):
         raise TrialError(
             "loss with no weight above 0", "there is nothing to learn", "one weight above 0", "loss: {l2: 1.0}"
@@ -264,70 +256,28 @@ def _loss(value: Any) -> dict[str, float]:
     return {name: weight for name, weight in weights.items() if weight}
 
 
-def _validate(section: str, config: type[Strict], value: Any) -> dict[str, Any]:
-    try:
-        return config.model_validate(value).model_dump()
-    except ValidationError as error:
-        raise _translate(section, config, error) from None
-
-
-def _translate(section: str, config: type[Strict], error: ValidationError) -> TrialError:
-    first = error.errors()[0]
-    key = ".".join([section] * bool(section) + [str(part) for part in first["loc"]])
-    top = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
-        return unknown(section, top, tuple(config.model_fields), key)
-    if first["type"] == "missing":
-        return TrialError(
-            f"{section or 'base'} without `{top}`",
-            "it is required",
-            _allowed(config, top),
-            f"add `{top}:` under `{section}:`",
+def _check_phases(resolved: dict[str, Any]) -> None:
+    """Every phase needs an epoch, and the network something to learn where it learns alone."""
+    phases, epochs = PhasesConfig.model_validate(resolved["phases"]), resolved["epochs"]
+    if phases.at(epochs, epochs) != "both":
+        raise TrialError(
+            f"phases: {resolved['phases']} with epochs: {epochs}",
+            "no epoch is left in which the network and its discriminators learn together",
+            "shares of the epochs that leave one, where each phase has one at least",
+            f"epochs: {max(3, epochs)} with phases: {{}}, or `phases: null` for both from the first epoch on",
+            "phases",
         )
-    why = first["msg"].removeprefix("Value error, ")
-    return TrialError(
-        f"{key}: {first['input']!r}" if first["loc"] else f"{section}: {first['input']!r}",
-        why[0].lower() + why[1:],
-        _allowed(config, top),
-        f"change `{key}`",
-        key,
-    )
+    if len(adversarial_terms(resolved)) == len(resolved["loss"]):
+        raise TrialError(
+            f"phases with loss: {resolved['loss']}",
+            "the network learns without its discriminators first, and has nothing else to learn from",
+            f"one of {', '.join(loss_names())} with a weight",
+            "add `l2_hole: 1.0` to `loss`, or set `phases: null`",
+            "phases",
+        )
 
 
-def _allowed(config: type[Strict], name: str) -> str:
-    """What a field takes, in words: its type, bounds and default."""
-    if name not in config.model_fields:
-        return "values that fit together: " + ", ".join(config.model_fields)
-    field = config.model_fields[name]
-    kind = _type_name(field.annotation)
-    bounds = [str(item) for item in field.metadata if not isinstance(item, AfterValidator)]
-    default = "" if field.is_required() else f" (default {field.default!r})"
-    return " ".join([kind, *bounds]) + default + (f": {field.description}" if field.description else "")
-
-
-def _type_name(annotation: Any) -> str:
-    origin = typing.get_origin(annotation)
-    if origin is Literal:
-        return " or ".join(repr(item) for item in typing.get_args(annotation))
-    if origin is Annotated:
-        return _type_name(typing.get_args(annotation)[0])
-    if isinstance(annotation, type) and origin is None:
-        return {
-            "int": "a whole number",
-            "float": "a number",
-            "str": "text",
-            "bool": "true or false",
-            "NoneType": "null",
-        }.get(annotation.__name__, annotation.__name__)
-    if origin is list:
-        return f"a list of {_type_name(typing.get_args(annotation)[0])}"
-    return " or ".join(_type_name(item) for item in typing.get_args(annotation))
-
-
-def unknown(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> TrialError:
-    """The error for a name that is not among those allowed, with the nearest one suggested."""
-    near = difflib.get_close_matches(given, allowed, 1)
-    hint = f"did you mean {near[0]!r}?" if near else "one of those"
-    if what == "model.name":
-        hint += f" (to add one, create trainables/models/{given}.py)"
-    return TrialError(f"{what} {given!r}", "there is no such name", ", ".join(allowed) or "nothing", hint, key)
+@cache
+def _loss_config(terms: tuple[str, ...]) -> type[Strict]:
+    fields: dict[str, Any] = {name: (Annotated[float, Field(ge=0)], 0.0) for name in terms}
+    return create_model("Loss", __base__=Strict, **fields)

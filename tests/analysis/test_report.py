@@ -157,7 +157,9 @@ def test_cells_of_other_code_are_marked(tmp_path: Path) -> None:
     body = json.loads(done)
     body["provenance"]["code"] = {"commit": "f" * 40, "dirty": True}
     assert ledger.finish(store, attempt, epochs, {key: body[key] for key in ("history", "facts", "provenance")})
-    page = report.build(store, "partial-conv", NOW).html()
+    found = report.build(store, "partial-conv", NOW)
+    page = found.html()
+    assert any(sentence.startswith("Cells come from 2 versions of the code") for sentence in found.table.caption)
     assert "Cells come from 2 versions of the code: 6be6b4200000 (2 trials); ffffffffffff + changes (1 trial)." in page
     assert "changed after their commit" in page
 

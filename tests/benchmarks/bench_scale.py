@@ -3,7 +3,7 @@
 Builds two sweeps in a temporary folder whose results are made up, small files that lie where trained ones would, and
 runs the command on them in processes of its own. Prints seconds and peak memory of each, beside what is asked for.
 
-    python tests/benchmarks/bench_scale.py [--seeds 8] [--arms 1250] [--repeat 3]
+    python tests/benchmarks/bench_scale.py [--arms 10000] [--seeds 1] [--repeat 3]
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ def measure(name: str, arguments: Sequence[str], repeat: int, limit_s: float, li
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--arms", type=int, default=1250)
-    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--arms", type=int, default=10_000)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -22,11 +22,12 @@ from tests.sweeps.conftest import SMALL
 ROOT = Path(__file__).resolve().parents[2]
 
 SETTINGS = (
-    "--data --address --max-concurrent --retry --time-budget --stop-after-failures --checkpoint-every --log --quiet"
+    "--data --address --max-concurrent --retry --replace --time-budget --stop-after-failures --checkpoint-every --log "
+    "--quiet"
 )
 SURFACE = {
     "check": "FILE --tiny --set --arm",
-    "plan": "FILE --tiny --set --store",
+    "plan": "FILE --tiny --set --store --data --address --measure",
     "run": f"FILE --tiny --set --store {SETTINGS} --fresh",
     "resume": f"NAME --store {SETTINGS}",
     "stop": "NAME --store",
@@ -406,7 +407,8 @@ def test_a_stop_that_nobody_heard_does_not_stop_the_next_run(
 ) -> None:
     assert command("stop", "fill", "--store", filled).code == cli.DONE
     where = ("--store", filled, "--address", "in-process", "--data", data_root)
-    said = command("run", fill, *where, "--set", "data.test=6")
+    is_told(command("run", fill, *where, "--set", "data.test=6"), "data.test was 8 and is 6", "--replace")
+    said = command("run", fill, *where, "--set", "data.test=6", "--replace")
     assert (said.code, "1 done" in said.out) == (cli.DONE, True)
 
 

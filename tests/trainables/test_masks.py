@@ -147,6 +147,48 @@ def test_the_centre_is_a_centred_square(size, fraction, side):
     assert torch.equal(mask, expected)
 
 
+def test_random_regions_have_the_share_that_was_drawn():
+    for size in (32, 128):
+        draw = masks.random_regions(300, masks.Canvas(size, None), generator())
+        share = everything(draw).mean((1, 2, 3))
+        assert torch.equal((share * size**2).round(), draw.parameters[:, 0])
+        assert share.min() >= 0.2 - 1 / size**2
+        assert share.max() <= 0.3 + 1 / size**2
+        assert share.mean().item() == pytest.approx(0.25, abs=0.005)
+
+
+def test_random_regions_lie_anywhere_and_are_blobs():
+    mask = everything(masks.random_regions(2000, CANVAS, generator()))
+    assert (mask.mean(0) - 0.25).abs().max() < 0.05, "no pixel is preferred"
+    neighbours = (mask[..., 1:] == mask[..., :-1]).float().mean()
+    assert neighbours > 0.85, "independent pixels would agree in 62 %"
+    finer = everything(masks.random_regions(200, CANVAS, generator(), cells=16))
+    assert (finer[..., 1:] == finer[..., :-1]).float().mean() < neighbours
+
+
+def test_the_weights_of_noise_cells_are_those_of_bicubic_interpolation():
+    draw = masks.random_regions(5, CANVAS, generator())
+    weights = draw._weights(draw.parameters[:, 1].double())
+    assert weights.sum(2).sub(1).abs().max() < 1e-12
+    ramp = torch.arange(12, dtype=torch.float64)  # Keys' kernel reproduces it
+    position = 1 + (torch.arange(32) + 0.5) / 4 + draw.parameters[:, 1:2].double()
+    torch.testing.assert_close(weights @ ramp, position)
+
+
+def test_random_blocks_are_squares_of_a_fifth_of_the_side():
+    draw = masks.random_blocks(3000, masks.Canvas(128, None), generator())
+    mask = everything(draw)
+    assert mask.mean((1, 2, 3)).max() <= 0.25
+    single = draw.parameters[:, :, 2].bool().sum(1) == 1
+    assert single.float().mean().item() == pytest.approx(0.2, abs=0.03)
+    rows = mask[single].amax(3).sum(2)
+    assert set(rows.flatten().tolist()) == {26.0}, "inside the image, and whole"
+    assert set(mask[single].sum((1, 2, 3)).tolist()) == {26.0**2}
+    corners = draw.parameters[:, 0, :2]
+    assert corners.amin() == 0
+    assert corners.amax() == 128 - 26
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +262,9 @@ def test_other_impossible_options_are_refused():
         (masks.centre, {"fraction": 0.999}),
         (masks.lines, {"thickness": [1, 33]}),
         (masks.lines, {"count": [1, 5000]}),
+        (masks.random_blocks, {"count": [1, 5000]}),
+        (masks.random_blocks, {"side": 0.01}),
+        (masks.random_blocks, {"side": 0.99}),
     ):
         with pytest.raises(TrialError) as caught:
             family(1, CANVAS, generator(), **options)

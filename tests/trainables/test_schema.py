@@ -36,6 +36,8 @@ def test_a_models_config_is_the_one_of_its_module(name):
     assert read.model_json_schema() == real.model_json_schema()
     assert read.trains == real.trains
     assert read.value_range == real.value_range
+    assert read.adversarial == real.adversarial
+    assert hasattr(module, "build_discriminator") == bool(real.adversarial)
     assert read().model_dump() == real().model_dump()
     assert all(field.description for field in read.model_fields.values()), "one line of meaning a field"
     assert list(inspect.signature(module.build).parameters) == ["config", "size"]

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from trainables.data.files import below, image_files, open_image
 from trainables.errors import TrialError
-from trainables.schema import DataConfig
+from trainables.sections import DataConfig
 
 SPLITS = ("train", "val", "test")
 CIFAR_FOLDER = "cifar-10-batches-py"
@@ -89,9 +89,10 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
         return _kept[key]
 
 
-def check(config: Mapping[str, Any], root: Path | None) -> None:
+def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
     """Raise the TrialError that `load` would raise for missing, damaged or too few files, without decoding images.
 
+    Returns how many images each split will have.
     Downloads CIFAR-10 where `load` would, so that a driver can do it once, before its trials start.
     """
     data = DataConfig.model_validate(config)
@@ -99,10 +100,9 @@ def check(config: Mapping[str, Any], root: Path | None) -> None:
         folder = _cifar10_folder(root)
         for file in CIFAR_MD5:
             _verified(folder / file)
-        for split, there in zip(SPLITS, (5 * CIFAR_BATCH - CIFAR_VAL, CIFAR_VAL, CIFAR_BATCH), strict=True):
-            _take("cifar10", split, getattr(data, split), there)
-    else:
-        _choose_files(data, root)
+        whole = zip(SPLITS, (5 * CIFAR_BATCH - CIFAR_VAL, CIFAR_VAL, CIFAR_BATCH), strict=True)
+        return {split: _take("cifar10", split, getattr(data, split), there) for split, there in whole}
+    return {split: len(files) for split, files in zip(SPLITS, _choose_files(data, root), strict=True)}
 
 
 def _fingerprint(splits: Sequence[Tensor]) -> str:

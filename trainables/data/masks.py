@@ -7,16 +7,15 @@ rendered on the device. Mask i depends on the generator's seed and on i, not on 
 To add a family, write such a function; `trainables.schema` reads its options from this source, so their annotations use
 the names that schema exports and nothing else.
 
-Legend: b images of a batch, n of an epoch, k lines of an image, f files, h and w pixels.
+Legend: b images of a batch, n of an epoch, k lines or squares of an image, f files, h and w pixels.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,8 +27,11 @@ from pydantic import Field
 from torch import Tensor
 
 from trainables.data.files import below, image_files, open_image
+from trainables.data.shapes import Blocks, Files, Lines, MaskDraw, Rectangles, Regions
 from trainables.errors import TrialError
-from trainables.schema import FractionRange, IntRange, mask_configs, unknown
+from trainables.explain import unknown
+from trainables.schema import mask_configs
+from trainables.sections import FractionRange, IntRange
 
 
 @dataclass(frozen=True)
@@ -38,32 +40,6 @@ class Canvas:
 
     size: int
     root: Path | None
-
-
-@dataclass(frozen=True)
-class MaskDraw(ABC):
-    """The parameters of n masks; the first axis of `parameters` is the image index."""
-
-    size: int
-    parameters: Tensor
-
-    def __len__(self) -> int:
-        return len(self.parameters)
-
-    def masks(self, index_b: Tensor, device: torch.device | str) -> Tensor:
-        """float32 mask_b1hw of these images, on the device; without a synchronisation after `to(device)`."""
-        parameters = self.parameters[index_b.to(self.parameters.device)].to(device)
-        return self._render(parameters).unsqueeze(1).float()
-
-    def to(self, device: torch.device | str) -> MaskDraw:
-        """The same masks, with the parameters on a device, where `masks` then needs no copies."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved: dict[str, Any] = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
-        return replace(self, **moved)
-
-    @abstractmethod
-    def _render(self, parameters: Tensor) -> Tensor:
-        """hole_bhw, boolean or 0 and 1."""
 
 
 def draw(config: Mapping[str, Any], n: int, canvas: Canvas, generator: torch.Generator) -> MaskDraw:
@@ -139,28 +115,7 @@ def lines(
         ],
         dim=2,
     )
-    return _Lines(canvas.size, parameters)
-
-
-@dataclass(frozen=True)
-class _Lines(MaskDraw):
-    """parameters_nk5: centre x and y in px, slope, and half the line's extent along x of its length and thickness."""
-
-    def _render(self, parameters: Tensor) -> Tensor:
-        """A line crosses a row of pixels in one interval: the work is b k h for the lines and b h w for the images."""
-        x, y, slope, half_length, half_thickness = parameters.unsqueeze(2).unbind(3)  # each bk1
-        dy_bkh = torch.arange(self.size, dtype=torch.float32, device=parameters.device) - y
-        # A line is where two strips meet: one bounded by its ends, one by its sides. Both have an interval in the row.
-        ends, sides = dy_bkh * -slope, dy_bkh / slope
-        first = torch.maximum(ends - half_length, sides - half_thickness).add_(x).ceil_().clamp_(0, self.size)
-        after = torch.minimum(ends + half_length, sides + half_thickness).add_(x).floor_().add_(1).clamp_(0, self.size)
-        torch.maximum(first, after, out=after)
-        # +1 where an interval starts, -1 after its end: the running sum counts the lines over a pixel.
-        steps_bhw = torch.zeros(len(x), self.size, self.size + 1, dtype=torch.int16, device=parameters.device)
-        one = steps_bhw.new_ones(()).expand(len(x), self.size, x.shape[1])
-        steps_bhw.scatter_add_(2, first.long().transpose(1, 2), one)
-        steps_bhw.scatter_add_(2, after.long().transpose(1, 2), -one)
-        return steps_bhw.cumsum(2, dtype=torch.int16)[:, :, : self.size] > 0
+    return Lines(canvas.size, parameters)
 
 
 # --- rectangles -------------------------------------------------------------------------------------------------------
@@ -186,7 +141,7 @@ def rectangle(
         (canvas.size * (area * r.exp()).sqrt()).round().clamp(1, canvas.size) for r in (log_ratio, -log_ratio)
     )
     corner = [_integer(top, 0, canvas.size - height), _integer(left, 0, canvas.size - width)]
-    return _Rectangles(canvas.size, torch.stack([*corner, height, width], dim=1))
+    return Rectangles(canvas.size, torch.stack([*corner, height, width], dim=1))
 
 
 def centre(
@@ -206,19 +161,58 @@ def centre(
         "fraction: 0.25",
     )
     corner = (canvas.size - side) // 2
-    return _Rectangles(canvas.size, torch.tensor([[corner, corner, side, side]], dtype=torch.float32).expand(n, 4))
+    return Rectangles(canvas.size, torch.tensor([[corner, corner, side, side]], dtype=torch.float32).expand(n, 4))
 
 
-@dataclass(frozen=True)
-class _Rectangles(MaskDraw):
-    """parameters_n4: top, left, height, width in whole px."""
+# --- random regions and blocks (Pathak et al. 2016) -------------------------------------------------------------------
 
-    def _render(self, parameters: Tensor) -> Tensor:
-        top, left, height, width = parameters.unsqueeze(2).unbind(1)  # each b1
-        position = torch.arange(self.size, device=parameters.device)
-        rows_bh = (position >= top) & (position < top + height)
-        columns_bw = (position >= left) & (position < left + width)
-        return rows_bh.unsqueeze(2) & columns_bw.unsqueeze(1)
+
+def random_blocks(
+    n: int,
+    canvas: Canvas,
+    generator: torch.Generator,
+    *,
+    count: Annotated[IntRange, Field(description="how many squares an image has: [lowest, highest]")] = [1, 5],  # noqa: B006
+    side: Annotated[float, Field(gt=0, lt=1, description="side of a square, as a share of the image's")] = 0.2,
+) -> MaskDraw:
+    """Squares that may overlap, uniform in number and place, all inside the image.
+
+    Five squares of a fifth of the side cover a fifth of the image at most, below the quarter that the source allows.
+    """
+    pixels = round(canvas.size * side)
+    _require(
+        0 < pixels < canvas.size,
+        "mask.side",
+        side,
+        f"at {canvas.size} px that is {'no' if pixels == 0 else 'every'} pixel",
+        "side: 0.2",
+    )
+    _require(count[1] <= 1000, "mask.count", count, "an image has at most 1000 squares", "count: [1, 5]")
+    uniform = _uniform(n, 1 + 2 * count[1], generator)
+    drawn = torch.arange(count[1]) < _integer(uniform[:, :1], *count)
+    corner_nk2 = _integer(uniform[:, 1:].view(n, count[1], 2), 0, canvas.size - pixels)
+    extent_nk2 = (drawn * float(pixels)).unsqueeze(2).expand(-1, -1, 2)  # a square that is not drawn has no pixel
+    return Blocks(canvas.size, torch.cat([corner_nk2, extent_nk2], dim=2))
+
+
+def random_regions(
+    n: int,
+    canvas: Canvas,
+    generator: torch.Generator,
+    *,
+    fraction: Annotated[FractionRange, Field(description="share of the area: [lowest, highest]")] = [0.2, 0.3],  # noqa: B006
+    cells: Annotated[int, Field(ge=2, le=64, description="cells of noise along a side: more make smaller regions")] = 8,
+) -> MaskDraw:
+    """Blobs of any shape: where smooth noise is lowest. The share of each image is uniform in `fraction`.
+
+    Pathak's code enlarges uniform noise bicubically (7.7 cells along 128 px), cuts it at 0.25 and takes crops of which
+    20 to 30 % are holes, one for a batch. Here each image has its own noise, at its own place within the cells, cut at
+    its own quantile: no crop is thrown away. One mask an image.
+    """
+    grid = cells + 4  # two more cells on either side, for the bicubic window at any place
+    uniform = _uniform(n, 3 + grid * grid, generator)
+    pixels = (_between(uniform[:, :1], *fraction) * canvas.size**2).round_().clamp_(1, canvas.size**2 - 1)
+    return Regions(canvas.size, torch.cat([pixels, uniform[:, 1:]], dim=1), cells)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -257,22 +251,7 @@ def irregular(
     uniform = _uniform(n, 4, generator)
     turns = (uniform[:, 1:] < 0.5) & augment
     file = _integer(uniform[:, :1], 0, len(holes_fhw) - 1)
-    return _Files(canvas.size, torch.cat([file.long(), turns.long()], dim=1), holes_fhw)
-
-
-@dataclass(frozen=True)
-class _Files(MaskDraw):
-    """parameters_n4: file, and whether it is flipped upside down, mirrored, and transposed: all eight symmetries."""
-
-    holes_fhw: Tensor
-
-    def _render(self, parameters: Tensor) -> Tensor:
-        file_b = parameters[:, 0]
-        flip, mirror, transpose = parameters[:, 1:, None, None].bool().unbind(1)
-        hole_bhw = self.holes_fhw.to(parameters.device)[file_b]
-        hole_bhw = torch.where(flip, hole_bhw.flip(1), hole_bhw)
-        hole_bhw = torch.where(mirror, hole_bhw.flip(2), hole_bhw)
-        return torch.where(transpose, hole_bhw.transpose(1, 2), hole_bhw)
+    return Files(canvas.size, torch.cat([file.long(), turns.long()], dim=1), holes_fhw)
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from trainables.schema import ModelConfig
+from trainables.sections import ModelConfig
 
 
 class Config(ModelConfig):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.schema import ModelConfig
+from trainables.sections import ModelConfig
 
 
 class Config(ModelConfig):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from trainables.errors import TrialError
 from trainables.models._partial_conv import PartialConv2d
-from trainables.schema import ModelConfig
+from trainables.sections import ModelConfig
 
 
 class Config(ModelConfig):

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.schema import ModelConfig
+from trainables.sections import ModelConfig
 
 
 class Config(ModelConfig):

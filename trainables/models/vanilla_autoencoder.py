@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trainables.errors import TrialError
-from trainables.schema import ModelConfig
+from trainables.sections import ModelConfig
 
 
 class Config(ModelConfig):

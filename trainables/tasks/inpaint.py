@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,10 +19,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainables import losses, metrics
+from trainables import losses, metrics, optimisers
+from trainables.adversarial import Adversary, gradient_norm, saturated
 from trainables.data import images, masks
+from trainables.data.shapes import MaskDraw
 from trainables.loop import derive, generator
-from trainables.schema import ModelConfig, model_config
+from trainables.schema import adversarial_terms, model_config
+from trainables.scope import Scope
+from trainables.sections import ModelConfig, Phase, PhasesConfig
 from trainables.session import Machine
 
 BEST = ("val/psnr_db", "max")
@@ -45,7 +50,7 @@ class Data:
         return self.images.fingerprint
 
     @cached_property
-    def evaluation_masks(self) -> dict[str, masks.MaskDraw]:
+    def evaluation_masks(self) -> dict[str, MaskDraw]:
         return {
             split: masks.draw(self.mask, len(self.split(split)), self.canvas, generator("evaluation", split)).to(
                 self.device
@@ -53,12 +58,24 @@ class Data:
             for split in ("val", "test")
         }
 
+    @cached_property
+    def crop(self) -> slice | None:
+        """Rows, and columns, of the square that the `_crop` metrics score; None where holes are not centred.
+
+        003_4e78e639d4f1fa33 scores half the side, also where the hole is smaller: with the ring of known pixels.
+        """
+        if self.mask["name"] != "centre":
+            return None
+        size = self.canvas.size
+        side = max(size // 2, round(size * math.sqrt(self.mask["fraction"])))
+        return slice((size - side) // 2, (size - side) // 2 + side)
+
     def split(self, name: str) -> Tensor:
         """The images of a split, uint8 (n, 3, size, size)."""
         chosen: Tensor = getattr(self.images, name)
         return chosen
 
-    def batch(self, split: str, index: Tensor, draw: masks.MaskDraw) -> tuple[Tensor, Tensor]:
+    def batch(self, split: str, index: Tensor, draw: MaskDraw) -> tuple[Tensor, Tensor]:
         """image_b3hw in [0, 1] and mask_b1hw, of the images at `index`."""
         pixels_b3hw = self.split(split)[index.to(self.device)]
         image_b3hw = pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255)
@@ -66,27 +83,70 @@ class Data:
 
 
 class Inpainter:
-    """A network that fills holes, with its optimiser."""
+    """A network that fills holes, with its optimiser; in a GAN, the generator with the discriminators beside it."""
 
     def __init__(
-        self, network: nn.Module, optimiser: torch.optim.Optimizer | None, weights: Mapping[str, float]
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer | None,
+        weights: Mapping[str, float],
+        scope: Scope = Scope(),  # noqa: B008 - frozen
+        adversary: Adversary | None = None,
+        observed: bool = False,
     ) -> None:
+        """observed: record gradient norm and saturation, as where a discriminator could be, also without one."""
         self.network = network
         self.optimiser = optimiser
         self.weights_of_losses = dict(weights)
+        self.scope = scope
+        self.adversary = adversary
+        self.observed = observed
+        self.phase: Phase = "both"
         self.parameters = sum(p.numel() for p in network.parameters())
 
     def step(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
-        """One optimisation step; the loss terms, left on the device."""
+        """One step of whoever learns in this phase, the discriminators' before the network's.
+
+        Returns what to record, left on the device; the adversarial terms only where both learn.
+        """
         assert self.optimiser is not None, "a model without parameters is not trained"
-        self.optimiser.zero_grad(set_to_none=True)
-        output_b3hw = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw)
-        terms = {name: getattr(losses, name)(output_b3hw, image_b3hw, mask_b1hw) for name in self.weights_of_losses}
-        loss = sum(weight * terms[name] for name, weight in self.weights_of_losses.items())
+        learns = self.phase != "discriminators"
+        with torch.set_grad_enabled(learns):
+            output_b3hw = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw)
+        judges = None if self.phase == "completion" else self.adversary
+        records = judges.step(output_b3hw, image_b3hw, mask_b1hw) if judges else {}
+        with torch.set_grad_enabled(learns):
+            terms = self._terms(output_b3hw, image_b3hw, mask_b1hw)
+            loss = sum(weight * terms[name] for name, weight in self.weights_of_losses.items() if name in terms)
         assert isinstance(loss, Tensor)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
+        if learns:
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.observed:
+                records["gradient_norm"] = gradient_norm(self.network.parameters())
+                records["saturated"] = saturated(self.scope.crop(output_b3hw))
+            self.optimiser.step()
+        return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, **records}
+
+    def _terms(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+        """Every loss term that has a weight, with its graph; the adversarial ones where both learn."""
+        adversarial = self.adversary.discriminators if self.adversary else {}
+        terms = self.adversary.terms(output_b3hw, mask_b1hw) if self.adversary and self.phase == "both" else {}
+        prediction, target, hole = (
+            self.scope.image(output_b3hw),
+            self.scope.image(image_b3hw),
+            self.scope.crop(mask_b1hw),
+        )
+        for name in self.weights_of_losses:
+            if name not in adversarial:
+                terms[name] = getattr(losses, name)(prediction, target, hole, self.scope.known_weight)
+        return terms
+
+    def scale_rates(self, factor: float) -> None:
+        """Set every learning rate to `factor` times the configured one."""
+        for optimiser in (self.optimiser, self.adversary.optimiser if self.adversary else None):
+            if optimiser is not None:
+                optimisers.scale_rate(optimiser, factor)
 
     def fill(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
         """The network's output for images whose holes are blanked first, clamped to [0, 1]; no gradients."""
@@ -96,12 +156,15 @@ class Inpainter:
 
     def state_dict(self) -> dict[str, Any]:
         optimiser = self.optimiser.state_dict() if self.optimiser else {}
-        return {"network": self.network.state_dict(), "optimiser": optimiser}
+        state = {"network": self.network.state_dict(), "optimiser": optimiser}
+        return {**state, "adversary": self.adversary.state_dict()} if self.adversary else state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         if self.optimiser:
             self.optimiser.load_state_dict(state["optimiser"])
+        if self.adversary:
+            self.adversary.load_state_dict(state["adversary"])
 
     def weights(self) -> dict[str, Tensor]:
         return self.network.state_dict()
@@ -120,19 +183,46 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
     if not any(True for _ in network.parameters()):
         return Inpainter(network.eval(), None, {})
-    return Inpainter(network, _optimiser(config["optimiser"], network), config["loss"])
+    module, options = _model(config["model"])
+    scope = (
+        module.scope(options, data.canvas.size) if hasattr(module, "scope") else Scope(value_range=options.value_range)
+    )
+    optimiser = optimisers.build(config["optimiser"], network.parameters())
+    adversary = _build_adversary(config, data.canvas.size, machine.device)
+    return Inpainter(network, optimiser, config["loss"], scope, adversary, observed=bool(options.adversarial))
 
 
 def build_network(section: Mapping[str, Any], size: int) -> nn.Module:
     """The network of a resolved `model` section, from `trainables/models/<name>.py`."""
-    options = {key: value for key, value in section.items() if key != "name"}
-    module = importlib.import_module(f"trainables.models.{section['name']}")
-    config: ModelConfig = model_config(section["name"]).model_validate(options)
-    network: nn.Module = module.build(config, size)
+    module, options = _model(section)
+    network: nn.Module = module.build(options, size)
     return network
 
 
-def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> masks.MaskDraw:
+def _build_adversary(config: Mapping[str, Any], size: int, device: str) -> Adversary | None:
+    """The discriminators whose loss terms have a weight; each starts as it would without the others."""
+    module, options = _model(config["model"])
+    discriminators: dict[str, nn.Module] = {}
+    for term in adversarial_terms(config):
+        torch.manual_seed(derive(config["seed"], "initialisation", term))
+        discriminator = module.build_discriminator(options, size, term)
+        discriminators[term] = discriminator.to(device, memory_format=LAYOUT)
+    if not discriminators:
+        return None
+    parameters = [p for discriminator in discriminators.values() for p in discriminator.parameters()]
+    return Adversary(
+        discriminators, optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
+    )
+
+
+def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
+    """The module of a resolved `model` section, and its options."""
+    module = importlib.import_module(f"trainables.models.{section['name']}")
+    options = {key: value for key, value in section.items() if key != "name"}
+    return module, model_config(section["name"]).model_validate(options)
+
+
+def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> MaskDraw:
     """The masks of an epoch's training images: a function of (seed, epoch, image index)."""
     source = generator(config["seed"], "masks", epoch)
     return masks.draw(data.mask, len(data.images.train), data.canvas, source).to(data.device)
@@ -143,6 +233,8 @@ def train(
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """One epoch in an order drawn from (seed, epoch). A last batch of one image is left out: batch norm needs two."""
     learner.network.train()
+    learner.scale_rates(optimisers.decay(config.get("schedule"), epoch, config["epochs"]))
+    learner.phase = _phase(config, epoch)
     seed, size = config["seed"], config["batch"]
     n = len(data.images.train)
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
@@ -153,9 +245,15 @@ def train(
             yield len(index), learner.step(image_b3hw, mask_b1hw)
 
 
+def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
+    """Who learns in an epoch: a function of it alone, so there is nothing to keep in a checkpoint."""
+    section = config.get("phases")
+    return "both" if section is None else PhasesConfig.model_validate(section).at(epoch, config["epochs"])
+
+
 def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
     learner.network.eval()
-    meter = metrics.Meter()
+    meter = metrics.Meter(data.crop)
     for index in torch.split(torch.arange(len(data.split(split))), EVALUATION_BATCH):
         image_b3hw, mask_b1hw = data.batch(split, index, data.evaluation_masks[split])
         meter.update(learner.fill(image_b3hw, mask_b1hw), image_b3hw, mask_b1hw)
@@ -185,13 +283,3 @@ def _png(image_b3hw: Tensor) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
-
-
-def _optimiser(section: Mapping[str, Any], network: nn.Module) -> torch.optim.Optimizer:
-    if section["name"] == "sgd":
-        return torch.optim.SGD(
-            network.parameters(), section["lr"], momentum=section["momentum"], weight_decay=section["weight_decay"]
-        )
-    return torch.optim.Adam(
-        network.parameters(), section["lr"], betas=tuple(section["betas"]), weight_decay=section["weight_decay"]
-    )

@@ -1,0 +1,62 @@
+"""Trials that misbehave, to stand in Ray's workers where `cluster.tuner._train` would.
+
+A test puts one of these into the driver's `cluster.tuner`; it travels to the workers by its name, and there wraps the
+real one. So the product has no hook for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from cluster import tuner, worker
+from cluster.worker import Options
+
+TEARDOWN_S = 10.0
+
+
+def slow_to_leave(config: dict[str, Any], options: Options) -> None:
+    """A trial that takes long to end once it was stopped."""
+    try:
+        tuner._train(config, options)
+    except SystemExit:
+        time.sleep(TEARDOWN_S)
+        raise
+
+
+def raises_when_stopped(config: dict[str, Any], options: Options) -> None:
+    """A trial that raises something of its own while it is being stopped."""
+    try:
+        tuner._train(config, options)
+    except SystemExit as stop:
+        raise RuntimeError("raised while it was being stopped") from stop
+
+
+def fails(label: str, how: Callable[[], object]) -> Callable[[dict[str, Any], Options], None]:
+    """A trial that does something fatal in its training if its name begins so; others are as they are."""
+
+    def train(config: dict[str, Any], options: Options) -> None:
+        original = worker.StoreSession.wants_checkpoint
+        if config["label"].startswith(label):
+            worker.StoreSession.wants_checkpoint = lambda _: how()  # type: ignore[method-assign,assignment,return-value]
+        try:
+            tuner._train(config, options)
+        finally:
+            worker.StoreSession.wants_checkpoint = original  # type: ignore[method-assign]
+
+    return train
+
+
+def takes_all_memory() -> object:
+    return torch.empty(2**50)
+
+
+def dies() -> object:
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("not reached")

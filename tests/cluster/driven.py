@@ -1,0 +1,143 @@
+"""The real command in a process of its own, watched through its store, to be interrupted, stopped and killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cluster import provenance
+from sweeps import ledger
+from sweeps.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN_MARK = "INPAINT_SWEEPS_TEST_RUN"
+DRIVER, ACTOR, RAY = "driver", "trial actor", "all of Ray"
+
+
+class Driven:
+    """`sweeps ...` in its own session, with a variable that all its processes inherit, whoever their parent is."""
+
+    def __init__(self, store: Store, *arguments: object, folder: Path) -> None:
+        self.store, self.mark = store, uuid.uuid4().hex
+        self.output = folder / f"output-{self.mark}.txt"
+        newest = {trial_id: ledger.attempt_numbers(store, trial_id) for trial_id in store.children("trials")}
+        self._known = {trial_id: max(numbers, default=0) for trial_id, numbers in newest.items()}
+        environment = {**os.environ, RUN_MARK: self.mark, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+        command = [sys.executable, "-m", "sweeps.cli", *map(str, arguments), "--store", store.uri]
+        with self.output.open("w") as output:
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def new_epochs(self) -> set[tuple[str, str, int]]:
+        """(trial, attempt, epoch) of the checkpoints that this run has written: attempts of before do not count."""
+        found = set()
+        for trial_id in self.store.children("trials"):
+            known = self._known.get(trial_id, 0)
+            saved = ledger.checkpoints(self.store, trial_id)
+            found |= {(trial_id, name, epoch) for name, epoch in saved if int(name.partition("-")[0]) > known}
+        return found
+
+    def at_work(self) -> dict[str, int]:
+        """Trial id -> process id of the trials that a process of this run trains now."""
+        family = self.family()
+        found = {}
+        for trial_id in self.store.children("trials"):
+            attempt = ledger.newest_attempt(self.store, trial_id)
+            if attempt is None or ledger.get_json(self.store, attempt.end_key) is not None:
+                continue
+            claim = ledger.get_json(self.store, attempt.key("attempts", f"{attempt.number:04d}.json"))
+            holder = (claim or {}).get("process", {})
+            if holder.get("pid") in family and not provenance.is_gone(holder):
+                found[trial_id] = holder["pid"]
+        return found
+
+    def family(self) -> set[int]:
+        """The living processes of this run: the driver, Ray's, the trial actors."""
+        return {pid for pid in _processes() if _inherited(pid, self.mark)}
+
+    def kill(self, what: str, chance: Callable[[list[int]], int] = min) -> bool:
+        """SIGKILL the driver, an actor that trains a trial just now, or all of Ray. Whether that hit training."""
+        trainers = list(self.at_work().values())
+        if what == DRIVER:
+            victims = {self.process.pid}
+        elif what == ACTOR:
+            victims = {chance(trainers)} if trainers else set()
+        else:
+            victims = self.family() - {self.process.pid}
+        _kill(victims)
+        return bool(trainers)
+
+    def until(self, true: Callable[[], object], timeout_s: float = 120) -> bool:
+        """Wait for something to become true. False where the command ended before."""
+        deadline = time.monotonic() + timeout_s
+        while not true():
+            if self.process.poll() is not None:
+                return False
+            assert time.monotonic() < deadline, f"nothing happened in {timeout_s} s:\n{self.said()}"
+            time.sleep(0.05)
+        return True
+
+    def wait(self, timeout_s: float = 300) -> int:
+        """The exit code."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it still runs after {timeout_s} s:\n{self.said()}") from None
+
+    def interrupt(self) -> None:
+        """Ctrl-C: a terminal sends it to every process of the group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def said(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def end(self) -> None:
+        """Kill whatever is left of it. Ray's agents outlive their driver by most of a minute."""
+        while family := self.family():
+            _kill(family)
+            time.sleep(0.05)
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[Callable[..., Driven]]:
+    """A way to start commands; at the end none of their processes is left, nor a file: Ray's go to TMPDIR too."""
+    started: list[Driven] = []
+    with tempfile.TemporaryDirectory(prefix="killed-", ignore_cleanup_errors=True) as name:
+
+        def start(store: Store, *arguments: object) -> Driven:
+            started.append(Driven(store, *arguments, folder=Path(name)))
+            return started[-1]
+
+        try:
+            yield start
+        finally:
+            for driven in started:
+                driven.end()
+
+
+def _kill(pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _processes() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+
+
+def _inherited(pid: int, mark: str) -> bool:
+    """Whether a living process has the variable; a zombie's environment is empty."""
+    try:
+        return f"{RUN_MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False

@@ -1,0 +1,124 @@
+"""Trials that misbehave: slow to end, raising while they are stopped, dying, out of memory. The others are not harmed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import tuner
+from sweeps import ledger, progress
+from sweeps.plan import Plan
+from sweeps.search import stored_searches
+from sweeps.store import Store
+from tests.cluster import doubles
+from tests.cluster.small import SMALL, Planned, Watched, run
+
+PRUNING = SMALL.replace("seeds: 1", "seeds: 2").replace("test_epochs: [1]", "test_epochs: []") + (
+    "search:\n"
+    "  space: {optimiser.lr: {float: [1.0e-6, 1.0e-2], log: true}}\n"
+    "  points: [{optimiser.lr: 1.0e-2}, {optimiser.lr: 1.0e-6}, {optimiser.lr: 2.0e-6}, {optimiser.lr: 3.0e-6}]\n"
+    "  trials: 4\n"
+    "  metric: val/psnr_db\n"
+    "  goal: max\n"
+    "  early_stopping: {name: asha, grace_epochs: 1, reduction_factor: 2}\n"
+)
+"""Four tries of which three are stopped early, then five planned trials and the two of the arm that is found."""
+
+Double = Callable[[dict[str, Any], Any], None]
+
+
+def errors(plan: Plan, store: Store) -> dict[str, str]:
+    """Arm -> kind of error of the trials that failed."""
+    states = progress.trial_states(store, plan.to_json([]))
+    found = {label: states[trial.id].error for trial, label in plan.runs()}
+    return {label: error["type"] for label, error in found.items() if error}
+
+
+@pytest.mark.parametrize("double", [doubles.slow_to_leave, doubles.raises_when_stopped])
+def test_a_trial_that_is_stopped_badly_harms_nobody(
+    planned: Planned,
+    store: Store,
+    data_root: Path,
+    ray_address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    double: Double,
+) -> None:
+    """Tune fails the next trial in the same process and tells nobody; a planned one must not pay for it."""
+    monkeypatch.setattr(tuner, "_train", double)
+    plan = planned(text=PRUNING)
+    watched = run(plan, store, data_root, ray_address)
+    ends = Counter(state for state, _ in watched.events)
+    states = [ask.state for ask in stored_searches(store, "small")["base"].asks()]
+    assert states.count("pruned") >= 2, "nothing was stopped: this run proves nothing"
+    assert set(states) == {"complete", "pruned"}
+    stored = ledger.newest_plan(store, "small")
+    assert stored is not None
+    found = Counter(state.state for state in progress.trial_states(store, stored).values())
+    assert found == Counter(done=7)
+    assert ends["failed"] == 0
+    assert ends["pruned"] == states.count("pruned")
+    again = run(plan, store, data_root)
+    assert again.events == [], "there is nothing left to do"
+
+
+def test_out_of_memory_is_named_and_tried_once(
+    planned: Planned, store: Store, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Really: torch is asked for more than any machine has."""
+    monkeypatch.setattr(tuner, "_train", doubles.fails("blind", doubles.takes_all_memory))
+    plan = planned()
+    watched = run(plan, store, data_root, ray_address)
+    assert errors(plan, store) == {"blind · seed 0": "out of memory"}
+    assert Counter(state for state, _ in watched.events) == Counter(started=3, done=2, failed=1)
+    trial = next(trial for trial, label in plan.runs() if label == "blind · seed 0")
+    attempt = ledger.newest_attempt(store, trial.id)
+    assert attempt is not None
+    assert attempt.number == 1
+    assert "allocate" in ledger.get_json(store, attempt.end_key)["error"]["message"]
+
+
+def test_a_trial_whose_process_always_dies_fails_alone(
+    planned: Planned, store: Store, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuner, "_train", doubles.fails("blind", doubles.dies))
+    plan = planned()
+    watched = run(plan, store, data_root, ray_address)
+    assert errors(plan, store) == {"blind · seed 0": "process died"}
+    assert Counter(state for state, _ in watched.events) == Counter(started=5, done=2, crashed=2, failed=1)
+    monkeypatch.undo()
+    run(plan, store, data_root, retry=True)
+    assert errors(plan, store) == {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4503599627370496 bytes."),
+    ],
+)
+def test_kinds_of_out_of_memory(
+    planned: Planned, store: Store, data_root: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from trainables.tasks import inpaint
+
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(inpaint, "build", full)
+    plan = planned("arms=[]")
+    run(plan, store, data_root)
+    assert errors(plan, store) == {"base · seed 0": "out of memory"}
+
+
+def test_watchers_hear_of_every_end_once(planned: Planned, store: Store, data_root: Path) -> None:
+    watched = run(planned(text=PRUNING), store, data_root)
+    assert isinstance(watched, Watched)
+    ended = Counter(label for state, label in watched.events if state in ("done", "pruned", "failed"))
+    assert set(ended.values()) == {1}
+    assert len(ended) == 11

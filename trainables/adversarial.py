@@ -1,0 +1,112 @@
+"""The adversarial half of a training step: discriminators that tell real images from a generator's.
+
+A discriminator is a module called as `forward(image_b3hw, mask_b1hw) -> logits`, of any shape, above 0 for real: it
+takes images in [0, 1] and cuts out itself what it looks at (the hole, a window, all). There is one for each adversarial
+term of the loss, and one optimiser for all of them.
+
+The losses are those of the original GAN with its non-saturating generator (Goodfellow et al. 2014), as in the context
+encoder's code: binary cross entropy on logits, the discriminator's summed over real and generated images, and the
+generator's against the label "real". Every value stays on the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SATURATED = 0.005
+"""Outputs this close to 0 or 1 count as saturated: 1 % of the range of a tanh, seen in [0, 1]."""
+
+
+class Adversary:
+    """The discriminators by the loss term that each gives, with their optimiser."""
+
+    def __init__(self, discriminators: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> None:
+        self.discriminators = dict(discriminators)
+        self.optimiser = optimiser
+
+    def step(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+        """One step of every discriminator, and what to record of it.
+
+        output_b3hw: the generator's, with its graph: it gets no gradient here.
+        """
+        fake_b3hw = output_b3hw.detach()
+        records: dict[str, Tensor] = {}
+        total = output_b3hw.new_zeros(())
+        for term, discriminator in self.discriminators.items():
+            real, fake = judge(discriminator, image_b3hw, fake_b3hw, mask_b1hw)
+            loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log D(real) - log(1 - D(fake))
+            total = total + loss
+            name = record_name(term)
+            records[f"{name}_loss"] = loss.detach()
+            records[f"{name}_accuracy_real"] = (real.detach() > 0).float().mean()
+            records[f"{name}_accuracy_fake"] = (fake.detach() < 0).float().mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        for term, discriminator in self.discriminators.items():
+            records[f"{record_name(term)}_gradient_norm"] = gradient_norm(discriminator.parameters())
+        self.optimiser.step()
+        return records
+
+    def terms(self, output_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+        """The generator's adversarial terms, -log D(output). The discriminators' weights get no gradient from them."""
+        found = {}
+        for term, discriminator in self.discriminators.items():
+            with frozen(discriminator):
+                found[term] = F.softplus(-discriminator(output_b3hw, mask_b1hw)).mean()
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        networks = {term: network.state_dict() for term, network in self.discriminators.items()}
+        return {"discriminators": networks, "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for term, network in self.discriminators.items():
+            network.load_state_dict(state["discriminators"][term])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+def judge(discriminator: nn.Module, real_b3hw: Tensor, fake_b3hw: Tensor, mask_b1hw: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits of real and generated images.
+
+    One pass over both, but two where the discriminator normalises over the batch: mixed statistics would tell every
+    image what the other half looks like, and the published code takes two.
+    """
+    if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()):
+        return discriminator(real_b3hw, mask_b1hw), discriminator(fake_b3hw, mask_b1hw)
+    real, fake = discriminator(torch.cat([real_b3hw, fake_b3hw]), torch.cat([mask_b1hw, mask_b1hw])).chunk(2)
+    return real, fake
+
+
+@contextlib.contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Graphs made inside lead through the network to its input, not to its weights: that also saves their backward."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def record_name(term: str) -> str:
+    """What a discriminator is called in records: `adversarial_local` gives `discriminator_local`."""
+    return term.replace("adversarial", "discriminator")
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Euclidean norm of all gradients together."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def saturated(output_bchw: Tensor) -> Tensor:
+    """Share of the elements of an output in [0, 1] that are at either end: near 1 where a generator has collapsed."""
+    output_bchw = output_bchw.detach()
+    return ((output_bchw < SATURATED) | (output_bchw > 1 - SATURATED)).float().mean()

@@ -1,0 +1,124 @@
+"""Masks that are drawn but not yet painted: parameters of n masks, and how a batch of them is rendered on a device.
+
+mask == 1 means hole. Legend: b images of a batch, n of an epoch, k lines or squares of an image, g cells of noise along
+a side, f files, h and w pixels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class MaskDraw(ABC):
+    """The parameters of n masks; the first axis of `parameters` is the image index."""
+
+    size: int
+    parameters: Tensor
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def masks(self, index_b: Tensor, device: torch.device | str) -> Tensor:
+        """float32 mask_b1hw of these images, on the device; without a synchronisation after `to(device)`."""
+        parameters = self.parameters[index_b.to(self.parameters.device)].to(device)
+        return self._render(parameters).unsqueeze(1).float()
+
+    def to(self, device: torch.device | str) -> MaskDraw:
+        """The same masks, with the parameters on a device, where `masks` then needs no copies."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
+
+    @abstractmethod
+    def _render(self, parameters: Tensor) -> Tensor:
+        """hole_bhw, boolean or 0 and 1."""
+
+
+@dataclass(frozen=True)
+class Lines(MaskDraw):
+    """parameters_nk5: centre x and y in px, slope, and half the line's extent along x of its length and thickness."""
+
+    def _render(self, parameters: Tensor) -> Tensor:
+        """A line crosses a row of pixels in one interval: the work is b k h for the lines and b h w for the images."""
+        x, y, slope, half_length, half_thickness = parameters.unsqueeze(2).unbind(3)  # each bk1
+        dy_bkh = torch.arange(self.size, dtype=torch.float32, device=parameters.device) - y
+        # A line is where two strips meet: one bounded by its ends, one by its sides. Both have an interval in the row.
+        ends, sides = dy_bkh * -slope, dy_bkh / slope
+        first = torch.maximum(ends - half_length, sides - half_thickness).add_(x).ceil_().clamp_(0, self.size)
+        after = torch.minimum(ends + half_length, sides + half_thickness).add_(x).floor_().add_(1).clamp_(0, self.size)
+        torch.maximum(first, after, out=after)
+        # +1 where an interval starts, -1 after its end: the running sum counts the lines over a pixel.
+        steps_bhw = torch.zeros(len(x), self.size, self.size + 1, dtype=torch.int16, device=parameters.device)
+        one = steps_bhw.new_ones(()).expand(len(x), self.size, x.shape[1])
+        steps_bhw.scatter_add_(2, first.long().transpose(1, 2), one)
+        steps_bhw.scatter_add_(2, after.long().transpose(1, 2), -one)
+        return steps_bhw.cumsum(2, dtype=torch.int16)[:, :, : self.size] > 0
+
+
+@dataclass(frozen=True)
+class Rectangles(MaskDraw):
+    """parameters_n4: top, left, height, width in whole px."""
+
+    def _render(self, parameters: Tensor) -> Tensor:
+        top, left, height, width = parameters.unsqueeze(2).unbind(1)  # each b1
+        position = torch.arange(self.size, device=parameters.device)
+        rows_bh = (position >= top) & (position < top + height)
+        columns_bw = (position >= left) & (position < left + width)
+        return rows_bh.unsqueeze(2) & columns_bw.unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class Blocks(MaskDraw):
+    """parameters_nk4: top, left, height, width in whole px."""
+
+    def _render(self, parameters: Tensor) -> Tensor:
+        top, left, height, width = parameters.unsqueeze(3).unbind(2)  # each bk1
+        position = torch.arange(self.size, device=parameters.device)
+        rows_bkh = ((position >= top) & (position < top + height)).float()
+        columns_bkw = ((position >= left) & (position < left + width)).float()
+        return rows_bkh.transpose(1, 2) @ columns_bkw > 0  # how many squares cover a pixel
+
+
+@dataclass(frozen=True)
+class Regions(MaskDraw):
+    """parameters_n: number of hole pixels, shift down and right in cells, then the noise of (cells + 4)**2 cells."""
+
+    cells: int
+
+    def _render(self, parameters: Tensor) -> Tensor:
+        grid = self.cells + 4
+        noise_bgg = parameters[:, 3:].double().view(-1, grid, grid)  # so that rounding, which differs, ranks no pixels
+        rows_bhg, columns_bwg = (self._weights(parameters[:, axis].double()) for axis in (1, 2))
+        smooth_bp = (rows_bhg @ noise_bgg @ columns_bwg.transpose(1, 2)).flatten(1)
+        last_b1 = parameters[:, :1].long() - 1
+        return (smooth_bp <= smooth_bp.sort(dim=1).values.gather(1, last_b1)).view(-1, self.size, self.size)
+
+    def _weights(self, shift_b: Tensor) -> Tensor:
+        """(b, size, cells + 4): what each cell of noise weighs in each pixel, by Keys' cubic kernel with a = -0.5."""
+        pixel = (torch.arange(self.size, device=shift_b.device) + 0.5) * (self.cells / self.size)
+        cell = torch.arange(self.cells + 4, device=shift_b.device)
+        distance = (1 + pixel[:, None] + shift_b[:, None, None] - cell).abs()
+        near = (1.5 * distance - 2.5) * distance.square() + 1
+        far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+        return torch.where(distance <= 1, near, torch.where(distance < 2, far, 0.0))
+
+
+@dataclass(frozen=True)
+class Files(MaskDraw):
+    """parameters_n4: file, and whether it is flipped upside down, mirrored, and transposed: all eight symmetries."""
+
+    holes_fhw: Tensor
+
+    def _render(self, parameters: Tensor) -> Tensor:
+        file_b = parameters[:, 0]
+        flip, mirror, transpose = parameters[:, 1:, None, None].bool().unbind(1)
+        hole_bhw = self.holes_fhw.to(parameters.device)[file_b]
+        hole_bhw = torch.where(flip, hole_bhw.flip(1), hole_bhw)
+        hole_bhw = torch.where(mirror, hole_bhw.flip(2), hole_bhw)
+        return torch.where(transpose, hole_bhw.transpose(1, 2), hole_bhw)

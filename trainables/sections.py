@@ -1,0 +1,155 @@
+"""The sections of a configuration as strict classes, and what the `Config` of a model may use; imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from trainables.errors import TrialError
+
+
+class Strict(BaseModel):
+    """Base of every configuration: unknown keys and wrong types are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def _ascending(pair: list[Any]) -> list[Any]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"the first number is above the second ({pair[0]} > {pair[1]})")
+    return pair
+
+
+IntRange = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+"""[lowest, highest], both drawn with equal chance."""
+FractionRange = Annotated[
+    list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)
+]
+"""[lowest, highest] share of the image, both within (0, 1)."""
+Phase = Literal["completion", "discriminators", "both"]
+"""Who of a GAN learns in an epoch."""
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+class ModelConfig(Strict):
+    """Base of every model's `Config`. A class variable `trains = False` marks a model without parameters."""
+
+    trains: ClassVar[bool] = True
+    value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """Range in which the model's losses are computed."""
+    adversarial: ClassVar[tuple[str, ...]] = ()
+    """Loss terms that the model's discriminators give, one each: `build_discriminator` makes the one of a term."""
+
+    def check_holes(self, mask: Mapping[str, Any], size: int) -> None:
+        """Raise TrialError where it cannot fill the holes of a resolved `mask` section in images of `size` px."""
+
+
+class RegionConfig(ModelConfig):
+    """Base `Config` of the context encoders, which predict the centre of an image or all of it, in [-1, 1]."""
+
+    value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    adversarial: ClassVar[tuple[str, ...]] = ("adversarial",)
+
+    predicts: Literal["image", "centre"] = Field(
+        "image", description="what the network predicts: the image, or its central square of half the side"
+    )
+    discriminator: Literal["image", "centre"] | None = Field(
+        None, description="what the discriminator sees; null for what the network predicts"
+    )
+    known_weight: float | None = Field(
+        None, gt=0, description="weight in l1 and l2 of the known pixels among the predicted; null: centre 10, image 1"
+    )
+
+    def check_holes(self, mask: Mapping[str, Any], size: int) -> None:
+        """The centre form fills centred holes of at most half the side; see the base."""
+        if self.predicts == "image":
+            return
+        if mask["name"] != "centre" or round(size * math.sqrt(mask["fraction"])) > size // 2:
+            raise TrialError(
+                f"model.predicts: 'centre' with mask: {mask['name']}",
+                f"it predicts the central {size // 2} px and would leave holes elsewhere",
+                "predicts: centre with mask: {name: centre, fraction: at most 0.25}, predicts: image with any mask",
+                "set `model.predicts: image`, or change `mask`",
+                "model.predicts",
+            )
+
+
+# --- data, optimisers, schedules --------------------------------------------------------------------------------------
+
+
+class DataConfig(Strict):
+    name: Literal["cifar10", "folder"] = Field(description="which data set; `folder` is any folder of images")
+    path: str | None = Field(None, description="folder: where it lies below the data root")
+    split: str | None = Field(None, description="folder: CSV file below the data root, columns `file` and `split`")
+    size: int = Field(32, ge=8, le=1024, description="side of the square images, px")
+    train: int | None = Field(None, ge=2, description="how many training images; null for all")
+    val: int | None = Field(None, ge=1, description="how many validation images; null for all")
+    test: int | None = Field(None, ge=1, description="how many test images; null for all")
+
+    @model_validator(mode="after")
+    def _folder_needs_path(self) -> DataConfig:
+        if (self.name == "folder") != (self.path is not None):
+            raise ValueError("`path` goes with `name: folder`, and only with it")
+        if self.split is not None and self.name != "folder":
+            raise ValueError("`split` goes with `name: folder`")
+        return self
+
+
+class AdamConfig(Strict):
+    name: Literal["adam"] = "adam"
+    lr: float = Field(1e-3, gt=0, description="learning rate")
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field([0.9, 0.999], min_length=2, max_length=2)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class SGDConfig(Strict):
+    name: Literal["sgd"] = "sgd"
+    lr: float = Field(1e-2, gt=0, description="learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class StepConfig(Strict):
+    name: Literal["step"] = "step"
+    every: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.25, description="epochs between two steps; below 1, their share of all epochs"
+    )
+    gamma: float = Field(0.5, gt=0, lt=1, description="what the learning rates are multiplied with at each step")
+
+
+class NoScheduleConfig(Strict):
+    name: Literal["none"] = "none"
+
+
+class PhasesConfig(Strict):
+    """Who of a GAN learns when, in whole epochs: the network alone, its discriminators alone, both to the end.
+
+    The defaults are the iterations of Iizuka et al. 2017: 90,000, 10,000 and 400,000.
+    """
+
+    completion: float = Field(0.18, gt=0, lt=1, description="share of the epochs without the discriminators")
+    discriminators: float = Field(0.02, gt=0, lt=1, description="share of the epochs after those without the network")
+
+    def at(self, epoch: int, epochs: int) -> Phase:
+        """Who learns in an epoch (1, 2, ...) of so many; each of the first two phases has one epoch at least."""
+        alone = max(1, round(self.completion * epochs))
+        if epoch <= alone:
+            return "completion"
+        return "discriminators" if epoch <= alone + max(1, round(self.discriminators * epochs)) else "both"
+
+
+class BatchConfig(Strict):
+    batch: int = Field(ge=2, description="images a step; batch normalisation needs two")
+
+
+class EpochsConfig(Strict):
+    epochs: int = Field(ge=1, description="passes over the training images")
+
+
+OPTIMISERS: dict[str, type[Strict]] = {"adam": AdamConfig, "sgd": SGDConfig}
+SCHEDULES: dict[str, type[Strict]] = {"none": NoScheduleConfig, "step": StepConfig}
