@@ -189,7 +189,7 @@ class _Driver:
     def on_step(self) -> None:
         """Look for reasons to end: failures, the time budget, somebody's request. Trials save a checkpoint and end."""
         if self.feed.halted:
-            self.stop(f"trials have failed ({self._settings.failures}, see --stop-after-failures)")
+            self.stop(f"failed trials: {self._settings.failures} (--stop-after-failures)")
         now = time.monotonic()
         if self._ending or now - self._looked < LOOK_EVERY_S:
             return

@@ -99,8 +99,8 @@ def fill(store: FolderStore, planned: Plan, epochs: int) -> None:
         store.put(ledger.result_key(trial.id, trial.epochs), ledger.dump(result))
 
 
-def run(arguments: Sequence[str]) -> tuple[float, float]:
-    """Seconds and peak memory, MB, of the command in a process of its own; its output goes nowhere."""
+def run(arguments: Sequence[str]) -> tuple[float, float, float]:
+    """Seconds, CPU seconds and peak memory, MB, of the command in a process of its own; its output goes nowhere."""
     code = "import sys; from sweeps.cli import main; sys.exit(main(sys.argv[1:]))"
     began = time.perf_counter()
     pid = os.fork()
@@ -110,14 +110,15 @@ def run(arguments: Sequence[str]) -> tuple[float, float]:
             os.execv(sys.executable, [sys.executable, "-c", code, *arguments])
     _, status, usage = os.wait4(pid, 0)
     assert status == 0, (arguments, status)
-    return time.perf_counter() - began, usage.ru_maxrss / 2**10
+    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**10
 
 
 def measure(name: str, arguments: Sequence[str], repeat: int, limit_s: float, limit_mb: float) -> None:
     found = [run(arguments) for _ in range(repeat)]
-    seconds, memory = statistics.median(s for s, _ in found), max(mb for _, mb in found)
+    seconds, cpu = (statistics.median(values) for values in list(zip(*found, strict=True))[:2])
+    memory = max(mb for _, _, mb in found)
     verdict = "within" if seconds < limit_s and memory < limit_mb else "ABOVE"
-    shown = f"{seconds:6.2f} s (median of {repeat}) {memory:6.0f} MB"
+    shown = f"{seconds:6.2f} s, {cpu:5.2f} s of them computing (median of {repeat}), {memory:4.0f} MB"
     print(f"{name:<34} {shown}   {verdict} {limit_s:g} s, {limit_mb:g} MB", flush=True)
 
 

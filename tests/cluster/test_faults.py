@@ -1,4 +1,4 @@
-"""Trials that misbehave: slow to end, raising while they are stopped, dying, out of memory. The others are not harmed."""
+"""Trials that misbehave: slow to end, raising while they are stopped, dying, out of memory. They harm no other."""
 
 from __future__ import annotations
 

@@ -1,0 +1,149 @@
+"""Ends that somebody asks for: Ctrl-C once and twice, `sweeps stop`, a time budget, too many failures.
+
+Exit codes: 130 after Ctrl-C, once or twice; 1 where trials are left or have failed; 0 when all are done.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps import cli, ledger
+from sweeps.store import FolderStore
+from tests.cluster.driven import Driven, workplace
+from tests.cluster.small import SMALL
+
+LONG = SMALL.replace("epochs: 3", "epochs: 400").replace("test_epochs: [1]", "test_epochs: []")
+"""Three trials, of which two train far longer than these tests wait."""
+SHORT = ("--set", "epochs=2")
+"""What ends them: a trial that is further than its target is evaluated at once, from a checkpoint or anew."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "small.yaml"
+    file.write_text(LONG)
+    return file
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+def ends(store: FolderStore) -> list[str]:
+    """How the newest attempts have ended, of the trials that were begun; '-' where one could not say."""
+    newest = [ledger.newest_attempt(store, trial_id) for trial_id in store.children("trials")]
+    bodies = [ledger.get_json(store, attempt.end_key) for attempt in newest if attempt]
+    return sorted(body["state"] if body else "-" for body in bodies)
+
+
+def last_epochs(store: FolderStore) -> dict[str, int]:
+    """Trial id -> epoch of the checkpoint that it would go on from."""
+    found = {trial_id: ledger.checkpoints(store, trial_id) for trial_id in store.children("trials")}
+    return {trial_id: saved[-1][1] for trial_id, saved in found.items() if saved}
+
+
+def trained(driven: Driven) -> None:
+    """Wait until every trial at work has told an epoch: the heartbeat comes after half a second, then every five."""
+
+    def told() -> bool:
+        at_work = driven.at_work()
+        beats = [ledger.newest_attempt(driven.store, trial_id) for trial_id in at_work]
+        bodies = [ledger.get_json(driven.store, attempt.beat_key) for attempt in beats if attempt]
+        return bool(at_work) and all(body and body["epoch"] >= 1 for body in bodies)
+
+    assert driven.until(told), driven.said()
+
+
+def test_ctrl_c_ends_after_the_epochs_at_hand_and_the_same_command_goes_on(file: Path, store: FolderStore) -> None:
+    """With a Ray of its own, whose processes get the terminal's signal as well."""
+    with workplace() as start:
+        driven = start(store, "run", file)
+        trained(driven)
+        driven.interrupt()
+        assert driven.wait(60) == cli.INTERRUPTED, driven.said()
+        assert "Ctrl-C again ends at once" in driven.said()
+        assert "the same command goes on" in driven.said()
+        assert "Traceback" not in driven.said()
+        assert ends(store) == ["done", "stopped", "stopped"] or ends(store) == ["stopped", "stopped"]
+        reached = last_epochs(store)
+        assert len(reached) == 2, "each was stopped with a checkpoint, though none was due"
+        longer = max(reached.values()) + 2
+        again = start(store, "run", file, "--set", f"epochs={longer}", "--address", "in-process")
+        assert again.wait() == cli.DONE, again.said()
+    assert "3 done" in again.said()
+    for trial_id, epoch in reached.items():
+        result = ledger.get_json(store, ledger.result_key(trial_id, longer))
+        assert f"goes on after epoch {epoch}" in result["notes"]
+        assert result["history"]["epoch"] == list(range(1, longer + 1))
+
+
+def test_ctrl_c_twice_ends_at_once(file: Path, store: FolderStore, ray_address: str) -> None:
+    """Long before the next heartbeat would have told the trials to end."""
+    with workplace() as start:
+        driven = start(store, "run", file, "--address", ray_address)
+        trained(driven)
+        driven.interrupt()
+        assert driven.until(lambda: "Ctrl-C again" in driven.said())
+        asked = time.monotonic()
+        driven.interrupt()
+        assert driven.wait(30) == cli.INTERRUPTED, driven.said()
+        assert time.monotonic() - asked < 10
+        assert "Traceback" not in driven.said()
+        assert not store.children("trials") or "done" in ends(store) or ends(store)
+        again = start(store, "run", file, *SHORT, "--address", "in-process")
+        assert again.wait() == cli.DONE, again.said()
+
+
+def test_ctrl_c_twice_in_process(file: Path, store: FolderStore) -> None:
+    with workplace() as start:
+        driven = start(store, "run", file, "--address", "in-process")
+        trained(driven)
+        driven.interrupt()
+        assert driven.until(lambda: "Ctrl-C again" in driven.said())
+        asked = time.monotonic()
+        driven.interrupt()
+        assert driven.wait(30) == cli.INTERRUPTED, driven.said()
+        assert time.monotonic() - asked < 10
+        assert "Traceback" not in driven.said()
+    assert ends(store) == ["stopped"]
+
+
+def test_stop_and_resume(file: Path, store: FolderStore) -> None:
+    with workplace() as start:
+        driven = start(store, "run", file, *SHORT, "--set", "epochs=60", "--address", "in-process")
+        trained(driven)
+        asked = start(store, "stop", "small")
+        assert asked.wait() == cli.DONE, asked.said()
+        assert "sweeps resume small goes on" in asked.said()
+        assert driven.wait(60) == cli.FAILED, driven.said()
+        assert "asked to stop: ending after the epochs at hand" in driven.said()
+        assert re.search("1 interrupted", driven.said())
+        assert ends(store) == ["stopped"]
+        (epoch,) = last_epochs(store).values()
+        resumed = start(store, "resume", "small", "--address", "in-process")
+        assert resumed.wait() == cli.DONE, resumed.said()
+        assert "3 done" in resumed.said()
+    assert 1 <= epoch < 60
+
+
+def test_a_time_budget_ends_gracefully(file: Path, store: FolderStore) -> None:
+    with workplace() as start:
+        driven = start(store, "run", file, "--address", "in-process", "--time-budget", "3s")
+        assert driven.wait(60) == cli.FAILED, driven.said()
+        assert "the time budget is spent: ending after the epochs at hand" in driven.said()
+        assert ends(store) == ["stopped"]
+        assert len(last_epochs(store)) == 1
+
+
+def test_too_many_failures_end_gracefully(file: Path, store: FolderStore) -> None:
+    diverging = ("--set", "optimiser={name: sgd, lr: 1.0e+30}", "--address", "in-process")
+    with workplace() as start:
+        driven = start(store, "run", file, *diverging, "--stop-after-failures", 1)
+        assert driven.wait(60) == cli.FAILED, driven.said()
+        assert "1 failed, 2 queued" in driven.said()
+        assert "failed trials: 1 (--stop-after-failures)" in driven.said()
