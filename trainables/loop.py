@@ -34,7 +34,7 @@ class Learner(Protocol):
     """What is trained: networks, optimisers and whatever else a step changes."""
 
     parameters: int
-    """How many numbers are trained."""
+    """How many numbers the network has that is used afterwards; a discriminator's do not count."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a bit-exact continuation needs; tensors and plain data only."""

@@ -5,7 +5,6 @@ Exit codes: 130 after Ctrl-C, once or twice; 1 where trials are left or have fai
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 
@@ -48,13 +47,12 @@ def last_epochs(store: FolderStore) -> dict[str, int]:
 
 
 def trained(driven: Driven) -> None:
-    """Wait until every trial at work has told an epoch: the heartbeat comes after half a second, then every five."""
+    """Wait until every trial that was begun has told an epoch: it does so every five seconds."""
 
     def told() -> bool:
-        at_work = driven.at_work()
-        beats = [ledger.newest_attempt(driven.store, trial_id) for trial_id in at_work]
-        bodies = [ledger.get_json(driven.store, attempt.beat_key) for attempt in beats if attempt]
-        return bool(at_work) and all(body and body["epoch"] >= 1 for body in bodies)
+        newest = [ledger.newest_attempt(driven.store, trial_id) for trial_id in driven.store.children("trials")]
+        bodies = [ledger.get_json(driven.store, attempt.beat_key) for attempt in newest if attempt]
+        return bool(bodies) and all(body and body["epoch"] >= 1 for body in bodies)
 
     assert driven.until(told), driven.said()
 
@@ -75,13 +73,14 @@ def test_ctrl_c_ends_after_the_epochs_at_hand_and_the_same_command_goes_on(file:
         longer = max(reached.values()) + 2
         again = start(store, "run", file, "--set", f"epochs={longer}", "--address", "in-process")
         assert again.wait() == cli.DONE, again.said()
-    assert "3 done" in again.said()
+        assert "3 done" in again.said()
     for trial_id, epoch in reached.items():
         result = ledger.get_json(store, ledger.result_key(trial_id, longer))
         assert f"goes on after epoch {epoch}" in result["notes"]
         assert result["history"]["epoch"] == list(range(1, longer + 1))
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(file: Path, store: FolderStore, ray_address: str) -> None:
     """Long before the next heartbeat would have told the trials to end."""
     with workplace() as start:
@@ -94,7 +93,6 @@ def test_ctrl_c_twice_ends_at_once(file: Path, store: FolderStore, ray_address: 
         assert driven.wait(30) == cli.INTERRUPTED, driven.said()
         assert time.monotonic() - asked < 10
         assert "Traceback" not in driven.said()
-        assert not store.children("trials") or "done" in ends(store) or ends(store)
         again = start(store, "run", file, *SHORT, "--address", "in-process")
         assert again.wait() == cli.DONE, again.said()
 
@@ -115,20 +113,21 @@ def test_ctrl_c_twice_in_process(file: Path, store: FolderStore) -> None:
 
 def test_stop_and_resume(file: Path, store: FolderStore) -> None:
     with workplace() as start:
-        driven = start(store, "run", file, *SHORT, "--set", "epochs=60", "--address", "in-process")
-        trained(driven)
+        few = ("--set", "epochs=80", "--set", "arms=[]", "--address", "in-process")
+        driven = start(store, "run", file, *few, "--checkpoint-every", 0)
+        assert driven.until(driven.new_epochs), driven.said()
         asked = start(store, "stop", "small")
         assert asked.wait() == cli.DONE, asked.said()
         assert "sweeps resume small goes on" in asked.said()
         assert driven.wait(60) == cli.FAILED, driven.said()
         assert "asked to stop: ending after the epochs at hand" in driven.said()
-        assert re.search("1 interrupted", driven.said())
+        assert "1 interrupted" in driven.said()
         assert ends(store) == ["stopped"]
         (epoch,) = last_epochs(store).values()
         resumed = start(store, "resume", "small", "--address", "in-process")
         assert resumed.wait() == cli.DONE, resumed.said()
-        assert "3 done" in resumed.said()
-    assert 1 <= epoch < 60
+        assert "1 done" in resumed.said()
+    assert 1 <= epoch < 80
 
 
 def test_a_time_budget_ends_gracefully(file: Path, store: FolderStore) -> None:

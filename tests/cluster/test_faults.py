@@ -90,7 +90,7 @@ def test_a_trial_whose_process_always_dies_fails_alone(
     assert errors(plan, store) == {"blind · seed 0": "process died"}
     assert Counter(state for state, _ in watched.events) == Counter(started=5, done=2, crashed=2, failed=1)
     monkeypatch.undo()
-    run(plan, store, data_root, retry=True)
+    run(plan, store, data_root, retry=True)  # in this process, where nothing kills it
     assert errors(plan, store) == {}
 
 

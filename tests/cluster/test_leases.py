@@ -140,7 +140,7 @@ SHARED = (
         "  - {name: narrow, set: {model.width: 4}}\n"
         "search:\n"
         "  space: {optimiser.lr: {float: [1.0e-4, 1.0e-1], log: true}}\n"
-        "  trials: 4\n"
+        "  trials: 3\n"
         "  metric: val/psnr_db\n"
         "  goal: max\n"
         "  early_stopping: {name: asha, grace_epochs: 1, reduction_factor: 2}\n",
@@ -151,9 +151,9 @@ SHARED = (
 def test_two_drivers_share_a_sweep(planned: Planned, tmp_path: Path) -> None:
     """Six planned trials, a search and the arm that it finds: nothing is trained twice, and both drivers end."""
     store = FolderStore(tmp_path / "store")
-    plan = planned("epochs=6", text=SHARED)
+    plan = planned("epochs=4", text=SHARED)
     with workplace() as start:
-        file = ("run", tmp_path / "small.yaml", "--set", "epochs=6", "--address", "in-process")
+        file = ("run", tmp_path / "small.yaml", "--set", "epochs=4", "--address", "in-process")
         drivers = [start(store, *file) for _ in range(2)]
         assert [driven.wait() for driven in drivers] == [0, 0], "\n".join(driven.said() for driven in drivers)
     assert len(plan.runs()) == 6
@@ -161,7 +161,7 @@ def test_two_drivers_share_a_sweep(planned: Planned, tmp_path: Path) -> None:
     assert stored is not None
     planned_trials = {trial["id"] for arm in stored["arms"] for trial in arm["trials"].values()}
     assert len(planned_trials) == 8
-    assert len(store.children("trials")) == 8 + 4
+    assert len(store.children("trials")) == 8 + 3
     attempts = {trial_id: ledger.attempts(store, trial_id) for trial_id in store.children("trials")}
     assert {trial_id: len(found) for trial_id, found in attempts.items() if len(found) != 1} == {}
     asks = stored_searches(store, "small")["base"].asks()
@@ -196,7 +196,7 @@ def test_a_zombie_that_wakes_while_a_newer_attempt_trains_spoils_nothing(
     planned: Planned, tmp_path: Path, data_root: Path
 ) -> None:
     store, straight = FolderStore(tmp_path / "store"), FolderStore(tmp_path / "straight")
-    changes = ("arms=[]", "epochs=10", "report.test_epochs=[]")
+    changes = ("arms=[]", "epochs=8", "report.test_epochs=[]")
     plan = planned(*changes)
     run(plan, straight, data_root)
     with workplace() as start:
@@ -209,10 +209,10 @@ def test_a_zombie_that_wakes_while_a_newer_attempt_trains_spoils_nothing(
         _train(plan, store, data_root, watched, Leases(store, lease_s=1.0))
         assert zombie.wait() == 0, zombie.said()
     trial = plan.runs()[0][0]
-    assert [row["epoch"] for row in watched.rows][-1] == 10
+    assert [row["epoch"] for row in watched.rows][-1] == 8
     assert watched.rows[0]["epoch"] > 2, "it went on where the zombie was stopped"
     assert len(ledger.attempts(store, trial.id)) == 2
-    assert ledger.get_json(store, ledger.result_key(trial.id, 10))["attempt"].startswith("0002-")
+    assert ledger.get_json(store, ledger.result_key(trial.id, 8))["attempt"].startswith("0002-")
     assert histories(plan, store) == histories(plan, straight)
     assert all(
         (found := ledger.latest_checkpoint(store, trial.id, epoch)) is not None and not found.damaged

@@ -23,6 +23,9 @@ FILLS = [name for name in schema.model_names() if name not in TRAINED]
 DATA = {"name": "cifar10", "train": 48, "val": 20, "test": 12}
 
 GOLDEN = {
+    "context_encoder": [0.2469659, 0.2853177, 0.2752342, 0.2060060, 0.2479455],
+    "context_encoder_alexnet": [0.4548989, 0.3289628, 0.2814924, 0.2139689, 0.2526356],
+    "glcic": [0.0090652, 0.0128406, 0.0128129, 0.0101613, 0.0117167],
     "partial_conv_unet": [0.3920434, 0.3751149, 0.2550126, 0.2455904, 0.1895840],
     "vanilla_autoencoder": [0.0593830, 0.0746291, 0.0681025, 0.0541375, 0.0614800],
 }
