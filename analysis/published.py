@@ -52,7 +52,8 @@ def lookup(reference: Mapping[str, Any], variant: str | None, column: str, epoch
     ]
     rows = [row for row in rows if row["split"] == split] or [row for row in rows if row["split"] == _UNLABELLED]
     wanted = max((_epoch(row) or 0 for row in rows), default=0) if epoch is None else epoch
-    return [_figure(row) for row in rows if (_epoch(row) or wanted) == wanted]
+    ours = column.partition("/")[2]
+    return [_figure(row, ours) for row in rows if (_epoch(row) or wanted) == wanted]
 
 
 @cache
@@ -82,9 +83,10 @@ def _epoch(row: Mapping[str, str]) -> int | None:
     return int(row["epoch"]) if row["epoch"] else None
 
 
-def _figure(row: Mapping[str, str]) -> Figure:
+def _figure(row: Mapping[str, str], ours: str) -> Figure:
+    """A row as a figure of our metric `ours`."""
     printed = row["printed"] or row["value"]
-    divisor, why = _divisor(row["metric"], row["unit"])
+    divisor, why = _divisor(row["metric"], row["unit"], ours)
     value = float(row["value"]) / divisor
     text = _like(printed, value) if divisor != 1 else printed
     conversion = f"published {printed}, {why}" if why else ""
@@ -98,8 +100,13 @@ def _figure(row: Mapping[str, str]) -> Figure:
     return Figure(value, shown, row["split"], _epoch(row), conversion, tuple(notes))
 
 
-def _divisor(metric: str, unit: str) -> tuple[float, str]:
-    """What a published value is divided by to be on images in [0, 1], and the reason; '' where nothing changes."""
+def _divisor(metric: str, unit: str, ours: str) -> tuple[float, str]:
+    """What a published value is divided by to be `ours` on images in [0, 1], and why; '' where nothing changes."""
+    if metric == "sse255_millions" and ours.startswith("l2"):
+        return 3 * 32**2 * 255**2 / 1e6, (
+            "in millions, a sum of squared errors on images in 0-255, taken to be of one 32 px image: "
+            "divided by 199.8 for the mean on images in [0, 1]"
+        )
     if "[-1,1]" in unit and metric == "l1":
         return 2.0, "an absolute error on images in [-1, 1]: divided by 2 for images in [0, 1]"
     if "[-1,1]" in unit and metric == "l2":

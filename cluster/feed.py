@@ -66,6 +66,22 @@ class SearchWork:
     over: bool = False
 
 
+@dataclass(frozen=True)
+class _Try:
+    """What a search's job belongs to: a suggestion, by its number, and the jobs of all its seeds.
+
+    Two suggestions can share a trial (where `epochs` is searched, say), so a job is known by itself, not by its trial.
+    """
+
+    search: SearchWork
+    number: int
+    jobs: tuple[Job, ...]
+
+    @property
+    def is_open(self) -> bool:
+        return self.search.tuning.is_open(self.number)
+
+
 class Feed:
     """Hands out jobs. A job that another driver holds is looked at again until it is done there or free.
 
@@ -87,9 +103,9 @@ class Feed:
         self._held: list[Job] = []
         self._looked = time.monotonic()
         self._crashes: Counter[tuple[str, bool]] = Counter()
-        self._search_of: dict[str, SearchWork] = {}
+        self._tries: dict[Job, _Try] = {}
         self._curves: dict[str, dict[int, float]] = {}
-        self._cut: set[str] = set()
+        self._cut: set[Job] = set()
         self._failures = failures
         self.live: dict[Job, int] = {}
         """Jobs that were handed out, each with the number of the attempt before."""
@@ -106,7 +122,7 @@ class Feed:
         """The next job that may run, and its newest attempt's number (0: none); None when there is none just now."""
         self._look_again()
         while not self.halted:
-            if not self._waiting or self._waiting[0].trial_id not in self._search_of:
+            if not self._waiting or self._waiting[0] not in self._tries:
                 self._ask()
             if not self._waiting:
                 return None
@@ -137,7 +153,7 @@ class Feed:
     def _suggest(self, search: SearchWork, suggestion: Suggestion) -> None:
         label = f"{search.tuning.arm.name} · try {suggestion.number}"
         jobs = [Job(trial.id, trial.epochs, f"{label} · seed {trial.seed}") for trial in suggestion.trials]
-        self._search_of.update({job.trial_id: search for job in jobs})
+        self._tries.update(dict.fromkeys(jobs, _Try(search, suggestion.number, tuple(jobs))))
         self._watcher.added(jobs)
         self._waiting.extendleft(reversed(jobs))
 
@@ -171,18 +187,18 @@ class Feed:
 
     def _is_settled(self, job: Job) -> bool:
         """Whether a search needs a trial no more: another of its seeds, or another driver, has told the suggestion."""
-        search = self._search_of.get(job.trial_id)
-        if search is None or search.tuning.suggestion_of(job.trial_id) is not None:
+        owner = self._tries.get(job)
+        if owner is None or owner.is_open:
             return False
         self._watcher.ended(job, DONE if self._is_done(job) else PRUNED)
         return True
 
     def _is_settled_elsewhere(self, job: Job) -> bool:
         """The same by a fresh look, for a trial that was tried before: who prunes one tells before it ends."""
-        search = self._search_of.get(job.trial_id)
-        if search is None:
+        owner = self._tries.get(job)
+        if owner is None:
             return False
-        self._adopt(search, search.tuning.catch_up())
+        self._adopt(owner.search, owner.search.tuning.catch_up())
         return self._is_settled(job)
 
     # --- taking back --------------------------------------------------------------------------------------------------
@@ -190,16 +206,16 @@ class Feed:
     def record(self, job: Job, row: Row) -> bool:
         """Take in a record. Whether the trial shall end now: early stopping, or its suggestion is told already."""
         self._watcher.record(job, row)
-        search = self._search_of.get(job.trial_id)
-        if search is None or int(row["epoch"]) >= job.epochs:
+        owner = self._tries.get(job)
+        if owner is None or int(row["epoch"]) >= job.epochs:
             return False
-        metric = search.tuning.spec.metrics[0]
+        metric = owner.search.tuning.spec.metrics[0]
         if metric in row:
             self._curves.setdefault(job.trial_id, {})[int(row["epoch"])] = float(row[metric])
-        if search.stopping.stops(job.trial_id, row):
-            self._cut.add(job.trial_id)
-            self._settle(search, job, PRUNED)  # at once: a driver that dies before the trial has ended loses nothing
-        return job.trial_id in self._cut
+        if owner.search.stopping.stops(job.trial_id, row):
+            self._cut.add(job)
+            self._settle(owner, job, PRUNED)  # at once: a driver that dies before the trial has ended loses nothing
+        return job in self._cut
 
     def give_back(self, job: Job, state: str) -> None:
         """Tell how a job went: done, failed, stopped, held, crashed."""
@@ -207,7 +223,7 @@ class Feed:
         if state == HELD:
             self._held.append(job)
             return
-        if job.trial_id in self._cut and state != DONE:
+        if job in self._cut and state != DONE:
             state = PRUNED
         if state == CRASHED:
             state = self._crashed(job, after)
@@ -224,22 +240,22 @@ class Feed:
             self._failures -= 1
             if self._failures <= 0:
                 self.halt()
-        search = self._search_of.get(job.trial_id)
-        if search is not None and state != STOPPED:
-            self._settle(search, job, state)
-            self._finish_search(search)
+        owner = self._tries.get(job)
+        if owner is not None and state != STOPPED:
+            self._settle(owner, job, state)
+            self._finish_search(owner.search)
 
-    def _settle(self, search: SearchWork, job: Job, state: str) -> None:
+    def _settle(self, owner: _Try, job: Job, state: str) -> None:
         """Tell a search how one of its trials ended."""
-        suggestion = search.tuning.suggestion_of(job.trial_id)
+        tuning = owner.search.tuning
+        if owner.is_open and state in (PRUNED, FAILED):
+            self._cut.update(owner.jobs)  # its other seeds have nothing to add
         if state == DONE:
-            search.tuning.done(job.trial_id)
+            tuning.done(owner.number)
         elif state == PRUNED:
-            search.tuning.pruned(job.trial_id, self._curves.get(job.trial_id, {}))
+            tuning.pruned(owner.number, job.trial_id, self._curves.get(job.trial_id, {}))
         else:
-            search.tuning.failed(job.trial_id)
-        if suggestion is not None and state in (PRUNED, FAILED):
-            self._cut.update(trial.id for trial in suggestion.trials)  # its other seeds have nothing to add
+            tuning.failed(owner.number)
 
     def _finish_search(self, search: SearchWork) -> None:
         if not search.over and search.tuning.search.done:

@@ -85,7 +85,6 @@ class Tuning:
         self.search = Search(store, plan.name, arm.name, search_spec(plan.sweep), clock)
         self._store, self._schema = store, schema
         self._open: dict[int, Suggestion] = {}
-        self._of_trial: dict[str, int] = {}
 
     def unfinished(self) -> list[Suggestion]:
         """Suggestions that were asked before and are not told: to go on with after a restart."""
@@ -124,17 +123,15 @@ class Tuning:
         ids = {str(trial.seed): trial.id for trial in trials}
         self._store.create(tries_key(self.sweep, self.arm.name, ask.number), ledger.dump(ids))
         self._open[ask.number] = suggestion
-        self._of_trial.update({trial.id: ask.number for trial in trials})
         return suggestion
 
-    def suggestion_of(self, trial_id: str) -> Suggestion | None:
-        """The open suggestion that a trial belongs to; None once it is told."""
-        number = self._of_trial.get(trial_id)
-        return self._open.get(number) if number is not None else None
+    def is_open(self, number: int) -> bool:
+        """Whether a suggestion was not told yet, as far as this object knows."""
+        return number in self._open
 
-    def done(self, trial_id: str) -> bool:
-        """A trial has a result: tell its suggestion when all its trials have. Returns whether it was told."""
-        suggestion = self.suggestion_of(trial_id)
+    def done(self, number: int) -> bool:
+        """One of its trials has a result: tell a suggestion when all of them have. Returns whether it was told."""
+        suggestion = self._open.get(number)
         if suggestion is None:
             return False
         keys = [ledger.result_key(trial.id, trial.epochs) for trial in suggestion.trials]
@@ -148,24 +145,22 @@ class Tuning:
             self._tell(suggestion, COMPLETE, [fmean(v for v in column if v is not None) for column in values])
         return True
 
-    def pruned(self, trial_id: str, curve: Mapping[int, float]) -> None:
+    def pruned(self, number: int, trial_id: str, curve: Mapping[int, float]) -> None:
         """A trial was stopped early. curve: the metric by epoch; it stays in the store, marked, beside the sweep."""
         body = {
             "trial": trial_id,
             "arm": self.arm.name,
-            "suggestion": self._of_trial.get(trial_id),
+            "suggestion": number,
             "metric": self.spec.metrics[0],
             "curve": sorted(curve.items()),
         }
         self._store.create(pruned_key(self.sweep, trial_id), ledger.dump(body))
-        suggestion = self.suggestion_of(trial_id)
-        if suggestion is not None:
-            self._tell(suggestion, PRUNED, intermediate=curve)
+        if number in self._open:
+            self._tell(self._open[number], PRUNED, intermediate=curve)
 
-    def failed(self, trial_id: str) -> None:
-        suggestion = self.suggestion_of(trial_id)
-        if suggestion is not None:
-            self._tell(suggestion, FAILED)
+    def failed(self, number: int) -> None:
+        if number in self._open:
+            self._tell(self._open[number], FAILED)
 
     def _tell(
         self,

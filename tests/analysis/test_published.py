@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,17 @@ def test_errors_on_minus_one_to_one_are_converted() -> None:
     assert "divided by 4" in l2.conversion
     assert "0.0337" in l2.conversion
     assert (psnr.value, psnr.conversion) == (20.74345, "")
+
+
+def test_a_sum_of_squares_beside_our_mean() -> None:
+    """MODELS.md 3.4: 1.34 million is 21.73 dB on a 32 px image."""
+    goals = {"study": "002_e338281c6a46a1c1", "table": "goals", "columns": {"test/l2": "sse255_millions"}}
+    figure = published.lookup(goals, "context_encoder", "test/l2")[0]
+    assert -10 * math.log10(figure.value) == pytest.approx(21.73, abs=0.005)
+    assert figure.text == "0.00671"
+    assert "divided by 199.8" in figure.conversion
+    itself = published.lookup({**goals, "columns": {}}, "context_encoder", "test/sse255_millions")[0]
+    assert itself.value == 1.34
 
 
 def test_a_split_that_is_not_named_is_taken_with_both_blocks() -> None:

@@ -31,6 +31,7 @@ class Driven:
         newest = {trial_id: ledger.attempt_numbers(store, trial_id) for trial_id in store.children("trials")}
         self._known = {trial_id: max(numbers, default=0) for trial_id, numbers in newest.items()}
         environment = {**os.environ, RUN_MARK: self.mark, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+        environment["RAY_gcs_rpc_server_reconnect_timeout_s"] = "3"  # 10 by default, and nothing to see meanwhile
         command = [sys.executable, "-m", "sweeps.cli", *map(str, arguments), "--store", store.uri]
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
@@ -76,7 +77,7 @@ class Driven:
         _kill(victims)
         return bool(trainers)
 
-    def until(self, true: Callable[[], object], timeout_s: float = 120) -> bool:
+    def until(self, true: Callable[[], object], timeout_s: float = 300) -> bool:
         """Wait for something to become true. False where the command ended before."""
         deadline = time.monotonic() + timeout_s
         while not true():
@@ -86,7 +87,7 @@ class Driven:
             time.sleep(0.05)
         return True
 
-    def wait(self, timeout_s: float = 300) -> int:
+    def wait(self, timeout_s: float = 600) -> int:
         """The exit code."""
         try:
             return self.process.wait(timeout_s)

@@ -17,7 +17,7 @@ from sweeps.store import Store
 from tests.cluster import doubles
 from tests.cluster.small import SMALL, Planned, Watched, run
 
-PRUNING = SMALL.replace("seeds: 1", "seeds: 2").replace("test_epochs: [1]", "test_epochs: []") + (
+PRUNING = SMALL.replace("test_epochs: [1]", "test_epochs: []") + (
     "search:\n"
     "  space: {optimiser.lr: {float: [1.0e-6, 1.0e-2], log: true}}\n"
     "  points: [{optimiser.lr: 1.0e-2}, {optimiser.lr: 1.0e-6}, {optimiser.lr: 2.0e-6}, {optimiser.lr: 3.0e-6}]\n"
@@ -26,7 +26,7 @@ PRUNING = SMALL.replace("seeds: 1", "seeds: 2").replace("test_epochs: [1]", "tes
     "  goal: max\n"
     "  early_stopping: {name: asha, grace_epochs: 1, reduction_factor: 2}\n"
 )
-"""Four tries of which three are stopped early, then five planned trials and the two of the arm that is found."""
+"""Four tries of which three are stopped early, then three planned trials and the arm that is found."""
 
 Double = Callable[[dict[str, Any], Any], None]
 
@@ -58,8 +58,9 @@ def test_a_trial_that_is_stopped_badly_harms_nobody(
     stored = ledger.newest_plan(store, "small")
     assert stored is not None
     found = Counter(state.state for state in progress.trial_states(store, stored).values())
-    assert found == Counter(done=7)
+    assert found == Counter(done=4)
     assert ends["failed"] == 0
+    assert ends["crashed"] >= (double is doubles.slow_to_leave), "Tune does fail the next one: the trap is there"
     assert ends["pruned"] == states.count("pruned")
     again = run(plan, store, data_root)
     assert again.events == [], "there is nothing left to do"
@@ -121,4 +122,4 @@ def test_watchers_hear_of_every_end_once(planned: Planned, store: Store, data_ro
     assert isinstance(watched, Watched)
     ended = Counter(label for state, label in watched.events if state in ("done", "pruned", "failed"))
     assert set(ended.values()) == {1}
-    assert len(ended) == 11
+    assert len(ended) == 8

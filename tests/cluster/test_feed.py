@@ -303,11 +303,27 @@ def test_a_driver_killed_between_mark_and_tell_left_a_pruned_trial(
 
     monkeypatch.setattr(search.tuning.search, "tell", killed)
     with pytest.raises(SystemExit):
-        search.tuning.pruned(job.trial_id, {1: 10.0})
+        search.tuning.pruned(0, job.trial_id, {1: 10.0})
     assert told(store) == ["running"]
     again = Feed(store, [], Watched(), [search_of(plan, store)])
     assert told(store) == ["pruned"]
     assert taken(again)[0].label == "base · try 1 · seed 100"
+
+
+def test_suggestions_that_share_a_trial_are_all_told(planned: Planned, store: Store) -> None:
+    """A target epoch is no part of a trial's identity, so a search over it has one trial in several suggestions."""
+    text = SEARCHED.replace("{optimiser.lr: {float: [1.0e-4, 1.0e-1], log: true}}", "{epochs: {choice: [2, 3, 4]}}")
+    plan = planned("search.tune_seeds=[100]", "search.early_stopping={name: none}", text=text)
+    feed = Feed(store, [], Watched(), [search_of(plan, store)])
+    first, after = taken(feed)
+    attempt = claim(store, first, after)
+    assert feed.take() is None, "the others wait for their trial"
+    finish(store, first, attempt)
+    feed.give_back(first, DONE)
+    for _ in range(2):
+        train(feed, store)
+    assert feed.finished
+    assert told(store) == ["complete"] * 3
 
 
 # --- two drivers on one search ----------------------------------------------------------------------------------------
