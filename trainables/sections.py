@@ -45,7 +45,7 @@ class ModelConfig(Strict):
     adversarial: ClassVar[tuple[str, ...]] = ()
     """Loss terms that the model's discriminators give, one each: `build_discriminator` makes the one of a term."""
 
-    def check_holes(self, mask: Mapping[str, Any], size: int) -> None:
+    def check(self, mask: Mapping[str, Any], size: int) -> None:
         """Raise TrialError where it cannot fill the holes of a resolved `mask` section in images of `size` px."""
 
 
@@ -65,7 +65,7 @@ class RegionConfig(ModelConfig):
         None, gt=0, description="weight in l1 and l2 of the known pixels among the predicted; null: centre 10, image 1"
     )
 
-    def check_holes(self, mask: Mapping[str, Any], size: int) -> None:
+    def check(self, mask: Mapping[str, Any], size: int) -> None:
         """The centre form fills centred holes of at most half the side; see the base."""
         if self.predicts == "image":
             return

@@ -59,7 +59,7 @@ class Config(ModelConfig):
     )
     window: int | None = Field(None, ge=4, description="side of the local window, px; null for half the image's")
 
-    def check_holes(self, mask: Mapping[str, Any], size: int) -> None:
+    def check(self, mask: Mapping[str, Any], size: int) -> None:
         """Every hole can be filled; what may not fit are images of `size` px: see `window_at` and `dilations_at`."""
         self.window_at(size)
         self.dilations_at(size)
@@ -178,7 +178,7 @@ def _doubling(inputs: int, outputs: int, upsampling: str) -> list[nn.Module]:
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """The completion network for images of size x size px. Raises TrialError as `Config.check_holes` does."""
+    """The completion network for images of size x size px. Raises TrialError as `Config.check` does."""
     config.window_at(size)
     return GLCIC(config, config.dilations_at(size))
 
