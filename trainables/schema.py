@@ -169,9 +169,7 @@ def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
         _check_phases(resolved)
     if not trains(resolved):
         resolved["epochs"] = 0
-    model_config(name).model_validate(_options(resolved["model"])).check(
-        resolved["mask"], resolved["data"]["size"]
-    )
+    model_config(name).model_validate(_options(resolved["model"])).check(resolved["mask"], resolved["data"]["size"])
     return resolved
 
 
