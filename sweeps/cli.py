@@ -1,4 +1,4 @@
-"""The `sweeps` command. Each verb imports what it needs inside itself, so that `sweeps check` starts at once."""
+"""The `sweeps` command. The verbs are in `sweeps/verbs/`; each imports what it needs inside itself."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweeps.errors import SweepError
-
-if TYPE_CHECKING:
-    from sweeps.plan import Plan
-    from sweeps.store import Store
-
-DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: all trials done; some failed or missing; the user's mistake; Ctrl-C."""
+from sweeps.verbs import looking, running
+from sweeps.verbs.common import DONE, INTERRUPTED, USER_ERROR
 
 DEFAULT_STORE = "./store"
 
@@ -65,45 +60,47 @@ def _parser() -> argparse.ArgumentParser:
             "--store", metavar="URI", default=store, help=f"folder of the results (default: {DEFAULT_STORE})"
         )
 
-    check = verb(_check, "check", "check a sweep file: the resolved trials, and where each value comes from")
+    check = verb(running.check, "check", "check a sweep file: the resolved trials, and where each value comes from")
     takes_file(check)
     check.add_argument("--arm", metavar="NAME", help="show this arm only")
 
-    plan = verb(_plan, "plan", "what a sweep would run: trials, what the store has of them, how long the rest takes")
+    plan = verb(
+        running.plan, "plan", "what a sweep would run: trials, what the store has of them, how long the rest takes"
+    )
     takes_file(plan)
     takes_store(plan)
     _takes_place(plan)
     plan.add_argument("--measure", action="store_true", help="time a few steps of what the store has no times of")
 
-    run = verb(_run, "run", "run a sweep, or go on with it")
+    run = verb(running.run, "run", "run a sweep, or go on with it")
     takes_file(run)
     takes_store(run)
     _takes_settings(run)
     run.add_argument("--fresh", action="store_true", help="train the planned trials again, also those that are done")
 
-    resume = verb(_resume, "resume", "go on with a sweep of the store, by its name")
+    resume = verb(running.resume, "resume", "go on with a sweep of the store, by its name")
     resume.add_argument("name", metavar="NAME", help="a sweep's name")
     takes_store(resume)
     _takes_settings(resume)
     resume.set_defaults(fresh=False)
 
-    stop = verb(_stop, "stop", "end a sweep gracefully: its trials save a checkpoint after the epoch at hand")
+    stop = verb(running.stop, "stop", "end a sweep gracefully: its trials save a checkpoint after the epoch at hand")
     stop.add_argument("name", metavar="NAME", help="a sweep's name")
     takes_store(stop)
 
-    gc = verb(_gc, "gc", "delete checkpoints that nothing needs any more")
+    gc = verb(running.gc, "gc", "delete checkpoints that nothing needs any more")
     gc.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name (default: all trials of the store)")
     takes_store(gc)
 
-    status = verb(_status, "status", "how far a sweep is; without NAME: which sweeps there are")
+    status = verb(looking.status, "status", "how far a sweep is; without NAME: which sweeps there are")
     status.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name")
     takes_store(status)
 
-    show = verb(_show, "show", "one trial whole: configuration, records, attempts, provenance")
+    show = verb(looking.show, "show", "one trial whole: configuration, records, attempts, provenance")
     show.add_argument("trial", metavar="TRIAL", help="a trial's id, or the start of one")
     takes_store(show)
 
-    report = verb(_report, "report", "the table, figures and verdicts of a sweep")
+    report = verb(looking.report, "report", "the table, figures and verdicts of a sweep")
     report.add_argument("name", metavar="NAME", help="a sweep's name")
     takes_store(report)
     report.add_argument(
@@ -190,189 +187,6 @@ def _check_packages() -> None:
                 "the one that inpaint-sweeps brings",
                 f"uninstall the other package called {name!r} (pip uninstall {name}), or run from another folder",
             )
-
-
-# --- verbs ------------------------------------------------------------------------------------------------------------
-
-
-def _load(options: argparse.Namespace) -> Plan:
-    from sweeps import plan, spec
-    from trainables import schema
-
-    expanded = plan.expand(spec.load(options.file, options.tiny, tuple(options.set)), schema)
-    for note in expanded.notes:
-        print(f"note: {note}", file=sys.stderr)
-    return expanded
-
-
-def _store(options: argparse.Namespace) -> Store:
-    from sweeps.store import open_store
-
-    return open_store(options.store)
-
-
-def _check(options: argparse.Namespace) -> int:
-    from sweeps import terminal
-
-    plan = _load(options)
-    chosen = [arm for arm in plan.arms if options.arm in (None, arm.name)]
-    if not chosen:
-        from sweeps.spec import unknown
-
-        raise unknown(f"--arm {options.arm!r}", options.arm, [arm.name for arm in plan.arms])
-    terminal.check(plan, chosen)
-    return DONE
-
-
-def _plan(options: argparse.Namespace) -> int:
-    from cluster import drive, measure
-    from sweeps import terminal
-    from trainables import schema
-
-    store = _store(options)
-    work = drive.work_left(_load(options), store, schema)
-    address = options.address or (drive.IN_PROCESS if options.tiny else "local")
-    data_root = Path(options.data).resolve() if options.data else None
-    terminal.plan(work, None if work.nothing else measure.estimate(work, store, address, data_root, options.measure))
-    return DONE
-
-
-def _run(options: argparse.Namespace) -> int:
-    return _go(options, _load(options), _store(options))
-
-
-def _resume(options: argparse.Namespace) -> int:
-    """Run a sweep from the file that its newest plan holds, with the changes that were made to it then."""
-    from sweeps import document, plan, spec
-    from trainables import schema
-
-    store = _store(options)
-    stored = _newest_plan(store, options.name)
-    if not {"tiny", "changes"} <= stored.keys():
-        why = "an older version planned it, without noting --tiny and --set"
-        raise SweepError(
-            f"sweep {options.name!r}",
-            why,
-            "a plan of this version",
-            f"the command that planned it: {stored['command']}",
-        )
-    source = document.parse(stored["text"], stored["file"])
-    options.tiny = stored["tiny"]
-    return _go(options, plan.expand(spec.adapt(source, stored["tiny"], tuple(stored["changes"])), schema), store)
-
-
-def _go(options: argparse.Namespace, plan: Plan, store: Store) -> int:
-    from cluster import drive
-    from sweeps import changes, ledger, progress, terminal
-    from sweeps.watch import Watch
-    from trainables import schema
-
-    settings = drive.Settings(
-        address=options.address or (drive.IN_PROCESS if options.tiny else "local"),
-        data_root=str(Path(options.data).resolve()) if options.data else None,
-        max_concurrent=options.max_concurrent,
-        retry=bool(options.retry),
-        checkpoint_s=options.checkpoint_every,
-        budget_s=options.time_budget,
-        failures=options.stop_after_failures,
-        log=options.log,
-        command=options.command,
-    )
-    if not options.replace:
-        changes.refuse_changed_arms(ledger.newest_plan(store, plan.name), plan, store)
-    if options.fresh:
-        drive.check(plan, settings)  # before anything is deleted
-        drive.forget(plan, store)
-    work = drive.work_left(plan, store, schema, settings.retry)
-    if not work.nothing:
-        drive.check(work.plan, settings)  # before anything is written
-    stored = drive.write(work.plan, store, settings.command)
-    if not options.quiet:
-        terminal.plan(work)
-    left = work
-    if not work.nothing:
-        with Watch(len(work.jobs) + work.cached, work.cached, _shown_metric(plan), options.quiet) as watch:
-            drive.run(work, store, schema, settings, watch)
-        stored = ledger.newest_plan(store, plan.name) or stored
-        left = drive.work_left(plan, store, schema)
-    if not options.quiet:
-        terminal.outcome(stored, progress.trial_states(store, stored), options.store)
-    return DONE if left.nothing and not left.failed else FAILED
-
-
-def _shown_metric(plan: Plan) -> str:
-    """The column whose best value the progress shows: the search's, else the first of the report, on validation."""
-    search = plan.sweep.spec.search
-    return search.metrics[0] if search else plan.sweep.spec.report.metrics[0].replace("test/", "val/")
-
-
-def _stop(options: argparse.Namespace) -> int:
-    from sweeps import ledger
-
-    store = _store(options)
-    _newest_plan(store, options.name)
-    ledger.request_stop(store, options.name)
-    print(f"asked the drivers of {options.name} to end after the epochs at hand; sweeps resume {options.name} goes on")
-    return DONE
-
-
-def _gc(options: argparse.Namespace) -> int:
-    from cluster.leases import Leases
-    from sweeps import ledger
-
-    store = _store(options)
-    if options.name:
-        arms = _newest_plan(store, options.name)["arms"]
-        trials = sorted({trial["id"] for arm in arms for trial in arm["trials"].values()})
-    else:
-        trials = store.children("trials")
-    leases = Leases(store)
-    dropped = sum(ledger.collect(store, trial) for trial in trials if leases.free_after(trial) is not None)
-    print(f"{dropped} checkpoints deleted, of {len(trials)} trials looked at")
-    return DONE
-
-
-def _status(options: argparse.Namespace) -> int:
-    from sweeps import ledger, progress, terminal, tries
-
-    store = _store(options)
-    if options.name is None:
-        names = ledger.sweep_names(store)
-        terminal.sweeps(store, names)
-        return DONE
-    stored = _newest_plan(store, options.name)
-    terminal.status(stored, progress.trial_states(store, stored), tries.search_states(store, stored))
-    return DONE
-
-
-def _show(options: argparse.Namespace) -> int:
-    from sweeps import terminal
-
-    terminal.trial(_store(options), options.trial)
-    return DONE
-
-
-def _report(options: argparse.Namespace) -> int:
-    from analysis import report
-    from sweeps import terminal
-
-    built = report.build(_store(options), options.name)
-    terminal.show(built.terminal())
-    if options.out is not None:
-        for path in report.write(built, options.out, tuple(options.format.split(","))):
-            print(path)
-    return DONE
-
-
-def _newest_plan(store: Store, name: str) -> dict[str, Any]:
-    from sweeps import ledger
-
-    names = ledger.sweep_names(store)
-    newest = ledger.newest_plan(store, name) if name in names else None
-    if newest is None:
-        known = ", ".join(names) or "none: there is no sweep in it yet"
-        raise SweepError(f"sweep {name!r}", f"the store {store.uri} has no plan of this name", known, "sweeps status")
-    return newest
 
 
 if __name__ == "__main__":

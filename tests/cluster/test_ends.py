@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import cli, ledger
+from sweeps import ledger
 from sweeps.store import FolderStore
+from sweeps.verbs import common
 from tests.cluster.driven import Driven, workplace
 from tests.cluster.small import SMALL
 
@@ -63,7 +64,7 @@ def test_ctrl_c_ends_after_the_epochs_at_hand_and_the_same_command_goes_on(file:
         driven = start(store, "run", file)
         trained(driven)
         driven.interrupt()
-        assert driven.wait(120) == cli.INTERRUPTED, driven.said()
+        assert driven.wait(120) == common.INTERRUPTED, driven.said()
         assert "Ctrl-C again ends at once" in driven.said()
         assert "the same command goes on" in driven.said()
         assert "Traceback" not in driven.said()
@@ -72,7 +73,7 @@ def test_ctrl_c_ends_after_the_epochs_at_hand_and_the_same_command_goes_on(file:
         assert len(reached) == 2, "each was stopped with a checkpoint, though none was due"
         longer = max(reached.values()) + 2
         again = start(store, "run", file, "--set", f"epochs={longer}", "--address", "in-process")
-        assert again.wait() == cli.DONE, again.said()
+        assert again.wait() == common.DONE, again.said()
         assert "3 done" in again.said()
     for trial_id, epoch in reached.items():
         result = ledger.get_json(store, ledger.result_key(trial_id, longer))
@@ -90,11 +91,11 @@ def test_ctrl_c_twice_ends_at_once(file: Path, store: FolderStore, ray_address: 
         assert driven.until(lambda: "Ctrl-C again" in driven.said())
         asked = time.monotonic()
         driven.interrupt()
-        assert driven.wait(60) == cli.INTERRUPTED, driven.said()
+        assert driven.wait(60) == common.INTERRUPTED, driven.said()
         assert time.monotonic() - asked < 10
         assert "Traceback" not in driven.said()
         again = start(store, "run", file, *SHORT, "--address", "in-process")
-        assert again.wait() == cli.DONE, again.said()
+        assert again.wait() == common.DONE, again.said()
 
 
 def test_ctrl_c_twice_in_process(file: Path, store: FolderStore) -> None:
@@ -105,7 +106,7 @@ def test_ctrl_c_twice_in_process(file: Path, store: FolderStore) -> None:
         assert driven.until(lambda: "Ctrl-C again" in driven.said())
         asked = time.monotonic()
         driven.interrupt()
-        assert driven.wait(60) == cli.INTERRUPTED, driven.said()
+        assert driven.wait(60) == common.INTERRUPTED, driven.said()
         assert time.monotonic() - asked < 10
         assert "Traceback" not in driven.said()
     assert ends(store) == ["stopped"]
@@ -117,15 +118,15 @@ def test_stop_and_resume(file: Path, store: FolderStore) -> None:
         driven = start(store, "run", file, *few, "--checkpoint-every", 0)
         assert driven.until(driven.new_epochs), driven.said()
         asked = start(store, "stop", "small")
-        assert asked.wait() == cli.DONE, asked.said()
+        assert asked.wait() == common.DONE, asked.said()
         assert "sweeps resume small goes on" in asked.said()
-        assert driven.wait(120) == cli.FAILED, driven.said()
+        assert driven.wait(120) == common.FAILED, driven.said()
         assert "asked to stop: ending after the epochs at hand" in driven.said()
         assert "1 interrupted" in driven.said()
         assert ends(store) == ["stopped"]
         (epoch,) = last_epochs(store).values()
         resumed = start(store, "resume", "small", "--address", "in-process")
-        assert resumed.wait() == cli.DONE, resumed.said()
+        assert resumed.wait() == common.DONE, resumed.said()
         assert "1 done" in resumed.said()
     assert 1 <= epoch < 60
 
@@ -133,7 +134,7 @@ def test_stop_and_resume(file: Path, store: FolderStore) -> None:
 def test_a_time_budget_ends_gracefully(file: Path, store: FolderStore) -> None:
     with workplace() as start:
         driven = start(store, "run", file, "--address", "in-process", "--time-budget", "3s")
-        assert driven.wait(120) == cli.FAILED, driven.said()
+        assert driven.wait(120) == common.FAILED, driven.said()
         assert "the time budget is spent: ending after the epochs at hand" in driven.said()
         assert ends(store) == ["stopped"]
         assert len(last_epochs(store)) == 1
@@ -143,6 +144,6 @@ def test_too_many_failures_end_gracefully(file: Path, store: FolderStore) -> Non
     diverging = ("--set", "optimiser={name: sgd, lr: 1.0e+30}", "--address", "in-process")
     with workplace() as start:
         driven = start(store, "run", file, *diverging, "--stop-after-failures", 1)
-        assert driven.wait(120) == cli.FAILED, driven.said()
+        assert driven.wait(120) == common.FAILED, driven.said()
         assert "1 failed, 2 queued" in driven.said()
         assert "failed trials: 1 (--stop-after-failures)" in driven.said()

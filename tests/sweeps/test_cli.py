@@ -17,6 +17,7 @@ import pytest
 from sweeps import cli, ledger
 from sweeps.errors import SweepError
 from sweeps.store import FolderStore
+from sweeps.verbs import common
 from tests.sweeps.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -257,7 +258,7 @@ def test_a_failed_trial_ends_with_1_and_the_others_are_done(
     run = ("run", small, *where, "--data", data_root, "--address", "in-process")
     changes = ("--set", "optimiser={name: sgd, lr: 1e30}", "--set", "seeds=1", "--set", "data.train=192")
     said = command(*run, *changes)
-    assert said.code == cli.FAILED
+    assert said.code == common.FAILED
     assert "1 done" in said.out
     failed = re.findall(r"(\w{16}) failed: Diverged: the loss is not finite: first at epoch 1, step \d", said.out)
     assert len(failed) == 2
@@ -269,7 +270,7 @@ def test_a_failed_trial_ends_with_1_and_the_others_are_done(
     assert re.search(r"wide +failed", status.out)
     assert re.search(r"mean fill +done", status.out)
     again = command(*run, *changes)
-    assert again.code == cli.FAILED
+    assert again.code == common.FAILED
     assert "--retry tries it again" in again.out
     assert "failed   base" in command(*run, *changes, "--retry").err
 
@@ -297,7 +298,7 @@ def test_ctrl_c_says_how_to_go_on(command: Command, small: Path, monkeypatch: py
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_load", interrupted)
+    monkeypatch.setattr(common, "load", interrupted)
     said = command("check", small)
     assert said.code == cli.INTERRUPTED
     assert "the same command goes on" in said.err
@@ -501,7 +502,7 @@ def test_a_bug_of_ours_keeps_its_traceback(small: Path, monkeypatch: pytest.Monk
     def bug(*_: object) -> None:
         raise ValueError("not the user's")
 
-    monkeypatch.setattr(cli, "_load", bug)
+    monkeypatch.setattr(common, "load", bug)
     with pytest.raises(ValueError, match="not the user's"):
         cli.main(["check", str(small)])
 

@@ -1,0 +1,43 @@
+"""What several verbs need: the plan of a file, the store, a stored plan, the exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sweeps.errors import SweepError
+
+if TYPE_CHECKING:
+    from sweeps.plan import Plan
+    from sweeps.store import Store
+
+DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: all trials done; some failed or missing; the user's mistake; Ctrl-C."""
+
+
+def load(options: argparse.Namespace) -> Plan:
+    from sweeps import plan, spec
+    from trainables import schema
+
+    expanded = plan.expand(spec.load(options.file, options.tiny, tuple(options.set)), schema)
+    for note in expanded.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return expanded
+
+
+def store(options: argparse.Namespace) -> Store:
+    from sweeps.store import open_store
+
+    return open_store(options.store)
+
+
+def newest_plan(store: Store, name: str) -> dict[str, Any]:
+    from sweeps import ledger
+
+    names = ledger.sweep_names(store)
+    newest = ledger.newest_plan(store, name) if name in names else None
+    if newest is None:
+        known = ", ".join(names) or "none: there is no sweep in it yet"
+        raise SweepError(f"sweep {name!r}", f"the store {store.uri} has no plan of this name", known, "sweeps status")
+    return newest
