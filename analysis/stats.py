@@ -1,17 +1,32 @@
 """Means, intervals and paired differences over seeds.
 
-Intervals are Student's t with n - 1 degrees of freedom (Student, "The probable error of a mean", Biometrika 1908): over
-a handful of seeds the bootstrap covers too rarely, see `DESIGN.md`.
+Below `BOOTSTRAP_FROM` values an interval is Student's t with n - 1 degrees of freedom (Student 1908). From there on it
+is the bias-corrected and accelerated bootstrap (BCa; Efron 1987), which follows skewed values, at the level at which a
+percentile interval of n normal values is as wide as Student's (Hesterberg 2015, "expanded percentile"): plain BCa
+covers only 0.93 at n = 20. How often nominal 95 % intervals cover the truth, over 2,000 simulated studies each:
+
+    seeds                       3      5      8      20
+    normal values               0.951  0.948  0.940  0.951
+    log-normal ones (sigma 1)   0.840  0.826  0.834  0.901
+
+So with few seeds and values as skewed as that no interval keeps its promise.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 LEVEL = 0.95
 """Probability with which an interval covers the true mean, for normal data."""
+BOOTSTRAP_FROM = 20
+"""Number of values from which intervals are bootstrapped."""
+_RESAMPLES = 9999
+_MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -65,8 +80,24 @@ def mean_interval(values: Iterable[float], level: float = LEVEL) -> Interval | N
     if n == 1:
         return Interval(mean, None, None, None, 1)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in numbers) / (n - 1))
+    if n >= BOOTSTRAP_FROM and sd > 0:
+        low, high = _bca(np.array(numbers), level)
+        return Interval(mean, sd, low, high, n)
     half = t_quantile(n, level) * sd / math.sqrt(n)
     return Interval(mean, sd, mean - half, mean + half, n)
+
+
+def _bca(values: np.ndarray[Any, Any], level: float) -> tuple[float, float]:
+    """The expanded BCa interval of the mean; see the module's text. The same values give the same interval."""
+    from scipy.special import ndtr
+    from scipy.stats import bootstrap  # a second of imports, which few studies need
+
+    n = len(values)
+    wider = float(2 * ndtr(math.sqrt(n / (n - 1)) * t_quantile(n, level)) - 1)
+    found = bootstrap(
+        (values,), np.mean, method="BCa", n_resamples=_RESAMPLES, confidence_level=wider, rng=np.random.default_rng(0)
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def t_quantile(n: int, level: float = LEVEL) -> float:
@@ -87,3 +118,64 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float], level: flo
     A seed gives both sides the same data order, masks and initialisation, so what it does to both cancels.
     """
     return mean_interval((a[seed] - b[seed] for seed in a if seed in b), level)
+
+
+def more_seeds(interval: Interval, limit: float, level: float = LEVEL) -> int | None:
+    """How many seeds more would move `limit` out of the interval, if mean and spread stay as they are.
+
+    None where a thousand would not, or where there is no spread to reckon with.
+    """
+    if interval.sd is None:
+        return None
+    gap = abs(interval.mean - limit)
+    for n in range(interval.n + 1, _MOST_SEEDS + interval.n + 1):
+        if t_quantile(n, level) * interval.sd / math.sqrt(n) < gap:
+            return n - interval.n
+    return None
+
+
+# --- other statistics -------------------------------------------------------------------------------------------------
+
+
+def interquartile_mean(values: Iterable[float], level: float = LEVEL) -> Interval | None:
+    """Mean of the middle half of the values with its percentile bootstrap interval (Agarwal et al. 2021)."""
+    from scipy.stats import bootstrap, trim_mean
+
+    numbers = np.array([float(value) for value in values])
+    if not len(numbers):
+        return None
+    mean, n = float(trim_mean(numbers, 0.25)), len(numbers)
+    if n == 1 or np.ptp(numbers) == 0:
+        low, high = (None, None) if n == 1 else (mean, mean)
+    else:
+        found = bootstrap(
+            (numbers,),
+            lambda sample, axis: trim_mean(sample, 0.25, axis=axis),
+            method="percentile",
+            n_resamples=_RESAMPLES,
+            confidence_level=level,
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+        low, high = float(found.low), float(found.high)
+    return Interval(mean, float(numbers.std(ddof=1)) if n > 1 else None, low, high, n)
+
+
+def clustered_mean(values_by_seed: Mapping[int, Sequence[float]], level: float = LEVEL) -> Interval | None:
+    """Mean of per-image values with an interval by the clustered bootstrap: seeds are drawn, then images within each.
+
+    Images of one seed share a network, so they are no independent values (Davison and Hinkley 1997, section 3.8).
+    n: the number of seeds. None without values; no interval for a single seed.
+    """
+    clusters = [np.asarray(values, dtype=np.float64) for values in values_by_seed.values() if len(values)]
+    if not clusters:
+        return None
+    means = np.array([cluster.mean() for cluster in clusters])
+    if len(clusters) == 1:
+        return Interval(float(means[0]), None, None, None, 1)
+    rng = np.random.default_rng(0)
+    draws = np.empty(_RESAMPLES // 5)
+    for number in range(len(draws)):
+        drawn = [clusters[index] for index in rng.integers(len(clusters), size=len(clusters))]
+        draws[number] = np.mean([cluster[rng.integers(len(cluster), size=len(cluster))].mean() for cluster in drawn])
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(means.mean()), float(means.std(ddof=1)), float(low), float(high), len(clusters))

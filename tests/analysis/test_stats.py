@@ -68,3 +68,59 @@ def test_an_exact_value_is_its_own_interval() -> None:
     assert found.bounds == (0.5, 0.5)
     assert not found.may_be(0.0)
     assert found.negated().bounds == (-0.5, -0.5)
+
+
+@pytest.mark.parametrize("n", [20, 40])
+def test_many_values_are_bootstrapped(n: int) -> None:
+    """BCa follows skewed values: the interval leans to their long side, and agrees with scipy's wider BCa."""
+    values = np.random.default_rng(3).lognormal(0, 1, n)
+    found = stats.mean_interval(values)
+    assert found is not None
+    assert found.bounds is not None
+    low, high = found.bounds
+    assert high - found.mean > 1.1 * (found.mean - low)
+    plain = scipy.stats.bootstrap((values,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    assert low < plain.low < plain.high < high
+    assert found == stats.mean_interval(values)
+
+
+def test_bootstrapped_intervals_cover_the_truth() -> None:
+    """95 % intervals of 20 seeds cover the mean in 93 to 97 % of 500 normal studies."""
+    studies = np.random.default_rng(40).normal(27.0, 0.3, (500, 20))
+    found = [stats.mean_interval(study) for study in studies]
+    assert 0.93 <= np.mean([interval is not None and interval.may_be(27.0) for interval in found]) <= 0.97
+
+
+def test_how_many_seeds_more() -> None:
+    values = np.array([0.3, -0.1, 0.2, 0.1])
+    interval = stats.mean_interval(values)
+    assert interval is not None
+    assert interval.may_be(0.0)
+    more = stats.more_seeds(interval, 0.0)
+    assert more is not None
+
+    def half(n: int) -> float:
+        return float(scipy.stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n))
+
+    assert half(4 + more) < values.mean() <= half(3 + more)
+    assert stats.more_seeds(interval, interval.mean) is None
+
+
+def test_interquartile_mean() -> None:
+    values = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 700.0]
+    found = stats.interquartile_mean(values)
+    assert found is not None
+    assert found.mean == 3.5
+    assert found.bounds is not None
+    assert found.bounds[0] < 3.5 < found.bounds[1] < 300
+    assert stats.interquartile_mean([]) is None
+
+
+def test_images_of_one_seed_are_not_independent() -> None:
+    """Where seeds differ and images do not, 1,000 images a seed narrow nothing."""
+    rng = np.random.default_rng(8)
+    offsets = rng.normal(0, 1, 8)
+    found = stats.clustered_mean({seed: offset + rng.normal(0, 0.01, 1000) for seed, offset in enumerate(offsets)})
+    assert found is not None
+    assert found.n == 8
+    assert found.half_width == pytest.approx(1.96 * offsets.std() / math.sqrt(8), rel=0.1)
