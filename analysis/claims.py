@@ -1,8 +1,9 @@
-"""Does what a study claims hold? Each claim is judged on the 95 % interval of a difference that is paired by seed.
+"""Does what a study claims hold? Each claim is judged on the interval of a difference that is paired by seed.
 
 A claim holds where the whole interval agrees with it, does not hold where the whole interval contradicts it, and is
-undecided in between or where there is too little to tell. Each claim is judged by itself: of many that are just at
-their limit, one in twenty is decided by chance.
+undecided in between or where there is too little to tell; then it is reckoned how many seeds more would decide, if mean
+and spread stay as they are. The intervals are wide enough to hold together in 95 % of studies (Bonferroni over all
+comparisons that the study's claims make), so that no verdict comes of having asked often.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any
 
 from analysis import wording
 from analysis.frame import Study
-from analysis.stats import Interval, paired_difference
+from analysis.stats import LEVEL, Interval, more_seeds, paired_difference, simultaneous
 from analysis.wording import quoted
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 _DIVERGED = ("Diverged", "FloatingPointError")
 """Types of the errors with which a training ends whose loss is not finite."""
+_FAMILY = "family"
+"""Key added to a claim: how many comparisons the study's claims make together."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,18 @@ class _Finding:
 
 def judge(study: Study) -> list[Verdict]:
     """The verdict on each claim of the study's plan, in its order."""
-    return [_judge(study, claim) for claim in study.plan.get("claims") or []]
+    claims = study.plan.get("claims") or []
+    family = sum(map(_comparisons, claims))
+    return [_judge(study, {**claim, _FAMILY: family}) for claim in claims]
+
+
+def _comparisons(claim: Mapping[str, Any]) -> int:
+    """How many intervals a claim is judged on."""
+    return 0 if "fails" in claim else len(claim["order"]) - 1 if "order" in claim else 1
+
+
+def _level(claim: Mapping[str, Any]) -> float:
+    return simultaneous(claim[_FAMILY])
 
 
 def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
@@ -79,7 +93,7 @@ def _arms(claim: Mapping[str, Any]) -> list[str]:
 
 def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -> _Finding:
     metric = claim["metric"]
-    difference = study.difference(a, b, metric, claim.get("epoch"))
+    difference = study.difference(a, b, metric, claim.get("epoch"), _level(claim))
     sentence = _sentence(study, claim, a, b, difference)
     if wording.sign(metric) == 0:
         return _Finding(UNDECIDED, f"Which direction of {wording.label(metric)} is better is not known. {sentence}")
@@ -93,20 +107,20 @@ def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -
     if high < by or (by == 0 and high <= 0):
         return _Finding(FAILS, sentence + needed)
     what = "that much" if by else "zero"
-    return _Finding(UNDECIDED, f"{sentence}{needed} The interval includes {what}: more seeds would tell.")
+    return _Finding(UNDECIDED, f"{sentence}{needed} The interval includes {what}: {_more(toward, [by], claim)}.")
 
 
 def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
     """An arm against itself at an earlier epoch: does it still gain (improves), or no more than a margin (settles)?"""
     arm, metric, after = str(claim.get("improves") or claim.get("settles")), claim["metric"], claim["after"]
     end, then = study.values(arm, metric, claim.get("epoch")), study.values(arm, metric, after)
-    gain = paired_difference(end, then)
+    gain = paired_difference(end, then, _level(claim))
     if gain is None:
         return _Finding(UNDECIDED, _nothing(study, arm, arm, metric, after))
     toward = gain if wording.sign(metric) > 0 else gain.negated()
     digits = wording.decimals([toward])
     size = wording.with_unit(wording.fixed(toward.mean, digits), metric)
-    pairs = f"n = {wording.count(gain.n, 'seed')}"
+    pairs = f"{_interval(claim)}, n = {wording.count(gain.n, 'seed')}"
     sentence = (
         f"{quoted(arm)} gains {size} {wording.brackets(toward, digits)} in {wording.label(metric)} "
         f"from epoch {after} to the end ({pairs}{_lost(study, gain.n)})."
@@ -125,7 +139,7 @@ def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
 
 def _equal(study: Study, claim: Mapping[str, Any], within: float) -> _Finding:
     a, b = claim["equal"]
-    difference = study.difference(a, b, claim["metric"], claim.get("epoch"))
+    difference = study.difference(a, b, claim["metric"], claim.get("epoch"), _level(claim))
     sentence = _sentence(study, claim, a, b, difference)
     if difference is None or difference.bounds is None:
         return _Finding(UNDECIDED, sentence)
@@ -135,7 +149,8 @@ def _equal(study: Study, claim: Mapping[str, Any], within: float) -> _Finding:
         return _Finding(HOLDS, sentence + margin)
     if low > within or high < -within:
         return _Finding(FAILS, sentence + margin)
-    return _Finding(UNDECIDED, f"{sentence}{margin} The interval reaches across that limit: more seeds would tell.")
+    more = _more(difference, [-within, within], claim)
+    return _Finding(UNDECIDED, f"{sentence}{margin} The interval reaches across that limit: {more}.")
 
 
 def _order(study: Study, claim: Mapping[str, Any]) -> _Finding:
@@ -172,11 +187,25 @@ def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference
         return _nothing(study, a, b, metric, epoch)
     pairs = "one evaluation each" if difference.exact else f"n = {wording.count(difference.n, 'pair')} of seeds"
     if difference.exact or difference.n > 1:
-        pairs = pairs if difference.exact else f"95 % interval, {pairs}"
+        pairs = pairs if difference.exact else f"{_interval(claim)}, {pairs}"
     else:
         pairs += ", so there is no interval"
     lost = "" if difference.exact else _lost(study, difference.n)
     return f"{quoted(a)} is {wording.against(difference, metric, b)} in {place} ({pairs}{lost})."
+
+
+def _interval(claim: Mapping[str, Any]) -> str:
+    family = claim[_FAMILY]
+    return f"{LEVEL:.0%} interval".replace("%", " %") + (f" for {family} comparisons together" if family > 1 else "")
+
+
+def _more(difference: Interval, limits: list[float], claim: Mapping[str, Any]) -> str:
+    """How many seeds more would move every limit out of the interval."""
+    needed = [more_seeds(difference, limit, _level(claim)) for limit in limits]
+    most = max((n for n in needed if n is not None), default=0)
+    if None in needed or not most:
+        return "no number of seeds within reach would decide, if the mean stays where it is"
+    return f"about {most} more {'seed' if most == 1 else 'seeds'} would decide"
 
 
 def _lost(study: Study, n: int) -> str:

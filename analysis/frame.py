@@ -152,12 +152,18 @@ class Study:
             return stats.exact_value(next(iter(values.values())))
         return stats.mean_interval(values.values())
 
-    def difference(self, a: str, b: str, metric: str, epoch: int | None = None) -> stats.Interval | None:
+    def difference(
+        self, a: str, b: str, metric: str, epoch: int | None = None, level: float = stats.LEVEL
+    ) -> stats.Interval | None:
         """Interval of a - b paired by seed; exact where neither arm trains, None where no seed has both."""
-        values = self.values(a, metric, epoch), self.values(b, metric, epoch)
-        difference = stats.paired_difference(*values)
+        difference = stats.mean_interval(self.differences(a, b, metric, epoch), level)
         exact = not (self.arm(a).trains or self.arm(b).trains)
         return stats.exact_value(difference.mean) if difference and exact else difference
+
+    def differences(self, a: str, b: str, metric: str, epoch: int | None = None) -> list[float]:
+        """a - b for each seed that both have: it gave both the same data order, masks and initialisation."""
+        ours, theirs = self.values(a, metric, epoch), self.values(b, metric, epoch)
+        return [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
 
     def epochs(self, arm: str, metric: str) -> list[int]:
         """The epochs at which an arm has a metric."""

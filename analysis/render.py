@@ -61,8 +61,18 @@ def difference(entry: Entry, column: Column, row: Row) -> str:
     if entry.difference is None:
         return NOTHING
     found, digits = entry.difference, column.difference_digits
-    parts = [wording.fixed(found.mean, digits, plus=True), wording.brackets(found, digits, plus=True)]
-    return " ".join([*filter(None, parts), "(exact)" if found.exact else f"(n={found.n})"])
+    parts = [wording.fixed(found.mean, digits, plus=True), wording.brackets(found, digits, plus=True), worth(entry)]
+    return " ".join(filter(None, parts))
+
+
+def worth(entry: Entry) -> str:
+    """What a difference rests on: '(n=9) *', '(n=3, underpowered)', '(exact)'."""
+    if entry.difference is None or entry.difference.exact:
+        return "(exact)" if entry.difference else ""
+    n, test = f"n={entry.difference.n}", entry.comparison
+    if test is None:
+        return f"({n})"
+    return f"({n}, underpowered)" if test.underpowered else f"({n}) *" if test.differs else f"({n})"
 
 
 def terminal(table: Table, title: str = "") -> rich.table.Table:
@@ -157,7 +167,8 @@ def _block(lines: list[str]) -> list[str]:
 
 CSV_COLUMNS = (
     *("arm", "metric", "unit", "better", "trains", "n", "mean", "sd", "low", "high", "mark"),
-    *("difference", "difference_low", "difference_high", "difference_n", "published", "published_notes"),
+    *("difference", "difference_low", "difference_high", "difference_n"),
+    *("p", "p_adjusted", "effect_size", "probability_of_improvement", "published", "published_notes"),
     *STATES,
 )
 
@@ -175,7 +186,7 @@ def comma_separated(table: Table) -> str:
 
 def _csv_row(table: Table, row: Row, column: Column) -> list[object]:
     entry = row.entries[column.metric]
-    mine, gap = entry.ours, entry.difference
+    mine, gap, test = entry.ours, entry.difference, entry.comparison
     return [
         row.arm,
         column.metric,
@@ -185,6 +196,7 @@ def _csv_row(table: Table, row: Row, column: Column) -> list[object]:
         *((mine.n, mine.mean, mine.sd, mine.low, mine.high) if mine else (0, None, None, None, None)),
         entry.mark,
         *((gap.mean, gap.low, gap.high, gap.n) if gap else (None, None, None, None)),
+        *((test.p, test.adjusted_p, test.effect, test.improvement) if test else (None, None, None, None)),
         " / ".join(f"{figure.value:.10g}" for figure in entry.published),
         " ".join(table.footnotes[number - 1] for number in entry.notes),
         *(row.states[state] for state in STATES),

@@ -100,6 +100,11 @@ def _bca(values: np.ndarray[Any, Any], level: float) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def simultaneous(family: int) -> float:
+    """The level at which `family` intervals cover all their truths together in 95 % of studies (Bonferroni)."""
+    return 1 - (1 - LEVEL) / max(family, 1)
+
+
 def t_quantile(n: int, level: float = LEVEL) -> float:
     """Half-width of the interval of n values, in standard errors."""
     from scipy.special import stdtrit  # half a second of imports, which reading a store does not need

@@ -9,21 +9,26 @@ from collections import Counter
 from dataclasses import dataclass
 
 from analysis import published, searches, sections, wording
+from analysis.comparisons import ALPHA, Comparison, compare, seeds_needed
 from analysis.frame import Study
-from analysis.stats import Interval
+from analysis.stats import BOOTSTRAP_FROM, Interval, simultaneous
 
 BEST, TIED = "best", "tied"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One arm in one metric. mark: `BEST`, `TIED` or ''. notes: numbers of the footnotes of the published figures."""
+    """One arm in one metric. mark: `BEST`, `TIED` or ''. notes: numbers of the footnotes of the published figures.
+
+    difference: to the arm's baseline; comparison: what it is worth in the family of its column, None where it is exact.
+    """
 
     ours: Interval | None
     mark: str
     published: tuple[published.Figure, ...]
     notes: tuple[int, ...]
     difference: Interval | None
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ def _column(metric: str, entries: list[Entry]) -> Column:
 
 def _entries(study: Study, metric: str, footnotes: list[str]) -> dict[str, Entry]:
     marks = {name: mark for group in study.groups for name, mark in best_arms(study, metric, group).items()}
+    compared = _compared(study, metric)
     entries = {}
     for arm in study.arms:
         reference = study.plan["report"].get("published")
@@ -97,22 +103,36 @@ def _entries(study: Study, metric: str, footnotes: list[str]) -> dict[str, Entry
             tuple(figures),
             tuple(dict.fromkeys(_number(footnotes, note) for note in notes)),
             None if arm.name == arm.baseline else study.difference(arm.name, arm.baseline, metric),
+            compared.get(arm.name),
         )
     return entries
+
+
+def _compared(study: Study, metric: str) -> dict[str, Comparison]:
+    """Each arm against its baseline, as the family of one metric; positive differences are in the arm's favour."""
+    sign = wording.sign(metric) or 1
+    pairs = {
+        arm.name: [sign * difference for difference in study.differences(arm.name, arm.baseline, metric)]
+        for arm in study.arms
+        if arm.name != arm.baseline and (arm.trains or study.arm(arm.baseline).trains)
+    }
+    pairs = {name: found for name, found in pairs.items() if found}
+    return dict(zip(pairs, compare(list(pairs.values())), strict=True))
 
 
 def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
     """Of `arms` that of the best mean (`BEST`) and those that cannot be told apart from it (`TIED`), in their order.
 
-    Those are the arms whose difference to the best, paired by seed, has an interval that includes zero, or none.
+    Those are the arms whose difference to the best, paired by seed, has an interval that includes zero, or none: 95 %
+    intervals that hold together, for all comparisons with the best.
     """
     means = {name: interval.mean for name in arms if (interval := study.interval(name, metric))}
     if not means or not (sign := wording.sign(metric)):
         return {}
     best = max(means, key=lambda name: sign * means[name])
-    marks = {}
+    marks, level = {}, simultaneous(len(means) - 1)
     for name in means:
-        difference = study.difference(best, name, metric)
+        difference = study.difference(best, name, metric, level=level)
         if name == best:
             marks[name] = BEST
         elif difference is None or difference.may_be(0.0):
@@ -138,11 +158,13 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
     baselines = {arm.baseline for arm in study.arms}
     reference = wording.quoted(study.baseline) if len(baselines) == 1 else "the baseline of the same level"
     best = "best mean" + (" among arms with the same data and masks" if len(study.groups) > 1 else "")
+    method = "Student's t" if len(study.seeds) < BOOTSTRAP_FROM else "BCa bootstrap"
     caption = [
-        f"Mean ± half-width of the 95 % interval over seeds (Student's t), n seeds, {study.at_words()}.",
+        f"Mean ± half-width of the 95 % interval over seeds ({method}), n seeds, {study.at_words()}.",
         f"Differences are to {reference}, paired by seed, with their 95 % interval and n pairs.",
-        f"● {best}; ○ cannot be told apart from it: the interval of their difference includes zero, or there are too "
-        "few pairs for one.",
+        f"● {best}; ○ cannot be told apart from it: the interval of their difference (95 % for all such comparisons "
+        "together) includes zero, or there are too few pairs for one.",
+        *_on_tests(rows),
     ]
     if any(not row.trains for row in rows):
         caption.append("Exact: the arm has no parameters; one evaluation serves all seeds, so it has no interval.")
@@ -155,3 +177,20 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
     if missing:
         caption.append(f"Of {sum(states.values())} cells {wording.listing(missing)}: their figures are missing here.")
     return caption
+
+
+def _on_tests(rows: list[Row]) -> list[str]:
+    """What a star means, and how many pairs one would take."""
+    found = [entry.comparison for row in rows for entry in row.entries.values() if entry.comparison]
+    if not found:
+        return []
+    family = max(one.family for one in found)
+    words = [
+        f"* differs from the baseline (sign-flip test, p at most {ALPHA:g} after Holm's correction for the "
+        f"{wording.count(family, 'comparison')} of a metric)."
+    ]
+    if any(one.underpowered for one in found):
+        words.append(
+            f"Underpowered: with so few pairs no difference could get a star; {seeds_needed(family)} seeds would do."
+        )
+    return words

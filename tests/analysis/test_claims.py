@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -33,8 +34,8 @@ def study_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
         store = make_store(tmp_path_factory.mktemp("store"), ARMS, range(seeds), [])
         return frame.read(store, "partial-conv", NOW)
 
-    def judge(claim: Mapping[str, Any], seeds: int = 8) -> claims.Verdict:
-        plan = {**study(seeds).plan, "claims": [{"text": "it is so", **claim}]}
+    def judge(claim: Mapping[str, Any], seeds: int = 8, others: Sequence[Mapping[str, Any]] = ()) -> claims.Verdict:
+        plan = {**study(seeds).plan, "claims": [{"text": "it is so", **claim}, *others]}
         return claims.judge(replace(study(seeds), plan=plan))[0]
 
     return judge
@@ -88,6 +89,24 @@ def test_one_seed_decides_nothing(study_of: Any) -> None:
     found = study_of({"metric": PSNR, "better": "good", "than": "bad"}, seeds=1)
     assert found.verdict == "undecided"
     assert "no interval" in found.sentence
+
+
+def test_many_claims_are_judged_on_wider_intervals(study_of: Any) -> None:
+    """Judged alone it holds; as one of many claims that the same data must answer, it needs more seeds."""
+    near = {"metric": PSNR, "better": "good", "than": "bad", "by": 1.85}
+    assert study_of(near).verdict == "holds"
+    together = study_of(near, others=[{"text": "x", "metric": PSNR, "order": ["good", "bad"] * 20}])
+    assert together.verdict == "undecided"
+    assert "95 % interval for 40 comparisons together" in together.sentence
+
+
+def test_undecided_says_how_many_seeds_more(study_of: Any) -> None:
+    near = study_of({"metric": PSNR, "better": "good", "than": "bad", "by": 1.9}).sentence
+    nearer = study_of({"metric": PSNR, "better": "good", "than": "bad", "by": 1.93}).sentence
+    seeds = [int(re.search(r"about (\d+) more seeds would decide", text)[1]) for text in (near, nearer)]
+    assert 1 <= seeds[0] < seeds[1]
+    at_it = study_of({"metric": PSNR, "better": "null", "than": "bad"}).sentence
+    assert "would decide" not in at_it
 
 
 def test_lost_seeds_are_counted(study_of: Any) -> None:

@@ -160,3 +160,21 @@ def test_labels() -> None:
     assert render.heading(tables.Column("test/psnr_db", 1, 1, False)) == "test PSNR (dB) ↑"
     assert wording.duration(0.3) == "300 ms"
     assert [wording.duration(seconds) for seconds in (42, 600, 7200)] == ["42 s", "10.0 min", "2.0 h"]
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(8, "(n=8) *"), (3, "(n=3, underpowered)")])
+def test_a_star_takes_a_test_that_could_give_one(tmp_path: Path, seeds: int, expected: str) -> None:
+    store = make_store(tmp_path, [ArmSpec("a", 26.0), ArmSpec("b", 27.0), ArmSpec("c", 26.0)], range(seeds), [])
+    table = tables.build(frame.read(store, "partial-conv", NOW))
+    column = table.columns[0]
+    texts = {row.arm: render.difference(row.entries[column.metric], column, row) for row in table.rows}
+    assert texts["b"].endswith(expected)
+    assert "*" not in texts["c"]
+    assert ("7 seeds would do" in " ".join(table.caption)) == (seeds == 3)
+    row = next(row for row in table.rows if row.arm == "b")
+    test = row.entries[column.metric].comparison
+    assert test is not None
+    assert (test.p, test.family, test.improvement) == (2 ** (1 - seeds), 2, 1.0)
+    lines = list(csv.DictReader(io.StringIO(render.comma_separated(table))))
+    line = next(one for one in lines if one["arm"] == "b" and one["metric"] == column.metric)
+    assert float(line["p_adjusted"]) == test.adjusted_p
