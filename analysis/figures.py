@@ -63,7 +63,7 @@ def curves(study: Study, form: str = "svg") -> bytes | None:
     columns = curve_columns(study)
     if not columns:
         return None
-    with _drawing():
+    with drawing():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -77,8 +77,8 @@ def curves(study: Study, form: str = "svg") -> bytes | None:
             handles = {**_panel(ax, study, column), **handles}
         for ax in axes[len(columns) :]:
             ax.set_axis_off()
-        _legend(figure, axes[len(columns)] if len(axes) > len(columns) else None, handles)
-        return _saved(figure, form)
+        legend(figure, axes[len(columns)] if len(axes) > len(columns) else None, handles)
+        return saved(figure, form)
 
 
 def _panel(ax: Any, study: Study, column: str) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _panel(ax: Any, study: Study, column: str) -> dict[str, Any]:
         dash = _DASHES[number // len(PALETTE) % len(_DASHES)]
         (handles[arm.name],) = ax.plot(mean.index, mean, color=colour, linewidth=1.8, linestyle=dash)
         ax.fill_between(mean.index, low, high, color=colour, alpha=0.18, linewidth=0)
-    _dress(ax, column)
+    dress(ax, column)
     return handles
 
 
@@ -110,7 +110,8 @@ def bands(rows: pd.DataFrame, column: str) -> tuple[pd.Series[float], pd.Series[
     return mean, mean - half, mean + half
 
 
-def _dress(ax: Any, column: str) -> None:
+def dress(ax: Any, column: str) -> None:
+    """Title, grid and ticks of a panel over epochs."""
     from matplotlib.ticker import MaxNLocator
 
     unit = wording.unit(column)
@@ -128,32 +129,33 @@ def _dress(ax: Any, column: str) -> None:
     ax.margins(x=0.01)
 
 
-def _legend(figure: Any, free: Any, handles: dict[str, Any]) -> None:
+def legend(figure: Any, free: Any, handles: dict[str, Any]) -> None:
     """One legend: in the panel that is free if it fits, else below all, for which the figure grows.
 
     Names are plain text, whatever signs they hold.
     """
-    names = [_short(name) for name in handles]
+    names = [short(name) for name in handles]
     blanks = [f"arm {number}" for number in range(len(names))]
     if free is not None and len(names) <= _IN_PANEL:
-        legend = free.legend(list(handles.values()), blanks, loc="center left", frameon=False, labelspacing=0.9)
+        drawn = free.legend(list(handles.values()), blanks, loc="center left", frameon=False, labelspacing=0.9)
     else:
         columns = max(1, min(4, len(names), 120 // (max(map(len, names), default=1) + 6)))
         figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(names) // columns))
-        legend = figure.legend(list(handles.values()), blanks, loc="outside lower center", ncols=columns, frameon=False)
-    for text, name in zip(legend.get_texts(), names, strict=True):
+        drawn = figure.legend(list(handles.values()), blanks, loc="outside lower center", ncols=columns, frameon=False)
+    for text, name in zip(drawn.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)
         text.set_fontsize(9.5)
 
 
-def _short(name: str, most: int = 44) -> str:
+def short(name: str, most: int = 44) -> str:
+    """A name on one line, cut where it is long."""
     line = " ".join(name.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
+def drawing() -> Iterator[None]:
     """Matplotlib with our settings only: the same figure on every machine. Signs its font lacks become boxes."""
     import matplotlib
 
@@ -166,7 +168,8 @@ def _drawing() -> Iterator[None]:
         yield
 
 
-def _saved(figure: Any, form: str) -> bytes:
+def saved(figure: Any, form: str) -> bytes:
+    """The figure as svg or png, without a date."""
     target = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
     figure.savefig(target, format=form, dpi=160, metadata=metadata, facecolor=_GROUND)
@@ -271,5 +274,5 @@ def _wrapped(title: str, font: FreeTypeFont, width: int) -> str:
     letters = max(4, int(width / (font.getlength("abcdefghij") / 10)))
     lines = textwrap.wrap(" ".join(title.split()), letters) or [""]
     if len(lines) > _TITLE_LINES:
-        lines = [*lines[: _TITLE_LINES - 1], _short(" ".join(lines[_TITLE_LINES - 1 :]), letters)]
+        lines = [*lines[: _TITLE_LINES - 1], short(" ".join(lines[_TITLE_LINES - 1 :]), letters)]
     return "\n".join(lines)

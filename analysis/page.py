@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import claims, figures, render, searches, sections, wording
+from analysis import claims, factors, figures, render, searches, sections, wording
 from analysis.frame import Study
 from analysis.render import escape
 
@@ -35,6 +35,8 @@ def context(report: Report) -> dict[str, Any]:
         "theirs": any(column.theirs for column in report.table.columns),
         "search": searches.settings(study),
         "searches": searches.facts(study),
+        "crosses": report.crosses,
+        "interaction": report.interaction,
         "curves": report.curves,
         "curve_columns": [wording.label(column) for column in figures.curve_columns(study)],
         "grid": report.grid,
@@ -102,6 +104,7 @@ def markdown(report: Report) -> str:
         *map(escape, others),
         *_section("Claims", [_verdict(verdict) for verdict in page["verdicts"]]),
         *_section("Figures", [render.markdown(page["table"])]),
+        *_section("By two factors", [block for table in report.crosses for block in _cross(table)]),
         *_section("Search", [" ".join(map(escape, page["search"])), _searches(page["searches"])]),
         *_section("Curves", [f"![Curves over epochs]({study.name}-curves.svg)"] if page["curves"] else []),
         *_section("Pictures", _pictures(report)),
@@ -113,6 +116,15 @@ def markdown(report: Report) -> str:
         *_section("Background", [escape(text) for text in page["background"]]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _cross(table: factors.CrossTable) -> list[str]:
+    """One metric by two factors, and its effects."""
+    head = [f"{table.row_factor} \\ {table.column_factor}", *table.columns]
+    body = [[row, *(table.text(row, column) for column in table.columns)] for row in table.rows]
+    lines = ["| " + " | ".join(map(escape, cells)) + " |" for cells in (head, *body)]
+    lines.insert(1, "| --- |" + " ---: |" * len(table.columns))
+    return [f"**{escape(wording.label(table.metric))}**", "\n".join(lines), " ".join(map(escape, table.sentences()))]
 
 
 def _section(title: str, blocks: Iterable[str]) -> list[str]:

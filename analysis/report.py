@@ -1,14 +1,15 @@
-"""The report of a study: one page that leads with the answer, as a self-contained HTML file, as Markdown and as CSV."""
+"""The report of a study: one page that leads with the answer, as a self-contained HTML file and in other formats."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import answer, claims, figures, frame, page, render, sections, tables
+from analysis import answer, claims, factors, figures, frame, latex, page, render, sections, tables
 from analysis.claims import Verdict
 from analysis.frame import Study
 from analysis.tables import Table
@@ -38,6 +39,16 @@ class Report:
         """The pictures of every arm side by side as PNG."""
         return figures.picture_grid(self.study)
 
+    @cached_property
+    def crosses(self) -> list[factors.CrossTable]:
+        """Each metric by two factors, where the study has two."""
+        return [table for metric in self.study.metrics if (table := factors.cross(self.study, metric))]
+
+    @cached_property
+    def interaction(self) -> bytes | None:
+        """The first of them as a plot, SVG."""
+        return factors.plot(self.crosses[0]) if self.crosses else None
+
     def html(self) -> str:
         """One file with everything in it; needs no network and no script."""
         return page.html(self)
@@ -49,6 +60,17 @@ class Report:
     def csv(self) -> str:
         """The table in long form, numbers with all their digits."""
         return render.comma_separated(self.table)
+
+    def latex(self) -> str:
+        """The table for a paper, with booktabs."""
+        question = str(self.study.plan.get("question") or self.study.name)
+        return latex.table(self.table, question, self.study.name)
+
+    def parquet(self) -> bytes:
+        """Every record of the finished trials: columns arm, seed, trial, epoch and the metrics, a row an epoch."""
+        target = io.BytesIO()
+        self.study.records.to_parquet(target, index=False)
+        return target.getvalue()
 
     def terminal(self) -> Group:
         """Answer, table and verdicts for `rich.console.Console.print`."""
@@ -91,6 +113,8 @@ def _markdown_files(report: Report, stem: str) -> dict[str, bytes]:
 FORMATS: dict[str, Callable[[Report, str], dict[str, bytes]]] = {
     "html": lambda report, stem: {f"{stem}.html": report.html().encode()},
     "md": _markdown_files,
+    "tex": lambda report, stem: {f"{stem}.tex": report.latex().encode()},
+    "parquet": lambda report, stem: {f"{stem}.parquet": report.parquet()},
     "csv": lambda report, stem: {f"{stem}.csv": report.csv().encode()},
 }
 
