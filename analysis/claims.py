@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis import wording
+from analysis import published, wording
 from analysis.frame import Study
 from analysis.stats import LEVEL, Interval, more_seeds, paired_difference, simultaneous
 from analysis.wording import quoted
@@ -28,12 +28,18 @@ _FAMILY = "family"
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim and what became of it. sentence: the figures it rests on, with n. source: where the claim is made."""
+    """A claim and what became of it.
+
+    sentence: the figures it rests on, with n. source: where the claim is made. ours: the difference it was judged on,
+    with its interval; published: the document's own figures of the same arms, converted. Both '' where there are none.
+    """
 
     text: str
     verdict: str
     sentence: str
     source: str = ""
+    ours: str = ""
+    published: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class _Finding:
 
     verdict: str
     sentence: str
+    interval: Interval | None = None
 
 
 def judge(study: Study) -> list[Verdict]:
@@ -79,7 +86,34 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
     if scaled and ("epoch" in claim or "after" in claim):
         words = f"Not put to the test: the claim speaks of {scaled[0]} epochs, and this run has {scaled[1]}."
         finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
-    return Verdict(str(claim["text"]), finding.verdict, finding.sentence, str(claim.get("source") or ""))
+    ours = "" if finding.interval is None else _difference(finding.interval, claim["metric"])
+    theirs = theirs_of(study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim)
+    return Verdict(str(claim["text"]), finding.verdict, finding.sentence, str(claim.get("source") or ""), ours, theirs)
+
+
+def _difference(interval: Interval, metric: str) -> str:
+    """'+1.20 dB [+0.98, +1.42]'."""
+    digits = wording.decimals([interval])
+    size = wording.with_unit(wording.fixed(interval.mean, digits, plus=True), metric)
+    return f"{size} {wording.brackets(interval, digits, plus=True)}".rstrip()
+
+
+def theirs_of(reference: Mapping[str, Any] | None, variants: Mapping[str, str | None], claim: Mapping[str, Any]) -> str:
+    """The document's figures of the claim's arms, in the claim's order: '19.09 against 18.16'.
+
+    reference: `report.published` of the plan; variants: what the document calls each arm.
+    """
+    if not reference or "metric" not in claim:
+        return ""
+    found = [
+        published.lookup(reference, variants.get(arm), claim["metric"], claim.get("epoch")) if variants.get(arm) else []
+        for arm in _arms(claim)
+    ]
+    if not found or not all(found):
+        return ""
+    return (" > " if "order" in claim else " against ").join(
+        " or ".join(dict.fromkeys(figure.text for figure in figures)) for figures in found
+    )
 
 
 def _why(study: Study) -> str:
@@ -98,16 +132,17 @@ def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -
     if wording.sign(metric) == 0:
         return _Finding(UNDECIDED, f"Which direction of {wording.label(metric)} is better is not known. {sentence}")
     if difference is None or difference.bounds is None:
-        return _Finding(UNDECIDED, sentence)
+        return _Finding(UNDECIDED, sentence, difference)
     toward = difference if wording.sign(metric) > 0 else difference.negated()
     low, high = toward.bounds or (toward.mean, toward.mean)
     needed = f" The claim asks for {wording.with_unit(f'{by:g}', metric)} or more." if by else ""
     if (low >= by) if by > 0 else (low > by):
-        return _Finding(HOLDS, sentence + needed)
+        return _Finding(HOLDS, sentence + needed, difference)
     if high < by or (by == 0 and high <= 0):
-        return _Finding(FAILS, sentence + needed)
+        return _Finding(FAILS, sentence + needed, difference)
     what = "that much" if by else "zero"
-    return _Finding(UNDECIDED, f"{sentence}{needed} The interval includes {what}: {_more(toward, [by], claim)}.")
+    more = f"The interval includes {what}: {_more(toward, [by], claim)}."
+    return _Finding(UNDECIDED, f"{sentence}{needed} {more}", difference)
 
 
 def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
@@ -132,9 +167,9 @@ def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
         within = float(claim["within"])
         margin = f" Settled means a gain of {wording.with_unit(f'{within:g}', metric)} or less."
         verdict = HOLDS if high <= within else FAILS if low > within else UNDECIDED
-        return _Finding(verdict, sentence + margin)
+        return _Finding(verdict, sentence + margin, toward)
     by = float(claim.get("by") or 0.0)
-    return _Finding(HOLDS if low > by else FAILS if high <= by else UNDECIDED, sentence)
+    return _Finding(HOLDS if low > by else FAILS if high <= by else UNDECIDED, sentence, toward)
 
 
 def _equal(study: Study, claim: Mapping[str, Any], within: float) -> _Finding:
@@ -146,11 +181,11 @@ def _equal(study: Study, claim: Mapping[str, Any], within: float) -> _Finding:
     low, high = difference.bounds
     margin = f" Equal means within {wording.with_unit(f'{within:g}', claim['metric'])}."
     if -within <= low and high <= within:
-        return _Finding(HOLDS, sentence + margin)
+        return _Finding(HOLDS, sentence + margin, difference)
     if low > within or high < -within:
-        return _Finding(FAILS, sentence + margin)
+        return _Finding(FAILS, sentence + margin, difference)
     more = _more(difference, [-within, within], claim)
-    return _Finding(UNDECIDED, f"{sentence}{margin} The interval reaches across that limit: {more}.")
+    return _Finding(UNDECIDED, f"{sentence}{margin} The interval reaches across that limit: {more}.", difference)
 
 
 def _order(study: Study, claim: Mapping[str, Any]) -> _Finding:
