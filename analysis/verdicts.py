@@ -66,10 +66,10 @@ def _unrun(path: Path, known: list[str]) -> Iterator[Line]:
 
 
 def summary(lines: list[Line]) -> str:
-    """'24 claims of 5 studies: 3 hold, 1 does not, 20 not run' as a sentence."""
+    """'24 claims of 5 studies (holds: 3, does not hold: 1, not run: 20).'"""
     counts = Counter(line.verdict for line in lines)
-    parts = [f"{counts[verdict]} {verdict}" for verdict in (*_STYLES,) if counts[verdict]]
-    return f"{len(lines)} claims of {len({line.study for line in lines})} studies: {', '.join(parts)}."
+    parts = [f"{verdict}: {counts[verdict]}" for verdict in _STYLES if counts[verdict]]
+    return f"{len(lines)} claims of {len({line.study for line in lines})} studies ({', '.join(parts)})."
 
 
 def terminal(lines: list[Line]) -> rich.table.Table:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SweepError
-from sweeps.verbs import looking, running
+from sweeps.verbs import looking, reporting, running
 from sweeps.verbs.common import DONE, INTERRUPTED, USER_ERROR
 
 DEFAULT_STORE = "./store"
@@ -100,15 +100,38 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("trial", metavar="TRIAL", help="a trial's id, or the start of one")
     takes_store(show)
 
-    report = verb(looking.report, "report", "the table, figures and verdicts of a sweep")
-    report.add_argument("name", metavar="NAME", help="a sweep's name")
+    report = verb(reporting.report, "report", "the table, figures and verdicts of sweeps")
+    report.add_argument("name", metavar="NAME", nargs="+", help="a sweep's name")
     takes_store(report)
     report.add_argument(
         "--out", metavar="DIR", type=Path, help="write report files there (default: print the table only)"
     )
+    report.add_argument("--publish", metavar="URI", help="write report files to a store, below reports/NAME/")
     report.add_argument(
-        "--format", metavar="LIST", default="html,md,csv", help="which files: html,md,csv (default: all)"
+        "--format",
+        metavar="LIST",
+        default="html,md,csv",
+        help="which files, of html,md,tex,csv,parquet (default: html,md,csv)",
     )
+
+    claims = verb(reporting.claims, "claims", "the claims of all studies: published, ours, verdict")
+    claims.add_argument("name", metavar="NAME", nargs="*", help="a sweep's name (default: all, also those not run)")
+    takes_store(claims)
+    claims.add_argument("--csv", action="store_true", help="as CSV, with sources and the sentence behind each verdict")
+
+    compare = verb(reporting.compare, "compare", "two sweeps, or one of two stores, side by side: what has drifted")
+    compare.add_argument("before", metavar="A", help="a sweep's name")
+    compare.add_argument("after", metavar="B", nargs="?", help="another's (default: A, with --with-store)")
+    takes_store(compare)
+    compare.add_argument("--with-store", metavar="URI", help="where B lies (default: the same store)")
+
+    reproduce = verb(reporting.reproduce, "reproduce", "run finished cells again and say which came out differently")
+    reproduce.add_argument("name", metavar="NAME", help="a sweep's name")
+    takes_store(reproduce)
+    _takes_place(reproduce)
+    reproduce.add_argument("--cell", metavar="ARM", help="this arm only")
+    reproduce.add_argument("--seed", metavar="N", type=int, help="this seed only")
+    reproduce.add_argument("--into", metavar="URI", help="keep the new results there (default: nowhere)")
     return parser
 
 

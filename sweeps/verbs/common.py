@@ -41,3 +41,20 @@ def newest_plan(store: Store, name: str) -> dict[str, Any]:
         known = ", ".join(names) or "none: there is no sweep in it yet"
         raise SweepError(f"sweep {name!r}", f"the store {store.uri} has no plan of this name", known, "sweeps status")
     return newest
+
+
+def stored_plan(store: Store, name: str) -> tuple[dict[str, Any], Plan]:
+    """A sweep's newest plan as it is stored, and made again from the file that it holds with the changes made then."""
+    from sweeps import document, plan, spec
+    from trainables import schema
+
+    stored = newest_plan(store, name)
+    if not {"tiny", "changes"} <= stored.keys():
+        raise SweepError(
+            f"sweep {name!r}",
+            "an older version planned it, without noting --tiny and --set",
+            "a plan of this version",
+            f"the command that planned it: {stored['command']}",
+        )
+    source = document.parse(stored["text"], stored["file"])
+    return stored, plan.expand(spec.adapt(source, stored["tiny"], tuple(stored["changes"])), schema)

@@ -25,15 +25,3 @@ def show(options: argparse.Namespace) -> int:
 
     terminal.trial(common.store(options), options.trial)
     return common.DONE
-
-
-def report(options: argparse.Namespace) -> int:
-    from analysis import report
-    from sweeps import terminal
-
-    built = report.build(common.store(options), options.name)
-    terminal.show(built.terminal())
-    if options.out is not None:
-        for path in report.write(built, options.out, tuple(options.format.split(","))):
-            print(path)
-    return common.DONE

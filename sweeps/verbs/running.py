@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.errors import SweepError
 from sweeps.verbs import common
 
 if TYPE_CHECKING:
@@ -46,22 +45,10 @@ def run(options: argparse.Namespace) -> int:
 
 def resume(options: argparse.Namespace) -> int:
     """Run a sweep from the file that its newest plan holds, with the changes that were made to it then."""
-    from sweeps import document, plan, spec
-    from trainables import schema
-
     store = common.store(options)
-    stored = common.newest_plan(store, options.name)
-    if not {"tiny", "changes"} <= stored.keys():
-        why = "an older version planned it, without noting --tiny and --set"
-        raise SweepError(
-            f"sweep {options.name!r}",
-            why,
-            "a plan of this version",
-            f"the command that planned it: {stored['command']}",
-        )
-    source = document.parse(stored["text"], stored["file"])
+    stored, plan = common.stored_plan(store, options.name)
     options.tiny = stored["tiny"]
-    return _go(options, plan.expand(spec.adapt(source, stored["tiny"], tuple(stored["changes"])), schema), store)
+    return _go(options, plan, store)
 
 
 def _go(options: argparse.Namespace, plan: Plan, store: Store) -> int:

@@ -35,7 +35,10 @@ SURFACE = {
     "gc": "NAME --store",
     "status": "NAME --store",
     "show": "TRIAL --store",
-    "report": "NAME --store --out --format",
+    "report": "NAME --store --out --publish --format",
+    "claims": "NAME --store --csv",
+    "compare": "A B --store --with-store",
+    "reproduce": "NAME --store --data --address --cell --seed --into",
 }
 """Every verb with its arguments, a line each. Scripts depend on them: add to it, but rename and remove nothing."""
 

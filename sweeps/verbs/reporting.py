@@ -1,0 +1,133 @@
+"""Verbs that say what was found: the report of a sweep, the claims of all, two sweeps side by side, cells again."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.verbs import common
+
+if TYPE_CHECKING:
+    from sweeps.store import Store
+
+STUDIES = Path(__file__).parent.parent
+"""Folder below which the studies lie that come with the package."""
+
+
+def report(options: argparse.Namespace) -> int:
+    from analysis import report
+    from sweeps import terminal
+    from sweeps.store import open_store
+
+    formats = tuple(options.format.split(","))
+    store = common.store(options)
+    for name in options.name:
+        built = report.build(store, name)
+        terminal.show(built.terminal())
+        if options.out is not None:
+            for path in report.write(built, options.out, formats):
+                print(path)
+        if options.publish is not None:
+            target = open_store(options.publish)
+            for key in report.publish(built, target, formats):
+                print(f"{target.uri}/{key}")
+    return common.DONE
+
+
+def claims(options: argparse.Namespace) -> int:
+    from analysis import verdicts
+    from sweeps import terminal
+
+    files = [] if options.name else sorted(STUDIES.glob("*/*.yaml"))
+    lines = verdicts.collect(common.store(options), options.name, files)
+    if options.csv:
+        print(verdicts.comma_separated(lines), end="")
+    else:
+        terminal.show(verdicts.terminal(lines))
+    return common.DONE
+
+
+def compare(options: argparse.Namespace) -> int:
+    from analysis import drift, frame
+    from sweeps import terminal
+    from sweeps.store import open_store
+
+    store = common.store(options)
+    other = open_store(options.with_store) if options.with_store else store
+    before, after = frame.read(store, options.before), frame.read(other, options.after or options.before)
+    lines = drift.compare(before, after)
+    terminal.show(drift.terminal(lines))
+    for sentence in drift.unmatched(before, after):
+        print(sentence)
+    return common.FAILED if any(line.verdict == drift.DRIFT for line in lines) else common.DONE
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Run cells again from their recorded configuration, in a store of their own; say which came out differently."""
+    from cluster import drive
+    from cluster.feed import Job
+    from sweeps import ledger
+    from sweeps.store import open_store
+    from sweeps.watch import Watch
+    from trainables import schema
+
+    store = common.store(options)
+    stored, plan = common.stored_plan(store, options.name)
+    cells = _chosen(stored, options.cell, options.seed)
+    finished = store.exists_many(ledger.result_key(*trial) for trial in cells.values())
+    cells = {label: trial for label, trial in cells.items() if ledger.result_key(*trial) in finished}
+    with contextlib.ExitStack() as stack:
+        folder = options.into or stack.enter_context(tempfile.TemporaryDirectory(prefix="sweeps-reproduce-"))
+        again = open_store(folder)
+        for key, data in store.get_many(ledger.trial_key(trial) for trial, _ in cells.values()).items():
+            again.create(key, data)
+        jobs = [Job(trial, epochs, label) for label, (trial, epochs) in cells.items()]
+        settings = drive.Settings(
+            address=options.address or drive.IN_PROCESS,
+            data_root=str(Path(options.data).resolve()) if options.data else None,
+            command=options.command,
+        )
+        work = drive.Work(plan, jobs, cached=0, failed=[], searches=[])
+        with Watch(len(jobs), 0, plan.sweep.spec.report.metrics[0], quiet=False) as watch:
+            drive.run(work, again, schema, settings, watch)
+        return _say_what_changed(store, again, cells)
+
+
+def _chosen(stored: Mapping[str, Any], arm: str | None, seed: int | None) -> dict[str, tuple[str, int]]:
+    """(trial id, epochs) of the cells asked for, by what to call them; each trial once."""
+    from sweeps.spec import unknown
+
+    names = [one["name"] for one in stored["arms"]]
+    if arm is not None and arm not in names:
+        raise unknown(f"--cell {arm!r}", arm, names)
+    if seed is not None and seed not in stored["seeds"]:
+        raise unknown(f"--seed {seed}", str(seed), map(str, stored["seeds"]))
+    found: dict[tuple[str, int], str] = {}
+    for one in stored["arms"]:
+        for number, trial in one["trials"].items():
+            if arm in (None, one["name"]) and seed in (None, int(number)):
+                label = f"{one['name']} · seed {number}" if one["trains"] else one["name"]
+                found.setdefault((trial["id"], trial["epochs"]), label)
+    return {label: trial for trial, label in found.items()}
+
+
+def _say_what_changed(store: Store, again: Store, cells: Mapping[str, tuple[str, int]]) -> int:
+    from analysis import drift
+    from sweeps import ledger
+
+    changed = 0
+    for label, trial in cells.items():
+        key = ledger.result_key(*trial)
+        before, after = ledger.get_json(store, key), ledger.get_json(again, key)
+        if before is None or after is None:
+            found: object = "did not finish again"
+        else:
+            found = drift.changed(before["history"], after["history"])
+        changed += found is not None
+        print(f"{label}: {found or 'the same numbers, to the last bit'}")
+    print(f"{len(cells)} finished cells run again, {changed} changed")
+    return common.FAILED if changed or not cells else common.DONE

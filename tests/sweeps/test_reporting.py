@@ -1,0 +1,92 @@
+"""The verbs that say what was found: `claims`, `compare`, `reproduce`, and where `report` writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sweeps import cli, ledger
+from sweeps.store import FolderStore
+from sweeps.verbs import common
+from tests.sweeps.conftest import SMALL
+
+TINY = (
+    *("--set", "seeds=2", "--set", "epochs=1", "--set", "data.train=16", "--set", "data.val=8"),
+    *("--set", "data.test=8", "--set", "batch=8", "--set", "model.width=1"),
+)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
+    """A store in which the small sweep is done."""
+    folder = tmp_path_factory.mktemp("reporting")
+    (folder / "small.yaml").write_text(
+        SMALL.replace("width: 8", "width: 1").replace("model.width: 16", "model.width: 2")
+    )
+    arguments = ["run", folder / "small.yaml", *TINY, "--store", folder / "store", "--data", data_root, "--quiet"]
+    assert cli.main([*map(str, arguments), "--address", "in-process"]) == 0
+    return folder / "store"
+
+
+def test_claims_of_one_sweep_and_of_all(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["claims", "small", "--store", str(ran)]) == 0
+    assert "wider is better" in capsys.readouterr().out
+    assert cli.main(["claims", "--store", str(ran), "--csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "study,claim,source,published,ours,verdict,sentence"
+    assert any(line.startswith("partial-conv,") and ",not run," in line for line in lines)
+
+
+def test_a_report_is_published_to_a_store(ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["report", "small", "--store", ran, "--publish", tmp_path / "web", "--format", "html,tex,parquet"]
+    assert cli.main([*map(str, arguments)]) == 0
+    assert sorted(FolderStore(tmp_path / "web").keys("")) == [
+        f"reports/small/small.{ending}" for ending in ("html", "parquet", "tex")
+    ]
+    assert f"{tmp_path / 'web'}/reports/small/small.html" in capsys.readouterr().out
+
+
+def test_cells_that_run_again_give_the_same_numbers(
+    ran: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["reproduce", "small", "--store", str(ran), "--data", str(data_root)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("the same numbers, to the last bit") == 5
+    assert "5 finished cells run again, 0 changed" in out
+
+
+def test_a_cell_that_changed_is_named(
+    ran: Path, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A result that somebody has edited does not come out again."""
+    store, copy = FolderStore(ran), FolderStore(tmp_path / "copy")
+    for key in store.keys(""):
+        copy.put(key, store.get(key))
+    plan = ledger.newest_plan(copy, "small")
+    assert plan is not None
+    trial = plan["arms"][1]["trials"]["1"]
+    key = ledger.result_key(trial["id"], trial["epochs"])
+    body = json.loads(copy.get(key))
+    body["history"]["val/psnr_db"][0] += 0.25
+    copy.put(key, json.dumps(body).encode())
+    arguments = ["reproduce", "small", "--store", tmp_path / "copy", "--data", data_root, "--cell", "wide"]
+    assert cli.main([*map(str, [*arguments, "--into", tmp_path / "again"])]) == common.FAILED
+    out = capsys.readouterr().out
+    assert "wide · seed 0: the same numbers" in out
+    assert "wide · seed 1: differs from epoch 1 on, by 0.25 at most, in val/psnr_db" in out
+    assert list((tmp_path / "again" / "trials").iterdir()), "--into keeps the new results"
+
+
+def test_compare_tells_versions_apart(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", "small", "--store", str(ran), "--with-store", str(ran)]) == 0
+    assert "0 of 3 drifted" in capsys.readouterr().out
+    assert cli.main(["compare", "small", "large", "--store", str(ran)]) == cli.USER_ERROR
+    assert "sweep 'large'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [["--cell", "wid"], ["--seed", "7"]])
+def test_cells_that_are_not_there(ran: Path, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["reproduce", "small", "--store", str(ran), *given]) == cli.USER_ERROR
+    assert "allowed:" in capsys.readouterr().err
