@@ -1,6 +1,6 @@
-"""Figures of a report: curves over epochs, and the same pictures under the same masks for every arm.
+"""Curves over epochs, and what every figure of a report shares: colours, fonts, the file.
 
-Matplotlib and Pillow are imported when a figure is drawn. Colours: Okabe and Ito's palette, which stays apart for
+Matplotlib is imported when a figure is drawn. Colours: Okabe and Ito's palette, which stays apart for
 colour-blind readers; every arm also has its own dashes, so that print tells them apart. The ground is light in both
 colour schemes of the page.
 """
@@ -9,34 +9,27 @@ from __future__ import annotations
 
 import io
 import logging
-import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analysis import stats, wording
-from analysis.frame import Arm, Study
+from analysis.frame import Study
 from sweeps import record
-from sweeps.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-    from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#4d4d4d")
 _DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.2, 1, 1.2)), (0, (1, 1)))
-_INK, _FAINT, _GROUND = "#1b1f24", "#8b949e", "#ffffff"
+INK, FAINT, GROUND = "#1b1f24", "#8b949e", "#ffffff"
 _FEW = 3
 """With fewer epochs than this, the test column is no curve and its validation twin is drawn instead."""
 _IN_PANEL = 10
 """Arms that the legend has room for in a panel."""
-_PICTURES = 6
-_TILE, _GAP, _TITLE_LINES, _FONT = 128, 6, 3, 14
 
 
 # --- curves -----------------------------------------------------------------------------------------------------------
@@ -117,9 +110,9 @@ def dress(ax: Any, column: str) -> None:
     unit = wording.unit(column)
     hint = {"max": "higher is better", "min": "lower is better", "": ""}[wording.better(column)]
     title = wording.label(column) + (f", {unit}" if unit else "")
-    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=_INK, pad=10)
-    ax.set_title(hint, loc="right", fontsize=9, color=_FAINT, pad=10)
-    ax.set_xlabel("epoch", fontsize=9, color=_INK)
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
+    ax.set_title(hint, loc="right", fontsize=9, color=FAINT, pad=10)
+    ax.set_xlabel("epoch", fontsize=9, color=INK)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="y", color="#e6e8eb", linewidth=0.8)
     ax.set_axisbelow(True)
@@ -172,107 +165,5 @@ def saved(figure: Any, form: str) -> bytes:
     """The figure as svg or png, without a date."""
     target = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
-    figure.savefig(target, format=form, dpi=160, metadata=metadata, facecolor=_GROUND)
+    figure.savefig(target, format=form, dpi=160, metadata=metadata, facecolor=GROUND)
     return target.getvalue()
-
-
-# --- pictures ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A picture grid: PNG bytes, what each column shows, and the seed that each arm's pictures come from."""
-
-    png: bytes
-    titles: list[str]
-    seeds: dict[str, int]
-
-
-def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
-    """The evaluation images: rows are images, columns damaged, each arm's composite, truth.
-
-    Pictures are of the first seed, or of an arm's first finished one where that is missing; images and masks are the
-    same for every arm and seed. None where no finished trial has pictures.
-    """
-    folders = {arm.name: found for arm in study.arms if (found := _folder(study, arm))}
-    if not folders:
-        return None
-    anywhere = next(iter(folders.values()))[1]
-    keys = {"damaged": f"{anywhere}/damaged.png", "truth": f"{anywhere}/truth.png"}
-    arms = {name: f"{folder}/composite.png" for name, (_, folder) in folders.items()}
-    pictures = study.store.get_many([*keys.values(), *arms.values()])
-    shown = {"damaged": keys["damaged"], **{f"\0{name}": key for name, key in arms.items()}, "truth": keys["truth"]}
-    strips = [(title.removeprefix("\0"), tiles(pictures[key], most)) for title, key in shown.items() if key in pictures]
-    if not strips:
-        return None
-    seeds = {name: seed for name, (seed, _) in folders.items()}
-    return Grid(_assembled(strips), [title for title, _ in strips], seeds)
-
-
-def _folder(study: Study, arm: Arm) -> tuple[int, str] | None:
-    """(seed, key) of an arm's pictures: of its first finished seed, at the highest epoch of the result's attempt."""
-    for seed, key in arm.trials.items():
-        if key in study.results:
-            found = sample_folder(study.store, key[0], study.results[key]["attempt"])
-            if found:
-                return seed, found
-    return None
-
-
-def sample_folder(store: Store, trial_id: str, attempt: str) -> str | None:
-    """The key under which an attempt's pictures of its highest epoch lie; None where it left none."""
-    prefix = f"trials/{trial_id}/samples/{attempt}"
-    epochs = [int(name) for name in store.children(prefix) if name.isdigit()]
-    return f"{prefix}/{max(epochs)}" if epochs else None
-
-
-def tiles(png: bytes, most: int) -> list[Image]:
-    """The square images of one horizontal strip, at most `most` of them, enlarged without blurring."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(png)) as opened:
-        strip = opened.convert("RGB")
-    side = strip.height
-    size = side * max(1, _TILE // side)
-    pieces = [strip.crop((at, 0, at + side, side)) for at in range(0, strip.width - side + 1, side)]
-    return [piece.resize((size, size), Image.Resampling.NEAREST) for piece in pieces[:most]]
-
-
-def _assembled(strips: Sequence[tuple[str, Sequence[Image]]]) -> bytes:
-    """All strips side by side, each under its title, as PNG."""
-    from PIL import Image, ImageDraw
-
-    size = max(tile.width for _, column in strips for tile in column)
-    font = _font()
-    titles = [_wrapped(title, font, size) for title, _ in strips]
-    top = max(title.count("\n") + 1 for title in titles) * (_FONT + 4) + 8
-    rows = max(len(column) for _, column in strips)
-    sheet = Image.new("RGB", (len(strips) * (size + _GAP) - _GAP, top + rows * (size + _GAP) - _GAP), _GROUND)
-    draw = ImageDraw.Draw(sheet)
-    for number, ((_, column), title) in enumerate(zip(strips, titles, strict=True)):
-        left = number * (size + _GAP)
-        draw.multiline_text((left + size / 2, top - 8), title, _INK, font, anchor="md", align="center", spacing=4)
-        for row, tile in enumerate(column):
-            sheet.paste(tile, (left, top + row * (size + _GAP)))
-    target = io.BytesIO()
-    sheet.save(target, "PNG", optimize=True)
-    return target.getvalue()
-
-
-def _font() -> FreeTypeFont:
-    """Matplotlib's DejaVu Sans: the same letters on every machine, also beyond Latin."""
-    from pathlib import Path
-
-    import matplotlib
-    from PIL import ImageFont
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _FONT)
-
-
-def _wrapped(title: str, font: FreeTypeFont, width: int) -> str:
-    """A title in at most three lines that fit a column."""
-    letters = max(4, int(width / (font.getlength("abcdefghij") / 10)))
-    lines = textwrap.wrap(" ".join(title.split()), letters) or [""]
-    if len(lines) > _TITLE_LINES:
-        lines = [*lines[: _TITLE_LINES - 1], short(" ".join(lines[_TITLE_LINES - 1 :]), letters)]
-    return "\n".join(lines)

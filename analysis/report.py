@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import answer, claims, factors, figures, frame, latex, page, render, sections, tables
+from analysis import answer, claims, factors, figures, frame, latex, page, pictures, render, sections, tables
 from analysis.claims import Verdict
 from analysis.frame import Study
 from analysis.tables import Table
@@ -35,9 +35,9 @@ class Report:
         return figures.curves(self.study)
 
     @cached_property
-    def grid(self) -> figures.Grid | None:
+    def grid(self) -> pictures.Grid | None:
         """The pictures of every arm side by side as PNG."""
-        return figures.picture_grid(self.study)
+        return pictures.picture_grid(self.study)
 
     @cached_property
     def crosses(self) -> list[factors.CrossTable]:

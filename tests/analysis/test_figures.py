@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import numpy as np
 import pytest
-from make_store import EPOCHS, NOW, ArmSpec, make_store, png, strips
-from PIL import Image
+from make_store import EPOCHS, NOW, ArmSpec, make_store
 
-from analysis import figures, frame, stats
+from analysis import figures, frame, pictures, stats
 
 
 def test_bands_are_intervals_by_epoch(tmp_path: Path) -> None:
@@ -42,7 +39,7 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str) -> None:
     store = make_store(tmp_path, [ArmSpec(name, 25.0), ArmSpec("fill", 20.0, trains=False)], [0], [])
     study = frame.read(store, "partial-conv", NOW)
     assert figures.curves(study) is not None
-    assert figures.picture_grid(study) is not None
+    assert pictures.picture_grid(study) is not None
 
 
 def test_many_arms_can_be_drawn(tmp_path: Path) -> None:
@@ -58,39 +55,4 @@ def test_no_curves_without_epochs(tmp_path: Path) -> None:
     failed = [ArmSpec("a", 25.0, states={0: "failed"})]
     study = frame.read(make_store(tmp_path / "failed", failed, [0], []), "partial-conv", NOW)
     assert figures.curves(study) is None
-    assert figures.picture_grid(study) is None
-
-
-def test_a_strip_is_cut_into_squares_and_enlarged_without_smoothing() -> None:
-    strip = np.random.default_rng(0).random((16, 16 * 5, 3))
-    found = figures.tiles(png(strip), 4)
-    assert len(found) == 4
-    assert found[1].size == (128, 128)
-    pixels = np.asarray(found[1])
-    assert np.array_equal(pixels[::8, ::8], (strip[:, 16:32] * 255).astype(np.uint8))
-
-
-def test_the_grid_shows_the_same_images_for_every_arm(tmp_path: Path) -> None:
-    study = frame.read(make_store(tmp_path), "partial-conv", NOW)
-    grid = figures.picture_grid(study, most=3)
-    assert grid is not None
-    assert grid.titles == ["damaged", "blind autoencoder", "partial convolution", "mean fill", "telea", "truth"]
-    assert set(grid.seeds.values()) == {0}
-    sheet = Image.open(io.BytesIO(grid.png)).convert("RGB")
-    assert sheet.width == 6 * 134 - 6
-    truth = figures.tiles(strips(0, 25.0)["truth"], 3)[2]
-    assert np.array_equal(np.asarray(sheet)[-128:, -128:], np.asarray(truth))
-
-
-def test_the_grid_says_where_another_seed_stands_in(tmp_path: Path) -> None:
-    arms = [ArmSpec("a", 25.0), ArmSpec("b", 25.0, states={0: "failed"})]
-    grid = figures.picture_grid(frame.read(make_store(tmp_path, arms, [0, 1], []), "partial-conv", NOW))
-    assert grid is not None
-    assert grid.seeds == {"a": 0, "b": 1}
-
-
-def test_an_arm_called_truth_is_an_arm(tmp_path: Path) -> None:
-    arms = [ArmSpec("truth", 25.0), ArmSpec("damaged", 24.0)]
-    grid = figures.picture_grid(frame.read(make_store(tmp_path, arms, [0], []), "partial-conv", NOW))
-    assert grid is not None
-    assert grid.titles == ["damaged", "truth", "damaged", "truth"]
+    assert pictures.picture_grid(study) is None

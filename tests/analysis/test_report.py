@@ -187,7 +187,7 @@ def test_a_format_that_does_not_exist(tmp_path: Path) -> None:
     found = built(tmp_path, [FILL])
     with pytest.raises(SweepError) as error:
         report.write(found, tmp_path / "out", ["docx"])
-    assert "html, md, csv" in error.value.allowed
+    assert "html, md, tex, parquet, csv" in error.value.allowed
     assert not (tmp_path / "out").exists()
 
 
