@@ -132,6 +132,15 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--cell", metavar="ARM", help="this arm only")
     reproduce.add_argument("--seed", metavar="N", type=int, help="this seed only")
     reproduce.add_argument("--into", metavar="URI", help="keep the new results there (default: nowhere)")
+
+    export = verb(
+        reporting.export_test, "export-test", "write a study's damaged test images and masks for others to fill"
+    )
+    export.add_argument("name", metavar="NAME", help="a sweep's name")
+    takes_store(export)
+    export.add_argument("--data", metavar="DIR", default=os.environ.get("SWEEPS_DATA"), help="data sets")
+    export.add_argument("--arm", metavar="ARM", help="whose images and masks (default: the baseline's)")
+    export.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
     return parser
 
 

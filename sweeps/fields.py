@@ -22,6 +22,9 @@ class Strict(BaseModel):
 class ArmSpec(Strict):
     name: Name = Field(description="what the table's row is called")
     set: dict[Key, Any] = Field({}, description="what differs from the base: {dotted key: value}")
+    outputs: str | None = Field(
+        None, description="folder of images that another system has filled (sweeps export-test): scored, not trained"
+    )
     published: str | None = Field(None, description="the row's variant in the published figures")
 
 

@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from sweeps.document import Place
@@ -195,10 +196,16 @@ def _rows(sweep: Sweep) -> list[_Row]:
 
 
 def _named(specs: Sequence[ArmSpec], key: str) -> list[_Row]:
-    return [
-        _Row(spec.name, {k: (value, (key, i, "set", k)) for k, value in spec.set.items()}, spec.published, (key, i))
-        for i, spec in enumerate(specs)
-    ]
+    return [_Row(spec.name, _changes(spec, (key, i)), spec.published, (key, i)) for i, spec in enumerate(specs)]
+
+
+def _changes(spec: ArmSpec, place: Place) -> dict[str, tuple[Any, Place]]:
+    """An arm's changes with their places; `outputs: folder` is short for the model that reads it."""
+    changes = {key: (value, (*place, "set", key)) for key, value in spec.set.items()}
+    if spec.outputs is not None:
+        folder = str(Path(spec.outputs).expanduser().resolve())
+        changes["model"] = ({"name": "outputs", "path": folder}, (*place, "outputs"))
+    return changes
 
 
 def _grid(sweep: Sweep) -> list[dict[str, tuple[str, Any, Place]]]:

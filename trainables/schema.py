@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model, model_validator
 
+from trainables.data.files import FolderConfig
 from trainables.errors import TrialError
 from trainables.explain import unknown, validated
 from trainables.sections import (
@@ -46,6 +47,7 @@ _NAMES: dict[str, Any] = {
     "Any": Any,
     "ClassVar": ClassVar,
     "Field": Field,
+    "FolderConfig": FolderConfig,
     "FractionRange": FractionRange,
     "IntRange": IntRange,
     "Literal": Literal,

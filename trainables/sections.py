@@ -44,6 +44,8 @@ class ModelConfig(Strict):
     """Range in which the model's losses are computed."""
     adversarial: ClassVar[tuple[str, ...]] = ()
     """Loss terms that the model's discriminators give, one each: `build_discriminator` makes the one of a term."""
+    splits: ClassVar[tuple[str, ...]] = ("val", "test")
+    """The splits that it can be scored on; a model that reads what others made may have the test images alone."""
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
         """Raise TrialError where it cannot fill the holes of a resolved `mask` section in images of `size` px."""

@@ -131,3 +131,29 @@ def _say_what_changed(store: Store, again: Store, cells: Mapping[str, tuple[str,
         print(f"{label}: {found or 'the same numbers, to the last bit'}")
     print(f"{len(cells)} finished cells run again, {changed} changed")
     return common.FAILED if changed or not cells else common.DONE
+
+
+def export_test(options: argparse.Namespace) -> int:
+    """Write a study's damaged test images and masks for another system to fill."""
+    from sweeps.spec import unknown
+    from trainables.session import Machine
+    from trainables.tasks import inpaint
+
+    stored = common.newest_plan(common.store(options), options.name)
+    arms = {one["name"]: one for one in stored["arms"]}
+    if options.arm is not None and options.arm not in arms:
+        raise unknown(f"--arm {options.arm!r}", options.arm, arms)
+    config = arms[options.arm or stored["baseline"]]["config"]
+    folders = {kind: options.out / kind for kind in ("damaged", "masks")}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    machine = Machine(data_root=Path(options.data).resolve() if options.data else None)
+    for name, damaged, mask in inpaint.export_test(config, machine):
+        (folders["damaged"] / name).write_bytes(damaged)
+        (folders["masks"] / name).write_bytes(mask)
+        count += 1
+    print(f"{count} images in {folders['damaged']}, their masks (white: fill this) in {folders['masks']}")
+    print("fill them into a folder under the same names, then add an arm to the sweep file:")
+    print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")
+    return common.DONE

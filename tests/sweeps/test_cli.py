@@ -38,6 +38,7 @@ SURFACE = {
     "report": "NAME --store --out --publish --format",
     "claims": "NAME --store --csv",
     "compare": "A B --store --with-store",
+    "export-test": "NAME --store --data --arm --out",
     "reproduce": "NAME --store --data --address --cell --seed --into",
 }
 """Every verb with its arguments, a line each. Scripts depend on them: add to it, but rename and remove nothing."""

@@ -90,3 +90,22 @@ def test_compare_tells_versions_apart(ran: Path, capsys: pytest.CaptureFixture[s
 def test_cells_that_are_not_there(ran: Path, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["reproduce", "small", "--store", str(ran), *given]) == cli.USER_ERROR
     assert "allowed:" in capsys.readouterr().err
+
+
+def test_another_systems_images_are_an_arm(
+    ran: Path, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exported, "filled" by leaving them black, scored beside the study's own arms."""
+    out = tmp_path / "test"
+    assert cli.main(["export-test", "small", "--store", str(ran), "--data", str(data_root), "--out", str(out)]) == 0
+    assert f"outputs: {out / 'filled'}" in capsys.readouterr().out
+    assert len(list((out / "masks").iterdir())) == 8
+    (out / "damaged").rename(out / "filled")
+    text = SMALL.replace("width: 8", "width: 1").replace("model.width: 16", "model.width: 2")
+    text = text.replace("arms:\n", f"arms:\n  - {{name: theirs, outputs: {out / 'filled'}}}\n")
+    (tmp_path / "small.yaml").write_text(text)
+    arguments = ["run", tmp_path / "small.yaml", *TINY, "--store", ran, "--data", data_root, "--quiet"]
+    assert cli.main([*map(str, arguments), "--address", "in-process"]) == 0
+    assert cli.main(["report", "small", "--store", str(ran)]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "theirs" in line and "exact" in line)
+    assert "1 for all" in line

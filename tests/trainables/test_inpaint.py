@@ -19,7 +19,7 @@ from trainables.session import Goal, Machine, MemorySession, Restored, Row
 from trainables.tasks import inpaint
 
 TRAINED = [name for name in schema.model_names() if schema.model_config(name).trains]
-FILLS = [name for name in schema.model_names() if name not in TRAINED]
+FILLS = [name for name in schema.model_names() if name not in (*TRAINED, "outputs")]
 DATA = {"name": "cifar10", "train": 48, "val": 20, "test": 12}
 
 GOLDEN = {

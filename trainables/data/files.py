@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps
+from pydantic import Field, model_validator
 
 from trainables.errors import TrialError
+from trainables.sections import ModelConfig
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -69,3 +74,38 @@ def open_image(file: Path, key: str) -> Image.Image:
             "images of 8 bits a channel that Pillow can read",
             "replace the file, or move it out of the folder",
         ) from error
+
+
+class FolderConfig(ModelConfig):
+    """Base `Config` of a model that reads a folder of images."""
+
+    path: str = Field(description="absolute folder of the images, the same on every machine that runs trials")
+    digest: str | None = Field(None, description="hash of the files, filled in: other images are another trial")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_digest(cls, given: Any) -> Any:
+        if isinstance(given, dict) and not given.get("digest") and Path(str(given.get("path"))).is_dir():
+            return {**given, "digest": digest(Path(given["path"]))}
+        return given
+
+    def check(self, mask: Mapping[str, Any], size: int) -> None:
+        """The folder must be there and hold images; see the base."""
+        if not Path(self.path).is_absolute():
+            raise TrialError(
+                f"model.path: {self.path!r}",
+                "it is relative, and trials run in folders of their own",
+                "an absolute path",
+                f"model.path: {Path(self.path).resolve()}",
+                "model.path",
+            )
+        image_files(Path(self.path), "model.path")
+
+
+def digest(folder: Path) -> str:
+    """16 hex digits that change with the name or content of any file below a folder."""
+    found = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            found.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()[:16]

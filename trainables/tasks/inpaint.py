@@ -93,14 +93,19 @@ class Inpainter:
         scope: Scope = Scope(),  # noqa: B008 - frozen
         adversary: Adversary | None = None,
         observed: bool = False,
+        splits: tuple[str, ...] = ("val", "test"),
     ) -> None:
-        """observed: record gradient norm and saturation, as where a discriminator could be, also without one."""
+        """observed: record gradient norm and saturation, as where a discriminator could be, also without one.
+
+        splits: those that it can be scored on.
+        """
         self.network = network
         self.optimiser = optimiser
         self.weights_of_losses = dict(weights)
         self.scope = scope
         self.adversary = adversary
         self.observed = observed
+        self.splits = splits
         self.phase: Phase = "both"
         self.parameters = sum(p.numel() for p in network.parameters())
 
@@ -181,9 +186,9 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     torch.manual_seed(derive(config["seed"], "initialisation"))
     network = build_network(config["model"], data.canvas.size)  # made on the CPU, so it is the same on any device
     network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
-    if not any(True for _ in network.parameters()):
-        return Inpainter(network.eval(), None, {})
     module, options = _model(config["model"])
+    if not any(True for _ in network.parameters()):
+        return Inpainter(network.eval(), None, {}, splits=options.splits)
     scope = (
         module.scope(options, data.canvas.size) if hasattr(module, "scope") else Scope(value_range=options.value_range)
     )
@@ -252,6 +257,8 @@ def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
 
 
 def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
+    if split not in learner.splits:
+        return {}
     learner.network.eval()
     meter = metrics.Meter(data.crop)
     for index in torch.split(torch.arange(len(data.split(split))), EVALUATION_BATCH):
@@ -283,3 +290,16 @@ def _png(image_b3hw: Tensor) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
+
+
+def export_test(config: Mapping[str, Any], machine: Machine) -> Iterator[tuple[str, bytes, bytes]]:
+    """(name, damaged image, mask) of every test image as PNG, white in the hole; names as `models/outputs.py` reads."""
+    from trainables.models.outputs import file_name, to_uint8
+
+    data = load(config, machine)
+    for index in torch.split(torch.arange(len(data.images.test)), EVALUATION_BATCH):
+        image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
+        damaged_b3hw = image_b3hw * (1 - mask_b1hw)
+        for damaged_3hw, mask_1hw in zip(damaged_b3hw, mask_b1hw, strict=True):
+            name = file_name(to_uint8(damaged_3hw), to_uint8(mask_1hw))
+            yield name, _png(damaged_3hw.unsqueeze(0)), _png(mask_1hw.expand_as(damaged_3hw).unsqueeze(0))
