@@ -253,7 +253,7 @@ def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
 
 def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
     learner.network.eval()
-    meter = metrics.Meter(data.crop)
+    meter = metrics.Meter(data.crop, by_share=split == "test")
     for index in torch.split(torch.arange(len(data.split(split))), EVALUATION_BATCH):
         image_b3hw, mask_b1hw = data.batch(split, index, data.evaluation_masks[split])
         meter.update(learner.fill(image_b3hw, mask_b1hw), image_b3hw, mask_b1hw)
