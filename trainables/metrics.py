@@ -7,14 +7,14 @@ image * (1 - mask) + output * mask.
     sse255                  sum of squared errors of the composite over an image, values in 0 to 255
     dice_..., iou, cross_entropy   of the composite's values, see `similarity`
     ..._hole                over the hole pixels only; images without a hole are left out (no ssim: it needs windows)
-    l1_seam                 over the hole pixels that touch a known one, at a side or a corner: how visible the border is.
-                            The known side has no error, so there it is also how far the step across the border is off
+    l1_seam                 over the hole pixels that touch a known one, at a side or a corner. The known side has no
+                            error, so it is also how far the step across the border is off: how visible the border is
     ..._raw                 of the network's output without compositing, over the whole image
     ..._crop                of the network's output without compositing, over a given centred square (no ssim)
     psnr_db..._pooled       from the squared error pooled over all pixels of all images
     hole_fraction           share of hole pixels
-    ..._share_10_20         of the images whose hole is above 10 and up to 20 % alone, for SHARE_METRICS; images_share_10_20
-                            is how many those are. The shares are those of Liu et al. 2018 and what lies above them
+    ..._share_10_20         of the images whose hole is above 10 and up to 20 % alone, for SHARE_METRICS;
+                            images_share_10_20 is how many. Shares as in Liu et al. 2018, and what lies above them
 
 PSNR is 10 log10(1 / mean squared error), at most 100 dB. Sums are in float64.
 """

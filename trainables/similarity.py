@@ -1,7 +1,7 @@
 """How alike two images are: structural similarity, overlap of their bright parts, cross entropy of their values.
 
-Images are in [0, 1], (b, c, h, w). Every function gives a value for each image, (b,), and NaN where an image has NaN, so
-that a network that diverged cannot look good.
+Images are in [0, 1], (b, c, h, w). Every function gives a value for each image, (b,), and NaN where an image has NaN,
+so that a network that diverged cannot look good.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def overlap(output_bchw: Tensor, image_bchw: Tensor) -> dict[str, Tensor]:
     iou            |P and Q| / |P or Q|
 
     002_e338281c6a46a1c1 sets goals of 0.5, 0.6 and 0.75 for "the Dice coefficient". By the soft form, which is made for
-    values that are 0 or 1, they say nothing: on the 10,000 test images of CIFAR-100 a perfect output scores 0.593 in the
-    mean (0.630 pooled), so 0.75 cannot be reached, a white image 0.635, more than the perfect one, and the images with
-    a black hole of a quarter 0.514. Where neither image has anything to overlap, all forms are 1.
+    values that are 0 or 1, they say nothing: on the 10,000 test images of CIFAR-100 a perfect output scores 0.593 in
+    the mean (0.630 pooled), so 0.75 cannot be reached, a white image 0.635, more than the perfect one, and the images
+    with a black hole of a quarter 0.514. Where neither image has anything to overlap, all forms are 1.
     """
     p, q = output_bchw.flatten(1), image_bchw.flatten(1)
     product, total, squares = _sum(p * q), _sum(p) + _sum(q), _sum(p * p) + _sum(q * q)
@@ -80,8 +80,8 @@ def overlap(output_bchw: Tensor, image_bchw: Tensor) -> dict[str, Tensor]:
 def cross_entropy(output_bchw: Tensor, image_bchw: Tensor) -> Tensor:
     """Mean of -q log p - (1 - q) log(1 - p) in nats, p the output's values and q the image's; float64.
 
-    p is clamped, see LEAST_PROBABILITY. The least value is not 0 but the mean entropy of q, reached by a perfect output:
-    only differences between outputs for the same images mean something.
+    p is clamped, see LEAST_PROBABILITY. The least value is not 0 but the mean entropy of q, reached by a perfect
+    output: only differences between outputs for the same images mean something.
     """
     p = output_bchw.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
     gains = image_bchw * p.logit() + (-p).log1p()
