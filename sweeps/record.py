@@ -50,10 +50,10 @@ _REGIONS = {
 }
 _SHARE = re.compile(r"_share_(?P<low>\d+)_(?P<high>\d+)$")
 _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
-    # Which direction is better is not known: a good discriminator is a bad sign for the generator, and a bad one too.
-    "loss": ("", "", "binary cross entropy on logits, real and generated images added"),
-    "accuracy_real": ("", "", "share of its scores of real images that say real, while training"),
-    "accuracy_fake": ("", "", "share of its scores of generated images that say generated, while training"),
+    # Better for the discriminator: near 1 of the generated images it finds the generator out, whatever else it learns.
+    "loss": ("", "min", "binary cross entropy on logits, real and generated images added"),
+    "accuracy_real": ("", "max", "share of its scores of real images that say real, while training"),
+    "accuracy_fake": ("", "max", "share of its scores of generated images that say generated, while training"),
     "gradient_norm": ("", "", "Euclidean norm of its gradient, mean over steps"),
 }
 _DISCRIMINATOR = re.compile(rf"discriminator(?P<which>_[a-z0-9_]+?)??_(?P<what>{'|'.join(_OF_A_DISCRIMINATOR)})$")
