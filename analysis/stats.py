@@ -6,8 +6,9 @@ a handful of seeds the bootstrap covers too rarely, see `DESIGN.md`.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.95
@@ -87,3 +88,18 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float], level: flo
     A seed gives both sides the same data order, masks and initialisation, so what it does to both cancels.
     """
     return mean_interval((a[seed] - b[seed] for seed in a if seed in b), level)
+
+
+def kendall_tau_b(groups: Iterable[Sequence[tuple[float, float]]]) -> float | None:
+    """Kendall's rank correlation with ties (tau-b, Biometrika 1945) of two values of each item, from -1 to 1.
+
+    groups: only items of one group are compared with each other. None where either value ties every pair.
+    """
+    agreeing = untied_a = untied_b = 0
+    for items in groups:
+        for (a1, b1), (a2, b2) in itertools.combinations(items, 2):
+            a, b = (a1 > a2) - (a1 < a2), (b1 > b2) - (b1 < b2)
+            agreeing += a * b
+            untied_a += abs(a)
+            untied_b += abs(b)
+    return agreeing / math.sqrt(untied_a * untied_b) if untied_a and untied_b else None
