@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from analysis import stats, wording
 from analysis.frame import Study
+from sweeps import record
 
 LEAST_ARMS = 4
 """With three arms one swap takes tau from 1 to 0.33: it says nothing."""
@@ -14,7 +15,7 @@ _USUAL = tuple(
     for name in (
         *("psnr_db", "psnr_db_hole", "l1", "l2", "ssim"),
         *("dice_soft", "dice_squared", "dice_binary", "iou", "cross_entropy", "l1_seam"),
-        *("lpips", "fid", "kid_squeezenet"),
+        *record.EXTRA,
     )
 )
 """Compared beside the report's own; the sum of squared errors ranks as L2 does."""

@@ -10,7 +10,7 @@ from sweeps import record
 
 _NAMES = {
     **{"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "l2": "L2", "db": "", "iou": "IoU", "f1": "F1"},
-    **{"sse255": "squared error in 0-255", "dice": "Dice"},
+    **{"sse255": "squared error in 0-255", "dice": "Dice", "lpips": "LPIPS", "kid": "KID"},
 }
 _LABELS = {
     record.TIME_S: "time an epoch",

@@ -26,6 +26,14 @@ PEAK_MEMORY_MB = "sys/peak_memory_mb"
 
 Record = Mapping[str, float | int]
 
+EXTRA: dict[str, tuple[str, str, str]] = {
+    **{
+        f"lpips_{name}": ("", "min", f"learned perceptual similarity by {network}, at 64 px or more")
+        for name, network in (("alex", "AlexNet"), ("vgg", "VGG16"), ("squeeze", "SqueezeNet 1.1"))
+    },
+    "kid_squeezenet": ("", "min", "kernel distance on features of SqueezeNet 1.0, not Inception's; at 64 px or more"),
+}
+"""Scores that `report.extra` asks for: by trained networks, of the test split after the last epoch alone."""
 _METRICS: dict[str, tuple[str, str, str]] = {
     # name: (unit, direction of better, meaning)
     "psnr_db": ("dB", "max", "mean over images of the PSNR, capped at 100 dB"),
@@ -38,6 +46,7 @@ _METRICS: dict[str, tuple[str, str, str]] = {
     "dice_binary": ("", "max", "Dice coefficient of the values above 0.5"),
     "iou": ("", "max", "intersection over union of the values above 0.5"),
     "cross_entropy": ("nats", "min", "mean cross entropy of the values; above 0 also for a perfect output"),
+    **EXTRA,
     "hole_fraction": ("", "", "share of missing pixels"),
     "images": ("", "", "number of images"),
 }
@@ -86,7 +95,10 @@ def describe(column: str) -> tuple[str, str, str]:
     split, _, name = column.partition("/")
     if split == SYSTEM:
         return _SYSTEM.get(name, _UNKNOWN)
-    return _of_training(name) if split == "train" else _of_images(name)
+    if split == "train":
+        return _of_training(name)
+    only_of_test = name in EXTRA or _SHARE.search(name)
+    return _UNKNOWN if only_of_test and split != "test" else _of_images(name)
 
 
 _UNKNOWN = ("", "", "")

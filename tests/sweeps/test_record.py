@@ -16,6 +16,7 @@ KNOWN = [
     ("test/l1_seam", "", "min"),
     ("test/cross_entropy", "nats", "min"),
     ("test/dice_squared", "", "max"),
+    ("test/lpips_alex", "", "min"),
     ("train/loss", "", "min"),
     ("train/adversarial_local", "", "min"),
     ("train/discriminator_accuracy_fake", "", "max"),
@@ -38,7 +39,17 @@ def test_unit_direction_and_meaning(column: str, unit: str, better: str) -> None
 
 
 @pytest.mark.parametrize(
-    "column", ["test/pnsr_db", "test/psnr_db_holes", "val/share_0_10", "sys/images", "epoch", "l2"]
+    "column",
+    [
+        "test/pnsr_db",
+        "test/psnr_db_holes",
+        "test/share_0_10",
+        "val/lpips_vgg",
+        "val/l1_share_0_10",
+        "sys/images",
+        "epoch",
+        "l2",
+    ],
 )
 def test_what_no_trial_reports_is_unknown(column: str) -> None:
     assert record.describe(column) == ("", "", "")
