@@ -68,7 +68,7 @@ class Lpips:
                 f"report.extra: {name}",
                 f"it needs the ImageNet weights of {network}, which torchvision could not download or read "
                 f"({' '.join(str(error).split())})",
-                f"their .pth file in {torch.hub.get_dir()}/checkpoints, or a connection to the server that torchvision takes it from",
+                f"their .pth file in {torch.hub.get_dir()}/checkpoints, or a connection over which torchvision gets it",
                 f"python -c \"import torchvision; torchvision.models.{network}(weights='DEFAULT')\" where there is "
                 f"one, or leave {name} out",
             ) from error
