@@ -122,9 +122,8 @@ class Meter:
             counts = torch.stack([there.get(name[-5:], hole >= 0) for name in values])
             self._add(torch.stack(list(values.values())), counts, slice(0, len(self.names)))
             if self.shares:
-                borders = torch.tensor(SHARES, dtype=hole.dtype, device=hole.device) / 100
-                share = torch.bucketize(hole, borders) - 1  # -1 without a hole: in none of them
-                counts = share == torch.arange(len(SHARES) - 1, device=hole.device).unsqueeze(1)
+                borders = itertools.pairwise(SHARES)
+                counts = torch.stack([(hole > low / 100) & (hole <= high / 100) for low, high in borders])
                 chosen = torch.stack([values[name] for name in SHARE_METRICS])
                 self._add(
                     chosen.repeat_interleave(len(counts), 0),
