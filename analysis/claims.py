@@ -18,12 +18,15 @@ from analysis import published, wording
 from analysis.frame import Study
 from analysis.stats import LEVEL, Interval, more_seeds, paired_difference, simultaneous
 from analysis.wording import quoted
+from sweeps import record
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 _DIVERGED = ("Diverged", "FloatingPointError")
 """Types of the errors with which a training ends whose loss is not finite."""
 _FAMILY = "family"
 """Key added to a claim: how many comparisons the study's claims make together."""
+_MACHINE = ("cpu", "gpu", "threads")
+"""What of a machine decides how fast a trial runs."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,10 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         finding = _fails(study, claim["fails"], claim.get("metric"))
     else:
         finding = _Finding(UNDECIDED, "This kind of claim is not known here.")
+    machines = _machines(study, _arms(claim)) if str(claim.get("metric")).startswith(record.SYSTEM + "/") else []
+    if len(machines) > 1:
+        words = f"Not put to the test: the arms ran on different machines ({'; '.join(machines)})."
+        finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
     scaled = study.plan.get("epochs_scaled")
     if scaled and ("epoch" in claim or "after" in claim):
         words = f"Not put to the test: the claim speaks of {scaled[0]} epochs, and this run has {scaled[1]}."
@@ -118,6 +125,20 @@ def theirs_of(reference: Mapping[str, Any] | None, variants: Mapping[str, str | 
 
 def _why(study: Study) -> str:
     return ": its search is not finished" if any(not search.done for search in study.searches) else ""
+
+
+def _machines(study: Study, arms: list[str]) -> list[str]:
+    """The kinds of machines, threads included, on which the finished trials of some arms ran."""
+    sources = [
+        study.results[key].get("provenance") or {}
+        for name in arms
+        if name in study.names
+        for key in study.arm(name).trials.values()
+        if key in study.results
+    ]
+    kinds = [{**(source.get("hardware") or {}), "threads": source.get("cpus")} for source in sources]
+    told = (", ".join(f"{key} {kind[key]}" for key in _MACHINE if kind.get(key)) for kind in kinds)
+    return sorted(set(filter(None, told)))
 
 
 def _arms(claim: Mapping[str, Any]) -> list[str]:
@@ -217,7 +238,8 @@ def _fails(study: Study, arm: str, metric: str | None) -> _Finding:
 def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference: Interval | None) -> str:
     """What was found of a against b, with the interval and n, or why nothing was."""
     metric, epoch = claim["metric"], claim.get("epoch")
-    place = f"{wording.label(metric)} " + (f"after epoch {epoch}" if epoch is not None else study.at_words())
+    when = "in the median epoch" if metric.startswith(record.SYSTEM + "/") else study.at_words()
+    place = f"{wording.label(metric)} " + (f"after epoch {epoch}" if epoch is not None else when)
     if difference is None:
         return _nothing(study, a, b, metric, epoch)
     pairs = "one evaluation each" if difference.exact else f"n = {wording.count(difference.n, 'pair')} of seeds"

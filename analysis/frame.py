@@ -131,13 +131,16 @@ class Study:
     def values(self, arm: str, metric: str, epoch: int | None = None) -> dict[int, float]:
         """A metric of an arm by seed: at `epoch`, else where `report.at` says. Absent and not finite ones are left out.
 
-        A fill without parameters has the same value for every seed, and at every epoch.
+        A fill without parameters has the same value for every seed, and at every epoch. What depends on the machine and
+        the moment (`sys/`) is told as its median over the epochs.
         """
         rows = self._rows.get(arm)
         if rows is None or metric not in rows.columns:
             return {}
         if self.arm(arm).trains and epoch is not None:
             chosen = rows[rows[record.EPOCH] == epoch]
+        elif metric.startswith(record.SYSTEM + "/"):
+            chosen = rows.groupby("seed")[[metric]].median().reset_index()
         else:
             if arm not in self._told:
                 self._told[arm] = self._chosen(rows)

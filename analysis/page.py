@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import claims, factors, figures, render, searches, sections, wording
+from analysis import agreement, claims, factors, figures, render, searches, sections, shares, wording
 from analysis.frame import Study
 from analysis.render import escape
 
@@ -37,6 +37,8 @@ def context(report: Report) -> dict[str, Any]:
         "searches": searches.facts(study),
         "crosses": report.crosses,
         "interaction": report.interaction,
+        "shares": shares.tables(study),
+        "agreement": agreement.compare(study),
         "curves": report.curves,
         "curve_columns": [wording.label(column) for column in figures.curve_columns(study)],
         "grid": report.grid,
@@ -106,8 +108,10 @@ def markdown(report: Report) -> str:
         *_section("Figures", [render.markdown(page["table"])]),
         *_section("By two factors", [block for table in report.crosses for block in _cross(table)]),
         *_section("Search", [" ".join(map(escape, page["search"])), _searches(page["searches"])]),
+        *_section("By share of hole", [*map(render.shares_markdown, page["shares"])]),
         *_section("Curves", [f"![Curves over epochs]({study.name}-curves.svg)"] if page["curves"] else []),
         *_section("Pictures", _pictures(report)),
+        *_section("Agreement of the metrics", _agreement(page["agreement"])),
         *_section("Conditions", [_list(page["conditions"]), _arms(page["arms"])]),
         *_section("Cost", [_list(page["cost"])]),
         *_section("Provenance", [*(f"**{escape(text)}**" for text in page["warnings"]), _list(page["provenance"])]),
@@ -174,6 +178,12 @@ def _pictures(report: Report) -> list[str]:
     if report.grid is None:
         return []
     return [f"![The same images for every arm]({report.study.name}-pictures.png)", escape(f"{grid_note(report)}.")]
+
+
+def _agreement(found: agreement.Agreement | None) -> list[str]:
+    if found is None:
+        return []
+    return [render.agreement_markdown(found), " ".join(map(escape, found.sentences))]
 
 
 def _missing(cells: list[sections.CellFacts]) -> list[str]:

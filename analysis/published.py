@@ -107,6 +107,8 @@ def _divisor(metric: str, unit: str, ours: str) -> tuple[float, str]:
             "in millions, a sum of squared errors on images in 0-255, taken to be of one 32 px image: "
             "divided by 199.8 for the mean on images in [0, 1]"
         )
+    if metric == "sse255_millions" and ours == "sse255":
+        return 1e-6, "in millions, a sum of squared errors on images in 0-255, taken to be of one 32 px image"
     if "[-1,1]" in unit and metric == "l1":
         return 2.0, "an absolute error on images in [-1, 1]: divided by 2 for images in [0, 1]"
     if "[-1,1]" in unit and metric == "l2":

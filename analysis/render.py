@@ -8,6 +8,9 @@ import re
 from typing import TYPE_CHECKING
 
 from analysis import wording
+from analysis.agreement import Agreement
+from analysis.shares import ShareTable
+from analysis.stats import Interval
 from analysis.tables import BEST, Column, Entry, Row, Table
 from sweeps.progress import STATES
 
@@ -20,10 +23,27 @@ _ARROWS = {"max": "↑", "min": "↓", "": ""}
 
 
 def heading(column: Column) -> str:
+    """See `metric_heading`."""
+    return metric_heading(column.metric)
+
+
+def metric_heading(metric: str) -> str:
     """'test PSNR (dB) ↑': the arrow points to where better values lie."""
-    unit = wording.unit(column.metric)
-    parts = [wording.label(column.metric), f"({unit})" if unit else "", _ARROWS[wording.better(column.metric)]]
+    unit = wording.unit(metric)
+    parts = [wording.label(metric), f"({unit})" if unit else "", _ARROWS[wording.better(metric)]]
     return " ".join(part for part in parts if part)
+
+
+def figure(found: Interval | None, digits: int) -> str:
+    """'27.31 ± 0.12 (n=8)'."""
+    if found is None:
+        return NOTHING
+    return f"{wording.plus_minus(found, digits)} ({'exact' if found.exact else f'n={found.n}'})"
+
+
+def correlation(value: float | None) -> str:
+    """'+0.87'."""
+    return NOTHING if value is None else wording.fixed(value, 2, plus=True)
 
 
 def cells_done(row: Row) -> str:
@@ -44,9 +64,7 @@ def rests_on(entry: Entry) -> str:
 
 def ours(entry: Entry, column: Column) -> str:
     """'27.31 ± 0.12 (n=8)'."""
-    if entry.ours is None:
-        return NOTHING
-    return f"{wording.plus_minus(entry.ours, column.digits)} ({rests_on(entry)})"
+    return figure(entry.ours, column.digits)
 
 
 def theirs(entry: Entry) -> str:
@@ -145,18 +163,44 @@ def markdown(table: Table) -> str:
             best = row.entries[column.metric].mark == BEST
             texts += [f"**{first}**" if best else first, *others]
         body.append(texts)
-    widths = [max(map(len, cells)) for cells in zip(head, *body, strict=True)]
-    rule = ["-" * widths[0], "-" * widths[1], *("-" * (width - 1) + ":" for width in widths[2:])]
-    lines = ["| " + " | ".join(_pad(cells, widths)) + " |" for cells in (head, rule, *body)]
     notes = [f"{number}. {escape(note)}" for number, note in enumerate(table.footnotes, start=1)]
-    return "\n".join([*lines, "", *(f"{escape(sentence)}  " for sentence in table.caption), *_block(notes)]).rstrip()
+    captions = [f"{escape(sentence)}  " for sentence in table.caption]
+    return "\n".join([_grid(head, body, 2), "", *captions, *_block(notes)]).rstrip()
 
 
-def _pad(cells: list[str], widths: list[int]) -> list[str]:
+def _grid(head: list[str], body: list[list[str]], texts: int) -> str:
+    """Cells as a Markdown table, padded; the first `texts` columns are set to the left, the others to the right."""
+    widths = [max(3, *map(len, cells)) for cells in zip(head, *body, strict=True)]
+    rule = ["-" * width if number < texts else "-" * (width - 1) + ":" for number, width in enumerate(widths)]
+    return "\n".join("| " + " | ".join(_pad(cells, widths, texts)) + " |" for cells in (head, rule, *body))
+
+
+def _pad(cells: list[str], widths: list[int], texts: int) -> list[str]:
     return [
-        text.ljust(width) if number < 2 else text.rjust(width)
+        text.ljust(width) if number < texts else text.rjust(width)
         for number, (text, width) in enumerate(zip(cells, widths, strict=True))
     ]
+
+
+def shares_markdown(table: ShareTable) -> str:
+    """One metric by share of hole."""
+    head = [" ".join(filter(None, [metric_heading(table.metric), "by share of hole"])), *table.shares]
+    images = ["test images", *table.images]
+    body = [[escape(name), *(figure(found, table.digits) for found in row)] for name, row in table.rows.items()]
+    return _grid(head, [images, *body], 1)
+
+
+def agreement_markdown(found: Agreement) -> str:
+    """The triangle of rank correlations; its columns are numbered as its rows are."""
+    if not found.metrics:
+        return ""
+    count = len(found.metrics)
+    head = ["metric", *(str(number) for number in range(1, count + 1))]
+    body = [
+        [f"{number}. {escape(wording.label(metric))}", *map(correlation, row), *[""] * (count - number)]
+        for number, (metric, row) in enumerate(zip(found.metrics, found.tau, strict=True), 1)
+    ]
+    return _grid(head, body, 1)
 
 
 def _block(lines: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ So with few seeds and values as skewed as that no interval keeps its promise.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,3 +185,18 @@ def clustered_mean(values_by_seed: Mapping[int, Sequence[float]], level: float =
         draws[number] = np.mean([cluster[rng.integers(len(cluster), size=len(cluster))].mean() for cluster in drawn])
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(means.mean()), float(means.std(ddof=1)), float(low), float(high), len(clusters))
+
+
+def kendall_tau_b(groups: Iterable[Sequence[tuple[float, float]]]) -> float | None:
+    """Kendall's rank correlation with ties (tau-b, Biometrika 1945) of two values of each item, from -1 to 1.
+
+    groups: only items of one group are compared with each other. None where either value ties every pair.
+    """
+    agreeing = untied_a = untied_b = 0
+    for items in groups:
+        for (a1, b1), (a2, b2) in itertools.combinations(items, 2):
+            a, b = (a1 > a2) - (a1 < a2), (b1 > b2) - (b1 < b2)
+            agreeing += a * b
+            untied_a += abs(a)
+            untied_b += abs(b)
+    return agreeing / math.sqrt(untied_a * untied_b) if untied_a and untied_b else None

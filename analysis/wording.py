@@ -8,7 +8,15 @@ from collections.abc import Iterable
 from analysis.stats import Interval
 from sweeps import record
 
-_NAMES = {"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "l2": "L2", "db": "", "iou": "IoU", "f1": "F1"}
+_NAMES = {
+    **{"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "l2": "L2", "db": "", "iou": "IoU", "f1": "F1"},
+    **{"sse255": "squared error in 0-255", "dice": "Dice", "lpips": "LPIPS", "kid": "KID"},
+}
+_LABELS = {
+    record.TIME_S: "time an epoch",
+    record.IMAGES_PER_S: "training speed",
+    record.PEAK_MEMORY_MB: "peak memory",
+}
 _LEAST_DIGITS = 4
 _MOST_DIGITS = 6
 _COARSE = 5
@@ -16,7 +24,11 @@ MINUS = "\u2212"
 
 
 def label(column: str) -> str:
-    """A column in words: `test/psnr_db_hole` is 'test PSNR hole'."""
+    """A column in words: `test/psnr_db_hole` is 'test PSNR hole', its `_share_10_20` '... at 10 to 20 % hole'."""
+    if column in _LABELS:
+        return _LABELS[column]
+    if share := record.share_of_hole(column):
+        return f"{label(share[0])} at {share[1]} to {share[2]} % hole"
     split, _, metric = column.rpartition("/")
     return " ".join(part for part in [split, *(_NAMES.get(word, word) for word in metric.split("_"))] if part)
 

@@ -180,6 +180,7 @@ class _Driver:
             cpus=resources.cpus,
             gpus=gpus,
             test_epochs=tuple(report.test_epochs),
+            extra=tuple(report.extra),
             best=(best["column"], describe(best["column"])[1]) if best else None,
             checkpoint_s=self._settings.checkpoint_s,
             code=provenance.code_version(),

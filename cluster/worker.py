@@ -31,8 +31,9 @@ class Options:
     """What all trials of a run share; no part of their identity.
 
     store: its address (absolute). data_root: folder of the data sets, None for the user's cache. cpus: threads a trial.
-    gpus: GPUs a trial (0: on the CPU). test_epochs, best: see `trainables.session.Goal`. checkpoint_s: seconds between
-    checkpoints. code, command: for provenance. sweep, run: whose requests to stop count; stops_seen: older ones.
+    gpus: GPUs a trial (0: on the CPU). test_epochs, best, extra: see `trainables.session.Goal`. checkpoint_s: seconds
+    between checkpoints. code, command: for provenance. sweep, run: whose requests to stop count; stops_seen: older
+    ones.
     """
 
     store: str
@@ -44,6 +45,7 @@ class Options:
     gpus: float = 0
     test_epochs: tuple[int, ...] = ()
     best: tuple[str, str] | None = None
+    extra: tuple[str, ...] = ()
     checkpoint_s: float = 20.0
     code: dict[str, Any] | None = None
     command: str = ""
@@ -78,7 +80,7 @@ def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: 
     if attempt is None:
         return HELD
     trial = ledger.read_trial(store, trial_id)
-    goal = Goal(epochs, options.test_epochs, options.best)
+    goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     machine = Machine(options.device, options.cpus, Path(options.data_root) if options.data_root else None)
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
     state, error, failure = DONE, None, None

@@ -81,6 +81,9 @@ class ReportSpec(Strict):
     metrics: list[str] = Field(
         ["test/psnr_db", "test/l2", "test/ssim"], min_length=1, description="columns of the table"
     )
+    extra: list[str] = Field(
+        [], description="scores by trained networks after the last epoch: lpips_alex, kid_squeezenet, ..."
+    )
     published: PublishedSpec | None = Field(None, description="whose figures stand beside ours")
 
 

@@ -26,21 +26,57 @@ PEAK_MEMORY_MB = "sys/peak_memory_mb"
 
 Record = Mapping[str, float | int]
 
+EXTRA: dict[str, tuple[str, str, str]] = {
+    **{
+        f"lpips_{name}": ("", "min", f"learned perceptual similarity by {network}, at 64 px or more")
+        for name, network in (("alex", "AlexNet"), ("vgg", "VGG16"), ("squeeze", "SqueezeNet 1.1"))
+    },
+    "kid_squeezenet": ("", "min", "kernel distance on features of SqueezeNet 1.0, not Inception's; at 64 px or more"),
+}
+"""Scores that `report.extra` asks for: by trained networks, of the test split after the last epoch alone."""
 _METRICS: dict[str, tuple[str, str, str]] = {
     # name: (unit, direction of better, meaning)
-    "loss": ("", "min", "weighted sum of the loss terms, in the model's own value range"),
     "psnr_db": ("dB", "max", "mean over images of the PSNR, capped at 100 dB"),
     "l1": ("", "min", "mean absolute error, images in [0, 1]"),
     "l2": ("", "min", "mean squared error, images in [0, 1]"),
+    "sse255": ("", "min", "sum of squared errors of an image, values in 0 to 255"),
     "ssim": ("", "max", "structural similarity, 11x11 window, sigma 1.5, data range 1"),
+    "dice_soft": ("", "max", "2 sum(pq) / (sum p + sum q) of the values; below 1 for a perfect output"),
+    "dice_squared": ("", "max", "2 sum(pq) / (sum p^2 + sum q^2) of the values; 1 for a perfect output"),
+    "dice_binary": ("", "max", "Dice coefficient of the values above 0.5"),
+    "iou": ("", "max", "intersection over union of the values above 0.5"),
+    "cross_entropy": ("nats", "min", "mean cross entropy of the values; above 0 also for a perfect output"),
+    **EXTRA,
     "hole_fraction": ("", "", "share of missing pixels"),
+    "images": ("", "", "number of images"),
 }
 _REGIONS = {
     "_hole": "hole pixels only",
+    "_seam": "hole pixels that touch a known one",
     "_raw": "the network's output without compositing",
     "_crop": "the centre crop that 003_4e78e639d4f1fa33 scores, its visible ring included",
     "_pooled": "from the error pooled over all images",
 }
+_SHARE = re.compile(r"_share_(?P<low>\d+)_(?P<high>\d+)$")
+_OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
+    # Better for the discriminator: near 1 of the generated images it finds the generator out, whatever else it learns.
+    "loss": ("", "min", "binary cross entropy on logits, real and generated images added"),
+    "accuracy_real": ("", "max", "share of its scores of real images that say real, while training"),
+    "accuracy_fake": ("", "max", "share of its scores of generated images that say generated, while training"),
+    "gradient_norm": ("", "", "Euclidean norm of its gradient, mean over steps"),
+}
+_DISCRIMINATOR = re.compile(rf"discriminator(?P<which>_[a-z0-9_]+?)??_(?P<what>{'|'.join(_OF_A_DISCRIMINATOR)})$")
+_TRAINING: dict[str, tuple[str, str, str]] = {
+    "loss": ("", "min", "weighted sum of the loss terms, in the model's own value range"),
+    "gradient_norm": ("", "", "Euclidean norm of the network's gradient, mean over steps"),
+    "saturated": ("", "min", "share of the output's values within 0.005 of 0 or 1; near 1 where a GAN has collapsed"),
+}
+_SYSTEM: dict[str, tuple[str, str, str]] = {
+    "time_s": ("s", "min", "an epoch, training and evaluation, the checkpoint aside"),
+    "images_per_s": ("images/s", "max", "training images a second, evaluation aside"),
+    "peak_memory_mb": ("MiB", "min", "highest memory so far: resident, or of the GPU's allocator"),
+}
+_LOSS_TERM = ("", "min", "loss term before its weight, in the model's own value range")
 _COLUMN = re.compile(rf"^({'|'.join(SPLITS)}|{SYSTEM})/[a-z0-9_]+$")
 
 
@@ -56,14 +92,43 @@ def same_numbers(record: Record) -> dict[str, float | int]:
 
 def describe(column: str) -> tuple[str, str, str]:
     """(unit, 'max' or 'min' or '' for the better direction, meaning) of a column; empty strings where unknown."""
-    metric = column.partition("/")[2]
-    regions = []
-    base = metric
-    while base not in _METRICS:
-        suffix = next((s for s in _REGIONS if base.endswith(s)), None)
+    split, _, name = column.partition("/")
+    if split == SYSTEM:
+        return _SYSTEM.get(name, _UNKNOWN)
+    if split == "train":
+        return _of_training(name)
+    only_of_test = name in EXTRA or _SHARE.search(name)
+    return _UNKNOWN if only_of_test and split != "test" else _of_images(name)
+
+
+_UNKNOWN = ("", "", "")
+
+
+def _of_training(name: str) -> tuple[str, str, str]:
+    """What a training step records: loss terms in the model's own range, and how a GAN fares."""
+    if match := _DISCRIMINATOR.match(name):
+        unit, better, meaning = _OF_A_DISCRIMINATOR[match["what"]]
+        return unit, better, f"{(match['which'] or '').replace('_', ' ').strip()} discriminator: {meaning}".strip()
+    return _TRAINING.get(name, _LOSS_TERM)  # which terms there are is for `trainables/losses.py` to say
+
+
+def _of_images(name: str) -> tuple[str, str, str]:
+    """A metric of a split's images, of a region, or of the images with a share of hole."""
+    extra = []
+    if match := _SHARE.search(name):
+        extra.append(f"images whose hole is above {match['low']} and up to {match['high']} % alone")
+        name = name[: match.start()]
+    while name not in _METRICS:
+        suffix = next((s for s in _REGIONS if name.endswith(s)), None)
         if suffix is None:
-            return "", "", ""
-        regions.append(_REGIONS[suffix])
-        base = base.removesuffix(suffix)
-    unit, better, meaning = _METRICS[base]
-    return unit, better, "; ".join([meaning, *regions])
+            return _UNKNOWN
+        extra.insert(0, _REGIONS[suffix])
+        name = name.removesuffix(suffix)
+    unit, better, meaning = _METRICS[name]
+    return unit, better, "; ".join([meaning, *extra])
+
+
+def share_of_hole(column: str) -> tuple[str, int, int] | None:
+    """('test/psnr_db', 10, 20) for `test/psnr_db_share_10_20`: the column and the share in %; None for any other."""
+    match = _SHARE.search(column)
+    return (column[: match.start()], int(match["low"]), int(match["high"])) if match else None

@@ -25,7 +25,7 @@ from sweeps.fields import (
     SearchFileSpec,
     SweepSpec,
 )
-from sweeps.record import describe, is_column
+from sweeps.record import EXTRA, describe, is_column
 
 
 class Sweep:
@@ -190,6 +190,10 @@ def _check_references(sweep: Sweep) -> None:
     best = BEST.match(spec.report.at)
     if spec.report.at != "last" and not (best and best["column"].startswith("val/")):
         raise sweep.error(("report", "at"), "it says no epoch", "last, or best(val/COLUMN)", "at: last")
+    for i, name in enumerate(spec.report.extra):
+        if name not in EXTRA:
+            why = "FID is not built: it needs Inception's weights" if name == "fid" else "there is no such score"
+            raise sweep.error(("report", "extra", i), why, ", ".join(EXTRA), "kid_squeezenet, or leave it out")
     columns: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
     columns += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
     columns += [(("report", "at"), best["column"])] if best else []

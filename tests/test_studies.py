@@ -119,6 +119,13 @@ def test_its_tiny_form_runs_and_then_has_nothing_to_run(
 
 
 @pytest.mark.parametrize("study", STUDIES)
+def test_every_column_of_its_records_is_described(study: str, ran: Any, store: Path) -> None:
+    ran(study)
+    columns = {column for history in numbers(store, study).values() for column in history} - {record.EPOCH}
+    assert [column for column in columns if not record.describe(column)[2]] == []
+
+
+@pytest.mark.parametrize("study", STUDIES)
 def test_the_report_of_its_tiny_form_names_every_arm(study: str, ran: Any, store: Path, tmp_path: Path) -> None:
     ran(study)
     tiny = planned(study, tiny=True)

@@ -13,7 +13,7 @@ import json
 import math
 import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -65,6 +65,12 @@ class Task(Protocol):
     def evaluate(self, learner: Any, data: Any, split: str) -> dict[str, float]:
         """The metrics of a split, 'val' or 'test'; draws nothing that depends on the seed."""
 
+    def check_extra(self, data: Any, names: Sequence[str]) -> None:
+        """Raise TrialError where `extra` could not score by these names: before the training, not after it."""
+
+    def extra(self, learner: Any, data: Any, names: Sequence[str]) -> dict[str, float]:
+        """What `Goal.extra` asks for, of the whole test split."""
+
     def samples(self, learner: Any, data: Any) -> dict[str, bytes]:
         """The same fixed test images for every arm, as PNG files."""
 
@@ -98,6 +104,8 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
         learner = task.build(config, data, session.machine)
         history, best = _restore(learner, session)
         goal = session.goal
+        if goal.extra:
+            task.check_extra(data, goal.extra)
         if not goal.epochs:  # nothing to train: one evaluation says it all
             history = [_evaluate(task, learner, data, {"epoch": 0}, ("val", "test"))]
         for epoch in range(len(history) + 1, goal.epochs + 1):
@@ -212,6 +220,9 @@ def _finish(
     last = history[-1]
     if not any(name.startswith("test/") for name in last):  # the target was lowered to an epoch reached earlier
         history[-1] = last = _evaluate(task, learner, data, last, ("test",))
+    if session.goal.extra:
+        found = task.extra(learner, data, session.goal.extra)
+        history[-1] = last = {**last, **{f"test/{name}": value for name, value in found.items()}}
     if session.goal.epochs:
         session.save(int(last["epoch"]), checkpoint.pack(learner.state_dict(), history, best))
     session.samples(int(last["epoch"]), task.samples(learner, data))

@@ -21,11 +21,13 @@ class Goal:
     epochs: the target epoch.
     test_epochs: further epochs at which the test split is evaluated; the last one always is.
     best: a validation column and 'max' or 'min': the test split is also evaluated whenever that column improves.
+    extra: what the test split is scored by besides, after the last epoch; `trainables.perceptual.NAMES`.
     """
 
     epochs: int
     test_epochs: tuple[int, ...] = ()
     best: tuple[str, str] | None = None
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

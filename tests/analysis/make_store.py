@@ -30,7 +30,10 @@ The document trains one model for 100 epochs and the other for 20; here both get
 
 @dataclass(frozen=True)
 class ArmSpec:
-    """One synthetic arm. psnr: mean test PSNR after the last epoch, dB. states: {seed: state}, done where absent."""
+    """One synthetic arm. psnr: mean test PSNR after the last epoch, dB. states: {seed: state}, done where absent.
+
+    columns: further columns, with the value that they have wherever the test split is evaluated.
+    """
 
     name: str
     psnr: float
@@ -43,6 +46,7 @@ class ArmSpec:
     parameters: int = 2_271_043
     factors: Mapping[str, str] = field(default_factory=dict)
     baseline: str | None = None
+    columns: Mapping[str, float] = field(default_factory=dict)
 
 
 ARMS = (
@@ -218,6 +222,7 @@ def history(arm: ArmSpec, seed: int) -> dict[str, list[float | None]]:
         "test/hole_fraction": [0.1534 if there else None for there in tested],
         "sys/time_s": [4.2 if arm.trains else 0.3 for _ in epochs],
     }
+    columns |= {name: [value if there else None for there in tested] for name, value in arm.columns.items()}
     if arm.trains:
         columns["sys/images_per_s"] = [1450.0 + 20 * float(rng.normal()) for _ in epochs]
     return columns

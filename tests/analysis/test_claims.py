@@ -57,6 +57,9 @@ CASES = [
     ({"metric": PSNR, "better": "good", "than": "open"}, "undecided"),
     ({"metric": PSNR, "better": "good", "than": "nobody"}, "undecided"),
     ({"metric": "test/strange", "better": "good", "than": "bad"}, "undecided"),
+    ({"metric": "sys/time_s", "better": "fill", "than": "bad"}, "holds"),
+    ({"metric": "sys/images_per_s", "equal": ["good", "bad"], "within": 50.0}, "holds"),
+    ({"metric": "sys/images_per_s", "better": "good", "than": "fill"}, "undecided"),
     ({"metric": PSNR, "equal": ["good", "same"], "within": 1.0}, "holds"),
     ({"metric": PSNR, "equal": ["good", "bad"], "within": 0.5}, "does not hold"),
     ({"metric": PSNR, "equal": ["good", "same"], "within": 0.01}, "undecided"),
@@ -129,3 +132,17 @@ def test_trouble_with_a_machine_is_no_failure_to_train(tmp_path: Path) -> None:
     found = claims.judge(frame.read(store, "partial-conv", NOW))[0]
     assert found.verdict == "undecided"
     assert "StoreError" in found.sentence
+
+
+def test_speeds_on_different_machines_are_not_compared(tmp_path: Path) -> None:
+    claim = {"text": "it is faster", "metric": "sys/time_s", "better": "fill", "than": "good"}
+    study = frame.read(make_store(tmp_path, (GOOD, BAD, FILL), range(3), [claim]), "partial-conv", NOW)
+    other = {key: {**study.results[key], "provenance": {"hardware": {"gpu": "H200"}}} for key in study.results}
+    mixed = replace(study, results={**study.results, **{k: other[k] for k in study.arm("good").trials.values()}})
+    assert claims.judge(study)[0].verdict == "holds"
+    assert "in the median epoch" in claims.judge(study)[0].sentence
+    (verdict,) = claims.judge(mixed)
+    assert verdict.verdict == "undecided"
+    assert "different machines (cpu AMD EPYC 7763; gpu H200)" in verdict.sentence
+    elsewhere = replace(study, results={**study.results, **{k: other[k] for k in study.arm("bad").trials.values()}})
+    assert claims.judge(elsewhere)[0].verdict == "holds"

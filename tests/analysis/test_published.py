@@ -33,6 +33,8 @@ def test_a_sum_of_squares_beside_our_mean() -> None:
     assert "divided by 199.8" in figure.conversion
     itself = published.lookup({**goals, "columns": {}}, "context_encoder", "test/sse255_millions")[0]
     assert itself.value == 1.34
+    ours = published.lookup({**goals, "columns": {"test/sse255": "sse255_millions"}}, "context_encoder", "test/sse255")
+    assert (ours[0].text, ours[0].conversion.split(",")[1]) == ("1340000", " in millions")
 
 
 def test_a_split_that_is_not_named_is_taken_with_both_blocks() -> None:

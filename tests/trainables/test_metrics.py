@@ -32,6 +32,12 @@ def by_hand(output, image, mask):
         hole = m.expand_as(img) > 0
         regions = {"": comp - img, "_raw": out - img, "_hole": (comp - img)[hole]}
         rows.setdefault("hole_fraction", []).append(m.mean().item())
+        rows.setdefault("sse255", []).append(((comp - img) * 255).square().sum().item())
+        border = torch.zeros_like(m)
+        for y, x in m[0].nonzero().tolist():
+            border[0, y, x] = (m[0, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] == 0).any()
+        if border.any():
+            rows.setdefault("l1_seam", []).append((comp - img).abs()[border.expand_as(img) > 0].mean().item())
         for suffix, error in regions.items():
             if error.numel():
                 l2 = (error**2).mean().item()
@@ -45,8 +51,12 @@ def by_hand(output, image, mask):
     return values
 
 
-def metered(*batches):
-    meter = metrics.Meter()
+OF_VALUES = {"dice_soft", "dice_squared", "dice_binary", "iou", "cross_entropy"}
+"""Tested in test_similarity.py."""
+
+
+def metered(*batches, by_share=False):
+    meter = metrics.Meter(by_share=by_share)
     for each in batches:
         meter.update(*each)
     return meter.compute()
@@ -55,14 +65,14 @@ def metered(*batches):
 def test_by_hand(batch):
     values = metered(batch)
     expected = by_hand(*batch)
-    assert set(values) == {*expected, "ssim", "ssim_raw"}
+    assert set(values) == {*expected, *OF_VALUES, "ssim", "ssim_raw"}
     for name, value in expected.items():
         assert values[name] == pytest.approx(value, rel=1e-5), name
 
 
 def test_batches_change_nothing(batch):
     parts = [tuple(t[part] for t in batch) for part in (slice(0, 2), slice(2, 3), slice(3, 5))]
-    assert metered(*parts) == pytest.approx(metered(batch), rel=1e-9)
+    assert metered(*parts, by_share=True) == pytest.approx(metered(batch, by_share=True), rel=1e-9)
 
 
 def test_psnr_and_ssim_agree_with_torchmetrics(batch):
@@ -74,16 +84,6 @@ def test_psnr_and_ssim_agree_with_torchmetrics(batch):
     for name, filled in (("ssim_raw", output), ("ssim", image * (1 - mask) + output * mask)):
         expected = structural_similarity_index_measure(filled, image, sigma=1.5, data_range=1.0, reduction="none")
         assert torch.allclose(values[name].float(), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 3, 32, 48), (1, 1, 130, 64)])
-def test_ssim_of_any_size_agrees_with_torchmetrics(shape):
-    rng = torch.Generator().manual_seed(1)
-    x = torch.rand(shape, generator=rng)
-    y = (x + 0.05 * torch.randn(shape, generator=rng)).clamp(0, 1)
-    expected = structural_similarity_index_measure(y, x, sigma=1.5, data_range=1.0, reduction="none")
-    assert torch.allclose(metrics.ssim(y, x), expected, atol=1e-5)
-    assert torch.allclose(metrics.ssim(x, x), torch.ones(shape[0]))
 
 
 def test_a_perfect_output_is_capped_at_100_db(batch):
@@ -101,7 +101,8 @@ def test_output_is_clamped(batch):
 def test_what_cannot_be_computed_is_left_out(batch):
     output, image, mask = batch
     values = metered((output, image, torch.zeros_like(mask)))
-    assert not [name for name in values if "_hole" in name]
+    assert not [name for name in values if "_hole" in name or "_seam" in name]
+    assert "l1_seam" not in metered((output, image, torch.ones_like(mask)))
     assert values["hole_fraction"] == 0
     assert values["psnr_db"] == 100
     assert metrics.Meter().compute() == {}
@@ -124,9 +125,36 @@ def test_sums_are_float64():
 
 
 def test_totals_of_workers_add_up(batch):
-    whole, first, second = metrics.Meter(), metrics.Meter(), metrics.Meter()
+    whole, first, second = (metrics.Meter(by_share=True) for _ in range(3))
     whole.update(*batch)
     first.update(*(t[:2] for t in batch))
     second.update(*(t[2:] for t in batch))
     first.totals += second.totals
     assert first.compute() == pytest.approx(whole.compute(), rel=1e-9)
+
+
+def test_the_seam_of_a_square_hole():
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 2:6, 3:8] = 1  # reaches the right border of the image, beyond which nothing is known
+    expected = mask.clone()
+    expected[..., 3:5, 4:8] = 0
+    assert torch.equal(metrics.seam(mask), expected)
+
+
+def test_by_share_of_hole():
+    """Each metric over the images of a share alone equals that metric over them as a split of their own."""
+    rng = torch.Generator().manual_seed(2)
+    image, output = torch.rand(6, 3, 10, 10, generator=rng), torch.rand(6, 3, 10, 10, generator=rng)
+    mask = torch.zeros(6, 1, 10, 10)
+    for number, pixels in enumerate((0, 5, 10, 11, 60, 61)):  # without a hole; up to 10 %; above; up to 60 %; above
+        mask[number].view(-1)[:pixels] = 1
+    values = metered((output, image, mask), by_share=True)
+    groups = {"0_10": [1, 2], "10_20": [3], "50_60": [4], "60_100": [5]}
+    shares = {name.partition("_share_")[2] for name in values if "_share_" in name}
+    assert shares == set(groups)
+    for share, members in groups.items():
+        alone = metered((output[members], image[members], mask[members]))
+        assert values[f"images_share_{share}"] == len(members)
+        for name in metrics.SHARE_METRICS:
+            assert values[f"{name}_share_{share}"] == pytest.approx(alone[name], rel=1e-6), name
+    assert not [name for name in metered((output, image, mask)) if "_share_" in name]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainables import losses, metrics, optimisers
+from trainables import losses, metrics, optimisers, perceptual
 from trainables.adversarial import Adversary, gradient_norm, saturated
 from trainables.data import images, masks
 from trainables.data.shapes import MaskDraw
@@ -260,11 +260,27 @@ def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
     if split not in learner.splits:
         return {}
     learner.network.eval()
-    meter = metrics.Meter(data.crop)
+    meter = metrics.Meter(data.crop, by_share=split == "test")
     for index in torch.split(torch.arange(len(data.split(split))), EVALUATION_BATCH):
         image_b3hw, mask_b1hw = data.batch(split, index, data.evaluation_masks[split])
         meter.update(learner.fill(image_b3hw, mask_b1hw), image_b3hw, mask_b1hw)
     return meter.compute()
+
+
+def check_extra(data: Data, names: Sequence[str]) -> None:
+    perceptual.scorers(names, data.canvas.root, data.device)
+
+
+def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, float]:
+    """Scores of the composites by trained networks."""
+    learner.network.eval()
+    scorers = perceptual.scorers(names, data.canvas.root, data.device)
+    for index in torch.split(torch.arange(len(data.images.test)), EVALUATION_BATCH):
+        image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
+        composite_b3hw = torch.where(mask_b1hw > 0.5, learner.fill(image_b3hw, mask_b1hw), image_b3hw)
+        for scorer in scorers.values():
+            scorer.update(composite_b3hw, image_b3hw)
+    return {name: scorer.compute() for name, scorer in scorers.items()}
 
 
 def samples(learner: Inpainter, data: Data) -> dict[str, bytes]:
