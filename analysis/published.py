@@ -42,6 +42,18 @@ def lookup(reference: Mapping[str, Any], variant: str | None, column: str, epoch
     epoch: the epoch asked for; without it, the last that was published. The split of our column decides which split is
     looked up; a document that does not label its splits is taken as it is.
     """
+    rows = _rows(reference, variant, column)
+    wanted = max((_epoch(row) or 0 for row in rows), default=0) if epoch is None else epoch
+    ours = column.partition("/")[2]
+    return [_figure(row, ours) for row in rows if (_epoch(row) or wanted) == wanted]
+
+
+def epochs(reference: Mapping[str, Any], variant: str, column: str) -> list[int]:
+    """The epochs at which a document tells one arm in one of our columns."""
+    return [epoch for row in _rows(reference, variant, column) if (epoch := _epoch(row))]
+
+
+def _rows(reference: Mapping[str, Any], variant: str | None, column: str) -> list[dict[str, str]]:
     split, _, metric = column.partition("/")
     metric = (reference.get("columns") or {}).get(column, metric)
     rows = [
@@ -50,10 +62,7 @@ def lookup(reference: Mapping[str, Any], variant: str | None, column: str, epoch
         if (row["study"], row["table"], row["variant"], row["metric"])
         == (reference["study"], reference["table"], variant, metric)
     ]
-    rows = [row for row in rows if row["split"] == split] or [row for row in rows if row["split"] == _UNLABELLED]
-    wanted = max((_epoch(row) or 0 for row in rows), default=0) if epoch is None else epoch
-    ours = column.partition("/")[2]
-    return [_figure(row, ours) for row in rows if (_epoch(row) or wanted) == wanted]
+    return [row for row in rows if row["split"] == split] or [row for row in rows if row["split"] == _UNLABELLED]
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis import wording
 from analysis.agreement import Agreement
+from analysis.epochs import EpochTable
 from analysis.shares import ShareTable
 from analysis.stats import Interval
 from analysis.tables import BEST, Column, Entry, Row, Table
@@ -188,6 +189,17 @@ def shares_markdown(table: ShareTable) -> str:
     images = ["test images", *table.images]
     body = [[escape(name), *(figure(found, table.digits) for found in row)] for name, row in table.rows.items()]
     return _grid(head, [images, *body], 1)
+
+
+def epochs_markdown(table: EpochTable) -> str:
+    """One metric by epoch, what was published in brackets."""
+    body = [[escape(name), *(beside(*cell, table.digits) for cell in row)] for name, row in table.rows.items()]
+    return _grid([metric_heading(table.metric), *table.headings], body, 1)
+
+
+def beside(ours: Interval | None, theirs: str, digits: int) -> str:
+    """'27.31 ± 0.12 (n=8) [19.09]': what was published in square brackets."""
+    return figure(ours, digits) + (f" [{theirs}]" if theirs else "")
 
 
 def agreement_markdown(found: Agreement) -> str:

@@ -1,0 +1,89 @@
+"""What a study found at each of the epochs at which its document tells its figures, beside those figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis import published, wording
+from analysis.frame import Study
+from analysis.stats import Interval
+
+
+@dataclass(frozen=True)
+class EpochTable:
+    """One metric by epoch. epochs: ours; theirs: the document's epoch beside each, None where there is none.
+
+    rows: for each arm an interval and the published figures (converted, '' where there are none) at each epoch.
+    """
+
+    metric: str
+    epochs: list[int]
+    theirs: list[int | None]
+    digits: int
+    rows: dict[str, list[tuple[Interval | None, str]]]
+
+    @property
+    def headings(self) -> list[str]:
+        """'epoch 15', or 'epoch 15 (published: 100)' for a run that is shorter than the document's."""
+        return [
+            f"epoch {ours}" + (f" (published: {theirs})" if theirs not in (None, ours) else "")
+            for ours, theirs in zip(self.epochs, self.theirs, strict=True)
+        ]
+
+
+def tables(study: Study) -> list[EpochTable]:
+    """A table for each metric that was tested at several epochs and published, else for the report's first one."""
+    chosen = [metric for metric in study.metrics if _theirs(study, metric)] or study.metrics[:1]
+    return [table for metric in chosen if (table := _table(study, metric))]
+
+
+def _table(study: Study, metric: str) -> EpochTable | None:
+    known = {epoch for arm in study.arms if arm.trains for epoch in study.epochs(arm.name, metric)}
+    epochs = sorted(known & {*study.plan["report"]["test_epochs"], *_last(study)})
+    if len(epochs) < 2:
+        return None
+    theirs = _beside(study, epochs, _theirs(study, metric))
+    rows = {
+        arm.name: [
+            (study.interval(arm.name, metric, epoch), _published(study, arm.published, metric, their))
+            for epoch, their in zip(epochs, theirs, strict=True)
+        ]
+        for arm in study.arms
+        if arm.trains
+    }
+    digits = wording.decimals(interval for row in rows.values() for interval, _ in row)
+    return EpochTable(metric, epochs, theirs, digits, rows)
+
+
+def _last(study: Study) -> set[int]:
+    return {epochs for arm in study.arms if arm.trains for _, epochs in arm.trials.values()}
+
+
+def _theirs(study: Study, metric: str) -> list[int]:
+    """The epochs at which the document tells a metric of any arm, in their order."""
+    reference = study.plan["report"].get("published")
+    if not reference:
+        return []
+    found = {
+        epoch for arm in study.arms if arm.published for epoch in published.epochs(reference, arm.published, metric)
+    }
+    return sorted(found)
+
+
+def _beside(study: Study, epochs: list[int], theirs: list[int]) -> list[int | None]:
+    """The document's epoch for each of ours: the same one, or the same share of a run that was made shorter."""
+    before, after = study.plan.get("epochs_scaled") or (1, 1)
+    found: list[int | None] = []
+    for epoch in epochs:
+        wanted = epoch * before / after
+        nearest = min(theirs, key=lambda other: abs(other - wanted), default=None)
+        close = nearest is not None and abs(nearest - wanted) <= before / after
+        found.append(nearest if close else None)
+    return found
+
+
+def _published(study: Study, variant: str | None, metric: str, epoch: int | None) -> str:
+    if variant is None or epoch is None:
+        return ""
+    figures = published.lookup(study.plan["report"]["published"], variant, metric, epoch)
+    return " / ".join(figure.text for figure in figures if figure.epoch == epoch)

@@ -1,0 +1,57 @@
+"""Figures by epoch beside the published ones, also of runs that are shorter than the document's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from make_store import NOW, ArmSpec, make_store
+
+from analysis import epochs, frame, report
+
+ARMS = (ArmSpec("w = 1", 19.0, published="l2_weight=1"), ArmSpec("w = 0", 12.0, published="l2_weight=0"))
+FILL = ArmSpec("fill", 15.0, trains=False)
+REFERENCE = {
+    "study": "003_4e78e639d4f1fa33",
+    "table": "epochs",
+    "columns": {"test/psnr_db": "psnr_db", "test/l2_raw": "l2"},
+}
+
+
+def study(root: Path, test_epochs: list[int], scaled: tuple[int, int] | None) -> frame.Study:
+    def change(plan: dict[str, Any]) -> None:
+        plan["report"] |= {"test_epochs": test_epochs, "published": REFERENCE}
+        plan["epochs_scaled"] = scaled
+
+    return frame.read(make_store(root, (*ARMS, FILL), range(4), [], change=change), "partial-conv", NOW)
+
+
+def test_a_shorter_run_stands_beside_the_same_share_of_theirs(tmp_path: Path) -> None:
+    """Ours at 10 and 20 of 20 epochs, theirs at 100 and 200 of 200."""
+    psnr, l2 = epochs.tables(study(tmp_path, [10, 20], (200, 20)))
+    assert (psnr.metric, l2.metric) == ("test/psnr_db", "test/l2_raw")
+    assert psnr.headings == ["epoch 10 (published: 100)", "epoch 20 (published: 200)"]
+    assert list(psnr.rows) == ["w = 1", "w = 0"], "fills have no epochs"
+    ours, theirs = psnr.rows["w = 0"][0]
+    assert ours is not None
+    assert ours.n == 4
+    assert "9.6260" in theirs
+    assert psnr.rows["w = 1"][1][1] == "19.0879 / 20.7012"
+
+
+def test_epochs_that_were_not_published_have_no_figure(tmp_path: Path) -> None:
+    table = epochs.tables(study(tmp_path, [10], None))[0]
+    assert table.theirs == [None, None]
+    assert table.headings == ["epoch 10", "epoch 20"]
+
+
+@pytest.mark.parametrize("scaled", [None, (200, 20)])
+def test_the_report_shows_it(tmp_path: Path, scaled: tuple[int, int] | None) -> None:
+    made = report.build(study(tmp_path, [10, 20], scaled).store, "partial-conv", NOW)
+    assert ("[19.0879 / 20.7012]" in made.markdown()) == (scaled is not None)
+    assert "By epoch" in made.html()
+
+
+def test_one_epoch_makes_no_table(tmp_path: Path) -> None:
+    assert epochs.tables(study(tmp_path, [], None)) == []
