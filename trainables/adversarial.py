@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables.workers import Workers
+
 SATURATED = 0.005
 """Outputs this close to 0 or 1 count as saturated: 1 % of the range of a tanh, seen in [0, 1]."""
 
@@ -26,26 +28,31 @@ SATURATED = 0.005
 class Adversary:
     """The discriminators by the loss term that each gives, with their optimiser."""
 
-    def __init__(self, discriminators: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> None:
+    def __init__(
+        self,
+        discriminators: Mapping[str, nn.Module],
+        optimiser: torch.optim.Optimizer,
+        workers: Workers = Workers(),  # noqa: B008 - frozen
+    ) -> None:
         self.discriminators = dict(discriminators)
         self.optimiser = optimiser
+        self._judges = workers.prepare(_Judges(self.discriminators))
 
-    def step(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+    def step(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor, share: float = 1.0) -> dict[str, Tensor]:
         """One step of every discriminator, and what to record of it.
 
-        output_b3hw: the generator's, with its graph: it gets no gradient here.
+        output_b3hw: the generator's, with its graph: it gets no gradient here. share: what a mean over these images is
+        multiplied with, 0 where there are none (`trainables.workers`).
         """
-        fake_b3hw = output_b3hw.detach()
         records: dict[str, Tensor] = {}
         total = output_b3hw.new_zeros(())
-        for term, discriminator in self.discriminators.items():
-            real, fake = judge(discriminator, image_b3hw, fake_b3hw, mask_b1hw)
-            loss = F.softplus(-real).mean() + F.softplus(fake).mean()  # -log D(real) - log(1 - D(fake))
+        for term, (real, fake) in self._judges(image_b3hw, output_b3hw.detach(), mask_b1hw).items():
+            loss = mean(F.softplus(-real), share) + mean(F.softplus(fake), share)  # -log D(real) - log(1 - D(fake))
             total = total + loss
             name = record_name(term)
             records[f"{name}_loss"] = loss.detach()
-            records[f"{name}_accuracy_real"] = (real.detach() > 0).float().mean()
-            records[f"{name}_accuracy_fake"] = (fake.detach() < 0).float().mean()
+            records[f"{name}_accuracy_real"] = mean((real.detach() > 0).float(), share)
+            records[f"{name}_accuracy_fake"] = mean((fake.detach() < 0).float(), share)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         for term, discriminator in self.discriminators.items():
@@ -54,7 +61,10 @@ class Adversary:
         return records
 
     def terms(self, output_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
-        """The generator's adversarial terms, -log D(output). The discriminators' weights get no gradient from them."""
+        """The generator's adversarial terms, -log D(output). The discriminators' weights get no gradient from them.
+
+        So they are called without what averages gradients over the workers: those of this pass are the generator's.
+        """
         found = {}
         for term, discriminator in self.discriminators.items():
             with frozen(discriminator):
@@ -71,6 +81,21 @@ class Adversary:
         self.optimiser.load_state_dict(state["optimiser"])
 
 
+class _Judges(nn.Module):
+    """All discriminators as one module, called once for each backward pass, as DistributedDataParallel wants it."""
+
+    def __init__(self, discriminators: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.discriminators = nn.ModuleDict(discriminators)
+
+    def forward(self, real_b3hw: Tensor, fake_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """The logits of real and generated images by loss term."""
+        return {
+            term: judge(discriminator, real_b3hw, fake_b3hw, mask_b1hw)
+            for term, discriminator in self.discriminators.items()
+        }
+
+
 def judge(discriminator: nn.Module, real_b3hw: Tensor, fake_b3hw: Tensor, mask_b1hw: Tensor) -> tuple[Tensor, Tensor]:
     """The logits of real and generated images.
 
@@ -81,6 +106,11 @@ def judge(discriminator: nn.Module, real_b3hw: Tensor, fake_b3hw: Tensor, mask_b
         return discriminator(real_b3hw, mask_b1hw), discriminator(fake_b3hw, mask_b1hw)
     real, fake = discriminator(torch.cat([real_b3hw, fake_b3hw]), torch.cat([mask_b1hw, mask_b1hw])).chunk(2)
     return real, fake
+
+
+def mean(values: Tensor, share: float) -> Tensor:
+    """The mean times `share`; 0, with its graph, where there are no values."""
+    return values.mean() * share if share else values.sum()
 
 
 @contextlib.contextmanager
@@ -106,7 +136,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
-def saturated(output_bchw: Tensor) -> Tensor:
+def saturated(output_bchw: Tensor, share: float = 1.0) -> Tensor:
     """Share of the elements of an output in [0, 1] that are at either end: near 1 where a generator has collapsed."""
     output_bchw = output_bchw.detach()
-    return ((output_bchw < SATURATED) | (output_bchw > 1 - SATURATED)).float().mean()
+    return mean(((output_bchw < SATURATED) | (output_bchw > 1 - SATURATED)).float(), share)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from trainables import checkpoint
 from trainables.session import Goal, Machine, Row, Session, Stopped
+from trainables.workers import Workers
 
 NOT_FINITE_EVERY = 50
 """Steps between two looks at the device-side flag that says a loss was not finite."""
@@ -60,10 +61,13 @@ class Task(Protocol):
     def train(
         self, learner: Any, config: Mapping[str, Any], data: Any, epoch: int
     ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """One epoch: after each step its number of images and its loss terms (`loss` is the sum), on the device."""
+        """One epoch: after each step its number of images and its loss terms (`loss` is the sum), on the device.
+
+        The images are those of all workers; of the terms, the mean over the workers is meant.
+        """
 
     def evaluate(self, learner: Any, data: Any, split: str) -> dict[str, float]:
-        """The metrics of a split, 'val' or 'test'; draws nothing that depends on the seed."""
+        """The metrics of a split, 'val' or 'test', the same on all workers; draws nothing that depends on the seed."""
 
     def check_extra(self, data: Any, names: Sequence[str]) -> None:
         """Raise TrialError where `extra` could not score by these names: before the training, not after it."""
@@ -98,9 +102,11 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
     config: a resolved configuration (`trainables.schema.resolve`) with the trial's `seed`.
     Raises Diverged when a loss is not finite, Stopped when the session asked for the end, TrialError for the user's
     mistakes (data that is missing, say). Global state (thread count, random state) is as before when it returns.
+    Of several workers, each calls this: they compute the same records, and worker 0 has what is to be written.
     """
+    workers = session.machine.workers
     with _threads(session.machine.cpus), _random_state(session.machine.device):
-        data = task.load(config, session.machine)
+        data = workers.together(lambda: task.load(config, session.machine))
         learner = task.build(config, data, session.machine)
         history, best = _restore(learner, session)
         goal = session.goal
@@ -114,9 +120,9 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
             stopping = session.should_stop()
             if epoch < goal.epochs:
                 if stopping or session.wants_checkpoint():
-                    session.save(epoch, checkpoint.pack(learner.state_dict(), history, best))
+                    _save(learner, history, best, session)
                 if _shows_samples(epoch, goal):
-                    session.samples(epoch, task.samples(learner, data))
+                    session.samples(epoch, task.samples(learner, data) if workers.leads else {})
                 session.report(row)
                 if stopping:
                     raise Stopped(f"after epoch {epoch} of {goal.epochs}")
@@ -136,9 +142,11 @@ def _epoch(
 ) -> tuple[Row, dict[str, Tensor] | None]:
     """One epoch's record, and the weights of the best epoch so far where that is not this one."""
     started = session.clock()
-    torch.manual_seed(derive(config["seed"], "noise", epoch))  # for layers that draw, such as dropout
+    workers = session.machine.workers
+    # For layers that draw, such as dropout: other draws for other workers.
+    torch.manual_seed(derive(config["seed"], "noise", epoch, *([workers.rank] if workers.rank else [])))
     row: Row = {"epoch": epoch}
-    images, terms = _train(task, learner, config, data, epoch)
+    images, terms = _train(task, learner, config, data, epoch, workers)
     trained = session.clock()
     row.update({f"train/{name}": value for name, value in terms.items()})
     row = _evaluate(task, learner, data, row, ("val",))
@@ -152,12 +160,12 @@ def _epoch(
         best = {name: tensor.detach().clone() for name, tensor in learner.weights().items()}
     row["sys/time_s"] = session.clock() - started
     row["sys/images_per_s"] = images / max(trained - started, 1e-9)
-    row["sys/peak_memory_mb"] = _peak_memory_mb(session.machine.device)
+    row["sys/peak_memory_mb"] = workers.max(_peak_memory_mb(session.machine.device))
     return row, best
 
 
 def _train(
-    task: Task, learner: Learner, config: Mapping[str, Any], data: Any, epoch: int
+    task: Task, learner: Learner, config: Mapping[str, Any], data: Any, epoch: int, workers: Workers
 ) -> tuple[int, dict[str, float]]:
     """Train one epoch; the number of images and the loss terms' means over images. One synchronisation an epoch."""
     images = 0
@@ -172,12 +180,18 @@ def _train(
         bad = torch.where(torch.isfinite(loss), 0, step)
         flag = bad if flag is None else torch.where(flag > 0, flag, bad)
         if step % NOT_FINITE_EVERY == 0:
-            _check_finite(flag, epoch, step)
-    _check_finite(flag, epoch, step)
+            _check_finite(flag, epoch, step, workers)
+    _check_finite(flag, epoch, step, workers)
+    if workers.size > 1 and totals:
+        sums = workers.sum(torch.stack(list(totals.values()))) / workers.size
+        totals = dict(zip(totals, sums, strict=True))
     return images, {name: float(total) / images for name, total in totals.items()}
 
 
-def _check_finite(flag: Tensor | None, epoch: int, step: int) -> None:
+def _check_finite(flag: Tensor | None, epoch: int, step: int, workers: Workers) -> None:
+    """flag: the first bad step of this worker, 0 for none; the earliest of all workers is told by all."""
+    if flag is not None and workers.size > 1:
+        flag = workers.least(torch.where(flag > 0, flag, step + 1)) % (step + 1)
     if flag is not None and int(flag):
         raise Diverged(f"the loss is not finite: first at epoch {epoch}, step {int(flag)} (noticed at step {step})")
 
@@ -213,6 +227,11 @@ def _restore(learner: Learner, session: Session) -> tuple[list[Row], dict[str, T
     return history, best
 
 
+def _save(learner: Learner, history: list[Row], best: dict[str, Tensor] | None, session: Session) -> None:
+    leads = session.machine.workers.leads
+    session.save(int(history[-1]["epoch"]), checkpoint.pack(learner.state_dict(), history, best) if leads else {})
+
+
 def _finish(
     task: Task, learner: Learner, data: Any, history: list[Row], best: dict[str, Tensor] | None, session: Session
 ) -> None:
@@ -224,8 +243,8 @@ def _finish(
         found = task.extra(learner, data, session.goal.extra)
         history[-1] = last = {**last, **{f"test/{name}": value for name, value in found.items()}}
     if session.goal.epochs:
-        session.save(int(last["epoch"]), checkpoint.pack(learner.state_dict(), history, best))
-    session.samples(int(last["epoch"]), task.samples(learner, data))
+        _save(learner, history, best, session)
+    session.samples(int(last["epoch"]), task.samples(learner, data) if session.machine.workers.leads else {})
     session.finish(history, {"parameters": learner.parameters, "data_fingerprint": data.fingerprint})
 
 

@@ -33,13 +33,14 @@ from trainables.sections import (
     PhasesConfig,
     RegionConfig,
     Strict,
+    SyncConfig,
 )
 
 HERE = Path(__file__).parent
 TASKS = ("inpaint",)
 SECTIONS = (
     *("data", "mask", "model", "loss", "optimiser", "discriminator_optimiser", "schedule", "phases"),
-    *("batch", "epochs"),
+    *("batch", "epochs", "sync_batch_norm"),
 )
 
 _NAMES: dict[str, Any] = {
@@ -162,6 +163,7 @@ def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
         "phases": None if config.get("phases") is None else validated("phases", PhasesConfig, config["phases"]),
         "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
         "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
+        "sync_batch_norm": _unless(True, "sync_batch_norm", SyncConfig, config),
     }
     if not adversarial_terms(resolved):
         resolved["discriminator_optimiser"] = resolved["phases"] = None
@@ -212,6 +214,12 @@ def _options(section: dict[str, Any]) -> dict[str, Any]:
 def _chosen(section: str, value: Any) -> dict[str, Any] | None:
     """A section with its defaults; null where it is not given."""
     return None if value is None else validated(section, _choose(section, value), value)
+
+
+def _unless(usual: Any, key: str, config_class: type[Strict], config: Mapping[str, Any]) -> Any:
+    """A key's value; null where it is the usual one, so that identities stay what they were without the key."""
+    value = validated("", config_class, {key: config.get(key)})[key]
+    return None if value == usual else value
 
 
 def _choose(section: str, value: Any) -> type[Strict]:

@@ -153,5 +153,13 @@ class EpochsConfig(Strict):
     epochs: int = Field(ge=1, description="passes over the training images")
 
 
+class SyncConfig(Strict):
+    sync_batch_norm: bool | None = Field(
+        None,
+        description="false: with several workers, each normalises over its own part of a batch, which is faster and "
+        "gives other numbers; else over the whole batch, as one process",
+    )
+
+
 OPTIMISERS: dict[str, type[Strict]] = {"adam": AdamConfig, "sgd": SGDConfig}
 SCHEDULES: dict[str, type[Strict]] = {"none": NoScheduleConfig, "step": StepConfig}

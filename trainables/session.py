@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from trainables.workers import Workers
+
 Row = dict[str, float | int]
 
 
@@ -45,15 +47,21 @@ class Machine:
     device: a torch device, e.g. 'cpu' or 'cuda'.
     cpus: CPU threads that torch may use.
     data_root: folder that holds the data sets; None for the user's cache and torchvision's download.
+    workers: the processes that train the trial together, each with such a device and as many threads.
     """
 
     device: str = "cpu"
     cpus: int = 1
     data_root: Path | None = None
+    workers: Workers = field(default_factory=Workers)
 
 
 class Session(Protocol):
-    """One attempt at one trial, seen from inside."""
+    """One attempt at one trial, seen from inside.
+
+    Where several workers train it, each has a session, and calls the same methods in the same order: what one is told
+    (`restore`, `wants_checkpoint`, `should_stop`), all are; what is written, worker 0 gives and its session writes.
+    """
 
     @property
     def goal(self) -> Goal:

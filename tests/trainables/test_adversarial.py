@@ -262,9 +262,9 @@ class TestWeights:
         seen: list[list[Tensor]] = []
         original = inpaint.Inpainter.step
 
-        def step(self: inpaint.Inpainter, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+        def step(self: inpaint.Inpainter, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int) -> dict[str, Tensor]:
             seen[-1].append(image_b3hw.clone())
-            return original(self, image_b3hw, mask_b1hw)
+            return original(self, image_b3hw, mask_b1hw, whole)
 
         monkeypatch.setattr(inpaint.Inpainter, "step", step)
         for loss in (GAN, {"l2": 1.0}):

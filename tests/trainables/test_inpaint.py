@@ -65,9 +65,9 @@ def seen(monkeypatch: pytest.MonkeyPatch, run: Callable[..., MemorySession]) -> 
         found: list[tuple[Tensor, Tensor]] = []
         original = inpaint.Inpainter.step
 
-        def step(self: inpaint.Inpainter, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+        def step(self: inpaint.Inpainter, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int) -> dict[str, Tensor]:
             found.append((image_b3hw.clone(), mask_b1hw.clone()))
-            return original(self, image_b3hw, mask_b1hw)
+            return original(self, image_b3hw, mask_b1hw, whole)
 
         with monkeypatch.context() as patched:
             patched.setattr(inpaint.Inpainter, "step", step)

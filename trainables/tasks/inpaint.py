@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from trainables import losses, metrics, optimisers, perceptual
 from trainables.adversarial import Adversary, gradient_norm, saturated
+from trainables.batch_norm import synchronise
 from trainables.data import images, masks
 from trainables.data.shapes import MaskDraw
 from trainables.loop import derive, generator
@@ -28,6 +29,7 @@ from trainables.schema import adversarial_terms, model_config
 from trainables.scope import Scope
 from trainables.sections import ModelConfig, Phase, PhasesConfig
 from trainables.session import Machine
+from trainables.workers import Workers
 
 BEST = ("val/psnr_db", "max")
 EVALUATION_BATCH = 256
@@ -93,6 +95,7 @@ class Inpainter:
         scope: Scope = Scope(),  # noqa: B008 - frozen
         adversary: Adversary | None = None,
         observed: bool = False,
+        workers: Workers = Workers(),  # noqa: B008 - frozen
         splits: tuple[str, ...] = ("val", "test"),
     ) -> None:
         """observed: record gradient norm and saturation, as where a discriminator could be, also without one.
@@ -100,6 +103,8 @@ class Inpainter:
         splits: those that it can be scored on.
         """
         self.network = network
+        self.workers = workers
+        self._trained = workers.prepare(network) if optimiser else network
         self.optimiser = optimiser
         self.weights_of_losses = dict(weights)
         self.scope = scope
@@ -109,19 +114,23 @@ class Inpainter:
         self.phase: Phase = "both"
         self.parameters = sum(p.numel() for p in network.parameters())
 
-    def step(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+    def step(self, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int | None = None) -> dict[str, Tensor]:
         """One step of whoever learns in this phase, the discriminators' before the network's.
 
+        whole: images of the batch, of which these are this worker's part, which may be empty; None: all of it.
         Returns what to record, left on the device; the adversarial terms only where both learn.
         """
         assert self.optimiser is not None, "a model without parameters is not trained"
         learns = self.phase != "discriminators"
+        share = self.workers.scale(len(image_b3hw), whole or len(image_b3hw))
         with torch.set_grad_enabled(learns):
-            output_b3hw = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw)
+            output_b3hw = self._trained(image_b3hw * (1 - mask_b1hw), mask_b1hw)
         judges = None if self.phase == "completion" else self.adversary
-        records = judges.step(output_b3hw, image_b3hw, mask_b1hw) if judges else {}
+        records = judges.step(output_b3hw, image_b3hw, mask_b1hw, share) if judges else {}
         with torch.set_grad_enabled(learns):
             terms = self._terms(output_b3hw, image_b3hw, mask_b1hw)
+            if self.workers.size > 1:
+                terms = self._of_whole(terms, mask_b1hw, share)
             loss = sum(weight * terms[name] for name, weight in self.weights_of_losses.items() if name in terms)
         assert isinstance(loss, Tensor)
         if learns:
@@ -129,8 +138,10 @@ class Inpainter:
             loss.backward()  # type: ignore[no-untyped-call]
             if self.observed:
                 records["gradient_norm"] = gradient_norm(self.network.parameters())
-                records["saturated"] = saturated(self.scope.crop(output_b3hw))
+                records["saturated"] = saturated(self.scope.crop(output_b3hw), share)
             self.optimiser.step()
+        if not share:
+            loss, terms = loss.new_zeros(()), {name: term.new_zeros(()) for name, term in terms.items()}
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, **records}
 
     def _terms(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
@@ -146,6 +157,17 @@ class Inpainter:
             if name not in adversarial:
                 terms[name] = getattr(losses, name)(prediction, target, hole, self.scope.known_weight)
         return terms
+
+    def _of_whole(self, terms: Mapping[str, Tensor], mask_b1hw: Tensor, share: float) -> dict[str, Tensor]:
+        """Terms of this worker's part, scaled so that their mean over the workers is the term of the whole batch.
+
+        A part without images has terms that are not numbers, but a graph in which no gradient meets them: all workers
+        have to go backward.
+        """
+        if not any(name.endswith("_hole") for name in terms):
+            return {name: term * share for name, term in terms.items()}
+        hole_share = self.workers.scale_of(self.scope.crop(mask_b1hw).sum())  # those are means over the hole elements
+        return {name: term * (hole_share if name.endswith("_hole") else share) for name, term in terms.items()}
 
     def scale_rates(self, factor: float) -> None:
         """Set every learning rate to `factor` times the configured one."""
@@ -186,15 +208,23 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     torch.manual_seed(derive(config["seed"], "initialisation"))
     network = build_network(config["model"], data.canvas.size)  # made on the CPU, so it is the same on any device
     network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
+    workers = machine.workers
+    if _sees_whole_batches(config, workers):
+        synchronise(network)
     module, options = _model(config["model"])
     if not any(True for _ in network.parameters()):
-        return Inpainter(network.eval(), None, {}, splits=options.splits)
+        return Inpainter(network.eval(), None, {}, workers=workers, splits=options.splits)
     scope = (
         module.scope(options, data.canvas.size) if hasattr(module, "scope") else Scope(value_range=options.value_range)
     )
     optimiser = optimisers.build(config["optimiser"], network.parameters())
-    adversary = _build_adversary(config, data.canvas.size, machine.device)
-    return Inpainter(network, optimiser, config["loss"], scope, adversary, observed=bool(options.adversarial))
+    adversary = _build_adversary(config, data.canvas.size, machine)
+    return Inpainter(network, optimiser, config["loss"], scope, adversary, bool(options.adversarial), workers)
+
+
+def _sees_whole_batches(config: Mapping[str, Any], workers: Workers) -> bool:
+    """Whether batch normalisation has to be told of the other workers' parts to see what one process sees."""
+    return workers.size > 1 and config.get("sync_batch_norm") is not False
 
 
 def build_network(section: Mapping[str, Any], size: int) -> nn.Module:
@@ -204,20 +234,21 @@ def build_network(section: Mapping[str, Any], size: int) -> nn.Module:
     return network
 
 
-def _build_adversary(config: Mapping[str, Any], size: int, device: str) -> Adversary | None:
+def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> Adversary | None:
     """The discriminators whose loss terms have a weight; each starts as it would without the others."""
     module, options = _model(config["model"])
     discriminators: dict[str, nn.Module] = {}
     for term in adversarial_terms(config):
         torch.manual_seed(derive(config["seed"], "initialisation", term))
         discriminator = module.build_discriminator(options, size, term)
-        discriminators[term] = discriminator.to(device, memory_format=LAYOUT)
+        discriminators[term] = discriminator.to(machine.device, memory_format=LAYOUT)
+        if _sees_whole_batches(config, machine.workers):
+            synchronise(discriminator)
     if not discriminators:
         return None
     parameters = [p for discriminator in discriminators.values() for p in discriminator.parameters()]
-    return Adversary(
-        discriminators, optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
-    )
+    optimiser = optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
+    return Adversary(discriminators, optimiser, machine.workers)
 
 
 def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
@@ -246,8 +277,9 @@ def train(
     draw = epoch_masks(config, data, epoch)
     for index in torch.split(order, size):
         if len(index) > 1:
-            image_b3hw, mask_b1hw = data.batch("train", index, draw)
-            yield len(index), learner.step(image_b3hw, mask_b1hw)
+            image_b3hw, mask_b1hw = data.batch("train", learner.workers.part(index), draw)
+            yield len(index), learner.step(image_b3hw, mask_b1hw, len(index))
+    learner.workers.spread(learner.network)
 
 
 def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
@@ -261,9 +293,11 @@ def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
         return {}
     learner.network.eval()
     meter = metrics.Meter(data.crop, by_share=split == "test")
-    for index in torch.split(torch.arange(len(data.split(split))), EVALUATION_BATCH):
+    mine = learner.workers.part(torch.arange(len(data.split(split))))
+    for index in torch.split(mine, EVALUATION_BATCH) if len(mine) else ():
         image_b3hw, mask_b1hw = data.batch(split, index, data.evaluation_masks[split])
         meter.update(learner.fill(image_b3hw, mask_b1hw), image_b3hw, mask_b1hw)
+    meter.totals = learner.workers.sum(meter.totals.to(data.device))
     return meter.compute()
 
 

@@ -1,0 +1,175 @@
+"""Trials of several processes for `test_workers.py`: run as `python team.py RANK PORT FOLDER`, four of them.
+
+The cases are trained by the first two of them, then by all four; what came of it is written to FOLDER.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from trainables import checkpoint, schema
+from trainables.errors import TrialError
+from trainables.loop import Diverged, fit
+from trainables.session import Goal, Machine, MemorySession, Restored
+from trainables.tasks import inpaint
+from trainables.workers import Workers
+
+EPOCHS = 3
+SIZES = (2, 4)
+DATA_ROOT = Path(os.environ["SWEEPS_DATA"]) if "SWEEPS_DATA" in os.environ else Path("../shared/data")
+
+
+def configured(model: str, train: int = 18, **changes: Any) -> dict[str, Any]:
+    """Batches of 8 images, of which the last one has two: too few for four workers."""
+    base = {
+        "data": {"name": "folder", "path": "kodak24", "train": train},
+        "mask": {"name": "lines"},
+        "model": {"name": model, "width": 4},
+        "optimiser": {"name": "sgd", "lr": 0.02},
+        "batch": 8,
+        "epochs": EPOCHS,
+    }
+    return {**schema.resolve("inpaint", {**base, **changes}), "seed": 1}
+
+
+CENTRE = {"mask": {"name": "centre", "fraction": 0.2}}
+GLCIC = {"l2_hole": 1.0, "adversarial_global": 0.1, "adversarial_local": 0.1}
+ADAM = {"name": "adam", "lr": 1e-3}
+CASES: dict[str, dict[str, Any]] = {
+    "autoencoder": configured("vanilla_autoencoder"),
+    "hole": configured("vanilla_autoencoder", loss={"l1_hole": 0.5, "l2_hole": 1.0}),
+    "adam": configured("vanilla_autoencoder", optimiser=ADAM, loss={"l1": 1.0, "l2_hole": 1.0}),
+    "normalised double": configured("partial_conv_unet"),
+    "gan double": configured("context_encoder", loss={"l2": 0.9, "adversarial": 0.1}, **CENTRE),
+    "phases double": configured("glcic", loss=GLCIC, phases={"completion": 0.3, "discriminators": 0.3}, **CENTRE),
+    "gan adam double": configured(
+        "context_encoder", train=16, loss={"l2": 0.9, "adversarial": 0.1}, optimiser=ADAM, **CENTRE
+    ),
+    "apart double": configured("partial_conv_unet", train=16, sync_batch_norm=False),
+}
+
+
+BY_FOUR = ("hole", "phases double", "gan double")
+"""Cases that four workers train as well: processes without a core of their own are slow."""
+
+
+class DoubleData(inpaint.Data):
+    """Images and masks in float64."""
+
+    def batch(self, split: str, index: Tensor, draw: Any) -> tuple[Tensor, Tensor]:
+        image_b3hw, mask_b1hw = super().batch(split, index, draw)
+        return image_b3hw.double(), mask_b1hw.double()
+
+
+class Double:
+    """The task in float64: what differs then differs for another reason than rounding."""
+
+    BEST = inpaint.BEST
+    train, evaluate, samples = (
+        staticmethod(inpaint.train),
+        staticmethod(inpaint.evaluate),
+        staticmethod(inpaint.samples),
+    )
+
+    def load(self, config: Mapping[str, Any], machine: Machine) -> DoubleData:
+        data = inpaint.load(config, machine)
+        return DoubleData(**{field.name: getattr(data, field.name) for field in fields(data)})
+
+    def build(self, config: Mapping[str, Any], data: inpaint.Data, machine: Machine) -> inpaint.Inpainter:
+        with default_type(torch.float64):
+            return inpaint.build(config, data, machine)
+
+
+@contextlib.contextmanager
+def default_type(kind: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(kind)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def train(name: str, workers: Workers, restored: Restored | None = None) -> MemorySession:
+    """Train a case; its records and checkpoints are in the session."""
+    session = MemorySession(Goal(EPOCHS), Machine(data_root=DATA_ROOT, workers=workers), restored)
+    fit(Double() if name.endswith("double") else inpaint, CASES[name], session)  # type: ignore[arg-type]
+    return session
+
+
+def kept(session: MemorySession) -> dict[str, Any]:
+    """What is compared: the records and, from worker 0, the state of all networks."""
+    files = session.saved[EPOCHS]
+    state = checkpoint.unpack(files)[0] if files else {}
+    weights = [state.get("network", {}), *state.get("adversary", {}).get("discriminators", {}).values()]
+    return {"rows": session.rows, "networks": weights}
+
+
+def resumed(workers: Workers) -> bool:
+    """Whether a trial that goes on after its first epoch ends in the same bits."""
+    straight = train("gan double", workers)
+    first = workers.told(straight.saved[1])
+    again = train("gan double", workers, Restored(1, first))
+    a, b = kept(straight)["networks"], kept(again)["networks"]
+    return all(torch.equal(x[key], y[key]) for x, y in zip(a, b, strict=True) for key in x)
+
+
+class Faulty(Double):
+    """The last worker's machine lacks the data, or its loss is not a number at the second step of epoch 2."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def load(self, config: Mapping[str, Any], machine: Machine) -> DoubleData:
+        if self.fault == "data" and machine.workers.rank == machine.workers.size - 1:
+            raise TrialError("data", "missing on this machine", "a folder", "copy it")
+        return super().load(config, machine)
+
+    def train(self, learner: Any, config: Mapping[str, Any], data: Any, epoch: int) -> Iterator[Any]:  # type: ignore[override]
+        for step, (count, terms) in enumerate(inpaint.train(learner, config, data, epoch), 1):
+            bad = self.fault == "nan" and epoch == 2 and step >= 2 and learner.workers.rank == 1
+            yield count, {**terms, "loss": terms["loss"] * (float("nan") if bad else 1)}
+
+
+def failed(fault: str, workers: Workers) -> str:
+    """What a worker says of a fault of another one."""
+    session = MemorySession(Goal(EPOCHS), Machine(data_root=DATA_ROOT, workers=workers))
+    try:
+        fit(Faulty(fault), CASES["autoencoder"], session)  # type: ignore[arg-type]
+    except (TrialError, Diverged) as error:
+        return f"{type(error).__name__} {error}"
+    return "nothing"
+
+
+def main(rank: int, port: int, folder: Path) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", GLOO_SOCKET_IFNAME="lo")
+    torch.set_num_threads(1)
+    for size in SIZES:
+        if rank >= size:
+            continue
+        os.environ["MASTER_PORT"] = str(port + size)
+        distributed.init_process_group("gloo", rank=rank, world_size=size)
+        workers = Workers(rank, size)
+        found: dict[str, Any] = {name: kept(train(name, workers)) for name in (CASES if size == 2 else BY_FOUR)}
+        found["resumed"] = resumed(workers)
+        found["faults"] = {fault: failed(fault, workers) for fault in ("data", "nan")}
+        torch.save(found, folder / f"{size}-{rank}.pt")
+        distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    try:
+        main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # the others wait for this one in a collective: they notice that it is gone
