@@ -50,6 +50,7 @@ def context(report: Report) -> dict[str, Any]:
         "provenance": sections.provenance(study),
         "warnings": sections.warnings(study),
         "cells": cells,
+        "anchors": {name: f"arm-{number}" for number, name in enumerate(study.names, 1)},
         "missing": sections.missing(cells),
         "states": study.states(),
         "command": study.plan.get("command") or "",
@@ -155,6 +156,7 @@ def _searches(found: list[searches.SearchFacts]) -> str:
         ended += [f"{search.running} running"] if search.running else []
         saved = f"; early stopping saved {search.saved}" if search.saved else ""
         lines.append(f"- {escape(search.arm)}: {search.tries} tries asked, {', '.join(ended)}{saved}")
+        lines += [f"  - importance: {escape(search.importance)}"] if search.importance else []
         for number, one in enumerate(search.found, 1):
             chosen = f", chosen as {escape(wording.quoted(one.arm))}" if one.arm else ""
             lines.append(f"  {number}. {escape(one.changes)}: {one.value}{chosen}")

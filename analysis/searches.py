@@ -11,8 +11,12 @@ from typing import Any
 from analysis import wording
 from analysis.frame import Study
 from sweeps import ledger, record
+from sweeps.history import quiet
+from sweeps.search import Search, stored_searches
 from sweeps.tries import SearchState
 
+_FOR_IMPORTANCE = 8
+"""Complete tries below which importances say nothing."""
 _GOALS = {"max": "highest", "min": "lowest"}
 
 
@@ -27,7 +31,7 @@ class Found:
 
 @dataclass(frozen=True)
 class SearchFacts:
-    """One search in words."""
+    """One search in words. importance: how much of the differences each parameter explains, '' where it is unknown."""
 
     arm: str
     tries: str
@@ -37,6 +41,7 @@ class SearchFacts:
     running: int
     saved: str
     found: list[Found]
+    importance: str
 
 
 def settings(study: Study) -> list[str]:
@@ -60,10 +65,27 @@ def settings(study: Study) -> list[str]:
 
 def facts(study: Study) -> list[SearchFacts]:
     """Each search, in the order of the arms."""
-    return [_facts(study, search) for search in study.searches]
+    asked = stored_searches(study.store, study.name) if study.searches else {}
+    return [_facts(study, search, _importance(asked.get(search.arm))) for search in study.searches]
 
 
-def _facts(study: Study, search: SearchState) -> SearchFacts:
+def _importance(search: Search | None) -> str:
+    """Optuna's PED-ANOVA importances (Watanabe et al. 2023) of a search with one objective."""
+    complete = 0 if search is None else sum(ask.state == "complete" for ask in search.asks())
+    if search is None or complete < _FOR_IMPORTANCE or len(search.spec.metrics) > 1:
+        return ""
+    import optuna
+
+    with quiet():
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        found = optuna.importance.get_param_importances(search.study(), evaluator=evaluator)
+    if len(found) < 2:  # the one parameter explains everything
+        return ""
+    shares = ", ".join(f"{name} {share:.2f}" for name, share in found.items())
+    return f"{shares} (PED-ANOVA, {complete} complete tries)"
+
+
+def _facts(study: Study, search: SearchState, importance: str) -> SearchFacts:
     spec = study.plan["search"]
     metrics, _ = _objectives(spec)
     found = []
@@ -85,6 +107,7 @@ def _facts(study: Study, search: SearchState) -> SearchFacts:
         running=counts["running"],
         saved=saved,
         found=found,
+        importance=importance,
     )
 
 

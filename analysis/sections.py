@@ -31,7 +31,7 @@ class ArmFacts:
 
 @dataclass(frozen=True)
 class CellFacts:
-    """One cell, for the list of trials and for the list of what is missing."""
+    """One cell, for the list of trials and for the list of what is missing. checkpoint: its final one's key, or ''."""
 
     arm: str
     seed: int
@@ -40,6 +40,7 @@ class CellFacts:
     epoch: int | None
     commit: str
     error: str
+    checkpoint: str
 
 
 def conditions(study: Study) -> Pairs:
@@ -203,7 +204,12 @@ def _cell(study: Study, cell: Cell) -> CellFacts:
     told = ": ".join(" ".join(str(error[key]).split()) for key in ("type", "message") if error.get(key))
     result = study.results.get((cell.trial, cell.epochs))
     epoch = cell.epochs if cell.state == "done" else cell.progress.epoch
-    return CellFacts(cell.arm, cell.seed, cell.state, cell.trial, epoch, commit(result) if result else "", told)
+    source, kept = (commit(result), _checkpoint(cell, result)) if result else ("", "")
+    return CellFacts(cell.arm, cell.seed, cell.state, cell.trial, epoch, source, told, kept)
+
+
+def _checkpoint(cell: Cell, result: Mapping[str, Any]) -> str:
+    return f"trials/{cell.trial}/checkpoint/{result['attempt']}/{cell.epochs}" if cell.epochs else ""
 
 
 def _tally(values: Iterable[Any]) -> str:

@@ -48,7 +48,7 @@ class Page(HTMLParser):
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     found = report.build(make_store(tmp_path), "partial-conv", NOW).html()
     page = Page(found)
-    assert all(address.startswith(("data:image/", "#note-")) for address in page.addresses)
+    assert all(address.startswith(("data:image/", "#note-", "#arm-")) for address in page.addresses)
     assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)
     assert "script" not in page.tags
     assert "url(" not in found
@@ -223,3 +223,14 @@ def test_the_wheel_carries_the_files_that_a_report_needs() -> None:
     assert all((root / name).is_file() for name in needed)
     ignored = subprocess.run(["git", "check-ignore", *needed], cwd=root, capture_output=True, text=True)
     assert ignored.stdout == ""
+
+
+def test_every_row_leads_to_its_trials(tmp_path: Path) -> None:
+    made = report.build(make_store(tmp_path), "partial-conv", NOW)
+    html = made.html()
+    targets = re.findall(r'<a href="#(arm-\d+)"', html)
+    assert set(targets) == {"arm-1", "arm-2", "arm-3", "arm-4"}
+    for name in set(targets):
+        assert html.count(f'id="{name}"') == 1
+    cell = made.study.done()[0]
+    assert f"trials/{cell.trial}/checkpoint/" in html

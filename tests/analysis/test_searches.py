@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -190,3 +192,28 @@ def test_a_change_before_the_first_result_is_nothing(tmp_path: Path) -> None:
     version(store, "other", at=NOW - 8000, claims=[{"text": "new"}])
     assert changes.number(study(store)) == 2
     assert changes.sentences(study(store)) == []
+
+
+def test_importances_need_tries_enough(tmp_path: Path) -> None:
+    """The PSNR of a try is its learning rate's alone: the width explains nothing."""
+    space = {"optimiser.lr": SPEC["space"]["optimiser.lr"], "model.width": {"choice": [8, 16]}}
+    spec = {**SPEC, "space": space, "trials": 24, "early_stopping": {"name": "none"}}
+    store = make_store(tmp_path, [ArmSpec("net", 26.0)], range(2), [], change=with_search(spec, ["net"]))
+    search = Search(store, "partial-conv", "net", SearchSpec(parse(space), 24, ("val/psnr_db",), ("max",), "random"))
+    early = ""
+    for number in range(24):
+        ask = search.ask()
+        assert ask is not None
+        search.tell(ask.number, "complete", [-abs(math.log10(ask.overrides["optimiser.lr"]) + 2)])
+        early = early or (report.build(store, "partial-conv", NOW).markdown() if number == 3 else "")
+    assert "- importance:" not in early
+    made = report.build(store, "partial-conv", NOW)
+    text = made.markdown()
+    found = dict(
+        re.findall(
+            r"(optimiser\.lr|model\.width) (\d\.\d\d)", next(x for x in text.splitlines() if "- importance:" in x)
+        )
+    )
+    assert float(found["optimiser.lr"]) > 0.8
+    assert "24 complete tries" in text
+    assert "Importance in the search of net" in made.html()
