@@ -204,7 +204,7 @@ def identity(task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return value
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
 
 
 def _options(section: dict[str, Any]) -> dict[str, Any]:
