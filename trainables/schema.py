@@ -27,6 +27,7 @@ from trainables.sections import (
     BatchConfig,
     DataConfig,
     EpochsConfig,
+    FeaturesConfig,
     FractionRange,
     IntRange,
     ModelConfig,
@@ -39,8 +40,8 @@ from trainables.sections import (
 HERE = Path(__file__).parent
 TASKS = ("inpaint",)
 SECTIONS = (
-    *("data", "mask", "model", "loss", "optimiser", "discriminator_optimiser", "schedule", "phases"),
-    *("batch", "epochs", "sync_batch_norm"),
+    *("data", "mask", "test_masks", "model", "loss", "features", "optimiser", "discriminator_optimiser"),
+    *("schedule", "phases", "batch", "epochs", "sync_batch_norm"),
 )
 
 _NAMES: dict[str, Any] = {
@@ -101,9 +102,15 @@ def adversarial_names() -> dict[str, tuple[str, ...]]:
 
 
 @cache
+def loss_inputs() -> dict[str, tuple[str, ...]]:
+    """The reconstruction terms, which are the public functions of `trainables/losses.py`, with what each takes."""
+    return {node.name: tuple(a.arg for a in node.args.args) for node in _public_functions(HERE / "losses.py")}
+
+
+@cache
 def loss_names() -> tuple[str, ...]:
-    """The reconstruction terms: the public functions of `trainables/losses.py`."""
-    return tuple(node.name for node in _public_functions(HERE / "losses.py"))
+    """The reconstruction terms."""
+    return tuple(loss_inputs())
 
 
 def _public_functions(path: Path) -> list[ast.FunctionDef]:
@@ -157,6 +164,7 @@ def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
         "mask": validated("mask", mask, config["mask"]),
         "model": {"name": name, **validated("model", model, _options(config["model"]))},
         "loss": _loss(config.get("loss", {"l2": 1.0}), name),
+        "features": validated("features", FeaturesConfig, config.get("features") or {}),
         "optimiser": validated("optimiser", optimiser, given["optimiser"]),
         "discriminator_optimiser": _chosen("discriminator_optimiser", config.get("discriminator_optimiser")),
         "schedule": _chosen("schedule", config.get("schedule")),
@@ -167,6 +175,8 @@ def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
     }
     if not adversarial_terms(resolved):
         resolved["discriminator_optimiser"] = resolved["phases"] = None
+    if not trains(resolved) or not any("features" in loss_inputs().get(term, ()) for term in resolved["loss"]):
+        resolved["features"] = None
     if resolved["schedule"] == {"name": "none"}:
         resolved["schedule"] = None
     if resolved["phases"]:

@@ -149,6 +149,15 @@ class DataConfig(SourceConfig):
     augment: AugmentConfig | None = Field(None, description="changes of the training images; null for none")
 
 
+class FeaturesConfig(Strict):
+    """The trained classifier whose feature maps `perceptual` and `style` compare."""
+
+    name: Literal["vgg16", "squeezenet1_0"] = Field("vgg16", description="which network")
+    weights: str | None = Field(
+        None, min_length=1, description="file of its weights below the data root; null: torchvision's, downloaded"
+    )
+
+
 class AdamConfig(Strict):
     name: Literal["adam"] = "adam"
     lr: float = Field(1e-3, gt=0, description="learning rate")

@@ -59,12 +59,8 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
     with _lock:  # held while loading: a second thread that wants the same set waits for it instead of loading it again
         if key not in _kept:
             chosen = _choose(data, root)
-            splits = [
-                parts[0] if len(parts) == 1 else torch.cat(parts)
-                for split in SPLITS
-                for parts in [[source.take(split, count, data.size) for source, count in chosen[split]]]
-            ]
-            _kept[key] = ImageSet(*splits, _fingerprint(splits))
+            train, val, test = (_together(split, chosen[split], data.size) for split in SPLITS)
+            _kept[key] = ImageSet(train, val, test, _fingerprint((train, val, test)))
         _kept.move_to_end(key)
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
@@ -97,6 +93,11 @@ def _choose(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source,
     share = f" of {len(parts)} data sets' {data.train}"
     train = [(part, taken(part, "train", wanted, share)) for part, wanted in zip(parts, shares, strict=True)]
     return {"train": train, **chosen}
+
+
+def _together(split: str, parts: Sequence[tuple[Source, int]], size: int) -> Tensor:
+    images = [source.take(split, count, size) for source, count in parts]
+    return images[0] if len(images) == 1 else torch.cat(images)  # a single one stays a view
 
 
 def _source(section: SourceConfig, root: Path | None) -> Source:

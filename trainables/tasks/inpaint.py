@@ -19,13 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainables import losses, metrics, optimisers, perceptual
+from trainables import features, losses, metrics, optimisers, perceptual
 from trainables.adversarial import Adversary, gradient_norm, saturated
 from trainables.batch_norm import synchronise
 from trainables.data import images, masks
 from trainables.data.shapes import MaskDraw
 from trainables.loop import derive, generator
-from trainables.schema import adversarial_terms, model_config
+from trainables.schema import adversarial_terms, loss_inputs, model_config
 from trainables.scope import Scope
 from trainables.sections import ModelConfig, Phase, PhasesConfig
 from trainables.session import Machine
@@ -97,10 +97,12 @@ class Inpainter:
         observed: bool = False,
         workers: Workers = Workers(),  # noqa: B008 - frozen
         splits: tuple[str, ...] = ("val", "test"),
+        classifier: features.FeatureNetwork | None = None,
     ) -> None:
         """observed: record gradient norm and saturation, as where a discriminator could be, also without one.
 
         splits: those that it can be scored on.
+        classifier: whose features the terms compare that take features; None where no such term has a weight.
         """
         self.network = network
         self.workers = workers
@@ -111,6 +113,7 @@ class Inpainter:
         self.adversary = adversary
         self.observed = observed
         self.splits = splits
+        self.classifier = classifier
         self.phase: Phase = "both"
         self.parameters = sum(p.numel() for p in network.parameters())
 
@@ -148,14 +151,18 @@ class Inpainter:
         """Every loss term that has a weight, with its graph; the adversarial ones where both learn."""
         adversarial = self.adversary.discriminators if self.adversary else {}
         terms = self.adversary.terms(output_b3hw, mask_b1hw) if self.adversary and self.phase == "both" else {}
-        prediction, target, hole = (
-            self.scope.image(output_b3hw),
-            self.scope.image(image_b3hw),
-            self.scope.crop(mask_b1hw),
-        )
+        crop = self.scope.crop
+        given = {
+            "prediction_b3hw": self.scope.image(output_b3hw),
+            "target_b3hw": self.scope.image(image_b3hw),
+            "mask_b1hw": crop(mask_b1hw),
+            "known_weight": self.scope.known_weight,
+        }
+        if self.classifier:
+            given["features"] = self.classifier.compare(crop(output_b3hw), crop(image_b3hw), crop(mask_b1hw))
         for name in self.weights_of_losses:
             if name not in adversarial:
-                terms[name] = getattr(losses, name)(prediction, target, hole, self.scope.known_weight)
+                terms[name] = getattr(losses, name)(**{key: given[key] for key in loss_inputs()[name]})
         return terms
 
     def _of_whole(self, terms: Mapping[str, Tensor], mask_b1hw: Tensor, share: float) -> dict[str, Tensor]:
@@ -164,10 +171,17 @@ class Inpainter:
         A part without images has terms that are not numbers, but a graph in which no gradient meets them: all workers
         have to go backward.
         """
-        if not any(name.endswith("_hole") for name in terms):
-            return {name: term * share for name, term in terms.items()}
-        hole_share = self.workers.scale_of(self.scope.crop(mask_b1hw).sum())  # those are means over the hole elements
-        return {name: term * (hole_share if name.endswith("_hole") else share) for name, term in terms.items()}
+        hole_b1hw = self.scope.crop(mask_b1hw)
+        elements = {"_hole": hole_b1hw.sum(), "_valid": (1 - hole_b1hw).sum()}  # those terms are means over these
+        shares = {
+            suffix: self.workers.scale_of(count)
+            for suffix, count in elements.items()
+            if any(name.endswith(suffix) for name in terms)
+        }
+        return {
+            name: term * next((of for suffix, of in shares.items() if name.endswith(suffix)), share)
+            for name, term in terms.items()
+        }
 
     def scale_rates(self, factor: float) -> None:
         """Set every learning rate to `factor` times the configured one."""
@@ -219,7 +233,13 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     )
     optimiser = optimisers.build(config["optimiser"], network.parameters())
     adversary = _build_adversary(config, data.canvas.size, machine)
-    return Inpainter(network, optimiser, config["loss"], scope, adversary, bool(options.adversarial), workers)
+    observed, classifier = bool(options.adversarial), None
+    if config.get("features"):
+        side = scope.crop(torch.empty(1, 1, data.canvas.size, data.canvas.size, device="meta")).shape[2]
+        classifier = features.load(config["features"], data.canvas.root, machine.device, side)
+    return Inpainter(
+        network, optimiser, config["loss"], scope, adversary, observed, workers=workers, classifier=classifier
+    )
 
 
 def _sees_whole_batches(config: Mapping[str, Any], workers: Workers) -> bool:
