@@ -58,6 +58,7 @@ _REGIONS = {
     "_pooled": "from the error pooled over all images",
 }
 _SHARE = re.compile(r"_share_(?P<low>\d+)_(?P<high>\d+)$")
+_ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*)$")
 _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
     # Better for the discriminator: near 1 of the generated images it finds the generator out, whatever else it learns.
     "loss": ("", "min", "binary cross entropy on logits, real and generated images added"),
@@ -97,7 +98,7 @@ def describe(column: str) -> tuple[str, str, str]:
         return _SYSTEM.get(name, _UNKNOWN)
     if split == "train":
         return _of_training(name)
-    only_of_test = name in EXTRA or _SHARE.search(name)
+    only_of_test = name in EXTRA or _SHARE.search(name) or _ON.search(name)
     return _UNKNOWN if only_of_test and split != "test" else _of_images(name)
 
 
@@ -113,8 +114,11 @@ def _of_training(name: str) -> tuple[str, str, str]:
 
 
 def _of_images(name: str) -> tuple[str, str, str]:
-    """A metric of a split's images, of a region, or of the images with a share of hole."""
+    """A metric of a split's images, of a region, of the images with a share of hole, or under other masks."""
     extra = []
+    if match := _ON.search(name):
+        extra.append(f"under the test masks `{match['label']}`")
+        name = name[: match.start()]
     if match := _SHARE.search(name):
         extra.append(f"images whose hole is above {match['low']} and up to {match['high']} % alone")
         name = name[: match.start()]

@@ -11,7 +11,7 @@ import importlib
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from trainables import features, losses, metrics, optimisers, perceptual
 from trainables.adversarial import Adversary, gradient_norm, saturated
 from trainables.batch_norm import synchronise
-from trainables.data import images, masks
+from trainables.data import augment, images, masks
 from trainables.data.shapes import MaskDraw
 from trainables.loop import derive, generator
 from trainables.schema import adversarial_terms, loss_inputs, model_config
@@ -46,6 +46,8 @@ class Data:
     mask: Mapping[str, Any]
     canvas: masks.Canvas
     device: torch.device
+    test_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Further masks under which the test images are scored, by what their columns are called."""
 
     @property
     def fingerprint(self) -> str:
@@ -53,12 +55,16 @@ class Data:
 
     @cached_property
     def evaluation_masks(self) -> dict[str, MaskDraw]:
-        return {
-            split: masks.draw(self.mask, len(self.split(split)), self.canvas, generator("evaluation", split)).to(
-                self.device
-            )
-            for split in ("val", "test")
-        }
+        return {split: self._evaluation_masks(split, self.mask) for split in ("val", "test")}
+
+    @cached_property
+    def other_masks(self) -> dict[str, MaskDraw]:
+        """Those of `test_masks` for the test images: the trial's own where the section is the same."""
+        return {label: self._evaluation_masks("test", mask) for label, mask in self.test_masks.items()}
+
+    def _evaluation_masks(self, split: str, mask: Mapping[str, Any]) -> MaskDraw:
+        n, source = len(self.split(split)), generator("evaluation", split)
+        return masks.draw(mask, n, self.canvas, source).to(self.device)
 
     @cached_property
     def crop(self) -> slice | None:
@@ -215,7 +221,7 @@ def load(config: Mapping[str, Any], machine: Machine) -> Data:
     device = torch.device(machine.device)
     pixels = images.load(config["data"], machine.data_root).to(device)
     canvas = masks.Canvas(config["data"]["size"], machine.data_root)
-    return Data(pixels, config["mask"], canvas, device)
+    return Data(pixels, config["mask"], canvas, device, config.get("test_masks") or {})
 
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
@@ -284,6 +290,13 @@ def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> MaskDraw:
     return masks.draw(data.mask, len(data.images.train), data.canvas, source).to(data.device)
 
 
+def epoch_changes(config: Mapping[str, Any], data: Data, epoch: int) -> augment.Augmentation | None:
+    """How an epoch's training images are changed: a function of (seed, epoch, image index)."""
+    section = config["data"].get("augment")
+    source = generator(config["seed"], "augment", epoch)
+    return None if section is None else augment.draw(section, len(data.images.train), source)
+
+
 def train(
     learner: Inpainter, config: Mapping[str, Any], data: Data, epoch: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
@@ -294,10 +307,13 @@ def train(
     seed, size = config["seed"], config["batch"]
     n = len(data.images.train)
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
-    draw = epoch_masks(config, data, epoch)
+    draw, changes = epoch_masks(config, data, epoch), epoch_changes(config, data, epoch)
     for index in torch.split(order, size):
         if len(index) > 1:
-            image_b3hw, mask_b1hw = data.batch("train", learner.workers.part(index), draw)
+            mine = learner.workers.part(index)
+            image_b3hw, mask_b1hw = data.batch("train", mine, draw)
+            if changes:
+                image_b3hw = changes.apply(image_b3hw, mine)
             yield len(index), learner.step(image_b3hw, mask_b1hw, len(index))
     learner.workers.spread(learner.network)
 
@@ -309,13 +325,22 @@ def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
 
 
 def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
+    """The metrics of a split; of the test split also under the masks of `test_masks`, as `<metric>_on_<label>`."""
     if split not in learner.splits:
         return {}
-    learner.network.eval()
     meter = metrics.Meter(data.crop, by_share=split == "test")
+    values = _scores(learner, data, split, data.evaluation_masks[split], meter)
+    for label, draw in data.other_masks.items() if split == "test" else ():
+        scores = _scores(learner, data, split, draw, metrics.Meter())
+        values |= {f"{name}_on_{label}": value for name, value in scores.items()}
+    return values
+
+
+def _scores(learner: Inpainter, data: Data, split: str, draw: MaskDraw, meter: metrics.Meter) -> dict[str, float]:
+    learner.network.eval()
     mine = learner.workers.part(torch.arange(len(data.split(split))))
     for index in torch.split(mine, EVALUATION_BATCH) if len(mine) else ():
-        image_b3hw, mask_b1hw = data.batch(split, index, data.evaluation_masks[split])
+        image_b3hw, mask_b1hw = data.batch(split, index, draw)
         meter.update(learner.fill(image_b3hw, mask_b1hw), image_b3hw, mask_b1hw)
     meter.totals = learner.workers.sum(meter.totals.to(data.device))
     return meter.compute()
