@@ -136,3 +136,9 @@ def share_of_hole(column: str) -> tuple[str, int, int] | None:
     """('test/psnr_db', 10, 20) for `test/psnr_db_share_10_20`: the column and the share in %; None for any other."""
     match = _SHARE.search(column)
     return (column[: match.start()], int(match["low"]), int(match["high"])) if match else None
+
+
+def on_masks(column: str) -> str | None:
+    """'lines' for `test/psnr_db_on_lines`, scored under those test masks; None for a trial's own masks."""
+    match = _ON.search(column)
+    return match["label"] if match else None
