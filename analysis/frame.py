@@ -25,6 +25,9 @@ _BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
 KEYS = ["arm", "seed", "trial", record.EPOCH]
 """Columns of `Study.records` that say which row it is; the others are metrics."""
 
+UNTESTED = ("train", "val", "train_on", "augment")
+"""Options of the data that leave the test images as they are."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -102,9 +105,10 @@ class Study:
     def groups(self) -> list[list[str]]:
         """Arms that are tested on the same images under the same masks: only these can be compared with each other."""
         found: dict[str, list[str]] = {}
+        masks = "test_masks" if all(record.on_masks(metric) for metric in self.metrics) else "mask"
         for arm in self.arms:
-            data = {key: value for key, value in arm.config.get("data", {}).items() if key not in ("train", "val")}
-            found.setdefault(canonical([data, arm.config.get("mask")]), []).append(arm.name)
+            data = {key: value for key, value in arm.config.get("data", {}).items() if key not in UNTESTED}
+            found.setdefault(canonical([data, arm.config.get(masks)]), []).append(arm.name)
         return list(found.values())
 
     def states(self, arm: str | None = None) -> Counter[str]:

@@ -235,7 +235,7 @@ def _local_gpus() -> float:
 
 
 def check(plan: Plan, settings: Settings) -> None:
-    """Look for what would stop every trial, before anything runs: the data, on this machine; a logger's package."""
+    """Look for what would stop a trial, before anything runs: data and weights, on this machine; a logger's package."""
     if settings.log:
         if settings.address == IN_PROCESS:
             raise SweepError(
@@ -247,14 +247,16 @@ def check(plan: Plan, settings: Settings) -> None:
         logging_to(settings.log, plan.name)
     if settings.address not in ("local", IN_PROCESS):
         return
+    from trainables import features
     from trainables.data import images
 
     root = Path(settings.data_root) if settings.data_root else None
     seen: list[Any] = []
-    for arm in plan.arms:
-        if arm.config["data"] not in seen:
-            seen.append(arm.config["data"])
-            images.check(arm.config["data"], root)
+    for section, look in (("data", images.check), ("features", features.load)):
+        for given in (arm.config.get(section) for arm in plan.arms):
+            if given is not None and given not in seen:
+                seen.append(given)
+                look(given, root)
 
 
 def forget(plan: Plan, store: Store) -> None:

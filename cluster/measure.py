@@ -178,7 +178,8 @@ def _measured(task_name: str, config: Config, data_root: Path | None, device: st
         task.evaluate(learner, data, "val")
         evaluated = (time.perf_counter() - began) / few["val"]
     epoch_s = trained * counts["train"] + evaluated * counts["val"] if config["epochs"] else 0.0
-    tested = evaluated * (counts["test"] + (0 if config["epochs"] else counts["val"]))
+    tests = 1 + len(config.get("test_masks") or {})
+    tested = evaluated * (tests * counts["test"] + (0 if config["epochs"] else counts["val"]))
     return Speed(epoch_s, built + tested, "measured now", _hardware(device, cpus))
 
 

@@ -58,6 +58,7 @@ _REGIONS = {
     "_pooled": "from the error pooled over all images",
 }
 _SHARE = re.compile(r"_share_(?P<low>\d+)_(?P<high>\d+)$")
+_ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*)$")
 _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
     # Better for the discriminator: near 1 of the generated images it finds the generator out, whatever else it learns.
     "loss": ("", "min", "binary cross entropy on logits, real and generated images added"),
@@ -97,7 +98,7 @@ def describe(column: str) -> tuple[str, str, str]:
         return _SYSTEM.get(name, _UNKNOWN)
     if split == "train":
         return _of_training(name)
-    only_of_test = name in EXTRA or _SHARE.search(name)
+    only_of_test = name in EXTRA or _SHARE.search(name) or _ON.search(name)
     return _UNKNOWN if only_of_test and split != "test" else _of_images(name)
 
 
@@ -113,8 +114,11 @@ def _of_training(name: str) -> tuple[str, str, str]:
 
 
 def _of_images(name: str) -> tuple[str, str, str]:
-    """A metric of a split's images, of a region, or of the images with a share of hole."""
+    """A metric of a split's images, of a region, of the images with a share of hole, or under other masks."""
     extra = []
+    if match := _ON.search(name):
+        extra.append(f"under the test masks `{match['label']}`")
+        name = name[: match.start()]
     if match := _SHARE.search(name):
         extra.append(f"images whose hole is above {match['low']} and up to {match['high']} % alone")
         name = name[: match.start()]
@@ -132,3 +136,9 @@ def share_of_hole(column: str) -> tuple[str, int, int] | None:
     """('test/psnr_db', 10, 20) for `test/psnr_db_share_10_20`: the column and the share in %; None for any other."""
     match = _SHARE.search(column)
     return (column[: match.start()], int(match["low"]), int(match["high"])) if match else None
+
+
+def on_masks(column: str) -> str | None:
+    """'lines' for `test/psnr_db_on_lines`, scored under those test masks; None for a trial's own masks."""
+    match = _ON.search(column)
+    return match["label"] if match else None

@@ -132,7 +132,7 @@ def test_no_path_or_address_of_a_machine() -> None:
     """Home, temporary and work folders, and hosts of package registries. Built from parts, so this file has none."""
     folders = "|".join(["ho" + "me", "Us" + "ers", "ro" + "ot", "tm" + "p", "wo" + "rk"])
     hosts = "|".join(
-        ["pypi" + r"\.org", "python" + r"hosted\.org", "download" + r"\.pytorch\.org", "ana" + r"conda\.org"]
+        ["pypi" + r"\.org", "python" + r"hosted\.org", "download" + r"\.pytorch\.org/whl", "ana" + r"conda\.org"]
     )
     pattern = re.compile(rf"(?<![\w.])/(?:{folders})/\w|[A-Z]:\\Users|(?:{hosts})")
     found = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from trainables.sections import (
     BatchConfig,
     DataConfig,
     EpochsConfig,
+    FeaturesConfig,
     FractionRange,
     IntRange,
     ModelConfig,
@@ -38,9 +40,11 @@ from trainables.sections import (
 
 HERE = Path(__file__).parent
 TASKS = ("inpaint",)
+LABEL = re.compile(r"[a-z][a-z0-9]*$")
+"""What the masks of `test_masks` may be called."""
 SECTIONS = (
-    *("data", "mask", "model", "loss", "optimiser", "discriminator_optimiser", "schedule", "phases"),
-    *("batch", "epochs", "sync_batch_norm"),
+    *("data", "mask", "test_masks", "model", "loss", "features", "optimiser", "discriminator_optimiser"),
+    *("schedule", "phases", "batch", "epochs", "sync_batch_norm"),
 )
 
 _NAMES: dict[str, Any] = {
@@ -101,9 +105,15 @@ def adversarial_names() -> dict[str, tuple[str, ...]]:
 
 
 @cache
+def loss_inputs() -> dict[str, tuple[str, ...]]:
+    """The reconstruction terms, which are the public functions of `trainables/losses.py`, with what each takes."""
+    return {node.name: tuple(a.arg for a in node.args.args) for node in _public_functions(HERE / "losses.py")}
+
+
+@cache
 def loss_names() -> tuple[str, ...]:
-    """The reconstruction terms: the public functions of `trainables/losses.py`."""
-    return tuple(node.name for node in _public_functions(HERE / "losses.py"))
+    """The reconstruction terms."""
+    return tuple(loss_inputs())
 
 
 def _public_functions(path: Path) -> list[ast.FunctionDef]:
@@ -155,8 +165,10 @@ def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
     resolved = {
         "data": validated("data", DataConfig, config["data"]),
         "mask": validated("mask", mask, config["mask"]),
+        "test_masks": _test_masks(config.get("test_masks")),
         "model": {"name": name, **validated("model", model, _options(config["model"]))},
         "loss": _loss(config.get("loss", {"l2": 1.0}), name),
+        "features": validated("features", FeaturesConfig, config.get("features") or {}),
         "optimiser": validated("optimiser", optimiser, given["optimiser"]),
         "discriminator_optimiser": _chosen("discriminator_optimiser", config.get("discriminator_optimiser")),
         "schedule": _chosen("schedule", config.get("schedule")),
@@ -167,13 +179,17 @@ def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
     }
     if not adversarial_terms(resolved):
         resolved["discriminator_optimiser"] = resolved["phases"] = None
+    if not trains(resolved) or not any("features" in loss_inputs().get(term, ()) for term in resolved["loss"]):
+        resolved["features"] = None
     if resolved["schedule"] == {"name": "none"}:
         resolved["schedule"] = None
     if resolved["phases"]:
         _check_phases(resolved)
     if not trains(resolved):
         resolved["epochs"] = 0
-    model_config(name).model_validate(_options(resolved["model"])).check(resolved["mask"], resolved["data"]["size"])
+    checked = model_config(name).model_validate(_options(resolved["model"]))
+    for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
+        checked.check(section, resolved["data"]["size"])
     return resolved
 
 
@@ -195,7 +211,7 @@ def identity(task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
     """
     parts = {key: value for key, value in resolved.items() if key != "epochs"}
     if not trains(resolved):
-        return {"task": task, **_without_none({key: parts[key] for key in ("data", "mask", "model")})}
+        return {"task": task, **_without_none({key: parts[key] for key in ("data", "mask", "test_masks", "model")})}
     if resolved["phases"] or isinstance((resolved["schedule"] or {}).get("every"), float):
         parts["epochs"] = resolved["epochs"]
     return {"task": task, "seed": seed, **_without_none(parts)}
@@ -204,11 +220,29 @@ def identity(task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return value
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
 
 
 def _options(section: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key != "name"}
+
+
+def _test_masks(value: Any) -> dict[str, Any] | None:
+    """Mask sections by label; null where there are none. A label with null is one that is taken out."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(label, str) and LABEL.match(label) for label in value):
+        raise TrialError(
+            f"test_masks: {value!r}",
+            "it is no mapping of labels, which end the names of columns",
+            "{label: {name: ..., options}}, labels of lower-case letters and digits that begin with a letter",
+            "test_masks: {lines: {name: lines}}",
+            "test_masks",
+        )
+    given = {label: mask for label, mask in value.items() if mask is not None}
+    return {
+        label: validated(f"test_masks.{label}", _choose("mask", mask), mask) for label, mask in given.items()
+    } or None
 
 
 def _chosen(section: str, value: Any) -> dict[str, Any] | None:

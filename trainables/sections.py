@@ -29,6 +29,14 @@ FractionRange = Annotated[
     list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)
 ]
 """[lowest, highest] share of the image, both within (0, 1)."""
+PositiveRange = Annotated[
+    list[Annotated[float, Field(gt=0, le=16)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)
+]
+"""[lowest, highest] factor."""
+NotNegativeRange = Annotated[
+    list[Annotated[float, Field(ge=0, le=64)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)
+]
+"""[lowest, highest] px."""
 Phase = Literal["completion", "discriminators", "both"]
 """Who of a GAN learns in an epoch."""
 
@@ -84,22 +92,70 @@ class RegionConfig(ModelConfig):
 # --- data, optimisers, schedules --------------------------------------------------------------------------------------
 
 
-class DataConfig(Strict):
-    name: Literal["cifar10", "folder"] = Field(description="which data set; `folder` is any folder of images")
+class SourceConfig(Strict):
+    """Where images come from."""
+
+    name: str
     path: str | None = Field(None, description="folder: where it lies below the data root")
     split: str | None = Field(None, description="folder: CSV file below the data root, columns `file` and `split`")
+    crops: int | None = Field(
+        None, ge=1, description="folder: so many squares of each file, of any size and place; null for its centre"
+    )
+    val_from_test: int | None = Field(
+        None,
+        ge=1,
+        lt=10_000,
+        description="cifar: so many test images validate and all training images train; null: 5,000 of those validate",
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_the_name(self) -> SourceConfig:
+        if (self.name == "folder") != (self.path is not None):
+            raise ValueError("`path` goes with `name: folder`, and only with it")
+        for option in ("split", "crops"):
+            if getattr(self, option) is not None and self.name != "folder":
+                raise ValueError(f"`{option}` goes with `name: folder`")
+        if self.val_from_test is not None and not self.name.startswith("cifar"):
+            raise ValueError("`val_from_test` goes with cifar10 and cifar100; a folder has `split`")
+        return self
+
+
+class PartConfig(SourceConfig):
+    name: Literal["own", "cifar10", "cifar100", "folder"] = Field(description="a data set; `own`: the one tested on")
+
+
+class AugmentConfig(Strict):
+    """How training images are changed before holes are cut into them; drawn anew for every image and epoch."""
+
+    rotation_deg: float | None = Field(None, gt=0, le=180, description="turned by up to so many degrees either way")
+    zoom: PositiveRange | None = Field(None, description="enlarged by a factor in [lowest, highest], about the centre")
+    blur_sigma: NotNegativeRange | None = Field(
+        None, description="blurred by a Gaussian, standard deviation in [lowest, highest] px"
+    )
+    flip: float | None = Field(None, gt=0, le=1, description="mirrored left to right with this probability")
+
+
+class DataConfig(SourceConfig):
+    name: Literal["cifar10", "cifar100", "folder"] = Field(
+        description="which data set; `folder` is any folder of images"
+    )
     size: int = Field(32, ge=8, le=1024, description="side of the square images, px")
     train: int | None = Field(None, ge=2, description="how many training images; null for all")
     val: int | None = Field(None, ge=1, description="how many validation images; null for all")
     test: int | None = Field(None, ge=1, description="how many test images; null for all")
+    train_on: list[PartConfig] | None = Field(
+        None, min_length=1, description="data sets that train in equal shares, instead of the one tested on"
+    )
+    augment: AugmentConfig | None = Field(None, description="changes of the training images; null for none")
 
-    @model_validator(mode="after")
-    def _folder_needs_path(self) -> DataConfig:
-        if (self.name == "folder") != (self.path is not None):
-            raise ValueError("`path` goes with `name: folder`, and only with it")
-        if self.split is not None and self.name != "folder":
-            raise ValueError("`split` goes with `name: folder`")
-        return self
+
+class FeaturesConfig(Strict):
+    """The trained classifier whose feature maps `perceptual` and `style` compare."""
+
+    name: Literal["vgg16", "squeezenet1_0"] = Field("vgg16", description="which network")
+    weights: str | None = Field(
+        None, min_length=1, description="file of its weights below the data root; null: torchvision's, downloaded"
+    )
 
 
 class AdamConfig(Strict):

@@ -106,6 +106,18 @@ def test_arms_are_grouped_by_what_they_are_tested_on(tmp_path: Path) -> None:
     assert frame.read(make_store(tmp_path, arms, [0], []), "partial-conv", NOW).groups == [["a", "c"], ["b"]]
 
 
+def test_arms_that_are_tested_on_the_same_masks_are_one_group_whatever_they_train_on(tmp_path: Path) -> None:
+    arms = [ArmSpec("a", 25.0, factors={"mask.f": "1"}), ArmSpec("b", 25.0, factors={"mask.f": "2"})]
+    store = make_store(tmp_path, arms, [0], [])
+    for metrics, groups in (
+        (["test/psnr_db_on_lines", "test/ssim_on_lines"], [["a", "b"]]),
+        (["test/psnr_db_on_lines", "test/psnr_db"], [["a"], ["b"]]),
+    ):
+        study = frame.read(store, "partial-conv", NOW)
+        study.plan["report"]["metrics"] = metrics
+        assert study.groups == groups
+
+
 def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
     store = make_store(tmp_path, seeds=[0])
     with pytest.raises(SweepError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import pickle
 import subprocess
@@ -14,11 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables.data import images
+from trainables.data import cifar, folders, images
+from trainables.data.files import image_files
 from trainables.errors import TrialError
 from trainables.schema import DataConfig
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDER, MD5 = cifar.SETS["cifar10"].folder, cifar.SETS["cifar10"].md5
 
 
 def load(root, **options):
@@ -53,12 +56,16 @@ def test_the_published_images_in_fixed_disjoint_splits(data_root):
     assert len(set(order[:45_000]) | set(order[45_000:])) == 50_000
 
 
-def test_the_md5_are_those_of_torchvision():
-    from torchvision.datasets import CIFAR10
+@pytest.mark.parametrize("name", cifar.SETS)
+def test_the_files_are_those_of_torchvision(name):
+    import torchvision.datasets
 
-    theirs = [*CIFAR10.train_list, *CIFAR10.test_list]
-    assert dict(map(tuple, theirs)) == images.CIFAR_MD5
-    assert CIFAR10.base_folder == images.CIFAR_FOLDER
+    published = cifar.SETS[name]
+    theirs = getattr(torchvision.datasets, published.dataset)
+    assert dict(map(tuple, [*theirs.train_list, *theirs.test_list])) == published.md5
+    assert theirs.base_folder == published.folder
+    assert theirs.url == published.url
+    assert [*published.train, *published.test] == list(published.md5)
 
 
 def test_subsets_are_nested_views_of_one_memory(data_root):
@@ -112,8 +119,8 @@ print(used("VmHWM") - before, used("VmRSS") - before)
 
 def test_threads_load_once(data_root, monkeypatch):
     decoded = []
-    original = images._decode
-    monkeypatch.setattr(images, "_decode", lambda *a: (decoded.append(1), original(*a))[1])
+    original = folders.Folder.take
+    monkeypatch.setattr(folders.Folder, "take", lambda *a: (decoded.append(1), original(*a))[1])
     found = []
     options = {"name": "folder", "path": "kodak24", "size": 9}
     threads = [threading.Thread(target=lambda: found.append(load(data_root, **options))) for _ in range(4)]
@@ -135,10 +142,10 @@ def test_missing_or_damaged_cifar_is_refused(data_root, tmp_path):
     error = refused(tmp_path, name="cifar10")
     assert "data_batch_1" in error.given
     assert "cifar-10-python.tar.gz" in error.fix
-    folder = tmp_path / images.CIFAR_FOLDER
+    folder = tmp_path / FOLDER
     folder.mkdir()
-    for file in images.CIFAR_MD5:
-        (folder / file).symlink_to(data_root / images.CIFAR_FOLDER / file)
+    for file in MD5:
+        (folder / file).symlink_to(data_root / FOLDER / file)
     images.check(DataConfig(name="cifar10").model_dump(), tmp_path)
     (folder / "data_batch_3").unlink()
     (folder / "data_batch_3").write_bytes(b"half a download")
@@ -169,7 +176,102 @@ def test_more_than_there_are_is_refused(data_root):
         images.check(DataConfig(name="cifar10", train=45_001).model_dump(), data_root)
 
 
+def test_validation_from_the_test_images(data_root):
+    """The split of 002: 50,000 / 3,000 / 7,000."""
+    usual, parted = load(data_root, name="cifar10"), load(data_root, name="cifar10", val_from_test=3_000)
+    assert [len(getattr(parted, split)) for split in images.SPLITS] == [50_000, 3_000, 7_000]
+    assert torch.equal(parted.train, torch.cat([usual.train, usual.val]))
+    assert torch.equal(torch.cat([parted.test, parted.val]), usual.test)
+    counts = images.check(DataConfig(name="cifar10", val_from_test=3_000).model_dump(), data_root)
+    assert counts == {"train": 50_000, "val": 3_000, "test": 7_000}
+
+
+# --- CIFAR-100 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cifar100(tmp_path, monkeypatch):
+    """A root with CIFAR-100 as it is published, but of 60 and 20 images: image i has the grey value i."""
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    counts, md5 = {"train": 60, "test": 20}, {}
+    for file, count in counts.items():
+        pixels = np.repeat(np.arange(count, dtype=np.uint8)[:, None], 3 * 32 * 32, axis=1)
+        batch = {"data": pixels, "fine_labels": [0] * count, "filenames": [""] * count}
+        (folder / file).write_bytes(pickle.dumps(batch))
+        md5[file] = hashlib.md5((folder / file).read_bytes()).hexdigest()
+    small = dataclasses.replace(cifar.SETS["cifar100"], train={"train": 60}, test={"test": 20}, md5=md5)
+    monkeypatch.setitem(cifar.SETS, "cifar100", small)
+    monkeypatch.setattr(cifar, "VAL", 10)
+    yield tmp_path
+    cifar._all.cache_clear()
+
+
+def test_cifar100_is_read_and_split_as_cifar10(cifar100):
+    found = load(cifar100, name="cifar100")
+    order = sorted(range(60), key=lambda index: hashlib.sha256(str(index).encode()).digest())
+    assert [int(image[0, 0, 0]) for image in found.train] == order[:50]
+    assert [int(image[2, 9, 9]) for image in found.val] == order[50:]
+    assert len(found.test) == 20
+    parted = load(cifar100, name="cifar100", val_from_test=6)
+    assert [len(getattr(parted, split)) for split in images.SPLITS] == [60, 6, 14]
+    assert not set(parted.val[:, 0, 0, 0].tolist()) & set(parted.test[:, 0, 0, 0].tolist())
+
+
+def test_missing_or_damaged_cifar100_is_refused_and_cifar10_named(cifar100):
+    (cifar100 / "cifar-100-python" / "test").write_bytes(b"half a download")
+    for root, why in ((cifar100, "damaged"), (cifar100 / "elsewhere", "cannot be read")):
+        error = refused(root, name="cifar100")
+        assert why in error.why
+        assert "--set data.name=cifar10" in error.fix
+        assert "cifar-100-python.tar.gz" in error.fix
+        with pytest.raises(TrialError, match=why):
+            images.check(DataConfig(name="cifar100").model_dump(), root)
+
+
+# --- mixtures ---------------------------------------------------------------------------------------------------------
+
+
+def test_training_on_others_leaves_what_is_tested_on(data_root, folder):
+    few = {"name": "cifar10", "train": 9, "val": 4, "test": 3, "size": 16}
+    (folder / FOLDER).symlink_to(data_root / FOLDER)
+    other = {"name": "folder", "path": "p"}
+    alone, others, mixed = (load(folder, **few, train_on=parts) for parts in (None, [other], [{"name": "own"}, other]))
+    for found in (others, mixed):
+        assert torch.equal(found.val, alone.val)
+        assert torch.equal(found.test, alone.test)
+    assert torch.equal(others.train, load(folder, name="folder", path="p", size=16, train=9).train)
+    assert torch.equal(mixed.train, torch.cat([alone.train[:5], others.train[:4]])), "equal shares"
+    assert len({each.fingerprint for each in (alone, others, mixed)}) == 3
+    config = DataConfig(**few, train_on=[{"name": "own"}, other]).model_dump()
+    assert images.check(config, folder) == {"train": 9, "val": 4, "test": 3}
+    config["train"] = None
+    there = len(load(folder, name="folder", path="p").train)
+    assert images.check(config, folder)["train"] == 45_000 + there, "all of each"
+
+
+def test_a_share_that_a_data_set_cannot_give_is_refused(folder):
+    part = {"name": "folder", "path": "p"}
+    few = {"name": "folder", "path": "p", "train": 400, "val": 1, "test": 1, "size": 8}
+    error = refused(folder, **few, train_on=[part, {**part, "crops": 9}])
+    assert "200 of 2 data sets' 400" in error.given
+    assert "the folder p" in error.why
+    assert "crops" in refused(folder, **{**few, "train": 2_000}, train_on=[{**part, "crops": 9}]).fix
+
+
 # --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def test_crops_of_photographs(data_root):
+    options = {"name": "folder", "path": "kodak24", "size": 16}
+    whole, some = (load(data_root, **options, crops=3, train=count, val=4, test=2) for count in (57, 21))
+    assert whole.train.shape == (57, 3, 16, 16)
+    assert torch.equal(some.train, whole.train[:21]), "subsets are nested"
+    assert len({image.numpy().tobytes() for image in whole.train}) == 57
+    # The first 19 are crops of the 19 files, and so are the second: a file's crops are nearer to each other in colour.
+    first, second = (part.float().mean((2, 3)) for part in whole.train[:38].split(19))
+    assert (first - second).norm(dim=1).mean() < (first - second.roll(1, 0)).norm(dim=1).mean()
+    assert images.check(DataConfig(**options, crops=3).model_dump(), data_root) == {"train": 57, "val": 9, "test": 6}
 
 
 @pytest.fixture
@@ -232,7 +334,7 @@ def test_any_mode_and_rotation(folder):
     assert first[0, :, 12:].mean() < 15
     for mode in ("L", "RGBA", "P", "CMYK", "1", "LA"):
         Image.new(mode, (12, 12)).save(folder / f"{mode}.tif")
-    assert len(images.image_files(folder, "x")) == 66
+    assert len(image_files(folder, "x")) == 66
 
 
 def test_a_split_file(folder):

@@ -11,7 +11,7 @@ import importlib
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,13 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from trainables import losses, metrics, optimisers, perceptual
+from trainables import features, losses, metrics, optimisers, perceptual
 from trainables.adversarial import Adversary, gradient_norm, saturated
 from trainables.batch_norm import synchronise
-from trainables.data import images, masks
+from trainables.data import augment, images, masks
 from trainables.data.shapes import MaskDraw
 from trainables.loop import derive, generator
-from trainables.schema import adversarial_terms, model_config
+from trainables.schema import adversarial_terms, loss_inputs, model_config
 from trainables.scope import Scope
 from trainables.sections import ModelConfig, Phase, PhasesConfig
 from trainables.session import Machine
@@ -46,6 +46,8 @@ class Data:
     mask: Mapping[str, Any]
     canvas: masks.Canvas
     device: torch.device
+    test_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Further masks under which the test images are scored, by what their columns are called."""
 
     @property
     def fingerprint(self) -> str:
@@ -53,12 +55,16 @@ class Data:
 
     @cached_property
     def evaluation_masks(self) -> dict[str, MaskDraw]:
-        return {
-            split: masks.draw(self.mask, len(self.split(split)), self.canvas, generator("evaluation", split)).to(
-                self.device
-            )
-            for split in ("val", "test")
-        }
+        return {split: self._evaluation_masks(split, self.mask) for split in ("val", "test")}
+
+    @cached_property
+    def other_masks(self) -> dict[str, MaskDraw]:
+        """Those of `test_masks` for the test images: the trial's own where the section is the same."""
+        return {label: self._evaluation_masks("test", mask) for label, mask in self.test_masks.items()}
+
+    def _evaluation_masks(self, split: str, mask: Mapping[str, Any]) -> MaskDraw:
+        n, source = len(self.split(split)), generator("evaluation", split)
+        return masks.draw(mask, n, self.canvas, source).to(self.device)
 
     @cached_property
     def crop(self) -> slice | None:
@@ -97,10 +103,12 @@ class Inpainter:
         observed: bool = False,
         workers: Workers = Workers(),  # noqa: B008 - frozen
         splits: tuple[str, ...] = ("val", "test"),
+        classifier: features.FeatureNetwork | None = None,
     ) -> None:
         """observed: record gradient norm and saturation, as where a discriminator could be, also without one.
 
         splits: those that it can be scored on.
+        classifier: whose features the terms compare that take features; None where no such term has a weight.
         """
         self.network = network
         self.workers = workers
@@ -111,6 +119,7 @@ class Inpainter:
         self.adversary = adversary
         self.observed = observed
         self.splits = splits
+        self.classifier = classifier
         self.phase: Phase = "both"
         self.parameters = sum(p.numel() for p in network.parameters())
 
@@ -148,14 +157,18 @@ class Inpainter:
         """Every loss term that has a weight, with its graph; the adversarial ones where both learn."""
         adversarial = self.adversary.discriminators if self.adversary else {}
         terms = self.adversary.terms(output_b3hw, mask_b1hw) if self.adversary and self.phase == "both" else {}
-        prediction, target, hole = (
-            self.scope.image(output_b3hw),
-            self.scope.image(image_b3hw),
-            self.scope.crop(mask_b1hw),
-        )
+        crop = self.scope.crop
+        given = {
+            "prediction_b3hw": self.scope.image(output_b3hw),
+            "target_b3hw": self.scope.image(image_b3hw),
+            "mask_b1hw": crop(mask_b1hw),
+            "known_weight": self.scope.known_weight,
+        }
+        if self.classifier:
+            given["features"] = self.classifier.compare(crop(output_b3hw), crop(image_b3hw), crop(mask_b1hw))
         for name in self.weights_of_losses:
             if name not in adversarial:
-                terms[name] = getattr(losses, name)(prediction, target, hole, self.scope.known_weight)
+                terms[name] = getattr(losses, name)(**{key: given[key] for key in loss_inputs()[name]})
         return terms
 
     def _of_whole(self, terms: Mapping[str, Tensor], mask_b1hw: Tensor, share: float) -> dict[str, Tensor]:
@@ -164,10 +177,17 @@ class Inpainter:
         A part without images has terms that are not numbers, but a graph in which no gradient meets them: all workers
         have to go backward.
         """
-        if not any(name.endswith("_hole") for name in terms):
-            return {name: term * share for name, term in terms.items()}
-        hole_share = self.workers.scale_of(self.scope.crop(mask_b1hw).sum())  # those are means over the hole elements
-        return {name: term * (hole_share if name.endswith("_hole") else share) for name, term in terms.items()}
+        hole_b1hw = self.scope.crop(mask_b1hw)
+        elements = {"_hole": hole_b1hw.sum(), "_valid": (1 - hole_b1hw).sum()}  # those terms are means over these
+        shares = {
+            suffix: self.workers.scale_of(count)
+            for suffix, count in elements.items()
+            if any(name.endswith(suffix) for name in terms)
+        }
+        return {
+            name: term * next((of for suffix, of in shares.items() if name.endswith(suffix)), share)
+            for name, term in terms.items()
+        }
 
     def scale_rates(self, factor: float) -> None:
         """Set every learning rate to `factor` times the configured one."""
@@ -201,7 +221,7 @@ def load(config: Mapping[str, Any], machine: Machine) -> Data:
     device = torch.device(machine.device)
     pixels = images.load(config["data"], machine.data_root).to(device)
     canvas = masks.Canvas(config["data"]["size"], machine.data_root)
-    return Data(pixels, config["mask"], canvas, device)
+    return Data(pixels, config["mask"], canvas, device, config.get("test_masks") or {})
 
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
@@ -219,7 +239,13 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     )
     optimiser = optimisers.build(config["optimiser"], network.parameters())
     adversary = _build_adversary(config, data.canvas.size, machine)
-    return Inpainter(network, optimiser, config["loss"], scope, adversary, bool(options.adversarial), workers)
+    observed, classifier = bool(options.adversarial), None
+    if config.get("features"):
+        side = scope.crop(torch.empty(1, 1, data.canvas.size, data.canvas.size, device="meta")).shape[2]
+        classifier = features.load(config["features"], data.canvas.root, machine.device, side)
+    return Inpainter(
+        network, optimiser, config["loss"], scope, adversary, observed, workers=workers, classifier=classifier
+    )
 
 
 def _sees_whole_batches(config: Mapping[str, Any], workers: Workers) -> bool:
@@ -264,6 +290,13 @@ def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> MaskDraw:
     return masks.draw(data.mask, len(data.images.train), data.canvas, source).to(data.device)
 
 
+def epoch_changes(config: Mapping[str, Any], data: Data, epoch: int) -> augment.Augmentation | None:
+    """How an epoch's training images are changed: a function of (seed, epoch, image index)."""
+    section = config["data"].get("augment")
+    source = generator(config["seed"], "augment", epoch)
+    return None if section is None else augment.draw(section, len(data.images.train), source)
+
+
 def train(
     learner: Inpainter, config: Mapping[str, Any], data: Data, epoch: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
@@ -274,10 +307,13 @@ def train(
     seed, size = config["seed"], config["batch"]
     n = len(data.images.train)
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
-    draw = epoch_masks(config, data, epoch)
+    draw, changes = epoch_masks(config, data, epoch), epoch_changes(config, data, epoch)
     for index in torch.split(order, size):
         if len(index) > 1:
-            image_b3hw, mask_b1hw = data.batch("train", learner.workers.part(index), draw)
+            mine = learner.workers.part(index)
+            image_b3hw, mask_b1hw = data.batch("train", mine, draw)
+            if changes:
+                image_b3hw = changes.apply(image_b3hw, mine)
             yield len(index), learner.step(image_b3hw, mask_b1hw, len(index))
     learner.workers.spread(learner.network)
 
@@ -289,13 +325,22 @@ def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
 
 
 def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
+    """The metrics of a split; of the test split also under the masks of `test_masks`, as `<metric>_on_<label>`."""
     if split not in learner.splits:
         return {}
-    learner.network.eval()
     meter = metrics.Meter(data.crop, by_share=split == "test")
+    values = _scores(learner, data, split, data.evaluation_masks[split], meter)
+    for label, draw in data.other_masks.items() if split == "test" else ():
+        scores = _scores(learner, data, split, draw, metrics.Meter())
+        values |= {f"{name}_on_{label}": value for name, value in scores.items()}
+    return values
+
+
+def _scores(learner: Inpainter, data: Data, split: str, draw: MaskDraw, meter: metrics.Meter) -> dict[str, float]:
+    learner.network.eval()
     mine = learner.workers.part(torch.arange(len(data.split(split))))
     for index in torch.split(mine, EVALUATION_BATCH) if len(mine) else ():
-        image_b3hw, mask_b1hw = data.batch(split, index, data.evaluation_masks[split])
+        image_b3hw, mask_b1hw = data.batch(split, index, draw)
         meter.update(learner.fill(image_b3hw, mask_b1hw), image_b3hw, mask_b1hw)
     meter.totals = learner.workers.sum(meter.totals.to(data.device))
     return meter.compute()

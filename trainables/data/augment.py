@@ -1,0 +1,95 @@
+"""Changes of training images, drawn for a whole epoch as functions of (seed, epoch, image index), made on the device.
+
+An image is mirrored, turned and enlarged, then blurred; holes are cut afterwards, and the changed image is what a
+network has to give back. Turned and enlarged in one bilinear step, by reflection beyond the border.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LEAST_SIGMA = 0.05
+"""Standard deviations below it, in px, leave an image as it is, to the last bit."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to each of n images; a column that is None happens to none.
+
+    mirrored_n: boolean. angle_n: degrees, counter-clockwise. zoom_n: factor. sigma_n: px.
+    """
+
+    mirrored_n: Tensor | None
+    angle_n: Tensor | None
+    zoom_n: Tensor | None
+    sigma_n: Tensor | None
+
+    def apply(self, image_b3hw: Tensor, index_b: Tensor) -> Tensor:
+        """The changed images, in [0, 1], in the memory layout in which they came. index_b: which of the n they are."""
+        changed = image_b3hw
+        mirrored, angle, zoom, sigma = (self._of(column, index_b, image_b3hw.device) for column in self._columns())
+        if mirrored is not None:
+            changed = torch.where(mirrored.view(-1, 1, 1, 1), changed.flip(3), changed)
+        if angle is not None or zoom is not None:
+            changed = _turned(changed, angle, zoom)
+        if sigma is not None:
+            changed = _blurred(changed, sigma)
+        return changed.contiguous(memory_format=torch.channels_last) if _is_channels_last(image_b3hw) else changed
+
+    def _columns(self) -> tuple[Tensor | None, ...]:
+        return self.mirrored_n, self.angle_n, self.zoom_n, self.sigma_n
+
+    @staticmethod
+    def _of(column_n: Tensor | None, index_b: Tensor, device: torch.device) -> Tensor | None:
+        return None if column_n is None else column_n[index_b.to(column_n.device)].to(device)
+
+
+def draw(section: Mapping[str, Any], n: int, generator: torch.Generator) -> Augmentation:
+    """The changes of n images by a resolved `data.augment` section.
+
+    generator: on the CPU, whatever the device. The draw of one option does not depend on the others.
+    """
+    flip, angle, zoom, sigma = torch.rand(n, 4, generator=generator).unbind(1)
+    rotation = section["rotation_deg"]
+    return Augmentation(
+        mirrored_n=None if section["flip"] is None else flip < section["flip"],
+        angle_n=None if rotation is None else (2 * angle - 1) * rotation,
+        zoom_n=_between(zoom, section["zoom"]),
+        sigma_n=_between(sigma, section["blur_sigma"]),
+    )
+
+
+def _between(uniform_n: Tensor, limits: list[float] | None) -> Tensor | None:
+    return None if limits is None else limits[0] + (limits[1] - limits[0]) * uniform_n
+
+
+def _turned(image_b3hw: Tensor, angle_b: Tensor | None, zoom_b: Tensor | None) -> Tensor:
+    """Turned about the centre and enlarged: each pixel is read where the inverse of that leads."""
+    b = len(image_b3hw)
+    angle = image_b3hw.new_zeros(b) if angle_b is None else angle_b * (math.pi / 180)
+    zoom = image_b3hw.new_ones(b) if zoom_b is None else zoom_b
+    cosine, sine, zero = angle.cos() / zoom, angle.sin() / zoom, torch.zeros_like(zoom)
+    rows = [torch.stack([cosine, -sine, zero], dim=1), torch.stack([sine, cosine, zero], dim=1)]
+    grid = F.affine_grid(torch.stack(rows, dim=1), list(image_b3hw.shape), align_corners=False)
+    turned = F.grid_sample(image_b3hw, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return turned.clamp(0, 1)  # weights add up to 1 but for rounding
+
+
+def _blurred(image_b3hw: Tensor, sigma_b: Tensor) -> Tensor:
+    """By a Gaussian of its own for each image, rows and columns apart; at the border its weights still add up to 1."""
+    position = torch.arange(image_b3hw.shape[2], device=image_b3hw.device, dtype=image_b3hw.dtype)
+    squared_hh = (position[:, None] - position).square()
+    weights_bhh = (-squared_hh / (2 * sigma_b.clamp(min=LEAST_SIGMA).square().view(-1, 1, 1))).exp()
+    weights_b1hh = (weights_bhh / weights_bhh.sum(2, keepdim=True)).unsqueeze(1)
+    return (weights_b1hh @ image_b3hw @ weights_b1hh.transpose(2, 3)).clamp(0, 1)
+
+
+def _is_channels_last(image_b3hw: Tensor) -> bool:
+    return image_b3hw.is_contiguous(memory_format=torch.channels_last)

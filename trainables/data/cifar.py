@@ -1,0 +1,185 @@
+"""CIFAR-10 and CIFAR-100 as their authors published them: 60,000 images of 32 px in Python's pickles.
+
+Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. The files are read here, since
+importing torchvision takes six seconds and 160 MB; torchvision does the download, and checks the same md5.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import pickle
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.data.splits import hashed
+from trainables.errors import TrialError
+
+VAL = 5_000
+"""How many of the training images are the validation split, unless it is taken from the test images."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """folder: what the archive unpacks to. train, test: its files with the number of images in each.
+
+    md5: of each file. dataset: torchvision's class. instead: what serves where the data cannot be had.
+    """
+
+    folder: str
+    train: dict[str, int]
+    test: dict[str, int]
+    md5: dict[str, str]
+    url: str
+    dataset: str
+    instead: str = ""
+
+
+SETS = {
+    "cifar10": Published(
+        folder="cifar-10-batches-py",
+        train={f"data_batch_{number}": 10_000 for number in range(1, 6)},
+        test={"test_batch": 10_000},
+        md5={
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            "test_batch": "40351d587109b95175f43aff81a1287e",
+        },
+        url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        dataset="CIFAR10",
+    ),
+    "cifar100": Published(
+        folder="cifar-100-python",
+        train={"train": 50_000},
+        test={"test": 10_000},
+        md5={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+        url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        dataset="CIFAR100",
+        instead="; CIFAR-10 serves as well, with --set data.name=cifar10",
+    ),
+}
+
+
+class Cifar:
+    """One of the two, split by a hash of the index.
+
+    val_from_test: so many of the test images are the validation split and all training images train; None: VAL of the
+    training images are. root: as `images.load` has it.
+    """
+
+    more = ""
+
+    def __init__(self, name: str, val_from_test: int | None, root: Path | None) -> None:
+        self.what, self._val_from_test, self._root = name, val_from_test, root
+
+    def verify(self) -> None:
+        folder = _folder(self.what, self._root)
+        for file in SETS[self.what].md5:
+            _verified(self.what, folder / file)
+
+    def count(self, split: str) -> int:
+        published = SETS[self.what]
+        train, test = sum(published.train.values()), sum(published.test.values())
+        if self._val_from_test is None:
+            return {"train": train - VAL, "val": VAL, "test": test}[split]
+        return {"train": train, "val": self._val_from_test, "test": test - self._val_from_test}[split]
+
+    def take(self, split: str, count: int, size: int) -> Tensor:
+        train, test = _all(self.what, self._root)
+        images = {"train": train, "val": train if self._val_from_test is None else test, "test": test}[split]
+        start = len(images) - self.count("val") if split == "val" else 0  # the last ones are the validation split
+        part = images[start : start + count]
+        return part if size == part.shape[-1] else _resize(part, size)
+
+
+@lru_cache(maxsize=2)
+def _all(name: str, root: Path | None) -> tuple[Tensor, Tensor]:
+    """All training and all test images, each in the order of the hashed index.
+
+    Held in that order, so every subset is a view: 60,000 x 3 x 32 x 32 bytes = 184 MB, whatever the trials ask for.
+    """
+    folder, published = _folder(name, root), SETS[name]
+    return _in_hash_order(name, folder, published.train), _in_hash_order(name, folder, published.test)
+
+
+def _in_hash_order(name: str, folder: Path, files: dict[str, int]) -> Tensor:
+    count = sum(files.values())
+    images = torch.empty((count, 3, 32, 32), dtype=torch.uint8)
+    place = torch.empty(count, dtype=torch.long)
+    place[sorted(range(count), key=lambda index: hashed(str(index)))] = torch.arange(count)
+    for file, places in zip(files, place.split(list(files.values())), strict=True):  # type: ignore[no-untyped-call]
+        batch = pickle.loads(_verified(name, folder / file), encoding="latin1")  # as published: its md5 was checked
+        images[places] = torch.from_numpy(batch["data"]).view(-1, 3, 32, 32)
+    return images
+
+
+def _verified(name: str, file: Path) -> bytes:
+    """Content of one of the files. Raises TrialError where it is missing or its md5 differs."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise _error(name, file, f"it cannot be read: {error.strerror}") from error
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != SETS[name].md5[file.name]:
+        raise _error(name, file, "it is damaged: its md5 is not the published one")
+    return content
+
+
+def _folder(name: str, root: Path | None) -> Path:
+    """Where the files lie; without a root, in the user's cache, downloaded by torchvision the first time."""
+    published = SETS[name]
+    folder = (root or Path.home() / ".cache" / "inpaint-sweeps") / published.folder
+    if root is None:
+        try:
+            with _one_process_at_a_time(folder.parent):
+                if not all((folder / file).is_file() for file in published.md5):
+                    import torchvision.datasets  # six seconds: it loads torch's compiler
+
+                    getattr(torchvision.datasets, published.dataset)(str(folder.parent), download=True)
+        except (OSError, RuntimeError) as error:  # RuntimeError: torchvision's, for a wrong md5
+            raise _error(name, folder, f"the download failed: {error}") from error
+    return folder
+
+
+def _error(name: str, file: Path, why: str) -> TrialError:
+    published = SETS[name]
+    root = file.parent if file.name == published.folder else file.parent.parent
+    return TrialError(
+        f"data.name: {name}, {file}",
+        why,
+        f"the folder {published.folder} as it was published, below the data root",
+        f"remove {root / published.folder} and unpack {published.url} in {root}, "
+        f"or give the data root that holds it{published.instead}",
+        "data.name",
+    )
+
+
+@contextlib.contextmanager
+def _one_process_at_a_time(folder: Path) -> Iterator[None]:
+    """Trials that start together must not download into the same file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    """Antialiased bilinear, a thousand images at a time to bound the memory that float needs."""
+    resized = torch.empty((len(images), 3, size, size), dtype=torch.uint8)
+    for start in range(0, len(images), 1000):
+        part = images[start : start + 1000].float()
+        smooth = F.interpolate(part, size=(size, size), mode="bilinear", antialias=True)
+        resized[start : start + 1000] = smooth.round_().clamp_(0, 255)
+    return resized

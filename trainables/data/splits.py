@@ -1,0 +1,59 @@
+"""The three splits of a data set: what decides them, and how many images of one are taken."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+from torch import Tensor
+
+from trainables.errors import TrialError
+
+SPLITS = ("train", "val", "test")
+
+
+class Source(Protocol):
+    """A data set of which images can be taken, split by split, always in the same order."""
+
+    what: str
+    """What it is called in messages."""
+    more: str
+    """What to type for more images than it has."""
+
+    def verify(self) -> None:
+        """Raise TrialError where a file is damaged that `take` would read; decodes nothing."""
+
+    def count(self, split: str) -> int:
+        """How many images a split has."""
+
+    def take(self, split: str, count: int, size: int) -> Tensor:
+        """The first images of a split: uint8 (count, 3, size, size)."""
+
+
+def hashed(name: str) -> int:
+    """64 bits that are the same on every machine, for ever: changing this changes every split."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
+def taken(source: Source, split: str, wanted: int | None, share: str = "") -> int:
+    """How many images of a split to take: all unless a number is wanted.
+
+    share: what the number is a part of, where several sources give their images. Raises TrialError where the split is
+    empty or has fewer.
+    """
+    there = source.count(split)
+    if there == 0:
+        raise TrialError(
+            f"data: the {split} split of {source.what}",
+            "it is empty",
+            "at least one image in each of train, val and test",
+            "add images, or name a CSV file with the columns file, split under `data.split`",
+        )
+    if wanted is not None and wanted > there:
+        raise TrialError(
+            f"data.{split}: {wanted}{share}",
+            f"the {split} split of {source.what} has {there:,} images",
+            f"1 to {there}, or null for all",
+            f"{split}: {there}{source.more}" if not share else f"lower `data.{split}`{source.more}",
+        )
+    return there if wanted is None else wanted
