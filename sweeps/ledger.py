@@ -83,11 +83,13 @@ def write_trials(store: Store, trials: Iterable[Trial]) -> None:
     """Make the trials known to the store; those that are there already stay as they are."""
     wanted = {trial_key(trial.id): trial for trial in trials}
     there = store.exists_many(wanted)
-    for key, trial in wanted.items():
-        if key in there:
-            continue
-        config = {key: value for key, value in trial.config.items() if key != "epochs"}
-        store.create(key, dump({"schema": SCHEMA, **trial.to_json(), "config": config}))
+    new = ((key, _trial_body(trial)) for key, trial in wanted.items() if key not in there)
+    store.create_many(new)
+
+
+def _trial_body(trial: Trial) -> bytes:
+    config = {key: value for key, value in trial.config.items() if key != "epochs"}
+    return dump({"schema": SCHEMA, **trial.to_json(), "config": config})
 
 
 def read_trial(store: Store, trial_id: str) -> Json:
