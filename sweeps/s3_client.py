@@ -88,7 +88,7 @@ class Client:
                     raise explain(error, verb, self._uri, client.meta.region_name, waited_s) from error
                 if kind == EXPIRED:
                     self._renew(client)
-                if not said and waited_s > min(_SAY_FROM_S, limit_s / 2):
+                if not said and waited_s > min(_SAY_FROM_S, limit_s / 4):
                     said = True
                     _log.warning("%s: cannot %s: %s; waiting up to %.0f s", self._uri, verb, message_of(error), limit_s)
                 time.sleep(random.uniform(pause / 2, pause))

@@ -63,7 +63,7 @@ def kind_of(error: Exception) -> str:
     if code in _BUSY or (status >= 500 and status != 501):
         return AWAY
     names = {base.__name__ for base in type(error).__mro__}
-    cut = {"HTTPClientError", "IncompleteReadError", "ResponseParserError", "FlexibleChecksumError"}
+    cut = {"HTTPClientError", "ConnectionError", "IncompleteReadError", "ResponseParserError", "FlexibleChecksumError"}
     return AWAY if names & cut and "SSLError" not in names else REFUSED
 
 
