@@ -84,14 +84,14 @@ class Client:
                 if is_wrong_key(error) and not renewed:
                     kind, renewed = EXPIRED, True
                 limit_s = self._patience_s if self._answered else min(FIRST_S, self._patience_s)
-                if kind not in (AWAY, EXPIRED) or waited_s + pause > limit_s:
+                if kind not in (AWAY, EXPIRED) or waited_s >= limit_s:
                     raise explain(error, verb, self._uri, client.meta.region_name, waited_s) from error
                 if kind == EXPIRED:
                     self._renew(client)
                 if not said and waited_s > min(_SAY_FROM_S, limit_s / 4):
                     said = True
                     _log.warning("%s: cannot %s: %s; waiting up to %.0f s", self._uri, verb, message_of(error), limit_s)
-                time.sleep(random.uniform(pause / 2, pause))
+                time.sleep(min(random.uniform(pause / 2, pause), limit_s - waited_s + 0.01))
                 pause = min(pause * 2, _LONGEST_S)
             else:
                 self._answered = True
