@@ -6,7 +6,7 @@
 | `trials/<id>/attempts/<n>.json` | a claim, created once; `n` counts up, so the newest is the highest |
 | `.../attempts/<n>-<token>.beat.json` | the claim's heartbeat: time, epoch, last record (for the eye) |
 | `.../attempts/<n>-<token>.end.json` | how the attempt ended, with the error if it failed |
-| `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their sizes and checksums |
+| `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their sums, and the JSON ones |
 | `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG |
 | `.../result/<epoch>.json` | created once for a target epoch, names its attempt |
 | `sweeps/<name>/plans/<n>.json` | the file and the plan as they were, created once each |
@@ -19,13 +19,13 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.errors import StoreError
+from sweeps.errors import StoreAwayError, StoreError
 from sweeps.record import SCHEMA
-from sweeps.store import Store
+from sweeps.store import Store, never
 from sweeps.trial import Trial, digest
 
 Json = dict[str, Any]
@@ -191,16 +191,28 @@ class Checkpoint:
     damaged: tuple[str, ...] = ()
 
 
-def save_checkpoint(store: Store, attempt: Attempt, epoch: int, files: Mapping[str, bytes]) -> bool:
-    """Write a checkpoint's files, then its manifest. False, and no manifest, when the attempt is superseded."""
+def save_checkpoint(
+    store: Store,
+    attempt: Attempt,
+    epoch: int,
+    files: Mapping[str, bytes],
+    abandoned: Callable[[], bool] = never,
+) -> bool:
+    """Write a checkpoint's files, then its manifest. False, and no manifest, when the attempt is superseded.
+
+    JSON files stand in the manifest itself: each object is a request. abandoned: see `Store.put`.
+    """
     folder = attempt.key("checkpoint", attempt.name, epoch)
-    sums = {}
+    sums: dict[str, Json] = {}
     for name, data in files.items():
-        store.put(f"{folder}/{name}", data)
         sums[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        if name.endswith(".json"):
+            sums[name]["text"] = data.decode()
+        else:
+            store.put(f"{folder}/{name}", data, abandoned)
     if superseded(store, attempt):
         return False
-    store.put(f"{folder}/manifest.json", dump({"schema": SCHEMA, "epoch": epoch, "files": sums}))
+    store.put(f"{folder}/manifest.json", dump({"schema": SCHEMA, "epoch": epoch, "files": sums}), abandoned)
     return True
 
 
@@ -229,29 +241,40 @@ def checkpoint_history(store: Store, trial_id: str, up_to: int) -> list[Json]:
     """The records in the checkpoint that a trial would resume from; none without one. Reads no weights."""
     for name, epoch in reversed(checkpoints(store, trial_id)):
         if epoch <= up_to:
-            rows = get_json(store, f"trials/{trial_id}/checkpoint/{name}/{epoch}/history.json")
-            return rows if isinstance(rows, list) else []
+            return history_at(store, trial_id, name, epoch)
     return []
+
+
+def history_at(store: Store, trial_id: str, name: str, epoch: int) -> list[Json]:
+    """The records in one checkpoint of the attempt `name`; none where there are none. Reads no weights."""
+    folder = f"trials/{trial_id}/checkpoint/{name}/{epoch}"
+    manifest = get_json(store, f"{folder}/manifest.json") or {}
+    text = manifest.get("files", {}).get("history.json", {}).get("text")
+    rows = get_json(store, f"{folder}/history.json") if text is None else load(f"{folder}/manifest.json", text.encode())
+    return rows if isinstance(rows, list) else []
 
 
 def _read_checkpoint(store: Store, folder: str) -> dict[str, bytes] | None:
     try:
-        manifest = load(f"{folder}/manifest.json", store.get(f"{folder}/manifest.json"))
-        files = {name: store.get(f"{folder}/{name}") for name in manifest["files"]}
+        sums = load(f"{folder}/manifest.json", store.get(f"{folder}/manifest.json"))["files"]
+    except StoreAwayError:  # says nothing about the checkpoint
+        raise
     except (KeyError, StoreError):
         return None
-    intact = all(hashlib.sha256(data).hexdigest() == manifest["files"][name]["sha256"] for name, data in files.items())
+    stored = store.get_many(f"{folder}/{name}" for name in sums if "text" not in sums[name])
+    files = {name: sum_["text"].encode() for name, sum_ in sums.items() if "text" in sum_}
+    files |= {key.removeprefix(f"{folder}/"): data for key, data in stored.items()}
+    intact = all(
+        name in files and hashlib.sha256(files[name]).hexdigest() == sum_["sha256"] for name, sum_ in sums.items()
+    )
     return files if intact else None
 
 
-def drop_checkpoints(store: Store, attempt: Attempt, keep: Iterable[int]) -> None:
-    """Delete this attempt's checkpoints except those of the epochs in `keep`; the manifest goes first."""
-    kept = {str(epoch) for epoch in keep}
-    prefix = attempt.key("checkpoint", attempt.name)
-    for epoch in store.children(prefix):
-        if epoch not in kept:
-            keys = list(store.keys(f"{prefix}/{epoch}/"))
-            store.delete(sorted(keys, key=lambda key: not key.endswith("/manifest.json")))
+def drop_checkpoint(store: Store, attempt: Attempt, epoch: int, files: Iterable[str]) -> None:
+    """Delete one of this attempt's checkpoints, of which the file names are known: no listing is asked for."""
+    folder = attempt.key("checkpoint", attempt.name, epoch)
+    objects = ["manifest.json", *(name for name in files if not name.endswith(".json"))]
+    store.delete([f"{folder}/{name}" for name in objects])
 
 
 def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
