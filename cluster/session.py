@@ -17,6 +17,8 @@ from trainables.session import Goal, Machine, Restored, Row, Stopped
 
 KEPT_CHECKPOINTS = 2
 """An attempt keeps its last two checkpoints: the one to go on from and, should that be damaged, the one before."""
+DROPPED_AT_ONCE = 2
+"""So many older ones are deleted in one request."""
 
 
 class Superseded(Exception):  # noqa: N818 - not an error
@@ -87,8 +89,9 @@ class StoreSession:
         if not ledger.save_checkpoint(self._store, self._attempt, epoch, files, abandoned):
             raise Superseded(self._attempt.name)
         self._saved[epoch] = list(files)
-        for old in list(self._saved)[:-KEPT_CHECKPOINTS]:
-            ledger.drop_checkpoint(self._store, self._attempt, old, self._saved.pop(old))
+        old = list(self._saved)[:-KEPT_CHECKPOINTS]
+        if len(old) >= DROPPED_AT_ONCE:
+            ledger.drop_checkpoints(self._store, self._attempt, {epoch: self._saved.pop(epoch) for epoch in old})
 
     def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
         folder = self._attempt.key("samples", self._attempt.name, epoch)

@@ -11,6 +11,7 @@
 | `.../result/<epoch>.json` | created once for a target epoch, names its attempt |
 | `sweeps/<name>/plans/<n>.json` | the file and the plan as they were, created once each |
 | `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search` and `sweeps.tuning` |
+| `sweeps/<name>/records.parquet` | a copy of finished records, see `sweeps.snapshot` |
 | `sweeps/<name>/stops/<token>-<run>.json` | requests to end after the epochs at hand |
 """
 
@@ -148,6 +149,23 @@ def newest_attempt(store: Store, trial_id: str) -> Attempt | None:
     return Attempt(trial_id, claim["number"], claim["token"]) if claim else None
 
 
+def newest_attempts(store: Store, trial_ids: Iterable[str]) -> dict[str, Attempt | None]:
+    """`newest_attempt` of many trials, from few listings."""
+    newest: dict[str, str | None] = dict.fromkeys(trial_ids)
+    for key in sorted(store.find(f"trials/{trial_id}/attempts/" for trial_id in newest)):
+        _, trial_id, _, name = key.split("/")
+        if name.removesuffix(".json").isdigit():
+            newest[trial_id] = key
+    bodies = store.get_many(key for key in newest.values() if key)
+    claims = {trial_id: load(key, bodies[key]) for trial_id, key in newest.items() if key and key in bodies}
+    return {
+        trial_id: Attempt(trial_id, claims[trial_id]["number"], claims[trial_id]["token"])
+        if trial_id in claims
+        else None
+        for trial_id in newest
+    }
+
+
 def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None:
     """Claim a trial as the attempt that follows number `after`. None when another has done so.
 
@@ -160,6 +178,8 @@ def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None
     key = attempt.key("attempts", f"{number:04d}.json")
     if not store.create(key, dump(body)):
         return None
+    if store.exclusive:
+        return attempt
     # A store without conditional writes lets the later of two claims replace the first: look who is there.
     return attempt if load(key, store.get(key))["token"] == attempt.token else None
 
@@ -270,11 +290,13 @@ def _read_checkpoint(store: Store, folder: str) -> dict[str, bytes] | None:
     return files if intact else None
 
 
-def drop_checkpoint(store: Store, attempt: Attempt, epoch: int, files: Iterable[str]) -> None:
-    """Delete one of this attempt's checkpoints, of which the file names are known: no listing is asked for."""
-    folder = attempt.key("checkpoint", attempt.name, epoch)
-    objects = ["manifest.json", *(name for name in files if not name.endswith(".json"))]
-    store.delete([f"{folder}/{name}" for name in objects])
+def drop_checkpoints(store: Store, attempt: Attempt, saved: Mapping[int, Iterable[str]]) -> None:
+    """Delete checkpoints of this attempt, whose file names by epoch are known: no listing is asked for."""
+    keys = []
+    for epoch, files in saved.items():
+        objects = ["manifest.json", *(name for name in files if not name.endswith(".json"))]
+        keys += [attempt.key("checkpoint", attempt.name, epoch, name) for name in objects]
+    store.delete(keys)
 
 
 def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:

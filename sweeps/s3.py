@@ -34,6 +34,8 @@ SETTLE_S = 0.5
 PART = 16 * 2**20
 """Bytes above which an object is sent in parts of this size."""
 _THREADS, _PART_THREADS = 32, 4
+_SHARE = 100
+"""Prefixes that one thread looks for at least: fewer would share no page."""
 PAGE = 1000
 """Objects a listing or a deletion takes at once, the most that S3 allows."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
@@ -207,7 +209,7 @@ class S3Store:
         for prefix in sorted({self._prefix + check_key(p.rstrip("/")) + "/" * p.endswith("/") for p in prefixes}):
             if not wanted or not prefix.startswith(wanted[-1]):
                 wanted.append(prefix)
-        share = max(20, -(-len(wanted) // _THREADS))
+        share = max(_SHARE, -(-len(wanted) // _THREADS))
         shares = [wanted[start : start + share] for start in range(0, len(wanted), share)]
         found: dict[str, str] = {}
         for part in side_by_side(self._seek, shares, _THREADS):

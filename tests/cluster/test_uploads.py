@@ -205,3 +205,18 @@ def test_abandoned_uploads_write_nothing_more() -> None:
     uploads.abandon()
     uploads.wait()
     assert done == ["given up"]
+
+
+def test_an_epoch_costs_at_most_six_requests(planned: Planned, data_root: Path, proxy: Proxy) -> None:
+    """With a checkpoint after every epoch; claim, restoring, pictures and result included, heartbeats apart."""
+    epochs = 32
+    small = ("data.train=16", "data.val=8", "data.test=8", "batch=16")
+    trial = planned("arms=[]", "report.test_epochs=[]", f"epochs={epochs}", *small).runs()[0][0]
+    store = open_store(address())
+    ledger.write_trials(store, [trial])
+    proxy.requests.clear()
+    assert attempt_of(store, trial.id, epochs, data_root, lambda row: None) == DONE
+    beats = [request for request in proxy.requests if ".beat.json" in request.path or "stops" in request.path]
+    asked = len(proxy.requests) - len(beats)
+    print(f"{asked / epochs:.1f} requests an epoch, and {len(beats)} of heartbeats")
+    assert asked <= 6 * epochs

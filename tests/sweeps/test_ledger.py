@@ -85,7 +85,7 @@ def test_an_attempt_deletes_only_its_own_checkpoints(store: Store) -> None:
     second = claimed(store, after=1)
     for epoch in (2, 3, 4):
         ledger.save_checkpoint(store, second, epoch, {"state.pt": b"x", "history.json": b"[]"})
-    ledger.drop_checkpoint(store, second, 2, ["state.pt", "history.json"])
+    ledger.drop_checkpoints(store, second, {2: ["state.pt", "history.json"]})
     assert ledger.checkpoints(store, "t") == [(first.name, 1), (second.name, 3), (second.name, 4)]
     assert list(store.keys(second.key("checkpoint", second.name, 2) + "/")) == []
 
