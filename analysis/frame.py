@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats, wording
-from sweeps import ledger, progress, record, tries
+from sweeps import ledger, progress, record, snapshot, tries
 from sweeps.errors import SweepError
 from sweeps.progress import TrialState
 from sweeps.store import Store
@@ -217,12 +218,13 @@ def read(store: Store, name: str, now: float | None = None) -> Study:
     now: seconds since 1970, by which heartbeats are judged. Raises SweepError for a name that the store does not know,
     or that is a path.
     """
-    plans = ledger.read_plans(store, check_name(store, name))
+    copied = snapshot.Copied(store, check_name(store, name))
+    plans = ledger.read_plans(store, name)
     if not plans:
         raise _unknown(store, name)
     plan = plans[-1]
     arms = tuple(_arm(arm, plan["baseline"]) for arm in plan["arms"])
-    states = progress.trial_states(store, plan, now)
+    states = progress.trial_states(copied, plan, now)
     cells = tuple(
         Cell(arm.name, seed, trial, epochs, states[trial].at(epochs), states[trial])
         for arm in arms
@@ -230,10 +232,12 @@ def read(store: Store, name: str, now: float | None = None) -> Study:
     )
     done = {(cell.trial, cell.epochs): None for cell in cells if cell.state == "done"}
     keys = {ledger.result_key(*key): key for key in done}
-    results = {keys[key]: ledger.load(key, data) for key, data in store.get_many(keys).items()}
+    results = {keys[key]: ledger.load(key, data) for key, data in copied.get_many(keys).items()}
     histories = {key: _columns(result.pop("history")) for key, result in results.items()}
-    searches = tuple(tries.search_states(store, plan))
-    return Study(store, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches)
+    searches = tuple(tries.search_states(copied, plan))
+    with contextlib.suppress(SweepError):  # who may only read the store can report all the same
+        copied.refresh()
+    return Study(copied, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches)
 
 
 def check_name(store: Store, name: str) -> str:

@@ -19,7 +19,7 @@ from cluster.feed import Feed, Job, SearchWork, Watcher
 from cluster.leases import Leases
 from cluster.stopping import EarlyStopping
 from cluster.worker import Options
-from sweeps import ledger, progress
+from sweeps import ledger, progress, snapshot
 from sweeps.errors import SweepError
 from sweeps.fields import BEST
 from sweeps.plan import Plan, Schema
@@ -116,6 +116,7 @@ def run(work: Work, store: Store, schema: Schema, settings: Settings, watch: Wat
         else:
             _run_on_ray(driver, settings)
     driver.on_step()
+    snapshot.refresh(store, driver.plan.name)
     if driver.interrupted:
         raise KeyboardInterrupt
 

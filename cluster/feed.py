@@ -15,14 +15,14 @@ from typing import Protocol
 from cluster import provenance
 from cluster.leases import Leases
 from cluster.stopping import EarlyStopping
-from cluster.worker import DONE, FAILED, HELD, STOPPED
+from cluster.worker import CRASHED, DONE, FAILED, HELD, STOPPED
 from sweeps import ledger
 from sweeps.store import Store
 from sweeps.tuning import Suggestion, Tuning
 from trainables.session import Row
 
-CRASHED, PRUNED = "crashed", "pruned"
-"""How a trial ends whose process died under it (no end was written), and one that early stopping ended."""
+PRUNED = "pruned"
+"""How a trial ends that early stopping ended; one whose process died under it is `CRASHED`."""
 CRASHES = 3
 """A trial whose process dies this often in one run is failed: more tries would do the same."""
 FALSE_STARTS = 10

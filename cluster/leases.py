@@ -15,6 +15,8 @@ from sweeps.store import Store
 
 LEASE_S = 30.0
 """Seconds without a new heartbeat after which an attempt counts as dead: six beats."""
+AWAY_S = 5.0
+"""A look that takes longer means that the store was away, for the heartbeats too: all leases begin anew."""
 
 
 class Leases:
@@ -38,8 +40,12 @@ class Leases:
         claim = ledger.get_json(self._store, claim_key) or {}
         if provenance.is_gone(claim.get("process", {})):
             return True
+        begun = self._clock()
         beat = self._store.get_many([attempt.beat_key]).get(attempt.beat_key, b"")
         last, since = self._seen.get(attempt.name, (None, 0.0))
+        if self._clock() - begun > AWAY_S:
+            self._seen.clear()
+            last = None
         if beat != last:
             self._seen[attempt.name] = (beat, self._clock())
             return False

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from cluster.feed import Feed, Job
 from cluster.worker import FAILED, STOPPED, Options, run_trial
+from sweeps.errors import StoreError
 from trainables.session import Row
 
 
@@ -43,5 +44,7 @@ def _run_one(feed: Feed, options: Options, job: Job, after: int, on_step: Callab
         return run_trial(options, job.trial_id, job.epochs, after, report)
     except _Cut:
         return STOPPED
+    except StoreError:  # what happened could not even be written down
+        raise
     except Exception:
         return FAILED  # the worker has recorded the error in the store

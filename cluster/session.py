@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cluster.uploads import Uploads
 from sweeps import ledger
 from sweeps.errors import StoreError
 from sweeps.record import EPOCH
 from sweeps.store import Store
-from trainables.session import Goal, Machine, Restored, Row
+from trainables.session import Goal, Machine, Restored, Row, Stopped
 
 KEPT_CHECKPOINTS = 2
 """An attempt keeps its last two checkpoints: the one to go on from and, should that be damaged, the one before."""
+DROPPED_AT_ONCE = 2
+"""So many older ones are deleted in one request."""
 
 
 class Superseded(Exception):  # noqa: N818 - not an error
@@ -22,7 +26,7 @@ class Superseded(Exception):  # noqa: N818 - not an error
 
 
 class StoreSession:
-    """One attempt, as `fit` sees it.
+    """One attempt, as `fit` sees it. Checkpoints and samples are written while the next epoch trains.
 
     report: called with every record, last in its epoch. stopping: whether to end after the epoch at hand.
     checkpoint_s: seconds between checkpoints.
@@ -44,7 +48,8 @@ class StoreSession:
         self._store, self._attempt, self._claim = store, attempt, claim
         self._checkpoint_s, self._report = checkpoint_s, report
         self._saved_at = self.clock()
-        self._saved: list[int] = []
+        self._saved: dict[int, list[str]] = {}
+        self._uploads = Uploads()
         self.row: Row | None = None
         self.stop = threading.Event()
 
@@ -56,22 +61,49 @@ class StoreSession:
         self.notes.append(f"goes on after epoch {found.epoch}")
         return Restored(found.epoch, found.files)
 
+    def __enter__(self) -> StoreSession:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for what is being written, or give it up where a runner ends the trial (SystemExit and the like)."""
+        if kind is None or issubclass(kind, Stopped):
+            self._uploads.wait()
+        elif issubclass(kind, Exception):
+            with contextlib.suppress(Exception):  # the trial's own error matters more
+                self._uploads.wait()
+        else:
+            self._uploads.abandon()
+
     def wants_checkpoint(self) -> bool:
+        """Not while the last one is on its way, unless every epoch's is asked for: training would wait for it."""
+        if self._checkpoint_s and self._uploads.busy:
+            return False
         return self.clock() - self._saved_at >= self._checkpoint_s
 
     def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
-        if not ledger.save_checkpoint(self._store, self._attempt, epoch, files):
-            raise Superseded(self._attempt.name)
-        self._saved.append(epoch)
-        ledger.drop_checkpoints(self._store, self._attempt, self._saved[-KEPT_CHECKPOINTS:])
+        self._uploads.wait()  # one checkpoint in flight, and one in memory
+        self._uploads.add(lambda abandoned: self._save(epoch, files, abandoned))
         self._saved_at = self.clock()
+
+    def _save(self, epoch: int, files: Mapping[str, bytes], abandoned: Callable[[], bool]) -> None:
+        if not ledger.save_checkpoint(self._store, self._attempt, epoch, files, abandoned):
+            raise Superseded(self._attempt.name)
+        self._saved[epoch] = list(files)
+        old = list(self._saved)[:-KEPT_CHECKPOINTS]
+        if len(old) >= DROPPED_AT_ONCE:
+            ledger.drop_checkpoints(self._store, self._attempt, {epoch: self._saved.pop(epoch) for epoch in old})
 
     def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
         folder = self._attempt.key("samples", self._attempt.name, epoch)
-        for name, data in files.items():
-            self._store.put(f"{folder}/{name}", data)
+
+        def write(abandoned: Callable[[], bool]) -> None:
+            for name, data in files.items():
+                self._store.put(f"{folder}/{name}", data, abandoned)
+
+        self._uploads.add(write)
 
     def finish(self, history: list[Row], facts: Mapping[str, Any]) -> None:
+        self._uploads.wait()
         body = {
             "facts": dict(facts),
             "history": _columns(history),
@@ -109,6 +141,8 @@ class Heartbeat:
     """
 
     EVERY_S = 5.0
+    LOOK_BEATS = 3
+    """Beats between two looks for a newer attempt; every checkpoint looks as well."""
 
     def __init__(
         self, store: Store, attempt: ledger.Attempt, session: StoreSession, stopping: Callable[[], bool]
@@ -130,10 +164,13 @@ class Heartbeat:
             count += 1
             try:
                 ledger.beat(self._store, self._attempt, self._body(count))
-                if self._stopping() or ledger.superseded(self._store, self._attempt):
+                if self._stopping() or (count % self.LOOK_BEATS == 1 and self._is_superseded()):
                     self._session.stop.set()
             except StoreError:
                 continue
+
+    def _is_superseded(self) -> bool:
+        return ledger.superseded(self._store, self._attempt)
 
     def _body(self, count: int) -> dict[str, Any]:
         row = self._session.row or {}

@@ -27,8 +27,8 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
-from cluster.feed import CRASHED, Feed, Job
-from cluster.worker import Options, run_trial
+from cluster.feed import Feed, Job
+from cluster.worker import CRASHED, Options, run_trial
 from sweeps.record import EPOCH, is_column
 from trainables.session import Row
 

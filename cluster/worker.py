@@ -16,14 +16,15 @@ from typing import Any
 
 from cluster import provenance
 from cluster.session import Heartbeat, StoreSession, Superseded
+from cluster.uploads import soon
 from sweeps import ledger
-from sweeps.errors import SweepError
+from sweeps.errors import StoreAwayError, SweepError
 from sweeps.store import Store, open_store
 from trainables.errors import TrialError
 from trainables.session import Goal, Machine, Row, Stopped
 
-DONE, FAILED, STOPPED, HELD = "done", "failed", "stopped", "held"
-"""How `run_trial` ends. held: somebody else trains this trial."""
+DONE, FAILED, STOPPED, HELD, CRASHED = "done", "failed", "stopped", "held", "crashed"
+"""How `run_trial` ends. held: somebody else trains this trial. crashed: the store was away for too long; try again."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Options:
 
 
 def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: Callable[[Row], None]) -> str:
-    """Train a trial of the store to `epochs`. Returns done, failed, stopped or held.
+    """Train a trial of the store to `epochs`. Returns done, failed, stopped, held or crashed.
 
     after: number of the newest attempt, known to be over. report: called with each record, last in its epoch.
     Errors of the user (TrialError, SweepError) and a loss that is not finite end as failed; every other exception is
@@ -85,19 +86,22 @@ def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: 
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
     state, error, failure = DONE, None, None
     try:
-        with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options)):
+        with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options)), session:
             _check_device(options)
             fit(task_named(trial["task"]), {**trial["config"], "epochs": epochs, "seed": trial["seed"]}, session)
     except Stopped:
         state = STOPPED
     except Superseded:
         return HELD
+    except StoreAwayError:  # nothing is wrong with the trial: it goes on from its checkpoint
+        soon(lambda: ledger.end(store, attempt, STOPPED, time.time()))
+        return CRASHED
     except (TrialError, SweepError, Diverged) as expected:
         state, error = FAILED, _describe(expected)
     except Exception as unexpected:
         state, error, failure = FAILED, _describe(unexpected), unexpected
     except BaseException:  # the runner ends this thread (SystemExit); say so and go
-        ledger.end(store, attempt, STOPPED, time.time())
+        soon(lambda: ledger.end(store, attempt, STOPPED, time.time()))
         raise
     ledger.end(store, attempt, state, time.time(), error)
     if failure is not None:

@@ -57,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     def takes_store(added: argparse.ArgumentParser) -> None:
         store = os.environ.get("SWEEPS_STORE", DEFAULT_STORE)
         added.add_argument(
-            "--store", metavar="URI", default=store, help=f"folder of the results (default: {DEFAULT_STORE})"
+            "--store",
+            metavar="URI",
+            default=store,
+            help=f"folder or s3://bucket/prefix of the results (default: {DEFAULT_STORE})",
         )
 
     check = verb(running.check, "check", "check a sweep file: the resolved trials, and where each value comes from")

@@ -25,3 +25,7 @@ class SweepError(ValueError):
 
 class StoreError(SweepError):
     """The store cannot be read or written: full disk, no permission, damaged object, newer schema."""
+
+
+class StoreAwayError(StoreError):
+    """The store does not answer, or not with these credentials, though it was waited for: tried again later, it may."""

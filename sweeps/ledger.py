@@ -6,11 +6,12 @@
 | `trials/<id>/attempts/<n>.json` | a claim, created once; `n` counts up, so the newest is the highest |
 | `.../attempts/<n>-<token>.beat.json` | the claim's heartbeat: time, epoch, last record (for the eye) |
 | `.../attempts/<n>-<token>.end.json` | how the attempt ended, with the error if it failed |
-| `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their sizes and checksums |
+| `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their sums, and the JSON ones |
 | `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG |
 | `.../result/<epoch>.json` | created once for a target epoch, names its attempt |
 | `sweeps/<name>/plans/<n>.json` | the file and the plan as they were, created once each |
 | `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search` and `sweeps.tuning` |
+| `sweeps/<name>/records.parquet` | a copy of finished records, see `sweeps.snapshot` |
 | `sweeps/<name>/stops/<token>-<run>.json` | requests to end after the epochs at hand |
 """
 
@@ -19,13 +20,13 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.errors import StoreError
+from sweeps.errors import StoreAwayError, StoreError
 from sweeps.record import SCHEMA
-from sweeps.store import Store
+from sweeps.store import Store, never
 from sweeps.trial import Trial, digest
 
 Json = dict[str, Any]
@@ -83,11 +84,13 @@ def write_trials(store: Store, trials: Iterable[Trial]) -> None:
     """Make the trials known to the store; those that are there already stay as they are."""
     wanted = {trial_key(trial.id): trial for trial in trials}
     there = store.exists_many(wanted)
-    for key, trial in wanted.items():
-        if key in there:
-            continue
-        config = {key: value for key, value in trial.config.items() if key != "epochs"}
-        store.create(key, dump({"schema": SCHEMA, **trial.to_json(), "config": config}))
+    new = ((key, _trial_body(trial)) for key, trial in wanted.items() if key not in there)
+    store.create_many(new)
+
+
+def _trial_body(trial: Trial) -> bytes:
+    config = {key: value for key, value in trial.config.items() if key != "epochs"}
+    return dump({"schema": SCHEMA, **trial.to_json(), "config": config})
 
 
 def read_trial(store: Store, trial_id: str) -> Json:
@@ -146,6 +149,23 @@ def newest_attempt(store: Store, trial_id: str) -> Attempt | None:
     return Attempt(trial_id, claim["number"], claim["token"]) if claim else None
 
 
+def newest_attempts(store: Store, trial_ids: Iterable[str]) -> dict[str, Attempt | None]:
+    """`newest_attempt` of many trials, from few listings."""
+    newest: dict[str, str | None] = dict.fromkeys(trial_ids)
+    for key in sorted(store.find(f"trials/{trial_id}/attempts/" for trial_id in newest)):
+        _, trial_id, _, name = key.split("/")
+        if name.removesuffix(".json").isdigit():
+            newest[trial_id] = key
+    bodies = store.get_many(key for key in newest.values() if key)
+    claims = {trial_id: load(key, bodies[key]) for trial_id, key in newest.items() if key and key in bodies}
+    return {
+        trial_id: Attempt(trial_id, claims[trial_id]["number"], claims[trial_id]["token"])
+        if trial_id in claims
+        else None
+        for trial_id in newest
+    }
+
+
 def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None:
     """Claim a trial as the attempt that follows number `after`. None when another has done so.
 
@@ -158,6 +178,8 @@ def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None
     key = attempt.key("attempts", f"{number:04d}.json")
     if not store.create(key, dump(body)):
         return None
+    if store.exclusive:
+        return attempt
     # A store without conditional writes lets the later of two claims replace the first: look who is there.
     return attempt if load(key, store.get(key))["token"] == attempt.token else None
 
@@ -189,16 +211,28 @@ class Checkpoint:
     damaged: tuple[str, ...] = ()
 
 
-def save_checkpoint(store: Store, attempt: Attempt, epoch: int, files: Mapping[str, bytes]) -> bool:
-    """Write a checkpoint's files, then its manifest. False, and no manifest, when the attempt is superseded."""
+def save_checkpoint(
+    store: Store,
+    attempt: Attempt,
+    epoch: int,
+    files: Mapping[str, bytes],
+    abandoned: Callable[[], bool] = never,
+) -> bool:
+    """Write a checkpoint's files, then its manifest. False, and no manifest, when the attempt is superseded.
+
+    JSON files stand in the manifest itself: each object is a request. abandoned: see `Store.put`.
+    """
     folder = attempt.key("checkpoint", attempt.name, epoch)
-    sums = {}
+    sums: dict[str, Json] = {}
     for name, data in files.items():
-        store.put(f"{folder}/{name}", data)
         sums[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        if name.endswith(".json"):
+            sums[name]["text"] = data.decode()
+        else:
+            store.put(f"{folder}/{name}", data, abandoned)
     if superseded(store, attempt):
         return False
-    store.put(f"{folder}/manifest.json", dump({"schema": SCHEMA, "epoch": epoch, "files": sums}))
+    store.put(f"{folder}/manifest.json", dump({"schema": SCHEMA, "epoch": epoch, "files": sums}), abandoned)
     return True
 
 
@@ -227,29 +261,42 @@ def checkpoint_history(store: Store, trial_id: str, up_to: int) -> list[Json]:
     """The records in the checkpoint that a trial would resume from; none without one. Reads no weights."""
     for name, epoch in reversed(checkpoints(store, trial_id)):
         if epoch <= up_to:
-            rows = get_json(store, f"trials/{trial_id}/checkpoint/{name}/{epoch}/history.json")
-            return rows if isinstance(rows, list) else []
+            return history_at(store, trial_id, name, epoch)
     return []
+
+
+def history_at(store: Store, trial_id: str, name: str, epoch: int) -> list[Json]:
+    """The records in one checkpoint of the attempt `name`; none where there are none. Reads no weights."""
+    folder = f"trials/{trial_id}/checkpoint/{name}/{epoch}"
+    manifest = get_json(store, f"{folder}/manifest.json") or {}
+    text = manifest.get("files", {}).get("history.json", {}).get("text")
+    rows = get_json(store, f"{folder}/history.json") if text is None else load(f"{folder}/manifest.json", text.encode())
+    return rows if isinstance(rows, list) else []
 
 
 def _read_checkpoint(store: Store, folder: str) -> dict[str, bytes] | None:
     try:
-        manifest = load(f"{folder}/manifest.json", store.get(f"{folder}/manifest.json"))
-        files = {name: store.get(f"{folder}/{name}") for name in manifest["files"]}
+        sums = load(f"{folder}/manifest.json", store.get(f"{folder}/manifest.json"))["files"]
+    except StoreAwayError:  # says nothing about the checkpoint
+        raise
     except (KeyError, StoreError):
         return None
-    intact = all(hashlib.sha256(data).hexdigest() == manifest["files"][name]["sha256"] for name, data in files.items())
+    stored = store.get_many(f"{folder}/{name}" for name in sums if "text" not in sums[name])
+    files = {name: sum_["text"].encode() for name, sum_ in sums.items() if "text" in sum_}
+    files |= {key.removeprefix(f"{folder}/"): data for key, data in stored.items()}
+    intact = all(
+        name in files and hashlib.sha256(files[name]).hexdigest() == sum_["sha256"] for name, sum_ in sums.items()
+    )
     return files if intact else None
 
 
-def drop_checkpoints(store: Store, attempt: Attempt, keep: Iterable[int]) -> None:
-    """Delete this attempt's checkpoints except those of the epochs in `keep`; the manifest goes first."""
-    kept = {str(epoch) for epoch in keep}
-    prefix = attempt.key("checkpoint", attempt.name)
-    for epoch in store.children(prefix):
-        if epoch not in kept:
-            keys = list(store.keys(f"{prefix}/{epoch}/"))
-            store.delete(sorted(keys, key=lambda key: not key.endswith("/manifest.json")))
+def drop_checkpoints(store: Store, attempt: Attempt, saved: Mapping[int, Iterable[str]]) -> None:
+    """Delete checkpoints of this attempt, whose file names by epoch are known: no listing is asked for."""
+    keys = []
+    for epoch, files in saved.items():
+        objects = ["manifest.json", *(name for name in files if not name.endswith(".json"))]
+        keys += [attempt.key("checkpoint", attempt.name, epoch, name) for name in objects]
+    store.delete(keys)
 
 
 def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +20,6 @@ from sweeps.store import Store
 STATES = ("done", "running", "failed", "interrupted", "queued")
 FRESH_S = 60.0
 """A heartbeat younger than this, in seconds, means that the attempt is alive."""
-_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -92,12 +90,7 @@ def _with_reached(state: TrialState, reached: tuple[int, ...]) -> TrialState:
 
 
 def _unfinished(store: Store, trials: Iterable[str], now: float) -> dict[str, TrialState]:
-    def newest(trial: str) -> tuple[str, ledger.Attempt | None]:
-        claims = ledger.attempts(store, trial)
-        return trial, claims[-1] if claims else None
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        claims = dict(pool.map(newest, trials))
+    claims = ledger.newest_attempts(store, trials)
     claimed = [claim for claim in claims.values() if claim is not None]
     objects = store.get_many([key for claim in claimed for key in (claim.end_key, claim.beat_key)])
     bodies = {key: ledger.load(key, data) for key, data in objects.items()}

@@ -8,6 +8,7 @@ The contract, which `tests/sweeps/test_store.py` runs against every backend:
 - `get` of an absent key is a KeyError; every other trouble is a `StoreError`.
 - `keys` lists what was written before it was called, in the order of keys.
 - Objects that are being written are never listed.
+- `find` gives each object with a version, a text that changes when the object does.
 """
 
 from __future__ import annotations
@@ -16,16 +17,26 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from sweeps.errors import StoreError
 
-_TEMPORARY = ".writing-"
+TEMPORARY = ".writing-"
 _THREADS = 8
+
+
+class Abandoned(Exception):  # noqa: N818 - not an error
+    """A write was given up on request, and has left nothing that anybody sees."""
+
+
+def never() -> bool:
+    return False
 
 
 class Store(Protocol):
@@ -44,11 +55,24 @@ class Store(Protocol):
     def exists_many(self, keys: Iterable[str]) -> set[str]:
         """Which of `keys` exist."""
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write or replace an object."""
+    def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
+        """Write or replace an object. abandoned: asked now and then; after a yes nothing is written: Abandoned."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the store itself decides which of two `create` was first; else they can both win in rare cases."""
 
     def create(self, key: str, data: bytes) -> bool:
         """Write an object unless there is one; False where there was."""
+
+    def create_many(self, objects: Iterable[tuple[str, bytes]]) -> set[str]:
+        """`create` of many, side by side; the keys of those that were written."""
+
+    def find(self, prefixes: Iterable[str]) -> dict[str, str]:
+        """Key -> version of all objects that begin with one of many prefixes: whole keys, or folders with a final `/`.
+
+        On S3 a request answers for every prefix within a thousand objects.
+        """
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys under a prefix that ends with `/` (or is empty), sorted."""
@@ -61,24 +85,29 @@ class Store(Protocol):
 
 
 def open_store(uri: str) -> Store:
-    """Open the store at a folder path or `file://` address; the folder is made at the first write."""
-    scheme, colon, rest = uri.partition("://")
-    if not colon:
-        return FolderStore(Path(uri))
-    if scheme == "file":
+    """Open the store at a folder path, `file://` or `s3://` address; a folder is made at the first write."""
+    scheme, _, rest = uri.partition(":")
+    if rest.startswith("//") and scheme == "s3":
+        from sweeps.s3 import S3Store
+
+        return S3Store(rest[2:])
+    if rest.startswith("//") and scheme == "file":
         return FolderStore(Path("/" + rest.lstrip("/")))
+    if not rest.startswith("//") and scheme.lower() not in ("s3", "file"):
+        return FolderStore(Path(uri))
+    meant = "file" if scheme.lower() == "file" else "s3"
     raise StoreError(
         f"store {uri!r}",
-        f"no kind of store is named {scheme!r}",
-        "a folder, or file:///absolute/folder",
-        "--store ./store",
+        f"no kind of store begins with {uri[: len(uri) - len(rest.lstrip('/'))]!r}",
+        "a folder, file:///absolute/folder or s3://bucket/prefix",
+        f"--store {meant}://{'/' if meant == 'file' else ''}{rest.lstrip('/')}",
     )
 
 
 def check_key(key: str) -> str:
     """The key itself; a StoreError where it is absolute, has empty parts, or could leave the store."""
     parts = key.split("/")
-    if not key or any(p in ("", ".", "..") or p.startswith(_TEMPORARY) for p in parts) or "\0" in key:
+    if not key or any(p in ("", ".", "..") or p.startswith(TEMPORARY) for p in parts) or "\0" in key:
         raise StoreError(
             f"store key {key!r}",
             "it could leave the store or hide in it",
@@ -86,6 +115,52 @@ def check_key(key: str) -> str:
             "a plain name",
         )
     return key
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. ok: nothing is wrong. text: what was seen. do: the cure, empty where nothing is wrong."""
+
+    ok: bool
+    text: str
+    do: str = ""
+
+
+def check_store(store: Store) -> list[Finding]:
+    """Try out write, read, conditional write and delete, in this order, up to the first that fails; leaves nothing."""
+    key, data = f"check-{uuid.uuid4().hex}", uuid.uuid4().bytes
+
+    def write() -> Finding:
+        store.put(key, data)
+        return Finding(True, f"write: {store.uri}")
+
+    def read() -> Finding:
+        if store.get(key) != data or key not in store.find([key]):
+            return Finding(False, "read: not what was written", "another server: this one does not read its own writes")
+        return Finding(True, "read: what was written, and it is listed")
+
+    def create() -> Finding:
+        if store.create(key, b""):
+            return Finding(False, "conditional write: it replaced an object", "another server")
+        if not store.exclusive:
+            return Finding(True, "conditional write: the server ignores it; written and read back instead, 0.5 s each")
+        return Finding(True, "conditional write: decided by the store")
+
+    def delete() -> Finding:
+        store.delete([key])
+        if key in store.find([key]):
+            return Finding(False, "delete: the object is still there", "another server, or a bucket without a lock")
+        return Finding(True, "delete")
+
+    found: list[Finding] = []
+    for step in (write, read, create, delete):
+        try:
+            found.append(step())
+        except (StoreError, KeyError) as error:
+            why, fix = getattr(error, "why", str(error)), getattr(error, "fix", "another server")
+            found.append(Finding(False, f"{step.__name__}: {why}", fix))
+            break
+    return found
 
 
 class FolderStore:
@@ -121,18 +196,37 @@ class FolderStore:
         with ThreadPoolExecutor(_THREADS) as pool:
             return {key: data for key, data in pool.map(read, keys) if data is not None}
 
+    def find(self, prefixes: Iterable[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for prefix in prefixes:
+            for key in self.keys(prefix) if prefix.endswith("/") else [prefix]:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    seen = self._path(key).stat()
+                    if not stat.S_ISDIR(seen.st_mode):
+                        found[key] = f"{seen.st_ino}-{seen.st_size}-{seen.st_mtime_ns}"
+        return found
+
     def exists_many(self, keys: Iterable[str]) -> set[str]:
         root = str(self.root)  # joined as text: a pathlib object a key costs more than the look itself
         return {key for key in keys if os.path.isfile(f"{root}/{check_key(key)}")}
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
         path = self._path(key)
+        if abandoned():
+            raise Abandoned(key)
         temporary = self._write(key, path, data)
         try:
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise self._trouble("write", key, error) from error
+
+    @property
+    def exclusive(self) -> bool:
+        return True
+
+    def create_many(self, objects: Iterable[tuple[str, bytes]]) -> set[str]:
+        return {key for key, data in objects if self.create(key, data)}
 
     def create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
@@ -151,7 +245,7 @@ class FolderStore:
 
     def _write(self, key: str, path: Path, data: bytes) -> Path:
         """Write to a temporary name beside `path`; nothing is left behind when that fails."""
-        temporary = path.with_name(_TEMPORARY + uuid.uuid4().hex)
+        temporary = path.with_name(TEMPORARY + uuid.uuid4().hex)
         try:
             try:
                 temporary.write_bytes(data)
@@ -170,13 +264,13 @@ class FolderStore:
             folders.sort()
             base = Path(folder).relative_to(self.root).as_posix()
             for name in sorted(files):
-                if not name.startswith(_TEMPORARY):
+                if not name.startswith(TEMPORARY):
                     yield name if base == "." else f"{base}/{name}"
 
     def children(self, prefix: str) -> list[str]:
         top = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
         try:
-            return sorted(e.name for e in os.scandir(top) if not e.name.startswith(_TEMPORARY))
+            return sorted(e.name for e in os.scandir(top) if not e.name.startswith(TEMPORARY))
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:

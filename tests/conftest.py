@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3servers import aws, moto, rclone
+
+__all__ = ["aws", "moto", "rclone"]
+
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "INPAINT_SWEEPS_TEST_SESSION"
 GRACE_S = 15.0

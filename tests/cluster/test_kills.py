@@ -150,7 +150,7 @@ def _in_attempts(store: Store) -> list[str]:
             checkpoint = ledger.latest_checkpoint(store, trial_id, epoch)
             if checkpoint is None or checkpoint.damaged:
                 found.append(f"{trial_id}: checkpoint {name}/{epoch} is damaged")
-            history = ledger.get_json(store, f"trials/{trial_id}/checkpoint/{name}/{epoch}/history.json") or []
+            history = ledger.history_at(store, trial_id, name, epoch)
             if [row["epoch"] for row in history] != list(range(1, epoch + 1)):
                 found.append(f"{trial_id}: checkpoint {name}/{epoch} has epochs {[row['epoch'] for row in history]}")
     return found

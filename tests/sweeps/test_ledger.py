@@ -84,9 +84,10 @@ def test_an_attempt_deletes_only_its_own_checkpoints(store: Store) -> None:
     ledger.save_checkpoint(store, first, 1, {"state.pt": b"1"})
     second = claimed(store, after=1)
     for epoch in (2, 3, 4):
-        ledger.save_checkpoint(store, second, epoch, {"state.pt": b"x"})
-    ledger.drop_checkpoints(store, second, keep=(3, 4))
+        ledger.save_checkpoint(store, second, epoch, {"state.pt": b"x", "history.json": b"[]"})
+    ledger.drop_checkpoints(store, second, {2: ["state.pt", "history.json"]})
     assert ledger.checkpoints(store, "t") == [(first.name, 1), (second.name, 3), (second.name, 4)]
+    assert list(store.keys(second.key("checkpoint", second.name, 2) + "/")) == []
 
 
 def test_a_plan_is_kept_when_the_file_changes(store: Store) -> None:

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from sweeps import s3
 from sweeps.errors import StoreError
-from sweeps.store import FolderStore, Store, open_store
+from sweeps.side import side_by_side
+from sweeps.store import Abandoned, FolderStore, Store, check_store, open_store
+from tests.s3servers import Server, address
 
 
 class Contract:
@@ -84,9 +87,71 @@ class Contract:
         assert open_store(store.uri).get("here") == b"x"
 
     def test_large_objects(self, store: Store) -> None:
-        data = os.urandom(9 * 2**20)
+        data = os.urandom(33 * 2**20)
         store.put("large", data)
         assert store.get("large") == data
+
+    def test_many_are_created_once(self, store: Store) -> None:
+        store.put("c/1", b"old")
+        assert store.create_many((f"c/{i}", b"new") for i in range(3)) == {"c/0", "c/2"}
+        assert store.get("c/1") == b"old"
+
+    def test_find_gives_what_is_under_many_prefixes(self, store: Store) -> None:
+        for key in ("t/a/result/1", "t/a/result/2", "t/a/other", "t/b/result/1", "t/c/x", "u"):
+            store.put(key, b"1")
+        found = store.find(["t/a/result/", "t/b/result/", "t/none/", "u", "t/c/y"])
+        assert set(found) == {"t/a/result/1", "t/a/result/2", "t/b/result/1", "u"}
+        assert len(store.find([*found, "t/a/other"])) == 5
+
+    def test_a_version_changes_with_the_object(self, store: Store) -> None:
+        store.put("v", b"1")
+        first = store.find(["v"])
+        assert store.find(["v"]) == first
+        store.put("v", b"2")
+        assert store.find(["v"]) != first
+
+    def test_more_than_a_page(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A listing of S3 gives a thousand at once; here twenty."""
+        monkeypatch.setattr(s3, "PAGE", 20)
+        store.create_many((f"p/{i:04d}/{part}", b"") for i in range(16) for part in "abcd")
+        assert len(list(store.keys("p/"))) == 64
+        assert len(store.children("p")) == 16
+        wanted = [f"p/{i:04d}/b" for i in range(0, 18, 2)]
+        assert store.exists_many(wanted) == set(wanted[:-1])
+        assert len(store.find(["p/0001/", "p/0009/"])) == 8
+        store.delete(store.keys("p/"))
+        assert store.children("p") == []
+
+    def test_an_abandoned_write_leaves_nothing(self, store: Store) -> None:
+        with pytest.raises(Abandoned):
+            store.put("a/b", b"x" * 40_000_000, abandoned=lambda: True)
+        assert store.find(["a/"]) == {}
+
+    def test_the_check_finds_nothing_wrong(self, store: Store) -> None:
+        assert [finding.ok for finding in check_store(store)] == [True] * 4
+        assert list(store.keys("")) == []
+
+
+class TestMoto(Contract):
+    @pytest.fixture
+    def store(self, moto: Server, aws: pytest.MonkeyPatch) -> Store:
+        aws.setenv("AWS_ENDPOINT_URL", moto.url)
+        return open_store(address())
+
+
+class TestRclone(Contract):
+    @pytest.fixture
+    def store(self, rclone: Server, aws: pytest.MonkeyPatch) -> Store:
+        aws.setenv("AWS_ENDPOINT_URL", rclone.url)
+        return open_store(address())
+
+    def test_of_stores_in_several_processes_one_creates(self, store: Store) -> None:
+        """Without conditional writes, by writing, waiting and reading back."""
+        stores = [open_store(store.uri) for _ in range(4)]
+        assert not any(other.exclusive for other in stores)
+        wins = side_by_side(lambda n: stores[n].create("race", str(n).encode()), range(4), 4)
+        assert sum(wins) == 1
+        assert store.get("race") == str(wins.index(True)).encode()
 
 
 class TestFolder(Contract):
@@ -109,6 +174,19 @@ class TestFolder(Contract):
     def test_an_unknown_scheme_is_refused(self) -> None:
         with pytest.raises(StoreError, match="s33"):
             open_store("s33://bucket")
+
+    @pytest.mark.parametrize(
+        "typo", ["s3:/bucket/x", "s3:bucket/x", "S3://bucket/x", "s3a://bucket/x", "sn3://bucket/x"]
+    )
+    def test_a_mistyped_scheme_says_what_to_type(self, typo: str) -> None:
+        with pytest.raises(StoreError) as error:
+            open_store(typo)
+        assert error.value.fix == "--store s3://bucket/x"
+
+    @pytest.mark.parametrize("given", ["s3://", "s3:///x", "s3://key:secret@bucket/x", "s3://b/../x"])
+    def test_an_address_without_a_bucket_is_refused(self, given: str) -> None:
+        with pytest.raises(StoreError):
+            open_store(given)
 
     @pytest.mark.parametrize("write", ["put", "create"])
     def test_a_full_disk_leaves_nothing_half_written(

@@ -1,0 +1,105 @@
+"""A report reads few objects, on S3 as well, and the copy of finished records never makes it differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from make_store import NOW, ArmSpec, make_store
+
+from analysis import frame, report
+from sweeps import ledger, s3, snapshot
+from sweeps.store import FolderStore, Store, open_store
+from tests.proxy import Proxy, proxy_to
+from tests.s3servers import Server, address
+
+NAME = "partial-conv"
+
+
+@pytest.fixture
+def proxy(moto: Server, aws: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    with proxy_to(moto.port) as proxy:
+        aws.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy
+
+
+def test_a_report_asks_less_than_once_for_ten_trials(tmp_path: Path, proxy: Proxy, aws: pytest.MonkeyPatch) -> None:
+    """150 trials, and listings so short that it is as with 30 objects a trial (checkpoints, pictures)."""
+    here = make_store(tmp_path, [ArmSpec(f"arm {i}", 25.0) for i in range(15)], range(10), [])
+    store = open_store(address())
+    store.create_many((key, here.get(key)) for key in here.keys(""))
+    objects = len(list(store.keys("trials/"))) / 150
+    aws.setattr(s3, "PAGE", round(1000 * objects / 30))
+    expected = report.build(here, NAME, NOW).csv()
+    snapshot.refresh(store, NAME)
+    proxy.requests.clear()
+    built = report.build(store, NAME, NOW)
+    assert built.csv() == expected
+    print(f"{len(proxy.requests)} requests")
+    assert len(proxy.requests) <= 15, [request.path for request in proxy.requests]
+    assert len(built.study.done()) == 150
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> FolderStore:
+    store = make_store(tmp_path, [ArmSpec("net", 25.0)], range(4), [])
+    snapshot.refresh(store, NAME)
+    assert store.find([snapshot.key_of(NAME)])
+    return store
+
+
+def results(store: Store) -> list[str]:
+    return sorted(key for key in store.keys("trials/") if "/result/" in key)
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    return bool(one.equals(other))
+
+
+def records(store: Store) -> pd.DataFrame:
+    return frame.read(store, NAME, NOW).records
+
+
+def without_copy(store: FolderStore) -> pd.DataFrame:
+    store.delete([snapshot.key_of(NAME)])
+    return records(store)
+
+
+def test_an_altered_result_is_read_from_the_store(small: FolderStore) -> None:
+    key = results(small)[0]
+    body = json.loads(small.get(key))
+    body["history"]["val/psnr_db"][0] = 12345.0
+    small.put(key, ledger.dump(body))
+    found = records(small)
+    assert (found["val/psnr_db"] == 12345.0).sum() == 1
+    assert same(found, without_copy(small))
+
+
+def test_a_deleted_result_is_missing(small: FolderStore) -> None:
+    small.delete(results(small)[:1])
+    found = records(small)
+    assert found["seed"].nunique() == 3
+    assert same(found, without_copy(small))
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 and nothing else", b"not at all"])
+def test_a_damaged_copy_is_passed_over(small: FolderStore, damage: bytes) -> None:
+    expected = records(small)
+    small.put(snapshot.key_of(NAME), damage)
+    assert same(records(small), expected)
+
+
+def test_a_report_makes_the_copy_where_it_read_many(small: FolderStore) -> None:
+    small.delete([snapshot.key_of(NAME)])
+    records(small)
+    assert not small.find([snapshot.key_of(NAME)]), "four objects are soon read"
+    copied = snapshot.Copied(small, NAME)
+    copied.get_many(results(small))
+    assert copied.refresh(3)
+    again = snapshot.Copied(small, NAME)
+    assert len(again.get_many(results(small))) == 4
+    assert again.missed == 0
+    assert not again.refresh(0)
