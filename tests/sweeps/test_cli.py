@@ -136,7 +136,7 @@ def test_help_names_every_verb_and_says_what_it_does(capsys: pytest.CaptureFixtu
     assert ended.value.code == 0
     out = capsys.readouterr().out
     for verb in SURFACE:
-        assert re.search(rf"^    {verb} +\S", out, re.MULTILINE), verb
+        assert re.search(rf"^    {verb}\s+\S", out, re.MULTILINE), verb
 
 
 @pytest.mark.parametrize("verb", SURFACE)
@@ -448,7 +448,7 @@ def test_report_prints_and_writes(command: Command, filled: Path, tmp_path: Path
     assert written.code == cli.DONE
     assert {"fill.csv", "fill.md"} <= {path.name for path in (tmp_path / "out").iterdir()}
     assert str(tmp_path / "out" / "fill.csv") in written.out.replace("\n", "")
-    is_told(command("report", "fill", "--store", filled, "--out", tmp_path, "--format", "pdf"), "html, md, csv")
+    is_told(command("report", "fill", "--store", filled, "--out", tmp_path, "--format", "pdf"), "html, md, tex, parquet, csv")
     (tmp_path / "file").write_text("")
     is_told(command("report", "fill", "--store", filled, "--out", tmp_path / "file" / "x"), "--out")
 
