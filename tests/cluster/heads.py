@@ -39,10 +39,15 @@ def started(folder: Path) -> Iterator[Head]:
     options = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2"]
     options += ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={jobs}"]
     command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", *options]
+    options += [f"--dashboard-agent-listen-port={_free_port()}"]  # a fixed one by default, which others have
     said = folder / "said.txt"
     with said.open("w") as output:
         process = subprocess.Popen(
-            [*command, f"--temp-dir={folder}/ray"], env=environment, stdout=output, stderr=subprocess.STDOUT
+            [*command, f"--temp-dir={folder}/ray"],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         deadline = time.monotonic() + 90
@@ -52,6 +57,7 @@ def started(folder: Path) -> Iterator[Head]:
             time.sleep(0.2)
         yield Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{jobs}")
     finally:
+        os.killpg(process.pid, signal.SIGKILL)  # agents hide their environment, workers leave the group
         while left := [pid for pid in _processes() if _inherited(pid, mark)]:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):

@@ -22,14 +22,14 @@ from tests.sweeps.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SETTINGS = (
-    "--data --address --max-concurrent --retry --replace --time-budget --stop-after-failures --checkpoint-every --log "
-    "--quiet"
-)
+MANNER = "--max-concurrent --retry --replace --time-budget --stop-after-failures --checkpoint-every --log --quiet"
+SETTINGS = f"--data --address {MANNER}"
 SURFACE = {
     "check": "FILE --tiny --set --arm",
     "plan": "FILE --tiny --set --store --data --address --measure",
     "run": f"FILE --tiny --set --store {SETTINGS} --fresh",
+    "submit": f"FILE --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
+    "doctor": "--store --data --address",
     "resume": f"NAME --store {SETTINGS}",
     "stop": "NAME --store",
     "gc": "NAME --store",
