@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shlex
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -88,9 +90,9 @@ def follow(address: str, job: str) -> bool:
             sys.stdout.flush()
 
     while True:
-        with contextlib.suppress(
-            RuntimeError
-        ):  # the connection was cut: look whether the job goes on, and follow again
+        # a cut connection is a RuntimeError: look whether the job goes on, and follow it again
+        with contextlib.suppress(RuntimeError), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "ssl=None", DeprecationWarning)  # Ray's own call of aiohttp
             asyncio.run(tail())
         info = _told(address, lambda: client.get_job_info(job))
         if info.status.is_terminal():
@@ -171,6 +173,8 @@ def _client(address: str) -> Any:
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
     from ray.job_submission import JobSubmissionClient
 
+    for module in ("dashboard_sdk", "job.sdk"):
+        logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
     loader = AuthenticationTokenLoader.instance()
     loader.reset_cache()
     headers = loader.get_token_for_http_header() if loader.has_token(ignore_auth_mode=True) else {}

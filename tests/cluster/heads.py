@@ -38,8 +38,8 @@ def started(folder: Path) -> Iterator[Head]:
     port, jobs = _free_port(), _free_port()
     options = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2"]
     options += ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={jobs}"]
-    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", *options]
     options += [f"--dashboard-agent-listen-port={_free_port()}"]  # a fixed one by default, which others have
+    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", *options]
     said = folder / "said.txt"
     with said.open("w") as output:
         process = subprocess.Popen(

@@ -14,7 +14,7 @@ import pytest
 from ray._private.runtime_env import packaging
 
 from cluster import submit
-from sweeps import cli, ledger
+from sweeps import cli
 from sweeps.errors import SweepError
 from sweeps.store import FolderStore
 from sweeps.verbs import common
@@ -56,13 +56,13 @@ def test_a_submitted_sweep_runs_and_goes_on(
     use_token(TOKEN)
     store = FolderStore(tmp_path / "store")
     command = ["submit", "fill.yaml", "--address", guarded.jobs, "--store", store.uri, "--data", str(data_root)]
-    assert cli.main([*command, "--set", "seeds=2"]) == common.DONE
+    assert cli.main([*command]) == common.DONE
     said = capfd.readouterr()
-    assert "2 done" in said.out, "the job's log is shown"
+    assert "1 done" in said.out, "the job's log is shown"
     assert "every node must have it mounted" in said.err
     results = [key for key in store.keys("trials/") if "/result/" in key]
-    assert len(results) == len(ledger.newest_plan(store, "fill")["arms"][0]["trials"])
-    assert cli.main([*command, "--set", "seeds=2", "--detach"]) == common.DONE
+    assert len(results) == 1
+    assert cli.main([*command, "--detach"]) == common.DONE
     job = capfd.readouterr().out.split()[1]
     assert submit.follow(guarded.jobs, job), "submitting again finds all done"
     assert [key for key in store.keys("trials/") if "/result/" in key] == results
