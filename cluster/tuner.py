@@ -170,9 +170,9 @@ def gpus_in_cluster() -> float:
 
 def largest_node() -> str:
     """The node with the most GPUs, then CPUs, in words."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    best = max(nodes, key=lambda have: (have.get("GPU", 0), have.get("CPU", 0)))
-    return f"up to {best.get('CPU', 0):g} CPUs and {best.get('GPU', 0):g} GPUs (the largest node)"
+    nodes = [(node["Resources"], node["NodeManagerHostname"]) for node in ray.nodes() if node["Alive"]]
+    best, name = max(nodes, key=lambda node: (node[0].get("GPU", 0), node[0].get("CPU", 0)))
+    return f"up to {best.get('CPU', 0):g} CPUs and {best.get('GPU', 0):g} GPUs (the largest node, {name})"
 
 
 def fits_at_once(cpus: int, gpus: float) -> int:
