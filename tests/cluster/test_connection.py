@@ -51,8 +51,9 @@ def test_a_run_listens_on_loopback_alone_and_wants_a_token(
         assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_the_ray_of_these_tests_listens_on_loopback_alone(ray_address: str) -> None:
-    assert ray_address
+def test_the_rays_of_these_tests_listen_on_loopback_alone(ray_address: str, guarded: Head) -> None:
+    """One of `ray.cluster_utils`, one of `ray start` with a dashboard."""
+    assert ray_address != guarded.address
     found, total = beyond_loopback({os.getpid(), *_started_with(os.environ[MARK])})
     assert found == []
     assert total >= 3
