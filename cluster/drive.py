@@ -236,7 +236,7 @@ def _local_gpus() -> float:
 
 
 def check(plan: Plan, settings: Settings) -> None:
-    """Look for what would stop a trial, before anything runs: the address; data and weights, on this machine; a logger."""
+    """Look for what would stop a trial, before anything runs: address; data and weights, on this machine; a logger."""
     addresses.check(settings.address)
     if settings.log:
         if settings.address == IN_PROCESS:
