@@ -11,7 +11,6 @@ from typing import Any
 from analysis import wording
 from analysis.frame import Study
 from sweeps import ledger, record
-from sweeps.history import quiet
 from sweeps.search import Search, stored_searches
 from sweeps.tries import SearchState
 
@@ -70,15 +69,11 @@ def facts(study: Study) -> list[SearchFacts]:
 
 
 def _importance(search: Search | None) -> str:
-    """Optuna's PED-ANOVA importances (Watanabe et al. 2023) of a search with one objective."""
+    """Which parameters mattered in a search with one objective, where it has tries enough to tell."""
     complete = 0 if search is None else sum(ask.state == "complete" for ask in search.asks())
     if search is None or complete < _FOR_IMPORTANCE or len(search.spec.metrics) > 1:
         return ""
-    import optuna
-
-    with quiet():
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        found = optuna.importance.get_param_importances(search.study(), evaluator=evaluator)
+    found = search.importances()
     if len(found) < 2:  # the one parameter explains everything
         return ""
     shares = ", ".join(f"{name} {share:.2f}" for name, share in found.items())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster import address as addresses
 from cluster import provenance
 from cluster.feed import Feed, Job, SearchWork, Watcher
 from cluster.leases import Leases
@@ -27,7 +28,7 @@ from sweeps.record import describe
 from sweeps.store import Store
 from sweeps.tuning import Tuning, check_space, with_tuned
 
-IN_PROCESS = "in-process"
+IN_PROCESS = addresses.IN_PROCESS
 LOOK_EVERY_S = 1.0
 """Seconds between two looks for a request to stop."""
 
@@ -122,9 +123,9 @@ def run(work: Work, store: Store, schema: Schema, settings: Settings, watch: Wat
 
 
 def _run_on_ray(driver: _Driver, settings: Settings) -> None:
-    from cluster import tuner
+    from cluster import connection, tuner
 
-    tuner.connect(settings.address)
+    connection.connect(settings.address)
     try:
         options = driver.options(tuner.gpus_in_cluster())
         fits = tuner.fits_at_once(options.cpus, options.gpus)
@@ -138,7 +139,7 @@ def _run_on_ray(driver: _Driver, settings: Settings) -> None:
         callbacks = [logging_to(settings.log, driver.plan.name)] if settings.log else []
         tuner.run(driver.feed, options, min(fits, settings.max_concurrent or fits), driver.on_step, callbacks)
     finally:
-        tuner.disconnect()
+        connection.disconnect()
 
 
 class _Driver:
@@ -236,7 +237,8 @@ def _local_gpus() -> float:
 
 
 def check(plan: Plan, settings: Settings) -> None:
-    """Look for what would stop a trial, before anything runs: data and weights, on this machine; a logger's package."""
+    """Look for what would stop a trial, before anything runs: address; data and weights, on this machine; a logger."""
+    addresses.check(settings.address)
     if settings.log:
         if settings.address == IN_PROCESS:
             raise SweepError(

@@ -123,9 +123,9 @@ def _at_once(resources: Resources, address: str) -> tuple[int, str, float]:
 
 
 def _at_once_on_cluster(resources: Resources, address: str) -> tuple[int, str, float]:
-    from cluster import tuner
+    from cluster import connection, tuner
 
-    tuner.connect(address)
+    connection.connect(address)
     try:
         have = tuner.gpus_in_cluster()
         gpus = (1.0 if have >= 1 else 0.0) if resources.gpus == "auto" else float(resources.gpus)
@@ -139,7 +139,7 @@ def _at_once_on_cluster(resources: Resources, address: str) -> tuple[int, str, f
             )
         return fits, f"the cluster at {address}", gpus
     finally:
-        tuner.disconnect()
+        connection.disconnect()
 
 
 def _local_gpus() -> int:

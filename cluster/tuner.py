@@ -12,8 +12,6 @@ what is done about it here:
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -34,20 +32,6 @@ from trainables.session import Row
 
 STATE = "state"
 """Key of a trial's last report: how `run_trial` ended."""
-
-_ENVIRONMENT = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends gracefully
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-
-
-_LOCAL = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
-"""Where all of a local Ray was killed, the driver ends after this long; nothing would start it again."""
 
 
 class _Unpickled:
@@ -142,7 +126,7 @@ def _train(config: dict[str, Any], options: Options) -> None:
 def run(
     feed: Feed, options: Options, concurrent: int, on_step: Callable[[], None], loggers: Sequence[Any] = ()
 ) -> None:
-    """Run until the feed is finished, on the Ray that `connect` has started or found.
+    """Run until the feed is finished, on the Ray that `cluster.connection` has started or joined.
 
     on_step: called in this thread many times a second while trials run. loggers: Tune's logger callbacks, whose files
     go to `./tune-logs`.
@@ -180,35 +164,15 @@ def _folder(keep: bool) -> Iterator[str]:
             yield folder
 
 
-def connect(address: str) -> None:
-    """Start a Ray on this machine (`local`) or join the one at `address` (`auto`, HOST:PORT).
-
-    A local Ray is a new one whatever else runs here or was left by a killed one; it listens on loopback alone.
-    """
-    os.environ.update(_ENVIRONMENT)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-    if address == "local":
-        for name, value in _LOCAL.items():
-            os.environ.setdefault(name, value)
-        ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-    else:
-        ray.init(address=address, **quiet)
-
-
-def disconnect() -> None:
-    ray.shutdown()
-
-
 def gpus_in_cluster() -> float:
     return float(ray.cluster_resources().get("GPU", 0))
 
 
 def largest_node() -> str:
     """The node with the most GPUs, then CPUs, in words."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    best = max(nodes, key=lambda have: (have.get("GPU", 0), have.get("CPU", 0)))
-    return f"up to {best.get('CPU', 0):g} CPUs and {best.get('GPU', 0):g} GPUs (the largest node)"
+    nodes = [(node["Resources"], node["NodeManagerHostname"]) for node in ray.nodes() if node["Alive"]]
+    best, name = max(nodes, key=lambda node: (node[0].get("GPU", 0), node[0].get("CPU", 0)))
+    return f"up to {best.get('CPU', 0):g} CPUs and {best.get('GPU', 0):g} GPUs (the largest node, {name})"
 
 
 def fits_at_once(cpus: int, gpus: float) -> int:

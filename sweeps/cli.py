@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SweepError
-from sweeps.verbs import looking, reporting, running
+from sweeps.verbs import clusters, looking, reporting, running
 from sweeps.verbs.common import DONE, INTERRUPTED, USER_ERROR
 
 DEFAULT_STORE = "./store"
@@ -81,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     _takes_settings(run)
     run.add_argument("--fresh", action="store_true", help="train the planned trials again, also those that are done")
 
+    submit = verb(clusters.submit, "submit", "send a sweep to a Ray cluster as a job, and follow it")
+    takes_file(submit)
+    takes_store(submit)
+    submit.add_argument("--address", required=True, help="the cluster's dashboard: http://HOST:8265")
+    submit.add_argument("--data", metavar="DIR", help="data sets, on the nodes (default: their $SWEEPS_DATA)")
+    submit.add_argument("--working-dir", metavar="DIR", type=Path, help="what to upload (default: this folder)")
+    submit.add_argument("--runtime-env", metavar="FILE", type=Path, help="a runtime environment of Ray (YAML)")
+    submit.add_argument("--detach", action="store_true", help="do not wait for the job's end")
+    _takes_manner(submit)
+
     resume = verb(running.resume, "resume", "go on with a sweep of the store, by its name")
     resume.add_argument("name", metavar="NAME", help="a sweep's name")
     takes_store(resume)
@@ -94,6 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     gc = verb(running.gc, "gc", "delete checkpoints that nothing needs any more")
     gc.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name (default: all trials of the store)")
     takes_store(gc)
+
+    doctor = verb(clusters.doctor, "doctor", "is this machine, a cluster, a store fit for a sweep? what to do if not")
+    takes_store(doctor)
+    _takes_data(doctor)
+    doctor.add_argument("--address", help="a running Ray: auto, or HOST:PORT (default: this machine alone)")
 
     status = verb(looking.status, "status", "how far a sweep is; without NAME: which sweeps there are")
     status.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name")
@@ -149,17 +164,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _takes_place(added: argparse.ArgumentParser) -> None:
     """Where to run, on which data."""
-    data = os.environ.get("SWEEPS_DATA")
-    added.add_argument("--data", metavar="DIR", default=data, help="data sets (default: $SWEEPS_DATA)")
+    _takes_data(added)
     added.add_argument(
         "--address",
         help="local: a Ray of its own (default); auto, HOST:PORT: a running one; in-process: none (--tiny's default)",
     )
 
 
+def _takes_data(added: argparse.ArgumentParser) -> None:
+    data = os.environ.get("SWEEPS_DATA")
+    added.add_argument("--data", metavar="DIR", default=data, help="data sets (default: $SWEEPS_DATA)")
+
+
 def _takes_settings(added: argparse.ArgumentParser) -> None:
-    """How to run, for the verbs that do."""
+    """Where and how to run, for the verbs that do."""
     _takes_place(added)
+    _takes_manner(added)
+
+
+def _takes_manner(added: argparse.ArgumentParser) -> None:
     added.add_argument("--max-concurrent", metavar="N", type=_positive, help="trials at once (default: what fits)")
     added.add_argument(
         "--retry", nargs="?", const="failed", choices=["failed"], help="try trials again that failed before"

@@ -123,6 +123,10 @@ class Search:
         """An Optuna study in memory, for reading; a trial's `user_attrs["overrides"]` has its configuration."""
         return self._history.study()
 
+    def importances(self) -> dict[str, float]:
+        """See `History.importances`; of searches with one objective."""
+        return self._history.importances()
+
     def ask(self) -> Ask | None:
         """The next suggestion, stored before it is returned; None when the budget is spent or the space exhausted."""
         while (number := len(self._history.asks)) < self.spec.trials and not self.exhausted:

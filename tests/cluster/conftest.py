@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from cluster import connection
 from sweeps import plan, spec
 from sweeps.plan import Plan
 from sweeps.store import FolderStore, Store
+from tests.cluster import heads
 from tests.cluster.small import SMALL, Planned
 from trainables import schema
 
@@ -28,3 +32,30 @@ def planned(tmp_path: Path) -> Planned:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return FolderStore(tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def guarded() -> Iterator[heads.Head]:
+    """A head that wants `heads.TOKEN`. Its folder's name is short: sockets lie in it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="head-", ignore_cleanup_errors=True) as folder,
+        heads.started(Path(folder)) as head,
+    ):
+        yield head
+
+
+@pytest.fixture
+def use_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str | None], None]]:
+    """Give this process a token, or none, whatever the machine's user has."""
+
+    def use(token: str | None) -> None:
+        for name in heads.TOKEN_VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        if token:
+            monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+        connection.read_settings_again()
+
+    yield use
+    monkeypatch.undo()
+    connection.read_settings_again()

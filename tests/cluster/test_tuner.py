@@ -54,13 +54,16 @@ def test_a_logger_without_its_package_is_told(planned: Planned) -> None:
         drive.check(plan, drive.Settings(log="wandb", address=drive.IN_PROCESS))
 
 
-def test_more_than_the_cluster_has_is_told(planned: Planned, store: Store, data_root: Path, ray_address: str) -> None:
+@pytest.mark.parametrize(("changed", "given"), [("resources.cpus=64", "64 CPUs"), ("resources.gpus=3", "3 GPUs")])
+def test_more_than_the_cluster_has_is_told(
+    planned: Planned, store: Store, data_root: Path, ray_address: str, changed: str, given: str
+) -> None:
     from tests.cluster.small import run
 
     with pytest.raises(SweepError) as caught:
-        run(planned("resources.cpus=64"), store, data_root, ray_address)
-    assert "64 CPUs" in caught.value.given
-    assert "up to 2 CPUs" in caught.value.allowed
+        run(planned(changed), store, data_root, ray_address)
+    assert given in caught.value.given
+    assert "up to 2 CPUs and 0 GPUs (the largest node, " in caught.value.allowed
 
 
 def test_fractions_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,14 +22,14 @@ from tests.sweeps.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SETTINGS = (
-    "--data --address --max-concurrent --retry --replace --time-budget --stop-after-failures --checkpoint-every --log "
-    "--quiet"
-)
+MANNER = "--max-concurrent --retry --replace --time-budget --stop-after-failures --checkpoint-every --log --quiet"
+SETTINGS = f"--data --address {MANNER}"
 SURFACE = {
     "check": "FILE --tiny --set --arm",
     "plan": "FILE --tiny --set --store --data --address --measure",
     "run": f"FILE --tiny --set --store {SETTINGS} --fresh",
+    "submit": f"FILE --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
+    "doctor": "--store --data --address",
     "resume": f"NAME --store {SETTINGS}",
     "stop": "NAME --store",
     "gc": "NAME --store",
@@ -448,7 +448,10 @@ def test_report_prints_and_writes(command: Command, filled: Path, tmp_path: Path
     assert written.code == cli.DONE
     assert {"fill.csv", "fill.md"} <= {path.name for path in (tmp_path / "out").iterdir()}
     assert str(tmp_path / "out" / "fill.csv") in written.out.replace("\n", "")
-    is_told(command("report", "fill", "--store", filled, "--out", tmp_path, "--format", "pdf"), "html, md, tex, parquet, csv")
+    is_told(
+        command("report", "fill", "--store", filled, "--out", tmp_path, "--format", "pdf"),
+        "html, md, tex, parquet, csv",
+    )
     (tmp_path / "file").write_text("")
     is_told(command("report", "fill", "--store", filled, "--out", tmp_path / "file" / "x"), "--out")
 

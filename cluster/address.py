@@ -1,0 +1,59 @@
+"""What `--address` may be, and whether something listens there; no Ray needed, so a mistake is told at once."""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import urlsplit
+
+from sweeps.errors import SweepError
+
+LOCAL, AUTO, IN_PROCESS = "local", "auto", "in-process"
+REACH_S = 5.0
+"""Seconds to wait for a host to answer."""
+ALLOWED = "local, auto (on a node of the cluster), HOST:PORT of its head (port 6379), in-process"
+
+
+def check(address: str) -> None:
+    """SweepError for an address that a sweep cannot run on, or where nothing listens (within 10 s)."""
+    if address in (LOCAL, AUTO, IN_PROCESS):
+        return
+    if address.startswith("ray://"):
+        raise SweepError(
+            f"--address {address}",
+            "Ray Client keeps the driver apart from the cluster, and Tune's searcher cannot live there",
+            ALLOWED,
+            "sweeps submit FILE --address http://HOST:8265, or --address auto on a node of the cluster",
+        )
+    if address.startswith(("http://", "https://")):
+        raise SweepError(
+            f"--address {address}",
+            "that is the address of Ray's jobs and dashboard",
+            ALLOWED,
+            f"sweeps submit FILE --address {address}",
+        )
+    reach(*host_and_port(address))
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """(host, port) of HOST:PORT or [HOST]:PORT."""
+    try:
+        parts = urlsplit(f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise SweepError(f"--address {address}", "that is no address", ALLOWED, "--address auto, or HOST:6379")
+    return host, port
+
+
+def reach(host: str, port: int) -> None:
+    """SweepError where nothing listens at host and port, or nothing answers within `REACH_S` seconds."""
+    try:
+        socket.create_connection((host, port), REACH_S).close()
+    except OSError as error:
+        raise SweepError(
+            f"--address {host}:{port}",
+            f"nothing can be reached there: {error.strerror or error}",
+            "the head of a running Ray cluster (port 6379; its jobs: http://HOST:8265)",
+            "`ray status` on the head shows whether it runs; from outside a tunnel: ssh -L 8265:127.0.0.1:8265 HEAD",
+        ) from error
