@@ -123,7 +123,7 @@ class History:
 
         with quiet():
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-            return optuna.importance.get_param_importances(self.study(), evaluator=evaluator)
+            return dict(optuna.importance.get_param_importances(self.study(), evaluator=evaluator))
 
     def _trial(self, number: int) -> Any:
         """An ask and its tell as Optuna has them; a StoreError where Optuna cannot have written them."""
