@@ -44,11 +44,21 @@ def configured(model: str, train: int = 18, **changes: Any) -> dict[str, Any]:
 
 CENTRE = {"mask": {"name": "centre", "fraction": 0.2}}
 GLCIC = {"l2_hole": 1.0, "adversarial_global": 0.1, "adversarial_local": 0.1}
+TERMS = {"l1_valid": 0.1, "valid": 0.1, "hole": 0.6, "tv": 0.1, "perceptual": 0.01, "style": 1.0}
+SQUEEZENET = {"name": "squeezenet1_0", "weights": "squeezenet1_0/squeezenet1_0_torchvision_layout.npz"}
+CHANGES = {"rotation_deg": 10.0, "zoom": [1.0, 1.2], "blur_sigma": [0.0, 1.0], "flip": 0.5}
 ADAM = {"name": "adam", "lr": 1e-3}
 CASES: dict[str, dict[str, Any]] = {
     "autoencoder": configured("vanilla_autoencoder"),
     "hole": configured("vanilla_autoencoder", loss={"l1_hole": 0.5, "l2_hole": 1.0}),
     "adam": configured("vanilla_autoencoder", optimiser=ADAM, loss={"l1": 1.0, "l2_hole": 1.0}),
+    "changed, all terms": configured(
+        "vanilla_autoencoder",
+        data={"name": "folder", "path": "kodak24", "train": 18, "augment": CHANGES},
+        test_masks={"centre": {"name": "centre"}},
+        loss=TERMS,
+        features=SQUEEZENET,
+    ),
     "normalised double": configured("partial_conv_unet"),
     "gan double": configured("context_encoder", loss={"l2": 0.9, "adversarial": 0.1}, **CENTRE),
     "phases double": configured("glcic", loss=GLCIC, phases={"completion": 0.3, "discriminators": 0.3}, **CENTRE),
@@ -59,7 +69,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-BY_FOUR = ("hole", "phases double", "gan double")
+BY_FOUR = ("hole", "changed, all terms", "phases double", "gan double")
 """Cases that four workers train as well: processes without a core of their own are slow."""
 
 

@@ -33,6 +33,8 @@ class Augmentation:
 
     def apply(self, image_b3hw: Tensor, index_b: Tensor) -> Tensor:
         """The changed images, in [0, 1], in the memory layout in which they came. index_b: which of the n they are."""
+        if not len(index_b):  # what a worker gets of a batch with fewer images than workers
+            return image_b3hw
         changed = image_b3hw
         mirrored, angle, zoom, sigma = (self._of(column, index_b, image_b3hw.device) for column in self._columns())
         if mirrored is not None:
