@@ -94,6 +94,11 @@ class Study:
     def metrics(self) -> list[str]:
         return list(self.plan["report"]["metrics"])
 
+    @property
+    def statistic(self) -> str:
+        """What of the seeds is told: 'mean' or 'interquartile mean'."""
+        return str(self.plan["report"].get("statistic", "mean"))
+
     def arm(self, name: str) -> Arm:
         """The arm of this name; KeyError where there is none (the plan was checked: a claim names existing arms)."""
         return next(arm for arm in self.arms if arm.name == name) if name in self.names else _no_arm(name)
@@ -154,10 +159,12 @@ class Study:
         return {seed: value for seed, value in found.items() if np.isfinite(value)}
 
     def interval(self, arm: str, metric: str, epoch: int | None = None) -> stats.Interval | None:
-        """The mean over seeds with its interval, None where no seed has a value."""
+        """The mean over seeds (or the report's other statistic) with its interval, None where no seed has a value."""
         values = self.values(arm, metric, epoch)
         if values and not self.arm(arm).trains:
             return stats.exact_value(next(iter(values.values())))
+        if self.statistic == "interquartile mean":
+            return stats.interquartile_mean(values.values())
         return stats.mean_interval(values.values())
 
     def difference(

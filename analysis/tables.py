@@ -159,8 +159,10 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
     reference = wording.quoted(study.baseline) if len(baselines) == 1 else "the baseline of the same level"
     best = "best mean" + (" among arms with the same data and masks" if len(study.groups) > 1 else "")
     method = "Student's t" if len(study.seeds) < BOOTSTRAP_FROM else "BCa bootstrap"
+    method = method if study.statistic == "mean" else "percentile bootstrap"
     caption = [
-        f"Mean ± half-width of the 95 % interval over seeds ({method}), n seeds, {study.at_words()}.",
+        f"{study.statistic.capitalize()} ± half-width of the 95 % interval over seeds ({method}), n seeds, "
+        f"{study.at_words()}.",
         f"Differences are to {reference}, paired by seed, with their 95 % interval and n pairs.",
         f"● {best}; ○ cannot be told apart from it: the interval of their difference (95 % for all such comparisons "
         "together) includes zero, or there are too few pairs for one.",

@@ -84,6 +84,9 @@ class ReportSpec(Strict):
     extra: list[str] = Field(
         [], description="scores by trained networks after the last epoch: lpips_alex, kid_squeezenet, ..."
     )
+    statistic: Literal["mean", "interquartile mean"] = Field(
+        "mean", description="what of the seeds is told; differences are means of pairs in either case"
+    )
     published: PublishedSpec | None = Field(None, description="whose figures stand beside ours")
 
 
