@@ -32,6 +32,7 @@ EXTRA: dict[str, tuple[str, str, str]] = {
         for name, network in (("alex", "AlexNet"), ("vgg", "VGG16"), ("squeeze", "SqueezeNet 1.1"))
     },
     "kid_squeezenet": ("", "min", "kernel distance on features of SqueezeNet 1.0, not Inception's; at 64 px or more"),
+    "fid": ("", "min", "Fréchet Inception distance to the images; too large with few of them"),
 }
 """Scores that `report.extra` asks for: by trained networks, of the test split after the last epoch alone."""
 _METRICS: dict[str, tuple[str, str, str]] = {

@@ -192,8 +192,8 @@ def _check_references(sweep: Sweep) -> None:
         raise sweep.error(("report", "at"), "it says no epoch", "last, or best(val/COLUMN)", "at: last")
     for i, name in enumerate(spec.report.extra):
         if name not in EXTRA:
-            why = "FID is not built: it needs Inception's weights" if name == "fid" else "there is no such score"
-            raise sweep.error(("report", "extra", i), why, ", ".join(EXTRA), "kid_squeezenet, or leave it out")
+            fix = "kid_squeezenet, or leave it out"
+            raise sweep.error(("report", "extra", i), "there is no such score", ", ".join(EXTRA), fix)
     columns: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
     columns += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
     columns += [(("report", "at"), best["column"])] if best else []

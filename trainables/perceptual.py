@@ -5,12 +5,17 @@
                      that name, which torchvision downloads. Figures of different networks cannot be compared
     kid_squeezenet   kernel Inception distance (Binkowski et al. 2018) between composites and images, on the features of
                      a SqueezeNet 1.0 instead of Inception's, so it stands beside no published KID
+    fid              Fréchet Inception distance (Heusel et al. 2017) between composites and images, on the 2048 features
+                     of the original TensorFlow network, by torch-fidelity; too large with few images: compare arms with
+                     as many, and published figures only with 10,000 or more
 
-Images below LEAST_SIDE px are enlarged to it, bilinearly: 64 px is the size at which LPIPS was fitted.
+Images below LEAST_SIDE px are enlarged to it, bilinearly: 64 px is the size at which LPIPS was fitted. FID enlarges all
+of them to 299 px, by its own definition.
 """
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,10 +29,12 @@ from trainables.errors import TrialError
 
 NETWORKS = {"lpips_alex": "alexnet", "lpips_vgg": "vgg16", "lpips_squeeze": "squeezenet1_1"}
 """What torchvision calls the network of each LPIPS."""
-NAMES = (*NETWORKS, "kid_squeezenet")
+NAMES = (*NETWORKS, "kid_squeezenet", "fid")
 LEAST_SIDE = 64
 SQUEEZENET = "squeezenet1_0/squeezenet1_0_torchvision_layout.npz"
 """Where its weights lie below the data root: torchvision's parameter names in a NumPy archive."""
+INCEPTION = "inception/pt_inception-2015-12-05-6726825d.pth"
+"""Where Inception's weights are looked for below the data root; without them, torch-fidelity downloads them (96 MB)."""
 SUBSETS, SUBSET = 50, 1000
 """KID is the mean over so many subsets of at most so many images, drawn without replacement and always the same."""
 
@@ -50,7 +57,11 @@ def scorers(names: Sequence[str], root: Path | None, device: torch.device) -> di
 
     root: the data root.
     """
-    return {name: Lpips(name, device) if name in NETWORKS else Kid(squeezenet_features(root, device)) for name in names}
+    made: dict[str, Callable[[], Scorer]] = {
+        "kid_squeezenet": lambda: Kid(squeezenet_features(root, device)),
+        "fid": lambda: Fid(inception_features(root, device)),
+    }
+    return {name: Lpips(name, device) if name in NETWORKS else made[name]() for name in names}
 
 
 class Lpips:
@@ -103,6 +114,33 @@ class Kid:
         return total / (SUBSETS if size < len(real) else 1)
 
 
+class Fid:
+    """FID on any features. Sums in float64 are all that is kept, however many images there are."""
+
+    def __init__(self, features: Features) -> None:
+        self._features = features
+        self._sums: list[tuple[int, Tensor, Tensor]] = []
+
+    def update(self, composite_b3hw: Tensor, image_b3hw: Tensor) -> None:
+        with torch.inference_mode():
+            found = [self._features(images).double() for images in (composite_b3hw, image_b3hw)]
+        new = [(len(x_bd), x_bd.sum(0), x_bd.T @ x_bd) for x_bd in found]
+        old = self._sums or [(0, torch.zeros_like(total), torch.zeros_like(outer)) for _, total, outer in new]
+        self._sums = [(n + m, a + b, c + d) for (n, a, c), (m, b, d) in zip(old, new, strict=True)]
+
+    def compute(self) -> float:
+        moments = [(total / n, outer / (n - 1) - total.outer(total) / n / (n - 1)) for n, total, outer in self._sums]
+        return frechet_distance(*moments[0], *moments[1])
+
+
+def frechet_distance(mean_d: Tensor, covariance_dd: Tensor, other_d: Tensor, other_dd: Tensor) -> float:
+    """The squared distance of two normal distributions (Fréchet 1957), in float64."""
+    # The trace of the root of a product of covariances is the sum of the roots of its eigenvalues, none below 0.
+    roots = torch.linalg.eigvals(covariance_dd @ other_dd).real.clamp(min=0).sqrt().sum()
+    gap = (mean_d - other_d).square().sum()
+    return float(gap + covariance_dd.trace() + other_dd.trace() - 2 * roots)
+
+
 def squared_discrepancy(x_nd: Tensor, y_nd: Tensor) -> float:
     """The unbiased estimate of the squared maximum mean discrepancy with the kernel (x.y / d + 1)^3.
 
@@ -144,6 +182,31 @@ def squeezenet_features(root: Path | None, device: torch.device) -> Features:
     def features(image_b3hw: Tensor) -> Tensor:
         found: Tensor = layers((enlarged(image_b3hw) - mean) / sd)
         return found.mean((2, 3))
+
+    return features
+
+
+def inception_features(root: Path | None, device: torch.device) -> Features:
+    """The 2048 features of FID. Raises TrialError where torch-fidelity or the weights are missing."""
+    path = None if root is None or not (root / INCEPTION).is_file() else root / INCEPTION
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        if path is not None:
+            torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would also run what is no weights
+        made: Any = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], path and str(path))
+    except (ImportError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise TrialError(
+            "report.extra: fid",
+            f"it needs torch-fidelity and Inception's weights ({' '.join(str(error).split())[:200]})",
+            f"{INCEPTION} below the data root, or a connection over which torch-fidelity gets it",
+            "pip install torch-fidelity, get the weights where there is a connection, or leave fid out",
+        ) from error
+    network = made.to(device).eval()
+
+    def features(image_b3hw: Tensor) -> Tensor:
+        found: Tensor = network(image_b3hw.mul(255).round().to(torch.uint8))[0]
+        return found
 
     return features
 

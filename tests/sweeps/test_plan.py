@@ -109,7 +109,7 @@ def test_twins_are_noted(expand: Expand) -> None:
         ("seeds: 2", "seeds: 2\nbaseline: bass", "small.yaml:12: baseline 'bass'", "no such name", "base"),
         ("than: base", "than: bass", "arm 'bass' of a claim", "no such name", "base"),
         ("metrics: [test/psnr_db]", "metrics: [test/psnr]", "report.metrics[0]", "no trial reports", ""),
-        ("metrics: [test/psnr_db]", "extra: [fid]", "report.extra[0]", "FID is not built", "kid_squeezenet"),
+        ("metrics: [test/psnr_db]", "extra: [fod]", "report.extra[0]", "there is no such score", "kid_squeezenet"),
         ("metrics: [test/psnr_db]", "extra: [lpips]", "report.extra[0]", "no such score", "kid_squeezenet"),
         ("metrics: [test/psnr_db]", "at: best(test/l2)", "report.at", "it says no epoch", ""),
         (", better: wide, than: base", ", better: wide", "claims[0]", "cannot be judged", ""),

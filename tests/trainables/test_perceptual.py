@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torchmetrics.functional.image import learned_perceptual_image_patch_similarity
+from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 from torchvision.models import squeezenet1_1
 
@@ -105,9 +108,39 @@ def test_without_weights_nothing_is_trained(tmp_path: Path, data_root: Path, mon
         trained(data_root, ("lpips_alex",))
     assert "alexnet" in error.value.why
     assert str(tmp_path / "hub" / "checkpoints") in error.value.allowed
+    with pytest.raises(TrialError, match="torch-fidelity"):
+        perceptual.scorers(["fid"], None, CPU)
     with pytest.raises(TrialError) as error:
         perceptual.scorers(["kid_squeezenet"], tmp_path, CPU)
     assert perceptual.SQUEEZENET in error.value.allowed
+
+
+def test_frechet_distance_is_that_of_torchmetrics_and_batches_add_up() -> None:
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.rand(50, 12, generator=rng), torch.rand(50, 12, generator=rng) ** 2
+    meter = perceptual.Fid(lambda images: images)
+    for part in range(0, 50, 20):
+        meter.update(x[part : part + 20], y[part : part + 20])
+    moments = [moment for z in (x.double(), y.double()) for moment in (z.mean(0), z.T.cov())]
+    assert meter.compute() == pytest.approx(_compute_fid(*moments).item(), rel=1e-9)
+    assert perceptual.frechet_distance(*moments[:2], *moments[:2]) == pytest.approx(0, abs=1e-9)
+
+
+def test_fid_takes_the_weights_below_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Untrained weights: what is tested is the network, that its input is 8 bits, and what a file that is none gets."""
+    file = tmp_path / perceptual.INCEPTION
+    file.parent.mkdir()
+    monkeypatch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+    torch.save({}, file)
+    torch.manual_seed(0)
+    output, image = pair(4)
+    (meter,) = perceptual.scorers(["fid"], tmp_path, CPU).values()
+    meter.update(output, image)
+    assert meter.compute() > 0
+    file.write_bytes(pickle.dumps(Path("no weights"), 2))
+    with pytest.raises(TrialError) as error:
+        perceptual.scorers(["fid"], tmp_path, CPU)
+    assert perceptual.INCEPTION in error.value.allowed
 
 
 @pytest.mark.parametrize("model", [CONFIG["model"], {"name": "mean_fill"}])
