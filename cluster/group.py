@@ -104,9 +104,10 @@ def serve(config: dict[str, Any]) -> None:
     device = str(get_device()) if options.gpus else "cpu"
     wrap = partial(prepare_model, move_to_device=False, parallel_strategy_kwargs=DDP_OPTIONS)
     workers = Workers(rank, size, device, wrap)
-    generation = workers.told(uuid.uuid4().hex)
+    generation = uuid.uuid4().hex
     if workers.leads:
         ray.get(host.join.remote(generation, _placement()))
+    generation = workers.told(generation)  # the host knows it before a worker names it
     served = 0
     while True:
         taken = ray.get(host.take.remote(generation, rank, served))
@@ -224,6 +225,6 @@ def _watcher(host: Any) -> Any:
 
     class Watcher(UserCallback):  # type: ignore[misc]
         def after_exception(self, run_context: Any, worker_exceptions: Any) -> None:
-            host.fell.remote()
+            host.fell.remote("; ".join(map(str, worker_exceptions.values())))
 
     return Watcher()

@@ -27,6 +27,8 @@ WAIT_S = 5.0
 CALLS = 64
 """Calls that may wait at the same time: two for each worker, and the relays'."""
 
+FALLS = 5
+"""So often may the workers die or raise without a record in between: then the group is given up."""
 RECORD, ENDED, LOST, MOVED = "record", "ended", "lost", "moved"
 """What a relay hears: a record; how the trial ended; that its workers are gone by a fault; or for another reason."""
 GO, HALT, WAIT = "go", "halt", "wait"
@@ -72,6 +74,7 @@ class Host:
         self._generation = ""
         self._placement: str | None = None
         self._broken = False
+        self._falls = 0
         self._ending = False
         self._over: str | None = None
         me = ray.get_runtime_context().current_actor
@@ -148,10 +151,13 @@ class Host:
             self._generation, self._placement, self._broken = generation, placement, False
             self._begun = []
 
-    def fell(self) -> None:
+    def fell(self, error: str) -> None:
         """Ray Train's controller says that a worker has died or raised; it will start all of them anew."""
         with self._changing():
             self._broken = True
+            self._falls += 1
+            if self._falls >= FALLS:
+                self._over = f"its workers failed {FALLS} times in a row: {error}"
             self._lose(LOST)
 
     def _lose(self, kind: str) -> None:
@@ -202,6 +208,7 @@ class Host:
                 return HALT
             if len(ticket.events) < number and not ticket.halted:
                 ticket.events.append((RECORD, row))
+                self._falls = 0
                 self._changed.notify_all()
             self._changed.wait_for(lambda: ticket.halted or ticket.asked >= number, WAIT_S)
             if ticket.halted:
