@@ -69,7 +69,7 @@ def measure(address: str, trials: int, group: str) -> None:
         first, *later = clock.first.values()
         middle = statistics.median(later)
         print(
-            f"{group}: {trials} trials in {took:.1f} s; to the first record: {first:.1f} s, then {middle:.2f} s (median)"
+            f"{group}: {trials} trials in {took:.1f} s; first record after {first:.1f} s, then {middle:.2f} s (median)"
         )
         memory = [peak(store, trial.id) for trial, _ in planned.runs()]
         print(f"  peak memory of a worker: {memory[0]:.0f} MB in the first trial, {memory[-1]:.0f} MB in the last")

@@ -167,3 +167,44 @@ def test_a_worker_that_raises_or_dies_harms_no_other_trial(
     expected = histories(plan, here)
     expected = {label: rows for label, rows in expected.items() if not label.startswith("raises")}
     close(histories(plan, there), expected)
+
+
+@pytest.fixture
+def three_nodes() -> Iterator[Any]:
+    """A head without CPUs and two nodes of one CPU each: a trial of two workers needs both."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_costs_an_attempt(
+    planned: Planned, tmp_path: Path, data_root: Path, three_nodes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial across two nodes loses one of them and goes on, from its checkpoint, when another one comes."""
+    here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
+    plan = planned("epochs=40", text=TWO)
+    (trial, label), *_ = plan.runs()
+    killed: list[int] = []
+
+    class Killer(Clocked):
+        def record(self, job: Job, row: dict[str, Any]) -> None:
+            super().record(job, row)
+            if not killed and int(row["epoch"]) >= 3:
+                killed.append(int(row["epoch"]))
+                three_nodes.remove_node(list(three_nodes.worker_nodes)[-1], allow_graceful=False)
+                three_nodes.add_node(num_cpus=1)
+
+    monkeypatch.setattr(small, "Watched", Killer)
+    watched = run(plan, there, data_root, three_nodes.address, checkpoint_s=0)
+    assert killed
+    assert killed[0] < 40
+    assert Counter(state for state, _ in watched.events) == Counter(started=2, crashed=1, done=1)
+    assert len(ledger.attempt_numbers(there, trial.id)) == 2
+    run(plan, here, data_root)
+    close(histories(plan, there), histories(plan, here))
+    assert [row["epoch"] for row in histories(plan, there)[f"{label} to 40"]] == list(range(1, 41))
