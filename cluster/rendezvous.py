@@ -6,8 +6,10 @@ by which Ray knows the node: 127.0.0.1 for a local Ray.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import struct
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,6 +18,8 @@ import ray
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
 
+_GET_ADDRESS = 0x8915
+"""Linux's SIOCGIFADDR."""
 _listening: list[socket.socket] = []
 """Worker 0's socket between the two steps of the set-up."""
 
@@ -52,13 +56,26 @@ def _listen() -> tuple[str, int]:
     return address, listener.getsockname()[1]
 
 
+def _interface(address: str) -> str | None:
+    """The network interface that has an IPv4 address: left alone, gloo takes what the name of the host stands for."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            try:
+                found = fcntl.ioctl(probe.fileno(), _GET_ADDRESS, struct.pack("256s", name.encode()[:15]))
+            except OSError:  # it has none
+                continue
+            if socket.inet_ntoa(found[20:24]) == address:
+                return name
+    return None
+
+
 def _join(place: tuple[str, int], rank: int, size: int, backend: str, timeout_s: int) -> None:
     from torch import distributed
 
     address, port = place
     timeout = timedelta(seconds=timeout_s)
-    if address.startswith("127."):
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if interface := _interface(str(ray.util.get_node_ip_address())):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     if rank == 0:
         file = _listening.pop().detach()
         store = distributed.TCPStore(address, port, size, is_master=True, timeout=timeout, master_listen_fd=file)  # type: ignore[attr-defined]
