@@ -17,10 +17,9 @@ from ray.exceptions import RayActorError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from cluster import group_host
-from cluster.feed import CRASHED
 from cluster.group import ENVIRONMENT, serve
 from cluster.group_host import LOST, MOVED, NAMESPACE, RECORD, Host, Shape
-from cluster.worker import FAILED, HELD, STOPPED, Options, open_cached
+from cluster.worker import CRASHED, FAILED, HELD, STOPPED, Options, open_cached
 from sweeps import ledger
 from trainables.session import Row
 

@@ -16,6 +16,7 @@ import torch
 from sweeps.record import same_numbers
 from tests.trainables import team
 from trainables import losses, schema
+from trainables.features import Features
 from trainables.workers import Workers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,17 +100,21 @@ def test_all_workers_tell_the_fault_of_one(together: Any) -> None:
 @pytest.mark.parametrize("name", schema.loss_names())
 @pytest.mark.parametrize("cut", [3, 5, 0])
 def test_every_term_is_a_mean_over_what_its_name_says(name: str, cut: int) -> None:
-    """A new term that is neither over all elements nor (`_hole`) over the hole's needs a scale of its own."""
+    """Over the elements of the holes (`_hole`), of the known pixels (`_valid`), or by images: see `_of_whole`."""
     source = torch.Generator().manual_seed(0)
     output, target = torch.rand(2, 5, 3, 8, 8, dtype=torch.float64, generator=source)
     mask = (torch.rand(5, 1, 8, 8, generator=source) * torch.linspace(1, 3, 5).view(5, 1, 1, 1) > 0.9).double()
-    whole = getattr(losses, name)(output, target, mask, 2.0)
-    total = 0.0
-    for part in (slice(0, cut), slice(cut, 5)):
-        weight = mask[part].sum() / mask.sum() if name.endswith("_hole") else len(mask[part]) / len(mask)
-        if weight:
-            total += float(getattr(losses, name)(output[part], target[part], mask[part], 2.0) * weight)
-    assert total == pytest.approx(float(whole), abs=1e-12)
+    weighed = {"_hole": mask, "_valid": 1 - mask}.get("_" + name.rpartition("_")[2], torch.ones_like(mask))
+
+    def term(part: slice) -> float:
+        found = Features([output[part]], [target[part] * 0.5], [target[part]])
+        given = {"prediction_b3hw": output, "target_b3hw": target, "mask_b1hw": mask}
+        given = {key: value[part] for key, value in given.items()} | {"known_weight": 2.0, "features": found}
+        return float(getattr(losses, name)(**{key: given[key] for key in schema.loss_inputs()[name]}))
+
+    parts = [part for part in (slice(0, cut), slice(cut, 5)) if len(mask[part])]
+    total = sum(term(part) * float(weighed[part].sum() / weighed.sum()) for part in parts)
+    assert total == pytest.approx(term(slice(0, 5)), abs=1e-12)
 
 
 def test_turning_synchronisation_on_is_no_other_trial() -> None:
