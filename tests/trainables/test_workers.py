@@ -104,7 +104,8 @@ def test_every_term_is_a_mean_over_what_its_name_says(name: str, cut: int) -> No
     source = torch.Generator().manual_seed(0)
     output, target = torch.rand(2, 5, 3, 8, 8, dtype=torch.float64, generator=source)
     mask = (torch.rand(5, 1, 8, 8, generator=source) * torch.linspace(1, 3, 5).view(5, 1, 1, 1) > 0.9).double()
-    weighed = {"_hole": mask, "_valid": 1 - mask}.get("_" + name.rpartition("_")[2], torch.ones_like(mask))
+    regions = {"_hole": mask, "_valid": 1 - mask}
+    weighed = next((of for suffix, of in regions.items() if name.endswith(suffix)), torch.ones_like(mask))
 
     def term(part: slice) -> float:
         found = Features([output[part]], [target[part] * 0.5], [target[part]])
