@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster import address as addresses
 from cluster import provenance
@@ -22,11 +22,14 @@ from cluster.stopping import EarlyStopping
 from cluster.worker import Options
 from sweeps import ledger, progress, snapshot
 from sweeps.errors import SweepError
-from sweeps.fields import BEST
+from sweeps.fields import BEST, Resources
 from sweeps.plan import Plan, Schema
 from sweeps.record import describe
 from sweeps.store import Store
 from sweeps.tuning import Tuning, check_space, with_tuned
+
+if TYPE_CHECKING:
+    from cluster.groups import Groups
 
 IN_PROCESS = addresses.IN_PROCESS
 LOOK_EVERY_S = 1.0
@@ -128,18 +131,34 @@ def _run_on_ray(driver: _Driver, settings: Settings) -> None:
     connection.connect(settings.address)
     try:
         options = driver.options(tuner.gpus_in_cluster())
-        fits = tuner.fits_at_once(options.cpus, options.gpus)
+        resources = driver.plan.sweep.spec.resources
+        fits = tuner.trials_at_once(resources, options.gpus)
         if not fits:
-            raise SweepError(
-                f"resources: {options.cpus} CPUs and {options.gpus:g} GPUs a trial",
-                "no node of the cluster has as many",
-                tuner.largest_node(),
-                "lower `resources:` in the sweep file, or --set resources.cpus=1",
-            )
+            raise too_large(resources, options.gpus)
         callbacks = [logging_to(settings.log, driver.plan.name)] if settings.log else []
-        tuner.run(driver.feed, options, min(fits, settings.max_concurrent or fits), driver.on_step, callbacks)
+        at_once = min(fits, settings.max_concurrent or fits)
+        groups = driver.groups(options, at_once) if resources.grouped else None
+        try:
+            tuner.run(driver.feed, options, at_once, driver.on_step, callbacks, groups)
+        finally:
+            if groups is not None:
+                groups.close()
     finally:
         connection.disconnect()
+
+
+def too_large(resources: Resources, gpus: float) -> SweepError:
+    """The error for a trial that the cluster cannot hold."""
+    from cluster import tuner
+
+    least = resources.least_and_most[0]
+    each = f"{resources.cpus} CPUs and {gpus:g} GPUs"
+    return SweepError(
+        f"resources: {each} a {'process, ' + str(least) + ' processes a ' if least > 1 else ''}trial",
+        "no node of the cluster has as many" if least == 1 else "the cluster has no room for as many",
+        tuner.largest_node(),
+        "lower `resources:` in the sweep file, or --set resources.cpus=1",
+    )
 
 
 class _Driver:
@@ -188,6 +207,18 @@ class _Driver:
             code=provenance.code_version(),
             command=" ".join(self._settings.command),
         )
+
+    def groups(self, options: Options, at_once: int) -> Groups:
+        """Who trains trials of several workers."""
+        from cluster.group_host import Shape
+        from cluster.groups import Groups
+
+        resources = self.plan.sweep.spec.resources
+        least, most = resources.least_and_most
+        workers = most if least == most else (least, most)
+        size = f"{most}x{options.gpus:g}gpu" if options.gpus else f"{most}x{options.cpus}cpu"
+        shape = Shape(f"{self.plan.name}-{size}-{self.token}", workers, options.cpus, options.gpus)
+        return Groups(shape, options, at_once, lambda: self.feed.wanted, resources.group == "fresh")
 
     def on_step(self) -> None:
         """Look for reasons to end: failures, the time budget, somebody's request. Trials save a checkpoint and end."""

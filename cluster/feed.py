@@ -269,6 +269,14 @@ class Feed:
         self.halted = True
 
     @property
+    def wanted(self) -> int:
+        """How many trials could run at once: those that run and those that wait; more while a search asks."""
+        if self.halted:
+            return 0
+        asking = sum(search.tuning.spec.trials for search in self._searches if not search.over)
+        return len(self.live) + len(self._waiting) + asking
+
+    @property
     def finished(self) -> bool:
         """Whether nothing runs and nothing is left."""
         left = self._waiting or self._held or not all(search.over for search in self._searches)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster import provenance
-from cluster.drive import IN_PROCESS, Work
+from cluster.drive import IN_PROCESS, Work, too_large
 from sweeps import progress
-from sweeps.errors import SweepError
 from sweeps.estimate import Config, Estimate, Left, Recorded, Speed, hardware_words, kind, recorded
 from sweeps.estimate import estimate as estimate_of
 from sweeps.estimate import speed as speed_of
@@ -119,7 +118,7 @@ def _at_once(resources: Resources, address: str) -> tuple[int, str, float]:
         return 1, "one after the other in one process", gpus
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fits = min(cpus // resources.cpus, int(have / gpus + 1e-9)) if gpus else cpus // resources.cpus
-    return max(1, fits), f"{cpus} CPUs{f' and {have} GPUs' if have else ''} here", gpus
+    return max(1, fits // resources.least_and_most[1]), f"{cpus} CPUs{f' and {have} GPUs' if have else ''} here", gpus
 
 
 def _at_once_on_cluster(resources: Resources, address: str) -> tuple[int, str, float]:
@@ -129,14 +128,9 @@ def _at_once_on_cluster(resources: Resources, address: str) -> tuple[int, str, f
     try:
         have = tuner.gpus_in_cluster()
         gpus = (1.0 if have >= 1 else 0.0) if resources.gpus == "auto" else float(resources.gpus)
-        fits = tuner.fits_at_once(resources.cpus, gpus)
+        fits = tuner.trials_at_once(resources, gpus)
         if not fits:
-            raise SweepError(
-                f"resources: {resources.cpus} CPUs and {gpus:g} GPUs a trial",
-                "no node of the cluster has as many",
-                tuner.largest_node(),
-                "lower `resources:` in the sweep file, or --set resources.cpus=1",
-            )
+            raise too_large(resources, gpus)
         return fits, f"the cluster at {address}", gpus
     finally:
         connection.disconnect()

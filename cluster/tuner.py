@@ -26,7 +26,9 @@ from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
 from cluster.feed import Feed, Job
+from cluster.groups import Groups, driver_place, relay
 from cluster.worker import CRASHED, Options, run_trial
+from sweeps.fields import Resources
 from sweeps.record import EPOCH, is_column
 from trainables.session import Row
 
@@ -47,9 +49,9 @@ class _Unpickled:
 class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
     """Gives Tune the feed's jobs and the feed what Tune hears of them."""
 
-    def __init__(self, feed: Feed, concurrent: int) -> None:
+    def __init__(self, feed: Feed, concurrent: int, groups: Groups | None = None) -> None:
         super().__init__()
-        self.feed, self.concurrent = feed, concurrent
+        self.feed, self.concurrent, self.groups = feed, concurrent, groups
         self.jobs: dict[str, Job] = {}
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
@@ -59,18 +61,26 @@ class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         if self.feed.finished:
             done: str = Searcher.FINISHED
             return done
-        taken = self.feed.take() if len(self.feed.live) < self.concurrent else None
+        group = self.groups.free() if self.groups is not None else ""
+        room = group is not None and len(self.feed.live) < self.concurrent
+        taken = self.feed.take() if room else None
         if taken is None:
             return None
         job, after = taken
         self.jobs[trial_id] = job
-        return {"trial": job.trial_id, "epochs": job.epochs, "after": after, "label": job.label}
+        config = {"trial": job.trial_id, "epochs": job.epochs, "after": after, "label": job.label}
+        if self.groups is not None and group is not None:
+            self.groups.give(group, trial_id)
+            config |= {"group": group, "ticket": trial_id}
+        return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Not used: Tune does not bring the report here that ends a trial, so `FeedScheduler` takes them all."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self.jobs.pop(trial_id, None)
+        if self.groups is not None:
+            self.groups.take_back(trial_id)
         if job is not None:
             self.feed.give_back(job, CRASHED if error or not result else result.get(STATE, CRASHED))
 
@@ -91,6 +101,8 @@ class FeedScheduler(_Unpickled, FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         job = self.searcher.jobs.get(trial.trial_id)
         stops = job is not None and EPOCH in result and self.searcher.feed.record(job, _row(result))
+        if stops and self.searcher.groups is not None:
+            self.searcher.groups.halt(trial.trial_id)  # Tune tells the trial itself only when its actor is used again
         return str(FIFOScheduler.STOP if stops else FIFOScheduler.CONTINUE)
 
 
@@ -107,6 +119,8 @@ class _Rescue(_Unpickled, tune.Callback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         self.on_step()
+        if self.searcher.groups is not None:
+            self.searcher.groups.look()
         if self.searcher.jobs:
             for trial in trials:
                 if trial.trial_id in self.searcher.jobs and trial.status == "ERROR":
@@ -119,20 +133,28 @@ def _train(config: dict[str, Any], options: Options) -> None:
     def report(row: Row) -> None:
         tune.report(dict(row))
 
-    state = run_trial(options, config["trial"], config["epochs"], config["after"], report)
+    if "group" in config:
+        state = relay(config, options, report)
+    else:
+        state = run_trial(options, config["trial"], config["epochs"], config["after"], report)
     tune.report({STATE: state})
 
 
 def run(
-    feed: Feed, options: Options, concurrent: int, on_step: Callable[[], None], loggers: Sequence[Any] = ()
+    feed: Feed,
+    options: Options,
+    concurrent: int,
+    on_step: Callable[[], None],
+    loggers: Sequence[Any] = (),
+    groups: Groups | None = None,
 ) -> None:
     """Run until the feed is finished, on the Ray that `cluster.connection` has started or joined.
 
     on_step: called in this thread many times a second while trials run. loggers: Tune's logger callbacks, whose files
-    go to `./tune-logs`.
+    go to `./tune-logs`. groups: who trains; Tune's trials then only pass on what happens there, and need no CPU.
     """
-    searcher = FeedSearcher(feed, concurrent)
-    resources = {"cpu": options.cpus, "gpu": options.gpus}
+    searcher = FeedSearcher(feed, concurrent, groups)
+    resources = {"cpu": options.cpus, "gpu": options.gpus} if groups is None else {"cpu": 0, **driver_place()}
     with _folder(keep=bool(loggers)) as folder:
         tune.Tuner(
             tune.with_resources(partial(_train, options=options), resources),
@@ -176,7 +198,7 @@ def largest_node() -> str:
 
 
 def fits_at_once(cpus: int, gpus: float) -> int:
-    """How many trials of this size the cluster holds at once, node by node."""
+    """How many processes of this size the cluster holds at once, node by node."""
     total = 0
     for node in ray.nodes():
         if node["Alive"]:
@@ -184,3 +206,10 @@ def fits_at_once(cpus: int, gpus: float) -> int:
             by_cpu = int(have.get("CPU", 0) // cpus)
             total += min(by_cpu, int(have.get("GPU", 0) / gpus + 1e-9)) if gpus else by_cpu
     return total
+
+
+def trials_at_once(resources: Resources, gpus: float) -> int:
+    """How many trials the cluster holds at once; the processes of one may lie on several nodes."""
+    least, most = resources.least_and_most
+    processes = fits_at_once(resources.cpus, gpus)
+    return processes // most or int(processes >= least)

@@ -21,7 +21,8 @@ from sweeps import ledger
 from sweeps.errors import StoreAwayError, SweepError
 from sweeps.store import Store, open_store
 from trainables.errors import TrialError
-from trainables.session import Goal, Machine, Row, Stopped
+from trainables.session import Goal, Machine, Row, Session, Stopped
+from trainables.workers import Workers
 
 DONE, FAILED, STOPPED, HELD, CRASHED = "done", "failed", "stopped", "held", "crashed"
 """How `run_trial` ends. held: somebody else trains this trial. crashed: the store was away for too long; try again."""
@@ -56,16 +57,27 @@ class Options:
         return "cuda" if self.gpus else "cpu"
 
 
-def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: Callable[[Row], None]) -> str:
+def run_trial(
+    options: Options,
+    trial_id: str,
+    epochs: int,
+    after: int,
+    report: Callable[[Row], None],
+    workers: Workers = Workers(),  # noqa: B008 - frozen
+    shared: Callable[[StoreSession], Session] | None = None,
+) -> str:
     """Train a trial of the store to `epochs`. Returns done, failed, stopped, held or crashed.
 
     after: number of the newest attempt, known to be over. report: called with each record, last in its epoch.
+    workers, shared: for the first of several workers, which has claimed the trial when `shared` is called, to make the
+    session that it shares with the others.
     Errors of the user (TrialError, SweepError) and a loss that is not finite end as failed; every other exception is
-    recorded as failed and raised again, so that the runner replaces the process.
+    recorded as failed and raised again, so that the runner replaces the process. Where another worker was lost,
+    nothing is recorded: that is no end of the trial.
     """
     from trainables.loop import Diverged, fit, task_named
 
-    store = _store(options.store)
+    store = open_cached(options.store)
     claim = {
         "claimed_at": time.time(),
         "process": provenance.process(),
@@ -74,6 +86,7 @@ def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: 
             "versions": provenance.versions(),
             "hardware": provenance.hardware(options.device),
             "cpus": options.cpus,
+            **({"workers": workers.size} if workers.size > 1 else {}),
             "command": options.command,
         },
     }
@@ -82,13 +95,15 @@ def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: 
         return HELD
     trial = ledger.read_trial(store, trial_id)
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
-    machine = Machine(options.device, options.cpus, Path(options.data_root) if options.data_root else None)
+    device = options.device if workers.size == 1 else workers.device
+    machine = Machine(device, options.cpus, Path(options.data_root) if options.data_root else None, workers)
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
     state, error, failure = DONE, None, None
     try:
         with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options)), session:
             _check_device(options)
-            fit(task_named(trial["task"]), {**trial["config"], "epochs": epochs, "seed": trial["seed"]}, session)
+            config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
+            fit(task_named(trial["task"]), config, shared(session) if shared else session)
     except Stopped:
         state = STOPPED
     except Superseded:
@@ -97,9 +112,11 @@ def run_trial(options: Options, trial_id: str, epochs: int, after: int, report: 
         soon(lambda: ledger.end(store, attempt, STOPPED, time.time()))
         return CRASHED
     except (TrialError, SweepError, Diverged) as expected:
-        state, error = FAILED, _describe(expected)
+        state, error = FAILED, describe(expected)
     except Exception as unexpected:
-        state, error, failure = FAILED, _describe(unexpected), unexpected
+        if workers.size > 1 and is_lost_worker(unexpected):
+            raise
+        state, error, failure = FAILED, describe(unexpected), unexpected
     except BaseException:  # the runner ends this thread (SystemExit); say so and go
         soon(lambda: ledger.end(store, attempt, STOPPED, time.time()))
         raise
@@ -126,11 +143,11 @@ def _stop_requested(store: Store, options: Options) -> bool:
 
 
 @cache
-def _store(uri: str) -> Store:
+def open_cached(uri: str) -> Store:
     return open_store(uri)
 
 
-def _describe(error: Exception) -> dict[str, str]:
+def describe(error: Exception) -> dict[str, str]:
     """An error for the store: its kind, message and traceback, our own frames only where there are any."""
     frames = traceback.extract_tb(error.__traceback__)
     here = str(Path(__file__).resolve().parent.parent)
@@ -138,6 +155,20 @@ def _describe(error: Exception) -> dict[str, str]:
     shown = "".join(traceback.format_list(ours or list(frames)))
     kind = "out of memory" if _is_out_of_memory(error) else type(error).__name__
     return {"type": kind, "message": str(error), "traceback": shown, "full": "".join(traceback.format_exception(error))}
+
+
+def is_lost_worker(error: Exception) -> bool:
+    """Whether a collective operation failed because another worker is gone, which says nothing about the trial."""
+    text = str(error).lower()
+    marks = (
+        "connection closed by peer",
+        "connection reset by peer",
+        "broken pipe",
+        "gloo",
+        "nccl",
+        "timed out waiting",
+    )
+    return type(error).__name__ in ("DistBackendError", "DistNetworkError") or any(mark in text for mark in marks)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

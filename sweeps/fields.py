@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 Key = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")]
@@ -28,12 +28,44 @@ class ArmSpec(Strict):
     published: str | None = Field(None, description="the row's variant in the published figures")
 
 
+class Elastic(Strict):
+    min: Annotated[int, Field(ge=1)] = Field(description="fewest processes that a trial goes on with")
+    max: Annotated[int, Field(ge=1)] = Field(description="most processes that it takes where there is room")
+
+
 class Resources(Strict):
-    workers: Literal[1] = Field(1, description="processes a trial")
+    workers: Annotated[int, Field(ge=1)] | Elastic = Field(
+        1, description="processes a trial, which share each batch; or {min: 1, max: 4} for as many as there is room for"
+    )
     cpus: Annotated[int, Field(ge=1)] = Field(1, description="CPU threads a process")
     gpus: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="GPUs a process, a part of one allowed; auto: one if the cluster has any"
     )
+    group: Literal["shared", "fresh"] = Field(
+        "shared",
+        description="shared: the processes train one trial after the other; fresh: other ones for each trial, which "
+        "takes half a minute longer",
+    )
+    train: bool = Field(False, description="true: through Ray Train also with one process a trial")
+
+    @property
+    def least_and_most(self) -> tuple[int, int]:
+        """Processes a trial."""
+        if isinstance(self.workers, int):
+            return self.workers, self.workers
+        return self.workers.min, self.workers.max
+
+    @property
+    def grouped(self) -> bool:
+        """Whether Ray Train runs the trials."""
+        return self.train or self.workers != 1
+
+    @model_validator(mode="after")
+    def _least_is_least(self) -> Resources:
+        least, most = self.least_and_most
+        if least > most:
+            raise ValueError(f"`min` ({least}) is above `max` ({most})")
+        return self
 
 
 class EarlyStoppingSpec(Strict):

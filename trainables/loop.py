@@ -111,7 +111,7 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
         history, best = _restore(learner, session)
         goal = session.goal
         if goal.extra:
-            task.check_extra(data, goal.extra)
+            workers.together(lambda: task.check_extra(data, goal.extra))
         if not goal.epochs:  # nothing to train: one evaluation says it all
             history = [_evaluate(task, learner, data, {"epoch": 0}, ("val", "test"))]
         for epoch in range(len(history) + 1, goal.epochs + 1):
