@@ -136,8 +136,8 @@ def _say_what_changed(store: Store, again: Store, cells: Mapping[str, tuple[str,
 def export_test(options: argparse.Namespace) -> int:
     """Write a study's damaged test images and masks for another system to fill."""
     from sweeps.spec import unknown
+    from trainables.data import damaged
     from trainables.session import Machine
-    from trainables.tasks import inpaint
 
     stored = common.newest_plan(common.store(options), options.name)
     arms = {one["name"]: one for one in stored["arms"]}
@@ -149,8 +149,8 @@ def export_test(options: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     count = 0
     machine = Machine(data_root=Path(options.data).resolve() if options.data else None)
-    for name, damaged, mask in inpaint.export_test(config, machine):
-        (folders["damaged"] / name).write_bytes(damaged)
+    for name, image, mask in damaged.export_test(config, machine):
+        (folders["damaged"] / name).write_bytes(image)
         (folders["masks"] / name).write_bytes(mask)
         count += 1
     print(f"{count} images in {folders['damaged']}, their masks (white: fill this) in {folders['masks']}")

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from trainables import schema
+from trainables.data import damaged
 from trainables.errors import TrialError
 from trainables.loop import fit
 from trainables.session import Goal, Machine, MemorySession
@@ -38,8 +39,8 @@ def filled(tmp_path: Path, data_root: Path) -> Path:
     folder = tmp_path / "filled"
     folder.mkdir()
     fill = inpaint.build_network({"name": "mean_fill"}, 32)
-    for name, damaged, mask in inpaint.export_test(resolved({"name": "mean_fill"}), Machine(data_root=data_root)):
-        damaged_b3hw, mask_b3hw = (_tensor(png, tmp_path) for png in (damaged, mask))
+    for name, image, mask in damaged.export_test(resolved({"name": "mean_fill"}), Machine(data_root=data_root)):
+        damaged_b3hw, mask_b3hw = (_tensor(png, tmp_path) for png in (image, mask))
         output = fill(damaged_b3hw, mask_b3hw[:, :1])
         pixels = (output[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
         Image.fromarray(pixels).save(folder / name)

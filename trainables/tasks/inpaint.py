@@ -8,21 +8,17 @@ batch on the device. Evaluation masks depend on the split alone, so every arm an
 from __future__ import annotations
 
 import importlib
-import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from trainables import features, losses, metrics, optimisers, perceptual
 from trainables.adversarial import Adversary, gradient_norm, saturated
 from trainables.batch_norm import synchronise
-from trainables.data import augment, images, masks
+from trainables.data import augment, masks
+from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load, png
 from trainables.data.shapes import MaskDraw
 from trainables.loop import derive, generator
 from trainables.schema import adversarial_terms, loss_inputs, model_config
@@ -32,62 +28,10 @@ from trainables.session import Machine
 from trainables.workers import Workers
 
 BEST = ("val/psnr_db", "max")
-EVALUATION_BATCH = 256
 SAMPLES = 8
-LAYOUT = torch.channels_last
-"""Convolutions on the CPU are 10 to 15 % faster in this memory layout than in torch's default one."""
 
-
-@dataclass(frozen=True)
-class Data:
-    """Images and what their holes are drawn from."""
-
-    images: images.ImageSet
-    mask: Mapping[str, Any]
-    canvas: masks.Canvas
-    device: torch.device
-    test_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Further masks under which the test images are scored, by what their columns are called."""
-
-    @property
-    def fingerprint(self) -> str:
-        return self.images.fingerprint
-
-    @cached_property
-    def evaluation_masks(self) -> dict[str, MaskDraw]:
-        return {split: self._evaluation_masks(split, self.mask) for split in ("val", "test")}
-
-    @cached_property
-    def other_masks(self) -> dict[str, MaskDraw]:
-        """Those of `test_masks` for the test images: the trial's own where the section is the same."""
-        return {label: self._evaluation_masks("test", mask) for label, mask in self.test_masks.items()}
-
-    def _evaluation_masks(self, split: str, mask: Mapping[str, Any]) -> MaskDraw:
-        n, source = len(self.split(split)), generator("evaluation", split)
-        return masks.draw(mask, n, self.canvas, source).to(self.device)
-
-    @cached_property
-    def crop(self) -> slice | None:
-        """Rows, and columns, of the square that the `_crop` metrics score; None where holes are not centred.
-
-        003_4e78e639d4f1fa33 scores half the side, also where the hole is smaller: with the ring of known pixels.
-        """
-        if self.mask["name"] != "centre":
-            return None
-        size = self.canvas.size
-        side = max(size // 2, round(size * math.sqrt(self.mask["fraction"])))
-        return slice((size - side) // 2, (size - side) // 2 + side)
-
-    def split(self, name: str) -> Tensor:
-        """The images of a split, uint8 (n, 3, size, size)."""
-        chosen: Tensor = getattr(self.images, name)
-        return chosen
-
-    def batch(self, split: str, index: Tensor, draw: MaskDraw) -> tuple[Tensor, Tensor]:
-        """image_b3hw in [0, 1] and mask_b1hw, of the images at `index`."""
-        pixels_b3hw = self.split(split)[index.to(self.device)]
-        image_b3hw = pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255)
-        return image_b3hw, draw.masks(index, self.device)
+__all__ = ["BEST", "build", "check_extra", "evaluate", "extra", "load", "samples", "train"]
+"""What `trainables.loop.Task` asks of a module."""
 
 
 class Inpainter:
@@ -215,13 +159,6 @@ class Inpainter:
 
     def weights(self) -> dict[str, Tensor]:
         return self.network.state_dict()
-
-
-def load(config: Mapping[str, Any], machine: Machine) -> Data:
-    device = torch.device(machine.device)
-    pixels = images.load(config["data"], machine.data_root).to(device)
-    canvas = masks.Canvas(config["data"]["size"], machine.data_root)
-    return Data(pixels, config["mask"], canvas, device, config.get("test_masks") or {})
 
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
@@ -375,26 +312,4 @@ def samples(learner: Inpainter, data: Data) -> dict[str, bytes]:
         "output": output_b3hw,
         "composite": image_b3hw * (1 - mask_b1hw) + output_b3hw * mask_b1hw,
     }
-    return {f"{name}.png": _png(strip) for name, strip in strips.items()}
-
-
-def _png(image_b3hw: Tensor) -> bytes:
-    """Images side by side as one PNG."""
-    b, c, h, w = image_b3hw.shape
-    pixels = image_b3hw.mul(255).round().to(torch.uint8).permute(2, 0, 3, 1).reshape(h, b * w, c).cpu().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
-    return buffer.getvalue()
-
-
-def export_test(config: Mapping[str, Any], machine: Machine) -> Iterator[tuple[str, bytes, bytes]]:
-    """(name, damaged image, mask) of every test image as PNG, white in the hole; names as `models/outputs.py` reads."""
-    from trainables.models.outputs import file_name, to_uint8
-
-    data = load(config, machine)
-    for index in torch.split(torch.arange(len(data.images.test)), EVALUATION_BATCH):
-        image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
-        damaged_b3hw = image_b3hw * (1 - mask_b1hw)
-        for damaged_3hw, mask_1hw in zip(damaged_b3hw, mask_b1hw, strict=True):
-            name = file_name(to_uint8(damaged_3hw), to_uint8(mask_1hw))
-            yield name, _png(damaged_3hw.unsqueeze(0)), _png(mask_1hw.expand_as(damaged_3hw).unsqueeze(0))
+    return {f"{name}.png": png(strip) for name, strip in strips.items()}
