@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import agreement, claims, epochs, factors, figures, render, searches, sections, shares, wording
+from analysis import agreement, claims, columns, factors, figures, render, searches, sections, shares, wording
 from analysis.frame import Study
 from analysis.render import escape
 
@@ -35,7 +35,8 @@ def context(report: Report) -> dict[str, Any]:
         "theirs": any(column.theirs for column in report.table.columns),
         "search": searches.settings(study),
         "searches": searches.facts(study),
-        "epochs": epochs.tables(study),
+        "epochs": columns.by_epoch(study),
+        "masks": columns.by_mask(study),
         "crosses": report.crosses,
         "interaction": report.interaction,
         "shares": shares.tables(study),
@@ -108,7 +109,8 @@ def markdown(report: Report) -> str:
         *map(escape, others),
         *_section("Claims", [_verdict(verdict) for verdict in page["verdicts"]]),
         *_section("Figures", [render.markdown(page["table"])]),
-        *_section("By epoch", [*map(render.epochs_markdown, page["epochs"])]),
+        *_section("By epoch", [*map(render.columns_markdown, page["epochs"])]),
+        *_section("By test masks", [*map(render.columns_markdown, page["masks"])]),
         *_section("By two factors", [block for table in report.crosses for block in _cross(table)]),
         *_section("Search", [" ".join(map(escape, page["search"])), _searches(page["searches"])]),
         *_section("By share of hole", [*map(render.shares_markdown, page["shares"])]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis import wording
 from analysis.agreement import Agreement
-from analysis.epochs import EpochTable
+from analysis.columns import ColumnTable
 from analysis.shares import ShareTable
 from analysis.stats import Interval
 from analysis.tables import BEST, Column, Entry, Row, Table
@@ -191,8 +191,8 @@ def shares_markdown(table: ShareTable) -> str:
     return _grid(head, [images, *body], 1)
 
 
-def epochs_markdown(table: EpochTable) -> str:
-    """One metric by epoch, what was published in brackets."""
+def columns_markdown(table: ColumnTable) -> str:
+    """One metric in several columns, what was published in brackets."""
     body = [[escape(name), *(beside(*cell, table.digits) for cell in row)] for name, row in table.rows.items()]
     return _grid([metric_heading(table.metric), *table.headings], body, 1)
 

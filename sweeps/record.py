@@ -106,6 +106,12 @@ def describe(column: str) -> tuple[str, str, str]:
 _UNKNOWN = ("", "", "")
 
 
+def under_mask(column: str) -> tuple[str, str] | None:
+    """(column without its mask, label) of a score under one of `test_masks`: `test/l1_on_lines`."""
+    match = _ON.search(column)
+    return (column[: match.start()], match["label"]) if match else None
+
+
 def _of_training(name: str) -> tuple[str, str, str]:
     """What a training step records: loss terms in the model's own range, and how a GAN fares."""
     if match := _DISCRIMINATOR.match(name):

@@ -1,43 +1,42 @@
-"""What a study found at each of the epochs at which its document tells its figures, beside those figures."""
+"""One metric in several columns: at the epochs at which its document tells figures, or under several test masks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analysis import published, wording
 from analysis.frame import Study
 from analysis.stats import Interval
+from sweeps import record
+
+Cell = tuple[Interval | None, str]
+"""Ours, and the published figures (converted; '' where there are none)."""
 
 
 @dataclass(frozen=True)
-class EpochTable:
-    """One metric by epoch. epochs: ours; theirs: the document's epoch beside each, None where there is none.
-
-    rows: for each arm an interval and the published figures (converted, '' where there are none) at each epoch.
-    """
+class ColumnTable:
+    """One metric. headings: of its columns; rows: for each arm a cell a column."""
 
     metric: str
-    epochs: list[int]
-    theirs: list[int | None]
-    digits: int
-    rows: dict[str, list[tuple[Interval | None, str]]]
+    headings: list[str]
+    rows: Mapping[str, list[Cell]]
 
     @property
-    def headings(self) -> list[str]:
-        """'epoch 15', or 'epoch 15 (published: 100)' for a run that is shorter than the document's."""
-        return [
-            f"epoch {ours}" + (f" (published: {theirs})" if theirs not in (None, ours) else "")
-            for ours, theirs in zip(self.epochs, self.theirs, strict=True)
-        ]
+    def digits(self) -> int:
+        return wording.decimals(interval for row in self.rows.values() for interval, _ in row)
 
 
-def tables(study: Study) -> list[EpochTable]:
+# --- by epoch ---------------------------------------------------------------------------------------------------------
+
+
+def by_epoch(study: Study) -> list[ColumnTable]:
     """A table for each metric that was tested at several epochs and published, else for the report's first one."""
     chosen = [metric for metric in study.metrics if _theirs(study, metric)] or study.metrics[:1]
     return [table for metric in chosen if (table := _table(study, metric))]
 
 
-def _table(study: Study, metric: str) -> EpochTable | None:
+def _table(study: Study, metric: str) -> ColumnTable | None:
     known = {epoch for arm in study.arms if arm.trains for epoch in study.epochs(arm.name, metric)}
     epochs = sorted(known & {*study.plan["report"]["test_epochs"], *_last(study)})
     if len(epochs) < 2:
@@ -51,8 +50,12 @@ def _table(study: Study, metric: str) -> EpochTable | None:
         for arm in study.arms
         if arm.trains
     }
-    digits = wording.decimals(interval for row in rows.values() for interval, _ in row)
-    return EpochTable(metric, epochs, theirs, digits, rows)
+    return ColumnTable(metric, [_heading(*pair) for pair in zip(epochs, theirs, strict=True)], rows)
+
+
+def _heading(ours: int, theirs: int | None) -> str:
+    """'epoch 15', or 'epoch 15 (published: 100)' for a run that is shorter than the document's."""
+    return f"epoch {ours}" + (f" (published: {theirs})" if theirs not in (None, ours) else "")
 
 
 def _last(study: Study) -> set[int]:
@@ -87,3 +90,24 @@ def _published(study: Study, variant: str | None, metric: str, epoch: int | None
         return ""
     figures = published.lookup(study.plan["report"]["published"], variant, metric, epoch)
     return " / ".join(figure.text for figure in figures if figure.epoch == epoch)
+
+
+# --- by test mask -----------------------------------------------------------------------------------------------------
+
+
+def by_mask(study: Study) -> list[ColumnTable]:
+    """A table for each metric that the report tells under two or more of the sweep's `test_masks`: rows are arms."""
+    labels: dict[str, list[str]] = {}
+    for column in study.metrics:
+        if found := record.under_mask(column):
+            labels.setdefault(found[0], []).append(found[1])
+    return [
+        ColumnTable(metric, [f"on {label}" for label in found], _under(study, metric, found))
+        for metric, found in labels.items()
+        if len(found) > 1
+    ]
+
+
+def _under(study: Study, metric: str, labels: list[str]) -> dict[str, list[Cell]]:
+    rows = {name: [study.interval(name, f"{metric}_on_{label}") for label in labels] for name in study.names}
+    return {name: [(interval, "") for interval in row] for name, row in rows.items() if any(row)}

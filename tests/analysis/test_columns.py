@@ -1,14 +1,15 @@
-"""Figures by epoch beside the published ones, also of runs that are shorter than the document's."""
+"""Figures by epoch beside the published ones, also of shorter runs; figures under several test masks."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from make_store import NOW, ArmSpec, make_store
 
-from analysis import epochs, frame, report
+from analysis import columns, frame, report
 
 ARMS = (ArmSpec("w = 1", 19.0, published="l2_weight=1"), ArmSpec("w = 0", 12.0, published="l2_weight=0"))
 FILL = ArmSpec("fill", 15.0, trains=False)
@@ -29,7 +30,7 @@ def study(root: Path, test_epochs: list[int], scaled: tuple[int, int] | None) ->
 
 def test_a_shorter_run_stands_beside_the_same_share_of_theirs(tmp_path: Path) -> None:
     """Ours at 10 and 20 of 20 epochs, theirs at 100 and 200 of 200."""
-    psnr, l2 = epochs.tables(study(tmp_path, [10, 20], (200, 20)))
+    psnr, l2 = columns.by_epoch(study(tmp_path, [10, 20], (200, 20)))
     assert (psnr.metric, l2.metric) == ("test/psnr_db", "test/l2_raw")
     assert psnr.headings == ["epoch 10 (published: 100)", "epoch 20 (published: 200)"]
     assert list(psnr.rows) == ["w = 1", "w = 0"], "fills have no epochs"
@@ -41,8 +42,7 @@ def test_a_shorter_run_stands_beside_the_same_share_of_theirs(tmp_path: Path) ->
 
 
 def test_epochs_that_were_not_published_have_no_figure(tmp_path: Path) -> None:
-    table = epochs.tables(study(tmp_path, [10], None))[0]
-    assert table.theirs == [None, None]
+    table = columns.by_epoch(study(tmp_path, [10], None))[0]
     assert table.headings == ["epoch 10", "epoch 20"]
 
 
@@ -54,4 +54,29 @@ def test_the_report_shows_it(tmp_path: Path, scaled: tuple[int, int] | None) -> 
 
 
 def test_one_epoch_makes_no_table(tmp_path: Path) -> None:
-    assert epochs.tables(study(tmp_path, [], None)) == []
+    assert columns.by_epoch(study(tmp_path, [], None)) == []
+
+
+def test_scores_under_several_masks_are_one_table(tmp_path: Path) -> None:
+    """Rows are what was trained, columns what it was tested on; one mask alone makes no table."""
+
+    def change(plan: dict[str, Any]) -> None:
+        plan["report"]["metrics"] = [
+            "test/psnr_db",
+            "test/psnr_db_on_lines",
+            "test/psnr_db_on_files",
+            "test/l1_on_lines",
+        ]
+
+    store = make_store(tmp_path, (*ARMS, FILL), range(4), [], change=change)
+    study = frame.read(store, "partial-conv", NOW)
+    values = study.records["test/psnr_db"]
+    scored = study.records.assign(**{"test/psnr_db_on_lines": values + 1, "test/psnr_db_on_files": values - 1})
+    [table] = columns.by_mask(replace(study, records=scored))
+    assert (table.metric, table.headings) == ("test/psnr_db", ["on lines", "on files"])
+    assert list(table.rows) == ["w = 1", "w = 0", "fill"]
+    (lines, _), (files, _) = table.rows["w = 0"]
+    assert lines is not None
+    assert files is not None
+    assert lines.mean - files.mean == pytest.approx(2)
+    assert columns.by_mask(study)[0].rows == {}
