@@ -1,9 +1,10 @@
 """Studies of two factors: one against the other as a table, main effects and interaction, and the plot that shows them.
 
 The factors are a grid's keys, and the arms where a grid crosses several. An effect is an F test in the linear mixed
-model with both factors and their interaction as fixed effects and the seed as a random intercept (Laird and Ware 1982),
-at the residual degrees of freedom of the complete block design: for complete studies that is the exact test. Arms
-without parameters have no seeds and are left out of it.
+model with both factors and their interaction as fixed effects and the seed as a random intercept (Laird and Ware 1982).
+Where every cell has every seed that is the analysis of variance with the seed as a block, which is exact; otherwise the
+model is fitted (REML), with the block design's degrees of freedom. Arms without parameters have no seeds and are left
+out.
 """
 
 from __future__ import annotations
@@ -126,34 +127,41 @@ def _effects(
         return [], f"Effects need {_LEAST_SEEDS} seeds and a trained arm in every cell.{left_out}"
     residual = len(data) - cells - (seeds - 1)
     names = (_called(row), _called(column), f"{_called(row)} × {_called(column)}")
-    tested = zip(names, (a - 1, b - 1, (a - 1) * (b - 1)), _wald(data), strict=True)
-    effects = [_effect(name, df, chi2, residual) for name, df, chi2 in tested]
     uneven = len(data) < cells * seeds
+    tested = zip(names, (a - 1, b - 1, (a - 1) * (b - 1)), _wald(data, complete=not uneven), strict=True)
+    effects = [_effect(name, df, f, residual) for name, df, f in tested]
     note = "Linear mixed model, the seed its random effect" + ("; some cells lack seeds." if uneven else ".")
     return effects, note + left_out
 
 
-def _effect(name: str, df: int, chi2: float, residual: int) -> Effect:
-    from scipy.stats import f
+def _effect(name: str, df: int, f: float, residual: int) -> Effect:
+    from scipy.special import fdtrc
 
-    if residual < 1 or not np.isfinite(chi2):
+    if residual < 1 or not np.isfinite(f):
         return Effect(name, None, (df, max(residual, 0)), None)
-    return Effect(name, chi2 / df, (df, residual), float(f.sf(chi2 / df, df, residual)))
+    return Effect(name, f, (df, residual), float(fdtrc(df, residual, f)))
 
 
-def _wald(data: pd.DataFrame) -> list[float]:
-    """Wald's chi square of both main effects and the interaction, with contrasts that sum to zero; NaN if singular."""
+def _wald(data: pd.DataFrame, complete: bool) -> list[float]:
+    """F of both main effects and the interaction, with contrasts that sum to zero; NaN where the fit fails."""
     import statsmodels.formula.api as smf  # two seconds of imports, which other studies do not need
 
+    effects = "C(a, Sum) * C(b, Sum)"
+    scaled = data.assign(value=(data["value"] - data["value"].mean()) / data["value"].std())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a variance of seeds at its lower bound, 0, is an answer, not trouble
-        scaled = data.assign(value=(data["value"] - data["value"].mean()) / data["value"].std())
         try:
-            fitted = smf.mixedlm("value ~ C(a, Sum) * C(b, Sum)", scaled, groups="seed").fit(reml=True)
-            table: Any = fitted.wald_test_terms(scalar=True).summary_frame()
+            if complete:
+                fitted = smf.ols(f"value ~ {effects} + C(seed)", scaled).fit()
+            else:
+                fitted = smf.mixedlm(f"value ~ {effects}", scaled, groups="seed").fit(reml=True)
+            table: Any = fitted.wald_test_terms(scalar=True).table
         except np.linalg.LinAlgError:
             return [float("nan")] * 3
-    return [float(table.loc[term, "chi2"]) for term in ("C(a, Sum)", "C(b, Sum)", "C(a, Sum):C(b, Sum)")]
+    if not (complete or fitted.converged):
+        return [float("nan")] * 3
+    terms = table.loc[["C(a, Sum)", "C(b, Sum)", "C(a, Sum):C(b, Sum)"]]
+    return [float(f) for f in (terms["statistic"] if complete else terms["statistic"] / terms["df_constraint"])]
 
 
 # --- the plot ---------------------------------------------------------------------------------------------------------

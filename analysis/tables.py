@@ -124,13 +124,13 @@ def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
     """Of `arms` that of the best mean (`BEST`) and those that cannot be told apart from it (`TIED`), in their order.
 
     Those are the arms whose difference to the best, paired by seed, has an interval that includes zero, or none: 95 %
-    intervals that hold together, for all comparisons with the best.
+    intervals that hold together for every pair of arms, since the data say which one is the best.
     """
     means = {name: interval.mean for name in arms if (interval := study.interval(name, metric))}
     if not means or not (sign := wording.sign(metric)):
         return {}
     best = max(means, key=lambda name: sign * means[name])
-    marks, level = {}, simultaneous(len(means) - 1)
+    marks, level = {}, simultaneous(len(means) * (len(means) - 1) // 2)
     for name in means:
         difference = study.difference(best, name, metric, level=level)
         if name == best:
@@ -164,7 +164,7 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
         f"{study.statistic.capitalize()} ± half-width of the 95 % interval over seeds ({method}), n seeds, "
         f"{study.at_words()}.",
         f"Differences are to {reference}, paired by seed, with their 95 % interval and n pairs.",
-        f"● {best}; ○ cannot be told apart from it: the interval of their difference (95 % for all such comparisons "
+        f"● {best}; ○ cannot be told apart from it: the interval of their difference (95 % for all pairs of arms "
         "together) includes zero, or there are too few pairs for one.",
         *_on_tests(rows),
     ]

@@ -133,6 +133,8 @@ def _run_on_ray(driver: _Driver, settings: Settings) -> None:
         options = driver.options(tuner.gpus_in_cluster())
         resources = driver.plan.sweep.spec.resources
         fits = tuner.trials_at_once(resources, options.gpus)
+        if settings.address != "local" and settings.max_concurrent:
+            fits = settings.max_concurrent  # whoever says how many knows how far the cluster grows
         if not fits:
             raise too_large(resources, options.gpus)
         callbacks = [logging_to(settings.log, driver.plan.name)] if settings.log else []
@@ -157,7 +159,8 @@ def too_large(resources: Resources, gpus: float) -> SweepError:
         f"resources: {each} a {'process, ' + str(least) + ' processes a ' if least > 1 else ''}trial",
         "no node of the cluster has as many" if least == 1 else "the cluster has no room for as many",
         tuner.largest_node(),
-        "lower `resources:` in the sweep file, or --set resources.cpus=1",
+        "lower `resources:` in the sweep file, or --set resources.cpus=1; on a cluster that grows on demand "
+        "--max-concurrent N with --set resources.gpus=1",
     )
 
 

@@ -76,6 +76,7 @@ def _join(place: tuple[str, int], rank: int, size: int, backend: str, timeout_s:
     timeout = timedelta(seconds=timeout_s)
     if interface := _interface(str(ray.util.get_node_ip_address())):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", f"={interface}")  # = for the name itself, not names that begin so
     if rank == 0:
         file = _listening.pop().detach()
         store = distributed.TCPStore(address, port, size, is_master=True, timeout=timeout, master_listen_fd=file)  # type: ignore[attr-defined]

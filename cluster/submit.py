@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -28,6 +29,9 @@ from sweeps.errors import SweepError
 EXCLUDED = {".git", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"}
 """Names of folders that are never uploaded; nor are the store and the data, nor what git ignores."""
 _ALLOWED = "http://HOST:8265 (or https://): the dashboard of a Ray cluster"
+SECRETS = {".netrc", "credentials", "id_rsa", "id_ed25519", ".git-credentials", ".pypirc"}
+_PAUSE_S = 30
+"""Seconds at most between two tries to follow a job's log."""
 _ANSWER_S = 4.0
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Ray would take these instead of the address that it is given."""
@@ -89,12 +93,18 @@ def follow(address: str, job: str) -> bool:
             sys.stdout.write(new)
             sys.stdout.flush()
 
+    import aiohttp
+
+    cut = 0
     while True:
-        # a cut connection is a RuntimeError: look whether the job goes on, and follow it again
-        with contextlib.suppress(RuntimeError), warnings.catch_warnings():
+        # A connection may be cut, and the tunnel with it: look whether the job goes on, and follow it again.
+        with contextlib.suppress(RuntimeError, OSError, aiohttp.ClientError), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "ssl=None", DeprecationWarning)  # Ray's own call of aiohttp
             asyncio.run(tail())
-        info = _told(address, lambda: client.get_job_info(job))
+        info = _told(f"{address} (the job {job} goes on)", lambda: client.get_job_info(job))
+        if not info.status.is_terminal():
+            time.sleep(min(cut, _PAUSE_S))
+            cut += 1
         if info.status.is_terminal():
             if info.status.value != "SUCCEEDED":
                 print(f"job {job} {info.status.value.lower()}: {info.message}", file=sys.stderr)
@@ -141,8 +151,13 @@ def _files(folder: Path) -> Iterator[Path]:
     else:
         found = list(folder.rglob("*"))
     for path in found:
-        if path.is_file() and not EXCLUDED & set(path.relative_to(folder).parts[:-1]):
+        if path.is_file() and not EXCLUDED & set(path.relative_to(folder).parts[:-1]) and not _is_secret(path.name):
             yield path
+
+
+def _is_secret(name: str) -> bool:
+    """Files that by their name hold passwords or keys, and that git may not have been told to leave out."""
+    return name.startswith(".env") or name.endswith((".pem", ".key", ".p12")) or name in SECRETS
 
 
 def _biggest(package: Path) -> str:
@@ -216,8 +231,8 @@ def _told(address: str, ask: Callable[[], T]) -> T:
     """What a request to the jobs' server gives; its refusals as a SweepError."""
     try:
         return ask()
-    except (ConnectionError, RuntimeError) as error:
-        why = f"the jobs' server refused: {str(error).strip().splitlines()[-1]}"
+    except (OSError, RuntimeError) as error:  # what requests raises is an OSError
+        why = f"the jobs' server refused or is away: {str(error).strip().splitlines()[-1]}"
         raise SweepError(
             f"--address {address}", why, _ALLOWED, "`ray status` and the dashboard's log on the head"
         ) from error

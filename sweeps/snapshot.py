@@ -114,11 +114,11 @@ class Copied:
 
 def refresh(store: Store, name: str) -> None:
     """Copy the records of a sweep's finished trials, at the end of a run. An outage costs the copy only."""
-    plan = ledger.newest_plan(store, name)
-    if plan is None:
-        return
     copied = Copied(store, name)
     try:
+        plan = ledger.newest_plan(store, name)
+        if plan is None:
+            return
         searched = copied.get_many([*store.keys(f"sweeps/{name}/search/"), *store.keys(f"sweeps/{name}/pruned/")])
         tried = [ledger.load(key, data) for key, data in searched.items() if key.endswith(".trials.json")]
         trials = {*progress.targets(plan), *(trial for trials in tried for trial in trials.values())}

@@ -21,7 +21,6 @@ import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -115,52 +114,6 @@ def check_key(key: str) -> str:
             "a plain name",
         )
     return key
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found. ok: nothing is wrong. text: what was seen. do: the cure, empty where nothing is wrong."""
-
-    ok: bool
-    text: str
-    do: str = ""
-
-
-def check_store(store: Store) -> list[Finding]:
-    """Try out write, read, conditional write and delete, in this order, up to the first that fails; leaves nothing."""
-    key, data = f"check-{uuid.uuid4().hex}", uuid.uuid4().bytes
-
-    def write() -> Finding:
-        store.put(key, data)
-        return Finding(True, f"write: {store.uri}")
-
-    def read() -> Finding:
-        if store.get(key) != data or key not in store.find([key]):
-            return Finding(False, "read: not what was written", "another server: this one does not read its own writes")
-        return Finding(True, "read: what was written, and it is listed")
-
-    def create() -> Finding:
-        if store.create(key, b""):
-            return Finding(False, "conditional write: it replaced an object", "another server")
-        if not store.exclusive:
-            return Finding(True, "conditional write: the server ignores it; written and read back instead, 0.5 s each")
-        return Finding(True, "conditional write: decided by the store")
-
-    def delete() -> Finding:
-        store.delete([key])
-        if key in store.find([key]):
-            return Finding(False, "delete: the object is still there", "another server, or a bucket without a lock")
-        return Finding(True, "delete")
-
-    found: list[Finding] = []
-    for step in (write, read, create, delete):
-        try:
-            found.append(step())
-        except (StoreError, KeyError) as error:
-            why, fix = getattr(error, "why", str(error)), getattr(error, "fix", "another server")
-            found.append(Finding(False, f"{step.__name__}: {why}", fix))
-            break
-    return found
 
 
 class FolderStore:

@@ -105,6 +105,8 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
     Of several workers, each calls this: they compute the same records, and worker 0 has what is to be written.
     """
     workers = session.machine.workers
+    if session.machine.device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(session.machine.device)  # of the trial before, in a reused process
     with _threads(session.machine.cpus), _random_state(session.machine.device):
         data = workers.together(lambda: task.load(config, session.machine))
         learner = task.build(config, data, session.machine)

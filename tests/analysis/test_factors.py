@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,9 +81,22 @@ def test_no_interaction_is_mostly_found_where_there_is_none() -> None:
             [(a, b, s, value) for a in "xy" for b in "uv" for s, value in enumerate(rng.normal(size=5))],
             columns=["a", "b", "seed", "value"],
         )
-        effect = factors._effect("", 1, factors._wald(data)[2], 20 - 4 - 4)
+        effect = factors._effect("", 1, factors._wald(data, complete=True)[2], 20 - 4 - 4)
         hits += effect.p is not None and effect.p < 0.05
     assert hits / 200 <= 0.09  # 5 % and two standard errors
+
+
+def test_a_study_with_missing_cells_comes_near_the_complete_one(tmp_path: Path) -> None:
+    whole = table(tmp_path / "whole", 0.8)
+    some = arms(0.8)
+    some[0] = replace(some[0], states={3: "failed"})
+    store = make_store(tmp_path / "some", some, range(8), [])
+    found = factors.cross(frame.read(store, "partial-conv", NOW), PSNR)
+    assert found is not None
+    assert "some cells lack seeds" in found.note
+    for one, other in zip(found.effects, whole.effects, strict=True):
+        assert one.f == pytest.approx(other.f, rel=0.5)
+        assert one.freedom[1] == other.freedom[1] - 1
 
 
 def test_one_seed_has_no_effects(tmp_path: Path) -> None:

@@ -38,6 +38,13 @@ class Clock:
         return self.now
 
 
+def watched(clock: Clock, leases: Leases, seconds: float) -> None:
+    """Time passes for a driver that looks every two seconds."""
+    for _ in range(int(seconds / 2)):
+        clock.now += 2
+        leases.free_after("trial")
+
+
 def claim(store: Store, holder: dict[str, Any], after: int = 0) -> ledger.Attempt:
     attempt = ledger.claim(store, "trial", after, {"claimed_at": 0.0, "process": holder, "provenance": {}})
     assert attempt is not None
@@ -90,11 +97,11 @@ def test_a_silent_attempt_is_over_after_its_lease(store: Store, holder: dict[str
     attempt = claim(store, holder)
     for count in range(3):
         assert leases.free_after("trial") is None
-        clock.now += LEASE_S - 1
+        watched(clock, leases, LEASE_S - 4)
         assert leases.free_after("trial") is None
         beat(store, attempt, count)
     assert leases.free_after("trial") is None, "a fresh heartbeat keeps it"
-    clock.now += LEASE_S + 1
+    watched(clock, leases, LEASE_S + 2)
     assert leases.free_after("trial") == 1
     beat(store, attempt, 9)
     assert leases.free_after("trial") is None, "it was not over after all, and nobody has claimed the trial"
@@ -105,12 +112,27 @@ def test_a_newer_attempt_has_a_lease_of_its_own(store: Store) -> None:
     leases = Leases(store, clock=clock)
     claim(store, ELSEWHERE)
     assert leases.free_after("trial") is None
-    clock.now += LEASE_S + 1
+    watched(clock, leases, LEASE_S + 2)
     assert leases.free_after("trial") == 1
     claim(store, ELSEWHERE, after=1)
     assert leases.free_after("trial") is None
-    clock.now += LEASE_S + 1
+    watched(clock, leases, LEASE_S + 2)
     assert leases.free_after("trial") == 2
+
+
+def test_time_in_which_nobody_looked_is_no_silence(store: Store) -> None:
+    """The store was away for a minute, for this driver and for the heartbeats: the attempt has a chance to beat."""
+    clock = Clock()
+    leases = Leases(store, clock=clock)
+    attempt = claim(store, ELSEWHERE)
+    assert leases.free_after("trial") is None
+    clock.now += 2 * LEASE_S
+    assert leases.free_after("trial") is None
+    beat(store, attempt, 1)
+    watched(clock, leases, LEASE_S - 4)
+    assert leases.free_after("trial") is None
+    watched(clock, leases, 10)
+    assert leases.free_after("trial") == 1
 
 
 @pytest.mark.parametrize("days", [-400, -1, 1, 400])
@@ -124,9 +146,9 @@ def test_a_wall_clock_that_jumps_changes_nothing(store: Store, monkeypatch: pyte
     monkeypatch.setattr(time, "time", lambda: now + 86400 * days)
     assert leases.free_after("trial") is None
     beat(store, attempt, 2)
-    clock.now += LEASE_S - 1
+    watched(clock, leases, LEASE_S - 4)
     assert leases.free_after("trial") is None
-    clock.now += LEASE_S + 1
+    watched(clock, leases, LEASE_S + 2)
     assert leases.free_after("trial") == 1
 
 

@@ -13,7 +13,7 @@ import pytest
 from sweeps import s3
 from sweeps.errors import StoreError
 from sweeps.side import side_by_side
-from sweeps.store import Abandoned, FolderStore, Store, check_store, open_store
+from sweeps.store import Abandoned, FolderStore, Store, open_store
 from tests.s3servers import Server, address
 
 
@@ -126,10 +126,6 @@ class Contract:
         with pytest.raises(Abandoned):
             store.put("a/b", b"x" * 40_000_000, abandoned=lambda: True)
         assert store.find(["a/"]) == {}
-
-    def test_the_check_finds_nothing_wrong(self, store: Store) -> None:
-        assert [finding.ok for finding in check_store(store)] == [True] * 4
-        assert list(store.keys("")) == []
 
 
 class TestMoto(Contract):
