@@ -12,6 +12,7 @@
 | `sweeps/<name>/plans/<n>.json` | the file and the plan as they were, created once each |
 | `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search` and `sweeps.tuning` |
 | `sweeps/<name>/records.parquet` | a copy of finished records, see `sweeps.snapshot` |
+| `sweeps/<name>/pictures/<id>/<epochs>-<images>/` | what `sweeps report --redraw` drew, see `analysis.images` |
 | `sweeps/<name>/stops/<token>-<run>.json` | requests to end after the epochs at hand |
 """
 
