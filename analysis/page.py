@@ -7,7 +7,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import agreement, claims, columns, factors, figures, render, searches, sections, shares, wording
+from analysis import (
+    agreement,
+    claims,
+    columns,
+    factors,
+    figures,
+    images,
+    render,
+    searches,
+    sections,
+    shares,
+    wording,
+)
 from analysis.frame import Study
 from analysis.render import escape
 
@@ -45,6 +57,10 @@ def context(report: Report) -> dict[str, Any]:
         "curve_columns": [wording.label(column) for column in figures.curve_columns(study)],
         "grid": report.grid,
         "grid_note": grid_note(report),
+        "images": report.images,
+        "image_words": _image_words(report),
+        "worst_words": _worst_words,
+        "disputed": report.disputed,
         "conditions": sections.conditions(study),
         "arms": sections.arm_facts(study),
         "cost": sections.cost(study),
@@ -74,6 +90,28 @@ def grid_note(report: Report) -> str:
     first = report.study.seeds[0]
     others = [f"{wording.quoted(name)} seed {seed}" for name, seed in seeds.items() if seed != first]
     return f"Seed {first}" + (f"; {wording.listing(others)}, as seed {first} has none" if others else "")
+
+
+def _image_words(report: Report) -> list[str]:
+    """The means over images, and what the values of single ones rest on."""
+    found = report.images
+    if found is None:
+        return []
+    first = report.study.seeds[0]
+    others = [f"{wording.quoted(arm)} seed {seed}" for arm, seed in found.seeds.items() if seed != first]
+    left = [name for name in report.study.names if name not in found.seeds]
+    return [
+        *found.means,
+        f"Values of single images are those after the last epoch of seed {first}"
+        + (f" ({wording.listing(others)})" if others else "")
+        + ". Images are numbered from 0 in the order of the test split.",
+        *([f"Without values here: {wording.listing(map(wording.quoted, left))}."] if left else []),
+    ]
+
+
+def _worst_words(worst: images.Worst) -> str:
+    """Which images they are: the heading of an arm's worst ones."""
+    return f"The worst images of {wording.quoted(worst.arm)} by {wording.label(images.METRIC)}"
 
 
 def data_uri(data: bytes, kind: str) -> str:
@@ -116,6 +154,7 @@ def markdown(report: Report) -> str:
         *_section("By share of hole", [*map(render.shares_markdown, page["shares"])]),
         *_section("Curves", [f"![Curves over epochs]({study.name}-curves.svg)"] if page["curves"] else []),
         *_section("Pictures", _pictures(report)),
+        *_section("Single images", _images(report)),
         *_section("Agreement of the metrics", _agreement(page["agreement"])),
         *_section("Conditions", [_list(page["conditions"]), _arms(page["arms"])]),
         *_section("Cost", [_list(page["cost"])]),
@@ -184,6 +223,23 @@ def _pictures(report: Report) -> list[str]:
     if report.grid is None:
         return []
     return [f"![The same images for every arm]({report.study.name}-pictures.png)", escape(f"{grid_note(report)}.")]
+
+
+def _images(report: Report) -> list[str]:
+    """Single test images: means, the worst ones, those on which arms disagree."""
+    found, name = report.images, report.study.name
+    if found is None:
+        return []
+    blocks = [" ".join(map(escape, _image_words(report)))]
+    for number, worst in enumerate(found.worst, 1):
+        listed = ", ".join(f"{image} ({wording.fixed(psnr, 1)} dB)" for image, psnr in worst.images)
+        blocks.append(f"**{escape(_worst_words(worst))}**: {listed}.")
+        blocks += [f"![Damaged, filled, errors, truth]({name}-worst-{number}.png)"] if worst.png else []
+    if found.disputed:
+        blocks += ["**Images on which arms disagree most.** " + escape(found.disputed.words)]
+        blocks.append(render.disputed_markdown(found.disputed))
+        blocks += [f"![The disputed images for every arm]({name}-disputed.png)"] if report.disputed else []
+    return blocks
 
 
 def _agreement(found: agreement.Agreement | None) -> list[str]:

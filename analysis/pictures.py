@@ -55,11 +55,11 @@ def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
     columns = [("damaged", damaged, mask)]
     columns += [(name, pictures.get(key), errors(pictures.get(key), truth)) for name, key in arms.items()]
     columns += [("truth", truth, None)]
-    strips = [(title, _stacked(upper, lower, most)) for title, upper, lower in columns if upper is not None]
+    strips = [(title, stacked(upper, lower, most)) for title, upper, lower in columns if upper is not None]
     if not strips:
         return None
     seeds = {name: seed for name, (seed, _) in folders.items()}
-    return Grid(_assembled(strips), [title for title, _ in strips], seeds)
+    return Grid(assembled(strips), [title for title, _ in strips], seeds)
 
 
 def errors(output: Image | None, truth: Image | None) -> Image | None:
@@ -75,7 +75,7 @@ def errors(output: Image | None, truth: Image | None) -> Image | None:
     return Image.fromarray((colours * 255).round().astype(np.uint8))
 
 
-def _stacked(upper: Image, lower: Image | None, most: int) -> list[Image | None]:
+def stacked(upper: Image, lower: Image | None, most: int) -> list[Image | None]:
     """The tiles of two strips in turn: image, error, image, error, ..."""
     first = tiles(upper, most)
     second: Sequence[Image | None] = tiles(lower, most) if lower is not None else [None] * len(first)
@@ -117,7 +117,7 @@ def tiles(strip: Image, most: int) -> list[Image]:
     return [piece.resize((size, size), Image.Resampling.NEAREST) for piece in pieces[:most]]
 
 
-def _assembled(strips: Sequence[tuple[str, Sequence[Image | None]]]) -> bytes:
+def assembled(strips: Sequence[tuple[str, Sequence[Image | None]]]) -> bytes:
     """All strips side by side, each under its title, as PNG."""
     from PIL import Image, ImageDraw
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from analysis import wording
 from analysis.agreement import Agreement
 from analysis.columns import ColumnTable
+from analysis.images import Disputed
 from analysis.shares import ShareTable
 from analysis.stats import Interval
 from analysis.tables import BEST, Column, Entry, Row, Table
@@ -200,6 +201,13 @@ def columns_markdown(table: ColumnTable) -> str:
 def beside(ours: Interval | None, theirs: str, digits: int) -> str:
     """'27.31 ± 0.12 (n=8) [19.09]': what was published in square brackets."""
     return figure(ours, digits) + (f" [{theirs}]" if theirs else "")
+
+
+def disputed_markdown(found: Disputed) -> str:
+    """PSNR in the hole of each disputed image, a column each, and its standard deviation over arms."""
+    body = [[escape(name), *(wording.fixed(value, 1) for value in row)] for name, row in found.rows.items()]
+    body.append(["standard deviation", *(wording.fixed(value, 1) for value in found.spread)])
+    return _grid(["PSNR hole (dB)", *(f"image {number}" for number in found.images)], body, 1)
 
 
 def agreement_markdown(found: Agreement) -> str:

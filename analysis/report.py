@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import answer, claims, factors, figures, frame, latex, page, pictures, render, sections, tables
+from analysis import answer, claims, factors, figures, frame, images, latex, page, pictures, render, sections, tables
 from analysis.claims import Verdict
 from analysis.frame import Study
 from analysis.tables import Table
@@ -40,6 +40,16 @@ class Report:
         return pictures.picture_grid(self.study)
 
     @cached_property
+    def images(self) -> images.Images | None:
+        """The worst and the disputed test images, and the means over all."""
+        return images.look(self.study)
+
+    @cached_property
+    def disputed(self) -> bytes | None:
+        """The disputed images for every arm as PNG, where they were redrawn."""
+        return images.disputed_grid(self.study, self.images)
+
+    @cached_property
     def crosses(self) -> list[factors.CrossTable]:
         """Each metric by two factors, where the study has two."""
         return [table for metric in self.study.metrics if (table := factors.cross(self.study, metric))]
@@ -54,7 +64,7 @@ class Report:
         return page.html(self)
 
     def markdown(self) -> str:
-        """The report as Markdown; `files` puts the two figures that it names beside it."""
+        """The report as Markdown; `files` puts the figures that it names beside it."""
         return page.markdown(self)
 
     def csv(self) -> str:
@@ -107,6 +117,10 @@ def _markdown_files(report: Report, stem: str) -> dict[str, bytes]:
         found[f"{stem}-curves.svg"] = report.curves
     if report.grid:
         found[f"{stem}-pictures.png"] = report.grid.png
+    worst = report.images.worst if report.images else []
+    found |= {f"{stem}-worst-{number}.png": one.png for number, one in enumerate(worst, 1) if one.png}
+    if report.disputed:
+        found[f"{stem}-disputed.png"] = report.disputed
     return found
 
 

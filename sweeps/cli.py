@@ -131,6 +131,12 @@ def _parser() -> argparse.ArgumentParser:
         default="html,md,csv",
         help="which files, of html,md,tex,csv,parquet (default: html,md,csv)",
     )
+    report.add_argument(
+        "--redraw", action="store_true", help="first draw the images on which arms disagree, from final checkpoints"
+    )
+    report.add_argument(
+        "--data", metavar="DIR", default=os.environ.get("SWEEPS_DATA"), help="data sets, for --redraw alone"
+    )
 
     claims = verb(reporting.claims, "claims", "the claims of all studies: published, ours, verdict")
     claims.add_argument("name", metavar="NAME", nargs="*", help="a sweep's name (default: all, also those not run)")

@@ -7,11 +7,12 @@
 | `.../attempts/<n>-<token>.beat.json` | the claim's heartbeat: time, epoch, last record (for the eye) |
 | `.../attempts/<n>-<token>.end.json` | how the attempt ended, with the error if it failed |
 | `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their sums, and the JSON ones |
-| `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG |
+| `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG; at the end each one's values |
 | `.../result/<epoch>.json` | created once for a target epoch, names its attempt |
 | `sweeps/<name>/plans/<n>.json` | the file and the plan as they were, created once each |
 | `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search` and `sweeps.tuning` |
 | `sweeps/<name>/records.parquet` | a copy of finished records, see `sweeps.snapshot` |
+| `sweeps/<name>/pictures/<id>/<epochs>-<images>/` | what `sweeps report --redraw` drew, see `analysis.images` |
 | `sweeps/<name>/stops/<token>-<run>.json` | requests to end after the epochs at hand |
 """
 

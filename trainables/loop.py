@@ -48,7 +48,7 @@ class Learner(Protocol):
 
 
 class Task(Protocol):
-    """How a trial learns: four functions and the column that says which epoch is the best. A module is one."""
+    """How a trial learns: some functions and the column that says which epoch is the best. A module is one."""
 
     BEST: tuple[str, str]
 
@@ -77,6 +77,9 @@ class Task(Protocol):
 
     def samples(self, learner: Any, data: Any) -> dict[str, bytes]:
         """The same fixed test images for every arm, as PNG files."""
+
+    def final_files(self, learner: Any, data: Any) -> dict[str, bytes]:
+        """What is kept beside the last epoch's samples: each test image's values, pictures of the worst ones."""
 
 
 def task_named(name: str) -> Task:
@@ -246,7 +249,9 @@ def _finish(
         history[-1] = last = {**last, **{f"test/{name}": value for name, value in found.items()}}
     if session.goal.epochs:
         _save(learner, history, best, session)
-    session.samples(int(last["epoch"]), task.samples(learner, data) if session.machine.workers.leads else {})
+    leads = session.machine.workers.leads
+    files = {**task.samples(learner, data), **task.final_files(learner, data)} if leads else {}
+    session.samples(int(last["epoch"]), files)
     session.finish(history, {"parameters": learner.parameters, "data_fingerprint": data.fingerprint})
 
 

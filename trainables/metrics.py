@@ -102,11 +102,14 @@ class Meter:
 
     crop: rows, and columns, over which CROP_METRICS are taken as well; None for none.
     by_share: also tell SHARE_METRICS for each share of hole.
+    keep: metrics whose values for each image are kept, see `kept`.
     totals: float64 (name, [sum of values, number of images that have one]); several workers may add up theirs.
     """
 
-    def __init__(self, crop: slice | None = None, by_share: bool = False) -> None:
+    def __init__(self, crop: slice | None = None, by_share: bool = False, keep: tuple[str, ...] = ()) -> None:
         self.crop = crop
+        self.keep = keep
+        self._kept: list[Tensor] = []
         self.names = METRICS if crop is None else METRICS + CROP_METRICS
         self.shares = share_names() if by_share else ()
         self.totals = torch.zeros(len(self.names) + len(self.shares), 2, dtype=torch.float64)
@@ -116,6 +119,8 @@ class Meter:
         with torch.no_grad():
             values = per_image(output_b3hw, image_b3hw, mask_b1hw, self.crop)
             self.totals = self.totals.to(output_b3hw.device)  # copies at the first batch only
+            if self.keep:
+                self._kept.append(torch.stack([values[name] for name in self.keep]).float())
             hole = values["hole_fraction"]
             has_hole, all_hole = hole > 0, hole == 1
             there = {"_hole": has_hole, "_seam": has_hole & ~all_hole}
@@ -135,6 +140,10 @@ class Meter:
         """values, counts: (row, b); what is not counted may be NaN."""
         self.totals[rows, 0] += values.where(counts, 0).sum(1)
         self.totals[rows, 1] += counts.sum(1)
+
+    def kept(self) -> Tensor:
+        """(name, n) in float32, on the device: the metrics to `keep` for each image counted here, in that order."""
+        return torch.cat(self._kept, 1) if self._kept else torch.empty(len(self.keep), 0)
 
     def compute(self) -> dict[str, float]:
         """Every metric that can be computed: no `_hole` where no image has a hole, nothing where there is no image."""

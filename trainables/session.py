@@ -81,7 +81,7 @@ class Session(Protocol):
         """Keep a checkpoint: all its files become visible together or not at all."""
 
     def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
-        """Keep the fixed evaluation images of this epoch (PNG)."""
+        """Keep the fixed evaluation images of this epoch (PNG), and what lies beside the last ones."""
 
     def finish(self, history: list[Row], facts: Mapping[str, Any]) -> None:
         """Create the trial's result: its whole history, and facts about it (parameters, data fingerprint)."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.verbs import common
+from sweeps.verbs import common, redrawing
 
 if TYPE_CHECKING:
     from sweeps.store import Store
@@ -28,6 +28,8 @@ def report(options: argparse.Namespace) -> int:
     for name in options.name:
         built = report.build(store, name)
         terminal.show(built.terminal())
+        if options.redraw:
+            redrawing.redraw(store, built, options.data)
         if options.out is not None:
             for path in report.write(built, options.out, formats):
                 print(path)

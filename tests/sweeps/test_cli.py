@@ -35,7 +35,7 @@ SURFACE = {
     "gc": "NAME --store",
     "status": "NAME --store",
     "show": "TRIAL --store",
-    "report": "NAME --store --out --publish --format",
+    "report": "NAME --store --out --publish --format --redraw --data",
     "claims": "NAME --store --csv",
     "compare": "A B --store --with-store",
     "export-test": "NAME --store --data --arm --out",

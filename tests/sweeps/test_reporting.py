@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis import images, pictures, report
 from sweeps import cli, ledger
 from sweeps.store import FolderStore
 from sweeps.verbs import common
@@ -46,6 +47,32 @@ def test_a_report_is_published_to_a_store(ran: Path, tmp_path: Path, capsys: pyt
         f"reports/small/small.{ending}" for ending in ("html", "parquet", "tex")
     ]
     assert f"{tmp_path / 'web'}/reports/small/small.html" in capsys.readouterr().out
+
+
+def test_disputed_images_are_drawn_again_for_every_arm(
+    ran: Path, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the checkpoints, as the trials had drawn them: image for image the composites that are in the samples."""
+    out = tmp_path / "report"
+    arguments = [*map(str, ["report", "small", "--store", ran, "--data", data_root, "--out", out, "--format", "md"])]
+    assert cli.main(arguments) == 0
+    assert not (out / "small-disputed.png").exists()
+    assert cli.main([*arguments, "--redraw"]) == 0
+    assert "small: 6 disputed images drawn by 3 arms, 0 had them" in capsys.readouterr().out
+    assert (out / "small-disputed.png").exists()
+    assert "small-disputed.png" in (out / "small.md").read_text()
+    built = report.build(FolderStore(ran), "small")
+    assert built.images is not None
+    assert built.images.disputed is not None
+    chosen = built.images.disputed.images
+    for arm, seed in built.images.seeds.items():
+        drawn = FolderStore(ran).get(f"{images.redrawn_folder(built.study, arm, seed, chosen)}/composite.png")
+        trial, epochs = key = built.study.arm(arm).trials[seed]
+        samples = f"trials/{trial}/samples/{built.study.results[key]['attempt']}/{epochs}/composite.png"
+        both = [pictures.tiles(pictures.strip(png), 8) for png in (drawn, FolderStore(ran).get(samples))]
+        assert [tile.tobytes() for tile in both[0]] == [both[1][number].tobytes() for number in chosen]
+    assert cli.main([*arguments, "--redraw"]) == 0
+    assert "drawn by 0 arms, 3 had them" in capsys.readouterr().out
 
 
 def test_cells_that_run_again_give_the_same_numbers(

@@ -85,10 +85,11 @@ class Double:
     """The task in float64: what differs then differs for another reason than rounding."""
 
     BEST = inpaint.BEST
-    train, evaluate, samples = (
+    train, evaluate, samples, final_files = (
         staticmethod(inpaint.train),
         staticmethod(inpaint.evaluate),
         staticmethod(inpaint.samples),
+        staticmethod(inpaint.final_files),
     )
 
     def load(self, config: Mapping[str, Any], machine: Machine) -> DoubleData:

@@ -263,8 +263,8 @@ def test_a_network_that_its_only_step_broke_ends_the_trial(data_root: Path) -> N
 def test_samples_are_strips_of_the_same_images_for_every_arm(run) -> None:
     strips = [run(configured(model, epochs=1)).images for model in ("vanilla_autoencoder", "telea")]
     first, second = (next(iter(found.values())) for found in strips)
-    assert set(first) == {"truth.png", "mask.png", "damaged.png", "output.png", "composite.png"}
-    pixels = {name: np.asarray(Image.open(io.BytesIO(data))) for name, data in first.items()}
+    names = ("truth.png", "mask.png", "damaged.png", "output.png", "composite.png")
+    pixels = {name: np.asarray(Image.open(io.BytesIO(first[name]))) for name in names}
     assert {image.shape for image in pixels.values()} == {(32, 8 * 32, 3)}
     for name in ("truth.png", "mask.png", "damaged.png"):
         assert first[name] == second[name]

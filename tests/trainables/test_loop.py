@@ -80,6 +80,9 @@ class Numbers:
     def samples(self, learner: Number, data: Data) -> dict[str, bytes]:
         return {"output.png": str(float(learner.value)).encode()}
 
+    def final_files(self, learner: Number, data: Data) -> dict[str, bytes]:
+        return {"values": b"each"}
+
 
 @dataclass
 class Watched(MemorySession):
@@ -175,6 +178,7 @@ def test_the_last_act_is_the_report() -> None:
 def test_samples_after_epochs_that_are_powers_of_two_tests_and_the_end() -> None:
     session = run(Numbers(val={}), goal=Goal(11, test_epochs=(3, 6)))
     assert sorted(session.images) == [1, 2, 3, 4, 6, 8, 11]
+    assert [epoch for epoch, files in session.images.items() if "values" in files] == [11], "the final files"
 
 
 # --- when the test split is evaluated ---------------------------------------------------------------------------------

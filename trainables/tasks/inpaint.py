@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables import features, losses, metrics, optimisers, perceptual
+from trainables import features, losses, metrics, optimisers, per_image, perceptual
 from trainables.adversarial import Adversary, gradient_norm, saturated
 from trainables.batch_norm import synchronise
 from trainables.data import augment, masks
-from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load, png
+from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load
 from trainables.data.shapes import MaskDraw
 from trainables.loop import derive, generator
 from trainables.schema import adversarial_terms, loss_inputs, model_config
@@ -30,7 +30,7 @@ from trainables.workers import Workers
 BEST = ("val/psnr_db", "max")
 SAMPLES = 8
 
-__all__ = ["BEST", "build", "check_extra", "evaluate", "extra", "load", "samples", "train"]
+__all__ = ["BEST", "build", "check_extra", "evaluate", "extra", "final_files", "load", "samples", "train"]
 """What `trainables.loop.Task` asks of a module."""
 
 
@@ -65,6 +65,7 @@ class Inpainter:
         self.splits = splits
         self.classifier = classifier
         self.phase: Phase = "both"
+        self.tested: Tensor | None = None  # `per_image.NAMES` of all test images, from the last evaluation here
         self.parameters = sum(p.numel() for p in network.parameters())
 
     def step(self, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int | None = None) -> dict[str, Tensor]:
@@ -265,8 +266,11 @@ def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
     """The metrics of a split; of the test split also under the masks of `test_masks`, as `<metric>_on_<label>`."""
     if split not in learner.splits:
         return {}
-    meter = metrics.Meter(data.crop, by_share=split == "test")
+    keeps = split == "test" and learner.workers.size == 1  # of several workers, each sees a part
+    meter = metrics.Meter(data.crop, by_share=split == "test", keep=per_image.NAMES if keeps else ())
     values = _scores(learner, data, split, data.evaluation_masks[split], meter)
+    if keeps:
+        learner.tested = meter.kept()
     for label, draw in data.other_masks.items() if split == "test" else ():
         scores = _scores(learner, data, split, draw, metrics.Meter())
         values |= {f"{name}_on_{label}": value for name, value in scores.items()}
@@ -302,14 +306,17 @@ def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, flo
 def samples(learner: Inpainter, data: Data) -> dict[str, bytes]:
     """Strips of the first test images side by side: truth, mask, damaged, output, composite."""
     learner.network.eval()
-    index = torch.arange(min(SAMPLES, len(data.images.test)))
-    image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
-    output_b3hw = learner.fill(image_b3hw, mask_b1hw)
-    strips = {
-        "truth": image_b3hw,
-        "mask": mask_b1hw.expand_as(image_b3hw),
-        "damaged": image_b3hw * (1 - mask_b1hw),
-        "output": output_b3hw,
-        "composite": image_b3hw * (1 - mask_b1hw) + output_b3hw * mask_b1hw,
-    }
-    return {f"{name}.png": png(strip) for name, strip in strips.items()}
+    return per_image.strips(learner.fill, data, torch.arange(min(SAMPLES, len(data.images.test))))
+
+
+def final_files(learner: Inpainter, data: Data) -> dict[str, bytes]:
+    """What each test image scored, and the same strips of the worst ones; nothing where it was not evaluated here.
+
+    That is so of several workers, and where a trial only ends again: a second pass would hold up the others.
+    """
+    if learner.tested is None:
+        return {}
+    worst = per_image.worst(learner.tested)
+    learner.network.eval()
+    strips = per_image.strips(learner.fill, data, worst) if len(worst) else {}
+    return {per_image.FILE: per_image.pack(learner.tested)} | {f"worst-{name}": png for name, png in strips.items()}

@@ -1,0 +1,30 @@
+"""Chosen test images, filled once more by a network that was trained earlier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from trainables import checkpoint, per_image
+from trainables.data.damaged import load
+from trainables.session import Machine
+from trainables.tasks import inpaint
+
+
+def strips(
+    config: Mapping[str, Any], files: Mapping[str, bytes] | None, images: Sequence[int], machine: Machine
+) -> dict[str, bytes]:
+    """Strips of these test images, as of `inpaint.samples`.
+
+    config: a trial's resolved configuration. files: of its last checkpoint; None for a fill without parameters. Only
+    the network is built and loaded: no optimiser, no discriminator.
+    """
+    data = load(config, machine)
+    network = inpaint.build_network(config["model"], data.canvas.size)
+    if files is not None:
+        state, _, _ = checkpoint.unpack(files)
+        network.load_state_dict(state["network"])
+    learner = inpaint.Inpainter(network.to(machine.device).eval(), None, {})
+    return per_image.strips(learner.fill, data, torch.tensor(images))
