@@ -23,26 +23,42 @@ from tests.cluster.test_groups import TWO, close, holders
 from tests.conftest import MARK, _started_with
 
 ONE = TWO.replace("epochs: 4", "epochs: 2")
-ARMS = """\
-arms:
-  - {name: second, set: {optimiser.lr: 0.011}}
-  - {name: third, set: {optimiser.lr: 0.012}}
-  - {name: fourth, set: {optimiser.lr: 0.013}}
-"""
 
 
-def test_a_fresh_group_of_one_for_each_trial_gives_the_same_bits(
-    planned: Planned, tmp_path: Path, data_root: Path, ray_address: str
+def test_a_group_of_one_is_replaced_at_its_bound_and_gives_the_same_bits(
+    planned: Planned, tmp_path: Path, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    first, second, third = _leaders("{train: true}", planned, tmp_path, data_root, ray_address, monkeypatch)
+    assert first == second != third
+
+
+@pytest.mark.slow
+def test_a_fresh_group_for_each_trial_gives_the_same_bits(
+    planned: Planned, tmp_path: Path, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "{train: true, group: fresh}"
+    assert len(set(_leaders(text, planned, tmp_path, data_root, ray_address, monkeypatch))) == 3
+
+
+def _leaders(
+    resources: str,
+    planned: Planned,
+    tmp_path: Path,
+    data_root: Path,
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[int]:
+    """The processes that have trained three trials, one after the other, with the numbers of this process."""
     here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
-    text = ONE.replace("{workers: 2}", "{train: true, group: fresh}")
-    plan = planned("seeds=2", text=text)
-    run(plan, there, data_root, ray_address)
+    plan = planned("seeds=3", text=ONE.replace("{workers: 2}", resources))
+    monkeypatch.setattr(groups, "TRIALS", 2)
+    run(plan, there, data_root, address, max_concurrent=1)
     run(plan, here, data_root)
     assert histories(plan, there) == histories(plan, here)
+    assert len(histories(plan, there)) == 3
     pids = [pid for [pid] in holders(plan, there).values()]
-    assert len(set(pids)) == 2, "each trial has had its own worker"
     assert os.getpid() not in pids
+    return pids
 
 
 @dataclass
@@ -63,10 +79,10 @@ class Listened(Watched):
 class Holder(threading.Thread):
     """Holds a trial, as another driver would, until Ray has had all its CPUs back from the group that is idle."""
 
-    def __init__(self, store: Store, trial_id: str, after: set[str]) -> None:
-        """after: the trials that must have results before the group is idle."""
+    def __init__(self, store: Store, trial_id: str, after: str) -> None:
+        """after: the trial whose result means that the group is idle."""
         super().__init__(daemon=True)
-        self._store, self._after = store, [ledger.result_key(name, 2) for name in after]
+        self._store, self._after = store, ledger.result_key(after, 2)
         claim = {"claimed_at": time.time(), "process": provenance.process(), "provenance": {}}
         attempt = ledger.claim(store, trial_id, 0, claim)
         assert attempt is not None
@@ -78,7 +94,7 @@ class Holder(threading.Thread):
         for count in range(400):
             time.sleep(0.25)
             ledger.beat(self._store, self._attempt, {"beat": count})
-            if idle_since is None and len(self._store.exists_many(self._after)) == len(self._after):
+            if idle_since is None and self._store.exists_many([self._after]):
                 idle_since = time.monotonic()
             if idle_since is not None and _all_cpus_are_free():
                 self.waited_s = time.monotonic() - idle_since
@@ -90,30 +106,28 @@ def _all_cpus_are_free() -> bool:
     return bool(ray.available_resources().get("CPU", 0) == ray.cluster_resources()["CPU"])
 
 
-def test_groups_end_at_their_bound_and_when_idle_and_listen_on_loopback_alone(
+def test_an_idle_group_gives_its_workers_back_and_nothing_listens_beyond_loopback(
     planned: Planned, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four trials on a Ray of our own, two a group; the last one is held elsewhere until the second group has gone."""
+    """On a Ray of our own. The second trial is held elsewhere until the first one's group has gone."""
     here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
-    plan = planned(text=ONE + ARMS)
-    *first, last = [trial.id for trial, _ in plan.runs()]
+    plan = planned("seeds=2", text=ONE)
+    first, second = [trial for trial, _ in plan.runs()]
     run(plan, here, data_root)
-    ledger.write_trials(there, (trial for trial, _ in plan.runs()))
-    holder = Holder(there, last, set(first))
-    monkeypatch.setattr(groups, "TRIALS", 2)
+    ledger.write_trials(there, [first, second])
+    holder = Holder(there, second.id, first.id)
     monkeypatch.setattr(groups, "IDLE_S", 1.0)
     monkeypatch.setattr(small, "Watched", Listened)
     holder.start()
     watched = run(plan, there, data_root, "local")
     holder.join()
     close(histories(plan, there), histories(plan, here))
-    assert len(histories(plan, there)) == 4
-    pids = [pids[-1] for pids in holders(plan, there).values()]
-    assert pids[0] == pids[1]
-    assert len(set(pids)) == 3, "the bound, and the idle group, each brought other workers"
+    assert len(histories(plan, there)) == 2
+    [leader], [_, next_leader] = holders(plan, there).values()
+    assert leader != next_leader
     assert holder.waited_s is not None
     assert holder.waited_s < 10
     assert isinstance(watched, Listened)
-    assert pids[0] in watched.seen
+    assert leader in watched.seen
     assert watched.beyond == []
     assert watched.listening >= 5
