@@ -120,7 +120,7 @@ class Feed:
 
     def take(self) -> tuple[Job, int] | None:
         """The next job that may run, and its newest attempt's number (0: none); None when there is none just now."""
-        self._look_again()
+        self.look_again()
         while not self.halted:
             if not self._waiting or self._waiting[0] not in self._tries:
                 self._ask()
@@ -163,7 +163,7 @@ class Feed:
             self._suggest(search, suggestion)
         self._finish_search(search)
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
         """Take in what other drivers have done: asked and told, finished or left trials that are held here."""
         if time.monotonic() - self._looked < LOOK_AGAIN_S or (self._waiting and not self._held):
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -67,8 +68,6 @@ class GroupSession:
         return self._told(lambda inner: inner.should_stop())
 
     def clock(self) -> float:
-        import time
-
         return time.monotonic()
 
     def _told(self, act: Callable[[StoreSession], T]) -> T:

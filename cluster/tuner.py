@@ -61,6 +61,7 @@ class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         if self.feed.finished:
             done: str = Searcher.FINISHED
             return done
+        self.feed.look_again()  # a trial that was held elsewhere may be what groups are wanted for
         group = self.groups.free() if self.groups is not None else ""
         room = group is not None and len(self.feed.live) < self.concurrent
         taken = self.feed.take() if room else None
