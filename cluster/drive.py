@@ -174,6 +174,7 @@ class _Driver:
         self._store, self._schema, self._settings = store, schema, settings
         self._stops_seen = ledger.stop_requests(store, self.plan.name, self.token)
         self._deadline = None if settings.budget_s is None else time.monotonic() + settings.budget_s
+        self._groups: Groups | None = None
         self._looked = time.monotonic()
         searches = [self._search(tuning) for tuning in work.searches]
         self.feed = Feed(store, work.jobs, watch, searches, failures=settings.failures)
@@ -221,7 +222,8 @@ class _Driver:
         workers = most if least == most else (least, most)
         size = f"{most}x{options.gpus:g}gpu" if options.gpus else f"{most}x{options.cpus}cpu"
         shape = Shape(f"{self.plan.name}-{size}-{self.token}", workers, options.cpus, options.gpus)
-        return Groups(shape, options, at_once, lambda: self.feed.wanted, resources.group == "fresh")
+        self._groups = Groups(shape, options, at_once, lambda: self.feed.wanted, resources.group == "fresh")
+        return self._groups
 
     def on_step(self) -> None:
         """Look for reasons to end: failures, the time budget, somebody's request. Trials save a checkpoint and end."""
@@ -231,7 +233,9 @@ class _Driver:
         if self._ending or now - self._looked < LOOK_EVERY_S:
             return
         self._looked = now
-        if self._deadline is not None and now > self._deadline:
+        if self._groups is not None and self._groups.hopeless:
+            self.stop(f"no workers could be started: {self._groups.hopeless}")
+        elif self._deadline is not None and now > self._deadline:
             self.stop("the time budget is spent")
         elif ledger.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
             self.stop("asked to stop")

@@ -24,7 +24,7 @@ from trainables.session import Row
 PRUNED = "pruned"
 """How a trial ends that early stopping ended; one whose process died under it is `CRASHED`."""
 CRASHES = 3
-"""A trial whose process dies this often in one run is failed: more tries would do the same."""
+"""A trial whose process dies this often without a new epoch in between is failed: more tries would do the same."""
 FALSE_STARTS = 10
 """So often may a process end before the trial was begun: mostly another trial's fault, which was slow to leave it."""
 LOOK_AGAIN_S = 2.0
@@ -103,6 +103,7 @@ class Feed:
         self._held: list[Job] = []
         self._looked = time.monotonic()
         self._crashes: Counter[tuple[str, bool]] = Counter()
+        self._reached: Counter[str] = Counter()
         self._tries: dict[Job, _Try] = {}
         self._curves: dict[str, dict[int, float]] = {}
         self._cut: set[Job] = set()
@@ -206,6 +207,9 @@ class Feed:
     def record(self, job: Job, row: Row) -> bool:
         """Take in a record. Whether the trial shall end now: early stopping, or its suggestion is told already."""
         self._watcher.record(job, row)
+        if int(row["epoch"]) > self._reached[job.trial_id]:  # it gets on, so that it will end however often nodes go
+            self._reached[job.trial_id] = int(row["epoch"])
+            self._crashes.pop((job.trial_id, True), None)
         owner = self._tries.get(job)
         if owner is None or int(row["epoch"]) >= job.epochs:
             return False

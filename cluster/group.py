@@ -13,14 +13,13 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
 
 from cluster.group_host import GO, HALT, OVER, WAIT, Shape
 from cluster.session import StoreSession
-from cluster.worker import Options, describe, is_lost_worker, open_cached, run_trial
+from cluster.worker import Options, data_root, describe, is_lost_worker, open_cached, run_trial
 from sweeps import ledger
 from trainables.errors import TrialError
 from trainables.session import Goal, Machine, Restored, Row, Stopped
@@ -164,13 +163,15 @@ def _follow(host: Any, options: Options, workers: Workers, ticket: str, trial: s
 
     body = ledger.read_trial(open_cached(options.store), trial)
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
-    machine = Machine(workers.device, options.cpus, Path(options.data_root) if options.data_root else None, workers)
+    machine = Machine(workers.device, options.cpus, data_root(options), workers)
     try:
         config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
         fit(task_named(body["task"]), config, GroupSession(None, goal, machine))
-    except (Cut, LeaderFailed, Stopped, TrialError, Diverged):
+    except (Cut, LeaderFailed, Stopped, Diverged):
         return  # all workers meet these together
     except Exception as error:
+        if isinstance(error, TrialError) and error.everywhere:
+            return
         if not is_lost_worker(error):
             ray.get(host.broke.remote(ticket, describe(error)))
         raise

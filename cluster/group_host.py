@@ -104,7 +104,8 @@ class Host:
     def state(self) -> dict[str, Any]:
         """Whether the workers are there (`ready`) or gone (`broken`), their placement group, why the run is over."""
         with self._changed:
-            ready = bool(self._generation) and not self._broken and self._over is None
+            leaving = self._current is not None and self._current.halted
+            ready = bool(self._generation) and not (self._broken or leaving) and self._over is None
             return {"ready": ready, "broken": self._broken, "placement": self._placement, "over": self._over}
 
     def halt(self, ticket: str) -> None:

@@ -7,6 +7,7 @@ many trials makes room for a fresh one.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ IDLE_S = 60.0
 TRIALS = 200
 """Trials that a group serves before it is replaced: whatever leaks from trial to trial ends with it."""
 LOOK_EVERY_S = 0.25
+STILLBORN = 3
+"""After so many groups in a row whose workers never came up, no other is started."""
 CLOSE_S = 10.0
 """How long the groups may take to end when the driver does."""
 
@@ -54,6 +57,7 @@ class _Group:
     served: int = 0
     idle_since: float = field(default_factory=time.monotonic)
     ending: bool = False
+    was_ready: bool = False
 
 
 class Groups:
@@ -66,6 +70,9 @@ class Groups:
         self._count = 0
         self._looked = 0.0
         self._place = driver_place()
+        self._stillborn = 0
+        self.hopeless = ""
+        """Why no group can be started; '' while one may be."""
 
     def free(self) -> str | None:
         """A group that could train a trial at once; where there is none, more are started as far as they fit."""
@@ -75,7 +82,7 @@ class Groups:
         ]
         if ready:
             return max(ready, key=lambda group: group.served).name  # the others may become idle and end
-        if len(self._groups) < min(self._most, self._wanted()):
+        if not self.hopeless and len(self._groups) < min(self._most, self._wanted()):
             self._start()
         return None
 
@@ -84,10 +91,13 @@ class Groups:
         group = self._groups[name]
         group.ticket, group.served = ticket, group.served + 1
 
-    def take_back(self, ticket: str) -> None:
-        """A trial is over, or its relay is."""
+    def take_back(self, ticket: str, died: bool = False) -> None:
+        """A trial is over, or its relay is. died: the relay did, and the workers may still train it for nobody."""
         for group in self._groups.values():
             if group.ticket == ticket:
+                if died:
+                    group.host.halt.remote(ticket)
+                    group.state, group.asked = {**group.state, "ready": False}, None
                 group.ticket, group.idle_since = None, time.monotonic()
                 if group.served >= self._trials:
                     self._end(group)
@@ -118,7 +128,7 @@ class Groups:
             except RayActorError as error:
                 heard = {**group.state, "ready": False, "over": str(error)}
             if heard["ready"] and not group.state["ready"]:
-                group.idle_since = time.monotonic()
+                group.idle_since, group.was_ready = time.monotonic(), True
             group.state, group.asked = heard, None
         if group.asked is None and group.state["over"] is None:
             group.asked = group.host.state.remote()
@@ -152,6 +162,13 @@ class Groups:
             remove_placement_group(placement)
         ray.kill(group.host)
         del self._groups[group.name]
+        if group.was_ready or group.ending:
+            self._stillborn = 0
+            return
+        self._stillborn += 1
+        print(f"the workers of {group.name} did not come up: {group.state['over']}", file=sys.stderr)
+        if self._stillborn >= STILLBORN:
+            self.hopeless = str(group.state["over"])
 
     def close(self) -> None:
         """End all groups, in order if they do so in a few seconds."""

@@ -81,7 +81,7 @@ class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self.jobs.pop(trial_id, None)
         if self.groups is not None:
-            self.groups.take_back(trial_id)
+            self.groups.take_back(trial_id, died=error)
         if job is not None:
             self.feed.give_back(job, CRASHED if error or not result else result.get(STATE, CRASHED))
 

@@ -6,6 +6,7 @@ back to the runner when the process can no longer be trusted.
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -96,9 +97,10 @@ def run_trial(
     trial = ledger.read_trial(store, trial_id)
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     device = options.device if workers.size == 1 else workers.device
-    machine = Machine(device, options.cpus, Path(options.data_root) if options.data_root else None, workers)
+    machine = Machine(device, options.cpus, data_root(options), workers)
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
-    state, error, failure = DONE, None, None
+    failure: Exception | None = None
+    state, error = DONE, None
     try:
         with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options)), session:
             _check_device(options)
@@ -113,6 +115,8 @@ def run_trial(
         return CRASHED
     except (TrialError, SweepError, Diverged) as expected:
         state, error = FAILED, describe(expected)
+        if workers.size > 1 and isinstance(expected, TrialError) and not expected.everywhere:
+            failure = expected  # the other workers do not know, and wait for this one
     except Exception as unexpected:
         if workers.size > 1 and is_lost_worker(unexpected):
             raise
@@ -124,6 +128,12 @@ def run_trial(
     if failure is not None:
         raise failure
     return state
+
+
+def data_root(options: Options) -> Path | None:
+    """Where this machine has the data sets: what the driver was told, else what the machine itself is."""
+    given = options.data_root or os.environ.get("SWEEPS_DATA")
+    return Path(given) if given else None
 
 
 def _check_device(options: Options) -> None:

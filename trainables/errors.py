@@ -13,6 +13,9 @@ class TrialError(ValueError):
     key: the dotted configuration key that it is about, where it is about one.
     """
 
+    everywhere = False
+    """Whether all workers of a trial raise it together: `trainables.workers.Workers.together` sees to that."""
+
     def __init__(self, given: str, why: str, allowed: str, fix: str, key: str = "") -> None:
         super().__init__(f"{given}: {why}")
         self.given, self.why, self.allowed, self.fix, self.key = given, why, allowed, fix, key

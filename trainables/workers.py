@@ -135,5 +135,7 @@ class Workers:
         distributed.all_gather_object(errors, error)
         first = next((item for item in errors if item is not None), None)
         if first is not None:
-            raise error or first
+            told = error or first
+            told.everywhere = True
+            raise told
         return value  # type: ignore[return-value]
