@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.report import Report
     from sweeps.store import Store
 
 
-def redraw(store: Store, built: Report, data_root: str | None) -> None:
+def redraw(store: Store, built: Any, data_root: str | None) -> None:
     """Fill the disputed images by each arm's final checkpoint, and keep the strips where the report looks for them.
 
+    built: an `analysis.report.Report`.
     What was drawn before, of the same images and trials, stays. An arm without a checkpoint of its last epoch is named
     and left out.
     """
