@@ -188,6 +188,9 @@ ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
 """Of the host, from where Ray Train takes it."""
+ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
+"""Over that, where the number of workers may change. For a moment Ray Train counts a dead node's room too and starts
+as many workers as before; it counts again only when it has waited in vain for so many seconds."""
 
 
 def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Options, host: Any, folder: str) -> Any:
@@ -200,7 +203,7 @@ def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Optio
 
     from cluster.rendezvous import OwnAddressConfig
 
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | ({} if isinstance(shape.workers, int) else ELASTIC))
     resources = {"CPU": shape.cpus, **({"GPU": shape.gpus} if shape.gpus else {})}
     return TorchTrainer(
         work,
