@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
+from ray.exceptions import RayActorError
 
 from cluster.group_host import GO, HALT, OVER, WAIT, Shape
 from cluster.session import StoreSession
@@ -33,6 +34,10 @@ COLLECTIVE_S = 1800
 
 class Cut(BaseException):
     """Ends a trial from inside its report, on all workers: nothing in the trial may catch it."""
+
+
+class HostGone(BaseException):
+    """The host has died, most likely with its driver: the trial stops here, and has not failed."""
 
 
 class LeaderFailed(Exception):  # noqa: N818 - what happened
@@ -137,14 +142,14 @@ def _lead(host: Any, options: Options, workers: Workers, ticket: str, trial: str
     def report(row: Row) -> None:
         nonlocal told
         told += 1
-        while (answer := ray.get(host.record.remote(ticket, told, row))) == WAIT:
+        while (answer := _heard(host.record.remote(ticket, told, row))) == WAIT:
             pass
         if answer == HALT:
             raise Cut
         assert answer == GO
 
     def session(inner: StoreSession) -> GroupSession:
-        ray.get(host.begin.remote(ticket))
+        _heard(host.begin.remote(ticket))
         return GroupSession(inner, inner.goal, inner.machine)
 
     try:
@@ -156,6 +161,14 @@ def _lead(host: Any, options: Options, workers: Workers, ticket: str, trial: str
             ray.get(host.broke.remote(ticket, describe(error)))
         raise
     ray.get(host.finished.remote(ticket, state))
+
+
+def _heard(reference: Any) -> Any:
+    """The host's answer during a trial."""
+    try:
+        return ray.get(reference)
+    except RayActorError as error:
+        raise HostGone from error
 
 
 def _follow(host: Any, options: Options, workers: Workers, ticket: str, trial: str, epochs: int, after: int) -> None:  # noqa: ARG001
