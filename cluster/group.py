@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import ray
+from ray.exceptions import RayActorError
 
 from cluster.group_host import GO, HALT, OVER, WAIT, Shape
 from cluster.session import StoreSession
@@ -32,6 +33,10 @@ COLLECTIVE_S = 1800
 
 class Cut(BaseException):
     """Ends a trial from inside its report, on all workers: nothing in the trial may catch it."""
+
+
+class HostGone(BaseException):
+    """The host has died, most likely with its driver: the trial stops here, and has not failed."""
 
 
 class LeaderFailed(Exception):  # noqa: N818 - what happened
@@ -136,14 +141,14 @@ def _lead(host: Any, options: Options, workers: Workers, ticket: str, trial: str
     def report(row: Row) -> None:
         nonlocal told
         told += 1
-        while (answer := ray.get(host.record.remote(ticket, told, row))) == WAIT:
+        while (answer := _heard(host.record.remote(ticket, told, row))) == WAIT:
             pass
         if answer == HALT:
             raise Cut
         assert answer == GO
 
     def session(inner: StoreSession) -> GroupSession:
-        ray.get(host.begin.remote(ticket))
+        _heard(host.begin.remote(ticket))
         return GroupSession(inner, inner.goal, inner.machine)
 
     try:
@@ -155,6 +160,14 @@ def _lead(host: Any, options: Options, workers: Workers, ticket: str, trial: str
             ray.get(host.broke.remote(ticket, describe(error)))
         raise
     ray.get(host.finished.remote(ticket, state))
+
+
+def _heard(reference: Any) -> Any:
+    """The host's answer during a trial."""
+    try:
+        return ray.get(reference)
+    except RayActorError as error:
+        raise HostGone from error
 
 
 def _follow(host: Any, options: Options, workers: Workers, ticket: str, trial: str, epochs: int, after: int) -> None:  # noqa: ARG001
@@ -189,6 +202,9 @@ ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
 """Of the host, from where Ray Train takes it."""
+ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
+"""Over that, where the number of workers may change. For a moment Ray Train counts a dead node's room too and starts
+as many workers as before; it counts again only when it has waited in vain for so many seconds."""
 
 
 def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Options, host: Any, folder: str) -> Any:
@@ -201,7 +217,7 @@ def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Optio
 
     from cluster.rendezvous import OwnAddressConfig
 
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | ({} if isinstance(shape.workers, int) else ELASTIC))
     resources = {"CPU": shape.cpus, **({"GPU": shape.gpus} if shape.gpus else {})}
     return TorchTrainer(
         work,
