@@ -25,6 +25,7 @@ from tests.conftest import MARK, _started_with
 ONE = TWO.replace("epochs: 4", "epochs: 2")
 
 
+@pytest.mark.slow
 def test_a_group_of_one_is_replaced_at_its_bound_and_gives_the_same_bits(
     planned: Planned, tmp_path: Path, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +107,7 @@ def _all_cpus_are_free() -> bool:
     return bool(ray.available_resources().get("CPU", 0) == ray.cluster_resources()["CPU"])
 
 
+@pytest.mark.slow
 def test_an_idle_group_gives_its_workers_back_and_nothing_listens_beyond_loopback(
     planned: Planned, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,7 +105,7 @@ def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
 
 
 def _go_on(plan: Any, store: Store, settings: drive.Settings) -> Watched:
-    worker._store.cache_clear()
+    worker.open_cached.cache_clear()
     watched = Watched()
     work = drive.work_left(plan, store, schema)
     assert not work.failed, "an outage is no failure of a trial"
@@ -130,7 +130,10 @@ def test_an_outage_says_nothing_about_who_lives(tmp_path: Path) -> None:
     assert leases.free_after("t") is None
     now, away_s = now + 5, LEASE_S * 2
     assert leases.free_after("t") is None, "the look itself took a minute"
-    now, away_s = now + LEASE_S - 1, 0.0
-    assert leases.free_after("t") is None, "its lease began anew"
-    now += 2
-    assert leases.free_after("t") == 1
+    away_s = 0.0
+    found = []
+    for _ in range(int(LEASE_S / 2)):
+        now += 2
+        found.append(leases.free_after("t"))
+    assert found[:12] == [None] * 12, "the minute counted for a moment only"
+    assert found[-1] == 1
