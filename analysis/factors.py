@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis import figures, wording
+from analysis import figures, render, wording
 from analysis.frame import Arm, Study
 from analysis.stats import Interval
 
@@ -58,10 +58,7 @@ class CrossTable:
 
     def text(self, row: str, column: str) -> str:
         """'27.31 ± 0.12 (n=8)'."""
-        cell = self.cells.get((row, column))
-        if cell is None:
-            return "–"
-        return f"{wording.plus_minus(cell, self.digits)} ({'exact' if cell.exact else f'n={cell.n}'})"
+        return render.figure(self.cells.get((row, column)), self.digits)
 
     def sentences(self) -> list[str]:
         """The effects in words."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3servers import aws, moto, rclone
+from tests.proxy import Proxy, proxy_to
+from tests.s3servers import Server, aws, moto, rclone
 
 __all__ = ["aws", "moto", "rclone"]
 
@@ -76,3 +77,11 @@ def _started_with(token: str) -> dict[int, str]:
         if command and "multiprocessing.resource_tracker" not in command and int(folder.name) != os.getpid():
             found[int(folder.name)] = command
     return found
+
+
+@pytest.fixture
+def proxy(moto: Server, aws: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy before moto's server, through which boto3 then goes: it injects faults and counts requests."""
+    with proxy_to(moto.port) as proxy:
+        aws.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy

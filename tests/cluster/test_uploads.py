@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,8 @@ from sweeps import ledger, s3_client
 from sweeps.errors import StoreError
 from sweeps.store import Abandoned, FolderStore, Store, open_store
 from tests.cluster.small import Planned, histories, run
-from tests.proxy import Proxy, Request, proxy_to
-from tests.s3servers import Server, address
+from tests.proxy import Proxy, Request
+from tests.s3servers import address
 from trainables.session import Row
 
 SLOW_S = 0.4
@@ -25,13 +25,6 @@ SLOW_S = 0.4
 
 class Ended(BaseException):
     """Stands for the SystemExit that Tune raises inside a report."""
-
-
-@pytest.fixture
-def proxy(moto: Server, aws: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with proxy_to(moto.port) as proxy:
-        aws.setenv("AWS_ENDPOINT_URL", proxy.url)
-        yield proxy
 
 
 @pytest.fixture

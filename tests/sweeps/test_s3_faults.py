@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,18 +18,11 @@ from sweeps.errors import StoreAwayError, StoreError
 from sweeps.s3 import S3Store
 from sweeps.side import side_by_side
 from sweeps.store import Abandoned, Store, open_store
-from tests.proxy import CUT, LOST, Answer, Proxy, Request, proxy_to
+from tests.proxy import CUT, LOST, Answer, Proxy, Request
 from tests.s3servers import BUCKET, KEY, SECRET, Server, address
 
 BUSY = [Answer(503, "SlowDown"), Answer(503, "ServiceUnavailable"), Answer(500, "InternalError")]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def proxy(moto: Server, aws: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with proxy_to(moto.port) as proxy:
-        aws.setenv("AWS_ENDPOINT_URL", proxy.url)
-        yield proxy
 
 
 @pytest.fixture
