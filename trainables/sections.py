@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -41,12 +42,21 @@ Phase = Literal["completion", "discriminators", "both"]
 """Who of a GAN learns in an epoch."""
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a trial reads that others made: the resolved blocks of forged sets by their ids, and ids of trials."""
+
+    forged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trials: tuple[str, ...] = ()
+
+
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
 class ModelConfig(Strict):
     """Base of every model's `Config`. A class variable `trains = False` marks a model without parameters."""
 
+    task: ClassVar[str] = "inpaint"
     trains: ClassVar[bool] = True
     value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """Range in which the model's losses are computed."""

@@ -48,12 +48,16 @@ class Machine:
     cpus: CPU threads that torch may use.
     data_root: folder that holds the data sets; None for the user's cache and torchvision's download.
     workers: the processes that train the trial together, each with such a device and as many threads.
+    forged, outputs: where the things lie that `trainables.schema.needs` names: the folder of each forged set by its
+    id, and what each finished trial recorded, `outputs.npz`, by the trial's id.
     """
 
     device: str = "cpu"
     cpus: int = 1
     data_root: Path | None = None
     workers: Workers = field(default_factory=Workers)
+    forged: Mapping[str, Path] = field(default_factory=dict)
+    outputs: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Session(Protocol):

@@ -18,7 +18,7 @@ from PIL import Image
 from trainables.data import cifar, folders, images
 from trainables.data.files import image_files
 from trainables.errors import TrialError
-from trainables.schema import DataConfig
+from trainables.sections import DataConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER, MD5 = cifar.SETS["cifar10"].folder, cifar.SETS["cifar10"].md5
@@ -103,7 +103,7 @@ def test_memory(data_root):
     code = f"""
 import resource, pathlib
 from trainables.data import images
-from trainables.schema import DataConfig
+from trainables.sections import DataConfig
 def used(field):
     return int(next(line for line in open("/proc/self/status") if line.startswith(field)).split()[1]) / 1024
 before = used("VmRSS")

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables import checkpoint, schema
+from trainables import checkpoint, definitions, schema
 from trainables.loop import Diverged, fit
 from trainables.session import Goal, Machine, MemorySession, Restored, Row
 from trainables.tasks import inpaint
 
-TRAINED = [name for name in schema.model_names() if schema.model_config(name).trains]
-FILLS = [name for name in schema.model_names() if name not in (*TRAINED, "outputs")]
+TRAINED = [name for name in definitions.model_names() if definitions.model_config(name).trains]
+FILLS = [name for name in definitions.model_names() if name not in (*TRAINED, "outputs")]
 DATA = {"name": "cifar10", "train": 48, "val": 20, "test": 12}
 
 GOLDEN = {

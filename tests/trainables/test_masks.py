@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from trainables.data import masks
+from trainables.definitions import mask_configs
 from trainables.errors import TrialError
-from trainables.schema import mask_configs
 
 NVIDIA = "nvidia_irregular_masks/testing_mask_dataset"
 CANVAS = masks.Canvas(32, None)

@@ -7,8 +7,8 @@ import importlib
 import pytest
 import torch
 
+from trainables.definitions import model_config, model_names
 from trainables.errors import TrialError
-from trainables.schema import model_config, model_names
 
 MODELS = [name for name in model_names() if name != "outputs"]  # reads what others made: test_outputs.py
 FILLS = [name for name in MODELS if not model_config(name).trains]
@@ -184,7 +184,7 @@ def test_onion_peel_goes_inwards_ring_by_ring():
 def test_fills_are_ranked_as_on_real_images(data_root):
     """Thin lines: neighbours know more than the mean of the image."""
     from trainables.data import images, masks
-    from trainables.schema import DataConfig
+    from trainables.sections import DataConfig
 
     config = DataConfig(name="folder", path="kodak24", size=64).model_dump()
     image = images.load(config, data_root).train.float() / 255

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from trainables import losses, schema
+from trainables import definitions, losses, schema
 from trainables.data import masks
 from trainables.errors import TrialError
 
@@ -25,14 +25,14 @@ BASE = {"data": {"name": "cifar10"}, "mask": {"name": "lines"}, "model": {"name"
 
 def test_models_are_the_files_of_the_folder():
     files = {p.stem for p in (ROOT / "trainables" / "models").glob("*.py")}
-    assert set(schema.model_names()) == {name for name in files if not name.startswith("_")}
-    assert schema.model_names()
+    assert set(definitions.all_model_names()) == {name for name in files if not name.startswith("_")}
+    assert definitions.all_model_names()
 
 
-@pytest.mark.parametrize("name", schema.model_names())
+@pytest.mark.parametrize("name", definitions.all_model_names())
 def test_a_models_config_is_the_one_of_its_module(name):
     module = importlib.import_module(f"trainables.models.{name}")
-    read, real = schema.model_config(name), module.Config
+    read, real = definitions.model_config(name), module.Config
     assert read.model_json_schema() == real.model_json_schema()
     assert read.trains == real.trains
     assert read.value_range == real.value_range
@@ -48,12 +48,12 @@ def test_a_models_config_is_the_one_of_its_module(name):
 def test_masks_are_the_functions_that_return_a_draw():
     functions = [(n, f) for n, f in inspect.getmembers(masks, inspect.isfunction) if f.__module__ == masks.__name__]
     returning = {n for n, f in functions if typing.get_type_hints(f).get("return") is masks.MaskDraw}
-    assert set(schema.mask_configs()) == returning - {"draw"}
+    assert set(definitions.mask_configs()) == returning - {"draw"}
 
 
-@pytest.mark.parametrize("name", sorted(schema.mask_configs()))
+@pytest.mark.parametrize("name", sorted(definitions.mask_configs()))
 def test_a_masks_options_are_the_keywords_of_its_function(name):
-    fields = dict(schema.mask_configs()[name].model_fields)
+    fields = dict(definitions.mask_configs()[name].model_fields)
     assert fields.pop("name").annotation == typing.Literal[name]
     signature = inspect.signature(getattr(masks, name))
     assert list(signature.parameters)[:3] == ["n", "canvas", "generator"]
@@ -71,7 +71,7 @@ def test_a_masks_options_are_the_keywords_of_its_function(name):
 
 def test_losses_are_the_public_functions():
     public = [n for n, f in inspect.getmembers(losses, inspect.isfunction) if not n.startswith("_")]
-    assert sorted(schema.loss_names()) == sorted(public)
+    assert sorted(definitions.loss_names()) == sorted(public)
 
 
 def test_it_imports_no_torch():
@@ -156,4 +156,4 @@ def test_values_are_never_changed():
     resolved = schema.resolve("inpaint", {**BASE, "optimiser": {"name": "adam", "lr": 1e-5}})
     assert resolved["optimiser"]["lr"] == 1e-5
     with pytest.raises(ValidationError):
-        schema.model_config("telea")(radius=True)
+        definitions.model_config("telea")(radius=True)

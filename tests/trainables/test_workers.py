@@ -15,7 +15,7 @@ import torch
 
 from sweeps.record import same_numbers
 from tests.trainables import team
-from trainables import losses, schema
+from trainables import definitions, losses, schema
 from trainables.features import Features
 from trainables.workers import Workers
 
@@ -99,7 +99,7 @@ def test_all_workers_tell_the_fault_of_one(together: Any) -> None:
         assert "first at epoch 2, step 2" in found["faults"]["nan"], rank
 
 
-@pytest.mark.parametrize("name", schema.loss_names())
+@pytest.mark.parametrize("name", definitions.loss_names())
 @pytest.mark.parametrize("cut", [3, 5, 0])
 def test_every_term_is_a_mean_over_what_its_name_says(name: str, cut: int) -> None:
     """A new term that is neither over all elements nor over the hole's or the known ones' needs a scale of its own."""
@@ -117,7 +117,7 @@ def test_every_term_is_a_mean_over_what_its_name_says(name: str, cut: int) -> No
             "known_weight": 2.0,
             "features": Features([output[part]], [(output * mask)[part]], [target[part]]),
         }
-        return float(getattr(losses, name)(**{key: given[key] for key in schema.loss_inputs()[name]}))
+        return float(getattr(losses, name)(**{key: given[key] for key in definitions.loss_inputs()[name]}))
 
     total = 0.0
     for part in (slice(0, cut), slice(cut, 5)):

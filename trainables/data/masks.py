@@ -28,9 +28,9 @@ from torch import Tensor
 
 from trainables.data.files import below, image_files, open_image
 from trainables.data.shapes import Blocks, Files, Lines, MaskDraw, Rectangles, Regions
+from trainables.definitions import mask_configs
 from trainables.errors import TrialError
 from trainables.explain import unknown
-from trainables.schema import mask_configs
 from trainables.sections import FractionRange, IntRange
 
 

@@ -20,8 +20,9 @@ from trainables.batch_norm import synchronise
 from trainables.data import augment, masks
 from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load
 from trainables.data.shapes import MaskDraw
+from trainables.definitions import loss_inputs, model_config
 from trainables.loop import derive, generator
-from trainables.schema import adversarial_terms, loss_inputs, model_config
+from trainables.schema_inpaint import adversarial_terms
 from trainables.scope import Scope
 from trainables.sections import ModelConfig, Phase, PhasesConfig
 from trainables.session import Machine

@@ -1,0 +1,76 @@
+"""Sections of a configuration that say by name which variant they are, checked; shared by all tasks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from trainables.definitions import mask_configs, model_config, model_names
+from trainables.errors import TrialError
+from trainables.explain import unknown, validated
+from trainables.sections import OPTIMISERS, SCHEDULES, Strict
+
+LABEL = re.compile(r"[a-z][a-z0-9]*$")
+"""What the masks of `test_masks` may be called."""
+
+
+def choose(section: str, value: Any, task: str = "inpaint") -> type[Strict]:
+    """The class of the variant that a section names."""
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise TrialError(
+            f"{section}: {value!r}", "it does not say which", "{name: ..., options}", f"{section}: {{name: ...}}"
+        )
+    name = value["name"]
+    if section == "model":
+        if name not in model_names(task):
+            raise unknown("model.name", name, model_names(task), "model.name")
+        return model_config(name)
+    choices = {"mask": mask_configs(), "schedule": SCHEDULES}.get(section, OPTIMISERS)
+    if name not in choices:
+        raise unknown(f"{section}.name", name, tuple(choices), f"{section}.name")
+    return choices[name]
+
+
+def chosen(section: str, value: Any) -> dict[str, Any] | None:
+    """A section with its defaults; null where it is not given."""
+    return None if value is None else validated(section, choose(section, value), value)
+
+
+def unless(usual: Any, key: str, config_class: type[Strict], config: Mapping[str, Any]) -> Any:
+    """A key's value; null where it is the usual one, so that identities stay what they were without the key."""
+    value = validated("", config_class, {key: config.get(key)})[key]
+    return None if value == usual else value
+
+
+def test_masks(value: Any) -> dict[str, Any] | None:
+    """Mask sections by label; null where there are none. A label with null is one that is taken out."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(label, str) and LABEL.match(label) for label in value):
+        raise TrialError(
+            f"test_masks: {value!r}",
+            "it is no mapping of labels, which end the names of columns",
+            "{label: {name: ..., options}}, labels of lower-case letters and digits that begin with a letter",
+            "test_masks: {lines: {name: lines}}",
+            "test_masks",
+        )
+    given = {label: mask for label, mask in value.items() if mask is not None}
+    return {
+        label: validated(f"test_masks.{label}", choose("mask", mask), mask) for label, mask in given.items()
+    } or None
+
+
+def options(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "name"}
+
+
+def without_none(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A section without the options that are off, at any depth; None stays where it stands in a list."""
+    return {key: _without_none(item) for key, item in section.items() if item is not None}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return without_none(value)
+    return [_without_none(item) for item in value] if isinstance(value, list) else value

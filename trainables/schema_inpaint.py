@@ -1,0 +1,156 @@
+"""What a configuration of task `inpaint` accepts, and which part of it decides the outcome; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import Field, create_model
+
+from trainables.choices import choose, chosen, options, test_masks, unless, without_none
+from trainables.definitions import adversarial_names, loss_inputs, loss_names, model_config
+from trainables.errors import TrialError
+from trainables.explain import unknown, validated
+from trainables.sections import (
+    BatchConfig,
+    DataConfig,
+    EpochsConfig,
+    FeaturesConfig,
+    Needs,
+    PhasesConfig,
+    Strict,
+    SyncConfig,
+)
+
+SECTIONS = (
+    *("data", "mask", "test_masks", "model", "loss", "features", "optimiser", "discriminator_optimiser"),
+    *("schedule", "phases", "batch", "epochs", "sync_batch_norm"),
+)
+
+
+def resolve(config: dict[str, Any]) -> dict[str, Any]:
+    """A complete configuration with every default filled in, as plain data. What is off is left out, or null.
+
+    Raises TrialError naming the key, what is wrong and what is allowed. A model without parameters has no epochs.
+    """
+    for key in config:
+        if key not in SECTIONS:
+            raise unknown("key", key, SECTIONS, key)
+    for key in ("data", "mask", "model"):
+        if key not in config:
+            raise TrialError(
+                f"base without `{key}`", "a trial needs it", f"{key}: {{name: ...}}", f"add `{key}:` to the base"
+            )
+    given = {"optimiser": {"name": "adam"}, **config}
+    model, mask, optimiser = (choose(key, given[key]) for key in ("model", "mask", "optimiser"))
+    name = config["model"]["name"]
+    resolved = {
+        "data": validated("data", DataConfig, config["data"]),
+        "mask": validated("mask", mask, config["mask"]),
+        "test_masks": test_masks(config.get("test_masks")),
+        "model": {"name": name, **validated("model", model, options(config["model"]))},
+        "loss": _loss(config.get("loss", {"l2": 1.0}), name),
+        "features": validated("features", FeaturesConfig, config.get("features") or {}),
+        "optimiser": validated("optimiser", optimiser, given["optimiser"]),
+        "discriminator_optimiser": chosen("discriminator_optimiser", config.get("discriminator_optimiser")),
+        "schedule": chosen("schedule", config.get("schedule")),
+        "phases": None if config.get("phases") is None else validated("phases", PhasesConfig, config["phases"]),
+        "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
+        "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
+        "sync_batch_norm": unless(True, "sync_batch_norm", SyncConfig, config),
+    }
+    if not adversarial_terms(resolved):
+        resolved["discriminator_optimiser"] = resolved["phases"] = None
+    if not _trains(resolved) or not any("features" in loss_inputs().get(term, ()) for term in resolved["loss"]):
+        resolved["features"] = None
+    if resolved["schedule"] == {"name": "none"}:
+        resolved["schedule"] = None
+    if resolved["phases"]:
+        _check_phases(resolved)
+    if not _trains(resolved):
+        resolved["epochs"] = 0
+    checked = model_config(name).model_validate(options(resolved["model"]))
+    for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
+        checked.check(section, resolved["data"]["size"])
+    return resolved
+
+
+def _trains(resolved: Mapping[str, Any]) -> bool:
+    return model_config(resolved["model"]["name"]).trains
+
+
+def adversarial_terms(resolved: Mapping[str, Any]) -> tuple[str, ...]:
+    """The adversarial loss terms that are on: those whose discriminators are built and trained."""
+    return tuple(term for term in resolved["loss"] if term in adversarial_names())
+
+
+def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The part of a resolved configuration that decides the outcome; see `sweeps.trial.Trial`.
+
+    Options that are off (null) are left out, so an option that is added later does not change the identity of older
+    trials. `epochs` is left out unless a schedule or the phases count in shares of them.
+    """
+    parts = {key: value for key, value in resolved.items() if key != "epochs"}
+    if not _trains(resolved):
+        return without_none({key: parts[key] for key in ("data", "mask", "test_masks", "model")})
+    if resolved["phases"] or isinstance((resolved["schedule"] or {}).get("every"), float):
+        parts["epochs"] = resolved["epochs"]
+    return {"seed": seed, **without_none(parts)}
+
+
+def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - as of the other tasks
+    """Nothing: images and masks are files."""
+    return Needs()
+
+
+def _loss(value: Any, model: str) -> dict[str, float]:
+    """The weights above 0. A model that does not train takes the terms of every model: it has no use for any."""
+    if not isinstance(value, dict):
+        raise TrialError(f"loss: {value!r}", "it is not a mapping", "{term: weight}", "loss: {l2: 1.0}")
+    config = model_config(model)
+    terms = (*loss_names(), *(config.adversarial if config.trains else adversarial_names()))
+    for key in value:
+        if key in adversarial_names() and key not in terms:
+            raise TrialError(
+                f"loss.{key} with model.name: {model}",
+                "that model has no discriminator for it",
+                f"models that have one: {', '.join(adversarial_names()[key])}; terms of {model}: {', '.join(terms)}",
+                f"remove `loss.{key}`, or choose another model",
+                f"loss.{key}",
+            )
+        if key not in terms:
+            raise unknown("loss", key, terms, f"loss.{key}")
+    weights = validated("loss", _loss_config(terms), value)
+    if not any(weights.values()):
+        raise TrialError(
+            "loss with no weight above 0", "there is nothing to learn", "one weight above 0", "loss: {l2: 1.0}"
+        )
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def _check_phases(resolved: dict[str, Any]) -> None:
+    """Every phase needs an epoch, and the network something to learn where it learns alone."""
+    phases, epochs = PhasesConfig.model_validate(resolved["phases"]), resolved["epochs"]
+    if phases.at(epochs, epochs) != "both":
+        raise TrialError(
+            f"phases: {resolved['phases']} with epochs: {epochs}",
+            "no epoch is left in which the network and its discriminators learn together",
+            "shares of the epochs that leave one, where each phase has one at least",
+            f"epochs: {max(3, epochs)} with phases: {{}}, or `phases: null` for both from the first epoch on",
+            "phases",
+        )
+    if len(adversarial_terms(resolved)) == len(resolved["loss"]):
+        raise TrialError(
+            f"phases with loss: {resolved['loss']}",
+            "the network learns without its discriminators first, and has nothing else to learn from",
+            f"one of {', '.join(loss_names())} with a weight",
+            "add `l2_hole: 1.0` to `loss`, or set `phases: null`",
+            "phases",
+        )
+
+
+@cache
+def _loss_config(terms: tuple[str, ...]) -> type[Strict]:
+    fields: dict[str, Any] = {name: (Annotated[float, Field(ge=0)], 0.0) for name in terms}
+    return create_model("Loss", __base__=Strict, **fields)
