@@ -35,6 +35,7 @@ def started(folder: Path) -> Iterator[Head]:
     environment = {name: value for name, value in os.environ.items() if name not in TOKEN_VARIABLES}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "PYTHONPATH": str(ROOT), RUN_MARK: mark}
     environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment["TMPDIR"] = str(folder)  # what is killed leaves files
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # jobs call python
     port, jobs = _free_port(), _free_port()
     options = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2"]

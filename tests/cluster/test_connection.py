@@ -27,18 +27,20 @@ from tests.conftest import MARK, _started_with
 UseToken = Callable[[str | None], None]
 
 
-def test_a_run_listens_on_loopback_alone_and_wants_a_token(
-    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_starts_its_own_ray_which_listens_on_loopback_alone_and_wants_a_token(
+    tmp_path: Path, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whatever Ray runs on the machine, or has left its address there when it was killed."""
     for name in TOKEN_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    (tmp_path / "long.yaml").write_text(SMALL.replace("epochs: 3", "epochs: 400"))
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    (tmp_path / "small.yaml").write_text(SMALL.replace("epochs: 3", "epochs: 30"))
     with workplace() as start:
-        driven = start(FolderStore(tmp_path / "store"), "run", tmp_path / "long.yaml", "--data", data_root)
+        driven = start(FolderStore(tmp_path / "store"), "run", tmp_path / "small.yaml", "--data", data_root)
         assert driven.until(driven.at_work), driven.said()
         family = driven.family()
         found, total = beyond_loopback(family)
@@ -46,9 +48,12 @@ def test_a_run_listens_on_loopback_alone_and_wants_a_token(
         assert total >= 5, "GCS, raylet, agents, actors and the driver listen somewhere"
         assert not (home / ".ray").exists(), "no token is written into the home folder"
         port = next(_gcs_port(pid) for pid in family if _gcs_port(pid))
+        assert str(port) != ray_address.rpartition(":")[2]
         with pytest.raises(grpc.RpcError) as refused:
             _ask(f"127.0.0.1:{port}")
         assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert driven.wait(120) == 0, driven.said()
+        assert "3 done" in driven.said()
 
 
 def test_the_rays_of_these_tests_listen_on_loopback_alone(ray_address: str, guarded: Head) -> None:

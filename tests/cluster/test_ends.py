@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import ledger
+from sweeps import cli, ledger
 from sweeps.store import FolderStore
 from sweeps.verbs import common
 from tests.cluster.driven import Driven, workplace
@@ -47,6 +47,11 @@ def last_epochs(store: FolderStore) -> dict[str, int]:
     return {trial_id: saved[-1][1] for trial_id, saved in found.items() if saved}
 
 
+def here(store: FolderStore) -> tuple[str, ...]:
+    """What makes the command run in this process: starting one with torch costs seconds."""
+    return ("--store", store.uri, "--address", "in-process")
+
+
 def trained(driven: Driven) -> None:
     """Wait until every trial that was begun has told an epoch: it does so every five seconds."""
 
@@ -58,7 +63,9 @@ def trained(driven: Driven) -> None:
     assert driven.until(told), driven.said()
 
 
-def test_ctrl_c_ends_after_the_epochs_at_hand_and_the_same_command_goes_on(file: Path, store: FolderStore) -> None:
+def test_ctrl_c_ends_after_the_epochs_at_hand_and_the_same_command_goes_on(
+    file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With a Ray of its own, whose processes get the terminal's signal as well."""
     with workplace() as start:
         driven = start(store, "run", file)
@@ -72,9 +79,8 @@ def test_ctrl_c_ends_after_the_epochs_at_hand_and_the_same_command_goes_on(file:
         reached = last_epochs(store)
         assert len(reached) == 2, "each was stopped with a checkpoint, though none was due"
         longer = max(reached.values()) + 2
-        again = start(store, "run", file, "--set", f"epochs={longer}", "--address", "in-process")
-        assert again.wait() == common.DONE, again.said()
-        assert "3 done" in again.said()
+    assert cli.main(["run", str(file), "--set", f"epochs={longer}", *here(store)]) == common.DONE
+    assert "3 done" in capsys.readouterr().out
     for trial_id, epoch in reached.items():
         result = ledger.get_json(store, ledger.result_key(trial_id, longer))
         assert f"goes on after epoch {epoch}" in result["notes"]
@@ -94,8 +100,7 @@ def test_ctrl_c_twice_ends_at_once(file: Path, store: FolderStore, ray_address: 
         assert driven.wait(60) == common.INTERRUPTED, driven.said()
         assert time.monotonic() - asked < 10
         assert "Traceback" not in driven.said()
-        again = start(store, "run", file, *SHORT, "--address", "in-process")
-        assert again.wait() == common.DONE, again.said()
+    assert cli.main(["run", str(file), *SHORT, *here(store)]) == common.DONE
 
 
 def test_ctrl_c_twice_in_process(file: Path, store: FolderStore) -> None:
@@ -112,38 +117,33 @@ def test_ctrl_c_twice_in_process(file: Path, store: FolderStore) -> None:
     assert ends(store) == ["stopped"]
 
 
-def test_stop_and_resume(file: Path, store: FolderStore) -> None:
+def test_stop_and_resume(file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
     with workplace() as start:
         few = ("--set", "epochs=60", "--set", "arms=[]", "--address", "in-process")
         driven = start(store, "run", file, *few, "--checkpoint-every", 0)
         assert driven.until(driven.new_epochs), driven.said()
-        asked = start(store, "stop", "small")
-        assert asked.wait() == common.DONE, asked.said()
-        assert "sweeps resume small goes on" in asked.said()
+        assert cli.main(["stop", "small", "--store", store.uri]) == common.DONE
+        assert "sweeps resume small goes on" in capsys.readouterr().out
         assert driven.wait(120) == common.FAILED, driven.said()
         assert "asked to stop: ending after the epochs at hand" in driven.said()
         assert "1 interrupted" in driven.said()
         assert ends(store) == ["stopped"]
         (epoch,) = last_epochs(store).values()
-        resumed = start(store, "resume", "small", "--address", "in-process")
-        assert resumed.wait() == common.DONE, resumed.said()
-        assert "1 done" in resumed.said()
+    assert cli.main(["resume", "small", *here(store)]) == common.DONE
+    assert "1 done" in capsys.readouterr().out
     assert 1 <= epoch < 60
 
 
-def test_a_time_budget_ends_gracefully(file: Path, store: FolderStore) -> None:
-    with workplace() as start:
-        driven = start(store, "run", file, "--address", "in-process", "--time-budget", "3s")
-        assert driven.wait(120) == common.FAILED, driven.said()
-        assert "the time budget is spent: ending after the epochs at hand" in driven.said()
-        assert ends(store) == ["stopped"]
-        assert len(last_epochs(store)) == 1
+def test_a_time_budget_ends_gracefully(file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", str(file), "--time-budget", "2s", *here(store)]) == common.FAILED
+    assert "the time budget is spent: ending after the epochs at hand" in capsys.readouterr().err
+    assert ends(store) == ["stopped"]
+    assert len(last_epochs(store)) == 1
 
 
-def test_too_many_failures_end_gracefully(file: Path, store: FolderStore) -> None:
-    diverging = ("--set", "optimiser={name: sgd, lr: 1.0e+30}", "--address", "in-process")
-    with workplace() as start:
-        driven = start(store, "run", file, *diverging, "--stop-after-failures", 1)
-        assert driven.wait(120) == common.FAILED, driven.said()
-        assert "1 failed, 2 queued" in driven.said()
-        assert "failed trials: 1 (--stop-after-failures)" in driven.said()
+def test_too_many_failures_end_gracefully(file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
+    diverging = ("--set", "optimiser={name: sgd, lr: 1.0e+30}", "--stop-after-failures", "1")
+    assert cli.main(["run", str(file), *diverging, *here(store)]) == common.FAILED
+    said = capsys.readouterr()
+    assert "1 failed, 2 queued" in said.out
+    assert "failed trials: 1 (--stop-after-failures)" in said.err

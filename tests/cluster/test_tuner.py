@@ -1,11 +1,8 @@
-"""What Tune and Ray do around a run: pickling, another Ray on the machine, a full sweep through a Ray of its own."""
+"""What Tune and Ray do around a run: pickling, what a cluster holds."""
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from cluster import drive, tuner
 from cluster.feed import Feed
 from sweeps.errors import SweepError
 from sweeps.store import FolderStore, Store
-from tests.cluster.small import SMALL, Planned, Watched
+from tests.cluster.small import Planned, Watched, run
 
 
 def test_what_tune_pickles_is_empty(store: Store) -> None:
@@ -32,20 +29,6 @@ def test_addresses_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert FolderStore(Path("here")).uri == str(tmp_path / "here")
 
 
-def test_a_ray_of_its_own_beside_another_and_a_stale_address(tmp_path: Path, data_root: Path, ray_address: str) -> None:
-    """The command starts its own Ray whatever runs on the machine, or was left by one that was killed."""
-    assert ray_address
-    file = tmp_path / "small.yaml"
-    file.write_text(SMALL)
-    command = [sys.executable, "-m", "sweeps.cli", "run", str(file), "--store", "store", "--data", str(data_root)]
-    command += ["--set", "epochs=1", "--set", "report.test_epochs=[]"]
-    environment = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    assert "3 done" in done.stdout
-    assert (tmp_path / "store" / "sweeps" / "small").is_dir()
-
-
 def test_a_logger_without_its_package_is_told(planned: Planned) -> None:
     plan = planned()
     with pytest.raises(SweepError, match="pip install wandb"):
@@ -58,8 +41,6 @@ def test_a_logger_without_its_package_is_told(planned: Planned) -> None:
 def test_more_than_the_cluster_has_is_told(
     planned: Planned, store: Store, data_root: Path, ray_address: str, changed: str, given: str
 ) -> None:
-    from tests.cluster.small import run
-
     with pytest.raises(SweepError) as caught:
         run(planned(changed), store, data_root, ray_address)
     assert given in caught.value.given

@@ -24,7 +24,6 @@ from trainables.session import Goal, Machine, MemorySession, Restored
 from trainables.tasks import inpaint
 from trainables.workers import Workers
 
-EPOCHS = 3
 SIZES = (2, 4)
 DATA_ROOT = Path(os.environ["SWEEPS_DATA"]) if "SWEEPS_DATA" in os.environ else Path("../shared/data")
 
@@ -37,7 +36,7 @@ def configured(model: str, train: int = 18, **changes: Any) -> dict[str, Any]:
         "model": {"name": model, "width": 4},
         "optimiser": {"name": "sgd", "lr": 0.02},
         "batch": 8,
-        "epochs": EPOCHS,
+        "epochs": 2,
     }
     return {**schema.resolve("inpaint", {**base, **changes}), "seed": 1}
 
@@ -61,7 +60,9 @@ CASES: dict[str, dict[str, Any]] = {
     ),
     "normalised double": configured("partial_conv_unet"),
     "gan double": configured("context_encoder", loss={"l2": 0.9, "adversarial": 0.1}, **CENTRE),
-    "phases double": configured("glcic", loss=GLCIC, phases={"completion": 0.3, "discriminators": 0.3}, **CENTRE),
+    "phases double": configured(
+        "glcic", epochs=3, loss=GLCIC, phases={"completion": 0.3, "discriminators": 0.3}, **CENTRE
+    ),
     "gan adam double": configured(
         "context_encoder", train=16, loss={"l2": 0.9, "adversarial": 0.1}, optimiser=ADAM, **CENTRE
     ),
@@ -113,14 +114,14 @@ def default_type(kind: torch.dtype) -> Iterator[None]:
 
 def train(name: str, workers: Workers, restored: Restored | None = None) -> MemorySession:
     """Train a case; its records and checkpoints are in the session."""
-    session = MemorySession(Goal(EPOCHS), Machine(data_root=DATA_ROOT, workers=workers), restored)
+    session = MemorySession(Goal(CASES[name]["epochs"]), Machine(data_root=DATA_ROOT, workers=workers), restored)
     fit(Double() if name.endswith("double") else inpaint, CASES[name], session)  # type: ignore[arg-type]
     return session
 
 
 def kept(session: MemorySession) -> dict[str, Any]:
     """What is compared: the records and, from worker 0, the state of all networks."""
-    files = session.saved[EPOCHS]
+    files = session.saved[session.goal.epochs]
     state = checkpoint.unpack(files)[0] if files else {}
     weights = [state.get("network", {}), *state.get("adversary", {}).get("discriminators", {}).values()]
     return {"rows": session.rows, "networks": weights}
@@ -154,9 +155,10 @@ class Faulty(Double):
 
 def failed(fault: str, workers: Workers) -> str:
     """What a worker says of a fault of another one."""
-    session = MemorySession(Goal(EPOCHS), Machine(data_root=DATA_ROOT, workers=workers))
+    config = CASES["autoencoder"]
+    session = MemorySession(Goal(config["epochs"]), Machine(data_root=DATA_ROOT, workers=workers))
     try:
-        fit(Faulty(fault), CASES["autoencoder"], session)  # type: ignore[arg-type]
+        fit(Faulty(fault), config, session)  # type: ignore[arg-type]
     except (TrialError, Diverged) as error:
         return f"{type(error).__name__} {error}"
     return "nothing"

@@ -70,7 +70,7 @@ def test_any_number_of_workers_gives_the_numbers_of_one(together: Any, alone: An
     expected = alone(name)
     for size in team.SIZES if name in team.BY_FOUR else (2,):
         found = together[size, 0][name]
-        assert len(found["rows"]) == team.EPOCHS
+        assert len(found["rows"]) == team.CASES[name]["epochs"]
         for row, mine in zip(expected["rows"], found["rows"], strict=True):
             assert same_numbers(mine) == pytest.approx(same_numbers(row), rel=tolerance, abs=tolerance), size
         assert distance(found["networks"], expected["networks"]) < max(tolerance, 1e-6), size
