@@ -207,11 +207,14 @@ ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
 as many workers as before; it counts again only when it has waited in vain for so many seconds."""
 
 
-def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Options, host: Any, folder: str) -> Any:
-    """The Ray Train run of a group.
+def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Options, host: Any) -> Any:
+    """The Ray Train run of a group. work: what its workers run, `serve`.
 
-    work: what its workers run, `serve`. folder: where Ray Train may write; nothing is ever read from there.
+    Ray Train wants a place to write to, of which nothing is ever read: memory, so that no file is left when the host is
+    killed.
     """
+    from fsspec.implementations.memory import MemoryFileSystem
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
     from ray import train
     from ray.train.torch import TorchTrainer
 
@@ -228,7 +231,8 @@ def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Optio
         ),
         run_config=train.RunConfig(
             name=shape.name,
-            storage_path=folder,
+            storage_path="train",
+            storage_filesystem=PyFileSystem(FSSpecHandler(MemoryFileSystem())),
             failure_config=train.FailureConfig(max_failures=-1),
             callbacks=[_watcher(host)],
         ),

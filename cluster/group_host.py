@@ -10,7 +10,6 @@ decided on the trial. So a stopped trial trains no further, and no record comes 
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -84,8 +83,7 @@ class Host:
         from cluster import group
 
         try:
-            with tempfile.TemporaryDirectory(prefix="sweeps-train-") as folder:
-                group.trainer(serve, shape, options, me, folder).fit()
+            group.trainer(serve, shape, options, me).fit()
             over = "it ended"
         except BaseException as error:
             over = f"{type(error).__name__}: {error}"
