@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,13 +55,19 @@ def no_process_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def ray_address() -> Iterator[str]:
-    """A Ray of two CPUs that the tests share: starting one costs seconds."""
+def ray_cluster() -> Iterator[Any]:
+    """A Ray of two CPUs that the tests share: starting one costs seconds. Who adds nodes removes them."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield str(cluster.address)
+    yield cluster
     cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_address(ray_cluster: Any) -> str:
+    """Where that Ray is."""
+    return str(ray_cluster.address)
 
 
 def _started_with(token: str) -> dict[int, str]:

@@ -1,21 +1,23 @@
-"""Trials that misbehave: slow to end, raising while they are stopped, dying, out of memory. They harm no other."""
+"""Trials that misbehave: slow to end, raising while they are stopped, dying, out of memory; nodes that are killed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster import tuner
+from cluster.feed import Job
 from sweeps import ledger, progress
 from sweeps.plan import Plan
 from sweeps.search import stored_searches
-from sweeps.store import Store
-from tests.cluster import doubles
-from tests.cluster.small import SMALL, Planned, Watched, run
+from sweeps.store import FolderStore, Store
+from tests.cluster import doubles, small
+from tests.cluster.small import SMALL, Planned, Watched, histories, run
 
 PRUNING = SMALL.replace("test_epochs: [1]", "test_epochs: []") + (
     "search:\n"
@@ -66,33 +68,61 @@ def test_a_trial_that_is_stopped_badly_harms_nobody(
     assert again.events == [], "there is nothing left to do"
 
 
-def test_out_of_memory_is_named_and_tried_once(
+def test_out_of_memory_and_a_process_that_always_dies_fail_alone(
     planned: Planned, store: Store, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Really: torch is asked for more than any machine has."""
-    monkeypatch.setattr(tuner, "_train", doubles.fails("blind", doubles.takes_all_memory))
-    plan = planned()
+    """Really: torch is asked for more than any machine has, which is in vain once more; a process may be luckier."""
+    monkeypatch.setattr(tuner, "_train", doubles.fails(blind=doubles.takes_all_memory, narrow=doubles.dies))
+    plan = planned(text=SMALL.replace("arms:\n", "arms:\n  - {name: narrow, set: {model.width: 4}}\n"))
     watched = run(plan, store, data_root, ray_address)
-    assert errors(plan, store) == {"blind · seed 0": "out of memory"}
-    assert Counter(state for state, _ in watched.events) == Counter(started=3, done=2, failed=1)
+    assert errors(plan, store) == {"blind · seed 0": "out of memory", "narrow · seed 0": "process died"}
+    assert Counter(state for state, _ in watched.events) == Counter(started=6, done=2, crashed=2, failed=2)
     trial = next(trial for trial, label in plan.runs() if label == "blind · seed 0")
     attempt = ledger.newest_attempt(store, trial.id)
     assert attempt is not None
     assert attempt.number == 1
     assert "allocate" in ledger.get_json(store, attempt.end_key)["error"]["message"]
-
-
-def test_a_trial_whose_process_always_dies_fails_alone(
-    planned: Planned, store: Store, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tuner, "_train", doubles.fails("blind", doubles.dies))
-    plan = planned()
-    watched = run(plan, store, data_root, ray_address)
-    assert errors(plan, store) == {"blind · seed 0": "process died"}
-    assert Counter(state for state, _ in watched.events) == Counter(started=5, done=2, crashed=2, failed=1)
     monkeypatch.undo()
-    run(plan, store, data_root, retry=True)  # in this process, where nothing kills it
+    run(plan, store, data_root, retry=True)  # in this process, where nothing is wrong
     assert errors(plan, store) == {}
+
+
+@dataclass
+class NodeKiller(Watched):
+    """Kills the node that trains, once it has told an epoch, and then adds another one."""
+
+    cluster: Any = None
+    node: Any = None
+    killed_at: int = 0
+
+    def record(self, job: Job, row: dict[str, Any]) -> None:
+        super().record(job, row)
+        if not self.killed_at:
+            self.killed_at = int(row["epoch"])
+            self.cluster.remove_node(self.node, allow_graceful=False)
+            self.node = self.cluster.add_node(num_cpus=3)
+
+
+def test_a_trial_whose_node_is_killed_goes_on_at_another(
+    planned: Planned, tmp_path: Path, data_root: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three CPUs a trial: more than the head has."""
+    here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
+    plan = planned("arms=[]", "epochs=40", "resources.cpus=3", "report.test_epochs=[]")
+    killer = NodeKiller(cluster=ray_cluster, node=ray_cluster.add_node(num_cpus=3))
+    monkeypatch.setattr(small, "Watched", lambda: killer)
+    try:
+        run(plan, there, data_root, ray_cluster.address, checkpoint_s=0)
+    finally:
+        ray_cluster.remove_node(killer.node, allow_graceful=False)
+    monkeypatch.undo()
+    assert 1 <= killer.killed_at < 40
+    assert Counter(state for state, _ in killer.events) == Counter(started=2, crashed=1, done=1)
+    trial = plan.runs()[0][0]
+    assert len(ledger.attempt_numbers(there, trial.id)) == 2
+    assert "goes on after epoch" in str(ledger.get_json(there, ledger.result_key(trial.id, 40))["notes"])
+    run(plan, here, data_root)
+    assert histories(plan, there) == histories(plan, here)
 
 
 @pytest.mark.parametrize(
