@@ -36,17 +36,18 @@ seeds: 1
 resources: {workers: 2}
 report: {metrics: [test/psnr_db]}
 """
-PRUNING = """\
+PRUNING = f"""\
 arms:
-  - {name: diverges, set: {optimiser.lr: 1.0e+30}}
-  - {name: mean fill, set: {model: {name: mean_fill}}}
+  - {{name: killed, set: {{optimiser.lr: {group_doubles.KILLED_LR}}}}}
+  - {{name: diverges, set: {{optimiser.lr: 1.0e+30}}}}
+  - {{name: mean fill, set: {{model: {{name: mean_fill}}}}}}
 search:
-  space: {optimiser.lr: {float: [1.0e-9, 1.0], log: true}}
-  points: [{optimiser.lr: 0.5}, {optimiser.lr: 1.0e-8}, {optimiser.lr: 1.0e-9}]
+  space: {{optimiser.lr: {{float: [1.0e-9, 1.0], log: true}}}}
+  points: [{{optimiser.lr: 0.5}}, {{optimiser.lr: 1.0e-8}}, {{optimiser.lr: 1.0e-9}}]
   trials: 3
   metric: val/psnr_db
   goal: max
-  early_stopping: {name: asha, grace_epochs: 1, reduction_factor: 2}
+  early_stopping: {{name: asha, grace_epochs: 1, reduction_factor: 2}}
 """
 FAULTS = f"""\
 arms:
@@ -75,16 +76,6 @@ class Clocked(Watched):
         self.times.append((state, job.label, time.monotonic()))
 
 
-@pytest.fixture(scope="module")
-def two_cpus() -> Iterator[str]:
-    """Room for one group of two workers at a time."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield str(cluster.address)
-    cluster.shutdown()
-
-
 def close(a: dict[str, Any], b: dict[str, Any]) -> None:
     """The same records, but for rounding."""
     assert a.keys() == b.keys()
@@ -103,24 +94,26 @@ def holders(plan: Plan, store: Store) -> dict[str, list[int]]:
     return found
 
 
-def test_one_group_trains_all_trials_and_a_stop_frees_it(
-    planned: Planned, tmp_path: Path, data_root: Path, two_cpus: str, monkeypatch: pytest.MonkeyPatch
+def test_one_group_trains_all_trials_though_some_are_stopped_and_a_worker_dies(
+    planned: Planned, tmp_path: Path, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More trials than fit, some of which are stopped early, and one of which fails."""
+    """More trials than fit; two are stopped early, one fails, and one loses a worker and is tried again."""
     monkeypatch.setattr(small, "Watched", Clocked)
+    monkeypatch.setattr(groups, "serve", group_doubles.serve_with_faults)
     here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
     plan = planned(text=TWO + PRUNING)
-    watched = run(plan, there, data_root, two_cpus)
+    watched = run(plan, there, data_root, ray_address)
     assert isinstance(watched, Clocked)
     run(plan, here, data_root)
     stored = ledger.newest_plan(there, "groups")
     assert stored is not None
-    assert Counter(state.state for state in progress.trial_states(there, stored).values()) == Counter(done=3, failed=1)
+    assert Counter(state.state for state in progress.trial_states(there, stored).values()) == Counter(done=4, failed=1)
     close(histories(plan, there), histories(plan, here))
     states = [ask.state for ask in stored_searches(there, "groups")["base"].asks()]
     assert states.count("pruned") == 2
-    processes = {pid for pids in holders(plan, there).values() for pid in pids}
-    assert len(processes) == 1, "the same worker has led all trials"
+    held = holders(plan, there)
+    assert [len(pids) for label, pids in held.items() if label.startswith("killed")] == [2]
+    assert len({pid for pids in held.values() for pid in pids}) == 2, "one worker has led all trials until one died"
     _check_times(watched)
 
 
@@ -135,21 +128,22 @@ def _check_times(watched: Clocked) -> None:
             if ended is not None:
                 waits.append(when - ended)
                 ended = None
-        elif what != "started":
+        elif what not in ("started", "crashed"):
             over.add(label)
             ended = when
     assert len(waits) >= 4
-    assert sorted(waits)[len(waits) // 2] < 1, waits
+    assert sorted(waits)[len(waits) // 2] < 4, waits  # other workers would need longer, even where nothing else runs
 
 
+@pytest.mark.slow
 def test_a_worker_that_raises_or_dies_harms_no_other_trial(
-    planned: Planned, tmp_path: Path, data_root: Path, two_cpus: str, monkeypatch: pytest.MonkeyPatch
+    planned: Planned, tmp_path: Path, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
     plan = planned(text=TWO + FAULTS)
     with monkeypatch.context() as patch:
         patch.setattr(groups, "serve", group_doubles.serve_with_faults)
-        watched = run(plan, there, data_root, two_cpus, checkpoint_s=0)
+        watched = run(plan, there, data_root, ray_address, checkpoint_s=0)
     states = progress.trial_states(there, plan.to_json([]))
     by_label = {label.partition(" ·")[0]: states[trial.id] for trial, label in plan.runs()}
     assert {label: state.state for label, state in by_label.items()} == {
