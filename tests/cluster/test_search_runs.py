@@ -152,15 +152,17 @@ def test_several_objectives(planned: Planned, store: Store, data_root: Path) -> 
     assert search.front()
 
 
-def test_a_search_goes_on_through_ray_where_it_was_stopped(
-    planned: Planned, store: Store, data_root: Path, ray_address: str
+@pytest.mark.parametrize("where", ["in-process", pytest.param("Ray", marks=pytest.mark.slow)])
+def test_a_search_goes_on_where_it_was_stopped(
+    planned: Planned, store: Store, data_root: Path, where: str, request: pytest.FixtureRequest
 ) -> None:
+    address = request.getfixturevalue("ray_address") if where == "Ray" else where
     plan = planned(text=SEARCHED)
     work = drive.work_left(plan, store, schema)
     tuning = work.searches[0]
     asked = tuning.ask()
     assert asked is not None, "asked by a driver that died before it trained anything"
-    run(planned(text=SEARCHED), store, data_root, ray_address)
+    run(planned(text=SEARCHED), store, data_root, address)
     search = stored_searches(store, "searched")["base"]
     assert len(search.asks()) == 5
     assert search.done
