@@ -59,7 +59,9 @@ def ray_cluster() -> Iterator[Any]:
     """A Ray of two CPUs that the tests share: starting one costs seconds. Who adds nodes removes them."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    head = {"num_cpus": 2, "include_dashboard": False}
+    soon = {"health_check_period_ms": 500}  # 3000 by default; five checks in vain, and a node counts as dead
+    cluster = Cluster(initialize_head=True, head_node_args={**head, "_system_config": soon})
     yield cluster
     cluster.shutdown()
 
