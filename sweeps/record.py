@@ -62,7 +62,7 @@ _SHARE = re.compile(r"_share_(?P<low>\d+)_(?P<high>\d+)$")
 _ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*)$")
 _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
     # Better for the discriminator: near 1 of the generated images it finds the generator out, whatever else it learns.
-    "loss": ("", "min", "binary cross entropy on logits, real and generated images added"),
+    "loss": ("", "min", "binary cross entropy on logits, or hinge loss, of real and generated images added"),
     "accuracy_real": ("", "max", "share of its scores of real images that say real, while training"),
     "accuracy_fake": ("", "max", "share of its scores of generated images that say generated, while training"),
     "gradient_norm": ("", "", "Euclidean norm of its gradient, mean over steps"),

@@ -4,25 +4,45 @@ A discriminator is a module called as `forward(image_b3hw, mask_b1hw) -> logits`
 takes images in [0, 1] and cuts out itself what it looks at (the hole, a window, all). There is one for each adversarial
 term of the loss, and one optimiser for all of them.
 
-The losses are those of the original GAN with its non-saturating generator (Goodfellow et al. 2014), as in the context
-encoder's code: binary cross entropy on logits, the discriminator's summed over real and generated images, and the
-generator's against the label "real". Every value stays on the device.
+Which losses is the model's to say (`ModelConfig.adversarial_loss`). `logistic`: those of the original GAN with its
+non-saturating generator (Goodfellow et al. 2014), as in the context encoder's code: binary cross entropy on logits, the
+discriminator's summed over real and generated images, and the generator's against the label "real". `hinge`: with the
+halves of DeepFill v2's code, max(0, 1 - D(real)) / 2 + max(0, 1 + D(fake)) / 2, and -D(fake) for the generator. Means
+are in float32. Every value stays on the device.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables.precision import Precision, full
 from trainables.workers import Workers
 
 SATURATED = 0.005
 """Outputs this close to 0 or 1 count as saturated: 1 % of the range of a tanh, seen in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Losses of logits, element by element: the discriminator's of real and of generated images, the generator's."""
+
+    real: Callable[[Tensor], Tensor]
+    fake: Callable[[Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
+LOSSES = {
+    # -log D(real), -log(1 - D(fake)), -log D(fake)
+    "logistic": Loss(lambda real: F.softplus(-real), F.softplus, lambda fake: F.softplus(-fake)),
+    "hinge": Loss(lambda real: F.relu(1 - real) / 2, lambda fake: F.relu(1 + fake) / 2, torch.neg),
+}
 
 
 class Adversary:
@@ -33,8 +53,12 @@ class Adversary:
         discriminators: Mapping[str, nn.Module],
         optimiser: torch.optim.Optimizer,
         workers: Workers = Workers(),  # noqa: B008 - frozen
+        loss: str = "logistic",
+        precision: Precision = Precision(),  # noqa: B008 - frozen
     ) -> None:
         self.discriminators = dict(discriminators)
+        self.loss = LOSSES[loss]
+        self.precision = precision
         self.optimiser = optimiser
         self._judges = workers.prepare(_Judges(self.discriminators))
 
@@ -46,8 +70,10 @@ class Adversary:
         """
         records: dict[str, Tensor] = {}
         total = output_b3hw.new_zeros(())
-        for term, (real, fake) in self._judges(image_b3hw, output_b3hw.detach(), mask_b1hw).items():
-            loss = mean(F.softplus(-real), share) + mean(F.softplus(fake), share)  # -log D(real) - log(1 - D(fake))
+        with self.precision.cast():
+            judged = self._judges(image_b3hw, output_b3hw.detach(), mask_b1hw)
+        for term, (real, fake) in judged.items():
+            loss = mean(self.loss.real(full(real)), share) + mean(self.loss.fake(full(fake)), share)
             total = total + loss
             name = record_name(term)
             records[f"{name}_loss"] = loss.detach()
@@ -61,14 +87,16 @@ class Adversary:
         return records
 
     def terms(self, output_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
-        """The generator's adversarial terms, -log D(output). The discriminators' weights get no gradient from them.
+        """The generator's adversarial terms. The discriminators' weights get no gradient from them.
 
         So they are called without what averages gradients over the workers: those of this pass are the generator's.
         """
         found = {}
         for term, discriminator in self.discriminators.items():
             with frozen(discriminator):
-                found[term] = F.softplus(-discriminator(output_b3hw, mask_b1hw)).mean()
+                with self.precision.cast():
+                    logits = discriminator(output_b3hw, mask_b1hw)
+                found[term] = self.loss.generator(full(logits)).mean()
         return found
 
     def state_dict(self) -> dict[str, Any]:

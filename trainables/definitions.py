@@ -2,9 +2,10 @@
 
 The options of a model are the fields of the `Config` class in `trainables/models/<name>.py`, those of a mask the
 keyword-only parameters of its function in `trainables/data/masks.py`, and the loss terms are the public functions of
-`trainables/losses.py` with the adversarial terms that a model's `Config` names. Their source is read and only those
-definitions are executed, so that a sweep file can be checked in milliseconds. They may use nothing but the names in
-`_NAMES`; `tests/trainables/test_schema.py` compares what is read here with what the imported modules say.
+`trainables/losses.py` with the terms that a model's `Config` names: of its discriminators, and of its network. Their
+source is read and only those definitions are executed, so that a sweep file can be checked in milliseconds. They may
+use nothing but the names in `_NAMES`; `tests/trainables/test_schema.py` compares what is read here with what the
+imported modules say.
 """
 
 from __future__ import annotations
@@ -78,9 +79,19 @@ def mask_configs() -> dict[str, type[Strict]]:
 @cache
 def adversarial_names() -> dict[str, tuple[str, ...]]:
     """The adversarial terms, each with the models that have a discriminator for it."""
+    return _by_term({model: model_config(model).adversarial for model in model_names()})
+
+
+@cache
+def network_names() -> dict[str, tuple[str, ...]]:
+    """The terms that networks give themselves, each with the models whose networks do."""
+    return _by_term({model: model_config(model).terms for model in model_names()})
+
+
+def _by_term(terms: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    for model in model_names():
-        for term in model_config(model).adversarial:
+    for model, names in terms.items():
+        for term in names:
             found[term] = (*found.get(term, ()), model)
     return found
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, create_model
 
 from trainables.choices import choose, chosen, options, test_masks, unless, without_none
-from trainables.definitions import adversarial_names, loss_inputs, loss_names, model_config
+from trainables.definitions import adversarial_names, loss_inputs, loss_names, model_config, network_names
 from trainables.errors import TrialError
 from trainables.explain import unknown, validated
 from trainables.sections import (
@@ -19,13 +19,14 @@ from trainables.sections import (
     FeaturesConfig,
     Needs,
     PhasesConfig,
+    PrecisionConfig,
     Strict,
     SyncConfig,
 )
 
 SECTIONS = (
     *("data", "mask", "test_masks", "model", "loss", "features", "optimiser", "discriminator_optimiser"),
-    *("schedule", "phases", "batch", "epochs", "sync_batch_norm"),
+    *("schedule", "phases", "batch", "epochs", "sync_batch_norm", "precision"),
 )
 
 
@@ -59,6 +60,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
         "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
         "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
         "sync_batch_norm": unless(True, "sync_batch_norm", SyncConfig, config),
+        "precision": unless("float32", "precision", PrecisionConfig, config),
     }
     if not adversarial_terms(resolved):
         resolved["discriminator_optimiser"] = resolved["phases"] = None
@@ -85,6 +87,11 @@ def adversarial_terms(resolved: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(term for term in resolved["loss"] if term in adversarial_names())
 
 
+def network_terms(resolved: Mapping[str, Any]) -> tuple[str, ...]:
+    """The loss terms that are on and that the network gives itself."""
+    return tuple(term for term in resolved["loss"] if term in network_names())
+
+
 def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
     """The part of a resolved configuration that decides the outcome; see `sweeps.trial.Trial`.
 
@@ -109,13 +116,14 @@ def _loss(value: Any, model: str) -> dict[str, float]:
     if not isinstance(value, dict):
         raise TrialError(f"loss: {value!r}", "it is not a mapping", "{term: weight}", "loss: {l2: 1.0}")
     config = model_config(model)
-    terms = (*loss_names(), *(config.adversarial if config.trains else adversarial_names()))
+    special = {**adversarial_names(), **network_names()}
+    terms = (*loss_names(), *((*config.adversarial, *config.terms) if config.trains else special))
     for key in value:
-        if key in adversarial_names() and key not in terms:
+        if key in special and key not in terms:
             raise TrialError(
                 f"loss.{key} with model.name: {model}",
-                "that model has no discriminator for it",
-                f"models that have one: {', '.join(adversarial_names()[key])}; terms of {model}: {', '.join(terms)}",
+                f"that model has no {'discriminator for it' if key in adversarial_names() else 'such term'}",
+                f"models that have one: {', '.join(special[key])}; terms of {model}: {', '.join(terms)}",
                 f"remove `loss.{key}`, or choose another model",
                 f"loss.{key}",
             )

@@ -62,6 +62,16 @@ class ModelConfig(Strict):
     """Range in which the model's losses are computed."""
     adversarial: ClassVar[tuple[str, ...]] = ()
     """Loss terms that the model's discriminators give, one each: `build_discriminator` makes the one of a term."""
+    adversarial_loss: ClassVar[Literal["logistic", "hinge"]] = "logistic"
+    """Which loss those terms are, of the network and of the discriminators: `trainables.adversarial.LOSSES`."""
+    judged: ClassVar[Literal["output", "composite"]] = "output"
+    """What the discriminators see: what the network returns, or that in the holes and the image around them."""
+    terms: ClassVar[tuple[str, ...]] = ()
+    """Loss terms that the network itself gives, by `learn(damaged_b3hw, mask_b1hw, image_b3hw) -> (image_b3hw, terms)`.
+
+    The terms are scalars by name, each a mean over the images. `learn` is called in place of `forward` where one of
+    them has a weight.
+    """
     splits: ClassVar[tuple[str, ...]] = ("val", "test")
     """The splits that it can be scored on; a model that reads what others made may have the test images alone."""
 
@@ -217,6 +227,12 @@ class BatchConfig(Strict):
 
 class EpochsConfig(Strict):
     epochs: int = Field(ge=1, description="passes over the training images")
+
+
+class PrecisionConfig(Strict):
+    precision: Literal["float32", "bf16"] | None = Field(
+        None, description="bf16: networks compute in bfloat16 (autocast), losses and weights stay in float32"
+    )
 
 
 class SyncConfig(Strict):

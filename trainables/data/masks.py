@@ -27,7 +27,8 @@ from pydantic import Field
 from torch import Tensor
 
 from trainables.data.files import below, image_files, open_image
-from trainables.data.shapes import Blocks, Files, Lines, MaskDraw, Rectangles, Regions
+from trainables.data.shapes import Blocks, Files, FreeForm, Lines, MaskDraw, Rectangles, Regions
+from trainables.data.strokes import NUMBERS, segments
 from trainables.definitions import mask_configs
 from trainables.errors import TrialError
 from trainables.explain import unknown
@@ -213,6 +214,34 @@ def random_regions(
     uniform = _uniform(n, 3 + grid * grid, generator)
     pixels = (_between(uniform[:, :1], *fraction) * canvas.size**2).round_().clamp_(1, canvas.size**2 - 1)
     return Regions(canvas.size, torch.cat([pixels, uniform[:, 1:]], dim=1), cells)
+
+
+# --- free form (Yu et al. 2019) ---------------------------------------------------------------------------------------
+
+
+def free_form(
+    n: int,
+    canvas: Canvas,
+    generator: torch.Generator,
+    *,
+    strokes: Annotated[IntRange, Field(description="how many strokes an image has: [lowest, highest]")] = [1, 3],  # noqa: B006
+    rectangle: Annotated[bool, Field(description="a rectangle of up to half the side beside the strokes")] = True,
+) -> MaskDraw:
+    """Strokes of a brush (`strokes.py`) and a rectangle: what DeepFill v2's code trains on, scaled to the image.
+
+    The rectangle is half as high and wide as the image, uniform in place, then cut by up to a sixteenth of the image's
+    side at the top and as much at the bottom, and likewise left and right: 96 to 128 of 256 px. Holes cover about a
+    third of the image, with any size.
+    """
+    _require(strokes[1] <= 100, "mask.strokes", strokes, "an image has at most 100 strokes", "strokes: [1, 3]")
+    uniform = _uniform(n, 5 + NUMBERS * strokes[1], generator)
+    box, cut = canvas.size // 2, canvas.size // 16
+    corner_n2 = _integer(uniform[:, :2], 0, canvas.size - box - 1)
+    cut_n2 = _integer(uniform[:, 2:4], 0, cut)
+    rectangle_n4 = torch.cat([corner_n2 + cut_n2, (box - 2 * cut_n2) * rectangle], dim=1)
+    drawn_nk = torch.arange(strokes[1]) < _integer(uniform[:, 4:5], *strokes)
+    strokes_nks = segments(uniform[:, 5:].view(n, strokes[1], NUMBERS), drawn_nk, canvas.size)
+    return FreeForm(canvas.size, torch.cat([rectangle_n4, strokes_nks.flatten(1)], dim=1))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

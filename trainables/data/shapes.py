@@ -50,15 +50,55 @@ class Lines(MaskDraw):
         dy_bkh = torch.arange(self.size, dtype=torch.float32, device=parameters.device) - y
         # A line is where two strips meet: one bounded by its ends, one by its sides. Both have an interval in the row.
         ends, sides = dy_bkh * -slope, dy_bkh / slope
-        first = torch.maximum(ends - half_length, sides - half_thickness).add_(x).ceil_().clamp_(0, self.size)
-        after = torch.minimum(ends + half_length, sides + half_thickness).add_(x).floor_().add_(1).clamp_(0, self.size)
-        torch.maximum(first, after, out=after)
-        # +1 where an interval starts, -1 after its end: the running sum counts the lines over a pixel.
-        steps_bhw = torch.zeros(len(x), self.size, self.size + 1, dtype=torch.int16, device=parameters.device)
-        one = steps_bhw.new_ones(()).expand(len(x), self.size, x.shape[1])
-        steps_bhw.scatter_add_(2, first.long().transpose(1, 2), one)
-        steps_bhw.scatter_add_(2, after.long().transpose(1, 2), -one)
-        return steps_bhw.cumsum(2, dtype=torch.int16)[:, :, : self.size] > 0
+        first = torch.maximum(ends - half_length, sides - half_thickness).add_(x)
+        last = torch.minimum(ends + half_length, sides + half_thickness).add_(x)
+        return covered(first, last)
+
+
+def covered(first_bkh: Tensor, last_bkh: Tensor) -> Tensor:
+    """hole_bhw: pixels whose centres lie in one of k intervals of their row; overwrites its arguments, h = w.
+
+    An interval whose first place is behind its last one is empty.
+    """
+    b, k, size = first_bkh.shape
+    first = first_bkh.ceil_().clamp_(0, size)
+    after = last_bkh.floor_().add_(1).clamp_(0, size)
+    torch.maximum(first, after, out=after)
+    # +1 where an interval starts, -1 after its end: the running sum counts the shapes over a pixel.
+    steps_bhw = torch.zeros(b, size, size + 1, dtype=torch.int16, device=first.device)
+    one = steps_bhw.new_ones(()).expand(b, size, k)
+    steps_bhw.scatter_add_(2, first.long().transpose(1, 2), one)
+    steps_bhw.scatter_add_(2, after.long().transpose(1, 2), -one)
+    return steps_bhw.cumsum(2, dtype=torch.int16)[:, :, :size] > 0
+
+
+@dataclass(frozen=True)
+class FreeForm(MaskDraw):
+    """parameters_n: top, left, height, width of a rectangle in whole px, then k segments of strokes, 7 numbers each.
+
+    Those are x and y of one end and of the other, the direction's cosine and sine, neither 0, and half the stroke's
+    width, px; below 0 where there is no segment. Both ends are round.
+    """
+
+    def _render(self, parameters: Tensor) -> Tensor:
+        """As of lines, a row crosses a segment in one interval, and the discs around its ends in one each."""
+        rectangle_bhw = covers(parameters[:, :4], self.size)
+        x0, y0, x1, y1, cosine, sine, half = parameters[:, 4:].view(len(parameters), -1, 7).unsqueeze(2).unbind(3)
+        row_h = torch.arange(self.size, dtype=torch.float32, device=parameters.device)
+        firsts, lasts = [], []
+        for x, y in ((x0, y0), (x1, y1)):
+            inside = half.square() - (row_h - y).square()
+            reach = inside.clamp(min=0).sqrt().masked_fill_((inside < 0) | (half < 0), -torch.inf)
+            firsts.append(x - reach)
+            lasts.append(x + reach)
+        dy = row_h - y0
+        length = (x1 - x0) * cosine + (y1 - y0) * sine
+        # Where the row passes the two ends of the segment's rectangle, and its two sides, from x0 on.
+        ends = torch.stack([-dy * sine, length - dy * sine]) / cosine
+        sides = torch.stack([dy * cosine - half, dy * cosine + half]) / sine
+        firsts.append(torch.maximum(ends.amin(0), sides.amin(0)) + x0)
+        lasts.append((torch.minimum(ends.amax(0), sides.amax(0)) + x0).masked_fill_(half < 0, -torch.inf))
+        return rectangle_bhw | covered(torch.cat(firsts, 1), torch.cat(lasts, 1))
 
 
 @dataclass(frozen=True)
@@ -66,11 +106,16 @@ class Rectangles(MaskDraw):
     """parameters_n4: top, left, height, width in whole px."""
 
     def _render(self, parameters: Tensor) -> Tensor:
-        top, left, height, width = parameters.unsqueeze(2).unbind(1)  # each b1
-        position = torch.arange(self.size, device=parameters.device)
-        rows_bh = (position >= top) & (position < top + height)
-        columns_bw = (position >= left) & (position < left + width)
-        return rows_bh.unsqueeze(2) & columns_bw.unsqueeze(1)
+        return covers(parameters, self.size)
+
+
+def covers(parameters_b4: Tensor, size: int) -> Tensor:
+    """hole_bhw of a rectangle an image: top, left, height, width in whole px."""
+    top, left, height, width = parameters_b4.unsqueeze(2).unbind(1)  # each b1
+    position = torch.arange(size, device=parameters_b4.device)
+    rows_bh = (position >= top) & (position < top + height)
+    columns_bw = (position >= left) & (position < left + width)
+    return rows_bh.unsqueeze(2) & columns_bw.unsqueeze(1)
 
 
 @dataclass(frozen=True)

@@ -26,17 +26,28 @@ class PartialConv2d(nn.Module):
         every case: validity is summed over channels first and over windows then.
     """
 
-    def __init__(self, counts: tuple[int, ...], out_channels: int, kernel: int = 3, stride: int = 1, padding: int = 0):
+    def __init__(
+        self,
+        counts: tuple[int, ...],
+        out_channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+    ):
         super().__init__()
         self.counts = counts
         self.padding = padding
         self.weights_k11: Tensor
-        self.conv = nn.Conv2d(sum(counts), out_channels, kernel, stride, padding)  # for its parameters and their start
+        # For its parameters and their start.
+        self.conv = nn.Conv2d(sum(counts), out_channels, kernel, stride, padding, dilation)
         self.register_buffer("weights_k11", torch.tensor(counts, dtype=torch.float32).view(-1, 1, 1), persistent=False)
 
     def forward(self, x_bchw: Tensor, valid_bkhw: Tensor) -> tuple[Tensor, Tensor]:
         """(output, valid_b1hw); valid holds 0 and 1. Under `x_bchw` where it is 0 any finite value may stand."""
-        raw = F.conv2d(self._masked(x_bchw, valid_bkhw), self.conv.weight, None, self.conv.stride, self.padding)
+        raw = F.conv2d(
+            self._masked(x_bchw, valid_bkhw), self.conv.weight, None, self.conv.stride, self.padding, self.conv.dilation
+        )
         with torch.no_grad():
             sums_b1hw = self._window_sums(valid_bkhw)
             new_b1hw = (sums_b1hw > 0).to(valid_bkhw.dtype)
@@ -55,5 +66,8 @@ class PartialConv2d(nn.Module):
     def _window_sums(self, valid_bkhw: Tensor) -> Tensor:
         """Valid elements in each window, over all channels; exact, they are small whole numbers."""
         valid_b1hw = (valid_bkhw * self.weights_k11).sum(1, keepdim=True)
+        if self.conv.dilation != (1, 1):
+            ones_11kk = valid_b1hw.new_ones(1, 1, *self.conv.kernel_size)
+            return F.conv2d(valid_b1hw, ones_11kk, None, self.conv.stride, self.padding, self.conv.dilation)
         padded = F.pad(valid_b1hw, [self.padding] * 4)
         return F.avg_pool2d(padded, self.conv.kernel_size, self.conv.stride, divisor_override=1)

@@ -22,7 +22,8 @@ from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load
 from trainables.data.shapes import MaskDraw
 from trainables.definitions import loss_inputs, model_config
 from trainables.loop import derive, generator
-from trainables.schema_inpaint import adversarial_terms
+from trainables.precision import Precision, full
+from trainables.schema_inpaint import adversarial_terms, network_terms
 from trainables.scope import Scope
 from trainables.sections import ModelConfig, Phase, PhasesConfig
 from trainables.session import Machine
@@ -49,15 +50,22 @@ class Inpainter:
         workers: Workers = Workers(),  # noqa: B008 - frozen
         splits: tuple[str, ...] = ("val", "test"),
         classifier: features.FeatureNetwork | None = None,
+        own_terms: tuple[str, ...] = (),
+        judges_composite: bool = False,
+        precision: Precision = Precision(),  # noqa: B008 - frozen
     ) -> None:
         """observed: record gradient norm and saturation, as where a discriminator could be, also without one.
 
         splits: those that it can be scored on.
         classifier: whose features the terms compare that take features; None where no such term has a weight.
+        own_terms: those with a weight that the network gives itself.
         """
         self.network = network
         self.workers = workers
-        self._trained = workers.prepare(network) if optimiser else network
+        self._trained = workers.prepare(_Learning(network) if own_terms else network) if optimiser else network
+        self.own_terms = own_terms
+        self.judges_composite = judges_composite
+        self.precision = precision
         self.optimiser = optimiser
         self.weights_of_losses = dict(weights)
         self.scope = scope
@@ -79,11 +87,15 @@ class Inpainter:
         learns = self.phase != "discriminators"
         share = self.workers.scale(len(image_b3hw), whole or len(image_b3hw))
         with torch.set_grad_enabled(learns):
-            output_b3hw = self._trained(image_b3hw * (1 - mask_b1hw), mask_b1hw)
+            output_b3hw, own = self._learn(image_b3hw, mask_b1hw)
+            judged_b3hw = output_b3hw
+            if self.judges_composite:
+                judged_b3hw = image_b3hw * (1 - mask_b1hw) + output_b3hw * mask_b1hw
         judges = None if self.phase == "completion" else self.adversary
-        records = judges.step(output_b3hw, image_b3hw, mask_b1hw, share) if judges else {}
+        records = judges.step(judged_b3hw, image_b3hw, mask_b1hw, share) if judges else {}
         with torch.set_grad_enabled(learns):
-            terms = self._terms(output_b3hw, image_b3hw, mask_b1hw)
+            adversarial = judges.terms(judged_b3hw, mask_b1hw) if judges and learns else {}
+            terms = {**adversarial, **own, **self._reconstruction(output_b3hw, image_b3hw, mask_b1hw)}
             if self.workers.size > 1:
                 terms = self._of_whole(terms, mask_b1hw, share)
             loss = sum(weight * terms[name] for name, weight in self.weights_of_losses.items() if name in terms)
@@ -99,10 +111,18 @@ class Inpainter:
             loss, terms = loss.new_zeros(()), {name: term.new_zeros(()) for name, term in terms.items()}
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, **records}
 
-    def _terms(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
-        """Every loss term that has a weight, with its graph; the adversarial ones where both learn."""
-        adversarial = self.adversary.discriminators if self.adversary else {}
-        terms = self.adversary.terms(output_b3hw, mask_b1hw) if self.adversary and self.phase == "both" else {}
+    def _learn(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The network's output for damaged images, and those of its own terms that have a weight."""
+        damaged_b3hw = image_b3hw * (1 - mask_b1hw)
+        with self.precision.cast():
+            if not self.own_terms:
+                return full(self._trained(damaged_b3hw, mask_b1hw)), {}
+            output_b3hw, own = self._trained(damaged_b3hw, mask_b1hw, image_b3hw)
+            return full(output_b3hw), {name: full(own[name]) for name in self.own_terms}
+
+    def _reconstruction(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+        """Every term of `trainables.losses` that has a weight, with its graph."""
+        elsewhere = (*self.own_terms, *(self.adversary.discriminators if self.adversary else ()))
         crop = self.scope.crop
         given = {
             "prediction_b3hw": self.scope.image(output_b3hw),
@@ -112,10 +132,11 @@ class Inpainter:
         }
         if self.classifier:
             given["features"] = self.classifier.compare(crop(output_b3hw), crop(image_b3hw), crop(mask_b1hw))
-        for name in self.weights_of_losses:
-            if name not in adversarial:
-                terms[name] = getattr(losses, name)(**{key: given[key] for key in loss_inputs()[name]})
-        return terms
+        return {
+            name: getattr(losses, name)(**{key: given[key] for key in loss_inputs()[name]})
+            for name in self.weights_of_losses
+            if name not in elsewhere
+        }
 
     def _of_whole(self, terms: Mapping[str, Tensor], mask_b1hw: Tensor, share: float) -> dict[str, Tensor]:
         """Terms of this worker's part, scaled so that their mean over the workers is the term of the whole batch.
@@ -143,9 +164,9 @@ class Inpainter:
 
     def fill(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
         """The network's output for images whose holes are blanked first, clamped to [0, 1]; no gradients."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self.precision.cast():
             output_b3hw: Tensor = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw)
-            return output_b3hw.clamp(0, 1)
+            return full(output_b3hw).clamp(0, 1)
 
     def state_dict(self) -> dict[str, Any]:
         optimiser = self.optimiser.state_dict() if self.optimiser else {}
@@ -161,6 +182,18 @@ class Inpainter:
 
     def weights(self) -> dict[str, Tensor]:
         return self.network.state_dict()
+
+
+class _Learning(nn.Module):
+    """A network called by `learn`, as what averages gradients over the workers knows no other call than a module's."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        found: tuple[Tensor, dict[str, Tensor]] = self.network.learn(*given)
+        return found
 
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
@@ -183,7 +216,17 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
         side = scope.crop(torch.empty(1, 1, data.canvas.size, data.canvas.size, device="meta")).shape[2]
         classifier = features.load(config["features"], data.canvas.root, machine.device, side)
     return Inpainter(
-        network, optimiser, config["loss"], scope, adversary, observed, workers=workers, classifier=classifier
+        network,
+        optimiser,
+        config["loss"],
+        scope,
+        adversary,
+        observed,
+        workers=workers,
+        classifier=classifier,
+        own_terms=network_terms(config),
+        judges_composite=options.judged == "composite",
+        precision=Precision(config.get("precision"), machine.device),
     )
 
 
@@ -213,7 +256,8 @@ def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> 
         return None
     parameters = [p for discriminator in discriminators.values() for p in discriminator.parameters()]
     optimiser = optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
-    return Adversary(discriminators, optimiser, machine.workers)
+    precision = Precision(config.get("precision"), machine.device)
+    return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision)
 
 
 def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
