@@ -104,6 +104,28 @@ class TestByHand:
         assert network.bias.item() == pytest.approx(-0.4 - rate * by_bias, rel=1e-12)
         assert network.weight.item() == pytest.approx(1.5 - rate * by_weight, rel=1e-12)
 
+    def test_hinge_losses(self, batch) -> None:
+        output, image, mask = batch
+        network = Linear()
+        rate = 0.1
+        adversary = Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), rate), loss="hinge")
+        with torch.no_grad():
+            network.weight.fill_(40.0)
+            network.bias.fill_(-19.5)
+        real, fake = ([40 * m - 19.5 for m in t.mean((1, 2, 3)).tolist()] for t in (image, output))
+        assert any(x > 1 for x in fake) or any(x > 1 for x in real) or any(x < -1 for x in [*real, *fake])
+        records = adversary.step(output, image, mask)
+        expected = sum(max(0.0, 1 - x) / 8 for x in real) + sum(max(0.0, 1 + x) / 8 for x in fake)
+        assert records["discriminator_loss"].item() == pytest.approx(expected, rel=1e-12)
+        by_bias = sum(-1 / 8 for x in real if x < 1) + sum(1 / 8 for x in fake if x > -1)
+        assert network.bias.item() == pytest.approx(-19.5 - rate * by_bias, rel=1e-12)
+        weight, bias = network.weight.item(), network.bias.item()
+        term = adversary.terms(output.requires_grad_(), mask)["adversarial"]
+        means = output.mean((1, 2, 3)).tolist()
+        assert term.item() == pytest.approx(-sum(weight * m + bias for m in means) / 4, rel=1e-12)
+        (gradient,) = torch.autograd.grad(term, output)
+        torch.testing.assert_close(gradient, torch.full_like(gradient, -weight / 4 / (3 * 8 * 8)))
+
     def test_generator_term_does_not_saturate(self, batch) -> None:
         output, _, mask = batch
         network = Linear()

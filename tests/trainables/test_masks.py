@@ -269,3 +269,65 @@ def test_other_impossible_options_are_refused():
         with pytest.raises(TrialError) as caught:
             family(1, CANVAS, generator(), **options)
         assert all((caught.value.given, caught.value.why, caught.value.allowed, caught.value.fix))
+
+
+# --- free form --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [32, 128])
+def test_a_free_form_hole_is_a_rectangle_and_all_pixels_near_a_stroke(size):
+    draw = masks.free_form(20, masks.Canvas(size, None), generator())
+    found = everything(draw)[:, 0]
+    y, x = torch.meshgrid(*[torch.arange(size, dtype=torch.float64)] * 2, indexing="ij")
+    sure = torch.ones(20, size, size, dtype=torch.bool)  # further than rounding from the edge of a stroke
+    expected = torch.zeros_like(found)
+    for i, parameters in enumerate(draw.parameters.double()):
+        top, left, height, width = parameters[:4]
+        expected[i] = (y >= top) & (y < top + height) & (x >= left) & (x < left + width)
+        for x0, y0, x1, y1, _, _, half in parameters[4:].view(-1, 7).tolist():
+            if half < 0:
+                continue
+            length = math.hypot(x1 - x0, y1 - y0)
+            along = (((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / max(length, 1e-9) ** 2).clamp(0, 1)
+            distance = torch.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0))
+            expected[i] = torch.maximum(expected[i], (distance <= half).float())
+            sure[i] &= (distance - half).abs() > 1e-2
+    assert sure.float().mean() > 0.95
+    assert torch.equal(found[sure], expected[sure])
+
+
+def test_free_form_holes_are_those_of_deepfill():
+    """MODELS.md section 1.5, at 256 px; see `strokes.py`."""
+    n = 3000
+    draw = masks.free_form(n, masks.Canvas(256, None), generator())
+    box = draw.parameters[:, :4]
+    assert (box[:, 2:].min(), box[:, 2:].max()) == (96, 128)
+    assert box[:, :2].min() >= 0
+    assert (box[:, :2] + box[:, 2:]).max() <= 256
+    segments = draw.parameters[:, 4:].view(n, 3, 11, 7)
+    used = segments[..., 6] > 0
+    assert set(used.any(2).sum(1).unique().tolist()) == {1, 2, 3}
+    assert set(used.sum(2).unique().tolist()) == {0, *range(4, 12)}
+    assert 2 * segments[used][:, 6].min() == pytest.approx(12, abs=0.1)
+    assert 2 * segments[used][:, 6].max() == pytest.approx(40, abs=0.1)
+    ends = segments[..., :4]
+    assert ends.min() >= -0.5
+    assert ends.max() <= 255.5
+    assert torch.equal(ends[:, :, 1:, :2], ends[:, :, :-1, 2:]), "each begins where the one before ended"
+    step = ends[..., 2:] - ends[..., :2]
+    inside = ((ends[..., 2:] > 0) & (ends[..., 2:] < 255)).all(3)
+    radius = math.hypot(256, 256) / 8
+    assert step[inside].norm(dim=1).max() <= 2 * radius * 1.001
+    angle = torch.atan2(step[..., 1], step[..., 0])[inside & (step.norm(dim=3) > 1)]
+    assert angle.abs().min() >= 2 * math.pi / 5 - 2 * math.pi / 15 - 1e-3
+    assert angle.abs().max() <= 2 * math.pi / 5 + 2 * math.pi / 15 + 1e-3
+
+
+@pytest.mark.parametrize("size", [32, 64, 256])
+def test_free_form_holes_cover_a_third_at_every_size(size):
+    both, strokes = (
+        everything(masks.free_form(300, masks.Canvas(size, None), generator(), rectangle=rectangle)).mean().item()
+        for rectangle in (True, False)
+    )
+    assert both == pytest.approx(0.31, abs=0.02)
+    assert strokes == pytest.approx(0.155, abs=0.02)

@@ -37,6 +37,8 @@ def test_a_models_config_is_the_one_of_its_module(name):
     assert read.trains == real.trains
     assert read.value_range == real.value_range
     assert read.adversarial == real.adversarial
+    assert (read.adversarial_loss, read.judged, read.terms) == (real.adversarial_loss, real.judged, real.terms)
+    assert not {*read.adversarial, *read.terms} & set(definitions.loss_names()), "a term has one meaning"
     assert hasattr(module, "build_discriminator") == bool(real.adversarial)
     given = {"path": "/filled"} if name == "outputs" else {}
     assert read(**given).model_dump() == real(**given).model_dump()
@@ -109,6 +111,17 @@ def test_identity_leaves_out_epochs_and_what_is_off():
     assert schema.identity("inpaint", one, 0) == schema.identity("inpaint", two, 0)
     assert schema.identity("inpaint", one, 0) != schema.identity("inpaint", one, 1)
     assert "path" not in schema.identity("inpaint", one, 0)["data"]
+
+
+def test_the_precision_is_part_of_a_trial_where_it_is_not_float32():
+    def identity(**changes):
+        return schema.identity("inpaint", schema.resolve("inpaint", {**BASE, **changes}), 0)
+
+    assert identity(precision=None) == identity(precision="float32") == identity()
+    assert identity(precision="bf16") == {**identity(), "precision": "bf16"}
+    with pytest.raises(TrialError) as caught:
+        schema.resolve("inpaint", {**BASE, "precision": "fp16"})
+    assert "bf16" in caught.value.allowed
 
 
 @pytest.mark.parametrize(

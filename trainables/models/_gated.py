@@ -17,11 +17,12 @@ from trainables.models._partial_conv import PartialConv2d
 
 Kind = Literal["gated", "plain", "partial"]
 GAIN = {"gated": 4.8, "plain": 1.55, "partial": 1.55}
-"""Variance of the weights times their number in a window: keeps the mean square from layer to layer.
+"""Variance of the weights times their number in a window, at the start.
 
-The layers are not normalised, so nothing else would. With a mean square of 1 before a layer, what its convolution gives
-has the variance GAIN, of which elu, or elu times a gate, leave a mean square of 1 again. Our choice: the published code
-starts with half of that for gated layers, and the signal shrinks from layer to layer.
+Nothing is normalised, so this alone keeps the signal alive: from layer to layer the mean square drifts slowly to where
+it stays, 1 after elu, 0.02 after elu times a gate. Our choice: TensorFlow's default, which the published code has, is
+0.67 for gated layers and shrinks the signal sixfold a layer. After 100 steps on 16 images of 32 px (width 8, one seed)
+the holes had 24.5 dB, against 18.0 from there and 16.2 from PyTorch's default.
 """
 
 
