@@ -66,11 +66,14 @@ CASES: dict[str, dict[str, Any]] = {
     "gan adam double": configured(
         "context_encoder", train=16, loss={"l2": 0.9, "adversarial": 0.1}, optimiser=ADAM, **CENTRE
     ),
+    "own terms double": configured(
+        "deepfill", loss={"l1": 1.0, "l1_coarse": 1.0, "adversarial": 0.1}, mask={"name": "free_form"}
+    ),
     "apart double": configured("partial_conv_unet", train=16, sync_batch_norm=False),
 }
 
 
-BY_FOUR = ("hole", "changed, all terms", "phases double", "gan double")
+BY_FOUR = ("hole", "changed, all terms", "phases double", "gan double", "own terms double")
 """Cases that four workers train as well: processes without a core of their own are slow."""
 
 
