@@ -299,8 +299,9 @@ class TestWeights:
         {"optimiser": {"name": "sgd"}, "discriminator_optimiser": {"name": "adam", "lr": 1e-4}},
         {"schedule": {"name": "step", "every": 0.25}},
         {"model": {"name": "context_encoder_alexnet", "width": 2, "predicts": "centre"}},
+        {"model": {"name": "deepfill", "width": 2}, "loss": {"l1": 1.0, "l1_coarse": 1.0, "adversarial": 0.1}},
     ],
-    ids=["adam", "sgd against adam", "step", "alexnet"],
+    ids=["adam", "sgd against adam", "step", "alexnet", "deepfill"],
 )
 def test_resuming_is_the_straight_run_to_the_last_bit(changes: dict[str, Any], data_root: Path) -> None:
     config = configured(**changes)

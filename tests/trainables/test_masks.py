@@ -53,6 +53,9 @@ class TestEveryFamily:
         assert torch.equal(everything(self.draw(name, size, data_root)), mask)
         assert torch.equal(everything(self.draw(name, size, data_root, n=20)), mask[:20])  # not on n either
 
+    def test_a_worker_may_have_no_image_of_a_batch(self, name, size, data_root):
+        assert self.draw(name, size, data_root).masks(torch.arange(0), "cpu").shape == (0, 1, size, size)
+
     def test_another_seed_draws_other_masks(self, name, size, data_root):
         same = torch.equal(
             everything(self.draw(name, size, data_root)), everything(self.draw(name, size, data_root, seed=1))

@@ -83,7 +83,8 @@ class FreeForm(MaskDraw):
     def _render(self, parameters: Tensor) -> Tensor:
         """As of lines, a row crosses a segment in one interval, and the discs around its ends in one each."""
         rectangle_bhw = covers(parameters[:, :4], self.size)
-        x0, y0, x1, y1, cosine, sine, half = parameters[:, 4:].view(len(parameters), -1, 7).unsqueeze(2).unbind(3)
+        segments_bk7 = parameters[:, 4:].view(len(parameters), (parameters.shape[1] - 4) // 7, 7)
+        x0, y0, x1, y1, cosine, sine, half = segments_bk7.unsqueeze(2).unbind(3)  # each bk1
         row_h = torch.arange(self.size, dtype=torch.float32, device=parameters.device)
         firsts, lasts = [], []
         for x, y in ((x0, y0), (x1, y1)):
