@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from trainables.errors import TrialError
 from trainables.models import _context
 from trainables.models._context import ChannelWise, Frame
+from trainables.precision import full
 from trainables.scope import Scope
 from trainables.sections import RegionConfig
 
@@ -58,7 +59,7 @@ class AlexNetAutoencoder(nn.Module):
 
     def forward(self, seen_b3hw: Tensor) -> Tensor:
         """The predicted square, in [-1, 1]."""
-        x = self.decoder(self.between(self.encoder(seen_b3hw)))
+        x = full(self.decoder(self.between(self.encoder(seen_b3hw))))  # the CPU has no such resize in bfloat16
         return F.interpolate(x, size=(self.side, self.side), mode="bilinear", antialias=True).tanh()
 
 
