@@ -239,8 +239,9 @@ def read(store: Store, name: str, now: float | None = None) -> Study:
     )
     done = {(cell.trial, cell.epochs): None for cell in cells if cell.state == "done"}
     keys = {ledger.result_key(*key): key for key in done}
-    results = {keys[key]: ledger.load(key, data) for key, data in copied.get_many(keys).items()}
-    histories = {key: _columns(result.pop("history")) for key, result in results.items()}
+    found = copied.results(keys)
+    results = {keys[key]: result for key, (result, _) in found.items()}
+    histories = {keys[key]: history for key, (_, history) in found.items()}
     searches = tuple(tries.search_states(copied, plan))
     with contextlib.suppress(SweepError):  # who may only read the store can report all the same
         copied.refresh()
@@ -281,10 +282,6 @@ def _arm(arm: Mapping[str, Any], baseline: str) -> Arm:
         config=arm["config"],
         trials={int(seed): (trial["id"], trial["epochs"]) for seed, trial in arm["trials"].items()},
     )
-
-
-def _columns(history: Mapping[str, list[float | None]]) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    return {name: np.array(values, dtype=np.float64) for name, values in history.items()}
 
 
 def _records(cells: Iterable[Cell], histories: Mapping[tuple[str, int], Mapping[str, Any]]) -> pd.DataFrame:

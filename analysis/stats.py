@@ -28,6 +28,9 @@ BOOTSTRAP_FROM = 20
 """Number of values from which intervals are bootstrapped."""
 _RESAMPLES = 9999
 _MOST_SEEDS = 1000
+_MANY_IMAGES = 1000
+_AT_ONCE = 2**20
+"""Values that a bootstrap draws at a time: 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,18 @@ def mean_interval(values: Iterable[float], level: float = LEVEL) -> Interval | N
 
 def _bca(values: np.ndarray[Any, Any], level: float) -> tuple[float, float]:
     """The expanded BCa interval of the mean; see the module's text. The same values give the same interval."""
-    from scipy.special import ndtr
     from scipy.stats import bootstrap  # a second of imports, which few studies need
 
-    n = len(values)
-    wider = float(2 * ndtr(math.sqrt(n / (n - 1)) * t_quantile(n, level)) - 1)
-    found = bootstrap(
-        (values,), np.mean, method="BCa", n_resamples=_RESAMPLES, confidence_level=wider, rng=np.random.default_rng(0)
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    wider, rng = _expanded(len(values), level), np.random.default_rng(0)
+    found = bootstrap((values,), np.mean, method="BCa", n_resamples=_RESAMPLES, confidence_level=wider, rng=rng)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _expanded(n: int, level: float) -> float:
+    """The level at which a percentile interval of n normal values is as wide as Student's (Hesterberg 2015)."""
+    from scipy.special import ndtr
+
+    return float(2 * ndtr(math.sqrt(n / (n - 1)) * t_quantile(n, level)) - 1)
 
 
 def simultaneous(family: int) -> float:
@@ -170,7 +176,8 @@ def clustered_mean(values_by_seed: Mapping[int, Sequence[float]], level: float =
     """Mean of per-image values with an interval by the clustered bootstrap: seeds are drawn, then images within each.
 
     Images of one seed share a network, so they are no independent values (Davison and Hinkley 1997, section 3.8).
-    n: the number of seeds. None without values; no interval for a single seed.
+    The mean of a resample of a thousand images or more is drawn from its normal limit, which moves the bounds by less
+    than the number of draws does. n: the number of seeds. None without values; no interval for a single seed.
     """
     clusters = [np.asarray(values, dtype=np.float64) for values in values_by_seed.values() if len(values)]
     if not clusters:
@@ -179,12 +186,24 @@ def clustered_mean(values_by_seed: Mapping[int, Sequence[float]], level: float =
     if len(clusters) == 1:
         return Interval(float(means[0]), None, None, None, 1)
     rng = np.random.default_rng(0)
-    draws = np.empty(_RESAMPLES // 5)
-    for number in range(len(draws)):
-        drawn = [clusters[index] for index in rng.integers(len(clusters), size=len(clusters))]
-        draws[number] = np.mean([cluster[rng.integers(len(cluster), size=len(cluster))].mean() for cluster in drawn])
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    drawn = rng.integers(len(clusters), size=(_RESAMPLES // 5, len(clusters)))
+    resampled = np.empty(drawn.shape)
+    for number, cluster in enumerate(clusters):
+        there = drawn == number
+        resampled[there] = _resampled_means(cluster, int(there.sum()), rng)
+    wider = _expanded(len(clusters), level)
+    low, high = np.quantile(resampled.mean(axis=1), [(1 - wider) / 2, (1 + wider) / 2])
     return Interval(float(means.mean()), float(means.std(ddof=1)), float(low), float(high), len(clusters))
+
+
+def _resampled_means(values: np.ndarray[Any, Any], count: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Means of `count` resamples of the values; a part of them at a time, so that memory stays bounded."""
+    n = len(values)
+    if n >= _MANY_IMAGES:
+        return rng.normal(values.mean(), values.std() / math.sqrt(n), count)
+    step = max(1, _AT_ONCE // n)
+    parts = [min(step, count - start) for start in range(0, count, step)]
+    return np.concatenate([np.empty(0), *(values[rng.integers(n, size=(part, n))].mean(axis=1) for part in parts)])
 
 
 def kendall_tau_b(groups: Iterable[Sequence[tuple[float, float]]]) -> float | None:

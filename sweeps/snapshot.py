@@ -1,19 +1,30 @@
 """A sweep's finished records in one object, so that a report on a thousand trials reads few objects.
 
 `sweeps/<name>/records.parquet` has a row for each object that a report reads and that is not written again: results,
-suggestions and what became of them. Columns: key, version (as `Store.find` gives it), data. It is a copy and no truth:
-a row counts only while the object itself is in the store with the same version, which listings tell, a thousand at a
-time. So whoever writes it last, and whatever is deleted, altered or trained anew afterwards, no report can differ.
+suggestions and what became of them. Columns: key, version (as `Store.find` gives it), body (the object, of a result
+without its history), history (of a result: {column: values by epoch}, NaN for null; parsing it as JSON would be most
+of what a report takes). It is a copy and no truth: a row counts only while the object itself is in the store with the
+same version, which listings tell, a thousand at a time. So whoever writes it last, and whatever is deleted, altered or
+trained anew afterwards, no report can differ.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sweeps import ledger, progress
 from sweeps.errors import StoreError
 from sweeps.store import Store, never
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow
+
+    History = Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 STALE = 20
 """A report that had to read more objects than this writes the copy anew."""
@@ -23,29 +34,48 @@ def key_of(name: str) -> str:
     return f"sweeps/{name}/records.parquet"
 
 
+@dataclass(frozen=True)
+class _Row:
+    """One object of the copy. history: of a result, whose `body` lacks it."""
+
+    version: str
+    body: bytes
+    history: History | None
+
+
 class Copied:
     """A store for reading a sweep: takes an object from the copy where that is the store's own version of it."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._name = store, name
-        self._copy: dict[str, tuple[str, bytes]] | None = None
-        self._used: dict[str, tuple[str, bytes]] = {}
+        self._copy: dict[str, _Row] | None = None
+        self._used: dict[str, _Row] = {}
         self._versions: dict[str, str] = {}
         self.missed = 0
         """Objects that were read one by one, though a copy could have had them."""
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         wanted = list(keys)
-        lasting = [key for key in wanted if _lasts(key, self._name)]
-        self._look(key for key in lasting if key not in self._versions)
-        versions = {key: self._versions[key] for key in lasting if self._versions[key]}
+        lasting = {key for key in wanted if _lasts(key, self._name) and not _is_result(key)}
+        read = self._store.get_many(key for key in wanted if key not in lasting)
+        return read | {key: row.body for key, row in self._take(lasting).items()}
+
+    def results(self, keys: Iterable[str]) -> dict[str, tuple[ledger.Json, History]]:
+        """Results that exist, each without its history, and its history: {column: values by epoch}, NaN for null."""
+        return {key: (ledger.load(key, row.body), row.history or {}) for key, row in self._take(keys).items()}
+
+    def _take(self, keys: Iterable[str]) -> dict[str, _Row]:
+        """Lasting objects, from the copy or the store."""
+        wanted = list(keys)
+        self._look(key for key in wanted if key not in self._versions)
+        versions = {key: self._versions[key] for key in wanted if self._versions[key]}
         copy = self._read() if versions else {}
-        held = {key: copy[key][1] for key, version in versions.items() if copy.get(key, ("",))[0] == version}
-        others = [key for key in wanted if key not in held and (key in versions or not _lasts(key, self._name))]
-        read = self._store.get_many(others)
-        self.missed += sum(key in versions for key in read)
-        self._used |= {key: (versions[key], data) for key, data in (held | read).items() if key in versions}
-        return held | read
+        rows = {key: copy[key] for key, version in versions.items() if key in copy and copy[key].version == version}
+        read = self._store.get_many(key for key in versions if key not in rows)
+        self.missed += len(read)
+        rows |= {key: _row(key, versions[key], data) for key, data in read.items()}
+        self._used |= rows
+        return rows
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
         """As the store has it, remembered: a report asks for the same objects soon after."""
@@ -61,7 +91,7 @@ class Copied:
         found = self._store.find(wanted)
         self._versions |= {key: found.get(key, "") for key in wanted}
 
-    def _read(self) -> dict[str, tuple[str, bytes]]:
+    def _read(self) -> dict[str, _Row]:
         """The copy; nothing where there is none or where it is damaged."""
         if self._copy is None:
             try:
@@ -122,7 +152,7 @@ def refresh(store: Store, name: str) -> None:
         searched = copied.get_many([*store.keys(f"sweeps/{name}/search/"), *store.keys(f"sweeps/{name}/pruned/")])
         tried = [ledger.load(key, data) for key, data in searched.items() if key.endswith(".trials.json")]
         trials = {*progress.targets(plan), *(trial for trials in tried for trial in trials.values())}
-        copied.get_many(store.find(f"trials/{trial}/result/" for trial in trials))
+        copied.results(store.find(f"trials/{trial}/result/" for trial in trials))
         copied.refresh(0)
     except StoreError:
         return
@@ -130,28 +160,77 @@ def refresh(store: Store, name: str) -> None:
 
 def _lasts(key: str, name: str) -> bool:
     """Whether an object is written once and for all."""
+    return _is_result(key) or key.startswith((f"sweeps/{name}/search/", f"sweeps/{name}/pruned/"))
+
+
+def _is_result(key: str) -> bool:
     parts = key.split("/")
-    if parts[0] == "trials":
-        return len(parts) == 4 and parts[2] == "result"
-    return key.startswith((f"sweeps/{name}/search/", f"sweeps/{name}/pruned/"))
+    return len(parts) == 4 and parts[0] == "trials" and parts[2] == "result"
 
 
-def _pack(rows: dict[str, tuple[str, bytes]]) -> bytes:
+def _row(key: str, version: str, data: bytes) -> _Row:
+    if not _is_result(key):
+        return _Row(version, data, None)
+    import numpy as np
+
+    body = ledger.load(key, data)
+    history = {name: np.array(values, dtype=np.float64) for name, values in body.pop("history").items()}
+    return _Row(version, ledger.dump(body), history)
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def _pack(rows: Mapping[str, _Row]) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
     keys = sorted(rows)
-    columns = {"key": keys, "version": [rows[key][0] for key in keys], "data": [rows[key][1] for key in keys]}
-    kinds = [("key", pyarrow.string()), ("version", pyarrow.string()), ("data", pyarrow.binary())]
+    columns = {
+        "key": pyarrow.array(keys, pyarrow.string()),
+        "version": pyarrow.array([rows[key].version for key in keys], pyarrow.string()),
+        "body": pyarrow.array([rows[key].body for key in keys], pyarrow.binary()),
+        "history": _packed([rows[key].history or {} for key in keys]),
+    }
     sink = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(columns, pyarrow.schema(kinds)), sink, compression="zstd")
+    texts = ["key", "version", "body", "history.key_value.key"]  # a dictionary of measured values would only grow
+    pyarrow.parquet.write_table(pyarrow.table(columns), sink, compression="zstd", use_dictionary=texts)
     return sink.getvalue()
 
 
-def _unpack(data: bytes) -> dict[str, tuple[str, bytes]]:
-    """Raises what pyarrow raises for a damaged file: a ValueError or an OSError."""
+def _packed(histories: list[History]) -> pyarrow.MapArray:
+    import numpy as np
+    import pyarrow
+
+    def starts(lengths: Iterable[int]) -> pyarrow.Array:
+        return pyarrow.array(list(itertools.accumulate(lengths, initial=0)), pyarrow.int32())
+
+    values = [column for history in histories for column in history.values()]
+    flat = pyarrow.array(np.concatenate(values) if values else np.array([], dtype=np.float64), pyarrow.float64())
+    names = pyarrow.array([name for history in histories for name in history], pyarrow.string())
+    items = pyarrow.ListArray.from_arrays(starts(map(len, values)), flat)
+    return pyarrow.MapArray.from_arrays(starts(map(len, histories)), names, items)
+
+
+def _unpack(data: bytes) -> dict[str, _Row]:
+    """Raises what pyarrow raises for a damaged file, a ValueError or an OSError; KeyError for one of an older form."""
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).to_pydict()
-    return {key: (version, d) for key, version, d in zip(table["key"], table["version"], table["data"], strict=True)}
+    # Not `read_table`, nor threads: a process that ends soon after them is aborted at times (apache/arrow#34314).
+    table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data), pre_buffer=False).read(use_threads=False)
+    keys, versions, bodies = (table[name].to_pylist() for name in ("key", "version", "body"))
+    histories = [history for part in table["history"].chunks for history in _unpacked(part)]
+    return {
+        key: _Row(version, body, history if _is_result(key) else None)
+        for key, version, body, history in zip(keys, versions, bodies, histories, strict=True)
+    }
+
+
+def _unpacked(part: pyarrow.MapArray) -> Iterator[History]:
+    names, lists = part.keys.to_pylist(), part.items
+    values = lists.values.to_numpy()
+    edges = lists.offsets.to_pylist()
+    first = part.offsets.to_pylist()
+    for start, end in itertools.pairwise(first):
+        yield {names[i]: values[edges[i] : edges[i + 1]] for i in range(start, end)}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from make_store import NOW, ArmSpec, make_store
 
-from analysis import frame, report
+from analysis import frame, report, verdicts
 from sweeps import ledger, s3, snapshot
 from sweeps.store import FolderStore, Store, open_store
 from tests.proxy import Proxy, proxy_to
@@ -97,9 +101,38 @@ def test_a_report_makes_the_copy_where_it_read_many(small: FolderStore) -> None:
     records(small)
     assert not small.find([snapshot.key_of(NAME)]), "four objects are soon read"
     copied = snapshot.Copied(small, NAME)
-    copied.get_many(results(small))
+    read = copied.results(results(small))
     assert copied.refresh(3)
     again = snapshot.Copied(small, NAME)
-    assert len(again.get_many(results(small))) == 4
+    held = again.results(results(small))
     assert again.missed == 0
     assert not again.refresh(0)
+    assert [body for body, _ in held.values()] == [body for body, _ in read.values()]
+    for (_, before), (_, after) in zip(read.values(), held.values(), strict=True):
+        assert list(before) == list(after)
+        assert all(np.array_equal(before[name], after[name], equal_nan=True) for name in before), "to the last bit"
+
+
+def test_a_copy_of_an_older_form_is_passed_over(small: FolderStore) -> None:
+    expected, sink = records(small), io.BytesIO()
+    key = results(small)[0]
+    older = pa.table({"key": [key], "version": [small.find([key])[key]], "data": [small.get(key)]})
+    pq.write_table(older, sink)
+    small.put(snapshot.key_of(NAME), sink.getvalue())
+    assert same(records(small), expected)
+
+
+def test_claims_ask_a_few_times_for_each_study(tmp_path: Path, proxy: Proxy) -> None:
+    """Three studies of 24 trials in one bucket: never a request for each trial."""
+    store, expected = open_store(address()), []
+    for number in range(3):
+        arms = [ArmSpec(f"arm {number}.{i}", 25.0 + (number + 1) * i) for i in range(4)]
+        claim = {"text": "it is", "metric": "test/psnr_db", "better": arms[1].name, "than": arms[0].name}
+        here = make_store(tmp_path / str(number), arms, range(6), [claim], name=f"study-{number}")
+        store.create_many((key, here.get(key)) for key in here.keys("") if "/samples/" not in key)
+        expected += verdicts.collect(here)
+        snapshot.refresh(store, f"study-{number}")
+    proxy.requests.clear()
+    assert verdicts.collect(store) == expected
+    print(f"{len(proxy.requests)} requests")
+    assert len(proxy.requests) <= 3 * 6 + 2, [request.path for request in proxy.requests]

@@ -1,9 +1,10 @@
-"""What a large store costs: deciding that 10,000 finished trials leave nothing to do, and a report of 500 trials.
+"""What a large store costs: deciding that 10,000 finished trials leave nothing to do; report and claims of 20 studies.
 
-Builds two sweeps in a temporary folder whose results are made up, small files that lie where trained ones would, and
-runs the command on them in processes of its own. Prints seconds and peak memory of each, beside what is asked for.
+Builds sweeps in a temporary folder whose results are made up, small files that lie where trained ones would, and runs
+the command on them in processes of its own. Prints seconds and peak memory of each, beside what is asked for. The
+studies (500 trials of 200 epochs each) are read from the folder, then from moto's S3 server on loopback.
 
-    python tests/benchmarks/bench_scale.py [--arms 10000] [--seeds 1] [--repeat 3]
+    python tests/benchmarks/bench_scale.py [--arms 10000] [--seeds 1] [--studies 20] [--repeat 3]
 """
 
 from __future__ import annotations
@@ -16,20 +17,23 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cluster import drive
-from sweeps import ledger, plan, spec
+from sweeps import ledger, plan, snapshot, spec
 from sweeps.plan import Plan
-from sweeps.store import FolderStore
+from sweeps.store import FolderStore, open_store
+from tests.s3servers import BUCKET, KEY, SECRET, moto_server
 from trainables import schema
 
 LIMIT_S, LIMIT_MB = 5.0, 500.0
 """What issue 3 allows for deciding that nothing is to do."""
-REPORT_LIMIT_S, REPORT_LIMIT_MB = 10.0, 1024.0
-"""What issue 6 allows for a report of 500 trials of 200 epochs."""
+REPORT_LIMIT_S, CLAIMS_LIMIT_S, ANALYSIS_LIMIT_MB = 10.0, 20.0, 1024.0
+"""What issue 6 allows for a report of 500 trials of 200 epochs, and for the claims of 20 such studies."""
+S3_FACTOR = 2.0
+"""How much longer the same may take on S3."""
 PROVENANCE: dict[str, Any] = {
     "code": {"commit": "6be6b42" + "0" * 33, "dirty": False},
     "versions": {"python": "3.11.7", "torch": "2.11.0"},
@@ -38,14 +42,16 @@ PROVENANCE: dict[str, Any] = {
 }
 
 
-def sweep(name: str, arms: int, seeds: int, epochs: int) -> str:
+def sweep(name: str, arms: int, seeds: int, epochs: int, images: int) -> str:
+    """A sweep file. images: to train on, so that studies with different ones share no trial."""
     rates = ", ".join(f"{1e-5 * 10 ** (3 * i / arms):.6g}" for i in range(1, arms))
+    first, last = (f"lr {rate}" for rate in (rates.split(", ")[0], rates.split(", ")[-1]))
     return f"""\
 # Which learning rate is best?
 name: {name}
 task: inpaint
 base:
-  data: {{name: cifar10, train: 4000, val: 500, test: 1000}}
+  data: {{name: cifar10, train: {images}, val: 500, test: 1000}}
   mask: {{name: lines}}
   model: {{name: partial_conv_unet}}
   optimiser: {{name: adam, lr: 1.0e-5}}
@@ -55,6 +61,10 @@ seeds: {seeds}
 arms:
 {_arms(rates)}
 report: {{metrics: [test/psnr_db, test/l2, test/ssim], test_epochs: [{epochs // 2}]}}
+claims:
+  - {{text: "the fastest is better", metric: test/psnr_db, better: {last}, than: base}}
+  - {{text: "it makes no difference", metric: test/l2, equal: [base, {last}], within: 0.01}}
+  - {{text: "it does over three of them", metric: test/ssim, order: [{last}, {first}, base]}}
 """
 
 
@@ -113,39 +123,69 @@ def run(arguments: Sequence[str]) -> tuple[float, float, float]:
     return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**10
 
 
-def measure(name: str, arguments: Sequence[str], repeat: int, limit_s: float, limit_mb: float) -> None:
+def measure(name: str, arguments: Sequence[str], repeat: int, limit_s: float, limit_mb: float) -> float:
+    """Run the command a few times and print what it cost; its seconds."""
     found = [run(arguments) for _ in range(repeat)]
     seconds, cpu = (statistics.median(values) for values in list(zip(*found, strict=True))[:2])
     memory = max(mb for _, _, mb in found)
     verdict = "within" if seconds < limit_s and memory < limit_mb else "ABOVE"
     shown = f"{seconds:6.2f} s, {cpu:5.2f} s of them computing (median of {repeat}), {memory:4.0f} MB"
-    print(f"{name:<34} {shown}   {verdict} {limit_s:g} s, {limit_mb:g} MB", flush=True)
+    print(f"{name:<38} {shown}   {verdict} {limit_s:g} s, {limit_mb:g} MB", flush=True)
+    return seconds
+
+
+def analyse(store: str, out: Path, studies: int, repeat: int, factor: float = 1.0) -> list[float]:
+    """Seconds of a report on one of the studies, and of the claims of all. factor: how much longer they may take."""
+    where, size = "S3" if "://" in store else "folder", f"{500 * studies:,} trials x 200 epochs"
+    report = ["report", "study-00", "--store", store, "--out", str(out)]
+    limits = (repeat, REPORT_LIMIT_S * factor, ANALYSIS_LIMIT_MB)
+    told = measure(f"{where}: report of 500 trials", report, *limits)
+    limits = (repeat, CLAIMS_LIMIT_S * factor, ANALYSIS_LIMIT_MB)
+    return [told, measure(f"{where}: claims, {size}", ["claims", "--store", store], *limits)]
+
+
+def on_s3(folder: Path, studies: int, repeat: int) -> list[float]:
+    """The same from moto's server, which gets what a report reads."""
+    with moto_server() as server:
+        os.environ |= {"AWS_ENDPOINT_URL": server.url, "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+        os.environ |= {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+        here, store = FolderStore(folder / "studies"), open_store(f"s3://{BUCKET}/studies")
+        keys = [key for key in here.keys("") if "/attempts/" not in key and not key.endswith(".parquet")]
+        store.create_many((key, here.get(key)) for key in keys)
+        for name in ledger.sweep_names(store):
+            snapshot.refresh(store, name)
+        return analyse(store.uri, folder / "report", studies, repeat, S3_FACTOR)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--arms", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        prepared: Callable[[str, int, int, int], Path] = lambda *what: prepare(Path(folder), *what)  # noqa: E731
-        file, store = prepared("large", options.arms, options.seeds, 2), str(Path(folder) / "store")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        file, store = prepare(folder, "store", "large", (options.arms, options.seeds, 2, 4000)), str(folder / "store")
         count = f"{options.arms * options.seeds:,} cached trials"
         limits = (options.repeat, LIMIT_S, LIMIT_MB)
         measure(f"plan, {count}", ["plan", str(file), "--store", store], *limits)
         measure(f"run, {count}", ["run", str(file), "--store", store], *limits)
         measure(f"status, {count}", ["status", "large", "--store", store], *limits)
-        prepared("study", 50, 10, 200)
-        out = str(Path(folder) / "report")
-        limits = (options.repeat, REPORT_LIMIT_S, REPORT_LIMIT_MB)
-        measure("report, 500 trials x 200 epochs", ["report", "study", "--store", store, "--out", out], *limits)
+        for number in range(options.studies):
+            prepare(folder, "studies", f"study-{number:02}", (50, 10, 200, 4000 + number))
+            snapshot.refresh(FolderStore(folder / "studies"), f"study-{number:02}")  # as a run does at its end
+        local = analyse(str(folder / "studies"), folder / "report", options.studies, options.repeat)
+        remote = on_s3(folder, options.studies, options.repeat)
+        ratios = [f"{there / here:.2f}" for here, there in zip(local, remote, strict=True)]
+        print(f"S3 takes {ratios[0]} (report) and {ratios[1]} (claims) times as long; {S3_FACTOR:g} is allowed")
 
 
-def prepare(folder: Path, name: str, arms: int, seeds: int, epochs: int) -> Path:
+def prepare(folder: Path, store: str, name: str, size: tuple[int, int, int, int]) -> Path:
+    """A sweep with all its results in a store of the folder. size: arms, seeds, epochs, images."""
     file = folder / f"{name}.yaml"
-    file.write_text(sweep(name, arms, seeds, epochs))
-    fill(FolderStore(folder / "store"), plan.expand(spec.load(file), schema), epochs)
+    file.write_text(sweep(name, *size))
+    fill(FolderStore(folder / store), plan.expand(spec.load(file), schema), size[2])
     return file
 
 
