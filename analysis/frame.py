@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats, wording
+from analysis.comparisons import Correction
 from sweeps import ledger, progress, record, snapshot, tries
 from sweeps.errors import SweepError
 from sweeps.progress import TrialState
@@ -98,6 +99,12 @@ class Study:
     def statistic(self) -> str:
         """What of the seeds is told: 'mean' or 'interquartile mean'."""
         return str(self.plan["report"].get("statistic", "mean"))
+
+    @property
+    def correction(self) -> Correction:
+        """How the tests of a metric's differences are corrected for their number."""
+        found: Correction = self.plan["report"].get("correction", "holm")
+        return found
 
     def arm(self, name: str) -> Arm:
         """The arm of this name; KeyError where there is none (the plan was checked: a claim names existing arms)."""

@@ -9,11 +9,15 @@ from collections import Counter
 from dataclasses import dataclass
 
 from analysis import published, searches, sections, wording
-from analysis.comparisons import ALPHA, Comparison, compare, seeds_needed
+from analysis.comparisons import ALPHA, Comparison, Correction, compare, seeds_needed
 from analysis.frame import Study
 from analysis.stats import BOOTSTRAP_FROM, Interval, simultaneous
 
 BEST, TIED = "best", "tied"
+_CORRECTIONS: dict[Correction, str] = {
+    "holm": "Holm's correction",
+    "benjamini-hochberg": "Benjamini and Hochberg's correction, which bounds the share of false stars,",
+}
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def _compared(study: Study, metric: str) -> dict[str, Comparison]:
         if arm.name != arm.baseline and (arm.trains or study.arm(arm.baseline).trains)
     }
     pairs = {name: found for name, found in pairs.items() if found}
-    return dict(zip(pairs, compare(list(pairs.values())), strict=True))
+    return dict(zip(pairs, compare(list(pairs.values()), study.correction), strict=True))
 
 
 def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
@@ -166,7 +170,7 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
         f"Differences are to {reference}, paired by seed, with their 95 % interval and n pairs.",
         f"● {best}; ○ cannot be told apart from it: the interval of their difference (95 % for all pairs of arms "
         "together) includes zero, or there are too few pairs for one.",
-        *_on_tests(rows),
+        *_on_tests(rows, _CORRECTIONS[study.correction]),
     ]
     if any(not row.trains for row in rows):
         caption.append("Exact: the arm has no parameters; one evaluation serves all seeds, so it has no interval.")
@@ -181,14 +185,14 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
     return caption
 
 
-def _on_tests(rows: list[Row]) -> list[str]:
+def _on_tests(rows: list[Row], correction: str) -> list[str]:
     """What a star means, and how many pairs one would take."""
     found = [entry.comparison for row in rows for entry in row.entries.values() if entry.comparison]
     if not found:
         return []
     family = max(one.family for one in found)
     words = [
-        f"* differs from the baseline (sign-flip test, p at most {ALPHA:g} after Holm's correction for the "
+        f"* differs from the baseline (sign-flip test, p at most {ALPHA:g} after {correction} for the "
         f"{wording.count(family, 'comparison')} of a metric)."
     ]
     if any(one.underpowered for one in found):

@@ -119,6 +119,9 @@ class ReportSpec(Strict):
     statistic: Literal["mean", "interquartile mean"] = Field(
         "mean", description="what of the seeds is told; differences are means of pairs in either case"
     )
+    correction: Literal["holm", "benjamini-hochberg"] = Field(
+        "holm", description="for the tests of a metric's differences: of any false star, or of their share among stars"
+    )
     published: PublishedSpec | None = Field(None, description="whose figures stand beside ours")
 
 

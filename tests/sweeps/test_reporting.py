@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,31 @@ def test_claims_of_one_sweep_and_of_all(ran: Path, capsys: pytest.CaptureFixture
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "study,claim,source,published,ours,verdict,sentence"
     assert any(line.startswith("partial-conv,") and ",not run," in line for line in lines)
+
+
+def test_what_the_report_tells_of_the_seeds_is_chosen_in_the_file(
+    ran: Path, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another correction and statistic: the same trials, all of them there, and the table says what it shows."""
+    store = shutil.copytree(ran, tmp_path / "store")
+    changes = ("--set", "report.correction=benjamini-hochberg", "--set", "report.statistic=interquartile mean")
+    arguments = ["run", ran.parent / "small.yaml", *TINY, *changes, "--store", store, "--data", data_root, "--quiet"]
+    trials = FolderStore(store).children("trials/")
+    assert cli.main([*map(str, arguments), "--address", "in-process"]) == 0
+    assert FolderStore(store).children("trials/") == trials
+    assert len(list(FolderStore(store).keys("trials/"))) == len(list(FolderStore(ran).keys("trials/")))
+    capsys.readouterr()
+    for folder, words in ((store, ("Benjamini and Hochberg's", "Interquartile mean ±")), (ran, ("Holm's", "Mean ±"))):
+        out = [*map(str, ["--store", folder, "--out", tmp_path / "report", "--format", "html,md,tex"])]
+        assert cli.main(["report", "small", *out]) == 0
+        for ending in ("html", "md", "tex"):
+            text = (tmp_path / "report" / f"small.{ending}").read_text().replace("&#39;", "'").replace("$\\pm$", "±")
+            assert all(word in " ".join(text.split()) for word in words), ending
+
+
+def test_a_correction_that_does_not_exist(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(ran.parent / "small.yaml"), "--set", "report.correction=bonferroni"]) == 2
+    assert "holm" in capsys.readouterr().err
 
 
 def test_a_report_is_published_to_a_store(ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
