@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_no_module_imports_what_only_some_reports_need() -> None:
-    """Each module of the package, in a fresh interpreter; what costs tenths of a second is imported where it is used."""
+    """Each module of the package, in a fresh interpreter: what is slow to import is imported where it is used."""
     heavy = ("torch", "torchvision", "ray", "optuna", "boto3", "matplotlib", "PIL", "jinja2", "scipy", "statsmodels")
     modules = [f"analysis.{path.stem}" for path in Path(report.__file__).parent.glob("*.py") if path.stem != "__init__"]
     assert "analysis.factors" in modules
