@@ -17,6 +17,12 @@ from sweeps.errors import SweepError
 HERE = Path(__file__).parent / "published"
 _COLUMNS = ("study", "table", "variant", "split", "epoch", "metric", "value", "printed", "unit", "inferred", "note")
 _UNLABELLED = "unlabelled"
+_BLOCKS = {
+    "block=low": "of its two tables the one with the lower last PSNR",
+    "block=high": "of its two tables the one with the higher last PSNR",
+    "block=only": "",
+}
+"""What the notes of 003's tables begin with, in words."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ def lookup(reference: Mapping[str, Any], variant: str | None, column: str, epoch
     """What a document says of one arm in one of our columns; several figures where it prints several, else none.
 
     reference: `report.published` of a plan: study, table, columns (ours -> theirs; the same name where left out).
+    variant: what the document calls the arm; 'optimiser: SGD' where that stands in another of its tables.
     epoch: the epoch asked for; without it, the last that was published. The split of our column decides which split is
     looked up; a document that does not label its splits is taken as it is.
     """
@@ -56,11 +63,12 @@ def epochs(reference: Mapping[str, Any], variant: str, column: str) -> list[int]
 def _rows(reference: Mapping[str, Any], variant: str | None, column: str) -> list[dict[str, str]]:
     split, _, metric = column.partition("/")
     metric = (reference.get("columns") or {}).get(column, metric)
+    table, _, variant = (variant or "").rpartition(": ")
+    table = table or reference["table"]
     rows = [
         row
         for row in figures()
-        if (row["study"], row["table"], row["variant"], row["metric"])
-        == (reference["study"], reference["table"], variant, metric)
+        if (row["study"], row["table"], row["variant"], row["metric"]) == (reference["study"], table, variant, metric)
     ]
     return [row for row in rows if row["split"] == split] or [row for row in rows if row["split"] == _UNLABELLED]
 
@@ -103,10 +111,15 @@ def _figure(row: Mapping[str, str], ours: str) -> Figure:
         notes = [f"inferred, not in the document: {row['inferred']}"]
     else:
         notes = ["that images are in [0,1] is inferred, not in the document"] if row["inferred"] else []
-    if row["note"]:
-        notes.append(row["note"])
+    notes += _notes(row["note"])
     shown = "0" + text if text.startswith(".") else text
     return Figure(value, shown, row["split"], _epoch(row), conversion, tuple(notes))
+
+
+def _notes(text: str) -> list[str]:
+    """What a row notes, a footnote each: which block it is from, and the rest."""
+    first, _, rest = text.partition("; ")
+    return [note for note in ((_BLOCKS[first], rest) if first in _BLOCKS else (text,)) if note]
 
 
 def _divisor(metric: str, unit: str, ours: str) -> tuple[float, str]:

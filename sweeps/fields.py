@@ -177,7 +177,7 @@ class SweepSpec(Strict):
         1, description="how many repetitions (0, 1, ...), or a list of seeds"
     )
     baseline: Name | None = Field(None, description="the arm that others are compared with; the base if not given")
-    published: str | None = Field(None, description="the base's variant in the published figures")
+    published: str | None = Field(None, description="the base's variant in the published figures, or 'TABLE: VARIANT'")
     arms: list[ArmSpec] = Field([], description="each is the base with only this changed")
     grid: dict[Key, list[Any] | dict[str, Any]] = Field(
         {}, description="full factorial: {dotted key: [values]} or {dotted key: {label: value}}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from make_store import NOW, ArmSpec, make_store
 
-from analysis import published
+from analysis import published, report
 from sweeps.errors import SweepError
 
 S3 = {"study": "003_4e78e639d4f1fa33", "table": "epochs"}
@@ -41,8 +44,46 @@ def test_a_split_that_is_not_named_is_taken_with_both_blocks() -> None:
     found = published.lookup(S3, "l2_weight=0.999", "test/psnr_db")
     assert {figure.split for figure in found} == {"unlabelled"}
     assert {figure.epoch for figure in found} == {200}
-    assert sorted(note for figure in found for note in figure.notes if note.startswith("block"))[0] == "block=high"
-    assert len(found) == 2
+    assert sorted(figure.notes[1] for figure in found) == [
+        f"of its two tables the one with the {word} last PSNR" for word in ("higher", "lower")
+    ]
+
+
+CONTRADICTIONS = [
+    ("000_0d9f1f22a9376145", "models_on_test", "vgg11", "test/f1", "not reachable from the printed precision"),
+    ("000_0d9f1f22a9376145", "models_on_test", "alexnet", "test/f1", "not reachable from the printed precision"),
+    ("002_e338281c6a46a1c1", "goals", "global_discriminator_only", "test/sse255_millions", "larger than the base goal"),
+    ("003_4e78e639d4f1fa33", "epochs", "l2_weight=0.5", "test/psnr_db", "its slide says 9.7919"),
+    ("003_4e78e639d4f1fa33", "epochs", "l2_weight=0.999", "test/psnr_db", "though its adversarial term is on"),
+    ("003_4e78e639d4f1fa33", "epochs", "additional_layer", "test/psnr_db", 'shows it as "with channel-wise layer"'),
+    ("003_4e78e639d4f1fa33", "epochs", "l1_loss", "test/psnr_db", "21.2045, that is in no table"),
+    ("004_93544f900a7fa97e", "losses", "partial_conv_unet", "test/l2", "the conclusion says 0.0002"),
+]
+
+
+@pytest.mark.parametrize(("study", "table", "variant", "column", "words"), CONTRADICTIONS)
+def test_figures_that_contradict_themselves_have_a_footnote(
+    tmp_path: Path, study: str, table: str, variant: str, column: str, words: str
+) -> None:
+    """In the table of a report, also for metrics of tasks to come."""
+
+    def change(plan: dict[str, Any]) -> None:
+        plan["report"].update(metrics=[column], published={"study": study, "table": table, "columns": {}})
+
+    arms = [ArmSpec("net", 26.0), ArmSpec("theirs", 27.0, published=variant, columns={column: 0.9})]
+    store = make_store(tmp_path, arms, range(2), [], change=change)
+    built = report.build(store, "partial-conv", NOW)
+    assert built.table.columns[0].theirs
+    entry = built.table.rows[1].entries[column]
+    assert any(words[1:] in built.table.footnotes[number - 1] for number in entry.notes)
+    for text in (built.html(), built.markdown(), built.latex()):
+        assert words[1:].replace('"', "") in re.sub(r'"|&#34;|\\textquotedbl\{\}', "", text)
+
+
+def test_an_arm_in_another_table_of_the_document() -> None:
+    found = published.lookup(S3, "optimiser: SGD", "test/psnr_db")
+    assert [figure.text for figure in found] == ["13.9196", "16.2267"]
+    assert published.epochs(S3, "optimiser: SGD", "test/psnr_db") == []
 
 
 def test_our_split_picks_theirs() -> None:
