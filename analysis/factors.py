@@ -60,6 +60,10 @@ class CrossTable:
         """'27.31 ± 0.12 (n=8)'."""
         return render.figure(self.cells.get((row, column)), self.digits)
 
+    def grid(self) -> render.Grid:
+        body = [[row, *(self.text(row, column) for column in self.columns)] for row in self.rows]
+        return render.Grid([f"{self.row_factor} \\ {self.column_factor}", *self.columns], body)
+
     def sentences(self) -> list[str]:
         """The effects in words."""
         told = []

@@ -1,10 +1,12 @@
-"""The table as LaTeX with booktabs: an arm a row, for each metric ours, published and difference."""
+"""Tables as LaTeX with booktabs: the main one (an arm a row; ours, published, difference a metric), and plain grids."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from analysis import render
+from analysis.render import Grid
 from analysis.tables import BEST, Column, Row, Table
 
 _SIGNS = {
@@ -53,19 +55,31 @@ def table(table: Table, caption: str, label: str) -> str:
         start += len(names)
     heads = " & ".join(name for _, names in groups for name in names)
     notes = [*table.caption, *(f"[{number}] {note}" for number, note in enumerate(table.footnotes, start=1))]
+    head = [f" & & {spans} \\\\", "".join(rules), f"Arm & Seeds & {heads} \\\\"]
+    needs = "% needs \\usepackage{booktabs,graphicx} and \\usepackage[T1]{fontenc}\n"
+    body = [_row(table, row) for row in table.rows]
+    return needs + _floating(f"ll{'r' * (start - 3)}", head, body, notes, (caption, label))
+
+
+def grid(cells: Grid, caption: str, label: str, notes: Iterable[str] = ()) -> str:
+    """A `table` environment of a grid: names on the left, figures beside them. See `table`."""
+    lines = [_line(map(escape, line)) for line in (cells.head, *cells.body)]
+    return _floating("l" + "r" * (len(cells.head) - 1), lines[:1], lines[1:], notes, (caption, label))
+
+
+def _floating(columns: str, head: list[str], body: list[str], notes: Iterable[str], named: tuple[str, str]) -> str:
+    """The environment around lines of cells. columns: their alignment. named: caption and label."""
+    caption, label = named
     lines = [
-        "% needs \\usepackage{booktabs,graphicx} and \\usepackage[T1]{fontenc}",
         "\\begin{table}",
         "\\centering",
         f"\\caption{{{escape(caption)}}}\\label{{tab:{re.sub('[^a-z0-9-]', '-', label)}}}",
         "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
-        f"\\begin{{tabular}}{{ll{'r' * (start - 3)}}}",
+        f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
-        f" & & {spans} \\\\",
-        "".join(rules),
-        f"Arm & Seeds & {heads} \\\\",
+        *head,
         "\\midrule",
-        *(_row(table, row) for row in table.rows),
+        *body,
         "\\bottomrule",
         "\\end{tabular}}",
         *(f"\\par\\footnotesize\\raggedright {escape(note)}" for note in notes),
@@ -88,4 +102,8 @@ def _row(table: Table, row: Row) -> str:
             notes = ", ".join(map(str, entry.notes))
             cells.append(escape(render.theirs(entry)) + (f"\\textsuperscript{{{notes}}}" if notes else ""))
         cells.append(escape(render.difference(entry, column, row)))
+    return _line(cells)
+
+
+def _line(cells: Iterable[str]) -> str:
     return "{}" + " & ".join(cells) + " \\\\"  # {}: after a line's end, LaTeX reads [ and * as its options

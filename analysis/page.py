@@ -147,8 +147,8 @@ def markdown(report: Report) -> str:
         *map(escape, others),
         *_section("Claims", [_verdict(verdict) for verdict in page["verdicts"]]),
         *_section("Figures", [render.markdown(page["table"])]),
-        *_section("By epoch", [*map(render.columns_markdown, page["epochs"])]),
-        *_section("By test masks", [*map(render.columns_markdown, page["masks"])]),
+        *_section("By epoch", [render.grid_markdown(render.columns(table)) for table in page["epochs"]]),
+        *_section("By test masks", [render.grid_markdown(render.columns(table)) for table in page["masks"]]),
         *_section("By two factors", [block for table in report.crosses for block in _cross(table)]),
         *_section("Search", [" ".join(map(escape, page["search"])), _searches(page["searches"])]),
         *_section("By share of hole", [*map(render.shares_markdown, page["shares"])]),
@@ -168,11 +168,8 @@ def markdown(report: Report) -> str:
 
 def _cross(table: factors.CrossTable) -> list[str]:
     """One metric by two factors, and its effects."""
-    head = [f"{table.row_factor} \\ {table.column_factor}", *table.columns]
-    body = [[row, *(table.text(row, column) for column in table.columns)] for row in table.rows]
-    lines = ["| " + " | ".join(map(escape, cells)) + " |" for cells in (head, *body)]
-    lines.insert(1, "| --- |" + " ---: |" * len(table.columns))
-    return [f"**{escape(wording.label(table.metric))}**", "\n".join(lines), " ".join(map(escape, table.sentences()))]
+    heading = f"**{escape(render.metric_heading(table.metric))}**"
+    return [heading, render.grid_markdown(table.grid()), " ".join(map(escape, table.sentences()))]
 
 
 def _section(title: str, blocks: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis import wording
@@ -18,6 +19,15 @@ from sweeps.progress import STATES
 
 if TYPE_CHECKING:
     import rich.table
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells as plain text, unescaped: a head, and lines that begin with a name."""
+
+    head: list[str]
+    body: list[list[str]]
+
 
 MARKS = {BEST: "●", "tied": "○", "": ""}
 NOTHING = "–"
@@ -192,10 +202,15 @@ def shares_markdown(table: ShareTable) -> str:
     return _grid(head, [images, *body], 1)
 
 
-def columns_markdown(table: ColumnTable) -> str:
+def columns(table: ColumnTable) -> Grid:
     """One metric in several columns, what was published in brackets."""
-    body = [[escape(name), *(beside(*cell, table.digits) for cell in row)] for name, row in table.rows.items()]
-    return _grid([metric_heading(table.metric), *table.headings], body, 1)
+    body = [[name, *(beside(*cell, table.digits) for cell in row)] for name, row in table.rows.items()]
+    return Grid([metric_heading(table.metric), *table.headings], body)
+
+
+def grid_markdown(grid: Grid) -> str:
+    """A grid as a Markdown table, padded so that it also reads as plain text."""
+    return _grid(list(map(escape, grid.head)), [list(map(escape, line)) for line in grid.body], 1)
 
 
 def beside(ours: Interval | None, theirs: str, digits: int) -> str:

@@ -9,7 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import answer, claims, factors, figures, frame, images, latex, page, pictures, render, sections, tables
+from analysis import (
+    answer,
+    claims,
+    columns,
+    factors,
+    figures,
+    frame,
+    images,
+    latex,
+    page,
+    pictures,
+    render,
+    sections,
+    tables,
+)
 from analysis.claims import Verdict
 from analysis.frame import Study
 from analysis.tables import Table
@@ -72,9 +86,18 @@ class Report:
         return render.comma_separated(self.table)
 
     def latex(self) -> str:
-        """The table for a paper, with booktabs."""
-        question = str(self.study.plan.get("question") or self.study.name)
-        return latex.table(self.table, question, self.study.name)
+        """The tables for a paper, with booktabs: the main one, by epoch, by test masks, by two factors."""
+        name = self.study.name
+        parts = [latex.table(self.table, str(self.study.plan.get("question") or name), name)]
+        further = [("by epoch", one) for one in columns.by_epoch(self.study)]
+        further += [("by test masks", one) for one in columns.by_mask(self.study) if one.rows]
+        for number, (title, one) in enumerate(further, 1):
+            caption = f"{render.metric_heading(one.metric)} {title}"
+            parts.append(latex.grid(render.columns(one), caption, f"{name} columns {number}"))
+        for number, cross in enumerate(self.crosses, 1):
+            caption = f"{render.metric_heading(cross.metric)} by {cross.row_factor} and {cross.column_factor}"
+            parts.append(latex.grid(cross.grid(), caption, f"{name} by two factors {number}", cross.sentences()))
+        return "\n".join(parts)
 
     def parquet(self) -> bytes:
         """Every record of the finished trials: columns arm, seed, trial, epoch and the metrics, a row an epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 from make_store import NOW, ArmSpec, make_store
 
-from analysis import columns, frame, report
+from analysis import columns, frame, render, report
+from sweeps import ledger
 
 ARMS = (ArmSpec("w = 1", 19.0, published="l2_weight=1"), ArmSpec("w = 0", 12.0, published="l2_weight=0"))
 FILL = ArmSpec("fill", 15.0, trains=False)
@@ -55,6 +57,36 @@ def test_the_report_shows_it(tmp_path: Path, scaled: tuple[int, int] | None) -> 
 
 def test_one_epoch_makes_no_table(tmp_path: Path) -> None:
     assert columns.by_epoch(study(tmp_path, [], None)) == []
+
+
+def test_trained_on_by_tested_on_is_in_every_format(tmp_path: Path) -> None:
+    """Columns from the evaluation: every cell has its interval and n."""
+    metrics = ["test/psnr_db", "test/psnr_db_on_lines", "test/psnr_db_on_files"]
+
+    def change(plan: dict[str, Any]) -> None:
+        plan["report"]["metrics"] = metrics
+
+    def scored(result: dict[str, Any], seed: int) -> None:
+        for metric in metrics[1:]:
+            result["history"][metric] = [None if v is None else v + seed for v in result["history"]["test/psnr_db"]]
+
+    arms = [ArmSpec("on lines & more", 26.0), ArmSpec("on files", 27.0)]
+    store = make_store(tmp_path, arms, range(4), [], change=change)
+    for cell in frame.read(store, "partial-conv", NOW).cells:
+        key = ledger.result_key(cell.trial, cell.epochs)
+        result = json.loads(store.get(key))
+        scored(result, cell.seed)
+        store.put(key, ledger.dump(result))
+    made = report.build(store, "partial-conv", NOW)
+    interval = made.study.interval("on files", metrics[2])
+    assert interval is not None
+    shown = render.figure(interval, columns.by_mask(made.study)[0].digits)
+    assert "±" in shown
+    assert "(n=4)" in shown
+    for text in (made.html(), made.markdown(), made.latex().replace("$\\pm$", "±")):
+        section = text[text.index("test masks") :]
+        assert section.count(shown) >= 2, "on lines and on files"
+    assert r"{}on lines \& more & " in made.latex()
 
 
 def test_scores_under_several_masks_are_one_table(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,8 @@ def test_the_report_shows_it(tmp_path: Path) -> None:
     html, text = made.html(), made.markdown()
     assert "By two factors" in html
     assert "arm × mask: F(1, 9)" in html
-    assert "| other | " in text
+    assert re.search(r"\| other +\| +2\d\.\d+ ± 0\.\d+ \(n=4\) \|", text)
+    assert re.search(r"\{\}other & 2\d\.\d+ \$\\pm\$ 0\.\d+ \(n=4\) & ", made.latex())
+    assert r"arm $\times$ mask: F(1, 9)" in made.latex()
     assert made.interaction is not None
     assert made.interaction.startswith(b"<?xml")

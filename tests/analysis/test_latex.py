@@ -30,7 +30,7 @@ def test_signs_of_latex_are_escaped() -> None:
 
 
 def test_table(made: report.Report) -> None:
-    lines = made.latex().splitlines()
+    lines = made.latex().partition("\\end{table}")[0].splitlines()
     rows = [line for line in lines if line.startswith("{}")]
     assert len(rows) == 3
     columns = {line.count(" & ") for line in rows}
@@ -43,7 +43,14 @@ def test_table(made: report.Report) -> None:
 def test_latex_sets_it(made: report.Report, tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed: apt-get install texlive-latex-recommended")
-    (tmp_path / "table.tex").write_text(made.latex(), encoding="utf-8")
+    crossed = [
+        ArmSpec(f"{name}, {level}", psnr, factors={"mask.k_%": level}, baseline=f"{HOSTILE[0]}, {level}")
+        for level in ("few & 1", "many_")
+        for name, psnr in zip(HOSTILE[:2], (26.0, 27.0), strict=True)
+    ]
+    by_factors = report.build(make_store(tmp_path / "store", crossed, range(4), []), "partial-conv", NOW).latex()
+    assert "-by-two-factors-1" in by_factors
+    (tmp_path / "table.tex").write_text(made.latex() + by_factors, encoding="utf-8")
     (tmp_path / "main.tex").write_text(
         "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs,graphicx}"
         "\\begin{document}\\input{table}\\end{document}"
