@@ -226,13 +226,14 @@ def _no_arm(name: str) -> Arm:
     raise KeyError(name)
 
 
-def read(store: Store, name: str, now: float | None = None) -> Study:
+def read(store: Store, name: str, now: float | None = None, versions: Mapping[str, str] | None = None) -> Study:
     """Read a sweep's newest plan and the results of its finished trials, side by side.
 
-    now: seconds since 1970, by which heartbeats are judged. Raises SweepError for a name that the store does not know,
+    now: seconds since 1970, by which heartbeats are judged. versions: of results, where they were looked up for many
+    sweeps together (`snapshot.look`). Raises SweepError for a name that the store does not know,
     or that is a path.
     """
-    copied = snapshot.Copied(store, check_name(store, name))
+    copied = snapshot.Copied(store, check_name(store, name), versions)
     plans = ledger.read_plans(store, name)
     if not plans:
         raise _unknown(store, name)

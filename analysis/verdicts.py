@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import claims, frame
-from sweeps import ledger, spec
+from sweeps import ledger, snapshot, spec
 from sweeps.store import Store
 
 if TYPE_CHECKING:
@@ -43,12 +43,13 @@ def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ())
     Raises SweepError for a name that the store does not know.
     """
     known = list(names) or [name for name in ledger.sweep_names(store) if not name.endswith("-tiny")]
-    lines = [line for name in known for line in _judged(store, name)]
+    versions = snapshot.look(store, known) if len(known) > 1 else {}
+    lines = [line for name in known for line in _judged(store, name, versions)]
     return [*lines, *(line for path in files for line in _unrun(path, known))]
 
 
-def _judged(store: Store, name: str) -> Iterator[Line]:
-    study = frame.read(store, name)
+def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[Line]:
+    study = frame.read(store, name, versions=versions)
     for one in claims.judge(study):
         yield Line(name, one.text, one.source, one.published, one.ours, one.verdict, one.sentence)
 

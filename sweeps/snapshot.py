@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import ledger, progress
 from sweeps.errors import StoreError
+from sweeps.side import side_by_side
 from sweeps.store import Store, never
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     History = Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
 
+_THREADS = 8
 STALE = 20
 """A report that had to read more objects than this writes the copy anew."""
 
@@ -46,11 +48,12 @@ class _Row:
 class Copied:
     """A store for reading a sweep: takes an object from the copy where that is the store's own version of it."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, versions: Mapping[str, str] | None = None) -> None:
+        """versions: of results, as `look` tells them; others are asked for."""
         self._store, self._name = store, name
         self._copy: dict[str, _Row] | None = None
         self._used: dict[str, _Row] = {}
-        self._versions: dict[str, str] = {}
+        self._versions = dict(versions or {})
         self.missed = 0
         """Objects that were read one by one, though a copy could have had them."""
 
@@ -78,10 +81,10 @@ class Copied:
         return rows
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
-        """As the store has it, remembered: a report asks for the same objects soon after."""
+        """As the store had it when it was first asked: a report asks for the same objects again."""
         wanted = list(keys)
         lasting = {key for key in wanted if _lasts(key, self._name)}
-        self._look(lasting)
+        self._look(key for key in lasting if key not in self._versions)
         others = self._store.exists_many(key for key in wanted if key not in lasting)
         return others | {key for key in lasting if self._versions[key]}
 
@@ -140,6 +143,18 @@ class Copied:
 
     def delete(self, keys: Iterable[str]) -> None:
         self._store.delete(keys)
+
+
+def look(store: Store, names: Iterable[str]) -> dict[str, str]:
+    """The versions of all results that the newest plans of sweeps ask for, '' where there is none.
+
+    Trials of all sweeps lie among each other, so one walk through the listing serves many as it would serve one.
+    """
+    plans = side_by_side(lambda name: ledger.newest_plan(store, name), names, _THREADS)
+    targets = [progress.targets(plan) for plan in plans if plan is not None]
+    keys = [ledger.result_key(trial, epochs) for one in targets for trial, many in one.items() for epochs in many]
+    found = store.find(keys)
+    return {key: found.get(key, "") for key in keys}
 
 
 def refresh(store: Store, name: str) -> None:

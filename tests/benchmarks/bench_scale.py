@@ -24,6 +24,7 @@ from typing import Any
 from cluster import drive
 from sweeps import ledger, plan, snapshot, spec
 from sweeps.plan import Plan
+from sweeps.side import side_by_side
 from sweeps.store import FolderStore, open_store
 from tests.s3servers import BUCKET, KEY, SECRET, moto_server
 from trainables import schema
@@ -150,8 +151,8 @@ def on_s3(folder: Path, studies: int, repeat: int) -> list[float]:
         os.environ |= {"AWS_ENDPOINT_URL": server.url, "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
         os.environ |= {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
         here, store = FolderStore(folder / "studies"), open_store(f"s3://{BUCKET}/studies")
-        keys = [key for key in here.keys("") if "/attempts/" not in key and not key.endswith(".parquet")]
-        store.create_many((key, here.get(key)) for key in keys)
+        keys = [key for key in here.keys("") if "/result/" in key or "/plans/" in key]
+        side_by_side(lambda key: store.put(key, here.get(key)), keys, 8)
         for name in ledger.sweep_names(store):
             snapshot.refresh(store, name)
         return analyse(store.uri, folder / "report", studies, repeat, S3_FACTOR)
