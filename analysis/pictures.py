@@ -15,7 +15,6 @@ import numpy as np
 
 from analysis.figures import GROUND, INK, short
 from analysis.frame import Arm, Study
-from sweeps.store import Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,21 +43,21 @@ def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
     missing; images and masks are the same for every arm and seed. None where no finished trial has pictures.
     """
     folders = {arm.name: found for arm in study.arms if (found := _folder(study, arm))}
-    if not folders:
-        return None
-    anywhere = next(iter(folders.values()))[1]
-    keys = {kind: f"{anywhere}/{kind}.png" for kind in ("damaged", "mask", "truth")}
     arms = {name: f"{folder}/composite.png" for name, (_, folder) in folders.items()}
-    stored = study.store.get_many([*keys.values(), *arms.values()])
+    stored = study.store.get_many(arms.values())
+    arms = {name: key for name, key in arms.items() if key in stored}
+    if not arms:
+        return None
+    anywhere = folders[next(iter(arms))][1]
+    keys = {kind: f"{anywhere}/{kind}.png" for kind in ("damaged", "mask", "truth")}
+    stored |= study.store.get_many(keys.values())
     pictures = {key: strip(data) for key, data in stored.items()}
     damaged, mask, truth = (pictures.get(key) for key in keys.values())
     columns = [("damaged", damaged, mask)]
     columns += [(name, pictures.get(key), errors(pictures.get(key), truth)) for name, key in arms.items()]
     columns += [("truth", truth, None)]
     strips = [(title, stacked(upper, lower, most)) for title, upper, lower in columns if upper is not None]
-    if not strips:
-        return None
-    seeds = {name: seed for name, (seed, _) in folders.items()}
+    seeds = {name: folders[name][0] for name in arms}
     return Grid(assembled(strips), [title for title, _ in strips], seeds)
 
 
@@ -83,20 +82,11 @@ def stacked(upper: Image, lower: Image | None, most: int) -> list[Image | None]:
 
 
 def _folder(study: Study, arm: Arm) -> tuple[int, str] | None:
-    """(seed, key) of an arm's pictures: of its first finished seed, at the highest epoch of the result's attempt."""
+    """(seed, key) of an arm's pictures: of its first finished seed, at its last epoch. No listing is asked for."""
     for seed, key in arm.trials.items():
         if key in study.results:
-            found = sample_folder(study.store, key[0], study.results[key]["attempt"])
-            if found:
-                return seed, found
+            return seed, f"trials/{key[0]}/samples/{study.results[key]['attempt']}/{key[1]}"
     return None
-
-
-def sample_folder(store: Store, trial_id: str, attempt: str) -> str | None:
-    """The key under which an attempt's pictures of its highest epoch lie; None where it left none."""
-    prefix = f"trials/{trial_id}/samples/{attempt}"
-    epochs = [int(name) for name in store.children(prefix) if name.isdigit()]
-    return f"{prefix}/{max(epochs)}" if epochs else None
 
 
 def strip(png: bytes) -> Image:

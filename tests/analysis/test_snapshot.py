@@ -45,6 +45,8 @@ def test_a_report_asks_less_than_once_for_ten_trials(tmp_path: Path, proxy: Prox
     print(f"{len(proxy.requests)} requests")
     assert len(proxy.requests) <= 15, [request.path for request in proxy.requests]
     assert len(built.study.done()) == 150
+    built.html()
+    assert len(proxy.requests) <= 15 + 3 * 15, "pictures and values of single images: a few requests an arm"
 
 
 @pytest.fixture
