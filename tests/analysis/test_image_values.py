@@ -85,7 +85,7 @@ def test_the_mean_over_images_has_an_interval_over_seeds_and_images(tmp_path: Pa
     found = looked(kept(tmp_path))
     assert found is not None
     best = np.mean([np.nanmean(psnr("best", seed)) for seed in range(3)])
-    assert found.means[0].startswith(f"“best”: the test PSNR hole is {best:.2f} [19.")
+    assert found.means[0].startswith(f"“best”: the test PSNR hole is {best:.1f} [19.")
     assert "over 39 test images and 3 seeds; the interval is the clustered bootstrap's" in found.means[0]
     single = looked(kept(tmp_path / "single", seeds=1))
     assert single is not None
