@@ -99,6 +99,20 @@ class RegionConfig(ModelConfig):
             )
 
 
+class DetectorConfig(ModelConfig):
+    """Base `Config` of the networks of task `detect`."""
+
+    task: ClassVar[str] = "detect"
+
+    def least_input(self) -> int:
+        """Side of the smallest images that it can see, px."""
+        return 8
+
+    def gives(self) -> tuple[str, ...]:
+        """What it learns to say, of `logit`, `box` and `mask`."""
+        return ("logit",)
+
+
 # --- data, optimisers, schedules --------------------------------------------------------------------------------------
 
 
