@@ -2,9 +2,10 @@
 
 The options of a model are the fields of the `Config` class in `trainables/models/<name>.py`, those of a mask the
 keyword-only parameters of its function in `trainables/data/masks.py`, and the loss terms are the public functions of
-`trainables/losses.py` (of detectors: `detection_losses.py`) with the adversarial terms that a model's `Config` names. Their source is read and only those
-definitions are executed, so that a sweep file can be checked in milliseconds. They may use nothing but the names in
-`_NAMES`; `tests/trainables/test_schema.py` compares what is read here with what the imported modules say.
+`trainables/losses.py`, or of `detection_losses.py`, with the adversarial terms that a model's `Config` names. Their
+source is read and only those definitions are executed, so that a sweep file can be checked in milliseconds. They may
+use nothing but the names in `_NAMES`; `tests/trainables/test_schema.py` compares what is read here with what the
+imported modules say.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Loss terms of detectors: each gives one value an image, of which the task takes the mean.
 
-The first argument's name says over what: `logit_b` and `mask_logit_b1hw` over all images; `box_n4` over the n images
+The first argument's name says over what: `logit_b` and `mask_logit_b1hw` over all images; `box_b4` over the n images
 that have a box (or all, if `boxes.over` says so), the sum divided by max(1, n). Boxes come in the unit of
 `boxes.units`; `beta` is `boxes.beta` in that unit. Sources: 000_0d9f1f22a9376145 and MODELS.md section 1.3.
 """
@@ -22,53 +22,53 @@ def bce(logit_b: Tensor, label_b: Tensor) -> Tensor:
 # --- boxes by their corners -------------------------------------------------------------------------------------------
 
 
-def mse(box_n4: Tensor, true_n4: Tensor) -> Tensor:
+def mse(box_b4: Tensor, true_b4: Tensor) -> Tensor:
     """Mean of the four squared differences; 212.5 for the second example of 000, which says 225."""
-    return (box_n4.float() - true_n4).square().mean(1)
+    return (box_b4.float() - true_b4).square().mean(1)
 
 
-def l1(box_n4: Tensor, true_n4: Tensor) -> Tensor:
+def l1(box_b4: Tensor, true_b4: Tensor) -> Tensor:
     """Mean of the four absolute differences."""
-    return (box_n4.float() - true_n4).abs().mean(1)
+    return (box_b4.float() - true_b4).abs().mean(1)
 
 
-def l2_distance(box_n4: Tensor, true_n4: Tensor) -> Tensor:
+def l2_distance(box_b4: Tensor, true_b4: Tensor) -> Tensor:
     """Euclidean length of the four differences; its gradient is 0 where they are."""
-    return torch.linalg.vector_norm(box_n4.float() - true_n4, dim=1)
+    return torch.linalg.vector_norm(box_b4.float() - true_b4, dim=1)
 
 
-def smooth_l1(box_n4: Tensor, true_n4: Tensor, beta: float) -> Tensor:
+def smooth_l1(box_b4: Tensor, true_b4: Tensor, beta: float) -> Tensor:
     """As torch's: 0.5 d^2 / beta for differences d below beta, else d - 0.5 beta; the mean of four."""
-    return F.smooth_l1_loss(box_n4.float(), true_n4, reduction="none", beta=beta).mean(1)
+    return F.smooth_l1_loss(box_b4.float(), true_b4, reduction="none", beta=beta).mean(1)
 
 
-def smooth_l1_seed(box_n4: Tensor, true_n4: Tensor, beta: float) -> Tensor:
+def smooth_l1_seed(box_b4: Tensor, true_b4: Tensor, beta: float) -> Tensor:
     """As 000 prints it: 0.5 d^2 below beta, else d - 0.5 beta^2. It jumps by beta - beta^2 at beta unless that is 1."""
-    distance_n4 = (box_n4.float() - true_n4).abs()
-    return torch.where(distance_n4 < beta, 0.5 * distance_n4.square(), distance_n4 - 0.5 * beta**2).mean(1)
+    distance_b4 = (box_b4.float() - true_b4).abs()
+    return torch.where(distance_b4 < beta, 0.5 * distance_b4.square(), distance_b4 - 0.5 * beta**2).mean(1)
 
 
 # --- boxes by their overlap -------------------------------------------------------------------------------------------
 
 
-def iou(box_n4: Tensor, true_n4: Tensor) -> Tensor:
+def iou(box_b4: Tensor, true_b4: Tensor) -> Tensor:
     """1 - IoU. Boxes that do not meet give it no gradient: it is here to show that."""
-    return 1 - boxes.iou(box_n4, true_n4)
+    return 1 - boxes.iou(box_b4, true_b4)
 
 
-def giou(box_n4: Tensor, true_n4: Tensor) -> Tensor:
+def giou(box_b4: Tensor, true_b4: Tensor) -> Tensor:
     """1 - generalised IoU, in [0, 2]."""
-    return 1 - boxes.giou(box_n4, true_n4)
+    return 1 - boxes.giou(box_b4, true_b4)
 
 
-def diou(box_n4: Tensor, true_n4: Tensor) -> Tensor:
+def diou(box_b4: Tensor, true_b4: Tensor) -> Tensor:
     """1 - distance IoU."""
-    return 1 - boxes.diou(box_n4, true_n4)
+    return 1 - boxes.diou(box_b4, true_b4)
 
 
-def ciou(box_n4: Tensor, true_n4: Tensor) -> Tensor:
+def ciou(box_b4: Tensor, true_b4: Tensor) -> Tensor:
     """1 - complete IoU."""
-    return 1 - boxes.ciou(box_n4, true_n4)
+    return 1 - boxes.ciou(box_b4, true_b4)
 
 
 # --- masks ------------------------------------------------------------------------------------------------------------

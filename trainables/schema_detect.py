@@ -12,7 +12,7 @@ from trainables.choices import LABEL, choose, chosen, options, unless, without_n
 from trainables.definitions import detection_inputs, model_config
 from trainables.errors import TrialError
 from trainables.explain import unknown, validated
-from trainables.schema_forge import forge_needs, forged_id, resolve_forge
+from trainables.schema_forge import forged_id, resolve_forge
 from trainables.sections import BatchConfig, DetectorConfig, EpochsConfig, Needs, Strict, SyncConfig
 
 SECTIONS = (
@@ -59,7 +59,8 @@ class DetectDataConfig(Strict):
 
 class BoxesConfig(Strict):
     units: Literal["pixel", "unit"] = Field(
-        "pixel", description="what corners are counted in where they are compared: px of the set's images, or their side"
+        "pixel",
+        description="what corners are counted in where they are compared: px of the set's images, or their side",
     )
     over: Literal["positives", "all"] = Field(
         "positives", description="which images have a box to learn; all: of the others it is 0 0 0 0"
@@ -147,11 +148,10 @@ def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - as of the other tasks
-    """The forged sets that it learns from and is tested on, and the trials whose networks fill their holes."""
+    """The forged sets that it learns from and is tested on."""
     sections = (resolved["data"], *(resolved["test_sets"] or {}).values())
     blocks = [section["forged"] for section in sections if section.get("forged") is not None]
-    trials = dict.fromkeys(trial for block in blocks for trial in forge_needs(block))
-    return Needs({forged_id(block): block for block in blocks}, tuple(trials))
+    return Needs({forged_id(block): block for block in blocks})
 
 
 # --- sections ---------------------------------------------------------------------------------------------------------

@@ -27,7 +27,9 @@ FLOOR = 0.01
 class Config(DetectorConfig):
     trains: ClassVar[bool] = False
 
-    strength: float = Field(1.0, gt=0, description="inverse strength of the penalty on the weights, as scikit-learn's C")
+    strength: float = Field(
+        1.0, gt=0, description="inverse strength of the penalty on the weights, as scikit-learn's C"
+    )
 
 
 class HighPassProbe(nn.Module):

@@ -20,7 +20,9 @@ class Config(DetectorConfig):
     depth: int = Field(2, ge=1, le=8, description="convolutions a stage")
     kernel: Literal[3, 5, 7] = Field(3, description="side of the kernels, px")
     stages: int = Field(3, ge=1, le=6, description="stages, each at half the side of the one before")
-    head: Literal["label", "box", "mask"] = Field("label", description="label, label and box, or a mask that gives both")
+    head: Literal["label", "box", "mask"] = Field(
+        "label", description="label, label and box, or a mask that gives both"
+    )
 
     def least_input(self) -> int:
         """See the base."""
