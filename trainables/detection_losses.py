@@ -34,7 +34,8 @@ def l1(box_b4: Tensor, true_b4: Tensor) -> Tensor:
 
 def l2_distance(box_b4: Tensor, true_b4: Tensor) -> Tensor:
     """Euclidean length of the four differences; its gradient is 0 where they are."""
-    return torch.linalg.vector_norm(box_b4.float() - true_b4, dim=1)
+    length_b: Tensor = torch.linalg.vector_norm(box_b4.float() - true_b4, dim=1)
+    return length_b
 
 
 def smooth_l1(box_b4: Tensor, true_b4: Tensor, beta: float) -> Tensor:

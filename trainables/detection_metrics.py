@@ -6,14 +6,14 @@ An image is said to be inpainted where its probability is 0.5 or more. Positives
     ..._tuned                           the same at the threshold with the best F1 on the validation images, `threshold`
     auc, eer, tpr_at_fpr_1              area under the ROC curve, equal error rate, share of positives found where at
                                         most 1 % of the others are: of all thresholds
-    fpr_authentic, fpr_<kind>           share of the untouched photographs, or of a kind of control, said to be inpainted
+    fpr_authentic, fpr_<kind>           share of the untouched photographs, or of a kind of control, that it fires on
     ece                                 expected calibration error over 15 bins of the probability
     mean_iou, iou_above_50              of the boxes over all positives: mean, and share above 0.5
     mean_iou_tp                         the mean over the positives that are found
     pixel_f1, pixel_iou                 of the mask, or of the box painted as one, mean over positives
     average_precision_pixel             of the mask, over all pixels of positives
-    ..._share_10_20                     SHARE_METRICS of the positives whose hole is above 10 and up to 20 % of the image
-    ..._sharp_low, _mid, _high          SHARE_METRICS of a third of the positives, by how sharp their fill is relative to
+    ..._share_10_20                     SHARE_METRICS of the positives whose hole is above 10 and up to 20 %
+    ..._sharp_low, _mid, _high          SHARE_METRICS of a third of the positives, by how sharp their fill is beside
                                         the photograph there; `auc` is against all images that are no positives
 
 What cannot be computed (of a class that no image has, say) is left out. Everything is in float64 on the CPU.

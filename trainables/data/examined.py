@@ -67,9 +67,14 @@ class Data:
 
 def load(config: Mapping[str, Any], machine: Machine) -> Data:
     """Read the sets that a resolved configuration names. Raises TrialError where one is missing or does not do."""
+    others = {label: _read(section, machine) for label, section in (config.get("test_sets") or {}).items()}
+    return prepare(config, _read(config["data"], machine), others, machine)
+
+
+def prepare(config: Mapping[str, Any], own: Forged, others: Mapping[str, Forged], machine: Machine) -> Data:
+    """What of a set, and of those tested on besides, a resolved configuration asks for, on the device."""
     data = config["data"]
     device = torch.device(machine.device)
-    own = _read(data, machine)
     parts = {name: limited(getattr(own, name), data[name], name) for name in SPLITS}
     for name in ("train", "val"):
         _check_classes(parts[name], name)
@@ -77,7 +82,6 @@ def load(config: Mapping[str, Any], machine: Machine) -> Data:
     if data["fold"] is not None:
         parts["train"], held = left_out(parts["train"], *data["fold"])
         _check_classes(parts["train"], "train")
-    others = {label: _read(section, machine) for label, section in (config.get("test_sets") or {}).items()}
     changes = config.get("test_changes") or {}
     side = data["input_size"]
     return Data(

@@ -36,7 +36,7 @@ def load(trunk: nn.Module, backbone: str, weights: str, root: Path | None) -> No
     _check(backbone, weights, state, own)
     trunk.load_state_dict(state, strict=False)
     if weights == "imagenet" and hasattr(trunk, "transform_input"):
-        trunk.transform_input = True  # Inception's weights were trained under another normalisation
+        trunk.transform_input = True  # type: ignore[assignment] # Inception's weights were trained under another normalisation
 
 
 def _last_of(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

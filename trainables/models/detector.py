@@ -104,7 +104,8 @@ def _backbone(name: str) -> nn.Module:
 
 def last_layer(trunk: nn.Module) -> str:
     """The name of the layer that gives a classifier's scores."""
-    return [name for name, layer in trunk.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))][-1]
+    names: list[str] = [name for name, layer in trunk.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+    return names[-1]
 
 
 def _without_last(trunk: nn.Module) -> int:
@@ -112,7 +113,10 @@ def _without_last(trunk: nn.Module) -> int:
     name = last_layer(trunk)
     layer = trunk.get_submodule(name)
     trunk.set_submodule(name, nn.Identity())
-    return int(layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels)
+    if isinstance(layer, nn.Linear):
+        return layer.in_features
+    assert isinstance(layer, nn.Conv2d)
+    return layer.in_channels
 
 
 def _widen_first(trunk: nn.Module) -> None:

@@ -26,7 +26,7 @@ class Config(DetectorConfig):
 
     def least_input(self) -> int:
         """See the base."""
-        return max(8, 2**self.stages)
+        return max(8, 1 << self.stages)
 
     def gives(self) -> tuple[str, ...]:
         """See the base."""

@@ -227,17 +227,17 @@ def _flips(config: Mapping[str, Any], n: int, epoch: int) -> tuple[Tensor, Tenso
 def evaluate(learner: Detector, data: Data, split: str) -> dict[str, float]:
     """The metrics of a split; of the test split also on other sets and under changes, as `<metric>_on_<label>`."""
     if split == "val":
-        judged = _judged(learner, data, data.val).judged
+        judged = _judged(learner, data.val).judged
         learner.threshold = detection_metrics.best_threshold(judged.logit_n, judged.label_n)
         learner.validated = True
         chosen = {} if learner.threshold is None else {"threshold": _as_probability(learner.threshold)}
         return {**detection_metrics.scores(judged), **chosen}
     if not learner.validated:
         evaluate(learner, data, "val")
-    learner.tested = _judged(learner, data, data.test)
+    learner.tested = _judged(learner, data.test)
     values = detection_metrics.scores(learner.tested.judged, learner.threshold, shares=True)
     for label, part in _others(data):
-        scored = detection_metrics.scores(_judged(learner, data, part).judged, learner.threshold)
+        scored = detection_metrics.scores(_judged(learner, part).judged, learner.threshold)
         values |= {f"{name}_on_{label}": value for name, value in scored.items() if name != "threshold"}
     return values
 
@@ -252,7 +252,7 @@ def _others(data: Data) -> Iterator[tuple[str, Labelled]]:
         yield label, data.changed_test(label)
 
 
-def _judged(learner: Detector, data: Data, part: Labelled) -> Judgement:
+def _judged(learner: Detector, part: Labelled) -> Judgement:
     learner.network.eval()
     return judge(learner.look, part, learner.workers)
 
