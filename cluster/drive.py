@@ -288,14 +288,13 @@ def check(plan: Plan, settings: Settings) -> None:
         logging_to(settings.log, plan.name)
     if settings.address not in ("local", IN_PROCESS):
         return
-    from trainables import features
-    from trainables.data import images
+    from trainables.loop import task_named
 
     root = Path(settings.data_root) if settings.data_root else None
     seen: list[Any] = []
-    for section, look in (("data", images.check), ("features", features.load)):
-        for given in (arm.config.get(section) for arm in plan.arms):
-            if given is not None and given not in seen:
+    for arm in plan.arms:
+        for look, given in task_named(arm.task).checks(arm.config):
+            if given not in seen:
                 seen.append(given)
                 look(given, root)
 

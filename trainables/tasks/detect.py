@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -153,7 +154,7 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Detector:
     return Detector(network, optimiser, config["loss"], config["boxes"], data.size, workers)
 
 
-def build_network(section: Mapping[str, Any], side: int, root: Any = None) -> nn.Module:
+def build_network(section: Mapping[str, Any], side: int, root: Path | None = None) -> nn.Module:
     """The network of a resolved `model` section for images of a side, with the weights that it begins with."""
     module, options = _module(section), options_of(section)
     network: nn.Module = module.build(options, side)
@@ -166,13 +167,13 @@ def _module(section: Mapping[str, Any]) -> Any:
     return importlib.import_module(f"trainables.models.{section['name']}")
 
 
-def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Any], Any], Any]]:
-    """What a driver can look at before its trials start: (look, what it is given beside the data root)."""
+def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
+    """Whether pretrained weights can be had and fit; sets are forged, or read, before the trials."""
     pretrained = config["model"].get("weights", "none") != "none"
     return [(_check_weights, config["model"])] if pretrained else []
 
 
-def _check_weights(section: Mapping[str, Any], root: Any) -> None:
+def _check_weights(section: Mapping[str, Any], root: Path | None) -> None:
     build_network(section, max(64, options_of(section).least_input()), root)
 
 
