@@ -16,4 +16,4 @@ class Found(NamedTuple):
     mask_logit_b1hw: Tensor | None = None
     """Above 0 in the pixels that it says were filled; of the size of its input."""
     feature_bf: Tensor | None = None
-    """What its last linear layer sees."""
+    """What its last layer sees; of a mask, the mean over the pixels."""

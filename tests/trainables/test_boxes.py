@@ -38,7 +38,7 @@ def test_the_documents_example() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("l1", 3.5),  # differences 3, 4, 0 and -7 ... of (3 + 4 + 0 + 7) / 4
+        ("l1", 3.5),  # differences 3, -4, 0 and -7
         ("mse", 18.5),
         ("l2_distance", 74**0.5),
         ("smooth_l1", (2.5 + 3.5 + 0 + 6.5) / 4),

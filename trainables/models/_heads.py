@@ -55,7 +55,7 @@ class Decoder(nn.Module):
         self.smooth = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 3, padding=1) for _ in levels)
         self.last = nn.Conv2d(WIDTH, 1, 3, padding=1)
 
-    def forward(self, maps: list[Tensor], size: int, feature_bf: Tensor) -> Found:
+    def forward(self, maps: list[Tensor], size: int) -> Found:
         """maps: of `levels`, as the trunk gave them. The label is the mean logit of the surest pixels."""
         x: Tensor | None = None
         for level, lateral, smooth, raw in zip(self.levels, self.lateral, self.smooth, maps, strict=True):
@@ -65,15 +65,21 @@ class Decoder(nn.Module):
         assert x is not None
         mask_logit = F.interpolate(self.last(x), (size, size), mode="bilinear", align_corners=False)
         top = max(1, round(TOP * size * size))
-        return Found(mask_logit.flatten(1).topk(top, 1).values.mean(1), None, mask_logit, feature_bf)
+        return Found(mask_logit.flatten(1).topk(top, 1).values.mean(1), None, mask_logit, x.mean((2, 3)))
 
 
-def levels_of(trunk: nn.Module, image_b3hw: Tensor) -> list[Level]:
-    """The last module of each side of maps, the coarsest first; b must be above 1, it tells maps from parts of them."""
+def levels_of(trunk: nn.Module, image_b3hw: Tensor) -> tuple[list[Level], list[str]]:
+    """(the last module of each side of maps, the coarsest first; the linear layers on what has no sides any more).
+
+    b must be above 1: it tells maps from parts of them.
+    """
     found: dict[int, Level] = {}
+    flat: list[str] = []
     b, _, size, _ = image_b3hw.shape
 
-    def note(name: str, output: object) -> None:
+    def note(name: str, module: nn.Module, output: object) -> None:
+        if isinstance(module, nn.Linear) and isinstance(output, Tensor) and output.dim() == 2:
+            flat.append(name)
         if not isinstance(output, Tensor) or output.dim() != 4 or output.shape[0] != b:
             return
         _, second, third, fourth = output.shape
@@ -83,7 +89,7 @@ def levels_of(trunk: nn.Module, image_b3hw: Tensor) -> list[Level]:
             found[second] = Level(name, fourth, second, True)
 
     hooks = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: note(name, output))
+        module.register_forward_hook(lambda module, _inputs, output, name=name: note(name, module, output))
         for name, module in trunk.named_modules()
         if name
     ]
@@ -93,7 +99,7 @@ def levels_of(trunk: nn.Module, image_b3hw: Tensor) -> list[Level]:
     trunk.train(training)
     for hook in hooks:
         hook.remove()
-    return [found[side] for side in sorted(found)]
+    return [found[side] for side in sorted(found)], flat
 
 
 class Tap:
@@ -127,7 +133,9 @@ class Headed(nn.Module):
         self._tap: Tap | None = None
         if head == "mask":
             device = next(trunk.parameters()).device
-            levels = levels_of(trunk, torch.zeros(2, inputs, size, size, device=device))
+            levels, flat = levels_of(trunk, torch.zeros(2, inputs, size, size, device=device))
+            for name in flat:  # a classifier's hidden layers, which no mask needs
+                trunk.set_submodule(name, nn.Identity())
             self.head, self._tap = Decoder(levels), Tap(trunk, levels)
         else:
             self.head = Vector(features, head == "box")
@@ -142,5 +150,5 @@ class Headed(nn.Module):
             said: Found = self.head(feature_bf)
             return said
         with self._tap.maps() as maps:
-            found: Found = self.head(maps, image_b3hw.shape[2], feature_bf)
+            found: Found = self.head(maps, image_b3hw.shape[2])
             return found

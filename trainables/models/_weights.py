@@ -21,15 +21,15 @@ SHOWN = 6
 
 
 def load(trunk: nn.Module, backbone: str, weights: str, root: Path | None) -> None:
-    """Load a classifier's weights into it; its last layer has been taken out, its first may have more inputs.
+    """Load a classifier's weights into it; layers of it were taken out, and its first one may have more inputs.
 
     weights: `imagenet` or a file. Raises TrialError where they cannot be had, or naming the layers that do not fit.
     """
     state = _downloaded(backbone) if weights == "imagenet" else _read(backbone, weights, root)
     state = {name: value for name, value in state.items() if not name.startswith(AUXILIARY)}
     own = trunk.state_dict()
-    last = _last_of(state, own)
-    state = {name: value for name, value in state.items() if not name.startswith(last)}
+    taken = tuple(f"{name}." for name, layer in trunk.named_modules() if isinstance(layer, nn.Identity))
+    state = {name: value for name, value in state.items() if not name.startswith(taken)}
     first = next((name for name in own if own[name].dim() == 4), "")
     if first in state and own[first].shape[1] == 2 * state[first].shape[1]:
         state[first] = torch.cat([state[first], own[first][:, state[first].shape[1] :].to(state[first])], 1)
@@ -37,12 +37,6 @@ def load(trunk: nn.Module, backbone: str, weights: str, root: Path | None) -> No
     trunk.load_state_dict(state, strict=False)
     if weights == "imagenet" and hasattr(trunk, "transform_input"):
         trunk.transform_input = True  # type: ignore[assignment] # Inception's weights were trained under another normalisation
-
-
-def _last_of(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    """The prefix of the classifier's last layer in a file: the last name, if the trunk does not have it."""
-    names = [name for name in state if name not in own and name.endswith(".weight")]
-    return names[-1].removesuffix("weight") if names else "\0"
 
 
 def _check(backbone: str, weights: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:

@@ -66,6 +66,14 @@ class Detector(Headed):
 
 def build(config: Config, size: int) -> nn.Module:
     """size: of the images that it will see. Raises TrialError where there is no such backbone, or none at this size."""
+    if config.head == "mask" and config.backbone.startswith("vit_"):
+        raise TrialError(
+            f"model.head: mask with backbone {config.backbone}",
+            "its layers pass on sequences, from which no mask can be read",
+            "a convolutional backbone, or swin_t and its like",
+            "choose another `model.backbone`, or `head: box`",
+            "model.head",
+        )
     trunk = _backbone(config.backbone)
     features = _without_last(trunk)
     if config.high_pass:
