@@ -12,7 +12,7 @@ from trainables.choices import LABEL, choose, chosen, options, unless, without_n
 from trainables.definitions import detection_inputs, model_config
 from trainables.errors import TrialError
 from trainables.explain import unknown, validated
-from trainables.schema_forge import forged_id, resolve_forge
+from trainables.schema_forge import forged_id, resolve_forge, resolve_set
 from trainables.sections import BatchConfig, DetectorConfig, EpochsConfig, Needs, Strict, SyncConfig
 
 SECTIONS = (
@@ -66,14 +66,6 @@ class BoxesConfig(Strict):
         "positives", description="which images have a box to learn; all: of the others it is 0 0 0 0"
     )
     beta: float = Field(1.0, gt=0, description="where smooth_l1 goes from square to linear, in `units`")
-
-
-class SetConfig(Strict):
-    """A set that others made."""
-
-    layout: Literal["folder", "casia", "imd2020", "defacto", "coco_inpaint"] = Field(description="how its files lie")
-    path: str = Field(min_length=1, description="its folder below the data root")
-    size: int = Field(256, ge=8, le=1024, description="side of the square that its images are resized to, px")
 
 
 class ChangeConfig(Strict):
@@ -193,7 +185,7 @@ def _set(key: str, value: Any) -> dict[str, Any]:
         )
     if given == ["forged"]:
         return {"forged": resolve_forge(value["forged"], f"{key}.forged")}
-    return {"set": validated(f"{key}.set", SetConfig, value["set"])}
+    return {"set": resolve_set(value["set"], f"{key}.set")}
 
 
 def _size(section: Mapping[str, Any]) -> int:

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from sweeps import record
-from tests.trainables.forged_small import InMemory, configured, small
-from trainables import checkpoint
+from tests.trainables.forged_small import InMemory, configured, on_disk, small
+from trainables import checkpoint, schema
 from trainables.data import examined
 from trainables.data.changed import changed
 from trainables.errors import TrialError
@@ -254,3 +254,17 @@ def test_samples_of_an_epoch_are_there_for_the_eye(data_root: Path) -> None:
 def test_extra_scores_are_refused() -> None:
     with pytest.raises(TrialError, match="fills none"):
         detect.check_extra(None, ["fid"])  # type: ignore[arg-type]
+
+
+def test_a_forged_set_from_its_folder(data_root: Path, tmp_path: Path) -> None:
+    """As a trial finds it, with another one to be tested on."""
+    own, folders = on_disk(data_root, tmp_path)
+    other, more = on_disk(data_root, tmp_path, inpainters=[{"name": "telea"}])
+    config = configured(data={"forged": own}, test_sets={"telea": {"forged": other}})
+    assert set(schema.needs("detect", config, 0).forged) == {*folders, *more}
+    session = MemorySession(Goal(2), Machine(data_root=data_root, forged={**folders, **more}))
+    fit(detect, config, session)  # type: ignore[arg-type]
+    assert session.rows[-1]["test/fpr_authentic_on_telea"] >= 0
+    assert session.rows[-1]["test/images_sharp_low"] > 0
+    assert session.result is not None
+    assert len(session.result["data_fingerprint"]) == 64

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainables.data import forged
+from trainables.data import forged, layouts
 from trainables.data.changed import changed, resize
 from trainables.data.forged import SPLITS, Forged, Labelled
 from trainables.errors import TrialError
@@ -23,6 +23,8 @@ from trainables.schema_forge import forged_id
 from trainables.session import Machine
 
 RESIZED_AT_ONCE = 256
+KEPT = 3
+"""Forged sets that a process keeps: an arm's seeds read one once."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Data:
 
 def load(config: Mapping[str, Any], machine: Machine) -> Data:
     """Read the sets that a resolved configuration names. Raises TrialError where one is missing or does not do."""
-    others = {label: _read(section, machine) for label, section in (config.get("test_sets") or {}).items()}
+    sections = config.get("test_sets") or {}
+    others = {label: _read(section, machine, test_alone=True) for label, section in sections.items()}
     return prepare(config, _read(config["data"], machine), others, machine)
 
 
@@ -99,10 +102,8 @@ def prepare(config: Mapping[str, Any], own: Forged, others: Mapping[str, Forged]
     )
 
 
-def _read(section: Mapping[str, Any], machine: Machine) -> Forged:
+def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False) -> Forged:
     if section.get("set") is not None:
-        from trainables.data import layouts
-
         return layouts.load(section["set"], machine.data_root)
     name = forged_id(section["forged"])
     if name not in machine.forged:
@@ -113,7 +114,13 @@ def _read(section: Mapping[str, Any], machine: Machine) -> Forged:
             "run the study with `sweeps run`, which forges first, or `sweeps forge FILE`",
             "data.forged",
         )
-    return forged.load(machine.forged[name])
+    return _kept(machine.forged[name], test_alone)
+
+
+@lru_cache(maxsize=KEPT)
+def _kept(folder: Path, test_alone: bool) -> Forged:
+    """A forged set, read once a process: its name says what is in it, so it never changes."""
+    return forged.load(folder, {"train": 0, "val": 0} if test_alone else None)
 
 
 def limited(part: Labelled, n: int | None, split: str) -> Labelled:
