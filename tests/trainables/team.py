@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from tests.trainables import forged_small
 from trainables import checkpoint, schema
 from trainables.errors import TrialError
 from trainables.loop import Diverged, fit
@@ -40,6 +41,14 @@ def configured(model: str, train: int = 18, **changes: Any) -> dict[str, Any]:
         "epochs": EPOCHS,
     }
     return {**schema.resolve("inpaint", {**base, **changes}), "seed": 1}
+
+
+def detector(train: int, head: str, **changes: Any) -> dict[str, Any]:
+    """A small detector, on batches as above: some parts of them have no positive, or no image."""
+    model = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": head}
+    changes["data"] = {**changes["data"], "train": train}
+    rate = {"name": "sgd", "lr": 0.001}
+    return forged_small.configured(1, model=model, optimiser=rate, batch=8, epochs=EPOCHS, **changes)
 
 
 CENTRE = {"mask": {"name": "centre", "fraction": 0.2}}
@@ -66,10 +75,12 @@ CASES: dict[str, dict[str, Any]] = {
         "context_encoder", train=16, loss={"l2": 0.9, "adversarial": 0.1}, optimiser=ADAM, **CENTRE
     ),
     "apart double": configured("partial_conv_unet", train=16, sync_batch_norm=False),
+    "detector": detector(18, head="box", data={"augment": {"flip": 0.5}}),
+    "detector of masks": detector(18, head="mask", data={}),
 }
 
 
-BY_FOUR = ("hole", "changed, all terms", "phases double", "gan double")
+BY_FOUR = ("detector", "detector of masks", "hole", "changed, all terms", "phases double", "gan double")
 """Cases that four workers train as well: processes without a core of their own are slow."""
 
 
@@ -114,7 +125,10 @@ def default_type(kind: torch.dtype) -> Iterator[None]:
 def train(name: str, workers: Workers, restored: Restored | None = None) -> MemorySession:
     """Train a case; its records and checkpoints are in the session."""
     session = MemorySession(Goal(EPOCHS), Machine(data_root=DATA_ROOT, workers=workers), restored)
-    fit(Double() if name.endswith("double") else inpaint, CASES[name], session)  # type: ignore[arg-type]
+    task: Any = Double() if name.endswith("double") else inpaint
+    if name.startswith("detector"):
+        task = forged_small.InMemory(forged_small.small(DATA_ROOT))
+    fit(task, CASES[name], session)
     return session
 
 
