@@ -117,10 +117,11 @@ def _drawn(image: Image.Image, true_4: Tensor | None, said_4: Tensor | None) -> 
 
 
 def _captioned(image: Image.Image, text: str) -> Image.Image:
-    paper = Image.new("RGB", (image.width, image.height + 14), (255, 255, 255))
-    paper.paste(image, (0, 0))
-    ImageDraw.Draw(paper).text((2, image.height + 1), text, fill=(0, 0, 0))
-    return paper
+    """With a text in its lower left corner: it stays a square, as the report's tiles are."""
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, image.height - 13, 27, image.height), fill=(255, 255, 255))
+    draw.text((2, image.height - 12), text, fill=(0, 0, 0))
+    return image
 
 
 def _strip(images: list[Image.Image]) -> bytes:
