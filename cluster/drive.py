@@ -43,7 +43,8 @@ class Settings:
     address: `local` (a Ray of our own), `auto` or HOST:PORT (one that runs), `in-process` (no Ray). data_root: folder
     of the data sets. max_concurrent: trials at once, None for what fits. retry: also those that failed before.
     checkpoint_s: seconds between checkpoints. budget_s: end after so many seconds, as if asked to. failures: end after
-    so many failed trials. log: tensorboard, mlflow or wandb. command: the command line, for provenance.
+    so many failed trials. log: tensorboard, mlflow or wandb. command: the command line, for provenance. inputs: see
+    `cluster.worker.Options`.
     """
 
     address: str = "local"
@@ -55,6 +56,7 @@ class Settings:
     failures: int | None = None
     log: str | None = None
     command: tuple[str, ...] = ()
+    inputs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ class _Driver:
             checkpoint_s=self._settings.checkpoint_s,
             code=provenance.code_version(),
             command=" ".join(self._settings.command),
+            inputs=self._settings.inputs,
         )
 
     def groups(self, options: Options, at_once: int) -> Groups:

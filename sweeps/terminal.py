@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps import ledger, progress
+from sweeps.dependencies import PENDING, is_pending
 from sweeps.errors import SweepError
 from sweeps.plan import Arm, Plan, flatten
 from sweeps.store import Store
@@ -63,6 +64,16 @@ def check(plan: Plan, arms: Sequence[Arm]) -> None:
         ids = " ".join(f"{seed}:{trial.id}" for seed, trial in arm.trials.items())
         out.print(Text(f"trials (seed:id)  {ids or 'none yet: a search finds its values first'}\n"))
     out.print(_sizes(plan))
+
+
+def first(plan: Plan, names: Sequence[str]) -> None:
+    """Which sweeps a plan waits for, and that their trials' ids are not known yet."""
+    if names:
+        console().print(
+            Text(f"{plan.name} takes trials from {', '.join(names)}: sweeps run runs what is left of it first")
+        )
+    if is_pending(plan.sweep):
+        console().print(Text(f"trials called {PENDING}... are known then; so are the ids of those that use them"))
 
 
 def _short(value: Any) -> str:
