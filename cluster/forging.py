@@ -1,9 +1,9 @@
 """Forged sets made in a store, shard by shard: what trials need before they begin, and `sweeps forge`.
 
-A shard's bytes are a function of the block, so it is one object that is created once and never changed: who is killed
-goes on with the shards that are missing. Two drivers need no lease either. Each begins at a place of its own and
-looks before it makes a shard, so they share the work; a shard that both make is the same. `done.json` comes last, and
-what it says is read from the shards that are in the store.
+A shard's bytes are a function of the block, so who is killed goes on with the shards that are missing, and two drivers
+need no lease: each begins at a place of its own and looks before it makes a shard, so they share the work, and one that
+both make is the same. Where machines differ so much that it is not (a network on a CPU and on a GPU), the first one's
+stays; see `_keep`. `done.json` comes last, and what it says is read from what is in the store.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +23,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cluster import trained
 from cluster.inputs import DONE, set_key
 from sweeps import ledger
-from sweeps.errors import SweepError
 from sweeps.store import Store
-from trainables import schema
-from trainables.session import Machine
+from trainables import schema, schema_forge
 
 if TYPE_CHECKING:
-    from trainables.data.forging import Networks
-
     from cluster.drive import Work
+    from trainables.data.forging import Shard
+
+OTHER_S = 20.0
+"""Seconds that another driver may take between the two files of a shard."""
 
 
 def prepare(work: Work, store: Store, data_root: str | None, quiet: bool) -> None:
@@ -53,45 +54,60 @@ def needed(work: Work) -> dict[str, Mapping[str, Any]]:
 def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, quiet: bool = False) -> str:
     """Make what the store lacks of a set; its id. On the GPU where there is one.
 
-    SweepError where an inpainter has not finished or is of another size, TrialError where images are missing.
+    SweepError where an inpainter has not finished, TrialError where it does not fit or images are missing.
     """
-    from trainables import schema_forge
     from trainables.data import forging
 
     set_id = schema_forge.forged_id(resolved)
     if store.exists_many([set_key(set_id, DONE)]):
         return set_id
-    networks = _networks(store, resolved)
-    store.create(set_key(set_id, "config.json"), ledger.dump(dict(resolved)))
-    machine = _machine(data_root)
+    networks = _trained(store, resolved)
     shards = forging.plan_shards(resolved, data_root)
-    keys = {set_key(set_id, "shards", shard.name): shard for shard in shards}
-    with _progress(f"forging {set_id}", len(keys), quiet) as advance:
-        there = store.exists_many(keys)
-        advance(len(there))
-        for key in _order([key for key in keys if key not in there]):
+    store.create(set_key(set_id, "config.json"), ledger.dump(dict(resolved)))
+    device, threads = _device()
+    marks = {set_key(set_id, shard.files[-1]): shard for shard in shards}
+    with _progress(f"forging {set_id}", shards[0].of, quiet) as advance:
+        there = store.exists_many(marks)
+        advance(sum(_photographs(marks[key]) for key in there))
+        for key in _order([key for key in marks if key not in there]):
+            shard = marks[key]
             if not store.exists_many([key]):  # another driver may be at the same set
-                store.create(key, forging.make_shard(keys[key], resolved, networks, machine))
-            advance(1)
-    for name, data in forging.finish(resolved, (forging.index_of(store.get(key)) for key in keys)).items():
-        if name != DONE:
-            store.put(set_key(set_id, name), data)
-        else:
-            done = data
-    store.create(set_key(set_id, DONE), done)
+                made = forging.make_shard(resolved, shard, data_root, networks, device, threads)
+                _keep(store, set_key(set_id, shard.files[0]), made[shard.files[0]], key, made[shard.files[-1]])
+            advance(_photographs(shard))
+    indices = store.get_many(marks)
+    found = {shard.name: indices[key] for key, shard in marks.items()}
+    for name, data in forging.finish(resolved, shards, found).items():
+        store.create(set_key(set_id, name), data)
     return set_id
 
 
-def _machine(data_root: Path | None) -> Machine:
+def _keep(store: Store, tar_key: str, tar: bytes, index_key: str, index: bytes) -> None:
+    """Write a shard, its index last. A tar without one is of a driver that was killed, or is about to write it."""
+    if not store.create(tar_key, tar) and store.get(tar_key) != tar:
+        deadline = time.monotonic() + OTHER_S
+        while time.monotonic() < deadline:
+            if store.exists_many([index_key]):
+                return
+            time.sleep(0.5)
+        store.put(tar_key, tar)
+    store.create(index_key, index)
+
+
+def _photographs(shard: Shard) -> int:
+    return shard.stop - shard.start
+
+
+def _device() -> tuple[str, int]:
     import torch
 
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine("cuda" if torch.cuda.is_available() else "cpu", cpus, data_root)
+    return "cuda" if torch.cuda.is_available() else "cpu", cpus
 
 
 @contextlib.contextmanager
 def _progress(words: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A line on standard error, told how many shards are there; without a terminal it comes at the end."""
+    """A line on standard error, told how many photographs are through; without a terminal it comes at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), disable=quiet) as progress:
         task = progress.add_task(words, total=total)
@@ -104,26 +120,14 @@ def _order(keys: list[str]) -> list[str]:
     return keys[begin:] + keys[:begin]
 
 
-def _networks(store: Store, resolved: Mapping[str, Any]) -> Networks:
-    """Configuration and weights of the trained inpainters, by trial."""
-    from trainables import schema_forge
+def _trained(store: Store, resolved: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Configuration and weights of the trained inpainters of a block, by trial; checked before anything is written.
 
-    size = resolved["images"]["size"]
-    found = {}
-    for trial_id in schema_forge.forge_needs(resolved):
-        inpainter = trained.read(store, trial_id, "which is to inpaint")
-        given = f"inpainters: trial {trial_id!r}"
-        if inpainter.task != "inpaint":
-            raise SweepError(
-                given, f"its task is {inpainter.task}", "a trial of task inpaint", "the id of one, see sweeps status"
-            )
-        of = inpainter.config["data"]["size"]
-        if of != size:
-            raise SweepError(
-                given,
-                f"it was trained on images of {of} px, and these are of {size} px",
-                f"inpainters of {size} px, or images of {of} px",
-                f"images.size: {of}, or another inpainter",
-            )
-        found[trial_id] = (inpainter.config, inpainter.weights)
+    SweepError where one has not finished, TrialError where it does not fit the block.
+    """
+    from trainables import inpainters
+
+    finished = [trained.read(store, trial, "which is to inpaint") for trial in schema_forge.forge_needs(resolved)]
+    found = {one.trial_id: (one.config, one.weights) for one in finished}
+    inpainters.load(resolved["inpainters"], resolved["images"]["size"], resolved["mask"], found)
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SweepError
-from sweeps.verbs import clusters, looking, reporting, running
+from sweeps.verbs import clusters, looking, reporting, running, using
 from sweeps.verbs.common import DONE, INTERRUPTED, USER_ERROR
 
 DEFAULT_STORE = "./store"
@@ -96,6 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     takes_store(resume)
     _takes_settings(resume)
     resume.set_defaults(fresh=False)
+
+    forge = verb(using.forge, "forge", "make a set of real and inpainted images, or go on with it")
+    forge.add_argument("file", metavar="FILE", type=Path, help="a forge file (YAML): the block `data.forged` alone")
+    takes_store(forge)
+    _takes_data(forge)
+    forge.add_argument("--quiet", action="store_true", help="say nothing but errors")
 
     stop = verb(running.stop, "stop", "end a sweep gracefully: its trials save a checkpoint after the epoch at hand")
     stop.add_argument("name", metavar="NAME", help="a sweep's name")

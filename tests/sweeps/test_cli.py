@@ -30,6 +30,7 @@ SURFACE = {
     "run": f"FILE --tiny --set --store {SETTINGS} --fresh",
     "submit": f"FILE --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
     "doctor": "--store --data --address",
+    "forge": "FILE --store --data --quiet",
     "resume": f"NAME --store {SETTINGS}",
     "stop": "NAME --store",
     "gc": "NAME --store",
