@@ -29,6 +29,7 @@ from trainables import schema, schema_forge
 if TYPE_CHECKING:
     from cluster.drive import Work
     from trainables.data.forging import Shard
+    from trainables.inpainters import Trained
 
 OTHER_S = 20.0
 """Seconds that another driver may take between the two files of a shard."""
@@ -120,7 +121,7 @@ def _order(keys: list[str]) -> list[str]:
     return keys[begin:] + keys[:begin]
 
 
-def _trained(store: Store, resolved: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def _trained(store: Store, resolved: Mapping[str, Any]) -> Trained:
     """Configuration and weights of the trained inpainters of a block, by trial; checked before anything is written.
 
     SweepError where one has not finished, TrialError where it does not fit the block.
@@ -128,6 +129,6 @@ def _trained(store: Store, resolved: Mapping[str, Any]) -> dict[str, tuple[Mappi
     from trainables import inpainters
 
     finished = [trained.read(store, trial, "which is to inpaint") for trial in schema_forge.forge_needs(resolved)]
-    found = {one.trial_id: (one.config, one.weights) for one in finished}
+    found: Trained = {one.trial_id: (one.config, one.weights) for one in finished}
     inpainters.load(resolved["inpainters"], resolved["images"]["size"], resolved["mask"], found)
     return found

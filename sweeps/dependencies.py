@@ -137,8 +137,18 @@ def pin(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool =
 
 def is_pending(sweep: Sweep) -> bool:
     """Whether a sweep was pinned to trials that are not known yet."""
-    ids = [id for value in sweep.pins.values() for id in (value.values() if isinstance(value, dict) else [value])]
-    return any(id.startswith(PENDING) for id in ids)
+    return any(trial_id.startswith(PENDING) for value in sweep.pins.values() for trial_id in _ids(value))
+
+
+def users(store: Store, trial_id: str) -> list[tuple[str, str]]:
+    """(sweep, reference) of all sweeps of a store whose newest plan has pinned a trial."""
+    plans = {name: ledger.newest_plan(store, name) or {} for name in ledger.sweep_names(store)}
+    pins = [(name, key, value) for name, plan in plans.items() for key, value in plan.get("pins", {}).items()]
+    return [(name, key) for name, key, value in pins if trial_id in _ids(value)]
+
+
+def _ids(pinned: Any) -> list[str]:
+    return list(pinned.values()) if isinstance(pinned, dict) else [pinned]
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

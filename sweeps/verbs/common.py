@@ -46,6 +46,14 @@ def load(options: argparse.Namespace) -> Plan:
     return expanded
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder that results are written to. SweepError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(f"--out {folder}", str(error), "a folder that this user may write to", "--out ./out") from None
+
+
 def store(options: argparse.Namespace) -> Store:
     from sweeps.store import open_store
 

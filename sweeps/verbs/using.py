@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.verbs import common
 
 if TYPE_CHECKING:
+    from cluster.trained import Trained
     from sweeps.store import Store
+    from trainables.data.pictures import Picture
+
+    Use = Callable[[Picture], dict[str, bytes]]
+    """From a picture to files, by the end of their names."""
 
 
 def forge(options: argparse.Namespace) -> int:
@@ -47,3 +54,93 @@ def _forge_block(file: Path, store: Store) -> dict[str, Any]:
     for key, trial in pinned.pins.items():
         print(f"{key} is trial {trial}")
     return schema_forge.resolve_forge(pinned.spec.base["data"]["forged"])
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Use a finished trial's network on image files; a file that cannot be used is told, and the others go on."""
+    from cluster import trained
+    from sweeps import terminal
+    from sweeps.errors import SweepError
+    from trainables.data import pictures
+    from trainables.errors import TrialError
+    from trainables.predict import output_names
+
+    store = common.store(options)
+    trial = trained.read(store, terminal.find_trial(store, options.trial), "which is to predict")
+    if trial.task not in ("inpaint", "detect"):
+        raise SweepError(f"trial {trial.trial_id}", f"its task is {trial.task}", "inpaint or detect", "another trial")
+    if (options.mask is None) == (trial.task == "inpaint"):
+        why = "an inpainter needs a hole to fill" if trial.task == "inpaint" else "a detector looks for the hole itself"
+        fix = "--mask 10,10,40,30, or --mask FILE" if trial.task == "inpaint" else "leave --mask out"
+        raise SweepError(f"trial {trial.trial_id} of task {trial.task}", why, "--mask with inpainters alone", fix)
+    use = _filling(trial, options.mask) if trial.task == "inpaint" else _detecting(trial)
+    failed = 0
+    common.make_folder(options.out)
+    for file, name in zip(options.image, output_names(options.image), strict=True):
+        try:
+            found = use(pictures.read(file))
+        except TrialError as error:
+            if len(options.image) == 1:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        for suffix, data in found.items():
+            (options.out / f"{name}.{suffix}").write_bytes(data)
+            print(options.out / f"{name}.{suffix}")
+    return common.USER_ERROR if failed else common.DONE
+
+
+def _filling(trial: Trained, mask: str) -> Use:
+    from trainables import predict
+    from trainables.data import pictures
+
+    network = predict.inpainter(trial.config, trial.weights, _device())
+
+    def use(picture: Picture) -> dict[str, bytes]:
+        hole_hw = pictures.read_hole(mask, picture)
+        predict.check_hole(trial.config, hole_hw)
+        filled = predict.fill(network, trial.config["data"]["size"], picture, hole_hw)
+        return {"filled.png": picture.png(filled)}
+
+    return use
+
+
+def _detecting(trial: Trained) -> Use:
+    from trainables import predict
+
+    network = predict.detector(trial.config, trial.weights, _device())
+    threshold = trial.last("val/threshold")
+
+    def use(picture: Picture) -> dict[str, bytes]:
+        found = predict.find(network, trial.config, 0.5 if threshold is None else threshold, picture)
+        print(f"{picture.file}: {found.label}, probability {found.probability:.3f} (threshold {found.threshold:.3f})")
+        return predict.files(found, picture)
+
+    return use
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write a finished trial's network for use elsewhere."""
+    from cluster import trained
+    from sweeps import terminal
+    from trainables import export
+
+    store = common.store(options)
+    trial = trained.read(store, terminal.find_trial(store, options.trial), "which is to be exported")
+    formats = export.check_formats(tuple(options.format.split(",")))
+    folder = options.out or Path(f"export-{trial.trial_id}")
+    common.make_folder(folder)
+    made = export.files(trial.trial_id, trial.task, trial.config, trial.weights, trial.result, formats)
+    for name, data in made.files.items():
+        (folder / name).write_bytes(data)
+        print(folder / name)
+    for note in made.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return common.DONE

@@ -31,6 +31,8 @@ SURFACE = {
     "submit": f"FILE --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
     "doctor": "--store --data --address",
     "forge": "FILE --store --data --quiet",
+    "predict": "TRIAL IMAGE --store --mask --out",
+    "export": "TRIAL --store --out --format",
     "resume": f"NAME --store {SETTINGS}",
     "stop": "NAME --store",
     "gc": "NAME --store",
