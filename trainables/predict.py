@@ -152,15 +152,16 @@ def activation(network: nn.Module, image_b3hw: Tensor) -> Tensor:
     trunk = network.get_submodule("trunk")
     assert isinstance(trunk, nn.Module)
     prepared = network.prepared(image_b3hw)  # type: ignore[operator]
-    levels = levels_of(trunk, prepared.expand(2, -1, -1, -1))
+    levels, _ = levels_of(trunk, prepared.expand(2, -1, -1, -1))
     level = next((one for one in levels if one.side >= LEAST_MAP), levels[-1])
     kept: list[Tensor] = []
     hook = trunk.get_submodule(level.module).register_forward_hook(lambda _module, _inputs, output: kept.append(output))
     with torch.enable_grad():
         found: Found = network(image_b3hw.clone().requires_grad_())
-        (slope,) = torch.autograd.grad(found.logit_b.sum(), kept[-1])
+        raw = [output for output in kept if level.side in output.shape[2:] or level.channels_last][-1]  # shared layers
+        (slope,) = torch.autograd.grad(found.logit_b.sum(), raw)
     hook.remove()
-    maps, slope = kept[-1].detach()[0], slope[0]
+    maps, slope = raw.detach()[0], slope[0]
     if level.channels_last:
         maps, slope = maps.permute(2, 0, 1), slope.permute(2, 0, 1)
     heat_hw = (maps * slope.mean((1, 2), keepdim=True)).sum(0).relu()
