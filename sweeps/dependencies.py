@@ -13,19 +13,15 @@ from there, whatever the other sweep has found since; `--replace` looks anew.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from sweeps import document, ledger, progress, spec
-from sweeps.document import Place
+from sweeps import choosing, document, ledger, spec
 from sweeps.plan import copied
-from sweeps.record import describe
-from sweeps.spec import Sweep, unknown
+from sweeps.references import Best, Reference, references, replace
+from sweeps.spec import Sweep
 from sweeps.store import Store
 from sweeps.trial import digest
 
@@ -33,33 +29,6 @@ STUDIES = Path(__file__).parent
 """Folder below which the studies lie that come with the package."""
 PENDING = "pending-"
 """What the id of a trial begins with that is not known yet, as a sweep that comes first has not run."""
-_SECTIONS = ("base", "arms", "leave_one_out", "pairs", "grid")
-
-
-class _Best(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    sweep: str
-    metric: str
-    goal: Literal["max", "min"] | None = None
-    arm: str | None = None
-
-
-class _TrialsOf(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    sweep: str
-    arm: str
-
-
-_KINDS: dict[str, type[_Best] | type[_TrialsOf]] = {"best": _Best, "trials_of": _TrialsOf}
-
-
-@dataclass(frozen=True)
-class Reference:
-    """One mapping of the two kinds, where it stands; `key` is what its pin is kept under."""
-
-    place: Place
-    asks: _Best | _TrialsOf
-    key: str
 
 
 @dataclass(frozen=True)
@@ -72,11 +41,6 @@ class Dependency:
     @property
     def name(self) -> str:
         return self.sweep.spec.name
-
-
-def references(sweep: Sweep) -> list[Reference]:
-    """All that a sweep takes from others. SweepError where a mapping says so and cannot be read."""
-    return [_read(sweep, place, kind, given) for place, kind, given in _found(sweep)]
 
 
 def first(sweep: Sweep, folder: Path | None, store: Store | None, renew: bool = False) -> list[Dependency]:
@@ -129,7 +93,7 @@ def pin(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool =
             )
             if isinstance(known, dict):  # more seeds of this sweep leave those of before what they were
                 pins[reference.key] = {**pins[reference.key], **known}
-        _replace(source.value, reference, pins[reference.key])
+        replace(source.value, reference, pins[reference.key])
     pinned = Sweep(source, sweep.tiny, sweep.changes)
     pinned.epochs_scaled, pinned.pins = sweep.epochs_scaled, pins
     return pinned
@@ -151,59 +115,6 @@ def _ids(pinned: Any) -> list[str]:
     return list(pinned.values()) if isinstance(pinned, dict) else [pinned]
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-def _found(sweep: Sweep) -> Iterator[tuple[Place, str, Any]]:
-    def walk(value: Any, place: Place) -> Iterator[tuple[Place, str, Any]]:
-        kind = next((k for k in _KINDS if isinstance(value, dict) and isinstance(value.get(k), dict)), None)
-        if kind is not None:
-            yield (*place, kind), kind, value[kind]
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                yield from walk(inner, (*place, key))
-        elif isinstance(value, list):
-            for i, inner in enumerate(value):
-                yield from walk(inner, (*place, i))
-
-    for section in _SECTIONS:
-        yield from walk(sweep.document.value.get(section), (section,))
-
-
-def _read(sweep: Sweep, place: Place, kind: str, given: dict[str, Any]) -> Reference:
-    try:
-        asks = _KINDS[kind].model_validate(given)
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        where = ".".join(map(str, wrong["loc"]))
-        allowed = ", ".join(f"`{name}`" for name in _KINDS[kind].model_fields)
-        fix = "{best: {sweep: NAME, metric: val/psnr_db}}" if kind == "best" else "{trials_of: {sweep: NAME, arm: ARM}}"
-        raise sweep.error(place, f"`{where}`: {wrong['msg'].lower()}", allowed, fix) from None
-    if isinstance(asks, _Best):
-        known = asks.metric.startswith("val/") and bool(describe(asks.metric)[2])
-        if not known:
-            chosen_on_test = asks.metric.startswith("test/")
-            why = "a choice made on the test split would spoil it" if chosen_on_test else "no trial reports it"
-            fix = f"metric: val/{asks.metric.removeprefix('test/')}" if chosen_on_test else "metric: val/psnr_db"
-            raise sweep.error((*place, "metric"), f"{asks.metric!r}: {why}", "a column of validation, val/...", fix)
-        if asks.goal is None and not describe(asks.metric)[1]:
-            why = f"no direction of {asks.metric!r} is better by itself"
-            raise sweep.error((*place, "metric"), why, "with `goal: max` or `goal: min`", "add `goal:`")
-    return Reference(place, asks, json.dumps({kind: given}, sort_keys=True, separators=(",", ":")))
-
-
-def _replace(value: Any, reference: Reference, pinned: Any) -> None:
-    """Put what a reference stands for into a document's value: beside `best` other keys of the mapping stay."""
-    *path, last, kind = reference.place
-    for part in path:
-        value = value[part]
-    if kind == "trials_of":
-        value[last] = dict(pinned)
-    else:
-        del value[last]["best"]
-        value[last]["trial"] = pinned
-
-
 def _pins(sweep: Sweep, store: Store | None) -> Mapping[str, Any]:
     stored = None if store is None else ledger.newest_plan(store, sweep.spec.name)
     pins: Mapping[str, Any] = (stored or {}).get("pins", {})
@@ -212,7 +123,7 @@ def _pins(sweep: Sweep, store: Store | None) -> Mapping[str, Any]:
 
 def _covers(known: Any, reference: Reference, sweep: Sweep) -> bool:
     """Whether a pin says all that a reference needs: `trials_of` a trial for each seed of the sweep."""
-    if isinstance(reference.asks, _Best):
+    if isinstance(reference.asks, Best):
         return known is not None
     return isinstance(known, dict) and all(str(seed) in known for seed in sweep.spec.seed_list)
 
@@ -274,10 +185,9 @@ def _taken(sweep: Sweep, reference: Reference, folder: Path | None, store: Store
     other = _find(sweep, reference, folder, store)
     stored = None if store is None or other is None else ledger.newest_plan(store, other.name)
     if store is not None and stored is not None:
-        why = _unfinished(sweep, reference, stored, store)
+        why = choosing.unfinished(sweep, reference, stored, store)
         if why is None:
-            take = _best if isinstance(reference.asks, _Best) else _by_seed
-            return take(sweep, reference, stored, store)
+            return choosing.take(sweep, reference, stored, store)
     else:
         why = "it has not run"
     if not pending:
@@ -288,76 +198,6 @@ def _taken(sweep: Sweep, reference: Reference, folder: Path | None, store: Store
             "a sweep that has ended",
             f"sweeps run {sweep.document.name}, which runs it first; or sweeps resume {name}",
         )
-    if isinstance(reference.asks, _Best):
+    if isinstance(reference.asks, Best):
         return PENDING + digest([reference.key], 8)
     return {str(seed): PENDING + digest([reference.key, seed], 8) for seed in sweep.spec.seed_list}
-
-
-def _arms(sweep: Sweep, reference: Reference, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The arms that a reference is about: the one that it names, else those that train."""
-    arms: dict[str, dict[str, Any]] = {arm["name"]: arm for arm in stored["arms"]}
-    if reference.asks.arm is None:
-        return [arm for arm in arms.values() if arm["trains"]]
-    if reference.asks.arm not in arms:
-        given = f"{sweep.document.origin(reference.place)}: arm {reference.asks.arm!r} of sweep {stored['name']!r}"
-        raise unknown(given, reference.asks.arm, arms)
-    return [arms[reference.asks.arm]]
-
-
-def _unfinished(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> str | None:
-    """Why a sweep cannot say yet which trials are meant, None if it can. A trial that failed will not say more."""
-    if searches := _searching(stored):
-        return f"its search of {searches[0]!r} is not done"
-    arms = _arms(sweep, reference, stored)
-    targets = progress.by_trial((trial["id"], trial["epochs"]) for arm in arms for trial in arm["trials"].values())
-    states = progress.states_of(store, targets)
-    open_ = [id for id, epochs in targets.items() if states[id].at(epochs[-1]) not in ("done", "failed")]
-    return f"{len(open_)} of its {len(targets)} trials have not ended" if open_ else None
-
-
-def _searching(stored: Mapping[str, Any]) -> list[str]:
-    """The searched arms of a stored plan whose best configurations have not become arms yet."""
-    search, names = stored.get("search"), {arm["name"] for arm in stored["arms"] if arm["trials"]}
-    if not search or not search["report_best"]:
-        return []
-    found_as = {arm: arm if search["within_arms"] else "tuned #1" for arm in search["arms"]}
-    return [arm for arm, name in found_as.items() if name not in names]
-
-
-def _best(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> str:
-    """The finished trial with the best value of the metric at its last epoch; of equal ones the first in the plan."""
-    asks = reference.asks
-    assert isinstance(asks, _Best)
-    trials = [trial for arm in _arms(sweep, reference, stored) for trial in arm["trials"].values()]
-    keys = {ledger.result_key(trial["id"], trial["epochs"]): trial["id"] for trial in trials}
-    bodies = store.get_many(keys)
-    values: dict[str, float] = {}
-    for key, trial_id in keys.items():
-        column = ledger.load(key, bodies[key])["history"].get(asks.metric) if key in bodies else None
-        if column and column[-1] is not None:
-            values[trial_id] = column[-1]
-    if not values:
-        raise sweep.error(
-            reference.place,
-            f"no finished trial of sweep {stored['name']!r} has {asks.metric}",
-            "a sweep with finished trials that report it, in arms that train",
-            f"sweeps status {stored['name']}, and another `metric` or `arm`",
-        )
-    sign = 1 if (asks.goal or describe(asks.metric)[1]) == "max" else -1
-    return max(values, key=lambda trial_id: sign * values[trial_id])
-
-
-def _by_seed(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> dict[str, str]:
-    """The arm's finished trials by seed; there must be one for each seed of the sweep that asks."""
-    trials = _arms(sweep, reference, stored)[0]["trials"]
-    keys = {ledger.result_key(trial["id"], trial["epochs"]): seed for seed, trial in trials.items()}
-    finished = {keys[key] for key in store.exists_many(keys)}
-    missing = [seed for seed in map(str, sweep.spec.seed_list) if seed not in finished]
-    if missing:
-        raise sweep.error(
-            reference.place,
-            f"arm {reference.asks.arm!r} of sweep {stored['name']!r} has no finished trial of seed {missing[0]}",
-            f"seeds that it has: {', '.join(sorted(finished, key=int)) or 'none'}",
-            f"run {stored['name']!r} with more seeds, or --set 'seeds=[{', '.join(sorted(finished, key=int))}]' here",
-        )
-    return {seed: trial["id"] for seed, trial in trials.items() if seed in finished}
