@@ -65,7 +65,7 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
     networks = _trained(store, resolved)
     shards = forging.plan_shards(resolved, data_root)
     store.create(set_key(set_id, "config.json"), ledger.dump(dict(resolved)))
-    device, threads = _device()
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     marks = {set_key(set_id, shard.files[-1]): shard for shard in shards}
     with _progress(f"forging {set_id}", shards[0].of, quiet) as advance:
         there = store.exists_many(marks)
@@ -73,7 +73,7 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
         for key in _order([key for key in marks if key not in there]):
             shard = marks[key]
             if not store.exists_many([key]):  # another driver may be at the same set
-                made = forging.make_shard(resolved, shard, data_root, networks, device, threads)
+                made = forging.make_shard(resolved, shard, data_root, networks, device(), threads)
                 _keep(store, set_key(set_id, shard.files[0]), made[shard.files[0]], key, made[shard.files[-1]])
             advance(_photographs(shard))
     indices = store.get_many(marks)
@@ -99,11 +99,11 @@ def _photographs(shard: Shard) -> int:
     return shard.stop - shard.start
 
 
-def _device() -> tuple[str, int]:
+def device() -> str:
+    """The GPU where there is one."""
     import torch
 
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return "cuda" if torch.cuda.is_available() else "cpu", cpus
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextlib.contextmanager

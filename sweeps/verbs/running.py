@@ -6,12 +6,11 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeps.verbs import common
 
 if TYPE_CHECKING:
-    from cluster.drive import Work
     from sweeps.dependencies import Dependency
     from sweeps.plan import Plan
     from sweeps.store import Store
@@ -95,12 +94,12 @@ def resume(options: argparse.Namespace) -> int:
     return _code(_go(options, plan, store))
 
 
-def _code(left: Work) -> int:
+def _code(left: Any) -> int:
     return common.DONE if left.nothing and not left.failed else common.FAILED
 
 
-def _go(options: argparse.Namespace, plan: Plan, store: Store) -> Work:
-    """Run a plan; what is left of it afterwards."""
+def _go(options: argparse.Namespace, plan: Plan, store: Store) -> Any:
+    """Run a plan; what is left of it afterwards, a `cluster.drive.Work`."""
     from cluster import drive, forging
     from sweeps import changes, ledger, progress, terminal
     from sweeps.watch import Watch

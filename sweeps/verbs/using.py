@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 from sweeps.verbs import common
 
 if TYPE_CHECKING:
-    from cluster.trained import Trained
     from sweeps.store import Store
-    from trainables.data.pictures import Picture
 
-    Use = Callable[[Picture], dict[str, bytes]]
-    """From a picture to files, by the end of their names."""
+Use = Callable[[Any], dict[str, bytes]]
+"""From a `trainables.data.pictures.Picture` to files, by the end of their names."""
 
 
 def forge(options: argparse.Namespace) -> int:
@@ -91,13 +89,15 @@ def predict(options: argparse.Namespace) -> int:
     return common.USER_ERROR if failed else common.DONE
 
 
-def _filling(trial: Trained, mask: str) -> Use:
+def _filling(trial: Any, mask: str) -> Use:
+    """trial: a `cluster.trained.Trained`, as below."""
+    from cluster import forging
     from trainables import predict
     from trainables.data import pictures
 
-    network = predict.inpainter(trial.config, trial.weights, _device())
+    network = predict.inpainter(trial.config, trial.weights, forging.device())
 
-    def use(picture: Picture) -> dict[str, bytes]:
+    def use(picture: Any) -> dict[str, bytes]:
         hole_hw = pictures.read_hole(mask, picture)
         predict.check_hole(trial.config, hole_hw)
         filled = predict.fill(network, trial.config["data"]["size"], picture, hole_hw)
@@ -106,24 +106,19 @@ def _filling(trial: Trained, mask: str) -> Use:
     return use
 
 
-def _detecting(trial: Trained) -> Use:
+def _detecting(trial: Any) -> Use:
+    from cluster import forging
     from trainables import predict
 
-    network = predict.detector(trial.config, trial.weights, _device())
+    network = predict.detector(trial.config, trial.weights, forging.device())
     threshold = trial.last("val/threshold")
 
-    def use(picture: Picture) -> dict[str, bytes]:
+    def use(picture: Any) -> dict[str, bytes]:
         found = predict.find(network, trial.config, 0.5 if threshold is None else threshold, picture)
         print(f"{picture.file}: {found.label}, probability {found.probability:.3f} (threshold {found.threshold:.3f})")
         return predict.files(found, picture)
 
     return use
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def export(options: argparse.Namespace) -> int:
