@@ -37,6 +37,11 @@ def _level(study: Study, group: list[str]) -> str:
     return f"At {wording.listing(shared)}" if shared else f"Under the conditions of {quoted(group[0])}"
 
 
+def _untrained(study: Study) -> str:
+    """What an arm without training is called."""
+    return "fill" if study.plan["task"] == "inpaint" else "baseline"
+
+
 def figure(study: Study, arm: str, metric: str) -> str:
     """'27.31 ± 0.12 dB, n = 8'."""
     interval = study.interval(arm, metric)
@@ -99,7 +104,7 @@ def _pairs(gap: Interval) -> str:
 
 
 def _fill_wins(study: Study, metric: str, best: str, trained: list[str]) -> str:
-    words = f"A fill without training wins: {quoted(best)} has the best {wording.label(metric)}, "
+    words = f"A {_untrained(study)} without training wins: {quoted(best)} has the best {wording.label(metric)}, "
     words += figure(study, best, metric)
     if not trained:
         return f"{words}; the study trains no arm."
@@ -116,7 +121,7 @@ def _fill_ties(study: Study, metric: str, best: str, fills: list[str]) -> str:
     names = wording.listing(f"{quoted(name)} ({figure(study, name, metric)})" for name in fills)
     few = "With one seed nothing can be told apart: the" if len(study.seeds) == 1 else "The"
     lead = f"{few} best arm in {wording.label(metric)}, {quoted(best)} ({figure(study, best, metric)}),"
-    return f"{lead} is not distinguishable from a fill without training: {names}."
+    return f"{lead} is not distinguishable from a {_untrained(study)} without training: {names}."
 
 
 def _other(study: Study, metric: str, group: list[str]) -> str:
@@ -179,5 +184,9 @@ def _nothing(study: Study, metric: str) -> str:
 
 def _only_fills(study: Study, metric: str, marks: dict[str, str]) -> str:
     best = next((name for name, mark in marks.items() if mark == BEST), None)
-    shown = f"; of the fills without training {quoted(best)} is best: {figure(study, best, metric)}" if best else ""
+    shown = (
+        f"; of the {_untrained(study)}s without training {quoted(best)} is best: {figure(study, best, metric)}"
+        if best
+        else ""
+    )
     return f"No answer yet: no trained arm has a finished trial with a finite {wording.label(metric)}{shown}."

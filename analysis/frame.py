@@ -27,7 +27,7 @@ _BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
 KEYS = ["arm", "seed", "trial", record.EPOCH]
 """Columns of `Study.records` that say which row it is; the others are metrics."""
 
-UNTESTED = ("train", "val", "train_on", "augment")
+UNTESTED = ("train", "val", "train_on", "augment", "input_size", "fold")
 """Options of the data that leave the test images as they are."""
 
 
@@ -116,12 +116,17 @@ class Study:
 
     @cached_property
     def groups(self) -> list[list[str]]:
-        """Arms that are tested on the same images under the same masks: only these can be compared with each other."""
+        """Arms that are tested on the same images under the same masks: only these can be compared with each other.
+
+        Detectors that the report scores on further test sets alone are tested on those, whatever they learned from.
+        """
         found: dict[str, list[str]] = {}
-        masks = "test_masks" if all(record.on_masks(metric) for metric in self.metrics) else "mask"
+        elsewhere = all(record.on_masks(metric) for metric in self.metrics)
         for arm in self.arms:
             data = {key: value for key, value in arm.config.get("data", {}).items() if key not in UNTESTED}
-            found.setdefault(canonical([data, arm.config.get(masks)]), []).append(arm.name)
+            other, sets = arm.config.get("test_masks"), arm.config.get("test_sets")
+            tested = [sets] if elsewhere and sets else [data, other if elsewhere else arm.config.get("mask")]
+            found.setdefault(canonical(tested), []).append(arm.name)
         return list(found.values())
 
     def states(self, arm: str | None = None) -> Counter[str]:

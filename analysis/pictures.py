@@ -39,22 +39,35 @@ def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
     """The evaluation images: columns are damaged, each arm's composite, truth; below each image its mask and errors.
 
     An error is the mean over channels of the absolute difference to the truth; white is none, the darkest red
-    `DARKEST` of the range or more. Pictures are of the first seed, or of an arm's first finished one where that is
-    missing; images and masks are the same for every arm and seed. None where no finished trial has pictures.
+    `DARKEST` of the range or more. Of detectors: the truth, each arm's boxes and, below, the heat maps of its masks.
+    Pictures are of the first seed, or of an arm's first finished one where that is missing; images and masks are the
+    same for every arm and seed. None where no finished trial has pictures.
     """
     folders = {arm.name: found for arm in study.arms if (found := _folder(study, arm))}
-    arms = {name: f"{folder}/composite.png" for name, (_, folder) in folders.items()}
-    stored = study.store.get_many(arms.values())
-    arms = {name: key for name, key in arms.items() if key in stored}
+    arms = {name: folder for name, (_, folder) in folders.items()}
+    stored = study.store.get_many(
+        f"{folder}/{kind}.png" for folder in arms.values() for kind in ("composite", "found", "heat")
+    )
+    arms = {
+        name: folder
+        for name, folder in arms.items()
+        if any(f"{folder}/{kind}.png" in stored for kind in ("composite", "found"))
+    }
     if not arms:
         return None
-    anywhere = folders[next(iter(arms))][1]
+    anywhere = next(iter(arms.values()))
     keys = {kind: f"{anywhere}/{kind}.png" for kind in ("damaged", "mask", "truth")}
     stored |= study.store.get_many(keys.values())
     pictures = {key: strip(data) for key, data in stored.items()}
     damaged, mask, truth = (pictures.get(key) for key in keys.values())
     columns = [("damaged", damaged, mask)]
-    columns += [(name, pictures.get(key), errors(pictures.get(key), truth)) for name, key in arms.items()]
+    for name, folder in arms.items():
+        said = pictures.get(f"{folder}/found.png")
+        if said is not None:  # a detector: its boxes, and where it has one the heat map of its mask
+            columns.append((name, said, pictures.get(f"{folder}/heat.png")))
+        else:
+            output = pictures.get(f"{folder}/composite.png")
+            columns.append((name, output, errors(output, truth)))
     columns += [("truth", truth, None)]
     strips = [(title, stacked(upper, lower, most)) for title, upper, lower in columns if upper is not None]
     seeds = {name: folders[name][0] for name in arms}

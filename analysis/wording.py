@@ -10,6 +10,13 @@ from sweeps import record
 
 _NAMES = {
     **{"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "l2": "L2", "db": "", "iou": "IoU", "f1": "F1"},
+    **{
+        "auc": "AUC",
+        "eer": "equal error rate",
+        "ece": "calibration error",
+        "tpr": "true positives",
+        "fpr": "false positives",
+    },
     **{"sse255": "squared error in 0-255", "dice": "Dice", "lpips": "LPIPS", "kid": "KID"},
 }
 _LABELS = {

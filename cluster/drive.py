@@ -43,7 +43,8 @@ class Settings:
     address: `local` (a Ray of our own), `auto` or HOST:PORT (one that runs), `in-process` (no Ray). data_root: folder
     of the data sets. max_concurrent: trials at once, None for what fits. retry: also those that failed before.
     checkpoint_s: seconds between checkpoints. budget_s: end after so many seconds, as if asked to. failures: end after
-    so many failed trials. log: tensorboard, mlflow or wandb. command: the command line, for provenance.
+    so many failed trials. log: tensorboard, mlflow or wandb. command: the command line, for provenance. inputs: see
+    `cluster.worker.Options`.
     """
 
     address: str = "local"
@@ -55,6 +56,7 @@ class Settings:
     failures: int | None = None
     log: str | None = None
     command: tuple[str, ...] = ()
+    inputs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ class _Driver:
             checkpoint_s=self._settings.checkpoint_s,
             code=provenance.code_version(),
             command=" ".join(self._settings.command),
+            inputs=self._settings.inputs,
         )
 
     def groups(self, options: Options, at_once: int) -> Groups:
@@ -288,14 +291,13 @@ def check(plan: Plan, settings: Settings) -> None:
         logging_to(settings.log, plan.name)
     if settings.address not in ("local", IN_PROCESS):
         return
-    from trainables import features
-    from trainables.data import images
+    from trainables.loop import task_named
 
     root = Path(settings.data_root) if settings.data_root else None
     seen: list[Any] = []
-    for section, look in (("data", images.check), ("features", features.load)):
-        for given in (arm.config.get(section) for arm in plan.arms):
-            if given is not None and given not in seen:
+    for arm in plan.arms:
+        for look, given in task_named(arm.task).checks(arm.config):
+            if given not in seen:
                 seen.append(given)
                 look(given, root)
 

@@ -19,6 +19,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from cluster.group_host import GO, HALT, OVER, WAIT, Shape
+from cluster.inputs import with_inputs
 from cluster.session import StoreSession
 from cluster.worker import Options, data_root, describe, is_lost_worker, open_cached, run_trial
 from sweeps import ledger
@@ -178,6 +179,7 @@ def _follow(host: Any, options: Options, workers: Workers, ticket: str, trial: s
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     machine = Machine(workers.device, options.cpus, data_root(options), workers)
     try:
+        machine = with_inputs(machine, open_cached(options.inputs or options.store), body, epochs)
         config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
         fit(task_named(body["task"]), config, GroupSession(None, goal, machine))
     except (Cut, LeaderFailed, Stopped, Diverged):

@@ -145,8 +145,13 @@ def _local_gpus() -> int:
 # --- timing -----------------------------------------------------------------------------------------------------------
 
 
-def _measured(task_name: str, config: Config, data_root: Path | None, device: str, cpus: int) -> Speed:
-    """Time a few training steps and an evaluation of a configuration on real images, scaled to an epoch."""
+def _measured(task_name: str, config: Config, data_root: Path | None, device: str, cpus: int) -> Speed | None:
+    """Time a few training steps and an evaluation of a configuration on real images, scaled to an epoch.
+
+    None of other tasks than `inpaint`: what they learn from may have yet to be made.
+    """
+    if task_name != "inpaint":
+        return None
     from trainables.data import images
     from trainables.loop import task_named
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster import provenance
+from cluster.inputs import with_inputs
 from cluster.session import Heartbeat, StoreSession, Superseded
 from cluster.uploads import soon
 from sweeps import ledger
@@ -36,7 +37,7 @@ class Options:
     store: its address (absolute). data_root: folder of the data sets, None for the user's cache. cpus: threads a trial.
     gpus: GPUs a trial (0: on the CPU). test_epochs, best, extra: see `trainables.session.Goal`. checkpoint_s: seconds
     between checkpoints. code, command: for provenance. sweep, run: whose requests to stop count; stops_seen: older
-    ones.
+    ones. inputs: the store that has what trials need of others, where it is not the one that they write to.
     """
 
     store: str
@@ -52,6 +53,7 @@ class Options:
     checkpoint_s: float = 20.0
     code: dict[str, Any] | None = None
     command: str = ""
+    inputs: str | None = None
 
     @property
     def device(self) -> str:
@@ -104,6 +106,7 @@ def run_trial(
     try:
         with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options)), session:
             _check_device(options)
+            session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
             config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
             fit(task_named(trial["task"]), config, shared(session) if shared else session)
     except Stopped:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SweepError
-from sweeps.verbs import clusters, looking, reporting, running
+from sweeps.verbs import clusters, looking, reporting, running, using
 from sweeps.verbs.common import DONE, INTERRUPTED, USER_ERROR
 
 DEFAULT_STORE = "./store"
@@ -97,6 +97,30 @@ def _parser() -> argparse.ArgumentParser:
     _takes_settings(resume)
     resume.set_defaults(fresh=False)
 
+    forge = verb(using.forge, "forge", "make a set of real and inpainted images, or go on with it")
+    forge.add_argument("file", metavar="FILE", type=Path, help="a forge file (YAML): the block `data.forged` alone")
+    takes_store(forge)
+    _takes_data(forge)
+    forge.add_argument("--quiet", action="store_true", help="say nothing but errors")
+
+    predict = verb(using.predict, "predict", "fill a hole of an image, or find what was filled, with a trained network")
+    predict.add_argument("trial", metavar="TRIAL", help="a finished trial's id, or the start of one")
+    predict.add_argument("image", metavar="IMAGE", nargs="+", type=Path, help="image files of any kind and size")
+    takes_store(predict)
+    predict.add_argument("--mask", metavar="FILE|X,Y,W,H", help="the hole: white in an image, or a rectangle in px")
+    predict.add_argument("--out", metavar="DIR", type=Path, default=Path(), help="folder to write to (default: this)")
+
+    export = verb(using.export, "export", "write a trained network as safetensors, with a model card")
+    export.add_argument("trial", metavar="TRIAL", help="a finished trial's id, or the start of one")
+    takes_store(export)
+    export.add_argument("--out", metavar="DIR", type=Path, help="folder to write to (default: export-TRIAL)")
+    export.add_argument(
+        "--format",
+        metavar="LIST",
+        default="safetensors,exported",
+        help="which files, of safetensors,exported,torchscript (default: safetensors,exported)",
+    )
+
     stop = verb(running.stop, "stop", "end a sweep gracefully: its trials save a checkpoint after the epoch at hand")
     stop.add_argument("name", metavar="NAME", help="a sweep's name")
     takes_store(stop)
@@ -157,14 +181,14 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--seed", metavar="N", type=int, help="this seed only")
     reproduce.add_argument("--into", metavar="URI", help="keep the new results there (default: nowhere)")
 
-    export = verb(
+    test = verb(
         reporting.export_test, "export-test", "write a study's damaged test images and masks for others to fill"
     )
-    export.add_argument("name", metavar="NAME", help="a sweep's name")
-    takes_store(export)
-    export.add_argument("--data", metavar="DIR", default=os.environ.get("SWEEPS_DATA"), help="data sets")
-    export.add_argument("--arm", metavar="ARM", help="whose images and masks (default: the baseline's)")
-    export.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
+    test.add_argument("name", metavar="NAME", help="a sweep's name")
+    takes_store(test)
+    test.add_argument("--data", metavar="DIR", default=os.environ.get("SWEEPS_DATA"), help="data sets")
+    test.add_argument("--arm", metavar="ARM", help="whose images and masks (default: the baseline's)")
+    test.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
     return parser
 
 

@@ -107,6 +107,10 @@ class PublishedSpec(Strict):
     columns: dict[str, str] = Field({}, description="our column: the document's metric, where names differ")
 
 
+METRICS = {"detect": ["test/f1", "test/auc", "test/mean_iou"]}
+"""The report's columns of other tasks than `inpaint`, where none are given."""
+
+
 class ReportSpec(Strict):
     at: str = Field("last", description="last, or best(val/psnr_db): the epoch whose test metrics count")
     test_epochs: list[Annotated[int, Field(ge=1)]] = Field([], description="further epochs with test metrics")
@@ -189,6 +193,15 @@ class SweepSpec(Strict):
     report: ReportSpec = ReportSpec()
     claims: list[ClaimSpec] = []
     tiny: dict[str, Any] = Field({}, description="changes that make it run in seconds: {set: {...}, seeds: 2}")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _report_has_the_tasks_metrics(cls, value: Any) -> Any:
+        task = value.get("task") if isinstance(value, dict) else None
+        report = value.get("report", {}) if isinstance(value, dict) else None
+        if task not in METRICS or not isinstance(report, dict) or "metrics" in report:
+            return value
+        return {**value, "report": {**report, "metrics": METRICS[task]}}
 
     @property
     def seed_list(self) -> list[int]:

@@ -113,6 +113,7 @@ class Plan:
             "claims": [claim.model_dump(exclude_none=True) for claim in spec.claims],
             "resources": spec.resources.model_dump(),
             "search": None if spec.search is None else self._search_json(),
+            **({"pins": dict(self.sweep.pins)} if self.sweep.pins else {}),
         }
 
     def _search_json(self) -> dict[str, Any]:

@@ -51,6 +51,28 @@ _METRICS: dict[str, tuple[str, str, str]] = {
     "hole_fraction": ("", "", "share of missing pixels"),
     "images": ("", "", "number of images"),
 }
+_DETECTION: dict[str, tuple[str, str, str]] = {
+    "precision": ("", "max", "share of inpainted images among those said to be"),
+    "recall": ("", "max", "share of the inpainted images that are found"),
+    "f1": ("", "max", "harmonic mean of precision and recall of the inpainted images"),
+    "accuracy": ("", "max", "share of images whose label is right"),
+    "auc": ("", "max", "area under the ROC curve of the label"),
+    "eer": ("", "min", "equal error rate: where as many are missed as falsely found"),
+    "tpr_at_fpr_1": ("", "max", "share of inpainted images found where 1 % of the others are"),
+    "fpr_authentic": ("", "min", "share of untouched photographs said to be inpainted"),
+    "fpr_fake_real": ("", "min", "share of photographs that passed an inpainter without a hole said to be inpainted"),
+    "fpr_pasted": ("", "min", "share of photographs with their own pixels pasted said to be inpainted"),
+    "fpr_resaved": ("", "min", "share of photographs with a saved part pasted said to be inpainted"),
+    "ece": ("", "min", "expected calibration error of the probability, 15 bins"),
+    "threshold": ("", "", "probability from which on F1 is best on the validation images"),
+    "mean_iou": ("", "max", "mean IoU of the boxes of inpainted images"),
+    "mean_iou_tp": ("", "max", "mean IoU of the boxes of those inpainted images that are found"),
+    "iou_above_50": ("", "max", "share of inpainted images whose box has an IoU above 0.5"),
+    "pixel_f1": ("", "max", "mean F1 of the pixels of inpainted images"),
+    "pixel_iou": ("", "max", "mean IoU of the pixels of inpainted images"),
+    "average_precision_pixel": ("", "max", "average precision of the pixels of inpainted images"),
+}
+_TUNED = re.compile(r"(?P<metric>precision|recall|f1|accuracy)_tuned(?=$|_on_)")
 _REGIONS = {
     "_hole": "hole pixels only",
     "_seam": "hole pixels that touch a known one",
@@ -59,6 +81,8 @@ _REGIONS = {
     "_pooled": "from the error pooled over all images",
 }
 _SHARE = re.compile(r"_share_(?P<low>\d+)_(?P<high>\d+)$")
+_SHARP = re.compile(r"_sharp_(?P<third>low|mid|high)$")
+_THIRDS = {"low": "least", "mid": "middling", "high": "most"}
 _ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*)$")
 _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
     # Better for the discriminator: near 1 of the generated images it finds the generator out, whatever else it learns.
@@ -99,7 +123,7 @@ def describe(column: str) -> tuple[str, str, str]:
         return _SYSTEM.get(name, _UNKNOWN)
     if split == "train":
         return _of_training(name)
-    only_of_test = name in EXTRA or _SHARE.search(name) or _ON.search(name)
+    only_of_test = name in EXTRA or any(of.search(name) for of in (_SHARE, _SHARP, _ON, _TUNED))
     return _UNKNOWN if only_of_test and split != "test" else _of_images(name)
 
 
@@ -121,14 +145,26 @@ def _of_training(name: str) -> tuple[str, str, str]:
 
 
 def _of_images(name: str) -> tuple[str, str, str]:
-    """A metric of a split's images, of a region, of the images with a share of hole, or under other masks."""
+    """A metric of a split's images, of a region, of the images with a share of hole, or on other ones."""
     extra = []
     if match := _ON.search(name):
-        extra.append(f"under the test masks `{match['label']}`")
+        name = name[: match.start()]
+        detects = name in _DETECTION or _TUNED.search(name)
+        extra.append(
+            f"{'on the test set or after the change' if detects else 'under the test masks'} `{match['label']}`"
+        )
+    if match := _TUNED.search(name):
+        extra.insert(0, "at the threshold chosen on the validation images")
+        name = name[: match.end("metric")]
+    if match := _SHARP.search(name):
+        extra.append(f"inpainted images of the third with the {_THIRDS[match['third']]} sharp fills alone")
         name = name[: match.start()]
     if match := _SHARE.search(name):
         extra.append(f"images whose hole is above {match['low']} and up to {match['high']} % alone")
         name = name[: match.start()]
+    if name in _DETECTION:
+        unit, better, meaning = _DETECTION[name]
+        return unit, better, "; ".join([meaning, *extra])
     while name not in _METRICS:
         suffix = next((s for s in _REGIONS if name.endswith(s)), None)
         if suffix is None:

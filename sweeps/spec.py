@@ -6,6 +6,7 @@ The fields themselves are in `sweeps.fields`.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,15 @@ from sweeps.record import EXTRA, describe, is_column
 
 
 class Sweep:
-    """A sweep file after `--tiny` and `--set`, with the place of every value in it."""
+    """A sweep file after `--tiny` and `--set`, with the place of every value in it.
+
+    pins: the trials of other sweeps that stand in it, see `sweeps.dependencies`.
+    """
 
     def __init__(self, source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> None:
         self.document, self.tiny, self.changes = source, tiny, changes
         self.epochs_scaled: tuple[int, int] | None = None
+        self.pins: Mapping[str, Any] = {}
         self.spec = _validate(source)
         _check_references(self)
 

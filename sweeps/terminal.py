@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps import ledger, progress
+from sweeps.dependencies import PENDING, is_pending, users
 from sweeps.errors import SweepError
 from sweeps.plan import Arm, Plan, flatten
 from sweeps.store import Store
@@ -63,6 +64,16 @@ def check(plan: Plan, arms: Sequence[Arm]) -> None:
         ids = " ".join(f"{seed}:{trial.id}" for seed, trial in arm.trials.items())
         out.print(Text(f"trials (seed:id)  {ids or 'none yet: a search finds its values first'}\n"))
     out.print(_sizes(plan))
+
+
+def first(plan: Plan, names: Sequence[str]) -> None:
+    """Which sweeps a plan waits for, and that their trials' ids are not known yet."""
+    if names:
+        console().print(
+            Text(f"{plan.name} takes trials from {', '.join(names)}: sweeps run runs what is left of it first")
+        )
+    if is_pending(plan.sweep):
+        console().print(Text(f"trials called {PENDING}... are known then; so are the ids of those that use them"))
 
 
 def _short(value: Any) -> str:
@@ -195,6 +206,8 @@ def status(stored: dict[str, Any], states: dict[str, TrialState], searches: Sequ
             cells.append(_cell(states[trial["id"]], trial["epochs"]))
         table.add_row(Text(arm["name"]), *(cells or [Text("search not finished", style="dim")]))
     show(table)
+    for key, pinned in stored.get("pins", {}).items():
+        out.print(Text(f"pinned: {_short(pinned)} for {key}"))
     if stored.get("search"):
         _searches(out, stored["search"], searches)
     for trial_id, state in states.items():
@@ -222,7 +235,7 @@ def _cell(state: TrialState, target: int) -> Text:
 
 def trial(store: Store, prefix: str) -> None:
     """One trial whole: configuration, attempts, records, provenance."""
-    trial_id = _find(store, prefix)
+    trial_id = find_trial(store, prefix)
     out = console()
     body = ledger.read_trial(store, trial_id)
     out.print(Text(f"trial {trial_id}", style="bold"), Text(f"task {body['task']}, seed {body['seed']}", style="dim"))
@@ -230,12 +243,15 @@ def trial(store: Store, prefix: str) -> None:
     for key, value in flatten(body["config"]).items():
         configuration.add_row(key, Text(_short(value)))
     show(configuration)
+    for name, key in users(store, trial_id):
+        out.print(Text(f"{name} takes it for {key}"))
     _attempts(store, trial_id, out)
     for name in sorted(store.children(f"trials/{trial_id}/result"), key=lambda n: int(n.removesuffix(".json"))):
         _result(ledger.get_json(store, f"trials/{trial_id}/result/{name}"), out)
 
 
-def _find(store: Store, prefix: str) -> str:
+def find_trial(store: Store, prefix: str) -> str:
+    """The whole id of a trial of which the beginning is given. SweepError where none, or several, begin so."""
     ids = [name for name in store.children("trials") if name.startswith(prefix)]
     if len(ids) != 1:
         why = "several trials begin so" if ids else "no trial begins so"

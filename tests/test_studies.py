@@ -81,6 +81,9 @@ def test_it_has_a_baseline_without_training(study: str) -> None:
         fills = [arm for arm in full.arms if not arm.trains]
         filled = [mask for arm in fills for mask in (arm.config["mask"], *(arm.config["test_masks"] or {}).values())]
         assert all(arm.config["mask"] in filled for arm in full.arms), "a fill for every kind of mask"
+    if full.sweep.spec.task == "detect":
+        names = {arm.config["model"]["name"] for arm in full.arms}
+        assert names & {"constant_box", "majority"}, "what a detector has to beat"
 
 
 @pytest.mark.parametrize("study", STUDIES)

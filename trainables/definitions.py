@@ -2,10 +2,10 @@
 
 The options of a model are the fields of the `Config` class in `trainables/models/<name>.py`, those of a mask the
 keyword-only parameters of its function in `trainables/data/masks.py`, and the loss terms are the public functions of
-`trainables/losses.py` with the terms that a model's `Config` names: of its discriminators, and of its network. Their
-source is read and only those definitions are executed, so that a sweep file can be checked in milliseconds. They may
-use nothing but the names in `_NAMES`; `tests/trainables/test_schema.py` compares what is read here with what the
-imported modules say.
+`trainables/losses.py`, or of `detection_losses.py`, with the terms that a model's `Config` names: of its
+discriminators, and of its network. Their source is read and only those definitions are executed, so that a sweep file
+can be checked in milliseconds. They may use nothing but the names in `_NAMES`; `tests/trainables/test_schema.py`
+compares what is read here with what the imported modules say.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import Field, create_model, model_validator
 
 from trainables.data.files import FolderConfig
 from trainables.errors import TrialError
-from trainables.sections import FractionRange, IntRange, ModelConfig, RegionConfig, Strict
+from trainables.sections import DetectorConfig, FractionRange, IntRange, ModelConfig, RegionConfig, Strict
 
 HERE = Path(__file__).parent
 
@@ -29,6 +29,7 @@ _NAMES: dict[str, Any] = {
     "Annotated": Annotated,
     "Any": Any,
     "ClassVar": ClassVar,
+    "DetectorConfig": DetectorConfig,
     "Field": Field,
     "FolderConfig": FolderConfig,
     "FractionRange": FractionRange,
@@ -106,6 +107,13 @@ def loss_inputs() -> dict[str, tuple[str, ...]]:
 def loss_names() -> tuple[str, ...]:
     """The reconstruction terms."""
     return tuple(loss_inputs())
+
+
+@cache
+def detection_inputs() -> dict[str, tuple[str, ...]]:
+    """The loss terms of task `detect`, the public functions of `trainables/detection_losses.py`, as `loss_inputs`."""
+    found = _public_functions(HERE / "detection_losses.py")
+    return {node.name: tuple(a.arg for a in node.args.args) for node in found}
 
 
 def _public_functions(path: Path) -> list[ast.FunctionDef]:

@@ -27,7 +27,8 @@ def _translate(section: str, config: type[BaseModel], error: ValidationError) ->
     key = ".".join([section] * bool(section) + [str(part) for part in first["loc"]])
     top = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        return unknown(section, top, tuple(config.model_fields), key)
+        fields = _section_of(config, first["loc"]).model_fields
+        return unknown(key.rpartition(".")[0] or section, str(first["loc"][-1]), tuple(fields), key)
     if first["type"] == "missing":
         return TrialError(
             f"{section or 'base'} without `{top}`",
@@ -43,6 +44,18 @@ def _translate(section: str, config: type[BaseModel], error: ValidationError) ->
         f"change `{key}`",
         key,
     )
+
+
+def _section_of(config: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The class of the section in which a key stands; the outermost one where that cannot be told."""
+    for part in loc[:-1]:
+        field = config.model_fields.get(str(part))
+        inner = [] if field is None else [field.annotation, *typing.get_args(field.annotation)]
+        found = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if len(found) != 1:
+            break
+        config = found[0]
+    return config
 
 
 def _allowed(config: type[BaseModel], name: str) -> str:

@@ -149,7 +149,7 @@ def _load(name: str, weights: str | None, root: Path | None, device: str) -> Fea
     file = _downloaded(name) if weights is None else below(root, weights, "features.weights")
     wanted = set(network.state_dict())
     try:
-        state = {key: value for key, value in _read(file).items() if key in wanted}
+        state = {key: value for key, value in read_weights(file).items() if key in wanted}
         network.load_state_dict(state)
     except (
         OSError,
@@ -164,7 +164,8 @@ def _load(name: str, weights: str | None, root: Path | None, device: str) -> Fea
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of a .npz or .pth file, by name."""
     if file.suffix == ".npz":
         with np.load(file) as arrays:  # allow_pickle is off
             return {key: torch.from_numpy(arrays[key]) for key in arrays.files}

@@ -13,7 +13,8 @@ import json
 import math
 import resource
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -51,6 +52,12 @@ class Task(Protocol):
     """How a trial learns: some functions and the column that says which epoch is the best. A module is one."""
 
     BEST: tuple[str, str]
+
+    def checks(self, config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
+        """What a driver looks at before its trials start: (function, what of the configuration it takes).
+
+        The function takes the data root as well, and raises TrialError where a trial would.
+        """
 
     def load(self, config: Mapping[str, Any], machine: Machine) -> Any:
         """The data, on the device."""

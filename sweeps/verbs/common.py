@@ -9,21 +9,49 @@ from typing import TYPE_CHECKING, Any
 from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sweeps.plan import Plan
+    from sweeps.spec import Sweep
     from sweeps.store import Store
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: all trials done; some failed or missing; the user's mistake; Ctrl-C."""
 
 
-def load(options: argparse.Namespace) -> Plan:
-    from sweeps import plan, spec
+def read(options: argparse.Namespace) -> Sweep:
+    """The sweep in FILE, before what it takes from other sweeps is looked up."""
+    from sweeps import spec
+
+    return spec.load(options.file, options.tiny, tuple(options.set))
+
+
+def expand(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool = False, pending: bool) -> Plan:
+    """The plan of a sweep whose file lies in `folder`, pinned: see `sweeps.dependencies.pin` for the rest."""
+    from sweeps import dependencies, plan
     from trainables import schema
 
-    expanded = plan.expand(spec.load(options.file, options.tiny, tuple(options.set)), schema)
-    for note in expanded.notes:
+    return plan.expand(dependencies.pin(sweep, folder, store, renew=renew, pending=pending), schema)
+
+
+def tell_notes(plan: Plan) -> None:
+    for note in plan.notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+def load(options: argparse.Namespace) -> Plan:
+    """The plan of FILE, without a look into a store: ids of trials that other sweeps have to find are pending."""
+    expanded = expand(read(options), options.file.parent, None, pending=True)
+    tell_notes(expanded)
     return expanded
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder that results are written to. SweepError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(f"--out {folder}", str(error), "a folder that this user may write to", "--out ./out") from None
 
 
 def store(options: argparse.Namespace) -> Store:
@@ -45,8 +73,7 @@ def newest_plan(store: Store, name: str) -> dict[str, Any]:
 
 def stored_plan(store: Store, name: str) -> tuple[dict[str, Any], Plan]:
     """A sweep's newest plan as it is stored, and made again from the file that it holds with the changes made then."""
-    from sweeps import document, plan, spec
-    from trainables import schema
+    from sweeps import document, spec
 
     stored = newest_plan(store, name)
     if not {"tiny", "changes"} <= stored.keys():
@@ -57,4 +84,5 @@ def stored_plan(store: Store, name: str) -> tuple[dict[str, Any], Plan]:
             f"the command that planned it: {stored['command']}",
         )
     source = document.parse(stored["text"], stored["file"])
-    return stored, plan.expand(spec.adapt(source, stored["tiny"], tuple(stored["changes"])), schema)
+    sweep = spec.adapt(source, stored["tiny"], tuple(stored["changes"]))
+    return stored, expand(sweep, None, store, pending=False)

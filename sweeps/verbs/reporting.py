@@ -92,6 +92,7 @@ def reproduce(options: argparse.Namespace) -> int:
             address=options.address or drive.IN_PROCESS,
             data_root=str(Path(options.data).resolve()) if options.data else None,
             command=options.command,
+            inputs=store.uri,
         )
         work = drive.Work(plan, jobs, cached=0, failed=[], searches=[])
         with Watch(len(jobs), 0, plan.sweep.spec.report.metrics[0], quiet=False) as watch:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeps.verbs import common
 
 if TYPE_CHECKING:
+    from sweeps.dependencies import Dependency
     from sweeps.plan import Plan
     from sweeps.store import Store
 
 
 def check(options: argparse.Namespace) -> int:
-    from sweeps import terminal
+    from sweeps import dependencies, terminal
 
     plan = common.load(options)
     chosen = [arm for arm in plan.arms if options.arm in (None, arm.name)]
@@ -23,24 +26,64 @@ def check(options: argparse.Namespace) -> int:
 
         raise unknown(f"--arm {options.arm!r}", options.arm, [arm.name for arm in plan.arms])
     terminal.check(plan, chosen)
+    terminal.first(plan, [one.name for one in dependencies.first(common.read(options), options.file.parent, None)])
     return common.DONE
 
 
 def plan(options: argparse.Namespace) -> int:
+    from sweeps import dependencies, terminal
+
+    store, sweep, folder = common.store(options), common.read(options), options.file.parent
+    before = dependencies.first(sweep, folder, store)
+    for one in before:
+        _tell_cost(options, common.expand(one.sweep, one.folder, store, pending=True), store, only_if_left=True)
+    expanded = common.expand(sweep, folder, store, pending=True)
+    common.tell_notes(expanded)
+    _tell_cost(options, expanded, store)
+    terminal.first(expanded, [one.name for one in before])
+    return common.DONE
+
+
+def _tell_cost(options: argparse.Namespace, plan: Plan, store: Store, only_if_left: bool = False) -> None:
     from cluster import drive, measure
     from sweeps import terminal
     from trainables import schema
 
-    store = common.store(options)
-    work = drive.work_left(common.load(options), store, schema)
+    work = drive.work_left(plan, store, schema)
+    if work.nothing and only_if_left:
+        return
     address = options.address or (drive.IN_PROCESS if options.tiny else "local")
     data_root = Path(options.data).resolve() if options.data else None
     terminal.plan(work, None if work.nothing else measure.estimate(work, store, address, data_root, options.measure))
-    return common.DONE
 
 
 def run(options: argparse.Namespace) -> int:
-    return _go(options, common.load(options), common.store(options))
+    """Run what the sweep depends on, then the sweep itself. Its file is checked first, as far as that goes."""
+    from sweeps import dependencies
+
+    store, sweep, folder = common.store(options), common.read(options), options.file.parent
+    common.expand(sweep, folder, store, renew=options.replace, pending=True)
+    if not _run_first(options, dependencies.first(sweep, folder, store, options.replace), store):
+        return common.FAILED
+    plan = common.expand(sweep, folder, store, renew=options.replace, pending=False)
+    common.tell_notes(plan)
+    return _code(_go(options, plan, store))
+
+
+def _run_first(options: argparse.Namespace, before: list[Dependency], store: Store) -> bool:
+    """Run sweeps that others depend on; False where one was ended early. Failed trials are for `pin` to judge."""
+    began, budget = time.monotonic(), options.time_budget
+    for one in before:
+        plan = common.expand(one.sweep, one.folder, store, pending=False)
+        if not options.quiet:
+            print(f"first: {plan.name}", file=sys.stderr)
+        # What was asked for about the sweep itself is not meant for those that it depends on.
+        asked = argparse.Namespace(**{**vars(options), "fresh": False, "replace": False})
+        if not _go(asked, plan, store).nothing:
+            return False
+        if budget is not None:
+            options.time_budget = max(budget - (time.monotonic() - began), 1.0)
+    return True
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -48,11 +91,16 @@ def resume(options: argparse.Namespace) -> int:
     store = common.store(options)
     stored, plan = common.stored_plan(store, options.name)
     options.tiny = stored["tiny"]
-    return _go(options, plan, store)
+    return _code(_go(options, plan, store))
 
 
-def _go(options: argparse.Namespace, plan: Plan, store: Store) -> int:
-    from cluster import drive
+def _code(left: Any) -> int:
+    return common.DONE if left.nothing and not left.failed else common.FAILED
+
+
+def _go(options: argparse.Namespace, plan: Plan, store: Store) -> Any:
+    """Run a plan; what is left of it afterwards, a `cluster.drive.Work`."""
+    from cluster import drive, forging
     from sweeps import changes, ledger, progress, terminal
     from sweeps.watch import Watch
     from trainables import schema
@@ -81,13 +129,14 @@ def _go(options: argparse.Namespace, plan: Plan, store: Store) -> int:
         terminal.plan(work)
     left = work
     if not work.nothing:
+        forging.prepare(work, store, settings.data_root, options.quiet)
         with Watch(len(work.jobs) + work.cached, work.cached, _shown_metric(plan), options.quiet) as watch:
             drive.run(work, store, schema, settings, watch)
         stored = ledger.newest_plan(store, plan.name) or stored
         left = drive.work_left(plan, store, schema)
     if not options.quiet:
         terminal.outcome(stored, progress.trial_states(store, stored), options.store)
-    return common.DONE if left.nothing and not left.failed else common.FAILED
+    return left
 
 
 def _shown_metric(plan: Plan) -> str:

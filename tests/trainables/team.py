@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from tests.trainables import forged_small
 from trainables import checkpoint, schema
 from trainables.errors import TrialError
 from trainables.loop import Diverged, fit
@@ -39,6 +40,14 @@ def configured(model: str, train: int = 18, **changes: Any) -> dict[str, Any]:
         "epochs": 2,
     }
     return {**schema.resolve("inpaint", {**base, **changes}), "seed": 1}
+
+
+def detector(train: int, head: str, **changes: Any) -> dict[str, Any]:
+    """A small detector, on batches as above: some parts of them have no positive, or no image."""
+    model = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": head}
+    changes["data"] = {**changes["data"], "train": train}
+    rate = {"name": "sgd", "lr": 0.001}
+    return forged_small.configured(1, model=model, optimiser=rate, batch=8, epochs=2, **changes)
 
 
 CENTRE = {"mask": {"name": "centre", "fraction": 0.2}}
@@ -70,10 +79,12 @@ CASES: dict[str, dict[str, Any]] = {
         "deepfill", loss={"l1": 1.0, "l1_coarse": 1.0, "adversarial": 0.1}, mask={"name": "free_form"}
     ),
     "apart double": configured("partial_conv_unet", train=16, sync_batch_norm=False),
+    "detector": detector(18, head="box", data={"augment": {"flip": 0.5}}),
+    "detector of masks": detector(18, head="mask", data={}),
 }
 
 
-BY_FOUR = ("hole", "changed, all terms", "phases double", "gan double", "own terms double")
+BY_FOUR = ("detector", "detector of masks", "hole", "changed, all terms", "phases double", "gan double", "own terms double")
 """Cases that four workers train as well: processes without a core of their own are slow."""
 
 
@@ -118,7 +129,10 @@ def default_type(kind: torch.dtype) -> Iterator[None]:
 def train(name: str, workers: Workers, restored: Restored | None = None) -> MemorySession:
     """Train a case; its records and checkpoints are in the session."""
     session = MemorySession(Goal(CASES[name]["epochs"]), Machine(data_root=DATA_ROOT, workers=workers), restored)
-    fit(Double() if name.endswith("double") else inpaint, CASES[name], session)  # type: ignore[arg-type]
+    task: Any = Double() if name.endswith("double") else inpaint
+    if name.startswith("detector"):
+        task = forged_small.InMemory(forged_small.small(DATA_ROOT))
+    fit(task, CASES[name], session)
     return session
 
 

@@ -8,7 +8,8 @@ batch on the device. Evaluation masks depend on the split alone, so every arm an
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from trainables import features, losses, metrics, optimisers, per_image, perceptual
 from trainables.adversarial import Adversary, gradient_norm, saturated
 from trainables.batch_norm import synchronise
-from trainables.data import augment, masks
+from trainables.data import augment, images, masks
 from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load
 from trainables.data.shapes import MaskDraw
 from trainables.definitions import loss_inputs, model_config
@@ -32,7 +33,7 @@ from trainables.workers import Workers
 BEST = ("val/psnr_db", "max")
 SAMPLES = 8
 
-__all__ = ["BEST", "build", "check_extra", "evaluate", "extra", "final_files", "load", "samples", "train"]
+__all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
 """What `trainables.loop.Task` asks of a module."""
 
 
@@ -265,6 +266,12 @@ def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
     module = importlib.import_module(f"trainables.models.{section['name']}")
     options = {key: value for key, value in section.items() if key != "name"}
     return module, model_config(section["name"]).model_validate(options)
+
+
+def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
+    """Whether the images, and the classifier that loss terms ask for, are there."""
+    found: list[tuple[Callable[[Any, Path | None], Any], Any]] = [(images.check, config["data"])]
+    return [*found, (features.load, config["features"])] if config.get("features") else found
 
 
 def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> MaskDraw:

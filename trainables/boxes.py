@@ -1,0 +1,110 @@
+"""Boxes x1 y1 x2 y2, half-open, and how much two of them agree. Computed in float32 at least, whatever they come in.
+
+A box whose corners are swapped is the box between them; one without area has an overlap of 0 with everything. Neither
+gives a value or a gradient that is not a number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-7
+
+
+class Overlap(NamedTuple):
+    """Of n pairs of boxes: areas, and the sides and the area of the smallest box around both."""
+
+    intersection_n: Tensor
+    union_n: Tensor
+    hull_n2: Tensor
+    hull_n: Tensor
+
+    @property
+    def iou_n(self) -> Tensor:
+        """Intersection over union, in [0, 1]."""
+        return self.intersection_n / self.union_n.clamp(min=EPSILON)
+
+
+def ordered(box_n4: Tensor) -> Tensor:
+    """The same boxes with x1 <= x2 and y1 <= y2."""
+    first, second = box_n4[:, :2], box_n4[:, 2:]
+    return torch.cat([torch.minimum(first, second), torch.maximum(first, second)], 1)
+
+
+def area(box_n4: Tensor) -> Tensor:
+    """(n,) of ordered boxes."""
+    return (box_n4[:, 2] - box_n4[:, 0]) * (box_n4[:, 3] - box_n4[:, 1])
+
+
+def overlap(a_n4: Tensor, b_n4: Tensor) -> Overlap:
+    """How pairs of boxes, in one unit and with their corners in any order, lie to each other."""
+    a_n4, b_n4 = (ordered(box if box.dtype == torch.float64 else box.float()) for box in (a_n4, b_n4))
+    low, high = torch.maximum(a_n4[:, :2], b_n4[:, :2]), torch.minimum(a_n4[:, 2:], b_n4[:, 2:])
+    intersection_n = (high - low).clamp(min=0).prod(1)
+    union_n = area(a_n4) + area(b_n4) - intersection_n
+    hull_n2 = torch.maximum(a_n4[:, 2:], b_n4[:, 2:]) - torch.minimum(a_n4[:, :2], b_n4[:, :2])
+    return Overlap(intersection_n, union_n, hull_n2, hull_n2.prod(1))
+
+
+def iou(a_n4: Tensor, b_n4: Tensor) -> Tensor:
+    """Intersection over union of pairs of boxes, (n,)."""
+    return overlap(a_n4, b_n4).iou_n
+
+
+def giou(a_n4: Tensor, b_n4: Tensor) -> Tensor:
+    """Generalised IoU (Rezatofighi et al. 2019), (n,) in [-1, 1]: less the empty share of the box around both.
+
+    Where one box contains the other it is the IoU, so its gradient is not "non-zero everywhere", as is often said.
+    """
+    both = overlap(a_n4, b_n4)
+    return both.iou_n - (both.hull_n - both.union_n) / both.hull_n.clamp(min=EPSILON)
+
+
+def diou(a_n4: Tensor, b_n4: Tensor) -> Tensor:
+    """Distance IoU (Zheng et al. 2020), (n,): less the squared distance of centres over the hull's squared diagonal."""
+    both = overlap(a_n4, b_n4)
+    centres_n2 = (a_n4[:, :2] + a_n4[:, 2:] - b_n4[:, :2] - b_n4[:, 2:]) / 2
+    return both.iou_n - centres_n2.square().sum(1) / both.hull_n2.square().sum(1).clamp(min=EPSILON)
+
+
+def ciou(a_n4: Tensor, b_n4: Tensor) -> Tensor:
+    """Complete IoU (Zheng et al. 2020), (n,): the distance IoU less a term for the ratio of the sides.
+
+    Its weight is taken as a constant in the gradient, as the authors do.
+    """
+    angle_a_n, angle_b_n = (_angle(ordered(box_n4)) for box_n4 in (a_n4, b_n4))
+    ratio_n = (4 / math.pi**2) * (angle_a_n - angle_b_n).square()
+    with torch.no_grad():
+        weight_n = ratio_n / (1 - iou(a_n4, b_n4) + ratio_n + EPSILON)
+    return diou(a_n4, b_n4) - weight_n * ratio_n
+
+
+def _angle(box_n4: Tensor) -> Tensor:
+    width_n, height_n = box_n4[:, 2] - box_n4[:, 0], box_n4[:, 3] - box_n4[:, 1]
+    return torch.atan(width_n / height_n.clamp(min=EPSILON))
+
+
+def around(mask_n1hw: Tensor) -> Tensor:
+    """The box around the pixels that are set, (n, 4) in [0, 1] of the sides; zeros where none is."""
+    (y1, y2), (x1, x2) = _ends(mask_n1hw[:, 0].any(2)), _ends(mask_n1hw[:, 0].any(1))
+    return torch.stack([x1, y1, x2, y2], 1)
+
+
+def _ends(line_ns: Tensor) -> tuple[Tensor, Tensor]:
+    size = line_ns.shape[1]
+    first_n = line_ns.int().argmax(1)
+    last_n = size - line_ns.flip(1).int().argmax(1)
+    there_n = line_ns.any(1)
+    return tuple((end_n * there_n).float() / size for end_n in (first_n, last_n))  # type: ignore[return-value]
+
+
+def painted(box_n4: Tensor, size: int) -> Tensor:
+    """The pixels whose centres lie in boxes given in [0, 1] of the sides, (n, 1, size, size) boolean."""
+    centre_s = (torch.arange(size, device=box_n4.device, dtype=box_n4.dtype) + 0.5) / size
+    x1, y1, x2, y2 = (column_n[:, None] for column_n in ordered(box_n4).unbind(1))
+    in_x_ns, in_y_ns = (centre_s >= x1) & (centre_s < x2), (centre_s >= y1) & (centre_s < y2)
+    return (in_y_ns[:, :, None] & in_x_ns[:, None, :]).unsqueeze(1)
