@@ -131,7 +131,9 @@ class SourceConfig(Strict):
 
 
 class PartConfig(SourceConfig):
-    name: Literal["own", "cifar10", "cifar100", "folder"] = Field(description="a data set; `own`: the one tested on")
+    name: Literal["own", "cifar10", "cifar100", "places365_val", "folder"] = Field(
+        description="a data set; `own`: the one tested on"
+    )
 
 
 class AugmentConfig(Strict):
@@ -145,14 +147,19 @@ class AugmentConfig(Strict):
     flip: float | None = Field(None, gt=0, le=1, description="mirrored left to right with this probability")
 
 
-class DataConfig(SourceConfig):
-    name: Literal["cifar10", "cifar100", "folder"] = Field(
+class SizedConfig(SourceConfig):
+    """Images of one size, and how many of each split."""
+
+    name: Literal["cifar10", "cifar100", "places365_val", "folder"] = Field(
         description="which data set; `folder` is any folder of images"
     )
     size: int = Field(32, ge=8, le=1024, description="side of the square images, px")
     train: int | None = Field(None, ge=2, description="how many training images; null for all")
     val: int | None = Field(None, ge=1, description="how many validation images; null for all")
     test: int | None = Field(None, ge=1, description="how many test images; null for all")
+
+
+class DataConfig(SizedConfig):
     train_on: list[PartConfig] | None = Field(
         None, min_length=1, description="data sets that train in equal shares, instead of the one tested on"
     )

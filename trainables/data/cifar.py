@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.data.splits import hashed
+from trainables.data.splits import Pixels, hashed
 from trainables.errors import TrialError
 
 VAL = 5_000
@@ -95,11 +95,28 @@ class Cifar:
         return {"train": train, "val": self._val_from_test, "test": test - self._val_from_test}[split]
 
     def take(self, split: str, count: int, size: int) -> Tensor:
-        train, test = _all(self.what, self._root)
-        images = {"train": train, "val": train if self._val_from_test is None else test, "test": test}[split]
-        start = len(images) - self.count("val") if split == "val" else 0  # the last ones are the validation split
-        part = images[start : start + count]
+        return self._part(split, 0, count, size)
+
+    def names(self, split: str, start: int, stop: int) -> list[str]:
+        """`train/7` is the eighth training image as published, wherever it is used."""
+        file, first = self._place(split)
+        order = _hash_order(sum(getattr(SETS[self.what], file).values()))
+        return [f"{file}/{index}" for index in order[first + start : first + stop]]
+
+    def read(self, split: str, start: int, stop: int, size: int, threads: int) -> Iterator[Pixels | TrialError]:
+        yield from self._part(split, start, stop, size).permute(0, 2, 3, 1).contiguous().numpy()
+
+    def _part(self, split: str, start: int, stop: int, size: int) -> Tensor:
+        file, first = self._place(split)
+        images = _all(self.what, self._root)[("train", "test").index(file)]
+        part = images[first + start : first + stop]
         return part if size == part.shape[-1] else _resize(part, size)
+
+    def _place(self, split: str) -> tuple[str, int]:
+        """Of which published images a split is, and where in their hashed order it begins."""
+        file = "test" if split == "test" or (split == "val" and self._val_from_test is not None) else "train"
+        whole = sum(getattr(SETS[self.what], file).values())
+        return file, whole - self.count("val") if split == "val" else 0  # the last ones are the validation split
 
 
 @lru_cache(maxsize=2)
@@ -116,11 +133,16 @@ def _in_hash_order(name: str, folder: Path, files: dict[str, int]) -> Tensor:
     count = sum(files.values())
     images = torch.empty((count, 3, 32, 32), dtype=torch.uint8)
     place = torch.empty(count, dtype=torch.long)
-    place[sorted(range(count), key=lambda index: hashed(str(index)))] = torch.arange(count)
+    place[list(_hash_order(count))] = torch.arange(count)
     for file, places in zip(files, place.split(list(files.values())), strict=True):  # type: ignore[no-untyped-call]
         batch = pickle.loads(_verified(name, folder / file), encoding="latin1")  # as published: its md5 was checked
         images[places] = torch.from_numpy(batch["data"]).view(-1, 3, 32, 32)
     return images
+
+
+@lru_cache(maxsize=4)
+def _hash_order(count: int) -> tuple[int, ...]:
+    return tuple(sorted(range(count), key=lambda index: hashed(str(index))))
 
 
 def _verified(name: str, file: Path) -> bytes:
@@ -140,7 +162,7 @@ def _folder(name: str, root: Path | None) -> Path:
     folder = (root or Path.home() / ".cache" / "inpaint-sweeps") / published.folder
     if root is None:
         try:
-            with _one_process_at_a_time(folder.parent):
+            with one_process_at_a_time(folder.parent):
                 if not all((folder / file).is_file() for file in published.md5):
                     import torchvision.datasets  # six seconds: it loads torch's compiler
 
@@ -164,7 +186,7 @@ def _error(name: str, file: Path, why: str) -> TrialError:
 
 
 @contextlib.contextmanager
-def _one_process_at_a_time(folder: Path) -> Iterator[None]:
+def one_process_at_a_time(folder: Path) -> Iterator[None]:
     """Trials that start together must not download into the same file."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,62 +15,108 @@ from PIL import Image
 from torch import Tensor
 
 from trainables.data.files import below, image_files, open_image
-from trainables.data.splits import SPLITS, hashed
+from trainables.data.splits import SPLITS, Pixels, hashed
 from trainables.errors import TrialError
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
-class Folder:
-    """The images below a folder: 80/10/10 by a hash of their names, or as a CSV file says.
+class Files:
+    """Image files below a folder, each in one split, in the order of a hash of their names.
 
     crops: so many squares of each file instead of its centre; those of one file are in one split. No file is opened
     before its images are taken: a wrong number is told at once, a small subset is cheap.
     """
 
-    def __init__(self, path: str, split: str | None, crops: int | None, root: Path | None) -> None:
-        folder = below(root, path, "data.path")
-        names = image_files(folder, "data.path")
-        if split is None:
-            split_of = {name: _split_by_hash(name) for name in names}
-        else:
-            split_of = _read_split_file(below(root, split, "data.split"), set(names))
-        self.what = f"the folder {path}"
+    def __init__(self, what: str, folder: Path, split_of: Mapping[str, str], crops: int | None = None) -> None:
+        self.what = what
         self.more = ", or set a larger `crops` for the folder" if crops else ""
         self._crops = crops
-        self._files = {
-            part: [folder / name for name in sorted(split_of, key=lambda n: (hashed(n), n)) if split_of[name] == part]
+        self._folder = folder
+        self._names = {
+            part: [name for name in sorted(split_of, key=lambda n: (hashed(n), n)) if split_of[name] == part]
             for part in SPLITS
         }
-        self._seeds = {folder / name: hashed(f"crops {name}") for name in split_of}
 
     def verify(self) -> None:
         """Whether a file decodes is only seen by decoding it."""
 
     def count(self, split: str) -> int:
-        return len(self._files[split]) * (self._crops or 1)
+        return len(self._names[split]) * (self._crops or 1)
 
     def take(self, split: str, count: int, size: int) -> Tensor:
         """Image i is of file i modulo their number: the first crop of each file comes before the second of any."""
-        files = self._files[split][:count]
         images = torch.empty((count, 3, size, size), dtype=torch.uint8)
-        with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes and resizes outside the interpreter lock
-            wanted = [len(range(i, count, len(files))) for i in range(len(files))]
-            for index, squares in enumerate(
-                pool.map(lambda i: self._squares(files[i], wanted[i], size), range(len(files)))
-            ):
-                images[index :: len(files)] = torch.from_numpy(squares).permute(0, 3, 1, 2)
+        for places, squares in self._by_file(split, 0, count, size, threads=4):
+            for place, pixels in zip(places, squares, strict=True):
+                if isinstance(pixels, TrialError):
+                    raise pixels
+                images[place] = torch.from_numpy(pixels).permute(2, 0, 1)
         return images
 
-    def _squares(self, file: Path, count: int, size: int) -> Pixels:
-        """(count, size, size, 3)."""
-        image = open_image(file, "data.path")
+    def names(self, split: str, start: int, stop: int) -> list[str]:
+        files = self._names[split]
+        return [files[index % len(files)] for index in range(start, stop)]
+
+    def read(self, split: str, start: int, stop: int, size: int, threads: int) -> Iterator[Pixels | TrialError]:
+        early: dict[int, Pixels | TrialError] = {}
+        turn = start
+        for places, squares in self._by_file(split, start, stop, size, threads):
+            early.update(zip(places, squares, strict=True))
+            while turn in early:
+                yield early.pop(turn)
+                turn += 1
+
+    def _by_file(
+        self, split: str, start: int, stop: int, size: int, threads: int
+    ) -> Iterator[tuple[Sequence[int], Sequence[Pixels | TrialError]]]:
+        """The images of one file after the other, each file decoded once, with their places in the split."""
+        files = self._names[split]
+        places = [range(first, stop, len(files)) for first in range(start, min(stop, start + len(files)))]
+
+        def squares(some: range) -> Sequence[Pixels | TrialError]:
+            return self._squares(files[some[0] % len(files)], [place // len(files) for place in some], size)
+
+        with ThreadPoolExecutor(max_workers=threads) as pool:  # Pillow decodes and resizes outside the interpreter lock
+            yield from zip(places, _ahead(pool, squares, places, 4 * threads), strict=True)
+
+    def _squares(self, name: str, numbers: Sequence[int], size: int) -> Sequence[Pixels | TrialError]:
+        """The crops of these numbers of a file, or its centre."""
+        try:
+            image = open_image(self._folder / name, "data.path")
+        except TrialError as error:
+            return [error] * len(numbers)
         if self._crops is None:
-            return _square(image, size)[None]
-        return _crops(image.convert("RGB"), count, size, self._seeds[file])
+            return [_square(image, size)]
+        return list(_crops(image.convert("RGB"), numbers, size, hashed(f"crops {name}")))
 
 
-def _split_by_hash(name: str) -> str:
+class Folder(Files):
+    """The images below a folder: 80/10/10 by a hash of their names, or as a CSV file says."""
+
+    def __init__(self, path: str, split: str | None, crops: int | None, root: Path | None) -> None:
+        folder = below(root, path, "data.path")
+        names = image_files(folder, "data.path")
+        if split is None:
+            split_of = {name: split_by_hash(name) for name in names}
+        else:
+            split_of = _read_split_file(below(root, split, "data.split"), set(names))
+        super().__init__(f"the folder {path}", folder, split_of, crops)
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable[[_T], _R], items: Sequence[_T], waiting: int) -> Iterator[_R]:
+    """`pool.map`, but with so many results waiting at most: it would hold all of them in memory."""
+    futures: deque[Future[_R]] = deque()
+    for item in items:
+        futures.append(pool.submit(function, item))
+        if len(futures) > waiting:
+            yield futures.popleft().result()
+    while futures:
+        yield futures.popleft().result()
+
+
+def split_by_hash(name: str) -> str:
     """80 % train, 10 % val, 10 % test, independent of which other files there are."""
     tenth = hashed(f"split {name}") * 10 >> 64
     return "train" if tenth < 8 else ("val" if tenth == 8 else "test")
@@ -111,17 +159,15 @@ def _square(image: Image.Image, size: int) -> Pixels:
     return np.array(resized.crop((left, top, left + size, top + size)))
 
 
-def _crops(image: Image.Image, count: int, size: int, seed: int) -> Pixels:
-    """(count, size, size, 3): squares anywhere in the image, resized to `size`; each is the same for any count.
+def _crops(image: Image.Image, numbers: Sequence[int], size: int, seed: int) -> Iterator[Pixels]:
+    """(size, size, 3) each: squares anywhere in the image, resized to `size`; a crop depends on its number alone.
 
     The logarithm of their side is uniform between `size` and the short side: from details to the whole.
     """
     shortest = min(image.size)
-    uniform = np.random.default_rng(seed).random((count, 3))
+    uniform = np.random.default_rng(seed).random((max(numbers) + 1, 3))[list(numbers)]
     sides = np.exp(np.log(shortest) + uniform[:, 0] * np.log(min(size, shortest) / shortest))
-    squares = np.empty((count, size, size, 3), dtype=np.uint8)
-    for index, (side, x, y) in enumerate(zip(sides, uniform[:, 1], uniform[:, 2], strict=True)):
+    for side, x, y in zip(sides, uniform[:, 1], uniform[:, 2], strict=True):
         left, top = x * (image.width - side), y * (image.height - side)
         box = (left, top, min(left + side, image.width), min(top + side, image.height))
-        squares[index] = np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
-    return squares
+        yield np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from trainables.data.cifar import Cifar
 from trainables.data.folders import Folder
+from trainables.data.places import Places
 from trainables.data.splits import SPLITS, Source, taken
 from trainables.sections import DataConfig, SourceConfig
 
@@ -82,9 +83,9 @@ def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
 
 def _choose(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source, int]]]:
     """How many images of which data sets each split has. Of several, each gives an equal share of `data.train`."""
-    own = _source(data, root)
+    own = source(data, root)
     chosen = {split: [(own, taken(own, split, getattr(data, split)))] for split in ("val", "test")}
-    parts = [own if part.name == "own" else _source(part, root) for part in data.train_on or ()] or [own]
+    parts = [own if part.name == "own" else source(part, root) for part in data.train_on or ()] or [own]
     if len(parts) == 1:
         return {"train": [(parts[0], taken(parts[0], "train", data.train))], **chosen}
     shares: list[int | None] = [None] * len(parts)
@@ -100,10 +101,13 @@ def _together(split: str, parts: Sequence[tuple[Source, int]], size: int) -> Ten
     return images[0] if len(images) == 1 else torch.cat(images)  # a single one stays a view
 
 
-def _source(section: SourceConfig, root: Path | None) -> Source:
+def source(section: SourceConfig, root: Path | None) -> Source:
+    """The data set that a section names, below a folder; see `load`. Raises TrialError where files are missing."""
     if section.name == "folder":
         assert section.path is not None  # SourceConfig sees to it
         return Folder(section.path, section.split, section.crops, root)
+    if section.name == "places365_val":
+        return Places(root)
     return Cifar(section.name, section.val_from_test, root)
 
 

@@ -144,6 +144,26 @@ def rectangle(
     return Rectangles(canvas.size, torch.stack([*corner, height, width], dim=1))
 
 
+def box(
+    n: int,
+    canvas: Canvas,
+    generator: torch.Generator,
+    *,
+    side: Annotated[FractionRange, Field(description="each side as a share of the image's: [lowest, highest]")] = [  # noqa: B006
+        0.1,
+        0.5,
+    ],
+) -> MaskDraw:
+    """One rectangle inside the image; its height, its width and its place are uniform, each drawn apart.
+
+    So 000_0d9f1f22a9376145 has its boxes, whose range it does not state. Sides are rounded to whole pixels.
+    """
+    tall, wide, top, left = _uniform(n, 4, generator).unbind(1)
+    height, width = ((canvas.size * _between(u, *side)).round().clamp(1, canvas.size) for u in (tall, wide))
+    corner = [_integer(top, 0, canvas.size - height), _integer(left, 0, canvas.size - width)]
+    return Rectangles(canvas.size, torch.stack([*corner, height, width], dim=1))
+
+
 def centre(
     n: int,
     canvas: Canvas,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
 
 from trainables.errors import TrialError
 
 SPLITS = ("train", "val", "test")
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Source(Protocol):
@@ -28,6 +31,12 @@ class Source(Protocol):
 
     def take(self, split: str, count: int, size: int) -> Tensor:
         """The first images of a split: uint8 (count, 3, size, size)."""
+
+    def names(self, split: str, start: int, stop: int) -> list[str]:
+        """Which photograph each of these images is of: the same name for two crops of one."""
+
+    def read(self, split: str, start: int, stop: int, size: int, threads: int) -> Iterator[Pixels | TrialError]:
+        """These images of a split one by one, (size, size, 3); what is wrong with a file in the place of its images."""
 
 
 def hashed(name: str) -> int:
