@@ -1,0 +1,55 @@
+"""Pixels as image files and back by OpenCV, and tar files whose bytes depend on their content alone."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+
+from trainables.data.splits import Pixels
+
+SUFFIX = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+_PARAMETER = {"jpeg": cv2.IMWRITE_JPEG_QUALITY, "webp": cv2.IMWRITE_WEBP_QUALITY}
+
+
+def encoded(pixels: Pixels, encoder: Mapping[str, Any], quality: int = 0) -> bytes:
+    """(h, w, 3) in RGB, or (h, w), as a file. encoder: a resolved section; quality: for those that lose something."""
+    name = encoder["name"]
+    parameters = [cv2.IMWRITE_PNG_COMPRESSION, encoder["level"]] if name == "png" else [_PARAMETER[name], quality]
+    image = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    done, data = cv2.imencode(f".{SUFFIX[name]}", image, parameters)
+    assert done, f"OpenCV cannot write {name}"
+    return bytes(data)
+
+
+def decoded(data: bytes, grey: bool = False) -> Pixels | None:
+    """The inverse; None where it does not decode."""
+    found = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
+    if found is None:
+        return None
+    pixels: Pixels = found if grey else cv2.cvtColor(found, cv2.COLOR_BGR2RGB)
+    return pixels
+
+
+def tar(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """Uncompressed, without times, owners or anything else of the machine."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in files:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def untar(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and contents, in order."""
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        for entry in archive:
+            file = archive.extractfile(entry)
+            assert file is not None  # regular files only
+            yield entry.name, file.read()

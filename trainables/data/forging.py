@@ -1,0 +1,202 @@
+"""Makes a set of photographs and fakes from a resolved forge block, shard by shard: `trainables.schema_forge`.
+
+    shards = plan_shards(resolved, data_root)                     # list[Shard], always the same; checks what it can
+    files = make_shard(resolved, shard, data_root, trained, device, threads)   # {"shards/00000.tar": bytes,
+                                                                  #  "shards/00000.json": bytes}, in this order
+    files = finish(resolved, shards, {shard.name: bytes of its .json})         # {"index.json", "card.md", "done.json"}
+
+`trained` is {trial id: (resolved configuration, weights of its network)} for `schema_forge.forge_needs(resolved)`.
+Whoever calls writes `config.json` (the resolved block) first, then each shard's two files in the order given, and what
+`finish` gives last, in its order: a shard whose `.json` is there is done, a set whose `done.json` is there is. Names are
+relative to the set's folder; `trainables.data.forged.load` reads it. A photograph that does not decode is left out and
+counted; `make_shard` and `finish` raise where these are more than 1 % of all.
+
+Shards are pure: masks, inpainters, qualities and shares are functions of (seed, split, place of the photograph in it).
+So their bytes are the same whoever makes them, in whatever order; for trained networks on the same kind of device with
+the same number of threads. A shard is an uncompressed tar in WebDataset's layout: KEY.png (or jpg, webp), KEY.mask.png
+where there is a hole or a control, KEY.json. Photographs go through in blocks: memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainables import inpainters
+from trainables.data import fakes, images, masks, near_duplicates
+from trainables.data.encoding import SUFFIX, encoded, tar
+from trainables.data.finishing import check_skipped, finish
+from trainables.data.splits import SPLITS, Pixels, Source, taken
+from trainables.errors import TrialError
+from trainables.loop import generator
+from trainables.sections import SizedConfig
+
+__all__ = ["Shard", "finish", "make_shard", "plan_shards"]
+
+BLOCK = 64
+"""Photographs that go through together. Part of what a set is: their draws come from one generator."""
+SHARD_BYTES = 2**26
+"""Pixels of a shard's photographs: 341 of 256 px."""
+MOST = 64 * BLOCK
+"""Photographs of a shard at most, however small they are."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The photographs from `start` to `stop` of a split; `of` is how many all shards have together."""
+
+    number: int
+    split: str
+    start: int
+    stop: int
+    of: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:05d}"
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """Its two files: the tar, and what is in it. It is done where the second is there."""
+        return f"shards/{self.name}.tar", f"shards/{self.name}.json"
+
+
+def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Shard]:
+    """All shards of a set, in order. Raises TrialError where photographs are missing or too few."""
+    section = SizedConfig.model_validate(resolved["images"])
+    source = images.source(section, data_root)
+    source.verify()
+    counts = {split: taken(source, split, getattr(section, split)) for split in SPLITS}
+    few = next((split for split in SPLITS if resolved["reals"] == "apart" and counts[split] < 2), None)
+    if few is not None:
+        raise TrialError(
+            f"reals: apart with {counts[few]} photograph in the {few} split",
+            "its images would have one class only",
+            "two photographs in each split at least, or reals: paired",
+            f"images: {{{few}: 2}}, or reals: paired",
+            "reals",
+        )
+    step = min(MOST, max(1, SHARD_BYTES // (3 * section.size**2) // BLOCK) * BLOCK)
+    parts = [(split, start) for split in SPLITS for start in range(0, counts[split], step)]
+    whole = sum(counts.values())
+    return [
+        Shard(number, split, start, min(start + step, counts[split]), whole)
+        for number, (split, start) in enumerate(parts)
+    ]
+
+
+def make_shard(
+    resolved: Mapping[str, Any],
+    shard: Shard,
+    data_root: Path | None,
+    trained: inpainters.Trained | None = None,
+    device: str = "cpu",
+    threads: int = 2,
+) -> dict[str, bytes]:
+    """The two files of a shard, by their names. Raises TrialError; a photograph that does not decode is left out.
+
+    threads: for decoding and encoding. They change no byte.
+    """
+    section = SizedConfig.model_validate(resolved["images"])
+    source = images.source(section, data_root)
+    canvas = masks.Canvas(section.size, data_root)
+    fill = inpainters.load(resolved["inpainters"], section.size, resolved["mask"], trained or {}, device)
+    rows: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+    members: list[tuple[str, bytes]] = []
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        for start in range(shard.start, shard.stop, BLOCK):
+            block = _block(resolved, source, shard.split, start, min(start + BLOCK, shard.stop), canvas, threads)
+            skipped += block.skipped
+            hashes = dict(zip(block.place, pool.map(near_duplicates.phash, block.photograph_nhw3), strict=True))
+            made = fakes.made(resolved, block, fill)
+            for row, files in pool.map(lambda image: _files(resolved, image, hashes[image.place]), made):
+                rows.append(row)
+                members += files
+    content = tar(members)
+    index = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "rows": rows, "skipped": skipped}
+    check_skipped(skipped, shard.of)
+    tar_name, index_name = shard.files
+    return {tar_name: content, index_name: _json(index)}
+
+
+def _block(
+    resolved: Mapping[str, Any],
+    source: Source,
+    split: str,
+    start: int,
+    stop: int,
+    canvas: masks.Canvas,
+    threads: int,
+) -> fakes.Block:
+    """The photographs of a block that decode, and what was drawn for them. start is a multiple of BLOCK."""
+    seed, number = resolved["seed"], start // BLOCK
+    draw = masks.draw(resolved["mask"], BLOCK, canvas, generator(seed, "forge", "masks", split, number))
+    uniform = torch.rand(BLOCK, len(fakes.DRAWN), generator=generator(seed, "forge", "choices", split, number))
+    hole_n1hw = draw.masks(torch.arange(BLOCK), "cpu").bool()
+    pixels: list[Pixels] = []
+    kept: list[int] = []
+    skipped: list[dict[str, str]] = []
+    names = source.names(split, start, stop)
+    for place, found in enumerate(source.read(split, start, stop, canvas.size, threads)):
+        if isinstance(found, TrialError):
+            skipped.append({"source": names[place], "why": found.why})
+        elif not hole_n1hw[place].any():
+            skipped.append({"source": names[place], "why": "its mask has no hole"})
+        else:
+            pixels.append(found)
+            kept.append(place)
+    return fakes.Block(
+        split=split,
+        place=[start + place for place in kept],
+        source=[names[place] for place in kept],
+        photograph_nhw3=np.stack(pixels) if pixels else np.empty((0, canvas.size, canvas.size, 3), dtype=np.uint8),
+        hole_nhw=hole_n1hw[kept, 0].numpy(),
+        drawn=fakes.drawn(uniform, kept),
+        skipped=skipped,
+    )
+
+
+def _files(
+    resolved: Mapping[str, Any], image: fakes.Image, phash: str
+) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
+    """An image's row of the index, and its files in the tar."""
+    other = resolved["fake_encoder"] if image.label else None
+    encoder = other or resolved["encoder"]
+    quality = None
+    if encoder["name"] != "png":
+        low, high = encoder["quality"]
+        quality = low + int(image.quality * (high - low + 1))
+    key = f"{image.split}-{image.place:06d}-{image.kind}"
+    row = {
+        "key": key,
+        "split": image.split,
+        "place": image.place,
+        "source": image.source,
+        "kind": image.kind,
+        "label": image.label,
+        "inpainter": image.inpainter,
+        "mask": resolved["mask"]["name"] if image.hole_hw is not None else "",
+        "box": fakes.box(image.hole_hw) if image.label and image.hole_hw is not None else [0.0] * 4,
+        "hole_share": float(image.hole_hw.mean()) if image.label and image.hole_hw is not None else 0.0,
+        "sharpness": fakes.sharpness(image) if image.label else None,
+        "quality": quality,
+        "phash": phash,
+    }
+    files = [(f"{key}.{SUFFIX[encoder['name']]}", encoded(image.pixels_hw3, encoder, quality or 0))]
+    if image.hole_hw is not None:
+        mask = image.hole_hw.astype(np.uint8) * 255
+        files.append((f"{key}.mask.png", encoded(mask, {"name": "png", "level": 1})))
+    return row, [*files, (f"{key}.json", _json(row))]
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
