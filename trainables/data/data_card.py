@@ -17,7 +17,7 @@ SOURCES = {
 _CIFAR = (
     "None is stated by the authors, and the photographs were collected from the web without asking their owners. "
     "The set that CIFAR was drawn from, 80 Million Tiny Images, was withdrawn by its authors in 2020 for derogatory "
-    "labels, offensive images and biases (A. Birhane, V. U. Prabhu 2021). CIFAR's classes are not those labels, but its "
+    "labels, offensive images and biases (A. Birhane, V. U. Prabhu 2021). Its classes are not those labels, but its "
     "photographs are a part of those images."
 )
 LICENCES = {

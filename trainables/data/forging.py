@@ -7,9 +7,9 @@
 
 `trained` is {trial id: (resolved configuration, weights of its network)} for `schema_forge.forge_needs(resolved)`.
 Whoever calls writes `config.json` (the resolved block) first, then each shard's two files in the order given, and what
-`finish` gives last, in its order: a shard whose `.json` is there is done, a set whose `done.json` is there is. Names are
-relative to the set's folder; `trainables.data.forged.load` reads it. A photograph that does not decode is left out and
-counted; `make_shard` and `finish` raise where these are more than 1 % of all.
+`finish` gives last, in its order: a shard whose `.json` is there is done, a set whose `done.json` is there is. Names
+are relative to the set's folder; `trainables.data.forged.load` reads it. A photograph that does not decode is left out
+and counted; `make_shard` and `finish` raise where these are more than 1 % of all.
 
 Shards are pure: masks, inpainters, qualities and shares are functions of (seed, split, place of the photograph in it).
 So their bytes are the same whoever makes them, in whatever order; for trained networks on the same kind of device with
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,9 +116,7 @@ def make_shard(
         for start in range(shard.start, shard.stop, BLOCK):
             block = _block(resolved, source, shard.split, start, min(start + BLOCK, shard.stop), canvas, threads)
             skipped += block.skipped
-            hashes = dict(zip(block.place, pool.map(near_duplicates.phash, block.photograph_nhw3), strict=True))
-            made = fakes.made(resolved, block, fill)
-            for row, files in pool.map(lambda image: _files(resolved, image, hashes[image.place]), made):
+            for row, files in _encoded(resolved, block, fill, pool):
                 rows.append(row)
                 members += files
     content = tar(members)
@@ -163,6 +161,15 @@ def _block(
         drawn=fakes.drawn(uniform, kept),
         skipped=skipped,
     )
+
+
+def _encoded(
+    resolved: Mapping[str, Any], block: fakes.Block, fill: Sequence[inpainters.Inpainter], pool: ThreadPoolExecutor
+) -> Iterator[tuple[dict[str, Any], list[tuple[str, bytes]]]]:
+    """The images of a block as their rows and files."""
+    hashes = dict(zip(block.place, pool.map(near_duplicates.phash, block.photograph_nhw3), strict=True))
+    made = fakes.made(resolved, block, fill)
+    yield from pool.map(lambda image: _files(resolved, image, hashes[image.place]), made)
 
 
 def _files(
