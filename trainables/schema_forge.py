@@ -201,3 +201,33 @@ def _encoder(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict) or name not in ENCODERS:
         raise unknown(f"{key}.name", str(name), tuple(ENCODERS), f"{key}.name")
     return validated(key, ENCODERS[str(name)], value)
+
+
+# --- sets that others made --------------------------------------------------------------------------------------------
+
+
+class SetConfig(Strict):
+    """Where such a set lies, and what of it is taken; `trainables.data.layouts` says how each layout looks."""
+
+    layout: Literal["folder", "casia", "imd2020", "defacto", "coco_inpaint"] = Field(
+        description="how its files lie: as published, or `folder` with images/, masks/ and labels.csv"
+    )
+    path: str = Field(min_length=1, description="its folder below the data root")
+    authentic: str | None = Field(
+        None, min_length=1, description="folder of photographs below the data root, for a set that has none: defacto"
+    )
+    size: int = Field(256, ge=8, le=1024, description="side in px that images are resized to, whatever their shape")
+    train: int | None = Field(None, ge=1, description="how many training images; null for all")
+    val: int | None = Field(None, ge=1, description="how many validation images; null for all")
+    test: int | None = Field(None, ge=1, description="how many test images; null for all")
+
+    @model_validator(mode="after")
+    def _options_fit_the_layout(self) -> SetConfig:
+        if self.authentic is not None and self.layout != "defacto":
+            raise ValueError("`authentic` goes with `layout: defacto`; the others have photographs of their own")
+        return self
+
+
+def resolve_set(value: Any, section: str = "set") -> dict[str, Any]:
+    """A section that names such a set, with every default. Raises TrialError."""
+    return validated(section, SetConfig, value)
