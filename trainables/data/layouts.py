@@ -11,8 +11,8 @@
   inpainting_annotations/probe_mask/0_000000000260.jpg, likewise copymove and splicing_1 to _7. Read in a loader of
   others, which also says that masks may differ in size from their images: here they are resized. It has no photographs
   of its own; the number in a name is that of the MS-COCO image, so `authentic` is a folder of those.
-- `coco_inpaint`: COCO-Inpaint (H. Yan et al. 2025). **Its published layout was not found.** Read are JSON files (*.json)
-  in the form of IMDL-BenCo's JsonDataset (from memory): lists of [image, mask], with the word Negative in place of a
+- `coco_inpaint`: COCO-Inpaint (H. Yan et al. 2025). **Its published layout was not found.** Read are JSON files in the
+  form of IMDL-BenCo's JsonDataset (from memory): lists of [image, mask], with the word Negative in place of a
   photograph's mask; names are relative to the set's folder. The number in a name is MS-COCO's, its folder the model.
 
 Images and masks are resized to a square, so boxes stay where they are in shares of the sides; that blurs the traces of
