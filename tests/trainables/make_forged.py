@@ -20,7 +20,7 @@ def forge(
     order: Sequence[int] | None = None,
     threads: int = 2,
 ) -> dict[str, Any]:
-    """Returns the resolved block. order: the numbers of the shards to make, without finishing; None: all, and finish."""
+    """Returns the resolved block. order: numbers of the shards to make, without finishing; None: all, and finish."""
     resolved = resolve_forge(block)
     shards = forging.plan_shards(resolved, data_root)
     (folder / "shards").mkdir(parents=True, exist_ok=True)
