@@ -1,8 +1,8 @@
 """Images a second that a forged set of 256 px takes, on Kodak photographs' crops, and its peak memory.
 
-Compares with encoding and decoding the same images alone, by as many threads: the rest of forging (cutting crops, masks,
-fills, hashes, sharpness, tar) should cost little beside it. Wall time says nothing on a busy machine: images per second
-of CPU time are printed too, times the threads.
+Compares with encoding and decoding the same images alone, by as many threads: the rest of forging (crops, masks, fills,
+hashes, sharpness, tar) should cost little beside it. Wall time says nothing on a busy machine: images per second of CPU
+time are printed too, times the threads.
 
     python tests/benchmarks/bench_forge.py [--photographs 512] [--size 256] [--threads 2] [--inpainter mean_fill]
 """

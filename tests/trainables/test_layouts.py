@@ -50,8 +50,8 @@ def make_folder(root, photographs):
 
 def make_casia(root, photographs):
     for number, (real, fake, mask) in enumerate(photographs):
-        save(root / "Au" / f"Au_ani_{number + 1:05d}.jpg", real)
-        name = f"Tp_S_NRN_S_N_sec{number:05d}_ani{number + 1:05d}_{number:05d}"
+        save(root / "Au" / f"Au_ani_{number + 100:05d}.jpg", real)
+        name = f"Tp_S_NRN_S_N_sec{number:05d}_ani{number + 100:05d}_{number:05d}"
         save(root / "Tp" / f"{name}.tif", fake)
         save(root / "CASIA 2 Groundtruth" / f"{name}_gt.png", np.repeat(mask[..., None], 3, axis=2))
 
