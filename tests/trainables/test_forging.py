@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from tests.trainables.make_forged import forge
@@ -390,6 +393,15 @@ def test_one_class_only_is_refused(data_root):
     block = resolve_forge({**BLOCK, "images": {**CIFAR, "val": 1}, "reals": "apart"})
     with pytest.raises(TrialError, match="one class only"):
         forging.plan_shards(block, data_root)
+
+
+def test_the_block_in_the_readme_is_valid():
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    block = next(each for each in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S) if each.startswith("images:"))
+    given = yaml.safe_load(block)
+    assert {key for key, value in resolve_forge(given).items() if value is None} == {"fake_encoder"}, (
+        "all but one shown"
+    )
 
 
 def test_identity_is_what_is_on():
