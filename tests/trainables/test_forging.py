@@ -451,6 +451,20 @@ def test_places_in_their_published_layout(tmp_path, data_root):
     assert "val_256.tar" in caught.value.fix
 
 
+def test_a_download_of_places_that_fails_says_what_to_do(tmp_path, monkeypatch):
+    from torchvision.datasets import Places365
+
+    def download(_):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Places365, "download_devkit", download)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    with pytest.raises(TrialError) as caught:
+        images.load({"name": "places365_val", "size": 16}, None)
+    assert "no route to host" in caught.value.why
+    assert str(tmp_path / ".cache" / "inpaint-sweeps") in caught.value.fix
+
+
 def test_all_of_places_are_parted_as_in_the_document(tmp_path):
     (tmp_path / "val_256").mkdir()
     lines = "".join(f"Places365_val_{number:08d}.jpg 0\n" for number in range(1, 36_501))
