@@ -69,7 +69,9 @@ class ForgeConfig(Strict):
         None, gt=0, le=64, description="px inside the hole's edge over which the fill is blended in; null: a hard edge"
     )
     fake_reals: Share | None = Field(
-        None, description="share of the reals that pass through the inpainter with an empty hole; null: none"
+        None,
+        description="share of the reals that pass through the inpainter with an empty hole: with `composite: raw`, a "
+        "network changes all of their pixels, else none; null: none",
     )
     pasted: Share | None = Field(
         None, description="share with a further negative: the hole filled with the image's own pixels; null: none"

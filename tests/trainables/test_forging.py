@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from tests.trainables.make_forged import forge
@@ -392,6 +395,15 @@ def test_one_class_only_is_refused(data_root):
         forging.plan_shards(block, data_root)
 
 
+def test_the_block_in_the_readme_is_valid():
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    block = next(each for each in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S) if each.startswith("images:"))
+    given = yaml.safe_load(block)
+    assert {key for key, value in resolve_forge(given).items() if value is None} == {"fake_encoder"}, (
+        "all but one shown"
+    )
+
+
 def test_identity_is_what_is_on():
     resolved = resolve_forge(BLOCK)
     assert forged_id(resolved) == "afda43daf133d1ee"  # other digits: every forged set of every store is another one
@@ -437,6 +449,20 @@ def test_places_in_their_published_layout(tmp_path, data_root):
         images.check(section, data_root)
     assert "places365_val.txt" in caught.value.given
     assert "val_256.tar" in caught.value.fix
+
+
+def test_a_download_of_places_that_fails_says_what_to_do(tmp_path, monkeypatch):
+    from torchvision.datasets import Places365
+
+    def download(_):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Places365, "download_devkit", download)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    with pytest.raises(TrialError) as caught:
+        images.load({"name": "places365_val", "size": 16}, None)
+    assert "no route to host" in caught.value.why
+    assert str(tmp_path / ".cache" / "inpaint-sweeps") in caught.value.fix
 
 
 def test_all_of_places_are_parted_as_in_the_document(tmp_path):

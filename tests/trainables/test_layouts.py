@@ -186,6 +186,7 @@ def test_boxes_without_masks(tmp_path, photographs):
         (("3_fake.png,1", "3_fake.png,yes"), "'yes'"),
         (("3_fake.png,1", "3_missing.png,1"), "neither a mask"),
         (("3_real.png,0", "3_missing.png,0"), "missing"),
+        (("3_real.png,0", "../3_real.png,0"), "leads out"),
     ],
 )
 def test_wrong_labels_are_refused(tmp_path, photographs, change, expected):
@@ -193,6 +194,21 @@ def test_wrong_labels_are_refused(tmp_path, photographs, change, expected):
     file = tmp_path / "s" / "labels.csv"
     file.write_text(file.read_text().replace(*change))
     assert expected in str(refused(tmp_path, "folder"))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ('[["/etc/a.png", "Negative"]]', "leads out"),
+        ('[["real/1.jpg", "../m.png"]]', "leads out"),
+        ('[["a"]]', "no list"),
+        ("{", "no list"),
+    ],
+)
+def test_wrong_lists_are_refused(tmp_path, pairs, expected):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "list.json").write_text(pairs)
+    assert expected in refused(tmp_path, "coco_inpaint").why
 
 
 def test_a_tiny_hole_is_kept_and_an_empty_mask_refused(tmp_path, photographs):

@@ -24,6 +24,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,7 @@ class Shard:
 def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Shard]:
     """All shards of a set, in order. Raises TrialError where photographs are missing or too few."""
     section = SizedConfig.model_validate(resolved["images"])
-    source = images.source(section, data_root)
-    source.verify()
+    source = _verified(section.model_dump_json(), data_root)
     counts = {split: taken(source, split, getattr(section, split)) for split in SPLITS}
     few = next((split for split in SPLITS if resolved["reals"] == "apart" and counts[split] < 2), None)
     if few is not None:
@@ -91,6 +91,14 @@ def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Sha
         Shard(number, split, start, min(start + step, counts[split]), whole)
         for number, (split, start) in enumerate(parts)
     ]
+
+
+@lru_cache(maxsize=8)
+def _verified(section: str, data_root: Path | None) -> Source:
+    """The photographs, of whose files the checksums were compared, once a process: CIFAR's take a third of a second."""
+    source = images.source(SizedConfig.model_validate_json(section), data_root)
+    source.verify()
+    return source
 
 
 def make_shard(

@@ -64,7 +64,7 @@ def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, lin
     if fake and mask is None and box is None:
         raise _line(file, line, f"{name} has neither a mask in masks/ nor a box")
     source = row.get("source") or stem
-    return Entry(path / "images" / name, mask, int(fake), source, row.get("inpainter") or "", split, box)
+    return Entry(_below(path / "images", name), mask, int(fake), source, row.get("inpainter") or "", split, box)
 
 
 def casia(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
@@ -130,7 +130,10 @@ def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: AR
             for image, mask in pairs:
                 fake, place = mask != "Negative", Path(image)
                 model = place.parent.name if fake else ""
-                found.append(Entry(path / image, path / mask if fake else None, int(fake), _coco(place.stem), model))
+                mask_file = _below(path, mask) if fake else None
+                found.append(Entry(_below(path, image), mask_file, int(fake), _coco(place.stem), model))
+        except TrialError:
+            raise
         except (ValueError, TypeError) as error:
             raise _line(file, 1, f"it is no list of [image, mask]: {error}") from error
     return found
@@ -155,6 +158,13 @@ def _names(place: Path) -> list[str]:
     if not place.is_dir():
         return []
     return sorted(p.name for p in place.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+
+
+def _below(path: Path, name: str) -> Path:
+    """A listed file. Raises TrialError where the name leads out of the set's folder."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise wrong(f"set.path: {path}, file {name}", "it leads out of the set's folder", "names below it", "set.path")
+    return path / name
 
 
 def _coco(stem: str) -> str:
