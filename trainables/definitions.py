@@ -21,7 +21,7 @@ from pydantic import Field, create_model, model_validator
 
 from trainables.data.files import FolderConfig
 from trainables.errors import TrialError
-from trainables.sections import DetectorConfig, FractionRange, IntRange, ModelConfig, RegionConfig, Strict
+from trainables.sections import DetectorConfig, FractionRange, IntRange, ModelConfig, RegionConfig, StackConfig, Strict
 
 HERE = Path(__file__).parent
 
@@ -30,6 +30,7 @@ _NAMES: dict[str, Any] = {
     "Any": Any,
     "ClassVar": ClassVar,
     "DetectorConfig": DetectorConfig,
+    "StackConfig": StackConfig,
     "Field": Field,
     "FolderConfig": FolderConfig,
     "FractionRange": FractionRange,

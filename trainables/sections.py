@@ -123,6 +123,14 @@ class DetectorConfig(ModelConfig):
         return ("logit",)
 
 
+class StackConfig(ModelConfig):
+    """Base `Config` of the ensembles of task `stack`."""
+
+    task: ClassVar[str] = "stack"
+    inputs: ClassVar[tuple[str, ...]] = ("logits", "features")
+    """What of the detectors it can work on."""
+
+
 # --- data, optimisers, schedules --------------------------------------------------------------------------------------
 
 

@@ -44,7 +44,8 @@ def test_a_models_config_is_the_one_of_its_module(name):
     assert read(**given).model_dump() == real(**given).model_dump()
     assert read.splits == real.splits
     assert all(field.description for field in read.model_fields.values()), "one line of meaning a field"
-    assert list(inspect.signature(module.build).parameters) == ["config", "size"]
+    given = "seed" if real.task == "stack" else "size"
+    assert list(inspect.signature(module.build).parameters) == ["config", given]
 
 
 def test_masks_are_the_functions_that_return_a_draw():
