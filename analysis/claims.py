@@ -81,6 +81,8 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         finding = _order(study, claim)
     elif "improves" in claim or "settles" in claim:
         finding = _progress(study, claim)
+    elif "above" in claim:
+        finding = _above(study, claim)
     elif "fails" in claim:
         finding = _fails(study, claim["fails"], claim.get("metric"))
     else:
@@ -142,7 +144,7 @@ def _machines(study: Study, arms: list[str]) -> list[str]:
 
 
 def _arms(claim: Mapping[str, Any]) -> list[str]:
-    singles = [claim[key] for key in ("better", "than", "improves", "settles", "fails") if key in claim]
+    singles = [claim[key] for key in ("better", "than", "improves", "settles", "arm", "fails") if key in claim]
     return [*singles, *claim.get("equal", []), *claim.get("order", [])]
 
 
@@ -214,6 +216,28 @@ def _order(study: Study, claim: Mapping[str, Any]) -> _Finding:
     verdicts = {finding.verdict for finding in findings}
     verdict = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
     return _Finding(verdict, " ".join(finding.sentence for finding in findings))
+
+
+def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
+    """One metric of an arm against another of the same arm: which of two things it does better, say."""
+    arm, metric, other = claim["arm"], claim["metric"], claim["above"]
+    here, there = (study.values(arm, column, claim.get("epoch")) for column in (metric, other))
+    gap = paired_difference(here, there, _level(claim))
+    if gap is None:
+        lacking = other if here else metric
+        return _Finding(UNDECIDED, _nothing(study, arm, arm, lacking, claim.get("epoch")))
+    digits = wording.decimals([gap])
+    sentence = (
+        f"{wording.label(metric)} of {quoted(arm)} is {wording.fixed(gap.mean, digits, plus=True)} "
+        f"{wording.brackets(gap, digits, plus=True)} from its {wording.label(other)} "
+        f"({_interval(claim)}, n = {wording.count(gap.n, 'seed')}{_lost(study, gap.n)})."
+    )
+    if gap.bounds is None:
+        return _Finding(UNDECIDED, sentence, gap)
+    low, high = gap.bounds
+    if low <= 0 < high:
+        return _Finding(UNDECIDED, f"{sentence} The interval includes zero: {_more(gap, [0.0], claim)}.", gap)
+    return _Finding(HOLDS if low > 0 else FAILS, sentence, gap)
 
 
 def _fails(study: Study, arm: str, metric: str | None) -> _Finding:

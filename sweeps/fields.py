@@ -147,6 +147,8 @@ class ClaimSpec(Strict):
         None, description="the arm that shall gain no more than `within` from `after` to the end"
     )
     after: Annotated[int, Field(ge=1)] | None = Field(None, description="... this epoch, one of report.test_epochs")
+    arm: str | None = Field(None, description="the arm whose metric shall be higher than ...")
+    above: str | None = Field(None, description="... this other column of the same arm")
     fails: str | None = Field(None, description="the arm that shall fail")
 
     @property
@@ -159,6 +161,7 @@ class ClaimSpec(Strict):
             {"metric", "order"},
             {"metric", "improves", "after"},
             {"metric", "settles", "after", "within"},
+            {"metric", "arm", "above"},
             {"fails"},
         )
         return given in forms and (not self.by or "better" in given or "improves" in given)
@@ -166,7 +169,7 @@ class ClaimSpec(Strict):
     @property
     def arms(self) -> list[str]:
         """All arms that the claim speaks of."""
-        single = [name for name in (self.better, self.than, self.improves, self.settles, self.fails) if name]
+        single = [name for name in (self.better, self.than, self.improves, self.settles, self.arm, self.fails) if name]
         return single + (self.equal or []) + (self.order or [])
 
 

@@ -201,6 +201,7 @@ def _check_references(sweep: Sweep) -> None:
             raise sweep.error(("report", "extra", i), "there is no such score", ", ".join(EXTRA), fix)
     columns: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
     columns += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
+    columns += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if c.above is not None]
     columns += [(("report", "at"), best["column"])] if best else []
     for place, column in columns:
         if not is_column(column) or not describe(column)[2]:
@@ -212,7 +213,8 @@ def _check_references(sweep: Sweep) -> None:
             raise sweep.error(
                 ("claims", i),
                 "it cannot be judged",
-                "metric with better/than(/by), equal/within, order, improves/after or settles/after/within; or fails",
+                "metric with better/than(/by), equal/within, order, improves/after, settles/after/within or arm/above; "
+                "or fails",
                 "{text: ..., metric: test/psnr_db, better: A, than: B}",
             )
         testing = (claim.metric or "").startswith("test/")
