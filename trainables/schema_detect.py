@@ -101,7 +101,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
     model = detector(section)
     resolved = {
         "data": _data(config["data"], model),
-        "test_sets": _test_sets(config.get("test_sets")),
+        "test_sets": _test_sets(config.get("test_sets"), config["data"]),
         "test_changes": _test_changes(config.get("test_changes")),
         "model": section,
         "loss": _loss(config.get("loss"), name, model),
@@ -207,10 +207,14 @@ def _labels(key: str, value: Any) -> dict[str, Any]:
     return {label: item for label, item in value.items() if item is not None}
 
 
-def _test_sets(value: Any) -> dict[str, Any] | None:
+def _test_sets(value: Any, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a forge block there does not tell is as in the one that the trial learns from."""
     found = {}
+    own = data.get("forged") or {}
     for label, section in _labels("test_sets", value).items():
-        found[label] = _set(f"test_sets.{label}", section)
+        given = section.get("forged") if isinstance(section, dict) else None
+        whole = {**section, "forged": {**own, **given}} if isinstance(given, dict) else section
+        found[label] = _set(f"test_sets.{label}", whole)
         for key in section:
             if key not in ("forged", "set"):
                 raise unknown("key", key, ("forged", "set"), f"test_sets.{label}.{key}")
