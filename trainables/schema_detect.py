@@ -40,7 +40,9 @@ class DetectDataConfig(Strict):
     input_size: int | None = Field(
         None, ge=8, le=1024, description="px that images are resized to; null: their own size, or the model's least"
     )
-    train: int | None = Field(None, ge=2, description="how many training images, half of them fakes; null for all")
+    train: Annotated[int, Field(ge=2)] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="how many training images, half of them fakes, or their share of all; null for all"
+    )
     val: int | None = Field(None, ge=2, description="how many validation images, half of them fakes; null for all")
     test: int | None = Field(None, ge=2, description="how many test images, half of them fakes; null for all")
     fold: list[Annotated[int, Field(ge=0)]] | None = Field(

@@ -123,13 +123,15 @@ def _kept(folder: Path, test_alone: bool) -> Forged:
     return forged.load(folder, {"train": 0, "val": 0} if test_alone else None)
 
 
-def limited(part: Labelled, n: int | None, split: str) -> Labelled:
+def limited(part: Labelled, n: int | float | None, split: str) -> Labelled:
     """The first n images of a split, half of them positives; all for None. A smaller n gives a part of a larger one's.
 
-    Raises TrialError where one half is not there.
+    n: below 1, the share of all images. Raises TrialError where one half is not there.
     """
     if n is None:
         return part
+    if isinstance(n, float):
+        n = max(2, round(n * len(part)))
     wanted = {True: (n + 1) // 2, False: n // 2}
     positive_n = part.label_n > 0.5
     chosen_n = torch.zeros(len(part), dtype=torch.bool)

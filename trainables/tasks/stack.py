@@ -31,7 +31,7 @@ PARTS = 5
 _CLIP = 1e-6
 """Probabilities are kept this far from 0 and 1, so that their logits are finite."""
 
-__all__ = ["BEST", "build", "check_extra", "evaluate", "extra", "final_files", "load", "samples", "train"]
+__all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
 """What `trainables.loop.Task` asks of a module."""
 
 
@@ -121,6 +121,11 @@ def _unseen(learner: Stacker, data: Recorded) -> detection_metrics.Floats:
         method="predict_proba",
     )
     return _as_logit(found[:, 1])
+
+
+def checks(config: Mapping[str, Any]) -> list[Any]:  # noqa: ARG001 - as of the other tasks
+    """Nothing: what it reads is in the store."""
+    return []
 
 
 def check_extra(data: Recorded, names: Sequence[str]) -> None:  # noqa: ARG001 - as of the other tasks
