@@ -84,7 +84,15 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-BY_FOUR = ("detector", "detector of masks", "hole", "changed, all terms", "phases double", "gan double", "own terms double")
+BY_FOUR = (
+    "detector",
+    "detector of masks",
+    "hole",
+    "changed, all terms",
+    "phases double",
+    "gan double",
+    "own terms double",
+)
 """Cases that four workers train as well: processes without a core of their own are slow."""
 
 
