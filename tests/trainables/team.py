@@ -47,7 +47,7 @@ def detector(train: int, head: str, **changes: Any) -> dict[str, Any]:
     model = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": head}
     changes["data"] = {**changes["data"], "train": train}
     rate = {"name": "sgd", "lr": 0.001}
-    return forged_small.configured(1, model=model, optimiser=rate, batch=8, epochs=2, **changes)
+    return forged_small.configured(1, model=model, optimiser=rate, batch=8, epochs=3, **changes)
 
 
 CENTRE = {"mask": {"name": "centre", "fraction": 0.2}}

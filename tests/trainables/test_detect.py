@@ -111,23 +111,20 @@ def test_a_rate_that_is_too_high_ends_as_diverged(data_root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "model",
-    [
-        {"name": "detector", "backbone": "resnet18", "head": "box"},
-        {"name": "detector", "backbone": "resnet18", "head": "mask"},
-    ],
-)
-def test_it_overfits_64_images(data_root: Path, model: Any) -> None:
-    config = configured(model=model, epochs=60, batch=32, data={"input_size": 64})
-    own = small(data_root)
-    data = examined.prepare(config, own, {}, Machine())
+@pytest.mark.parametrize(("head", "epochs", "f1", "mean_iou"), [("box", 160, None, 0.5), ("mask", 30, 0.9, 0.5)])
+def test_it_learns_64_images_by_heart(
+    data_root: Path, head: str, epochs: int, f1: float | None, mean_iou: float
+) -> None:
+    model = {"name": "search_net", "width": 16, "depth": 2, "stages": 3, "head": head}
+    loss = {"bce": 1.0, "smooth_l1": 0.8} if head == "box" else {"bce": 1.0, "mask_bce": 1.0, "mask_dice": 1.0}
+    config = configured(model=model, epochs=epochs, loss=loss, optimiser={"name": "adam", "lr": 3e-3})
+    data = examined.prepare(config, small(data_root), {}, Machine())
     learner = detect.build(config, data, Machine())
-    for epoch in range(1, 61):
+    for epoch in range(1, epochs + 1):
         list(detect.train(learner, config, data, epoch))
     found = detect.detection_metrics.scores(detect._judged(learner, data.train).judged)
-    assert found["f1"] > 0.97
-    assert found["mean_iou"] > 0.6
+    assert found["mean_iou"] > mean_iou
+    assert f1 is None or found["f1"] > f1
 
 
 # --- data -------------------------------------------------------------------------------------------------------------

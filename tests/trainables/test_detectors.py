@@ -73,6 +73,15 @@ def test_an_untrained_box_is_the_central_one() -> None:
     assert boxes.area(boxes.ordered(found.box_b4)).min() > 0.05
 
 
+@pytest.mark.parametrize("name", ["resnet50", "resnext101_32x8d"])
+def test_a_mask_is_read_from_maps_whose_modules_are_called_again(name: str) -> None:
+    """A bottleneck's one relu ends its block, and stands between its convolutions, at another side."""
+    options = config(backbone=name, head="mask")
+    with torch.device("meta"):
+        found = detector.build(options, 64)(torch.zeros(2, 3, 64, 64))
+    assert found.mask_logit_b1hw.shape == (2, 1, 64, 64)
+
+
 def test_a_backbone_without_maps_has_no_mask() -> None:
     with pytest.raises(TrialError, match="sequences"):
         detector.build(config(backbone="vit_b_16", head="mask"), 224)

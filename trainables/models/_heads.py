@@ -71,22 +71,23 @@ class Decoder(nn.Module):
 def levels_of(trunk: nn.Module, image_b3hw: Tensor) -> tuple[list[Level], list[str]]:
     """(the last module of each side of maps, the coarsest first; the linear layers on what has no sides any more).
 
-    b must be above 1: it tells maps from parts of them.
+    b must be above 1: it tells maps from parts of them. Of a module that is called again, the last call counts.
     """
-    found: dict[int, Level] = {}
+    last: dict[str, Level] = {}
     flat: list[str] = []
     b, _, size, _ = image_b3hw.shape
 
     def note(name: str, module: nn.Module, output: object) -> None:
         if isinstance(module, nn.Linear) and isinstance(output, Tensor) and output.dim() == 2:
             flat.append(name)
+        last.pop(name, None)  # so that it stands where it was called last
         if not isinstance(output, Tensor) or output.dim() != 4 or output.shape[0] != b:
             return
         _, second, third, fourth = output.shape
         if third == fourth and third <= size:
-            found[third] = Level(name, second, third, False)
+            last[name] = Level(name, second, third, False)
         elif second == third <= size:
-            found[second] = Level(name, fourth, second, True)
+            last[name] = Level(name, fourth, second, True)
 
     hooks = [
         module.register_forward_hook(lambda module, _inputs, output, name=name: note(name, module, output))
@@ -99,6 +100,7 @@ def levels_of(trunk: nn.Module, image_b3hw: Tensor) -> tuple[list[Level], list[s
     trunk.train(training)
     for hook in hooks:
         hook.remove()
+    found = {level.side: level for level in last.values()}
     return [found[side] for side in sorted(found)], flat
 
 
