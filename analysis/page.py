@@ -148,7 +148,7 @@ def markdown(report: Report) -> str:
         *_section("Claims", [_verdict(verdict) for verdict in page["verdicts"]]),
         *_section("Figures", [render.markdown(page["table"])]),
         *_section("By epoch", [render.grid_markdown(render.columns(table)) for table in page["epochs"]]),
-        *_section("By test masks", [render.grid_markdown(render.columns(table)) for table in page["masks"]]),
+        *_section("By what was tested on", [render.grid_markdown(render.columns(table)) for table in page["masks"]]),
         *_section("By two factors", [block for table in report.crosses for block in _cross(table)]),
         *_section("Search", [" ".join(map(escape, page["search"])), _searches(page["searches"])]),
         *_section("By share of hole", [*map(render.shares_markdown, page["shares"])]),

@@ -86,11 +86,11 @@ class Report:
         return render.comma_separated(self.table)
 
     def latex(self) -> str:
-        """The tables for a paper, with booktabs: the main one, by epoch, by test masks, by two factors."""
+        """The tables for a paper, with booktabs: the main one, by epoch, by what was tested on, by two factors."""
         name = self.study.name
         parts = [latex.table(self.table, str(self.study.plan.get("question") or name), name)]
         further = [("by epoch", one) for one in columns.by_epoch(self.study)]
-        further += [("by test masks", one) for one in columns.by_mask(self.study) if one.rows]
+        further += [("by what was tested on", one) for one in columns.by_mask(self.study) if one.rows]
         for number, (title, one) in enumerate(further, 1):
             caption = f"{render.metric_heading(one.metric)} {title}"
             parts.append(latex.grid(render.columns(one), caption, f"{name} columns {number}"))

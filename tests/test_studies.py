@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from analysis import published
-from sweeps import ledger, plan, record, spec
+from sweeps import dependencies, ledger, plan, record, spec
 from sweeps.cli import main
 from sweeps.plan import Plan
 from sweeps.store import FolderStore
@@ -23,7 +23,8 @@ THROUGH_RAY = "sweeps/inpainting/partial_conv.yaml"
 
 
 def planned(study: str, tiny: bool = False) -> Plan:
-    return plan.expand(spec.load(ROOT / study, tiny), schema)
+    file = ROOT / study
+    return plan.expand(dependencies.pin(spec.load(file, tiny), file.parent, None, pending=True), schema)
 
 
 @pytest.fixture(scope="module")
