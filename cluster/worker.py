@@ -35,8 +35,8 @@ class Options:
 
     store: its address (absolute). data_root: folder of the data sets, None for the user's cache. cpus: threads a trial.
     gpus: GPUs a trial (0: on the CPU). test_epochs, best, extra: see `trainables.session.Goal`. checkpoint_s: seconds
-    between checkpoints. code, command: for provenance. sweep, run: whose requests to stop count; stops_seen: older
-    ones.
+    between checkpoints. code, command: for provenance. sweep, run: whose requests to stop count, beside the
+    trial's own; stops_seen: older ones.
     """
 
     store: str
@@ -102,7 +102,7 @@ def run_trial(
     failure: Exception | None = None
     state, error = DONE, None
     try:
-        with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options)), session:
+        with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options, trial_id)), session:
             _check_device(options)
             config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
             fit(task_named(trial["task"]), config, shared(session) if shared else session)
@@ -148,8 +148,8 @@ def _check_device(options: Options) -> None:
         )
 
 
-def _stop_requested(store: Store, options: Options) -> bool:
-    return bool(ledger.stop_requests(store, options.sweep, options.run) - options.stops_seen)
+def _stop_requested(store: Store, options: Options, trial_id: str) -> bool:
+    return bool(ledger.stop_requests(store, options.sweep, options.run, trial_id) - options.stops_seen)
 
 
 @cache

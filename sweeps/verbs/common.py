@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import SweepError
@@ -43,8 +44,11 @@ def newest_plan(store: Store, name: str) -> dict[str, Any]:
     return newest
 
 
-def stored_plan(store: Store, name: str) -> tuple[dict[str, Any], Plan]:
-    """A sweep's newest plan as it is stored, and made again from the file that it holds with the changes made then."""
+def stored_plan(store: Store, name: str, more: Sequence[str] = ()) -> tuple[dict[str, Any], Plan]:
+    """A sweep's newest plan as it is stored, and made again from the file that it holds with the changes made then.
+
+    more: further changes, KEY=VALUE.
+    """
     from sweeps import document, plan, spec
     from trainables import schema
 
@@ -57,4 +61,4 @@ def stored_plan(store: Store, name: str) -> tuple[dict[str, Any], Plan]:
             f"the command that planned it: {stored['command']}",
         )
     source = document.parse(stored["text"], stored["file"])
-    return stored, plan.expand(spec.adapt(source, stored["tiny"], tuple(stored["changes"])), schema)
+    return stored, plan.expand(spec.adapt(source, stored["tiny"], (*stored["changes"], *more)), schema)

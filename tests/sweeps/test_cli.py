@@ -30,8 +30,8 @@ SURFACE = {
     "run": f"FILE --tiny --set --store {SETTINGS} --fresh",
     "submit": f"FILE --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
     "doctor": "--store --data --address",
-    "resume": f"NAME --store {SETTINGS}",
-    "stop": "NAME --store",
+    "resume": f"NAME --store --set {SETTINGS}",
+    "stop": "NAME --store --trial",
     "gc": "NAME --store",
     "status": "NAME --store",
     "show": "TRIAL --store",
@@ -40,6 +40,7 @@ SURFACE = {
     "compare": "A B --store --with-store",
     "export-test": "NAME --store --data --arm --out",
     "reproduce": "NAME --store --data --address --cell --seed --into",
+    "dashboard": "--store --data --address --host --port --token --optuna",
 }
 """Every verb with its arguments, a line each. Scripts depend on them: add to it, but rename and remove nothing."""
 

@@ -1,0 +1,107 @@
+"""One sweep: what it has found so far, how its cells stand, and what can be done to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from analysis import claims, wording
+from analysis.dashboard import buttons, parts, views
+from analysis.dashboard.context import current
+from sweeps import progress
+from sweeps.progress import TrialState
+
+CELLS, TABLE, CURVES, SEARCH, CLAIMS = "Cells", "Table", "Curves", "Search", "Claims"
+_VERDICTS = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "orange"}
+
+
+def show() -> None:
+    name = parts.pick_sweep()
+    if name is None:
+        return
+    reader = current().reader
+    plan = reader.plan(name)
+    parts.title(name, str(plan.get("question") or ""))
+    states = count(plan, reader.states(name))
+    buttons.row(name, states)
+    chosen = parts.segments("View", views_of(plan), "view")
+    busy = bool(states["running"]) or any(child.running for child in current().children.of(name))
+    parts.live(lambda: _body(name, chosen, _kind(states, name)), parts.LIVE_S if busy else parts.STILL_S)
+
+
+def views_of(plan: Mapping[str, Any]) -> list[str]:
+    """The views that a sweep has."""
+    found = [CELLS, TABLE, CURVES]
+    found += [SEARCH] if plan.get("search") else []
+    return [*found, CLAIMS] if plan.get("claims") else found
+
+
+def count(plan: Mapping[str, Any], states: Mapping[str, TrialState]) -> Counter[str]:
+    """How many different trials are in which state; a trial to two target epochs counts as two."""
+    runs = progress.targets(dict(plan))
+    return Counter(states[trial].at(epochs) for trial, many in runs.items() for epochs in many if trial in states)
+
+
+def _kind(states: Counter[str], name: str) -> tuple[object, ...]:
+    """What decides which buttons are on: when it changes the whole page is drawn anew."""
+    busy = any(child.running for child in current().children.of(name))
+    left = bool(states["interrupted"] + states["queued"])
+    return bool(states["running"]), bool(states["failed"]), left, busy
+
+
+def _body(name: str, chosen: str, before: tuple[object, ...]) -> None:
+    reader = current().reader
+    plan = reader.plan(name)
+    states = reader.states(name)
+    counts = count(plan, states)
+    if _kind(counts, name) != before:
+        st.rerun()
+    report = reader.report(name)
+    _progress(counts, report)
+    buttons.outcome(name)
+    if chosen == CELLS:
+        views.cells(report, states)
+    elif chosen == TABLE:
+        views.table(report)
+    elif chosen == CURVES:
+        views.curves(report)
+    elif chosen == SEARCH:
+        views.search(report)
+    else:
+        views.claims(report)
+    _links(name)
+
+
+def _progress(counts: Counter[str], report: Any) -> None:
+    """The answer so far, then how many trials are where."""
+    st.markdown(f"**{parts.plain(report.answer[0])}**")
+    total = sum(counts.values())
+    done = counts["done"]
+    if 0 < done < total or counts["running"]:
+        st.progress(done / total if total else 0.0)
+    words = [parts.badge("done", f"{done} of {total} trials done")]
+    words += [parts.badge(s, f"{counts[s]} {s}") for s in ("running", "failed", "interrupted", "queued") if counts[s]]
+    judged = Counter(verdict.verdict for verdict in report.verdicts)
+    words += [f":{colour}-badge[{parts.plain(_claims(judged[v], v))}]" for v, colour in _VERDICTS.items() if judged[v]]
+    st.markdown(" ".join(words))
+
+
+def _claims(number: int, verdict: str) -> str:
+    several = {claims.HOLDS: "hold", claims.FAILS: "do not hold", claims.UNDECIDED: "undecided"}
+    return f"{wording.count(number, 'claim')} {verdict if number == 1 else several[verdict]}"
+
+
+def _links(name: str) -> None:
+    """Where else something stands about this sweep."""
+    given = current().settings
+    with st.container(horizontal=True):
+        parts.link("report", "Report", ":material/article:", sweep=name)
+        parts.link("compare", "Compare arms", ":material/compare:", sweep=name)
+        if given.ray:
+            st.link_button("Ray: jobs", f"{given.ray}/#/jobs", icon=":material/open_in_new:")
+            st.link_button("Ray: nodes", f"{given.ray}/#/cluster", icon=":material/open_in_new:")
+        if given.optuna:
+            st.link_button("optuna-dashboard", given.optuna, icon=":material/open_in_new:")
