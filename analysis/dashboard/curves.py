@@ -14,6 +14,8 @@ from analysis.dashboard import theme
 from analysis.frame import Study
 from sweeps import record
 
+CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d"]}
+"""What Plotly's own buttons offer."""
 _POINTS = 400
 """Points that a line is drawn with; longer histories are thinned for the browser."""
 _MOST_LINES = 200

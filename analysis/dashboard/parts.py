@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -34,6 +34,11 @@ def title(text: str, below: str = "") -> None:
 
 def heading(text: str) -> None:
     st.subheader(plain(text), anchor=False)
+
+
+def height(rows: int) -> int | Literal["content"]:
+    """Of a table: as high as its rows, or with a scroll bar of its own."""
+    return "content" if rows <= 18 else 690
 
 
 def note(text: str) -> None:

@@ -41,6 +41,7 @@ class Reader:
         self._states = Fresh[dict[str, TrialState]](FRESH_S)
         self._stamps = Fresh[str](FRESH_S)
         self._reports = Kept[Report](_REPORTS)
+        self._pages = Kept[str](3)
         self._searches = Kept[dict[str, Search]](4)
 
     def names(self) -> list[str]:
@@ -74,6 +75,10 @@ class Reader:
     def report(self, name: str) -> Report:
         """A sweep's report: read again only when something of the sweep has changed."""
         return self._reports.get(name, self.stamp(name), lambda: report.build(self.store, self.check(name)))
+
+    def page(self, name: str) -> str:
+        """The report as HTML."""
+        return self._pages.get(name, self.stamp(name), self.report(name).html)
 
     def study(self, name: str) -> Study:
         return self.report(name).study

@@ -36,6 +36,7 @@ def options() -> dict[str, Any]:
         "theme.headingFontWeights": [650, 620, 600, 600, 600, 600],
         "theme.baseRadius": "6px",
         "theme.showWidgetBorder": True,
+        "theme.paddingTop": "1.75rem",
         "theme.chartCategoricalColors": list(PALETTE),
     }
     return {**common, **_scheme("light", LIGHT, "#0072b2"), **_scheme("dark", DARK, "#4aa8e0")}
@@ -89,6 +90,7 @@ def dress(figure: Any, dark: bool, height: int = 380) -> Any:
         hoverlabel={"font": {"size": 13}},
         colorway=list(PALETTE),
         uirevision="kept",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": colours["faint"], "activecolor": colours["ink"]},
     )
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)

@@ -58,7 +58,7 @@ def _grid(study: Study, found: list[grid.Cell], arms: list[str], metric: str, by
         on_select="rerun",
         selection_mode="single-cell",
         key="cells",
-        height=min(36 * len(arms) + 40, 720),
+        height=parts.height(len(arms)),
         column_config={"arm": st.column_config.TextColumn(width="medium", pinned=True)},
     )
     parts.note(
@@ -95,7 +95,7 @@ def _failures(study: Study, found: list[grid.Cell], states: Mapping[str, TrialSt
 def table(report: Report) -> None:
     """The report's table as far as trials are done."""
     shown, marks = _frame(report)
-    st.dataframe(shown.style.apply(lambda _: marks, axis=None), hide_index=True, height=36 * len(shown) + 40)
+    st.dataframe(shown.style.apply(lambda _: marks, axis=None), hide_index=True, height=parts.height(len(shown)))
     for sentence in report.table.caption:
         parts.note(sentence)
     for number, words in enumerate(report.table.footnotes, 1):
@@ -143,7 +143,7 @@ def curves(report: Report) -> None:
     if len(arms) > _FEW_ARMS:
         arms = st.multiselect("Arms", study.names, default=study.names[:_FEW_ARMS], key="arms", bind="query-params")
     figure, left_out = drawing.of_study(study, column, arms, seeds, int(smooth), log, parts.dark())
-    st.plotly_chart(figure, key="curves", theme=None, config={"displaylogo": False})
+    st.plotly_chart(figure, key="curves", theme=None, config=drawing.CONFIG)
     words = "Each seed thin, their mean thick." if seeds else "Means over seeds; bands are their 95 % intervals."
     parts.note(f"{words} Dotted levels are fills without training. {left_out}".strip())
 
@@ -173,7 +173,7 @@ def search(report: Report) -> None:
         parts.empty(f"Too few tries for {kind}", f"{missing} more complete ones are needed.")
     else:
         figure = optimisation.figure(one, kind, metric, parts.dark())
-        st.plotly_chart(figure, key=f"optuna-{kind}", theme=None, config={"displaylogo": False})
+        st.plotly_chart(figure, key=f"optuna-{kind}", theme=None, config=drawing.CONFIG)
     for fact in searches.facts(study):
         if fact.arm == arm:
             _facts(fact)

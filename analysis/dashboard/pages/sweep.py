@@ -26,10 +26,13 @@ def show() -> None:
     plan = reader.plan(name)
     parts.title(name, str(plan.get("question") or ""))
     states = count(plan, reader.states(name))
+    busy = bool(states["running"]) or any(child.running for child in current().children.of(name))
+    seconds = parts.LIVE_S if busy else parts.STILL_S
+    before = _kind(states, name)
+    parts.live(lambda: _progress(name, before), seconds)
     buttons.row(name, states)
     chosen = parts.segments("View", views_of(plan), "view")
-    busy = bool(states["running"]) or any(child.running for child in current().children.of(name))
-    parts.live(lambda: _body(name, chosen, _kind(states, name)), parts.LIVE_S if busy else parts.STILL_S)
+    parts.live(lambda: _view(name, chosen), seconds)
 
 
 def views_of(plan: Mapping[str, Any]) -> list[str]:
@@ -52,34 +55,15 @@ def _kind(states: Counter[str], name: str) -> tuple[object, ...]:
     return bool(states["running"]), bool(states["failed"]), left, busy
 
 
-def _body(name: str, chosen: str, before: tuple[object, ...]) -> None:
+def _progress(name: str, before: tuple[object, ...]) -> None:
+    """The answer so far, then how many trials are where. before: what the buttons were drawn for."""
     reader = current().reader
-    plan = reader.plan(name)
-    states = reader.states(name)
-    counts = count(plan, states)
+    counts = count(reader.plan(name), reader.states(name))
     if _kind(counts, name) != before:
         st.rerun()
     report = reader.report(name)
-    _progress(counts, report)
-    buttons.outcome(name)
-    if chosen == CELLS:
-        views.cells(report, states)
-    elif chosen == TABLE:
-        views.table(report)
-    elif chosen == CURVES:
-        views.curves(report)
-    elif chosen == SEARCH:
-        views.search(report)
-    else:
-        views.claims(report)
-    _links(name)
-
-
-def _progress(counts: Counter[str], report: Any) -> None:
-    """The answer so far, then how many trials are where."""
     st.markdown(f"**{parts.plain(report.answer[0])}**")
-    total = sum(counts.values())
-    done = counts["done"]
+    total, done = sum(counts.values()), counts["done"]
     if 0 < done < total or counts["running"]:
         st.progress(done / total if total else 0.0)
     words = [parts.badge("done", f"{done} of {total} trials done")]
@@ -87,6 +71,16 @@ def _progress(counts: Counter[str], report: Any) -> None:
     judged = Counter(verdict.verdict for verdict in report.verdicts)
     words += [f":{colour}-badge[{parts.plain(_claims(judged[v], v))}]" for v, colour in _VERDICTS.items() if judged[v]]
     st.markdown(" ".join(words))
+    buttons.outcome(name)
+
+
+def _view(name: str, chosen: str) -> None:
+    report = current().reader.report(name)
+    if chosen == CELLS:
+        views.cells(report, current().reader.states(name))
+    else:
+        {TABLE: views.table, CURVES: views.curves, SEARCH: views.search, CLAIMS: views.claims}[chosen](report)
+    _links(name)
 
 
 def _claims(number: int, verdict: str) -> str:

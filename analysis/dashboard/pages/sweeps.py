@@ -55,7 +55,7 @@ def _list(found: str, order: str) -> None:
         on_select="rerun",
         selection_mode="single-cell",
         key=_TABLE,
-        height=min(36 * len(chosen) + 40, 720),
+        height=parts.height(len(chosen)),
         column_config=_columns(),
     )
     parts.note("Click a sweep to open it. A column's head sorts by it.")
@@ -90,13 +90,13 @@ def _frame(lines: list[Line]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Sweep": [line.name for line in lines],
+            "Question": [line.question for line in lines],
             "State": [f"{theme.STATES[line.state][2]} {_state_words(line)}" for line in lines],
-            "Done": [line.states["done"] / line.total if line.total else 0.0 for line in lines],
+            "Done": [100 * line.states["done"] / line.total if line.total else 0.0 for line in lines],
             "Best so far": [_best(line) for line in lines],
             "Claims": [_claims(line) for line in lines],
             "Cost": [wording.duration(line.summary.seconds) if line.summary else _WORKING for line in lines],
             "Last change": ["now" if line.states["running"] else parts.ago(line.changed_at) for line in lines],
-            "Question": [line.question for line in lines],
         }
     )
 
@@ -124,12 +124,12 @@ def _claims(line: Line) -> str:
 def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
-        "Sweep": column.TextColumn(width="medium"),
+        "Sweep": column.TextColumn(width="medium", pinned=True),
         "State": column.TextColumn(width=120),
-        "Done": column.ProgressColumn(width=110, min_value=0.0, max_value=1.0, format="percent"),
-        "Best so far": column.TextColumn(width="large", help="The best mean of the first metric, with its interval"),
+        "Done": column.ProgressColumn(width=110, min_value=0.0, max_value=100.0, format="%d%%"),
+        "Best so far": column.TextColumn(width="medium", help="The best mean of the first metric, with its interval"),
         "Claims": column.TextColumn(width=90),
         "Cost": column.TextColumn(width=80, help="Hours of computing of the finished trials"),
         "Last change": column.TextColumn(width=100),
-        "Question": column.TextColumn(width="large"),
+        "Question": column.TextColumn(width="medium"),
     }

@@ -126,7 +126,7 @@ def _curves(where: _Where, state: TrialState) -> None:
         column = parts.box("Metric", known, "curve", wording.label)
     log = right.toggle("Log axis", key="log", bind="query-params")
     figure = curves.of_histories({"this trial": columns}, column, parts.dark(), log)
-    st.plotly_chart(figure, key="curve_figure", theme=None, config={"displaylogo": False})
+    st.plotly_chart(figure, key="curve_figure", theme=None, config=curves.CONFIG)
     last = [(name, next((v for v in reversed(columns[name]) if v is not None), None)) for name in known]
     table = pd.DataFrame(
         [(wording.label(n), parts.value(v, n), n) for n, v in last], columns=["metric", "newest", "column"]
@@ -169,7 +169,7 @@ def _config(where: _Where, _: TrialState) -> None:
     if table.empty:
         parts.empty("No difference", "This trial has the baseline's configuration.")
         return
-    st.dataframe(table.style.apply(lambda _: marks, axis=None), hide_index=True, height=min(36 * len(table) + 40, 900))
+    st.dataframe(table.style.apply(lambda _: marks, axis=None), hide_index=True, height=parts.height(len(table)))
     if len(configs) > 1:
         parts.note("Marked: what differs from the baseline.")
 
@@ -240,7 +240,7 @@ def _provenance(where: _Where, _: TrialState) -> None:
         parts.empty("Nothing to tell yet", "Provenance is written when somebody claims the trial.")
         return
     words = pd.DataFrame(configuration.flat(facts).items(), columns=["what", "is"])
-    st.dataframe(words, hide_index=True, height=min(36 * len(words) + 40, 720))
+    st.dataframe(words, hide_index=True, height=parts.height(len(words)))
     given = current().settings.ray
     if given:
         st.link_button("Ray: jobs", f"{given}/#/jobs", icon=":material/open_in_new:")
