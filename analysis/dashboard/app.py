@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.dashboard import access, context, parts, settings
-from analysis.dashboard.pages import compare, report, sweep, sweeps, trial, try_it
+from analysis.dashboard.screens import compare, report, sweep, sweeps, trial, try_it
 
 
 def main() -> None:
@@ -27,4 +27,5 @@ def main() -> None:
     st.navigation(list(shown.values()), position="top").run()
 
 
-main()
+if __name__ == "__main__":
+    main()

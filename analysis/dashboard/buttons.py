@@ -12,6 +12,7 @@ import streamlit as st
 from analysis import wording
 from analysis.dashboard import access, parts
 from analysis.dashboard.context import Shared, current
+from analysis.dashboard.settings import Settings
 from sweeps.errors import SweepError
 
 _MOST_SEEDS = 100
@@ -128,12 +129,16 @@ def _add(name: str) -> None:
     _confirmed(name, Action("Add seeds", says, (*_arguments("resume", name), "--set", f"seeds={given}")))
 
 
-def _arguments(verb: str, name: str) -> tuple[str, ...]:
-    given = current().settings
+def arguments(given: Settings, verb: str, name: str) -> tuple[str, ...]:
+    """Of `sweeps`, for a verb that runs a sweep where the dashboard was told to."""
     found = [verb, name, "--store", given.store]
     found += ["--data", given.data] if given.data else []
     found += ["--address", given.address] if given.address else []
     return tuple(found)
+
+
+def _arguments(verb: str, name: str) -> tuple[str, ...]:
+    return arguments(current().settings, verb, name)
 
 
 def _where() -> str:
