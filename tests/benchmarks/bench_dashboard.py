@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import os
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
