@@ -16,6 +16,8 @@ from analysis.dashboard.settings import Settings
 from sweeps.errors import SweepError
 
 _MOST_SEEDS = 100
+_CHILDREN = 2
+"""Commands that are told of."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,10 @@ def _button(words: str, icon: str, off: str, press: object) -> None:
 
 def _resume(name: str, states: Counter[str]) -> None:
     waiting = [f"{states[s]} {s}" for s in ("interrupted", "queued") if states[s]]
+    trials = "trial" if states["interrupted"] + states["queued"] == 1 else "trials"
     says = (
-        f"{wording.listing(waiting).capitalize()} trials run, {_where()}. Interrupted ones go on from their last "
-        "checkpoint; finished ones are not run again, failed ones are left alone."
+        f"{wording.listing(waiting)} {trials} to run, {_where()}. Interrupted ones go on from their last checkpoint; "
+        "finished ones are not run again, failed ones are left alone."
     )
     confirm(name, Action("Resume", says, _arguments("resume", name)))
 
@@ -98,9 +101,9 @@ def _retry(name: str, states: Counter[str]) -> None:
 
 
 def _stop(name: str, states: Counter[str]) -> None:
-    running = wording.count(states["running"], "running trial")
+    running = wording.count(states["running"], "trial")
     says = (
-        f"{running.capitalize()} save a checkpoint after the epoch at hand and end; then the drivers of this sweep "
+        f"{running} running: each saves a checkpoint after the epoch at hand and ends, then the drivers of this sweep "
         "end, wherever they run. Nothing is lost: Resume goes on from there."
     )
     shared = current()
@@ -185,16 +188,13 @@ def start(name: str, action: Action) -> None:
 
 
 def outcome(name: str) -> None:
-    """What the newest child that was started for a sweep does, or how it ended, with what it said."""
-    newest = next(iter(current().children.of(name)), None)
-    if newest is None:
-        return
-    said = newest.said()
-    if newest.running:
-        words = f"{newest.words}: running since {parts.ago(newest.began)}"
-    else:
-        ended = {0: "done", 1: "ended, and some trials are failed or missing"}.get(newest.code or 0)
-        words = f"{newest.words}: {ended or f'ended with code {newest.code}'}"
-    failed = not newest.running and (newest.code or 0) > 1
-    with st.expander(parts.plain(words), expanded=failed, icon=":material/terminal:"):
-        st.code(f"$ {shlex.join(newest.command)}\n{said}", language=None, wrap_lines=True)
+    """What the newest children that were started for a sweep do, or how they ended, with what they said."""
+    for child in current().children.of(name)[:_CHILDREN]:
+        said, code = child.said(), child.code
+        if code is None:
+            words = f"{child.words}: running since {parts.ago(child.began)}"
+        else:
+            ended = {0: "done", 1: "ended, and some trials are failed or missing"}.get(code)
+            words = f"{child.words}: {ended or f'ended with code {code}'}"
+        with st.expander(parts.plain(words), expanded=code not in (None, 0, 1), icon=":material/terminal:"):
+            st.code(f"$ {shlex.join(child.command)}\n{said}", language=None, wrap_lines=True)

@@ -126,13 +126,14 @@ class _Headers:
 
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Any:
-    """A socket on host and port, bound before anything is said about it."""
+    """A socket that listens on host and port before anything is said about it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((host, port))
+            bound.listen(128)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise SweepError(

@@ -101,6 +101,11 @@ class Reader:
         self.until(lambda: self.state() == "notRunning" and self.text() != "")
         return self.text()
 
+    def shows(self, words: str, page: str = "", **asked: str) -> None:
+        """Open a page and wait until it says so: some parts are drawn when the rest is."""
+        self.open(page, **asked)
+        self.says(words)
+
     def state(self) -> str:
         code = "return document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state')"
         return str(self.browser.execute_script(code))

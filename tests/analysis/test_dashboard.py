@@ -222,7 +222,7 @@ def test_a_dialog_says_what_will_happen_before_it_does(store: FolderStore, visit
     button(page, "Stop").click()
     page.run()
     said = words(page)
-    assert "1 running trial save a checkpoint" in said
+    assert "1 trial running: each saves a checkpoint" in said
     assert f"sweeps stop partial-conv --store {store.uri}" in said
     assert ledger.stop_requests(store, "partial-conv") == frozenset()
 
