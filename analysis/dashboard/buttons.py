@@ -37,19 +37,19 @@ def why_off(shared: Shared) -> str:
     return ""
 
 
-def row(name: str, states: Counter[str]) -> None:
-    """The buttons of a sweep, for how its trials stand."""
+def row(name: str, states: Counter[str], searching: bool) -> None:
+    """The buttons of a sweep, for how its trials stand. searching: whether a search of it is not over."""
     shared = current()
     off = why_off(shared)
     busy = next((child for child in shared.children.of(name) if child.running and _runs(child.command)), None)
-    left = sum(states[state] for state in ("interrupted", "queued"))
+    left = states["interrupted"] + states["queued"] + searching
     running = states["running"] or busy
     with st.container(horizontal=True, key="actions"):
         _button(
             "Resume",
             ":material/play_arrow:",
             off or _why_not_resume(left, bool(running)),
-            lambda: _resume(name, states),
+            lambda: _resume(name, states, searching),
         )
         _button(
             "Retry failed",
@@ -57,7 +57,12 @@ def row(name: str, states: Counter[str]) -> None:
             off or ("No trial has failed." if not states["failed"] else _why_busy(bool(running))),
             lambda: _retry(name, states),
         )
-        _button("Stop", ":material/stop:", off or ("" if running else "Nothing runs."), lambda: _stop(name, states))
+        _button(
+            "Stop",
+            ":material/stop:",
+            off or ("" if running or searching else "Nothing runs."),
+            lambda: _stop(name, states),
+        )
         _button("Add seeds", ":material/add:", off or _why_busy(bool(running)), lambda: _add(name))
     if off:
         parts.note(off)
@@ -84,11 +89,13 @@ def _button(words: str, icon: str, off: str, press: object) -> None:
 # --- what each does ---------------------------------------------------------------------------------------------------
 
 
-def _resume(name: str, states: Counter[str]) -> None:
+def _resume(name: str, states: Counter[str], searching: bool) -> None:
     waiting = [f"{states[s]} {s}" for s in ("interrupted", "queued") if states[s]]
     trials = "trial" if states["interrupted"] + states["queued"] == 1 else "trials"
+    what = [f"{wording.listing(waiting)} {trials}"] if waiting else []
+    what += ["what is left of the search"] if searching else []
     says = (
-        f"{wording.listing(waiting)} {trials} to run, {_where()}. Interrupted ones go on from their last checkpoint; "
+        f"{wording.listing(what)} to run, {_where()}. Interrupted ones go on from their last checkpoint; "
         "finished ones are not run again, failed ones are left alone."
     )
     confirm(name, Action("Resume", says, _arguments("resume", name)))

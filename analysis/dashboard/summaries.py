@@ -23,6 +23,8 @@ from sweeps.errors import SweepError
 from sweeps.progress import TrialState
 from sweeps.store import Store
 
+_SOON, _WAIT_S = 8, 0.4
+"""So few sweeps are waited for, so long: a small store shows whole at once."""
 _PAUSE = 0.5
 """How long the thread rests after a sweep, as a share of the time it took: pages come first."""
 
@@ -138,7 +140,12 @@ class Summaries:
     def lines(self) -> list[Line]:
         """Every sweep with a plan, in the order of names; starts to work out what is missing."""
         lines = self._lines.get("", self._look)
-        self._work([line.name for line in lines if line.summary is None and line.name not in self._unreadable])
+        missing = [line.name for line in lines if line.summary is None and line.name not in self._unreadable]
+        self._work(missing)
+        if 0 < len(missing) <= _SOON and self._thread is not None:
+            self._thread.join(_WAIT_S)
+            self._lines.forget()
+            lines = self._lines.get("", self._look)
         return lines
 
     @property

@@ -18,6 +18,7 @@ from sweeps import ledger
 from sweeps.store import FolderStore
 from tests.analysis import make_store
 from tests.analysis.make_store import ArmSpec
+from tests.analysis.test_searches import SPEC, searched, whole, with_search
 
 TOKEN = "a-token-of-the-tests"
 Open = Callable[..., AppTest]
@@ -113,6 +114,19 @@ def test_other_views_of_a_sweep(visit: Open, view: str) -> None:
         assert "does not hold" in words(page)
 
 
+@pytest.mark.parametrize("figure", ["history", "parallel coordinates", "slices"])
+def test_a_search_in_optunas_figures(tmp_path: Path, visit: Open, figure: str) -> None:
+    whole(tmp_path / "store")
+    page = visit("sweep", sweep="partial-conv", view="Search", figure=figure)
+    said = words(page)
+    assert not page.exception
+    assert "could not be made" not in said
+    assert "3 complete, 2 pruned, 1 failed" in said
+    assert "25" in said
+    assert list(page.dataframe[0].value["state"]).count("✂ pruned") == 2
+    assert page.get("plotly_chart")
+
+
 @pytest.mark.parametrize("view", ["Curves", "Pictures", "Configuration", "Attempts", "Provenance"])
 def test_a_trial(store: FolderStore, visit: Open, view: str) -> None:
     plan = ledger.newest_plan(store, "partial-conv")
@@ -157,6 +171,19 @@ def test_the_report_and_its_files(visit: Open) -> None:
     assert not page.exception
     assert "could not be made" not in words(page)
     assert [one.label for one in page.get("download_button")] == ["HTML", "CSV", "LaTeX", "Markdown"]
+
+
+def test_a_search_that_is_not_over_can_be_resumed_and_stopped(tmp_path: Path, visit: Open) -> None:
+    change = with_search(SPEC, ["net"], waiting=["tuned #1"])
+    found = make_store.make_store(tmp_path / "store", [ArmSpec("net", 26.0)], range(2), [], change=change)
+    searched(found, "net", ["complete"])
+    page = visit("sweep", sweep="partial-conv")
+    on = {one.label: not one.disabled for one in page.button}
+    assert on["Resume"]
+    assert on["Stop"]
+    button(page, "Resume").click()
+    page.run()
+    assert "what is left of the search to run, on this machine" in words(page)
 
 
 # --- nothing there, or not what it should be --------------------------------------------------------------------------

@@ -26,11 +26,12 @@ def show() -> None:
     plan = reader.plan(name)
     parts.title(name, str(plan.get("question") or ""))
     states = count(plan, reader.states(name))
-    busy = bool(states["running"]) or any(child.running for child in current().children.of(name))
+    searching = _searches(name)
+    busy = searching or bool(states["running"]) or any(child.running for child in current().children.of(name))
     seconds = parts.LIVE_S if busy else parts.STILL_S
     before = _kind(states, name)
     parts.live(lambda: _progress(name, before), seconds)
-    buttons.row(name, states)
+    buttons.row(name, states, searching)
     chosen = parts.segments("View", views_of(plan), "view")
     parts.live(lambda: _view(name, chosen), seconds)
 
@@ -52,7 +53,13 @@ def _kind(states: Counter[str], name: str) -> tuple[object, ...]:
     """What decides which buttons are on: when it changes the whole page is drawn anew."""
     busy = any(child.running for child in current().children.of(name))
     left = bool(states["interrupted"] + states["queued"])
-    return bool(states["running"]), bool(states["failed"]), left, busy
+    return bool(states["running"]), bool(states["failed"]), left, busy, _searches(name)
+
+
+def _searches(name: str) -> bool:
+    """Whether a search of a sweep is not over; its trials are none of the plan's cells."""
+    reader = current().reader
+    return bool(reader.plan(name).get("search")) and not all(one.done for one in reader.study(name).searches)
 
 
 def _progress(name: str, before: tuple[object, ...]) -> None:

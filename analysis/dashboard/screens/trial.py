@@ -73,7 +73,7 @@ def _state(where: _Where) -> TrialState:
 
 
 def _actions(where: _Where, state: TrialState) -> None:
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if where.sweep:
             off = buttons.why_off(current()) or ("" if state.state == "running" else "It does not run.")
             label = f"{where.arm}, seed {where.body['seed']}"
@@ -203,11 +203,9 @@ def _attempts(where: _Where, _: TrialState) -> None:
         )
         if end and end.get("error"):
             errors.append((attempt, end["error"]))
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="–")
     for attempt, error in reversed(errors):
-        with st.expander(
-            f"Attempt {attempt.number}: {parts.plain(error.get('type', 'error'))}", expanded=len(errors) == 1
-        ):
+        with st.expander(f"Attempt {attempt.number}: {parts.plain(error.get('type', 'error'))}"):
             st.text(str(error.get("message", "")))
             st.code(str(error.get("full") or error.get("traceback") or ""), language=None)
     for result in current().reader.results(where.trial).values():
