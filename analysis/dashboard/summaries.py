@@ -53,7 +53,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Line:
-    """A sweep in the list. summary: None until it is worked out."""
+    """A sweep in the list. summary: None until it is worked out, and where it cannot be: `unreadable`."""
 
     name: str
     question: str
@@ -62,6 +62,7 @@ class Line:
     searching: bool
     planned_at: float
     summary: Summary | None
+    unreadable: bool = False
 
     @property
     def total(self) -> int:
@@ -140,7 +141,7 @@ class Summaries:
     def lines(self) -> list[Line]:
         """Every sweep with a plan, in the order of names; starts to work out what is missing."""
         lines = self._lines.get("", self._look)
-        missing = [line.name for line in lines if line.summary is None and line.name not in self._unreadable]
+        missing = [line.name for line in lines if line.summary is None and not line.unreadable]
         self._work(missing)
         if 0 < len(missing) <= _SOON and self._thread is not None:
             self._thread.join(_WAIT_S)
@@ -197,7 +198,8 @@ class Summaries:
         if summary and summary.done != count["done"]:
             summary = None
         searching = plan.searching and not (summary and summary.over)
-        return Line(name, plan.question, plan.task, count, searching, plan.planned_at, summary)
+        unreadable = name in self._unreadable
+        return Line(name, plan.question, plan.task, count, searching, plan.planned_at, summary, unreadable)
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ def _frame(lines: list[Line]) -> pd.DataFrame:
             "Done": [100 * line.states["done"] / line.total if line.total else 0.0 for line in lines],
             "Best so far": [_best(line) for line in lines],
             "Claims": [_claims(line) for line in lines],
-            "Cost": [wording.duration(line.summary.seconds) if line.summary else _WORKING for line in lines],
+            "Cost": [wording.duration(line.summary.seconds) if line.summary else _nothing(line) for line in lines],
             "Last change": ["now" if line.states["running"] else parts.ago(line.changed_at) for line in lines],
         }
     )
@@ -111,13 +111,18 @@ def _state_words(line: Line) -> str:
 
 def _best(line: Line) -> str:
     if line.summary is None:
-        return _WORKING
+        return _nothing(line)
     return f"{line.summary.best_arm}: {line.summary.best}" if line.summary.best else "–"
+
+
+def _nothing(line: Line) -> str:
+    """In place of a summary: it is being worked out, or it cannot be, which the sweep's own page explains."""
+    return "–" if line.unreadable else _WORKING
 
 
 def _claims(line: Line) -> str:
     if line.summary is None:
-        return _WORKING
+        return _nothing(line)
     return f"{line.summary.holds} of {line.summary.claims} hold" if line.summary.claims else "–"
 
 
