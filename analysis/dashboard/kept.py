@@ -10,6 +10,9 @@ from typing import Generic, TypeVar
 
 V = TypeVar("V")
 
+_SHARE = 5.0
+"""A look counts for so many times what it took."""
+
 
 class Kept(Generic[V]):
     """The newest values by key. A value counts while its stamp is the same; the least used go first."""
@@ -43,18 +46,27 @@ class Kept(Generic[V]):
 
 
 class Fresh(Generic[V]):
-    """Values that are good for a few seconds: all sessions that look within them share one look at the store."""
+    """Values that are good for a few seconds: all sessions that look within them share one look at the store.
+
+    Where a look takes long, on a busy S3 server, its value is good for longer: pages never do nothing but look.
+    """
 
     def __init__(self, seconds: float, most: int = 256) -> None:
-        self._seconds, self._kept, self._began = seconds, Kept[tuple[float, V]](most), time.monotonic()
+        self._seconds, self._kept = seconds, Kept[tuple[float, V]](most)
         self._round: dict[Hashable, int] = {}
 
     def get(self, key: Hashable, make: Callable[[], V]) -> V:
-        made, value = self._kept.get(key, self._round.get(key, 0), lambda: (time.monotonic(), make()))
-        if time.monotonic() - made < self._seconds:
+        def timed() -> tuple[float, V]:
+            began = time.monotonic()
+            value = make()
+            now = time.monotonic()
+            return now + max(self._seconds, _SHARE * (now - began)), value
+
+        until, value = self._kept.get(key, self._round.get(key, 0), timed)
+        if time.monotonic() < until:
             return value
         self._round[key] = self._round.get(key, 0) + 1
-        return self._kept.get(key, self._round[key], lambda: (time.monotonic(), make()))[1]
+        return self._kept.get(key, self._round[key], timed)[1]
 
     def forget(self) -> None:
         self._kept.forget()

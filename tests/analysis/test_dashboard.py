@@ -12,7 +12,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from analysis.dashboard import access, app, buttons, context, settings
+from analysis.dashboard import access, app, buttons, context, optuna_server, settings
+from analysis.dashboard.reading import Reader
 from analysis.dashboard.settings import Settings
 from sweeps import ledger
 from sweeps.store import FolderStore
@@ -186,6 +187,14 @@ def test_a_search_that_is_not_over_can_be_resumed_and_stopped(tmp_path: Path, vi
     assert "what is left of the search to run, on this machine" in words(page)
 
 
+def test_optuna_dashboard_would_see_every_search(tmp_path: Path) -> None:
+    import optuna
+
+    storage = optuna_server.studies(whole(tmp_path / "store"))
+    (study,) = optuna.get_all_study_summaries(storage)
+    assert study.n_trials == 6
+
+
 # --- nothing there, or not what it should be --------------------------------------------------------------------------
 
 
@@ -231,6 +240,24 @@ def test_names_are_shown_as_they_are(tmp_path: Path, visit: Open, monkeypatch: p
     answer = next(one.value for one in page.markdown if "best test" in one.value)
     assert "\\<img src=x onerror=alert\\(1\\)\\>" in answer
     assert "\\:red\\[x\\]" in answer
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_is_read_again_only_when_something_of_it_has_changed(store: FolderStore) -> None:
+    reader = Reader(store)
+    first = reader.report("partial-conv")
+    running = next(cell for cell in first.study.cells if cell.state == "running")
+    attempt = ledger.newest_attempt(store, running.trial)
+    assert attempt is not None
+    ledger.beat(store, attempt, {"time": time.time(), "epoch": 13, "record": {}})
+    reader.forget()
+    assert reader.report("partial-conv") is first, "a heartbeat changes no figure"
+    assert reader.states("partial-conv")[running.trial].epoch == 13
+    ledger.end(store, attempt, "failed", time.time(), {"type": "Lost", "message": "gone", "traceback": ""})
+    reader.forget()
+    assert reader.report("partial-conv").study.states()["failed"] == 2
 
 
 # --- acting -----------------------------------------------------------------------------------------------------------
