@@ -12,6 +12,7 @@ from typing import Any
 
 from analysis import report
 from analysis.dashboard.kept import Fresh, Kept
+from analysis.dashboard.listed import Listed
 from analysis.frame import Study, check_name
 from analysis.report import Report
 from sweeps import ledger, progress
@@ -39,7 +40,8 @@ class Reader:
         self._plan_keys = Fresh[dict[str, str]](FRESH_S)
         self._plans = Kept[Json](16)
         self._states = Fresh[dict[str, TrialState]](FRESH_S)
-        self._stamps = Fresh[str](FRESH_S)
+        self._listed = Fresh[Listed](FRESH_S, 8)
+        self._building: list[str] = []
         self._reports = Kept[Report](_REPORTS)
         self._pages = Kept[str](3)
         self._searches = Kept[dict[str, Search]](4)
@@ -70,11 +72,23 @@ class Reader:
 
     def states(self, name: str) -> dict[str, TrialState]:
         """The state of each trial of a sweep's plan, a few seconds old at most."""
-        return self._states.get(name, lambda: progress.trial_states(self.store, self.plan(name)))
+        return self._states.get(name, lambda: progress.trial_states(self._look(name), self.plan(name)))
 
     def report(self, name: str) -> Report:
         """A sweep's report: read again only when something of the sweep has changed."""
-        return self._reports.get(name, self.stamp(name), lambda: report.build(self.store, self.check(name)))
+        return self._reports.get(name, self.stamp(name), lambda: self._build(name))
+
+    def _build(self, name: str) -> Report:
+        self._building.append(name)
+        try:
+            return report.build(self._look(name), self.check(name))
+        finally:
+            self._building.remove(name)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a sweep is being read for a page: whatever else reads can wait."""
+        return bool(self._building)
 
     def page(self, name: str) -> str:
         """The report as HTML."""
@@ -89,18 +103,22 @@ class Reader:
 
     def stamp(self, name: str) -> str:
         """A text that changes with what the report of a sweep is made from."""
-        return self._stamps.get(name, lambda: self._stamp(name))
+        found = self._look(name).found
+        return digest({key: version for key, version in found.items() if not key.endswith(".beat.json")}, 32)
 
-    def _stamp(self, name: str) -> str:
+    def _look(self, name: str) -> Listed:
+        """The store with all of a sweep listed, a few seconds ago at most."""
+        return self._listed.get(name, lambda: self._list(name))
+
+    def _list(self, name: str) -> Listed:
         trials = progress.targets(self.plan(name))
         folders = [f"trials/{trial}/{part}/" for trial in trials for part in ("attempts", "result")]
-        own = [f"sweeps/{name}/{part}/" for part in ("plans", "search", "pruned", "pictures")]
-        found = self.store.find([*folders, *own])
-        return digest({key: version for key, version in found.items() if not key.endswith(".beat.json")}, 32)
+        folders += [f"sweeps/{name}/{part}/" for part in ("plans", "search", "pruned", "pictures")]
+        return Listed(self.store, folders, self.store.find(folders))
 
     def forget(self) -> None:
         """Look at the store anew at the next question: something was just done to it."""
-        for kept in (self._names, self._plan_keys, self._states, self._stamps):
+        for kept in (self._names, self._plan_keys, self._states, self._listed):
             kept.forget()
 
     # --- trials -------------------------------------------------------------------------------------------------------

@@ -216,6 +216,8 @@ class Summaries:
                 name = self._wanted.popleft() if self._wanted else None
             if name is None:
                 return
+            while self._reader.busy:
+                time.sleep(0.1)
             began = time.monotonic()
             try:
                 self._make(name)
