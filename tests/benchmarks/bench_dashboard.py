@@ -66,8 +66,7 @@ def build(store: Store, folder: Path, sweeps: int, trials: int, epochs: int) -> 
     for number in range(sweeps):
         name = f"sweep-{number:03d}"
         file = folder / f"{name}.yaml"
-        text = sweep(name, max(2, trials // SEEDS), SEEDS, epochs)
-        file.write_text(text.replace("batch: 64", f"batch: {number + 8}"))  # trials of its own
+        file.write_text(sweep(name, max(2, trials // SEEDS), SEEDS, epochs, 4000 + number))
         fill(store, plan.expand(spec.load(file), schema), histories)
 
 
