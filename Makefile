@@ -20,7 +20,7 @@ export SWEEPS_DATA
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench lock clean
+.PHONY: help demo test test-all browser check bench lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -30,10 +30,10 @@ demo: $(INSTALLED)  ## run the first study small, write its report to report/
 	$(BIN)/sweeps report partial-conv --store demo-store --out report
 	@for page in report/*.html; do printf '\nThe report: open %s/%s in a browser.\n' "$$PWD" "$$page"; done
 
-test: $(INSTALLED)  ## the tests that take minutes; ARGS="-k name -x" goes to pytest
+test: $(INSTALLED) browser  ## the tests that take minutes; ARGS="-k name -x" goes to pytest
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-test-all: $(INSTALLED)  ## every test, the slow ones too
+test-all: $(INSTALLED) browser  ## every test, the slow ones too
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(INSTALLED)  ## format, lint and types
@@ -61,6 +61,12 @@ $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/uv
 	$(BIN)/uv pip sync --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
 	@touch $@
+
+# The tests of the dashboard need a Chromium; where none can be installed they are skipped, and say so.
+browser:
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && ! command -v chromedriver >/dev/null; then \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -qq -y --no-install-recommends chromium chromium-driver; } >/dev/null 2>&1 || true; fi
 
 $(BIN)/uv:
 	@command -v $(PYTHON) >/dev/null || { \

@@ -62,15 +62,19 @@ class Images:
     means: list[str] = field(default_factory=list)
 
 
-def look(study: Study) -> Images | None:
-    """Read what single images scored, and the pictures of the worst; None where nothing is kept of them."""
-    first = {arm: seeds[0] for arm, seeds in _finished(study).items()}
+def look(study: Study, arms: Iterable[str] | None = None) -> Images | None:
+    """Read what single images scored, and the pictures of the worst; None where nothing is kept of them.
+
+    arms: only these, and the worst images of each; by default all, and those of the best arm and the baseline.
+    """
+    chosen = set(study.names if arms is None else arms)
+    first = {arm: seeds[0] for arm, seeds in _finished(study).items() if arm in chosen}
     folders = {arm: _folder(study, arm, seed) for arm, seed in first.items()}
     read = _read(study, folders.values())
     values = _alike(study, {arm: read[folder] for arm, folder in folders.items() if folder in read})
     if not values:
         return None
-    told = _told(study, values)
+    told = _told(study, values) if arms is None else list(values)
     return Images(
         {arm: first[arm] for arm in values},
         [_worst(study, arm, first[arm], values[arm]) for arm in told],

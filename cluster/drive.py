@@ -174,7 +174,7 @@ class _Driver:
         self.interrupted = False
         self._ending = False
         self._store, self._schema, self._settings = store, schema, settings
-        self._stops_seen = ledger.stop_requests(store, self.plan.name, self.token)
+        self._stops_seen = ledger.stop_requests(store, self.plan.name)
         self._deadline = None if settings.budget_s is None else time.monotonic() + settings.budget_s
         self._groups: Groups | None = None
         self._looked = time.monotonic()
@@ -308,6 +308,7 @@ def forget(plan: Plan, store: Store) -> None:
     for trial_id in {trial.id for trial, _ in plan.runs()}:
         if leases.free_after(trial_id) is not None:
             ledger.forget(store, trial_id)
+    store.delete([ledger.summary_key(plan.name)])
 
 
 def logging_to(name: str, sweep: str) -> Any:

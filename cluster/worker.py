@@ -36,8 +36,9 @@ class Options:
 
     store: its address (absolute). data_root: folder of the data sets, None for the user's cache. cpus: threads a trial.
     gpus: GPUs a trial (0: on the CPU). test_epochs, best, extra: see `trainables.session.Goal`. checkpoint_s: seconds
-    between checkpoints. code, command: for provenance. sweep, run: whose requests to stop count; stops_seen: older
-    ones. inputs: the store that has what trials need of others, where it is not the one that they write to.
+    between checkpoints. code, command: for provenance. sweep, run: whose requests to stop count, beside the trial's
+    own; stops_seen: older ones. inputs: the store that has what trials need of others, where it is not the one that
+    they write to.
     """
 
     store: str
@@ -104,7 +105,7 @@ def run_trial(
     failure: Exception | None = None
     state, error = DONE, None
     try:
-        with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options)), session:
+        with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options, trial_id)), session:
             _check_device(options)
             session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
             config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
@@ -151,8 +152,8 @@ def _check_device(options: Options) -> None:
         )
 
 
-def _stop_requested(store: Store, options: Options) -> bool:
-    return bool(ledger.stop_requests(store, options.sweep, options.run) - options.stops_seen)
+def _stop_requested(store: Store, options: Options, trial_id: str) -> bool:
+    return bool(ledger.stop_requests(store, options.sweep, options.run, trial_id) - options.stops_seen)
 
 
 @cache

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SweepError
-from sweeps.verbs import clusters, looking, reporting, running, using
+from sweeps.verbs import clusters, looking, reporting, running, using, watching
 from sweeps.verbs.common import DONE, INTERRUPTED, USER_ERROR
 
 DEFAULT_STORE = "./store"
@@ -94,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     resume = verb(running.resume, "resume", "go on with a sweep of the store, by its name")
     resume.add_argument("name", metavar="NAME", help="a sweep's name")
     takes_store(resume)
+    resume.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="change a value of its file, e.g. seeds=8"
+    )
     _takes_settings(resume)
     resume.set_defaults(fresh=False)
 
@@ -124,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     stop = verb(running.stop, "stop", "end a sweep gracefully: its trials save a checkpoint after the epoch at hand")
     stop.add_argument("name", metavar="NAME", help="a sweep's name")
     takes_store(stop)
+    stop.add_argument("--trial", metavar="ID", help="end this trial alone; the others go on")
 
     gc = verb(running.gc, "gc", "delete checkpoints that nothing needs any more")
     gc.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name (default: all trials of the store)")
@@ -189,6 +193,17 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("--data", metavar="DIR", default=os.environ.get("SWEEPS_DATA"), help="data sets")
     test.add_argument("--arm", metavar="ARM", help="whose images and masks (default: the baseline's)")
     test.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
+    dashboard = verb(watching.dashboard, "dashboard", "watch, inspect and resume the sweeps of a store in a browser")
+    takes_store(dashboard)
+    _takes_data(dashboard)
+    dashboard.add_argument(
+        "--address",
+        help="where its buttons run sweeps: local (default), auto, HOST:PORT; links to that Ray's dashboard",
+    )
+    dashboard.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine)")
+    dashboard.add_argument("--port", type=int, default=8501, help="0 takes a free one (default: 8501)")
+    dashboard.add_argument("--token", help="what a reader must know; demanded where --host is not this machine")
+    dashboard.add_argument("--optuna", action="store_true", help="also start optuna-dashboard on the searches")
     return parser
 
 

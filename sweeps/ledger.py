@@ -13,7 +13,8 @@
 | `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search` and `sweeps.tuning` |
 | `sweeps/<name>/records.parquet` | a copy of finished records, see `sweeps.snapshot` |
 | `sweeps/<name>/pictures/<id>/<epochs>-<images>/` | what `sweeps report --redraw` drew, see `analysis.images` |
-| `sweeps/<name>/stops/<token>-<run>.json` | requests to end after the epochs at hand |
+| `sweeps/<name>/stops/<token>-<run>.json` | requests to end after the epochs at hand: of all, a run, or a trial |
+| `sweeps/<name>/summary.json` | best arm, cost and counts, for a list of sweeps, see `analysis.dashboard.summaries` |
 """
 
 from __future__ import annotations
@@ -366,15 +367,25 @@ def read_plans(store: Store, name: str) -> list[Json]:
     return [load(key, found[key]) for key in sorted(found)]
 
 
-def request_stop(store: Store, name: str, run: str = ALL_RUNS) -> None:
-    """Ask a sweep's drivers (or the one whose run has this token) to end after the epochs at hand."""
-    store.create(f"sweeps/{name}/stops/{uuid.uuid4().hex[:12]}-{run}.json", b"{}")
+def request_stop(store: Store, name: str, whom: str = ALL_RUNS) -> None:
+    """Ask a sweep's drivers to end after the epochs at hand, or one of them, or one trial.
+
+    whom: the token of the driver's run, or the trial's id.
+    """
+    store.create(f"sweeps/{name}/stops/{uuid.uuid4().hex[:12]}-{whom}.json", b"{}")
 
 
-def stop_requests(store: Store, name: str, run: str = ALL_RUNS) -> frozenset[str]:
-    """The requests so far that concern a run. New ones are told from old ones by comparing sets, not clocks."""
-    ends = (f"-{ALL_RUNS}.json", f"-{run}.json")
+def stop_requests(store: Store, name: str, *whom: str) -> frozenset[str]:
+    """The requests so far to all or to one of `whom` (a run, a trial); without any, every request there is.
+
+    New ones are told from old ones by comparing sets, not clocks.
+    """
+    ends = tuple(f"-{one}.json" for one in (ALL_RUNS, *whom)) if whom else (".json",)
     return frozenset(key for key in store.children(f"sweeps/{name}/stops") if key.endswith(ends))
+
+
+def summary_key(name: str) -> str:
+    return f"sweeps/{name}/summary.json"
 
 
 def sweep_names(store: Store) -> list[str]:

@@ -25,7 +25,15 @@ THEIRS: dict[str, tuple[str, ...]] = {
     "torch": ("trainables/", "cluster/"),
     "torchvision": ("trainables/", "cluster/"),
     "torchmetrics": ("trainables/", "cluster/"),
-    "optuna": ("sweeps/history.py", "sweeps/samplers.py", "cluster/"),
+    "optuna": (
+        "sweeps/history.py",
+        "sweeps/samplers.py",
+        "analysis/dashboard/optimisation.py",
+        "analysis/dashboard/optuna_server.py",
+        "cluster/",
+    ),
+    "streamlit": ("analysis/dashboard/",),
+    "plotly": ("analysis/dashboard/",),
     "boto3": ("sweeps/",),
     "botocore": ("sweeps/",),
 }
@@ -118,6 +126,7 @@ def test_the_rule_is_checked_on_every_folder() -> None:
         ("analysis/frame.py", "import boto3"),
         ("cluster/tuner.py", "from analysis import frame"),
         ("cluster/tuner.py", "import boto3"),
+        ("analysis/report.py", "import plotly.graph_objects"),
     ],
 )
 def test_a_forbidden_import_is_found(path: str, source: str) -> None:
@@ -145,7 +154,8 @@ def test_an_allowed_import_passes(path: str, source: str) -> None:
     [
         ("sweeps.cli", "torch ray optuna matplotlib pandas"),
         ("trainables.schema", "torch ray optuna matplotlib"),
-        ("analysis.report", "torch ray"),
+        ("analysis.report", "torch ray streamlit"),
+        ("analysis.dashboard.app", "torch ray optuna boto3"),
     ],
 )
 def test_start_up_loads_nothing_heavy(module: str, heavy: str) -> None:

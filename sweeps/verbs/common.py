@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import SweepError
@@ -71,8 +72,11 @@ def newest_plan(store: Store, name: str) -> dict[str, Any]:
     return newest
 
 
-def stored_plan(store: Store, name: str) -> tuple[dict[str, Any], Plan]:
-    """A sweep's newest plan as it is stored, and made again from the file that it holds with the changes made then."""
+def stored_plan(store: Store, name: str, more: Sequence[str] = ()) -> tuple[dict[str, Any], Plan]:
+    """A sweep's newest plan as it is stored, and made again from the file that it holds with the changes made then.
+
+    more: further changes, KEY=VALUE.
+    """
     from sweeps import document, spec
 
     stored = newest_plan(store, name)
@@ -84,5 +88,5 @@ def stored_plan(store: Store, name: str) -> tuple[dict[str, Any], Plan]:
             f"the command that planned it: {stored['command']}",
         )
     source = document.parse(stored["text"], stored["file"])
-    sweep = spec.adapt(source, stored["tiny"], tuple(stored["changes"]))
+    sweep = spec.adapt(source, stored["tiny"], (*stored["changes"], *more))
     return stored, expand(sweep, None, store, pending=False)

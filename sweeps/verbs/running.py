@@ -89,7 +89,7 @@ def _run_first(options: argparse.Namespace, before: list[Dependency], store: Sto
 def resume(options: argparse.Namespace) -> int:
     """Run a sweep from the file that its newest plan holds, with the changes that were made to it then."""
     store = common.store(options)
-    stored, plan = common.stored_plan(store, options.name)
+    stored, plan = common.stored_plan(store, options.name, options.set)
     options.tiny = stored["tiny"]
     return _code(_go(options, plan, store))
 
@@ -149,9 +149,24 @@ def stop(options: argparse.Namespace) -> int:
     from sweeps import ledger
 
     store = common.store(options)
-    common.newest_plan(store, options.name)
+    stored = common.newest_plan(store, options.name)
+    if options.trial is not None:
+        return _stop_trial(store, stored, options.trial)
     ledger.request_stop(store, options.name)
     print(f"asked the drivers of {options.name} to end after the epochs at hand; sweeps resume {options.name} goes on")
+    return common.DONE
+
+
+def _stop_trial(store: Store, stored: dict[str, Any], trial: str) -> int:
+    """Not for a suggestion of a search: its driver waits until every suggestion is told."""
+    from sweeps import ledger, progress
+    from sweeps.spec import unknown
+
+    trials = progress.targets(stored)
+    if trial not in trials:
+        raise unknown(f"--trial {trial!r}", trial, trials)
+    ledger.request_stop(store, stored["name"], trial)
+    print(f"asked trial {trial} to end after the epoch at hand; sweeps resume {stored['name']} goes on with it")
     return common.DONE
 
 

@@ -33,8 +33,8 @@ SURFACE = {
     "forge": "FILE --store --data --quiet",
     "predict": "TRIAL IMAGE --store --mask --out",
     "export": "TRIAL --store --out --format",
-    "resume": f"NAME --store {SETTINGS}",
-    "stop": "NAME --store",
+    "resume": f"NAME --store --set {SETTINGS}",
+    "stop": "NAME --store --trial",
     "gc": "NAME --store",
     "status": "NAME --store",
     "show": "TRIAL --store",
@@ -43,6 +43,7 @@ SURFACE = {
     "compare": "A B --store --with-store",
     "export-test": "NAME --store --data --arm --out",
     "reproduce": "NAME --store --data --address --cell --seed --into",
+    "dashboard": "--store --data --address --host --port --token --optuna",
 }
 """Every verb with its arguments, a line each. Scripts depend on them: add to it, but rename and remove nothing."""
 

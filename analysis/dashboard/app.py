@@ -1,0 +1,31 @@
+"""The script that Streamlit runs for every session: who may look, then the page that the address names."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.dashboard import access, context, parts, settings
+from analysis.dashboard.screens import compare, report, sweep, sweeps, trial, try_it
+
+
+def main() -> None:
+    st.set_page_config("inpaint-sweeps", ":material/grid_view:", layout="wide")
+    given = settings.given()
+    if not access.let_in(given):
+        parts.title("inpaint-sweeps")
+        access.ask(given, "This dashboard shows its pages to who knows its token. `sweeps dashboard` was given it.")
+        return
+    shown = {
+        "sweeps": st.Page(parts.guarded(sweeps.show), title="Sweeps", url_path="sweeps", default=True),
+        "sweep": st.Page(parts.guarded(sweep.show), title="Sweep", url_path="sweep"),
+        "trial": st.Page(parts.guarded(trial.show), title="Trial", url_path="trial"),
+        "compare": st.Page(parts.guarded(compare.show), title="Compare", url_path="compare"),
+        "try": st.Page(parts.guarded(try_it.show), title="Try", url_path="try"),
+        "report": st.Page(parts.guarded(report.show), title="Report", url_path="report"),
+    }
+    context.know_pages(shown)
+    st.navigation(list(shown.values()), position="top").run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Configurations side by side, as flat tables in which differences are marked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.dashboard import theme
+
+_MARK = f"background-color: {theme.tint('#e69f00', 0.28)}; font-weight: 600"
+_ABSENT = "–"
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """{dotted key: value in words}."""
+    found: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return found
+
+
+def beside(
+    configs: Mapping[str, Mapping[str, Any]], reference: str, differing: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row a key, a column a configuration; and the CSS that marks what differs from `reference`.
+
+    differing: only the keys in which any of them differs.
+    """
+    values = {name: flat(config) for name, config in configs.items()}
+    keys: Iterable[str] = dict.fromkeys(key for one in values.values() for key in one)
+    known = values[reference]
+    rows, styles = [], []
+    for key in keys:
+        row = {name: one.get(key, _ABSENT) for name, one in values.items()}
+        differs = {name: text != known.get(key, _ABSENT) for name, text in row.items()}
+        if any(differs.values()) or not differing:
+            rows.append({"key": key, **row})
+            styles.append({"key": "", **{name: _MARK if found else "" for name, found in differs.items()}})
+    names = ["key", *values]
+    return pd.DataFrame(rows, columns=names), pd.DataFrame(styles, columns=names)

@@ -1,0 +1,50 @@
+"""What every page can ask for: the settings, the reader of the store, the children, the pages to link to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from analysis.dashboard import settings
+from analysis.dashboard.children import Children
+from analysis.dashboard.reading import Reader
+from analysis.dashboard.settings import Settings
+from analysis.dashboard.summaries import Summaries
+from sweeps.store import open_store
+
+if TYPE_CHECKING:
+    from streamlit.navigation.page import StreamlitPage
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all sessions share."""
+
+    settings: Settings
+    reader: Reader
+    summaries: Summaries
+    children: Children
+    pages: Mapping[str, StreamlitPage] = field(default_factory=dict)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _shared(given: Settings) -> Shared:
+    reader = Reader(open_store(given.store))
+    return Shared(given, reader, Summaries(reader), Children())
+
+
+_PAGES: dict[str, Any] = {}
+"""By name; a page is the same for every session."""
+
+
+def current() -> Shared:
+    """Of the running server. Raises SweepError where the store's address is none."""
+    shared = _shared(settings.given())
+    return Shared(shared.settings, shared.reader, shared.summaries, shared.children, _PAGES)
+
+
+def know_pages(pages: Mapping[str, Any]) -> None:
+    _PAGES.update(pages)

@@ -1,0 +1,217 @@
+"""Two to six trials or arms side by side: configurations, curves, the same images, the images that tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from PIL.Image import Image
+
+from analysis import images, pictures, render, wording
+from analysis.dashboard import configuration, curves, parts, samples, theme, wipe
+from analysis.dashboard.context import current
+from analysis.dashboard.reading import history
+from analysis.frame import Study
+
+ARMS, TRIALS = "Arms of a sweep", "Trials"
+CURVES, CONFIG, PICTURES, IMAGES = "Curves", "Configuration", "Pictures", "Single images"
+_LEAST, _MOST = 2, 6
+
+
+@dataclass(frozen=True)
+class Item:
+    """One of those that are compared. trial: whose pictures are shown, '' where no trial of an arm has finished.
+
+    arm: its name in the sweep, '' for a trial by its id.
+    """
+
+    name: str
+    arm: str
+    trial: str
+    config: Mapping[str, Any]
+
+
+def show() -> None:
+    parts.title("Compare", "two to six arms of a sweep, or trials of any")
+    kind = parts.segments("What", [ARMS, TRIALS], "what")
+    study: Study | None = None
+    if kind == ARMS:
+        name = parts.asked("sweep")
+        if not name:
+            parts.pick_sweep()
+            return
+        study = current().reader.study(current().reader.check(name))
+        items = _arms(study)
+    else:
+        items = _trials()
+    if len(items) < _LEAST:
+        parts.empty("Choose at least two", "Up to six can stand beside each other.")
+        return
+    views = [CURVES, CONFIG, PICTURES] + ([IMAGES] if study else [])
+    chosen = parts.segments("View", views, "view")
+    if chosen == CONFIG:
+        _config(items)
+    elif chosen == CURVES:
+        _curves(items, study)
+    elif chosen == PICTURES:
+        _pictures(items)
+    elif study:
+        _images(study, [item.arm for item in items])
+
+
+def _arms(study: Study) -> list[Item]:
+    left, right = st.columns([5, 1])
+    base = [study.baseline, *(name for name in study.names if name != study.baseline)][:_LEAST]
+    with left:
+        chosen = st.multiselect(
+            "Arms", study.names, default=base, max_selections=_MOST, key="arms", bind="query-params"
+        )
+    with right:
+        seed = int(parts.box("Seed of the pictures", [str(seed) for seed in study.seeds], "seed"))
+    items = []
+    for name in chosen:
+        arm = study.arm(name)
+        done = [s for s, key in arm.trials.items() if key in study.results]
+        shown = seed if seed in done else next(iter(done), None)
+        label = name if shown in (seed, None) else f"{name} (seed {shown})"
+        items.append(Item(label, name, arm.trials[shown][0] if shown is not None else "", arm.config))
+    return items
+
+
+def _trials() -> list[Item]:
+    given = st.text_input("Trial ids, with spaces between them", key="trials", bind="query-params")
+    items = []
+    for trial in dict.fromkeys(given.replace(",", " ").split()[:_MOST]):
+        body = current().reader.trial(trial)
+        model = body["config"].get("model", {}).get("name", "trial")
+        items.append(Item(f"{model}, seed {body['seed']}, {trial[:6]}", "", trial, body["config"]))
+    return items
+
+
+def _config(items: Sequence[Item]) -> None:
+    only = st.toggle("Differences only", value=True, key="differences", bind="query-params")
+    table, marks = configuration.beside({item.name: item.config for item in items}, items[0].name, only)
+    if table.empty:
+        parts.empty("No difference", "They have the same configuration.")
+        return
+    st.dataframe(table.style.apply(lambda _: marks, axis=None), hide_index=True, height=parts.height(len(table)))
+    parts.note(f"Marked: what differs from {wording.quoted(items[0].name)}.")
+
+
+def _curves(items: Sequence[Item], study: Study | None) -> None:
+    reader = current().reader
+    if study is not None:
+        known = curves.columns(study)
+        if study.records.empty or not known:
+            parts.empty("No curve yet", "Curves are drawn when the first trial has finished.")
+            return
+    else:
+        histories = {item.name: history(reader, item.trial, reader.results(item.trial), None) for item in items}
+        found = sorted({name for one in histories.values() for name in one} - {"epoch"})
+        known = sorted(found, key=lambda name: (not name.startswith("val/psnr"), not name.startswith("val/"), name))
+        if not known:
+            parts.empty("No curve yet", "None of these trials has saved a record.")
+            return
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    with left:
+        column = parts.box("Metric", known, "curve", wording.label)
+    log = right.toggle("Log axis", key="log", bind="query-params")
+    if study is not None:
+        names = [item.arm for item in items]
+        figure, _ = curves.of_study(study, column, names, False, 1, log, parts.dark())
+    else:
+        figure = curves.of_histories(histories, column, parts.dark(), log)
+    st.plotly_chart(figure, key="compare_curves", theme=None, config=curves.CONFIG)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def _pictures(items: Sequence[Item]) -> None:
+    """The same evaluation images under the same masks: those of the newest samples of each."""
+    store = current().reader.store
+    found: dict[str, dict[str, Image]] = {}
+    for item in items:
+        epochs = samples.epochs(store, item.trial) if item.trial else {}
+        strips = samples.strips(store, epochs[max(epochs)]) if epochs else {}
+        if {"composite", "truth", "damaged"} <= strips.keys():
+            found[item.name] = strips
+    without = [item.name for item in items if item.name not in found]
+    if without:
+        parts.note(f"Without pictures: {wording.listing(map(wording.quoted, without))}.")
+    if not found:
+        parts.empty("No pictures yet", "A trial keeps pictures of its evaluation images while it trains.")
+        return
+    first = next(iter(found.values()))
+    other = [name for name, one in found.items() if not _alike(one, first)]
+    if other:
+        parts.note(f"Other images or masks, so left out: {wording.listing(map(wording.quoted, other))}.")
+    found = {name: one for name, one in found.items() if name not in other}
+    _wipes(found, first)
+    _side_by_side(found, first)
+
+
+def _alike(one: Mapping[str, Image], other: Mapping[str, Image]) -> bool:
+    """Whether two trials were shown the same images with the same holes."""
+    return all(
+        one[kind].size == other[kind].size and np.array_equal(np.asarray(one[kind]), np.asarray(other[kind]))
+        for kind in ("truth", "damaged")
+    )
+
+
+def _wipes(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
+    number = first["truth"].width // first["truth"].height
+    choices = {name: one["composite"] for name, one in found.items()} | {
+        "truth": first["truth"],
+        "damaged": first["damaged"],
+    }
+    left, right = st.columns([2, 3])
+    with right:
+        one = parts.box("Left", list(choices), "left")
+        two = parts.box("Right", [name for name in choices if name != one], "right")
+        image = st.slider("Image", 0, number - 1, 0, key="image", bind="query-params") if number > 1 else 0
+    with left:
+        tiles = [pictures.tiles(choices[name], number)[image] for name in (one, two)]
+        ink = (theme.DARK if parts.dark() else theme.LIGHT)["ink"]
+        st.iframe(wipe.page((one, tiles[0]), (two, tiles[1]), ink), height=450, width=400)
+
+
+def _side_by_side(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
+    shown = 4
+    strips: list[tuple[str, list[Image | None]]] = [("damaged", pictures.stacked(first["damaged"], None, shown))]
+    for name, one in found.items():
+        strips.append(
+            (name, pictures.stacked(one["composite"], pictures.errors(one["composite"], one["truth"]), shown))
+        )
+    strips.append(("truth", pictures.stacked(first["truth"], None, shown)))
+    st.image(pictures.assembled(strips), alt="the same images filled by each")
+    parts.note(f"Below each image its error: white is none, the darkest red {pictures.DARKEST:g} of the range or more.")
+
+
+# --- single images ----------------------------------------------------------------------------------------------------
+
+
+def _images(study: Study, arms: Sequence[str]) -> None:
+    """The worst images of each and those on which they disagree most; read when asked for."""
+    if not st.toggle("Read what each test image scored", key="single", bind="query-params"):
+        parts.note("A few hundred kilobytes a trial are read for this.")
+        return
+    found = images.look(study, arms)
+    if found is None:
+        parts.empty("Nothing is kept of single images", "Finished trials of one process keep the scores of each.")
+        return
+    if found.disputed:
+        parts.heading("Where they disagree most")
+        parts.note(found.disputed.words)
+        st.markdown(render.disputed_markdown(found.disputed))
+        drawn = images.disputed_grid(study, found)
+        if drawn:
+            st.image(drawn, alt="the images on which arms disagree most")
+    for worst in found.worst:
+        parts.heading(f"The worst of {wording.quoted(worst.arm)}")
+        parts.note(", ".join(f"image {number}: {wording.fixed(psnr, 1)} dB" for number, psnr in worst.images))
+        if worst.png:
+            st.image(worst.png, alt=f"worst images of {worst.arm}")

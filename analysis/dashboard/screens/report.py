@@ -1,0 +1,34 @@
+"""The report of a sweep as `sweeps report` writes it, and its files."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.dashboard import parts
+from analysis.dashboard.context import current
+
+_FILES = {
+    "HTML": ("html", "text/html", ":material/article:"),
+    "CSV": ("csv", "text/csv", ":material/table:"),
+    "LaTeX": ("tex", "application/x-tex", ":material/functions:"),
+    "Markdown": ("md", "text/markdown", ":material/notes:"),
+}
+_HEIGHT = 1400
+
+
+def show() -> None:
+    name = parts.pick_sweep("Report of")
+    if name is None:
+        if not parts.asked("sweep"):
+            parts.note("A report can be read at any time, also while its sweep runs.")
+        return
+    reader = current().reader
+    parts.link("sweep", name, ":material/arrow_back:", sweep=name)
+    report = reader.report(name)
+    html = reader.page(name)
+    with st.container(horizontal=True):
+        for words, (suffix, mime, icon) in _FILES.items():
+            text = {"html": lambda: html, "csv": report.csv, "tex": report.latex, "md": report.markdown}[suffix]
+            file = f"{name}.{suffix}"
+            st.download_button(words, text, file, mime, icon=icon, on_click="ignore", key=f"download_{suffix}")
+    st.iframe(html, height=_HEIGHT)

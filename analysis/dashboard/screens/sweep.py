@@ -1,0 +1,108 @@
+"""One sweep: what it has found so far, how its cells stand, and what can be done to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from analysis import claims, wording
+from analysis.dashboard import buttons, parts, views
+from analysis.dashboard.context import current
+from sweeps import progress
+from sweeps.progress import TrialState
+
+CELLS, TABLE, CURVES, SEARCH, CLAIMS = "Cells", "Table", "Curves", "Search", "Claims"
+_VERDICTS = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "orange"}
+
+
+def show() -> None:
+    name = parts.pick_sweep()
+    if name is None:
+        return
+    reader = current().reader
+    plan = reader.plan(name)
+    parts.title(name, str(plan.get("question") or ""))
+    states = count(plan, reader.states(name))
+    searching = _searches(name)
+    busy = searching or bool(states["running"]) or any(child.running for child in current().children.of(name))
+    seconds = parts.LIVE_S if busy else parts.STILL_S
+    before = _kind(states, name)
+    parts.live(lambda: _progress(name, before), seconds)
+    buttons.row(name, states, searching)
+    chosen = parts.segments("View", views_of(plan), "view")
+    parts.live(lambda: _view(name, chosen), seconds)
+
+
+def views_of(plan: Mapping[str, Any]) -> list[str]:
+    """The views that a sweep has."""
+    found = [CELLS, TABLE, CURVES]
+    found += [SEARCH] if plan.get("search") else []
+    return [*found, CLAIMS] if plan.get("claims") else found
+
+
+def count(plan: Mapping[str, Any], states: Mapping[str, TrialState]) -> Counter[str]:
+    """How many different trials are in which state; a trial to two target epochs counts as two."""
+    runs = progress.targets(dict(plan))
+    return Counter(states[trial].at(epochs) for trial, many in runs.items() for epochs in many if trial in states)
+
+
+def _kind(states: Counter[str], name: str) -> tuple[object, ...]:
+    """What decides which buttons are on: when it changes the whole page is drawn anew."""
+    busy = any(child.running for child in current().children.of(name))
+    left = bool(states["interrupted"] + states["queued"])
+    return bool(states["running"]), bool(states["failed"]), left, busy, _searches(name)
+
+
+def _searches(name: str) -> bool:
+    """Whether a search of a sweep is not over; its trials are none of the plan's cells."""
+    reader = current().reader
+    return bool(reader.plan(name).get("search")) and not all(one.done for one in reader.study(name).searches)
+
+
+def _progress(name: str, before: tuple[object, ...]) -> None:
+    """The answer so far, then how many trials are where. before: what the buttons were drawn for."""
+    reader = current().reader
+    counts = count(reader.plan(name), reader.states(name))
+    if _kind(counts, name) != before:
+        st.rerun()
+    report = reader.report(name)
+    st.markdown(f"**{parts.plain(report.answer[0])}**")
+    total, done = sum(counts.values()), counts["done"]
+    if 0 < done < total or counts["running"]:
+        st.progress(done / total if total else 0.0)
+    words = [parts.badge("done", f"{done} of {total} trials done")]
+    words += [parts.badge(s, f"{counts[s]} {s}") for s in ("running", "failed", "interrupted", "queued") if counts[s]]
+    judged = Counter(verdict.verdict for verdict in report.verdicts)
+    words += [f":{colour}-badge[{parts.plain(_claims(judged[v], v))}]" for v, colour in _VERDICTS.items() if judged[v]]
+    st.markdown(" ".join(words))
+    buttons.outcome(name)
+
+
+def _view(name: str, chosen: str) -> None:
+    report = current().reader.report(name)
+    if chosen == CELLS:
+        views.cells(report, current().reader.states(name))
+    else:
+        {TABLE: views.table, CURVES: views.curves, SEARCH: views.search, CLAIMS: views.claims}[chosen](report)
+    _links(name)
+
+
+def _claims(number: int, verdict: str) -> str:
+    several = {claims.HOLDS: "hold", claims.FAILS: "do not hold", claims.UNDECIDED: "undecided"}
+    return f"{wording.count(number, 'claim')} {verdict if number == 1 else several[verdict]}"
+
+
+def _links(name: str) -> None:
+    """Where else something stands about this sweep."""
+    given = current().settings
+    with st.container(horizontal=True):
+        parts.link("report", "Report", ":material/article:", sweep=name)
+        parts.link("compare", "Compare arms", ":material/compare:", sweep=name)
+        if given.ray:
+            st.link_button("Ray: jobs", f"{given.ray}/#/jobs", icon=":material/open_in_new:")
+            st.link_button("Ray: nodes", f"{given.ray}/#/cluster", icon=":material/open_in_new:")
+        if given.optuna:
+            st.link_button("optuna-dashboard", given.optuna, icon=":material/open_in_new:")

@@ -1,0 +1,140 @@
+"""Every sweep of the store: its question, how it stands, the best so far, what it cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from analysis import wording
+from analysis.dashboard import parts, theme
+from analysis.dashboard.context import current
+from analysis.dashboard.summaries import Line
+
+_TABLE = "sweeps_table"
+_ORDERS = ("newest first", "name", "state")
+_WORKING = "…"
+_URGENT = ("running", "failed", "interrupted", "queued", "done")
+_FEW = 8
+"""With fewer sweeps than this nothing has to be searched."""
+
+
+def show() -> None:
+    shared = current()
+    parts.title("Sweeps", f"in {shared.settings.store}")
+    found = ""
+    order = _ORDERS[0]
+    if len(shared.reader.names()) >= _FEW:
+        left, right = st.columns([3, 1])
+        found = left.text_input("Search", key="search", placeholder="name or question", bind="query-params")
+        with right:
+            order = parts.box("Sort", _ORDERS, "sort")
+    lines = shared.summaries.lines()
+    busy = shared.summaries.working or any(line.states["running"] for line in lines)
+    parts.live(lambda: _list(found, order), parts.LIVE_S if busy else parts.STILL_S)
+
+
+def _list(found: str, order: str) -> None:
+    shared = current()
+    lines = shared.summaries.lines()
+    if not lines:
+        parts.no_sweeps()
+        return
+    _counts(lines)
+    chosen = [line for line in lines if _matches(line, found)]
+    if not chosen:
+        parts.empty(
+            f"No sweep with “{found}”", f"{len(lines)} sweeps are there. Search for a part of a name or question."
+        )
+        return
+    chosen.sort(key=_key(order))
+    event: Any = st.dataframe(
+        _frame(chosen),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-cell",
+        key=_TABLE,
+        height=parts.height(len(chosen)),
+        column_config=_columns(),
+    )
+    parts.note("Click a sweep to open it. A column's head sorts by it.")
+    if event.selection.cells:
+        row = event.selection.cells[0][0]
+        parts.go("sweep", {"sweep": chosen[row].name})
+
+
+def _matches(line: Line, found: str) -> bool:
+    text = f"{line.name} {line.question} {line.task} {line.state}".lower()
+    return all(word in text for word in found.lower().split())
+
+
+def _key(order: str) -> Any:
+    if order == "name":
+        return lambda line: line.name
+    if order == "state":
+        return lambda line: (_URGENT.index(line.state), line.name)
+    return lambda line: (not line.states["running"], -line.changed_at, line.name)
+
+
+def _counts(lines: list[Line]) -> None:
+    """How many sweeps are in which state, and all their trials."""
+    states = [line.state for line in lines]
+    badges = [parts.badge(state, f"{states.count(state)} {state}") for state in _URGENT if state in states]
+    trials = sum(line.total for line in lines)
+    done = sum(line.states["done"] for line in lines)
+    st.markdown(f"{' '.join(badges)} &nbsp; {done:,} of {trials:,} trials done in {wording.count(len(lines), 'sweep')}")
+
+
+def _frame(lines: list[Line]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Sweep": [line.name for line in lines],
+            "Question": [line.question for line in lines],
+            "State": [f"{theme.STATES[line.state][2]} {_state_words(line)}" for line in lines],
+            "Done": [100 * line.states["done"] / line.total if line.total else 0.0 for line in lines],
+            "Best so far": [_best(line) for line in lines],
+            "Claims": [_claims(line) for line in lines],
+            "Cost": [wording.duration(line.summary.seconds) if line.summary else _nothing(line) for line in lines],
+            "Last change": ["now" if line.states["running"] else parts.ago(line.changed_at) for line in lines],
+        }
+    )
+
+
+def _state_words(line: Line) -> str:
+    if line.state == "failed":
+        return f"{line.states['failed']} failed"
+    if line.state == "queued" and line.searching:
+        return "searching"
+    return line.state
+
+
+def _best(line: Line) -> str:
+    if line.summary is None:
+        return _nothing(line)
+    return f"{line.summary.best_arm}: {line.summary.best}" if line.summary.best else "–"
+
+
+def _nothing(line: Line) -> str:
+    """In place of a summary: it is being worked out, or it cannot be, which the sweep's own page explains."""
+    return "–" if line.unreadable else _WORKING
+
+
+def _claims(line: Line) -> str:
+    if line.summary is None:
+        return _nothing(line)
+    return f"{line.summary.holds} of {line.summary.claims} hold" if line.summary.claims else "–"
+
+
+def _columns() -> dict[str, Any]:
+    column = st.column_config
+    return {
+        "Sweep": column.TextColumn(width="medium", pinned=True),
+        "State": column.TextColumn(width=120),
+        "Done": column.ProgressColumn(width=110, min_value=0.0, max_value=100.0, format="%d%%"),
+        "Best so far": column.TextColumn(width="medium", help="The best mean of the first metric, with its interval"),
+        "Claims": column.TextColumn(width=90),
+        "Cost": column.TextColumn(width=80, help="Hours of computing of the finished trials"),
+        "Last change": column.TextColumn(width=100),
+        "Question": column.TextColumn(width="medium"),
+    }

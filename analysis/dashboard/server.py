@@ -1,0 +1,144 @@
+"""Start Streamlit's server on the dashboard's script, closed to everybody that it is not meant for."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import secrets
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from analysis.dashboard import settings, theme
+from analysis.dashboard.settings import Settings
+from sweeps.errors import SweepError
+
+_SCRIPT = Path(__file__).parent / "app.py"
+_LOOPBACK = ["localhost", "127.0.0.1", "::1"]
+
+
+def settings_for(host: str, token: str | None, store: str, data: str | None, address: str | None) -> Settings:
+    """What the dashboard is started with. Raises SweepError for a host that others reach, without a token."""
+    if not is_loopback(host) and not token:
+        raise SweepError(
+            f"--host {host}",
+            "whoever reaches it could read the store, and stop or start its sweeps",
+            "127.0.0.1 without a token, any host with one",
+            f"sweeps dashboard --host {host} --token {secrets.token_urlsafe(12)}; or leave --host out and use a tunnel",
+        )
+    if token is not None and len(token) < 8:
+        raise SweepError("--token", f"it has {len(token)} characters", "8 or more", secrets.token_urlsafe(12))
+    if address is not None and (address.startswith("ray://") or "://" in address):
+        raise SweepError(
+            f"--address {address}",
+            "buttons run `sweeps resume`, which takes no such address",
+            "local, auto, HOST:PORT of a running Ray",
+            "--address auto, on a node of the cluster",
+        )
+    return Settings(store, token or secrets.token_urlsafe(12), token is not None, data, address)
+
+
+def is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def options(host: str, port: int) -> dict[str, Any]:
+    """Streamlit's settings, by option: no telemetry, both protections on, errors never shown as tracebacks."""
+    return {
+        "server.address": host,
+        "server.port": port,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.enableCORS": True,
+        "server.enableXsrfProtection": True,
+        "server.allowedHosts": _LOOPBACK if is_loopback(host) else [],
+        "server.maxUploadSize": settings.UPLOAD_MB,
+        "server.enableStaticServing": False,
+        "server.disconnectedSessionTTL": 30,
+        "browser.gatherUsageStats": False,
+        "browser.serverAddress": host,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
+        "logger.level": "error",
+        **theme.options(),
+    }
+
+
+def serve(host: str, port: int, given: Settings) -> None:
+    """Listen until Ctrl-C. Raises SweepError where the port is taken."""
+    with listening(host, port) as taken:
+        port = taken.getsockname()[1]
+        settings.hand_over(replace(given))
+        shown = f"[{host}]" if ":" in host else host
+        print(f"store      {given.store}")
+        print(f"dashboard  http://{shown}:{port}/?token={quote(given.token)}")
+        if not given.closed:
+            print("           without the token pages can be read, but nothing can be started or stopped")
+        if given.optuna:
+            print(f"optuna     {given.optuna}")
+        print("Ctrl-C ends it; what it has started goes on", flush=True)
+        _run(host, port, taken)
+
+
+def _run(host: str, port: int, taken: socket.socket) -> None:
+    import uvicorn
+    from streamlit import App, config
+
+    config.get_config_options(force_reparse=True, options_from_flags=options(host, port))
+    app = App(_SCRIPT, middleware=[_headers()])
+    quiet = uvicorn.Config(app, log_level="warning", access_log=False, ws_max_size=settings.UPLOAD_MB << 20)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(quiet).run(sockets=[taken])
+
+
+def _headers() -> Any:
+    """Middleware: no other site may frame the dashboard or learn its addresses."""
+    from starlette.middleware import Middleware
+
+    return Middleware(_Headers)
+
+
+class _Headers:
+    """Adds what tells a browser to be careful to every answer."""
+
+    ADDED = (
+        (b"x-frame-options", b"SAMEORIGIN"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+    )
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def sending(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *self.ADDED]}
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Any:
+    """A socket that listens on host and port before anything is said about it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((host, port))
+            bound.listen(128)
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise SweepError(
+                f"--host {host} --port {port}", why, "a free port of this machine, or 0 for any", "--port 0"
+            ) from error
+        yield bound
+    finally:
+        bound.close()

@@ -1,0 +1,97 @@
+"""How the dashboard looks: one type scale, one palette in light and dark, the same in Streamlit's parts and in figures.
+
+Colours of arms are those of the report (Okabe and Ito), which stay apart for colour-blind readers. Colours over
+which text stands are tints, so that they fit a light and a dark ground.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.figures import PALETTE
+
+STATES: dict[str, tuple[str, str, str]] = {
+    # state: (colour, Streamlit's name of it, sign)
+    "done": ("#009e73", "green", "✓"),
+    "cached": ("#009e73", "green", "⟲"),
+    "running": ("#0072b2", "blue", "▶"),
+    "failed": ("#d55e00", "red", "✕"),
+    "interrupted": ("#e69f00", "orange", "❚❚"),
+    "pruned": ("#7a5195", "violet", "✂"),
+    "queued": ("#8b949e", "gray", "·"),
+}
+LIGHT = {"ground": "#ffffff", "second": "#f5f6f8", "ink": "#1b1f24", "faint": "#57606a", "line": "#d8dde3"}
+DARK = {"ground": "#12161c", "second": "#1b2129", "ink": "#e6e9ed", "faint": "#9aa5b1", "line": "#313a45"}
+_SIZES = ["1.75rem", "1.25rem", "1.0625rem", "1rem", "0.9375rem", "0.875rem"]
+"""Headings one to six; text is 1rem of 15 px."""
+_LOW, _HIGH = (86, 180, 233), (0, 114, 178)
+"""Ends of the scale that a metric is drawn on."""
+
+
+def options() -> dict[str, Any]:
+    """Streamlit's theme settings, by option."""
+    common = {
+        "theme.baseFontSize": 15,
+        "theme.headingFontSizes": _SIZES,
+        "theme.headingFontWeights": [650, 620, 600, 600, 600, 600],
+        "theme.baseRadius": "6px",
+        "theme.showWidgetBorder": True,
+        "theme.paddingTop": "1.75rem",
+        "theme.chartCategoricalColors": list(PALETTE),
+    }
+    return {**common, **_scheme("light", LIGHT, "#0072b2"), **_scheme("dark", DARK, "#4aa8e0")}
+
+
+def _scheme(name: str, colours: dict[str, str], primary: str) -> dict[str, Any]:
+    return {
+        f"theme.{name}.primaryColor": primary,
+        f"theme.{name}.backgroundColor": colours["ground"],
+        f"theme.{name}.secondaryBackgroundColor": colours["second"],
+        f"theme.{name}.textColor": colours["ink"],
+        f"theme.{name}.borderColor": colours["line"],
+        f"theme.{name}.linkColor": primary,
+    }
+
+
+def tint(colour: str, strength: float = 0.18) -> str:
+    """A colour as a tint that both grounds shine through."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{strength})"
+
+
+def scale(share: float) -> str:
+    """The tint of a value between the worst (0) and the best (1)."""
+    strength = 0.06 + 0.5 * min(max(share, 0.0), 1.0)
+    red, green, blue = (round(low + share * (high - low)) for low, high in zip(_LOW, _HIGH, strict=True))
+    return f"rgba({red},{green},{blue},{strength:.3f})"
+
+
+def arm_colour(number: int) -> str:
+    return PALETTE[number % len(PALETTE)]
+
+
+def arm_dash(number: int) -> str:
+    """Arms beyond the palette differ by their dashes."""
+    return ("solid", "dash", "dashdot", "dot")[number // len(PALETTE) % 4]
+
+
+def dress(figure: Any, dark: bool, height: int = 380) -> Any:
+    """A Plotly figure in the dashboard's colours and type, without frame and with room for its labels."""
+    colours = DARK if dark else LIGHT
+    axis = {"gridcolor": colours["line"], "zeroline": False, "linecolor": colours["line"], "automargin": True}
+    figure.update_layout(
+        template="plotly_dark" if dark else "plotly_white",
+        height=height,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "Source Sans, Source Sans Pro, sans-serif", "size": 13, "color": colours["ink"]},
+        title={"font": {"size": 16}, "x": 0, "xanchor": "left"},
+        margin={"l": 8, "r": 8, "t": 48, "b": 8},
+        hoverlabel={"font": {"size": 13}},
+        colorway=list(PALETTE),
+        uirevision="kept",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": colours["faint"], "activecolor": colours["ink"]},
+    )
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    return figure

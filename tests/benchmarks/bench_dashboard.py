@@ -1,0 +1,149 @@
+"""What the dashboard costs on a large store: 200 sweeps and 10,000 trials of 200 epochs, in a real browser.
+
+Builds the store in a temporary folder (or in moto with --s3), starts `sweeps dashboard` on it and opens pages in a
+headless Chromium. Prints seconds from the request until a page is drawn, beside what is asked for, and the server's
+peak memory.
+
+    python tests/benchmarks/bench_dashboard.py [--sweeps 200] [--trials 50] [--epochs 200] [--s3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweeps import ledger, plan, spec
+from sweeps.plan import Plan
+from sweeps.store import Store, open_store
+from tests.analysis import browsing
+from tests.analysis.browsing import Reader
+from tests.benchmarks.bench_scale import PROVENANCE, history, sweep
+from tests.s3servers import BUCKET, KEY, SECRET, moto_server
+from trainables import schema
+
+FIRST_S, SWEEP_S, LIMIT_MB = 2.0, 3.0, 1536.0
+"""What issue 9 allows; twice the seconds on S3."""
+_HISTORIES = 20
+_PATIENCE_S = 300
+SEEDS = 5
+
+
+def fill(store: Store, planned: Plan, histories: list[bytes]) -> None:
+    """A result and a claim for each planned trial."""
+    from cluster import drive
+
+    drive.write(planned, store, ("sweeps", "run"))
+    objects = []
+    for number, (trial, _) in enumerate(planned.runs()):
+        claim = {"number": 1, "token": "00000000", "claimed_at": 1.79e9, "provenance": PROVENANCE}
+        objects.append((f"trials/{trial.id}/attempts/0001.json", ledger.dump(claim)))
+        end = {"state": "done", "ended_at": 1.79e9 + 900, "error": None}
+        objects.append((f"trials/{trial.id}/attempts/0001-00000000.end.json", ledger.dump(end)))
+        result = {
+            "schema": 1,
+            "attempt": "0001-00000000",
+            "epochs": trial.epochs,
+            "facts": {"parameters": 3_924_617, "data_fingerprint": "c58f30108f71"},
+            "notes": [],
+            "started_at": 1.79e9,
+            "ended_at": 1.79e9 + 900,
+            "provenance": PROVENANCE,
+        }
+        body = ledger.dump(result)[:-1] + b',"history":' + histories[number % len(histories)] + b"}"
+        objects.append((ledger.result_key(trial.id, trial.epochs), body))
+    store.create_many(objects)
+
+
+def build(store: Store, folder: Path, sweeps: int, trials: int, epochs: int) -> None:
+    draw = random.Random(0)
+    histories = [ledger.dump(history(epochs, draw)) for _ in range(_HISTORIES)]
+    for number in range(sweeps):
+        name = f"sweep-{number:03d}"
+        file = folder / f"{name}.yaml"
+        file.write_text(sweep(name, max(2, trials // SEEDS), SEEDS, epochs, 4000 + number))
+        fill(store, plan.expand(spec.load(file), schema), histories)
+
+
+def peak_mb(pid: int) -> float:
+    """The highest resident memory of a process so far (Linux)."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def measure(reader: Reader, words: str, limit_s: float, page: str, wanted: str, **asked: str) -> None:
+    began = time.perf_counter()
+    reader.open(page, **asked)
+    reader.until(lambda: wanted in reader.text() + reader.cells(), wanted)
+    seconds = time.perf_counter() - began
+    print(f"{words:<34} {seconds:6.2f} s   {'within' if seconds < limit_s else 'ABOVE'} {limit_s:g} s", flush=True)
+
+
+@contextlib.contextmanager
+def placed(s3: bool, folder: Path) -> Iterator[str]:
+    if not s3:
+        yield str(folder / "store")
+        return
+    with moto_server() as server:
+        os.environ |= {
+            "AWS_ENDPOINT_URL": server.url,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        yield f"s3://{BUCKET}/store"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sweeps", type=int, default=200)
+    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--s3", action="store_true")
+    options = parser.parse_args()
+    factor = 2 if options.s3 else 1
+    with tempfile.TemporaryDirectory() as name, placed(options.s3, Path(name)) as uri:
+        folder = Path(name)
+        began = time.perf_counter()
+        build(open_store(uri), folder, options.sweeps, options.trials, options.epochs)
+        print(f"{options.sweeps} sweeps of {options.trials} trials: built in {time.perf_counter() - began:.0f} s")
+        with browsing.chromium(folder / "chromium") as browser:
+            for what in ("first start, nothing summed up", "later start"):
+                with browsing.dashboard(uri, "--token", browsing.TOKEN) as served:
+                    reader = Reader(browser, served.address)
+                    reader.open("trial")  # what Python imports once is no part of a page
+                    total = f"{options.sweeps} sweeps"
+                    measure(reader, f"sweeps, {what[:11]}", FIRST_S * factor, "", total)
+                    if what != "later start":
+                        pages(reader, factor)
+                        wait_for_summaries(reader, open_store(uri), ledger.sweep_names(open_store(uri)))
+                    print(
+                        f"peak memory of the server {peak_mb(served.pid):.0f} MB (asked for: {LIMIT_MB:.0f})",
+                        flush=True,
+                    )
+
+
+def pages(reader: Reader, factor: int) -> None:
+    limit = SWEEP_S * factor
+    for view, wanted in (("Cells", "Click a cell"), ("Table", "Differences are to"), ("Curves", "Means over seeds")):
+        measure(reader, f"a sweep, {view}", limit, "sweep", wanted, sweep=f"sweep-00{len(view)}", view=view)
+    measure(reader, "the same again", limit, "sweep", "Click a cell", sweep="sweep-005")
+
+
+def wait_for_summaries(reader: Reader, store: Store, names: list[str]) -> None:
+    """Until every sweep's best arm is known and kept."""
+    began = time.perf_counter()
+    reader.open()
+    keys = {ledger.summary_key(name) for name in names}
+    while (missing := keys - store.exists_many(keys)) and time.perf_counter() - began < _PATIENCE_S:
+        time.sleep(1)
+    print(f"summed up in the background after {time.perf_counter() - began:.0f} s, {len(missing)} missing", flush=True)
+
+
+if __name__ == "__main__":
+    main()
