@@ -19,6 +19,16 @@ _NAMES = {
     },
     **{"sse255": "squared error in 0-255", "dice": "Dice", "lpips": "LPIPS", "kid": "KID"},
 }
+_PHRASES = {
+    "tpr_at_fpr_1": "true positives at 1 % false positives",
+    "iou_above_50": "IoU above 0.5",
+    "iou_tp": "iou_of the found ones",
+    "fpr_authentic": "false positives on authentic images",
+    "sharp_low": "of the least sharp fills",
+    "sharp_mid": "of the middling sharp fills",
+    "sharp_high": "of the sharpest fills",
+}
+"""Parts of a metric's name that are more than their words."""
 _LABELS = {
     record.TIME_S: "time an epoch",
     record.IMAGES_PER_S: "training speed",
@@ -37,6 +47,8 @@ def label(column: str) -> str:
     if share := record.share_of_hole(column):
         return f"{label(share[0])} at {share[1]} to {share[2]} % hole"
     split, _, metric = column.rpartition("/")
+    for name, words in _PHRASES.items():
+        metric = metric.replace(name, words)
     return " ".join(part for part in [split, *(_NAMES.get(word, word) for word in metric.split("_"))] if part)
 
 
