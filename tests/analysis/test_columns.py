@@ -84,7 +84,7 @@ def test_trained_on_by_tested_on_is_in_every_format(tmp_path: Path) -> None:
     assert "±" in shown
     assert "(n=4)" in shown
     for text in (made.html(), made.markdown(), made.latex().replace("$\\pm$", "±")):
-        section = text[text.index("test masks") :]
+        section = text[text.index("what was tested on") :]
         assert section.count(shown) >= 2, "on lines and on files"
     assert r"{}on lines \& more & " in made.latex()
 
