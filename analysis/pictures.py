@@ -45,14 +45,9 @@ def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
     """
     folders = {arm.name: found for arm in study.arms if (found := _folder(study, arm))}
     arms = {name: folder for name, (_, folder) in folders.items()}
-    stored = study.store.get_many(
-        f"{folder}/{kind}.png" for folder in arms.values() for kind in ("composite", "found", "heat")
-    )
-    arms = {
-        name: folder
-        for name, folder in arms.items()
-        if any(f"{folder}/{kind}.png" in stored for kind in ("composite", "found"))
-    }
+    kinds = ("found", "heat") if study.plan["task"] == "detect" else ("composite",)
+    stored = study.store.get_many(f"{folder}/{kind}.png" for folder in arms.values() for kind in kinds)
+    arms = {name: folder for name, folder in arms.items() if f"{folder}/{kinds[0]}.png" in stored}
     if not arms:
         return None
     anywhere = next(iter(arms.values()))
