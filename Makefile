@@ -7,6 +7,9 @@ PYTHON ?= python3
 # Further arguments, e.g. `make test ARGS="-k store -x"` or `make lock ARGS=--upgrade`.
 ARGS ?=
 
+# Two processes: one runs the tests that need Ray, which wait a lot. ARGS="-n 0" runs all in one.
+BESIDE_EACH_OTHER := -n 2 --dist loadgroup
+
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -31,10 +34,10 @@ demo: $(INSTALLED)  ## run the first study small, write its report to report/
 	@for page in report/*.html; do printf '\nThe report: open %s/%s in a browser.\n' "$$PWD" "$$page"; done
 
 test: $(INSTALLED) browser  ## the tests that take minutes; ARGS="-k name -x" goes to pytest
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(BESIDE_EACH_OTHER) $(ARGS)
 
 test-all: $(INSTALLED) browser  ## every test, the slow ones too
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(BESIDE_EACH_OTHER) $(ARGS)
 
 check: $(INSTALLED)  ## format, lint and types
 	$(BIN)/ruff format --check .

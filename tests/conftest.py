@@ -23,6 +23,17 @@ GRACE_S = 15.0
 """How long a process may take to end after the last test: Ray's workers notice the end of their raylet by polling."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the processes that run tests side by side, one gets all that need Ray, and each file of the others is one's.
+
+    So what a file or a session shares is made once, and the rest is tested while Ray is waited for.
+    """
+    for item in items:
+        needs_ray = item.path.parent.name == "cluster" or "ray_cluster" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("ray" if needs_ray else item.path.name))
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real images: SWEEPS_DATA, else ../shared/data beside the checkout."""
