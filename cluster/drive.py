@@ -289,14 +289,14 @@ def check(plan: Plan, settings: Settings) -> None:
     if settings.address not in ("local", IN_PROCESS):
         return
     from trainables import features
-    from trainables.data import images
+    from trainables.data import captions, images
 
     root = Path(settings.data_root) if settings.data_root else None
     seen: list[Any] = []
-    for section, look in (("data", images.check), ("features", features.load)):
+    for section, look in (("data", images.check), ("data", captions.check), ("features", features.load)):
         for given in (arm.config.get(section) for arm in plan.arms):
-            if given is not None and given not in seen:
-                seen.append(given)
+            if given is not None and (look, given) not in seen:
+                seen.append((look, given))
                 look(given, root)
 
 

@@ -31,6 +31,7 @@ class Published:
     """folder: what the archive unpacks to. train, test: its files with the number of images in each.
 
     md5: of each file. dataset: torchvision's class. instead: what serves where the data cannot be had.
+    meta: the file with the names of the classes, its md5, its key for them, and the key of the images' labels.
     """
 
     folder: str
@@ -39,6 +40,7 @@ class Published:
     md5: dict[str, str]
     url: str
     dataset: str
+    meta: tuple[str, str, str, str]
     instead: str = ""
 
 
@@ -57,6 +59,7 @@ SETS = {
         },
         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         dataset="CIFAR10",
+        meta=("batches.meta", "5ff9c542aee3614f3951f8cda6e48888", "label_names", "labels"),
     ),
     "cifar100": Published(
         folder="cifar-100-python",
@@ -65,6 +68,7 @@ SETS = {
         md5={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         dataset="CIFAR100",
+        meta=("meta", "7973b15100ade9c7d40fb424638fde48", "fine_label_names", "fine_labels"),
         instead="; CIFAR-10 serves as well, with --set data.name=cifar10",
     ),
 }
@@ -95,11 +99,26 @@ class Cifar:
         return {"train": train, "val": self._val_from_test, "test": test - self._val_from_test}[split]
 
     def take(self, split: str, count: int, size: int) -> Tensor:
-        train, test = _all(self.what, self._root)
-        images = {"train": train, "val": train if self._val_from_test is None else test, "test": test}[split]
-        start = len(images) - self.count("val") if split == "val" else 0  # the last ones are the validation split
-        part = images[start : start + count]
+        file, first = self._place(split)
+        images = _all(self.what, self._root)[("train", "test").index(file)]
+        part = images[first : first + count]
         return part if size == part.shape[-1] else _resize(part, size)
+
+    def names(self, split: str, start: int, stop: int) -> list[str]:
+        """`train/7` is the eighth training image as published, wherever it is used."""
+        file, first = self._place(split)
+        order = _hash_order(sum(getattr(SETS[self.what], file).values()))
+        return [f"{file}/{index}" for index in order[first + start : first + stop]]
+
+    def classes(self, split: str, start: int, stop: int) -> list[str]:
+        labels = _labels(self.what, self._root)
+        return [labels[name] for name in self.names(split, start, stop)]
+
+    def _place(self, split: str) -> tuple[str, int]:
+        """Of which published images a split is, and where in their hashed order it begins."""
+        file = "test" if split == "test" or (split == "val" and self._val_from_test is not None) else "train"
+        whole = sum(getattr(SETS[self.what], file).values())
+        return file, whole - self.count("val") if split == "val" else 0  # the last ones are the validation split
 
 
 @lru_cache(maxsize=2)
@@ -116,11 +135,30 @@ def _in_hash_order(name: str, folder: Path, files: dict[str, int]) -> Tensor:
     count = sum(files.values())
     images = torch.empty((count, 3, 32, 32), dtype=torch.uint8)
     place = torch.empty(count, dtype=torch.long)
-    place[sorted(range(count), key=lambda index: hashed(str(index)))] = torch.arange(count)
+    place[list(_hash_order(count))] = torch.arange(count)
     for file, places in zip(files, place.split(list(files.values())), strict=True):  # type: ignore[no-untyped-call]
         batch = pickle.loads(_verified(name, folder / file), encoding="latin1")  # as published: its md5 was checked
         images[places] = torch.from_numpy(batch["data"]).view(-1, 3, 32, 32)
     return images
+
+
+@lru_cache(maxsize=4)
+def _hash_order(count: int) -> tuple[int, ...]:
+    return tuple(sorted(range(count), key=lambda index: hashed(str(index))))
+
+
+@lru_cache(maxsize=2)
+def _labels(name: str, root: Path | None) -> dict[str, str]:
+    """What each image shows, by its name as of `Cifar.names`."""
+    folder, published = _folder(name, root), SETS[name]
+    meta, _, names_key, labels_key = published.meta
+    names = [text.replace("_", " ") for text in pickle.loads(_verified(name, folder / meta))[names_key]]
+    found: dict[str, str] = {}
+    for part, files in (("train", published.train), ("test", published.test)):
+        batches = [pickle.loads(_verified(name, folder / file), encoding="latin1") for file in files]
+        labels = [label for batch in batches for label in batch[labels_key]]
+        found.update({f"{part}/{index}": names[label] for index, label in enumerate(labels)})
+    return found
 
 
 def _verified(name: str, file: Path) -> bytes:
@@ -129,7 +167,8 @@ def _verified(name: str, file: Path) -> bytes:
         content = file.read_bytes()
     except OSError as error:
         raise _error(name, file, f"it cannot be read: {error.strerror}") from error
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != SETS[name].md5[file.name]:
+    meta, of_meta, _, _ = SETS[name].meta
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != {**SETS[name].md5, meta: of_meta}[file.name]:
         raise _error(name, file, "it is damaged: its md5 is not the published one")
     return content
 

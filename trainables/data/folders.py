@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,38 +21,32 @@ from trainables.errors import TrialError
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-class Folder:
-    """The images below a folder: 80/10/10 by a hash of their names, or as a CSV file says.
+class Files:
+    """Image files below a folder, each in one split, in the order of a hash of their names.
 
     crops: so many squares of each file instead of its centre; those of one file are in one split. No file is opened
     before its images are taken: a wrong number is told at once, a small subset is cheap.
     """
 
-    def __init__(self, path: str, split: str | None, crops: int | None, root: Path | None) -> None:
-        folder = below(root, path, "data.path")
-        names = image_files(folder, "data.path")
-        if split is None:
-            split_of = {name: _split_by_hash(name) for name in names}
-        else:
-            split_of = _read_split_file(below(root, split, "data.split"), set(names))
-        self.what = f"the folder {path}"
+    def __init__(self, what: str, folder: Path, split_of: Mapping[str, str], crops: int | None = None) -> None:
+        self.what = what
         self.more = ", or set a larger `crops` for the folder" if crops else ""
         self._crops = crops
-        self._files = {
-            part: [folder / name for name in sorted(split_of, key=lambda n: (hashed(n), n)) if split_of[name] == part]
+        self._folder = folder
+        self._names = {
+            part: [name for name in sorted(split_of, key=lambda n: (hashed(n), n)) if split_of[name] == part]
             for part in SPLITS
         }
-        self._seeds = {folder / name: hashed(f"crops {name}") for name in split_of}
 
     def verify(self) -> None:
         """Whether a file decodes is only seen by decoding it."""
 
     def count(self, split: str) -> int:
-        return len(self._files[split]) * (self._crops or 1)
+        return len(self._names[split]) * (self._crops or 1)
 
     def take(self, split: str, count: int, size: int) -> Tensor:
         """Image i is of file i modulo their number: the first crop of each file comes before the second of any."""
-        files = self._files[split][:count]
+        files = self._names[split][:count]
         images = torch.empty((count, 3, size, size), dtype=torch.uint8)
         with ThreadPoolExecutor(max_workers=4) as pool:  # Pillow decodes and resizes outside the interpreter lock
             wanted = [len(range(i, count, len(files))) for i in range(len(files))]
@@ -60,15 +56,48 @@ class Folder:
                 images[index :: len(files)] = torch.from_numpy(squares).permute(0, 3, 1, 2)
         return images
 
-    def _squares(self, file: Path, count: int, size: int) -> Pixels:
+    def names(self, split: str, start: int, stop: int) -> list[str]:
+        files = self._names[split]
+        return [files[index % len(files)] for index in range(start, stop)]
+
+    def classes(self, split: str, start: int, stop: int) -> list[str]:
+        """By the folder that a file lies in, without a number before it: `001.Laysan_Albatross` is Laysan Albatross."""
+        return [self._class(name) for name in self.names(split, start, stop)]
+
+    def _class(self, name: str) -> str:
+        folder, _, _ = name.rpartition("/")
+        if not folder:
+            raise TrialError(
+                f"data.captions.template with the image {name!r}",
+                f"it lies in no folder below {self._folder} whose name would say what it shows",
+                "images in one folder for each class, or a captions file",
+                "captions: {file: captions.txt}, with image name, tab, caption in each line",
+                "data.captions",
+            )
+        return re.sub(r"^\d+\.", "", folder.rpartition("/")[2]).replace("_", " ")
+
+    def _squares(self, name: str, count: int, size: int) -> Pixels:
         """(count, size, size, 3)."""
-        image = open_image(file, "data.path")
+        image = open_image(self._folder / name, "data.path")
         if self._crops is None:
             return _square(image, size)[None]
-        return _crops(image.convert("RGB"), count, size, self._seeds[file])
+        return _crops(image.convert("RGB"), count, size, hashed(f"crops {name}"))
 
 
-def _split_by_hash(name: str) -> str:
+class Folder(Files):
+    """The images below a folder: 80/10/10 by a hash of their names, or as a CSV file says."""
+
+    def __init__(self, path: str, split: str | None, crops: int | None, root: Path | None) -> None:
+        folder = below(root, path, "data.path")
+        names = image_files(folder, "data.path")
+        if split is None:
+            split_of = {name: split_by_hash(name) for name in names}
+        else:
+            split_of = _read_split_file(below(root, split, "data.split"), set(names))
+        super().__init__(f"the folder {path}", folder, split_of, crops)
+
+
+def split_by_hash(name: str) -> str:
     """80 % train, 10 % val, 10 % test, independent of which other files there are."""
     tenth = hashed(f"split {name}") * 10 >> 64
     return "train" if tenth < 8 else ("val" if tenth == 8 else "test")

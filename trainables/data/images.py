@@ -55,11 +55,11 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
     Raises TrialError where files are missing, damaged or too few.
     """
     data = DataConfig.model_validate(config)
-    key = (root, data.model_dump_json(exclude={"augment"}))
+    key = (root, data.model_dump_json(exclude={"augment", "captions"}))
     with _lock:  # held while loading: a second thread that wants the same set waits for it instead of loading it again
         if key not in _kept:
-            chosen = _choose(data, root)
-            train, val, test = (_together(split, chosen[split], data.size) for split in SPLITS)
+            parts = chosen(data, root)
+            train, val, test = (_together(split, parts[split], data.size) for split in SPLITS)
             _kept[key] = ImageSet(train, val, test, _fingerprint((train, val, test)))
         _kept.move_to_end(key)
         while len(_kept) > KEPT:
@@ -73,26 +73,26 @@ def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
     Returns how many images each split will have.
     Downloads CIFAR where `load` would, so that a driver can do it once, before its trials start.
     """
-    chosen = _choose(DataConfig.model_validate(config), root)
-    sources = {id(source): source for parts in chosen.values() for source, _ in parts}
+    parts = chosen(DataConfig.model_validate(config), root)
+    sources = {id(source): source for some in parts.values() for source, _ in some}
     for source in sources.values():
         source.verify()
-    return {split: sum(count for _, count in parts) for split, parts in chosen.items()}
+    return {split: sum(count for _, count in some) for split, some in parts.items()}
 
 
-def _choose(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source, int]]]:
+def chosen(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source, int]]]:
     """How many images of which data sets each split has. Of several, each gives an equal share of `data.train`."""
     own = _source(data, root)
-    chosen = {split: [(own, taken(own, split, getattr(data, split)))] for split in ("val", "test")}
+    scored = {split: [(own, taken(own, split, getattr(data, split)))] for split in ("val", "test")}
     parts = [own if part.name == "own" else _source(part, root) for part in data.train_on or ()] or [own]
     if len(parts) == 1:
-        return {"train": [(parts[0], taken(parts[0], "train", data.train))], **chosen}
+        return {"train": [(parts[0], taken(parts[0], "train", data.train))], **scored}
     shares: list[int | None] = [None] * len(parts)
     if data.train is not None:
         shares = [data.train // len(parts) + (i < data.train % len(parts)) for i in range(len(parts))]
     share = f" of {len(parts)} data sets' {data.train}"
     train = [(part, taken(part, "train", wanted, share)) for part, wanted in zip(parts, shares, strict=True)]
-    return {"train": train, **chosen}
+    return {"train": train, **scored}
 
 
 def _together(split: str, parts: Sequence[tuple[Source, int]], size: int) -> Tensor:

@@ -29,6 +29,12 @@ class Source(Protocol):
     def take(self, split: str, count: int, size: int) -> Tensor:
         """The first images of a split: uint8 (count, 3, size, size)."""
 
+    def names(self, split: str, start: int, stop: int) -> list[str]:
+        """Which photograph each of these images is of: the same name for two crops of one."""
+
+    def classes(self, split: str, start: int, stop: int) -> list[str]:
+        """What each of these images shows, in words. Raises TrialError where the data set does not say."""
+
 
 def hashed(name: str) -> int:
     """64 bits that are the same on every machine, for ever: changing this changes every split."""

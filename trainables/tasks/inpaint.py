@@ -53,6 +53,7 @@ class Inpainter:
         own_terms: tuple[str, ...] = (),
         judges_composite: bool = False,
         precision: Precision = Precision(),  # noqa: B008 - frozen
+        takes_text: bool = False,
     ) -> None:
         """observed: record gradient norm and saturation, as where a discriminator could be, also without one.
 
@@ -66,6 +67,7 @@ class Inpainter:
         self.own_terms = own_terms
         self.judges_composite = judges_composite
         self.precision = precision
+        self.takes_text = takes_text
         self.optimiser = optimiser
         self.weights_of_losses = dict(weights)
         self.scope = scope
@@ -77,24 +79,28 @@ class Inpainter:
         self.tested: Tensor | None = None  # `per_image.NAMES` of all test images, from the last evaluation here
         self.parameters = sum(p.numel() for p in network.parameters())
 
-    def step(self, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int | None = None) -> dict[str, Tensor]:
+    def step(self, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int | None = None, *text: Tensor) -> dict[str, Tensor]:
         """One step of whoever learns in this phase, the discriminators' before the network's.
 
         whole: images of the batch, of which these are this worker's part, which may be empty; None: all of it.
+        text: tokens_bt of their captions, where there are any.
         Returns what to record, left on the device; the adversarial terms only where both learn.
         """
         assert self.optimiser is not None, "a model without parameters is not trained"
         learns = self.phase != "discriminators"
         share = self.workers.scale(len(image_b3hw), whole or len(image_b3hw))
         with torch.set_grad_enabled(learns):
-            output_b3hw, own = self._learn(image_b3hw, mask_b1hw)
-            judged_b3hw = output_b3hw
+            b = len(image_b3hw)
+            judged_b3hw, own = self._learn(image_b3hw, mask_b1hw, *text)
+            paths = len(judged_b3hw) // b if b else 1
+            output_b3hw = judged_b3hw[:b] if paths > 1 else judged_b3hw
             if self.judges_composite:
                 judged_b3hw = image_b3hw * (1 - mask_b1hw) + output_b3hw * mask_b1hw
         judges = None if self.phase == "completion" else self.adversary
-        records = judges.step(judged_b3hw, image_b3hw, mask_b1hw, share) if judges else {}
+        last_b3hw = judged_b3hw[-b:] if paths > 1 else judged_b3hw
+        records = judges.step(last_b3hw, image_b3hw, mask_b1hw, share) if judges else {}
         with torch.set_grad_enabled(learns):
-            adversarial = judges.terms(judged_b3hw, mask_b1hw) if judges and learns else {}
+            adversarial = judges.terms(judged_b3hw, mask_b1hw, image_b3hw, paths) if judges and learns else {}
             terms = {**adversarial, **own, **self._reconstruction(output_b3hw, image_b3hw, mask_b1hw)}
             if self.workers.size > 1:
                 terms = self._of_whole(terms, mask_b1hw, share)
@@ -111,14 +117,15 @@ class Inpainter:
             loss, terms = loss.new_zeros(()), {name: term.new_zeros(()) for name, term in terms.items()}
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, **records}
 
-    def _learn(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The network's output for damaged images, and those of its own terms that have a weight."""
+    def _learn(self, image_b3hw: Tensor, mask_b1hw: Tensor, *text: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the network makes of damaged images, and those of its own terms that have a weight."""
         damaged_b3hw = image_b3hw * (1 - mask_b1hw)
+        read = text if self.takes_text else ()
         with self.precision.cast():
             if not self.own_terms:
-                return full(self._trained(damaged_b3hw, mask_b1hw)), {}
-            output_b3hw, own = self._trained(damaged_b3hw, mask_b1hw, image_b3hw)
-            return full(output_b3hw), {name: full(own[name]) for name in self.own_terms}
+                return full(self._trained(damaged_b3hw, mask_b1hw, *read)), {}
+            made_b3hw, own = self._trained(damaged_b3hw, mask_b1hw, image_b3hw, *read)
+            return full(made_b3hw), {name: full(own[name]) for name in self.own_terms}
 
     def _reconstruction(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
         """Every term of `trainables.losses` that has a weight, with its graph."""
@@ -162,10 +169,14 @@ class Inpainter:
             if optimiser is not None:
                 optimisers.scale_rate(optimiser, factor)
 
-    def fill(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
-        """The network's output for images whose holes are blanked first, clamped to [0, 1]; no gradients."""
+    def fill(self, image_b3hw: Tensor, mask_b1hw: Tensor, *text: Tensor) -> Tensor:
+        """The network's output for images whose holes are blanked first, clamped to [0, 1]; no gradients.
+
+        text: tokens_bt of captions, for a network that takes them.
+        """
+        read = text if self.takes_text else ()
         with torch.inference_mode(), self.precision.cast():
-            output_b3hw: Tensor = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw)
+            output_b3hw: Tensor = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw, *read)
             return full(output_b3hw).clamp(0, 1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -198,12 +209,14 @@ class _Learning(nn.Module):
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     torch.manual_seed(derive(config["seed"], "initialisation"))
-    network = build_network(config["model"], data.canvas.size)  # made on the CPU, so it is the same on any device
-    network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
+    network: Any = build_network(config["model"], data.canvas.size)  # made on the CPU, so it is the same on any device
+    module, options = _model(config["model"])
+    if options.takes_text and data.captions is not None:
+        network.know(data.captions.vocabulary)
+    network = network.to(machine.device, memory_format=LAYOUT)
     workers = machine.workers
     if _sees_whole_batches(config, workers):
         synchronise(network)
-    module, options = _model(config["model"])
     if not any(True for _ in network.parameters()):
         return Inpainter(network.eval(), None, {}, workers=workers, splits=options.splits)
     scope = (
@@ -227,6 +240,7 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
         own_terms=network_terms(config),
         judges_composite=options.judged == "composite",
         precision=Precision(config.get("precision"), machine.device),
+        takes_text=options.takes_text,
     )
 
 
@@ -257,7 +271,7 @@ def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> 
     parameters = [p for discriminator in discriminators.values() for p in discriminator.parameters()]
     optimiser = optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
     precision = Precision(config.get("precision"), machine.device)
-    return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision)
+    return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision, options.matched)
 
 
 def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
@@ -291,13 +305,14 @@ def train(
     n = len(data.images.train)
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
     draw, changes = epoch_masks(config, data, epoch), epoch_changes(config, data, epoch)
+    said_n = torch.rand(n, generator=generator(seed, "captions", epoch))
     for index in torch.split(order, size):
         if len(index) > 1:
             mine = learner.workers.part(index)
             image_b3hw, mask_b1hw = data.batch("train", mine, draw)
             if changes:
                 image_b3hw = changes.apply(image_b3hw, mine)
-            yield len(index), learner.step(image_b3hw, mask_b1hw, len(index))
+            yield len(index), learner.step(image_b3hw, mask_b1hw, len(index), *data.text("train", mine, said_n))
     learner.workers.spread(learner.network)
 
 
@@ -327,7 +342,7 @@ def _scores(learner: Inpainter, data: Data, split: str, draw: MaskDraw, meter: m
     mine = learner.workers.part(torch.arange(len(data.split(split))))
     for index in torch.split(mine, EVALUATION_BATCH) if len(mine) else ():
         image_b3hw, mask_b1hw = data.batch(split, index, draw)
-        meter.update(learner.fill(image_b3hw, mask_b1hw), image_b3hw, mask_b1hw)
+        meter.update(learner.fill(image_b3hw, mask_b1hw, *data.text(split, index)), image_b3hw, mask_b1hw)
     meter.totals = learner.workers.sum(meter.totals.to(data.device))
     return meter.compute()
 
@@ -342,7 +357,8 @@ def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, flo
     scorers = perceptual.scorers(names, data.canvas.root, data.device)
     for index in torch.split(torch.arange(len(data.images.test)), EVALUATION_BATCH):
         image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
-        composite_b3hw = torch.where(mask_b1hw > 0.5, learner.fill(image_b3hw, mask_b1hw), image_b3hw)
+        output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text("test", index))
+        composite_b3hw = torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw)
         for scorer in scorers.values():
             scorer.update(composite_b3hw, image_b3hw)
     return {name: scorer.compute() for name, scorer in scorers.items()}
