@@ -9,10 +9,11 @@ non-saturating generator (Goodfellow et al. 2014), as in the context encoder's c
 discriminator's summed over real and generated images, and the generator's against the label "real". `hinge`: with the
 halves of DeepFill v2's code, max(0, 1 - D(real)) / 2 + max(0, 1 + D(fake)) / 2, and -D(fake) for the generator.
 `least_squares` (Mao et al. 2017), with the halves of TDANet's code: (D(real) - 1)^2 / 2 + D(fake)^2 / 2, and
-(D(fake) - 1)^2 for the generator; there scores say real above 0.5. Means are in float32. Every value stays on the device.
+(D(fake) - 1)^2 for the generator; there scores say real above 0.5. Means are in float32. Every value stays on the
+device.
 
-A term that is `matched` gives the generator the mean squared difference between the scores of its images and of the real
-ones instead, position by position.
+A term that is `matched` gives the generator the mean squared difference between the scores of its images and of the
+real ones instead, position by position.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is said of each image: from a template, a captions file or a folder of text files.
 
-Captions go with images by name, so they stay together through splits, subsets, mixtures, shuffling and augmentation. The
-vocabulary is that of the training captions in use. Of several captions of an image, each epoch of training draws one, a
-function of (seed, epoch, image index); evaluation takes the first.
+Captions go with images by name, so they stay together through splits, subsets, mixtures, shuffling and augmentation.
+The vocabulary is that of the training captions in use. Of several captions of an image, each epoch of training draws
+one, a function of (seed, epoch, image index); evaluation takes the first.
 
 A template names the class of an image: of CIFAR as published, of a folder the name of the folder that the file lies in.
 A captions file has a line `image name, tab, caption` for each caption; names are those below `data.path`, or `train/7`
@@ -137,7 +137,7 @@ class _Said:
         if without:
             raise TrialError(
                 f"data.captions: {self._where}",
-                f"{len(without)} of {len(found)} images of the {split} split have no caption, {without[0]!r} among them",
+                f"{len(without)} of {len(found)} images of the {split} split have no caption, {without[0]!r} first",
                 "one caption or more for each image; an empty one is allowed: the name, a tab and nothing"
                 if self._folder is None
                 else "a file <image name>.txt for each image, a caption a line",
