@@ -57,6 +57,7 @@ _REGIONS = {
     "_raw": "the network's output without compositing",
     "_crop": "the centre crop that 003_4e78e639d4f1fa33 scores, its visible ring included",
     "_pooled": "from the error pooled over all images",
+    "_wrong_text": "each image filled as the caption of another one says",
 }
 _SHARE = re.compile(r"_share_(?P<low>\d+)_(?P<high>\d+)$")
 _ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*)$")
@@ -99,7 +100,7 @@ def describe(column: str) -> tuple[str, str, str]:
         return _SYSTEM.get(name, _UNKNOWN)
     if split == "train":
         return _of_training(name)
-    only_of_test = name in EXTRA or _SHARE.search(name) or _ON.search(name)
+    only_of_test = name in EXTRA or _SHARE.search(name) or _ON.search(name) or name.endswith("_wrong_text")
     return _UNKNOWN if only_of_test and split != "test" else _of_images(name)
 
 

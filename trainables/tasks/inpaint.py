@@ -31,6 +31,8 @@ from trainables.workers import Workers
 
 BEST = ("val/psnr_db", "max")
 SAMPLES = 8
+WRONG_TEXT = ("psnr_db_hole", "l1_hole")
+"""What is told of the test images filled as the captions of other images say."""
 
 __all__ = ["BEST", "build", "check_extra", "evaluate", "extra", "final_files", "load", "samples", "train"]
 """What `trainables.loop.Task` asks of a module."""
@@ -331,18 +333,24 @@ def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
     values = _scores(learner, data, split, data.evaluation_masks[split], meter)
     if keeps:
         learner.tested = meter.kept()
+    if split == "test" and learner.takes_text and data.captions is not None:
+        scores = _scores(learner, data, split, data.evaluation_masks[split], metrics.Meter(), wrong_text=True)
+        values |= {f"{name}_wrong_text": scores[name] for name in WRONG_TEXT}
     for label, draw in data.other_masks.items() if split == "test" else ():
         scores = _scores(learner, data, split, draw, metrics.Meter())
         values |= {f"{name}_on_{label}": value for name, value in scores.items()}
     return values
 
 
-def _scores(learner: Inpainter, data: Data, split: str, draw: MaskDraw, meter: metrics.Meter) -> dict[str, float]:
+def _scores(
+    learner: Inpainter, data: Data, split: str, draw: MaskDraw, meter: metrics.Meter, wrong_text: bool = False
+) -> dict[str, float]:
     learner.network.eval()
     mine = learner.workers.part(torch.arange(len(data.split(split))))
     for index in torch.split(mine, EVALUATION_BATCH) if len(mine) else ():
         image_b3hw, mask_b1hw = data.batch(split, index, draw)
-        meter.update(learner.fill(image_b3hw, mask_b1hw, *data.text(split, index)), image_b3hw, mask_b1hw)
+        output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text(split, index, wrong=wrong_text))
+        meter.update(output_b3hw, image_b3hw, mask_b1hw)
     meter.totals = learner.workers.sum(meter.totals.to(data.device))
     return meter.compute()
 
