@@ -50,6 +50,12 @@ _METRICS: dict[str, tuple[str, str, str]] = {
     **EXTRA,
     "hole_fraction": ("", "", "share of missing pixels"),
     "images": ("", "", "number of images"),
+    "matching": ("", "min", "weighted sum of the matching losses, in batches of 64 images and captions"),
+    **{
+        f"{way}_r{k}": ("", "max", f"share of {asked} with the right {way} among the best {k} of the split")
+        for way, asked in (("text", "images"), ("image", "captions"))
+        for k in (1, 5, 10)
+    },
 }
 _REGIONS = {
     "_hole": "hole pixels only",

@@ -78,16 +78,25 @@ def _both_ways(score_ij: Tensor, left_out_ij: Tensor, told_b: Tensor) -> Tensor:
     return (both * told_b).sum() / told_b.sum().clamp(min=1)
 
 
-def recalls(score_ij: Tensor, tokens_jt: Tensor) -> dict[str, float]:
+def recalls(image_nc: Tensor, sentence_nc: Tensor, tokens_nt: Tensor, batch: int = 256) -> dict[str, float]:
     """Share of images whose caption is among the best 1, 5 and 10 (`text_r1`, ...), and of captions (`image_r1`, ...).
 
-    A caption that is equal to the right one is right. score_ij: of every image of a split with every caption.
+    By the cosine, among all different captions of the split, and among all its images; an image with an equal caption
+    is right too. batch: so many are compared at once with all others.
     """
-    same = same_caption(tokens_jt)
+    _, which_n = tokens_nt.unique(dim=0, return_inverse=True)
+    first_m = which_n.argsort(stable=True)[which_n.bincount().cumsum(0) - which_n.bincount()]
+    image_nc, sentence_nc = F.normalize(image_nc.float(), dim=1), F.normalize(sentence_nc.float(), dim=1)
+    numbers_m = torch.arange(len(first_m), device=which_n.device)
+    ways: Mapping[str, tuple[Tensor, Tensor, Tensor, Tensor]] = {
+        "text": (image_nc, which_n, sentence_nc[first_m], numbers_m),
+        "image": (sentence_nc, which_n, image_nc, which_n),
+    }
     found: dict[str, float] = {}
-    ways: Mapping[str, Tensor] = {"text": score_ij, "image": score_ij.T}
-    for way, score in ways.items():
-        order = score.topk(min(max(RECALLS), score.shape[1]), 1).indices
-        hit = same.gather(1, order)
-        found |= {f"{way}_r{k}": hit[:, :k].any(1).double().mean().item() for k in RECALLS}
+    for way, (asked, right, among, are) in ways.items():
+        hits = []
+        for some, wanted in zip(asked.split(batch), right.split(batch), strict=True):
+            best = (some @ among.T).topk(min(max(RECALLS), len(among)), 1).indices
+            hits.append(are[best] == wanted.unsqueeze(1))
+        found |= {f"{way}_r{k}": torch.cat(hits)[:, :k].any(1).double().mean().item() for k in RECALLS}
     return found

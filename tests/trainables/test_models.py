@@ -17,7 +17,12 @@ SMALLEST = {"context_encoder_alexnet": 32, "tdanet": 32}
 """Sides of the smallest images that a model takes, px, where that is not 8."""
 
 
+NARROW = {"tdanet": {"width": 4}}
+"""Options of networks that take seconds to draw at their full width."""
+
+
 def build(name, size=32, **options):
+    options = {**NARROW.get(name, {}), **options}
     module = importlib.import_module(f"trainables.models.{name}")
     torch.manual_seed(0)
     return module.build(module.Config(**options), size)

@@ -324,12 +324,15 @@ def test_reader_and_text_learn_matching_from_real_images_alone() -> None:
 
 
 def test_recalls_by_hand() -> None:
+    """Three images: two of caption A, one of caption B. The second and the third look for the wrong caption."""
     tokens = torch.tensor([[2], [3], [2]])
-    score = torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [0.0, 3.0, 1.0]])
-    found = matching.recalls(score, tokens)
-    assert found["text_r1"] == pytest.approx(1 / 3)  # only the first image: its caption stands at the third place too
-    assert found["text_r5"] == found["image_r10"] == 1
-    assert found["image_r1"] == pytest.approx(2 / 3)
+    sentence = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    image = torch.tensor([[0.9, 0.1], [0.8, 0.6], [0.2, 0.7]])
+    for batch in (1, 2, 256):
+        found = matching.recalls(image, sentence, tokens, batch)
+        assert found["text_r1"] == pytest.approx(1 / 3)
+        assert found["text_r5"] == found["text_r10"] == found["image_r5"] == 1
+        assert found["image_r1"] == pytest.approx(2 / 3)  # A finds the first image, B the third, which is of A
 
 
 # --- discriminators ---------------------------------------------------------------------------------------------------

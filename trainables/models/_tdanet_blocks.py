@@ -155,4 +155,5 @@ class WordAttention(nn.Module):
             told_bcl = words_bct @ share_blt.transpose(1, 2)
             outside_b1l = region_b1hw.flatten(2) == 0
             most_bc = told_bcl.masked_fill(outside_b1l, -1e9).amax(2)
-            return most_bc * (there_bt.any(1, keepdim=True) & ~outside_b1l.all(2))
+            told_bc: Tensor = most_bc * (there_bt.any(1, keepdim=True) & ~outside_b1l.all(2))
+            return told_bc

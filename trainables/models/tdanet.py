@@ -219,10 +219,13 @@ class TDANet(nn.Module):
 
     def _matching(self, truth_b3hw: Tensor, made_b3hw: Tensor, text: Read) -> Tensor:
         """Both losses of real images, from which reader and text encoder learn, and of made ones, for the rest."""
-        real = matching.losses(*self.reader(truth_b3hw), text)
+        places_bcl, whole_bc = self.reader(truth_b3hw)
+        found = [*matching.losses(places_bcl, whole_bc, text).values()]
         with frozen(self.reader):
-            made = [matching.losses(*self.reader(part), text.detached()) for part in made_b3hw.chunk(2)]
-        return sum((value for found in made for value in found.values()), sum(real.values(), truth_b3hw.new_zeros(())))
+            for part_b3hw in made_b3hw.chunk(2):
+                places_bcl, whole_bc = self.reader(part_b3hw)
+                found += matching.losses(places_bcl, whole_bc, text.detached()).values()
+        return torch.stack(found).sum()
 
 
 Gaussian = tuple[Tensor, Tensor]
