@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.data.splits import hashed
+from trainables.data.splits import hashed, no_objects
 from trainables.errors import TrialError
 
 VAL = 5_000
@@ -114,6 +114,9 @@ class Cifar:
         labels = _labels(self.what, self._root)
         return [labels[name] for name in self.names(split, start, stop)]
 
+    def objects(self, split: str, count: int, size: int) -> Tensor:
+        raise no_objects(self.what)
+
     def _place(self, split: str) -> tuple[str, int]:
         """Of which published images a split is, and where in their hashed order it begins."""
         file = "test" if split == "test" or (split == "val" and self._val_from_test is not None) else "train"
@@ -179,7 +182,7 @@ def _folder(name: str, root: Path | None) -> Path:
     folder = (root or Path.home() / ".cache" / "inpaint-sweeps") / published.folder
     if root is None:
         try:
-            with _one_process_at_a_time(folder.parent):
+            with one_process_at_a_time(folder.parent):
                 if not all((folder / file).is_file() for file in published.md5):
                     import torchvision.datasets  # six seconds: it loads torch's compiler
 
@@ -203,7 +206,7 @@ def _error(name: str, file: Path, why: str) -> TrialError:
 
 
 @contextlib.contextmanager
-def _one_process_at_a_time(folder: Path) -> Iterator[None]:
+def one_process_at_a_time(folder: Path) -> Iterator[None]:
     """Trials that start together must not download into the same file."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:

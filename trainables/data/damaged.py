@@ -10,7 +10,7 @@ import hashlib
 import io
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +39,8 @@ class Data:
     test_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Further masks under which the test images are scored, by what their columns are called."""
     captions: captions.Captions | None = None
+    objects: Mapping[str, Tensor] = field(default_factory=dict)
+    """Where the objects of each split's images are, where holes are those."""
 
     @property
     def fingerprint(self) -> str:
@@ -58,7 +60,11 @@ class Data:
 
     def _evaluation_masks(self, split: str, mask: Mapping[str, Any]) -> MaskDraw:
         n, source = len(self.split(split)), generator("evaluation", split)
-        return masks.draw(mask, n, self.canvas, source).to(self.device)
+        return masks.draw(mask, n, self.canvas_of(split), source).to(self.device)
+
+    def canvas_of(self, split: str) -> masks.Canvas:
+        """What the masks of a split are drawn on."""
+        return replace(self.canvas, objects_nhw=self.objects[split]) if self.objects else self.canvas
 
     @cached_property
     def crop(self) -> slice | None:
@@ -93,9 +99,10 @@ def load(config: Mapping[str, Any], machine: Machine) -> Data:
     pixels = images.load(config["data"], machine.data_root).to(device)
     canvas = masks.Canvas(config["data"]["size"], machine.data_root)
     said = captions.load(config["data"], machine.data_root)
-    return Data(
-        pixels, config["mask"], canvas, device, config.get("test_masks") or {}, said.to(device) if said else None
-    )
+    tests = config.get("test_masks") or {}
+    cut_out = any(mask["name"] == "object" for mask in (config["mask"], *tests.values()))
+    objects = images.objects(config["data"], machine.data_root) if cut_out else {}
+    return Data(pixels, config["mask"], canvas, device, tests, said.to(device) if said else None, objects)
 
 
 def png(image_b3hw: Tensor) -> bytes:

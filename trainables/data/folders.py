@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from trainables.data.files import below, image_files, open_image
-from trainables.data.splits import SPLITS, hashed
+from trainables.data.splits import SPLITS, Pixels, hashed, no_objects
 from trainables.errors import TrialError
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Files:
@@ -63,6 +60,18 @@ class Files:
     def classes(self, split: str, start: int, stop: int) -> list[str]:
         """By the folder that a file lies in, without a number before it: `001.Laysan_Albatross` is Laysan Albatross."""
         return [self._class(name) for name in self.names(split, start, stop)]
+
+    def objects(self, split: str, count: int, size: int) -> Tensor:
+        """Cut out as the images are."""
+        found = torch.empty((count, size, size), dtype=torch.uint8)
+        for index, name in enumerate(self.names(split, 0, count)):
+            square = _square(self.object_of(name), size)[..., 0]
+            found[index] = torch.from_numpy(square >= 128)
+        return found
+
+    def object_of(self, name: str) -> Image.Image:
+        """Where an image's object is, white on black."""
+        raise no_objects(self.what)
 
     def _class(self, name: str) -> str:
         folder, _, _ = name.rpartition("/")

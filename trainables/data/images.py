@@ -1,9 +1,10 @@
 """Data sets as uint8 tensors that stay in memory for a whole process.
 
-CIFAR-10, CIFAR-100 or any folder of images, split into train, val and test. Which image belongs to which split, and the
-order within a split, follow from a hash of the image's index or name, never from a seed; `train: 128` takes the first
-128 in that order, so smaller subsets are parts of larger ones. `train_on` trains on other data sets, or on a mixture:
-validation and test stay those of the data set that is named, so that all arms are scored on the same images.
+CIFAR-10, CIFAR-100, CUB-200-2011, Oxford-IIIT Pet or any folder of images, split into train, val and test. Which image
+belongs to which split, and the order within a split, follow from a hash of the image's index or name, never from a
+seed; `train: 128` takes the first 128 in that order, so smaller subsets are parts of larger ones. `train_on` trains on
+other data sets, or on a mixture: validation and test stay those of the data set that is named, so that all arms are
+scored on the same images.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from trainables.data.cifar import Cifar
 from trainables.data.folders import Folder
+from trainables.data.labelled import Birds, Pets
 from trainables.data.splits import SPLITS, Source, taken
 from trainables.sections import DataConfig, SourceConfig
 
@@ -67,6 +70,18 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
         return _kept[key]
 
 
+def objects(config: Mapping[str, Any], root: Path | None) -> dict[str, Tensor]:
+    """Where the object of every image is, by split: uint8 (n, size, size), 1 in it. Raises TrialError as `load`."""
+    return _objects(DataConfig.model_validate(config).model_dump_json(exclude={"augment", "captions"}), root)
+
+
+@lru_cache(maxsize=2)
+def _objects(section: str, root: Path | None) -> dict[str, Tensor]:
+    data = DataConfig.model_validate_json(section)
+    parts = chosen(data, root)
+    return {split: torch.cat([source.objects(split, n, data.size) for source, n in parts[split]]) for split in SPLITS}
+
+
 def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
     """Raise the TrialError that `load` would raise for missing, damaged or too few files, without decoding images.
 
@@ -104,6 +119,10 @@ def _source(section: SourceConfig, root: Path | None) -> Source:
     if section.name == "folder":
         assert section.path is not None  # SourceConfig sees to it
         return Folder(section.path, section.split, section.crops, root)
+    if section.name == "cub200":
+        return Birds(root)
+    if section.name == "oxford_pets":
+        return Pets(root)
     return Cifar(section.name, section.val_from_test, root)
 
 
