@@ -49,6 +49,7 @@ _METRICS: dict[str, tuple[str, str, str]] = {
     "cross_entropy": ("nats", "min", "mean cross entropy of the values; above 0 also for a perfect output"),
     **EXTRA,
     "hole_fraction": ("", "", "share of missing pixels"),
+    "spread": ("", "max", "mean absolute difference of two fills drawn for one image, over hole pixels and pairs"),
     "images": ("", "", "number of images"),
     "matching": ("", "min", "weighted sum of the matching losses, in batches of 64 images and captions"),
     **{
@@ -63,6 +64,8 @@ _REGIONS = {
     "_raw": "the network's output without compositing",
     "_crop": "the centre crop that 003_4e78e639d4f1fa33 scores, its visible ring included",
     "_pooled": "from the error pooled over all images",
+    "_best_draw": "the best of several fills drawn for one image",
+    "_mean_draw": "mean over several fills drawn for one image",
     "_wrong_text": "each image filled as the caption of another one says",
 }
 _SHARE = re.compile(r"_share_(?P<low>\d+)_(?P<high>\d+)$")
@@ -106,7 +109,9 @@ def describe(column: str) -> tuple[str, str, str]:
         return _SYSTEM.get(name, _UNKNOWN)
     if split == "train":
         return _of_training(name)
-    only_of_test = name in EXTRA or _SHARE.search(name) or _ON.search(name) or name.endswith("_wrong_text")
+    only_of_test = (
+        name in EXTRA or _SHARE.search(name) or _ON.search(name) or name.endswith(("_wrong_text", "_draw", "spread"))
+    )
     return _UNKNOWN if only_of_test and split != "test" else _of_images(name)
 
 

@@ -84,7 +84,7 @@ def recalls(image_nc: Tensor, sentence_nc: Tensor, tokens_nt: Tensor, batch: int
     By the cosine, among all different captions of the split, and among all its images; an image with an equal caption
     is right too. batch: so many are compared at once with all others.
     """
-    _, which_n = tokens_nt.unique(dim=0, return_inverse=True)
+    _, which_n = torch.unique(tokens_nt, dim=0, return_inverse=True)
     first_m = which_n.argsort(stable=True)[which_n.bincount().cumsum(0) - which_n.bincount()]
     image_nc, sentence_nc = F.normalize(image_nc.float(), dim=1), F.normalize(sentence_nc.float(), dim=1)
     numbers_m = torch.arange(len(first_m), device=which_n.device)
@@ -95,7 +95,7 @@ def recalls(image_nc: Tensor, sentence_nc: Tensor, tokens_nt: Tensor, batch: int
     found: dict[str, float] = {}
     for way, (asked, right, among, are) in ways.items():
         hits = []
-        for some, wanted in zip(asked.split(batch), right.split(batch), strict=True):
+        for some, wanted in zip(torch.split(asked, batch), torch.split(right, batch), strict=True):
             best = (some @ among.T).topk(min(max(RECALLS), len(among)), 1).indices
             hits.append(are[best] == wanted.unsqueeze(1))
         found |= {f"{way}_r{k}": torch.cat(hits)[:, :k].any(1).double().mean().item() for k in RECALLS}

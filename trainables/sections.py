@@ -81,6 +81,8 @@ class ModelConfig(Strict):
 
     `know(vocabulary)` and `tokens(captions) -> tokens_bt`: see `trainables.text`. Without it, captions are empty.
     """
+    samples: ClassVar[bool] = False
+    """Whether `forward` takes `generator=`, on the CPU, and then draws one of several images."""
     splits: ClassVar[tuple[str, ...]] = ("val", "test")
     """The splits that it can be scored on; a model that reads what others made may have the test images alone."""
 
@@ -150,7 +152,9 @@ class SourceConfig(Strict):
 
 
 class PartConfig(SourceConfig):
-    name: Literal["own", "cifar10", "cifar100", "folder"] = Field(description="a data set; `own`: the one tested on")
+    name: Literal["own", "cifar10", "cifar100", "cub200", "oxford_pets", "folder"] = Field(
+        description="a data set; `own`: the one tested on"
+    )
 
 
 class AugmentConfig(Strict):
@@ -190,7 +194,7 @@ class CaptionsConfig(Strict):
 
 
 class DataConfig(SourceConfig):
-    name: Literal["cifar10", "cifar100", "folder"] = Field(
+    name: Literal["cifar10", "cifar100", "cub200", "oxford_pets", "folder"] = Field(
         description="which data set; `folder` is any folder of images"
     )
     size: int = Field(32, ge=8, le=1024, description="side of the square images, px")
@@ -262,6 +266,12 @@ class BatchConfig(Strict):
 
 class EpochsConfig(Strict):
     epochs: int = Field(ge=1, description="passes over the training images")
+
+
+class DrawsConfig(Strict):
+    draws: int | None = Field(
+        None, ge=2, le=64, description="so many fills of each test image, by a model that draws: spread and best"
+    )
 
 
 class PrecisionConfig(Strict):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables import matching, schema
+from trainables import diversity, matching, schema
 from trainables.adversarial import Adversary
 from trainables.errors import TrialError
 from trainables.loop import fit, generator
@@ -214,6 +214,29 @@ def test_draws_differ_are_repeated_by_their_generator_and_leave_the_mean_alone()
     assert torch.equal(one, again)
     assert not torch.equal(one, two)
     assert not torch.equal(one, mean)
+
+
+def test_spread_and_best_of_draws_by_hand() -> None:
+    image, mask = torch.zeros(2, 3, 2, 2), torch.zeros(2, 1, 2, 2)
+    mask[0, :, 0] = 1  # the second image has no hole
+    draws = torch.stack([torch.full((2, 3, 2, 2), value) for value in (0.1, 0.4, 0.2)])
+    found = diversity.of_images(draws, image, mask)
+    assert found["spread"].tolist() == pytest.approx([(0.3 + 0.1 + 0.2) / 3])
+    assert found["psnr_db_hole_best_draw"].tolist() == pytest.approx([20.0])
+    assert found["psnr_db_hole_mean_draw"].item() == pytest.approx(-20 / 3 * math.log10(0.1 * 0.4 * 0.2), rel=1e-5)
+
+
+def test_draws_are_counted_for_models_that_draw_alone(data_root: Path) -> None:
+    last = rows(config(epochs=1, draws=2), data_root)[-1]
+    assert last["test/spread"] > 0
+    assert last["test/psnr_db_hole_best_draw"] >= last["test/psnr_db_hole_mean_draw"]
+    assert config(draws=4, model={"name": "mean_fill"})["draws"] is None
+    assert "draws" not in schema.identity("inpaint", config(), 0)
+
+
+def test_matching_wants_captions() -> None:
+    with pytest.raises(TrialError, match="captions"):
+        config(data={"name": "cifar10"})
 
 
 # --- loss terms -------------------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ class Config(ModelConfig):
     matched: ClassVar[tuple[str, ...]] = ("adversarial_features",)
     terms: ClassVar[tuple[str, ...]] = ("l1_scales", "kl", "matching")
     takes_text: ClassVar[bool] = True
+    samples: ClassVar[bool] = True
 
     width: int = Field(32, ge=2, description="channels of the first layer; the widest have, and words, 8 times as many")
     attention: Literal["dual", "single"] = Field(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables import features, losses, metrics, optimisers, per_image, perceptual
+from trainables import diversity, features, losses, metrics, optimisers, per_image, perceptual
 from trainables.adversarial import Adversary, gradient_norm, saturated
 from trainables.batch_norm import synchronise
 from trainables.data import augment, masks
@@ -56,12 +56,14 @@ class Inpainter:
         judges_composite: bool = False,
         precision: Precision = Precision(),  # noqa: B008 - frozen
         takes_text: bool = False,
+        draws: int | None = None,
     ) -> None:
         """observed: record gradient norm and saturation, as where a discriminator could be, also without one.
 
         splits: those that it can be scored on.
         classifier: whose features the terms compare that take features; None where no such term has a weight.
         own_terms: those with a weight that the network gives itself.
+        draws: fills of each test image by which their spread is told; None for a network that does not draw.
         """
         self.network = network
         self.workers = workers
@@ -70,6 +72,7 @@ class Inpainter:
         self.judges_composite = judges_composite
         self.precision = precision
         self.takes_text = takes_text
+        self.draws = draws
         self.optimiser = optimiser
         self.weights_of_losses = dict(weights)
         self.scope = scope
@@ -171,14 +174,17 @@ class Inpainter:
             if optimiser is not None:
                 optimisers.scale_rate(optimiser, factor)
 
-    def fill(self, image_b3hw: Tensor, mask_b1hw: Tensor, *text: Tensor) -> Tensor:
+    def fill(
+        self, image_b3hw: Tensor, mask_b1hw: Tensor, *text: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """The network's output for images whose holes are blanked first, clamped to [0, 1]; no gradients.
 
-        text: tokens_bt of captions, for a network that takes them.
+        text: tokens_bt of captions, for a network that takes them. generator: one draws with it, of those that do.
         """
         read = text if self.takes_text else ()
+        drawn = {} if generator is None else {"generator": generator}
         with torch.inference_mode(), self.precision.cast():
-            output_b3hw: Tensor = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw, *read)
+            output_b3hw: Tensor = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw, *read, **drawn)
             return full(output_b3hw).clamp(0, 1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -243,6 +249,7 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
         judges_composite=options.judged == "composite",
         precision=Precision(config.get("precision"), machine.device),
         takes_text=options.takes_text,
+        draws=config.get("draws"),
     )
 
 
@@ -286,7 +293,7 @@ def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
 def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> MaskDraw:
     """The masks of an epoch's training images: a function of (seed, epoch, image index)."""
     source = generator(config["seed"], "masks", epoch)
-    return masks.draw(data.mask, len(data.images.train), data.canvas, source).to(data.device)
+    return masks.draw(data.mask, len(data.images.train), data.canvas_of("train"), source).to(data.device)
 
 
 def epoch_changes(config: Mapping[str, Any], data: Data, epoch: int) -> augment.Augmentation | None:
@@ -314,6 +321,8 @@ def train(
             image_b3hw, mask_b1hw = data.batch("train", mine, draw)
             if changes:
                 image_b3hw = changes.apply(image_b3hw, mine)
+                if data.mask["name"] == "object":
+                    mask_b1hw = changes.move(mask_b1hw, mine)
             yield len(index), learner.step(image_b3hw, mask_b1hw, len(index), *data.text("train", mine, said_n))
     learner.workers.spread(learner.network)
 
@@ -336,6 +345,8 @@ def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
     if split == "test" and learner.takes_text and data.captions is not None:
         scores = _scores(learner, data, split, data.evaluation_masks[split], metrics.Meter(), wrong_text=True)
         values |= {f"{name}_wrong_text": scores[name] for name in WRONG_TEXT}
+    if split == "test" and learner.draws:  # by every worker whole: the draws go with the batches
+        values |= diversity.of_split(learner.fill, data, split, learner.draws)
     for label, draw in data.other_masks.items() if split == "test" else ():
         scores = _scores(learner, data, split, draw, metrics.Meter())
         values |= {f"{name}_on_{label}": value for name, value in scores.items()}
