@@ -18,8 +18,9 @@ encoder of birds' captions), and then frozen.
 
 The published loss is {l1_scales: 20, kl: 20, adversarial: 1, adversarial_features: 1, matching: 0.1}, in [-1, 1]. All
 terms are sums over `rec` and `gen`: l1_scales over the output sizes too, kl times their number, as in the code. Both
-discriminators learn from `rec`. Of several workers, each draws its own codes, and matches captions within its part. Of the code's captions only the first of an image was ever used, and padding of one
-caption hid words of another; neither is so here.
+discriminators learn from `rec`. Of several workers, each draws its own codes, and matches captions within its part. Of
+the code's captions only the first of an image was ever used, and padding of one caption hid words of another; neither
+is so here.
 """
 
 from __future__ import annotations
