@@ -6,7 +6,9 @@ network reads a new caption without the data it was trained on. A word that is n
 empty.
 
 Source of the encoder: Xu et al. 2018, "AttnGAN", as TDANet uses it (MODELS.md section 2.1). Padding is left out image
-by image here; their code tiles one mask in another order than its scores.
+by image here; their code tiles one mask in another order than its scores. They draw the embedding within 0.1 of 0 and
+train it before it is used; here it is drawn from the standard normal distribution, since a network that learns together
+with it hears its captions sooner then (one try, one seed: after 40 steps against not in 80).
 
 Legend: b captions, t words of the longest one, c = `features`. Token 0 is padding, which stands after the words.
 """
@@ -91,7 +93,6 @@ class TextEncoder(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.onwards = recurrent(embedding, features // 2, batch_first=True)
         self.backwards = recurrent(embedding, features // 2, batch_first=True)
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -100,7 +101,7 @@ class TextEncoder(nn.Module):
     def know(self, vocabulary: Vocabulary) -> None:
         """Take another vocabulary, with an embedding drawn anew."""
         self._resize(vocabulary.packed(), len(vocabulary))
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        nn.init.normal_(self.embedding.weight)
 
     def _resize(self, packed: Tensor, tokens: int) -> None:
         weight = self.embedding.weight
