@@ -7,8 +7,13 @@ term of the loss, and one optimiser for all of them.
 Which losses is the model's to say (`ModelConfig.adversarial_loss`). `logistic`: those of the original GAN with its
 non-saturating generator (Goodfellow et al. 2014), as in the context encoder's code: binary cross entropy on logits, the
 discriminator's summed over real and generated images, and the generator's against the label "real". `hinge`: with the
-halves of DeepFill v2's code, max(0, 1 - D(real)) / 2 + max(0, 1 + D(fake)) / 2, and -D(fake) for the generator. Means
-are in float32. Every value stays on the device.
+halves of DeepFill v2's code, max(0, 1 - D(real)) / 2 + max(0, 1 + D(fake)) / 2, and -D(fake) for the generator.
+`least_squares` (Mao et al. 2017), with the halves of TDANet's code: (D(real) - 1)^2 / 2 + D(fake)^2 / 2, and
+(D(fake) - 1)^2 for the generator; there scores say real above 0.5. Means are in float32. Every value stays on the
+device.
+
+A term that is `matched` gives the generator the mean squared difference between the scores of its images and of the
+real ones instead, position by position.
 """
 
 from __future__ import annotations
@@ -31,17 +36,24 @@ SATURATED = 0.005
 
 @dataclass(frozen=True)
 class Loss:
-    """Losses of logits, element by element: the discriminator's of real and of generated images, the generator's."""
+    """Losses of logits, element by element: the discriminator's of real and of generated images, the generator's.
+
+    border: above it a logit says real.
+    """
 
     real: Callable[[Tensor], Tensor]
     fake: Callable[[Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
+    border: float = 0.0
 
 
 LOSSES = {
     # -log D(real), -log(1 - D(fake)), -log D(fake)
     "logistic": Loss(lambda real: F.softplus(-real), F.softplus, lambda fake: F.softplus(-fake)),
     "hinge": Loss(lambda real: F.relu(1 - real) / 2, lambda fake: F.relu(1 + fake) / 2, torch.neg),
+    "least_squares": Loss(
+        lambda real: (real - 1).square() / 2, lambda fake: fake.square() / 2, lambda fake: (fake - 1).square(), 0.5
+    ),
 }
 
 
@@ -55,8 +67,10 @@ class Adversary:
         workers: Workers = Workers(),  # noqa: B008 - frozen
         loss: str = "logistic",
         precision: Precision = Precision(),  # noqa: B008 - frozen
+        matched: tuple[str, ...] = (),
     ) -> None:
         self.discriminators = dict(discriminators)
+        self.matched = matched
         self.loss = LOSSES[loss]
         self.precision = precision
         self.optimiser = optimiser
@@ -77,8 +91,8 @@ class Adversary:
             total = total + loss
             name = record_name(term)
             records[f"{name}_loss"] = loss.detach()
-            records[f"{name}_accuracy_real"] = mean((real.detach() > 0).float(), share)
-            records[f"{name}_accuracy_fake"] = mean((fake.detach() < 0).float(), share)
+            records[f"{name}_accuracy_real"] = mean((real.detach() > self.loss.border).float(), share)
+            records[f"{name}_accuracy_fake"] = mean((fake.detach() < self.loss.border).float(), share)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         for term, discriminator in self.discriminators.items():
@@ -86,18 +100,32 @@ class Adversary:
         self.optimiser.step()
         return records
 
-    def terms(self, output_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, output_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor | None = None, paths: int = 1
+    ) -> dict[str, Tensor]:
         """The generator's adversarial terms. The discriminators' weights get no gradient from them.
 
         So they are called without what averages gradients over the workers: those of this pass are the generator's.
+        image_b3hw: for the terms that are matched. paths: so many batches stand in `output_b3hw`, and a term is the sum
+        over them.
         """
         found = {}
         for term, discriminator in self.discriminators.items():
             with frozen(discriminator):
-                with self.precision.cast():
-                    logits = discriminator(output_b3hw, mask_b1hw)
-                found[term] = self.loss.generator(full(logits)).mean()
+                outputs = output_b3hw.chunk(paths) if paths > 1 else (output_b3hw,)
+                parts = [self._term(term, part, mask_b1hw, image_b3hw) for part in outputs]
+                found[term] = parts[0] if paths == 1 else torch.stack(parts).sum()
         return found
+
+    def _term(self, term: str, output_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor | None) -> Tensor:
+        with self.precision.cast():
+            logits = full(self.discriminators[term](output_b3hw, mask_b1hw))
+        if term not in self.matched:
+            return self.loss.generator(logits).mean()
+        assert image_b3hw is not None
+        with self.precision.cast(), torch.no_grad():
+            real = full(self.discriminators[term](image_b3hw, mask_b1hw))
+        return (logits - real).square().mean()
 
     def state_dict(self) -> dict[str, Any]:
         networks = {term: network.state_dict() for term, network in self.discriminators.items()}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainables.definitions import model_config
 from trainables.errors import TrialError
 from trainables.tasks.inpaint import build_network
+from trainables.text import TextEncoder, Vocabulary
 
 Trained = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Tensor]]]
 """By trial id: its resolved configuration, and its network's weights."""
@@ -86,6 +87,10 @@ def trained_network(trial: str, trained: Trained, size: int, mask: Mapping[str, 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
     """Put weights into a network. Raises TrialError that names the layers which do not fit."""
+    for name, part in network.named_modules():
+        packed = weights.get(f"{name}.packed")
+        if isinstance(part, TextEncoder) and packed is not None:
+            part.know(Vocabulary.unpacked(packed))  # as many rows as the trained one has words
     wanted = network.state_dict()
     wrong = [f"{name} is missing" for name in wanted if name not in weights]
     wrong += [f"{name} is not of this network" for name in weights if name not in wanted]

@@ -126,10 +126,19 @@ def _resolve(block: Any) -> dict[str, Any]:
         if block.get(key) is None:
             raise TrialError(f"a forge block without `{key}`", "a set needs it", f"{key}: {example}", f"add `{key}:`")
     mask = {"name": "box"} if block.get("mask") is None else block["mask"]
+    section = validated("mask", choose("mask", mask), mask)
+    if section["name"] == "object":
+        raise TrialError(
+            "mask.name: object",
+            "a forged set has its holes drawn, and not outlined",
+            "any other mask",
+            "mask: {name: box}",
+            "mask.name",
+        )
     plain = {key: value for key, value in block.items() if key not in SECTIONS}
     return {
         "images": validated("images", SizedConfig, block["images"]),
-        "mask": validated("mask", choose("mask", mask), mask),
+        "mask": section,
         "inpainters": _inpainters(block["inpainters"]),
         "encoder": _encoder("encoder", block.get("encoder") or {"name": "png"}),
         "fake_encoder": None if block.get("fake_encoder") is None else _encoder("fake_encoder", block["fake_encoder"]),

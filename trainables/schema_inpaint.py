@@ -15,6 +15,7 @@ from trainables.explain import unknown, validated
 from trainables.sections import (
     BatchConfig,
     DataConfig,
+    DrawsConfig,
     EpochsConfig,
     FeaturesConfig,
     Needs,
@@ -26,7 +27,7 @@ from trainables.sections import (
 
 SECTIONS = (
     *("data", "mask", "test_masks", "model", "loss", "features", "optimiser", "discriminator_optimiser"),
-    *("schedule", "phases", "batch", "epochs", "sync_batch_norm", "precision"),
+    *("schedule", "phases", "batch", "epochs", "sync_batch_norm", "precision", "draws"),
 )
 
 
@@ -61,6 +62,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
         "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
         "sync_batch_norm": unless(True, "sync_batch_norm", SyncConfig, config),
         "precision": unless("float32", "precision", PrecisionConfig, config),
+        "draws": unless(None, "draws", DrawsConfig, config),
     }
     if not adversarial_terms(resolved):
         resolved["discriminator_optimiser"] = resolved["phases"] = None
@@ -70,8 +72,18 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
         resolved["schedule"] = None
     if resolved["phases"]:
         _check_phases(resolved)
+    if not model_config(name).samples:
+        resolved["draws"] = None
     if not _trains(resolved):
         resolved["epochs"] = 0
+    if "matching" in resolved["loss"] and (resolved["data"]["captions"] or {"text": "none"})["text"] == "none":
+        raise TrialError(
+            "loss.matching with images that have no captions",
+            "there is nothing that images could match",
+            "captions from a template, a file or a folder, or the other terms alone",
+            'data: {captions: {template: "a photo of a {class}"}}, or remove `loss.matching`',
+            "loss.matching",
+        )
     checked = model_config(name).model_validate(options(resolved["model"]))
     for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
         checked.check(section, resolved["data"]["size"])

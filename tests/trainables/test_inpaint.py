@@ -28,6 +28,7 @@ GOLDEN = {
     "deepfill": [0.2656718, 0.2990167, 0.2639239, 0.2105629, 0.2329819],
     "glcic": [0.0090652, 0.0128406, 0.0128129, 0.0101613, 0.0117167],
     "partial_conv_unet": [0.3920434, 0.3751149, 0.2550126, 0.2455904, 0.1895840],
+    "tdanet": [0.3110056, 1.3119274, 0.9759929, 0.3909446, 0.3005329],
     "vanilla_autoencoder": [0.0593830, 0.0746291, 0.0681025, 0.0541375, 0.0614800],
 }
 """Losses of the first five steps with seed 3, width 8 and batch 16 on a CPU with one thread. A refactor must
