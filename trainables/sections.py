@@ -190,7 +190,7 @@ class AugmentConfig(Strict):
     flip: float | None = Field(None, gt=0, le=1, description="mirrored left to right with this probability")
 
 
-class CaptionsConfig(Strict):
+class SaidConfig(Strict):
     """What is said of each image, to models that take text: `trainables/data/captions.py`."""
 
     template: str | None = Field(
@@ -202,17 +202,22 @@ class CaptionsConfig(Strict):
     folder: str | None = Field(
         None, min_length=1, description="folder below the data root: <image name>.txt for each, a caption a line"
     )
-    text: Literal["right", "shuffled", "none"] = Field(
-        "right", description="shuffled: each image gets the captions of another one; none: empty captions"
-    )
 
     @model_validator(mode="after")
-    def _one_source(self) -> CaptionsConfig:
+    def _one_source(self) -> SaidConfig:
         if sum(given is not None for given in (self.template, self.file, self.folder)) != 1:
             raise ValueError("captions come from one of `template`, `file` and `folder`")
         if self.template is not None and not re.fullmatch(r"[^{}]*\{(class|breed)\}[^{}]*", self.template):
             raise ValueError(f"the template {self.template!r} does not have one {{class}}, or one {{breed}}, in it")
         return self
+
+
+class CaptionsConfig(SaidConfig):
+    """The same, or the wrong thing."""
+
+    text: Literal["right", "shuffled", "none"] = Field(
+        "right", description="shuffled: each image gets the captions of another one; none: empty captions"
+    )
 
 
 class SizedConfig(SourceConfig):

@@ -26,7 +26,7 @@ from trainables.data.images import chosen
 from trainables.data.splits import SPLITS, Source
 from trainables.errors import TrialError
 from trainables.loop import generator
-from trainables.sections import CaptionsConfig, DataConfig
+from trainables.sections import DataConfig, SaidConfig
 from trainables.text import Vocabulary, words_of
 
 
@@ -82,9 +82,9 @@ def _load(section: str, root: Path | None) -> Captions:
     data = DataConfig.model_validate_json(section)
     assert data.captions is not None
     parts = chosen(data, root)
-    said = _Said(data.captions, [source for some in parts.values() for source, _ in some], root)
+    said = Said(data.captions, [source for some in parts.values() for source, _ in some], root)
     texts = {
-        split: [captions for source, count in parts[split] for captions in said.of(source, split, count)]
+        split: [captions for source, count in parts[split] for captions in said.of(source, split, 0, count)]
         for split in SPLITS
     }
     vocabulary = Vocabulary(word for captions in texts["train"] for text in captions for word in words_of(text))
@@ -113,10 +113,10 @@ def _padded(vocabulary: Vocabulary, texts: list[tuple[str, ...]]) -> Tensor:
     return vocabulary.tokens(flat).view(len(texts), most, -1)
 
 
-class _Said:
+class Said:
     """Where captions come from. Raises TrialError where a captions file does not fit the images of these sources."""
 
-    def __init__(self, section: CaptionsConfig, sources: list[Source], root: Path | None) -> None:
+    def __init__(self, section: SaidConfig, sources: list[Source], root: Path | None) -> None:
         self._template, self._folder = section.template, None
         self._by_name: dict[str, list[str]] = {}
         if section.file is not None:
@@ -126,12 +126,12 @@ class _Said:
         elif section.folder is not None:
             self._where = self._folder = below(root, section.folder, "data.captions.folder")
 
-    def of(self, source: Source, split: str, count: int) -> list[tuple[str, ...]]:
-        """The captions of the first images of a split."""
+    def of(self, source: Source, split: str, start: int, stop: int) -> list[tuple[str, ...]]:
+        """The captions of these images of a split."""
         if self._template is not None:
             field = "{class}" if "{class}" in self._template else "{breed}"
-            return [(self._template.replace(field, name),) for name in source.classes(split, 0, count)]
-        names = source.names(split, 0, count)
+            return [(self._template.replace(field, name),) for name in source.classes(split, start, stop)]
+        names = source.names(split, start, stop)
         found = {name: self._of_image(name) for name in set(names)}
         without = sorted(name for name, captions in found.items() if not captions)
         if without:
