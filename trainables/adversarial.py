@@ -9,6 +9,8 @@ non-saturating generator (Goodfellow et al. 2014), as in the context encoder's c
 discriminator's summed over real and generated images, and the generator's against the label "real". `hinge`: with the
 halves of DeepFill v2's code, max(0, 1 - D(real)) / 2 + max(0, 1 + D(fake)) / 2, and -D(fake) for the generator. Means
 are in float32. Every value stays on the device.
+
+What LaMa adds (Suvorov et al. 2022, and its code) is in `Rules`, and off for a model that does not ask for it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.precision import Precision, full
+from trainables.precision import Precision, as_given, full
 from trainables.workers import Workers
 
 SATURATED = 0.005
@@ -45,6 +47,25 @@ LOSSES = {
 }
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What a model's discriminators do beyond their losses.
+
+    masked_target: the loss of an output is that of a real image where it is known, so that only holes shall be found
+    out; logits are maps then, and a mask is scaled to them by nearest neighbour. r1: weight, in the discriminators'
+    loss, of the squared norm of the logits' gradient by a real image, mean over images (Mescheder et al. 2018), in full
+    precision. matches: the discriminators give the term `feature_matching` as well.
+    """
+
+    masked_target: bool = False
+    r1: float = 0.0
+    matches: bool = False
+
+
+FURTHER = ("r1", "feature_matching")
+"""The loss terms that `Rules` are made of."""
+
+
 class Adversary:
     """The discriminators by the loss term that each gives, with their optimiser."""
 
@@ -55,12 +76,14 @@ class Adversary:
         workers: Workers = Workers(),  # noqa: B008 - frozen
         loss: str = "logistic",
         precision: Precision = Precision(),  # noqa: B008 - frozen
+        rules: Rules = Rules(),
     ) -> None:
         self.discriminators = dict(discriminators)
+        self.rules = rules
         self.loss = LOSSES[loss]
         self.precision = precision
         self.optimiser = optimiser
-        self._judges = workers.prepare(_Judges(self.discriminators))
+        self._judges = workers.prepare(_Judges(self.discriminators, exact=bool(rules.r1)))
 
     def step(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor, share: float = 1.0) -> dict[str, Tensor]:
         """One step of every discriminator, and what to record of it.
@@ -70,15 +93,23 @@ class Adversary:
         """
         records: dict[str, Tensor] = {}
         total = output_b3hw.new_zeros(())
+        if self.rules.r1:
+            image_b3hw = image_b3hw.detach().requires_grad_()
         with self.precision.cast():
             judged = self._judges(image_b3hw, output_b3hw.detach(), mask_b1hw)
         for term, (real, fake) in judged.items():
-            loss = mean(self.loss.real(full(real)), share) + mean(self.loss.fake(full(fake)), share)
+            hole = scaled(mask_b1hw, fake) if self.rules.masked_target else None
+            loss = mean(self.loss.real(full(real)), share) + mean(self._fake(full(fake), hole), share)
             total = total + loss
             name = record_name(term)
             records[f"{name}_loss"] = loss.detach()
             records[f"{name}_accuracy_real"] = mean((real.detach() > 0).float(), share)
-            records[f"{name}_accuracy_fake"] = mean((fake.detach() < 0).float(), share)
+            right = fake.detach() < 0 if hole is None else (fake.detach() < 0) == (hole > 0)
+            records[f"{name}_accuracy_fake"] = mean(right.float(), share)
+            if self.rules.r1:
+                penalty = mean(steepness(real, image_b3hw), share)
+                total = total + self.rules.r1 * penalty
+                records[f"{name}_r1"] = penalty.detach()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         for term, discriminator in self.discriminators.items():
@@ -86,18 +117,42 @@ class Adversary:
         self.optimiser.step()
         return records
 
-    def terms(self, output_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+    def _fake(self, logits: Tensor, hole: Tensor | None) -> Tensor:
+        """The loss of a generated image's logits; hole: 1 where they are of a hole, None for everywhere."""
+        loss = self.loss.fake(logits)
+        return loss if hole is None else hole * loss + (1 - hole) * self.loss.real(logits)
+
+    def terms(self, output_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor | None = None) -> dict[str, Tensor]:
         """The generator's adversarial terms. The discriminators' weights get no gradient from them.
 
         So they are called without what averages gradients over the workers: those of this pass are the generator's.
+        image_b3hw: for `feature_matching`, the mean over layers of the mean squared difference of an output's features
+        from those of the image; summed over the discriminators.
         """
-        found = {}
+        found: dict[str, Tensor] = {}
         for term, discriminator in self.discriminators.items():
             with frozen(discriminator):
-                with self.precision.cast():
-                    logits = discriminator(output_b3hw, mask_b1hw)
+                if self.rules.matches:
+                    assert image_b3hw is not None
+                    logits, matching = self._matched(discriminator, output_b3hw, mask_b1hw, image_b3hw)
+                    found["feature_matching"] = found.get("feature_matching", 0.0) + matching
+                else:
+                    with self.precision.cast():
+                        logits = discriminator(output_b3hw, mask_b1hw)
                 found[term] = self.loss.generator(full(logits)).mean()
         return found
+
+    def _matched(
+        self, discriminator: Any, output_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The logits of an output, and how far its features are from the image's."""
+        with self.precision.cast():
+            *features, logits = discriminator.maps(output_b3hw, mask_b1hw)
+            with torch.no_grad():
+                *truths, _ = discriminator.maps(image_b3hw, mask_b1hw)
+        pairs = zip(features, truths, strict=True)
+        errors = [F.mse_loss(full(ours), full(truth)) for ours, truth in pairs]
+        return logits, torch.stack(errors).mean()
 
     def state_dict(self) -> dict[str, Any]:
         networks = {term: network.state_dict() for term, network in self.discriminators.items()}
@@ -112,28 +167,47 @@ class Adversary:
 class _Judges(nn.Module):
     """All discriminators as one module, called once for each backward pass, as DistributedDataParallel wants it."""
 
-    def __init__(self, discriminators: Mapping[str, nn.Module]) -> None:
+    def __init__(self, discriminators: Mapping[str, nn.Module], exact: bool) -> None:
         super().__init__()
         self.discriminators = nn.ModuleDict(discriminators)
+        self.exact = exact
 
     def forward(self, real_b3hw: Tensor, fake_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """The logits of real and generated images by loss term."""
         return {
-            term: judge(discriminator, real_b3hw, fake_b3hw, mask_b1hw)
+            term: judge(discriminator, real_b3hw, fake_b3hw, mask_b1hw, self.exact)
             for term, discriminator in self.discriminators.items()
         }
 
 
-def judge(discriminator: nn.Module, real_b3hw: Tensor, fake_b3hw: Tensor, mask_b1hw: Tensor) -> tuple[Tensor, Tensor]:
+def judge(
+    discriminator: nn.Module, real_b3hw: Tensor, fake_b3hw: Tensor, mask_b1hw: Tensor, exact: bool = False
+) -> tuple[Tensor, Tensor]:
     """The logits of real and generated images.
 
     One pass over both, but two where the discriminator normalises over the batch: mixed statistics would tell every
-    image what the other half looks like, and the published code takes two.
+    image what the other half looks like, and the published code takes two. exact: two, real images' without autocast.
     """
+    if exact:
+        with as_given(real_b3hw.device):
+            real = discriminator(real_b3hw, mask_b1hw)
+        return real, discriminator(fake_b3hw, mask_b1hw)
     if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()):
         return discriminator(real_b3hw, mask_b1hw), discriminator(fake_b3hw, mask_b1hw)
     real, fake = discriminator(torch.cat([real_b3hw, fake_b3hw]), torch.cat([mask_b1hw, mask_b1hw])).chunk(2)
     return real, fake
+
+
+def scaled(mask_b1hw: Tensor, logits_b1hw: Tensor) -> Tensor:
+    """A mask of the size of a map of logits, by nearest neighbour."""
+    return F.interpolate(mask_b1hw, logits_b1hw.shape[-2:], mode="nearest")
+
+
+def steepness(logits: Tensor, image_b3hw: Tensor) -> Tensor:
+    """The squared norm of the gradient, by each image, of all logits' sum; with its graph, for a second derivative."""
+    (gradient_b3hw,) = torch.autograd.grad(logits.sum(), image_b3hw, create_graph=True)
+    norms_b: Tensor = gradient_b3hw.square().sum((1, 2, 3))
+    return norms_b
 
 
 def mean(values: Tensor, share: float) -> Tensor:

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from trainables import features, losses, metrics, optimisers, per_image, perceptual
-from trainables.adversarial import Adversary, gradient_norm, saturated
+from trainables.adversarial import FURTHER, Adversary, Rules, gradient_norm, saturated
 from trainables.batch_norm import synchronise
 from trainables.data import augment, images, masks
 from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load
 from trainables.data.shapes import MaskDraw
 from trainables.definitions import loss_inputs, model_config
+from trainables.errors import TrialError
 from trainables.loop import derive, generator
 from trainables.precision import Precision, full
 from trainables.schema_inpaint import adversarial_terms, network_terms
@@ -95,7 +96,7 @@ class Inpainter:
         judges = None if self.phase == "completion" else self.adversary
         records = judges.step(judged_b3hw, image_b3hw, mask_b1hw, share) if judges else {}
         with torch.set_grad_enabled(learns):
-            adversarial = judges.terms(judged_b3hw, mask_b1hw) if judges and learns else {}
+            adversarial = judges.terms(judged_b3hw, mask_b1hw, image_b3hw) if judges and learns else {}
             terms = {**adversarial, **own, **self._reconstruction(output_b3hw, image_b3hw, mask_b1hw)}
             if self.workers.size > 1:
                 terms = self._of_whole(terms, mask_b1hw, share)
@@ -123,7 +124,7 @@ class Inpainter:
 
     def _reconstruction(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
         """Every term of `trainables.losses` that has a weight, with its graph."""
-        elsewhere = (*self.own_terms, *(self.adversary.discriminators if self.adversary else ()))
+        elsewhere = (*self.own_terms, *((*self.adversary.discriminators, *FURTHER) if self.adversary else ()))
         crop = self.scope.crop
         given = {
             "prediction_b3hw": self.scope.image(output_b3hw),
@@ -258,7 +259,16 @@ def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> 
     parameters = [p for discriminator in discriminators.values() for p in discriminator.parameters()]
     optimiser = optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
     precision = Precision(config.get("precision"), machine.device)
-    return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision)
+    if "r1" in config["loss"] and machine.workers.size > 1:
+        raise TrialError(
+            f"loss.r1: {config['loss']['r1']} with {machine.workers.size} workers",
+            "its second derivative does not reach through batch normalisation over the workers",
+            "one worker, or no r1",
+            "set `resources.workers: 1`, or `loss.r1: 0.0`",
+            "loss.r1",
+        )
+    rules = Rules(options.masked_target, config["loss"].get("r1", 0.0), "feature_matching" in config["loss"])
+    return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision, rules)
 
 
 def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
