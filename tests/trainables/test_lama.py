@@ -20,7 +20,6 @@ from trainables.models import lama_fourier
 from trainables.models._nlayer_discriminator import NLayer
 from trainables.session import Machine
 from trainables.tasks import inpaint
-from trainables.workers import Workers
 
 PUBLISHED = {"valid": 10.0, "adversarial": 10.0, "feature_matching": 100.0, "r1": 0.001}
 
@@ -324,14 +323,6 @@ def test_terms_of_a_discriminator_need_one(term: str, data_root: Path) -> None:
     with pytest.raises(TrialError) as caught:
         trial(data_root, model={"name": "deepfill"}, loss={"l1": 1.0, "adversarial": 1.0, term: 1.0})
     assert "lama_fourier" in caught.value.allowed
-
-
-def test_several_workers_cannot_have_r1(data_root: Path) -> None:
-    _, data, config = trial(data_root)
-    with pytest.raises(TrialError) as caught:
-        inpaint._build_adversary(config, 32, Machine(data_root=data_root, workers=Workers(0, 2)))
-    assert caught.value.key == "loss.r1"
-    assert len(data.images.train) == 16
 
 
 @pytest.mark.parametrize("block", ["fourier", "aot", "plain"])

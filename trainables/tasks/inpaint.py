@@ -22,7 +22,6 @@ from trainables.data import augment, images, masks
 from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load
 from trainables.data.shapes import MaskDraw
 from trainables.definitions import loss_inputs, model_config
-from trainables.errors import TrialError
 from trainables.loop import derive, generator
 from trainables.precision import Precision, full
 from trainables.schema_inpaint import adversarial_terms, network_terms
@@ -253,20 +252,12 @@ def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> 
         discriminator = module.build_discriminator(options, size, term)
         discriminators[term] = discriminator.to(machine.device, memory_format=LAYOUT)
         if _sees_whole_batches(config, machine.workers):
-            synchronise(discriminator)
+            synchronise(discriminator, twice="r1" in config["loss"])
     if not discriminators:
         return None
     parameters = [p for discriminator in discriminators.values() for p in discriminator.parameters()]
     optimiser = optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
     precision = Precision(config.get("precision"), machine.device)
-    if "r1" in config["loss"] and machine.workers.size > 1:
-        raise TrialError(
-            f"loss.r1: {config['loss']['r1']} with {machine.workers.size} workers",
-            "its second derivative does not reach through batch normalisation over the workers",
-            "one worker, or no r1",
-            "set `resources.workers: 1`, or `loss.r1: 0.0`",
-            "loss.r1",
-        )
     rules = Rules(options.masked_target, config["loss"].get("r1", 0.0), "feature_matching" in config["loss"])
     return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision, rules)
 
