@@ -103,9 +103,9 @@ class Adversary:
             total = total + loss
             name = record_name(term)
             records[f"{name}_loss"] = loss.detach()
-            records[f"{name}_accuracy_real"] = mean((real.detach() > 0).float(), share)
+            records[f"{name}_accuracy_real"] = mean((real.detach() > 0).to(total), share)
             right = fake.detach() < 0 if hole is None else (fake.detach() < 0) == (hole > 0)
-            records[f"{name}_accuracy_fake"] = mean(right.float(), share)
+            records[f"{name}_accuracy_fake"] = mean(right.to(total), share)
             if self.rules.r1:
                 penalty = mean(steepness(real, image_b3hw), share)
                 total = total + self.rules.r1 * penalty
