@@ -96,9 +96,11 @@ _THIRDS = {"low": "least", "mid": "middling", "high": "most"}
 _ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*)$")
 _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
     # Better for the discriminator: near 1 of the generated images it finds the generator out, whatever else it learns.
-    "loss": ("", "min", "binary cross entropy on logits, or hinge loss, of real and generated images added"),
+    "loss": ("", "min", "binary cross entropy on logits, hinge or squared loss, of real and generated images added"),
     "accuracy_real": ("", "max", "share of its scores of real images that say real, while training"),
+    # With the mask as its target the right score is "real" around the holes: `ModelConfig.masked_target`.
     "accuracy_fake": ("", "max", "share of its scores of generated images that say generated, while training"),
+    "r1": ("", "", "squared norm of the gradient of its scores by a real image, mean over images"),
     "gradient_norm": ("", "", "Euclidean norm of its gradient, mean over steps"),
 }
 _DISCRIMINATOR = re.compile(rf"discriminator(?P<which>_[a-z0-9_]+?)??_(?P<what>{'|'.join(_OF_A_DISCRIMINATOR)})$")

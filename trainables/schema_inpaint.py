@@ -9,7 +9,14 @@ from typing import Annotated, Any
 from pydantic import Field, create_model
 
 from trainables.choices import choose, chosen, options, test_masks, unless, without_none
-from trainables.definitions import adversarial_names, loss_inputs, loss_names, model_config, network_names
+from trainables.definitions import (
+    adversarial_names,
+    discriminator_names,
+    loss_inputs,
+    loss_names,
+    model_config,
+    network_names,
+)
 from trainables.errors import TrialError
 from trainables.explain import unknown, validated
 from trainables.sections import (
@@ -18,6 +25,7 @@ from trainables.sections import (
     DrawsConfig,
     EpochsConfig,
     FeaturesConfig,
+    ModelConfig,
     Needs,
     PhasesConfig,
     PrecisionConfig,
@@ -128,8 +136,9 @@ def _loss(value: Any, model: str) -> dict[str, float]:
     if not isinstance(value, dict):
         raise TrialError(f"loss: {value!r}", "it is not a mapping", "{term: weight}", "loss: {l2: 1.0}")
     config = model_config(model)
-    special = {**adversarial_names(), **network_names()}
-    terms = (*loss_names(), *((*config.adversarial, *config.terms) if config.trains else special))
+    special = {**adversarial_names(), **discriminator_names(), **network_names()}
+    own = (*config.adversarial, *config.discriminator_terms, *config.terms)
+    terms = (*loss_names(), *(own if config.trains else special))
     for key in value:
         if key in special and key not in terms:
             raise TrialError(
@@ -146,7 +155,23 @@ def _loss(value: Any, model: str) -> dict[str, float]:
         raise TrialError(
             "loss with no weight above 0", "there is nothing to learn", "one weight above 0", "loss: {l2: 1.0}"
         )
+    _check_discriminators(weights, config)
     return {name: weight for name, weight in weights.items() if weight}
+
+
+def _check_discriminators(weights: Mapping[str, float], config: type[ModelConfig]) -> None:
+    """Their further terms need one that learns."""
+    if not config.trains or any(weights[term] for term in config.adversarial):
+        return
+    for term in config.discriminator_terms:
+        if weights[term]:
+            raise TrialError(
+                f"loss.{term}: {weights[term]} without a weight of {' or '.join(config.adversarial)}",
+                "it is of a discriminator, and none is trained",
+                f"{term} with {config.adversarial[0]}, or neither",
+                f"add `{config.adversarial[0]}: 1.0` to `loss`, or set `loss.{term}: 0.0`",
+                f"loss.{term}",
+            )
 
 
 def _check_phases(resolved: dict[str, Any]) -> None:
@@ -160,7 +185,8 @@ def _check_phases(resolved: dict[str, Any]) -> None:
             f"epochs: {max(3, epochs)} with phases: {{}}, or `phases: null` for both from the first epoch on",
             "phases",
         )
-    if len(adversarial_terms(resolved)) == len(resolved["loss"]):
+    judged = {*adversarial_names(), *discriminator_names()}
+    if judged.issuperset(resolved["loss"]):
         raise TrialError(
             f"phases with loss: {resolved['loss']}",
             "the network learns without its discriminators first, and has nothing else to learn from",

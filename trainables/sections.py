@@ -69,6 +69,13 @@ class ModelConfig(Strict):
     """Those of them that are another thing for the network: how far its images' scores are from those of real ones."""
     judged: ClassVar[Literal["output", "composite"]] = "output"
     """What the discriminators see: what the network returns, or that in the holes and the image around them."""
+    masked_target: ClassVar[bool] = False
+    """Whether they shall call that generated in its holes alone, and real around them; their logits are maps then."""
+    discriminator_terms: ClassVar[tuple[str, ...]] = ()
+    """Further loss terms of the discriminators, of `trainables.adversarial.FURTHER`, beside an adversarial one.
+
+    `feature_matching` needs `maps(image_b3hw, mask_b1hw)` of a discriminator: its features, the logits last.
+    """
     terms: ClassVar[tuple[str, ...]] = ()
     """Loss terms that the network itself gives, by `learn(damaged_b3hw, mask_b1hw, image_b3hw) -> (image_b3hw, terms)`.
 

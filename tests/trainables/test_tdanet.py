@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables import diversity, matching, schema
-from trainables.adversarial import Adversary
+from trainables.adversarial import Adversary, Rules
 from trainables.errors import TrialError
 from trainables.loop import fit, generator
 from trainables.models import _tdanet_blocks as blocks
@@ -375,7 +375,7 @@ class Mean(nn.Module):
 def test_least_squares_and_matched_terms_by_hand() -> None:
     judges = nn.ModuleDict({"adversarial": Mean(), "adversarial_features": Mean()})
     optimiser = torch.optim.SGD(judges.parameters(), 0.0)
-    adversary = Adversary(judges, optimiser, loss="least_squares", matched=("adversarial_features",))  # type: ignore[arg-type]
+    adversary = Adversary(judges, optimiser, loss="least_squares", rules=Rules(matched=("adversarial_features",)))  # type: ignore[arg-type]
     image, mask = torch.full((2, 3, 4, 4), 0.75), torch.zeros(2, 1, 4, 4)
     gen, rec = torch.full((2, 3, 4, 4), 0.25), torch.full((2, 3, 4, 4), 0.5)
     records = adversary.step(rec, image, mask)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import diversity, features, losses, metrics, optimisers, per_image, perceptual
-from trainables.adversarial import Adversary, gradient_norm, saturated
+from trainables.adversarial import FURTHER, Adversary, Rules, gradient_norm, saturated
 from trainables.batch_norm import synchronise
 from trainables.data import augment, captions, images, masks
 from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load
@@ -135,7 +135,7 @@ class Inpainter:
 
     def _reconstruction(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
         """Every term of `trainables.losses` that has a weight, with its graph."""
-        elsewhere = (*self.own_terms, *(self.adversary.discriminators if self.adversary else ()))
+        elsewhere = (*self.own_terms, *((*self.adversary.discriminators, *FURTHER) if self.adversary else ()))
         crop = self.scope.crop
         given = {
             "prediction_b3hw": self.scope.image(output_b3hw),
@@ -275,13 +275,16 @@ def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> 
         discriminator = module.build_discriminator(options, size, term)
         discriminators[term] = discriminator.to(machine.device, memory_format=LAYOUT)
         if _sees_whole_batches(config, machine.workers):
-            synchronise(discriminator)
+            synchronise(discriminator, twice="r1" in config["loss"])
     if not discriminators:
         return None
     parameters = [p for discriminator in discriminators.values() for p in discriminator.parameters()]
     optimiser = optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
     precision = Precision(config.get("precision"), machine.device)
-    return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision, options.matched)
+    rules = Rules(
+        options.masked_target, config["loss"].get("r1", 0.0), "feature_matching" in config["loss"], options.matched
+    )
+    return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision, rules)
 
 
 def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
