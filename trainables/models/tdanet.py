@@ -41,7 +41,7 @@ from trainables.models._image_reader import ImageReader
 from trainables.models._tdanet_blocks import DecoderBlock, Output, PlaceAttention, ResBlock, WordAttention, conv
 from trainables.precision import as_given, full
 from trainables.sections import ModelConfig
-from trainables.text import TextEncoder, Vocabulary
+from trainables.text import PADDING, TextEncoder, Vocabulary
 
 CODE = 8
 """Side of the code, and of the map that the encoder ends with."""
@@ -210,7 +210,7 @@ class TDANet(nn.Module):
 
     def _read(self, tokens_bt: Tensor | None, b: int) -> Read:
         if tokens_bt is None:
-            tokens_bt = self.tokens([""] * b)
+            tokens_bt = torch.full((b, 1), PADDING, device=self.text.packed.device)  # `torch.export` follows this
         return Read(tokens_bt, *self.text(tokens_bt))
 
     def _told(self, x_bchw: Tensor, text: Read, region_b1hw: Tensor, inverse: bool) -> Tensor:
