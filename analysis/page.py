@@ -14,6 +14,7 @@ from analysis import (
     factors,
     figures,
     images,
+    pareto,
     render,
     searches,
     sections,
@@ -52,6 +53,9 @@ def context(report: Report) -> dict[str, Any]:
         "crosses": report.crosses,
         "interaction": report.interaction,
         "shares": shares.tables(study),
+        "pareto": report.pareto,
+        "front": report.front,
+        "cost_label": pareto.label,
         "agreement": agreement.compare(study),
         "curves": report.curves,
         "curve_columns": [wording.label(column) for column in figures.curve_columns(study)],
@@ -152,6 +156,7 @@ def markdown(report: Report) -> str:
         *_section("By two factors", [block for table in report.crosses for block in _cross(table)]),
         *_section("Search", [" ".join(map(escape, page["search"])), _searches(page["searches"])]),
         *_section("By share of hole", [*map(render.shares_markdown, page["shares"])]),
+        *_section("Quality against cost", _pareto(report)),
         *_section("Curves", [f"![Curves over epochs]({study.name}-curves.svg)"] if page["curves"] else []),
         *_section("Pictures", _pictures(report)),
         *_section("Single images", _images(report)),
@@ -237,6 +242,14 @@ def _images(report: Report) -> list[str]:
         blocks.append(render.disputed_markdown(found.disputed))
         blocks += [f"![The disputed images for every arm]({name}-disputed.png)"] if report.disputed else []
     return blocks
+
+
+def _pareto(report: Report) -> list[str]:
+    """Quality against cost as a table, with its picture."""
+    if report.pareto is None:
+        return []
+    picture = f"![Quality against cost]({report.study.name}-pareto.svg)"
+    return [render.pareto_markdown(report.pareto), picture, " ".join(map(escape, report.pareto.notes))]
 
 
 def _agreement(found: agreement.Agreement | None) -> list[str]:

@@ -12,6 +12,8 @@ from analysis import wording
 from analysis.agreement import Agreement
 from analysis.columns import ColumnTable
 from analysis.images import Disputed
+from analysis.pareto import Pareto, Point
+from analysis.pareto import label as cost_label
 from analysis.shares import ShareTable
 from analysis.stats import Interval
 from analysis.tables import BEST, Column, Entry, Row, Table
@@ -216,6 +218,29 @@ def grid_markdown(grid: Grid) -> str:
 def beside(ours: Interval | None, theirs: str, digits: int) -> str:
     """'27.31 ± 0.12 (n=8) [19.09]': what was published in square brackets."""
     return figure(ours, digits) + (f" [{theirs}]" if theirs else "")
+
+
+def pareto_markdown(found: Pareto) -> str:
+    """Arms, best first, with their quality and each of their costs; a star where they are on the front."""
+    head = ["", metric_heading(found.quality), *map(cost_label, found.costs)]
+    body = [
+        [
+            escape(point.arm),
+            figure(point.quality, found.digits),
+            *(front_cell(found, point, cost) for cost in found.costs),
+        ]
+        for point in found.points
+    ]
+    return _grid(head, body, 1)
+
+
+def front_cell(found: Pareto, point: Point, cost: str) -> str:
+    """'12.4 ± 0.3 *': what an arm costs, and whether it is on that cost's front."""
+    spent = point.cost.get(cost)
+    if spent is None:
+        return NOTHING
+    text = f"{spent.mean:,.0f}" if spent.exact else wording.plus_minus(spent, found.cost_digits(cost))
+    return text + (" *" if cost in point.front else "")
 
 
 def disputed_markdown(found: Disputed) -> str:

@@ -19,6 +19,7 @@ from analysis import (
     images,
     latex,
     page,
+    pareto,
     pictures,
     render,
     sections,
@@ -72,6 +73,16 @@ class Report:
     def interaction(self) -> bytes | None:
         """The first of them as a plot, SVG."""
         return factors.plot(self.crosses[0]) if self.crosses else None
+
+    @cached_property
+    def pareto(self) -> pareto.Pareto | None:
+        """Quality against cost, where the sweep asks for it."""
+        return pareto.build(self.study)
+
+    @cached_property
+    def front(self) -> bytes | None:
+        """The same as a picture, SVG."""
+        return pareto.plot(self.pareto) if self.pareto else None
 
     def html(self) -> str:
         """One file with everything in it; needs no network and no script."""
@@ -138,6 +149,8 @@ def _markdown_files(report: Report, stem: str) -> dict[str, bytes]:
     found = {f"{stem}.md": report.markdown().encode()}
     if report.curves:
         found[f"{stem}-curves.svg"] = report.curves
+    if report.front:
+        found[f"{stem}-pareto.svg"] = report.front
     if report.grid:
         found[f"{stem}-pictures.png"] = report.grid.png
     worst = report.images.worst if report.images else []

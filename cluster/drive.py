@@ -297,8 +297,8 @@ def check(plan: Plan, settings: Settings) -> None:
     seen: list[Any] = []
     for arm in plan.arms:
         for look, given in task_named(arm.task).checks(arm.config):
-            if given not in seen:
-                seen.append(given)
+            if (look, given) not in seen:
+                seen.append((look, given))
                 look(given, root)
 
 

@@ -111,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("image", metavar="IMAGE", nargs="+", type=Path, help="image files of any kind and size")
     takes_store(predict)
     predict.add_argument("--mask", metavar="FILE|X,Y,W,H", help="the hole: white in an image, or a rectangle in px")
+    predict.add_argument("--text", metavar="CAPTION", help="what the images show, for an inpainter that takes captions")
     predict.add_argument("--out", metavar="DIR", type=Path, default=Path(), help="folder to write to (default: this)")
 
     export = verb(using.export, "export", "write a trained network as safetensors, with a model card")

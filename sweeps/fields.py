@@ -111,6 +111,13 @@ METRICS = {"detect": ["test/f1", "test/auc", "test/mean_iou"]}
 """The report's columns of other tasks than `inpaint`, where none are given."""
 
 
+class ParetoSpec(Strict):
+    quality: str = Field(description="the test column by which arms are good")
+    cost: list[Literal["parameters", "sys/time_s", "sys/peak_memory_mb"]] = Field(
+        ["parameters", "sys/time_s"], min_length=1, max_length=3, description="what it is told against, a panel each"
+    )
+
+
 class ReportSpec(Strict):
     at: str = Field("last", description="last, or best(val/psnr_db): the epoch whose test metrics count")
     test_epochs: list[Annotated[int, Field(ge=1)]] = Field([], description="further epochs with test metrics")
@@ -127,6 +134,7 @@ class ReportSpec(Strict):
         "holm", description="for the tests of a metric's differences: of any false star, or of their share among stars"
     )
     published: PublishedSpec | None = Field(None, description="whose figures stand beside ours")
+    pareto: ParetoSpec | None = Field(None, description="a table and picture of quality against cost")
 
 
 class ClaimSpec(Strict):

@@ -49,7 +49,14 @@ _METRICS: dict[str, tuple[str, str, str]] = {
     "cross_entropy": ("nats", "min", "mean cross entropy of the values; above 0 also for a perfect output"),
     **EXTRA,
     "hole_fraction": ("", "", "share of missing pixels"),
+    "spread": ("", "max", "mean absolute difference of two fills drawn for one image, over hole pixels and pairs"),
     "images": ("", "", "number of images"),
+    "matching": ("", "min", "weighted sum of the matching losses, in batches of 64 images and captions"),
+    **{
+        f"{way}_r{k}": ("", "max", f"share of {asked} with the right {way} among the best {k} of the split")
+        for way, asked in (("text", "images"), ("image", "captions"))
+        for k in (1, 5, 10)
+    },
 }
 _DETECTION: dict[str, tuple[str, str, str]] = {
     "precision": ("", "max", "share of inpainted images among those said to be"),
@@ -79,6 +86,9 @@ _REGIONS = {
     "_raw": "the network's output without compositing",
     "_crop": "the centre crop that 003_4e78e639d4f1fa33 scores, its visible ring included",
     "_pooled": "from the error pooled over all images",
+    "_best_draw": "the best of several fills drawn for one image",
+    "_mean_draw": "mean over several fills drawn for one image",
+    "_wrong_text": "each image filled as the caption of another one says",
 }
 _SHARE = re.compile(r"_share_(?P<low>\d+)_(?P<high>\d+)$")
 _SHARP = re.compile(r"_sharp_(?P<third>low|mid|high)$")
@@ -86,9 +96,11 @@ _THIRDS = {"low": "least", "mid": "middling", "high": "most"}
 _ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*)$")
 _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
     # Better for the discriminator: near 1 of the generated images it finds the generator out, whatever else it learns.
-    "loss": ("", "min", "binary cross entropy on logits, or hinge loss, of real and generated images added"),
+    "loss": ("", "min", "binary cross entropy on logits, hinge or squared loss, of real and generated images added"),
     "accuracy_real": ("", "max", "share of its scores of real images that say real, while training"),
+    # With the mask as its target the right score is "real" around the holes: `ModelConfig.masked_target`.
     "accuracy_fake": ("", "max", "share of its scores of generated images that say generated, while training"),
+    "r1": ("", "", "squared norm of the gradient of its scores by a real image, mean over images"),
     "gradient_norm": ("", "", "Euclidean norm of its gradient, mean over steps"),
 }
 _DISCRIMINATOR = re.compile(rf"discriminator(?P<which>_[a-z0-9_]+?)??_(?P<what>{'|'.join(_OF_A_DISCRIMINATOR)})$")
@@ -123,7 +135,11 @@ def describe(column: str) -> tuple[str, str, str]:
         return _SYSTEM.get(name, _UNKNOWN)
     if split == "train":
         return _of_training(name)
-    only_of_test = name in EXTRA or any(of.search(name) for of in (_SHARE, _SHARP, _ON, _TUNED))
+    only_of_test = (
+        name in EXTRA
+        or any(of.search(name) for of in (_SHARE, _SHARP, _ON, _TUNED))
+        or name.endswith(("_wrong_text", "_draw", "spread"))
+    )
     return _UNKNOWN if only_of_test and split != "test" else _of_images(name)
 
 

@@ -203,11 +203,17 @@ def _check_references(sweep: Sweep) -> None:
     columns += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
     columns += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if c.above is not None]
     columns += [(("report", "at"), best["column"])] if best else []
+    pareto = spec.report.pareto
+    columns += [(("report", "pareto", "quality"), pareto.quality)] if pareto else []
     for place, column in columns:
         if not is_column(column) or not describe(column)[2]:
             raise sweep.error(
                 place, f"no trial reports {column!r}", "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db", "fix it"
             )
+    if pareto and not (pareto.quality.startswith("test/") and describe(pareto.quality)[1]):
+        place = ("report", "pareto", "quality")
+        fix = "quality: test/psnr_db_hole"
+        raise sweep.error(place, f"{pareto.quality!r} is no test column of which more, or less, is better", fix, fix)
     for i, claim in enumerate(spec.claims):
         if not claim.can_be_judged:
             raise sweep.error(

@@ -10,12 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from trainables.precision import full
 
-def synchronise(module: nn.Module) -> None:
-    """Let every batch normalisation in a module see the whole batch; parameters and state stay what they are."""
+
+def synchronise(module: nn.Module, twice: bool = False) -> None:
+    """Let every batch normalisation in a module see the whole batch; parameters and state stay what they are.
+
+    twice: second derivatives are wanted as well, which cost more memory.
+    """
     for layer in module.modules():
         if type(layer) is nn.BatchNorm2d:
-            layer.__class__ = WholeBatchNorm2d
+            layer.__class__ = TwiceWholeBatchNorm2d if twice else WholeBatchNorm2d
 
 
 class WholeBatchNorm2d(nn.BatchNorm2d):
@@ -24,10 +29,10 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
-        output, mean_c, variance_c, count = _Normalise.apply(input, self.weight, self.bias, self.eps)
+        output, mean_c, variance_c, count = _Normalise.apply(full(input), self.weight, self.bias, self.eps)
         if self.track_running_stats:
             self._follow(mean_c, variance_c * (count / (count - 1)))
-        normalised: Tensor = output
+        normalised: Tensor = output.to(input.dtype)
         return normalised
 
     def _follow(self, mean_c: Tensor, variance_c: Tensor) -> None:
@@ -38,6 +43,44 @@ class WholeBatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean_c, self.momentum)
         self.running_var.lerp_(variance_c, self.momentum)
+
+
+class TwiceWholeBatchNorm2d(WholeBatchNorm2d):
+    """The same of which derivatives of any order can be taken, by all workers together."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        assert self.weight is not None
+        assert self.bias is not None
+        x_bchw = full(input)
+        count = _everywhere(x_bchw.new_tensor(float(x_bchw.numel() // x_bchw.shape[1])))
+        mean_c = _everywhere(x_bchw.sum((0, 2, 3))) / count
+        centred_bchw = x_bchw - _wide(mean_c)
+        variance_c = _everywhere(centred_bchw.square().sum((0, 2, 3))) / count
+        if self.track_running_stats:
+            with torch.no_grad():
+                self._follow(mean_c, variance_c * (count / (count - 1)))
+        scale_c = (variance_c + self.eps).rsqrt() * self.weight
+        return (centred_bchw * _wide(scale_c) + _wide(self.bias)).to(input.dtype)
+
+
+def _everywhere(values: Tensor) -> Tensor:
+    """The sum over the workers; what flows back is summed likewise."""
+    summed: Tensor = _Everywhere.apply(values)
+    return summed
+
+
+class _Everywhere(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        summed = values.clone()
+        distributed.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _everywhere(gradients[0])
 
 
 class _Normalise(torch.autograd.Function):

@@ -85,6 +85,12 @@ def adversarial_names() -> dict[str, tuple[str, ...]]:
 
 
 @cache
+def discriminator_names() -> dict[str, tuple[str, ...]]:
+    """The further terms of discriminators, each with the models that have them."""
+    return _by_term({model: model_config(model).discriminator_terms for model in model_names()})
+
+
+@cache
 def network_names() -> dict[str, tuple[str, ...]]:
     """The terms that networks give themselves, each with the models whose networks do."""
     return _by_term({model: model_config(model).terms for model in model_names()})

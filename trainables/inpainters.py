@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainables.definitions import model_config
 from trainables.errors import TrialError
 from trainables.tasks.inpaint import build_network
+from trainables.text import TextEncoder, Vocabulary
 
 Trained = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Tensor]]]
 """By trial id: its resolved configuration, and its network's weights."""
@@ -24,19 +25,24 @@ class Inpainter:
     """label: a fill's name, or the id of the trial that trained the network."""
 
     label: str
-    network: nn.Module
+    network: Any
     device: torch.device
+    takes_text: bool = False
 
-    def fill(self, image_n3hw: Tensor, mask_n1hw: Tensor) -> Tensor:
-        """The whole output for uint8 images with boolean holes, as uint8 on the CPU. Holes are blanked first."""
+    def fill(self, image_n3hw: Tensor, mask_n1hw: Tensor, captions: Sequence[str]) -> Tensor:
+        """The whole output for uint8 images with boolean holes, as uint8 on the CPU. Holes are blanked first.
+
+        captions: one an image, which may be empty; read by a network that takes them.
+        """
         at_once = max(1, AT_ONCE // image_n3hw[0, 0].numel())
         parts = []
         with torch.inference_mode():
             batches = zip(torch.split(image_n3hw, at_once), torch.split(mask_n1hw, at_once), strict=True)
-            for image_b3hw, mask_b1hw in batches:
+            for start, (image_b3hw, mask_b1hw) in zip(range(0, len(image_n3hw), at_once), batches, strict=True):
                 hole_b1hw = mask_b1hw.to(self.device, torch.float32)
                 damaged_b3hw = image_b3hw.to(self.device, torch.float32).div_(255).mul_(1 - hole_b1hw)
-                output_b3hw = self.network(damaged_b3hw, hole_b1hw)
+                read = (self.network.tokens(captions[start : start + at_once]),) if self.takes_text else ()
+                output_b3hw: Tensor = self.network(damaged_b3hw, hole_b1hw, *read)
                 parts.append(output_b3hw.clamp(0, 1).mul(255).round_().to(torch.uint8).cpu())
         return torch.cat(parts)
 
@@ -51,12 +57,14 @@ def load(
     """
     found = []
     for section in sections:
+        takes_text = False
         if "trial" in section:
             network = trained_network(section["trial"], trained, size, mask)
+            takes_text = model_config(trained[section["trial"]][0]["model"]["name"]).takes_text
         else:
             network = build_network(section, size)
         label = section.get("trial") or section["name"]
-        found.append(Inpainter(label, network.eval().to(device), torch.device(device)))
+        found.append(Inpainter(label, network.eval().to(device), torch.device(device), takes_text))
     return found
 
 
@@ -86,6 +94,10 @@ def trained_network(trial: str, trained: Trained, size: int, mask: Mapping[str, 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
     """Put weights into a network. Raises TrialError that names the layers which do not fit."""
+    for name, part in network.named_modules():
+        packed = weights.get(f"{name}.packed")
+        if isinstance(part, TextEncoder) and packed is not None:
+            part.know(Vocabulary.unpacked(packed))  # as many rows as the trained one has words
     wanted = network.state_dict()
     wrong = [f"{name} is missing" for name in wanted if name not in weights]
     wrong += [f"{name} is not of this network" for name in weights if name not in wanted]

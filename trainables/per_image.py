@@ -36,10 +36,10 @@ def worst(values: Tensor, most: int = WORST) -> Tensor:
     return order[: min(most, int(psnr.isfinite().sum()))]
 
 
-def strips(fill: Callable[[Tensor, Tensor], Tensor], data: Data, index: Tensor) -> dict[str, bytes]:
+def strips(fill: Callable[..., Tensor], data: Data, index: Tensor) -> dict[str, bytes]:
     """Test images side by side, as PNG: truth, mask, damaged, output, composite. fill: as `Inpainter.fill`."""
     image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
-    output_b3hw = fill(image_b3hw, mask_b1hw)
+    output_b3hw = fill(image_b3hw, mask_b1hw, *data.text("test", index))
     pictures = {
         "truth": image_b3hw,
         "mask": mask_b1hw.expand_as(image_b3hw),

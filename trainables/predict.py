@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from trainables.data import pictures
 from trainables.data.changed import resize
 from trainables.data.pictures import Box, Mask, Picture
-from trainables.definitions import model_config
+from trainables.definitions import model_config, model_names
 from trainables.errors import TrialError
 from trainables.found import Found
 from trainables.inpainters import load_weights
@@ -75,8 +75,17 @@ def check_hole(config: Mapping[str, Any], hole_hw: Mask) -> None:
     model_config(config["model"]["name"]).model_validate(section).check(mask, config["data"]["size"])
 
 
-def fill(network: nn.Module, size: int, picture: Picture, hole_hw: Mask) -> Image.Image:
+def check_text(config: Mapping[str, Any]) -> None:
+    """Raise TrialError where the model takes no caption."""
+    if not model_config(config["model"]["name"]).takes_text:
+        some = ", ".join(name for name in model_names() if model_config(name).takes_text)
+        raise _unfit(config, "it takes no text", f"text for models that take it: {some}")
+
+
+def fill(network: nn.Module, size: int, picture: Picture, hole_hw: Mask, text: str | None = None) -> Image.Image:
     """The stored image with its hole filled. hole_hw: upright. size: px that the network works at.
+
+    text: what the image shows, for a network that takes captions; None: an empty one.
 
     A pixel of the small image is missing where any part of it is, so nothing of the hole is ever seen.
     """
@@ -86,7 +95,8 @@ def fill(network: nn.Module, size: int, picture: Picture, hole_hw: Mask) -> Imag
     device = next(network.parameters(), torch.empty(0)).device
     mask_b1hw = (torch.from_numpy(np.array(coverage)) > 0).float()[None, None].to(device)
     with torch.inference_mode():
-        output_b3hw = network(_tensor(small, device) * (1 - mask_b1hw), mask_b1hw).clamp(0, 1)
+        read = () if text is None else (network.tokens([text]),)  # type: ignore[operator]
+        output_b3hw = network(_tensor(small, device) * (1 - mask_b1hw), mask_b1hw, *read).clamp(0, 1)
     filled = Image.fromarray(_bytes(output_b3hw[0])).resize(upright.size, Image.Resampling.BICUBIC)
     return picture.filled(filled, hole_hw)
 

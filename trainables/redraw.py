@@ -9,6 +9,7 @@ import torch
 
 from trainables import checkpoint, per_image
 from trainables.data.damaged import load
+from trainables.definitions import model_config
 from trainables.session import Machine
 from trainables.tasks import inpaint
 
@@ -26,5 +27,6 @@ def strips(
     if files is not None:
         state, _, _ = checkpoint.unpack(files)
         network.load_state_dict(state["network"])
-    learner = inpaint.Inpainter(network.to(machine.device).eval(), None, {})
+    reads = model_config(config["model"]["name"]).takes_text
+    learner = inpaint.Inpainter(network.to(machine.device).eval(), None, {}, takes_text=reads)
     return per_image.strips(learner.fill, data, torch.tensor(images))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from trainables import schema_detect, schema_inpaint, schema_stack
+from trainables import schema_detect, schema_inpaint, schema_match, schema_stack
 from trainables.definitions import model_config
 from trainables.explain import unknown
 from trainables.sections import Needs
@@ -21,7 +21,12 @@ class TaskSchema(Protocol):
     def needs(self, resolved: Mapping[str, Any], seed: int) -> Needs: ...
 
 
-_OF_TASK: dict[str, TaskSchema] = {"inpaint": schema_inpaint, "detect": schema_detect, "stack": schema_stack}
+_OF_TASK: dict[str, TaskSchema] = {
+    "inpaint": schema_inpaint,
+    "detect": schema_detect,
+    "stack": schema_stack,
+    "match": schema_match,
+}
 TASKS = tuple(_OF_TASK)
 
 

@@ -17,7 +17,7 @@ from trainables.choices import choose, options, without_none
 from trainables.definitions import model_config, model_names
 from trainables.errors import TrialError
 from trainables.explain import unknown, validated
-from trainables.sections import SizedConfig, Strict
+from trainables.sections import SaidConfig, SizedConfig, Strict
 
 TRIAL = re.compile(r"[0-9a-z-]+$")
 """A trial's id; `pending-...` while the sweep that will say which has not run."""
@@ -88,7 +88,7 @@ class ForgeConfig(Strict):
         return self
 
 
-SECTIONS = ("images", "mask", "inpainters", "encoder", "fake_encoder")
+SECTIONS = ("images", "captions", "mask", "inpainters", "encoder", "fake_encoder")
 
 
 def fills() -> tuple[str, ...]:
@@ -126,10 +126,20 @@ def _resolve(block: Any) -> dict[str, Any]:
         if block.get(key) is None:
             raise TrialError(f"a forge block without `{key}`", "a set needs it", f"{key}: {example}", f"add `{key}:`")
     mask = {"name": "box"} if block.get("mask") is None else block["mask"]
+    section = validated("mask", choose("mask", mask), mask)
+    if section["name"] == "object":
+        raise TrialError(
+            "mask.name: object",
+            "a forged set has its holes drawn, and not outlined",
+            "any other mask",
+            "mask: {name: box}",
+            "mask.name",
+        )
     plain = {key: value for key, value in block.items() if key not in SECTIONS}
     return {
         "images": validated("images", SizedConfig, block["images"]),
-        "mask": validated("mask", choose("mask", mask), mask),
+        "captions": None if block.get("captions") is None else validated("captions", SaidConfig, block["captions"]),
+        "mask": section,
         "inpainters": _inpainters(block["inpainters"]),
         "encoder": _encoder("encoder", block.get("encoder") or {"name": "png"}),
         "fake_encoder": None if block.get("fake_encoder") is None else _encoder("fake_encoder", block["fake_encoder"]),

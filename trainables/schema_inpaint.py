@@ -9,14 +9,23 @@ from typing import Annotated, Any
 from pydantic import Field, create_model
 
 from trainables.choices import choose, chosen, options, test_masks, unless, without_none
-from trainables.definitions import adversarial_names, loss_inputs, loss_names, model_config, network_names
+from trainables.definitions import (
+    adversarial_names,
+    discriminator_names,
+    loss_inputs,
+    loss_names,
+    model_config,
+    network_names,
+)
 from trainables.errors import TrialError
 from trainables.explain import unknown, validated
 from trainables.sections import (
     BatchConfig,
     DataConfig,
+    DrawsConfig,
     EpochsConfig,
     FeaturesConfig,
+    ModelConfig,
     Needs,
     PhasesConfig,
     PrecisionConfig,
@@ -26,7 +35,7 @@ from trainables.sections import (
 
 SECTIONS = (
     *("data", "mask", "test_masks", "model", "loss", "features", "optimiser", "discriminator_optimiser"),
-    *("schedule", "phases", "batch", "epochs", "sync_batch_norm", "precision"),
+    *("schedule", "phases", "batch", "epochs", "sync_batch_norm", "precision", "draws"),
 )
 
 
@@ -61,6 +70,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
         "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
         "sync_batch_norm": unless(True, "sync_batch_norm", SyncConfig, config),
         "precision": unless("float32", "precision", PrecisionConfig, config),
+        "draws": unless(None, "draws", DrawsConfig, config),
     }
     if not adversarial_terms(resolved):
         resolved["discriminator_optimiser"] = resolved["phases"] = None
@@ -70,8 +80,18 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
         resolved["schedule"] = None
     if resolved["phases"]:
         _check_phases(resolved)
+    if not model_config(name).samples:
+        resolved["draws"] = None
     if not _trains(resolved):
         resolved["epochs"] = 0
+    if "matching" in resolved["loss"] and (resolved["data"]["captions"] or {"text": "none"})["text"] == "none":
+        raise TrialError(
+            "loss.matching with images that have no captions",
+            "there is nothing that images could match",
+            "captions from a template, a file or a folder, or the other terms alone",
+            'data: {captions: {template: "a photo of a {class}"}}, or remove `loss.matching`',
+            "loss.matching",
+        )
     checked = model_config(name).model_validate(options(resolved["model"]))
     for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
         checked.check(section, resolved["data"]["size"])
@@ -116,8 +136,9 @@ def _loss(value: Any, model: str) -> dict[str, float]:
     if not isinstance(value, dict):
         raise TrialError(f"loss: {value!r}", "it is not a mapping", "{term: weight}", "loss: {l2: 1.0}")
     config = model_config(model)
-    special = {**adversarial_names(), **network_names()}
-    terms = (*loss_names(), *((*config.adversarial, *config.terms) if config.trains else special))
+    special = {**adversarial_names(), **discriminator_names(), **network_names()}
+    own = (*config.adversarial, *config.discriminator_terms, *config.terms)
+    terms = (*loss_names(), *(own if config.trains else special))
     for key in value:
         if key in special and key not in terms:
             raise TrialError(
@@ -134,7 +155,23 @@ def _loss(value: Any, model: str) -> dict[str, float]:
         raise TrialError(
             "loss with no weight above 0", "there is nothing to learn", "one weight above 0", "loss: {l2: 1.0}"
         )
+    _check_discriminators(weights, config)
     return {name: weight for name, weight in weights.items() if weight}
+
+
+def _check_discriminators(weights: Mapping[str, float], config: type[ModelConfig]) -> None:
+    """Their further terms need one that learns."""
+    if not config.trains or any(weights[term] for term in config.adversarial):
+        return
+    for term in config.discriminator_terms:
+        if weights[term]:
+            raise TrialError(
+                f"loss.{term}: {weights[term]} without a weight of {' or '.join(config.adversarial)}",
+                "it is of a discriminator, and none is trained",
+                f"{term} with {config.adversarial[0]}, or neither",
+                f"add `{config.adversarial[0]}: 1.0` to `loss`, or set `loss.{term}: 0.0`",
+                f"loss.{term}",
+            )
 
 
 def _check_phases(resolved: dict[str, Any]) -> None:
@@ -148,7 +185,8 @@ def _check_phases(resolved: dict[str, Any]) -> None:
             f"epochs: {max(3, epochs)} with phases: {{}}, or `phases: null` for both from the first epoch on",
             "phases",
         )
-    if len(adversarial_terms(resolved)) == len(resolved["loss"]):
+    judged = {*adversarial_names(), *discriminator_names()}
+    if judged.issuperset(resolved["loss"]):
         raise TrialError(
             f"phases with loss: {resolved['loss']}",
             "the network learns without its discriminators first, and has nothing else to learn from",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -62,16 +63,33 @@ class ModelConfig(Strict):
     """Range in which the model's losses are computed."""
     adversarial: ClassVar[tuple[str, ...]] = ()
     """Loss terms that the model's discriminators give, one each: `build_discriminator` makes the one of a term."""
-    adversarial_loss: ClassVar[Literal["logistic", "hinge"]] = "logistic"
+    adversarial_loss: ClassVar[Literal["logistic", "hinge", "least_squares"]] = "logistic"
     """Which loss those terms are, of the network and of the discriminators: `trainables.adversarial.LOSSES`."""
+    matched: ClassVar[tuple[str, ...]] = ()
+    """Those of them that are another thing for the network: how far its images' scores are from those of real ones."""
     judged: ClassVar[Literal["output", "composite"]] = "output"
     """What the discriminators see: what the network returns, or that in the holes and the image around them."""
+    masked_target: ClassVar[bool] = False
+    """Whether they shall call that generated in its holes alone, and real around them; their logits are maps then."""
+    discriminator_terms: ClassVar[tuple[str, ...]] = ()
+    """Further loss terms of the discriminators, of `trainables.adversarial.FURTHER`, beside an adversarial one.
+
+    `feature_matching` needs `maps(image_b3hw, mask_b1hw)` of a discriminator: its features, the logits last.
+    """
     terms: ClassVar[tuple[str, ...]] = ()
     """Loss terms that the network itself gives, by `learn(damaged_b3hw, mask_b1hw, image_b3hw) -> (image_b3hw, terms)`.
 
     The terms are scalars by name, each a mean over the images. `learn` is called in place of `forward` where one of
-    them has a weight.
+    them has a weight. After its b images it may give as many others: the discriminators learn from the last b, and the
+    network learns to deceive them with all.
     """
+    takes_text: ClassVar[bool] = False
+    """Whether `forward` and `learn` take tokens_bt of captions as their last argument, and the network has
+
+    `know(vocabulary)` and `tokens(captions) -> tokens_bt`: see `trainables.text`. Without it, captions are empty.
+    """
+    samples: ClassVar[bool] = False
+    """Whether `forward` takes `generator=`, on the CPU, and then draws one of several images."""
     splits: ClassVar[tuple[str, ...]] = ("val", "test")
     """The splits that it can be scored on; a model that reads what others made may have the test images alone."""
 
@@ -163,7 +181,7 @@ class SourceConfig(Strict):
 
 
 class PartConfig(SourceConfig):
-    name: Literal["own", "cifar10", "cifar100", "places365_val", "folder"] = Field(
+    name: Literal["own", "cifar10", "cifar100", "places365_val", "cub200", "oxford_pets", "folder"] = Field(
         description="a data set; `own`: the one tested on"
     )
 
@@ -179,10 +197,40 @@ class AugmentConfig(Strict):
     flip: float | None = Field(None, gt=0, le=1, description="mirrored left to right with this probability")
 
 
+class SaidConfig(Strict):
+    """What is said of each image, to models that take text: `trainables/data/captions.py`."""
+
+    template: str | None = Field(
+        None, min_length=1, description="the caption of every image, with {class} (or {breed}) for what it shows"
+    )
+    file: str | None = Field(
+        None, min_length=1, description="text file below the data root: image name, tab, caption; several an image"
+    )
+    folder: str | None = Field(
+        None, min_length=1, description="folder below the data root: <image name>.txt for each, a caption a line"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SaidConfig:
+        if sum(given is not None for given in (self.template, self.file, self.folder)) != 1:
+            raise ValueError("captions come from one of `template`, `file` and `folder`")
+        if self.template is not None and not re.fullmatch(r"[^{}]*\{(class|breed)\}[^{}]*", self.template):
+            raise ValueError(f"the template {self.template!r} does not have one {{class}}, or one {{breed}}, in it")
+        return self
+
+
+class CaptionsConfig(SaidConfig):
+    """The same, or the wrong thing."""
+
+    text: Literal["right", "shuffled", "none"] = Field(
+        "right", description="shuffled: each image gets the captions of another one; none: empty captions"
+    )
+
+
 class SizedConfig(SourceConfig):
     """Images of one size, and how many of each split."""
 
-    name: Literal["cifar10", "cifar100", "places365_val", "folder"] = Field(
+    name: Literal["cifar10", "cifar100", "places365_val", "cub200", "oxford_pets", "folder"] = Field(
         description="which data set; `folder` is any folder of images"
     )
     size: int = Field(32, ge=8, le=1024, description="side of the square images, px")
@@ -196,6 +244,7 @@ class DataConfig(SizedConfig):
         None, min_length=1, description="data sets that train in equal shares, instead of the one tested on"
     )
     augment: AugmentConfig | None = Field(None, description="changes of the training images; null for none")
+    captions: CaptionsConfig | None = Field(None, description="what is said of the images; null for nothing")
 
 
 class FeaturesConfig(Strict):
@@ -256,6 +305,12 @@ class BatchConfig(Strict):
 
 class EpochsConfig(Strict):
     epochs: int = Field(ge=1, description="passes over the training images")
+
+
+class DrawsConfig(Strict):
+    draws: int | None = Field(
+        None, ge=2, le=64, description="so many fills of each test image, by a model that draws: spread and best"
+    )
 
 
 class PrecisionConfig(Strict):

@@ -61,7 +61,7 @@ def predict(options: argparse.Namespace) -> int:
     from sweeps.errors import SweepError
     from trainables.data import pictures
     from trainables.errors import TrialError
-    from trainables.predict import output_names
+    from trainables.predict import check_text, output_names
 
     store = common.store(options)
     trial = trained.read(store, terminal.find_trial(store, options.trial), "which is to predict")
@@ -71,7 +71,9 @@ def predict(options: argparse.Namespace) -> int:
         why = "an inpainter needs a hole to fill" if trial.task == "inpaint" else "a detector looks for the hole itself"
         fix = "--mask 10,10,40,30, or --mask FILE" if trial.task == "inpaint" else "leave --mask out"
         raise SweepError(f"trial {trial.trial_id} of task {trial.task}", why, "--mask with inpainters alone", fix)
-    use = _filling(trial, options.mask) if trial.task == "inpaint" else _detecting(trial)
+    if options.text is not None:
+        check_text(trial.config)
+    use = _filling(trial, options.mask, options.text) if trial.task == "inpaint" else _detecting(trial)
     failed = 0
     common.make_folder(options.out)
     for file, name in zip(options.image, output_names(options.image), strict=True):
@@ -89,7 +91,7 @@ def predict(options: argparse.Namespace) -> int:
     return common.USER_ERROR if failed else common.DONE
 
 
-def _filling(trial: Any, mask: str) -> Use:
+def _filling(trial: Any, mask: str, text: str | None) -> Use:
     """trial: a `cluster.trained.Trained`, as below."""
     from cluster import forging
     from trainables import predict
@@ -100,7 +102,7 @@ def _filling(trial: Any, mask: str) -> Use:
     def use(picture: Any) -> dict[str, bytes]:
         hole_hw = pictures.read_hole(mask, picture)
         predict.check_hole(trial.config, hole_hw)
-        filled = predict.fill(network, trial.config["data"]["size"], picture, hole_hw)
+        filled = predict.fill(network, trial.config["data"]["size"], picture, hole_hw, text)
         return {"filled.png": picture.png(filled)}
 
     return use

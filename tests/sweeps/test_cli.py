@@ -31,7 +31,7 @@ SURFACE = {
     "submit": f"FILE --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
     "doctor": "--store --data --address",
     "forge": "FILE --store --data --quiet",
-    "predict": "TRIAL IMAGE --store --mask --out",
+    "predict": "TRIAL IMAGE --store --mask --text --out",
     "export": "TRIAL --store --out --format",
     "resume": f"NAME --store --set {SETTINGS}",
     "stop": "NAME --store --trial",

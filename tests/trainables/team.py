@@ -78,6 +78,11 @@ CASES: dict[str, dict[str, Any]] = {
     "own terms double": configured(
         "deepfill", loss={"l1": 1.0, "l1_coarse": 1.0, "adversarial": 0.1}, mask={"name": "free_form"}
     ),
+    "mask as target double": configured(
+        "lama_fourier",
+        loss={"valid": 1.0, "adversarial": 0.1, "feature_matching": 1.0, "r1": 0.01},
+        mask={"name": "free_form"},
+    ),
     "apart double": configured("partial_conv_unet", train=16, sync_batch_norm=False),
     "detector": detector(18, head="box", data={"augment": {"flip": 0.5}}),
     "detector of masks": detector(18, head="mask", data={}),

@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.trainables.make_forged import forge
 from trainables.data import fakes, forged, forging, images, near_duplicates
+from trainables.definitions import model_config
 from trainables.errors import TrialError
 from trainables.inpainters import load_weights
 from trainables.models.vanilla_autoencoder import Config
@@ -23,6 +24,8 @@ from trainables.models.vanilla_autoencoder import build as build_autoencoder
 from trainables.schema import resolve
 from trainables.schema_forge import forge_needs, forged_id, resolve_forge
 from trainables.sections import SizedConfig
+from trainables.tasks import inpaint
+from trainables.text import Vocabulary
 
 CIFAR = {"name": "cifar10", "train": 100, "val": 20, "test": 20}
 BLOCK = {"images": CIFAR, "mask": {"name": "box"}, "inpainters": [{"name": "telea"}, {"name": "mean_fill"}]}
@@ -404,6 +407,42 @@ def test_the_block_in_the_readme_is_valid():
     )
 
 
+def test_holes_are_not_outlined():
+    with pytest.raises(TrialError, match=r"mask\.name: object"):
+        resolve_forge({**BLOCK, "mask": {"name": "object"}})
+
+
+def test_inpainters_that_take_text_are_told_the_captions(data_root):
+    model = model_config("tdanet")(width=2, embedding=8)
+    config = {"model": {"name": "tdanet", **model.model_dump()}, "data": {"size": 32}}
+    torch.manual_seed(0)
+    network = inpaint.build_network(config["model"], 32)
+    network.know(Vocabulary(["a", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]))
+    trained = {"abc": (config, network.state_dict())}
+    given = {"images": {**CIFAR, "train": 8, "val": 2, "test": 2}, "inpainters": [{"trial": "abc"}]}
+
+    def made(**captions):
+        block = resolve_forge({**given, **captions})
+        first = forging.plan_shards(block, data_root)[0]
+        index = json.loads(forging.make_shard(block, first, data_root, trained)["shards/00000.json"])
+        return index["rows"], index["sha256"]
+
+    rows, told = made(captions={"template": "a {class}"})
+    source = images.source(SizedConfig(**given["images"]), data_root)
+    names, shown = source.names("train", 0, 8), source.classes("train", 0, 8)
+    assert {row["source"]: row["caption"] for row in rows} == {
+        name: f"a {what}" for name, what in zip(names, shown, strict=True)
+    }
+    plain, untold = made()
+    assert "caption" not in plain[0]
+    assert told != untold, "the caption changes the fill"
+    with pytest.raises(TrialError, match="captions come from one of"):
+        made(captions={})
+    with pytest.raises(TrialError) as caught:
+        made(captions={"file": "none.txt"})
+    assert "none.txt" in str(caught.value)
+
+
 def test_identity_is_what_is_on():
     resolved = resolve_forge(BLOCK)
     assert forged_id(resolved) == "afda43daf133d1ee"  # other digits: every forged set of every store is another one
@@ -449,6 +488,22 @@ def test_places_in_their_published_layout(tmp_path, data_root):
         images.check(section, data_root)
     assert "places365_val.txt" in caught.value.given
     assert "val_256.tar" in caught.value.fix
+
+
+def test_places_scenes_have_the_names_of_the_list_beside_them(tmp_path):
+    names = places(tmp_path, 30)
+    source = images.source(SizedConfig(name="places365_val", size=16), tmp_path)
+    with pytest.raises(TrialError) as caught:
+        source.classes("train", 0, 1)
+    assert "categories_places365.txt" in caught.value.given
+    (tmp_path / "categories_places365.txt").write_text("/a/airfield 0\n")
+    with pytest.raises(TrialError, match="no name for the scene '1'"):
+        source.classes("train", 0, 1)
+    scenes = "".join(f"/s/scene_{i}/outdoor {i}\n" for i in range(365))
+    (tmp_path / "categories_places365.txt").write_text(scenes)
+    assert source.classes("test", 0, 2) == [f"scene {names.index(name)} outdoor" for name in source.names("test", 0, 2)]
+    with pytest.raises(TrialError, match="does not say where its objects are"):
+        source.objects("test", 1, 16)
 
 
 def test_a_download_of_places_that_fails_says_what_to_do(tmp_path, monkeypatch):

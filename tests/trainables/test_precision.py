@@ -22,6 +22,7 @@ LOSSES: dict[str, dict[str, float]] = {
     "context_encoder_alexnet": {"l2": 0.999, "adversarial": 0.001},
     "deepfill": {"l1": 1.0, "l1_coarse": 1.0, "adversarial": 0.1},
     "glcic": {"l2_hole": 0.995, "adversarial_global": 0.0025, "adversarial_local": 0.0025},
+    "lama_fourier": {"valid": 10.0, "adversarial": 10.0, "feature_matching": 100.0, "r1": 0.001},
 }
 TRAINED = [name for name in model_names() if model_config(name).trains]
 

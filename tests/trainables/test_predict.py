@@ -18,6 +18,7 @@ from trainables import export, predict, schema
 from trainables.data import pictures
 from trainables.errors import TrialError
 from trainables.loop import generator
+from trainables.text import Vocabulary
 
 INPAINT = {
     "data": {"name": "cifar10", "train": 8, "val": 4, "test": 4},
@@ -227,6 +228,27 @@ def test_nothing_of_the_hole_is_seen_at_another_size(save: Save) -> None:
     second = predict.fill(network, 32, pictures.read(save(Image.fromarray(large))), hole)
     assert np.array_equal(first, second)
     assert np.array_equal(np.asarray(first)[~hole], large[~hole])
+
+
+def test_a_network_that_takes_text_is_told_it(save: Save) -> None:
+    from trainables.tasks.inpaint import build_network
+
+    config = schema.resolve(
+        "inpaint", {**INPAINT, "loss": {"l1": 1.0}, "model": {"name": "tdanet", "width": 2, "embedding": 8}}
+    )
+    trained: Any = build_network(config["model"], 32)
+    trained.know(Vocabulary(["bird", "red"]))
+    network = predict.inpainter(config, trained.state_dict())
+    hole = np.zeros((24, 40), dtype=bool)
+    hole[6:18, 10:30] = True
+    picture = pictures.read(save(pattern()))
+    none, empty, red = (np.asarray(predict.fill(network, 32, picture, hole, text)) for text in (None, "", "red bird"))
+    assert np.array_equal(none, empty)
+    assert not np.array_equal(red, empty)
+    predict.check_text(config)
+    with pytest.raises(TrialError, match="takes no text") as caught:
+        predict.check_text(inpainter()[0])
+    assert "tdanet" in caught.value.allowed
 
 
 def test_a_context_encoder_fills_the_centre_alone() -> None:

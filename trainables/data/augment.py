@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,6 +44,10 @@ class Augmentation:
         if sigma is not None:
             changed = _blurred(changed, sigma)
         return changed.contiguous(memory_format=torch.channels_last) if _is_channels_last(image_b3hw) else changed
+
+    def move(self, mask_b1hw: Tensor, index_b: Tensor) -> Tensor:
+        """Masks that belong to the images, changed along with them: not blurred, and 0 or 1 again."""
+        return (replace(self, sigma_n=None).apply(mask_b1hw, index_b) >= 0.5).to(mask_b1hw)
 
     def _columns(self) -> tuple[Tensor | None, ...]:
         return self.mirrored_n, self.angle_n, self.zoom_n, self.sigma_n

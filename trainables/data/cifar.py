@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.data.splits import Pixels, hashed
+from trainables.data.splits import Pixels, hashed, no_objects
 from trainables.errors import TrialError
 
 VAL = 5_000
@@ -31,6 +31,7 @@ class Published:
     """folder: what the archive unpacks to. train, test: its files with the number of images in each.
 
     md5: of each file. dataset: torchvision's class. instead: what serves where the data cannot be had.
+    meta: the file with the names of the classes, its md5, its key for them, and the key of the images' labels.
     """
 
     folder: str
@@ -39,6 +40,7 @@ class Published:
     md5: dict[str, str]
     url: str
     dataset: str
+    meta: tuple[str, str, str, str]
     instead: str = ""
 
 
@@ -57,6 +59,7 @@ SETS = {
         },
         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         dataset="CIFAR10",
+        meta=("batches.meta", "5ff9c542aee3614f3951f8cda6e48888", "label_names", "labels"),
     ),
     "cifar100": Published(
         folder="cifar-100-python",
@@ -65,6 +68,7 @@ SETS = {
         md5={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         dataset="CIFAR100",
+        meta=("meta", "7973b15100ade9c7d40fb424638fde48", "fine_label_names", "fine_labels"),
         instead="; CIFAR-10 serves as well, with --set data.name=cifar10",
     ),
 }
@@ -106,6 +110,13 @@ class Cifar:
     def read(self, split: str, start: int, stop: int, size: int, threads: int) -> Iterator[Pixels | TrialError]:
         yield from self._part(split, start, stop, size).permute(0, 2, 3, 1).contiguous().numpy()
 
+    def classes(self, split: str, start: int, stop: int) -> list[str]:
+        labels = _labels(self.what, self._root)
+        return [labels[name] for name in self.names(split, start, stop)]
+
+    def objects(self, split: str, count: int, size: int) -> Tensor:
+        raise no_objects(self.what)
+
     def _part(self, split: str, start: int, stop: int, size: int) -> Tensor:
         file, first = self._place(split)
         images = _all(self.what, self._root)[("train", "test").index(file)]
@@ -145,13 +156,28 @@ def _hash_order(count: int) -> tuple[int, ...]:
     return tuple(sorted(range(count), key=lambda index: hashed(str(index))))
 
 
+@lru_cache(maxsize=2)
+def _labels(name: str, root: Path | None) -> dict[str, str]:
+    """What each image shows, by its name as of `Cifar.names`."""
+    folder, published = _folder(name, root), SETS[name]
+    meta, _, names_key, labels_key = published.meta
+    names = [text.replace("_", " ") for text in pickle.loads(_verified(name, folder / meta))[names_key]]
+    found: dict[str, str] = {}
+    for part, files in (("train", published.train), ("test", published.test)):
+        batches = [pickle.loads(_verified(name, folder / file), encoding="latin1") for file in files]
+        labels = [label for batch in batches for label in batch[labels_key]]
+        found.update({f"{part}/{index}": names[label] for index, label in enumerate(labels)})
+    return found
+
+
 def _verified(name: str, file: Path) -> bytes:
     """Content of one of the files. Raises TrialError where it is missing or its md5 differs."""
     try:
         content = file.read_bytes()
     except OSError as error:
         raise _error(name, file, f"it cannot be read: {error.strerror}") from error
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != SETS[name].md5[file.name]:
+    meta, of_meta, _, _ = SETS[name].meta
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != {**SETS[name].md5, meta: of_meta}[file.name]:
         raise _error(name, file, "it is damaged: its md5 is not the published one")
     return content
 

@@ -6,10 +6,11 @@ every arm and seed is scored on the same holes.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables.data import images, masks
+from trainables.data import captions, images, masks
 from trainables.data.shapes import MaskDraw
 from trainables.loop import generator
 from trainables.session import Machine
@@ -37,10 +38,16 @@ class Data:
     device: torch.device
     test_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Further masks under which the test images are scored, by what their columns are called."""
+    captions: captions.Captions | None = None
+    objects: Mapping[str, Tensor] = field(default_factory=dict)
+    """Where the objects of each split's images are, where holes are those."""
 
     @property
     def fingerprint(self) -> str:
-        return self.images.fingerprint
+        """Of the images, and of the captions where there are any."""
+        if self.captions is None:
+            return self.images.fingerprint
+        return hashlib.sha256(f"{self.images.fingerprint} {self.captions.fingerprint}".encode()).hexdigest()
 
     @cached_property
     def evaluation_masks(self) -> dict[str, MaskDraw]:
@@ -53,7 +60,11 @@ class Data:
 
     def _evaluation_masks(self, split: str, mask: Mapping[str, Any]) -> MaskDraw:
         n, source = len(self.split(split)), generator("evaluation", split)
-        return masks.draw(mask, n, self.canvas, source).to(self.device)
+        return masks.draw(mask, n, self.canvas_of(split), source).to(self.device)
+
+    def canvas_of(self, split: str) -> masks.Canvas:
+        """What the masks of a split are drawn on."""
+        return replace(self.canvas, objects_nhw=self.objects[split]) if self.objects else self.canvas
 
     @cached_property
     def crop(self) -> slice | None:
@@ -78,12 +89,20 @@ class Data:
         image_b3hw = pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255)
         return image_b3hw, draw.masks(index, self.device)
 
+    def text(self, split: str, index: Tensor, drawn_n: Tensor | None = None, wrong: bool = False) -> tuple[Tensor, ...]:
+        """tokens_bt of captions of the images at `index`, as `Captions.of` has them; nothing where there are none."""
+        return () if self.captions is None else (self.captions.of(split, index, drawn_n, wrong),)
+
 
 def load(config: Mapping[str, Any], machine: Machine) -> Data:
     device = torch.device(machine.device)
     pixels = images.load(config["data"], machine.data_root).to(device)
     canvas = masks.Canvas(config["data"]["size"], machine.data_root)
-    return Data(pixels, config["mask"], canvas, device, config.get("test_masks") or {})
+    said = captions.load(config["data"], machine.data_root)
+    tests = config.get("test_masks") or {}
+    cut_out = any(mask["name"] == "object" for mask in (config["mask"], *tests.values()))
+    objects = images.objects(config["data"], machine.data_root) if cut_out else {}
+    return Data(pixels, config["mask"], canvas, device, tests, said.to(device) if said else None, objects)
 
 
 def png(image_b3hw: Tensor) -> bytes:

@@ -12,6 +12,8 @@ SOURCES = {
     "cifar10": "CIFAR-10 (A. Krizhevsky 2009), https://www.cs.toronto.edu/~kriz/cifar.html",
     "cifar100": "CIFAR-100 (A. Krizhevsky 2009), https://www.cs.toronto.edu/~kriz/cifar.html",
     "places365_val": "Places365-Standard, validation images (B. Zhou et al. 2017), http://places2.csail.mit.edu",
+    "cub200": "Caltech-UCSD Birds-200-2011 (C. Wah et al. 2011), https://www.vision.caltech.edu/datasets/cub_200_2011",
+    "oxford_pets": "Oxford-IIIT Pet (O. M. Parkhi et al. 2012), https://www.robots.ox.ac.uk/~vgg/data/pets",
     "folder": "a folder of the user's own: `{path}`",
 }
 _CIFAR = (
@@ -26,6 +28,10 @@ LICENCES = {
     "places365_val": "The authors give access for non-commercial research and education; the copyright of the "
     "photographs stays with their owners, and people may be seen in them. Read the terms at the address above: this "
     "card does not replace them.",
+    "cub200": "The authors give access for non-commercial research and education; the photographs are from Flickr, and "
+    "their copyright stays with their owners. Read the terms at the address above: this card does not replace them.",
+    "oxford_pets": "CC BY-SA 4.0, by its authors; the copyright of the photographs stays with their owners. Read the "
+    "terms at the address above: this card does not replace them.",
     "folder": "Not known to this program. Whoever made the set has to know the licence of the photographs, whether "
     "people in them agreed, and to write both here before passing the set on.",
 }

@@ -32,12 +32,14 @@ NOISE = 1.0
 class Block:
     """Photographs that decode, with their holes.
 
-    place: in the split. drawn: columns of n by DRAWN. skipped: photographs left out, and why.
+    place: in the split. caption: what is said of each, if anything. drawn: columns of n by DRAWN. skipped: photographs
+    left out, and why.
     """
 
     split: str
     place: list[int]
     source: list[str]
+    caption: list[str]
     photograph_nhw3: Pixels
     hole_nhw: Bools
     drawn: Mapping[str, list[float]]
@@ -51,6 +53,7 @@ class Image:
     split: str
     place: int
     source: str
+    caption: str
     kind: str
     inpainter: str
     pixels_hw3: Pixels
@@ -86,7 +89,8 @@ def made(resolved: Mapping[str, Any], block: Block, inpainters: Sequence[Inpaint
         def image(kind: str, pixels_hw3: Pixels, hole_hw: Bools | None, inpainter: str = "", n: int = n) -> Image:
             place, quality = block.place[n], block.drawn["quality"][n]
             photograph = block.photograph_nhw3[n]
-            return Image(block.split, place, block.source[n], kind, inpainter, pixels_hw3, photograph, hole_hw, quality)
+            of = (block.split, place, block.source[n], block.caption[n])
+            return Image(*of, kind, inpainter, pixels_hw3, photograph, hole_hw, quality)
 
         if resolved["reals"] == "paired" or not fake_n[n]:
             kind = "fake_real" if passes_n[n] else "real"
@@ -118,7 +122,8 @@ def _passed(
         index = [n for n, wanted in enumerate(wanted_n) if wanted and chosen_n[n] == number]
         if index:
             image_b3hw = torch.from_numpy(block.photograph_nhw3[index]).permute(0, 3, 1, 2).contiguous()
-            filled_b3hw = inpainter.fill(image_b3hw, torch.from_numpy(hole_nhw[index]).unsqueeze(1))
+            said = [block.caption[n] for n in index]
+            filled_b3hw = inpainter.fill(image_b3hw, torch.from_numpy(hole_nhw[index]).unsqueeze(1), said)
             found.update(zip(index, filled_b3hw.permute(0, 2, 3, 1).contiguous().numpy(), strict=True))
     return found
 

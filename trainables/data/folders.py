@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from trainables.data.files import below, image_files, open_image
-from trainables.data.splits import SPLITS, Pixels, hashed
+from trainables.data.splits import SPLITS, Pixels, hashed, no_objects
 from trainables.errors import TrialError
 
 _T = TypeVar("_T")
@@ -67,6 +68,34 @@ class Files:
             while turn in early:
                 yield early.pop(turn)
                 turn += 1
+
+    def classes(self, split: str, start: int, stop: int) -> list[str]:
+        """By the folder that a file lies in, without a number before it: `001.Laysan_Albatross` is Laysan Albatross."""
+        return [self._class(name) for name in self.names(split, start, stop)]
+
+    def objects(self, split: str, count: int, size: int) -> Tensor:
+        """Cut out as the images are."""
+        found = torch.empty((count, size, size), dtype=torch.uint8)
+        for index, name in enumerate(self.names(split, 0, count)):
+            square = _square(self.object_of(name), size)[..., 0]
+            found[index] = torch.from_numpy(square >= 128)
+        return found
+
+    def object_of(self, name: str) -> Image.Image:
+        """Where an image's object is, white on black."""
+        raise no_objects(self.what)
+
+    def _class(self, name: str) -> str:
+        folder, _, _ = name.rpartition("/")
+        if not folder:
+            raise TrialError(
+                f"data.captions.template with the image {name!r}",
+                f"it lies in no folder below {self._folder} whose name would say what it shows",
+                "images in one folder for each class, or a captions file",
+                "captions: {file: captions.txt}, with image name, tab, caption in each line",
+                "data.captions",
+            )
+        return re.sub(r"^\d+\.", "", folder.rpartition("/")[2]).replace("_", " ")
 
     def _by_file(
         self, split: str, start: int, stop: int, size: int, threads: int

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,12 +33,13 @@ import torch
 
 from trainables import inpainters
 from trainables.data import fakes, images, masks, near_duplicates
+from trainables.data.captions import Said
 from trainables.data.encoding import SUFFIX, encoded, tar
 from trainables.data.finishing import check_skipped, finish
 from trainables.data.splits import SPLITS, Pixels, Source, taken
 from trainables.errors import TrialError
 from trainables.loop import generator
-from trainables.sections import SizedConfig
+from trainables.sections import SaidConfig, SizedConfig
 
 __all__ = ["Shard", "finish", "make_shard", "plan_shards"]
 
@@ -87,6 +88,9 @@ def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Sha
     step = min(MOST, max(1, SHARD_BYTES // (3 * section.size**2) // BLOCK) * BLOCK)
     parts = [(split, start) for split in SPLITS for start in range(0, counts[split], step)]
     whole = sum(counts.values())
+    said = _captions(resolved, source, data_root)
+    for split, count in counts.items():
+        said(split, 0, count)
     return [
         Shard(number, split, start, min(start + step, counts[split]), whole)
         for number, (split, start) in enumerate(parts)
@@ -115,6 +119,7 @@ def make_shard(
     """
     section = SizedConfig.model_validate(resolved["images"])
     source = images.source(section, data_root)
+    said = _captions(resolved, source, data_root)
     canvas = masks.Canvas(section.size, data_root)
     fill = inpainters.load(resolved["inpainters"], section.size, resolved["mask"], trained or {}, device)
     rows: list[dict[str, Any]] = []
@@ -122,7 +127,9 @@ def make_shard(
     members: list[tuple[str, bytes]] = []
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for start in range(shard.start, shard.stop, BLOCK):
-            block = _block(resolved, source, shard.split, start, min(start + BLOCK, shard.stop), canvas, threads)
+            stop = min(start + BLOCK, shard.stop)
+            captions = said(shard.split, start, stop)
+            block = _block(resolved, source, captions, shard.split, start, canvas, threads)
             skipped += block.skipped
             for row, files in _encoded(resolved, block, fill, pool):
                 rows.append(row)
@@ -134,17 +141,31 @@ def make_shard(
     return {tar_name: content, index_name: _json(index)}
 
 
+def _captions(resolved: Mapping[str, Any], source: Source, root: Path | None) -> Callable[[str, int, int], list[str]]:
+    """From (split, start, stop) to the first caption of each photograph; empty ones where the block has none.
+
+    Raises TrialError where a captions file does not fit the photographs, and when called where one has no caption.
+    """
+    if resolved.get("captions") is None:  # a set that was forged before there were captions has no such key
+        return lambda _split, start, stop: [""] * (stop - start)
+    said = Said(SaidConfig.model_validate(resolved["captions"]), [source], root)
+    return lambda split, start, stop: [first for first, *_ in said.of(source, split, start, stop)]
+
+
 def _block(
     resolved: Mapping[str, Any],
     source: Source,
+    captions: Sequence[str],
     split: str,
     start: int,
-    stop: int,
     canvas: masks.Canvas,
     threads: int,
 ) -> fakes.Block:
-    """The photographs of a block that decode, and what was drawn for them. start is a multiple of BLOCK."""
-    seed, number = resolved["seed"], start // BLOCK
+    """The photographs of a block that decode, and what was drawn for them. start is a multiple of BLOCK.
+
+    captions: of every photograph of the block.
+    """
+    seed, number, stop = resolved["seed"], start // BLOCK, start + len(captions)
     draw = masks.draw(resolved["mask"], BLOCK, canvas, generator(seed, "forge", "masks", split, number))
     uniform = torch.rand(BLOCK, len(fakes.DRAWN), generator=generator(seed, "forge", "choices", split, number))
     hole_n1hw = draw.masks(torch.arange(BLOCK), "cpu").bool()
@@ -164,6 +185,7 @@ def _block(
         split=split,
         place=[start + place for place in kept],
         source=[names[place] for place in kept],
+        caption=[captions[place] for place in kept],
         photograph_nhw3=np.stack(pixels) if pixels else np.empty((0, canvas.size, canvas.size, 3), dtype=np.uint8),
         hole_nhw=hole_n1hw[kept, 0].numpy(),
         drawn=fakes.drawn(uniform, kept),
@@ -205,6 +227,7 @@ def _files(
         "sharpness": fakes.sharpness(image) if image.label else None,
         "quality": quality,
         "phash": phash,
+        **({"caption": image.caption} if resolved.get("captions") else {}),
     }
     files = [(f"{key}.{SUFFIX[encoder['name']]}", encoded(image.pixels_hw3, encoder, quality or 0))]
     if image.hole_hw is not None:

@@ -1,9 +1,10 @@
 """Data sets as uint8 tensors that stay in memory for a whole process.
 
-CIFAR-10, CIFAR-100 or any folder of images, split into train, val and test. Which image belongs to which split, and the
-order within a split, follow from a hash of the image's index or name, never from a seed; `train: 128` takes the first
-128 in that order, so smaller subsets are parts of larger ones. `train_on` trains on other data sets, or on a mixture:
-validation and test stay those of the data set that is named, so that all arms are scored on the same images.
+CIFAR-10, CIFAR-100, CUB-200-2011, Oxford-IIIT Pet or any folder of images, split into train, val and test. Which image
+belongs to which split, and the order within a split, follow from a hash of the image's index or name, never from a
+seed; `train: 128` takes the first 128 in that order, so smaller subsets are parts of larger ones. `train_on` trains on
+other data sets, or on a mixture: validation and test stay those of the data set that is named, so that all arms are
+scored on the same images.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from trainables.data.cifar import Cifar
 from trainables.data.folders import Folder
+from trainables.data.labelled import Birds, Pets
 from trainables.data.places import Places
 from trainables.data.splits import SPLITS, Source, taken
 from trainables.sections import DataConfig, SourceConfig
@@ -56,16 +59,28 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
     Raises TrialError where files are missing, damaged or too few.
     """
     data = DataConfig.model_validate(config)
-    key = (root, data.model_dump_json(exclude={"augment"}))
+    key = (root, data.model_dump_json(exclude={"augment", "captions"}))
     with _lock:  # held while loading: a second thread that wants the same set waits for it instead of loading it again
         if key not in _kept:
-            chosen = _choose(data, root)
-            train, val, test = (_together(split, chosen[split], data.size) for split in SPLITS)
+            parts = chosen(data, root)
+            train, val, test = (_together(split, parts[split], data.size) for split in SPLITS)
             _kept[key] = ImageSet(train, val, test, _fingerprint((train, val, test)))
         _kept.move_to_end(key)
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
         return _kept[key]
+
+
+def objects(config: Mapping[str, Any], root: Path | None) -> dict[str, Tensor]:
+    """Where the object of every image is, by split: uint8 (n, size, size), 1 in it. Raises TrialError as `load`."""
+    return _objects(DataConfig.model_validate(config).model_dump_json(exclude={"augment", "captions"}), root)
+
+
+@lru_cache(maxsize=2)
+def _objects(section: str, root: Path | None) -> dict[str, Tensor]:
+    data = DataConfig.model_validate_json(section)
+    parts = chosen(data, root)
+    return {split: torch.cat([source.objects(split, n, data.size) for source, n in parts[split]]) for split in SPLITS}
 
 
 def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
@@ -74,26 +89,26 @@ def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
     Returns how many images each split will have.
     Downloads CIFAR where `load` would, so that a driver can do it once, before its trials start.
     """
-    chosen = _choose(DataConfig.model_validate(config), root)
-    sources = {id(source): source for parts in chosen.values() for source, _ in parts}
+    parts = chosen(DataConfig.model_validate(config), root)
+    sources = {id(source): source for some in parts.values() for source, _ in some}
     for source in sources.values():
         source.verify()
-    return {split: sum(count for _, count in parts) for split, parts in chosen.items()}
+    return {split: sum(count for _, count in some) for split, some in parts.items()}
 
 
-def _choose(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source, int]]]:
+def chosen(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source, int]]]:
     """How many images of which data sets each split has. Of several, each gives an equal share of `data.train`."""
     own = source(data, root)
-    chosen = {split: [(own, taken(own, split, getattr(data, split)))] for split in ("val", "test")}
+    scored = {split: [(own, taken(own, split, getattr(data, split)))] for split in ("val", "test")}
     parts = [own if part.name == "own" else source(part, root) for part in data.train_on or ()] or [own]
     if len(parts) == 1:
-        return {"train": [(parts[0], taken(parts[0], "train", data.train))], **chosen}
+        return {"train": [(parts[0], taken(parts[0], "train", data.train))], **scored}
     shares: list[int | None] = [None] * len(parts)
     if data.train is not None:
         shares = [data.train // len(parts) + (i < data.train % len(parts)) for i in range(len(parts))]
     share = f" of {len(parts)} data sets' {data.train}"
     train = [(part, taken(part, "train", wanted, share)) for part, wanted in zip(parts, shares, strict=True)]
-    return {"train": train, **chosen}
+    return {"train": train, **scored}
 
 
 def _together(split: str, parts: Sequence[tuple[Source, int]], size: int) -> Tensor:
@@ -108,6 +123,10 @@ def source(section: SourceConfig, root: Path | None) -> Source:
         return Folder(section.path, section.split, section.crops, root)
     if section.name == "places365_val":
         return Places(root)
+    if section.name == "cub200":
+        return Birds(root)
+    if section.name == "oxford_pets":
+        return Pets(root)
     return Cifar(section.name, section.val_from_test, root)
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from trainables.data.files import below, image_files, open_image
 from trainables.data.shapes import Blocks, Files, FreeForm, Lines, MaskDraw, Rectangles, Regions
+from trainables.data.splits import no_objects
 from trainables.data.strokes import NUMBERS, segments
 from trainables.definitions import mask_configs
 from trainables.errors import TrialError
@@ -41,6 +42,8 @@ class Canvas:
 
     size: int
     root: Path | None
+    objects_nhw: Tensor | None = None
+    """Where the object of each image is, for holes that are those."""
 
 
 def draw(config: Mapping[str, Any], n: int, canvas: Canvas, generator: torch.Generator) -> MaskDraw:
@@ -322,6 +325,23 @@ def _mask_files(folder: Path, size: int, white: bool) -> Tensor:
     return holes_fhw
 
 
-def _require(condition: bool, key: str, given: object, why: str, fix: str) -> None:
+def object(
+    n: int,
+    canvas: Canvas,
+    generator: torch.Generator,  # noqa: ARG001 - nothing is random
+) -> MaskDraw:
+    """The object of each image, as the data set outlines it, cut out and changed as the image is.
+
+    A bird or a pet is a hole with all its pixels, which a caption then tells of. Raises TrialError where the data set
+    does not say where its objects are.
+    """
+    if canvas.objects_nhw is None:
+        raise no_objects("these images")
+    place = torch.zeros(n, 4, dtype=torch.long)
+    place[:, 0] = torch.arange(n)
+    return Files(canvas.size, place, canvas.objects_nhw)
+
+
+def _require(condition: bool, key: str, given: Any, why: str, fix: str) -> None:
     if not condition:
         raise TrialError(f"{key}: {given!r}", why, "what fits the images", fix)

@@ -1,11 +1,15 @@
 """The validation images of Places365 in their small form, 256 px: `val_256/` and `places365_val.txt`.
 
+Beside the list lies `categories_places365.txt`, of the same archive, read where captions name the scenes.
+
 Source: B. Zhou et al. 2017, "Places: A 10 Million Image Database for Scene Recognition". The layout is that of
 torchvision's `Places365(split="val", small=True)`, which does the download; the files are read here.
 """
 
 from __future__ import annotations
 
+import re
+from functools import cached_property
 from pathlib import Path
 
 from trainables.data.cifar import one_process_at_a_time
@@ -14,7 +18,7 @@ from trainables.data.splits import hashed
 from trainables.errors import TrialError
 
 NAME = "places365_val"
-IMAGES, LISTED = "val_256", "places365_val.txt"
+IMAGES, LISTED, SCENES = "val_256", "places365_val.txt", "categories_places365.txt"
 PUBLISHED = 36_500
 """How many there are: 100 of each of 365 scenes. 000_0d9f1f22a9376145 has as many."""
 PARTS = {"train": 25_000, "val": 5_000, "test": 6_500}
@@ -26,29 +30,45 @@ class Places(Files):
 
     def __init__(self, root: Path | None) -> None:
         root = _downloaded() if root is None else root
-        names = _listed(root)
-        super().__init__(NAME, root / IMAGES, _parted(names))
-        self._listed_names = names
+        self._scene_of = _rows(root / LISTED)
+        if not (root / IMAGES).is_dir():
+            raise _error(root / IMAGES, "there is no such folder")
+        super().__init__(NAME, root / IMAGES, _parted(list(self._scene_of)))
 
     def verify(self) -> None:
         """Raise TrialError where a listed image is not there. Whether it decodes is only seen by decoding it."""
         there = {path.name for path in self._folder.iterdir()}
-        missing = [name for name in self._listed_names if name not in there]
+        missing = [name for name in self._scene_of if name not in there]
         if missing:
             more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
             raise _error(self._folder / missing[0], f"the list has it, the folder has not{more}")
 
+    def _class(self, name: str) -> str:
+        """`a/apartment_building/outdoor 8` is an apartment building outdoor, where the list has 8 for the image."""
+        return self._scenes[self._scene_of[name]]
 
-def _listed(root: Path) -> list[str]:
-    """Names of the images, from lines such as `Places365_val_00000001.jpg 165`."""
+    @cached_property
+    def _scenes(self) -> dict[str, str]:
+        """What each number in the list means, in words. Raises TrialError where one has no name."""
+        file = self._folder.parent / SCENES
+        words = {number: re.sub("[/_]", " ", path.partition("/")[2]) for path, number in _rows(file).items()}
+        unnamed = sorted(set(self._scene_of.values()) - words.keys())
+        if unnamed:
+            raise _error(file, f"it has no name for the scene {unnamed[0]!r} of {LISTED}")
+        return words
+
+
+def _rows(file: Path) -> dict[str, str]:
+    """What stands before and after the space of each line, such as `Places365_val_00000001.jpg 165`."""
     try:
-        lines = (root / LISTED).read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise _error(root / LISTED, f"it cannot be read: {error.strerror}") from error
-    names = [line.split()[0].lstrip("/") for line in lines if line.strip()]
-    if not names or not (root / IMAGES).is_dir():
-        raise _error(root / (IMAGES if names else LISTED), "it is empty" if not names else "there is no such folder")
-    return names
+        raise _error(file, f"it cannot be read: {error.strerror}") from error
+    rows = {first.lstrip("/"): after.strip() for first, _, after in (line.strip().partition(" ") for line in lines)}
+    rows.pop("", None)
+    if not rows:
+        raise _error(file, "it is empty")
+    return rows
 
 
 def _parted(names: list[str]) -> dict[str, str]:
@@ -73,11 +93,11 @@ def _downloaded() -> Path:
 
 
 def _error(file: Path, why: str) -> TrialError:
-    root = file.parent if file.name in (IMAGES, LISTED) else file.parent.parent
+    root = file.parent if file.name in (IMAGES, LISTED, SCENES) else file.parent.parent
     return TrialError(
         f"{NAME}, {file}",
         why,
-        f"the folder {IMAGES} and the list {LISTED} as they were published, below the data root",
+        f"the folder {IMAGES} and the lists {LISTED} and {SCENES} as they were published, below the data root",
         "unpack val_256.tar and filelist_places365-standard.tar of http://data.csail.mit.edu/places/places365/ in "
         f"{root}, or give the data root that holds them",
     )

@@ -38,6 +38,12 @@ class Source(Protocol):
     def read(self, split: str, start: int, stop: int, size: int, threads: int) -> Iterator[Pixels | TrialError]:
         """These images of a split one by one, (size, size, 3); what is wrong with a file in the place of its images."""
 
+    def classes(self, split: str, start: int, stop: int) -> list[str]:
+        """What each of these images shows, in words. Raises TrialError where the data set does not say."""
+
+    def objects(self, split: str, count: int, size: int) -> Tensor:
+        """Where the object of each of the first images is: uint8 (count, size, size), 1 in it. TrialError as above."""
+
 
 def hashed(name: str) -> int:
     """64 bits that are the same on every machine, for ever: changing this changes every split."""
@@ -66,3 +72,14 @@ def taken(source: Source, split: str, wanted: int | None, share: str = "") -> in
             f"{split}: {there}{source.more}" if not share else f"lower `data.{split}`{source.more}",
         )
     return there if wanted is None else wanted
+
+
+def no_objects(what: str) -> TrialError:
+    """What to say where holes shall be objects, and a data set does not know where they are."""
+    return TrialError(
+        f"mask.name: object with {what}",
+        "that data set does not say where its objects are",
+        "object masks with data.name: cub200 or oxford_pets",
+        "change `data.name`, or choose another mask, e.g. mask.name=centre",
+        "mask.name",
+    )

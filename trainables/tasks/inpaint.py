@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables import features, losses, metrics, optimisers, per_image, perceptual
-from trainables.adversarial import Adversary, gradient_norm, saturated
+from trainables import diversity, features, losses, metrics, optimisers, per_image, perceptual
+from trainables.adversarial import FURTHER, Adversary, Rules, gradient_norm, saturated
 from trainables.batch_norm import synchronise
-from trainables.data import augment, images, masks
+from trainables.data import augment, captions, images, masks
 from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load
 from trainables.data.shapes import MaskDraw
 from trainables.definitions import loss_inputs, model_config
@@ -32,6 +32,8 @@ from trainables.workers import Workers
 
 BEST = ("val/psnr_db", "max")
 SAMPLES = 8
+WRONG_TEXT = ("psnr_db_hole", "l1_hole")
+"""What is told of the test images filled as the captions of other images say."""
 
 __all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
 """What `trainables.loop.Task` asks of a module."""
@@ -54,12 +56,15 @@ class Inpainter:
         own_terms: tuple[str, ...] = (),
         judges_composite: bool = False,
         precision: Precision = Precision(),  # noqa: B008 - frozen
+        takes_text: bool = False,
+        draws: int | None = None,
     ) -> None:
         """observed: record gradient norm and saturation, as where a discriminator could be, also without one.
 
         splits: those that it can be scored on.
         classifier: whose features the terms compare that take features; None where no such term has a weight.
         own_terms: those with a weight that the network gives itself.
+        draws: fills of each test image by which their spread is told; None for a network that does not draw.
         """
         self.network = network
         self.workers = workers
@@ -67,6 +72,8 @@ class Inpainter:
         self.own_terms = own_terms
         self.judges_composite = judges_composite
         self.precision = precision
+        self.takes_text = takes_text
+        self.draws = draws
         self.optimiser = optimiser
         self.weights_of_losses = dict(weights)
         self.scope = scope
@@ -78,24 +85,28 @@ class Inpainter:
         self.tested: Tensor | None = None  # `per_image.NAMES` of all test images, from the last evaluation here
         self.parameters = sum(p.numel() for p in network.parameters())
 
-    def step(self, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int | None = None) -> dict[str, Tensor]:
+    def step(self, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int | None = None, *text: Tensor) -> dict[str, Tensor]:
         """One step of whoever learns in this phase, the discriminators' before the network's.
 
         whole: images of the batch, of which these are this worker's part, which may be empty; None: all of it.
+        text: tokens_bt of their captions, where there are any.
         Returns what to record, left on the device; the adversarial terms only where both learn.
         """
         assert self.optimiser is not None, "a model without parameters is not trained"
         learns = self.phase != "discriminators"
         share = self.workers.scale(len(image_b3hw), whole or len(image_b3hw))
         with torch.set_grad_enabled(learns):
-            output_b3hw, own = self._learn(image_b3hw, mask_b1hw)
-            judged_b3hw = output_b3hw
+            b = len(image_b3hw)
+            judged_b3hw, own = self._learn(image_b3hw, mask_b1hw, *text)
+            paths = len(judged_b3hw) // b if b else 1
+            output_b3hw = judged_b3hw[:b] if paths > 1 else judged_b3hw
             if self.judges_composite:
                 judged_b3hw = image_b3hw * (1 - mask_b1hw) + output_b3hw * mask_b1hw
         judges = None if self.phase == "completion" else self.adversary
-        records = judges.step(judged_b3hw, image_b3hw, mask_b1hw, share) if judges else {}
+        last_b3hw = judged_b3hw[-b:] if paths > 1 else judged_b3hw
+        records = judges.step(last_b3hw, image_b3hw, mask_b1hw, share) if judges else {}
         with torch.set_grad_enabled(learns):
-            adversarial = judges.terms(judged_b3hw, mask_b1hw) if judges and learns else {}
+            adversarial = judges.terms(judged_b3hw, mask_b1hw, image_b3hw, paths) if judges and learns else {}
             terms = {**adversarial, **own, **self._reconstruction(output_b3hw, image_b3hw, mask_b1hw)}
             if self.workers.size > 1:
                 terms = self._of_whole(terms, mask_b1hw, share)
@@ -112,18 +123,19 @@ class Inpainter:
             loss, terms = loss.new_zeros(()), {name: term.new_zeros(()) for name, term in terms.items()}
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, **records}
 
-    def _learn(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The network's output for damaged images, and those of its own terms that have a weight."""
+    def _learn(self, image_b3hw: Tensor, mask_b1hw: Tensor, *text: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the network makes of damaged images, and those of its own terms that have a weight."""
         damaged_b3hw = image_b3hw * (1 - mask_b1hw)
+        read = text if self.takes_text else ()
         with self.precision.cast():
             if not self.own_terms:
-                return full(self._trained(damaged_b3hw, mask_b1hw)), {}
-            output_b3hw, own = self._trained(damaged_b3hw, mask_b1hw, image_b3hw)
-            return full(output_b3hw), {name: full(own[name]) for name in self.own_terms}
+                return full(self._trained(damaged_b3hw, mask_b1hw, *read)), {}
+            made_b3hw, own = self._trained(damaged_b3hw, mask_b1hw, image_b3hw, *read)
+            return full(made_b3hw), {name: full(own[name]) for name in self.own_terms}
 
     def _reconstruction(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
         """Every term of `trainables.losses` that has a weight, with its graph."""
-        elsewhere = (*self.own_terms, *(self.adversary.discriminators if self.adversary else ()))
+        elsewhere = (*self.own_terms, *((*self.adversary.discriminators, *FURTHER) if self.adversary else ()))
         crop = self.scope.crop
         given = {
             "prediction_b3hw": self.scope.image(output_b3hw),
@@ -163,10 +175,17 @@ class Inpainter:
             if optimiser is not None:
                 optimisers.scale_rate(optimiser, factor)
 
-    def fill(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
-        """The network's output for images whose holes are blanked first, clamped to [0, 1]; no gradients."""
+    def fill(
+        self, image_b3hw: Tensor, mask_b1hw: Tensor, *text: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The network's output for images whose holes are blanked first, clamped to [0, 1]; no gradients.
+
+        text: tokens_bt of captions, for a network that takes them. generator: one draws with it, of those that do.
+        """
+        read = text if self.takes_text else ()
+        drawn = {} if generator is None else {"generator": generator}
         with torch.inference_mode(), self.precision.cast():
-            output_b3hw: Tensor = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw)
+            output_b3hw: Tensor = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw, *read, **drawn)
             return full(output_b3hw).clamp(0, 1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -199,12 +218,14 @@ class _Learning(nn.Module):
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     torch.manual_seed(derive(config["seed"], "initialisation"))
-    network = build_network(config["model"], data.canvas.size)  # made on the CPU, so it is the same on any device
-    network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
+    network: Any = build_network(config["model"], data.canvas.size)  # made on the CPU, so it is the same on any device
+    module, options = _model(config["model"])
+    if options.takes_text and data.captions is not None:
+        network.know(data.captions.vocabulary)
+    network = network.to(machine.device, memory_format=LAYOUT)
     workers = machine.workers
     if _sees_whole_batches(config, workers):
         synchronise(network)
-    module, options = _model(config["model"])
     if not any(True for _ in network.parameters()):
         return Inpainter(network.eval(), None, {}, workers=workers, splits=options.splits)
     scope = (
@@ -228,6 +249,8 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
         own_terms=network_terms(config),
         judges_composite=options.judged == "composite",
         precision=Precision(config.get("precision"), machine.device),
+        takes_text=options.takes_text,
+        draws=config.get("draws"),
     )
 
 
@@ -252,13 +275,16 @@ def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> 
         discriminator = module.build_discriminator(options, size, term)
         discriminators[term] = discriminator.to(machine.device, memory_format=LAYOUT)
         if _sees_whole_batches(config, machine.workers):
-            synchronise(discriminator)
+            synchronise(discriminator, twice="r1" in config["loss"])
     if not discriminators:
         return None
     parameters = [p for discriminator in discriminators.values() for p in discriminator.parameters()]
     optimiser = optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
     precision = Precision(config.get("precision"), machine.device)
-    return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision)
+    rules = Rules(
+        options.masked_target, config["loss"].get("r1", 0.0), "feature_matching" in config["loss"], options.matched
+    )
+    return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision, rules)
 
 
 def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
@@ -269,15 +295,16 @@ def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Whether the images, and the classifier that loss terms ask for, are there."""
-    found: list[tuple[Callable[[Any, Path | None], Any], Any]] = [(images.check, config["data"])]
+    """Whether the images and their captions, and the classifier that loss terms ask for, are there."""
+    found: list[tuple[Callable[[Any, Path | None], Any], Any]]
+    found = [(images.check, config["data"]), (captions.check, config["data"])]
     return [*found, (features.load, config["features"])] if config.get("features") else found
 
 
 def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> MaskDraw:
     """The masks of an epoch's training images: a function of (seed, epoch, image index)."""
     source = generator(config["seed"], "masks", epoch)
-    return masks.draw(data.mask, len(data.images.train), data.canvas, source).to(data.device)
+    return masks.draw(data.mask, len(data.images.train), data.canvas_of("train"), source).to(data.device)
 
 
 def epoch_changes(config: Mapping[str, Any], data: Data, epoch: int) -> augment.Augmentation | None:
@@ -298,13 +325,16 @@ def train(
     n = len(data.images.train)
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
     draw, changes = epoch_masks(config, data, epoch), epoch_changes(config, data, epoch)
+    said_n = torch.rand(n, generator=generator(seed, "captions", epoch))
     for index in torch.split(order, size):
         if len(index) > 1:
             mine = learner.workers.part(index)
             image_b3hw, mask_b1hw = data.batch("train", mine, draw)
             if changes:
                 image_b3hw = changes.apply(image_b3hw, mine)
-            yield len(index), learner.step(image_b3hw, mask_b1hw, len(index))
+                if data.mask["name"] == "object":
+                    mask_b1hw = changes.move(mask_b1hw, mine)
+            yield len(index), learner.step(image_b3hw, mask_b1hw, len(index), *data.text("train", mine, said_n))
     learner.workers.spread(learner.network)
 
 
@@ -323,18 +353,26 @@ def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
     values = _scores(learner, data, split, data.evaluation_masks[split], meter)
     if keeps:
         learner.tested = meter.kept()
+    if split == "test" and learner.takes_text and data.captions is not None:
+        scores = _scores(learner, data, split, data.evaluation_masks[split], metrics.Meter(), wrong_text=True)
+        values |= {f"{name}_wrong_text": scores[name] for name in WRONG_TEXT}
+    if split == "test" and learner.draws:  # by every worker whole: the draws go with the batches
+        values |= diversity.of_split(learner.fill, data, split, learner.draws)
     for label, draw in data.other_masks.items() if split == "test" else ():
         scores = _scores(learner, data, split, draw, metrics.Meter())
         values |= {f"{name}_on_{label}": value for name, value in scores.items()}
     return values
 
 
-def _scores(learner: Inpainter, data: Data, split: str, draw: MaskDraw, meter: metrics.Meter) -> dict[str, float]:
+def _scores(
+    learner: Inpainter, data: Data, split: str, draw: MaskDraw, meter: metrics.Meter, wrong_text: bool = False
+) -> dict[str, float]:
     learner.network.eval()
     mine = learner.workers.part(torch.arange(len(data.split(split))))
     for index in torch.split(mine, EVALUATION_BATCH) if len(mine) else ():
         image_b3hw, mask_b1hw = data.batch(split, index, draw)
-        meter.update(learner.fill(image_b3hw, mask_b1hw), image_b3hw, mask_b1hw)
+        output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text(split, index, wrong=wrong_text))
+        meter.update(output_b3hw, image_b3hw, mask_b1hw)
     meter.totals = learner.workers.sum(meter.totals.to(data.device))
     return meter.compute()
 
@@ -349,7 +387,8 @@ def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, flo
     scorers = perceptual.scorers(names, data.canvas.root, data.device)
     for index in torch.split(torch.arange(len(data.images.test)), EVALUATION_BATCH):
         image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
-        composite_b3hw = torch.where(mask_b1hw > 0.5, learner.fill(image_b3hw, mask_b1hw), image_b3hw)
+        output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text("test", index))
+        composite_b3hw = torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw)
         for scorer in scorers.values():
             scorer.update(composite_b3hw, image_b3hw)
     return {name: scorer.compute() for name, scorer in scorers.items()}

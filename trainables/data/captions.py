@@ -1,0 +1,197 @@
+"""What is said of each image: from a template, a captions file or a folder of text files.
+
+Captions go with images by name, so they stay together through splits, subsets, mixtures, shuffling and augmentation.
+The vocabulary is that of the training captions in use. Of several captions of an image, each epoch of training draws
+one, a function of (seed, epoch, image index); evaluation takes the first.
+
+A template names the class of an image: of CIFAR as published, of a folder the name of the folder that the file lies in.
+A captions file has a line `image name, tab, caption` for each caption; names are those below `data.path`, or `train/7`
+for CIFAR's eighth training image as published. A caption folder has `<image name without suffix>.txt` for each image, a
+caption a line, as CUB's captions are published. Captions are cut after `text.WORDS` words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import torch
+from torch import Tensor
+
+from trainables.data.files import below
+from trainables.data.images import chosen
+from trainables.data.splits import SPLITS, Source
+from trainables.errors import TrialError
+from trainables.loop import generator
+from trainables.sections import DataConfig, SaidConfig
+from trainables.text import Vocabulary, words_of
+
+
+@dataclass(frozen=True)
+class Captions:
+    """The captions of every image of each split, in the order of the images.
+
+    tokens: (n, k, t), k captions an image. counts: (n,), how many of them it has; the others are empty.
+    other: (n,), for each image another one of its split, always the same: the captions of these are the wrong ones.
+    fingerprint: SHA-256 (hexadecimal) over all captions, as they are used.
+    """
+
+    vocabulary: Vocabulary
+    tokens: Mapping[str, Tensor]
+    counts: Mapping[str, Tensor]
+    other: Mapping[str, Tensor]
+    fingerprint: str
+
+    def of(self, split: str, index_b: Tensor, drawn_n: Tensor | None = None, wrong: bool = False) -> Tensor:
+        """tokens_bt of one caption of each of these images.
+
+        drawn_n: for every image of the split a number in [0, 1) that chooses; None: the first one. wrong: another
+        image's.
+        """
+        counts = self.counts[split]
+        index_b = index_b.to(counts.device)
+        of_b = self.other[split][index_b] if wrong else index_b
+        number_b = torch.zeros_like(of_b)
+        if drawn_n is not None:
+            number_b = (drawn_n.to(counts.device)[index_b] * counts[of_b]).long()
+        return self.tokens[split][of_b, number_b]
+
+    def to(self, device: torch.device | str) -> Captions:
+        """The same captions on a device."""
+        parts = (self.tokens, self.counts, self.other)
+        tokens, counts, other = ({name: x.to(device) for name, x in part.items()} for part in parts)
+        return Captions(self.vocabulary, tokens, counts, other, self.fingerprint)
+
+
+def load(config: Mapping[str, object], root: Path | None) -> Captions | None:
+    """The captions of a resolved `data` section; None where it has none. Raises TrialError as `check` does."""
+    data = DataConfig.model_validate(config)
+    return None if data.captions is None else _load(data.model_dump_json(exclude={"augment"}), root)
+
+
+def check(config: Mapping[str, object], root: Path | None) -> None:
+    """Raise TrialError where an image has no caption, or a caption no image."""
+    load(config, root)
+
+
+@lru_cache(maxsize=4)
+def _load(section: str, root: Path | None) -> Captions:
+    data = DataConfig.model_validate_json(section)
+    assert data.captions is not None
+    parts = chosen(data, root)
+    said = Said(data.captions, [source for some in parts.values() for source, _ in some], root)
+    texts = {
+        split: [captions for source, count in parts[split] for captions in said.of(source, split, 0, count)]
+        for split in SPLITS
+    }
+    vocabulary = Vocabulary(word for captions in texts["train"] for text in captions for word in words_of(text))
+    other = {split: _others(split, len(texts[split])) for split in SPLITS}
+    if data.captions.text == "shuffled":
+        texts = {split: [texts[split][place] for place in other[split].tolist()] for split in SPLITS}
+    elif data.captions.text == "none":
+        texts = {split: [("",)] * len(texts[split]) for split in SPLITS}
+    digest = hashlib.sha256(repr(texts).encode()).hexdigest()
+    counts = {split: torch.tensor([len(captions) for captions in texts[split]]) for split in SPLITS}
+    return Captions(vocabulary, {s: _padded(vocabulary, texts[s]) for s in SPLITS}, counts, other, digest)
+
+
+def _others(split: str, n: int) -> Tensor:
+    """A permutation of one cycle: no image keeps its place, unless there is only one."""
+    order = torch.randperm(n, generator=generator("captions", split))
+    other = torch.empty(n, dtype=torch.long)
+    other[order] = order.roll(-1)
+    return other
+
+
+def _padded(vocabulary: Vocabulary, texts: list[tuple[str, ...]]) -> Tensor:
+    """tokens_nkt."""
+    most = max(map(len, texts))
+    flat = [caption for captions in texts for caption in (*captions, *[""] * (most - len(captions)))]
+    return vocabulary.tokens(flat).view(len(texts), most, -1)
+
+
+class Said:
+    """Where captions come from. Raises TrialError where a captions file does not fit the images of these sources."""
+
+    def __init__(self, section: SaidConfig, sources: list[Source], root: Path | None) -> None:
+        self._template, self._folder = section.template, None
+        self._by_name: dict[str, list[str]] = {}
+        if section.file is not None:
+            self._where = below(root, section.file, "data.captions.file")
+            self._by_name = _read(self._where)
+            self._all_have_images(sources)
+        elif section.folder is not None:
+            self._where = self._folder = below(root, section.folder, "data.captions.folder")
+
+    def of(self, source: Source, split: str, start: int, stop: int) -> list[tuple[str, ...]]:
+        """The captions of these images of a split."""
+        if self._template is not None:
+            field = "{class}" if "{class}" in self._template else "{breed}"
+            return [(self._template.replace(field, name),) for name in source.classes(split, start, stop)]
+        names = source.names(split, start, stop)
+        found = {name: self._of_image(name) for name in set(names)}
+        without = sorted(name for name, captions in found.items() if not captions)
+        if without:
+            raise TrialError(
+                f"data.captions: {self._where}",
+                f"{len(without)} of {len(found)} images of the {split} split have no caption, {without[0]!r} first",
+                "one caption or more for each image; an empty one is allowed: the name, a tab and nothing"
+                if self._folder is None
+                else "a file <image name>.txt for each image, a caption a line",
+                "add captions for them, or leave those images out with `data.split` or `data." + split + "`",
+                "data.captions",
+            )
+        return [found[name] for name in names]
+
+    def _of_image(self, name: str) -> tuple[str, ...]:
+        if self._folder is None:
+            return tuple(self._by_name.get(name, ()))
+        file = self._folder / PurePosixPath(name).with_suffix(".txt")
+        return tuple(line for line in _lines(file) if line.strip()) if file.is_file() else ()
+
+    def _all_have_images(self, sources: list[Source]) -> None:
+        names = {name for source in sources for split in SPLITS for name in source.names(split, 0, source.count(split))}
+        extra = [name for name in self._by_name if name not in names]
+        if extra:
+            raise TrialError(
+                f"data.captions.file: {self._where}",
+                f"{len(extra)} of the images that it names are not in the data set, {extra[0]!r} among them",
+                f"names as of the data set: {', '.join(sorted(names)[:3])}, ...",
+                "remove those lines, or correct the names",
+                "data.captions.file",
+            )
+
+
+def _read(file: Path) -> dict[str, list[str]]:
+    """The captions of each name, in the order of the lines; empty lines are left out."""
+    found: dict[str, list[str]] = {}
+    for number, line in enumerate(_lines(file), 1):
+        name, tab, caption = line.partition("\t")
+        if not line.strip():
+            continue
+        if not tab or not name:
+            raise TrialError(
+                f"data.captions.file: {file}, line {number}",
+                f"{line[:60]!r} has no {'tab' if not tab else 'name before its tab'}",
+                "image name, tab, caption in each line",
+                "correct that line",
+                "data.captions.file",
+            )
+        found.setdefault(name, []).append(caption)
+    return found
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line.rstrip("\r") for line in file.read_text(encoding="utf-8-sig").split("\n")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrialError(
+            f"data.captions: {file}",
+            f"it cannot be read as text: {error}",
+            "text files in UTF-8",
+            "save it as UTF-8, or name another one",
+            "data.captions",
+        ) from error
