@@ -129,6 +129,16 @@ class Reader:
         self.until(lambda: self._button(label) is not None, f"button {label!r} on in:")
         self.browser.execute_script("arguments[0].click()", self._button(label))
 
+    def element(self, selector: str) -> Any:
+        """Wait until the page has an element with a size, by its CSS selector; parts are drawn when the rest is."""
+
+        def there() -> bool:
+            found = self.browser.find_elements("css selector", selector)
+            return bool(found) and found[0].size["height"] > 0
+
+        self.until(there, f"{selector} in:")
+        return self.browser.find_element("css selector", selector)
+
     def _button(self, label: str) -> Any:
         code = (
             "return [...document.querySelectorAll('[data-testid=stMain] button, [role=dialog] button')]"
