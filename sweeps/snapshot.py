@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweeps import ledger, progress
 from sweeps.errors import StoreError
+from sweeps.passing import Passing
 from sweeps.side import side_by_side
-from sweeps.store import Store, never
+from sweeps.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,12 +46,13 @@ class _Row:
     history: History | None
 
 
-class Copied:
+class Copied(Passing):
     """A store for reading a sweep: takes an object from the copy where that is the store's own version of it."""
 
     def __init__(self, store: Store, name: str, versions: Mapping[str, str] | None = None) -> None:
         """versions: of results, as `look` tells them; others are asked for."""
-        self._store, self._name = store, name
+        super().__init__(store)
+        self._name = name
         self._copy: dict[str, _Row] | None = None
         self._used: dict[str, _Row] = {}
         self._versions = dict(versions or {})
@@ -109,40 +111,6 @@ class Copied:
             return False
         self._store.put(key_of(self._name), _pack(self._read() | self._used))
         return True
-
-    # What a report does besides goes to the store itself.
-
-    @property
-    def uri(self) -> str:
-        return self._store.uri
-
-    @property
-    def exclusive(self) -> bool:
-        return self._store.exclusive
-
-    def get(self, key: str) -> bytes:
-        return self._store.get(key)
-
-    def find(self, prefixes: Iterable[str]) -> dict[str, str]:
-        return self._store.find(prefixes)
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        return self._store.keys(prefix)
-
-    def children(self, prefix: str) -> list[str]:
-        return self._store.children(prefix)
-
-    def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
-        self._store.put(key, data, abandoned)
-
-    def create(self, key: str, data: bytes) -> bool:
-        return self._store.create(key, data)
-
-    def create_many(self, objects: Iterable[tuple[str, bytes]]) -> set[str]:
-        return self._store.create_many(objects)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        self._store.delete(keys)
 
 
 def look(store: Store, names: Iterable[str]) -> dict[str, str]:

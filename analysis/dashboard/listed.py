@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 
-from sweeps.store import Store, never
+from sweeps.passing import Passing
+from sweeps.store import Store
 
 
-class Listed:
+class Listed(Passing):
     """folders: prefixes with a final `/` that were listed; found: the version of every object below them."""
 
     def __init__(self, store: Store, folders: Iterable[str], found: dict[str, str]) -> None:
-        self._store, self.folders, self.found = store, frozenset(folders), found
+        super().__init__(store)
+        self.folders, self.found = frozenset(folders), found
         self._sorted = sorted(found)
 
     def _is_listed(self, prefix: str) -> bool:
@@ -35,37 +37,3 @@ class Listed:
         wanted = list(keys)
         others = [key for key in wanted if not self._is_listed(key)]
         return (self._store.exists_many(others) if others else set()) | {key for key in wanted if key in self.found}
-
-    # Everything else goes to the store itself.
-
-    @property
-    def uri(self) -> str:
-        return self._store.uri
-
-    @property
-    def exclusive(self) -> bool:
-        return self._store.exclusive
-
-    def get(self, key: str) -> bytes:
-        return self._store.get(key)
-
-    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        return self._store.get_many(keys)
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        return self._store.keys(prefix)
-
-    def children(self, prefix: str) -> list[str]:
-        return self._store.children(prefix)
-
-    def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
-        self._store.put(key, data, abandoned)
-
-    def create(self, key: str, data: bytes) -> bool:
-        return self._store.create(key, data)
-
-    def create_many(self, objects: Iterable[tuple[str, bytes]]) -> set[str]:
-        return self._store.create_many(objects)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        self._store.delete(keys)
