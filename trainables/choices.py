@@ -12,7 +12,7 @@ from trainables.explain import unknown, validated
 from trainables.sections import OPTIMISERS, SCHEDULES, Strict
 
 LABEL = re.compile(r"[a-z][a-z0-9]*$")
-"""What the masks of `test_masks` may be called."""
+"""What may end the name of a column: a mask of `test_masks`, a set of `test_sets`, a change of `test_changes`."""
 
 
 def choose(section: str, value: Any, task: str = "inpaint") -> type[Strict]:
@@ -43,19 +43,27 @@ def unless(usual: Any, key: str, config_class: type[Strict], config: Mapping[str
     return None if value == usual else value
 
 
-def test_masks(value: Any) -> dict[str, Any] | None:
-    """Mask sections by label; null where there are none. A label with null is one that is taken out."""
+def labelled(key: str, value: Any, one: str, example: str) -> dict[str, Any]:
+    """What a mapping holds whose labels end the names of columns; a label with null is one that is taken out.
+
+    one: what stands under a label; example: a label with such a thing. Both are for the error.
+    """
     if value is None:
-        return None
+        return {}
     if not isinstance(value, dict) or not all(isinstance(label, str) and LABEL.match(label) for label in value):
         raise TrialError(
-            f"test_masks: {value!r}",
+            f"{key}: {value!r}"[:200],
             "it is no mapping of labels, which end the names of columns",
-            "{label: {name: ..., options}}, labels of lower-case letters and digits that begin with a letter",
-            "test_masks: {lines: {name: lines}}",
-            "test_masks",
+            f"{{label: {one}}}, labels of lower-case letters and digits that begin with a letter",
+            f"{key}: {{{example}}}",
+            key,
         )
-    given = {label: mask for label, mask in value.items() if mask is not None}
+    return {label: item for label, item in value.items() if item is not None}
+
+
+def test_masks(value: Any) -> dict[str, Any] | None:
+    """Mask sections by label; null where there are none. A label with null is one that is taken out."""
+    given = labelled("test_masks", value, "{name: ..., options}", "lines: {name: lines}")
     return {
         label: validated(f"test_masks.{label}", choose("mask", mask), mask) for label, mask in given.items()
     } or None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from trainables.choices import LABEL, choose, chosen, options, unless, without_none
+from trainables.choices import choose, chosen, labelled, options, unless, without_none
 from trainables.definitions import detection_inputs, model_config
 from trainables.errors import TrialError
 from trainables.explain import unknown, validated
@@ -194,26 +194,11 @@ def _size(section: Mapping[str, Any]) -> int:
     return int(section["forged"]["images"]["size"] if "forged" in section else section["set"]["size"])
 
 
-def _labels(key: str, value: Any) -> dict[str, Any]:
-    """A mapping of labels; one with null is taken out."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(label, str) and LABEL.match(label) for label in value):
-        raise TrialError(
-            f"{key}: {value!r}"[:200],
-            "it is no mapping of labels, which end the names of columns",
-            "{label: {...}}, labels of lower-case letters and digits that begin with a letter",
-            f"{key}: {{other: {{...}}}}",
-            key,
-        )
-    return {label: item for label, item in value.items() if item is not None}
-
-
 def _test_sets(value: Any, data: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a forge block there does not tell is as in the one that the trial learns from."""
     found = {}
     own = data.get("forged") or {}
-    for label, section in _labels("test_sets", value).items():
+    for label, section in labelled("test_sets", value, "{...}", "other: {...}").items():
         given = section.get("forged") if isinstance(section, dict) else None
         whole = {**section, "forged": {**own, **given}} if isinstance(given, dict) else section
         found[label] = _set(f"test_sets.{label}", whole)
@@ -224,7 +209,7 @@ def _test_sets(value: Any, data: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _test_changes(value: Any) -> dict[str, Any] | None:
-    given = _labels("test_changes", value)
+    given = labelled("test_changes", value, "{...}", "other: {...}")
     return {label: validated(f"test_changes.{label}", ChangeConfig, item) for label, item in given.items()} or None
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from trainables.detection_metrics import probability
+
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Who derives from it says in `logit` what a row's logit is."""
@@ -24,7 +26,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
     def predict_proba(self, logits: Any) -> Any:
-        p = 1 / (1 + np.exp(-self.logit(np.asarray(logits, dtype=np.float64))))
+        p = probability(self.logit(np.asarray(logits, dtype=np.float64)))
         return np.stack([1 - p, p], 1)
 
     def predict(self, logits: Any) -> Any:
