@@ -42,7 +42,7 @@ class Trained:
 
 def newest_result(store: Store, trial_id: str, why: str) -> Mapping[str, Any]:
     """The result of a trial's highest target epoch. why: what it is asked for; told where there is none."""
-    epochs = [int(name.removesuffix(".json")) for name in store.children(f"trials/{trial_id}/result")]
+    epochs = ledger.finished_epochs(store, trial_id)
     result = ledger.get_json(store, ledger.result_key(trial_id, max(epochs))) if epochs else None
     if result is None:
         there = ledger.get_json(store, ledger.trial_key(trial_id)) is not None

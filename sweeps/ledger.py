@@ -309,6 +309,11 @@ def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
     return store.create(result_key(attempt.trial_id, epochs), dump(result))
 
 
+def finished_epochs(store: Store, trial_id: str) -> list[int]:
+    """The target epochs for which a trial has a result."""
+    return [int(name.removesuffix(".json")) for name in store.children(f"trials/{trial_id}/result")]
+
+
 def forget(store: Store, trial_id: str) -> None:
     """Delete a trial's results and checkpoints, so that it is trained anew; its attempts stay as its history."""
     for folder in ("result", "checkpoint"):
@@ -321,7 +326,7 @@ def collect(store: Store, trial_id: str) -> int:
     Of a finished trial the one of its highest target epoch stays, of another one the newest two.
     """
     saved = checkpoints(store, trial_id)
-    results = [int(name.removesuffix(".json")) for name in store.children(f"trials/{trial_id}/result")]
+    results = finished_epochs(store, trial_id)
     kept = saved[-2:]
     if results:
         result = load("result", store.get(result_key(trial_id, max(results))))

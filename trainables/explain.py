@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import typing
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ValidationError
@@ -95,3 +96,14 @@ def unknown(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> T
     if what == "model.name":
         hint += f" (to add one, create trainables/models/{given}.py)"
     return TrialError(f"{what} {given!r}", "there is no such name", ", ".join(allowed) or "nothing", hint, key)
+
+
+def fills_nothing(task: str, scores: Sequence[str]) -> TrialError:
+    """The error for `report.extra` with a task whose trials have no filled images to score."""
+    return TrialError(
+        f"report.extra: {list(scores)}",
+        f"it scores filled images, and task {task} fills none",
+        "nothing, for this task",
+        "take `extra` out of `report`",
+        "report.extra",
+    )

@@ -22,7 +22,7 @@ from trainables.data.damaged import LAYOUT
 from trainables.data.examined import Data, load
 from trainables.data.forged import Labelled
 from trainables.definitions import detection_inputs
-from trainables.errors import TrialError
+from trainables.explain import fills_nothing
 from trainables.found import Found
 from trainables.judging import Judgement, judge
 from trainables.loop import derive, generator
@@ -259,15 +259,9 @@ def _judged(learner: Detector, part: Labelled) -> Judgement:
 
 
 def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - as of the other tasks
-    """Those scores compare images with what they were: a detector has none."""
+    """There is nothing that they could score."""
     if names:
-        raise TrialError(
-            f"report.extra: {list(names)}",
-            "it scores filled images, and task detect fills none",
-            "nothing, for this task",
-            "take `extra` out of `report`",
-            "report.extra",
-        )
+        raise fills_nothing("detect", names)
 
 
 def extra(learner: Detector, data: Data, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra

@@ -20,6 +20,7 @@ from trainables.data import augment, captions, images
 from trainables.data.damaged import EVALUATION_BATCH, LAYOUT
 from trainables.definitions import model_config
 from trainables.errors import TrialError
+from trainables.explain import fills_nothing
 from trainables.loop import derive, generator
 from trainables.session import Machine
 
@@ -146,14 +147,10 @@ def evaluate(learner: Matcher, data: Data, split: str) -> dict[str, float]:
     return {"matching": float(total) / n, **recalls}
 
 
-def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - none is taken
-    raise TrialError(
-        f"report.extra: {list(names)}",
-        "those score filled images, and this task fills none",
-        "no `extra` with task: match",
-        "remove `report.extra`",
-        "report.extra",
-    )
+def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - as of the other tasks
+    """There is nothing that they could score."""
+    if names:
+        raise fills_nothing("match", names)
 
 
 def extra(learner: Matcher, data: Data, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see `check_extra`

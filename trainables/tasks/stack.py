@@ -21,6 +21,7 @@ from trainables import detection_metrics
 from trainables.data import recorded
 from trainables.data.recorded import Recorded, Rows
 from trainables.errors import TrialError
+from trainables.explain import fills_nothing
 from trainables.loop import derive
 from trainables.schema_stack import ensemble, trials
 from trainables.session import Machine
@@ -129,10 +130,9 @@ def checks(config: Mapping[str, Any]) -> list[Any]:  # noqa: ARG001 - as of the 
 
 
 def check_extra(data: Recorded, names: Sequence[str]) -> None:  # noqa: ARG001 - as of the other tasks
+    """There is nothing that they could score."""
     if names:
-        raise TrialError(
-            f"report.extra: {list(names)}", "task stack fills no image", "nothing", "take `extra` out", "report.extra"
-        )
+        raise fills_nothing("stack", names)
 
 
 def extra(learner: Stacker, data: Recorded, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
