@@ -1,10 +1,10 @@
 """A training step of every inpainter: images per second and peak memory, beside the arithmetic that it needs at least.
 
-Networks have their published widths, losses are those of inpainter_families.yaml. Each model runs in a process of its
-own, whose peak memory is then its own. The floor is what counted operations (a multiplication and an addition are two)
-would take at the rate of a large matrix product, the best seen in the same process: the share of it that is reached
-says whether arithmetic or something else takes the time. Fourier transforms are not counted, nor is anything but
-products.
+Networks have their published widths, losses are those of inpainter_families.yaml and text_guidance.yaml. Each model
+runs in a process of its own, whose peak memory is then its own. The floor is what counted operations (a multiplication
+and an addition are two) would take at the rate of a large matrix product, the best seen in the same process: the share
+of it that is reached says whether arithmetic or something else takes the time. Fourier transforms are not counted, nor
+is anything but products.
 
     python tests/benchmarks/bench_inpainters.py [--sizes 32 256] [--batch 2] [--steps 3] [--threads 1] [--device cpu]
 """
@@ -40,7 +40,13 @@ ARMS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
     "LaMa": ({"name": "lama_fourier"}, LAMA),
     "LaMa with AOT blocks": ({"name": "lama_fourier", "block": "aot"}, LAMA),
     "LaMa with plain blocks": ({"name": "lama_fourier", "block": "plain"}, LAMA),
+    "TDANet": (
+        {"name": "tdanet"},
+        {"l1_scales": 20.0, "kl": 20.0, "adversarial": 1.0, "adversarial_features": 1.0, "matching": 0.1},
+    ),
 }
+SAID: dict[str, dict[str, Any]] = {"TDANet": {"captions": {"template": "a photo of a {class}"}}}
+"""What is said of the images, where a network listens."""
 
 
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -56,11 +62,11 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return found
 
 
-def build(arm: str, size: int, batch: int, machine: Machine) -> tuple[inpaint.Inpainter, Any, Any]:
-    """The learner with one batch: image_b3hw and mask_b1hw."""
+def build(arm: str, size: int, batch: int, machine: Machine) -> tuple[inpaint.Inpainter, tuple[Any, ...]]:
+    """The learner, and what a step of it takes: one batch."""
     model, loss = ARMS[arm]
     given = {
-        "data": {"name": "cifar10", "size": size, "train": batch, "val": 1, "test": 1},
+        "data": {"name": "cifar10", "size": size, "train": batch, "val": 1, "test": 1} | SAID.get(arm, {}),
         "mask": {"name": "free_form"},
         "model": model,
         "loss": loss,
@@ -71,7 +77,9 @@ def build(arm: str, size: int, batch: int, machine: Machine) -> tuple[inpaint.In
     data = inpaint.load(config, machine)
     learner = inpaint.build(config, data, machine)
     learner.network.train()
-    return learner, *data.batch("train", torch.arange(batch), inpaint.epoch_masks(config, data, 1))
+    index = torch.arange(batch)
+    image_b3hw, mask_b1hw = data.batch("train", index, inpaint.epoch_masks(config, data, 1))
+    return learner, (image_b3hw, mask_b1hw, batch, *data.text("train", index))
 
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
@@ -79,15 +87,15 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(options.threads)
     root = Path(os.environ.get("SWEEPS_DATA", "../shared/data")).resolve()
     gpu = options.device.startswith("cuda")
-    learner, image, mask = build(options.arm, options.sizes[0], options.batch, Machine(options.device, 1, root))
+    learner, given = build(options.arm, options.sizes[0], options.batch, Machine(options.device, 1, root))
     fastest = rate(options.device)
     before = 0.0 if gpu else memory()
     with Counter() as counter:  # type: ignore[no-untyped-call]  # the first step, which also warms up
-        learner.step(image, mask)
+        learner.step(*given)
     times = []
     for _ in range(options.steps):
         started = time.perf_counter()
-        learner.step(image, mask)
+        learner.step(*given)
         if gpu:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
