@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +43,18 @@ def learner(name: str, root: Path, **changes: Any) -> tuple[inpaint.Inpainter, i
     return inpaint.build(config, data, Machine()), data, config
 
 
-def losses(name: str, root: Path, **changes: Any) -> Tensor:
-    """The loss of the network and of its discriminators after so many steps: the mean over the last ten."""
+def losses(name: str, root: Path, steps: int = STEPS, **changes: Any) -> Tensor:
+    """(steps, terms): the loss of the network and of its discriminators in each of the first steps."""
     found, data, config = learner(name, root, **changes)
-    rows = [terms for _, terms in inpaint.train(found, config, data, 1)]
-    assert len(rows) == STEPS
+    rows = [terms for _, terms in itertools.islice(inpaint.train(found, config, data, 1), steps)]
+    assert len(rows) == steps
     names = ["loss", *(term for term in rows[0] if term.startswith("discriminator") and term.endswith("_loss"))]
-    return torch.stack([torch.stack([row[term] for term in names]) for row in rows[-10:]]).mean(0)
+    return torch.stack([torch.stack([row[term] for term in names]) for row in rows])
 
 
 @pytest.mark.parametrize("name", ["deepfill", *(pytest.param(n, marks=pytest.mark.slow) for n in TRAINED)])
 def test_bfloat16_learns_the_same_within_two_percent(name: str, data_root: Path) -> None:
-    exact, rounded = losses(name, data_root), losses(name, data_root, precision="bf16")
+    exact, rounded = (losses(name, data_root, **kind)[-10:].mean(0) for kind in ({}, {"precision": "bf16"}))
     print(name, exact.tolist(), rounded.tolist(), ((rounded - exact) / exact).abs().tolist())
     assert not torch.equal(rounded, exact)
     torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0)
@@ -62,11 +63,12 @@ def test_bfloat16_learns_the_same_within_two_percent(name: str, data_root: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_memory_layout_changes_rounding_alone(name: str, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    last = losses(name, data_root)
+    """In the first steps: what is rounded differently grows, tenfold a step at first for TDANet."""
+    last = losses(name, data_root, steps=4)
     for module in (inpaint, damaged):
         monkeypatch.setattr(module, "LAYOUT", torch.contiguous_format)
-    first = losses(name, data_root)
-    torch.testing.assert_close(first, last, rtol=0.02, atol=0)
+    first = losses(name, data_root, steps=4)
+    torch.testing.assert_close(first, last, rtol=5e-3, atol=0)
 
 
 def test_weights_terms_and_outputs_stay_in_float32(data_root: Path) -> None:

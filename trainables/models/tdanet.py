@@ -196,7 +196,7 @@ class TDANet(nn.Module):
         posterior = _distribution(self.posterior, hidden_bchw, text.sentence_bc, told_of_hole_bc)
         words = (told_of_hole_bc, told_bc) if self.compat else (told_bc, told_of_hole_bc)
         images = self.decoder(
-            torch.cat([mu + sigma * torch.randn_like(mu) for mu, sigma in (prior, posterior)]),
+            torch.cat([_drawn(*code) for code in (prior, posterior)]),
             _beside(features[-1].repeat(2, 1, 1, 1), text.sentence_bc.repeat(2, 1), torch.cat(words)),
             [level.repeat(2, 1, 1, 1) for level in features],
             mask_b1hw.repeat(2, 1, 1, 1),
@@ -237,6 +237,11 @@ Gaussian = tuple[Tensor, Tensor]
 def _distribution(block: nn.Module, x_bchw: Tensor, sentence_bc: Tensor, told_bc: Tensor) -> Gaussian:
     mu, sigma = full(block(_beside(x_bchw, sentence_bc, told_bc))).chunk(2, 1)
     return mu, F.softplus(sigma).clamp(min=LEAST_SIGMA)
+
+
+def _drawn(mu: Tensor, sigma: Tensor) -> Tensor:
+    """A code: torch's own draw, the same whatever the memory layout."""
+    return mu + sigma * torch.randn(mu.shape, dtype=mu.dtype, device=mu.device)
 
 
 def _beside(x_bchw: Tensor, *vectors: Tensor) -> Tensor:
