@@ -1,11 +1,12 @@
 """What the dashboard costs on a large store: 200 sweeps and 10,000 trials of 200 epochs, in a real browser.
 
-Builds the store in a folder (a temporary one, or --keep's, where the next run finds it again), with --s3 puts a copy of it
-into moto's server, starts `sweeps dashboard` on it and opens pages in a headless Chromium. Prints seconds from the request
-until a page is drawn, beside what is asked for, how long until states and best arms stand in it, and the server's peak
-memory.
+Builds the store in a folder (a temporary one, or --keep's, where the next run finds it again), with --s3 puts a copy of
+it into moto's server, starts `sweeps dashboard` on it and opens pages in a headless Chromium. Prints seconds from the
+request until a page is drawn, beside what is asked for, how long until states and best arms stand in it, and the
+server's peak memory.
 
     python tests/benchmarks/bench_dashboard.py [--sweeps 200] [--trials 50] [--epochs 200] [--s3] [--keep FOLDER]
+    python tests/benchmarks/bench_dashboard.py --s3 --keep FOLDER --later   # with the sums of the run before
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def measure(reader: Reader, words: str, limit_s: float, page: str, wanted: str, 
 
 
 @contextlib.contextmanager
-def built(keep: Path | None, sweeps: int, trials: int, epochs: int) -> Iterator[Path]:
-    """A folder with the store; one that is kept is marked when it is whole. A run's summaries are not kept."""
+def built(keep: Path | None, sweeps: int, trials: int, epochs: int, later: bool) -> Iterator[Path]:
+    """A folder with the store; one that is kept is marked when it is whole. later: with what a dashboard has written."""
     with tempfile.TemporaryDirectory() as name:
         folder = keep / f"{sweeps}x{trials}x{epochs}" if keep else Path(name)
         store, whole = folder / "store", folder / "whole"
@@ -100,7 +101,7 @@ def built(keep: Path | None, sweeps: int, trials: int, epochs: int) -> Iterator[
             build(open_store(str(store)), folder, sweeps, trials, epochs)
             whole.touch()
         copies = [store / key(name) for name in ledger.sweep_names(open_store(str(store))) for key in COPIES]
-        for copy in copies:
+        for copy in [] if later else copies:
             copy.unlink(missing_ok=True)
         say(f"{sweeps} sweeps of {trials} trials: built in {time.perf_counter() - began:.0f} s")
         yield store
@@ -130,16 +131,18 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--s3", action="store_true")
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--later", action="store_true", help="later starts alone")
     parser.add_argument("--starts", type=int, default=3, help="later starts to measure")
     options = parser.parse_args()
     with (
-        built(options.keep, options.sweeps, options.trials, options.epochs) as folder,
+        built(options.keep, options.sweeps, options.trials, options.epochs, options.later) as folder,
         placed(options.s3, folder) as uri,
         tempfile.TemporaryDirectory() as name,
         browsing.chromium(Path(name)) as browser,
     ):
         factor = 2 if options.s3 else 1
-        visit(browser, uri, options.sweeps, factor, first=True)
+        if not options.later:
+            visit(browser, uri, options.sweeps, factor, first=True)
         for _ in range(options.starts):
             visit(browser, uri, options.sweeps, factor, first=False)
 
@@ -178,7 +181,7 @@ def wait_for_summaries(reader: Reader, store: Store, names: list[str]) -> None:
     reader.open()
     keys = {ledger.summary_key(name) for name in names}
     while (missing := keys - store.exists_many(keys)) and time.perf_counter() - began < _PATIENCE_S:
-        time.sleep(1)
+        time.sleep(5)
     say(f"    summed up in the background after {time.perf_counter() - began:.0f} s more, {len(missing)} missing")
 
 
