@@ -91,7 +91,7 @@ def measure(reader: Reader, words: str, limit_s: float, page: str, wanted: str, 
 
 @contextlib.contextmanager
 def built(keep: Path | None, sweeps: int, trials: int, epochs: int, later: bool) -> Iterator[Path]:
-    """A folder with the store; one that is kept is marked when it is whole. later: with what a dashboard has written."""
+    """A folder with the store; one that is kept is marked when whole. later: with what a dashboard has written."""
     with tempfile.TemporaryDirectory() as name:
         folder = keep / f"{sweeps}x{trials}x{epochs}" if keep else Path(name)
         store, whole = folder / "store", folder / "whole"
