@@ -307,8 +307,8 @@ class Summaries:
                 self._thread.start()
 
     def _make_all(self) -> None:
-        self._states.look()
         while True:
+            self._states.look()
             with self._lock:
                 name = self._wanted.popleft() if self._wanted else None
             if name is None:
