@@ -18,6 +18,10 @@ class Passing:
         return self._store.uri
 
     @property
+    def writable(self) -> bool:
+        return self._store.writable
+
+    @property
     def exclusive(self) -> bool:
         return self._store.exclusive
 

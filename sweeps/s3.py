@@ -19,13 +19,13 @@ import re
 import threading
 import time
 import uuid
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from sweeps.errors import StoreError
+from sweeps.errors import StoreAwayError, StoreError
 from sweeps.s3_client import Absent, Client, Exists, NotUnderstood
-from sweeps.s3_errors import Refusal, explain
+from sweeps.s3_errors import Refusal, explain, status_of
+from sweeps.s3_seek import seek
 from sweeps.side import side_by_side
 from sweeps.store import TEMPORARY, check_key, never
 
@@ -34,8 +34,6 @@ SETTLE_S = 0.5
 PART = 16 * 2**20
 """Bytes above which an object is sent in parts of this size."""
 _THREADS, _PART_THREADS = 32, 4
-_SHARE = 100
-"""Prefixes that one thread looks for at least: fewer would share no page."""
 PAGE = 1000
 """Objects a listing or a deletion takes at once, the most that S3 allows."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
@@ -166,6 +164,19 @@ class S3Store:
                 self._ask("delete a probe", lambda c: c.delete_object(Bucket=self._bucket, Key=name))
             return self._exclusive
 
+    @property
+    def writable(self) -> bool:
+        """Begins an upload in parts and gives it up: that needs the right to write and leaves nothing."""
+        where = {"Bucket": self._bucket, "Key": f"{self._prefix}{TEMPORARY}{uuid.uuid4().hex}"}
+        try:
+            where["UploadId"] = self._ask("write", lambda c: c.create_multipart_upload(**where))["UploadId"]
+        except StoreAwayError:
+            raise
+        except StoreError:
+            return False
+        self._forget_parts(where)
+        return True
+
     def create(self, key: str, data: bytes) -> bool:
         name = self._name(key)
         if self.exclusive:
@@ -204,35 +215,30 @@ class S3Store:
         return wanted & self.find(wanted).keys()
 
     def find(self, prefixes: Iterable[str]) -> dict[str, str]:
-        """One page of a listing answers for all the prefixes within it; so at most a request for each of them."""
-        wanted: list[str] = []
-        for prefix in sorted({self._prefix + check_key(p.rstrip("/")) + "/" * p.endswith("/") for p in prefixes}):
-            if not wanted or not prefix.startswith(wanted[-1]):
-                wanted.append(prefix)
-        share = max(_SHARE, -(-len(wanted) // _THREADS))
-        shares = [wanted[start : start + share] for start in range(0, len(wanted), share)]
-        found: dict[str, str] = {}
-        for part in side_by_side(self._seek, shares, _THREADS):
-            found.update(part)
-        return found
+        """At most a request for each prefix; see `sweeps.s3_seek`."""
+        names = {self._prefix + check_key(p.rstrip("/")) + "/" * p.endswith("/") for p in prefixes}
+        found = seek(self._page, self._version, names, len(self._prefix))
+        return {name.removeprefix(self._prefix): v for name, v in found.items() if self._is_ours(name)}
 
-    def _seek(self, wanted: list[str]) -> dict[str, str]:
-        """Objects under sorted prefixes, none within another: read on from page to page, past what nobody wants."""
-        found: dict[str, str] = {}
-        at, after = 0, ""
-        while at < len(wanted):
-            page = self._page(_common_start(wanted[at], wanted[-1]), after)
-            for item in page.get("Contents", []):
-                place = bisect_right(wanted, item["Key"]) - 1
-                if place >= 0 and item["Key"].startswith(wanted[place]) and self._is_ours(item["Key"]):
-                    found[item["Key"].removeprefix(self._prefix)] = item["ETag"].strip('"')
-            if not page.get("IsTruncated"):
-                break
-            last = page["Contents"][-1]["Key"]
-            at = bisect_left(wanted, last)
-            at -= at > 0 and last.startswith(wanted[at - 1])
-            after = max(last, wanted[at][:-1]) if at < len(wanted) else last
-        return found
+    def _version(self, name: str) -> str | None:
+        """The version of one object, None where there is none."""
+
+        def look(client: Any) -> str | None:
+            from botocore.exceptions import ClientError
+
+            try:
+                return str(client.head_object(Bucket=self._bucket, Key=name)["ETag"])
+            except ClientError as error:
+                if status_of(error) == 404:
+                    return None
+                if status_of(error) >= 500:
+                    raise
+            # This answer has no body that would tell expired credentials from missing rights; that of a listing has.
+            page = client.list_objects_v2(Bucket=self._bucket, Prefix=name, MaxKeys=1)
+            return next((str(item["ETag"]) for item in page.get("Contents", []) if item["Key"] == name), None)
+
+        version = self._ask(f"look for {name!r}", look)
+        return version and version.strip('"')
 
     def _page(self, prefix: str, after: str) -> dict[str, Any]:
         """Up to 1,000 objects under a prefix, those after a key."""
@@ -283,8 +289,3 @@ class S3Store:
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
-
-
-def _common_start(one: str, other: str) -> str:
-    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    return one[:length]

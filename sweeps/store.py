@@ -58,6 +58,10 @@ class Store(Protocol):
         """Write or replace an object. abandoned: asked now and then; after a yes nothing is written: Abandoned."""
 
     @property
+    def writable(self) -> bool:
+        """Whether this process may write, as far as can be told without leaving anything; on S3 that is a request."""
+
+    @property
     def exclusive(self) -> bool:
         """Whether the store itself decides which of two `create` was first; else they can both win in rare cases."""
 
@@ -70,7 +74,7 @@ class Store(Protocol):
     def find(self, prefixes: Iterable[str]) -> dict[str, str]:
         """Key -> version of all objects that begin with one of many prefixes: whole keys, or folders with a final `/`.
 
-        On S3 a request answers for every prefix within a thousand objects.
+        On S3 a request answers for every prefix within a thousand objects where they lie close together.
         """
 
     def keys(self, prefix: str) -> Iterator[str]:
@@ -173,6 +177,13 @@ class FolderStore:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise self._trouble("write", key, error) from error
+
+    @property
+    def writable(self) -> bool:
+        if not self.root.exists():
+            return os.access(next(path for path in self.root.parents if path.exists()), os.W_OK | os.X_OK)
+        folders = (self.root, self.root / "sweeps", self.root / "trials")
+        return all(os.access(folder, os.W_OK | os.X_OK) for folder in folders if folder.exists())
 
     @property
     def exclusive(self) -> bool:

@@ -7,7 +7,6 @@ import hmac
 import streamlit as st
 
 from analysis.dashboard.settings import Settings
-from sweeps.store import FolderStore, Store
 
 _KNOWN = "token_known"
 
@@ -39,13 +38,3 @@ def ask(settings: Settings, why: str) -> None:
 
 def _is_right(settings: Settings, offered: str) -> bool:
     return hmac.compare_digest(offered.encode(), settings.token.encode())
-
-
-def writable(store: Store) -> bool:
-    """Whether this process could write to the store, as far as can be told without leaving anything in it."""
-    import os
-
-    if not isinstance(store, FolderStore):
-        return True  # an S3 server says so when it is asked to
-    folder = next((path for path in (store.root, *store.root.parents) if path.exists()), store.root)
-    return os.access(folder, os.W_OK)

@@ -32,7 +32,7 @@ class Action:
 
 def why_off(shared: Shared) -> str:
     """Why nothing can be started or stopped here, '' where it can."""
-    if not access.writable(shared.reader.store):
+    if not shared.reader.writable:
         return "This process may only read the store, so nothing can be started or stopped here."
     return ""
 

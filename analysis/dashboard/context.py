@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,6 +16,7 @@ from analysis.dashboard.children import Children
 from analysis.dashboard.reading import Reader
 from analysis.dashboard.settings import Settings
 from analysis.dashboard.summaries import Summaries
+from sweeps.errors import SweepError
 from sweeps.store import open_store
 
 if TYPE_CHECKING:
@@ -34,6 +38,19 @@ class Shared:
 def _shared(given: Settings) -> Shared:
     reader = Reader(open_store(given.store))
     return Shared(given, reader, Summaries(reader), Children())
+
+
+def warm_up() -> None:
+    """Connect to the store and read what the first page shows, in a thread, before somebody asks for it."""
+    threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
+
+
+def _warm_up() -> None:
+    with contextlib.suppress(SweepError):  # the page says so
+        shared = current()
+        shared.summaries.lines()
+        importlib.import_module("analysis.dashboard.app")  # and with it what pages are drawn with
+        _ = shared.reader.writable
 
 
 _PAGES: dict[str, Any] = {}

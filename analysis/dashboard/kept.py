@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 V = TypeVar("V")
 
-_SHARE = 5.0
+SHARE = 5.0
 """A look counts for so many times what it took."""
 
 
@@ -60,7 +60,7 @@ class Fresh(Generic[V]):
             began = time.monotonic()
             value = make()
             now = time.monotonic()
-            return now + max(self._seconds, _SHARE * (now - began)), value
+            return now + max(self._seconds, SHARE * (now - began)), value
 
         until, value = self._kept.get(key, self._round.get(key, 0), timed)
         if time.monotonic() < until:

@@ -10,16 +10,18 @@ from sweeps.store import Store
 
 
 class Listed(Passing):
-    """folders: prefixes with a final `/` that were listed; found: the version of every object below them."""
+    """looked: whole keys, and prefixes with a final `/`, that were looked for; found: version of every object there."""
 
-    def __init__(self, store: Store, folders: Iterable[str], found: dict[str, str]) -> None:
+    def __init__(self, store: Store, looked: Iterable[str], found: dict[str, str]) -> None:
         super().__init__(store)
-        self.folders, self.found = frozenset(folders), found
+        self.looked, self.found = frozenset(looked), found
         self._sorted = sorted(found)
 
     def _is_listed(self, prefix: str) -> bool:
+        if prefix in self.looked:
+            return True
         parts = prefix.rstrip("/").split("/")
-        return any("/".join(parts[:length]) + "/" in self.folders for length in range(1, len(parts) + 1))
+        return any("/".join(parts[:length]) + "/" in self.looked for length in range(1, len(parts) + 1))
 
     def find(self, prefixes: Iterable[str]) -> dict[str, str]:
         wanted = list(prefixes)

@@ -7,6 +7,7 @@ heartbeats change every few seconds and are read apart. No page reads one object
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,6 +25,7 @@ from sweeps.trial import digest
 
 FRESH_S = 2.0
 """Seconds for which a look at the store counts."""
+_WRITABLE_S = 60.0
 _REPORTS = 6
 """Sweeps that are held in memory."""
 _ID = re.compile(r"[0-9a-f]{8,64}")
@@ -45,6 +47,7 @@ class Reader:
         self._reports = Kept[Report](_REPORTS)
         self._pages = Kept[str](3)
         self._searches = Kept[dict[str, Search]](4)
+        self._writable = Fresh[bool](_WRITABLE_S)
 
     def names(self) -> list[str]:
         """The sweeps of the store."""
@@ -85,10 +88,15 @@ class Reader:
         finally:
             self._building.remove(name)
 
+    def let_pages_go_first(self) -> None:
+        """Wait while a sweep is being read for a page."""
+        while self._building:
+            time.sleep(0.1)
+
     @property
-    def busy(self) -> bool:
-        """Whether a sweep is being read for a page: whatever else reads can wait."""
-        return bool(self._building)
+    def writable(self) -> bool:
+        """Whether this process may write to the store, as it was a minute ago at most."""
+        return self._writable.get("", lambda: self.store.writable)
 
     def page(self, name: str) -> str:
         """The report as HTML."""
@@ -111,10 +119,17 @@ class Reader:
         return self._listed.get(name, lambda: self._list(name))
 
     def _list(self, name: str) -> Listed:
-        trials = progress.targets(self.plan(name))
-        folders = [f"trials/{trial}/{part}/" for trial in trials for part in ("attempts", "result")]
+        """Results first: of a finished trial the attempts change nothing, and on S3 a known name costs less to find."""
+        keys = {
+            ledger.result_key(trial, epochs): trial
+            for trial, many in progress.targets(self.plan(name)).items()
+            for epochs in many
+        }
+        found = self.store.find(keys)
+        left = {trial for key, trial in keys.items() if key not in found}
+        folders = [f"trials/{trial}/attempts/" for trial in left]
         folders += [f"sweeps/{name}/{part}/" for part in ("plans", "search", "pruned", "pictures")]
-        return Listed(self.store, folders, self.store.find(folders))
+        return Listed(self.store, [*folders, *keys], found | self.store.find(folders))
 
     def forget(self) -> None:
         """Look at the store anew at the next question: something was just done to it."""

@@ -89,7 +89,10 @@ def _run(host: str, port: int, taken: socket.socket) -> None:
     import uvicorn
     from streamlit import App, config
 
+    from analysis.dashboard import context
+
     config.get_config_options(force_reparse=True, options_from_flags=options(host, port))
+    context.warm_up()
     app = App(_SCRIPT, middleware=[_headers()])
     quiet = uvicorn.Config(app, log_level="warning", access_log=False, ws_max_size=settings.UPLOAD_MB << 20)
     with contextlib.suppress(KeyboardInterrupt):

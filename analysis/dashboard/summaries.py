@@ -1,7 +1,9 @@
 """One line a sweep, for stores of hundreds: the best arm and the cost are worked out once and kept in the store.
 
-`sweeps/<name>/summary.json` is a copy and no truth: it counts while the plan and the number of finished trials are
-those that it was made from. What is missing is made by a thread, sweep by sweep, while the list already shows.
+`sweeps/<name>/summary.json` of a finished sweep is a copy and no truth: it counts while the sweep has as many plans as
+when it was made, and a run that trains finished trials anew deletes it. A page asks for names, plans and summaries; how
+trials stand (on S3 a listing of all of them, for minutes where a server is slow), and what is missing besides, is found
+out by a thread while the list already shows.
 """
 
 from __future__ import annotations
@@ -15,29 +17,34 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis import answer, frame, sections, tables, wording
-from analysis.dashboard.kept import Fresh
-from analysis.dashboard.reading import FRESH_S, Reader, newest_plans
+from analysis.dashboard.kept import SHARE, Fresh
+from analysis.dashboard.reading import FRESH_S, Reader
 from analysis.frame import Study
 from sweeps import ledger, progress
-from sweeps.errors import SweepError
+from sweeps.errors import StoreAwayError, SweepError
 from sweeps.progress import TrialState
 from sweeps.store import Store
 
 _SOON, _WAIT_S = 8, 0.4
-"""So few sweeps are waited for, so long: a small store shows whole at once."""
+"""So few sweeps are waited for, so long: a small store shows whole at once. States are waited for as long."""
+_TRIALS = 1000
+"""Trials that are looked at in one go: pages come first."""
 _PAUSE = 0.5
 """How long the thread rests after a sweep, as a share of the time it took: pages come first."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What reading a whole sweep told. plan: its hash; done, total: trials; over: whether nothing is left to come.
+    """What reading a whole sweep told. plans: how many it has; done, total: trials; over: nothing is left to come.
 
     best: '27.31 ± 0.12 dB, n = 8' of the arm `best_arm`, '' where there is none; value: its mean. ended_at: of the last
     finished trial, seconds since 1970.
     """
 
-    plan: str
+    question: str
+    task: str
+    planned_at: float
+    plans: int
     done: int
     total: int
     over: bool
@@ -53,11 +60,15 @@ class Summary:
 
 @dataclass(frozen=True)
 class Line:
-    """A sweep in the list. summary: None until it is worked out, and where it cannot be: `unreadable`."""
+    """A sweep in the list. total: its trials; states: how many stand how, empty until somebody has looked.
+
+    summary: None until it is worked out, and where it cannot be: `unreadable`.
+    """
 
     name: str
     question: str
     task: str
+    total: int
     states: Counter[str]
     searching: bool
     planned_at: float
@@ -65,12 +76,15 @@ class Line:
     unreadable: bool = False
 
     @property
-    def total(self) -> int:
-        return sum(self.states.values())
+    def known(self) -> bool:
+        """Whether somebody has looked at its trials."""
+        return bool(self.states) or not self.total
 
     @property
     def state(self) -> str:
-        """The one word that says how a sweep stands."""
+        """The one word that says how a sweep stands; '' while that is not known."""
+        if not self.known:
+            return ""
         for state in ("running", "failed", "interrupted", "queued"):
             if self.states[state]:
                 return state
@@ -84,14 +98,25 @@ class Line:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the list needs of a plan; the plan itself is hundreds of kilobytes."""
+    """What the list needs of a plan; the plan itself is hundreds of kilobytes. key: under which it is stored."""
 
-    hash: str
+    key: str
     question: str
     task: str
     targets: dict[str, tuple[int, ...]]
     searching: bool
     planned_at: float
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one look at the store found of each sweep that has a plan.
+
+    over: summaries of finished sweeps. plans: of all others.
+    """
+
+    over: dict[str, Summary]
+    plans: dict[str, _Plan]
 
 
 def summarise(study: Study, verdicts: Mapping[str, int]) -> Summary:
@@ -104,7 +129,10 @@ def summarise(study: Study, verdicts: Mapping[str, int]) -> Summary:
     states = {(cell.trial, cell.epochs): cell.state for cell in study.cells}
     done = sum(state == "done" for state in states.values())
     return Summary(
-        plan=str(study.plan["hash"]),
+        question=str(study.plan.get("question") or ""),
+        task=str(study.plan.get("task") or ""),
+        planned_at=float(study.plan.get("planned_at") or 0.0),
+        plans=len(study.versions),
         done=done,
         total=len(states),
         over=done == len(states) and bool(states) and all(search.done for search in study.searches),
@@ -119,10 +147,69 @@ def summarise(study: Study, verdicts: Mapping[str, int]) -> Summary:
     )
 
 
-def of_report(report: Any) -> Summary:
-    """The summary of an `analysis.report.Report`."""
-    holds = sum(verdict.verdict == "holds" for verdict in report.verdicts)
-    return summarise(report.study, {"holds": holds, "claims": len(report.verdicts)})
+class _States:
+    """How the trials of sweeps stand that are not known to be over. `look` is the thread's, the rest is the pages'."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._plans: dict[str, _Plan] = {}
+        self._counts: dict[str, tuple[str, Counter[str]]] = {}
+        self._good_until = 0.0
+        self._due_at: float | None = None
+        self._looked = threading.Event()
+        self._error: Exception | None = None
+
+    def of(self, name: str, plan: _Plan) -> Counter[str]:
+        """How many trials stand how, empty where nobody has looked since the plan was stored."""
+        key, count = self._counts.get(name, ("", Counter[str]()))
+        return count if key == plan.key else Counter()
+
+    def are_due(self, plans: dict[str, _Plan]) -> bool:
+        """Whether somebody has to look. Raises what the last look has raised."""
+        self._plans = plans
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        known = all(self._counts.get(name, ("",))[0] == plan.key for name, plan in plans.items())
+        if known and time.monotonic() < self._good_until:
+            return False
+        if self._due_at is None:
+            self._looked.clear()
+            self._due_at = time.monotonic()
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """For a look that is due, until so long after it was due."""
+        if self._due_at is not None:
+            self._looked.wait(max(0.0, self._due_at + seconds - time.monotonic()))
+
+    def look(self) -> None:
+        if self._due_at is None:
+            return
+        began, plans = time.monotonic(), self._plans
+        try:
+            self._counts = self._count(plans)
+        except (SweepError, KeyError, ValueError, TypeError) as error:
+            self._error = error
+        now = time.monotonic()
+        self._good_until = now + max(FRESH_S, SHARE * (now - began))
+        self._due_at = None
+        self._looked.set()
+
+    def _count(self, plans: dict[str, _Plan]) -> dict[str, tuple[str, Counter[str]]]:
+        wanted: dict[str, set[int]] = {}
+        for plan in plans.values():
+            for trial, epochs in plan.targets.items():
+                wanted.setdefault(trial, set()).update(epochs)
+        trials, states = sorted(wanted), dict[str, TrialState]()
+        for start in range(0, len(trials), _TRIALS):
+            self._reader.let_pages_go_first()
+            some = {trial: tuple(sorted(wanted[trial])) for trial in trials[start : start + _TRIALS]}
+            states |= progress.states_of(self._reader.store, some)
+        return {
+            name: (plan.key, Counter(states[trial].at(e) for trial, many in plan.targets.items() for e in many))
+            for name, plan in plans.items()
+        }
 
 
 class Summaries:
@@ -130,97 +217,108 @@ class Summaries:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._plans: dict[str, tuple[str, _Plan]] = {}
-        self._made: dict[str, Summary] = {}
-        self._lines = Fresh[list[Line]](FRESH_S)
+        self._seen = Fresh[_Seen](FRESH_S)
+        self._plans: dict[str, _Plan] = {}
+        self._made: dict[str, tuple[str, Summary]] = {}
+        self._states = _States(reader)
         self._wanted: deque[str] = deque()
         self._unreadable: set[str] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def lines(self) -> list[Line]:
-        """Every sweep with a plan, in the order of names; starts to work out what is missing."""
-        lines = self._lines.get("", self._look)
+        """Every sweep with a plan, in the order of names; starts to find out what is missing."""
+        seen = self._seen.get("", self._look)
+        looks = self._states.are_due(seen.plans)
+        lines = self._all(seen)
         missing = [line.name for line in lines if line.summary is None and not line.unreadable]
-        self._work(missing)
+        self._work(missing, looks)
+        until = time.monotonic() + _WAIT_S
+        if looks:
+            self._states.wait(_WAIT_S)
         if 0 < len(missing) <= _SOON and self._thread is not None:
-            self._thread.join(_WAIT_S)
-            self._lines.forget()
-            lines = self._lines.get("", self._look)
-        return lines
+            self._thread.join(max(0.0, until - time.monotonic()))
+        return self._all(seen) if looks or missing else lines
 
     @property
     def working(self) -> bool:
-        """Whether summaries are being worked out."""
+        """Whether something is being found out."""
         return self._thread is not None and self._thread.is_alive()
 
-    def _look(self) -> list[Line]:
-        store = self._reader.store
-        names = self._reader.names()
-        self._read_plans(store, newest_plans(store, names))
-        known = self._known(store, [name for name in names if name in self._plans])
-        open_trials: dict[str, set[int]] = {}
-        for name, (_, plan) in self._plans.items():
-            if not (name in known and known[name].over):
-                for trial, epochs in plan.targets.items():
-                    open_trials.setdefault(trial, set()).update(epochs)
-        wanted = {trial: tuple(sorted(epochs)) for trial, epochs in open_trials.items()}
-        states = progress.states_of(store, wanted) if wanted else {}
-        return [self._line(name, plan, known.get(name), states) for name, (_, plan) in sorted(self._plans.items())]
+    def _look(self) -> _Seen:
+        store, names = self._reader.store, self._reader.names()
+        keys = [key for name in names for key in (f"sweeps/{name}/plans/", ledger.summary_key(name))]
+        found = store.find(keys)
+        plans: dict[str, list[str]] = {}
+        for key in sorted(found):
+            if "/plans/" in key:
+                plans.setdefault(key.split("/")[1], []).append(key)
+        over = self._read_summaries(store, {name: found.get(ledger.summary_key(name), "") for name in plans})
+        over = {name: summary for name, summary in over.items() if summary.plans == len(plans[name])}
+        self._read_plans(store, {name: keys[-1] for name, keys in plans.items() if name not in over})
+        return _Seen(over, dict(self._plans))
 
-    def _read_plans(self, store: Store, keys: dict[str, str]) -> None:
-        new = {key: name for name, key in keys.items() if self._plans.get(name, ("",))[0] != key}
-        bodies = store.get_many(new)
-        for key, data in bodies.items():
-            with contextlib.suppress(SweepError, KeyError, TypeError):  # a damaged plan says so on its own page
-                self._plans[new[key]] = (key, _small(ledger.load(key, data)))
-        for name in [name for name in self._plans if name not in keys]:
-            del self._plans[name]
+    def _read_summaries(self, store: Store, versions: dict[str, str]) -> dict[str, Summary]:
+        """The summaries of finished sweeps. versions: of those in the store, '' where there is none.
 
-    def _known(self, store: Store, names: list[str]) -> dict[str, Summary]:
-        """The summaries that are of the newest plan."""
-        missing = {ledger.summary_key(name): name for name in names if name not in self._made}
-        for key, data in store.get_many(missing).items():
-            with contextlib.suppress(SweepError, TypeError, KeyError):
+        One that was in the store and is no longer has been deleted by a run.
+        """
+        made = self._made
+        for name in [name for name, (version, _) in list(made.items()) if versions.get(name) != version]:
+            del made[name]
+        new = {ledger.summary_key(name): name for name, version in versions.items() if version and name not in made}
+        for key, data in store.get_many(new).items():
+            with contextlib.suppress(SweepError, TypeError, KeyError):  # of an older form: it is made anew
                 body = ledger.load(key, data)
                 body.pop("schema")
-                self._made[missing[key]] = Summary(**body)
-        return {
-            name: made for name in names if (made := self._made.get(name)) and made.plan == self._plans[name][1].hash
-        }
+                made[new[key]] = (versions[new[key]], Summary(**body))
+        return {name: summary for name, (_, summary) in list(made.items()) if summary.over}
 
-    def _line(self, name: str, plan: _Plan, summary: Summary | None, states: dict[str, TrialState]) -> Line:
-        cells = [(trial, epochs) for trial, many in plan.targets.items() for epochs in many]
-        if summary and summary.over:
-            count = Counter({"done": len(cells)})
-        else:
-            count = Counter(states[trial].at(epochs) if trial in states else "done" for trial, epochs in cells)
-        if summary and summary.done != count["done"]:
+    def _read_plans(self, store: Store, keys: dict[str, str]) -> None:
+        plans = {name: plan for name, plan in self._plans.items() if keys.get(name) == plan.key}
+        new = {key: name for name, key in keys.items() if name not in plans}
+        for key, data in store.get_many(new).items():
+            with contextlib.suppress(SweepError, KeyError, TypeError):  # a damaged plan says so on its own page
+                plans[new[key]] = _small(key, ledger.load(key, data))
+        self._plans = plans
+
+    def _all(self, seen: _Seen) -> list[Line]:
+        lines = [_over(name, summary) for name, summary in seen.over.items()]
+        lines += [self._line(name, plan) for name, plan in seen.plans.items()]
+        return sorted(lines, key=lambda line: line.name)
+
+    def _line(self, name: str, plan: _Plan) -> Line:
+        count = self._states.of(name, plan)
+        _, summary = self._made.get(name, ("", None))
+        if summary and (summary.done != count["done"] or summary.planned_at != plan.planned_at):
             summary = None
         searching = plan.searching and not (summary and summary.over)
+        total = sum(map(len, plan.targets.values()))
         unreadable = name in self._unreadable
-        return Line(name, plan.question, plan.task, count, searching, plan.planned_at, summary, unreadable)
+        return Line(name, plan.question, plan.task, total, count, searching, plan.planned_at, summary, unreadable)
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
-    def _work(self, names: list[str]) -> None:
+    def _work(self, names: list[str], looks: bool) -> None:
         with self._lock:
             self._wanted = deque(names)
-            if names and not self.working:
+            if (names or looks) and not self.working:
                 self._thread = threading.Thread(target=self._make_all, name="summaries", daemon=True)
                 self._thread.start()
 
     def _make_all(self) -> None:
         while True:
+            self._states.look()
             with self._lock:
                 name = self._wanted.popleft() if self._wanted else None
             if name is None:
                 return
-            while self._reader.busy:
-                time.sleep(0.1)
+            self._reader.let_pages_go_first()
             began = time.monotonic()
             try:
                 self._make(name)
+            except StoreAwayError:
+                return  # the list says so, and asks again
             except (SweepError, KeyError, ValueError, TypeError):  # its own page says why
                 self._unreadable.add(name)
             time.sleep(min(2.0, _PAUSE * (time.monotonic() - began)))
@@ -232,15 +330,20 @@ class Summaries:
         verdicts = claims.judge(study)
         counts = {"holds": sum(v.verdict == claims.HOLDS for v in verdicts), "claims": len(verdicts)}
         summary = summarise(study, counts)
-        self._made[name] = summary
-        if summary.over:
+        self._made[name] = ("", summary)
+        if summary.over and self._reader.writable:
             with contextlib.suppress(SweepError):  # who may only read the store works it out for himself
                 self._reader.store.put(ledger.summary_key(name), ledger.dump({"schema": 1, **asdict(summary)}))
 
 
-def _small(plan: dict[str, Any]) -> _Plan:
+def _over(name: str, summary: Summary) -> Line:
+    states = Counter({"done": summary.total})
+    return Line(name, summary.question, summary.task, summary.total, states, False, summary.planned_at, summary)
+
+
+def _small(key: str, plan: dict[str, Any]) -> _Plan:
     return _Plan(
-        str(plan["hash"]),
+        key,
         str(plan.get("question") or ""),
         str(plan.get("task") or ""),
         progress.targets(plan),

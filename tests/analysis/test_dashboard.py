@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from analysis.dashboard import access, app, buttons, context, optuna_server, settings
+from analysis.dashboard import app, buttons, context, optuna_server, settings
 from analysis.dashboard.reading import Reader
 from analysis.dashboard.settings import Settings
 from sweeps import ledger
@@ -324,7 +324,7 @@ def test_a_store_that_cannot_be_written_turns_buttons_off(
 ) -> None:
     """As root every folder can be written, so what the system would say is put in its place."""
     monkeypatch.setattr("os.access", lambda *_: False)
-    assert not access.writable(store)
+    assert not store.writable
     page = visit("sweep", sweep="partial-conv")
     assert all(one.disabled for one in page.button if one.label in ("Resume", "Stop", "Add seeds", "Retry failed"))
     assert "may only read the store" in words(page)

@@ -1,10 +1,12 @@
 """What the dashboard costs on a large store: 200 sweeps and 10,000 trials of 200 epochs, in a real browser.
 
-Builds the store in a temporary folder (or in moto with --s3), starts `sweeps dashboard` on it and opens pages in a
-headless Chromium. Prints seconds from the request until a page is drawn, beside what is asked for, and the server's
-peak memory.
+Builds the store in a folder (a temporary one, or --keep's, where the next run finds it again), with --s3 puts a copy of
+it into moto's server, starts `sweeps dashboard` on it and opens pages in a headless Chromium. Prints seconds from the
+request until a page is drawn, beside what is asked for, how long until states and best arms stand in it, and the
+server's peak memory.
 
-    python tests/benchmarks/bench_dashboard.py [--sweeps 200] [--trials 50] [--epochs 200] [--s3]
+    python tests/benchmarks/bench_dashboard.py [--sweeps 200] [--trials 50] [--epochs 200] [--s3] [--keep FOLDER]
+    python tests/benchmarks/bench_dashboard.py --s3 --keep FOLDER --later   # with the sums of the run before
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from sweeps import ledger, plan, spec
+from sweeps import ledger, plan, snapshot, spec
 from sweeps.plan import Plan
 from sweeps.store import Store, open_store
 from tests.analysis import browsing
@@ -29,8 +32,10 @@ from trainables import schema
 
 FIRST_S, SWEEP_S, LIMIT_MB = 2.0, 3.0, 1536.0
 """What issue 9 allows; twice the seconds on S3."""
+COPIES = (ledger.summary_key, snapshot.key_of)
+"""What a dashboard writes."""
 _HISTORIES = 20
-_PATIENCE_S = 300
+_PATIENCE_S = 400
 SEEDS = 5
 
 
@@ -81,15 +86,35 @@ def measure(reader: Reader, words: str, limit_s: float, page: str, wanted: str, 
     reader.open(page, **asked)
     reader.until(lambda: wanted in reader.text() + reader.cells(), wanted)
     seconds = time.perf_counter() - began
-    print(f"{words:<34} {seconds:6.2f} s   {'within' if seconds < limit_s else 'ABOVE'} {limit_s:g} s", flush=True)
+    say(f"{words:<34} {seconds:6.2f} s   {'within' if seconds < limit_s else 'ABOVE'} {limit_s:g} s")
+
+
+@contextlib.contextmanager
+def built(keep: Path | None, sweeps: int, trials: int, epochs: int, later: bool) -> Iterator[Path]:
+    """A folder with the store; one that is kept is marked when whole. later: with what a dashboard has written."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = keep / f"{sweeps}x{trials}x{epochs}" if keep else Path(name)
+        store, whole = folder / "store", folder / "whole"
+        began = time.perf_counter()
+        if not whole.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            build(open_store(str(store)), folder, sweeps, trials, epochs)
+            whole.touch()
+        copies = [store / key(name) for name in ledger.sweep_names(open_store(str(store))) for key in COPIES]
+        for copy in [] if later else copies:
+            copy.unlink(missing_ok=True)
+        say(f"{sweeps} sweeps of {trials} trials: built in {time.perf_counter() - began:.0f} s")
+        yield store
 
 
 @contextlib.contextmanager
 def placed(s3: bool, folder: Path) -> Iterator[str]:
     if not s3:
-        yield str(folder / "store")
+        yield str(folder)
         return
-    with moto_server() as server:
+    began = time.perf_counter()
+    with moto_server(folder, "store/") as server:
+        say(f"copied into moto's memory in {time.perf_counter() - began:.0f} s")
         os.environ |= {
             "AWS_ENDPOINT_URL": server.url,
             "AWS_ACCESS_KEY_ID": KEY,
@@ -105,27 +130,42 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--s3", action="store_true")
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--later", action="store_true", help="later starts alone")
+    parser.add_argument("--starts", type=int, default=3, help="later starts to measure")
     options = parser.parse_args()
-    factor = 2 if options.s3 else 1
-    with tempfile.TemporaryDirectory() as name, placed(options.s3, Path(name)) as uri:
-        folder = Path(name)
+    with (
+        built(options.keep, options.sweeps, options.trials, options.epochs, options.later) as folder,
+        placed(options.s3, folder) as uri,
+        tempfile.TemporaryDirectory() as name,
+        browsing.chromium(Path(name)) as browser,
+    ):
+        factor = 2 if options.s3 else 1
+        if not options.later:
+            visit(browser, uri, options.sweeps, factor, first=True)
+        for _ in range(options.starts):
+            visit(browser, uri, options.sweeps, factor, first=False)
+
+
+def visit(browser: Any, uri: str, sweeps: int, factor: int, first: bool) -> None:
+    """Start a dashboard and look at it. first: nothing is summed up yet."""
+    words = "first start" if first else "later start"
+    with browsing.dashboard(uri, "--token", browsing.TOKEN) as served:
+        reader = Reader(browser, served.address)
+        reader.open("trial")  # what Python imports once is no part of a page
         began = time.perf_counter()
-        build(open_store(uri), folder, options.sweeps, options.trials, options.epochs)
-        print(f"{options.sweeps} sweeps of {options.trials} trials: built in {time.perf_counter() - began:.0f} s")
-        with browsing.chromium(folder / "chromium") as browser:
-            for what in ("first start, nothing summed up", "later start"):
-                with browsing.dashboard(uri, "--token", browsing.TOKEN) as served:
-                    reader = Reader(browser, served.address)
-                    reader.open("trial")  # what Python imports once is no part of a page
-                    total = f"{options.sweeps} sweeps"
-                    measure(reader, f"sweeps, {what[:11]}", FIRST_S * factor, "", total)
-                    if what != "later start":
-                        pages(reader, factor)
-                        wait_for_summaries(reader, open_store(uri), ledger.sweep_names(open_store(uri)))
-                    print(
-                        f"peak memory of the server {peak_mb(served.pid):.0f} MB (asked for: {LIMIT_MB:.0f})",
-                        flush=True,
-                    )
+        measure(reader, f"sweeps, {words}", FIRST_S * factor, "", f"{sweeps} sweeps")
+        reader.until(lambda: "trials done in" in reader.text(), "states")
+        say(f"    how trials stand: known {time.perf_counter() - began:.1f} s after the request")
+        if first:
+            pages(reader, factor)
+            wait_for_summaries(reader, open_store(uri), ledger.sweep_names(open_store(uri)))
+        load = os.getloadavg()[0]
+        say(f"    peak memory of the server {peak_mb(served.pid):.0f} MB (asked for: {LIMIT_MB:.0f}); load {load:.1f}")
+
+
+def say(words: str) -> None:
+    print(words, flush=True)
 
 
 def pages(reader: Reader, factor: int) -> None:
@@ -141,8 +181,8 @@ def wait_for_summaries(reader: Reader, store: Store, names: list[str]) -> None:
     reader.open()
     keys = {ledger.summary_key(name) for name in names}
     while (missing := keys - store.exists_many(keys)) and time.perf_counter() - began < _PATIENCE_S:
-        time.sleep(1)
-    print(f"summed up in the background after {time.perf_counter() - began:.0f} s, {len(missing)} missing", flush=True)
+        time.sleep(5)
+    say(f"    summed up in the background after {time.perf_counter() - began:.0f} s more, {len(missing)} missing")
 
 
 if __name__ == "__main__":

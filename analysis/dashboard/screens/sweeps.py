@@ -15,7 +15,7 @@ from analysis.dashboard.summaries import Line
 _TABLE = "sweeps_table"
 _ORDERS = ("newest first", "name", "state")
 _WORKING = "…"
-_URGENT = ("running", "failed", "interrupted", "queued", "done")
+_URGENT = ("running", "failed", "interrupted", "queued", "done", "")
 _FEW = 8
 """With fewer sweeps than this nothing has to be searched."""
 
@@ -79,11 +79,14 @@ def _key(order: str) -> Any:
 
 def _counts(lines: list[Line]) -> None:
     """How many sweeps are in which state, and all their trials."""
+    trials, sweeps = sum(line.total for line in lines), wording.count(len(lines), "sweep")
+    if not all(line.known for line in lines):
+        st.markdown(f"{wording.count(trials, 'trial')} in {sweeps}; looking how they stand {_WORKING}")
+        return
     states = [line.state for line in lines]
     badges = [parts.badge(state, f"{states.count(state)} {state}") for state in _URGENT if state in states]
-    trials = sum(line.total for line in lines)
     done = sum(line.states["done"] for line in lines)
-    st.markdown(f"{' '.join(badges)} &nbsp; {done:,} of {trials:,} trials done in {wording.count(len(lines), 'sweep')}")
+    st.markdown(f"{' '.join(badges)} &nbsp; {done:,} of {trials:,} trials done in {sweeps}")
 
 
 def _frame(lines: list[Line]) -> pd.DataFrame:
@@ -91,8 +94,8 @@ def _frame(lines: list[Line]) -> pd.DataFrame:
         {
             "Sweep": [line.name for line in lines],
             "Question": [line.question for line in lines],
-            "State": [f"{theme.STATES[line.state][2]} {_state_words(line)}" for line in lines],
-            "Done": [100 * line.states["done"] / line.total if line.total else 0.0 for line in lines],
+            "State": [_state_words(line) for line in lines],
+            "Done": [_share_done(line) for line in lines],
             "Best so far": [_best(line) for line in lines],
             "Claims": [_claims(line) for line in lines],
             "Cost": [wording.duration(line.summary.seconds) if line.summary else _nothing(line) for line in lines],
@@ -102,11 +105,21 @@ def _frame(lines: list[Line]) -> pd.DataFrame:
 
 
 def _state_words(line: Line) -> str:
+    if not line.known:
+        return _WORKING
+    words = line.state
     if line.state == "failed":
-        return f"{line.states['failed']} failed"
+        words = f"{line.states['failed']} failed"
     if line.state == "queued" and line.searching:
-        return "searching"
-    return line.state
+        words = "searching"
+    return f"{theme.STATES[line.state][2]} {words}"
+
+
+def _share_done(line: Line) -> float | None:
+    """In percent; None while nobody has looked."""
+    if not line.known:
+        return None
+    return 100 * line.states["done"] / line.total if line.total else 0.0
 
 
 def _best(line: Line) -> str:
