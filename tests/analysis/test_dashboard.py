@@ -131,7 +131,7 @@ def test_a_search_in_optunas_figures(tmp_path: Path, visit: Open, figure: str) -
     assert page.get("plotly_chart")
 
 
-@pytest.mark.parametrize("view", ["Curves", "Pictures", "Configuration", "Attempts", "Provenance"])
+@pytest.mark.parametrize("view", ["Curves", "Pictures", "Configuration", "Attempts", "Log", "Provenance"])
 def test_a_trial(store: FolderStore, visit: Open, view: str) -> None:
     plan = ledger.newest_plan(store, "partial-conv")
     assert plan is not None
@@ -143,6 +143,21 @@ def test_a_trial(store: FolderStore, visit: Open, view: str) -> None:
         assert page.title[0].value.replace("\\", "") == f"partial convolution, seed {seed}"
     failed = words(visit("trial", trial=trials["6"]["id"], sweep="partial-conv", view=view))
     assert "the loss is not finite in epoch 3, step 41" in failed
+
+
+def test_a_trials_log_is_shown_by_its_end_and_can_be_taken_whole(store: FolderStore, visit: Open) -> None:
+    plan = ledger.newest_plan(store, "partial-conv")
+    assert plan is not None
+    trial = plan["arms"][1]["trials"]["0"]["id"]
+    assert "No log" in words(visit("trial", trial=trial, view="Log"))
+    attempt = ledger.newest_attempt(store, trial)
+    assert attempt is not None
+    store.put(attempt.log_key, "".join(f"line {number} <b>\n" for number in range(150)).encode())
+    page = visit("trial", trial=trial, view="Log")
+    assert page.code[-1].value.splitlines()[0] == "line 50 <b>"
+    assert page.code[-1].value.endswith("line 149 <b>")
+    assert "The last 100 of 150 lines" in words(page)
+    assert [one.label for one in page.get("download_button")] == ["Whole log"]
 
 
 def test_differences_from_the_baseline_are_marked(store: FolderStore, visit: Open) -> None:
