@@ -32,7 +32,7 @@ def show() -> None:
         parts.empty("This trial has not finished", "Only finished trials can be tried.")
         return
     _about(trial, body)
-    if not access.knows_token():
+    if not access.may_act(current().settings):
         access.ask(
             current().settings, "A try starts a process on this machine, so it needs the token of the dashboard."
         )
