@@ -99,6 +99,9 @@ class Listening:
     def __enter__(self) -> Listening:
         self._before = warnings.showwarning
         warnings.showwarning = self._shown
+        # A process trains many trials, and Python tells most warnings once a process. A new filter makes it tell them
+        # again; this one fits nothing.
+        warnings.filterwarnings("default", category=_NoWarning)
         logging.getLogger().addHandler(self._handler)
         return self
 
@@ -118,6 +121,10 @@ class Listening:
     ) -> None:
         self._log.say(f"{category.__name__}: {message} ({_short(filename)}:{lineno})")
         self._before(message, category, filename, lineno, file, line)
+
+
+class _NoWarning(Warning):
+    """What nobody warns of."""
 
 
 class _Handler(logging.Handler):

@@ -67,6 +67,17 @@ def test_warnings_and_logging_go_into_it_and_where_they_went_before(store: Folde
     assert warnings.showwarning is before
 
 
+def test_each_trial_of_a_process_is_told_what_python_tells_once(store: FolderStore) -> None:
+    logs = [AttemptLog(store, ATTEMPT) for _ in range(3)]
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("default")
+        for log in logs:
+            with Listening(log):
+                for _ in range(2):
+                    warnings.warn("old", UserWarning, stacklevel=1)
+    assert [len(entries(log)) for log in logs] == [1, 1, 1]
+
+
 def test_a_store_that_does_not_take_it_is_no_trouble(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     log = AttemptLog(store, ATTEMPT)
     log.say("one")
