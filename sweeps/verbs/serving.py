@@ -11,28 +11,31 @@ import io
 import json
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 
-from sweeps.verbs.common import FAILED
+from sweeps.verbs import common
 
 KEPT_TRIALS = 2
 """So many trained networks are kept; the one that was not asked for the longest goes."""
 
 
-def main() -> int:
+def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)  # whatever a library prints is no answer
     from sweeps.verbs import using
 
     using.keep(KEPT_TRIALS)
-    _warm()
+    loading = threading.Thread(target=_load, name="loading", daemon=True)
+    loading.start()
     for line in sys.stdin:
+        loading.join()
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
-    return 0
+    os._exit(common.DONE)  # at once, also while libraries are loading
 
 
-def _warm() -> None:
+def _load() -> None:
     """Load what every request needs, while somebody still chooses an image."""
     import trainables.predict  # noqa: F401 - for what it imports
     from cluster import trained  # noqa: F401
@@ -47,12 +50,12 @@ def answer(arguments: Sequence[str]) -> dict[str, object]:
         try:
             code = cli.main(["predict", *arguments])
         except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else FAILED
+            code = end.code if isinstance(end.code, int) else common.FAILED
         except Exception:  # as Python itself would tell it; the next request may well succeed
             traceback.print_exc()
-            code = FAILED
+            code = common.FAILED
     return {"code": code, "said": errors.getvalue() or said.getvalue()}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
