@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cluster.log import AttemptLog
 from cluster.uploads import Uploads
 from sweeps import ledger
 from sweeps.errors import StoreError
@@ -45,6 +46,7 @@ class StoreSession:
         self.goal = goal
         self.machine = machine
         self.notes: list[str] = []
+        self.log = AttemptLog(store, attempt)
         self._store, self._attempt, self._claim = store, attempt, claim
         self._checkpoint_s, self._report = checkpoint_s, report
         self._saved_at = self.clock()
@@ -57,8 +59,11 @@ class StoreSession:
         found = ledger.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
         if found is None:
             return None
+        before = len(self.notes)
         self.notes += [f"damaged checkpoint passed over: {key}" for key in found.damaged]
         self.notes.append(f"goes on after epoch {found.epoch}")
+        for note in self.notes[before:]:
+            self.log.say(note)
         return Restored(found.epoch, found.files)
 
     def __enter__(self) -> StoreSession:
@@ -88,6 +93,7 @@ class StoreSession:
     def _save(self, epoch: int, files: Mapping[str, bytes], abandoned: Callable[[], bool]) -> None:
         if not ledger.save_checkpoint(self._store, self._attempt, epoch, files, abandoned):
             raise Superseded(self._attempt.name)
+        self.log.say(f"checkpoint after epoch {epoch}, {sum(map(len, files.values())) / 1e6:,.1f} MB")
         self._saved[epoch] = list(files)
         old = list(self._saved)[:-KEPT_CHECKPOINTS]
         if len(old) >= DROPPED_AT_ONCE:
@@ -143,6 +149,8 @@ class Heartbeat:
     EVERY_S = 5.0
     LOOK_BEATS = 3
     """Beats between two looks for a newer attempt; every checkpoint looks as well."""
+    LOG_BEATS = 6
+    """Beats between two writes of the log, where it has anything new."""
 
     def __init__(
         self, store: Store, attempt: ledger.Attempt, session: StoreSession, stopping: Callable[[], bool]
@@ -165,9 +173,13 @@ class Heartbeat:
             try:
                 ledger.beat(self._store, self._attempt, self._body(count))
                 if self._stopping() or (count % self.LOOK_BEATS == 1 and self._is_superseded()):
+                    self._session.log.say("asked to end after the epoch at hand")
                     self._session.stop.set()
-            except StoreError:
+            except StoreError as error:
+                self._session.log.say(f"no heartbeat: {error.given}: {error.why}")
                 continue
+            if count % self.LOG_BEATS == 1:
+                self._session.log.write()
 
     def _is_superseded(self) -> bool:
         return ledger.superseded(self._store, self._attempt)

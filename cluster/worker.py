@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from cluster import provenance
 from cluster.inputs import with_inputs
+from cluster.log import AttemptLog, Listening
 from cluster.session import Heartbeat, StoreSession, Superseded
 from cluster.uploads import soon
 from sweeps import ledger
@@ -102,10 +103,16 @@ def run_trial(
     device = options.device if workers.size == 1 else workers.device
     machine = Machine(device, options.cpus, data_root(options), workers)
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
+    log = session.log
+    log.say(_beginning(attempt, claim, goal, machine))
     failure: Exception | None = None
     state, error = DONE, None
     try:
-        with Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options, trial_id)), session:
+        with (
+            Listening(log),
+            Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options, trial_id)),
+            session,
+        ):
             _check_device(options)
             session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
             config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
@@ -115,7 +122,7 @@ def run_trial(
     except Superseded:
         return HELD
     except StoreAwayError:  # nothing is wrong with the trial: it goes on from its checkpoint
-        soon(lambda: ledger.end(store, attempt, STOPPED, time.time()))
+        soon(lambda: _ended(store, attempt, log, STOPPED))
         return CRASHED
     except (TrialError, SweepError, Diverged) as expected:
         state, error = FAILED, describe(expected)
@@ -126,12 +133,30 @@ def run_trial(
             raise
         state, error, failure = FAILED, describe(unexpected), unexpected
     except BaseException:  # the runner ends this thread (SystemExit); say so and go
-        soon(lambda: ledger.end(store, attempt, STOPPED, time.time()))
+        soon(lambda: _ended(store, attempt, log, STOPPED))
         raise
-    ledger.end(store, attempt, state, time.time(), error)
+    _ended(store, attempt, log, state, error)
     if failure is not None:
         raise failure
     return state
+
+
+def _beginning(attempt: ledger.Attempt, claim: Mapping[str, Any], goal: Goal, machine: Machine) -> str:
+    """The first entry of an attempt's log."""
+    hardware = claim["provenance"]["hardware"]
+    place = f"{hardware['host']}, process {os.getpid()}, {hardware.get('gpu', hardware['cpu'])}"
+    threads = f"{machine.cpus} CPU thread{'s' if machine.cpus > 1 else ''}"
+    others = f", first of {machine.workers.size} workers" if machine.workers.size > 1 else ""
+    return f"attempt {attempt.number} on {place}, {threads}{others}: to epoch {goal.epochs}"
+
+
+def _ended(
+    store: Store, attempt: ledger.Attempt, log: AttemptLog, state: str, error: dict[str, str] | None = None
+) -> None:
+    """Write how an attempt ended, then its log."""
+    ledger.end(store, attempt, state, time.time(), error)
+    log.say(f"{state}: {error['full'].strip()}" if error else state)
+    log.write()
 
 
 def data_root(options: Options) -> Path | None:

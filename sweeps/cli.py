@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name")
     takes_store(status)
 
-    show = verb(looking.show, "show", "one trial whole: configuration, records, attempts, provenance")
+    show = verb(looking.show, "show", "one trial whole: configuration, records, attempts, log, provenance")
     show.add_argument("trial", metavar="TRIAL", help="a trial's id, or the start of one")
     takes_store(show)
 
@@ -203,7 +203,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     dashboard.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine)")
     dashboard.add_argument("--port", type=int, default=8501, help="0 takes a free one (default: 8501)")
-    dashboard.add_argument("--token", help="what a reader must know; demanded where --host is not this machine")
+    dashboard.add_argument("--token", help="what a reader must know; this or --login where --host is not this machine")
+    dashboard.add_argument(
+        "--login", metavar="FILE", type=Path, help="in place of a token: a login by OpenID Connect, a TOML file"
+    )
     dashboard.add_argument("--optuna", action="store_true", help="also start optuna-dashboard on the searches")
     return parser
 

@@ -6,6 +6,7 @@
 | `trials/<id>/attempts/<n>.json` | a claim, created once; `n` counts up, so the newest is the highest |
 | `.../attempts/<n>-<token>.beat.json` | the claim's heartbeat: time, epoch, last record (for the eye) |
 | `.../attempts/<n>-<token>.end.json` | how the attempt ended, with the error if it failed |
+| `.../log/<n>-<token>.txt` | what happened in the attempt, as lines with times (for the eye) |
 | `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their sums, and the JSON ones |
 | `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG; at the end each one's values |
 | `.../result/<epoch>.json` | created once for a target epoch, names its attempt |
@@ -129,6 +130,10 @@ class Attempt:
     def end_key(self) -> str:
         return self.key("attempts", f"{self.name}.end.json")
 
+    @property
+    def log_key(self) -> str:
+        return self.key("log", f"{self.name}.txt")
+
 
 def attempt_numbers(store: Store, trial_id: str) -> list[int]:
     """The numbers of all claims on a trial, ascending."""
@@ -199,6 +204,12 @@ def beat(store: Store, attempt: Attempt, body: Json) -> None:
 def end(store: Store, attempt: Attempt, state: str, ended_at: float, error: Json | None = None) -> None:
     """Write how an attempt ended. state: done, failed, stopped, superseded."""
     store.put(attempt.end_key, dump({"state": state, "ended_at": ended_at, "error": error}))
+
+
+def read_log(store: Store, attempt: Attempt) -> str:
+    """What happened in an attempt, '' where nothing was written."""
+    data = store.get_many([attempt.log_key]).get(attempt.log_key, b"")
+    return data.decode(errors="replace")
 
 
 # --- checkpoints and results ------------------------------------------------------------------------------------------

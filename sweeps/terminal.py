@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TRY_STATES = ("complete", "pruned", "failed", "running")
 _FAILED_SHOWN = 20
+_LOG_LINES = 30
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "queued": "dim"}
 
@@ -246,6 +247,7 @@ def trial(store: Store, prefix: str) -> None:
     for name, key in users(store, trial_id):
         out.print(Text(f"{name} takes it for {key}"))
     _attempts(store, trial_id, out)
+    _log(store, trial_id, out)
     for name in sorted(store.children(f"trials/{trial_id}/result"), key=lambda n: int(n.removesuffix(".json"))):
         _result(ledger.get_json(store, f"trials/{trial_id}/result/{name}"), out)
 
@@ -278,6 +280,16 @@ def _attempts(store: Store, trial_id: str, out: Console) -> None:
     show(table)
     for error in errors:
         out.print(Text(error, style="red"))
+
+
+def _log(store: Store, trial_id: str, out: Console) -> None:
+    """The end of the newest attempt's log."""
+    attempt = ledger.newest_attempt(store, trial_id)
+    lines = ledger.read_log(store, attempt).splitlines() if attempt else []
+    if attempt and lines:
+        rest = f"the last {_LOG_LINES} of {len(lines)} lines" if len(lines) > _LOG_LINES else ""
+        out.print(Text(f"log of attempt {attempt.name}", style="bold"), Text(rest, style="dim"))
+        out.print(Text("\n".join(lines[-_LOG_LINES:])))
 
 
 def _moment(seconds: float | None) -> str:

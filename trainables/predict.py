@@ -189,7 +189,7 @@ def files(finding: Finding, picture: Picture) -> dict[str, bytes]:
         "box": None if finding.box is None else [round(value, 2) for value in finding.box],
         "heat_map": finding.made,
     }
-    shown = picture.back(upright)
+    shown = picture.back(upright).copy()  # the heat map is drawn over the image without the box
     if finding.box is not None:
         ImageDraw.Draw(shown).rectangle(finding.box, outline=_LINE, width=max(1, min(shown.size) // 150))
     heat = Image.fromarray(finding.heat_hw.mul(255).round().byte().numpy()).resize(

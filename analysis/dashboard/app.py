@@ -24,7 +24,12 @@ def main() -> None:
         "report": st.Page(parts.guarded(report.show), title="Report", url_path="report"),
     }
     context.know_pages(shown)
-    st.navigation(list(shown.values()), position="top").run()
+    page = st.navigation(list(shown.values()), position="top")
+    page.run()
+    if given.login:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            parts.note(f"Logged in as {access.email() or 'somebody without an e-mail address'}.")
+            access.log_out()
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def _confirmed(name: str, action: Action) -> None:
     shared = current()
     st.markdown(parts.plain(action.says))
     st.code(shlex.join(("sweeps", *action.arguments)), language="sh", wrap_lines=True)
-    if not access.knows_token():
+    if not access.may_act(shared.settings):
         parts.note("To start or stop something this session needs the token that `sweeps dashboard` printed.")
         access.ask(shared.settings, "It stands in the address that the command printed when it was started.")
         return
@@ -183,7 +183,7 @@ def _confirmed(name: str, action: Action) -> None:
 def start(name: str, action: Action) -> None:
     """Start the command; refused without the token, or where this process may only read."""
     shared = current()
-    if not access.knows_token() or why_off(shared):
+    if not access.may_act(shared.settings) or why_off(shared):
         raise SweepError(
             f"button {action.words!r}",
             why_off(shared) or "this session has not shown the token",

@@ -1,4 +1,4 @@
-"""The `sweeps` command in child processes: what buttons start, and what the Try page asks."""
+"""The `sweeps` command in child processes, which buttons start."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ class Child:
 
     def said(self) -> str:
         """The end of what it printed."""
-        size = os.fstat(self.log).st_size
-        return os.pread(self.log, _SHOWN, max(0, size - _SHOWN)).decode(errors="replace").strip()
+        return last_words(self.log)
 
 
 class Children:
@@ -53,7 +52,7 @@ class Children:
     def start(self, sweep: str, words: str, arguments: Sequence[str]) -> Child:
         """Start `sweeps` with these arguments; its words go to a file."""
         with self._lock:
-            log = _nameless()
+            log = nameless()
             process = subprocess.Popen(
                 [sys.executable, "-m", "sweeps.cli", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -72,11 +71,17 @@ class Children:
         return [child for child in reversed(self._all) if child.sweep == sweep]
 
 
-def _nameless() -> int:
+def nameless() -> int:
     """A temporary file that no name leads to: it is gone when nobody has it open."""
     number, name = tempfile.mkstemp(prefix="sweeps-dashboard-")
     os.unlink(name)
     return number
+
+
+def last_words(log: int) -> str:
+    """The end of such a file."""
+    size = os.fstat(log).st_size
+    return os.pread(log, _SHOWN, max(0, size - _SHOWN)).decode(errors="replace").strip()
 
 
 def environment() -> dict[str, str]:

@@ -6,13 +6,14 @@ import contextlib
 import importlib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from analysis.dashboard import settings
 from analysis.dashboard.children import Children
+from analysis.dashboard.predictor import Predictor
 from analysis.dashboard.reading import Reader
 from analysis.dashboard.settings import Settings
 from analysis.dashboard.summaries import Summaries
@@ -31,13 +32,14 @@ class Shared:
     reader: Reader
     summaries: Summaries
     children: Children
+    predictor: Predictor
     pages: Mapping[str, StreamlitPage] = field(default_factory=dict)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _shared(given: Settings) -> Shared:
     reader = Reader(open_store(given.store))
-    return Shared(given, reader, Summaries(reader), Children())
+    return Shared(given, reader, Summaries(reader), Children(), Predictor())
 
 
 def warm_up() -> None:
@@ -60,7 +62,7 @@ _PAGES: dict[str, Any] = {}
 def current() -> Shared:
     """Of the running server. Raises SweepError where the store's address is none."""
     shared = _shared(settings.given())
-    return Shared(shared.settings, shared.reader, shared.summaries, shared.children, _PAGES)
+    return replace(shared, pages=_PAGES)
 
 
 def know_pages(pages: Mapping[str, Any]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import threading
 from dataclasses import replace
-from typing import Any
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from analysis.dashboard import server
 from analysis.dashboard.settings import Settings
@@ -14,7 +16,11 @@ from sweeps.errors import SweepError
 from sweeps.search import stored_searches
 from sweeps.store import Store
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
 _PACKAGE = "optuna_dashboard"
+_HOST = "127.0.0.1"
 
 
 def beside(given: Settings, store: Store, host: str) -> Settings:
@@ -31,21 +37,46 @@ def beside(given: Settings, store: Store, host: str) -> Settings:
         )
     if not server.is_loopback(host):
         raise SweepError("--optuna", "optuna-dashboard knows no token", "--optuna on 127.0.0.1", "leave --host out")
-    with server.listening(host, 0) as taken:
-        port = taken.getsockname()[1]
     module: Any = importlib.import_module(_PACKAGE)
-    served = {"storage": studies(store), "host": host, "port": port}
-    threading.Thread(target=module.run_server, kwargs=served, daemon=True).start()
-    return replace(given, optuna=f"http://{host}:{port}")
+    served = make_server(_HOST, 0, _own_address_only(module.wsgi(studies(store))), _Server, _Quiet)
+    threading.Thread(target=served.serve_forever, name="optuna-dashboard", daemon=True).start()
+    return replace(given, optuna=f"http://{_HOST}:{served.server_port}")
 
 
 def studies(store: Store) -> Any:
-    """One Optuna storage in memory with every search of the store."""
+    """One Optuna storage in memory with every search of the store: what somebody changes there changes no store."""
     import optuna
 
     storage = optuna.storages.InMemoryStorage()
-    for name in ledger.sweep_names(store):
-        for search in stored_searches(store, name).values():
-            study = search.study()
-            optuna.copy_study(from_study_name=study.study_name, from_storage=study._storage, to_storage=storage)
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells each study that is made
+    try:
+        for name in ledger.sweep_names(store):
+            for search in stored_searches(store, name).values():
+                study = search.study()
+                optuna.copy_study(from_study_name=study.study_name, from_storage=study._storage, to_storage=storage)
+    finally:
+        optuna.logging.set_verbosity(before)
     return storage
+
+
+def _own_address_only(app: WSGIApplication) -> WSGIApplication:
+    """Refuse requests that name another host: a page elsewhere whose name leads here could read the studies."""
+
+    def checked(environ: dict[str, Any], start: Any) -> Any:
+        named = str(environ.get("HTTP_HOST", ""))
+        if server.is_loopback(named.rpartition(":")[0].strip("[]")):
+            return app(environ, start)
+        start("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"ask for this server by the address that `sweeps dashboard` has printed\n"]
+
+    return checked
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """No line a request on the terminal."""

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from analysis.dashboard import settings, theme
+from analysis.dashboard.login import Login
 from analysis.dashboard.settings import Settings
 from sweeps.errors import SweepError
 
@@ -19,17 +20,22 @@ _SCRIPT = Path(__file__).parent / "app.py"
 _LOOPBACK = ["localhost", "127.0.0.1", "::1"]
 
 
-def settings_for(host: str, token: str | None, store: str, data: str | None, address: str | None) -> Settings:
-    """What the dashboard is started with. Raises SweepError for a host that others reach, without a token."""
-    if not is_loopback(host) and not token:
+def settings_for(
+    host: str, token: str | None, store: str, data: str | None, address: str | None, login: Login | None = None
+) -> Settings:
+    """What the dashboard is started with. Raises SweepError for a host that others reach, without token and login."""
+    if not is_loopback(host) and not token and not login:
         raise SweepError(
             f"--host {host}",
             "whoever reaches it could read the store, and stop or start its sweeps",
-            "127.0.0.1 without a token, any host with one",
+            "127.0.0.1 without a token, any host with one or with a login",
             f"sweeps dashboard --host {host} --token {secrets.token_urlsafe(12)}; or leave --host out and use a tunnel",
         )
     if token is not None and len(token) < 8:
         raise SweepError("--token", f"it has {len(token)} characters", "8 or more", secrets.token_urlsafe(12))
+    if token is not None and login is not None:
+        why = "who knows the token would need no login"
+        raise SweepError("--token and --login", why, "one of them", "leave --token out")
     if address is not None and (address.startswith("ray://") or "://" in address):
         raise SweepError(
             f"--address {address}",
@@ -37,7 +43,9 @@ def settings_for(host: str, token: str | None, store: str, data: str | None, add
             "local, auto, HOST:PORT of a running Ray",
             "--address auto, on a node of the cluster",
         )
-    return Settings(store, token or secrets.token_urlsafe(12), token is not None, data, address)
+    closed = token is not None or login is not None
+    found = Settings(store, token or secrets.token_urlsafe(12), closed, data, address)
+    return replace(found, login=True, allowed=login.allowed) if login else found
 
 
 def is_loopback(host: str) -> bool:
@@ -46,7 +54,7 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def options(host: str, port: int) -> dict[str, Any]:
+def options(host: str, port: int, login: Login | None = None) -> dict[str, Any]:
     """Streamlit's settings, by option: no telemetry, both protections on, errors never shown as tracebacks."""
     return {
         "server.address": host,
@@ -65,33 +73,37 @@ def options(host: str, port: int) -> dict[str, Any]:
         "client.showErrorDetails": "none",
         "client.showErrorLinks": False,
         "logger.level": "error",
+        **({"secrets.files": [str(login.file)]} if login else {}),
         **theme.options(),
     }
 
 
-def serve(host: str, port: int, given: Settings) -> None:
+def serve(host: str, port: int, given: Settings, login: Login | None = None) -> None:
     """Listen until Ctrl-C. Raises SweepError where the port is taken."""
     with listening(host, port) as taken:
         port = taken.getsockname()[1]
         settings.hand_over(replace(given))
         shown = f"[{host}]" if ":" in host else host
         print(f"store      {given.store}")
-        print(f"dashboard  http://{shown}:{port}/?token={quote(given.token)}")
+        print(f"dashboard  http://{shown}:{port}/{'' if login else f'?token={quote(given.token)}'}")
+        if login:
+            whom = f"{len(login.allowed)} e-mail addresses" if login.allowed else "EVERYBODY whom it logs in"
+            print(f"login      {login.provider}: lets in {whom}")
         if not given.closed:
             print("           without the token pages can be read, but nothing can be started or stopped")
         if given.optuna:
             print(f"optuna     {given.optuna}")
         print("Ctrl-C ends it; what it has started goes on", flush=True)
-        _run(host, port, taken)
+        _run(host, port, taken, login)
 
 
-def _run(host: str, port: int, taken: socket.socket) -> None:
+def _run(host: str, port: int, taken: socket.socket, login: Login | None) -> None:
     import uvicorn
     from streamlit import App, config
 
     from analysis.dashboard import context
 
-    config.get_config_options(force_reparse=True, options_from_flags=options(host, port))
+    config.get_config_options(force_reparse=True, options_from_flags=options(host, port, login))
     context.warm_up()
     app = App(_SCRIPT, middleware=[_headers()])
     quiet = uvicorn.Config(app, log_level="warning", access_log=False, ws_max_size=settings.UPLOAD_MB << 20)

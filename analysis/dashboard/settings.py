@@ -16,7 +16,8 @@ class Settings:
     """store: its address. data: folder of the data sets, None for the machine's own.
 
     token: what actions need; closed: whether pages need it too. address: where buttons run sweeps, as in `sweeps run`;
-    None for the verb's own choice. optuna: address of optuna-dashboard where it runs.
+    None for the verb's own choice. optuna: address of optuna-dashboard where it runs. login: a login takes the place of
+    the token; allowed: the e-mails that it lets in, everybody's where there are none.
     """
 
     store: str
@@ -25,6 +26,8 @@ class Settings:
     data: str | None = None
     address: str | None = None
     optuna: str | None = None
+    login: bool = False
+    allowed: tuple[str, ...] = ()
 
     @property
     def ray(self) -> str | None:
@@ -40,4 +43,5 @@ def hand_over(settings: Settings) -> None:
 
 
 def given() -> Settings:
-    return Settings(**json.loads(os.environ[VARIABLE]))
+    found = json.loads(os.environ[VARIABLE])
+    return Settings(**{**found, "allowed": tuple(found.get("allowed", ()))})

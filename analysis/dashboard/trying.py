@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -16,12 +14,11 @@ from typing import Any
 
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
-from analysis.dashboard.children import environment
+from analysis.dashboard.predictor import Predictor
 from analysis.dashboard.settings import UPLOAD_MB, Settings
 from sweeps.errors import SweepError
 
 MOST_PIXELS = 16_000_000
-TIME_LIMIT_S = 180
 KINDS = ("png", "jpg", "jpeg", "webp", "bmp")
 
 Rectangle = tuple[int, int, int, int]
@@ -67,27 +64,29 @@ def outlined(image: Image.Image, hole: Rectangle) -> Image.Image:
     return shown
 
 
-def run(given: Settings, trial: str, image: Image.Image, mask: Rectangle | Image.Image | None) -> Tried:
-    """Ask `sweeps predict` in a child process. Raises SweepError with what it said where it could not."""
+def run(
+    given: Settings,
+    predictor: Predictor,
+    trial: str,
+    image: Image.Image,
+    mask: Rectangle | Image.Image | None,
+    text: str = "",
+) -> Tried:
+    """Ask `sweeps predict`. text: a caption, '' for none. Raises SweepError with what it said where it could not."""
     with _folder() as folder:
         file, out = folder / "image.png", folder / "out"
         image.save(file, "PNG")
-        arguments = ["predict", trial, str(file), "--store", given.store, "--out", str(out)]
+        arguments = [trial, str(file), "--store", given.store, "--out", str(out)]
         if isinstance(mask, Image.Image):
             mask.convert("L").save(folder / "mask.png", "PNG")
             arguments += ["--mask", str(folder / "mask.png")]
         elif mask is not None:
             arguments += ["--mask", ",".join(map(str, mask))]
-        command = [sys.executable, "-m", "sweeps.cli", *arguments]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIME_LIMIT_S, env=environment(), check=False
-            )
-        except subprocess.TimeoutExpired:
-            why = f"it took longer than {TIME_LIMIT_S} s"
-            raise SweepError("sweeps predict", why, "a smaller image or network", "the command itself") from None
-        if done.returncode != 0:
-            raise _refused(done.stderr or done.stdout, str(folder))
+        if text:
+            arguments += [f"--text={text}"]
+        code, said = predictor.ask(arguments)
+        if code != 0:
+            raise _refused(said, str(folder))
         return _read(out)
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Use = Callable[[Any], dict[str, bytes]]
 """From a `trainables.data.pictures.Picture` to files, by the end of their names."""
+_KEPT: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+"""A trial and its network by store, trial and result, the one last asked for last."""
+_kept_trials = 0
 
 
 def forge(options: argparse.Namespace) -> int:
@@ -64,7 +67,10 @@ def predict(options: argparse.Namespace) -> int:
     from trainables.predict import check_text, output_names
 
     store = common.store(options)
-    trial = trained.read(store, terminal.find_trial(store, options.trial), "which is to predict")
+    trial_id = terminal.find_trial(store, options.trial)
+    result = trained.newest_result(store, trial_id, "which is to predict")
+    key = (store.uri, trial_id, result["attempt"], result["epochs"])
+    trial, network = _KEPT.get(key) or (trained.read(store, trial_id, "which is to predict"), None)
     if trial.task not in ("inpaint", "detect"):
         raise SweepError(f"trial {trial.trial_id}", f"its task is {trial.task}", "inpaint or detect", "another trial")
     if (options.mask is None) == (trial.task == "inpaint"):
@@ -73,7 +79,10 @@ def predict(options: argparse.Namespace) -> int:
         raise SweepError(f"trial {trial.trial_id} of task {trial.task}", why, "--mask with inpainters alone", fix)
     if options.text is not None:
         check_text(trial.config)
-    use = _filling(trial, options.mask, options.text) if trial.task == "inpaint" else _detecting(trial)
+    network = network or _network(trial)
+    _keep(key, (trial, network))
+    fills = trial.task == "inpaint"
+    use = _filling(trial, network, options.mask, options.text) if fills else _detecting(trial, network)
     failed = 0
     common.make_folder(options.out)
     for file, name in zip(options.image, output_names(options.image), strict=True):
@@ -91,13 +100,33 @@ def predict(options: argparse.Namespace) -> int:
     return common.USER_ERROR if failed else common.DONE
 
 
-def _filling(trial: Any, mask: str, text: str | None) -> Use:
-    """trial: a `cluster.trained.Trained`, as below."""
+def keep(trials: int) -> None:
+    """Let `predict` keep so many trained networks in memory, for a process that is asked again and again."""
+    global _kept_trials
+    _kept_trials = trials
+
+
+def _keep(key: tuple[Any, ...], loaded: tuple[Any, Any]) -> None:
+    """Keep a trial and its network as those last asked for; those that were not asked for the longest go."""
+    _KEPT.pop(key, None)
+    _KEPT[key] = loaded
+    while len(_KEPT) > _kept_trials:
+        _KEPT.pop(next(iter(_KEPT)))
+
+
+def _network(trial: Any) -> Any:
+    """The network of a `cluster.trained.Trained`, on the device."""
     from cluster import forging
     from trainables import predict
-    from trainables.data import pictures
 
-    network = predict.inpainter(trial.config, trial.weights, forging.device())
+    load = predict.inpainter if trial.task == "inpaint" else predict.detector
+    return load(trial.config, trial.weights, forging.device())
+
+
+def _filling(trial: Any, network: Any, mask: str, text: str | None) -> Use:
+    """trial: a `cluster.trained.Trained`, as below."""
+    from trainables import predict
+    from trainables.data import pictures
 
     def use(picture: Any) -> dict[str, bytes]:
         hole_hw = pictures.read_hole(mask, picture)
@@ -108,11 +137,9 @@ def _filling(trial: Any, mask: str, text: str | None) -> Use:
     return use
 
 
-def _detecting(trial: Any) -> Use:
-    from cluster import forging
+def _detecting(trial: Any, network: Any) -> Use:
     from trainables import predict
 
-    network = predict.detector(trial.config, trial.weights, forging.device())
     threshold = trial.last("val/threshold")
 
     def use(picture: Any) -> dict[str, bytes]:

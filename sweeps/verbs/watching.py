@@ -8,11 +8,12 @@ from sweeps.verbs import common
 
 
 def dashboard(options: argparse.Namespace) -> int:
-    from analysis.dashboard import optuna_server, server
+    from analysis.dashboard import login, optuna_server, server
 
     store = common.store(options)
-    given = server.settings_for(options.host, options.token, store.uri, options.data, options.address)
+    found = login.read(options.login) if options.login else None
+    given = server.settings_for(options.host, options.token, store.uri, options.data, options.address, found)
     if options.optuna:
         given = optuna_server.beside(given, store, options.host)
-    server.serve(options.host, options.port, given)
+    server.serve(options.host, options.port, given, found)
     return common.DONE

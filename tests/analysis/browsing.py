@@ -139,6 +139,15 @@ class Reader:
         self.until(there, f"{selector} in:")
         return self.browser.find_element("css selector", selector)
 
+    def within_shadow(self, selector: str) -> Any:
+        """Wait for an element of a component, whose parts are apart from the page's."""
+        code = (
+            "return [...document.querySelectorAll('[data-testid=stMain] *')].filter(e => e.shadowRoot)"
+            ".map(e => e.shadowRoot.querySelector(arguments[0])).find(e => e && e.getBoundingClientRect().height > 0)"
+        )
+        self.until(lambda: self.browser.execute_script(code, selector) is not None, f"{selector} in:")
+        return self.browser.execute_script(code, selector)
+
     def _button(self, label: str) -> Any:
         code = (
             "return [...document.querySelectorAll('[data-testid=stMain] button, [role=dialog] button')]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from analysis.dashboard import app, buttons, context, optuna_server, settings
+from analysis.dashboard.predictor import Predictor
 from analysis.dashboard.reading import Reader
 from analysis.dashboard.settings import Settings
 from sweeps import ledger
@@ -128,7 +131,7 @@ def test_a_search_in_optunas_figures(tmp_path: Path, visit: Open, figure: str) -
     assert page.get("plotly_chart")
 
 
-@pytest.mark.parametrize("view", ["Curves", "Pictures", "Configuration", "Attempts", "Provenance"])
+@pytest.mark.parametrize("view", ["Curves", "Pictures", "Configuration", "Attempts", "Log", "Provenance"])
 def test_a_trial(store: FolderStore, visit: Open, view: str) -> None:
     plan = ledger.newest_plan(store, "partial-conv")
     assert plan is not None
@@ -140,6 +143,21 @@ def test_a_trial(store: FolderStore, visit: Open, view: str) -> None:
         assert page.title[0].value.replace("\\", "") == f"partial convolution, seed {seed}"
     failed = words(visit("trial", trial=trials["6"]["id"], sweep="partial-conv", view=view))
     assert "the loss is not finite in epoch 3, step 41" in failed
+
+
+def test_a_trials_log_is_shown_by_its_end_and_can_be_taken_whole(store: FolderStore, visit: Open) -> None:
+    plan = ledger.newest_plan(store, "partial-conv")
+    assert plan is not None
+    trial = plan["arms"][1]["trials"]["0"]["id"]
+    assert "No log" in words(visit("trial", trial=trial, view="Log"))
+    attempt = ledger.newest_attempt(store, trial)
+    assert attempt is not None
+    store.put(attempt.log_key, "".join(f"line {number} <b>\n" for number in range(150)).encode())
+    page = visit("trial", trial=trial, view="Log")
+    assert page.code[-1].value.splitlines()[0] == "line 50 <b>"
+    assert page.code[-1].value.endswith("line 149 <b>")
+    assert "The last 100 of 150 lines" in words(page)
+    assert [one.label for one in page.get("download_button")] == ["Whole log"]
 
 
 def test_differences_from_the_baseline_are_marked(store: FolderStore, visit: Open) -> None:
@@ -193,6 +211,52 @@ def test_optuna_dashboard_would_see_every_search(tmp_path: Path) -> None:
     storage = optuna_server.studies(whole(tmp_path / "store"))
     (study,) = optuna.get_all_study_summaries(storage)
     assert study.n_trials == 6
+
+
+# --- trying a network -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def uploaded(visit: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """The Try page with an image in it; no process is started before somebody asks."""
+    monkeypatch.setattr(Predictor, "start", lambda _: None)
+
+    def page(**address: str) -> AppTest:
+        shown = visit("try", **address)
+        target = io.BytesIO()
+        Image.linear_gradient("L").resize((40, 30)).save(target, "PNG")
+        return shown.file_uploader(key="image_file").set_value(("given.png", target.getvalue(), "image/png")).run()
+
+    return page
+
+
+def test_a_hole_can_be_drawn_given_as_a_rectangle_or_as_a_file(store: FolderStore, uploaded: Open) -> None:
+    plan = ledger.newest_plan(store, "partial-conv")
+    assert plan is not None
+    trial = plan["arms"][1]["trials"]["0"]["id"]
+    page = uploaded(trial=trial)
+    assert not page.exception
+    assert button(page, "Fill").disabled
+    assert "Draw the hole over the image" in words(page)
+    assert not page.text_input, "this network takes no captions"
+    page = uploaded(trial=trial, hole="Rectangle")
+    assert not button(page, "Fill").disabled
+    assert [one.label for one in page.slider] == ["From left to right, px", "From top to bottom, px"]
+    assert button(uploaded(trial=trial, hole="Mask file"), "Fill").disabled
+
+
+def test_a_network_that_learnt_from_captions_takes_one(tmp_path: Path, uploaded: Open) -> None:
+    captions = {"template": "a photo of a {class}", "text": "shuffled"}
+    make_store.make_store(tmp_path / "store", [ArmSpec("base", 25.0)], range(2), [])
+    found = FolderStore(tmp_path / "store")
+    (trial, _) = found.children("trials")
+    body = ledger.read_trial(found, trial)
+    body["config"]["data"]["captions"] = captions
+    found.put(ledger.trial_key(trial), ledger.dump(body))
+    page = uploaded(trial=trial)
+    assert [one.label for one in page.text_input] == ["What the image shows"]
+    assert page.text_input[0].value == ""
+    assert "“a photo of a {class}”, of other images" in words(page)
 
 
 # --- nothing there, or not what it should be --------------------------------------------------------------------------

@@ -170,15 +170,26 @@ def test_a_trial_that_is_deleted_while_looking_is_told(reader: Reader, store: Fo
     reader.says("1 queued")
 
 
-def test_an_image_is_tried(reader: Reader, store: FolderStore, tmp_path: Path) -> None:
+def test_a_hole_is_drawn_over_an_image_and_filled(reader: Reader, store: FolderStore, tmp_path: Path) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
     Image.linear_gradient("L").resize((96, 64)).convert("RGB").save(tmp_path / "given.png")
     reader.open("try", trial=trial_of(store, "small-tiny", "base"))
     reader.until(
         lambda: bool(reader.browser.find_elements("css selector", "input[type=file]")), "a place for a file in:"
     )
     reader.browser.find_element("css selector", "input[type=file]").send_keys(str(tmp_path / "given.png"))
+    reader.says("Draw the hole over the image")
+    canvas = reader.within_shadow("canvas")
+    hand = ActionChains(reader.browser, duration=20).move_to_element(canvas)
+    hand.click_and_hold().move_by_offset(60, 30).move_by_offset(-90, 20).release().perform()
+    reader.until(lambda: "Draw the hole" not in reader.text(), "what was drawn, in:")
     reader.press("Fill")
     reader.says("filled")
+    width = "return document.querySelector('[alt=filled]').naturalWidth"
+    reader.until(lambda: reader.browser.execute_script(width) == 96, "the filled image in:")
+    reader.within_shadow(".undo").click()
+    reader.says("Draw the hole over the image")
 
 
 @pytest.mark.parametrize("made", [True, False], ids=["empty", "missing"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import io
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,12 +15,13 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from analysis.dashboard import parts, server, trying, wipe
+from analysis.dashboard import optuna_server, parts, server, trying, wipe
 from analysis.dashboard.kept import Fresh, Kept
 from analysis.dashboard.settings import Settings
 from sweeps import cli
 from sweeps.errors import SweepError
 from tests.analysis import browsing
+from tests.analysis.test_searches import whole
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +105,26 @@ def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str], tmp_pa
     assert "--port 0" in capsys.readouterr().err
 
 
-def test_optuna_dashboard_is_offered_where_it_is_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_optuna_dashboard_is_offered_where_it_is_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
     assert cli.main(["dashboard", "--store", str(tmp_path), "--optuna"]) == 2
     assert "pip install optuna-dashboard" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("optuna_dashboard") is None, reason="pip install optuna-dashboard")
+def test_optuna_dashboard_shows_the_searches_to_this_machine_alone(tmp_path: Path) -> None:
+    given = optuna_server.beside(Settings("s", "t"), whole(tmp_path / "store"), "127.0.0.1")
+    assert given.optuna is not None
+    place = urlsplit(given.optuna).netloc
+    for host, status in ((place, 200), ("elsewhere.example", 403)):
+        connection = http.client.HTTPConnection(place, timeout=30)
+        connection.request("GET", "/api/studies", headers={"Host": host})
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert (b"partial-conv" in answer.read()) == (status == 200)
+        connection.close()
 
 
 def test_nothing_is_told_to_others_and_uploads_are_limited() -> None:

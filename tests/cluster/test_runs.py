@@ -26,6 +26,9 @@ def test_in_process_and_through_ray_give_the_same_records(
     expected = histories(plan, here)
     assert len(expected) == 3
     assert histories(plan, there) == expected
+    for trial, _ in plan.runs():
+        (attempt,) = ledger.attempts(there, trial.id)
+        assert ledger.read_log(there, attempt).endswith("  done\n")
 
 
 def test_threads_are_recorded_and_change_bits_only(planned: Planned, tmp_path: Path, data_root: Path) -> None:

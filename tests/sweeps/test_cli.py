@@ -43,7 +43,7 @@ SURFACE = {
     "compare": "A B --store --with-store",
     "export-test": "NAME --store --data --arm --out",
     "reproduce": "NAME --store --data --address --cell --seed --into",
-    "dashboard": "--store --data --address --host --port --token --optuna",
+    "dashboard": "--store --data --address --host --port --token --login --optuna",
 }
 """Every verb with its arguments, a line each. Scripts depend on them: add to it, but rename and remove nothing."""
 

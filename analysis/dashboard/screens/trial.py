@@ -15,8 +15,10 @@ from analysis.dashboard.reading import history
 from sweeps import ledger, progress, record
 from sweeps.progress import TrialState
 
-CURVES, PICTURES, CONFIG, ATTEMPTS, PROVENANCE = "Curves", "Pictures", "Configuration", "Attempts", "Provenance"
-_VIEWS = (CURVES, PICTURES, CONFIG, ATTEMPTS, PROVENANCE)
+CURVES, PICTURES, CONFIG, ATTEMPTS, LOG = "Curves", "Pictures", "Configuration", "Attempts", "Log"
+PROVENANCE = "Provenance"
+_VIEWS = (CURVES, PICTURES, CONFIG, ATTEMPTS, LOG, PROVENANCE)
+_LOG_LINES = 100
 _BASE = "baseline"
 
 
@@ -96,6 +98,7 @@ def _body(where: _Where, chosen: str, before: str) -> None:
         PICTURES: _pictures,
         CONFIG: _config,
         ATTEMPTS: _attempts,
+        LOG: _log,
         PROVENANCE: _provenance,
     }[chosen](where, state)
 
@@ -211,6 +214,31 @@ def _attempts(where: _Where, _: TrialState) -> None:
     for result in current().reader.results(where.trial).values():
         for note in result.get("notes", []):
             parts.note(note)
+
+
+def _log(where: _Where, _: TrialState) -> None:
+    """What happened in an attempt, the newest one first."""
+    store = current().reader.store
+    names = {attempt.name: attempt for attempt in reversed(ledger.attempts(store, where.trial))}
+    if not names:
+        parts.empty("No attempt yet", "Nobody has claimed this trial.")
+        return
+    chosen = names[next(iter(names))]
+    if len(names) > 1:
+        chosen = names[parts.box("Attempt", list(names), "attempt", lambda name: str(int(name.partition("-")[0])))]
+    text = ledger.read_log(store, chosen)
+    if not text:
+        parts.empty("No log", "An attempt writes one while it runs; those of older versions wrote none.")
+        return
+    lines = text.splitlines()
+    st.code("\n".join(lines[-_LOG_LINES:]), language=None, wrap_lines=True)
+    if len(lines) > _LOG_LINES:
+        parts.note(f"The last {_LOG_LINES} of {len(lines)} lines.")
+    name = f"{where.trial}-{chosen.name}.txt"
+    st.download_button("Whole log", text, name, "text/plain", icon=":material/download:", on_click="ignore")
+    parts.note(
+        "Times are UTC. It tells of checkpoints, warnings, stops and errors; what is merely printed is not kept."
+    )
 
 
 def _provenance(where: _Where, _: TrialState) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 from PIL import Image
 
-from analysis.dashboard import access, parts, trying
+from analysis.dashboard import access, drawing, parts, trying
 from analysis.dashboard.context import current
 from analysis.dashboard.settings import UPLOAD_MB
 
-RECTANGLE, FILE = "Rectangle", "Mask file"
+DRAW, RECTANGLE, FILE = "Draw", "Rectangle", "Mask file"
 _TASKS = ("inpaint", "detect")
-_WIDE = 420
+_MOST_TEXT = 1000
 
 
 def show() -> None:
@@ -31,7 +32,7 @@ def show() -> None:
         parts.empty("This trial has not finished", "Only finished trials can be tried.")
         return
     _about(trial, body)
-    if not access.knows_token():
+    if not access.may_act(current().settings):
         access.ask(
             current().settings, "A try starts a process on this machine, so it needs the token of the dashboard."
         )
@@ -41,10 +42,11 @@ def show() -> None:
         parts.note("The image stays on this machine: in a temporary folder that is deleted after the answer.")
         return
     image = trying.opened(given.getvalue(), given.name)
+    current().predictor.start()  # it loads its libraries while a hole is drawn
     if body["task"] == "detect":
         _detect(trial, image)
     else:
-        _fill(trial, image)
+        _fill(trial, body["config"], image)
 
 
 def _choose() -> str:
@@ -85,23 +87,41 @@ def _about(trial: str, body: Mapping[str, Any]) -> None:
         parts.link("trial", f"trial {trial}", ":material/arrow_forward:", trial=trial)
 
 
-def _fill(trial: str, image: Image.Image) -> None:
-    kind = parts.segments("Hole", [RECTANGLE, FILE], "hole")
+def _fill(trial: str, config: Mapping[str, Any], image: Image.Image) -> None:
+    kind = parts.segments("Hole", [DRAW, RECTANGLE, FILE], "hole")
     left, right = st.columns(2)
     mask: trying.Rectangle | Image.Image | None
     with left:
         if kind == FILE:
             given = st.file_uploader("Mask: white is what is filled", type=list(trying.KINDS), key="mask_file")
             mask = None if given is None else trying.opened(given.getvalue(), given.name)
-            st.image(mask or image, width=_WIDE, alt="the mask" if mask else "the image")
+            _image(mask or image, "the mask" if mask else "the image")
+        elif kind == DRAW:
+            mask = drawing.hole(image, f"drawn-{hashlib.sha256(image.tobytes()).hexdigest()[:16]}")
         else:
             mask = _rectangle(image)
-            st.image(trying.outlined(image, mask), width=_WIDE, alt="the image with its hole")
+            _image(trying.outlined(image, mask), "the image with its hole")
     with right:
-        tried = _ask(trial, image, mask, "Fill", disabled=mask is None)
+        text = _caption(trial, config)
+        tried = _ask(trial, image, mask, "Fill", mask is not None, text)
+        if kind == DRAW and mask is None:
+            parts.note("Draw the hole over the image, with mouse, pen or finger.")
         if tried:
-            for words, png in tried.pictures.items():
-                st.image(png, caption=words, width=_WIDE, alt=words)
+            _pictures(tried)
+
+
+def _caption(trial: str, config: Mapping[str, Any]) -> str:
+    """What the image shows, of a network that learnt from captions; '' of others, and where nothing is said."""
+    captions = config.get("data", {}).get("captions")
+    learnt = any(result["facts"].get("parameters") for result in current().reader.results(trial).values())
+    if not captions or not learnt:
+        return ""
+    text = st.text_input("What the image shows", key="caption", max_chars=_MOST_TEXT, placeholder="no caption")
+    template, file = captions.get("template"), captions.get("file") or captions.get("folder")
+    words = f"“{template}”" if template else f"as in {file}"
+    words += {"shuffled": ", of other images", "none": ", withheld from it"}.get(captions.get("text", "right"), "")
+    parts.note(f"It learnt from captions: {words}. Words that none of them has are unknown to it.")
+    return text.strip()
 
 
 def _rectangle(image: Image.Image) -> trying.Rectangle:
@@ -114,29 +134,53 @@ def _rectangle(image: Image.Image) -> trying.Rectangle:
 
 def _detect(trial: str, image: Image.Image) -> None:
     left, right = st.columns(2)
-    left.image(image, width=_WIDE, alt="the image")
+    with left:
+        _image(image, "the image")
     with right:
         tried = _ask(trial, image, None, "Look for a fill")
         if tried is None:
             return
-        label, probability = tried.found.get("label"), tried.found.get("probability")
-        if label is not None:
-            sure = f", probability {probability:.3f}" if isinstance(probability, (int, float)) else ""
-            st.markdown(f"**{parts.plain(label)}**{parts.plain(sure)}")
-        box = tried.found.get("box")
-        st.markdown(f"Box (x1, y1, x2, y2): {parts.plain(box)}" if box else "No box.")
-        for words, png in tried.pictures.items():
-            st.image(png, caption=words, width=_WIDE, alt=words)
+        _say(tried.found)
+        made = tried.found.get("heat_map")
+        _pictures(tried, {"box": "with the box" if tried.found.get("box") else "no box", "heat": f"heat map: {made}"})
+
+
+def _say(found: Mapping[str, Any]) -> None:
+    """Label, probability and box in words."""
+    probability, threshold, box = found.get("probability"), found.get("threshold"), found.get("box")
+    sure = f", probability {probability:.3f}" if probability is not None else ""
+    above = f" (inpainted from {threshold:.3f} on)" if threshold is not None else ""
+    st.markdown(f"**{parts.plain(found.get('label'))}**{parts.plain(sure + above)}")
+    edges = ", ".join(f"{edge:.0f}" for edge in box) if box else ""
+    st.markdown(f"Box (x1, y1, x2, y2), px: {edges}" if box else "No box.")
+
+
+def _pictures(tried: trying.Tried, captions: Mapping[str, str] | None = None) -> None:
+    for kind, png in tried.pictures.items():
+        words = (captions or {}).get(kind, kind)
+        _image(png, words, words)
+
+
+def _image(image: Image.Image | bytes, alt: str, caption: str | None = None) -> None:
+    """An image as wide as the board for drawing, or as the page where that is narrower."""
+    with st.container(width=drawing.SHOWN_PX):
+        st.image(image, caption=caption, width="stretch", alt=alt)
 
 
 def _ask(
-    trial: str, image: Image.Image, mask: trying.Rectangle | Image.Image | None, words: str, disabled: bool = False
+    trial: str,
+    image: Image.Image,
+    mask: trying.Rectangle | Image.Image | None,
+    words: str,
+    ready: bool = True,
+    text: str = "",
 ) -> trying.Tried | None:
-    """The answer to this question: asked at a click, and kept while image and hole stay the same."""
-    question = (trial, image.tobytes(), mask.tobytes() if isinstance(mask, Image.Image) else mask)
-    if st.button(words, type="primary", icon=":material/brush:", disabled=disabled, key="ask"):
-        with st.spinner("A child process loads the network; the first time takes some seconds."):
-            st.session_state["tried"] = (hash(question), trying.run(current().settings, trial, image, mask))
+    """The answer to this question: asked at a click, and kept while image, hole and text stay the same."""
+    question = (trial, image.tobytes(), mask.tobytes() if isinstance(mask, Image.Image) else mask, text)
+    if st.button(words, type="primary", icon=":material/brush:", disabled=not ready, key="ask"):
+        with st.spinner("Asking the network. Loading it takes some seconds the first time."):
+            found = trying.run(current().settings, current().predictor, trial, image, mask, text)
+            st.session_state["tried"] = (hash(question), found)
     kept = st.session_state.get("tried")
     answer: trying.Tried | None = kept[1] if kept and kept[0] == hash(question) else None
     return answer
