@@ -1,4 +1,6 @@
-"""What a trial reads that others made, brought to the machine that trains it: forged sets, and outputs of trials.
+"""What a trial reads that others made, brought to the machine that trains it: forged sets, outputs and networks of
+
+trials.
 
 A store in a folder is read in place. From S3 things are copied once into `~/.cache/inpaint-sweeps/inputs` (or below
 `$XDG_CACHE_HOME`), under a temporary name first: who finds a folder there finds all of it. Only `sweeps run` forges; a
@@ -17,10 +19,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.trained import newest_result
+from cluster.trained import newest_result, read
+from sweeps import ledger
 from sweeps.errors import SweepError
+from sweeps.plan import Plan
 from sweeps.store import FolderStore, Store
-from trainables import schema
+from trainables import schema, schema_inpaint
+from trainables.sections import Needs
 from trainables.session import Machine
 
 DONE = "done.json"
@@ -32,13 +37,24 @@ IN_MEMORY = 8
 def with_inputs(machine: Machine, store: Store, trial: Mapping[str, Any], epochs: int) -> Machine:
     """The machine with what a stored trial needs. SweepError where the store does not have it whole."""
     needs = schema.needs(trial["task"], {**trial["config"], "epochs": epochs}, trial["seed"])
-    if not needs.forged and not needs.trials:
+    if needs == Needs():
         return machine
+    networks = {trial_id: read(store, trial_id, "whose network is used") for trial_id in needs.networks}
     return replace(
         machine,
         forged={set_id: forged_folder(store, set_id) for set_id in needs.forged},
         outputs={trial_id: outputs_file(store, trial_id) for trial_id in needs.trials},
+        networks={trial_id: (trained.config, trained.weights) for trial_id, trained in networks.items()},
     )
+
+
+def check(plan: Plan, store: Store) -> None:
+    """Raise TrialError where an arm names a trial whose network it cannot use: before anything runs."""
+    for arm in plan.arms:
+        asked = schema.needs(arm.task, arm.config, 0).networks if arm.task == "inpaint" else ()
+        bodies = {trial_id: ledger.get_json(store, ledger.trial_key(trial_id)) for trial_id in asked}
+        known = {trial_id: body["config"] for trial_id, body in bodies.items() if body is not None}
+        schema_inpaint.check_networks(arm.config, known)  # a trial that the store lacks is told of when it is read
 
 
 def set_key(set_id: str, *parts: str) -> str:

@@ -50,6 +50,8 @@ _METRICS: dict[str, tuple[str, str, str]] = {
     **EXTRA,
     "hole_fraction": ("", "", "share of missing pixels"),
     "spread": ("", "max", "mean absolute difference of two fills drawn for one image, over hole pixels and pairs"),
+    "caption_hits": ("", "max", "share of filled images for which the judge finds their own caption among all"),
+    "caption_hits_real": ("", "", "the same of the untouched images: what the judge can find"),
     "images": ("", "", "number of images"),
     "matching": ("", "min", "weighted sum of the matching losses, in batches of 64 images and captions"),
     **{

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.checkpoint import load_weights
 from trainables.definitions import model_config
 from trainables.errors import TrialError
+from trainables.session import Networks
 from trainables.tasks.inpaint import build_network
-from trainables.text import TextEncoder, Vocabulary
 
-Trained = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Tensor]]]
-"""By trial id: its resolved configuration, and its network's weights."""
+Trained = Networks
 AT_ONCE = 2**21
 """Pixels of the images that go through a network together: 32 images of 256 px."""
 
@@ -90,31 +90,6 @@ def trained_network(trial: str, trained: Trained, size: int, mask: Mapping[str, 
     network = build_network(config["model"], size)
     load_weights(network, weights, f"inpainters: {{trial: {trial}}}")
     return network
-
-
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
-    """Put weights into a network. Raises TrialError that names the layers which do not fit."""
-    for name, part in network.named_modules():
-        packed = weights.get(f"{name}.packed")
-        if isinstance(part, TextEncoder) and packed is not None:
-            part.know(Vocabulary.unpacked(packed))  # as many rows as the trained one has words
-    wanted = network.state_dict()
-    wrong = [f"{name} is missing" for name in wanted if name not in weights]
-    wrong += [f"{name} is not of this network" for name in weights if name not in wanted]
-    wrong += [
-        f"{name} has the shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in weights and weights[name].shape != tensor.shape
-    ]
-    if wrong:
-        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise TrialError(
-            what,
-            "the weights do not fit the network: " + "; ".join(wrong[:5]) + more,
-            f"the {len(wanted)} tensors of that network",
-            "give the weights that were trained with this very configuration",
-        )
-    network.load_state_dict(dict(weights))
 
 
 def _error(trial: str, why: str, allowed: str, fix: str) -> TrialError:

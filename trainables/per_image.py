@@ -1,8 +1,8 @@
 """The test images one by one: what each of them scored, and the pictures of some of them.
 
 `per_image.npz` lies beside the final sample pictures: an array (n,) in float32 for each of NAMES, in the order of the
-test images, after the last epoch and under the trial's own masks. It holds no pickles: read it with
-`allow_pickle=False`. `worst` gives the images of the `worst-*.png` beside it.
+test images, after the last epoch and under the trial's own masks, and `caption_hits` where the trial has a judge. It
+holds no pickles: read it with `allow_pickle=False`. `worst` gives the images of the `worst-*.png` beside it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ FILE = "per_image.npz"
 WORST = 8
 
 
-def pack(values: Tensor) -> bytes:
-    """`per_image.npz` of values (name, n); equal values give equal bytes."""
+def pack(values: Tensor, hits_n: Tensor | None = None) -> bytes:
+    """`per_image.npz` of values (name, n), and of `Judge.hits` as `caption_hits`; equal values give equal bytes."""
     target = io.BytesIO()
     arrays = dict(zip(NAMES, values.float().cpu().numpy(), strict=True))
+    if hits_n is not None:
+        arrays["caption_hits"] = hits_n.float().cpu().numpy()
     np.savez_compressed(target, allow_pickle=False, **arrays)
     return target.getvalue()
 

@@ -17,13 +17,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
+from trainables.checkpoint import load_weights
 from trainables.data import pictures
 from trainables.data.changed import resize
 from trainables.data.pictures import Box, Mask, Picture
 from trainables.definitions import model_config, model_names
 from trainables.errors import TrialError
 from trainables.found import Found
-from trainables.inpainters import load_weights
 from trainables.judging import located
 from trainables.models._heads import levels_of
 

@@ -17,10 +17,8 @@ from trainables.choices import choose, options, without_none
 from trainables.definitions import model_config, model_names
 from trainables.errors import TrialError
 from trainables.explain import unknown, validated
-from trainables.sections import SaidConfig, SizedConfig, Strict
+from trainables.sections import TRIAL, SaidConfig, SizedConfig, Strict
 
-TRIAL = re.compile(r"[0-9a-z-]+$")
-"""A trial's id; `pending-...` while the sweep that will say which has not run."""
 NOT_FILLS = ("outputs",)
 """Models without parameters that fill nothing themselves."""
 
@@ -197,7 +195,7 @@ def _inpainter(key: str, value: Any) -> dict[str, Any]:
             raise unknown(f"{key}.name", str(name), fills(), f"{key}.name")
         return {"name": name, **validated(key, model_config(name), options(value))}
     trial = value["trial"]
-    if set(value) != {"trial"} or not isinstance(trial, str) or not TRIAL.match(trial):
+    if set(value) != {"trial"} or not isinstance(trial, str) or not re.match(TRIAL, trial):
         raise TrialError(
             f"{key}: {value!r}",
             "that is no trial's id alone",

@@ -25,6 +25,7 @@ from trainables.sections import (
     DrawsConfig,
     EpochsConfig,
     FeaturesConfig,
+    JudgeConfig,
     ModelConfig,
     Needs,
     PhasesConfig,
@@ -35,7 +36,7 @@ from trainables.sections import (
 
 SECTIONS = (
     *("data", "mask", "test_masks", "model", "loss", "features", "optimiser", "discriminator_optimiser"),
-    *("schedule", "phases", "batch", "epochs", "sync_batch_norm", "precision", "draws"),
+    *("schedule", "phases", "batch", "epochs", "sync_batch_norm", "precision", "draws", "judge"),
 )
 
 
@@ -71,6 +72,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
         "sync_batch_norm": unless(True, "sync_batch_norm", SyncConfig, config),
         "precision": unless("float32", "precision", PrecisionConfig, config),
         "draws": unless(None, "draws", DrawsConfig, config),
+        "judge": None if config.get("judge") is None else validated("judge", JudgeConfig, config["judge"]),
     }
     if not adversarial_terms(resolved):
         resolved["discriminator_optimiser"] = resolved["phases"] = None
@@ -91,6 +93,14 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
             "captions from a template, a file or a folder, or the other terms alone",
             'data: {captions: {template: "a photo of a {class}"}}, or remove `loss.matching`',
             "loss.matching",
+        )
+    if resolved["judge"] and resolved["data"]["captions"] is None:
+        raise TrialError(
+            "judge with images that have no captions",
+            "there is none that it could find in a fill",
+            "captions from a template, a file or a folder, those that the judge was trained with",
+            'data: {captions: {template: "a photo of a {class}"}}, or remove `judge`',
+            "judge",
         )
     checked = model_config(name).model_validate(options(resolved["model"]))
     for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
@@ -120,15 +130,43 @@ def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
     """
     parts = {key: value for key, value in resolved.items() if key != "epochs"}
     if not _trains(resolved):
-        return without_none({key: parts[key] for key in ("data", "mask", "test_masks", "model")})
+        return without_none({key: parts[key] for key in ("data", "mask", "test_masks", "model", "judge")})
     if resolved["phases"] or isinstance((resolved["schedule"] or {}).get("every"), float):
         parts["epochs"] = resolved["epochs"]
     return {"seed": seed, **without_none(parts)}
 
 
 def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - as of the other tasks
-    """Nothing: images and masks are files."""
-    return Needs()
+    """The network that judges the fills; images and masks are files."""
+    return Needs(networks=(resolved["judge"]["trial"],) if resolved.get("judge") else ())
+
+
+def check_networks(resolved: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise TrialError where a trial whose network is used is none that can be. configs: resolved, by trial."""
+    trial: str = (resolved.get("judge") or {}).get("trial", "")
+    if trial in configs:
+        model, size = configs[trial]["model"]["name"], configs[trial]["data"].get("size")
+        _check_matcher(f"judge: {{trial: {trial}}}", model, "judge")
+        if size != resolved["data"]["size"]:
+            raise TrialError(
+                f"judge: {{trial: {trial}}}",
+                f"it was trained on images of {size} px, these have {resolved['data']['size']}",
+                f"a trial of task match on images of {resolved['data']['size']} px",
+                f"data: {{size: {size}}}, or another judge",
+                "judge",
+            )
+
+
+def _check_matcher(given: str, model: str, key: str) -> None:
+    task = model_config(model).task
+    if task != "match":
+        raise TrialError(
+            given,
+            f"it is a trial of task {task} (model {model}), which reads no captions for images",
+            "a finished trial of task match",
+            f"{key}: {{best: {{sweep: text-encoder, metric: val/text_r1}}}}, or the id of such a trial",
+            key,
+        )
 
 
 def _loss(value: Any, model: str) -> dict[str, float]:

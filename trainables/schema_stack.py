@@ -11,10 +11,10 @@ from trainables.choices import choose, options, without_none
 from trainables.definitions import model_config
 from trainables.errors import TrialError
 from trainables.explain import unknown, validated
-from trainables.sections import Needs, StackConfig, Strict
+from trainables.sections import TRIAL, Needs, StackConfig, Strict
 
 SECTIONS = ("data", "model")
-BySeed = dict[str, Annotated[str, Field(pattern=r"^[0-9a-z-]+$")]]
+BySeed = dict[str, Annotated[str, Field(pattern=TRIAL)]]
 """An arm's trials by seed; in a sweep file `{trials_of: {sweep: NAME, arm: ARM}}`."""
 
 

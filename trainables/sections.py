@@ -39,16 +39,22 @@ NotNegativeRange = Annotated[
     list[Annotated[float, Field(ge=0, le=64)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)
 ]
 """[lowest, highest] px."""
+TRIAL = r"^[0-9a-z-]+$"
+"""A trial's id; `pending-...` while the sweep that will say which has not run."""
 Phase = Literal["completion", "discriminators", "both"]
 """Who of a GAN learns in an epoch."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a trial reads that others made: the resolved blocks of forged sets by their ids, and ids of trials."""
+    """What a trial reads that others made: the resolved blocks of forged sets by their ids, and ids of trials.
+
+    trials: those whose recorded outputs it reads. networks: those whose trained networks it uses.
+    """
 
     forged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     trials: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -311,6 +317,12 @@ class DrawsConfig(Strict):
     draws: int | None = Field(
         None, ge=2, le=64, description="so many fills of each test image, by a model that draws: spread and best"
     )
+
+
+class JudgeConfig(Strict):
+    """Who says which caption a filled image shows."""
+
+    trial: str = Field(pattern=TRIAL, description="id of a finished trial of task match, on images of the same size")
 
 
 class PrecisionConfig(Strict):

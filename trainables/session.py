@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from trainables.workers import Workers
 
 Row = dict[str, float | int]
+Networks = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""By trial id: its resolved configuration, and its network's weights."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Machine:
     data_root: folder that holds the data sets; None for the user's cache and torchvision's download.
     workers: the processes that train the trial together, each with such a device and as many threads.
     forged, outputs: where the things lie that `trainables.schema.needs` names: the folder of each forged set by its
-    id, and what each finished trial recorded, `outputs.npz`, by the trial's id.
+    id, and what each finished trial recorded, `outputs.npz`, by the trial's id. networks: those that it names.
     """
 
     device: str = "cpu"
@@ -58,6 +60,7 @@ class Machine:
     workers: Workers = field(default_factory=Workers)
     forged: Mapping[str, Path] = field(default_factory=dict)
     outputs: Mapping[str, Path] = field(default_factory=dict)
+    networks: Networks = field(default_factory=dict)
 
 
 class Session(Protocol):

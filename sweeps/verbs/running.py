@@ -100,7 +100,7 @@ def _code(left: Any) -> int:
 
 def _go(options: argparse.Namespace, plan: Plan, store: Store) -> Any:
     """Run a plan; what is left of it afterwards, a `cluster.drive.Work`."""
-    from cluster import drive, forging
+    from cluster import drive, forging, inputs
     from sweeps import changes, ledger, progress, terminal
     from sweeps.watch import Watch
     from trainables import schema
@@ -120,10 +120,12 @@ def _go(options: argparse.Namespace, plan: Plan, store: Store) -> Any:
         changes.refuse_changed_arms(ledger.newest_plan(store, plan.name), plan, store)
     if options.fresh:
         drive.check(plan, settings)  # before anything is deleted
+        inputs.check(plan, store)
         drive.forget(plan, store)
     work = drive.work_left(plan, store, schema, settings.retry)
     if not work.nothing:
         drive.check(work.plan, settings)  # before anything is written
+        inputs.check(work.plan, store)
     stored = drive.write(work.plan, store, settings.command)
     if not options.quiet:
         terminal.plan(work)

@@ -15,10 +15,10 @@ import yaml
 from PIL import Image
 
 from tests.trainables.make_forged import forge
+from trainables.checkpoint import load_weights
 from trainables.data import fakes, forged, forging, images, near_duplicates
 from trainables.definitions import model_config
 from trainables.errors import TrialError
-from trainables.inpainters import load_weights
 from trainables.models.vanilla_autoencoder import Config
 from trainables.models.vanilla_autoencoder import build as build_autoencoder
 from trainables.schema import resolve

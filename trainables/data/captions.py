@@ -66,10 +66,14 @@ class Captions:
         return Captions(self.vocabulary, tokens, counts, other, self.fingerprint)
 
 
-def load(config: Mapping[str, object], root: Path | None) -> Captions | None:
-    """The captions of a resolved `data` section; None where it has none. Raises TrialError as `check` does."""
+def load(config: Mapping[str, object], root: Path | None, vocabulary: Vocabulary | None = None) -> Captions | None:
+    """The captions of a resolved `data` section; None where it has none. Raises TrialError as `check` does.
+
+    vocabulary: to be used in place of that of the training captions.
+    """
     data = DataConfig.model_validate(config)
-    return None if data.captions is None else _load(data.model_dump_json(exclude={"augment"}), root)
+    words = None if vocabulary is None else vocabulary.words
+    return None if data.captions is None else _load(data.model_dump_json(exclude={"augment"}), root, words)
 
 
 def check(config: Mapping[str, object], root: Path | None) -> None:
@@ -78,7 +82,7 @@ def check(config: Mapping[str, object], root: Path | None) -> None:
 
 
 @lru_cache(maxsize=4)
-def _load(section: str, root: Path | None) -> Captions:
+def _load(section: str, root: Path | None, words: tuple[str, ...] | None) -> Captions:
     data = DataConfig.model_validate_json(section)
     assert data.captions is not None
     parts = chosen(data, root)
@@ -87,7 +91,9 @@ def _load(section: str, root: Path | None) -> Captions:
         split: [captions for source, count in parts[split] for captions in said.of(source, split, 0, count)]
         for split in SPLITS
     }
-    vocabulary = Vocabulary(word for captions in texts["train"] for text in captions for word in words_of(text))
+    if words is None:
+        words = tuple(word for captions in texts["train"] for text in captions for word in words_of(text))
+    vocabulary = Vocabulary(words)
     other = {split: _others(split, len(texts[split])) for split in SPLITS}
     if data.captions.text == "shuffled":
         texts = {split: [texts[split][place] for place in other[split].tolist()] for split in SPLITS}

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -22,6 +22,9 @@ from trainables.data import captions, images, masks
 from trainables.data.shapes import MaskDraw
 from trainables.loop import generator
 from trainables.session import Machine
+
+if TYPE_CHECKING:
+    from trainables.matchers import Judge
 
 EVALUATION_BATCH = 256
 LAYOUT = torch.channels_last
@@ -41,6 +44,8 @@ class Data:
     captions: captions.Captions | None = None
     objects: Mapping[str, Tensor] = field(default_factory=dict)
     """Where the objects of each split's images are, where holes are those."""
+    judge: Judge | None = None
+    """Who says which caption a filled image shows."""
 
     @property
     def fingerprint(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from torch import Tensor, nn
 from trainables import diversity, features, losses, metrics, optimisers, per_image, perceptual
 from trainables.adversarial import FURTHER, Adversary, Rules, gradient_norm, saturated
 from trainables.batch_norm import synchronise
-from trainables.data import augment, captions, images, masks
-from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data, load
+from trainables.data import augment, captions, damaged, images, masks
+from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data
 from trainables.data.shapes import MaskDraw
 from trainables.definitions import loss_inputs, model_config
 from trainables.loop import derive, generator
+from trainables.matchers import HITS, Hits, load_judge, untouched
 from trainables.precision import Precision, full
 from trainables.schema_inpaint import adversarial_terms, network_terms
 from trainables.scope import Scope
@@ -32,7 +34,7 @@ from trainables.workers import Workers
 
 BEST = ("val/psnr_db", "max")
 SAMPLES = 8
-WRONG_TEXT = ("psnr_db_hole", "l1_hole")
+WRONG_TEXT = ("psnr_db_hole", "l1_hole", HITS)
 """What is told of the test images filled as the captions of other images say."""
 
 __all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
@@ -83,6 +85,7 @@ class Inpainter:
         self.classifier = classifier
         self.phase: Phase = "both"
         self.tested: Tensor | None = None  # `per_image.NAMES` of all test images, from the last evaluation here
+        self.tested_hits: Tensor | None = None  # of them, `Judge.hits`
         self.parameters = sum(p.numel() for p in network.parameters())
 
     def step(self, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int | None = None, *text: Tensor) -> dict[str, Tensor]:
@@ -214,6 +217,11 @@ class _Learning(nn.Module):
     def forward(self, *given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         found: tuple[Tensor, dict[str, Tensor]] = self.network.learn(*given)
         return found
+
+
+def load(config: Mapping[str, Any], machine: Machine) -> Data:
+    """Images, captions, masks, and the judge where there is one."""
+    return replace(damaged.load(config, machine), judge=load_judge(config, machine))
 
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
@@ -350,22 +358,31 @@ def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
         return {}
     keeps = split == "test" and learner.workers.size == 1  # of several workers, each sees a part
     meter = metrics.Meter(data.crop, by_share=split == "test", keep=per_image.NAMES if keeps else ())
-    values = _scores(learner, data, split, data.evaluation_masks[split], meter)
+    hits = Hits(data.judge, split)
+    values = _scores(learner, data, split, data.evaluation_masks[split], meter, hits)
+    values |= untouched(data, split, learner.workers)
     if keeps:
-        learner.tested = meter.kept()
+        learner.tested, learner.tested_hits = meter.kept(), hits.kept()
     if split == "test" and learner.takes_text and data.captions is not None:
-        scores = _scores(learner, data, split, data.evaluation_masks[split], metrics.Meter(), wrong_text=True)
-        values |= {f"{name}_wrong_text": scores[name] for name in WRONG_TEXT}
+        draw = data.evaluation_masks[split]
+        scores = _scores(learner, data, split, draw, metrics.Meter(), Hits(data.judge, split), wrong_text=True)
+        values |= {f"{name}_wrong_text": scores[name] for name in WRONG_TEXT if name in scores}
     if split == "test" and learner.draws:  # by every worker whole: the draws go with the batches
         values |= diversity.of_split(learner.fill, data, split, learner.draws)
     for label, draw in data.other_masks.items() if split == "test" else ():
-        scores = _scores(learner, data, split, draw, metrics.Meter())
+        scores = _scores(learner, data, split, draw, metrics.Meter(), Hits(data.judge, split))
         values |= {f"{name}_on_{label}": value for name, value in scores.items()}
     return values
 
 
 def _scores(
-    learner: Inpainter, data: Data, split: str, draw: MaskDraw, meter: metrics.Meter, wrong_text: bool = False
+    learner: Inpainter,
+    data: Data,
+    split: str,
+    draw: MaskDraw,
+    meter: metrics.Meter,
+    hits: Hits,
+    wrong_text: bool = False,
 ) -> dict[str, float]:
     learner.network.eval()
     mine = learner.workers.part(torch.arange(len(data.split(split))))
@@ -373,8 +390,9 @@ def _scores(
         image_b3hw, mask_b1hw = data.batch(split, index, draw)
         output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text(split, index, wrong=wrong_text))
         meter.update(output_b3hw, image_b3hw, mask_b1hw)
+        hits.update(index, torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw))
     meter.totals = learner.workers.sum(meter.totals.to(data.device))
-    return meter.compute()
+    return meter.compute() | hits.compute(learner.workers, data.device)
 
 
 def check_extra(data: Data, names: Sequence[str]) -> None:
@@ -410,4 +428,6 @@ def final_files(learner: Inpainter, data: Data) -> dict[str, bytes]:
     worst = per_image.worst(learner.tested)
     learner.network.eval()
     strips = per_image.strips(learner.fill, data, worst) if len(worst) else {}
-    return {per_image.FILE: per_image.pack(learner.tested)} | {f"worst-{name}": png for name, png in strips.items()}
+    return {per_image.FILE: per_image.pack(learner.tested, learner.tested_hits)} | {
+        f"worst-{name}": png for name, png in strips.items()
+    }
