@@ -57,6 +57,13 @@ class Needs:
     networks: tuple[str, ...] = ()
 
 
+class TrainedTextConfig(Strict):
+    """Where a network's text encoder, and the image encoder that captions are matched with, come from."""
+
+    trial: str = Field(pattern=TRIAL, description="id of a finished trial of task match, whose words come along")
+    frozen: bool = Field(True, description="false: both go on learning")
+
+
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
@@ -101,6 +108,10 @@ class ModelConfig(Strict):
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
         """Raise TrialError where it cannot fill the holes of a resolved `mask` section in images of `size` px."""
+
+    def reads_as(self) -> Mapping[str, Any]:
+        """For a `text_encoder`: the options of `text_image` with which its own encoders were made."""
+        return {}
 
 
 class RegionConfig(ModelConfig):

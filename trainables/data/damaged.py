@@ -22,6 +22,7 @@ from trainables.data import captions, images, masks
 from trainables.data.shapes import MaskDraw
 from trainables.loop import generator
 from trainables.session import Machine
+from trainables.text import Vocabulary
 
 if TYPE_CHECKING:
     from trainables.matchers import Judge
@@ -99,11 +100,12 @@ class Data:
         return () if self.captions is None else (self.captions.of(split, index, drawn_n, wrong),)
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> Data:
+def load(config: Mapping[str, Any], machine: Machine, vocabulary: Vocabulary | None = None) -> Data:
+    """Images, captions and masks. vocabulary: for the captions, in place of their own."""
     device = torch.device(machine.device)
     pixels = images.load(config["data"], machine.data_root).to(device)
     canvas = masks.Canvas(config["data"]["size"], machine.data_root)
-    said = captions.load(config["data"], machine.data_root)
+    said = captions.load(config["data"], machine.data_root, vocabulary)
     tests = config.get("test_masks") or {}
     cut_out = any(mask["name"] == "object" for mask in (config["mask"], *tests.values()))
     objects = images.objects(config["data"], machine.data_root) if cut_out else {}

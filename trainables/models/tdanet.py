@@ -14,7 +14,7 @@ scored is that of the prior's mean; with a generator a code is drawn.
 Text: `forward` and `learn` take tokens_bt, the captions as `network.tokens(["a photo of a cat"])` gives them: words of
 the vocabulary that came with the weights. Without tokens, captions are empty. Text encoder and image reader learn here
 from `matching` on real images, in one go with everything else; in the code both are trained before (Inception and an
-encoder of birds' captions), and then frozen.
+encoder of birds' captions), and then frozen. `text_encoder: {trial: ID}` takes both from a trial of task `match`.
 
 The published loss is {l1_scales: 20, kl: 20, adversarial: 1, adversarial_features: 1, matching: 0.1}, in [-1, 1]. All
 terms are sums over `rec` and `gen`: l1_scales over the output sizes too, kl times their number, as in the code. Both
@@ -40,7 +40,7 @@ from trainables.matching import Read
 from trainables.models._image_reader import ImageReader
 from trainables.models._tdanet_blocks import DecoderBlock, Output, PlaceAttention, ResBlock, WordAttention, conv
 from trainables.precision import as_given, full
-from trainables.sections import ModelConfig
+from trainables.sections import ModelConfig, TrainedTextConfig
 from trainables.text import PADDING, TextEncoder, Vocabulary
 
 CODE = 8
@@ -65,6 +65,9 @@ class Config(ModelConfig):
     )
     recurrent: Literal["lstm", "gru"] = Field("lstm", description="what reads captions, in both directions")
     embedding: int = Field(300, ge=1, description="numbers that a word is read as")
+    text_encoder: TrainedTextConfig | None = Field(
+        None, description="{trial: ID, frozen: true}: trained before, by task match; null: learns with the rest"
+    )
     compat: bool = Field(False, description="true: words and codes crossed in training, as in the released code")
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
@@ -77,6 +80,11 @@ class Config(ModelConfig):
                 f"size: {max(32, 1 << (size.bit_length() - 1))}",
                 "data.size",
             )
+
+    def reads_as(self) -> Mapping[str, Any]:
+        """Features as wide as its widest layers."""
+        sizes = {"width": 2 * self.width, "features": 8 * self.width, "embedding": self.embedding}
+        return {**sizes, "recurrent": self.recurrent}
 
 
 class Encoder(nn.Module):
@@ -149,6 +157,10 @@ class TDANet(nn.Module):
         self.compat, self.inverse = config.compat, config.attention == "dual"
         self.text = TextEncoder(wide, config.embedding, config.recurrent)
         self.reader = ImageReader(size, wide, 2 * width)
+        self.fixed = config.text_encoder is not None and config.text_encoder.frozen
+        if self.fixed:
+            self.text.requires_grad_(False)
+            self.reader.requires_grad_(False)
         self.encoder = Encoder(width, size)
         self.infer = nn.Sequential(*(ResBlock(wide, wide) for _ in range(6)))
         self.words = WordAttention(wide, wide)
@@ -158,6 +170,12 @@ class TDANet(nn.Module):
     def know(self, vocabulary: Vocabulary) -> None:
         """Take the words of another vocabulary, none of which it has learned."""
         self.text.know(vocabulary)
+
+    def train(self, mode: bool = True) -> TDANet:
+        """As of any network, but that a text encoder which does not learn drops nothing."""
+        super().train(mode)
+        self.text.train(mode and not self.fixed)
+        return self
 
     def tokens(self, captions: Sequence[str]) -> Tensor:
         """tokens_bt of captions in its own vocabulary."""

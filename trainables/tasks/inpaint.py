@@ -24,7 +24,7 @@ from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data
 from trainables.data.shapes import MaskDraw
 from trainables.definitions import loss_inputs, model_config
 from trainables.loop import derive, generator
-from trainables.matchers import HITS, Hits, load_judge, untouched
+from trainables.matchers import HITS, Hits, give_encoders, load_judge, untouched, vocabulary_of
 from trainables.precision import Precision, full
 from trainables.schema_inpaint import adversarial_terms, network_terms
 from trainables.scope import Scope
@@ -221,7 +221,8 @@ class _Learning(nn.Module):
 
 def load(config: Mapping[str, Any], machine: Machine) -> Data:
     """Images, captions, masks, and the judge where there is one."""
-    return replace(damaged.load(config, machine), judge=load_judge(config, machine))
+    data = damaged.load(config, machine, vocabulary_of(config, machine))
+    return replace(data, judge=load_judge(config, machine))
 
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
@@ -230,6 +231,7 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     module, options = _model(config["model"])
     if options.takes_text and data.captions is not None:
         network.know(data.captions.vocabulary)
+        give_encoders(network, config, machine)
     network = network.to(machine.device, memory_format=LAYOUT)
     workers = machine.workers
     if _sees_whole_batches(config, workers):
