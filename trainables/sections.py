@@ -94,7 +94,8 @@ class ModelConfig(Strict):
 
     The terms are scalars by name, each a mean over the images. `learn` is called in place of `forward` where one of
     them has a weight. After its b images it may give as many others: the discriminators learn from the last b, and the
-    network learns to deceive them with all.
+    network learns to deceive them with all. A network that draws, or compares the images of a batch, has `part`, which
+    several workers set in training: see `trainables.workers.Part`. Text is then that of the whole batch.
     """
     takes_text: ClassVar[bool] = False
     """Whether `forward` and `learn` take tokens_bt of captions as their last argument, and the network has
