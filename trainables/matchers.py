@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trainables.checkpoint import load_weights
 from trainables.data import captions
-from trainables.data.damaged import EVALUATION_BATCH, Data
+from trainables.data.damaged import Data
 from trainables.definitions import model_config
 from trainables.errors import TrialError
 from trainables.schema_inpaint import check_networks
@@ -104,7 +104,7 @@ def untouched(data: Data, split: str, workers: Workers) -> dict[str, float]:
     if split not in data.judge.untouched:
         hits = Hits(data.judge, split)
         mine = workers.part(torch.arange(len(data.split(split))))
-        for index in torch.split(mine, EVALUATION_BATCH) if len(mine) else ():
+        for index in data.evaluation_batches(mine):
             hits.update(index, data.batch(split, index, data.evaluation_masks[split])[0])
         data.judge.untouched[split] = hits.compute(workers, data.device)
     return {f"{name}_real": rate for name, rate in data.judge.untouched[split].items()}

@@ -20,7 +20,7 @@ from trainables import diversity, features, losses, metrics, optimisers, per_ima
 from trainables.adversarial import FURTHER, Adversary, Rules, gradient_norm, saturated
 from trainables.batch_norm import synchronise
 from trainables.data import augment, captions, damaged, images, masks
-from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data
+from trainables.data.damaged import LAYOUT, Data
 from trainables.data.shapes import MaskDraw
 from trainables.definitions import loss_inputs, model_config
 from trainables.loop import derive, generator
@@ -402,7 +402,7 @@ def _scores(
 ) -> dict[str, float]:
     learner.network.eval()
     mine = learner.workers.part(torch.arange(len(data.split(split))))
-    for index in torch.split(mine, EVALUATION_BATCH) if len(mine) else ():
+    for index in data.evaluation_batches(mine):
         image_b3hw, mask_b1hw = data.batch(split, index, draw)
         output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text(split, index, wrong=wrong_text))
         meter.update(output_b3hw, image_b3hw, mask_b1hw)
@@ -419,7 +419,7 @@ def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, flo
     """Scores of the composites by trained networks."""
     learner.network.eval()
     scorers = perceptual.scorers(names, data.canvas.root, data.device)
-    for index in torch.split(torch.arange(len(data.images.test)), EVALUATION_BATCH):
+    for index in data.evaluation_batches(torch.arange(len(data.images.test))):
         image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
         output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text("test", index))
         composite_b3hw = torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw)
