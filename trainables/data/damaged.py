@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -120,6 +121,17 @@ def load(config: Mapping[str, Any], machine: Machine, vocabulary: Vocabulary | N
     cut_out = any(mask["name"] == "object" for mask in (config["mask"], *tests.values()))
     objects = images.objects(config["data"], machine.data_root) if cut_out else {}
     return Data(pixels, config["mask"], canvas, device, tests, said.to(device) if said else None, objects)
+
+
+def check_masks(config: Mapping[str, Any], root: Path | None) -> None:
+    """Raise TrialError where a mask of a resolved configuration cannot be drawn at its size; before any training.
+
+    Holes that are the images' objects are looked for when the images are loaded.
+    """
+    canvas = masks.Canvas(config["data"]["size"], root)
+    for mask in (config["mask"], *(config.get("test_masks") or {}).values()):
+        if mask["name"] != "object":
+            masks.draw(mask, 1, canvas, generator("check"))
 
 
 def png(image_b3hw: Tensor) -> bytes:

@@ -316,9 +316,10 @@ def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Whether the images and their captions, and the classifier that loss terms ask for, are there."""
+    """Whether images, captions, masks that fit, and the classifier that loss terms ask for, are there."""
     found: list[tuple[Callable[[Any, Path | None], Any], Any]]
-    found = [(images.check, config["data"]), (captions.check, config["data"])]
+    drawn = {"data": {"size": config["data"]["size"]}, "mask": config["mask"], "test_masks": config.get("test_masks")}
+    found = [(images.check, config["data"]), (captions.check, config["data"]), (damaged.check_masks, drawn)]
     return [*found, (features.load, config["features"])] if config.get("features") else found
 
 
