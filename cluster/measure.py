@@ -161,7 +161,9 @@ def _measured(task_name: str, config: Config, data_root: Path | None, device: st
         "val": min(counts["val"], EVALUATED),
         "test": min(counts["test"], EVALUATED),
     }
-    small = {**config, "data": {**config["data"], **few}, "judge": None, "seed": 0}  # the judge may not be there yet
+    alone = {key: value for key, value in config["model"].items() if key != "text_encoder"}
+    # Trained networks that it uses may not be there yet.
+    small = {**config, "data": {**config["data"], **few}, "model": alone, "judge": None, "seed": 0}
     machine = Machine(device, cpus, data_root)
     task = task_named(task_name)
     with _as_in_a_trial(machine):

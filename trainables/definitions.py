@@ -21,7 +21,16 @@ from pydantic import Field, create_model, model_validator
 
 from trainables.data.files import FolderConfig
 from trainables.errors import TrialError
-from trainables.sections import DetectorConfig, FractionRange, IntRange, ModelConfig, RegionConfig, StackConfig, Strict
+from trainables.sections import (
+    DetectorConfig,
+    FractionRange,
+    IntRange,
+    ModelConfig,
+    RegionConfig,
+    StackConfig,
+    Strict,
+    TrainedTextConfig,
+)
 
 HERE = Path(__file__).parent
 
@@ -39,6 +48,7 @@ _NAMES: dict[str, Any] = {
     "Mapping": Mapping,
     "ModelConfig": ModelConfig,
     "RegionConfig": RegionConfig,
+    "TrainedTextConfig": TrainedTextConfig,
     "TrialError": TrialError,
     "model_validator": model_validator,
 }

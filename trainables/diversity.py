@@ -14,18 +14,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trainables.data.damaged import Data
+from trainables.data.damaged import Data, evaluation_batch
 from trainables.loop import generator
 from trainables.metrics import psnr_db
 
 BATCH = 32
-"""Images whose draws are in memory together."""
+"""Images whose draws are in memory together, at most: fewer where fewer are evaluated together."""
 
 
 def of_split(fill: Callable[..., Tensor], data: Data, split: str, draws: int) -> dict[str, float]:
     """The figures of a whole split. fill: as `Inpainter.fill`, which gets the draw's generator as well."""
     found: dict[str, list[Tensor]] = {}
-    for index in torch.split(torch.arange(len(data.split(split))), BATCH):
+    for index in torch.split(torch.arange(len(data.split(split))), min(BATCH, evaluation_batch(data.canvas.size))):
         image_b3hw, mask_b1hw = data.batch(split, index, data.evaluation_masks[split])
         text = data.text(split, index)
         draws_kb3hw = torch.stack(

@@ -1,10 +1,11 @@
-"""Trained matching networks in use: which caption of a split one finds for a filled image.
+"""Trained matching networks in use: as the encoders of a model that reads captions, and as judges of fills.
 
-Source: the R-precision of Xu et al. 2018, "AttnGAN", whose matching network was trained on the images themselves. There
-an image's caption stands among 99 drawn ones; here among all different captions of its split, so that nothing is drawn.
-With captions "a photo of a {class}" that is how often a classifier finds the class.
+A judge says which caption of a split it finds for a filled image. Source: the R-precision of Xu et al. 2018, "AttnGAN",
+whose matching network was trained on the images themselves. There an image's caption stands among 99 drawn ones; here
+among all different captions of its split, so that nothing is drawn. With captions "a photo of a {class}" that is how
+often a classifier finds the class.
 
-The judge shares nothing with the inpainter that it judges: it is a trial of task `match`, pinned by its id. It always
+A judge shares nothing with the inpainter that it judges: it is a trial of task `match`, pinned by its id. It always
 reads the right captions, also where the inpainter was given others.
 """
 
@@ -20,11 +21,12 @@ from torch import Tensor
 
 from trainables.checkpoint import load_weights
 from trainables.data import captions
-from trainables.data.damaged import EVALUATION_BATCH, Data
+from trainables.data.damaged import Data
 from trainables.definitions import model_config
 from trainables.errors import TrialError
 from trainables.schema_inpaint import check_networks
-from trainables.session import Machine, Networks
+from trainables.session import Machine
+from trainables.text import PADDING, Vocabulary
 from trainables.workers import Workers
 
 HITS = "caption_hits"
@@ -47,7 +49,7 @@ class Judge:
     def _read(self, tokens_nt: Tensor) -> tuple[Tensor, Tensor]:
         """sentence_mc of the different captions, scaled to length 1; which_n of them each image has, -1 for none."""
         different_mt, which_n = torch.unique(tokens_nt, dim=0, return_inverse=True)
-        told_m = (different_mt != 0).any(1)
+        told_m = (different_mt != PADDING).any(1)
         number_m = torch.where(told_m, told_m.cumsum(0) - 1, -1)
         with torch.inference_mode():
             parts = [self._network.text(some)[1] for some in torch.split(different_mt[told_m], TOLD)]
@@ -102,7 +104,7 @@ def untouched(data: Data, split: str, workers: Workers) -> dict[str, float]:
     if split not in data.judge.untouched:
         hits = Hits(data.judge, split)
         mine = workers.part(torch.arange(len(data.split(split))))
-        for index in torch.split(mine, EVALUATION_BATCH) if len(mine) else ():
+        for index in data.evaluation_batches(mine):
             hits.update(index, data.batch(split, index, data.evaluation_masks[split])[0])
         data.judge.untouched[split] = hits.compute(workers, data.device)
     return {f"{name}_real": rate for name, rate in data.judge.untouched[split].items()}
@@ -115,47 +117,69 @@ def load_judge(config: Mapping[str, Any], machine: Machine) -> Judge | None:
     """
     if config.get("judge") is None:
         return None
-    trial = config["judge"]["trial"]
-    judged, weights = _trained(trial, machine.networks)
-    check_networks(config, {trial: judged})
-    network = network_of(judged, weights, f"judge: {{trial: {trial}}}")
+    network = _network("judge", config["judge"]["trial"], config, machine)
     right = {**config["data"], "captions": {**config["data"]["captions"], "text": "right"}}
-    said, known = captions.load(right, machine.data_root), network.text.vocabulary
-    assert said is not None, "the schema wants captions"
-    lacking = sorted({*said.vocabulary.words} - {*known.words})
-    if lacking:
-        raise TrialError(
-            f"judge: {{trial: {trial}}}",
-            f"it lacks {len(lacking)} words of the training captions, {lacking[0]!r} first",
-            "a matching network that was trained on these captions",
-            "train one of task match with the `data` section of this sweep, and name its trial",
-            "judge",
-        )
-    said = captions.load(right, machine.data_root, known)
-    assert said is not None
+    said = _said("judge", config["judge"]["trial"], right, network.text.vocabulary, machine)
     first = {
         split: tokens_nkt[:, 0].to(machine.device) for split, tokens_nkt in said.tokens.items() if split != "train"
     }
     return Judge(network.to(machine.device), first)
 
 
-def network_of(config: Mapping[str, Any], weights: Mapping[str, Tensor], what: str) -> Any:
-    """The network of a trial of task `match` with its weights and words, on the CPU. what: it is for; for an error."""
-    name = config["model"]["name"]
-    options = {key: value for key, value in config["model"].items() if key != "name"}
-    module = importlib.import_module(f"trainables.models.{name}")
-    network = module.build(model_config(name).model_validate(options), config["data"]["size"])
-    load_weights(network, weights, what)
-    return network
+def vocabulary_of(config: Mapping[str, Any], machine: Machine) -> Vocabulary | None:
+    """The words that the trained text encoder of a model brings along; None where it learns from the start.
+
+    Raises TrialError as `load_judge`, and where its sizes do not fit.
+    """
+    section = config["model"].get("text_encoder")
+    if section is None:
+        return None
+    vocabulary: Vocabulary = _network("model.text_encoder", section["trial"], config, machine).text.vocabulary
+    _said("model.text_encoder", section["trial"], config["data"], vocabulary, machine)
+    return vocabulary
 
 
-def _trained(trial: str, networks: Networks) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
-    if trial not in networks:
+def give_encoders(network: Any, config: Mapping[str, Any], machine: Machine) -> None:
+    """Put the trained text encoder, and the image encoder that it was trained with, into a model that names a trial."""
+    section = config["model"].get("text_encoder")
+    if section is not None:
+        trained = _network("model.text_encoder", section["trial"], config, machine)
+        network.text.load_state_dict(trained.text.state_dict())
+        network.reader.load_state_dict(trained.reader.state_dict())
+
+
+def _network(key: str, trial: str, config: Mapping[str, Any], machine: Machine) -> Any:
+    """The network of a trial of task `match` with its weights and words, on the CPU. key: that names it in `config`."""
+    if trial not in machine.networks:
         raise TrialError(
-            f"judge: {{trial: {trial}}}",
+            f"{key}: {{trial: {trial}}}",
             "nobody has brought its network here",
             "a finished trial of the store that the sweep runs in",
             "sweeps run FILE, which brings it",
-            "judge",
+            key,
         )
-    return networks[trial]
+    matcher, weights = machine.networks[trial]
+    check_networks(config, {trial: matcher})
+    name = matcher["model"]["name"]
+    options = {key: value for key, value in matcher["model"].items() if key != "name"}
+    module = importlib.import_module(f"trainables.models.{name}")
+    network = module.build(model_config(name).model_validate(options), matcher["data"]["size"])
+    load_weights(network, weights, f"{key}: {{trial: {trial}}}")
+    return network
+
+
+def _said(key: str, trial: str, data: Mapping[str, Any], known: Vocabulary, machine: Machine) -> captions.Captions:
+    """The captions of a resolved `data` section in a trained network's words, which must be all of training's."""
+    own, said = (captions.load(data, machine.data_root, words) for words in (None, known))
+    assert own is not None, "the schema wants captions"
+    assert said is not None
+    lacking = sorted({*own.vocabulary.words} - {*known.words})
+    if lacking:
+        raise TrialError(
+            f"{key}: {{trial: {trial}}}",
+            f"it lacks {len(lacking)} words of the training captions, {lacking[0]!r} first",
+            "a matching network that was trained on these captions",
+            "train one of task match with the `data` section of this sweep, and name its trial",
+            key,
+        )
+    return said

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.precision import as_given
+from trainables.precision import as_given, full
+from trainables.workers import Part
 
 GAMMA_PLACES, GAMMA_WORDS, GAMMA_PAIRS = 5.0, 5.0, 10.0
 """Sharpness of a word's attention to places, of a caption's to its words, and of the choice among pairs."""
@@ -32,21 +33,32 @@ class Read:
     sentence_bc: Tensor
     there_bt: Tensor
 
+    def of(self, part: Part) -> Read:
+        """Of one worker's images."""
+        parts = (self.tokens_bt, self.words_bct, self.sentence_bc, self.there_bt)
+        return Read(*(part.of(x) for x in parts))
+
     def detached(self) -> Read:
         """The same without its graph."""
         return Read(self.tokens_bt, self.words_bct.detach(), self.sentence_bc.detach(), self.there_bt)
 
 
-def losses(places_bcl: Tensor, image_bc: Tensor, text: Read) -> dict[str, Tensor]:
-    """`sentence` and `word`, each the mean cross entropy of finding the caption plus that of finding the image."""
+def losses(places_bcl: Tensor, image_bc: Tensor, text: Read, part: Part | None = None) -> dict[str, Tensor]:
+    """`sentence` and `word`, each the mean cross entropy of finding the caption plus that of finding the image.
+
+    part: where the images are one worker's, and the captions those of the whole batch, which the losses are of.
+    """
     with as_given(image_bc.device):
         told_b = text.there_bt.any(1)
         left_out_bb = same_caption(text.tokens_bt) & ~torch.eye(len(told_b), dtype=torch.bool, device=told_b.device)
         left_out_bb = left_out_bb | ~told_b
-        return {
-            "sentence": _both_ways(sentence_scores(image_bc.float(), text), left_out_bb, told_b),
-            "word": _both_ways(word_scores(places_bcl.float(), text), left_out_bb, told_b),
+        scores = {
+            "sentence": sentence_scores(full(image_bc), text),
+            "word": word_scores(full(places_bcl), text),
         }
+        if part is not None:
+            scores = {name: part.rows(score_ij) for name, score_ij in scores.items()}
+        return {name: _both_ways(score_ij, left_out_bb, told_b) for name, score_ij in scores.items()}
 
 
 def same_caption(tokens_bt: Tensor) -> Tensor:

@@ -22,11 +22,11 @@ def strips(
     config: a trial's resolved configuration. files: of its last checkpoint; None for a fill without parameters. Only
     the network is built and loaded: no optimiser, no discriminator.
     """
-    data = load(config, machine)
-    network = inpaint.build_network(config["model"], data.canvas.size)
+    network: Any = inpaint.build_network(config["model"], config["data"]["size"])
     if files is not None:
         state, _, _ = checkpoint.unpack(files)
         network.load_state_dict(state["network"])
     reads = model_config(config["model"]["name"]).takes_text
+    data = load(config, machine, network.text.vocabulary if reads else None)
     learner = inpaint.Inpainter(network.to(machine.device).eval(), None, {}, takes_text=reads)
     return per_image.strips(learner.fill, data, torch.tensor(images))

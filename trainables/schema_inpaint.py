@@ -94,14 +94,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
             'data: {captions: {template: "a photo of a {class}"}}, or remove `loss.matching`',
             "loss.matching",
         )
-    if resolved["judge"] and resolved["data"]["captions"] is None:
-        raise TrialError(
-            "judge with images that have no captions",
-            "there is none that it could find in a fill",
-            "captions from a template, a file or a folder, those that the judge was trained with",
-            'data: {captions: {template: "a photo of a {class}"}}, or remove `judge`',
-            "judge",
-        )
+    _check_matchers(resolved)
     checked = model_config(name).model_validate(options(resolved["model"]))
     for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
         checked.check(section, resolved["data"]["size"])
@@ -137,24 +130,70 @@ def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - as of the other tasks
-    """The network that judges the fills; images and masks are files."""
-    return Needs(networks=(resolved["judge"]["trial"],) if resolved.get("judge") else ())
+    """The networks that judge the fills, and that read captions; images and masks are files."""
+    return Needs(networks=tuple(dict.fromkeys(_matchers(resolved).values())))
+
+
+def _matchers(resolved: Mapping[str, Any]) -> dict[str, str]:
+    """Trials of task `match` by the key that names them."""
+    named = {"judge": resolved.get("judge"), "model.text_encoder": resolved["model"].get("text_encoder")}
+    return {key: section["trial"] for key, section in named.items() if section}
+
+
+def _check_matchers(resolved: Mapping[str, Any]) -> None:
+    """They need captions, and a judge weights of its own."""
+    named = _matchers(resolved)
+    if named and resolved["data"]["captions"] is None:
+        key = next(iter(named))
+        raise TrialError(
+            f"{key} with images that have no captions",
+            "there are none that it could read",
+            "captions from a template, a file or a folder, those that it was trained with",
+            f'data: {{captions: {{template: "a photo of a {{class}}"}}}}, or remove `{key}`',
+            key,
+        )
+    if len(set(named.values())) < len(named):
+        raise TrialError(
+            f"judge and model.text_encoder: {{trial: {named['judge']}}}",
+            "a judge that shares weights with what it judges is none",
+            "two trials of task match, of two arms of a sweep for instance",
+            "judge: {best: {sweep: text-encoder, metric: val/text_r1, arm: sentence alone}}",
+            "judge",
+        )
 
 
 def check_networks(resolved: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise TrialError where a trial whose network is used is none that can be. configs: resolved, by trial."""
-    trial: str = (resolved.get("judge") or {}).get("trial", "")
-    if trial in configs:
-        model, size = configs[trial]["model"]["name"], configs[trial]["data"].get("size")
-        _check_matcher(f"judge: {{trial: {trial}}}", model, "judge")
-        if size != resolved["data"]["size"]:
+    for key, trial in _matchers(resolved).items():
+        if trial not in configs:
+            continue
+        given, config, size = f"{key}: {{trial: {trial}}}", configs[trial], resolved["data"]["size"]
+        _check_matcher(given, config["model"]["name"], key)
+        if config["data"]["size"] != size:
             raise TrialError(
-                f"judge: {{trial: {trial}}}",
-                f"it was trained on images of {size} px, these have {resolved['data']['size']}",
-                f"a trial of task match on images of {resolved['data']['size']} px",
-                f"data: {{size: {size}}}, or another judge",
-                "judge",
+                given,
+                f"it was trained on images of {config['data']['size']} px, these have {size}",
+                f"a trial of task match on images of {size} px",
+                f"data: {{size: {config['data']['size']}}}, or another trial",
+                key,
             )
+        if key == "model.text_encoder":
+            _check_sizes(given, config["model"], resolved["model"])
+
+
+def _check_sizes(given: str, matcher: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """Whether the encoders of a matching network stand where those of a model do."""
+    wanted = model_config(model["name"]).model_validate(options(dict(model))).reads_as()
+    wrong = [f"{name} is {matcher.get(name)}" for name, value in wanted.items() if matcher.get(name) != value]
+    if wrong:
+        raise TrialError(
+            given,
+            "its encoders do not fit those of the model: "
+            + ", ".join(f"{name} is {matcher.get(name)}" for name in wrong),
+            f"a trial of {matcher['name']} with " + ", ".join(f"{name}: {value}" for name, value in wanted.items()),
+            "another trial, or other sizes here: `model.width`, `model.embedding`, `model.recurrent`",
+            "model.text_encoder",
+        )
 
 
 def _check_matcher(given: str, model: str, key: str) -> None:

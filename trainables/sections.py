@@ -57,6 +57,13 @@ class Needs:
     networks: tuple[str, ...] = ()
 
 
+class TrainedTextConfig(Strict):
+    """Where a network's text encoder, and the image encoder that captions are matched with, come from."""
+
+    trial: str = Field(pattern=TRIAL, description="id of a finished trial of task match, whose words come along")
+    frozen: bool = Field(True, description="false: both go on learning")
+
+
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
@@ -87,7 +94,8 @@ class ModelConfig(Strict):
 
     The terms are scalars by name, each a mean over the images. `learn` is called in place of `forward` where one of
     them has a weight. After its b images it may give as many others: the discriminators learn from the last b, and the
-    network learns to deceive them with all.
+    network learns to deceive them with all. A network that draws, or compares the images of a batch, has `part`, which
+    several workers set in training: see `trainables.workers.Part`. Text is then that of the whole batch.
     """
     takes_text: ClassVar[bool] = False
     """Whether `forward` and `learn` take tokens_bt of captions as their last argument, and the network has
@@ -101,6 +109,10 @@ class ModelConfig(Strict):
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
         """Raise TrialError where it cannot fill the holes of a resolved `mask` section in images of `size` px."""
+
+    def reads_as(self) -> Mapping[str, Any]:
+        """For a `text_encoder`: the options of `text_image` with which its own encoders were made."""
+        return {}
 
 
 class RegionConfig(ModelConfig):

@@ -65,6 +65,12 @@ class Workers:
         """This worker's part of a batch or a split; empty where there are fewer images than workers."""
         return index_n if self.size == 1 else index_n.tensor_split(self.size)[self.rank]
 
+    def place(self, everywhere: int) -> Part:
+        """Where this worker's part of a batch of so many images lies in it."""
+        each, more = divmod(everywhere, self.size)
+        start = self.rank * each + min(self.rank, more)
+        return Part(self, start, start + each + (self.rank < more), everywhere)
+
     def scale(self, here: int, everywhere: int) -> float:
         """What a mean over `here` of the batch's `everywhere` elements is multiplied with; 1 for equal parts."""
         return self.size * here / everywhere
@@ -139,3 +145,35 @@ class Workers:
             told.everywhere = True
             raise told
         return value  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images `start` to `stop` (exclusive) of a batch of `whole`, which are one worker's; see `Workers.part`."""
+
+    workers: Workers
+    start: int
+    stop: int
+    whole: int
+
+    def of(self, x_wn: Tensor) -> Tensor:
+        """This worker's rows of something that it has of the whole batch."""
+        return x_wn[self.start : self.stop]
+
+    def rows(self, x_bn: Tensor) -> Tensor:
+        """x_wn: the rows of all workers, of which gradients reach this one's alone."""
+        all_wn = x_bn.new_zeros(self.whole, *x_bn.shape[1:])
+        all_wn[self.start : self.stop] = x_bn.detach()
+        all_wn = self.workers.sum(all_wn)
+        import torch
+
+        return torch.cat([all_wn[: self.start], x_bn, all_wn[self.stop :]])
+
+    def shared(self, term: Tensor) -> Tensor:
+        """A term that every worker has taken of the whole batch, with a gradient by its own rows.
+
+        As large as it is, but with a gradient as of a mean over this worker's images: the workers' gradients are then
+        weighed as those of other terms are.
+        """
+        here = self.stop - self.start
+        return term.detach() + (term - term.detach()) * (self.whole / here) if here else term

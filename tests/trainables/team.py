@@ -29,6 +29,9 @@ SIZES = (2, 4)
 DATA_ROOT = Path(os.environ["SWEEPS_DATA"]) if "SWEEPS_DATA" in os.environ else Path("../shared/data")
 
 
+CENTRE = {"mask": {"name": "centre", "fraction": 0.2}}
+
+
 def configured(model: str, train: int = 18, **changes: Any) -> dict[str, Any]:
     """Batches of 8 images, of which the last one has two: too few for four workers."""
     base = {
@@ -42,6 +45,16 @@ def configured(model: str, train: int = 18, **changes: Any) -> dict[str, Any]:
     return {**schema.resolve("inpaint", {**base, **changes}), "seed": 1}
 
 
+def told(loss: Mapping[str, float], **changes: Any) -> dict[str, Any]:
+    """A small TDANet, on images with captions; batches as above."""
+    data = {"name": "cifar10", "train": 10, "val": 3, "test": 3, "captions": {"template": "a photo of a {class}"}}
+    given = configured("vanilla_autoencoder", **CENTRE, **changes)
+    model = {"name": "tdanet", "width": 2, "embedding": 8}
+    parts = {key: given[key] for key in ("mask", "optimiser", "batch", "epochs")}
+    parts["optimiser"] = {"name": "sgd", "lr": 1e-4}  # at more, KL grows without bound
+    return {**schema.resolve("inpaint", {**parts, "data": data, "model": model, "loss": dict(loss)}), "seed": 1}
+
+
 def detector(train: int, head: str, **changes: Any) -> dict[str, Any]:
     """A small detector, on batches as above: some parts of them have no positive, or no image."""
     model = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": head}
@@ -50,7 +63,6 @@ def detector(train: int, head: str, **changes: Any) -> dict[str, Any]:
     return forged_small.configured(1, model=model, optimiser=rate, batch=8, epochs=3, **changes)
 
 
-CENTRE = {"mask": {"name": "centre", "fraction": 0.2}}
 GLCIC = {"l2_hole": 1.0, "adversarial_global": 0.1, "adversarial_local": 0.1}
 TERMS = {"l1_valid": 0.1, "valid": 0.1, "hole": 0.6, "tv": 0.1, "perceptual": 0.01, "style": 1.0}
 SQUEEZENET = {"name": "squeezenet1_0", "weights": "squeezenet1_0/squeezenet1_0_torchvision_layout.npz"}
@@ -83,6 +95,10 @@ CASES: dict[str, dict[str, Any]] = {
         loss={"valid": 1.0, "adversarial": 0.1, "feature_matching": 1.0, "r1": 0.01},
         mask={"name": "free_form"},
     ),
+    "text double": told(
+        {"l1_scales": 1.0, "kl": 1.0, "adversarial": 0.1, "adversarial_features": 0.1, "matching": 0.1}
+    ),
+    "text without matching double": told({"l1_scales": 1.0, "kl": 1.0}, epochs=1),
     "apart double": configured("partial_conv_unet", train=16, sync_batch_norm=False),
     "detector": detector(18, head="box", data={"augment": {"flip": 0.5}}),
     "detector of masks": detector(18, head="mask", data={}),

@@ -23,6 +23,7 @@ from trainables.text import Vocabulary
 SAID = {"template": "a photo of a {class}"}
 DATA = {"name": "cifar10", "train": 64, "val": 4, "test": 8, "captions": SAID}
 MODEL = {"name": "text_image", "width": 4, "features": 16, "embedding": 8}
+TAUGHT = {"name": "tdanet", "width": 2, "embedding": 8, "text_encoder": {"trial": "judge"}}
 JUDGED = schema.resolve("match", {"data": DATA, "model": MODEL})
 
 
@@ -96,6 +97,23 @@ def test_what_a_trial_with_a_judge_records(text: str, networks: Networks, data_r
     }
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_text_encoder_that_was_trained_before(frozen: bool, networks: Networks, data_root: Path) -> None:
+    options = {"model": {**TAUGHT, "text_encoder": {"trial": "judge", "frozen": frozen}}, "judge": None}
+    trial = config(loss={"l1_scales": 20.0, "kl": 20.0, "matching": 1.0}, **options)
+    machine = Machine(data_root=data_root, networks=networks)
+    data = inpaint.load(trial, machine)
+    learner = inpaint.build(trial, data, machine)
+    first = {name: tensor.clone() for name, tensor in networks["judge"][1].items()}
+    assert data.captions is not None
+    assert data.captions.vocabulary.words == learner.network.text.vocabulary.words
+    list(inpaint.train(learner, trial, data, 1))
+    assert learner.network.text.training is not frozen, "no dropout in what does not learn"
+    state = learner.network.state_dict()
+    same = {name: torch.equal(state[name], tensor) for name, tensor in first.items()}
+    assert all(same.values()) if frozen else not any(v for name, v in same.items() if name.endswith("weight"))
+
+
 def test_identity_without_a_judge_is_as_before() -> None:
     for model in ({"name": "tdanet"}, {"name": "mean_fill"}):
         with_one, without = (
@@ -109,6 +127,11 @@ def test_identity_without_a_judge_is_as_before() -> None:
     ("changes", "judged", "words"),
     [
         ({"data": {"name": "cifar10"}}, {}, "no captions"),
+        ({"model": TAUGHT}, {}, "shares weights"),
+        ({"model": {**TAUGHT, "width": 4}, "judge": None}, {}, "features is 16"),
+        ({"model": TAUGHT, "judge": None}, {"data": {**JUDGED["data"], "size": 64}}, "64 px"),
+        ({"model": TAUGHT, "judge": None, "data": {**DATA, "captions": {"template": "some {class}"}}}, {}, "'some'"),
+        ({"model": {**TAUGHT, "text_encoder": {"trial": "judge", "held": True}}}, {}, "held"),
         ({"judge": {"trial": 3}}, {}, "judge.trial"),
         ({}, {"model": {"name": "vanilla_autoencoder"}}, "task inpaint"),
         ({}, {"data": {**JUDGED["data"], "size": 64}}, "64 px"),
@@ -116,7 +139,7 @@ def test_identity_without_a_judge_is_as_before() -> None:
         ({"judge": {"trial": "another"}}, {}, "brought"),
     ],
 )
-def test_judges_that_are_refused(
+def test_what_is_refused(
     changes: dict[str, Any], judged: dict[str, Any], words: str, networks: Networks, data_root: Path
 ) -> None:
     given, weights = networks["judge"]

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from trainables import metrics, per_image, schema
+from trainables.data.damaged import evaluation_batch
 from trainables.loop import fit
 from trainables.session import Goal, Machine, MemorySession, Restored
 from trainables.tasks import inpaint
@@ -87,3 +88,15 @@ def test_images_without_a_hole_are_never_the_worst() -> None:
     packed = per_image.pack(meter.kept())
     assert packed == per_image.pack(meter.kept())
     assert np.isnan(read({"per_image.npz": packed})["psnr_db_hole"][0])
+
+
+def test_large_images_are_evaluated_few_at_a_time(data_root: Path) -> None:
+    assert [evaluation_batch(size) for size in (8, 32, 64, 128, 256, 1024)] == [256, 256, 256, 64, 16, 1]
+    base = {
+        "data": {"name": "folder", "path": "kodak24", "size": 512, "train": 2, "val": 1, "test": 1},
+        "mask": {"name": "lines"},
+        "model": {"name": "mean_fill"},
+    }
+    data = inpaint.load({**schema.resolve("inpaint", base), "seed": 0}, Machine(data_root=data_root))
+    assert [index.tolist() for index in data.evaluation_batches(torch.arange(6))] == [[0, 1, 2, 3], [4, 5]]
+    assert data.evaluation_batches(torch.arange(0)) == ()

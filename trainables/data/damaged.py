@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,11 +23,16 @@ from trainables.data import captions, images, masks
 from trainables.data.shapes import MaskDraw
 from trainables.loop import generator
 from trainables.session import Machine
+from trainables.text import Vocabulary
+
+if TYPE_CHECKING:
+    from trainables.matchers import Judge
 
 if TYPE_CHECKING:
     from trainables.matchers import Judge
 
 EVALUATION_BATCH = 256
+"""Images of at most 64 px that are evaluated together; see `evaluation_batch` for larger ones."""
 LAYOUT = torch.channels_last
 """Convolutions on the CPU are 10 to 15 % faster in this memory layout than in torch's default one."""
 
@@ -94,20 +100,41 @@ class Data:
         image_b3hw = pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255)
         return image_b3hw, draw.masks(index, self.device)
 
+    def evaluation_batches(self, index: Tensor) -> tuple[Tensor, ...]:
+        """`index` in parts that are evaluated together; none where it is empty."""
+        return torch.split(index, evaluation_batch(self.canvas.size)) if len(index) else ()
+
     def text(self, split: str, index: Tensor, drawn_n: Tensor | None = None, wrong: bool = False) -> tuple[Tensor, ...]:
         """tokens_bt of captions of the images at `index`, as `Captions.of` has them; nothing where there are none."""
         return () if self.captions is None else (self.captions.of(split, index, drawn_n, wrong),)
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> Data:
+def evaluation_batch(size: int) -> int:
+    """How many images of `size` px are evaluated together: as many pixels at any size above 64 px, one at the least."""
+    return max(1, EVALUATION_BATCH * 64**2 // max(size, 64) ** 2)
+
+
+def load(config: Mapping[str, Any], machine: Machine, vocabulary: Vocabulary | None = None) -> Data:
+    """Images, captions and masks. vocabulary: for the captions, in place of their own."""
     device = torch.device(machine.device)
     pixels = images.load(config["data"], machine.data_root).to(device)
     canvas = masks.Canvas(config["data"]["size"], machine.data_root)
-    said = captions.load(config["data"], machine.data_root)
+    said = captions.load(config["data"], machine.data_root, vocabulary)
     tests = config.get("test_masks") or {}
     cut_out = any(mask["name"] == "object" for mask in (config["mask"], *tests.values()))
     objects = images.objects(config["data"], machine.data_root) if cut_out else {}
     return Data(pixels, config["mask"], canvas, device, tests, said.to(device) if said else None, objects)
+
+
+def check_masks(config: Mapping[str, Any], root: Path | None) -> None:
+    """Raise TrialError where a mask of a resolved configuration cannot be drawn at its size; before any training.
+
+    Holes that are the images' objects are looked for when the images are loaded.
+    """
+    canvas = masks.Canvas(config["data"]["size"], root)
+    for mask in (config["mask"], *(config.get("test_masks") or {}).values()):
+        if mask["name"] != "object":
+            masks.draw(mask, 1, canvas, generator("check"))
 
 
 def png(image_b3hw: Tensor) -> bytes:
@@ -124,7 +151,7 @@ def export_test(config: Mapping[str, Any], machine: Machine) -> Iterator[tuple[s
     from trainables.models.outputs import file_name, to_uint8
 
     data = load(config, machine)
-    for index in torch.split(torch.arange(len(data.images.test)), EVALUATION_BATCH):
+    for index in data.evaluation_batches(torch.arange(len(data.images.test))):
         image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
         damaged_b3hw = image_b3hw * (1 - mask_b1hw)
         for damaged_3hw, mask_1hw in zip(damaged_b3hw, mask_b1hw, strict=True):

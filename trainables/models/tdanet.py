@@ -14,11 +14,11 @@ scored is that of the prior's mean; with a generator a code is drawn.
 Text: `forward` and `learn` take tokens_bt, the captions as `network.tokens(["a photo of a cat"])` gives them: words of
 the vocabulary that came with the weights. Without tokens, captions are empty. Text encoder and image reader learn here
 from `matching` on real images, in one go with everything else; in the code both are trained before (Inception and an
-encoder of birds' captions), and then frozen.
+encoder of birds' captions), and then frozen. `text_encoder: {trial: ID}` takes both from a trial of task `match`.
 
 The published loss is {l1_scales: 20, kl: 20, adversarial: 1, adversarial_features: 1, matching: 0.1}, in [-1, 1]. All
 terms are sums over `rec` and `gen`: l1_scales over the output sizes too, kl times their number, as in the code. Both
-discriminators learn from `rec`. Of several workers, each draws its own codes, and matches captions within its part. Of
+discriminators learn from `rec`. Several workers draw and match as one would: see `part`. Of
 the code's captions only the first of an image was ever used, and padding of one caption hid words of another; neither
 is so here.
 """
@@ -40,8 +40,9 @@ from trainables.matching import Read
 from trainables.models._image_reader import ImageReader
 from trainables.models._tdanet_blocks import DecoderBlock, Output, PlaceAttention, ResBlock, WordAttention, conv
 from trainables.precision import as_given, full
-from trainables.sections import ModelConfig
+from trainables.sections import ModelConfig, TrainedTextConfig
 from trainables.text import PADDING, TextEncoder, Vocabulary
+from trainables.workers import Part
 
 CODE = 8
 """Side of the code, and of the map that the encoder ends with."""
@@ -65,6 +66,9 @@ class Config(ModelConfig):
     )
     recurrent: Literal["lstm", "gru"] = Field("lstm", description="what reads captions, in both directions")
     embedding: int = Field(300, ge=1, description="numbers that a word is read as")
+    text_encoder: TrainedTextConfig | None = Field(
+        None, description="{trial: ID, frozen: true}: trained before, by task match; null: learns with the rest"
+    )
     compat: bool = Field(False, description="true: words and codes crossed in training, as in the released code")
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
@@ -77,6 +81,11 @@ class Config(ModelConfig):
                 f"size: {max(32, 1 << (size.bit_length() - 1))}",
                 "data.size",
             )
+
+    def reads_as(self) -> Mapping[str, Any]:
+        """Features as wide as its widest layers."""
+        sizes = {"width": 2 * self.width, "features": 8 * self.width, "embedding": self.embedding}
+        return {**sizes, "recurrent": self.recurrent}
 
 
 class Encoder(nn.Module):
@@ -149,15 +158,26 @@ class TDANet(nn.Module):
         self.compat, self.inverse = config.compat, config.attention == "dual"
         self.text = TextEncoder(wide, config.embedding, config.recurrent)
         self.reader = ImageReader(size, wide, 2 * width)
+        self.fixed = config.text_encoder is not None and config.text_encoder.frozen
+        if self.fixed:
+            self.text.requires_grad_(False)
+            self.reader.requires_grad_(False)
         self.encoder = Encoder(width, size)
         self.infer = nn.Sequential(*(ResBlock(wide, wide) for _ in range(6)))
         self.words = WordAttention(wide, wide)
+        self.part: Part | None = None  # where the images lie in a batch of several workers; captions are of all of it
         self.prior, self.posterior = (ResBlock(3 * wide, 2 * wide) for _ in range(2))
         self.decoder = Decoder(width, size, self.encoder.channels)
 
     def know(self, vocabulary: Vocabulary) -> None:
         """Take the words of another vocabulary, none of which it has learned."""
         self.text.know(vocabulary)
+
+    def train(self, mode: bool = True) -> TDANet:
+        """As of any network, but that a text encoder which does not learn drops nothing."""
+        super().train(mode)
+        self.text.train(mode and not self.fixed)
+        return self
 
     def tokens(self, captions: Sequence[str]) -> Tensor:
         """tokens_bt of captions in its own vocabulary."""
@@ -171,7 +191,7 @@ class TDANet(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """image_b3hw in [0, 1]: of the prior's mean, or of a draw from it. generator: on the CPU, on any device."""
-        text = self._read(tokens_bt, len(damaged_b3hw))
+        text = self._mine(self._read(tokens_bt, len(damaged_b3hw)))
         features = self.encoder((damaged_b3hw * 2 - 1) * (1 - mask_b1hw))
         told_bc = self._told(features[-1], text, 1 - mask_b1hw, self.inverse)
         mu, sigma = _distribution(self.prior, self.infer(features[-1]), text.sentence_bc, told_bc)
@@ -186,7 +206,8 @@ class TDANet(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """(2 b, 3, h, w) in [0, 1], `gen` before `rec`, and the terms, on [-1, 1]. Codes are torch's own draws."""
         b, truth_b3hw = len(image_b3hw), image_b3hw * 2 - 1
-        text = self._read(tokens_bt, b)
+        whole = self._read(tokens_bt, b)
+        text = self._mine(whole)
         known_b3hw = (damaged_b3hw * 2 - 1) * (1 - mask_b1hw)
         both = self.encoder(torch.cat([known_b3hw, truth_b3hw * mask_b1hw]))
         features, hidden_bchw = [level[:b] for level in both], both[-1][b:]
@@ -196,7 +217,7 @@ class TDANet(nn.Module):
         posterior = _distribution(self.posterior, hidden_bchw, text.sentence_bc, told_of_hole_bc)
         words = (told_of_hole_bc, told_bc) if self.compat else (told_bc, told_of_hole_bc)
         images = self.decoder(
-            torch.cat([_drawn(*code) for code in (prior, posterior)]),
+            torch.cat([mu + sigma * self._noise(mu) for mu, sigma in (prior, posterior)]),
             _beside(features[-1].repeat(2, 1, 1, 1), text.sentence_bc.repeat(2, 1), torch.cat(words)),
             [level.repeat(2, 1, 1, 1) for level in features],
             mask_b1hw.repeat(2, 1, 1, 1),
@@ -204,7 +225,7 @@ class TDANet(nn.Module):
         terms = {
             "l1_scales": l1_scales(images, truth_b3hw),
             "kl": len(images) * kl_terms(prior, posterior),
-            "matching": self._matching(truth_b3hw, images[-1], text),
+            "matching": self._matching(truth_b3hw, images[-1], whole),
         }
         return images[-1] * 0.5 + 0.5, terms
 
@@ -212,6 +233,16 @@ class TDANet(nn.Module):
         if tokens_bt is None:
             tokens_bt = torch.full((b, 1), PADDING, device=self.text.packed.device)  # `torch.export` follows this
         return Read(tokens_bt, *self.text(tokens_bt))
+
+    def _mine(self, text: Read) -> Read:
+        return text if self.part is None else text.of(self.part)
+
+    def _noise(self, mu: Tensor) -> Tensor:
+        """Standard normal numbers; of several workers, each draws those of the whole batch and takes its own."""
+        if self.part is None:
+            return torch.randn_like(mu)
+        whole = mu.new_empty(self.part.whole, *mu.shape[1:]).to(memory_format=torch.channels_last)
+        return self.part.of(torch.randn_like(whole))
 
     def _told(self, x_bchw: Tensor, text: Read, region_b1hw: Tensor, inverse: bool) -> Tensor:
         """What the words tell a region. A place of the map belongs to it where any of its pixels does."""
@@ -222,12 +253,13 @@ class TDANet(nn.Module):
     def _matching(self, truth_b3hw: Tensor, made_b3hw: Tensor, text: Read) -> Tensor:
         """Both losses of real images, from which reader and text encoder learn, and of made ones, for the rest."""
         places_bcl, whole_bc = self.reader(truth_b3hw)
-        found = [*matching.losses(places_bcl, whole_bc, text).values()]
+        found = [*matching.losses(places_bcl, whole_bc, text, self.part).values()]
         with frozen(self.reader):
             for part_b3hw in made_b3hw.chunk(2):
                 places_bcl, whole_bc = self.reader(part_b3hw)
-                found += matching.losses(places_bcl, whole_bc, text.detached()).values()
-        return torch.stack(found).sum()
+                found += matching.losses(places_bcl, whole_bc, text.detached(), self.part).values()
+        total = torch.stack(found).sum()
+        return total if self.part is None else self.part.shared(total)
 
 
 Gaussian = tuple[Tensor, Tensor]

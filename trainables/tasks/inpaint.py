@@ -20,11 +20,11 @@ from trainables import diversity, features, losses, metrics, optimisers, per_ima
 from trainables.adversarial import FURTHER, Adversary, Rules, gradient_norm, saturated
 from trainables.batch_norm import synchronise
 from trainables.data import augment, captions, damaged, images, masks
-from trainables.data.damaged import EVALUATION_BATCH, LAYOUT, Data
+from trainables.data.damaged import LAYOUT, Data
 from trainables.data.shapes import MaskDraw
 from trainables.definitions import loss_inputs, model_config
 from trainables.loop import derive, generator
-from trainables.matchers import HITS, Hits, load_judge, untouched
+from trainables.matchers import HITS, Hits, give_encoders, load_judge, untouched, vocabulary_of
 from trainables.precision import Precision, full
 from trainables.schema_inpaint import adversarial_terms, network_terms
 from trainables.scope import Scope
@@ -68,9 +68,11 @@ class Inpainter:
         own_terms: those with a weight that the network gives itself.
         draws: fills of each test image by which their spread is told; None for a network that does not draw.
         """
-        self.network = network
+        self.network: Any = network
         self.workers = workers
-        self._trained = workers.prepare(_Learning(network) if own_terms else network) if optimiser else network
+        called = _Learning(network, own_terms) if own_terms else network
+        self._trained = workers.prepare(called) if optimiser else network
+        self.parted = workers.size > 1 and hasattr(network, "part")
         self.own_terms = own_terms
         self.judges_composite = judges_composite
         self.precision = precision
@@ -92,12 +94,14 @@ class Inpainter:
         """One step of whoever learns in this phase, the discriminators' before the network's.
 
         whole: images of the batch, of which these are this worker's part, which may be empty; None: all of it.
-        text: tokens_bt of their captions, where there are any.
+        text: tokens_bt of their captions, where there are any; for a network that knows its `part`, of the whole batch.
         Returns what to record, left on the device; the adversarial terms only where both learn.
         """
         assert self.optimiser is not None, "a model without parameters is not trained"
         learns = self.phase != "discriminators"
         share = self.workers.scale(len(image_b3hw), whole or len(image_b3hw))
+        if self.parted:
+            self.network.part = self.workers.place(whole or len(image_b3hw))
         with torch.set_grad_enabled(learns):
             b = len(image_b3hw)
             judged_b3hw, own = self._learn(image_b3hw, mask_b1hw, *text)
@@ -122,6 +126,8 @@ class Inpainter:
                 records["gradient_norm"] = gradient_norm(self.network.parameters())
                 records["saturated"] = saturated(self.scope.crop(output_b3hw), share)
             self.optimiser.step()
+        if self.parted:
+            self.network.part = None
         if not share:
             loss, terms = loss.new_zeros(()), {name: term.new_zeros(()) for name, term in terms.items()}
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, **records}
@@ -134,7 +140,7 @@ class Inpainter:
             if not self.own_terms:
                 return full(self._trained(damaged_b3hw, mask_b1hw, *read)), {}
             made_b3hw, own = self._trained(damaged_b3hw, mask_b1hw, image_b3hw, *read)
-            return full(made_b3hw), {name: full(own[name]) for name in self.own_terms}
+            return full(made_b3hw), {name: full(term) for name, term in own.items()}
 
     def _reconstruction(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
         """Every term of `trainables.losses` that has a weight, with its graph."""
@@ -204,19 +210,30 @@ class Inpainter:
             self.adversary.load_state_dict(state["adversary"])
 
     def weights(self) -> dict[str, Tensor]:
-        return self.network.state_dict()
+        weights: dict[str, Tensor] = self.network.state_dict()
+        return weights
 
 
 class _Learning(nn.Module):
-    """A network called by `learn`, as what averages gradients over the workers knows no other call than a module's."""
+    """A network called by `learn`, as what averages gradients over the workers knows no other call than a module's.
 
-    def __init__(self, network: Any) -> None:
+    It is told of the terms with a weight alone: it waits for the gradients of all that it is told of.
+    """
+
+    def __init__(self, network: Any, terms: tuple[str, ...]) -> None:
         super().__init__()
         self.network = network
+        self.terms = terms
 
     def forward(self, *given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        found: tuple[Tensor, dict[str, Tensor]] = self.network.learn(*given)
-        return found
+        image_b3hw, terms = self.network.learn(*given)
+        return image_b3hw, {name: terms[name] for name in self.terms}
+
+
+def load(config: Mapping[str, Any], machine: Machine) -> Data:
+    """Images, captions, masks, and the judge where there is one."""
+    data = damaged.load(config, machine, vocabulary_of(config, machine))
+    return replace(data, judge=load_judge(config, machine))
 
 
 def load(config: Mapping[str, Any], machine: Machine) -> Data:
@@ -230,6 +247,7 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     module, options = _model(config["model"])
     if options.takes_text and data.captions is not None:
         network.know(data.captions.vocabulary)
+        give_encoders(network, config, machine)
     network = network.to(machine.device, memory_format=LAYOUT)
     workers = machine.workers
     if _sees_whole_batches(config, workers):
@@ -303,9 +321,10 @@ def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Whether the images and their captions, and the classifier that loss terms ask for, are there."""
+    """Whether images, captions, masks that fit, and the classifier that loss terms ask for, are there."""
     found: list[tuple[Callable[[Any, Path | None], Any], Any]]
-    found = [(images.check, config["data"]), (captions.check, config["data"])]
+    drawn = {"data": {"size": config["data"]["size"]}, "mask": config["mask"], "test_masks": config.get("test_masks")}
+    found = [(images.check, config["data"]), (captions.check, config["data"]), (damaged.check_masks, drawn)]
     return [*found, (features.load, config["features"])] if config.get("features") else found
 
 
@@ -334,6 +353,8 @@ def train(
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
     draw, changes = epoch_masks(config, data, epoch), epoch_changes(config, data, epoch)
     said_n = torch.rand(n, generator=generator(seed, "captions", epoch))
+    if learner.parted:
+        torch.manual_seed(derive(seed, "noise", epoch))  # as one process: each worker draws for the whole batch
     for index in torch.split(order, size):
         if len(index) > 1:
             mine = learner.workers.part(index)
@@ -342,7 +363,8 @@ def train(
                 image_b3hw = changes.apply(image_b3hw, mine)
                 if data.mask["name"] == "object":
                     mask_b1hw = changes.move(mask_b1hw, mine)
-            yield len(index), learner.step(image_b3hw, mask_b1hw, len(index), *data.text("train", mine, said_n))
+            text = data.text("train", index if learner.parted else mine, said_n)
+            yield len(index), learner.step(image_b3hw, mask_b1hw, len(index), *text)
     learner.workers.spread(learner.network)
 
 
@@ -386,7 +408,7 @@ def _scores(
 ) -> dict[str, float]:
     learner.network.eval()
     mine = learner.workers.part(torch.arange(len(data.split(split))))
-    for index in torch.split(mine, EVALUATION_BATCH) if len(mine) else ():
+    for index in data.evaluation_batches(mine):
         image_b3hw, mask_b1hw = data.batch(split, index, draw)
         output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text(split, index, wrong=wrong_text))
         meter.update(output_b3hw, image_b3hw, mask_b1hw)
@@ -403,7 +425,7 @@ def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, flo
     """Scores of the composites by trained networks."""
     learner.network.eval()
     scorers = perceptual.scorers(names, data.canvas.root, data.device)
-    for index in torch.split(torch.arange(len(data.images.test)), EVALUATION_BATCH):
+    for index in data.evaluation_batches(torch.arange(len(data.images.test))):
         image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
         output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text("test", index))
         composite_b3hw = torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw)
