@@ -1,6 +1,4 @@
-"""What a trial reads that others made, brought to the machine that trains it: forged sets, outputs and networks of
-
-trials.
+"""What a trial reads that others made, brought to where it is trained: forged sets, outputs and networks of trials.
 
 A store in a folder is read in place. From S3 things are copied once into `~/.cache/inpaint-sweeps/inputs` (or below
 `$XDG_CACHE_HOME`), under a temporary name first: who finds a folder there finds all of it. Only `sweeps run` forges; a

@@ -28,9 +28,6 @@ from trainables.text import Vocabulary
 if TYPE_CHECKING:
     from trainables.matchers import Judge
 
-if TYPE_CHECKING:
-    from trainables.matchers import Judge
-
 EVALUATION_BATCH = 256
 """Images of at most 64 px that are evaluated together; see `evaluation_batch` for larger ones."""
 LAYOUT = torch.channels_last

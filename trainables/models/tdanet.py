@@ -238,11 +238,10 @@ class TDANet(nn.Module):
         return text if self.part is None else text.of(self.part)
 
     def _noise(self, mu: Tensor) -> Tensor:
-        """Standard normal numbers; of several workers, each draws those of the whole batch and takes its own."""
-        if self.part is None:
-            return torch.randn_like(mu)
-        whole = mu.new_empty(self.part.whole, *mu.shape[1:]).to(memory_format=torch.channels_last)
-        return self.part.of(torch.randn_like(whole))
+        """Standard normal numbers. Of several workers, each draws those of the whole batch and takes its own."""
+        whole = len(mu) if self.part is None else self.part.whole
+        noise = torch.randn(whole, *mu.shape[1:], dtype=mu.dtype, device=mu.device)
+        return noise if self.part is None else self.part.of(noise)
 
     def _told(self, x_bchw: Tensor, text: Read, region_b1hw: Tensor, inverse: bool) -> Tensor:
         """What the words tell a region. A place of the map belongs to it where any of its pixels does."""
@@ -269,11 +268,6 @@ Gaussian = tuple[Tensor, Tensor]
 def _distribution(block: nn.Module, x_bchw: Tensor, sentence_bc: Tensor, told_bc: Tensor) -> Gaussian:
     mu, sigma = full(block(_beside(x_bchw, sentence_bc, told_bc))).chunk(2, 1)
     return mu, F.softplus(sigma).clamp(min=LEAST_SIGMA)
-
-
-def _drawn(mu: Tensor, sigma: Tensor) -> Tensor:
-    """A code: torch's own draw, the same whatever the memory layout."""
-    return mu + sigma * torch.randn(mu.shape, dtype=mu.dtype, device=mu.device)
 
 
 def _beside(x_bchw: Tensor, *vectors: Tensor) -> Tensor:

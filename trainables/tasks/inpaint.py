@@ -236,11 +236,6 @@ def load(config: Mapping[str, Any], machine: Machine) -> Data:
     return replace(data, judge=load_judge(config, machine))
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> Data:
-    """Images, captions, masks, and the judge where there is one."""
-    return replace(damaged.load(config, machine), judge=load_judge(config, machine))
-
-
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     torch.manual_seed(derive(config["seed"], "initialisation"))
     network: Any = build_network(config["model"], data.canvas.size)  # made on the CPU, so it is the same on any device
