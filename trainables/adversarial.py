@@ -269,4 +269,4 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
 def saturated(output_bchw: Tensor, share: float = 1.0) -> Tensor:
     """Share of the elements of an output in [0, 1] that are at either end: near 1 where a generator has collapsed."""
     output_bchw = output_bchw.detach()
-    return mean(((output_bchw < SATURATED) | (output_bchw > 1 - SATURATED)).float(), share)
+    return mean(((output_bchw < SATURATED) | (output_bchw > 1 - SATURATED)).to(output_bchw.dtype), share)
