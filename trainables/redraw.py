@@ -10,6 +10,7 @@ import torch
 from trainables import checkpoint, per_image
 from trainables.data.damaged import load
 from trainables.definitions import model_config
+from trainables.learner import Inpainter
 from trainables.session import Machine
 from trainables.tasks import inpaint
 
@@ -28,5 +29,5 @@ def strips(
         network.load_state_dict(state["network"])
     reads = model_config(config["model"]["name"]).takes_text
     data = load(config, machine, network.text.vocabulary if reads else None)
-    learner = inpaint.Inpainter(network.to(machine.device).eval(), None, {}, takes_text=reads)
+    learner = Inpainter(network.to(machine.device).eval(), None, {}, takes_text=reads)
     return per_image.strips(learner.fill, data, torch.tensor(images))
