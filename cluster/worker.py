@@ -153,10 +153,10 @@ def _beginning(attempt: ledger.Attempt, claim: Mapping[str, Any], goal: Goal, ma
 def _ended(
     store: Store, attempt: ledger.Attempt, log: AttemptLog, state: str, error: dict[str, str] | None = None
 ) -> None:
-    """Write how an attempt ended, then its log."""
-    ledger.end(store, attempt, state, time.time(), error)
+    """Write an attempt's log, then how it ended: after that, its process may be taken away."""
     log.say(f"{state}: {error['full'].strip()}" if error else state)
     log.write()
+    ledger.end(store, attempt, state, time.time(), error)
 
 
 def data_root(options: Options) -> Path | None:

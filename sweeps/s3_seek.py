@@ -21,8 +21,8 @@ Ask = Callable[[str], str | None]
 _THREADS = 32
 _SHARE = 250
 """Names that one walk looks for at least: with four objects a trial, fewer would share no page."""
-_FEW = 128
-"""So many objects are asked about one by one at once: that takes no longer than a page."""
+_FEW = 8
+"""So many objects are asked about one by one at once; of more, a page may hold most."""
 _DENSE = 4
 """Trials or sweeps that a page has to answer for; a page takes as long as so many questions."""
 

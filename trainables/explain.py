@@ -65,9 +65,27 @@ def _allowed(config: type[BaseModel], name: str) -> str:
         return "values that fit together: " + ", ".join(config.model_fields)
     field = config.model_fields[name]
     kind = _type_name(field.annotation)
-    bounds = [str(item) for item in field.metadata if not isinstance(item, AfterValidator)]
+    bounds = ", ".join(_bound(item) for item in field.metadata if not isinstance(item, AfterValidator))
     default = "" if field.is_required() else f" (default {field.default!r})"
-    return " ".join([kind, *bounds]) + default + (f": {field.description}" if field.description else "")
+    return (
+        " ".join([kind, bounds] if bounds else [kind])
+        + default
+        + (f": {field.description}" if field.description else "")
+    )
+
+
+_BOUNDS = {
+    "ge": "of at least",
+    "gt": "above",
+    "le": "of at most",
+    "lt": "below",
+    "multiple_of": "that is a multiple of",
+}
+
+
+def _bound(item: Any) -> str:
+    """A bound of `annotated_types` in words."""
+    return next((f"{words} {getattr(item, name)}" for name, words in _BOUNDS.items() if hasattr(item, name)), str(item))
 
 
 def _type_name(annotation: Any) -> str:

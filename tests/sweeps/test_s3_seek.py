@@ -68,7 +68,8 @@ def test_few_among_many_are_not_sought_page_by_page() -> None:
     trials = range(0, 600, 20)
     listing = Listing(of_trials(range(600), 4))
     assert len(listing.seek({f"{TOP}trials/{n:04x}/result/200.json" for n in trials})) == 30
-    assert (listing.pages, listing.questions) == (0, 30)
+    assert listing.pages == 1
+    assert listing.questions <= 30
     wanted = {f"{TOP}trials/{n:04x}/{part}/" for n in trials for part in ("attempts", "result")}
     assert len(listing.seek(wanted)) == 60
     assert listing.pages <= 1 + 30
