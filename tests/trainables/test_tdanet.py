@@ -449,12 +449,13 @@ def test_it_learns_to_fill_with_the_colour_that_the_caption_names() -> None:
 
 @pytest.mark.slow
 def test_overfits_sixteen_images(data_root: Path) -> None:
+    """Without the divergences, which keep its codes noisy on purpose. 24.8 dB when this was written."""
     options = {
-        "model": {"name": "tdanet", "width": 8, "embedding": 32},
-        "optimiser": {"name": "adam", "lr": 1e-3, "betas": [0.0, 0.999]},
-        "loss": {"l1_scales": 20.0, "kl": 20.0},
+        "model": {"name": "tdanet", "width": 4, "embedding": 32},
+        "optimiser": {"name": "adam", "lr": 2e-3, "betas": [0.0, 0.999]},
+        "loss": {"l1_scales": 20.0},
         "batch": 16,
-        "epochs": 300,
+        "epochs": 600,
     }
     machine = Machine(data_root=data_root)
     trial = config(**options)
@@ -468,4 +469,4 @@ def test_overfits_sixteen_images(data_root: Path) -> None:
     error = (learner.fill(image, mask, *data.text("train", torch.arange(16))) - image) * mask
     psnr = -10 * (error.square().sum() / mask.sum() / 3).log10().item()
     print(f"PSNR of the holes of 16 training images: {psnr:.1f} dB")
-    assert psnr > 20
+    assert psnr > 22
