@@ -27,7 +27,7 @@ _BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
 KEYS = ["arm", "seed", "trial", record.EPOCH]
 """Columns of `Study.records` that say which row it is; the others are metrics."""
 
-UNTESTED = ("train", "val", "train_on", "augment", "input_size", "fold")
+UNTESTED = ("train", "val", "train_on", "augment", "input_size", "fold", "captions")
 """Options of the data that leave the test images as they are."""
 
 

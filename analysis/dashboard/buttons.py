@@ -103,7 +103,10 @@ def _resume(name: str, states: Counter[str], searching: bool) -> None:
 
 def _retry(name: str, states: Counter[str]) -> None:
     failed = wording.count(states["failed"], "failed trial")
-    says = f"{failed} to run again, {_where()}, with whatever else is not done. Finished trials are not run again."
+    says = (
+        f"{failed} to run again, {_where()}, with whatever else is not done, in the same "
+        "configuration: a trial that diverged may diverge again. Finished trials are not run again."
+    )
     confirm(name, Action("Retry failed", says, (*_arguments("resume", name), "--retry")))
 
 
@@ -199,7 +202,7 @@ def outcome(name: str) -> None:
     for child in current().children.of(name)[:_CHILDREN]:
         said, code = child.said(), child.code
         if code is None:
-            words = f"{child.words}: running since {parts.ago(child.began)}"
+            words = f"{child.words}: started {parts.ago(child.began)}, goes on"
         else:
             ended = {0: "done", 1: "ended, and some trials are failed or missing"}.get(code)
             words = f"{child.words}: {ended or f'ended with code {code}'}"

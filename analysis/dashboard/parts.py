@@ -175,7 +175,8 @@ def ago(moment: float | None) -> str:
 
 
 def moment(seconds: float | None) -> str:
-    return "–" if not seconds else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    """Date and time in UTC, as in logs."""
+    return "–" if not seconds else time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
 def value(number: float | None, column: str = "") -> str:

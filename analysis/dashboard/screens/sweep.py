@@ -69,7 +69,10 @@ def _progress(name: str, before: tuple[object, ...]) -> None:
     if _kind(counts, name) != before:
         st.rerun()
     report = reader.report(name)
-    st.markdown(f"**{parts.plain(report.answer[0])}**")
+    for sentence in report.answer[
+        : min(4, len(report.study.groups))
+    ]:  # one for each group of arms that can be compared
+        st.markdown(f"**{parts.plain(sentence)}**")
     total, done = sum(counts.values()), counts["done"]
     if 0 < done < total or counts["running"]:
         st.progress(done / total if total else 0.0)

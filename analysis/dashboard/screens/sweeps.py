@@ -93,13 +93,13 @@ def _frame(lines: list[Line]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Sweep": [line.name for line in lines],
-            "Question": [line.question for line in lines],
             "State": [_state_words(line) for line in lines],
             "Done": [_share_done(line) for line in lines],
             "Best so far": [_best(line) for line in lines],
             "Claims": [_claims(line) for line in lines],
             "Cost": [wording.duration(line.summary.seconds) if line.summary else _nothing(line) for line in lines],
             "Last change": ["now" if line.states["running"] else parts.ago(line.changed_at) for line in lines],
+            "Question": [line.question for line in lines],
         }
     )
 

@@ -83,6 +83,21 @@ def _actions(where: _Where, state: TrialState) -> None:
                 buttons.stop_trial(where.sweep, where.trial, label)
         if state.reached:
             parts.link("try", "Try it on an image", ":material/brush:", trial=where.trial)
+        if other := _of_baseline(where):
+            pair = f"{other} {where.trial}"
+            parts.link("compare", "Compare with the baseline", ":material/compare:", what="Trials", trials=pair)
+
+
+def _of_baseline(where: _Where) -> str:
+    """The trial of the same seed that this one's arm is compared with; '' where there is none but itself."""
+    if not where.sweep:
+        return ""
+    plan = current().reader.plan(where.sweep)
+    arms = {arm["name"]: arm for arm in plan["arms"]}
+    base = arms.get(arms.get(where.arm, {}).get("baseline") or plan["baseline"], {})
+    seed = next((s for s, t in arms.get(where.arm, {}).get("trials", {}).items() if t["id"] == where.trial), "")
+    trial = str(base.get("trials", {}).get(seed, {}).get("id", ""))
+    return "" if trial == where.trial else trial
 
 
 def _body(where: _Where, chosen: str, before: str) -> None:
@@ -121,7 +136,10 @@ def _curves(where: _Where, state: TrialState) -> None:
     columns = history(current().reader, where.trial, results, state)
     known = [name for name in columns if name != record.EPOCH and any(v is not None for v in columns[name])]
     if not known:
-        parts.empty("No epoch yet", "Its curve begins with the first checkpoint.")
+        if state.state == "failed":
+            parts.empty("No curve", "It failed before its first epoch was saved.")
+        else:
+            parts.empty("No epoch yet", "Its curve begins with the first checkpoint.")
         return
     known.sort(key=lambda name: (not name.startswith("val/psnr"), not name.startswith("val/"), name))
     left, right = st.columns([4, 1], vertical_alignment="bottom")
@@ -167,7 +185,9 @@ def _config(where: _Where, _: TrialState) -> None:
         if base in arms and base != where.arm:
             reference = f"{_BASE}: {base}"
             configs = {reference: arms[base]["config"], "this trial": mine}
-    only = st.toggle("Differences only", key="differences", bind="query-params") if len(configs) > 1 else False
+    only = (
+        st.toggle("Differences only", value=True, key="differences", bind="query-params") if len(configs) > 1 else False
+    )
     table, marks = configuration.beside(configs, reference, only)
     if table.empty:
         parts.empty("No difference", "This trial has the baseline's configuration.")
@@ -195,8 +215,8 @@ def _attempts(where: _Where, _: TrialState) -> None:
         rows.append(
             {
                 "attempt": attempt.number,
-                "began": parts.moment(claim.get("claimed_at")),
-                "ended": parts.moment(ended),
+                "began, UTC": parts.moment(claim.get("claimed_at")),
+                "ended, UTC": parts.moment(ended),
                 "how": end["state"] if end else "not ended",
                 "epoch": beat.get("epoch"),
                 "on": claim.get("provenance", {}).get("hardware", {}).get("host", ""),

@@ -108,6 +108,8 @@ def _fill(trial: str, config: Mapping[str, Any], image: Image.Image) -> None:
             parts.note("Draw the hole over the image, with mouse, pen or finger.")
         if tried:
             _pictures(tried)
+            size = config.get("data", {}).get("size")
+            parts.note(f"The network fills a copy of {size} × {size} px; of that the hole is enlarged and put back.")
 
 
 def _caption(trial: str, config: Mapping[str, Any]) -> str:
