@@ -206,6 +206,7 @@ def is_lost_worker(error: Exception) -> bool:
         "gloo",
         "nccl",
         "timed out waiting",
+        "process group has not been initialized",  # Ray Train takes it down while others still train
     )
     return type(error).__name__ in ("DistBackendError", "DistNetworkError") or any(mark in text for mark in marks)
 
