@@ -59,10 +59,10 @@ class StoreSession:
         found = ledger.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
         if found is None:
             return None
-        before = len(self.notes)
-        self.notes += [f"damaged checkpoint passed over: {key}" for key in found.damaged]
-        self.notes.append(f"goes on after epoch {found.epoch}")
-        for note in self.notes[before:]:
+        notes = [f"damaged checkpoint passed over: {key}" for key in found.damaged]
+        notes.append(f"goes on after epoch {found.epoch}")
+        self.notes += notes
+        for note in notes:
             self.log.say(note)
         return Restored(found.epoch, found.files)
 

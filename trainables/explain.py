@@ -67,11 +67,7 @@ def _allowed(config: type[BaseModel], name: str) -> str:
     kind = _type_name(field.annotation)
     bounds = ", ".join(_bound(item) for item in field.metadata if not isinstance(item, AfterValidator))
     default = "" if field.is_required() else f" (default {field.default!r})"
-    return (
-        " ".join([kind, bounds] if bounds else [kind])
-        + default
-        + (f": {field.description}" if field.description else "")
-    )
+    return " ".join(filter(None, [kind, bounds])) + default + (f": {field.description}" if field.description else "")
 
 
 _BOUNDS = {

@@ -11,7 +11,6 @@ reads the right captions, also where the inpainter was given others.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,10 +21,10 @@ from torch import Tensor
 from trainables.checkpoint import load_weights
 from trainables.data import captions
 from trainables.data.damaged import Data
-from trainables.definitions import model_config
 from trainables.errors import TrialError
 from trainables.schema_inpaint import check_networks
 from trainables.session import Machine
+from trainables.tasks.match import build_network
 from trainables.text import PADDING, Vocabulary
 from trainables.workers import Workers
 
@@ -160,10 +159,7 @@ def _network(key: str, trial: str, config: Mapping[str, Any], machine: Machine) 
         )
     matcher, weights = machine.networks[trial]
     check_networks(config, {trial: matcher})
-    name = matcher["model"]["name"]
-    options = {key: value for key, value in matcher["model"].items() if key != "name"}
-    module = importlib.import_module(f"trainables.models.{name}")
-    network = module.build(model_config(name).model_validate(options), matcher["data"]["size"])
+    network = build_network(matcher["model"], matcher["data"]["size"])
     load_weights(network, weights, f"{key}: {{trial: {trial}}}")
     return network
 

@@ -95,14 +95,19 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Matcher:
             "one worker",
             "set `resources.workers: 1`",
         )
-    name, torch_seed = config["model"]["name"], derive(config["seed"], "initialisation")
-    torch.manual_seed(torch_seed)
-    options = {key: value for key, value in config["model"].items() if key != "name"}
-    module = importlib.import_module(f"trainables.models.{name}")
-    network: nn.Module = module.build(model_config(name).model_validate(options), data.size)
-    network.know(data.captions.vocabulary)  # type: ignore[operator]
-    network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
+    torch.manual_seed(derive(config["seed"], "initialisation"))
+    network: Any = build_network(config["model"], data.size)
+    network.know(data.captions.vocabulary)
+    network = network.to(machine.device, memory_format=LAYOUT)
     return Matcher(network, optimisers.build(config["optimiser"], network.parameters()), config["loss"])
+
+
+def build_network(section: Mapping[str, Any], size: int) -> nn.Module:
+    """The network of a resolved `model` section, from `trainables/models/<name>.py`."""
+    options = {key: value for key, value in section.items() if key != "name"}
+    module = importlib.import_module(f"trainables.models.{section['name']}")
+    network: nn.Module = module.build(model_config(section["name"]).model_validate(options), size)
+    return network
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:

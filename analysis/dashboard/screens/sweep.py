@@ -16,6 +16,8 @@ from sweeps.progress import TrialState
 
 CELLS, TABLE, CURVES, SEARCH, CLAIMS = "Cells", "Table", "Curves", "Search", "Claims"
 _VERDICTS = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "orange"}
+_GROUPS = 4
+"""Groups of arms whose sentence is shown, at most."""
 
 
 def show() -> None:
@@ -69,9 +71,8 @@ def _progress(name: str, before: tuple[object, ...]) -> None:
     if _kind(counts, name) != before:
         st.rerun()
     report = reader.report(name)
-    for sentence in report.answer[
-        : min(4, len(report.study.groups))
-    ]:  # one for each group of arms that can be compared
+    groups = min(_GROUPS, len(report.study.groups))
+    for sentence in report.answer[:groups]:  # one for each group of arms that can be compared
         st.markdown(f"**{parts.plain(sentence)}**")
     total, done = sum(counts.values()), counts["done"]
     if 0 < done < total or counts["running"]:

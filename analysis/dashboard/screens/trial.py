@@ -92,12 +92,18 @@ def _of_baseline(where: _Where) -> str:
     """The trial of the same seed that this one's arm is compared with; '' where there is none but itself."""
     if not where.sweep:
         return ""
-    plan = current().reader.plan(where.sweep)
-    arms = {arm["name"]: arm for arm in plan["arms"]}
-    base = arms.get(arms.get(where.arm, {}).get("baseline") or plan["baseline"], {})
-    seed = next((s for s, t in arms.get(where.arm, {}).get("trials", {}).items() if t["id"] == where.trial), "")
+    arm, base = _arm_and_baseline(where)
+    seed = next((seed for seed, trial in arm.get("trials", {}).items() if trial["id"] == where.trial), "")
     trial = str(base.get("trials", {}).get(seed, {}).get("id", ""))
     return "" if trial == where.trial else trial
+
+
+def _arm_and_baseline(where: _Where) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A trial's arm in its sweep's plan, and the arm that this one is compared with; empty where the plan has none."""
+    plan = current().reader.plan(where.sweep)
+    arms = {arm["name"]: arm for arm in plan["arms"]}
+    arm = arms.get(where.arm, {})
+    return arm, arms.get(arm.get("baseline") or plan["baseline"], {})
 
 
 def _body(where: _Where, chosen: str, before: str) -> None:
@@ -179,12 +185,10 @@ def _config(where: _Where, _: TrialState) -> None:
     mine = {**where.body["config"], **({"epochs": max(where.targets)} if where.targets else {})}
     configs, reference = {"this trial": mine}, "this trial"
     if where.sweep:
-        plan = current().reader.plan(where.sweep)
-        arms = {arm["name"]: arm for arm in plan["arms"]}
-        base = arms.get(where.arm, {}).get("baseline") or plan["baseline"]
-        if base in arms and base != where.arm:
-            reference = f"{_BASE}: {base}"
-            configs = {reference: arms[base]["config"], "this trial": mine}
+        base = _arm_and_baseline(where)[1]
+        if base and base["name"] != where.arm:
+            reference = f"{_BASE}: {base['name']}"
+            configs = {reference: base["config"], "this trial": mine}
     only = (
         st.toggle("Differences only", value=True, key="differences", bind="query-params") if len(configs) > 1 else False
     )
