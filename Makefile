@@ -7,8 +7,8 @@ PYTHON ?= python3
 # Further arguments, e.g. `make test ARGS="-k store -x"` or `make lock ARGS=--upgrade`.
 ARGS ?=
 
-# Two processes: one runs the tests that need Ray, which wait a lot. ARGS="-n 0" runs all in one.
-BESIDE_EACH_OTHER := -n 2 --dist loadgroup
+# Two processes: one runs the tests that need Ray, which wait a lot. ARGS="-n 0" runs all in one. The slowest are listed.
+IN_TWO_PROCESSES := -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,10 +34,10 @@ demo: $(INSTALLED)  ## run the first study small, write its report to report/
 	@for page in report/*.html; do printf '\nThe report: open %s/%s in a browser.\n' "$$PWD" "$$page"; done
 
 test: $(INSTALLED) browser  ## the tests that take minutes; ARGS="-k name -x" goes to pytest
-	$(BIN)/python -m pytest -m "not slow" $(BESIDE_EACH_OTHER) $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(IN_TWO_PROCESSES) $(ARGS)
 
 test-all: $(INSTALLED) browser  ## every test, the slow ones too
-	$(BIN)/python -m pytest $(BESIDE_EACH_OTHER) $(ARGS)
+	$(BIN)/python -m pytest $(IN_TWO_PROCESSES) $(ARGS)
 
 check: $(INSTALLED)  ## format, lint and types
 	$(BIN)/ruff format --check .

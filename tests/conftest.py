@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import grouping
 from tests.proxy import Proxy, proxy_to
 from tests.s3servers import Server, aws, moto, rclone
 
@@ -23,15 +24,13 @@ GRACE_S = 15.0
 """How long a process may take to end after the last test: Ray's workers notice the end of their raylet by polling."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    grouping.check_groups(config)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of the processes that run tests side by side, one gets all that need Ray, and each file of the others is one's.
-
-    So what a file or a session shares is made once, and the rest is tested while Ray is waited for.
-    """
-    for item in items:
-        needs_ray = item.path.parent.name == "cluster" or "ray_cluster" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("ray" if needs_ray else item.path.name))
+    grouping.group(items)
 
 
 @pytest.fixture(scope="session")

@@ -107,6 +107,7 @@ def undisturbed() -> dict[str, Any]:
     return {}
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["worker", "node", "driver", "head"])
 def test_a_trial_of_two_workers_survives(
@@ -144,6 +145,7 @@ def test_a_trial_of_two_workers_survives(
     assert found == undisturbed, "the same numbers, to the last bit"
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_elastic_workers_go_on_with_one_and_keep_the_batch(
     planned: Planned, tmp_path: Path, data_root: Path, nodes: Nodes

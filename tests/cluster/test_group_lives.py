@@ -107,6 +107,7 @@ def _all_cpus_are_free() -> bool:
     return bool(ray.available_resources().get("CPU", 0) == ray.cluster_resources()["CPU"])
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_an_idle_group_gives_its_workers_back_and_nothing_listens_beyond_loopback(
     planned: Planned, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch

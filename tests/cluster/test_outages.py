@@ -55,7 +55,7 @@ def undisturbed(planned: Planned, tmp_path: Path, data_root: Path) -> dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("where", "away_s"), [("in-process", 1.5), pytest.param("local", 20.0, marks=pytest.mark.slow)]
+    ("where", "away_s"), [("in-process", 1.5), pytest.param("local", 20.0, marks=[pytest.mark.slow, pytest.mark.ray])]
 )
 def test_a_server_that_is_killed_and_started_twice_changes_nothing(
     planned: Planned, tmp_path: Path, data_root: Path, own_rclone: Server, where: str, away_s: float
@@ -71,7 +71,7 @@ def test_a_server_that_is_killed_and_started_twice_changes_nothing(
     assert {state for state, _ in watched.events} == {"started", "done"}
 
 
-@pytest.mark.parametrize("where", ["in-process", pytest.param("local", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("where", ["in-process", pytest.param("local", marks=[pytest.mark.slow, pytest.mark.ray])])
 def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
     planned: Planned,
     tmp_path: Path,
