@@ -180,6 +180,8 @@ class Feed:
                 self._conclude(job, DONE)
             elif self._leases.free_after(job.trial_id) is None:
                 self._held.append(job)
+            elif self._has_failed(job):
+                self._conclude(job, FAILED)
             else:
                 self._waiting.append(job)
 
@@ -224,13 +226,13 @@ class Feed:
     def give_back(self, job: Job, state: str) -> None:
         """Tell how a job went: done, failed, stopped, held, crashed."""
         after = self.live.pop(job)
-        if state == HELD:
-            self._held.append(job)
-            return
-        if job in self._cut and state != DONE:
+        if job in self._cut and state not in (DONE, HELD):
             state = PRUNED
         if state == CRASHED:
             state = self._crashed(job, after)
+        if state == HELD:
+            self._held.append(job)
+            return
         if state == CRASHED:
             self._waiting.append(job)
             self._watcher.ended(job, CRASHED)
@@ -294,21 +296,30 @@ class Feed:
         if end is not None and end["state"] == FAILED:
             return FAILED
         self._crashes[job.trial_id, begun] += 1
-        often = CRASHES if begun else FALSE_STARTS
-        if self._crashes[job.trial_id, begun] < often:
+        if not self._too_often(job.trial_id, begun):
             return CRASHED
-        self._record_crashes(job, begun, often)
-        return FAILED
+        return FAILED if self._has_failed(job) else HELD  # held: its process has not quite gone, or lies elsewhere
 
-    def _record_crashes(self, job: Job, begun: bool, often: int) -> None:
-        """The dead process could not say how it ended: an attempt of this process says it."""
+    def _too_often(self, trial_id: str, begun: bool) -> bool:
+        return self._crashes[trial_id, begun] >= (CRASHES if begun else FALSE_STARTS)
+
+    def _has_failed(self, job: Job) -> bool:
+        """Whether the trial's process died too often and the store says so now, in an attempt of this process.
+
+        The dead process could not say how it ended. False also while its last attempt still counts as alive.
+        """
+        begun = self._too_often(job.trial_id, True)
+        if not begun and not self._too_often(job.trial_id, False):
+            return False
         after = self._leases.free_after(job.trial_id)
         claim = {"claimed_at": time.time(), "process": provenance.process(), "provenance": {}}
         attempt = None if after is None else ledger.claim(self._store, job.trial_id, after, claim)
         if attempt is not None:
+            often = self._crashes[job.trial_id, begun]
             message = (
                 f"the trial's process died {often} times in this run{'' if begun else ' before it began'}; often the "
                 "machine ran out of memory: run fewer trials at once (--max-concurrent) or a smaller batch"
             )
             error = {"type": "process died", "message": message, "traceback": ""}
             ledger.end(self._store, attempt, FAILED, time.time(), error)
+        return attempt is not None

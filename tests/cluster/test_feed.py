@@ -11,6 +11,7 @@ import pytest
 from cluster import feed as feed_module
 from cluster import provenance
 from cluster.feed import CRASHED, CRASHES, FALSE_STARTS, Feed, Job, SearchWork
+from cluster.leases import Leases
 from cluster.stopping import EarlyStopping
 from cluster.worker import DONE, FAILED, HELD, STOPPED
 from sweeps import ledger
@@ -175,6 +176,31 @@ def test_a_trial_that_could_say_why_it_failed_is_not_tried_again(planned: Planne
     assert watched.events[-1] == (FAILED, first.label)
     assert feed.take() is None
     assert len(ledger.attempts(store, first.trial_id)) == 1
+
+
+def test_a_process_that_died_too_often_and_counts_as_alive_is_failed_when_it_has_gone(
+    planned: Planned, store: Store
+) -> None:
+    """On another node only the lease tells; on this machine a process that was killed takes a moment to go."""
+    job, *_ = jobs = jobs_of(planned("arms=[]"), store)
+    now, watched = 0.0, Watched()
+    leases = Leases(store, lease_s=1.0, clock=lambda: now)
+    feed = Feed(store, jobs, watched, leases=leases)
+    for crash in range(CRASHES):
+        while (found := feed.take()) is None:
+            now += 2.0
+        claim(store, job, found[1], OTHER)
+        leases.free_after(job.trial_id)
+        feed.give_back(job, CRASHED)
+        assert not feed.finished, f"nothing says yet how it ended, after {crash + 1} crashes"
+    for _ in range(2):
+        now += 2.0
+        feed.look_again()
+    assert feed.finished
+    assert [state for state, _ in watched.events if state != "started"] == [CRASHED, CRASHED, FAILED]
+    attempt = ledger.newest_attempt(store, job.trial_id)
+    assert attempt is not None
+    assert ledger.get_json(store, attempt.end_key)["error"]["type"] == "process died"
 
 
 def test_a_process_that_ends_before_the_trial_began_is_no_crash_of_the_trial(planned: Planned, store: Store) -> None:
