@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from cluster import provenance
@@ -25,17 +25,22 @@ DRIVER, ACTOR, RAY = "driver", "trial actor", "all of Ray"
 class Driven:
     """`sweeps ...` in its own session, with a variable that all its processes inherit, whoever their parent is."""
 
-    def __init__(self, store: Store, *arguments: object, folder: Path) -> None:
+    def __init__(
+        self, store: Store, *arguments: object, folder: Path, environment: Mapping[str, str | None] | None = None
+    ) -> None:
+        """environment: variables of the command; None takes one away."""
         self.store, self.mark = store, uuid.uuid4().hex
         self.output = folder / f"output-{self.mark}.txt"
         newest = {trial_id: ledger.attempt_numbers(store, trial_id) for trial_id in store.children("trials")}
         self._known = {trial_id: max(numbers, default=0) for trial_id, numbers in newest.items()}
-        environment = {**os.environ, RUN_MARK: self.mark, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
-        environment["RAY_gcs_rpc_server_reconnect_timeout_s"] = "3"  # 10 by default, and nothing to see meanwhile
+        own = {RUN_MARK: self.mark, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+        own["RAY_gcs_rpc_server_reconnect_timeout_s"] = "3"  # 10 by default, and nothing to see meanwhile
+        given = {**os.environ, **own, **(environment or {})}
+        variables = {name: value for name, value in given.items() if value is not None}
         command = [sys.executable, "-m", "sweeps.cli", *map(str, arguments), "--store", store.uri]
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command, cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
 
     def new_epochs(self) -> set[tuple[str, str, int]]:
@@ -48,16 +53,17 @@ class Driven:
         return found
 
     def at_work(self) -> dict[str, int]:
-        """Trial id -> process id of the trials that a process of this run trains now."""
-        family = self.family()
+        """Trial id -> process id of the trials that this run trains now, on a Ray of its own or a shared one."""
         found = {}
         for trial_id in self.store.children("trials"):
             attempt = ledger.newest_attempt(self.store, trial_id)
-            if attempt is None or ledger.get_json(self.store, attempt.end_key) is not None:
+            if attempt is None or attempt.number <= self._known.get(trial_id, 0):
+                continue
+            if ledger.get_json(self.store, attempt.end_key) is not None:
                 continue
             claim = ledger.get_json(self.store, attempt.key("attempts", f"{attempt.number:04d}.json"))
             holder = (claim or {}).get("process", {})
-            if holder.get("pid") in family and not provenance.is_gone(holder):
+            if holder and not provenance.is_gone(holder):
                 found[trial_id] = holder["pid"]
         return found
 
@@ -115,8 +121,8 @@ def workplace() -> Iterator[Callable[..., Driven]]:
     started: list[Driven] = []
     with tempfile.TemporaryDirectory(prefix="killed-", ignore_cleanup_errors=True) as name:
 
-        def start(store: Store, *arguments: object) -> Driven:
-            started.append(Driven(store, *arguments, folder=Path(name)))
+        def start(store: Store, *arguments: object, environment: Mapping[str, str | None] | None = None) -> Driven:
+            started.append(Driven(store, *arguments, folder=Path(name), environment=environment))
             return started[-1]
 
         try:

@@ -63,30 +63,6 @@ def trained(driven: Driven) -> None:
     assert driven.until(told), driven.said()
 
 
-def test_ctrl_c_ends_after_the_epochs_at_hand_and_the_same_command_goes_on(
-    file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With a Ray of its own, whose processes get the terminal's signal as well."""
-    with workplace() as start:
-        driven = start(store, "run", file)
-        trained(driven)
-        driven.interrupt()
-        assert driven.wait(120) == common.INTERRUPTED, driven.said()
-        assert "Ctrl-C again ends at once" in driven.said()
-        assert "the same command goes on" in driven.said()
-        assert "Traceback" not in driven.said()
-        assert ends(store) == ["done", "stopped", "stopped"] or ends(store) == ["stopped", "stopped"]
-        reached = last_epochs(store)
-        assert len(reached) == 2, "each was stopped with a checkpoint, though none was due"
-        longer = max(reached.values()) + 2
-    assert cli.main(["run", str(file), "--set", f"epochs={longer}", *here(store)]) == common.DONE
-    assert "3 done" in capsys.readouterr().out
-    for trial_id, epoch in reached.items():
-        result = ledger.get_json(store, ledger.result_key(trial_id, longer))
-        assert f"goes on after epoch {epoch}" in result["notes"]
-        assert result["history"]["epoch"] == list(range(1, longer + 1))
-
-
 @pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(file: Path, store: FolderStore, ray_address: str) -> None:
     """Long before the next heartbeat would have told the trials to end."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,6 @@ PRUNING = SMALL.replace("test_epochs: [1]", "test_epochs: []") + (
 )
 """Three tries of which two are stopped early, then three planned trials and the arm that is found."""
 
-Double = Callable[[dict[str, Any], Any], None]
-
 
 def errors(plan: Plan, store: Store) -> dict[str, str]:
     """Arm -> kind of error of the trials that failed."""
@@ -40,17 +37,11 @@ def errors(plan: Plan, store: Store) -> dict[str, str]:
     return {label: error["type"] for label, error in found.items() if error}
 
 
-@pytest.mark.parametrize("double", [doubles.slow_to_leave, doubles.raises_when_stopped])
-def test_a_trial_that_is_stopped_badly_harms_nobody(
-    planned: Planned,
-    store: Store,
-    data_root: Path,
-    ray_address: str,
-    monkeypatch: pytest.MonkeyPatch,
-    double: Double,
+def test_a_trial_that_ends_badly_when_stopped_harms_nobody(
+    planned: Planned, store: Store, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tune fails the next trial in the same process and tells nobody; a planned one must not pay for it."""
-    monkeypatch.setattr(tuner, "_train", double)
+    monkeypatch.setattr(tuner, "_train", doubles.ends_badly)
     plan = planned(text=PRUNING)
     watched = run(plan, store, data_root, ray_address, max_concurrent=1)  # so the next trial has the same process
     ends = Counter(state for state, _ in watched.events)
@@ -62,7 +53,7 @@ def test_a_trial_that_is_stopped_badly_harms_nobody(
     found = Counter(state.state for state in progress.trial_states(store, stored).values())
     assert found == Counter(done=4)
     assert ends["failed"] == 0
-    assert ends["crashed"] >= (double is doubles.slow_to_leave), "Tune does fail the next one: the trap is there"
+    assert ends["crashed"] >= 1, "Tune does fail the next one: the trap is there"
     assert ends["pruned"] == states.count("pruned")
     again = run(plan, store, data_root)
     assert again.events == [], "there is nothing left to do"

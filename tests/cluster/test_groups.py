@@ -36,18 +36,17 @@ seeds: 1
 resources: {workers: 2}
 report: {metrics: [test/psnr_db]}
 """
-PRUNING = f"""\
+PRUNING = """\
 arms:
-  - {{name: killed, set: {{optimiser.lr: {group_doubles.KILLED_LR}}}}}
-  - {{name: diverges, set: {{optimiser.lr: 1.0e+30}}}}
-  - {{name: mean fill, set: {{model: {{name: mean_fill}}}}}}
+  - {name: diverges, set: {optimiser.lr: 1.0e+30}}
+  - {name: mean fill, set: {model: {name: mean_fill}}}
 search:
-  space: {{optimiser.lr: {{float: [1.0e-9, 1.0], log: true}}}}
-  points: [{{optimiser.lr: 0.5}}, {{optimiser.lr: 1.0e-8}}, {{optimiser.lr: 1.0e-9}}]
+  space: {optimiser.lr: {float: [1.0e-9, 1.0], log: true}}
+  points: [{optimiser.lr: 0.5}, {optimiser.lr: 1.0e-8}, {optimiser.lr: 1.0e-9}]
   trials: 3
   metric: val/psnr_db
   goal: max
-  early_stopping: {{name: asha, grace_epochs: 1, reduction_factor: 2}}
+  early_stopping: {name: asha, grace_epochs: 1, reduction_factor: 2}
 """
 FAULTS = f"""\
 arms:
@@ -94,12 +93,11 @@ def holders(plan: Plan, store: Store) -> dict[str, list[int]]:
     return found
 
 
-def test_one_group_trains_all_trials_though_some_are_stopped_and_a_worker_dies(
+def test_one_group_trains_all_trials_though_some_are_stopped_and_one_fails(
     planned: Planned, tmp_path: Path, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More trials than fit; two are stopped early, one fails, and one loses a worker and is tried again."""
+    """More trials than fit. What the death of a worker does: the next test."""
     monkeypatch.setattr(small, "Watched", Clocked)
-    monkeypatch.setattr(groups, "serve", group_doubles.serve_with_faults)
     here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
     plan = planned(text=TWO + PRUNING)
     watched = run(plan, there, data_root, ray_address)
@@ -107,7 +105,7 @@ def test_one_group_trains_all_trials_though_some_are_stopped_and_a_worker_dies(
     run(plan, here, data_root)
     stored = ledger.newest_plan(there, "groups")
     assert stored is not None
-    assert Counter(state.state for state in progress.trial_states(there, stored).values()) == Counter(done=4, failed=1)
+    assert Counter(state.state for state in progress.trial_states(there, stored).values()) == Counter(done=3, failed=1)
     close(histories(plan, there), histories(plan, here))
     states = [ask.state for ask in stored_searches(there, "groups")["base"].asks()]
     assert states.count("pruned") == 2
@@ -115,8 +113,8 @@ def test_one_group_trains_all_trials_though_some_are_stopped_and_a_worker_dies(
     logs = [ledger.read_log(there, attempt) for attempt in ended]
     assert all(", first of 2 workers: to epoch " in log for log in logs), "the first worker writes it"
     held = holders(plan, there)
-    assert [len(pids) for label, pids in held.items() if label.startswith("killed")] == [2]
-    assert len({pid for pids in held.values() for pid in pids}) == 2, "one worker has led all trials until one died"
+    assert {len(pids) for pids in held.values()} == {1}
+    assert len({pid for pids in held.values() for pid in pids}) == 1, "one worker has led all trials"
     _check_times(watched)
 
 
@@ -178,6 +176,7 @@ def three_nodes() -> Iterator[Any]:
     cluster.shutdown()
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_a_node_that_is_killed_costs_an_attempt(
     planned: Planned, tmp_path: Path, data_root: Path, three_nodes: Any, monkeypatch: pytest.MonkeyPatch

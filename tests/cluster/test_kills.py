@@ -1,8 +1,8 @@
 """Nothing is lost, whatever is killed: real processes, real SIGKILLs, real Ray, real images.
 
 A sweep of twelve trials (four planned, six of a search with early stopping, two of the arm that it finds) is run by the
-command. A process is killed at a random moment of the training, and the command is given again until it has nothing
-left to do. Then every number is compared with what the same trial gives when nobody disturbs it.
+command, or one of half that size. A process is killed at a random moment of the training, and the command is given
+again until it has nothing left to do. Then every number is compared with those of the same trials undisturbed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
+from cluster import address as addresses
 from cluster.worker import DONE, Options, run_trial
-from sweeps import ledger
+from sweeps import cli, ledger
 from sweeps.record import same_numbers
 from sweeps.search import stored_searches
 from sweeps.store import FolderStore, Store
@@ -29,6 +30,7 @@ from sweeps.tuning import pruned_key, tries_key
 from tests.cluster.driven import ACTOR, DRIVER, RAY, Driven, workplace
 
 TRIES, SEEDS, EPOCHS = 6, 2, 6
+FEW_TRIES, FEW_SEEDS = 3, 1
 SWEEP = f"""\
 # Does a sweep survive?
 name: kills
@@ -52,6 +54,10 @@ search:
 report: {{metrics: [test/psnr_db], test_epochs: [2]}}
 """
 
+FEW = SWEEP.replace(f"  trials: {TRIES}", f"  trials: {FEW_TRIES}").replace(
+    f"\nseeds: {SEEDS}", f"\nseeds: {FEW_SEEDS}"
+)
+
 Rows = list[dict[str, Any]]
 
 
@@ -62,8 +68,16 @@ class Undisturbed:
     folder: Path
     data_root: Path
     known: dict[str, Rows] = field(default_factory=dict)
-    tries: bool = True
-    """Whether a search's tries are trained as well; else they are compared with themselves."""
+    whole: bool = True
+    """The sweep has all tries and seeds, else few, and a search's tries are compared with themselves."""
+
+    @property
+    def tries(self) -> int:
+        return TRIES if self.whole else FEW_TRIES
+
+    @property
+    def seeds(self) -> int:
+        return SEEDS if self.whole else FEW_SEEDS
 
     def rows(self, store: Store, trial_id: str) -> Rows:
         if trial_id not in self.known:
@@ -88,7 +102,7 @@ def differences(store: Store, undisturbed: Undisturbed) -> list[str]:
     plan = ledger.newest_plan(store, "kills")
     assert plan is not None
     planned = [trial["id"] for arm in plan["arms"] for trial in arm["trials"].values()]
-    found = [] if len(set(planned)) == len(planned) == 3 * SEEDS else [f"planned are {planned}"]
+    found = [] if len(set(planned)) == len(planned) == 3 * undisturbed.seeds else [f"planned are {planned}"]
     for trial_id in planned:
         if store.children(f"trials/{trial_id}/result") != [f"{EPOCHS}.json"]:
             found.append(f"{trial_id}: not exactly one result")
@@ -113,14 +127,14 @@ def _in_search(store: Store, undisturbed: Undisturbed, tried: dict[int, str]) ->
     """Every try is asked once and told once; pruned ones are marked, and never complete."""
     search = stored_searches(store, "kills")["base"]
     asks = search.asks()
-    found = [] if len(asks) == TRIES and search.done else [f"{len(asks)} tries, done: {search.done}"]
+    found = [] if len(asks) == undisturbed.tries and search.done else [f"{len(asks)} tries, done: {search.done}"]
     if len({canonical(ask.overrides) for ask in asks}) != len(asks) or len(set(tried.values())) != len(asks):
         found.append("a suggestion was repeated")
     for ask in asks:
         trial_id = tried[ask.number]
         rows = result_rows(store, trial_id)
         mark = ledger.get_json(store, pruned_key("kills", trial_id))
-        whole = undisturbed.rows(store, trial_id) if undisturbed.tries else rows or _as_marked(mark)
+        whole = undisturbed.rows(store, trial_id) if undisturbed.whole else rows or _as_marked(mark)
         if ask.state == "complete":
             if mark is not None or rows != whole or ask.values != (whole[-1]["val/psnr_db"],):
                 found.append(f"try {ask.number} is complete: marked {mark is not None}, value {ask.values}")
@@ -163,18 +177,22 @@ def survive(
     kinds: list[str],
     chance: random.Random,
     wait_s: float,
-    at_last: tuple[str, ...] = (),
+    address: str = addresses.LOCAL,
+    finish: Callable[[], int] | None = None,
 ) -> Counter[str]:
     """Run the sweep to its end, killing one thing after another. Returns the kills that hit training.
 
     Each kill comes up to `wait_s` seconds after this run of the command has finished an epoch. After the driver's
-    death the next run starts at once, while actors of the dead one are alive. at_last: options of the command once
-    nothing is left to kill.
+    death the next run starts at once, while actors of the dead one are alive. address: of the Ray that trains. finish:
+    runs the rest in place of the command when nothing is left to kill; returns its exit code.
     """
     hits: Counter[str] = Counter()
     waiting = list(kinds)
     while True:
-        driven = start(store, "run", file, "--checkpoint-every", 0, *(() if waiting else at_last))
+        if finish is not None and not waiting:
+            assert finish() == 0
+            return hits
+        driven = start(store, "run", file, "--checkpoint-every", 0, "--address", address)
         killed: list[str] = []
         while waiting and set(killed) <= {ACTOR} and _trains_on(driven, chance.uniform(0, wait_s)):
             # A trial whose process dies three times in one run is failed, as it should be: two actors a run.
@@ -215,16 +233,23 @@ def sweep_file(tmp_path: Path, text: str = SWEEP) -> Path:
     return file
 
 
-def test_a_killed_driver_and_a_killed_ray_lose_nothing(tmp_path: Path, undisturbed: Undisturbed) -> None:
+@pytest.mark.parametrize("what", [RAY, DRIVER])
+def test_a_kill_loses_nothing(tmp_path: Path, undisturbed: Undisturbed, ray_address: str, what: str) -> None:
+    """All of a Ray of the command's own, or the driver on the shared Ray; this process then finishes the sweep."""
     store, seed = FolderStore(tmp_path / "store"), random.randrange(2**31)
-    undisturbed.tries = False
+    file = sweep_file(tmp_path, FEW)
+    undisturbed.whole = False
+
+    def finish() -> int:
+        return cli.main(["run", str(file), "--store", store.uri, "--address", "in-process", "--checkpoint-every", "0"])
+
     with workplace() as start:
-        chance, without_ray = random.Random(seed), ("--address", "in-process")  # starting a third one costs seconds
-        hits = survive(start, store, sweep_file(tmp_path), [DRIVER, RAY], chance, wait_s=0.5, at_last=without_ray)
+        address = addresses.LOCAL if what == RAY else ray_address
+        hits = survive(start, store, file, [what], random.Random(seed), 0.5, address, finish)
     found = differences(store, undisturbed)
     say(hits, found, seed)
     assert found == []
-    assert hits.total() == 2
+    assert hits == Counter({what: 1})
     _change_one_bit(store)
     assert len(differences(store, undisturbed)) == 1, "the comparison can fail"
 
@@ -240,6 +265,7 @@ def _change_one_bit(store: Store) -> None:
     store.put(key, ledger.dump(result))
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_twenty_kills_lose_nothing(tmp_path: Path, undisturbed: Undisturbed) -> None:
     seed = random.randrange(2**31)
