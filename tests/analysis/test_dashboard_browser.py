@@ -166,8 +166,7 @@ def test_a_trial_that_is_deleted_while_looking_is_told(reader: Reader, store: Fo
     reader.open("trial", trial=trial, sweep="small-tiny")
     shutil.rmtree(store.root / "trials" / trial)
     reader.shows("the store has no such trial", "trial", trial=trial, sweep="small-tiny")
-    reader.open("sweep", sweep="small-tiny")
-    reader.says("1 queued")
+    reader.until(lambda: "1 queued" in reader.open("sweep", sweep="small-tiny"), "the deleted trial in the queue:")
 
 
 def test_a_hole_is_drawn_over_an_image_and_filled(reader: Reader, store: FolderStore, tmp_path: Path) -> None:
@@ -192,12 +191,13 @@ def test_a_hole_is_drawn_over_an_image_and_filled(reader: Reader, store: FolderS
     reader.says("Draw the hole over the image")
 
 
-@pytest.mark.parametrize("made", [True, False], ids=["empty", "missing"])
-def test_a_store_without_anything_says_what_to_do(reader: Reader, tmp_path: Path, made: bool) -> None:
+def test_a_store_without_anything_says_what_to_do(reader: Reader, tmp_path: Path) -> None:
+    """A folder that is missing, then one that is empty."""
     folder = tmp_path / "nothing"
-    if made:
-        folder.mkdir()
     with browsing.dashboard(str(folder), "--token", browsing.TOKEN) as served:
         fresh = Reader(reader.browser, served.address)
-        fresh.shows("No sweep yet")
-        fresh.says(f"--store {folder}")
+        for made in (False, True):
+            if made:
+                folder.mkdir(exist_ok=True)
+            fresh.shows("No sweep yet")
+            fresh.says(f"--store {folder}")

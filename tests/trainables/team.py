@@ -1,6 +1,7 @@
-"""Trials of several processes for `test_workers.py`: run as `python team.py RANK PORT FOLDER`, four of them.
+"""Trials of several processes for `test_workers.py`: `python -m tests.trainables.team PORT FOLDER` forks four of them.
 
-The cases are trained by the first two of them, then by all four; what came of it is written to FOLDER.
+The cases are trained by the first two of them, then by all four; what came of it is written to FOLDER. They are forked
+because each import of torch costs seconds.
 """
 
 from __future__ import annotations
@@ -107,11 +108,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 BY_FOUR = (
     "detector",
-    "detector of masks",
     "hole",
     "changed, all terms",
     "phases double",
-    "gan double",
     "own terms double",
 )
 """Cases that four workers train as well: processes without a core of their own are slow."""
@@ -226,9 +225,24 @@ def main(rank: int, port: int, folder: Path) -> None:
         distributed.destroy_process_group()
 
 
+def fork(port: int, folder: Path) -> list[int]:
+    """Start the workers. Returns their process ids."""
+    started = []
+    for rank in range(max(SIZES)):
+        if pid := os.fork():
+            started.append(pid)
+            continue
+        code = 1
+        try:
+            main(rank, port, folder)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)  # at once: after a fault the others wait in a collective until they notice that it is gone
+    return started
+
+
 if __name__ == "__main__":
-    try:
-        main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)  # the others wait for this one in a collective: they notice that it is gone
+    workers = fork(int(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(any(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in workers))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -38,15 +40,12 @@ def together(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> dict[
     folder, port = tmp_path_factory.mktemp("team"), free_port()
     environment = {**os.environ, "SWEEPS_DATA": str(data_root), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.trainables.team"]
-    processes = [
-        subprocess.Popen([*command, str(rank), str(port), str(folder)], env=environment, cwd=ROOT)
-        for rank in range(max(team.SIZES))
-    ]
+    process = subprocess.Popen([*command, str(port), str(folder)], env=environment, cwd=ROOT, process_group=0)
     try:
-        assert [process.wait(150) for process in processes] == [0] * len(processes)
+        assert process.wait(150) == 0
     finally:
-        for process in processes:
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     places = [(size, rank) for size in team.SIZES for rank in range(size)]
     return {place: torch.load(folder / f"{place[0]}-{place[1]}.pt", weights_only=True) for place in places}
 
