@@ -1,10 +1,10 @@
 """A store as an interrupted run leaves it, kept as one file: made by `python -m tests.golden.old_store FOLDER`.
 
-golden-report   finished but for one trial, which was killed between its last checkpoint and its last epoch
-golden-search   a search with early stopping that was killed in the midst of its fifth suggestion or a later one
+golden-report   finished but for one trial, which was stopped before its last epoch
+golden-search   a search with early stopping that was stopped in the midst of its fifth suggestion or a later one
 golden-ray      planned, and nothing of it run
 
-It is made by running the sweeps to their end and taking away what a killed run would not have written. To keep it
+It is made by running the sweeps to their end and taking away what a stopped run would not have written. To keep it
 small, the finished trials of golden-report have weights for the first seed alone. Pictures in it are grey, so that no
 photograph is copied, and names of the machine that made it are replaced.
 """
@@ -31,7 +31,7 @@ REPORTED = "golden-report"
 ARM, SEED = "partial convolution, thick", "2"
 """Whose trial of golden-report was interrupted."""
 FIRST_CUT = 4
-"""The search is killed in the first suggestion from this one on that would have been told as complete."""
+"""The search is stopped in the first suggestion from this one on that would have been told as complete."""
 
 
 def unpack(folder: Path) -> None:
@@ -41,7 +41,7 @@ def unpack(folder: Path) -> None:
 
 
 def interrupted(store: Path) -> str:
-    """The id of the trial of golden-report that was killed."""
+    """The id of the trial of golden-report that was stopped."""
     arms = {arm["name"]: arm for arm in newest_plan(store, REPORTED)["arms"]}
     return str(arms[ARM]["trials"][SEED]["id"])
 
@@ -50,7 +50,7 @@ def interrupted(store: Path) -> str:
 
 
 def make(target: Path) -> None:
-    """Run the sweeps, take away what a killed run would not have written, and pack the store."""
+    """Run the sweeps, take away what a stopped run would not have written, and pack the store."""
     with tempfile.TemporaryDirectory(prefix="golden-old-") as work:
         os.chdir(work)
         shutil.copytree(HERE / "sweeps", "sweeps")
@@ -76,19 +76,20 @@ def _planned(plan: dict[str, object]) -> set[str]:
 
 
 def _cut_back(trial: Path) -> None:
-    """Leave of a finished trial what was there before its last epoch."""
+    """Leave of a finished trial what is there when it was asked to stop before its last epoch."""
     (result,) = trial.glob("result/*.json")
     epochs = result.stem
-    gone = [result, *trial.glob("attempts/*.end.json"), *trial.glob("log/*")]
-    for path in gone:
+    for path in (result, *trial.glob("log/*")):
         path.unlink()
+    for path in trial.glob("attempts/*.end.json"):
+        path.write_text(path.read_text().replace('"done"', '"stopped"'))
     for folder in (*trial.glob(f"checkpoint/*/{epochs}"), *trial.glob(f"samples/*/{epochs}")):
         shutil.rmtree(folder)
     assert list(trial.glob("checkpoint/*/*/manifest.json")), "an earlier checkpoint was kept"
 
 
 def _cut_search(store: Path) -> None:
-    """Kill the search in the midst of a suggestion, with all that came after it."""
+    """Stop the search in the midst of a suggestion, with all that came after it."""
     sweep = store / "sweeps" / "golden-search"
     (folder,) = sweep.glob("search/*")
     tells = {int(path.name[:4]): read_json(path) for path in folder.glob("*.tell.json")}
