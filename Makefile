@@ -23,7 +23,7 @@ export SWEEPS_DATA
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all browser check bench lock clean
+.PHONY: help demo test test-all golden browser check bench lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -38,6 +38,9 @@ test: $(INSTALLED) browser  ## the tests that take minutes; ARGS="-k name -x" go
 
 test-all: $(INSTALLED) browser  ## every test, the slow ones too
 	$(BIN)/python -m pytest $(IN_TWO_PROCESSES) $(ARGS)
+
+golden: $(INSTALLED)  ## write tests/golden anew, where a change of numbers is meant; ARGS=--wording
+	$(BIN)/python -m tests.golden $(ARGS)
 
 check: $(INSTALLED)  ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -1,0 +1,41 @@
+"""All that the golden tests import from the package; everything else goes through the command line and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+TASKS = ("inpaint", "detect", "match", "stack")
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run `sweeps ...` in this process; its exit code."""
+    from sweeps.cli import main
+
+    return main(arguments)
+
+
+def model_names() -> set[str]:
+    """Everything that `model.name` may be, over all tasks."""
+    from trainables.definitions import model_names
+
+    return {name for task in TASKS for name in model_names(task)}
+
+
+def mask_names() -> set[str]:
+    """Everything that `mask.name` may be."""
+    from trainables.definitions import mask_configs
+
+    return set(mask_configs())
+
+
+def loss_names() -> set[str]:
+    """Every loss term of the tasks `inpaint` and `detect`."""
+    from trainables import definitions
+
+    return {
+        *definitions.loss_names(),
+        *definitions.adversarial_names(),
+        *definitions.discriminator_names(),
+        *definitions.network_names(),
+        *definitions.detection_inputs(),
+    }

@@ -1,0 +1,109 @@
+"""What the files of a store say of a sweep, as records that can be compared.
+
+Records are {block: {key: value}}: a block for each arm and seed, or for each suggestion of a search.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Records = dict[str, dict[str, Any]]
+DIGEST = "sha256 of "
+"""What the keys begin with whose values are equal where all bits are, and say nothing where they are not."""
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def newest_plan(store: Path, sweep: str) -> dict[str, Any]:
+    plan: dict[str, Any] = read_json(max((store / "sweeps" / sweep / "plans").iterdir()))
+    return plan
+
+
+def records(store: Path, sweep: str) -> Records:
+    """Every finished trial of a sweep, and every suggestion of its searches."""
+    found: Records = {}
+    seen: set[str] = set()
+    for arm in newest_plan(store, sweep)["arms"]:
+        for seed, trial in arm["trials"].items():
+            again = trial["id"] in seen  # a fill that does not learn is one trial for all seeds
+            row = {"trial": trial["id"]} if again else _trial(store / "trials" / trial["id"], trial["epochs"])
+            found[f"{arm['name']} | seed {seed}"] = row
+            seen.add(trial["id"])
+    for folder in sorted((store / "sweeps" / sweep / "search").glob("*")):
+        for ask in sorted(folder.glob("*.ask.json")):
+            found[f"{folder.name} | {ask.name[:4]}"] = _suggestion(ask)
+    return found
+
+
+def _trial(folder: Path, epochs: int) -> dict[str, Any]:
+    """Facts, columns and digests of a finished trial. A trial of a folder outside the project has an id of its own."""
+    result = read_json(folder / "result" / f"{epochs}.json")
+    columns = {name: values for name, values in result["history"].items() if not name.startswith("sys/")}
+    elsewhere = "path" in read_json(folder / "trial.json")["config"]["model"]
+    named = {} if elsewhere else {"trial": folder.name}
+    return {**named, **result["facts"], **columns, **_digests(folder, epochs)}
+
+
+def _digests(folder: Path, epochs: int) -> dict[str, str]:
+    """Of the weights and optimisers, and of the pictures and values of single images, after the last epoch."""
+    files = [path for kind in ("checkpoint", "samples") for path in folder.glob(f"{kind}/*/{epochs}/*")]
+    newest = {path.name: path for path in sorted(files) if path.suffix in (".pt", ".png", ".npz")}
+    return {f"{DIGEST}{name}": _digest(path) for name, path in sorted(newest.items())}
+
+
+def _digest(path: Path) -> str:
+    """Of what a file holds, not of how it is packed."""
+    found = hashlib.sha256()
+    for part in _parts(path):
+        found.update(part)
+    return found.hexdigest()[:16]
+
+
+def _parts(path: Path) -> list[bytes]:
+    if path.suffix == ".pt":
+        import torch
+
+        return _flat(torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True))
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            return [part for name in archive.files for part in (name.encode(), archive[name].tobytes())]
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return [repr((image.mode, image.size)).encode(), image.tobytes()]
+
+
+def _flat(value: Any) -> list[bytes]:
+    """Names and bytes of everything in a checkpoint, in the order in which it is stored."""
+    import torch
+
+    if isinstance(value, dict):
+        return [part for key, item in value.items() for part in (repr(key).encode(), *_flat(item))]
+    if isinstance(value, list | tuple):
+        return [part for item in value for part in _flat(item)]
+    if isinstance(value, torch.Tensor):
+        return [repr((value.dtype, tuple(value.shape))).encode(), value.contiguous().numpy().tobytes()]
+    return [repr(value).encode()]
+
+
+def _suggestion(ask: Path) -> dict[str, Any]:
+    """What a search asked for, and what it was told."""
+    asked = read_json(ask)
+    told = read_json(ask.with_name(ask.name.replace(".ask.", ".tell.")))
+    trials = read_json(ask.with_name(ask.name.replace(".ask.", ".trials.")))
+    return {
+        "params": asked["params"],
+        "overrides": asked["overrides"],
+        "trials": trials,
+        "state": told["state"],
+        "values": told["values"],
+        "intermediate": told["intermediate"],
+    }
