@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from analysis.stats import Interval
-from sweeps import record
+from analysis.statistics.intervals import Interval
+from sweeps.results import columns as record_columns
 
 _NAMES = {
     **{"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "l2": "L2", "db": "", "iou": "IoU", "f1": "F1"},
@@ -30,9 +30,9 @@ _PHRASES = {
 }
 """Parts of a metric's name that are more than their words."""
 _LABELS = {
-    record.TIME_S: "time an epoch",
-    record.IMAGES_PER_S: "training speed",
-    record.PEAK_MEMORY_MB: "peak memory",
+    record_columns.TIME_S: "time an epoch",
+    record_columns.IMAGES_PER_S: "training speed",
+    record_columns.PEAK_MEMORY_MB: "peak memory",
 }
 _LEAST_DIGITS = 4
 _MOST_DIGITS = 6
@@ -44,7 +44,7 @@ def label(column: str) -> str:
     """A column in words: `test/psnr_db_hole` is 'test PSNR hole', its `_share_10_20` '... at 10 to 20 % hole'."""
     if column in _LABELS:
         return _LABELS[column]
-    if share := record.share_of_hole(column):
+    if share := record_columns.share_of_hole(column):
         return f"{label(share[0])} at {share[1]} to {share[2]} % hole"
     split, _, metric = column.rpartition("/")
     for name, words in _PHRASES.items():
@@ -53,12 +53,12 @@ def label(column: str) -> str:
 
 
 def unit(column: str) -> str:
-    return record.describe(column)[0]
+    return record_columns.describe(column)[0]
 
 
 def better(column: str) -> str:
     """'max' or 'min': where better values lie; '' where that is not known."""
-    return record.describe(column)[1]
+    return record_columns.describe(column)[1]
 
 
 def sign(column: str) -> int:

@@ -18,7 +18,7 @@ OURS: dict[str, set[str]] = {
     "analysis": {"sweeps"},
 }
 """folder -> the other folders of ours that it may import."""
-FRONT_DOOR = ("sweeps/cli.py", "sweeps/verbs/")
+FRONT_DOOR = ("sweeps/cli/",)
 """The command and its verbs: they may import every folder of ours, inside their functions only."""
 THEIRS: dict[str, tuple[str, ...]] = {
     "ray": ("cluster/",),
@@ -26,10 +26,10 @@ THEIRS: dict[str, tuple[str, ...]] = {
     "torchvision": ("trainables/", "cluster/"),
     "torchmetrics": ("trainables/", "cluster/"),
     "optuna": (
-        "sweeps/history.py",
-        "sweeps/samplers.py",
-        "analysis/dashboard/optimisation.py",
-        "analysis/dashboard/optuna_server.py",
+        "sweeps/search/history.py",
+        "sweeps/search/samplers.py",
+        "analysis/dashboard/widgets/optimisation.py",
+        "analysis/dashboard/processes/optuna_server.py",
         "cluster/",
     ),
     "streamlit": ("analysis/dashboard/",),
@@ -109,24 +109,24 @@ def test_the_rule_is_checked_on_every_folder() -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("trainables/loop.py", "from sweeps.record import EPOCH"),
-        ("trainables/loop.py", "import ray.train"),
-        ("trainables/models/x.py", "def f():\n    import optuna"),
-        ("sweeps/plan.py", "def f():\n    from trainables import schema"),
-        ("sweeps/plan.py", "import torch"),
-        ("sweeps/cli.py", "import trainables.schema"),
-        ("sweeps/verbs/running.py", "if True:\n    import cluster"),
-        ("sweeps/verbs/running.py", "def f():\n    import torch"),
-        ("sweeps/plan.py", "import optuna"),
-        ("sweeps/search.py", "import optuna"),
-        ("sweeps/plan.py", "import importlib\nimportlib.import_module('trainables.schema')"),
-        ("sweeps/plan.py", "import importlib\nimportlib.import_module(f'trainables.models.{name}')"),
-        ("analysis/frame.py", "from trainables.session import Row"),
-        ("analysis/report.py", "import torch.utils"),
-        ("analysis/frame.py", "import boto3"),
-        ("cluster/tuner.py", "from analysis import frame"),
-        ("cluster/tuner.py", "import boto3"),
-        ("analysis/report.py", "import plotly.graph_objects"),
+        ("trainables/training/loop.py", "from sweeps.results.columns import EPOCH"),
+        ("trainables/training/loop.py", "import ray.train"),
+        ("trainables/inpaint/methods/x.py", "def f():\n    import optuna"),
+        ("sweeps/spec/plan.py", "def f():\n    from trainables import schema"),
+        ("sweeps/spec/plan.py", "import torch"),
+        ("sweeps/cli/main.py", "import trainables.schema"),
+        ("sweeps/cli/running.py", "if True:\n    import cluster"),
+        ("sweeps/cli/running.py", "def f():\n    import torch"),
+        ("sweeps/spec/plan.py", "import optuna"),
+        ("sweeps/search/search.py", "import optuna"),
+        ("sweeps/spec/plan.py", "import importlib\nimportlib.import_module('trainables.schema')"),
+        ("sweeps/spec/plan.py", "import importlib\nimportlib.import_module(f'trainables.models.{name}')"),
+        ("analysis/study.py", "from trainables.training.session import Row"),
+        ("analysis/report/build.py", "import torch.utils"),
+        ("analysis/study.py", "import boto3"),
+        ("cluster/runners/ray_tune.py", "from analysis import study as frame"),
+        ("cluster/runners/ray_tune.py", "import boto3"),
+        ("analysis/report/build.py", "import plotly.graph_objects"),
     ],
 )
 def test_a_forbidden_import_is_found(path: str, source: str) -> None:
@@ -136,13 +136,16 @@ def test_a_forbidden_import_is_found(path: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("sweeps/verbs/running.py", "def run():\n    from cluster import tuner"),
-        ("sweeps/samplers.py", "import optuna"),
-        ("sweeps/store.py", "def client():\n    import boto3"),
-        ("sweeps/plan.py", "from .trial import Trial\nimport numpy"),
-        ("cluster/worker.py", "import ray\nimport torch\nfrom trainables import loop\nfrom sweeps import ledger"),
-        ("analysis/frame.py", "from sweeps.ledger import finished\nimport pandas"),
-        ("trainables/loop.py", "import torch\nfrom trainables.session import Session"),
+        ("sweeps/cli/running.py", "def run():\n    from cluster.runners import ray_tune as tuner"),
+        ("sweeps/search/samplers.py", "import optuna"),
+        ("sweeps/store/local.py", "def client():\n    import boto3"),
+        ("sweeps/spec/plan.py", "from .trial import Trial\nimport numpy"),
+        (
+            "cluster/worker/worker.py",
+            "import ray\nimport torch\nfrom trainables import loop\nfrom sweeps import ledger",
+        ),
+        ("analysis/study.py", "from sweeps.store.layout import finished\nimport pandas"),
+        ("trainables/training/loop.py", "import torch\nfrom trainables.training.session import Session"),
     ],
 )
 def test_an_allowed_import_passes(path: str, source: str) -> None:
@@ -154,7 +157,7 @@ def test_an_allowed_import_passes(path: str, source: str) -> None:
     [
         ("sweeps.cli", "torch ray optuna matplotlib pandas"),
         ("trainables.schema", "torch ray optuna matplotlib"),
-        ("analysis.report", "torch ray streamlit"),
+        ("analysis.report.build", "torch ray streamlit"),
         ("analysis.dashboard.app", "torch ray optuna boto3"),
     ],
 )

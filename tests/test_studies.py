@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from analysis import published
-from sweeps import dependencies, ledger, plan, record, spec
-from sweeps.cli import main
-from sweeps.plan import Plan
-from sweeps.store import FolderStore
+from analysis.claims import published
+from sweeps.cli.main import main
+from sweeps.results import columns as record_columns
+from sweeps.spec import dependencies, loader, plan
+from sweeps.spec.plan import Plan
+from sweeps.store import layout
+from sweeps.store.local import FolderStore
 from trainables import schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +26,7 @@ THROUGH_RAY = "sweeps/inpainting/partial_conv.yaml"
 
 def planned(study: str, tiny: bool = False) -> Plan:
     file = ROOT / study
-    return plan.expand(dependencies.pin(spec.load(file, tiny), file.parent, None, pending=True), schema)
+    return plan.expand(dependencies.pin(loader.load(file, tiny), file.parent, None, pending=True), schema)
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +53,11 @@ def ran(store: Path, data_root: Path) -> Any:
 def numbers(store: Path, study: str) -> dict[str, dict[str, list[float]]]:
     """The history of every trial of a study's tiny form, without what depends on the machine, by its result's key."""
     contents = FolderStore(store)
-    newest = ledger.read_plans(contents, planned(study, tiny=True).name)[-1]
-    keys = {ledger.result_key(t["id"], t["epochs"]) for arm in newest["arms"] for t in arm["trials"].values()}
+    newest = layout.read_plans(contents, planned(study, tiny=True).name)[-1]
+    keys = {layout.result_key(t["id"], t["epochs"]) for arm in newest["arms"] for t in arm["trials"].values()}
     results = {key: json.loads(data) for key, data in contents.get_many(keys).items()}
     assert results.keys() == keys, "every trial has its result"
-    return {key: record.same_numbers(result["history"]) for key, result in results.items()}
+    return {key: record_columns.same_numbers(result["history"]) for key, result in results.items()}
 
 
 # --- the files --------------------------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ def test_the_published_figures_that_it_names_exist(study: str) -> None:
         assert not variants, "variants are named, but no study and table that they are of"
         return
     rows = [row for row in published.figures() if (row["study"], row["table"]) == (reference.study, reference.table)]
-    assert rows, f"no table {reference.table} of {reference.study} in analysis/published/seeds.csv"
+    assert rows, f"no table {reference.table} of {reference.study} in analysis/claims/published/seeds.csv"
     assert variants, "a table is named, but no arm's row in it"
     assert {variant for variant in variants if ": " not in variant} <= {row["variant"] for row in rows}
     assert set(reference.columns.values()) <= {row["metric"] for row in rows}
@@ -126,8 +128,8 @@ def test_its_tiny_form_runs_and_then_has_nothing_to_run(
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_column_of_its_records_is_described(study: str, ran: Any, store: Path) -> None:
     ran(study)
-    columns = {column for history in numbers(store, study).values() for column in history} - {record.EPOCH}
-    assert [column for column in columns if not record.describe(column)[2]] == []
+    columns = {column for history in numbers(store, study).values() for column in history} - {record_columns.EPOCH}
+    assert [column for column in columns if not record_columns.describe(column)[2]] == []
 
 
 @pytest.mark.parametrize("study", STUDIES)

@@ -14,7 +14,8 @@ class TrialError(ValueError):
     """
 
     everywhere = False
-    """Whether all workers of a trial raise it together: `trainables.workers.Workers.together` sees to that."""
+    """Whether all workers of a trial raise it together: `trainables.training.distributed.Workers.together` sees to
+    that."""
 
     def __init__(self, given: str, why: str, allowed: str, fix: str, key: str = "") -> None:
         super().__init__(f"{given}: {why}")

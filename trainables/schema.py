@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from trainables import schema_detect, schema_inpaint, schema_match, schema_stack
-from trainables.definitions import model_config
-from trainables.explain import unknown
-from trainables.sections import Needs
+from trainables.config.messages import unknown
+from trainables.config.sections import Needs
+from trainables.detect import config as detect_config
+from trainables.inpaint import config as inpaint_config
+from trainables.match import config as match_config
+from trainables.registry import model_config
+from trainables.stack import config as stack_config
 
 
 class TaskSchema(Protocol):
-    """What `trainables/schema_<task>.py` has."""
+    """What `trainables/<task>/config.py` has."""
 
     def resolve(self, config: dict[str, Any]) -> dict[str, Any]: ...
 
@@ -22,10 +25,10 @@ class TaskSchema(Protocol):
 
 
 _OF_TASK: dict[str, TaskSchema] = {
-    "inpaint": schema_inpaint,
-    "detect": schema_detect,
-    "stack": schema_stack,
-    "match": schema_match,
+    "inpaint": inpaint_config,
+    "detect": detect_config,
+    "stack": stack_config,
+    "match": match_config,
 }
 TASKS = tuple(_OF_TASK)
 
@@ -41,7 +44,7 @@ def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def identity(task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The part of a resolved configuration that decides the outcome; see `sweeps.trial.Trial`.
+    """The part of a resolved configuration that decides the outcome; see `sweeps.spec.trial.Trial`.
 
     Options that are off (null) are left out, so an option that is added later does not change the identity of older
     trials. `epochs` is left out unless a schedule or the phases count in shares of them.

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.dashboard import access, context, parts, settings
+from analysis.dashboard import context, settings
+from analysis.dashboard.auth import access
 from analysis.dashboard.screens import compare, report, sweep, sweeps, trial, try_it
+from analysis.dashboard.widgets import elements
 
 
 def main() -> None:
     st.set_page_config("inpaint-sweeps", ":material/grid_view:", layout="wide")
     given = settings.given()
     if not access.let_in(given):
-        parts.title("inpaint-sweeps")
+        elements.title("inpaint-sweeps")
         access.ask(given, "This dashboard shows its pages to who knows its token. `sweeps dashboard` was given it.")
         return
     shown = {
-        "sweeps": st.Page(parts.guarded(sweeps.show), title="Sweeps", url_path="sweeps", default=True),
-        "sweep": st.Page(parts.guarded(sweep.show), title="Sweep", url_path="sweep"),
-        "trial": st.Page(parts.guarded(trial.show), title="Trial", url_path="trial"),
-        "compare": st.Page(parts.guarded(compare.show), title="Compare", url_path="compare"),
-        "try": st.Page(parts.guarded(try_it.show), title="Try", url_path="try"),
-        "report": st.Page(parts.guarded(report.show), title="Report", url_path="report"),
+        "sweeps": st.Page(elements.guarded(sweeps.show), title="Sweeps", url_path="sweeps", default=True),
+        "sweep": st.Page(elements.guarded(sweep.show), title="Sweep", url_path="sweep"),
+        "trial": st.Page(elements.guarded(trial.show), title="Trial", url_path="trial"),
+        "compare": st.Page(elements.guarded(compare.show), title="Compare", url_path="compare"),
+        "try": st.Page(elements.guarded(try_it.show), title="Try", url_path="try"),
+        "report": st.Page(elements.guarded(report.show), title="Report", url_path="report"),
     }
     context.know_pages(shown)
     page = st.navigation(list(shown.values()), position="top")
     page.run()
     if given.login:
         with st.container(horizontal=True, vertical_alignment="center"):
-            parts.note(f"Logged in as {access.email() or 'somebody without an e-mail address'}.")
+            elements.note(f"Logged in as {access.email() or 'somebody without an e-mail address'}.")
             access.log_out()
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from analysis.dashboard import settings
-from analysis.dashboard.children import Children
-from analysis.dashboard.predictor import Predictor
-from analysis.dashboard.reading import Reader
+from analysis.dashboard.data.reader import Reader
+from analysis.dashboard.data.summaries import Summaries
+from analysis.dashboard.processes.commands import Children
+from analysis.dashboard.processes.predictor import Predictor
 from analysis.dashboard.settings import Settings
-from analysis.dashboard.summaries import Summaries
 from sweeps.errors import SweepError
-from sweeps.store import open_store
+from sweeps.store.local import open_store
 
 if TYPE_CHECKING:
     from streamlit.navigation.page import StreamlitPage

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from analysis.dashboard import settings, theme
-from analysis.dashboard.login import Login
+from analysis.dashboard.auth.login import Login
 from analysis.dashboard.settings import Settings
 from sweeps.errors import SweepError
 

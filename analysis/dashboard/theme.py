@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.figures import PALETTE
+from analysis.report.figures import PALETTE
 
 STATES: dict[str, tuple[str, str, str]] = {
     # state: (colour, Streamlit's name of it, sign)

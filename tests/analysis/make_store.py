@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sweeps import ledger
-from sweeps.store import FolderStore
-from sweeps.trial import Trial
+from sweeps.spec.trial import Trial
+from sweeps.store import layout
+from sweeps.store.local import FolderStore
 
 NOW = 1_790_000_000.0
 """The moment at which the synthetic store is read, seconds since 1970."""
@@ -105,8 +105,8 @@ def make_store(
     trials = {(arm.name, seed): _trial(arm, seed) for arm in arms for seed in seeds}
     plan = _plan(name, arms, seeds, claims, trials)
     change(plan)
-    ledger.write_plan(store, name, plan, f"name: {name}\n", NOW - 9000)
-    ledger.write_trials(store, trials.values())
+    layout.write_plan(store, name, plan, f"name: {name}\n", NOW - 9000)
+    layout.write_trials(store, trials.values())
     for arm in arms:
         for seed in seeds if arm.trains else list(seeds)[:1]:
             _run(store, arm, trials[arm.name, seed], seed)
@@ -174,14 +174,14 @@ def _run(store: FolderStore, arm: ArmSpec, trial: Trial, seed: int) -> None:
     if state == "queued":
         return
     source = {"code": {"commit": "6be6b42" + "0" * 33, "dirty": False}, "versions": VERSIONS, "hardware": HARDWARE}
-    attempt = ledger.claim(store, trial.id, 0, {"claimed_at": NOW - 5000, "provenance": source})
+    attempt = layout.claim(store, trial.id, 0, {"claimed_at": NOW - 5000, "provenance": source})
     assert attempt is not None
     if state == "failed":
         error = {"type": "Diverged", "message": "the loss is not finite in epoch 3, step 41", "traceback": "..."}
-        ledger.end(store, attempt, "failed", NOW - 4000, error)
+        layout.end(store, attempt, "failed", NOW - 4000, error)
     elif state in ("running", "interrupted"):
         age = 5 if state == "running" else 500
-        ledger.beat(store, attempt, {"time": NOW - age, "epoch": 12, "record": {"val/psnr_db": 25.0}})
+        layout.beat(store, attempt, {"time": NOW - age, "epoch": 12, "record": {"val/psnr_db": 25.0}})
     else:
         body = {
             "history": history(arm, seed),
@@ -192,8 +192,8 @@ def _run(store: FolderStore, arm: ArmSpec, trial: Trial, seed: int) -> None:
         }
         for kind, png in strips(hash_of(arm.name), arm.psnr).items():
             store.put(attempt.key("samples", attempt.name, trial.epochs, f"{kind}.png"), png)
-        assert ledger.finish(store, attempt, trial.epochs, body)
-        ledger.end(store, attempt, "done", NOW - 4400)
+        assert layout.finish(store, attempt, trial.epochs, body)
+        layout.end(store, attempt, "done", NOW - 4400)
 
 
 def hash_of(name: str) -> int:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from make_store import ArmSpec, make_store
 
-from analysis import published, report
-from sweeps import cli, ledger
-from sweeps.store import FolderStore
+from analysis.claims import published
+from analysis.report import build as report
+from sweeps.cli.main import main
+from sweeps.store import layout
+from sweeps.store.local import FolderStore
+from tests.analysis.make_store import ArmSpec, make_store
 
 NAME = "partial-conv"
 FORMATS = ("html", "md", "tex", "csv", "parquet")
@@ -31,7 +33,7 @@ def reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Report:
 
     def run(store: FolderStore) -> Texts:
         command = ["report", NAME, "--store", store.uri, "--out", str(tmp_path / "out"), "--format", ",".join(FORMATS)]
-        assert cli.main(command) == 0
+        assert main(command) == 0
         found = {ending: (tmp_path / "out" / f"{NAME}.{ending}").read_bytes() for ending in FORMATS}
         assert found.pop("parquet").startswith(b"PAR1")
         return {"out": capsys.readouterr().out, **{ending: data.decode() for ending, data in found.items()}}
@@ -42,7 +44,7 @@ def reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Report:
 def refused(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     """What a command says that ends with exit code 2."""
     capsys.readouterr()
-    assert cli.main([*command]) == 2
+    assert main([*command]) == 2
     said = capsys.readouterr().err
     assert all(part in said for part in ("error:", "why:", "allowed:"))
     assert "Traceback" not in said
@@ -86,7 +88,7 @@ def test_an_arm_renamed_between_runs_keeps_its_trials(tmp_path: Path, reported: 
     plan = {**json.loads(store.get(f"sweeps/{NAME}/plans/0001.json"))}
     body = {key: plan[key] for key in plan if key not in ("schema", "hash", "planned_at", "text")}
     rename(body)
-    ledger.write_plan(store, NAME, body, f"name: {NAME}\n# renamed\n", plan["planned_at"] + 9000)
+    layout.write_plan(store, NAME, body, f"name: {NAME}\n# renamed\n", plan["planned_at"] + 9000)
     texts = reported(store)
     assert "another &lt;name&gt;" in texts["html"]
     assert "1 arm added (“another &lt;name&gt;”) and 1 arm left out (“other”)" in texts["html"]
@@ -97,7 +99,7 @@ def test_an_arm_renamed_between_runs_keeps_its_trials(tmp_path: Path, reported: 
 def test_a_result_of_a_newer_schema_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = make_store(tmp_path / "store", [NET, OTHER], range(2), [])
     key = next(key for key in store.keys("trials/") if "/result/" in key)
-    store.put(key, ledger.dump({**json.loads(store.get(key)), "schema": 2}))
+    store.put(key, layout.dump({**json.loads(store.get(key)), "schema": 2}))
     for command in (["report", NAME], ["claims"]):
         said = refused(capsys, *command, "--store", store.uri)
         assert key in said
@@ -111,7 +113,7 @@ def test_results_without_a_schema_are_of_the_first(tmp_path: Path, reported: Rep
     for key in [key for key in store.keys("trials/") if "/result/" in key][:3]:
         body = json.loads(store.get(key))
         del body["schema"]
-        store.put(key, ledger.dump(body))
+        store.put(key, layout.dump(body))
     assert reported(store)["csv"] == expected
 
 

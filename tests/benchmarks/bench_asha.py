@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster import drive
-from cluster.feed import Job
-from sweeps import plan, spec
-from sweeps.search import Search, stored_searches
-from sweeps.store import FolderStore
+from cluster.driver import driver
+from cluster.driver.trial_queue import Job
+from sweeps.search.search import Search, stored_searches
+from sweeps.spec import loader, plan
+from sweeps.store.local import FolderStore
 from trainables import schema
 
 SWEEP = """\
@@ -67,10 +67,10 @@ def search(rule: str, options: argparse.Namespace, folder: Path) -> tuple[Search
     file = folder / f"{rule}.yaml"
     file.write_text(SWEEP.format(rule=rule, **vars(options)))
     store, count = FolderStore(folder / rule), Count()
-    work = drive.work_left(plan.expand(spec.load(file), schema), store, schema)
-    drive.write(work.plan, store, ())
+    work = driver.work_left(plan.expand(loader.load(file), schema), store, schema)
+    driver.write(work.plan, store, ())
     root = str(Path(os.environ.get("SWEEPS_DATA", "../shared/data")).resolve())
-    drive.run(work, store, schema, drive.Settings(data_root=root), count)
+    driver.run(work, store, schema, driver.Settings(data_root=root), count)
     return stored_searches(store, "search")["base"], count.epochs
 
 

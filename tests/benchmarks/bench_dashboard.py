@@ -21,18 +21,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps import ledger, plan, snapshot, spec
-from sweeps.plan import Plan
-from sweeps.store import Store, open_store
-from tests.analysis import browsing
-from tests.analysis.browsing import Reader
+from sweeps.spec import loader, plan
+from sweeps.spec.plan import Plan
+from sweeps.store import layout, record_cache
+from sweeps.store.local import Store, open_store
+from tests.analysis.dashboard import browsing
+from tests.analysis.dashboard.browsing import Reader
 from tests.benchmarks.bench_scale import PROVENANCE, history, sweep
 from tests.s3servers import BUCKET, KEY, SECRET, moto_server
 from trainables import schema
 
 FIRST_S, SWEEP_S, LIMIT_MB = 2.0, 3.0, 1536.0
 """What issue 9 allows; twice the seconds on S3."""
-COPIES = (ledger.summary_key, snapshot.key_of)
+COPIES = (layout.summary_key, record_cache.key_of)
 """What a dashboard writes."""
 _HISTORIES = 20
 _PATIENCE_S = 400
@@ -41,15 +42,15 @@ SEEDS = 5
 
 def fill(store: Store, planned: Plan, histories: list[bytes]) -> None:
     """A result and a claim for each planned trial."""
-    from cluster import drive
+    from cluster.driver import driver
 
-    drive.write(planned, store, ("sweeps", "run"))
+    driver.write(planned, store, ("sweeps", "run"))
     objects = []
     for number, (trial, _) in enumerate(planned.runs()):
         claim = {"number": 1, "token": "00000000", "claimed_at": 1.79e9, "provenance": PROVENANCE}
-        objects.append((f"trials/{trial.id}/attempts/0001.json", ledger.dump(claim)))
+        objects.append((f"trials/{trial.id}/attempts/0001.json", layout.dump(claim)))
         end = {"state": "done", "ended_at": 1.79e9 + 900, "error": None}
-        objects.append((f"trials/{trial.id}/attempts/0001-00000000.end.json", ledger.dump(end)))
+        objects.append((f"trials/{trial.id}/attempts/0001-00000000.end.json", layout.dump(end)))
         result = {
             "schema": 1,
             "attempt": "0001-00000000",
@@ -60,19 +61,19 @@ def fill(store: Store, planned: Plan, histories: list[bytes]) -> None:
             "ended_at": 1.79e9 + 900,
             "provenance": PROVENANCE,
         }
-        body = ledger.dump(result)[:-1] + b',"history":' + histories[number % len(histories)] + b"}"
-        objects.append((ledger.result_key(trial.id, trial.epochs), body))
+        body = layout.dump(result)[:-1] + b',"history":' + histories[number % len(histories)] + b"}"
+        objects.append((layout.result_key(trial.id, trial.epochs), body))
     store.create_many(objects)
 
 
 def build(store: Store, folder: Path, sweeps: int, trials: int, epochs: int) -> None:
     draw = random.Random(0)
-    histories = [ledger.dump(history(epochs, draw)) for _ in range(_HISTORIES)]
+    histories = [layout.dump(history(epochs, draw)) for _ in range(_HISTORIES)]
     for number in range(sweeps):
         name = f"sweep-{number:03d}"
         file = folder / f"{name}.yaml"
         file.write_text(sweep(name, max(2, trials // SEEDS), SEEDS, epochs, 4000 + number))
-        fill(store, plan.expand(spec.load(file), schema), histories)
+        fill(store, plan.expand(loader.load(file), schema), histories)
 
 
 def peak_mb(pid: int) -> float:
@@ -100,7 +101,7 @@ def built(keep: Path | None, sweeps: int, trials: int, epochs: int, later: bool)
             folder.mkdir(parents=True, exist_ok=True)
             build(open_store(str(store)), folder, sweeps, trials, epochs)
             whole.touch()
-        copies = [store / key(name) for name in ledger.sweep_names(open_store(str(store))) for key in COPIES]
+        copies = [store / key(name) for name in layout.sweep_names(open_store(str(store))) for key in COPIES]
         for copy in [] if later else copies:
             copy.unlink(missing_ok=True)
         say(f"{sweeps} sweeps of {trials} trials: built in {time.perf_counter() - began:.0f} s")
@@ -159,7 +160,7 @@ def visit(browser: Any, uri: str, sweeps: int, factor: int, first: bool) -> None
         say(f"    how trials stand: known {time.perf_counter() - began:.1f} s after the request")
         if first:
             pages(reader, factor)
-            wait_for_summaries(reader, open_store(uri), ledger.sweep_names(open_store(uri)))
+            wait_for_summaries(reader, open_store(uri), layout.sweep_names(open_store(uri)))
         load = os.getloadavg()[0]
         say(f"    peak memory of the server {peak_mb(served.pid):.0f} MB (asked for: {LIMIT_MB:.0f}); load {load:.1f}")
 
@@ -179,7 +180,7 @@ def wait_for_summaries(reader: Reader, store: Store, names: list[str]) -> None:
     """Until every sweep's best arm is known and kept."""
     began = time.perf_counter()
     reader.open()
-    keys = {ledger.summary_key(name) for name in names}
+    keys = {layout.summary_key(name) for name in names}
     while (missing := keys - store.exists_many(keys)) and time.perf_counter() - began < _PATIENCE_S:
         time.sleep(5)
     say(f"    summed up in the background after {time.perf_counter() - began:.0f} s more, {len(missing)} missing")

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from trainables import schema
-from trainables.loop import fit, task_named
-from trainables.session import Goal, Machine, MemorySession
-from trainables.tasks import inpaint
+from trainables.inpaint import task as inpaint
+from trainables.training.loop import fit, task_named
+from trainables.training.session import Goal, Machine, MemorySession
 
 MODELS = ("vanilla_autoencoder", "partial_conv_unet")
 

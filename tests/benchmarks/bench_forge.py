@@ -17,9 +17,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from trainables.data import forged, forging
-from trainables.data.encoding import decoded, encoded
-from trainables.schema_forge import resolve_forge
+from trainables.forgery import forged_images
+from trainables.forgery import shards as forged_shards
+from trainables.forgery.config import resolve_forge
+from trainables.forgery.encoding import decoded, encoded
 
 ROOT = Path(os.environ.get("SWEEPS_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -56,19 +57,19 @@ def main() -> None:
         folder = Path(name)
         (folder / "shards").mkdir()
         watch, indices, images = Watch(), {}, 0
-        shards = forging.plan_shards(resolved, ROOT)
+        shards = forged_shards.plan_shards(resolved, ROOT)
         for shard in shards:
-            files = forging.make_shard(resolved, shard, ROOT, threads=options.threads)
+            files = forged_shards.make_shard(resolved, shard, ROOT, threads=options.threads)
             for file, content in files.items():
                 (folder / file).write_bytes(content)
             indices[shard.name] = files[shard.files[1]]
             images += 2 * (shard.stop - shard.start)
             print(f"shard {shard.name}: peak memory {peak_mb():.0f} MB ({before:.0f} before)", flush=True)
-        for file, content in forging.finish(resolved, shards, indices).items():
+        for file, content in forged_shards.finish(resolved, shards, indices).items():
             (folder / file).write_bytes(content)
         print(f"forged {images} images of {options.size} px: {watch.rates(images, options.threads)}")
         watch = Watch()
-        found = forged.load(folder, threads=options.threads)
+        found = forged_images.load(folder, threads=options.threads)
         print(f"loaded: {watch.rates(images, options.threads)}")
     pixels = found.train.image_n3hw.permute(0, 2, 3, 1).contiguous().numpy()
     png = {"name": "png", "level": 1}

@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 
 from trainables import schema
-from trainables.loop import fit, task_named
-from trainables.models import context_encoder
-from trainables.session import Goal, Machine, MemorySession
-from trainables.tasks import inpaint
+from trainables.inpaint import task as inpaint
+from trainables.inpaint.methods import context_encoder
+from trainables.training.loop import fit, task_named
+from trainables.training.session import Goal, Machine, MemorySession
 
 ADAM = {"name": "adam", "lr": 2e-4, "betas": [0.5, 0.999]}
 

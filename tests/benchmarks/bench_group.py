@@ -18,10 +18,11 @@ from ray.cluster_utils import Cluster
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from cluster import drive
-from cluster.feed import Job
-from sweeps import ledger, plan, spec
-from sweeps.store import FolderStore
+from cluster.driver import driver
+from cluster.driver.trial_queue import Job
+from sweeps.spec import loader, plan
+from sweeps.store import layout
+from sweeps.store.local import FolderStore
 from tests.cluster.small import Watched
 from trainables import schema
 
@@ -59,12 +60,12 @@ def measure(address: str, trials: int, group: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bench.yaml"
         file.write_text(SWEEP)
-        planned = plan.expand(spec.load(file, changes=(f"seeds={trials}", f"resources.group={group}")), schema)
+        planned = plan.expand(loader.load(file, changes=(f"seeds={trials}", f"resources.group={group}")), schema)
         store, clock = FolderStore(Path(folder) / "store"), Clock()
-        work = drive.work_left(planned, store, schema)
-        drive.write(planned, store, ())
+        work = driver.work_left(planned, store, schema)
+        driver.write(planned, store, ())
         began = time.monotonic()
-        drive.run(work, store, schema, drive.Settings(address, os.environ.get("SWEEPS_DATA")), clock)
+        driver.run(work, store, schema, driver.Settings(address, os.environ.get("SWEEPS_DATA")), clock)
         took = time.monotonic() - began
         first, *later = clock.first.values()
         middle = statistics.median(later)
@@ -76,7 +77,7 @@ def measure(address: str, trials: int, group: str) -> None:
 
 
 def peak(store: FolderStore, trial_id: str) -> float:
-    return float(ledger.get_json(store, ledger.result_key(trial_id, 2))["history"]["sys/peak_memory_mb"][-1])
+    return float(layout.get_json(store, layout.result_key(trial_id, 2))["history"]["sys/peak_memory_mb"][-1])
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from trainables import schema
-from trainables.session import Machine
-from trainables.tasks import inpaint
+from trainables.inpaint import task as inpaint
+from trainables.training.session import Machine
 
 LAMA = {"valid": 10.0, "adversarial": 10.0, "feature_matching": 100.0, "r1": 0.001}
 ARMS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {

@@ -21,11 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster import drive
-from sweeps import ledger, plan, snapshot, spec
-from sweeps.plan import Plan
-from sweeps.side import side_by_side
-from sweeps.store import FolderStore, open_store
+from cluster.driver import driver
+from sweeps.spec import loader, plan
+from sweeps.spec.plan import Plan
+from sweeps.store import layout, record_cache
+from sweeps.store.local import FolderStore, open_store
+from sweeps.store.parallel import side_by_side
 from tests.s3servers import BUCKET, KEY, SECRET, moto_server
 from trainables import schema
 
@@ -91,11 +92,11 @@ def history(epochs: int, draw: random.Random) -> dict[str, list[float | None]]:
 def fill(store: FolderStore, planned: Plan, epochs: int) -> None:
     """A result for each planned trial, and the claim that it names."""
     draw = random.Random(0)
-    drive.write(planned, store, ("sweeps", "run"))
+    driver.write(planned, store, ("sweeps", "run"))
     for trial, _ in planned.runs():
         claim = {"number": 1, "token": "00000000", "claimed_at": 1.79e9, "provenance": PROVENANCE}
-        store.put(f"trials/{trial.id}/attempts/0001.json", ledger.dump(claim))
-        store.put(f"trials/{trial.id}/attempts/0001-00000000.end.json", ledger.dump({"state": "done", "error": None}))
+        store.put(f"trials/{trial.id}/attempts/0001.json", layout.dump(claim))
+        store.put(f"trials/{trial.id}/attempts/0001-00000000.end.json", layout.dump({"state": "done", "error": None}))
         result = {
             "schema": 1,
             "attempt": "0001-00000000",
@@ -107,7 +108,7 @@ def fill(store: FolderStore, planned: Plan, epochs: int) -> None:
             "ended_at": 1.79e9 + 900,
             "provenance": PROVENANCE,
         }
-        store.put(ledger.result_key(trial.id, trial.epochs), ledger.dump(result))
+        store.put(layout.result_key(trial.id, trial.epochs), layout.dump(result))
 
 
 def run(arguments: Sequence[str]) -> tuple[float, float, float]:
@@ -153,8 +154,8 @@ def on_s3(folder: Path, studies: int, repeat: int) -> list[float]:
         here, store = FolderStore(folder / "studies"), open_store(f"s3://{BUCKET}/studies")
         keys = [key for key in here.keys("") if "/result/" in key or "/plans/" in key]
         side_by_side(lambda key: store.put(key, here.get(key)), keys, 8)
-        for name in ledger.sweep_names(store):
-            snapshot.refresh(store, name)
+        for name in layout.sweep_names(store):
+            record_cache.refresh(store, name)
         return analyse(store.uri, folder / "report", studies, repeat, S3_FACTOR)
 
 
@@ -175,7 +176,7 @@ def main() -> None:
         measure(f"status, {count}", ["status", "large", "--store", store], *limits)
         for number in range(options.studies):
             prepare(folder, "studies", f"study-{number:02}", (50, 10, 200, 4000 + number))
-            snapshot.refresh(FolderStore(folder / "studies"), f"study-{number:02}")  # as a run does at its end
+            record_cache.refresh(FolderStore(folder / "studies"), f"study-{number:02}")  # as a run does at its end
         local = analyse(str(folder / "studies"), folder / "report", options.studies, options.repeat)
         remote = on_s3(folder, options.studies, options.repeat)
         ratios = [f"{there / here:.2f}" for here, there in zip(local, remote, strict=True)]
@@ -186,7 +187,7 @@ def prepare(folder: Path, store: str, name: str, size: tuple[int, int, int, int]
     """A sweep with all its results in a store of the folder. size: arms, seeds, epochs, images."""
     file = folder / f"{name}.yaml"
     file.write_text(sweep(name, *size))
-    fill(FolderStore(folder / store), plan.expand(spec.load(file), schema), size[2])
+    fill(FolderStore(folder / store), plan.expand(loader.load(file), schema), size[2])
     return file
 
 

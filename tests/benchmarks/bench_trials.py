@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster import drive
-from cluster.feed import Job
-from sweeps import plan, spec
-from sweeps.store import FolderStore
+from cluster.driver import driver
+from cluster.driver.trial_queue import Job
+from sweeps.spec import loader, plan
+from sweeps.store.local import FolderStore
 from trainables import schema
 
 
@@ -75,12 +75,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trivial.yaml"
         file.write_text(sweep(options.trials))
-        planned = plan.expand(spec.load(file), schema)
+        planned = plan.expand(loader.load(file), schema)
         store, clock = FolderStore(Path(folder) / "store"), Clock()
-        drive.write(planned, store, ())
-        work = drive.work_left(planned, store, schema)
+        driver.write(planned, store, ())
+        work = driver.work_left(planned, store, schema)
         before = memory_mb(), open_files()
-        drive.run(work, store, schema, drive.Settings(data_root=root), clock)
+        driver.run(work, store, schema, driver.Settings(data_root=root), clock)
         after = memory_mb(), open_files()
     ends = clock.ends[4:]  # the first ones pay for starting their actors
     tenth = len(ends) // 10

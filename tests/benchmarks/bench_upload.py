@@ -17,17 +17,17 @@ from pathlib import Path
 
 import torch
 
-from cluster.session import StoreSession
-from sweeps import ledger
-from sweeps.store import Store, open_store
+from cluster.worker.session import StoreSession
+from sweeps.store import layout
+from sweeps.store.local import Store, open_store
 from tests.s3servers import BUCKET, KEY, SECRET, moto_server, rclone_server
-from trainables import checkpoint
-from trainables.session import Goal, Machine
+from trainables.training import checkpoint
+from trainables.training.session import Goal, Machine
 
 
 def session_on(store: Store, trial: str, epochs: int) -> StoreSession:
     claim = {"claimed_at": 0.0, "provenance": {}}
-    attempt = ledger.claim(store, trial, 0, claim)
+    attempt = layout.claim(store, trial, 0, claim)
     assert attempt is not None
     return StoreSession(store, attempt, Goal(epochs), Machine(), claim, 0.0, lambda row: None)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster import connection
-from sweeps import plan, spec
-from sweeps.plan import Plan
-from sweeps.store import FolderStore, Store
+from cluster.connection import connection
+from sweeps.spec import loader, plan
+from sweeps.spec.plan import Plan
+from sweeps.store.local import FolderStore, Store
 from tests.cluster import heads
 from tests.cluster.small import SMALL, Planned
 from trainables import schema
@@ -24,7 +24,7 @@ def planned(tmp_path: Path) -> Planned:
     def run(*changes: str, text: str = SMALL) -> Plan:
         file = tmp_path / "small.yaml"
         file.write_text(text)
-        return plan.expand(spec.load(file, changes=changes), schema)
+        return plan.expand(loader.load(file, changes=changes), schema)
 
     return run
 

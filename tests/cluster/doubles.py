@@ -1,7 +1,7 @@
-"""Trials that misbehave, to stand in Ray's workers where `cluster.tuner._train` would.
+"""Trials that misbehave, to stand in Ray's workers where `cluster.runners.ray_tune._train` would.
 
-A test puts one of these into the driver's `cluster.tuner`; it travels to the workers by its name, and there wraps the
-real one. So the product has no hook for it.
+A test puts one of these into the driver's `cluster.runners.ray_tune`; it travels to the workers by its name, and there
+wraps the real one. So the product has no hook for it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from cluster import tuner, worker
-from cluster.worker import Options
+from cluster.runners import ray_tune
+from cluster.worker import worker
+from cluster.worker.worker import Options
 
 TEARDOWN_S = 2.5
 """Longer than the 2 s that Tune grants."""
@@ -22,7 +23,7 @@ TEARDOWN_S = 2.5
 def ends_badly(config: dict[str, Any], options: Options) -> None:
     """Once they were stopped, the try number 1 takes long to end and the others raise something of their own."""
     try:
-        tuner._train(config, options)
+        ray_tune._train(config, options)
     except SystemExit as stop:
         if " try 1" not in config["label"]:
             raise RuntimeError("raised while it was being stopped") from stop
@@ -39,7 +40,7 @@ def fails(**faults: Callable[[], object]) -> Callable[[dict[str, Any], Options],
         if how is not None:
             worker.StoreSession.wants_checkpoint = lambda _: how()  # type: ignore[method-assign,assignment,return-value]
         try:
-            tuner._train(config, options)
+            ray_tune._train(config, options)
         finally:
             worker.StoreSession.wants_checkpoint = original  # type: ignore[method-assign]
 

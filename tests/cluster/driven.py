@@ -13,9 +13,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from cluster import provenance
-from sweeps import ledger
-from sweeps.store import Store
+from cluster.worker import provenance
+from sweeps.store import layout
+from sweeps.store.local import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_MARK = "INPAINT_SWEEPS_TEST_RUN"
@@ -31,7 +31,7 @@ class Driven:
         """environment: variables of the command; None takes one away."""
         self.store, self.mark = store, uuid.uuid4().hex
         self.output = folder / f"output-{self.mark}.txt"
-        newest = {trial_id: ledger.attempt_numbers(store, trial_id) for trial_id in store.children("trials")}
+        newest = {trial_id: layout.attempt_numbers(store, trial_id) for trial_id in store.children("trials")}
         self._known = {trial_id: max(numbers, default=0) for trial_id, numbers in newest.items()}
         own = {RUN_MARK: self.mark, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
         own["RAY_gcs_rpc_server_reconnect_timeout_s"] = "3"  # 10 by default, and nothing to see meanwhile
@@ -48,7 +48,7 @@ class Driven:
         found = set()
         for trial_id in self.store.children("trials"):
             known = self._known.get(trial_id, 0)
-            saved = ledger.checkpoints(self.store, trial_id)
+            saved = layout.checkpoints(self.store, trial_id)
             found |= {(trial_id, name, epoch) for name, epoch in saved if int(name.partition("-")[0]) > known}
         return found
 
@@ -56,12 +56,12 @@ class Driven:
         """Trial id -> process id of the trials that this run trains now, on a Ray of its own or a shared one."""
         found = {}
         for trial_id in self.store.children("trials"):
-            attempt = ledger.newest_attempt(self.store, trial_id)
+            attempt = layout.newest_attempt(self.store, trial_id)
             if attempt is None or attempt.number <= self._known.get(trial_id, 0):
                 continue
-            if ledger.get_json(self.store, attempt.end_key) is not None:
+            if layout.get_json(self.store, attempt.end_key) is not None:
                 continue
-            claim = ledger.get_json(self.store, attempt.key("attempts", f"{attempt.number:04d}.json"))
+            claim = layout.get_json(self.store, attempt.key("attempts", f"{attempt.number:04d}.json"))
             holder = (claim or {}).get("process", {})
             if holder and not provenance.is_gone(holder):
                 found[trial_id] = holder["pid"]

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import drive
-from cluster.feed import Job
-from sweeps import ledger
-from sweeps.plan import Plan
-from sweeps.record import same_numbers
-from sweeps.store import Store
+from cluster.driver import driver
+from cluster.driver.trial_queue import Job
+from sweeps.results.columns import same_numbers
+from sweeps.spec.plan import Plan
+from sweeps.store import layout
+from sweeps.store.local import Store
 from trainables import schema
 
 SMALL = """\
@@ -57,16 +57,16 @@ class Watched:
 Planned = Callable[..., Plan]
 
 
-def run(plan: Plan, store: Store, data_root: Path, address: str = drive.IN_PROCESS, **settings: Any) -> Watched:
+def run(plan: Plan, store: Store, data_root: Path, address: str = driver.IN_PROCESS, **settings: Any) -> Watched:
     """Run what the store lacks of a plan."""
     watched = Watched()
-    chosen = drive.Settings(address=address, data_root=str(data_root), **settings)
-    work = drive.work_left(plan, store, schema, chosen.retry)
+    chosen = driver.Settings(address=address, data_root=str(data_root), **settings)
+    work = driver.work_left(plan, store, schema, chosen.retry)
     if not work.nothing:
-        drive.check(work.plan, chosen)
-    drive.write(work.plan, store, ())
+        driver.check(work.plan, chosen)
+    driver.write(work.plan, store, ())
     if not work.nothing:
-        drive.run(work, store, schema, chosen, watched)
+        driver.run(work, store, schema, chosen, watched)
     return watched
 
 
@@ -74,7 +74,7 @@ def histories(plan: Plan, store: Store) -> dict[str, list[dict[str, Any]]]:
     """The records of every finished trial by label, without what depends on the machine."""
     found = {}
     for trial, label in plan.runs():
-        result = ledger.get_json(store, ledger.result_key(trial.id, trial.epochs))
+        result = layout.get_json(store, layout.result_key(trial.id, trial.epochs))
         if result is not None:
             columns = result["history"]
             rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -9,33 +9,33 @@ TASKS = ("inpaint", "detect", "match", "stack")
 
 def command(arguments: Sequence[str]) -> int:
     """Run `sweeps ...` in this process; its exit code."""
-    from sweeps.cli import main
+    from sweeps.cli.main import main
 
     return main(arguments)
 
 
 def model_names() -> set[str]:
     """Everything that `model.name` may be, over all tasks."""
-    from trainables.definitions import model_names
+    from trainables.registry import model_names
 
     return {name for task in TASKS for name in model_names(task)}
 
 
 def mask_names() -> set[str]:
     """Everything that `mask.name` may be."""
-    from trainables.definitions import mask_configs
+    from trainables.registry import mask_configs
 
     return set(mask_configs())
 
 
 def loss_names() -> set[str]:
     """Every loss term of the tasks `inpaint` and `detect`."""
-    from trainables import definitions
+    from trainables import registry
 
     return {
-        *definitions.loss_names(),
-        *definitions.adversarial_names(),
-        *definitions.discriminator_names(),
-        *definitions.network_names(),
-        *definitions.detection_inputs(),
+        *registry.loss_names(),
+        *registry.adversarial_names(),
+        *registry.discriminator_names(),
+        *registry.network_names(),
+        *registry.detection_inputs(),
     }

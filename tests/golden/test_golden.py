@@ -19,7 +19,7 @@ from tests.golden.conftest import TOLERANCE
 HERE = produce.HERE
 FIX = "if that is meant: make golden, and read its diff"
 NOT_COVERED = {"object"}
-"""Masks that need data sets which say where their objects are: `test_labelled.py` makes small ones."""
+"""Masks that need data sets which say where their objects are: `test_cub_and_pets.py` makes small ones."""
 
 
 @dataclass(frozen=True)

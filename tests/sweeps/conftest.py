@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import plan, spec
-from sweeps.plan import Plan
+from sweeps.spec import loader, plan
+from sweeps.spec.plan import Plan
 from trainables import schema
 
 SMALL = """\
@@ -46,6 +46,6 @@ def expand(tmp_path: Path) -> Expand:
             text = text.replace(old, new)
         file = tmp_path / "small.yaml"
         file.write_text(text)
-        return plan.expand(spec.load(file, tiny, changes), schema)
+        return plan.expand(loader.load(file, tiny, changes), schema)
 
     return run

@@ -7,7 +7,7 @@ one, a function of (seed, epoch, image index); evaluation takes the first.
 A template names the class of an image: of CIFAR as published, of a folder the name of the folder that the file lies in.
 A captions file has a line `image name, tab, caption` for each caption; names are those below `data.path`, or `train/7`
 for CIFAR's eighth training image as published. A caption folder has `<image name without suffix>.txt` for each image, a
-caption a line, as CUB's captions are published. Captions are cut after `text.WORDS` words.
+caption a line, as CUB's captions are published. Captions are cut after `text_encoder.WORDS` words.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from trainables.data.files import below
+from trainables.config.sections import DataConfig, SaidConfig
+from trainables.data.image_files import below
 from trainables.data.images import chosen
 from trainables.data.splits import SPLITS, Source
 from trainables.errors import TrialError
-from trainables.loop import generator
-from trainables.sections import DataConfig, SaidConfig
-from trainables.text import Vocabulary, words_of
+from trainables.match.text_encoder import Vocabulary, words_of
+from trainables.training.loop import generator
 
 
 @dataclass(frozen=True)

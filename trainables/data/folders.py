@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables.data.files import below, image_files, open_image
+from trainables.data.image_files import below, image_files, open_image
 from trainables.data.splits import SPLITS, Pixels, hashed, no_objects
 from trainables.errors import TrialError
 

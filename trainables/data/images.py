@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainables.config.sections import DataConfig, SourceConfig
 from trainables.data.cifar import Cifar
+from trainables.data.cub_and_pets import Birds, Pets
 from trainables.data.folders import Folder
-from trainables.data.labelled import Birds, Pets
-from trainables.data.places import Places
+from trainables.data.places365 import Places
 from trainables.data.splits import SPLITS, Source, taken
-from trainables.sections import DataConfig, SourceConfig
 
 KEPT = 4
 """How many image sets a process keeps; those of CIFAR at 32 px share one memory (184 MB), mixtures have their own."""

@@ -10,11 +10,15 @@ import numpy as np
 import streamlit as st
 from PIL.Image import Image
 
-from analysis import images, pictures, render, wording
-from analysis.dashboard import configuration, curves, parts, samples, theme, wipe
+from analysis import wording
+from analysis.dashboard import theme
 from analysis.dashboard.context import current
-from analysis.dashboard.reading import history
-from analysis.frame import Study
+from analysis.dashboard.data import samples
+from analysis.dashboard.data.reader import history
+from analysis.dashboard.widgets import configuration, curves, elements, image_slider
+from analysis.report import render
+from analysis.report.sections import images, pictures
+from analysis.study import Study
 
 ARMS, TRIALS = "Arms of a sweep", "Trials"
 CURVES, CONFIG, PICTURES, IMAGES = "Curves", "Configuration", "Pictures", "Single images"
@@ -35,23 +39,23 @@ class Item:
 
 
 def show() -> None:
-    parts.title("Compare", "two to six arms of a sweep, or trials of any")
-    kind = parts.segments("What", [ARMS, TRIALS], "what")
+    elements.title("Compare", "two to six arms of a sweep, or trials of any")
+    kind = elements.segments("What", [ARMS, TRIALS], "what")
     study: Study | None = None
     if kind == ARMS:
-        name = parts.asked("sweep")
+        name = elements.asked("sweep")
         if not name:
-            parts.pick_sweep()
+            elements.pick_sweep()
             return
         study = current().reader.study(current().reader.check(name))
         items = _arms(study)
     else:
         items = _trials()
     if len(items) < _LEAST:
-        parts.empty("Choose at least two", "Up to six can stand beside each other.")
+        elements.empty("Choose at least two", "Up to six can stand beside each other.")
         return
     views = [CURVES, CONFIG, PICTURES] + ([IMAGES] if study else [])
-    chosen = parts.segments("View", views, "view")
+    chosen = elements.segments("View", views, "view")
     if chosen == CONFIG:
         _config(items)
     elif chosen == CURVES:
@@ -70,7 +74,7 @@ def _arms(study: Study) -> list[Item]:
             "Arms", study.names, default=base, max_selections=_MOST, key="arms", bind="query-params"
         )
     with right:
-        seed = int(parts.box("Seed of the pictures", [str(seed) for seed in study.seeds], "seed"))
+        seed = int(elements.box("Seed of the pictures", [str(seed) for seed in study.seeds], "seed"))
     items = []
     for name in chosen:
         arm = study.arm(name)
@@ -95,10 +99,10 @@ def _config(items: Sequence[Item]) -> None:
     only = st.toggle("Differences only", value=True, key="differences", bind="query-params")
     table, marks = configuration.beside({item.name: item.config for item in items}, items[0].name, only)
     if table.empty:
-        parts.empty("No difference", "They have the same configuration.")
+        elements.empty("No difference", "They have the same configuration.")
         return
-    st.dataframe(table.style.apply(lambda _: marks, axis=None), hide_index=True, height=parts.height(len(table)))
-    parts.note(f"Marked: what differs from {wording.quoted(items[0].name)}.")
+    st.dataframe(table.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.height(len(table)))
+    elements.note(f"Marked: what differs from {wording.quoted(items[0].name)}.")
 
 
 def _curves(items: Sequence[Item], study: Study | None) -> None:
@@ -106,24 +110,24 @@ def _curves(items: Sequence[Item], study: Study | None) -> None:
     if study is not None:
         known = curves.columns(study)
         if study.records.empty or not known:
-            parts.empty("No curve yet", "Curves are drawn when the first trial has finished.")
+            elements.empty("No curve yet", "Curves are drawn when the first trial has finished.")
             return
     else:
         histories = {item.name: history(reader, item.trial, reader.results(item.trial), None) for item in items}
         found = sorted({name for one in histories.values() for name in one} - {"epoch"})
         known = sorted(found, key=lambda name: (not name.startswith("val/psnr"), not name.startswith("val/"), name))
         if not known:
-            parts.empty("No curve yet", "None of these trials has saved a record.")
+            elements.empty("No curve yet", "None of these trials has saved a record.")
             return
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     with left:
-        column = parts.box("Metric", known, "curve", wording.label)
+        column = elements.box("Metric", known, "curve", wording.label)
     log = right.toggle("Log axis", key="log", bind="query-params")
     if study is not None:
         names = [item.arm for item in items]
-        figure, _ = curves.of_study(study, column, names, False, 1, log, parts.dark())
+        figure, _ = curves.of_study(study, column, names, False, 1, log, elements.dark())
     else:
-        figure = curves.of_histories(histories, column, parts.dark(), log)
+        figure = curves.of_histories(histories, column, elements.dark(), log)
     st.plotly_chart(figure, key="compare_curves", theme=None, config=curves.CONFIG)
 
 
@@ -141,14 +145,14 @@ def _pictures(items: Sequence[Item]) -> None:
             found[item.name] = strips
     without = [item.name for item in items if item.name not in found]
     if without:
-        parts.note(f"Without pictures: {wording.listing(map(wording.quoted, without))}.")
+        elements.note(f"Without pictures: {wording.listing(map(wording.quoted, without))}.")
     if not found:
-        parts.empty("No pictures yet", "A trial keeps pictures of its evaluation images while it trains.")
+        elements.empty("No pictures yet", "A trial keeps pictures of its evaluation images while it trains.")
         return
     first = next(iter(found.values()))
     other = [name for name, one in found.items() if not _alike(one, first)]
     if other:
-        parts.note(f"Other images or masks, so left out: {wording.listing(map(wording.quoted, other))}.")
+        elements.note(f"Other images or masks, so left out: {wording.listing(map(wording.quoted, other))}.")
     found = {name: one for name, one in found.items() if name not in other}
     _wipes(found, first)
     _side_by_side(found, first)
@@ -170,13 +174,13 @@ def _wipes(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image])
     }
     left, right = st.columns([2, 3])
     with right:
-        one = parts.box("Left", list(choices), "left")
-        two = parts.box("Right", [name for name in choices if name != one], "right")
+        one = elements.box("Left", list(choices), "left")
+        two = elements.box("Right", [name for name in choices if name != one], "right")
         image = st.slider("Image", 0, number - 1, 0, key="image", bind="query-params") if number > 1 else 0
     with left:
         tiles = [pictures.tiles(choices[name], number)[image] for name in (one, two)]
-        ink = (theme.DARK if parts.dark() else theme.LIGHT)["ink"]
-        st.iframe(wipe.page((one, tiles[0]), (two, tiles[1]), ink), height=450, width=400)
+        ink = (theme.DARK if elements.dark() else theme.LIGHT)["ink"]
+        st.iframe(image_slider.page((one, tiles[0]), (two, tiles[1]), ink), height=450, width=400)
 
 
 def _side_by_side(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
@@ -188,7 +192,9 @@ def _side_by_side(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, 
         )
     strips.append(("truth", pictures.stacked(first["truth"], None, shown)))
     st.image(pictures.assembled(strips), alt="the same images filled by each")
-    parts.note(f"Below each image its error: white is none, the darkest red {pictures.DARKEST:g} of the range or more.")
+    elements.note(
+        f"Below each image its error: white is none, the darkest red {pictures.DARKEST:g} of the range or more."
+    )
 
 
 # --- single images ----------------------------------------------------------------------------------------------------
@@ -197,21 +203,21 @@ def _side_by_side(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, 
 def _images(study: Study, arms: Sequence[str]) -> None:
     """The worst images of each and those on which they disagree most; read when asked for."""
     if not st.toggle("Read what each test image scored", key="single", bind="query-params"):
-        parts.note("A few hundred kilobytes a trial are read for this.")
+        elements.note("A few hundred kilobytes a trial are read for this.")
         return
     found = images.look(study, arms)
     if found is None:
-        parts.empty("Nothing is kept of single images", "Finished trials of one process keep the scores of each.")
+        elements.empty("Nothing is kept of single images", "Finished trials of one process keep the scores of each.")
         return
     if found.disputed:
-        parts.heading("Where they disagree most")
-        parts.note(found.disputed.words)
+        elements.heading("Where they disagree most")
+        elements.note(found.disputed.words)
         st.markdown(render.disputed_markdown(found.disputed))
         drawn = images.disputed_grid(study, found)
         if drawn:
             st.image(drawn, alt="the images on which arms disagree most")
     for worst in found.worst:
-        parts.heading(f"The worst of {wording.quoted(worst.arm)}")
-        parts.note(", ".join(f"image {number}: {wording.fixed(psnr, 1)} dB" for number, psnr in worst.images))
+        elements.heading(f"The worst of {wording.quoted(worst.arm)}")
+        elements.note(", ".join(f"image {number}: {wording.fixed(psnr, 1)} dB" for number, psnr in worst.images))
         if worst.png:
             st.image(worst.png, alt=f"worst images of {worst.arm}")

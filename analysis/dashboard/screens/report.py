@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.dashboard import parts
 from analysis.dashboard.context import current
+from analysis.dashboard.widgets import elements
 
 _FILES = {
     "HTML": ("html", "text/html", ":material/article:"),
@@ -17,13 +17,13 @@ _HEIGHT = 1400
 
 
 def show() -> None:
-    name = parts.pick_sweep("Report of")
+    name = elements.pick_sweep("Report of")
     if name is None:
-        if not parts.asked("sweep"):
-            parts.note("A report can be read at any time, also while its sweep runs.")
+        if not elements.asked("sweep"):
+            elements.note("A report can be read at any time, also while its sweep runs.")
         return
     reader = current().reader
-    parts.link("sweep", name, ":material/arrow_back:", sweep=name)
+    elements.link("sweep", name, ":material/arrow_back:", sweep=name)
     report = reader.report(name)
     html = reader.page(name)
     with st.container(horizontal=True):

@@ -8,11 +8,12 @@ from typing import Any
 
 import streamlit as st
 
-from analysis import claims, wording
-from analysis.dashboard import buttons, parts, views
+from analysis import wording
+from analysis.claims import judge as claims
 from analysis.dashboard.context import current
-from sweeps import progress
-from sweeps.progress import TrialState
+from analysis.dashboard.widgets import buttons, elements, views
+from sweeps.results import progress
+from sweeps.results.progress import TrialState
 
 CELLS, TABLE, CURVES, SEARCH, CLAIMS = "Cells", "Table", "Curves", "Search", "Claims"
 _VERDICTS = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "orange"}
@@ -21,21 +22,21 @@ _GROUPS = 4
 
 
 def show() -> None:
-    name = parts.pick_sweep()
+    name = elements.pick_sweep()
     if name is None:
         return
     reader = current().reader
     plan = reader.plan(name)
-    parts.title(name, str(plan.get("question") or ""))
+    elements.title(name, str(plan.get("question") or ""))
     states = count(plan, reader.states(name))
     searching = _searches(name)
     busy = searching or bool(states["running"]) or any(child.running for child in current().children.of(name))
-    seconds = parts.LIVE_S if busy else parts.STILL_S
+    seconds = elements.LIVE_S if busy else elements.STILL_S
     before = _kind(states, name)
-    parts.live(lambda: _progress(name, before), seconds)
+    elements.live(lambda: _progress(name, before), seconds)
     buttons.row(name, states, searching)
-    chosen = parts.segments("View", views_of(plan), "view")
-    parts.live(lambda: _view(name, chosen), seconds)
+    chosen = elements.segments("View", views_of(plan), "view")
+    elements.live(lambda: _view(name, chosen), seconds)
 
 
 def views_of(plan: Mapping[str, Any]) -> list[str]:
@@ -73,14 +74,18 @@ def _progress(name: str, before: tuple[object, ...]) -> None:
     report = reader.report(name)
     groups = min(_GROUPS, len(report.study.groups))
     for sentence in report.answer[:groups]:  # one for each group of arms that can be compared
-        st.markdown(f"**{parts.plain(sentence)}**")
+        st.markdown(f"**{elements.plain(sentence)}**")
     total, done = sum(counts.values()), counts["done"]
     if 0 < done < total or counts["running"]:
         st.progress(done / total if total else 0.0)
-    words = [parts.badge("done", f"{done} of {total} trials done")]
-    words += [parts.badge(s, f"{counts[s]} {s}") for s in ("running", "failed", "interrupted", "queued") if counts[s]]
+    words = [elements.badge("done", f"{done} of {total} trials done")]
+    words += [
+        elements.badge(s, f"{counts[s]} {s}") for s in ("running", "failed", "interrupted", "queued") if counts[s]
+    ]
     judged = Counter(verdict.verdict for verdict in report.verdicts)
-    words += [f":{colour}-badge[{parts.plain(_claims(judged[v], v))}]" for v, colour in _VERDICTS.items() if judged[v]]
+    words += [
+        f":{colour}-badge[{elements.plain(_claims(judged[v], v))}]" for v, colour in _VERDICTS.items() if judged[v]
+    ]
     st.markdown(" ".join(words))
     buttons.outcome(name)
 
@@ -103,8 +108,8 @@ def _links(name: str) -> None:
     """Where else something stands about this sweep."""
     given = current().settings
     with st.container(horizontal=True):
-        parts.link("report", "Report", ":material/article:", sweep=name)
-        parts.link("compare", "Compare arms", ":material/compare:", sweep=name)
+        elements.link("report", "Report", ":material/article:", sweep=name)
+        elements.link("compare", "Compare arms", ":material/compare:", sweep=name)
         if given.ray:
             st.link_button("Ray: jobs", f"{given.ray}/#/jobs", icon=":material/open_in_new:")
             st.link_button("Ray: nodes", f"{given.ray}/#/cluster", icon=":material/open_in_new:")

@@ -8,9 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from analysis import wording
-from analysis.dashboard import parts, theme
+from analysis.dashboard import theme
 from analysis.dashboard.context import current
-from analysis.dashboard.summaries import Line
+from analysis.dashboard.data.summaries import Line
+from analysis.dashboard.widgets import elements
 
 _TABLE = "sweeps_table"
 _ORDERS = ("newest first", "name", "state")
@@ -22,29 +23,29 @@ _FEW = 8
 
 def show() -> None:
     shared = current()
-    parts.title("Sweeps", f"in {shared.settings.store}")
+    elements.title("Sweeps", f"in {shared.settings.store}")
     found = ""
     order = _ORDERS[0]
     if len(shared.reader.names()) >= _FEW:
         left, right = st.columns([3, 1])
         found = left.text_input("Search", key="search", placeholder="name or question", bind="query-params")
         with right:
-            order = parts.box("Sort", _ORDERS, "sort")
+            order = elements.box("Sort", _ORDERS, "sort")
     lines = shared.summaries.lines()
     busy = shared.summaries.working or any(line.states["running"] for line in lines)
-    parts.live(lambda: _list(found, order), parts.LIVE_S if busy else parts.STILL_S)
+    elements.live(lambda: _list(found, order), elements.LIVE_S if busy else elements.STILL_S)
 
 
 def _list(found: str, order: str) -> None:
     shared = current()
     lines = shared.summaries.lines()
     if not lines:
-        parts.no_sweeps()
+        elements.no_sweeps()
         return
     _counts(lines)
     chosen = [line for line in lines if _matches(line, found)]
     if not chosen:
-        parts.empty(
+        elements.empty(
             f"No sweep with “{found}”", f"{len(lines)} sweeps are there. Search for a part of a name or question."
         )
         return
@@ -55,13 +56,13 @@ def _list(found: str, order: str) -> None:
         on_select="rerun",
         selection_mode="single-cell",
         key=_TABLE,
-        height=parts.height(len(chosen)),
+        height=elements.height(len(chosen)),
         column_config=_columns(),
     )
-    parts.note("Click a sweep to open it. A column's head sorts by it.")
+    elements.note("Click a sweep to open it. A column's head sorts by it.")
     if event.selection.cells:
         row = event.selection.cells[0][0]
-        parts.go("sweep", {"sweep": chosen[row].name})
+        elements.go("sweep", {"sweep": chosen[row].name})
 
 
 def _matches(line: Line, found: str) -> bool:
@@ -84,7 +85,7 @@ def _counts(lines: list[Line]) -> None:
         st.markdown(f"{wording.count(trials, 'trial')} in {sweeps}; looking how they stand {_WORKING}")
         return
     states = [line.state for line in lines]
-    badges = [parts.badge(state, f"{states.count(state)} {state}") for state in _URGENT if state in states]
+    badges = [elements.badge(state, f"{states.count(state)} {state}") for state in _URGENT if state in states]
     done = sum(line.states["done"] for line in lines)
     st.markdown(f"{' '.join(badges)} &nbsp; {done:,} of {trials:,} trials done in {sweeps}")
 
@@ -98,7 +99,7 @@ def _frame(lines: list[Line]) -> pd.DataFrame:
             "Best so far": [_best(line) for line in lines],
             "Claims": [_claims(line) for line in lines],
             "Cost": [wording.duration(line.summary.seconds) if line.summary else _nothing(line) for line in lines],
-            "Last change": ["now" if line.states["running"] else parts.ago(line.changed_at) for line in lines],
+            "Last change": ["now" if line.states["running"] else elements.ago(line.changed_at) for line in lines],
             "Question": [line.question for line in lines],
         }
     )

@@ -9,11 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from analysis import wording
-from analysis.dashboard import buttons, configuration, curves, parts, samples
 from analysis.dashboard.context import current
-from analysis.dashboard.reading import history
-from sweeps import ledger, progress, record
-from sweeps.progress import TrialState
+from analysis.dashboard.data import samples
+from analysis.dashboard.data.reader import history
+from analysis.dashboard.widgets import buttons, configuration, curves, elements
+from sweeps.results import columns as record_columns
+from sweeps.results import progress
+from sweeps.results.progress import TrialState
+from sweeps.store import layout
 
 CURVES, PICTURES, CONFIG, ATTEMPTS, LOG = "Curves", "Pictures", "Configuration", "Attempts", "Log"
 PROVENANCE = "Provenance"
@@ -34,28 +37,30 @@ class _Where:
 
 
 def show() -> None:
-    given = parts.asked("trial")
+    given = elements.asked("trial")
     if not given:
-        parts.title("Trial")
-        parts.empty("No trial chosen", "Open a sweep and click a cell of its grid.")
-        parts.link("sweeps", "Sweeps", ":material/arrow_back:")
+        elements.title("Trial")
+        elements.empty("No trial chosen", "Open a sweep and click a cell of its grid.")
+        elements.link("sweeps", "Sweeps", ":material/arrow_back:")
         return
     where = _where(given)
     if where.sweep:
-        parts.link("sweep", where.sweep, ":material/arrow_back:", sweep=where.sweep)
+        elements.link("sweep", where.sweep, ":material/arrow_back:", sweep=where.sweep)
     name = where.arm or str(where.body["config"].get("model", {}).get("name", "trial"))
-    parts.title(f"{name}, seed {where.body['seed']}", f"trial {where.trial}, task {where.body['task']}")
+    elements.title(f"{name}, seed {where.body['seed']}", f"trial {where.trial}, task {where.body['task']}")
     state = _state(where)
     _actions(where, state)
-    chosen = parts.segments("View", _VIEWS, "view")
-    parts.live(lambda: _body(where, chosen, state.state), parts.LIVE_S if state.state == "running" else parts.STILL_S)
+    chosen = elements.segments("View", _VIEWS, "view")
+    elements.live(
+        lambda: _body(where, chosen, state.state), elements.LIVE_S if state.state == "running" else elements.STILL_S
+    )
 
 
 def _where(trial: str) -> _Where:
     """The trial of the address; its sweep and arm count only where the plan has them."""
     reader = current().reader
     body = reader.trial(trial)
-    sweep, arm, targets = parts.asked("sweep"), parts.asked("arm"), ()
+    sweep, arm, targets = elements.asked("sweep"), elements.asked("arm"), ()
     found: tuple[int, ...] = targets
     if sweep:
         plan = reader.plan(reader.check(sweep))
@@ -82,10 +87,10 @@ def _actions(where: _Where, state: TrialState) -> None:
             if st.button("Stop this trial", icon=":material/stop:", disabled=bool(off), help=off or None):
                 buttons.stop_trial(where.sweep, where.trial, label)
         if state.reached:
-            parts.link("try", "Try it on an image", ":material/brush:", trial=where.trial)
+            elements.link("try", "Try it on an image", ":material/brush:", trial=where.trial)
         if other := _of_baseline(where):
             pair = f"{other} {where.trial}"
-            parts.link("compare", "Compare with the baseline", ":material/compare:", what="Trials", trials=pair)
+            elements.link("compare", "Compare with the baseline", ":material/compare:", what="Trials", trials=pair)
 
 
 def _of_baseline(where: _Where) -> str:
@@ -111,7 +116,7 @@ def _body(where: _Where, chosen: str, before: str) -> None:
     if state.state != before:
         st.rerun()
     target = max(where.targets, default=state.epoch or 0)
-    st.markdown(f"{parts.badge(state.state)} {parts.plain(f'epoch {state.epoch or 0} of {target}')}")
+    st.markdown(f"{elements.badge(state.state)} {elements.plain(f'epoch {state.epoch or 0} of {target}')}")
     if state.error:
         _error(state.error)
     {
@@ -127,7 +132,7 @@ def _body(where: _Where, chosen: str, before: str) -> None:
 def _error(error: dict[str, Any]) -> None:
     """Why it failed, first."""
     with st.container(border=True):
-        st.markdown(f":red[**{parts.plain(error.get('type', 'error'))}**]")
+        st.markdown(f":red[**{elements.plain(error.get('type', 'error'))}**]")
         st.text(str(error.get("message", "")))
         if error.get("traceback"):
             with st.expander("Where in the code"):
@@ -140,23 +145,23 @@ def _error(error: dict[str, Any]) -> None:
 def _curves(where: _Where, state: TrialState) -> None:
     results = current().reader.results(where.trial)
     columns = history(current().reader, where.trial, results, state)
-    known = [name for name in columns if name != record.EPOCH and any(v is not None for v in columns[name])]
+    known = [name for name in columns if name != record_columns.EPOCH and any(v is not None for v in columns[name])]
     if not known:
         if state.state == "failed":
-            parts.empty("No curve", "It failed before its first epoch was saved.")
+            elements.empty("No curve", "It failed before its first epoch was saved.")
         else:
-            parts.empty("No epoch yet", "Its curve begins with the first checkpoint.")
+            elements.empty("No epoch yet", "Its curve begins with the first checkpoint.")
         return
     known.sort(key=lambda name: (not name.startswith("val/psnr"), not name.startswith("val/"), name))
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     with left:
-        column = parts.box("Metric", known, "curve", wording.label)
+        column = elements.box("Metric", known, "curve", wording.label)
     log = right.toggle("Log axis", key="log", bind="query-params")
-    figure = curves.of_histories({"this trial": columns}, column, parts.dark(), log)
+    figure = curves.of_histories({"this trial": columns}, column, elements.dark(), log)
     st.plotly_chart(figure, key="curve_figure", theme=None, config=curves.CONFIG)
     last = [(name, next((v for v in reversed(columns[name]) if v is not None), None)) for name in known]
     table = pd.DataFrame(
-        [(wording.label(n), parts.value(v, n), n) for n, v in last], columns=["metric", "newest", "column"]
+        [(wording.label(n), elements.value(v, n), n) for n, v in last], columns=["metric", "newest", "column"]
     )
     st.dataframe(table, hide_index=True, height=280)
 
@@ -165,7 +170,9 @@ def _pictures(where: _Where, _: TrialState) -> None:
     reader = current().reader
     epochs = samples.epochs(reader.store, where.trial)
     if not epochs:
-        parts.empty("No pictures", "A trial keeps pictures of its evaluation images after epochs 1, 2, 4, 8 and so on.")
+        elements.empty(
+            "No pictures", "A trial keeps pictures of its evaluation images after epochs 1, 2, 4, 8 and so on."
+        )
         return
     known = list(epochs)
     epoch = known[0]
@@ -173,10 +180,10 @@ def _pictures(where: _Where, _: TrialState) -> None:
         epoch = st.select_slider("Epoch", known, value=known[-1], key="epoch", bind="query-params")
     sheet = samples.sheet(samples.strips(reader.store, epochs[epoch]))
     if sheet is None:
-        parts.empty("Pictures are missing", "Some were deleted from the store.")
+        elements.empty("Pictures are missing", "Some were deleted from the store.")
         return
     st.image(sheet, alt=f"evaluation images after epoch {epoch}")
-    parts.note(
+    elements.note(
         f"After epoch {epoch}. Rows from the top: {', '.join(samples.ROWS)}. The same images and masks at every epoch."
     )
 
@@ -194,23 +201,23 @@ def _config(where: _Where, _: TrialState) -> None:
     )
     table, marks = configuration.beside(configs, reference, only)
     if table.empty:
-        parts.empty("No difference", "This trial has the baseline's configuration.")
+        elements.empty("No difference", "This trial has the baseline's configuration.")
         return
-    st.dataframe(table.style.apply(lambda _: marks, axis=None), hide_index=True, height=parts.height(len(table)))
+    st.dataframe(table.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.height(len(table)))
     if len(configs) > 1:
-        parts.note("Marked: what differs from the baseline.")
+        elements.note("Marked: what differs from the baseline.")
 
 
 def _attempts(where: _Where, _: TrialState) -> None:
     """Every try with its times, where it ran, what it left, and the whole text of its error."""
     store = current().reader.store
-    saved = ledger.checkpoints(store, where.trial)
-    found = ledger.attempts(store, where.trial)
+    saved = layout.checkpoints(store, where.trial)
+    found = layout.attempts(store, where.trial)
     if not found:
-        parts.empty("No attempt yet", "Nobody has claimed this trial.")
+        elements.empty("No attempt yet", "Nobody has claimed this trial.")
         return
     keys = [key for a in found for key in (a.key("attempts", f"{a.number:04d}.json"), a.end_key, a.beat_key)]
-    bodies = {key: ledger.load(key, data) for key, data in store.get_many(keys).items()}
+    bodies = {key: layout.load(key, data) for key, data in store.get_many(keys).items()}
     rows, errors = [], []
     for attempt in found:
         claim = bodies.get(attempt.key("attempts", f"{attempt.number:04d}.json"), {})
@@ -219,48 +226,48 @@ def _attempts(where: _Where, _: TrialState) -> None:
         rows.append(
             {
                 "attempt": attempt.number,
-                "began, UTC": parts.moment(claim.get("claimed_at")),
-                "ended, UTC": parts.moment(ended),
+                "began, UTC": elements.moment(claim.get("claimed_at")),
+                "ended, UTC": elements.moment(ended),
                 "how": end["state"] if end else "not ended",
                 "epoch": beat.get("epoch"),
                 "on": claim.get("provenance", {}).get("hardware", {}).get("host", ""),
                 "checkpoints": ", ".join(str(epoch) for name, epoch in saved if name == attempt.name),
-                "last sign of life": parts.ago(beat.get("time")),
+                "last sign of life": elements.ago(beat.get("time")),
             }
         )
         if end and end.get("error"):
             errors.append((attempt, end["error"]))
     st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="–")
     for attempt, error in reversed(errors):
-        with st.expander(f"Attempt {attempt.number}: {parts.plain(error.get('type', 'error'))}"):
+        with st.expander(f"Attempt {attempt.number}: {elements.plain(error.get('type', 'error'))}"):
             st.text(str(error.get("message", "")))
             st.code(str(error.get("full") or error.get("traceback") or ""), language=None)
     for result in current().reader.results(where.trial).values():
         for note in result.get("notes", []):
-            parts.note(note)
+            elements.note(note)
 
 
 def _log(where: _Where, _: TrialState) -> None:
     """What happened in an attempt, the newest one first."""
     store = current().reader.store
-    names = {attempt.name: attempt for attempt in reversed(ledger.attempts(store, where.trial))}
+    names = {attempt.name: attempt for attempt in reversed(layout.attempts(store, where.trial))}
     if not names:
-        parts.empty("No attempt yet", "Nobody has claimed this trial.")
+        elements.empty("No attempt yet", "Nobody has claimed this trial.")
         return
     chosen = names[next(iter(names))]
     if len(names) > 1:
-        chosen = names[parts.box("Attempt", list(names), "attempt", lambda name: str(int(name.partition("-")[0])))]
-    text = ledger.read_log(store, chosen)
+        chosen = names[elements.box("Attempt", list(names), "attempt", lambda name: str(int(name.partition("-")[0])))]
+    text = layout.read_log(store, chosen)
     if not text:
-        parts.empty("No log", "An attempt writes one while it runs; those of older versions wrote none.")
+        elements.empty("No log", "An attempt writes one while it runs; those of older versions wrote none.")
         return
     lines = text.splitlines()
     st.code("\n".join(lines[-_LOG_LINES:]), language=None, wrap_lines=True)
     if len(lines) > _LOG_LINES:
-        parts.note(f"The last {_LOG_LINES} of {len(lines)} lines.")
+        elements.note(f"The last {_LOG_LINES} of {len(lines)} lines.")
     name = f"{where.trial}-{chosen.name}.txt"
     st.download_button("Whole log", text, name, "text/plain", icon=":material/download:", on_click="ignore")
-    parts.note(
+    elements.note(
         "Times are UTC. It tells of checkpoints, warnings, stops and errors; what is merely printed is not kept."
     )
 
@@ -279,18 +286,18 @@ def _provenance(where: _Where, _: TrialState) -> None:
             **result["facts"],
             **result["provenance"],
         }
-        speeds = [s for s in result["history"].get(record.IMAGES_PER_S, []) if s]
+        speeds = [s for s in result["history"].get(record_columns.IMAGES_PER_S, []) if s]
         if speeds:
             facts["training speed, median"] = f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s"
     else:
-        newest = ledger.newest_attempt(reader.store, where.trial)
-        claim = newest and ledger.get_json(reader.store, newest.key("attempts", f"{newest.number:04d}.json"))
+        newest = layout.newest_attempt(reader.store, where.trial)
+        claim = newest and layout.get_json(reader.store, newest.key("attempts", f"{newest.number:04d}.json"))
         facts = dict((claim or {}).get("provenance", {}))
     if not facts:
-        parts.empty("Nothing to tell yet", "Provenance is written when somebody claims the trial.")
+        elements.empty("Nothing to tell yet", "Provenance is written when somebody claims the trial.")
         return
     words = pd.DataFrame(configuration.flat(facts).items(), columns=["what", "is"])
-    st.dataframe(words, hide_index=True, height=parts.height(len(words)))
+    st.dataframe(words, hide_index=True, height=elements.height(len(words)))
     given = current().settings.ray
     if given:
         st.link_button("Ray: jobs", f"{given}/#/jobs", icon=":material/open_in_new:")

@@ -9,9 +9,11 @@ from typing import Any
 import streamlit as st
 from PIL import Image
 
-from analysis.dashboard import access, drawing, parts, trying
+from analysis.dashboard.auth import access
 from analysis.dashboard.context import current
+from analysis.dashboard.processes import predict_upload
 from analysis.dashboard.settings import UPLOAD_MB
+from analysis.dashboard.widgets import drawing, elements
 
 DRAW, RECTANGLE, FILE = "Draw", "Rectangle", "Mask file"
 _TASKS = ("inpaint", "detect")
@@ -19,17 +21,17 @@ _MOST_TEXT = 1000
 
 
 def show() -> None:
-    parts.title("Try", "a trained network on an image of yours")
-    trial = parts.asked("trial") or _choose()
+    elements.title("Try", "a trained network on an image of yours")
+    trial = elements.asked("trial") or _choose()
     if not trial:
         return
     reader = current().reader
     body = reader.trial(trial)
     if body["task"] not in _TASKS:
-        parts.empty(f"A trial of task {body['task']} cannot be tried", "Choose one of task inpaint or detect.")
+        elements.empty(f"A trial of task {body['task']} cannot be tried", "Choose one of task inpaint or detect.")
         return
     if not reader.results(trial):
-        parts.empty("This trial has not finished", "Only finished trials can be tried.")
+        elements.empty("This trial has not finished", "Only finished trials can be tried.")
         return
     _about(trial, body)
     if not access.may_act(current().settings):
@@ -37,11 +39,11 @@ def show() -> None:
             current().settings, "A try starts a process on this machine, so it needs the token of the dashboard."
         )
         return
-    given = st.file_uploader("Image", type=list(trying.KINDS), key="image_file", max_upload_size=UPLOAD_MB)
+    given = st.file_uploader("Image", type=list(predict_upload.KINDS), key="image_file", max_upload_size=UPLOAD_MB)
     if given is None:
-        parts.note("The image stays on this machine: in a temporary folder that is deleted after the answer.")
+        elements.note("The image stays on this machine: in a temporary folder that is deleted after the answer.")
         return
-    image = trying.opened(given.getvalue(), given.name)
+    image = predict_upload.opened(given.getvalue(), given.name)
     current().predictor.start()  # it loads its libraries while a hole is drawn
     if body["task"] == "detect":
         _detect(trial, image)
@@ -54,7 +56,7 @@ def _choose() -> str:
     reader = current().reader
     names = reader.names()
     if not names:
-        parts.no_sweeps()
+        elements.no_sweeps()
         return ""
     left, right = st.columns(2)
     with left:
@@ -69,10 +71,10 @@ def _choose() -> str:
         if states[trial["id"]].reached
     }
     if not options:
-        parts.empty("No finished trial yet", "A trial can be tried when it has finished.")
+        elements.empty("No finished trial yet", "A trial can be tried when it has finished.")
         return ""
     with right:
-        return str(options[parts.box("Trained trial", list(options), "of")])
+        return str(options[elements.box("Trained trial", list(options), "of")])
 
 
 def _about(trial: str, body: Mapping[str, Any]) -> None:
@@ -80,36 +82,36 @@ def _about(trial: str, body: Mapping[str, Any]) -> None:
     model = config.get("model", {}).get("name", "")
     size = config.get("data", {}).get("size") or config.get("data", {}).get("input_size")
     st.markdown(
-        f"**{parts.plain(model)}**, seed {body['seed']}, task {parts.plain(body['task'])}"
+        f"**{elements.plain(model)}**, seed {body['seed']}, task {elements.plain(body['task'])}"
         + (f": images are made {size} × {size} px for it" if size else "")
     )
     with st.container(horizontal=True):
-        parts.link("trial", f"trial {trial}", ":material/arrow_forward:", trial=trial)
+        elements.link("trial", f"trial {trial}", ":material/arrow_forward:", trial=trial)
 
 
 def _fill(trial: str, config: Mapping[str, Any], image: Image.Image) -> None:
-    kind = parts.segments("Hole", [DRAW, RECTANGLE, FILE], "hole")
+    kind = elements.segments("Hole", [DRAW, RECTANGLE, FILE], "hole")
     left, right = st.columns(2)
-    mask: trying.Rectangle | Image.Image | None
+    mask: predict_upload.Rectangle | Image.Image | None
     with left:
         if kind == FILE:
-            given = st.file_uploader("Mask: white is what is filled", type=list(trying.KINDS), key="mask_file")
-            mask = None if given is None else trying.opened(given.getvalue(), given.name)
+            given = st.file_uploader("Mask: white is what is filled", type=list(predict_upload.KINDS), key="mask_file")
+            mask = None if given is None else predict_upload.opened(given.getvalue(), given.name)
             _image(mask or image, "the mask" if mask else "the image")
         elif kind == DRAW:
             mask = drawing.hole(image, f"drawn-{hashlib.sha256(image.tobytes()).hexdigest()[:16]}")
         else:
             mask = _rectangle(image)
-            _image(trying.outlined(image, mask), "the image with its hole")
+            _image(predict_upload.outlined(image, mask), "the image with its hole")
     with right:
         text = _caption(trial, config)
         tried = _ask(trial, image, mask, "Fill", mask is not None, text)
         if kind == DRAW and mask is None:
-            parts.note("Draw the hole over the image, with mouse, pen or finger.")
+            elements.note("Draw the hole over the image, with mouse, pen or finger.")
         if tried:
             _pictures(tried)
             size = config.get("data", {}).get("size")
-            parts.note(f"The network fills a copy of {size} × {size} px; of that the hole is enlarged and put back.")
+            elements.note(f"The network fills a copy of {size} × {size} px; of that the hole is enlarged and put back.")
 
 
 def _caption(trial: str, config: Mapping[str, Any]) -> str:
@@ -122,11 +124,11 @@ def _caption(trial: str, config: Mapping[str, Any]) -> str:
     template, file = captions.get("template"), captions.get("file") or captions.get("folder")
     words = f"“{template}”" if template else f"as in {file}"
     words += {"shuffled": ", of other images", "none": ", withheld from it"}.get(captions.get("text", "right"), "")
-    parts.note(f"It learnt from captions: {words}. Words that none of them has are unknown to it.")
+    elements.note(f"It learnt from captions: {words}. Words that none of them has are unknown to it.")
     return text.strip()
 
 
-def _rectangle(image: Image.Image) -> trying.Rectangle:
+def _rectangle(image: Image.Image) -> predict_upload.Rectangle:
     """The hole by its edges, in px."""
     width, height = image.size
     across = st.slider("From left to right, px", 0, width, (width * 3 // 8, width * 5 // 8), key="across")
@@ -152,12 +154,12 @@ def _say(found: Mapping[str, Any]) -> None:
     probability, threshold, box = found.get("probability"), found.get("threshold"), found.get("box")
     sure = f", probability {probability:.3f}" if probability is not None else ""
     above = f" (inpainted from {threshold:.3f} on)" if threshold is not None else ""
-    st.markdown(f"**{parts.plain(found.get('label'))}**{parts.plain(sure + above)}")
+    st.markdown(f"**{elements.plain(found.get('label'))}**{elements.plain(sure + above)}")
     edges = ", ".join(f"{edge:.0f}" for edge in box) if box else ""
     st.markdown(f"Box (x1, y1, x2, y2), px: {edges}" if box else "No box.")
 
 
-def _pictures(tried: trying.Tried, captions: Mapping[str, str] | None = None) -> None:
+def _pictures(tried: predict_upload.Tried, captions: Mapping[str, str] | None = None) -> None:
     for kind, png in tried.pictures.items():
         words = (captions or {}).get(kind, kind)
         _image(png, words, words)
@@ -172,17 +174,17 @@ def _image(image: Image.Image | bytes, alt: str, caption: str | None = None) -> 
 def _ask(
     trial: str,
     image: Image.Image,
-    mask: trying.Rectangle | Image.Image | None,
+    mask: predict_upload.Rectangle | Image.Image | None,
     words: str,
     ready: bool = True,
     text: str = "",
-) -> trying.Tried | None:
+) -> predict_upload.Tried | None:
     """The answer to this question: asked at a click, and kept while image, hole and text stay the same."""
     question = (trial, image.tobytes(), mask.tobytes() if isinstance(mask, Image.Image) else mask, text)
     if st.button(words, type="primary", icon=":material/brush:", disabled=not ready, key="ask"):
         with st.spinner("Asking the network. Loading it takes some seconds the first time."):
-            found = trying.run(current().settings, current().predictor, trial, image, mask, text)
+            found = predict_upload.run(current().settings, current().predictor, trial, image, mask, text)
             st.session_state["tried"] = (hash(question), found)
     kept = st.session_state.get("tried")
-    answer: trying.Tried | None = kept[1] if kept and kept[0] == hash(question) else None
+    answer: predict_upload.Tried | None = kept[1] if kept and kept[0] == hash(question) else None
     return answer

@@ -1,0 +1,1 @@
+"""Claims, published figures, and what became of both."""

@@ -1,0 +1,307 @@
+"""Does what a study claims hold? Each claim is judged on the interval of a difference that is paired by seed.
+
+A claim holds where the whole interval agrees with it, does not hold where the whole interval contradicts it, and is
+undecided in between or where there is too little to tell; then it is reckoned how many seeds more would decide, if mean
+and spread stay as they are. The intervals are wide enough to hold together in 95 % of studies (Bonferroni over all
+comparisons that the study's claims make), so that no verdict comes of having asked often.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analysis import wording
+from analysis.claims import published
+from analysis.statistics.intervals import LEVEL, Interval, more_seeds, paired_difference, simultaneous
+from analysis.study import Study
+from analysis.wording import quoted
+from sweeps.results import columns as record_columns
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+_DIVERGED = ("Diverged", "FloatingPointError")
+"""Types of the errors with which a training ends whose loss is not finite."""
+_FAMILY = "family"
+"""Key added to a claim: how many comparisons the study's claims make together."""
+_MACHINE = ("cpu", "gpu", "threads")
+"""What of a machine decides how fast a trial runs."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim and what became of it.
+
+    sentence: the figures it rests on, with n. source: where the claim is made. ours: the difference it was judged on,
+    with its interval; published: the document's own figures of the same arms, converted. Both '' where there are none.
+    """
+
+    text: str
+    verdict: str
+    sentence: str
+    source: str = ""
+    ours: str = ""
+    published: str = ""
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """How one comparison came out, and its sentence."""
+
+    verdict: str
+    sentence: str
+    interval: Interval | None = None
+
+
+def judge(study: Study) -> list[Verdict]:
+    """The verdict on each claim of the study's plan, in its order."""
+    claims = study.plan.get("claims") or []
+    family = sum(map(_comparisons, claims))
+    return [_judge(study, {**claim, _FAMILY: family}) for claim in claims]
+
+
+def _comparisons(claim: Mapping[str, Any]) -> int:
+    """How many intervals a claim is judged on."""
+    return 0 if "fails" in claim else len(claim["order"]) - 1 if "order" in claim else 1
+
+
+def _level(claim: Mapping[str, Any]) -> float:
+    return simultaneous(claim[_FAMILY])
+
+
+def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
+    if missing := [name for name in _arms(claim) if name not in study.names]:
+        finding = _Finding(UNDECIDED, f"The plan has no arm {wording.listing(map(quoted, missing))}{_why(study)}.")
+    elif "better" in claim:
+        finding = _better(study, claim, claim["better"], claim["than"], float(claim.get("by") or 0.0))
+    elif "equal" in claim:
+        finding = _equal(study, claim, float(claim["within"]))
+    elif "order" in claim:
+        finding = _order(study, claim)
+    elif "improves" in claim or "settles" in claim:
+        finding = _progress(study, claim)
+    elif "above" in claim:
+        finding = _above(study, claim)
+    elif "fails" in claim:
+        finding = _fails(study, claim["fails"], claim.get("metric"))
+    else:
+        finding = _Finding(UNDECIDED, "This kind of claim is not known here.")
+    machines = (
+        _machines(study, _arms(claim)) if str(claim.get("metric")).startswith(record_columns.SYSTEM + "/") else []
+    )
+    if len(machines) > 1:
+        words = f"Not put to the test: the arms ran on different machines ({'; '.join(machines)})."
+        finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
+    scaled = study.plan.get("epochs_scaled")
+    if scaled and ("epoch" in claim or "after" in claim):
+        words = f"Not put to the test: the claim speaks of {scaled[0]} epochs, and this run has {scaled[1]}."
+        finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
+    ours = "" if finding.interval is None else _difference(finding.interval, claim["metric"])
+    theirs = theirs_of(study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim)
+    return Verdict(str(claim["text"]), finding.verdict, finding.sentence, str(claim.get("source") or ""), ours, theirs)
+
+
+def _difference(interval: Interval, metric: str) -> str:
+    """'+1.20 dB [+0.98, +1.42]'."""
+    digits = wording.decimals([interval])
+    size = wording.with_unit(wording.fixed(interval.mean, digits, plus=True), metric)
+    return f"{size} {wording.brackets(interval, digits, plus=True)}".rstrip()
+
+
+def theirs_of(reference: Mapping[str, Any] | None, variants: Mapping[str, str | None], claim: Mapping[str, Any]) -> str:
+    """The document's figures of the claim's arms, in the claim's order: '19.09 against 18.16'.
+
+    reference: `report.published` of the plan; variants: what the document calls each arm.
+    """
+    if not reference or "metric" not in claim:
+        return ""
+    found = [
+        published.lookup(reference, variants.get(arm), claim["metric"], claim.get("epoch")) if variants.get(arm) else []
+        for arm in _arms(claim)
+    ]
+    if not found or not all(found):
+        return ""
+    return (" > " if "order" in claim else " against ").join(
+        " or ".join(dict.fromkeys(figure.text for figure in figures)) for figures in found
+    )
+
+
+def _why(study: Study) -> str:
+    return ": its search is not finished" if any(not search.done for search in study.searches) else ""
+
+
+def _machines(study: Study, arms: list[str]) -> list[str]:
+    """The kinds of machines, threads included, on which the finished trials of some arms ran."""
+    sources = [
+        study.results[key].get("provenance") or {}
+        for name in arms
+        if name in study.names
+        for key in study.arm(name).trials.values()
+        if key in study.results
+    ]
+    kinds = [{**(source.get("hardware") or {}), "threads": source.get("cpus")} for source in sources]
+    told = (", ".join(f"{key} {kind[key]}" for key in _MACHINE if kind.get(key)) for kind in kinds)
+    return sorted(set(filter(None, told)))
+
+
+def _arms(claim: Mapping[str, Any]) -> list[str]:
+    singles = [claim[key] for key in ("better", "than", "improves", "settles", "arm", "fails") if key in claim]
+    return [*singles, *claim.get("equal", []), *claim.get("order", [])]
+
+
+def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -> _Finding:
+    metric = claim["metric"]
+    difference = study.difference(a, b, metric, claim.get("epoch"), _level(claim))
+    sentence = _sentence(study, claim, a, b, difference)
+    if wording.sign(metric) == 0:
+        return _Finding(UNDECIDED, f"Which direction of {wording.label(metric)} is better is not known. {sentence}")
+    if difference is None or difference.bounds is None:
+        return _Finding(UNDECIDED, sentence, difference)
+    toward = difference if wording.sign(metric) > 0 else difference.negated()
+    low, high = toward.bounds or (toward.mean, toward.mean)
+    needed = f" The claim asks for {wording.with_unit(f'{by:g}', metric)} or more." if by else ""
+    if (low >= by) if by > 0 else (low > by):
+        return _Finding(HOLDS, sentence + needed, difference)
+    if high < by or (by == 0 and high <= 0):
+        return _Finding(FAILS, sentence + needed, difference)
+    what = "that much" if by else "zero"
+    more = f"The interval includes {what}: {_more(toward, [by], claim)}."
+    return _Finding(UNDECIDED, f"{sentence}{needed} {more}", difference)
+
+
+def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
+    """An arm against itself at an earlier epoch: does it still gain (improves), or no more than a margin (settles)?"""
+    arm, metric, after = str(claim.get("improves") or claim.get("settles")), claim["metric"], claim["after"]
+    end, then = study.values(arm, metric, claim.get("epoch")), study.values(arm, metric, after)
+    gain = paired_difference(end, then, _level(claim))
+    if gain is None:
+        return _Finding(UNDECIDED, _nothing(study, arm, arm, metric, after))
+    toward = gain if wording.sign(metric) > 0 else gain.negated()
+    digits = wording.decimals([toward])
+    size = wording.with_unit(wording.fixed(toward.mean, digits), metric)
+    pairs = f"{_interval(claim)}, n = {wording.count(gain.n, 'seed')}"
+    sentence = (
+        f"{quoted(arm)} gains {size} {wording.brackets(toward, digits)} in {wording.label(metric)} "
+        f"from epoch {after} to the end ({pairs}{_lost(study, gain.n)})."
+    )
+    if toward.bounds is None:
+        return _Finding(UNDECIDED, sentence)
+    low, high = toward.bounds
+    if "settles" in claim:
+        within = float(claim["within"])
+        margin = f" Settled means a gain of {wording.with_unit(f'{within:g}', metric)} or less."
+        verdict = HOLDS if high <= within else FAILS if low > within else UNDECIDED
+        return _Finding(verdict, sentence + margin, toward)
+    by = float(claim.get("by") or 0.0)
+    return _Finding(HOLDS if low > by else FAILS if high <= by else UNDECIDED, sentence, toward)
+
+
+def _equal(study: Study, claim: Mapping[str, Any], within: float) -> _Finding:
+    a, b = claim["equal"]
+    difference = study.difference(a, b, claim["metric"], claim.get("epoch"), _level(claim))
+    sentence = _sentence(study, claim, a, b, difference)
+    if difference is None or difference.bounds is None:
+        return _Finding(UNDECIDED, sentence)
+    low, high = difference.bounds
+    margin = f" Equal means within {wording.with_unit(f'{within:g}', claim['metric'])}."
+    if -within <= low and high <= within:
+        return _Finding(HOLDS, sentence + margin, difference)
+    if low > within or high < -within:
+        return _Finding(FAILS, sentence + margin, difference)
+    more = _more(difference, [-within, within], claim)
+    return _Finding(UNDECIDED, f"{sentence}{margin} The interval reaches across that limit: {more}.", difference)
+
+
+def _order(study: Study, claim: Mapping[str, Any]) -> _Finding:
+    findings = [_better(study, claim, a, b, 0.0) for a, b in itertools.pairwise(claim["order"])]
+    verdicts = {finding.verdict for finding in findings}
+    verdict = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
+    return _Finding(verdict, " ".join(finding.sentence for finding in findings))
+
+
+def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
+    """One metric of an arm against another of the same arm: which of two things it does better, say."""
+    arm, metric, other = claim["arm"], claim["metric"], claim["above"]
+    here, there = (study.values(arm, column, claim.get("epoch")) for column in (metric, other))
+    gap = paired_difference(here, there, _level(claim))
+    if gap is None:
+        lacking = other if here else metric
+        return _Finding(UNDECIDED, _nothing(study, arm, arm, lacking, claim.get("epoch")))
+    digits = wording.decimals([gap])
+    sentence = (
+        f"{wording.label(metric)} of {quoted(arm)} is {wording.fixed(gap.mean, digits, plus=True)} "
+        f"{wording.brackets(gap, digits, plus=True)} from its {wording.label(other)} "
+        f"({_interval(claim)}, n = {wording.count(gap.n, 'seed')}{_lost(study, gap.n)})."
+    )
+    if gap.bounds is None:
+        return _Finding(UNDECIDED, sentence, gap)
+    low, high = gap.bounds
+    if low <= 0 < high:
+        return _Finding(UNDECIDED, f"{sentence} The interval includes zero: {_more(gap, [0.0], claim)}.", gap)
+    return _Finding(HOLDS if low > 0 else FAILS, sentence, gap)
+
+
+def _fails(study: Study, arm: str, metric: str | None) -> _Finding:
+    """An arm fails where its training diverges, or ends without a finite value of the metric.
+
+    A trial that ended with another error (a full disk, a process that died) says nothing about the claim.
+    """
+    cells = [cell for cell in study.cells if cell.arm == arm]
+    finite = len(study.values(arm, metric or study.metrics[0]))
+    errors = Counter(str((cell.progress.error or {}).get("type")) for cell in cells if cell.state == "failed")
+    diverged = sum(n for error, n in errors.items() if error in _DIVERGED)
+    failed = diverged + study.states(arm)["done"] - finite
+    sentence = f"{failed} of {wording.count(len(cells), 'seed')} of {quoted(arm)} failed to train, {finite} finished"
+    others = [f"{n} ended with {error}" for error, n in errors.items() if error not in _DIVERGED]
+    sentence = "; ".join([sentence, *others])
+    if failed + finite < len(cells):
+        return _Finding(UNDECIDED, f"{sentence}; that leaves {len(cells) - failed - finite} open.")
+    verdict = HOLDS if finite == 0 else FAILS if failed == 0 else UNDECIDED
+    return _Finding(verdict, f"{sentence}.")
+
+
+def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference: Interval | None) -> str:
+    """What was found of a against b, with the interval and n, or why nothing was."""
+    metric, epoch = claim["metric"], claim.get("epoch")
+    when = "in the median epoch" if metric.startswith(record_columns.SYSTEM + "/") else study.at_words()
+    place = f"{wording.label(metric)} " + (f"after epoch {epoch}" if epoch is not None else when)
+    if difference is None:
+        return _nothing(study, a, b, metric, epoch)
+    pairs = "one evaluation each" if difference.exact else f"n = {wording.count(difference.n, 'pair')} of seeds"
+    if difference.exact or difference.n > 1:
+        pairs = pairs if difference.exact else f"{_interval(claim)}, {pairs}"
+    else:
+        pairs += ", so there is no interval"
+    lost = "" if difference.exact else _lost(study, difference.n)
+    return f"{quoted(a)} is {wording.against(difference, metric, b)} in {place} ({pairs}{lost})."
+
+
+def _interval(claim: Mapping[str, Any]) -> str:
+    family = claim[_FAMILY]
+    return f"{LEVEL:.0%} interval".replace("%", " %") + (f" for {family} comparisons together" if family > 1 else "")
+
+
+def _more(difference: Interval, limits: list[float], claim: Mapping[str, Any]) -> str:
+    """How many seeds more would move every limit out of the interval."""
+    needed = [more_seeds(difference, limit, _level(claim)) for limit in limits]
+    most = max((n for n in needed if n is not None), default=0)
+    if None in needed or not most:
+        return "no number of seeds within reach would decide, if the mean stays where it is"
+    return f"about {most} more {'seed' if most == 1 else 'seeds'} would decide"
+
+
+def _lost(study: Study, n: int) -> str:
+    missing = len(study.seeds) - n
+    return f"; {missing} of {len(study.seeds)} missing" if missing > 0 else ""
+
+
+def _nothing(study: Study, a: str, b: str, metric: str, epoch: int | None) -> str:
+    for name in (a, b):
+        if not study.values(name, metric, epoch):
+            known = study.epochs(name, metric)
+            place = f" after epoch {epoch}" if epoch is not None else ""
+            there = f"; it was evaluated after {wording.listing(map(str, known[:8]))}" if known and place else ""
+            return f"{quoted(name)} has no {wording.label(metric)}{place} yet{there}."
+    return f"{quoted(a)} and {quoted(b)} share no finished seed."

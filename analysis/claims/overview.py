@@ -1,0 +1,101 @@
+"""All claims of all studies in one table: the document's own figures, ours, and the verdict.
+
+Studies of the store are judged on what it holds; those that are only known as files stand there as not run.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis import study as studies
+from analysis.claims import judge as claims
+from sweeps.spec import loader
+from sweeps.store import layout, record_cache
+from sweeps.store.local import Store
+
+if TYPE_CHECKING:
+    import rich.table
+
+NOT_RUN = "not run"
+_STYLES = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow", NOT_RUN: "dim"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One claim. published, ours: see `claims.Verdict`; sentence: what the verdict rests on."""
+
+    study: str
+    claim: str
+    source: str
+    published: str
+    ours: str
+    verdict: str
+    sentence: str
+
+
+def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[Line]:
+    """The claims of the sweeps of a store (all of them without names), then those of files that it has no sweep of.
+
+    Raises SweepError for a name that the store does not know.
+    """
+    known = list(names) or [name for name in layout.sweep_names(store) if not name.endswith("-tiny")]
+    versions = record_cache.look(store, known) if len(known) > 1 else {}
+    lines = [line for name in known for line in _judged(store, name, versions)]
+    return [*lines, *(line for path in files for line in _unrun(path, known))]
+
+
+def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[Line]:
+    study = studies.read(store, name, versions=versions)
+    for one in claims.judge(study):
+        yield Line(name, one.text, one.source, one.published, one.ours, one.verdict, one.sentence)
+
+
+def _unrun(path: Path, known: list[str]) -> Iterator[Line]:
+    sweep = loader.load(path).spec
+    if sweep.name in known:
+        return
+    reference = None if sweep.report.published is None else sweep.report.published.model_dump()
+    variants = {sweep.base_name: sweep.published, **{arm.name: arm.published for arm in sweep.arms}}
+    for claim in sweep.claims:
+        given = claim.model_dump(exclude_none=True)
+        theirs = claims.theirs_of(reference, variants, given)
+        yield Line(sweep.name, claim.text, claim.source or "", theirs, "", NOT_RUN, f"sweeps run {path}")
+
+
+def summary(lines: list[Line]) -> str:
+    """'24 claims of 5 studies (holds: 3, does not hold: 1, not run: 20).'"""
+    counts = Counter(line.verdict for line in lines)
+    parts = [f"{verdict}: {counts[verdict]}" for verdict in _STYLES if counts[verdict]]
+    return f"{len(lines)} claims of {len({line.study for line in lines})} studies ({', '.join(parts)})."
+
+
+def terminal(lines: list[Line]) -> rich.table.Table:
+    """The table for a terminal; texts are shown as they are, never read as markup."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, caption=summary(lines), caption_justify="left")
+    for name in ("study", "claim", "published", "ours", "verdict"):
+        table.add_column(name, overflow="fold")
+    last = ""
+    for line in lines:
+        shown = (line.study if line.study != last else "", line.claim, line.published or "–", line.ours or "–")
+        table.add_row(*map(Text, shown), Text(line.verdict, style=_STYLES[line.verdict]))
+        last = line.study
+    return table
+
+
+def comma_separated(lines: list[Line]) -> str:
+    """The table as CSV, with the source of each claim and the sentence that its verdict rests on."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(Line))
+    writer.writerows(map(astuple, lines))
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""Access to the dashboard: token or login."""

@@ -1,0 +1,47 @@
+"""The pictures that a trial keeps of its evaluation images while it learns, as rows of images that a page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PIL.Image import Image
+
+from analysis.report.sections import pictures
+from sweeps.store.local import Store
+
+MOST = 8
+ROWS = ("damaged", "filled", "error, white is none", "truth")
+
+
+def epochs(store: Store, trial_id: str) -> dict[int, str]:
+    """{epoch: folder} of a trial's samples, ascending; the newest attempt that has an epoch counts."""
+    found: dict[int, str] = {}
+    for key in store.keys(f"trials/{trial_id}/samples/"):
+        parts = key.split("/")
+        if len(parts) == 6 and parts[4].isdigit() and parts[5] == "composite.png":
+            found[int(parts[4])] = key.rpartition("/")[0]
+    return dict(sorted(found.items()))
+
+
+def strips(store: Store, folder: str) -> dict[str, Image]:
+    """The strips of one folder of samples, by what they show; those that are missing are left out."""
+    keys = {f"{folder}/{kind}.png": kind for kind in ("damaged", "composite", "truth", "mask")}
+    return {keys[key]: pictures.strip(data) for key, data in store.get_many(keys).items()}
+
+
+def sheet(found: Mapping[str, Image], most: int = MOST) -> bytes | None:
+    """A column an image: damaged, filled, error map, truth. None where a picture is missing."""
+    if not {"damaged", "composite", "truth"} <= found.keys():
+        return None
+    gaps = pictures.errors(found["composite"], found["truth"])
+    rows = [found["damaged"], found["composite"], gaps, found["truth"]]
+    return columns([row for row in rows if row is not None], most)
+
+
+def columns(rows: Sequence[Image], most: int, titles: Sequence[str] = ()) -> bytes | None:
+    """Strips below each other, cut into a column an image."""
+    cut = [pictures.tiles(row, most) for row in rows]
+    if not cut or not all(cut):
+        return None
+    heads = list(titles) or [f"image {number}" for number in range(len(cut[0]))]
+    return pictures.assembled(list(zip(heads, map(list, zip(*cut, strict=True)), strict=False)))

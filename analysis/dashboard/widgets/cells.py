@@ -1,0 +1,103 @@
+"""Arms by seeds as a table of cells: the state of each, and a metric as its colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import wording
+from analysis.dashboard import theme
+from analysis.study import Study
+from sweeps.results.progress import TrialState
+
+NO_COLOUR = "state"
+"""Colours that say how a cell stands, not what it reached."""
+MOST_ROWS = 400
+"""Arms that a page shows at once."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is told of an arm with a seed. value: of the metric, None where the trial has none yet."""
+
+    arm: str
+    seed: int
+    trial: str
+    state: str
+    text: str
+    value: float | None
+
+
+def cells(study: Study, states: Mapping[str, TrialState], metric: str) -> list[Cell]:
+    """Every cell as it stands now. Values are of finished trials; those of running ones are on validation."""
+    first = min((plan.get("planned_at") or 0.0 for plan in study.versions), default=0.0)
+    values = {arm: study.values(arm, metric) for arm in study.names}
+    digits = _digits(list(values.values()))
+    return [_cell(study, cell, states, metric, values[cell.arm], digits, first) for cell in study.cells]
+
+
+def _cell(
+    study: Study,
+    cell: Any,
+    states: Mapping[str, TrialState],
+    metric: str,
+    values: Mapping[int, float],
+    digits: int,
+    planned: float,
+) -> Cell:
+    now = states.get(cell.trial, cell.progress)
+    state = now.at(cell.epochs)
+    value = values.get(cell.seed)
+    if state == "done":
+        result = study.results.get((cell.trial, cell.epochs), {})
+        state = "cached" if result.get("ended_at", planned) < planned else "done"
+        text = wording.fixed(value, digits) if value is not None else "done"
+    elif state in ("running", "interrupted"):
+        value = now.record.get(f"val/{metric.partition('/')[2]}")
+        text = f"{now.epoch or 0}/{cell.epochs}" + (f"  {wording.fixed(value, digits)}" if value is not None else "")
+    else:
+        text = state
+    return Cell(cell.arm, cell.seed, cell.trial, state, f"{theme.STATES[state][2]} {text}", value)
+
+
+def _digits(values: list[dict[int, float]]) -> int:
+    """Decimals that tell the values of a grid apart."""
+    known = [value for by_seed in values for value in by_seed.values()]
+    if not known:
+        return 2
+    spread = max(known) - min(known) or abs(known[0]) or 1.0
+    return int(np.clip(2 - np.floor(np.log10(spread)), 1, 6))
+
+
+def table(found: list[Cell], arms: list[str], seeds: list[int]) -> pd.DataFrame:
+    """The texts, a row an arm and a column a seed."""
+    texts = {(cell.arm, cell.seed): cell.text for cell in found}
+    rows = [[texts.get((arm, seed), "search not finished") for seed in seeds] for arm in arms]
+    return pd.DataFrame(rows, columns=[f"seed {seed}" for seed in seeds], index=pd.Index(arms, name="arm"))
+
+
+def colours(found: list[Cell], arms: list[str], seeds: list[int], metric: str, by_metric: bool) -> pd.DataFrame:
+    """CSS for each cell: of its state, or of its value between the worst and the best of those with one."""
+    styles = {(cell.arm, cell.seed): _of_state(cell.state) for cell in found}
+    finished = [cell for cell in found if cell.state in ("done", "cached") and cell.value is not None]
+    sign = wording.sign(metric) or 1
+    if by_metric and finished:
+        order = np.array([sign * cell.value for cell in finished if cell.value is not None])
+        low, high = np.quantile(order, 0.05), order.max()
+        for cell, value in zip(finished, order, strict=True):
+            share = 1.0 if high <= low else float((value - low) / (high - low))
+            styles[cell.arm, cell.seed] = f"background-color: {theme.scale(min(max(share, 0.0), 1.0))}"
+    return pd.DataFrame(
+        [[styles.get((arm, seed), "") for seed in seeds] for arm in arms],
+        columns=[f"seed {seed}" for seed in seeds],
+        index=pd.Index(arms, name="arm"),
+    )
+
+
+def _of_state(state: str) -> str:
+    strength = 0.08 if state == "queued" else 0.20
+    return f"background-color: {theme.tint(theme.STATES[state][0], strength)}"

@@ -1,0 +1,138 @@
+"""Curves over epochs as Plotly figures: means with bands, single seeds, smoothed, on a log axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis import wording
+from analysis.dashboard import theme
+from analysis.report import figures
+from analysis.study import Study
+from sweeps.results import columns as record_columns
+
+CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d"]}
+"""What Plotly's own buttons offer."""
+_POINTS = 400
+"""Points that a line is drawn with; longer histories are thinned for the browser."""
+_MOST_LINES = 200
+
+
+def columns(study: Study) -> list[str]:
+    """The metrics that can be drawn, those of the report first."""
+    known = [name for name in study.records.columns if name not in ("arm", "seed", "trial", record_columns.EPOCH)]
+    first = [name for name in [*figures.curve_columns(study), *study.metrics] if name in known]
+    return list(dict.fromkeys([*first, *sorted(known)]))
+
+
+def title(column: str) -> str:
+    unit = wording.unit(column)
+    hint = {"max": "higher is better", "min": "lower is better", "": ""}[wording.better(column)]
+    return wording.label(column) + (f", {unit}" if unit else "") + (f" ({hint})" if hint else "")
+
+
+def of_study(
+    study: Study, column: str, arms: Sequence[str], seeds: bool, smooth: int, log: bool, dark: bool
+) -> tuple[go.Figure, str]:
+    """The figure, and what it leaves out in words ('' for nothing). smooth: epochs of the moving mean."""
+    figure = go.Figure()
+    rows_of = {str(arm): rows for arm, rows in study.records.groupby("arm", sort=False)}
+    lines = 0
+    for number, name in enumerate(study.names):
+        rows = rows_of.get(name)
+        if name not in arms or rows is None or column not in rows or not rows[column].notna().any():
+            continue
+        colour, dash = theme.arm_colour(number), theme.arm_dash(number)
+        if not study.arm(name).trains:
+            figure.add_hline(float(rows[column].dropna().iloc[0]), line={"color": colour, "dash": "dot", "width": 1.5})
+            figure.add_trace(_line([None], [None], name, colour, "dot"))
+            continue
+        if seeds:
+            for _, one in rows.groupby("seed"):
+                if lines < _MOST_LINES:
+                    known = one[one[column].notna()]
+                    trace = _line(
+                        known[record_columns.EPOCH], _smoothed(known[column], smooth), name, colour, dash, 1.0, 0.45
+                    )
+                    figure.add_trace(trace.update(showlegend=False, legendgroup=name))
+                    lines += 1
+        mean, low, high = figures.bands(rows, column)
+        if not seeds:
+            figure.add_trace(_band(low, high, smooth, colour, name))
+        figure.add_trace(_line(mean.index, _smoothed(mean, smooth), name, colour, dash, 2.2).update(legendgroup=name))
+    _axes(figure, title(column), log, dark)
+    return figure, f"The first {_MOST_LINES} seeds are drawn." if lines >= _MOST_LINES else ""
+
+
+def of_histories(histories: Mapping[str, Mapping[str, Sequence[Any]]], column: str, dark: bool, log: bool) -> go.Figure:
+    """One line a trial, by what it is called."""
+    figure = go.Figure()
+    for number, (name, history) in enumerate(histories.items()):
+        pairs = [
+            (e, v) for e, v in zip(history.get("epoch", []), history.get(column, []), strict=False) if v is not None
+        ]
+        if pairs:
+            epochs, values = zip(*pairs, strict=True)
+            mode = "lines+markers" if len(pairs) < 12 else "lines"
+            line = _line(epochs, values, name, theme.arm_colour(number), theme.arm_dash(number), 2.2)
+            figure.add_trace(line.update(mode=mode))
+    _axes(figure, title(column), log, dark)
+    figure.update_layout(showlegend=len(histories) > 1)
+    return figure
+
+
+def _axes(figure: go.Figure, words: str, log: bool, dark: bool) -> None:
+    theme.dress(figure, dark, 420)
+    figure.update_layout(
+        title_text=words, hovermode="x unified", legend={"orientation": "h", "y": -0.18, "x": 0, "title": None}
+    )
+    figure.update_xaxes(title_text="epoch", showgrid=False)
+    figure.update_yaxes(type="log" if log else "linear")
+
+
+def _line(
+    x: Iterable[Any], y: Iterable[Any], name: str, colour: str, dash: str, width: float = 2.0, opacity: float = 1.0
+) -> go.Scatter:
+    across, up = _thinned(list(x), list(y))
+    line = {"color": colour, "dash": dash, "width": width}
+    return go.Scatter(x=across, y=up, name=_safe(name), mode="lines", line=line, opacity=opacity)
+
+
+def _band(low: pd.Series[float], high: pd.Series[float], smooth: int, colour: str, name: str) -> go.Scatter:
+    known = low.notna() & high.notna()
+    bottom, top = _smoothed(low[known], smooth), _smoothed(high[known], smooth)
+    epochs, lower = _thinned(list(low.index[known]), list(bottom))
+    _, upper = _thinned(list(high.index[known]), list(top))
+    return go.Scatter(
+        x=[*epochs, *epochs[::-1]],
+        y=[*upper, *lower[::-1]],
+        fill="toself",
+        fillcolor=theme.tint(colour, 0.18),
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=name,
+        mode="lines",
+    )
+
+
+def _smoothed(values: pd.Series[float], epochs: int) -> list[float]:
+    if epochs <= 1:
+        return list(values)
+    return list(pd.Series(list(values), dtype=float).rolling(epochs, min_periods=1).mean())
+
+
+def _thinned(x: list[Any], y: list[Any]) -> tuple[list[Any], list[Any]]:
+    if len(x) <= _POINTS:
+        return x, y
+    rows = np.unique(np.linspace(0, len(x) - 1, _POINTS).round().astype(int)).tolist()
+    return [x[row] for row in rows], [y[row] for row in rows]
+
+
+def _safe(name: str) -> str:
+    """A name as Plotly shows it: its few tags mean nothing."""
+    return figures.short(name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))

@@ -1,0 +1,87 @@
+"""Optuna's own figures of a search, from the study that is rebuilt out of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from analysis import wording
+from analysis.dashboard import theme
+from sweeps.search.history import quiet
+from sweeps.search.search import Search
+
+FIGURES = ("history", "parallel coordinates", "slices", "importances", "Pareto front")
+_LEAST = {"history": 1, "parallel coordinates": 2, "slices": 2, "importances": 4, "Pareto front": 1}
+"""Complete tries below which a figure says nothing."""
+
+
+def kinds(search: Search) -> list[str]:
+    """The figures that a search has: a Pareto front with several metrics only, importances with several parameters."""
+    several = len(search.spec.metrics) > 1
+    parameters = {name for ask in search.asks() for name in ask.overrides}
+    return [
+        kind
+        for kind in FIGURES
+        if (kind != "Pareto front" or several) and (kind != "importances" or len(parameters) > 1)
+    ]
+
+
+def too_few(search: Search, kind: str) -> int:
+    """How many complete tries are missing for a figure, 0 where there are enough."""
+    return max(0, _LEAST[kind] - sum(ask.state == "complete" for ask in search.asks()))
+
+
+def figure(search: Search, kind: str, metric: str, dark: bool) -> Any:
+    """One figure of a search, of one of its metrics."""
+    import optuna
+
+    at = search.spec.metrics.index(metric)
+    words = wording.label(metric)
+    study = search.study()
+    draw: dict[str, Callable[[], Any]] = {
+        "history": lambda: optuna.visualization.plot_optimization_history(study, target=_of(at), target_name=words),
+        "parallel coordinates": lambda: optuna.visualization.plot_parallel_coordinate(
+            study, target=_of(at), target_name=words
+        ),
+        "slices": lambda: optuna.visualization.plot_slice(study, target=_of(at), target_name=words),
+        "importances": lambda: optuna.visualization.plot_param_importances(
+            study,
+            evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+            target=None if len(search.spec.metrics) == 1 else _of(at),
+            target_name=words,
+        ),
+        "Pareto front": lambda: optuna.visualization.plot_pareto_front(
+            study, target_names=[wording.label(name) for name in search.spec.metrics]
+        ),
+    }
+    with quiet():
+        drawn = theme.dress(draw[kind](), dark, 440)
+    return drawn.update_layout(title_text="")
+
+
+def _of(at: int) -> Callable[[Any], float]:
+    return lambda trial: float(trial.values[at])
+
+
+def tries(search: Search) -> pd.DataFrame:
+    """Every try: what it changed, what was told of it, what became of it."""
+    metrics = [wording.label(metric) for metric in search.spec.metrics]
+    rows = []
+    for ask in search.asks():
+        values = ask.values if ask.state == "complete" else [None] * len(metrics)
+        state = {"complete": "done"}.get(ask.state, ask.state)
+        rows.append(
+            {
+                "try": ask.number,
+                "state": f"{theme.STATES[state][2]} {ask.state}",
+                **dict(zip(metrics, values, strict=False)),
+                **{str(name): _word(value) for name, value in ask.overrides.items()},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _word(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,214 @@
+"""The views of a sweep: its cells, the table of the report, curves, its search, its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from analysis import wording
+from analysis.claims import judge as judging
+from analysis.dashboard.context import current
+from analysis.dashboard.widgets import cells as grid
+from analysis.dashboard.widgets import curves as drawing
+from analysis.dashboard.widgets import elements, optimisation
+from analysis.report import render
+from analysis.report.build import Report
+from analysis.report.sections import searches
+from analysis.study import Study
+from sweeps.results.progress import TrialState
+
+_MOST_FAILURES = 12
+_SMOOTH = ["1", "3", "5", "10", "20"]
+_FEW_ARMS = 8
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------
+
+
+def cells(report: Report, states: Mapping[str, TrialState]) -> None:
+    """Arms by seeds; a click opens the trial."""
+    study = report.study
+    left, right, search = st.columns([2, 2, 3])
+    with left:
+        metric = elements.box("Metric", study.metrics, "metric", wording.label)
+    with right:
+        colour = elements.box("Colour", ["state", "metric"], "colour")
+    arms = study.names
+    if len(arms) > grid.MOST_ROWS // 10:
+        wanted = search.text_input("Arms with", key="arms_with", bind="query-params")
+        arms = [arm for arm in arms if wanted.lower() in arm.lower()]
+    found = [cell for cell in grid.cells(study, states, metric) if cell.arm in set(arms[: grid.MOST_ROWS])]
+    if len(arms) > grid.MOST_ROWS:
+        elements.note(f"The first {grid.MOST_ROWS} of {len(arms):,} arms; search for a part of a name to see others.")
+        arms = arms[: grid.MOST_ROWS]
+    _grid(study, found, arms, metric, colour == "metric")
+    _failures(study, found, states)
+
+
+def _grid(study: Study, found: list[grid.Cell], arms: list[str], metric: str, by_metric: bool) -> None:
+    seeds = study.seeds
+    if not arms:
+        elements.empty("No arm of this name", "Search for a part of an arm's name.")
+        return
+    texts = grid.table(found, arms, seeds)
+    colours = grid.colours(found, arms, seeds, metric, by_metric)
+    event: Any = st.dataframe(
+        texts.style.apply(lambda _: colours, axis=None),
+        on_select="rerun",
+        selection_mode="single-cell",
+        key="cells",
+        height=elements.height(len(arms)),
+        column_config={"arm": st.column_config.TextColumn(width="medium", pinned=True)},
+    )
+    elements.note(
+        f"{render.metric_heading(metric)}, {study.at_words()}; of running ones the epoch and the value on validation. "
+        "✓ done, ⟲ trained before this sweep was planned, ▶ running, ✕ failed, ❚❚ interrupted, · queued. "
+        "Click a cell to open its trial."
+    )
+    if event.selection.cells:
+        row, column = event.selection.cells[0]
+        trial = {(cell.arm, f"seed {cell.seed}"): cell.trial for cell in found}.get((arms[row], column))
+        if trial:
+            elements.go("trial", {"trial": trial, "sweep": study.name, "arm": arms[row]})
+
+
+def _failures(study: Study, found: list[grid.Cell], states: Mapping[str, TrialState]) -> None:
+    """Why trials failed, each with a link."""
+    failed = [cell for cell in found if cell.state == "failed"]
+    if not failed:
+        return
+    elements.heading(wording.count(len(failed), "failed trial"))
+    for cell in failed[:_MOST_FAILURES]:
+        error = states[cell.trial].error or {}
+        with st.container(horizontal=True, vertical_alignment="center"):
+            words = f"{error.get('type', 'error')}: {error.get('message', '')}".partition("\n")[0]
+            st.markdown(f"**{elements.plain(cell.arm)}, seed {cell.seed}**: {elements.plain(words)}", width="stretch")
+            elements.link("trial", "open", None, trial=cell.trial, sweep=study.name, arm=cell.arm)
+    if len(failed) > _MOST_FAILURES:
+        elements.note(f"and {len(failed) - _MOST_FAILURES} more, red in the grid")
+
+
+# --- table ------------------------------------------------------------------------------------------------------------
+
+
+def table(report: Report) -> None:
+    """The report's table as far as trials are done."""
+    shown, marks = _frame(report)
+    st.dataframe(shown.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.height(len(shown)))
+    for sentence in report.table.caption:
+        elements.note(sentence)
+    for number, words in enumerate(report.table.footnotes, 1):
+        elements.note(f"[{number}] {words}")
+
+
+def _frame(report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows, styles = [], []
+    for row in report.table.rows:
+        texts, style = {"arm": row.arm, "seeds": render.cells_done(row)}, {"arm": "", "seeds": ""}
+        for column in report.table.columns:
+            entry = row.entries[column.metric]
+            head = render.heading(column)
+            notes = "".join(f" [{number}]" for number in entry.notes)
+            texts[head] = f"{render.MARKS[entry.mark]} {render.ours(entry, column)}".strip()
+            style[head] = "font-weight: 700" if entry.mark == "best" else ""
+            if column.theirs:
+                texts[f"published, {wording.label(column.metric)}"] = render.theirs(entry) + notes
+            texts[f"difference, {wording.label(column.metric)}"] = render.difference(entry, column, row)
+        rows.append(texts)
+        styles.append({name: style.get(name, "") for name in texts})
+    return pd.DataFrame(rows), pd.DataFrame(styles)
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------
+
+
+def curves(report: Report) -> None:
+    """Any metric over epochs."""
+    study = report.study
+    columns = drawing.columns(study)
+    if study.records.empty or not columns:
+        elements.empty(
+            "No curve yet", "Curves are drawn when the first trial has finished; a running one has its own page."
+        )
+        return
+    first, second, third, fourth = st.columns([4, 2, 2, 2], vertical_alignment="bottom")
+    with first:
+        column = elements.box("Metric", columns, "curve", wording.label)
+    with second:
+        smooth = elements.box("Smoothing, epochs", _SMOOTH, "smooth")
+    seeds = third.toggle("Single seeds", key="seeds", bind="query-params")
+    log = fourth.toggle("Log axis", key="log", bind="query-params")
+    arms = study.names
+    if len(arms) > _FEW_ARMS:
+        arms = st.multiselect("Arms", study.names, default=study.names[:_FEW_ARMS], key="arms", bind="query-params")
+    figure, left_out = drawing.of_study(study, column, arms, seeds, int(smooth), log, elements.dark())
+    st.plotly_chart(figure, key="curves", theme=None, config=drawing.CONFIG)
+    words = "Each seed thin, their mean thick." if seeds else "Means over seeds; bands are their 95 % intervals."
+    elements.note(f"{words} Dotted levels are fills without training. {left_out}".strip())
+
+
+# --- search -----------------------------------------------------------------------------------------------------------
+
+
+def search(report: Report) -> None:
+    """What the searches of a sweep asked, were told and found, in Optuna's figures."""
+    study = report.study
+    for sentence in searches.settings(study):
+        elements.note(sentence)
+    found = current().reader.searches(study.name)
+    if not found:
+        elements.empty("The search has not begun", "Its first suggestion shows here as soon as it is asked.")
+        return
+    arm = elements.box("Search of", list(found), "search_of") if len(found) > 1 else next(iter(found))
+    one = found[arm]
+    left, right = st.columns([3, 2])
+    with left:
+        kind = elements.segments("Figure", optimisation.kinds(one), "figure")
+    with right:
+        metrics = list(one.spec.metrics)
+        metric = elements.box("Metric", metrics, "search_metric", wording.label) if len(metrics) > 1 else metrics[0]
+    missing = optimisation.too_few(one, kind)
+    if missing:
+        elements.empty(f"Too few tries for {kind}", f"{missing} more complete ones are needed.")
+    else:
+        figure = optimisation.figure(one, kind, metric, elements.dark())
+        st.plotly_chart(figure, key=f"optuna-{kind}", theme=None, config=drawing.CONFIG)
+    for fact in searches.facts(study):
+        if fact.arm == arm:
+            _facts(fact)
+    st.dataframe(optimisation.tries(one), hide_index=True)
+
+
+def _facts(fact: searches.SearchFacts) -> None:
+    ended = [f"{fact.complete} complete", f"{fact.pruned} pruned", f"{fact.failed} failed", f"{fact.running} running"]
+    st.markdown(f"**{elements.plain(fact.tries)} tries**: {elements.plain(', '.join(ended))}")
+    for number, found in enumerate(fact.found, 1):
+        chosen = f", runs as {wording.quoted(found.arm)}" if found.arm else ""
+        st.markdown(
+            f"{number}. {elements.plain(found.changes)}: **{elements.plain(found.value)}**{elements.plain(chosen)}"
+        )
+    if fact.importance:
+        elements.note(f"Importance: {fact.importance}")
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+def claims(report: Report) -> None:
+    """What the study claims, and whether it holds so far."""
+    colours = {judging.HOLDS: "green", judging.FAILS: "red", judging.UNDECIDED: "orange"}
+    for verdict in report.verdicts:
+        with st.container(border=True):
+            st.markdown(f":{colours[verdict.verdict]}-badge[{verdict.verdict}] **{elements.plain(verdict.text)}**")
+            st.markdown(elements.plain(verdict.sentence))
+            facts = [
+                f"ours {verdict.ours}" if verdict.ours else "",
+                f"published {verdict.published}" if verdict.published else "",
+                f"source: {verdict.source}" if verdict.source else "",
+            ]
+            if any(facts):
+                elements.note("; ".join(filter(None, facts)))
+    elements.note("Verdicts change while trials finish. Intervals hold for all comparisons of the claims together.")

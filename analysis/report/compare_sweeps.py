@@ -1,0 +1,142 @@
+"""Two sweeps side by side, or one sweep of two stores (two versions of the code): what differs beyond noise.
+
+Arms are matched by name and seeds by number. A difference is paired by seed; it counts as drift where its interval,
+wide enough to hold for all comparisons together, excludes zero. Values that are equal to the last bit are told as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis import wording
+from analysis.statistics.intervals import Interval, mean_interval, simultaneous
+from analysis.study import Study
+from sweeps.errors import SweepError
+from sweeps.results import columns as record_columns
+
+if TYPE_CHECKING:
+    import rich.table
+
+History = Mapping[str, Sequence[float | None]]
+"""A trial's records as columns; see `sweeps.store.layout`."""
+SAME, NOISE, DRIFT, OPEN = "same numbers", "within noise", "drift", "too few seeds"
+_STYLES = {SAME: "green", NOISE: "", DRIFT: "bold red", OPEN: "dim"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm in one metric. before, after: over the seeds of each; difference: after - before over shared seeds."""
+
+    arm: str
+    metric: str
+    before: Interval | None
+    after: Interval | None
+    difference: Interval | None
+    verdict: str
+
+
+def compare(before: Study, after: Study) -> list[Line]:
+    """Every arm and metric that both have. SweepError where they share none."""
+    arms = [name for name in before.names if name in after.names]
+    metrics = [metric for metric in before.metrics if metric in after.metrics]
+    if not arms or not metrics:
+        raise SweepError(
+            f"{before.name} and {after.name}",
+            f"they share no {'arm' if not arms else 'metric'}",
+            f"arms of the first: {', '.join(before.names)}; of the second: {', '.join(after.names)}",
+            "sweeps compare with two sweeps that have arms of the same names",
+        )
+    level = simultaneous(len(arms) * len(metrics))
+    return [_line(before, after, arm, metric, level) for metric in metrics for arm in arms]
+
+
+def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> Line:
+    old, new = before.values(arm, metric), after.values(arm, metric)
+    shared = [new[seed] - old[seed] for seed in new if seed in old]
+    difference = mean_interval(shared, level)
+    if not shared or difference is None:
+        verdict = OPEN
+    elif not any(shared):
+        verdict = SAME
+    elif not (before.arm(arm).trains or after.arm(arm).trains):
+        verdict = DRIFT  # nothing is drawn, so there is no noise
+    else:
+        verdict = OPEN if difference.bounds is None else NOISE if difference.may_be(0.0) else DRIFT
+    return Line(arm, metric, before.interval(arm, metric), after.interval(arm, metric), difference, verdict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a trial that ran again differs: the columns that do, and the first and the largest difference among them."""
+
+    columns: list[str]
+    epoch: int
+    largest: float
+
+    def __str__(self) -> str:
+        named = wording.listing(self.columns[:4]) + (" and more" if len(self.columns) > 4 else "")
+        return f"differs from epoch {self.epoch} on, by {self.largest:.2g} at most, in {named}"
+
+
+def changed(before: History, after: History) -> Change | None:
+    """What differs between two histories of one trial, in all but `sys/` columns; None where they are the same."""
+    epochs = before[record_columns.EPOCH]
+    found: dict[str, tuple[int, float]] = {}
+    for name in dict.fromkeys([*before, *after]):
+        if name.startswith(f"{record_columns.SYSTEM}/"):
+            continue
+        old, new = before.get(name, [None] * len(epochs)), after.get(name, [None] * len(epochs))
+        rows = [row for row, (x, y) in enumerate(zip(old, new, strict=False)) if x != y]
+        if rows or len(old) != len(new):
+            gaps = [abs((old[row] or 0.0) - (new[row] or 0.0)) for row in rows]
+            found[name] = (int(epochs[rows[0]] or 0) if rows else len(epochs), max(gaps, default=0.0))
+    if not found:
+        return None
+    return Change(list(found), min(epoch for epoch, _ in found.values()), max(gap for _, gap in found.values()))
+
+
+def unmatched(before: Study, after: Study) -> list[str]:
+    """Sentences on arms that only one of them has."""
+    told = []
+    for study, other in ((before, after), (after, before)):
+        if only := [wording.quoted(name) for name in study.names if name not in other.names]:
+            told.append(f"Only {study.name} of {study.store.uri} has {wording.listing(only)}.")
+    return told
+
+
+def terminal(lines: list[Line]) -> rich.table.Table:
+    """The table for a terminal."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drifted = sum(line.verdict == DRIFT for line in lines)
+    caption = f"{drifted} of {len(lines)} drifted: 95 % intervals of paired differences that hold for all together."
+    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
+    table.add_column("arm", overflow="fold")
+    for name in ("before", "after", "difference"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    last = ""
+    for line in lines:
+        if line.metric != last:
+            table.add_row(Text(wording.label(line.metric), style="bold underline"))
+            last = line.metric
+        table.add_row(
+            Text(line.arm), _mean(line.before), _mean(line.after), _gap(line), Text(line.verdict, _STYLES[line.verdict])
+        )
+    return table
+
+
+def _mean(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{wording.plus_minus(interval)} ({wording.evidence(interval)})"
+
+
+def _gap(line: Line) -> str:
+    if line.difference is None:
+        return "–"
+    digits = wording.decimals([line.difference])
+    size = wording.fixed(line.difference.mean, digits, plus=True)
+    return f"{size} {wording.brackets(line.difference, digits, plus=True)}".rstrip()

@@ -1,0 +1,170 @@
+"""Curves over epochs, and what every figure of a report shares: colours, fonts, the file.
+
+Matplotlib is imported when a figure is drawn. Colours: Okabe and Ito's palette, which stays apart for
+colour-blind readers; every arm also has its own dashes, so that print tells them apart. The ground is light in both
+colour schemes of the page.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import wording
+from analysis.statistics import intervals
+from analysis.study import Study
+from sweeps.results import columns as record_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#4d4d4d")
+_DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.2, 1, 1.2)), (0, (1, 1)))
+INK, FAINT, GROUND = "#1b1f24", "#8b949e", "#ffffff"
+_FEW = 3
+"""With fewer epochs than this, the test column is no curve and its validation twin is drawn instead."""
+_IN_PANEL = 10
+"""Arms that the legend has room for in a panel."""
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------
+
+
+def curve_columns(study: Study) -> list[str]:
+    """The column that is drawn for each metric: itself, or its validation twin where it has only a few epochs."""
+    chosen = []
+    for metric in study.metrics:
+        twin = f"val/{metric.partition('/')[2]}"
+        chosen.append(metric if _points(study, metric) >= max(_FEW, _points(study, twin)) else twin)
+    return [column for column in dict.fromkeys(chosen) if _points(study, column) > 1]
+
+
+def _points(study: Study, column: str) -> int:
+    return max((len(study.epochs(arm.name, column)) for arm in study.arms if arm.trains), default=0)
+
+
+def curves(study: Study, form: str = "svg") -> bytes | None:
+    """Means over seeds by epoch with bands of their 95 % intervals; fills without parameters as dashed levels.
+
+    form: svg or png. None where no trained arm has two epochs.
+    """
+    columns = curve_columns(study)
+    if not columns:
+        return None
+    with drawing():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        wide = min(2, len(columns))
+        tall = -(-len(columns) // wide)
+        figure = Figure(figsize=(5.4 * wide if wide > 1 else 8.6, 3.5 * tall + 0.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(tall, wide, squeeze=False).flatten()
+        handles: dict[str, Any] = {}
+        for column, ax in zip(columns, axes, strict=False):
+            handles = {**_panel(ax, study, column), **handles}
+        for ax in axes[len(columns) :]:
+            ax.set_axis_off()
+        legend(figure, axes[len(columns)] if len(axes) > len(columns) else None, handles)
+        return saved(figure, form)
+
+
+def _panel(ax: Any, study: Study, column: str) -> dict[str, Any]:
+    """Draw one metric; the line of each arm, for the legend."""
+    handles = {}
+    for number, arm in enumerate(study.arms):
+        rows = study.records[(study.records["arm"] == arm.name)]
+        if column not in rows.columns or rows[column].notna().sum() == 0:
+            continue
+        colour = PALETTE[number % len(PALETTE)]
+        if not arm.trains:
+            level = float(rows[column].dropna().iloc[0])
+            handles[arm.name] = ax.axhline(level, color=colour, linewidth=1.3, linestyle=(0, (2, 2)), zorder=1.5)
+            continue
+        mean, low, high = bands(rows, column)
+        dash = _DASHES[number // len(PALETTE) % len(_DASHES)]
+        (handles[arm.name],) = ax.plot(mean.index, mean, color=colour, linewidth=1.8, linestyle=dash)
+        ax.fill_between(mean.index, low, high, color=colour, alpha=0.18, linewidth=0)
+    dress(ax, column)
+    return handles
+
+
+def bands(rows: pd.DataFrame, column: str) -> tuple[pd.Series[float], pd.Series[float], pd.Series[float]]:
+    """(mean, low, high) by epoch over the seeds of one arm; the band is NaN where fewer than two seeds have a value."""
+    grouped = rows[np.isfinite(rows[column])].groupby(record_columns.EPOCH)[column]
+    mean, sd, n = grouped.mean(), grouped.std(), grouped.count()
+    quantiles = n.map({count: intervals.t_quantile(count) if count > 1 else np.nan for count in n.unique()})
+    half = quantiles * sd / np.sqrt(n)
+    return mean, mean - half, mean + half
+
+
+def dress(ax: Any, column: str) -> None:
+    """Title, grid and ticks of a panel over epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    unit = wording.unit(column)
+    hint = {"max": "higher is better", "min": "lower is better", "": ""}[wording.better(column)]
+    title = wording.label(column) + (f", {unit}" if unit else "")
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
+    ax.set_title(hint, loc="right", fontsize=9, color=FAINT, pad=10)
+    ax.set_xlabel("epoch", fontsize=9, color=INK)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(axis="y", color="#e6e8eb", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color("#c8cdd2")
+    ax.tick_params(labelsize=9, colors="#57606a", length=0)
+    ax.margins(x=0.01)
+
+
+def legend(figure: Any, free: Any, handles: dict[str, Any]) -> None:
+    """One legend: in the panel that is free if it fits, else below all, for which the figure grows.
+
+    Names are plain text, whatever signs they hold.
+    """
+    names = [short(name) for name in handles]
+    blanks = [f"arm {number}" for number in range(len(names))]
+    if free is not None and len(names) <= _IN_PANEL:
+        drawn = free.legend(list(handles.values()), blanks, loc="center left", frameon=False, labelspacing=0.9)
+    else:
+        columns = max(1, min(4, len(names), 120 // (max(map(len, names), default=1) + 6)))
+        figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(names) // columns))
+        drawn = figure.legend(list(handles.values()), blanks, loc="outside lower center", ncols=columns, frameon=False)
+    for text, name in zip(drawn.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
+        text.set_fontsize(9.5)
+
+
+def short(name: str, most: int = 44) -> str:
+    """A name on one line, cut where it is long."""
+    line = " ".join(name.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Matplotlib with our settings only: the same figure on every machine. Signs its font lacks become boxes."""
+    import matplotlib
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    settings = {"svg.hashsalt": "inpaint-sweeps", "svg.fonttype": "path", "font.family": "DejaVu Sans"}
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings)
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def saved(figure: Any, form: str) -> bytes:
+    """The figure as svg or png, without a date."""
+    target = io.BytesIO()
+    metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+    figure.savefig(target, format=form, dpi=160, metadata=metadata, facecolor=GROUND)
+    return target.getvalue()

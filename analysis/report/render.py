@@ -1,0 +1,307 @@
+"""The table as text: cells in words, and the table for a terminal, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis import wording
+from analysis.report.sections.by_epoch_and_mask import ColumnTable
+from analysis.report.sections.by_hole_size import ShareTable
+from analysis.report.sections.images import Disputed
+from analysis.report.sections.pareto import Pareto, Point
+from analysis.report.sections.pareto import label as cost_label
+from analysis.report.tables import BEST, Column, Entry, Row, Table
+from analysis.statistics.intervals import Interval
+from analysis.statistics.rank_agreement import Agreement
+from sweeps.results.progress import STATES
+
+if TYPE_CHECKING:
+    import rich.table
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells as plain text, unescaped: a head, and lines that begin with a name."""
+
+    head: list[str]
+    body: list[list[str]]
+
+
+MARKS = {BEST: "●", "tied": "○", "": ""}
+NOTHING = "–"
+_ARROWS = {"max": "↑", "min": "↓", "": ""}
+
+
+def heading(column: Column) -> str:
+    """See `metric_heading`."""
+    return metric_heading(column.metric)
+
+
+def metric_heading(metric: str) -> str:
+    """'test PSNR (dB) ↑': the arrow points to where better values lie."""
+    unit = wording.unit(metric)
+    parts = [wording.label(metric), f"({unit})" if unit else "", _ARROWS[wording.better(metric)]]
+    return " ".join(part for part in parts if part)
+
+
+def figure(found: Interval | None, digits: int) -> str:
+    """'27.31 ± 0.12 (n=8)'."""
+    if found is None:
+        return NOTHING
+    return f"{wording.plus_minus(found, digits)} ({'exact' if found.exact else f'n={found.n}'})"
+
+
+def correlation(value: float | None) -> str:
+    """'+0.87'."""
+    return NOTHING if value is None else wording.fixed(value, 2, plus=True)
+
+
+def cells_done(row: Row) -> str:
+    """'8 of 8', '6 of 8, 1 failed, 1 running', or that one evaluation serves all."""
+    total = sum(row.states.values())
+    if not total:
+        return "search not finished"
+    if not row.trains and row.states["done"] == total:
+        return "1 for all"
+    others = [f"{row.states[s]} {s}" for s in ("failed", "running", "interrupted", "queued") if row.states[s]]
+    return ", ".join([f"{row.states['done']} of {total}", *others])
+
+
+def rests_on(entry: Entry) -> str:
+    """'n=8', or 'exact' for an arm that one evaluation settles."""
+    return "" if entry.ours is None else "exact" if entry.ours.exact else f"n={entry.ours.n}"
+
+
+def ours(entry: Entry, column: Column) -> str:
+    """'27.31 ± 0.12 (n=8)'."""
+    return figure(entry.ours, column.digits)
+
+
+def theirs(entry: Entry) -> str:
+    """The published figures, converted: '0.0005', or both where a document prints two."""
+    return " / ".join(figure.text for figure in entry.published) or NOTHING
+
+
+def difference(entry: Entry, column: Column, row: Row) -> str:
+    """'+1.20 [+0.98, +1.42] (n=8)'."""
+    if row.baseline:
+        return "baseline"
+    if entry.difference is None:
+        return NOTHING
+    found, digits = entry.difference, column.difference_digits
+    parts = [wording.fixed(found.mean, digits, plus=True), wording.brackets(found, digits, plus=True), worth(entry)]
+    return " ".join(filter(None, parts))
+
+
+def worth(entry: Entry) -> str:
+    """What a difference rests on: '(n=9) *', '(n=3, underpowered)', '(exact)'."""
+    if entry.difference is None or entry.difference.exact:
+        return "(exact)" if entry.difference else ""
+    n, test = f"n={entry.difference.n}", entry.comparison
+    if test is None:
+        return f"({n})"
+    return f"({n}, underpowered)" if test.underpowered else f"({n}) *" if test.differs else f"({n})"
+
+
+def terminal(table: Table, title: str = "") -> rich.table.Table:
+    """The table for a terminal, a block for each metric; names are shown as they are, never read as markup."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    notes = [*table.caption, *(f"[{number}] {note}" for number, note in enumerate(table.footnotes, start=1))]
+    shown = RichTable(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    shown.title = Text(title, style="bold") if title else None
+    shown.caption = Text("\n".join(notes), style="dim")
+    theirs_too = any(column.theirs for column in table.columns)
+    shown.add_column("arm", overflow="fold")
+    shown.add_column("seeds")
+    for name in ("ours", *(["published"] if theirs_too else []), "difference"):
+        shown.add_column(name, justify="right")
+    for column in table.columns:
+        shown.add_row(Text(heading(column), style="bold underline"))
+        for row in table.rows:
+            mine, *others = _texts(row, column)
+            blank = [""] if theirs_too and not column.theirs else []
+            shown.add_row(
+                Text(" ".join(row.arm.split())),
+                Text(cells_done(row), style="yellow" if _incomplete(row) else ""),
+                Text(mine, style="bold green" if row.entries[column.metric].mark == BEST else ""),
+                *map(Text, [*blank, *others]),
+            )
+        shown.add_section()
+    return shown
+
+
+def _incomplete(row: Row) -> bool:
+    return row.states["done"] < sum(row.states.values()) or not row.states
+
+
+def _headings(column: Column) -> list[str]:
+    return [heading(column), *(["published"] if column.theirs else []), "difference"]
+
+
+def _texts(row: Row, column: Column) -> list[str]:
+    """The cells of one arm in one metric as plain text."""
+    entry = row.entries[column.metric]
+    first = f"{MARKS[entry.mark]} {ours(entry, column)}".strip()
+    refs = "".join(f" [{number}]" for number in entry.notes)
+    return [first, *([theirs(entry) + refs] if column.theirs else []), difference(entry, column, row)]
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line; signs that mean nothing where they stand are left alone."""
+    line = " ".join(text.split())
+    line = re.sub(r"&(?=#?\w+;)", "&amp;", line).replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*|~$])", r"\\\1", line)
+    line = re.sub(r"\](?=[(\[:])", r"\\]", line)
+    line = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
+    return re.sub(r"^(?=[#+\-=\[])", r"\\", line)
+
+
+def markdown(table: Table) -> str:
+    """The table in GitHub's Markdown, its columns padded so that it also reads as plain text."""
+    head = ["arm", "seeds", *(name for column in table.columns for name in _headings(column))]
+    body = []
+    for row in table.rows:
+        texts = [escape(row.arm), escape(cells_done(row))]
+        for column in table.columns:
+            first, *others = _texts(row, column)
+            best = row.entries[column.metric].mark == BEST
+            texts += [f"**{first}**" if best else first, *others]
+        body.append(texts)
+    notes = [f"{number}. {escape(note)}" for number, note in enumerate(table.footnotes, start=1)]
+    captions = [f"{escape(sentence)}  " for sentence in table.caption]
+    return "\n".join([_grid(head, body, 2), "", *captions, *_block(notes)]).rstrip()
+
+
+def _grid(head: list[str], body: list[list[str]], texts: int) -> str:
+    """Cells as a Markdown table, padded; the first `texts` columns are set to the left, the others to the right."""
+    widths = [max(3, *map(len, cells)) for cells in zip(head, *body, strict=True)]
+    rule = ["-" * width if number < texts else "-" * (width - 1) + ":" for number, width in enumerate(widths)]
+    return "\n".join("| " + " | ".join(_pad(cells, widths, texts)) + " |" for cells in (head, rule, *body))
+
+
+def _pad(cells: list[str], widths: list[int], texts: int) -> list[str]:
+    return [
+        text.ljust(width) if number < texts else text.rjust(width)
+        for number, (text, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+
+
+def shares_markdown(table: ShareTable) -> str:
+    """One metric by share of hole."""
+    head = [" ".join(filter(None, [metric_heading(table.metric), "by share of hole"])), *table.shares]
+    images = ["test images", *table.images]
+    body = [[escape(name), *(figure(found, table.digits) for found in row)] for name, row in table.rows.items()]
+    return _grid(head, [images, *body], 1)
+
+
+def columns(table: ColumnTable) -> Grid:
+    """One metric in several columns, what was published in brackets."""
+    body = [[name, *(beside(*cell, table.digits) for cell in row)] for name, row in table.rows.items()]
+    return Grid([metric_heading(table.metric), *table.headings], body)
+
+
+def grid_markdown(grid: Grid) -> str:
+    """A grid as a Markdown table, padded so that it also reads as plain text."""
+    return _grid(list(map(escape, grid.head)), [list(map(escape, line)) for line in grid.body], 1)
+
+
+def beside(ours: Interval | None, theirs: str, digits: int) -> str:
+    """'27.31 ± 0.12 (n=8) [19.09]': what was published in square brackets."""
+    return figure(ours, digits) + (f" [{theirs}]" if theirs else "")
+
+
+def pareto_markdown(found: Pareto) -> str:
+    """Arms, best first, with their quality and each of their costs; a star where they are on the front."""
+    head = ["", metric_heading(found.quality), *map(cost_label, found.costs)]
+    body = [
+        [
+            escape(point.arm),
+            figure(point.quality, found.digits),
+            *(front_cell(found, point, cost) for cost in found.costs),
+        ]
+        for point in found.points
+    ]
+    return _grid(head, body, 1)
+
+
+def front_cell(found: Pareto, point: Point, cost: str) -> str:
+    """'12.4 ± 0.3 *': what an arm costs, and whether it is on that cost's front."""
+    spent = point.cost.get(cost)
+    if spent is None:
+        return NOTHING
+    text = f"{spent.mean:,.0f}" if spent.exact else wording.plus_minus(spent, found.cost_digits(cost))
+    return text + (" *" if cost in point.front else "")
+
+
+def disputed_markdown(found: Disputed) -> str:
+    """PSNR in the hole of each disputed image, a column each, and its standard deviation over arms."""
+    body = [[escape(name), *(wording.fixed(value, 1) for value in row)] for name, row in found.rows.items()]
+    body.append(["standard deviation", *(wording.fixed(value, 1) for value in found.spread)])
+    return _grid(["PSNR hole (dB)", *(f"image {number}" for number in found.images)], body, 1)
+
+
+def agreement_markdown(found: Agreement) -> str:
+    """The triangle of rank correlations; its columns are numbered as its rows are."""
+    if not found.metrics:
+        return ""
+    count = len(found.metrics)
+    head = ["metric", *(str(number) for number in range(1, count + 1))]
+    body = [
+        [f"{number}. {escape(wording.label(metric))}", *map(correlation, row), *[""] * (count - number)]
+        for number, (metric, row) in enumerate(zip(found.metrics, found.tau, strict=True), 1)
+    ]
+    return _grid(head, body, 1)
+
+
+def _block(lines: list[str]) -> list[str]:
+    return ["", *lines] if lines else []
+
+
+# --- CSV --------------------------------------------------------------------------------------------------------------
+
+CSV_COLUMNS = (
+    *("arm", "metric", "unit", "better", "trains", "n", "mean", "sd", "low", "high", "mark"),
+    *("difference", "difference_low", "difference_high", "difference_n"),
+    *("p", "p_adjusted", "effect_size", "probability_of_improvement", "published", "published_notes"),
+    *STATES,
+)
+
+
+def comma_separated(table: Table) -> str:
+    """The table in long form, a line for each arm and metric; numbers with all their digits, empty where unknown."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for row in table.rows:
+        for column in table.columns:
+            writer.writerow(_csv_row(table, row, column))
+    return text.getvalue()
+
+
+def _csv_row(table: Table, row: Row, column: Column) -> list[object]:
+    entry = row.entries[column.metric]
+    mine, gap, test = entry.ours, entry.difference, entry.comparison
+    return [
+        row.arm,
+        column.metric,
+        wording.unit(column.metric),
+        wording.better(column.metric),
+        row.trains,
+        *((mine.n, mine.mean, mine.sd, mine.low, mine.high) if mine else (0, None, None, None, None)),
+        entry.mark,
+        *((gap.mean, gap.low, gap.high, gap.n) if gap else (None, None, None, None)),
+        *((test.p, test.adjusted_p, test.effect, test.improvement) if test else (None, None, None, None)),
+        " / ".join(f"{figure.value:.10g}" for figure in entry.published),
+        " ".join(table.footnotes[number - 1] for number in entry.notes),
+        *(row.states[state] for state in STATES),
+    ]

@@ -1,0 +1,244 @@
+"""What a report tells beside its figures: conditions, cost, provenance, missing cells. Plain data, worded once."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from analysis import wording
+from analysis.claims import plan_history
+from analysis.report.sections import searches
+from analysis.study import Arm, Cell, Study
+from sweeps.results import columns as record_columns
+
+Pairs = list[tuple[str, str]]
+_MISSING = ("failed", "interrupted", "running", "queued")
+
+
+@dataclass(frozen=True)
+class ArmFacts:
+    """One arm's conditions and cost. trials: distinct finished ones; time_s: median of a trial; None where unknown."""
+
+    arm: str
+    changes: str
+    parameters: int | None
+    trials: int
+    time_s: float | None
+    images_per_s: float | None
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """One cell, for the list of trials and for the list of what is missing. checkpoint: its final one's key, or ''."""
+
+    arm: str
+    seed: int
+    state: str
+    trial: str
+    epoch: int | None
+    commit: str
+    error: str
+    checkpoint: str
+
+
+def conditions(study: Study) -> Pairs:
+    """What holds for every arm that does not change it: the baseline's configuration, section by section."""
+    config = study.arm(study.baseline).config
+    pairs = [(key, _words(value)) for key, value in config.items() if key not in ("model", "epochs")]
+    pairs.append(
+        ("epochs", _words(config["epochs"])) if config.get("epochs") else ("epochs", "none: it does not train")
+    )
+    holes = [f"{100 * value:.1f} %" for value in sorted(set(_hole_fractions(study)))]
+    if holes:
+        spread = holes[0] if len(set(holes)) == 1 else f"{holes[0]} to {holes[-1]}, by arm"
+        pairs.append(("hole fraction", f"{spread} of the pixels of the test images, measured"))
+    return [*pairs, ("told", study.at_words()), ("baseline", study.baseline)]
+
+
+def _hole_fractions(study: Study) -> Iterator[float]:
+    for name in study.names:
+        yield from (round(value, 6) for value in study.values(name, "test/hole_fraction").values())
+
+
+def arm_facts(study: Study) -> list[ArmFacts]:
+    """Conditions and cost of each arm, in the order of the plan."""
+    seconds = trial_seconds(study)
+    return [_arm_facts(study, arm, seconds) for arm in study.arms]
+
+
+def _arm_facts(study: Study, arm: Arm, seconds: Mapping[tuple[str, int], float]) -> ArmFacts:
+    keys = {key for key in arm.trials.values() if key in study.results}
+    parameters = {study.results[key].get("facts", {}).get("parameters") for key in keys}
+    times = [seconds[key] for key in keys if key in seconds]
+    model = arm.config.get("model", {}).get("name")
+    changes = _words(arm.set) if arm.set else (f"model {model}" if arm.name == study.baseline and model else "nothing")
+    return ArmFacts(
+        arm.name,
+        changes,
+        next(iter(parameters)) if len(parameters) == 1 else None,
+        len(keys),
+        statistics.median(times) if times else None,
+        _speed(study, arm) if arm.trains else None,
+    )
+
+
+def _speed(study: Study, arm: Arm) -> float | None:
+    rows = study.records
+    if record_columns.IMAGES_PER_S not in rows.columns:
+        return None
+    speeds = rows.loc[rows["arm"] == arm.name, record_columns.IMAGES_PER_S].dropna()
+    return float(speeds.median()) if len(speeds) else None
+
+
+def trial_seconds(study: Study) -> dict[tuple[str, int], float]:
+    """How long each finished trial took: the sum over its epochs, in whatever attempts; else its last attempt."""
+    epochs = _epoch_seconds(study)
+    found = {}
+    for key, result in study.results.items():
+        began, ended = result.get("started_at"), result.get("ended_at")
+        if epochs.get(key[0]):
+            found[key] = epochs[key[0]]
+        elif began is not None and ended is not None:
+            found[key] = float(ended - began)
+    return found
+
+
+def _epoch_seconds(study: Study) -> dict[str, float]:
+    rows = study.records
+    if record_columns.TIME_S not in rows.columns:
+        return {}
+    once = rows.drop_duplicates(["trial", record_columns.EPOCH])
+    return {str(trial): float(seconds) for trial, seconds in once.groupby("trial")[record_columns.TIME_S].sum().items()}
+
+
+def cost(study: Study) -> Pairs:
+    """Trials and hours of the whole study; a trial that serves several cells is counted once."""
+    planned = {(cell.trial, cell.epochs) for cell in study.cells}
+    seconds = list(trial_seconds(study).values())
+    cells = f"{len(study.arms) - len(study.waiting)} arms × {wording.count(len(study.seeds), 'seed')}"
+    shared = f" ({wording.count(len(planned), 'distinct trial')})" if len(planned) != len(study.cells) else ""
+    pairs = [
+        ("cells", f"{cells} = {len(study.cells)}{shared}"),
+        ("finished", f"{len(study.results)} of {wording.count(len(planned), 'trial')}"),
+    ]
+    if seconds:
+        pairs.append(
+            ("computing", f"{wording.duration(sum(seconds))} in all, {wording.duration(max(seconds))} at most")
+        )
+    return [*pairs, *searches.cost(study)]
+
+
+def provenance(study: Study) -> Pairs:
+    """Where the figures come from; several values stand side by side with the number of trials of each."""
+    results = list(study.results.values())
+    sources = [result.get("provenance") or {} for result in results]
+    names = dict.fromkeys(name for source in sources for name in source.get("versions") or {})
+    versions = [_tally((s.get("versions") or {}).get(name) for s in sources) for name in names]
+    pairs = [
+        ("code", _tally(map(commit, results))),
+        ("versions", ", ".join(f"{name} {found}" for name, found in zip(names, versions, strict=True))),
+        ("hardware", _tally(_words(s.get("hardware")) for s in sources if s.get("hardware"))),
+        ("threads", _tally(s.get("cpus") for s in sources)),
+        ("data fingerprint", _tally(_words((r.get("facts") or {}).get("data_fingerprint")) for r in results)),
+        ("seeds", ", ".join(map(str, study.seeds))),
+        ("planned", _planned(study)),
+        ("results", _span(results)),
+        ("file", str(study.plan.get("file") or "")),
+        ("store", study.store.uri),
+    ]
+    return [(name, text) for name, text in pairs if text]
+
+
+def _planned(study: Study) -> str:
+    moment, number = _moment(study.plan["planned_at"]), plan_history.number(study)
+    return f"{moment}, plan {number} of this name, hash {study.plan['hash']}"
+
+
+def commit(result: Mapping[str, Any]) -> str:
+    """The code that made a result: 'a1b2c3d4e5f6', with '+ changes' where files were changed after that commit."""
+    source = result.get("provenance") or {}
+    git = source.get("code") or source.get("git") or {}
+    if not git.get("commit"):
+        return "unknown"
+    return str(git["commit"])[:12] + (" + changes" if git.get("dirty") else "")
+
+
+def warnings(study: Study) -> list[str]:
+    """What makes cells hard to compare with each other: different code, different library versions, other data."""
+    results = list(study.results.values())
+    codes = Counter(map(commit, results))
+    found = [*plan_history.sentences(study), *versions_of_code(study)]
+    if any(code.endswith("+ changes") for code in codes):
+        found.append("Some cells were made with files that were changed after their commit.")
+    torches = [((r.get("provenance") or {}).get("versions") or {}).get("torch") for r in results]
+    if len(set(filter(None, torches))) > 1:
+        found.append(f"Cells come from different versions of torch: {_tally(torches)}.")
+    return found
+
+
+def versions_of_code(study: Study) -> list[str]:
+    """A sentence where cells come from several versions of the code; it marks the table as well."""
+    results = study.results.values()
+    codes = set(map(commit, results))
+    return (
+        [f"Cells come from {len(codes)} versions of the code: {_tally(map(commit, results))}."]
+        if len(codes) > 1
+        else []
+    )
+
+
+def cells(study: Study) -> list[CellFacts]:
+    """Every cell, in the order of the plan."""
+    return [_cell(study, cell) for cell in study.cells]
+
+
+def missing(facts: Iterable[CellFacts]) -> list[CellFacts]:
+    """The cells without a result, the failed ones first."""
+    return sorted((f for f in facts if f.state in _MISSING), key=lambda fact: _MISSING.index(fact.state))
+
+
+def _cell(study: Study, cell: Cell) -> CellFacts:
+    error = cell.progress.error or {}
+    told = ": ".join(" ".join(str(error[key]).split()) for key in ("type", "message") if error.get(key))
+    result = study.results.get((cell.trial, cell.epochs))
+    epoch = cell.epochs if cell.state == "done" else cell.progress.epoch
+    source, kept = (commit(result), _checkpoint(cell, result)) if result else ("", "")
+    return CellFacts(cell.arm, cell.seed, cell.state, cell.trial, epoch, source, told, kept)
+
+
+def _checkpoint(cell: Cell, result: Mapping[str, Any]) -> str:
+    return f"trials/{cell.trial}/checkpoint/{result['attempt']}/{cell.epochs}" if cell.epochs else ""
+
+
+def _tally(values: Iterable[Any]) -> str:
+    """One value as it is; several with how many trials have each, the most frequent first."""
+    counts = Counter(str(value) for value in values if value not in (None, ""))
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{value} ({wording.count(n, 'trial')})" for value, n in counts.most_common())
+
+
+def _words(value: Any) -> str:
+    """A configuration value in words: mappings as 'key value, key value', whole numbers with their thousands."""
+    if isinstance(value, Mapping):
+        items = [(key, item) for key, item in value.items() if item is not None]
+        return ", ".join(_words(item) if key == "name" else f"{key} {_words(item)}" for key, item in items)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_words, value)) + "]"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _moment(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _span(results: list[Mapping[str, Any]]) -> str:
+    began = [r["started_at"] for r in results if r.get("started_at") is not None]
+    ended = [r["ended_at"] for r in results if r.get("ended_at") is not None]
+    return f"{_moment(min(began))} to {_moment(max(ended))}" if began and ended else ""

@@ -1,0 +1,235 @@
+"""The test images one by one: which an arm fills worst, on which the arms disagree, and the mean over all of them.
+
+Read from the `per_image.npz` that finished trials keep. Arms are compared on the baseline's test images under its
+masks; an arm with other ones, or without the file (an older store, a trial of several workers), is left out.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import wording
+from analysis.report.sections import pictures
+from analysis.report.tables import BEST, best_arms
+from analysis.statistics import intervals
+from analysis.study import Study
+from sweeps.spec.trial import digest
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+METRIC = "test/psnr_db_hole"
+SHOWN = 6
+MOST_SEEDS = 8
+"""Seeds whose images enter the mean over images."""
+_HOLE, _PSNR = "hole_fraction", "psnr_db_hole"
+_KINDS = ("damaged", "composite", "truth")
+
+Values = Mapping[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Worst:
+    """An arm's worst images. images: (number, PSNR in the hole) of each; png: a column each, None without pictures."""
+
+    arm: str
+    seed: int
+    images: list[tuple[int, float]]
+    png: bytes | None
+
+
+@dataclass(frozen=True, eq=False)
+class Disputed:
+    """The images on which arms differ most. rows: PSNR in the hole by arm; spread: its standard deviation over arms."""
+
+    images: list[int]
+    rows: dict[str, list[float]]
+    spread: list[float]
+    words: str
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """What is told of single test images. seeds: that each arm's values come from; means: sentences."""
+
+    seeds: dict[str, int]
+    worst: list[Worst]
+    disputed: Disputed | None
+    means: list[str] = field(default_factory=list)
+
+
+def look(study: Study, arms: Iterable[str] | None = None) -> Images | None:
+    """Read what single images scored, and the pictures of the worst; None where nothing is kept of them.
+
+    arms: only these, and the worst images of each; by default all, and those of the best arm and the baseline.
+    """
+    chosen = set(study.names if arms is None else arms)
+    first = {arm: seeds[0] for arm, seeds in _finished(study).items() if arm in chosen}
+    folders = {arm: _folder(study, arm, seed) for arm, seed in first.items()}
+    read = _read(study, folders.values())
+    values = _alike(study, {arm: read[folder] for arm, folder in folders.items() if folder in read})
+    if not values:
+        return None
+    told = _told(study, values) if arms is None else list(values)
+    return Images(
+        {arm: first[arm] for arm in values},
+        [_worst(study, arm, first[arm], values[arm]) for arm in told],
+        _disputed(study, values),
+        [sentence for arm in told if (sentence := _mean(study, arm, values[arm]))],
+    )
+
+
+def redrawn_folder(study: Study, arm: str, seed: int, images: Iterable[int]) -> str:
+    """The key below which `sweeps report --redraw` puts an arm's pictures of these test images."""
+    trial, epochs = study.arm(arm).trials[seed]
+    return f"sweeps/{study.name}/pictures/{trial}/{epochs}-{digest(list(images))}"
+
+
+def disputed_grid(study: Study, found: Images | None) -> bytes | None:
+    """The disputed images for every arm, from redrawn pictures; None where there are none of these trials."""
+    if found is None or found.disputed is None:
+        return None
+    images = found.disputed.images
+    folders = {arm: redrawn_folder(study, arm, seed, images) for arm, seed in found.seeds.items()}
+    stored = study.store.get_many([f"{folder}/{kind}.png" for folder in folders.values() for kind in _KINDS])
+    strips = {key: pictures.strip(png) for key, png in stored.items()}
+    truth, damaged = (
+        next((strips[key] for folder in folders.values() if (key := f"{folder}/{kind}.png") in strips), None)
+        for kind in ("truth", "damaged")
+    )
+    drawn = {arm: strip for arm, folder in folders.items() if (strip := strips.get(f"{folder}/composite.png"))}
+    if not drawn or truth is None or damaged is None:
+        return None
+    columns: list[tuple[str, Image, Image | None]] = [("damaged", damaged, None)]
+    columns += [(arm, composite, pictures.errors(composite, truth)) for arm, composite in drawn.items()]
+    columns += [("truth", truth, None)]
+    return pictures.assembled([(title, pictures.stacked(upper, lower, SHOWN)) for title, upper, lower in columns])
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _finished(study: Study) -> dict[str, list[int]]:
+    """The finished seeds of each arm that is tested as the baseline is; an arm without any is left out."""
+    group = next(group for group in study.groups if study.baseline in group)
+    seeds = {name: [s for s, key in study.arm(name).trials.items() if key in study.results] for name in group}
+    return {name: found for name, found in seeds.items() if found}
+
+
+def _folder(study: Study, arm: str, seed: int) -> str:
+    """Where a finished trial's last samples lie; no listing is asked for."""
+    trial, epochs = key = study.arm(arm).trials[seed]
+    return f"trials/{trial}/samples/{study.results[key]['attempt']}/{epochs}"
+
+
+def _read(study: Study, folders: Iterable[str]) -> dict[str, Values]:
+    """The values below each folder that has intact ones, read side by side."""
+    keys = {f"{folder}/per_image.npz": folder for folder in folders}
+    found = {keys[key]: _unpacked(data) for key, data in study.store.get_many(keys).items()}
+    return {folder: values for folder, values in found.items() if values is not None}
+
+
+def _unpacked(data: bytes) -> Values | None:
+    """The arrays of a file; None where it is damaged, or lacks what is told here."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            values = {name: np.asarray(arrays[name], dtype=np.float64) for name in (_HOLE, _PSNR)}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return values if values[_HOLE].ndim == 1 and values[_HOLE].shape == values[_PSNR].shape else None
+
+
+def _alike(study: Study, values: Mapping[str, Values]) -> dict[str, Values]:
+    """The arms that have the baseline's test images and holes; without the baseline's, the first arm's."""
+    reference = values.get(study.baseline) or next(iter(values.values()), None)
+    if reference is None:
+        return {}
+    return {arm: found for arm, found in values.items() if np.array_equal(found[_HOLE], reference[_HOLE])}
+
+
+def _told(study: Study, values: Mapping[str, Values]) -> list[str]:
+    """The best arm in the report's first metric and the baseline, where they have values."""
+    marks = best_arms(study, study.metrics[0], list(values))
+    best = [name for name, mark in marks.items() if mark == BEST]
+    return [name for name in dict.fromkeys([*best, study.baseline]) if name in values]
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+
+def _worst(study: Study, arm: str, seed: int, values: Values) -> Worst:
+    psnr = values[_PSNR]
+    order = np.argsort(psnr, kind="stable")[: int(np.isfinite(psnr).sum())][:SHOWN]
+    images = [(int(number), float(psnr[number])) for number in order]
+    folder = _folder(study, arm, seed)
+    stored = study.store.get_many([f"{folder}/worst-{kind}.png" for kind in _KINDS])
+    strips = [stored.get(f"{folder}/worst-{kind}.png") for kind in _KINDS]
+    return Worst(arm, seed, images, _columns(images, *strips))
+
+
+def _columns(
+    images: list[tuple[int, float]], damaged: bytes | None, composite: bytes | None, truth: bytes | None
+) -> bytes | None:
+    """A column an image, under its number and PSNR: damaged, composite, errors, truth."""
+    if damaged is None or composite is None or truth is None:
+        return None
+    filled, original = pictures.strip(composite), pictures.strip(truth)
+    gaps = pictures.errors(filled, original)
+    if gaps is None:
+        return None
+    rows = [pictures.tiles(strip, SHOWN) for strip in (pictures.strip(damaged), filled, gaps, original)]
+    titles = [f"{number}: {wording.fixed(psnr, 1)} dB" for number, psnr in images]
+    return pictures.assembled(list(zip(titles, map(list, zip(*rows, strict=True)), strict=False)))
+
+
+def _disputed(study: Study, values: Mapping[str, Values]) -> Disputed | None:
+    """By the arms that train, where there are two of them: fills would differ from them on every image."""
+    trained = [arm for arm in values if study.arm(arm).trains]
+    judges = trained if len(trained) > 1 else list(values)
+    if len(judges) < 2:
+        return None
+    known = np.stack([values[arm][_PSNR] for arm in judges])
+    spread = known.std(axis=0, ddof=1)
+    there = int(np.isfinite(spread).sum())
+    order = np.argsort(-spread, kind="stable")[:there][:SHOWN]
+    if not there:
+        return None
+    rows = {arm: [float(found[_PSNR][number]) for number in order] for arm, found in values.items()}
+    over = f"{len(judges)} arms" + (" that train" if judges == trained and len(judges) < len(values) else "")
+    words = f"Those with the largest standard deviation of the {wording.label(METRIC)} over the {over}."
+    return Disputed([int(number) for number in order], rows, [float(spread[number]) for number in order], words)
+
+
+def _mean(study: Study, arm: str, values: Values) -> str:
+    """The mean over images in words, with an interval over seeds and their images; '' where a file is missing."""
+    seeds = _finished(study)[arm]
+    asked = seeds[: MOST_SEEDS if study.arm(arm).trains else 1]
+    read = _read(study, [_folder(study, arm, seed) for seed in asked])
+    folders = {seed: _folder(study, arm, seed) for seed in asked}
+    if any(folder not in read for folder in folders.values()):
+        return ""
+    by_seed = {seed: [v for v in read[folder][_PSNR].tolist() if np.isfinite(v)] for seed, folder in folders.items()}
+    interval = intervals.clustered_mean(by_seed)
+    if interval is None:
+        return ""
+    images = wording.count(int(np.isfinite(values[_PSNR]).sum()), "test image")
+    figure = wording.with_unit(_figure(interval), METRIC)
+    text = f"{wording.quoted(arm)}: the {wording.label(METRIC)} is {figure} in the mean over {images}"
+    if not study.arm(arm).trains:
+        return f"{text}, by one evaluation."
+    of = f" of {len(seeds)}" if len(asked) < len(seeds) else ""
+    if interval.n == 1:
+        return f"{text} of one seed{of}, which has no interval: its images share one network."
+    how = "the clustered bootstrap's, which draws seeds and then images of each"
+    return f"{text} and {interval.n}{of} seeds; the interval is {how}."
+
+
+def _figure(interval: intervals.Interval) -> str:
+    digits = wording.decimals([interval])
+    return f"{wording.fixed(interval.mean, digits)} {wording.brackets(interval, digits)}".rstrip()

@@ -1,0 +1,174 @@
+"""Quality against cost: which arms no other arm beats in both (Pareto's front), for each cost that a sweep file names.
+
+Means over seeds decide, and the picture shows their intervals: an arm that lies behind the front by less than its
+interval may be on it. A discriminator's parameters do not count, its time and memory do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis import wording
+from analysis.report import figures
+from analysis.statistics.intervals import Interval, exact_value
+from analysis.study import Study
+from sweeps.results import columns as record_columns
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PARAMETERS = "parameters"
+_LABELS = {PARAMETERS: "parameters"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One arm. cost: by what is asked for; front: those of the costs for which no other arm beats it."""
+
+    arm: str
+    trains: bool
+    quality: Interval
+    cost: Mapping[str, Interval]
+    front: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Pareto:
+    """quality: a metric. costs: what it is told against; points: arms, best first. notes: what to mind."""
+
+    quality: str
+    costs: list[str]
+    points: list[Point]
+    notes: list[str]
+
+    @property
+    def digits(self) -> int:
+        return wording.decimals(point.quality for point in self.points)
+
+    def cost_digits(self, cost: str) -> int:
+        return wording.decimals(point.cost.get(cost) for point in self.points)
+
+
+def label(cost: str) -> str:
+    """'parameters', 'time an epoch (s)'."""
+    unit = "" if cost == PARAMETERS else wording.unit(cost)
+    return _LABELS.get(cost) or wording.label(cost) + (f" ({unit})" if unit else "")
+
+
+def build(study: Study) -> Pareto | None:
+    """None where the sweep does not ask for it, or fewer than two trained arms are finished.
+
+    Left out: arms that are tested on other images or masks than the baseline, and costs that nobody told.
+    """
+    asked = study.plan["report"].get("pareto")
+    if not asked:
+        return None
+    quality, costs = asked["quality"], asked["cost"]
+    group = next(names for names in study.groups if study.baseline in names)
+    found = {name: interval for name in group if (interval := study.interval(name, quality))}
+    if sum(study.arm(name).trains for name in found) < 2:
+        return None
+    spent = {name: _costs(study, name, costs) for name in found}
+    costs = [cost for cost in costs if any(study.arm(name).trains and cost in spent[name] for name in found)]
+    sign = wording.sign(quality)
+
+    def beaten(name: str, cost: str) -> bool:
+        """Whether another arm is as good at as little, and better in one of the two."""
+        here = (-sign * found[name].mean, spent[name][cost].mean)
+        others = ((-sign * found[other].mean, spent[other][cost].mean) for other in found if cost in spent[other])
+        return any(there != here and there[0] <= here[0] and there[1] <= here[1] for there in others)
+
+    points = [
+        Point(
+            name,
+            study.arm(name).trains,
+            found[name],
+            spent[name],
+            frozenset(cost for cost in spent[name] if not beaten(name, cost)),
+        )
+        for name in sorted(found, key=lambda name: -sign * found[name].mean)
+    ]
+    return Pareto(quality, costs, points, _notes(study, group, costs)) if costs else None
+
+
+def _costs(study: Study, arm: str, costs: list[str]) -> dict[str, Interval]:
+    """What an arm costs; that of a fill is 0 in parameters."""
+    found = {}
+    for cost in costs:
+        interval = _parameters(study, arm) if cost == PARAMETERS else study.interval(arm, cost)
+        if interval is not None:
+            found[cost] = interval
+    return found
+
+
+def _parameters(study: Study, arm: str) -> Interval | None:
+    keys = [key for key in study.arm(arm).trials.values() if key in study.results]
+    counts = [study.results[key].get("facts", {}).get("parameters") for key in keys]
+    return next((exact_value(float(count)) for count in counts if count is not None), None)
+
+
+def _notes(study: Study, group: list[str], costs: list[str]) -> list[str]:
+    notes = ["On the front: no other arm is as good at as little. Means over seeds decide it."]
+    if PARAMETERS in costs:
+        notes.append("Parameters are those of the network, without its discriminators'.")
+    if record_columns.PEAK_MEMORY_MB in costs:
+        notes.append(
+            "On a CPU peak memory is the highest of the process so far, which trains one trial after another: an upper "
+            "bound for all but the first."
+        )
+    if left := [name for name in study.names if name not in group]:
+        names = wording.listing(map(wording.quoted, left))
+        notes.append(f"Left out, as they are tested on other images or masks: {names}.")
+    return notes
+
+
+# --- the picture ------------------------------------------------------------------------------------------------------
+
+
+def plot(pareto: Pareto, form: str = "svg") -> bytes:
+    """A panel for each cost, on a logarithmic axis: arms with their intervals, the front as steps, fills as levels."""
+    with figures.drawing():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(max(8.6, 4.3 * len(pareto.costs)), 3.9), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, len(pareto.costs), squeeze=False).flatten()
+        handles: dict[str, object] = {}
+        for ax, cost in zip(axes, pareto.costs, strict=True):
+            handles = {**_panel(ax, pareto, cost), **handles}
+        figures.legend(figure, None, handles)
+        return figures.saved(figure, form)
+
+
+def _panel(ax: Axes, pareto: Pareto, cost: str) -> dict[str, object]:
+    """Draw one cost; what stands for each arm, for the legend."""
+    handles: dict[str, object] = {}
+    for number, point in enumerate(pareto.points):
+        colour = figures.PALETTE[number % len(figures.PALETTE)]
+        mean, half = point.quality.mean, point.quality.half_width or 0.0
+        if not point.trains:
+            handles[point.arm] = ax.axhline(mean, color=colour, linewidth=1.3, linestyle=(0, (2, 2)), zorder=1.5)
+        elif cost in point.cost:
+            x = point.cost[cost]
+            handles[point.arm] = ax.errorbar(
+                x.mean,
+                mean,
+                half,
+                x.half_width or 0.0,
+                fmt="os^Dv"[number // len(figures.PALETTE) % 5],
+                color=colour,
+                markersize=7,
+                markerfacecolor=colour if cost in point.front else figures.GROUND,
+                elinewidth=1.2,
+                zorder=3,
+            )
+    front = sorted((p.cost[cost].mean, p.quality.mean) for p in pareto.points if p.trains and cost in p.front)
+    ax.step([x for x, _ in front], [y for _, y in front], where="post", color=figures.FAINT, linewidth=1.2, zorder=1)
+    figures.dress(ax, pareto.quality)
+    ax.set_xscale("log")
+    ax.set_xlabel(label(cost), fontsize=9, color=figures.INK)
+    ax.margins(x=0.08, y=0.08)
+    return handles

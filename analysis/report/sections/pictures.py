@@ -1,0 +1,156 @@
+"""The same pictures under the same masks for every arm, with the map of its errors.
+
+Matplotlib and Pillow are imported when a grid is made.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.report.figures import GROUND, INK, short
+from analysis.study import Arm, Study
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
+
+DARKEST = 0.25
+"""Error, of images in [0, 1], that is drawn in the darkest colour."""
+_PICTURES = 6
+_TILE, _GAP, _TITLE_LINES, _FONT = 128, 6, 3, 14
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A picture grid: PNG bytes, what each column shows, and the seed that each arm's pictures come from."""
+
+    png: bytes
+    titles: list[str]
+    seeds: dict[str, int]
+
+
+def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
+    """The evaluation images: columns are damaged, each arm's composite, truth; below each image its mask and errors.
+
+    An error is the mean over channels of the absolute difference to the truth; white is none, the darkest red
+    `DARKEST` of the range or more. Of detectors: the truth, each arm's boxes and, below, the heat maps of its masks.
+    Pictures are of the first seed, or of an arm's first finished one where that is missing; images and masks are the
+    same for every arm and seed. None where no finished trial has pictures.
+    """
+    folders = {arm.name: found for arm in study.arms if (found := _folder(study, arm))}
+    arms = {name: folder for name, (_, folder) in folders.items()}
+    kinds = ("found", "heat") if study.plan["task"] == "detect" else ("composite",)
+    stored = study.store.get_many(f"{folder}/{kind}.png" for folder in arms.values() for kind in kinds)
+    arms = {name: folder for name, folder in arms.items() if f"{folder}/{kinds[0]}.png" in stored}
+    if not arms:
+        return None
+    anywhere = next(iter(arms.values()))
+    keys = {kind: f"{anywhere}/{kind}.png" for kind in ("damaged", "mask", "truth")}
+    stored |= study.store.get_many(keys.values())
+    pictures = {key: strip(data) for key, data in stored.items()}
+    damaged, mask, truth = (pictures.get(key) for key in keys.values())
+    columns = [("damaged", damaged, mask)]
+    for name, folder in arms.items():
+        said = pictures.get(f"{folder}/found.png")
+        if said is not None:  # a detector: its boxes, and where it has one the heat map of its mask
+            columns.append((name, said, pictures.get(f"{folder}/heat.png")))
+        else:
+            output = pictures.get(f"{folder}/composite.png")
+            columns.append((name, output, errors(output, truth)))
+    columns += [("truth", truth, None)]
+    strips = [(title, stacked(upper, lower, most)) for title, upper, lower in columns if upper is not None]
+    seeds = {name: folders[name][0] for name in arms}
+    return Grid(assembled(strips), [title for title, _ in strips], seeds)
+
+
+def errors(output: Image | None, truth: Image | None) -> Image | None:
+    """The error map of a strip; None where either is missing or they differ in size."""
+    if output is None or truth is None or output.size != truth.size:
+        return None
+    import matplotlib
+    from PIL import Image
+
+    gap = np.abs(np.asarray(output, dtype=np.float32) - np.asarray(truth, dtype=np.float32)).mean(-1) / 255
+    colours = matplotlib.colormaps["OrRd"](np.minimum(gap / DARKEST, 1))[..., :3]
+    colours[gap == 0] = 1.0
+    return Image.fromarray((colours * 255).round().astype(np.uint8))
+
+
+def stacked(upper: Image, lower: Image | None, most: int) -> list[Image | None]:
+    """The tiles of two strips in turn: image, error, image, error, ..."""
+    first = tiles(upper, most)
+    second: Sequence[Image | None] = tiles(lower, most) if lower is not None else [None] * len(first)
+    return [tile for pair in zip(first, second, strict=False) for tile in pair]
+
+
+def _folder(study: Study, arm: Arm) -> tuple[int, str] | None:
+    """(seed, key) of an arm's pictures: of its first finished seed, at its last epoch. No listing is asked for."""
+    for seed, key in arm.trials.items():
+        if key in study.results:
+            return seed, f"trials/{key[0]}/samples/{study.results[key]['attempt']}/{key[1]}"
+    return None
+
+
+def strip(png: bytes) -> Image:
+    """A strip of square images side by side, RGB."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as opened:
+        return opened.convert("RGB")
+
+
+def tiles(strip: Image, most: int) -> list[Image]:
+    """The square images of one horizontal strip, at most `most` of them, enlarged without blurring."""
+    from PIL import Image
+
+    side = strip.height
+    size = side * max(1, _TILE // side)
+    pieces = [strip.crop((at, 0, at + side, side)) for at in range(0, strip.width - side + 1, side)]
+    return [piece.resize((size, size), Image.Resampling.NEAREST) for piece in pieces[:most]]
+
+
+def assembled(strips: Sequence[tuple[str, Sequence[Image | None]]]) -> bytes:
+    """All strips side by side, each under its title, as PNG."""
+    from PIL import Image, ImageDraw
+
+    size = max(tile.width for _, column in strips for tile in column if tile is not None)
+    font = _font()
+    titles = [_wrapped(title, font, size) for title, _ in strips]
+    top = max(title.count("\n") + 1 for title in titles) * (_FONT + 4) + 8
+    rows = max(len(column) for _, column in strips)
+    sheet = Image.new("RGB", (len(strips) * (size + _GAP) - _GAP, top + rows * (size + _GAP) - _GAP), GROUND)
+    draw = ImageDraw.Draw(sheet)
+    for number, ((_, column), title) in enumerate(zip(strips, titles, strict=True)):
+        left = number * (size + _GAP)
+        draw.multiline_text((left + size / 2, top - 8), title, INK, font, anchor="md", align="center", spacing=4)
+        for row, tile in enumerate(column):
+            if tile is not None:
+                sheet.paste(tile, (left, top + row * (size + _GAP)))
+    target = io.BytesIO()
+    sheet.save(target, "PNG", optimize=True)
+    return target.getvalue()
+
+
+def _font() -> FreeTypeFont:
+    """Matplotlib's DejaVu Sans: the same letters on every machine, also beyond Latin."""
+    from pathlib import Path
+
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _FONT)
+
+
+def _wrapped(title: str, font: FreeTypeFont, width: int) -> str:
+    """A title in at most three lines that fit a column."""
+    letters = max(4, int(width / (font.getlength("abcdefghij") / 10)))
+    lines = textwrap.wrap(" ".join(title.split()), letters) or [""]
+    if len(lines) > _TITLE_LINES:
+        lines = [*lines[: _TITLE_LINES - 1], short(" ".join(lines[_TITLE_LINES - 1 :]), letters)]
+    return "\n".join(lines)

@@ -1,0 +1,198 @@
+"""What a report tells of a sweep's searches: budgets, what became of the tries, what was found and chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from analysis import wording
+from analysis.study import Study
+from sweeps.results import columns as record_columns
+from sweeps.search.search import Search, stored_searches
+from sweeps.search.status import SearchState
+from sweeps.store import layout
+
+_FOR_IMPORTANCE = 8
+"""Complete tries below which importances say nothing."""
+_GOALS = {"max": "highest", "min": "lowest"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One configuration: what it changes, what the search saw of it, the arm that it became or ''."""
+
+    changes: str
+    value: str
+    arm: str
+
+
+@dataclass(frozen=True)
+class SearchFacts:
+    """One search in words. importance: how much of the differences each parameter explains, '' where it is unknown."""
+
+    arm: str
+    tries: str
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    saved: str
+    found: list[Found]
+    importance: str
+
+
+def settings(study: Study) -> list[str]:
+    """What all searches share, as sentences; none without a search."""
+    spec = study.plan.get("search")
+    if not spec:
+        return []
+    stopping = spec["early_stopping"]
+    seeds = f"{wording.count(len(spec['tune_seeds']), 'tuning seed')} ({_listed(spec['tune_seeds'])})"
+    goals = [f"the {_GOALS[goal]} {wording.label(metric)}" for metric, goal in zip(*_objectives(spec), strict=True)]
+    equal = f"; each of {len(spec['arms'])} arms gets the same budget" if len(spec["arms"]) > 1 else ""
+    rule = "No early stopping."
+    if stopping["name"] != "none":
+        rule = f"Early stopping by {stopping['name']} from epoch {stopping['grace_epochs']} on, of tries only."
+    return [
+        f"{_tries(spec['trials'])} an arm by {spec['sampler']} on {seeds}, for {wording.listing(goals)}{equal}.",
+        "The seeds that chose a configuration never report it: figures in the table are of fresh seeds.",
+        rule,
+    ]
+
+
+def facts(study: Study) -> list[SearchFacts]:
+    """Each search, in the order of the arms."""
+    asked = stored_searches(study.store, study.name) if study.searches else {}
+    return [_facts(study, search, _importance(asked.get(search.arm))) for search in study.searches]
+
+
+def _importance(search: Search | None) -> str:
+    """Which parameters mattered in a search with one objective, where it has tries enough to tell."""
+    complete = 0 if search is None else sum(ask.state == "complete" for ask in search.asks())
+    if search is None or complete < _FOR_IMPORTANCE or len(search.spec.metrics) > 1:
+        return ""
+    found = search.importances()
+    if len(found) < 2:  # the one parameter explains everything
+        return ""
+    shares = ", ".join(f"{name} {share:.2f}" for name, share in found.items())
+    return f"{shares} (PED-ANOVA, {complete} complete tries)"
+
+
+def _facts(study: Study, search: SearchState, importance: str) -> SearchFacts:
+    spec = study.plan["search"]
+    metrics, _ = _objectives(spec)
+    found = []
+    for rank, ask in enumerate(search.best, 1):
+        values = [wording.with_unit(f"{value:.4g}", metric) for value, metric in zip(ask.values, metrics, strict=True)]
+        arm = _arm_name(spec, search.arm, rank) if rank <= search.chosen else ""
+        found.append(Found(_changes(ask.overrides), ", ".join(values), arm))
+    state = "" if search.done and not search.exhausted else ", exhausted" if search.done else ", not finished"
+    saved = ""
+    if search.full and spec["early_stopping"]["name"] != "none":
+        saved = f"{search.saved:,} of {search.full:,} epochs ({100 * search.saved / search.full:.0f} %)"
+    counts = search.counts
+    return SearchFacts(
+        arm=search.arm,
+        tries=f"{search.asked} of {search.budget}{state}",
+        complete=counts["complete"],
+        pruned=counts["pruned"],
+        failed=counts["failed"],
+        running=counts["running"],
+        saved=saved,
+        found=found,
+        importance=importance,
+    )
+
+
+def _arm_name(spec: Mapping[str, Any], arm: str, rank: int) -> str:
+    if not spec["within_arms"]:
+        return f"tuned #{rank}"
+    return arm if rank == 1 else f"{arm} #{rank}"
+
+
+def _changes(overrides: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_word(value)}" for key, value in overrides.items())
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _tries(number: int) -> str:
+    return f"{number:,} {'try' if number == 1 else 'tries'}"
+
+
+def _listed(values: list[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _objectives(spec: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    metrics, goals = (spec[key] if isinstance(spec[key], list) else [spec[key]] for key in ("metric", "goal"))
+    return metrics, goals
+
+
+# --- the table's footnote ---------------------------------------------------------------------------------------------
+
+
+def caption(study: Study) -> list[str]:
+    """Sentences below the table: which arms were tuned, with what budget, and which wait."""
+    spec = study.plan.get("search")
+    if not spec:
+        return []
+    budget = (
+        f"{_tries(spec['trials'])} × {wording.count(len(spec['tune_seeds']), 'seed')} ({_listed(spec['tune_seeds'])})"
+    )
+    tuned = [arm.name for arm in study.arms if arm.trials and study.tuned(arm.name)]
+    told = []
+    if tuned:
+        told.append(f"Tuned: {_some(tuned)}, {budget}{_spent(study)}, reported on fresh seeds.")
+        others = [arm.name for arm in study.arms if arm.trains and arm.name not in tuned and arm.trials]
+        told += [f"Not tuned: {_some(others)}."] if others else []
+    if study.waiting:
+        told.append(f"Search not finished ({budget}): {_some(study.waiting)}.")
+    elif not tuned and spec["report_best"]:
+        told.append(f"The search is not finished ({budget}): no tuned arm yet.")
+    return told
+
+
+def _spent(study: Study) -> str:
+    """Where budgets differ in fact, what each search has asked."""
+    asked = {search.arm: search.asked for search in study.searches if search.done}
+    if all(count == study.plan["search"]["trials"] for count in asked.values()):
+        return " each" if len(asked) > 1 else ""
+    return f" at most ({', '.join(f'{wording.quoted(arm)}: {count}' for arm, count in asked.items())})"
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    shown = [wording.quoted(name) for name in names[:most]]
+    return wording.listing([*shown, *([f"{len(names) - most} more"] if len(names) > most else [])])
+
+
+# --- cost -------------------------------------------------------------------------------------------------------------
+
+
+def cost(study: Study) -> list[tuple[str, str]]:
+    """Epochs and hours of all searches. Hours follow from the epochs and the pace of the complete tries."""
+    if not study.searches:
+        return []
+    trained, full = sum(s.trained for s in study.searches), sum(s.full for s in study.searches)
+    words = f"{trained:,} epochs in {sum(s.asked for s in study.searches):,} tries"
+    pace = _pace(study)
+    if pace:
+        words += f", about {wording.duration(trained * pace)}"
+    if full > trained:
+        words += f"; early stopping saved {full - trained:,} of {full:,} epochs ({100 * (full - trained) / full:.0f} %)"
+    return [("searching", words)]
+
+
+def _pace(study: Study) -> float | None:
+    """Mean seconds of an epoch of the complete tries; None where none is there."""
+    keys = [layout.result_key(*trial) for search in study.searches for trial in search.trials]
+    results = [layout.load(key, data) for key, data in study.store.get_many(keys).items()]
+    seconds = [s for result in results for s in result["history"].get(record_columns.TIME_S, []) if s is not None]
+    return fmean(seconds) if seconds else None

@@ -1,0 +1,1 @@
+"""Intervals, tests, rank agreement and factorial effects."""

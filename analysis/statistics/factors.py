@@ -1,0 +1,200 @@
+"""Studies of two factors: one against the other as a table, main effects and interaction, and the plot that shows them.
+
+The factors are a grid's keys, and the arms where a grid crosses several. An effect is an F test in the linear mixed
+model with both factors and their interaction as fixed effects and the seed as a random intercept (Laird and Ware 1982).
+Where every cell has every seed that is the analysis of variance with the seed as a block, which is exact; otherwise the
+model is fitted (REML), with the block design's degrees of freedom. Arms without parameters have no seeds and are left
+out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import wording
+from analysis.report import figures, render
+from analysis.statistics.intervals import Interval
+from analysis.study import Arm, Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ARMS = "arm"
+"""What the factor is called whose levels are the sweep's named arms."""
+_LEAST_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One row of the analysis of variance. p: None where the data leave it undefined."""
+
+    name: str
+    f: float | None
+    freedom: tuple[int, int]
+    p: float | None
+
+
+@dataclass(frozen=True)
+class CrossTable:
+    """One metric by two factors. rows, columns: levels; cells: by (row, column), absent where nothing is finished."""
+
+    metric: str
+    row_factor: str
+    column_factor: str
+    rows: list[str]
+    columns: list[str]
+    cells: Mapping[tuple[str, str], Interval]
+    effects: list[Effect]
+    note: str
+
+    @property
+    def digits(self) -> int:
+        return wording.decimals(self.cells.values())
+
+    def text(self, row: str, column: str) -> str:
+        """'27.31 ± 0.12 (n=8)'."""
+        return render.figure(self.cells.get((row, column)), self.digits)
+
+    def grid(self) -> render.Grid:
+        body = [[row, *(self.text(row, column) for column in self.columns)] for row in self.rows]
+        return render.Grid([f"{self.row_factor} \\ {self.column_factor}", *self.columns], body)
+
+    def sentences(self) -> list[str]:
+        """The effects in words."""
+        told = []
+        for effect in self.effects:
+            if effect.p is None or effect.f is None:
+                told.append(f"{effect.name}: cannot be tested.")
+                continue
+            degrees = f"F({effect.freedom[0]}, {effect.freedom[1]}) = {effect.f:.3g}"
+            p = "p < 0.001" if effect.p < 0.001 else f"p = {effect.p:.2g}"
+            told.append(f"{effect.name}: {degrees}, {p}.")
+        return [*told, self.note] if self.note else told
+
+
+def cross(study: Study, metric: str) -> CrossTable | None:
+    """The cross table of a metric; None where the study has no two factors of two levels or more."""
+    levels = {arm.name: _levels(arm) for arm in study.arms}
+    names = list(dict.fromkeys(name for found in levels.values() for name in found))
+    sizes = {name: len({found.get(name) for found in levels.values()}) for name in names}
+    chosen = [name for name in names if sizes[name] > 1]
+    if len(chosen) != 2 or not any(arm.factors for arm in study.arms):
+        return None
+    row, column = chosen
+    cells = {
+        (found[row], found[column]): interval
+        for name, found in levels.items()
+        if row in found and column in found and (interval := study.interval(name, metric))
+    }
+    if not cells:
+        return None
+    rows, columns = (list(dict.fromkeys(found[name] for found in levels.values() if name in found)) for name in chosen)
+    effects, note = _effects(study, metric, levels, row, column)
+    return CrossTable(metric, _called(row), _called(column), rows, columns, cells, effects, note)
+
+
+def _levels(arm: Arm) -> dict[str, str]:
+    """The level of each factor: of the grid's keys, and what the arm is called without them."""
+    labels = [str(label) for label in arm.factors.values()]
+    return {ARMS: arm.name.removesuffix(", " + ", ".join(labels)) if labels else arm.name, **arm.factors}
+
+
+def _called(name: str) -> str:
+    return name.rpartition(".")[2].replace("_", " ")
+
+
+def _effects(
+    study: Study, metric: str, levels: Mapping[str, Mapping[str, str]], row: str, column: str
+) -> tuple[list[Effect], str]:
+    """Main effects and interaction, and what a reader must know of them."""
+    data = pd.DataFrame(
+        [
+            (levels[arm.name][row], levels[arm.name][column], seed, value)
+            for arm in study.arms
+            if arm.trains and {row, column} <= levels[arm.name].keys()
+            for seed, value in study.values(arm.name, metric).items()
+        ],
+        columns=["a", "b", "seed", "value"],
+    )
+    a, b, seeds = data["a"].nunique(), data["b"].nunique(), data["seed"].nunique()
+    cells = len(data.groupby(["a", "b"]))
+    left_out = " Arms without training are left out." if any(not arm.trains for arm in study.arms) else ""
+    if seeds < _LEAST_SEEDS or min(a, b) < 2 or cells < a * b or data["value"].nunique() < 2:
+        return [], f"Effects need {_LEAST_SEEDS} seeds and a trained arm in every cell.{left_out}"
+    residual = len(data) - cells - (seeds - 1)
+    names = (_called(row), _called(column), f"{_called(row)} × {_called(column)}")
+    uneven = len(data) < cells * seeds
+    tested = zip(names, (a - 1, b - 1, (a - 1) * (b - 1)), _wald(data, complete=not uneven), strict=True)
+    effects = [_effect(name, df, f, residual) for name, df, f in tested]
+    note = "Linear mixed model, the seed its random effect" + ("; some cells lack seeds." if uneven else ".")
+    return effects, note + left_out
+
+
+def _effect(name: str, df: int, f: float, residual: int) -> Effect:
+    from scipy.special import fdtrc
+
+    if residual < 1 or not np.isfinite(f):
+        return Effect(name, None, (df, max(residual, 0)), None)
+    return Effect(name, f, (df, residual), float(fdtrc(df, residual, f)))
+
+
+def _wald(data: pd.DataFrame, complete: bool) -> list[float]:
+    """F of both main effects and the interaction, with contrasts that sum to zero; NaN where the fit fails."""
+    import statsmodels.formula.api as smf  # two seconds of imports, which other studies do not need
+
+    effects = "C(a, Sum) * C(b, Sum)"
+    scaled = data.assign(value=(data["value"] - data["value"].mean()) / data["value"].std())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a variance of seeds at its lower bound, 0, is an answer, not trouble
+        try:
+            if complete:
+                fitted = smf.ols(f"value ~ {effects} + C(seed)", scaled).fit()
+            else:
+                fitted = smf.mixedlm(f"value ~ {effects}", scaled, groups="seed").fit(reml=True)
+            table: Any = fitted.wald_test_terms(scalar=True).table
+        except np.linalg.LinAlgError:
+            return [float("nan")] * 3
+    if not (complete or fitted.converged):
+        return [float("nan")] * 3
+    terms = table.loc[["C(a, Sum)", "C(b, Sum)", "C(a, Sum):C(b, Sum)"]]
+    return [float(f) for f in (terms["statistic"] if complete else terms["statistic"] / terms["df_constraint"])]
+
+
+# --- the plot ---------------------------------------------------------------------------------------------------------
+
+
+def plot(table: CrossTable, form: str = "svg") -> bytes:
+    """Means with intervals: the columns' levels along the axis, a line for each level of the rows."""
+    with figures.drawing():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8.6, 3.8), layout="constrained")
+        FigureCanvasAgg(figure)
+        ax = figure.subplots()
+        for number, row in enumerate(table.rows):
+            _line(ax, table, row, number)
+        figures.dress(ax, table.metric)
+        ax.set_xlabel(table.column_factor, fontsize=9)
+        ax.set_xticks(range(len(table.columns)), table.columns, parse_math=False)
+        ax.margins(x=0.08)
+        figures.legend(figure, None, {row: ax.lines[number] for number, row in enumerate(table.rows)})
+        return figures.saved(figure, form)
+
+
+def _line(ax: Axes, table: CrossTable, row: str, number: int) -> None:
+    shift = 0.04 * (number - (len(table.rows) - 1) / 2)  # intervals of two rows must not hide each other
+    known = [(x, table.cells[row, column]) for x, column in enumerate(table.columns) if (row, column) in table.cells]
+    colour = figures.PALETTE[number % len(figures.PALETTE)]
+    xs, ys = [x + shift for x, _ in known], [cell.mean for _, cell in known]
+    halves = [cell.half_width or 0.0 for _, cell in known]
+    (line,) = ax.plot(xs, ys, color=colour, linewidth=1.6, marker="o", markersize=4)
+    line.set_linestyle("-" if any(halves) else (0, (2, 2)))
+    for x, y, half in zip(xs, ys, halves, strict=True):
+        ax.vlines(x, y - half, y + half, color=colour, linewidth=1.2)

@@ -1,0 +1,1 @@
+"""Start or join a Ray, check it, submit a job to it."""

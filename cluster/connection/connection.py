@@ -1,0 +1,238 @@
+"""Start a Ray on this machine or join a running one, and leave the process as it was afterwards.
+
+What a Ray of ours does that Ray's own defaults do not: it listens on loopback alone, its token lies in a file of its
+own instead of the home folder, and the user's settings for a token stand above ours. A running Ray is looked at
+through its GCS before it is joined: Ray itself tries for 20 s (a wrong token) to two minutes (nothing there), and then
+ends the process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import grpc
+import ray
+from ray._private import ray_constants, services
+from ray._private.authentication.authentication_token_generator import generate_new_authentication_token
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+from ray.core.generated import gcs_service_pb2 as messages
+from ray.core.generated import gcs_service_pb2_grpc as gcs
+
+from cluster.connection import address as addresses
+from sweeps.errors import SweepError
+
+ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends gracefully
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # Train's runs appear in Ray's dashboard
+}
+LOOPBACK = "127.0.0.1"
+_LOCAL = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
+"""Where all of a local Ray was killed, the driver ends after this long; nothing would start it again."""
+_MODE, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
+_PROBE_S = 4.0
+
+
+class _Changes:
+    """What a connection changed in this process, to be undone."""
+
+    def __init__(self) -> None:
+        self.environment: dict[str, str | None] = {}
+        self.cluster_mode: bool | None = None
+        self.folder: Path | None = None
+
+    def set(self, name: str, value: str) -> None:
+        self.environment.setdefault(name, os.environ.get(name))
+        os.environ[name] = value
+
+    def undo(self) -> None:
+        for name, before in self.environment.items():
+            if before is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = before
+        if self.cluster_mode is not None:
+            ray_constants.ENABLE_RAY_CLUSTER = self.cluster_mode
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        token_mode = {_MODE, _TOKEN_PATH} & self.environment.keys()
+        self.environment, self.cluster_mode, self.folder = {}, None, None
+        if token_mode:
+            read_settings_again()
+
+
+_changes = _Changes()
+
+
+def connect(address: str, dashboard: bool = False) -> None:
+    """Start a Ray on this machine (`local`) or join the one at `address` (`auto`, HOST:PORT).
+
+    A local Ray is a new one whatever else runs here or was left by a killed one. dashboard: also start Ray's dashboard
+    there, on loopback, which costs about 2 s and ten processes; Ray Train needs it to stop a trial of several workers.
+    SweepError where the address cannot be used, within 10 s.
+    """
+    addresses.check(address)
+    os.environ.update(ENVIRONMENT)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    try:
+        if address == addresses.LOCAL:
+            _prepare_local()
+            ray.init(
+                address="local",
+                include_dashboard=dashboard,
+                dashboard_host=LOOPBACK,
+                _node_ip_address=LOOPBACK,
+                **quiet,
+            )
+        else:
+            ray.init(address=_join(address), **quiet)
+    except BaseException:
+        _changes.undo()
+        raise
+
+
+def disconnect() -> None:
+    ray.shutdown()
+    _changes.undo()
+
+
+def _prepare_local() -> None:
+    for name, value in _LOCAL.items():
+        if name not in os.environ:
+            _changes.set(name, value)
+    _stay_on_loopback()
+    mode = os.environ.get(_MODE)
+    if mode is None or mode.lower() == "token":
+        if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+            _changes.folder = Path(tempfile.mkdtemp(prefix="sweeps-ray-"))  # nobody else may enter it
+            path = _changes.folder / "auth_token"
+            path.write_text(generate_new_authentication_token())
+            _changes.set(_TOKEN_PATH, str(path))
+        _changes.set(_MODE, "token")
+        read_settings_again()
+
+
+def _stay_on_loopback() -> None:
+    """Ray replaces a loopback address by the machine's own and then listens everywhere, but not in this mode."""
+    _changes.set(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "0")
+    if _changes.cluster_mode is None:
+        _changes.cluster_mode = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def read_settings_again() -> None:
+    """Ray keeps the authentication mode and the token that it found when it was imported."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+# --- a running Ray ----------------------------------------------------------------------------------------------------
+
+
+def _join(address: str) -> str:
+    """HOST:PORT of a Ray that was found fit to be joined, with this process set up for it."""
+    found = _running_here() if address == addresses.AUTO else address
+    cluster = _look(found)
+    if cluster["nodes"] and all(node == LOOPBACK for node in cluster["nodes"]):
+        _stay_on_loopback()
+    _check_versions(found, cluster)
+    return found
+
+
+def _running_here() -> str:
+    try:
+        found: str = services.get_ray_address_from_environment(addresses.AUTO, None)
+    except ConnectionError as error:
+        raise SweepError(
+            "--address auto",
+            "no Ray runs on this machine",
+            "a node of a running cluster, or another address",
+            "`ray start --address=HEAD:6379` joins a cluster; --address local starts a Ray of its own",
+        ) from error
+    addresses.check(found)
+    return found
+
+
+def _look(address: str) -> dict[str, Any]:
+    """What the GCS says of its cluster: `ray_version`, `python_version`, and `nodes`, the addresses of living nodes.
+
+    Turns token authentication on in this process where the cluster wants a token and one can be found.
+    """
+    try:
+        found = _ask(address, {})
+        if _MODE not in os.environ:
+            _changes.set(_MODE, "disabled")  # or Ray would use a token that lies in the home folder
+        read_settings_again()
+        return found
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.UNAUTHENTICATED:
+            raise _not_a_head(address, error) from error
+    loader = AuthenticationTokenLoader.instance()
+    if not loader.has_token(ignore_auth_mode=True):
+        raise SweepError(
+            f"--address {address}",
+            "the cluster wants a token, and there is none here",
+            "the token that the cluster was started with",
+            "export RAY_AUTH_TOKEN=..., or RAY_AUTH_TOKEN_PATH=FILE, or put it into ~/.ray/auth_token",
+        )
+    _changes.set(_MODE, "token")
+    read_settings_again()
+    try:
+        return _ask(address, loader.get_token_for_http_header())
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.UNAUTHENTICATED:
+            raise _not_a_head(address, error) from error
+        raise SweepError(
+            f"--address {address}",
+            "the cluster does not accept the token that was found here",
+            "the token that the cluster was started with",
+            "compare RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH and ~/.ray/auth_token (in this order) with the head's",
+        ) from error
+
+
+def _ask(address: str, headers: dict[str, str]) -> dict[str, Any]:
+    metadata = [(name.lower(), value) for name, value in headers.items()]
+    with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
+        key = messages.InternalKVGetRequest(key=b"CLUSTER_METADATA", namespace=b"cluster")
+        got = gcs.InternalKVGcsServiceStub(channel).InternalKVGet(key, timeout=_PROBE_S, metadata=metadata)
+        listed = gcs.NodeInfoGcsServiceStub(channel).GetAllNodeInfo(
+            messages.GetAllNodeInfoRequest(), timeout=_PROBE_S, metadata=metadata
+        )
+    nodes = [node.node_manager_address for node in listed.node_info_list if node.state == 0]
+    return {**json.loads(got.value), "nodes": nodes}
+
+
+def _not_a_head(address: str, error: grpc.RpcError) -> SweepError:
+    return SweepError(
+        f"--address {address}",
+        f"what listens there does not answer as the head of a Ray cluster ({error.code().name.lower()})",
+        addresses.ALLOWED,
+        "use the port of `ray start --head` (6379); for the dashboard's port: sweeps submit --address http://HOST:8265",
+    )
+
+
+def _check_versions(address: str, cluster: dict[str, Any]) -> None:
+    """Ray's drivers and workers pickle for each other, so Ray wants equal versions; it says so less plainly."""
+    theirs = (cluster["ray_version"], cluster["python_version"])
+    ours = (ray.__version__, platform.python_version())
+    if theirs != ours:
+        raise SweepError(
+            f"--address {address}",
+            f"the cluster runs Ray {theirs[0]} on Python {theirs[1]}, this is Ray {ours[0]} on Python {ours[1]}",
+            "the same versions of both on the driver and on every node",
+            f"pip install 'ray[default,train,tune]=={theirs[0]}' under Python {theirs[1]}, or run it on a node: "
+            "sweeps submit FILE --address http://HOST:8265",
+        )

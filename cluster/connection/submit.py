@@ -1,0 +1,238 @@
+"""Send a sweep to a Ray cluster as a job: upload the working directory, start `sweeps run` there, follow its log.
+
+The job's driver runs on the cluster's head, so the machine that submitted may go away. Submitting again does no harm:
+a sweep goes on from its store, and two drivers on one store do not train a trial twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from cluster.connection import address as addresses
+from sweeps.errors import SweepError
+
+EXCLUDED = {".git", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"}
+"""Names of folders that are never uploaded; nor are the store and the data, nor what git ignores."""
+_ALLOWED = "http://HOST:8265 (or https://): the dashboard of a Ray cluster"
+SECRETS = {".netrc", "credentials", "id_rsa", "id_ed25519", ".git-credentials", ".pypirc"}
+_PAUSE_S = 30
+"""Seconds at most between two tries to follow a job's log."""
+_ANSWER_S = 4.0
+_OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+"""Ray would take these instead of the address that it is given."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What to send: the folder, and the arguments of `sweeps run` in it.
+
+    skipped: folders on this machine that stay here. runtime_env: what the job needs beside the folder, as Ray takes it.
+    """
+
+    address: str
+    folder: Path
+    arguments: tuple[str, ...]
+    skipped: tuple[Path, ...] = ()
+    runtime_env: dict[str, Any] = field(default_factory=dict)
+
+
+def relative_file(file: Path, folder: Path) -> str:
+    """The sweep file's place in the uploaded folder; SweepError where it lies outside."""
+    path, top = file.resolve(), folder.resolve()
+    if not path.is_relative_to(top):
+        raise SweepError(
+            f"sweep file {file}",
+            f"it lies outside the working directory {top}, and the cluster gets nothing else",
+            "a file in the working directory",
+            f"cd to the checkout that holds it, or --working-dir {path.parent}",
+        )
+    return path.relative_to(top).as_posix()
+
+
+def submit(submission: Submission) -> str:
+    """Start the job; returns its id. SweepError, within 10 s, for an address or a token that does not work."""
+    client = _client(submission.address)
+    entry = shlex.join(["python", "-m", "sweeps.cli", "run", *submission.arguments, "--address", "auto"])
+    with tempfile.TemporaryDirectory(prefix="sweeps-submit-") as folder:
+        package = Path(folder) / "working_dir.zip"
+        pack(submission.folder.resolve(), submission.skipped, package)
+        environment = {**submission.runtime_env, "working_dir": str(package)}
+        job: str = _told(submission.address, lambda: client.submit_job(entrypoint=entry, runtime_env=environment))
+    return job
+
+
+def follow(address: str, job: str) -> bool:
+    """Print the job's log until it ends; whether it succeeded. After KeyboardInterrupt the job goes on."""
+    client = _client(address)
+    printed = 0
+
+    async def tail() -> None:
+        nonlocal printed
+        seen = 0
+        async for text in client.tail_job_logs(job):
+            new = text[max(0, printed - seen) :]
+            seen += len(text)
+            printed = max(printed, seen)
+            sys.stdout.write(new)
+            sys.stdout.flush()
+
+    import aiohttp
+
+    cut = 0
+    while True:
+        # A connection may be cut, and the tunnel with it: look whether the job goes on, and follow it again.
+        with contextlib.suppress(RuntimeError, OSError, aiohttp.ClientError), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "ssl=None", DeprecationWarning)  # Ray's own call of aiohttp
+            asyncio.run(tail())
+        info = _told(f"{address} (the job {job} goes on)", lambda: client.get_job_info(job))
+        if not info.status.is_terminal():
+            time.sleep(min(cut, _PAUSE_S))
+            cut += 1
+        if info.status.is_terminal():
+            if info.status.value != "SUCCEEDED":
+                print(f"job {job} {info.status.value.lower()}: {info.message}", file=sys.stderr)
+            return bool(info.status.value == "SUCCEEDED")
+
+
+# --- the working directory --------------------------------------------------------------------------------------------
+
+
+def pack(folder: Path, skipped: tuple[Path, ...], package: Path) -> None:
+    """Zip a working directory; the same content gives the same bytes, so that Ray uploads it once.
+
+    SweepError where it is larger than Ray takes.
+    """
+    from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
+
+    away = [path.resolve() for path in skipped]
+    files = [path for path in _files(folder) if not any(path.is_relative_to(place) for place in away)]
+    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(files):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
+            entry.external_attr = (path.stat().st_mode & 0xFFFF) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
+    size = package.stat().st_size
+    if size >= GCS_STORAGE_MAX_SIZE:
+        raise SweepError(
+            f"working directory {folder}",
+            f"it is {_mb(size)} packed, Ray takes {_mb(GCS_STORAGE_MAX_SIZE)}; the biggest: {_biggest(package)}",
+            "code and sweep files only; data belongs on the nodes or in the store",
+            "move them away or add them to .gitignore, or --working-dir a smaller folder",
+        )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """What git has or would take of a checkout; everything where there is no git."""
+    command = ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        listed = None
+    if listed is not None and listed.returncode == 0:
+        found = [folder / name for name in listed.stdout.split("\0") if name]
+    else:
+        found = list(folder.rglob("*"))
+    for path in found:
+        if path.is_file() and not EXCLUDED & set(path.relative_to(folder).parts[:-1]) and not _is_secret(path.name):
+            yield path
+
+
+def _is_secret(name: str) -> bool:
+    """Files that by their name hold passwords or keys, and that git may not have been told to leave out."""
+    return name.startswith(".env") or name.endswith((".pem", ".key", ".p12")) or name in SECRETS
+
+
+def _biggest(package: Path) -> str:
+    """The three first-level entries that take most of the package."""
+    sizes: dict[str, int] = {}
+    with zipfile.ZipFile(package) as archive:
+        for entry in archive.infolist():
+            first, slash, _ = entry.filename.partition("/")
+            sizes[first + slash] = sizes.get(first + slash, 0) + entry.compress_size
+    return ", ".join(f"{name} {_mb(sizes[name])}" for name in sorted(sizes, key=lambda name: -sizes[name])[:3])
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e6:.3f} MB"
+
+
+# --- the jobs of a cluster --------------------------------------------------------------------------------------------
+
+
+def _client(address: str) -> Any:
+    """A client of the cluster's jobs, after a look whether it can be reached and lets us in."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        do = f"--address http://{address.rpartition('/')[2].partition(':')[0]}:8265"
+        raise SweepError(f"--address {address}", "jobs are sent over HTTP to the dashboard's port", _ALLOWED, do)
+    addresses.reach(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+    import requests
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+    from ray.job_submission import JobSubmissionClient
+
+    for module in ("dashboard_sdk", "job.sdk"):
+        logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
+    loader = AuthenticationTokenLoader.instance()
+    loader.reset_cache()
+    headers = loader.get_token_for_http_header() if loader.has_token(ignore_auth_mode=True) else {}
+    try:
+        answer = requests.get(f"{address.rstrip('/')}/api/version", headers=headers, timeout=_ANSWER_S)
+    except requests.RequestException as error:
+        raise SweepError(
+            f"--address {address}", f"it does not answer as a dashboard: {error}", _ALLOWED, "`ray status` on the head"
+        ) from error
+    _check_answer(address, answer.status_code, bool(headers))
+    with _without(_OVERRIDES):
+        return _told(address, lambda: JobSubmissionClient(address, headers=headers))
+
+
+def _check_answer(address: str, status: int, had_token: bool) -> None:
+    if status in (401, 403):
+        why = "does not accept the token that was found here" if had_token else "wants a token, and there is none here"
+        raise SweepError(
+            f"--address {address}",
+            f"the cluster {why} (HTTP {status})",
+            "the token that the cluster was started with",
+            "export RAY_AUTH_TOKEN=..., or RAY_AUTH_TOKEN_PATH=FILE, or put it into ~/.ray/auth_token",
+        )
+    if status != 200:
+        why = f"what listens there is no Ray dashboard (HTTP {status} for /api/version)"
+        raise SweepError(f"--address {address}", why, _ALLOWED, "use the dashboard's port (8265)")
+
+
+@contextlib.contextmanager
+def _without(names: tuple[str, ...]) -> Iterator[None]:
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
+
+
+def _told(address: str, ask: Callable[[], T]) -> T:
+    """What a request to the jobs' server gives; its refusals as a SweepError."""
+    try:
+        return ask()
+    except (OSError, RuntimeError) as error:  # what requests raises is an OSError
+        why = f"the jobs' server refused or is away: {str(error).strip().splitlines()[-1]}"
+        raise SweepError(
+            f"--address {address}", why, _ALLOWED, "`ray status` and the dashboard's log on the head"
+        ) from error

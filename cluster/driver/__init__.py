@@ -1,0 +1,1 @@
+"""The driver: runs a plan, hands out its trials, stops them early."""

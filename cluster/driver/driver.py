@@ -1,0 +1,333 @@
+"""Run a plan: write it down, run what the store lacks, say what came of it. The driver's side of everything."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cluster.connection import address as addresses
+from cluster.driver.early_stopping import EarlyStopping
+from cluster.driver.leases import Leases
+from cluster.driver.trial_queue import Feed, Job, SearchWork, Watcher
+from cluster.worker import provenance
+from cluster.worker.worker import Options
+from sweeps.errors import SweepError
+from sweeps.results import progress
+from sweeps.results.columns import describe
+from sweeps.search.arm_search import Tuning, check_space, with_tuned
+from sweeps.spec.plan import Plan, Schema
+from sweeps.spec.schema import BEST, Resources
+from sweeps.store import layout, record_cache
+from sweeps.store.local import Store
+
+if TYPE_CHECKING:
+    from cluster.multi_worker.groups import Groups
+
+IN_PROCESS = addresses.IN_PROCESS
+LOOK_EVERY_S = 1.0
+"""Seconds between two looks for a request to stop."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run, which changes no result.
+
+    address: `local` (a Ray of our own), `auto` or HOST:PORT (one that runs), `in-process` (no Ray). data_root: folder
+    of the data sets. max_concurrent: trials at once, None for what fits. retry: also those that failed before.
+    checkpoint_s: seconds between checkpoints. budget_s: end after so many seconds, as if asked to. failures: end after
+    so many failed trials. log: tensorboard, mlflow or wandb. command: the command line, for provenance. inputs: see
+    `cluster.worker.worker.Options`.
+    """
+
+    address: str = "local"
+    data_root: str | None = None
+    max_concurrent: int | None = None
+    retry: bool = False
+    checkpoint_s: float = 20.0
+    budget_s: float | None = None
+    failures: int | None = None
+    log: str | None = None
+    command: tuple[str, ...] = ()
+    inputs: str | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a plan still asks for.
+
+    jobs: to run. cached: done before. failed: failed before, left alone unless they are tried again. searches: those
+    that are not done. plan: the plan with the arms that finished searches have found.
+    """
+
+    plan: Plan
+    jobs: list[Job]
+    cached: int
+    failed: list[Job]
+    searches: list[Tuning]
+
+    @property
+    def nothing(self) -> bool:
+        return not self.jobs and not self.searches
+
+
+def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> Work:
+    """Compare a plan with the store; looks at no more than one name for each finished trial."""
+    tunings = [Tuning(store, plan, arm, schema, time.time) for arm in plan.searched]
+    for tuning in tunings:
+        check_space(plan.sweep, tuning.arm, schema)
+    settled = with_tuned(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
+    jobs, cached, failed = _left(settled, store, retry)
+    return Work(settled, jobs, cached, failed, [tuning for tuning in tunings if not tuning.search.done])
+
+
+def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[Job]]:
+    """(jobs, how many are done, failed before) of a plan's trials."""
+    runs = plan.runs()
+    states = progress.states_of(store, progress.by_trial((trial.id, trial.epochs) for trial, _ in runs))
+    jobs: list[Job] = []
+    failed: list[Job] = []
+    for trial, label in runs:
+        state = states[trial.id].at(trial.epochs)
+        if state != "done":
+            (failed if state == "failed" and not retry else jobs).append(Job(trial.id, trial.epochs, label))
+    return jobs, len(runs) - len(jobs) - len(failed), failed
+
+
+def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
+    """Put the plan into the store, and every trial that it names. Returns what the store has of it."""
+    stored = layout.write_plan(store, plan.name, plan.to_json(list(command)), plan.sweep.document.text, time.time())
+    layout.write_trials(store, (trial for trial, _ in plan.runs()))
+    return stored
+
+
+def run(work: Work, store: Store, schema: Schema, settings: Settings, watch: Watcher) -> None:
+    """Run what is left of a plan. Afterwards the store says how each trial went.
+
+    KeyboardInterrupt after Ctrl-C: once the trials at hand have ended, at once if it came twice.
+    """
+    driver = _Driver(work, store, schema, settings, watch)
+    with driver.interruptible():
+        if settings.address == IN_PROCESS:
+            from cluster.runners import in_process
+
+            in_process.run(driver.feed, driver.options(_local_gpus()), driver.on_step)
+        else:
+            _run_on_ray(driver, settings)
+    driver.on_step()
+    record_cache.refresh(store, driver.plan.name)
+    if driver.interrupted:
+        raise KeyboardInterrupt
+
+
+def _run_on_ray(driver: _Driver, settings: Settings) -> None:
+    from cluster.connection import connection
+    from cluster.runners import ray_tune
+
+    connection.connect(settings.address)
+    try:
+        options = driver.options(ray_tune.gpus_in_cluster())
+        resources = driver.plan.sweep.spec.resources
+        fits = ray_tune.trials_at_once(resources, options.gpus)
+        if settings.address != "local" and settings.max_concurrent:
+            fits = settings.max_concurrent  # whoever says how many knows how far the cluster grows
+        if not fits:
+            raise too_large(resources, options.gpus)
+        callbacks = [logging_to(settings.log, driver.plan.name)] if settings.log else []
+        at_once = min(fits, settings.max_concurrent or fits)
+        groups = driver.groups(options, at_once) if resources.grouped else None
+        try:
+            ray_tune.run(driver.feed, options, at_once, driver.on_step, callbacks, groups)
+        finally:
+            if groups is not None:
+                groups.close()
+    finally:
+        connection.disconnect()
+
+
+def too_large(resources: Resources, gpus: float) -> SweepError:
+    """The error for a trial that the cluster cannot hold."""
+    from cluster.runners import ray_tune
+
+    least = resources.least_and_most[0]
+    each = f"{resources.cpus} CPUs and {gpus:g} GPUs"
+    return SweepError(
+        f"resources: {each} a {'process, ' + str(least) + ' processes a ' if least > 1 else ''}trial",
+        "no node of the cluster has as many" if least == 1 else "the cluster has no room for as many",
+        ray_tune.largest_node(),
+        "lower `resources:` in the sweep file, or --set resources.cpus=1; on a cluster that grows on demand "
+        "--max-concurrent N with --set resources.gpus=1",
+    )
+
+
+class _Driver:
+    """One run of a plan: its feed, the arms that its searches find, and the reasons to end early."""
+
+    def __init__(self, work: Work, store: Store, schema: Schema, settings: Settings, watch: Watcher) -> None:
+        self.plan, self.token = work.plan, uuid.uuid4().hex[:8]
+        self.interrupted = False
+        self._ending = False
+        self._store, self._schema, self._settings = store, schema, settings
+        self._stops_seen = layout.stop_requests(store, self.plan.name)
+        self._deadline = None if settings.budget_s is None else time.monotonic() + settings.budget_s
+        self._groups: Groups | None = None
+        self._looked = time.monotonic()
+        searches = [self._search(tuning) for tuning in work.searches]
+        self.feed = Feed(store, work.jobs, watch, searches, failures=settings.failures)
+
+    def _search(self, tuning: Tuning) -> SearchWork:
+        spec, epochs = tuning.spec, int(tuning.arm.config["epochs"])
+        rule = EarlyStopping(spec.early_stopping, spec.metrics[0], spec.goals[0], epochs)
+        return SearchWork(tuning, rule, on_done=lambda: self._found(tuning))
+
+    def _found(self, tuning: Tuning) -> list[Job]:
+        """A search is done: its best configurations become arms, and what they lack becomes jobs."""
+        known = {(trial.id, trial.epochs) for trial, _ in self.plan.runs()}
+        self.plan = with_tuned(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
+        write(self.plan, self._store, self._settings.command)
+        jobs, _, _ = _left(self.plan, self._store, self._settings.retry)
+        return [job for job in jobs if (job.trial_id, job.epochs) not in known]
+
+    def options(self, gpus_available: float) -> Options:
+        report, resources = self.plan.sweep.spec.report, self.plan.sweep.spec.resources
+        best = BEST.match(report.at)
+        gpus = (1.0 if gpus_available >= 1 else 0.0) if resources.gpus == "auto" else float(resources.gpus)
+        return Options(
+            store=self._store.uri,
+            sweep=self.plan.name,
+            run=self.token,
+            stops_seen=self._stops_seen,
+            data_root=self._settings.data_root,
+            cpus=resources.cpus,
+            gpus=gpus,
+            test_epochs=tuple(report.test_epochs),
+            extra=tuple(report.extra),
+            best=(best["column"], describe(best["column"])[1]) if best else None,
+            checkpoint_s=self._settings.checkpoint_s,
+            code=provenance.code_version(),
+            command=" ".join(self._settings.command),
+            inputs=self._settings.inputs,
+        )
+
+    def groups(self, options: Options, at_once: int) -> Groups:
+        """Who trains trials of several workers."""
+        from cluster.multi_worker.group_host import Shape
+        from cluster.multi_worker.groups import Groups
+
+        resources = self.plan.sweep.spec.resources
+        least, most = resources.least_and_most
+        workers = most if least == most else (least, most)
+        size = f"{most}x{options.gpus:g}gpu" if options.gpus else f"{most}x{options.cpus}cpu"
+        shape = Shape(f"{self.plan.name}-{size}-{self.token}", workers, options.cpus, options.gpus)
+        self._groups = Groups(shape, options, at_once, lambda: self.feed.wanted, resources.group == "fresh")
+        return self._groups
+
+    def on_step(self) -> None:
+        """Look for reasons to end: failures, the time budget, somebody's request. Trials save a checkpoint and end."""
+        if self.feed.halted:
+            self.stop(f"failed trials: {self._settings.failures} (--stop-after-failures)")
+        now = time.monotonic()
+        if self._ending or now - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = now
+        if self._groups is not None and self._groups.hopeless:
+            self.stop(f"no workers could be started: {self._groups.hopeless}")
+        elif self._deadline is not None and now > self._deadline:
+            self.stop("the time budget is spent")
+        elif layout.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
+            self.stop("asked to stop")
+
+    def stop(self, why: str) -> None:
+        """End after the epochs at hand, with checkpoints."""
+        if not self._ending:
+            self._ending = True
+            self.feed.halt()
+            layout.request_stop(self._store, self.plan.name, self.token)
+            print(f"{why}: ending after the epochs at hand; the same command goes on", file=sys.stderr)
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Ctrl-C once ends gracefully, twice at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_signal(*_: object) -> None:
+            if self._ending:
+                raise KeyboardInterrupt
+            self.interrupted = True
+            self.stop("interrupted (Ctrl-C again ends at once)")
+
+        before = signal.signal(signal.SIGINT, on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _local_gpus() -> float:
+    import torch
+
+    return float(torch.cuda.device_count())
+
+
+def check(plan: Plan, settings: Settings) -> None:
+    """Look for what would stop a trial, before anything runs: address; data and weights, on this machine; a logger."""
+    addresses.check(settings.address)
+    if settings.log:
+        if settings.address == IN_PROCESS:
+            raise SweepError(
+                f"--log {settings.log}",
+                "loggers are Ray Tune's, and nothing runs on Ray",
+                "a run on Ray",
+                "--address local",
+            )
+        logging_to(settings.log, plan.name)
+    if settings.address not in ("local", IN_PROCESS):
+        return
+    from trainables.training.loop import task_named
+
+    root = Path(settings.data_root) if settings.data_root else None
+    seen: list[Any] = []
+    for arm in plan.arms:
+        for look, given in task_named(arm.task).checks(arm.config):
+            if (look, given) not in seen:
+                seen.append((look, given))
+                look(given, root)
+
+
+def forget(plan: Plan, store: Store) -> None:
+    """Delete what the store has of the planned trials, but for those that somebody trains right now."""
+    leases = Leases(store)
+    for trial_id in {trial.id for trial, _ in plan.runs()}:
+        if leases.free_after(trial_id) is not None:
+            layout.forget(store, trial_id)
+    store.delete([layout.summary_key(plan.name)])
+
+
+def logging_to(name: str, sweep: str) -> Any:
+    """Ray Tune's logger callback of a name. SweepError where its package is not installed."""
+    package = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}[name]
+    if importlib.util.find_spec(package) is None:
+        raise SweepError(
+            f"--log {name}", f"the package {package} is not installed", "an installed logger", f"pip install {package}"
+        )
+    if name == "tensorboard":
+        from ray.tune.logger import TBXLoggerCallback
+
+        return TBXLoggerCallback()
+    if name == "mlflow":
+        from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+        return MLflowLoggerCallback(experiment_name=sweep)
+    from ray.air.integrations.wandb import WandbLoggerCallback
+
+    return WandbLoggerCallback(project=sweep)

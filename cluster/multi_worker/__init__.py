@@ -1,0 +1,1 @@
+"""Trials of several workers: long-lived Ray Train runs."""

@@ -1,0 +1,252 @@
+"""What the workers of a group do: take a trial, train it together, take the next.
+
+Worker 0 claims a trial in the store and writes; what the store tells it, it tells the others. Errors that all workers
+meet together end the trial. One that a worker meets alone leaves the others in the middle of a collective operation:
+then Ray Train starts all of them anew, the trial is given back, and its next attempt resumes from the store.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import RayActorError
+
+from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT, Shape
+from cluster.worker.inputs import with_inputs
+from cluster.worker.session import StoreSession
+from cluster.worker.worker import Options, data_root, describe, is_lost_worker, open_cached, run_trial
+from sweeps.store import layout
+from trainables.errors import TrialError
+from trainables.training.distributed import DDP_OPTIONS, Workers
+from trainables.training.session import Goal, Machine, Restored, Row, Stopped
+
+T = TypeVar("T")
+COLLECTIVE_S = 1800
+"""Seconds after which a collective operation fails: longer than a store may be away, since worker 0 writes."""
+
+
+class Cut(BaseException):
+    """Ends a trial from inside its report, on all workers: nothing in the trial may catch it."""
+
+
+class HostGone(BaseException):
+    """The host has died, most likely with its driver: the trial stops here, and has not failed."""
+
+
+class LeaderFailed(Exception):  # noqa: N818 - what happened
+    """Worker 0 could not do what it does for all; it says itself what it was."""
+
+
+class GroupSession:
+    """A worker's session: worker 0 asks its store's, `inner`, and tells the others; they have none."""
+
+    def __init__(self, inner: StoreSession | None, goal: Goal, machine: Machine) -> None:
+        self.goal, self.machine = goal, machine
+        self._inner = inner
+
+    def restore(self) -> Restored | None:
+        return self._told(lambda inner: inner.restore())
+
+    def wants_checkpoint(self) -> bool:
+        return self._told(lambda inner: inner.wants_checkpoint())
+
+    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        self._told(lambda inner: inner.save(epoch, files))
+
+    def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        self._told(lambda inner: inner.samples(epoch, files))
+
+    def finish(self, history: list[Row], facts: Mapping[str, Any]) -> None:
+        self._told(lambda inner: inner.finish(history, facts))
+
+    def report(self, row: Row) -> None:
+        self._told(lambda inner: inner.report(row))
+
+    def should_stop(self) -> bool:
+        return self._told(lambda inner: inner.should_stop())
+
+    def clock(self) -> float:
+        return time.monotonic()
+
+    def _told(self, act: Callable[[StoreSession], T]) -> T:
+        """Let worker 0 do something and tell all what came of it; an exception of its ends the trial for all."""
+        value: Any = None
+        failure: BaseException | None = None
+        if self._inner is not None:
+            try:
+                value = act(self._inner)
+            except BaseException as error:
+                failure = error
+        how = "cut" if isinstance(failure, Cut) else "failed" if failure else "done"
+        how, value = self.machine.workers.told((how, value))
+        if failure is not None:
+            raise failure
+        if how == "cut":
+            raise Cut
+        if how == "failed":
+            raise LeaderFailed
+        result: T = value
+        return result
+
+
+def serve(config: dict[str, Any]) -> None:
+    """What Ray Train runs in every worker. Returns when the group shall end."""
+    import torch
+    from ray import train
+    from ray.train.torch import get_device, prepare_model
+
+    host, options = config["host"], config["options"]
+    context = train.get_context()
+    rank, size = context.get_world_rank(), context.get_world_size()
+    device = str(get_device()) if options.gpus else "cpu"
+    wrap = partial(prepare_model, move_to_device=False, parallel_strategy_kwargs=DDP_OPTIONS)
+    workers = Workers(rank, size, device, wrap)
+    generation = uuid.uuid4().hex
+    if workers.leads:
+        ray.get(host.join.remote(generation, _placement()))
+    generation = workers.told(generation)  # the host knows it before a worker names it
+    served = 0
+    while True:
+        taken = ray.get(host.take.remote(generation, rank, served))
+        if taken == OVER:
+            return
+        if taken is None:
+            continue
+        if workers.leads:
+            _lead(host, options, workers, *taken)
+        else:
+            _follow(host, options, workers, *taken)
+            served += 1
+        gc.collect()  # DistributedDataParallel refers to itself: its networks would stay for a while
+        if options.gpus:
+            torch.cuda.empty_cache()
+
+
+def _placement() -> str | None:
+    """The id of the placement group that holds the workers' resources."""
+    placement = ray.util.get_current_placement_group()
+    return None if placement is None else placement.id.hex()
+
+
+def _lead(host: Any, options: Options, workers: Workers, ticket: str, trial: str, epochs: int, after: int) -> None:
+    """Worker 0's part of a trial."""
+    told = 0
+
+    def report(row: Row) -> None:
+        nonlocal told
+        told += 1
+        while (answer := _heard(host.record.remote(ticket, told, row))) == WAIT:
+            pass
+        if answer == HALT:
+            raise Cut
+        assert answer == GO
+
+    def session(inner: StoreSession) -> GroupSession:
+        _heard(host.begin.remote(ticket))
+        return GroupSession(inner, inner.goal, inner.machine)
+
+    try:
+        state = run_trial(options, trial, epochs, after, report, workers, session)
+    except Cut:
+        state = HALT
+    except Exception as error:
+        if not is_lost_worker(error):
+            ray.get(host.broke.remote(ticket, describe(error)))
+        raise
+    ray.get(host.finished.remote(ticket, state))
+
+
+def _heard(reference: Any) -> Any:
+    """The host's answer during a trial."""
+    try:
+        return ray.get(reference)
+    except RayActorError as error:
+        raise HostGone from error
+
+
+def _follow(host: Any, options: Options, workers: Workers, ticket: str, trial: str, epochs: int, after: int) -> None:  # noqa: ARG001
+    """Another worker's part of it: worker 0 has claimed it and says how it ends."""
+    from trainables.training.loop import Diverged, fit, task_named
+
+    body = layout.read_trial(open_cached(options.store), trial)
+    goal = Goal(epochs, options.test_epochs, options.best, options.extra)
+    machine = Machine(workers.device, options.cpus, data_root(options), workers)
+    try:
+        machine = with_inputs(machine, open_cached(options.inputs or options.store), body, epochs)
+        config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
+        fit(task_named(body["task"]), config, GroupSession(None, goal, machine))
+    except (Cut, LeaderFailed, Stopped, Diverged):
+        return  # all workers meet these together
+    except Exception as error:
+        if isinstance(error, TrialError) and error.everywhere:
+            return
+        if not is_lost_worker(error):
+            ray.get(host.broke.remote(ticket, describe(error)))
+        raise
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+ENVIRONMENT = {
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # Ray's dashboard then shows the run
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a dead worker is noticed; records do not go this way
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "180",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # checkpoints are frequent; an actor less
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+"""Of the host, from where Ray Train takes it."""
+ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
+"""Over that, where the number of workers may change. For a moment Ray Train counts a dead node's room too and starts
+as many workers as before; it counts again only when it has waited in vain for so many seconds."""
+
+
+def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Options, host: Any) -> Any:
+    """The Ray Train run of a group. work: what its workers run, `serve`.
+
+    Ray Train wants a place to write to, of which nothing is ever read: memory, so that no file is left when the host is
+    killed.
+    """
+    from fsspec.implementations.memory import MemoryFileSystem
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+    from ray import train
+    from ray.train.torch import TorchTrainer
+
+    from cluster.multi_worker.rendezvous import OwnAddressConfig
+
+    os.environ.update(ENVIRONMENT | ({} if isinstance(shape.workers, int) else ELASTIC))
+    resources = {"CPU": shape.cpus, **({"GPU": shape.gpus} if shape.gpus else {})}
+    return TorchTrainer(
+        work,
+        train_loop_config={"host": host, "options": options},
+        torch_config=OwnAddressConfig(timeout_s=COLLECTIVE_S),
+        scaling_config=train.ScalingConfig(
+            num_workers=shape.workers, use_gpu=bool(shape.gpus), resources_per_worker=resources
+        ),
+        run_config=train.RunConfig(
+            name=shape.name,
+            storage_path="train",
+            storage_filesystem=PyFileSystem(FSSpecHandler(MemoryFileSystem())),
+            failure_config=train.FailureConfig(max_failures=-1),
+            callbacks=[_watcher(host)],
+        ),
+    )
+
+
+def _watcher(host: Any) -> Any:
+    """Tells the host when Ray Train notices that a worker has gone."""
+    from ray.train import UserCallback
+
+    class Watcher(UserCallback):  # type: ignore[misc]
+        def after_exception(self, run_context: Any, worker_exceptions: Any) -> None:
+            host.fell.remote("; ".join(map(str, worker_exceptions.values())))
+
+    return Watcher()

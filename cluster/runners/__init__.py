@@ -1,0 +1,1 @@
+"""The runners: in this process, or through Ray Tune."""

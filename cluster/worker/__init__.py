@@ -1,0 +1,1 @@
+"""One trial in a process: its session on the store, its inputs, its log."""

@@ -1,0 +1,142 @@
+"""An attempt's log: what happened in it, as lines with times, kept in the store for whoever wants to know later.
+
+In it stand where the trial ran, from where it went on, its checkpoints, what libraries warned of (`warnings`, and
+`logging` from WARNING on), requests to stop, and how it ended, an error with its traceback. It decides nothing: a trial
+never waits for it but once, when it ends, and never fails by it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+import warnings
+from collections import deque
+from typing import Any, TextIO
+
+from sweeps.errors import StoreError
+from sweeps.store import layout
+from sweeps.store.local import Store
+
+HEAD_BYTES, TAIL_BYTES = 16 << 10, 48 << 10
+"""What is kept of a long log: its beginning, where most warnings are, and its end."""
+_LONGEST = 8 << 10
+"""Characters of one entry, of which the end is kept: there a traceback says what it was."""
+
+
+class AttemptLog:
+    """Collects entries from any thread, and writes them to the store when it is told to. One object, one writer."""
+
+    def __init__(self, store: Store, attempt: layout.Attempt) -> None:
+        self._store, self._key = store, attempt.log_key
+        self._head: list[str] = []
+        self._tail: deque[str] = deque()
+        self._room = {"head": HEAD_BYTES, "tail": TAIL_BYTES}
+        self._left_out = 0
+        self._last, self._repeated = "", 0
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._changed = False
+
+    def say(self, words: str) -> None:
+        """Add an entry; one that says what the last one said is counted only."""
+        with self._lock:
+            if words == self._last:
+                self._repeated += 1
+            else:
+                self._tell_repeats()
+                self._last = words
+                self._add(words)
+            self._changed = True
+
+    def text(self) -> str:
+        """The log so far."""
+        with self._lock:
+            self._tell_repeats()
+            gap = [f"[... {self._left_out} entries left out ...]"] if self._left_out else []
+            return "".join(f"{entry}\n" for entry in [*self._head, *gap, *self._tail])
+
+    def write(self) -> None:
+        """Write what there is, if anything is new. A store that does not take it is no trouble of the trial's."""
+        with self._writing:
+            if self._changed:
+                self._changed = False
+                try:
+                    self._store.put(self._key, self.text().encode())
+                except StoreError:
+                    self._changed = True
+
+    def _tell_repeats(self) -> None:
+        repeated, self._repeated = self._repeated, 0
+        if repeated:
+            self._add(f"the same again, {repeated} times")
+
+    def _add(self, words: str) -> None:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+        shown = words if len(words) <= _LONGEST else f"{words[: _LONGEST // 8]}\n[...]\n{words[-_LONGEST:]}"
+        lines = "".join(sign for sign in shown if sign == "\n" or sign.isprintable()).splitlines() or [""]
+        entry = "\n    ".join([f"{moment}  {lines[0]}", *lines[1:]])
+        size = len(entry.encode()) + 1
+        if not self._tail and size <= self._room["head"]:
+            self._head.append(entry)
+            self._room["head"] -= size
+            return
+        self._tail.append(entry)
+        self._room["tail"] -= size
+        while self._room["tail"] < 0:
+            self._room["tail"] += len(self._tail.popleft().encode()) + 1
+            self._left_out += 1
+
+
+class Listening:
+    """Puts what Python and its libraries warn of into a log, beside where it goes otherwise."""
+
+    def __init__(self, log: AttemptLog) -> None:
+        self._log = log
+        self._handler = _Handler(log)
+        self._before: Any = None
+
+    def __enter__(self) -> Listening:
+        self._before = warnings.showwarning
+        warnings.showwarning = self._shown
+        # A process trains many trials, and Python tells most warnings once a process. A new filter makes it tell them
+        # again; this one fits nothing.
+        warnings.filterwarnings("default", category=_NoWarning)
+        logging.getLogger().addHandler(self._handler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self._handler)
+        if warnings.showwarning == self._shown:  # else somebody else's, which is not ours to take away
+            warnings.showwarning = self._before
+
+    def _shown(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        self._log.say(f"{category.__name__}: {message} ({_short(filename)}:{lineno})")
+        self._before(message, category, filename, lineno, file, line)
+
+
+class _NoWarning(Warning):
+    """What nobody warns of."""
+
+
+class _Handler(logging.Handler):
+    def __init__(self, log: AttemptLog) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.say(f"{record.levelname.lower()}, {record.name}: {record.getMessage()}")
+
+
+def _short(filename: str) -> str:
+    """A module's file without where Python keeps it on this machine."""
+    found = max((path for path in sys.path if path and filename.startswith(f"{path}/")), key=len, default="")
+    return filename.removeprefix(f"{found}/") if found else filename

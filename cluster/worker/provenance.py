@@ -1,0 +1,99 @@
+"""Who ran a trial, where, with what: kept with every attempt, so that a result can be explained years later."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("inpaint-sweeps", "torch", "torchvision", "ray", "optuna", "numpy", "opencv-python-headless", "pillow")
+
+
+@cache
+def code_version() -> dict[str, Any]:
+    """Git commit and dirty flag of the checkout that this code runs from; None for both in an installed wheel."""
+    here = Path(__file__).resolve().parents[2]
+    commit = _git(here, "rev-parse", "HEAD")
+    if commit is None or not (here / "pyproject.toml").exists():
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": bool(_git(here, "status", "--porcelain", "--untracked-files=no"))}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of what decides a trial's numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def hardware(device: str) -> dict[str, Any]:
+    """The machine: host, CPU model and count, memory in GiB, and the GPU if the trial runs on one."""
+    facts: dict[str, Any] = {
+        "host": socket.gethostname(),
+        "cpu": _cpu_model(),
+        "cpus": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "device": device,
+    }
+    if device.startswith("cuda"):
+        import torch
+
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def process() -> dict[str, Any]:
+    """What tells this process from every other: a claim whose process is gone needs no waiting for its lease."""
+    return {"pid": os.getpid(), "started": _started(os.getpid()), "machine": _machine()}
+
+
+def is_gone(holder: dict[str, Any]) -> bool:
+    """Whether a process described by `process()` is certainly over. Of another machine's processes nothing is known."""
+    if holder.get("machine") is None or holder["machine"] != _machine():
+        return False
+    return bool(_started(holder["pid"]) != holder["started"])
+
+
+@cache
+def _machine() -> str | None:
+    """This boot of this machine and its process namespace; None where the system cannot tell (not Linux)."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + " " + os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in clock ticks since boot; None for one that is over, a zombie included."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else fields[18]

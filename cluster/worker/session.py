@@ -1,0 +1,189 @@
+"""A trial's session on a store: what `trainables.training.session.Session` asks for, kept under one attempt's keys."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cluster.worker.attempt_log import AttemptLog
+from cluster.worker.uploads import Uploads
+from sweeps.errors import StoreError
+from sweeps.results.columns import EPOCH
+from sweeps.store import layout
+from sweeps.store.local import Store
+from trainables.training.session import Goal, Machine, Restored, Row, Stopped
+
+KEPT_CHECKPOINTS = 2
+"""An attempt keeps its last two checkpoints: the one to go on from and, should that be damaged, the one before."""
+DROPPED_AT_ONCE = 2
+"""So many older ones are deleted in one request."""
+
+
+class Superseded(Exception):  # noqa: N818 - not an error
+    """A newer attempt has claimed the trial: this one must write nothing more."""
+
+
+class StoreSession:
+    """One attempt, as `fit` sees it. Checkpoints and samples are written while the next epoch trains.
+
+    report: called with every record, last in its epoch. stopping: whether to end after the epoch at hand.
+    checkpoint_s: seconds between checkpoints.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        attempt: layout.Attempt,
+        goal: Goal,
+        machine: Machine,
+        claim: Mapping[str, Any],
+        checkpoint_s: float,
+        report: Callable[[Row], None],
+    ) -> None:
+        self.goal = goal
+        self.machine = machine
+        self.notes: list[str] = []
+        self.log = AttemptLog(store, attempt)
+        self._store, self._attempt, self._claim = store, attempt, claim
+        self._checkpoint_s, self._report = checkpoint_s, report
+        self._saved_at = self.clock()
+        self._saved: dict[int, list[str]] = {}
+        self._uploads = Uploads()
+        self.row: Row | None = None
+        self.stop = threading.Event()
+
+    def restore(self) -> Restored | None:
+        found = layout.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
+        if found is None:
+            return None
+        notes = [f"damaged checkpoint passed over: {key}" for key in found.damaged]
+        notes.append(f"goes on after epoch {found.epoch}")
+        self.notes += notes
+        for note in notes:
+            self.log.say(note)
+        return Restored(found.epoch, found.files)
+
+    def __enter__(self) -> StoreSession:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for what is being written, or give it up where a runner ends the trial (SystemExit and the like)."""
+        if kind is None or issubclass(kind, Stopped):
+            self._uploads.wait()
+        elif issubclass(kind, Exception):
+            with contextlib.suppress(Exception):  # the trial's own error matters more
+                self._uploads.wait()
+        else:
+            self._uploads.abandon()
+
+    def wants_checkpoint(self) -> bool:
+        """Not while the last one is on its way, unless every epoch's is asked for: training would wait for it."""
+        if self._checkpoint_s and self._uploads.busy:
+            return False
+        return self.clock() - self._saved_at >= self._checkpoint_s
+
+    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        self._uploads.wait()  # one checkpoint in flight, and one in memory
+        self._uploads.add(lambda abandoned: self._save(epoch, files, abandoned))
+        self._saved_at = self.clock()
+
+    def _save(self, epoch: int, files: Mapping[str, bytes], abandoned: Callable[[], bool]) -> None:
+        if not layout.save_checkpoint(self._store, self._attempt, epoch, files, abandoned):
+            raise Superseded(self._attempt.name)
+        self.log.say(f"checkpoint after epoch {epoch}, {sum(map(len, files.values())) / 1e6:,.1f} MB")
+        self._saved[epoch] = list(files)
+        old = list(self._saved)[:-KEPT_CHECKPOINTS]
+        if len(old) >= DROPPED_AT_ONCE:
+            layout.drop_checkpoints(self._store, self._attempt, {epoch: self._saved.pop(epoch) for epoch in old})
+
+    def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        folder = self._attempt.key("samples", self._attempt.name, epoch)
+
+        def write(abandoned: Callable[[], bool]) -> None:
+            for name, data in files.items():
+                self._store.put(f"{folder}/{name}", data, abandoned)
+
+        self._uploads.add(write)
+
+    def finish(self, history: list[Row], facts: Mapping[str, Any]) -> None:
+        self._uploads.wait()
+        body = {
+            "facts": dict(facts),
+            "history": _columns(history),
+            "notes": self.notes,
+            "started_at": self._claim["claimed_at"],
+            "ended_at": time.time(),
+            "provenance": self._claim["provenance"],
+        }
+        if not layout.finish(self._store, self._attempt, self.goal.epochs, body):
+            raise Superseded(self._attempt.name)
+
+    def report(self, row: Row) -> None:
+        self.row = row
+        self._report(row)
+
+    def should_stop(self) -> bool:
+        return self.stop.is_set()
+
+    def clock(self) -> float:
+        return time.monotonic()
+
+
+def _columns(history: list[Row]) -> dict[str, list[float | int | None]]:
+    """Rows as columns; None where a row lacks a column."""
+    names = list(dict.fromkeys(name for row in history for name in row))
+    names.sort(key=lambda name: name != EPOCH)
+    return {name: [row.get(name) for row in history] for name in names}
+
+
+class Heartbeat:
+    """Writes an attempt's heartbeat every few seconds while the trial runs, for leases and for the eye.
+
+    Looks for reasons to end the trial at the same time. A store that does not answer for a moment costs a beat, not the
+    trial: the lease outlasts several.
+    """
+
+    EVERY_S = 5.0
+    LOOK_BEATS = 3
+    """Beats between two looks for a newer attempt; every checkpoint looks as well."""
+    LOG_BEATS = 6
+    """Beats between two writes of the log, where it has anything new."""
+
+    def __init__(
+        self, store: Store, attempt: layout.Attempt, session: StoreSession, stopping: Callable[[], bool]
+    ) -> None:
+        self._store, self._attempt, self._session, self._stopping = store, attempt, session, stopping
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"heartbeat {attempt.name}", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _run(self) -> None:
+        count = 0
+        while not self._over.wait(self.EVERY_S if count else 0.5):
+            count += 1
+            try:
+                layout.beat(self._store, self._attempt, self._body(count))
+                if self._stopping() or (count % self.LOOK_BEATS == 1 and self._is_superseded()):
+                    self._session.log.say("asked to end after the epoch at hand")
+                    self._session.stop.set()
+            except StoreError as error:
+                self._session.log.say(f"no heartbeat: {error.given}: {error.why}")
+                continue
+            if count % self.LOG_BEATS == 1:
+                self._session.log.write()
+
+    def _is_superseded(self) -> bool:
+        return layout.superseded(self._store, self._attempt)
+
+    def _body(self, count: int) -> dict[str, Any]:
+        row = self._session.row or {}
+        return {"beat": count, "time": time.time(), "epoch": row.get(EPOCH, 0), "record": row}

@@ -1,0 +1,216 @@
+"""One trial inside a process: claim it in the store, train it, write down how it ended.
+
+This is the only place that catches what a trial raises; it records the error with our own frames first, and gives it
+back to the runner when the process can no longer be trusted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cluster.worker import provenance
+from cluster.worker.attempt_log import AttemptLog, Listening
+from cluster.worker.inputs import with_inputs
+from cluster.worker.session import Heartbeat, StoreSession, Superseded
+from cluster.worker.uploads import soon
+from sweeps.errors import StoreAwayError, SweepError
+from sweeps.store import layout
+from sweeps.store.local import Store, open_store
+from trainables.errors import TrialError
+from trainables.training.distributed import Workers
+from trainables.training.session import Goal, Machine, Row, Session, Stopped
+
+DONE, FAILED, STOPPED, HELD, CRASHED = "done", "failed", "stopped", "held", "crashed"
+"""How `run_trial` ends. held: somebody else trains this trial. crashed: the store was away for too long; try again."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all trials of a run share; no part of their identity.
+
+    store: its address (absolute). data_root: folder of the data sets, None for the user's cache. cpus: threads a trial.
+    gpus: GPUs a trial (0: on the CPU). test_epochs, best, extra: see `trainables.training.session.Goal`. checkpoint_s:
+    seconds between checkpoints. code, command: for provenance. sweep, run: whose requests to stop count, beside the
+    trial's own; stops_seen: older ones. inputs: the store that has what trials need of others, where it is not the one
+    that they write to.
+    """
+
+    store: str
+    sweep: str
+    run: str
+    stops_seen: frozenset[str] = frozenset()
+    data_root: str | None = None
+    cpus: int = 1
+    gpus: float = 0
+    test_epochs: tuple[int, ...] = ()
+    best: tuple[str, str] | None = None
+    extra: tuple[str, ...] = ()
+    checkpoint_s: float = 20.0
+    code: dict[str, Any] | None = None
+    command: str = ""
+    inputs: str | None = None
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus else "cpu"
+
+
+def run_trial(
+    options: Options,
+    trial_id: str,
+    epochs: int,
+    after: int,
+    report: Callable[[Row], None],
+    workers: Workers = Workers(),  # noqa: B008 - frozen
+    shared: Callable[[StoreSession], Session] | None = None,
+) -> str:
+    """Train a trial of the store to `epochs`. Returns done, failed, stopped, held or crashed.
+
+    after: number of the newest attempt, known to be over. report: called with each record, last in its epoch.
+    workers, shared: for the first of several workers, which has claimed the trial when `shared` is called, to make the
+    session that it shares with the others.
+    Errors of the user (TrialError, SweepError) and a loss that is not finite end as failed; every other exception is
+    recorded as failed and raised again, so that the runner replaces the process. Where another worker was lost,
+    nothing is recorded: that is no end of the trial.
+    """
+    from trainables.training.loop import Diverged, fit, task_named
+
+    store = open_cached(options.store)
+    claim = {
+        "claimed_at": time.time(),
+        "process": provenance.process(),
+        "provenance": {
+            "code": options.code,
+            "versions": provenance.versions(),
+            "hardware": provenance.hardware(options.device),
+            "cpus": options.cpus,
+            **({"workers": workers.size} if workers.size > 1 else {}),
+            "command": options.command,
+        },
+    }
+    attempt = layout.claim(store, trial_id, after, claim)
+    if attempt is None:
+        return HELD
+    trial = layout.read_trial(store, trial_id)
+    goal = Goal(epochs, options.test_epochs, options.best, options.extra)
+    device = options.device if workers.size == 1 else workers.device
+    machine = Machine(device, options.cpus, data_root(options), workers)
+    session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
+    log = session.log
+    log.say(_beginning(attempt, claim, goal, machine))
+    failure: Exception | None = None
+    state, error = DONE, None
+    try:
+        with (
+            Listening(log),
+            Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options, trial_id)),
+            session,
+        ):
+            _check_device(options)
+            session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
+            config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
+            fit(task_named(trial["task"]), config, shared(session) if shared else session)
+    except Stopped:
+        state = STOPPED
+    except Superseded:
+        return HELD
+    except StoreAwayError:  # nothing is wrong with the trial: it goes on from its checkpoint
+        soon(lambda: _ended(store, attempt, log, STOPPED))
+        return CRASHED
+    except (TrialError, SweepError, Diverged) as expected:
+        state, error = FAILED, describe(expected)
+        if workers.size > 1 and isinstance(expected, TrialError) and not expected.everywhere:
+            failure = expected  # the other workers do not know, and wait for this one
+    except Exception as unexpected:
+        if workers.size > 1 and is_lost_worker(unexpected):
+            raise
+        state, error, failure = FAILED, describe(unexpected), unexpected
+    except BaseException:  # the runner ends this thread (SystemExit); say so and go
+        soon(lambda: _ended(store, attempt, log, STOPPED))
+        raise
+    _ended(store, attempt, log, state, error)
+    if failure is not None:
+        raise failure
+    return state
+
+
+def _beginning(attempt: layout.Attempt, claim: Mapping[str, Any], goal: Goal, machine: Machine) -> str:
+    """The first entry of an attempt's log."""
+    hardware = claim["provenance"]["hardware"]
+    place = f"{hardware['host']}, process {os.getpid()}, {hardware.get('gpu', hardware['cpu'])}"
+    threads = f"{machine.cpus} CPU thread{'s' if machine.cpus > 1 else ''}"
+    others = f", first of {machine.workers.size} workers" if machine.workers.size > 1 else ""
+    return f"attempt {attempt.number} on {place}, {threads}{others}: to epoch {goal.epochs}"
+
+
+def _ended(
+    store: Store, attempt: layout.Attempt, log: AttemptLog, state: str, error: dict[str, str] | None = None
+) -> None:
+    """Write an attempt's log, then how it ended: after that, its process may be taken away."""
+    log.say(f"{state}: {error['full'].strip()}" if error else state)
+    log.write()
+    layout.end(store, attempt, state, time.time(), error)
+
+
+def data_root(options: Options) -> Path | None:
+    """Where this machine has the data sets: what the driver was told, else what the machine itself is."""
+    given = options.data_root or os.environ.get("SWEEPS_DATA")
+    return Path(given) if given else None
+
+
+def _check_device(options: Options) -> None:
+    import torch
+
+    if options.gpus and not torch.cuda.is_available():
+        raise TrialError(
+            f"resources.gpus: {options.gpus:g}",
+            "torch sees no GPU in this process",
+            "0 where there is none; auto takes one where there is one",
+            "--set resources.gpus=auto, or install a torch build that fits the GPU driver",
+        )
+
+
+def _stop_requested(store: Store, options: Options, trial_id: str) -> bool:
+    return bool(layout.stop_requests(store, options.sweep, options.run, trial_id) - options.stops_seen)
+
+
+@cache
+def open_cached(uri: str) -> Store:
+    return open_store(uri)
+
+
+def describe(error: Exception) -> dict[str, str]:
+    """An error for the store: its kind, message and traceback, our own frames only where there are any."""
+    frames = traceback.extract_tb(error.__traceback__)
+    here = str(Path(__file__).resolve().parents[2])
+    ours = [frame for frame in frames if frame.filename.startswith(here) and "site-packages" not in frame.filename]
+    shown = "".join(traceback.format_list(ours or list(frames)))
+    kind = "out of memory" if _is_out_of_memory(error) else type(error).__name__
+    return {"type": kind, "message": str(error), "traceback": shown, "full": "".join(traceback.format_exception(error))}
+
+
+def is_lost_worker(error: Exception) -> bool:
+    """Whether a collective operation failed because another worker is gone, which says nothing about the trial."""
+    text = str(error).lower()
+    marks = (
+        "connection closed by peer",
+        "connection reset by peer",
+        "broken pipe",
+        "gloo",
+        "nccl",
+        "timed out waiting",
+        "process group has not been initialized",  # Ray Train takes it down while others still train
+    )
+    return type(error).__name__ in ("DistBackendError", "DistNetworkError") or any(mark in text for mark in marks)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """A GPU's or the machine's memory: named as such, since the cure is another batch size or fewer trials at once."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error)

@@ -1,0 +1,268 @@
+"""What a plan will cost: epochs and hours of the trials that are left, from what the store's own records say.
+
+An epoch's time is that of finished trials with the same task, model, image size, numbers of images and batch; where
+there are none, that of the same model and size, its training and its evaluation scaled by their numbers of images.
+Arithmetic only: what measures lies in `cluster.driver.cost_measurement`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+from typing import Any
+
+from sweeps.results.columns import IMAGES_PER_S, TIME_S
+from sweeps.spec.trial import canonical
+from sweeps.store import layout
+from sweeps.store.local import Store
+
+Config = Mapping[str, Any]
+
+MOST_READ = 300
+"""Finished trials whose results are read: more would make an estimate slower, not better."""
+CIFAR10 = {"train": 45_000, "val": 5_000, "test": 10_000}
+"""Images of the splits of CIFAR-10, for configurations that take all of them."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A finished trial of the store."""
+
+    trial_id: str
+    task: str
+    config: Config
+    result: Mapping[str, Any]
+
+    @property
+    def hardware(self) -> str:
+        source = self.result.get("provenance") or {}
+        return hardware_words(source.get("hardware") or {}, source.get("cpus"))
+
+    @property
+    def epoch_s(self) -> float | None:
+        """Mean seconds of an epoch, its evaluation included; None for a model that does not train."""
+        known = [value for value in self.result["history"].get(TIME_S, []) if value is not None]
+        return fmean(known) if known else None
+
+    @property
+    def train_s(self) -> float | None:
+        """Mean seconds of an epoch's training alone."""
+        images = images_of(self.config, "train")
+        speeds = [value for value in self.result["history"].get(IMAGES_PER_S, []) if value]
+        return fmean(images / speed for speed in speeds) if images and speeds else None
+
+    @property
+    def once_s(self) -> float | None:
+        """Seconds beside the epochs: reading data, building, checkpoints, pictures. None where attempts went on."""
+        began, ended = self.result.get("started_at"), self.result.get("ended_at")
+        if began is None or ended is None:
+            return None
+        rest = ended - began - sum(value for value in self.result["history"].get(TIME_S, []) if value is not None)
+        return rest if rest >= 0 else None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a configuration's trials take. epoch_s: 0 for a model that does not train. source: where that is from."""
+
+    epoch_s: float
+    once_s: float
+    source: str
+    hardware: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """Work of one kind: `trials` runs that together have `epochs` to go. most: an upper bound, stopping may save."""
+
+    label: str
+    task: str
+    config: Config
+    trials: int
+    epochs: int
+    most: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One configuration of an estimate. seconds: of all its trials, one after the other; None where unknown."""
+
+    labels: tuple[str, ...]
+    trials: int
+    epochs: int
+    most: bool
+    trains: bool
+    speed: Speed | None
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.speed is None else self.epochs * self.speed.epoch_s + self.trials * self.speed.once_s
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to do, and how long it takes.
+
+    at_once: trials side by side. where: in words, on what they run. here: `hardware_words` of it, '' where not known.
+    """
+
+    lines: tuple[Line, ...]
+    at_once: int = 1
+    where: str = ""
+    here: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def epochs(self) -> int:
+        return sum(line.epochs for line in self.lines)
+
+    @property
+    def most(self) -> bool:
+        return any(line.most for line in self.lines)
+
+    @property
+    def unknown(self) -> list[Line]:
+        """Configurations that train and of which nothing is known; an evaluation without training is over soon."""
+        return [line for line in self.lines if line.speed is None and line.trains]
+
+    @property
+    def hardware(self) -> list[str]:
+        """The kinds of hardware that the times are from."""
+        return list(dict.fromkeys(line.speed.hardware for line in self.lines if line.speed))
+
+    @property
+    def computing_s(self) -> float:
+        """Seconds of all trials of which something is known, one after the other."""
+        return sum(line.seconds or 0.0 for line in self.lines)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds until the end: never less than the longest trial takes."""
+        longest = max((line.seconds / line.trials for line in self.lines if line.seconds and line.trials), default=0.0)
+        return max(self.computing_s / max(1, self.at_once), longest)
+
+
+def hardware_words(hardware: Mapping[str, Any], cpus: Any) -> str:
+    """'NVIDIA H200' or 'AMD EPYC 7763, 1 thread'; what two trials must share for their times to be compared."""
+    if hardware.get("gpu"):
+        return str(hardware["gpu"])
+    threads = "" if cpus is None else f", {cpus} thread{'' if cpus == 1 else 's'}"
+    return f"{hardware.get('cpu') or 'unknown hardware'}{threads}"
+
+
+def images_of(config: Config, split: str) -> int | None:
+    """How many images of a split a configuration uses; None where only the data can tell."""
+    data = config.get("data") or {}
+    given = data.get(split)
+    return given if given is not None else CIFAR10[split] if data.get("name") == "cifar10" else None
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def recorded(store: Store, wanted: Callable[[str, Config], bool], most: int = MOST_READ) -> list[Recorded]:
+    """Finished trials whose task and configuration are `wanted`, of any sweep; evenly chosen where they are too many.
+
+    Planned ones are found through the sweeps' newest plans, the others (of searches, mostly) through what the store
+    says of each trial.
+    """
+    found: dict[tuple[str, int], tuple[str, Config]] = {}
+    planned: set[str] = set()
+    for plan in _newest_plans(store):
+        for arm in plan["arms"]:
+            keys = [(trial["id"], trial["epochs"]) for trial in arm["trials"].values()]
+            planned.update(trial_id for trial_id, _ in keys)
+            if wanted(plan["task"], arm["config"]):
+                found.update((key, (plan["task"], arm["config"])) for key in keys)
+    others = [trial_id for trial_id in store.children("trials") if trial_id not in planned]
+    bodies = store.get_many(layout.trial_key(trial_id) for trial_id in others)
+    for key, data in bodies.items():
+        body = layout.load(key, data)
+        if wanted(body["task"], body["config"]):
+            names = store.children(f"trials/{body['id']}/result")
+            found |= {(body["id"], int(n.removesuffix(".json"))): (body["task"], body["config"]) for n in names}
+    keys_of = {layout.result_key(*key): key for key in found}
+    there = sorted(store.exists_many(keys_of))
+    if len(there) > most:
+        there = [there[i * len(there) // most] for i in range(most)]
+    results = store.get_many(there)
+    return [
+        Recorded(keys_of[key][0], *found[keys_of[key]], layout.load(key, results[key]))
+        for key in there
+        if key in results
+    ]
+
+
+def _newest_plans(store: Store) -> list[Any]:
+    newest = []
+    for name in layout.sweep_names(store):
+        plans = store.children(f"sweeps/{name}/plans")
+        if plans:
+            newest.append(f"sweeps/{name}/plans/{plans[-1]}")
+    return [layout.load(key, data) for key, data in store.get_many(newest).items()]
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------------------
+
+
+def kind(task: str, config: Config) -> str:
+    """What decides how long an epoch takes: task, model, image size and numbers, batch. A key to compare."""
+    counts = [images_of(config, split) for split in ("train", "val")]
+    data = config.get("data") or {}
+    where = [data.get(key) for key in ("name", "path", "size")]
+    return canonical([task, config.get("model"), where, counts, config.get("batch")])
+
+
+def _same_model(task: str, config: Config) -> str:
+    return canonical([task, config.get("model"), (config.get("data") or {}).get("size")])
+
+
+def speed(task: str, config: Config, known: Sequence[Recorded], here: str = "") -> Speed | None:
+    """What a trial of this configuration takes, from finished ones; None where no record fits.
+
+    here: `hardware_words` of where it will run. Of several kinds of hardware it is preferred, else the most frequent.
+    """
+    same = [r for r in known if kind(r.task, r.config) == kind(task, config)]
+    pool = same or [r for r in known if _same_model(r.task, r.config) == _same_model(task, config)]
+    pool = [r for r in pool if r.epoch_s is not None or r.once_s is not None]
+    if not same:
+        pool = [r for r in pool if _scaled(r, config) is not None]
+    if not pool:
+        return None
+    machines = Counter(r.hardware for r in pool)
+    chosen = here if here in machines else machines.most_common(1)[0][0]
+    pool = [r for r in pool if r.hardware == chosen]
+    times = [time for r in pool if (time := r.epoch_s if same else _scaled(r, config)) is not None]
+    once = [time for r in pool if (time := r.once_s) is not None]
+    words = f"{len(pool)} finished{'' if same else ', scaled by images'}"
+    return Speed(median(times) if times else 0.0, median(once) if once else 0.0, words, chosen)
+
+
+def _scaled(source: Recorded, config: Config) -> float | None:
+    """Seconds of an epoch with another number of images; None where a number is not known."""
+    if source.epoch_s is None:
+        return 0.0
+    ratios = []
+    for split in ("train", "val"):
+        wanted, had = images_of(config, split), images_of(source.config, split)
+        if not wanted or not had:
+            return None
+        ratios.append(wanted / had)
+    training = min(source.train_s if source.train_s is not None else source.epoch_s, source.epoch_s)
+    return training * ratios[0] + (source.epoch_s - training) * ratios[1]
+
+
+def estimate(left: Iterable[Left], speeds: Callable[[str, Config], Speed | None]) -> Estimate:
+    """The cost of what is left; work of one kind is one line."""
+    lines: dict[tuple[str, bool], Line] = {}
+    for work in left:
+        key = (kind(work.task, work.config), work.most)
+        if key not in lines:
+            trains = bool(work.config.get("epochs"))
+            lines[key] = Line((), 0, 0, work.most, trains, speeds(work.task, work.config))
+        line = lines[key]
+        labels = line.labels if work.label in line.labels else (*line.labels, work.label)
+        lines[key] = replace(line, labels=labels, trials=line.trials + work.trials, epochs=line.epochs + work.epochs)
+    return Estimate(tuple(lines.values()))

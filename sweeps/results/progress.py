@@ -1,0 +1,115 @@
+"""How far a plan is: the state of each of its trials, derived from what the store holds and from nothing else.
+
+done         a result exists for the target epoch
+failed       the newest attempt ended with an error
+running      the newest attempt has not ended and its heartbeat is fresh
+interrupted  the newest attempt ended early, or its heartbeat stopped: `sweeps run` goes on from its checkpoint
+queued       nobody has claimed the trial yet
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeps.store import layout
+from sweeps.store.local import Store
+
+STATES = ("done", "running", "failed", "interrupted", "queued")
+FRESH_S = 60.0
+"""A heartbeat younger than this, in seconds, means that the attempt is alive."""
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """Where a trial stands.
+
+    state: one of `STATES`; done when every target epoch that the plan asks of this trial is reached.
+    epoch: the last epoch that is known to have ended, None before the first.
+    error: of a failed trial: `type`, `message`, `traceback`.
+    attempt: name of the newest attempt, None where there is none or where the trial is done (then it is in the result).
+    record: the newest record, for the eye; it is no result.
+    reached: target epochs for which there is a result.
+    """
+
+    state: str
+    epoch: int | None = None
+    error: dict[str, Any] | None = None
+    attempt: str | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+    reached: tuple[int, ...] = ()
+
+    def at(self, target: int) -> str:
+        """The state with regard to one target epoch: two arms may differ in `epochs` only and share the trial."""
+        return "done" if target in self.reached else self.state
+
+
+def targets(plan: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The target epochs of each trial of a plan, ascending, by trial id in the order of the plan."""
+    return by_trial((trial["id"], trial["epochs"]) for arm in plan["arms"] for trial in arm["trials"].values())
+
+
+def by_trial(runs: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
+    """(trial id, target epoch) as {trial id: target epochs, ascending}, in the order in which they first stand."""
+    found: dict[str, set[int]] = {}
+    for trial_id, epochs in runs:
+        found.setdefault(trial_id, set()).add(epochs)
+    return {trial_id: tuple(sorted(epochs)) for trial_id, epochs in found.items()}
+
+
+def trial_states(store: Store, plan: dict[str, Any], now: float | None = None) -> dict[str, TrialState]:
+    """The state of each trial of a stored plan by its id. now: seconds since 1970, by default the present."""
+    return states_of(store, targets(plan), now)
+
+
+def states_of(store: Store, wanted: dict[str, tuple[int, ...]], now: float | None = None) -> dict[str, TrialState]:
+    """The state of each trial by its id. wanted: its target epochs, ascending. now: seconds since 1970.
+
+    Finished trials cost one look for their result; only the others have their attempts read.
+    """
+    keys = {layout.result_key(trial, epochs): (trial, epochs) for trial, many in wanted.items() for epochs in many}
+    reached: dict[str, list[int]] = {}
+    for key in sorted(store.exists_many(keys), key=lambda key: keys[key][1]):
+        trial, epochs = keys[key]
+        reached.setdefault(trial, []).append(epochs)
+    open_trials = [trial for trial, many in wanted.items() if len(reached.get(trial, ())) < len(many)]
+    unfinished = _unfinished(store, open_trials, time.time() if now is None else now)
+    return {
+        trial: _with_reached(unfinished[trial], tuple(reached.get(trial, ())))
+        if trial in unfinished
+        else TrialState("done", epoch=many[-1], reached=many)
+        for trial, many in wanted.items()
+    }
+
+
+def _with_reached(state: TrialState, reached: tuple[int, ...]) -> TrialState:
+    epoch = max([*reached, *([] if state.epoch is None else [state.epoch])], default=None)
+    return TrialState(state.state, epoch, state.error, state.attempt, state.record, reached)
+
+
+def _unfinished(store: Store, trials: Iterable[str], now: float) -> dict[str, TrialState]:
+    claims = layout.newest_attempts(store, trials)
+    claimed = [claim for claim in claims.values() if claim is not None]
+    objects = store.get_many([key for claim in claimed for key in (claim.end_key, claim.beat_key)])
+    bodies = {key: layout.load(key, data) for key, data in objects.items()}
+    return {
+        trial: TrialState("queued")
+        if claim is None
+        else _claimed(claim, bodies.get(claim.end_key), bodies.get(claim.beat_key), now)
+        for trial, claim in claims.items()
+    }
+
+
+def _claimed(
+    attempt: layout.Attempt, end: dict[str, Any] | None, beat: dict[str, Any] | None, now: float
+) -> TrialState:
+    """The state that the newest attempt's end and heartbeat tell, either of which may be missing."""
+    beat = beat or {}
+    if end is not None:
+        state = "failed" if end.get("state") == "failed" else "interrupted"
+    else:
+        state = "running" if now - beat.get("time", float("-inf")) < FRESH_S else "interrupted"
+    error = (end or {}).get("error") if state == "failed" else None
+    return TrialState(state, beat.get("epoch"), error, attempt.name, beat.get("record") or {})

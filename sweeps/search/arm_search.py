@@ -1,0 +1,272 @@
+"""A search within a sweep: Optuna's suggestions become trials, their results are told back, the best become arms.
+
+One `Tuning` is one arm's search. A suggestion is tried once for each of `tune_seeds`, and told as complete with the
+mean of the metric over them; a trial that is pruned or fails decides for its whole suggestion. All of it is in the
+store (`sweeps.search.search`), so a `Tuning` that is made anew goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from sweeps.errors import SweepError
+from sweeps.search.search import Ask, Search, SearchSpec, search_prefix
+from sweeps.search.space import parse
+from sweeps.spec.loader import Sweep
+from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, copied, flatten, trials_of
+from sweeps.spec.schema import SearchFileSpec
+from sweeps.spec.trial import Trial
+from sweeps.store import layout
+from sweeps.store.local import Store
+
+COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A suggestion as trials: one for each tuning seed."""
+
+    number: int
+    trials: tuple[Trial, ...]
+
+
+def search_spec(sweep: Sweep) -> SearchSpec:
+    """The search of a sweep file; a SweepError names what is wrong with its space, sampler or points."""
+    search = sweep.spec.search
+    assert search is not None
+    try:
+        return SearchSpec(
+            space=parse(search.space),
+            trials=search.trials,
+            metrics=search.metrics,
+            goals=search.goals,
+            sampler=search.sampler,
+            points=tuple(search.points),
+        )
+    except SweepError as error:
+        place = sweep.document.origin(("search",))
+        raise SweepError(f"{place}: {error.given}", error.why, error.allowed, error.fix) from None
+
+
+def check_space(sweep: Sweep, arm: Arm, schema: Schema) -> None:
+    """Resolve configurations from all over the space, so that an impossible value is an error before anything runs."""
+    space = search_spec(sweep).space
+    for unit in (0.0, 0.3, 0.5, 0.7, 1.0):
+        overrides = space.overrides_of({axis.name: axis.from_unit(unit) for axis in space.axes()})
+        try:
+            resolve_with(arm, overrides, schema)
+        except ValueError as error:
+            if not hasattr(error, "given"):
+                raise
+            place = sweep.document.origin(("search", "space"))
+            raise SweepError(
+                f"{place}: {error.given}, within the space of {arm.name!r}",
+                error.why,  # type: ignore[attr-defined]
+                error.allowed,  # type: ignore[attr-defined]
+                "narrow the space",
+            ) from None
+
+
+class Tuning:
+    """One arm's search; see the module's text.
+
+    clock: seconds since 1970, for the eye.
+    """
+
+    def __init__(self, store: Store, plan: Plan, arm: Arm, schema: Schema, clock: Callable[[], float]) -> None:
+        search = plan.sweep.spec.search
+        assert search is not None
+        self.spec: SearchFileSpec = search
+        self.arm = arm
+        self.sweep = plan.name
+        self.search = Search(store, plan.name, arm.name, search_spec(plan.sweep), clock)
+        self._store, self._schema = store, schema
+        self._open: dict[int, Suggestion] = {}
+
+    def unfinished(self) -> list[Suggestion]:
+        """Suggestions that were asked before and are not told: to go on with after a restart."""
+        begun = [self._begin(ask) for ask in self.search.open() if ask.number not in self._open]
+        return [suggestion for suggestion in begun if not self._tell_if_marked(suggestion)]
+
+    def catch_up(self) -> list[Suggestion]:
+        """Read what other drivers have asked and told meanwhile. Returns what they asked and have not told."""
+        self.search.refresh()
+        running = {ask.number for ask in self.search.open()}
+        self._open = {number: suggestion for number, suggestion in self._open.items() if number in running}
+        return self.unfinished()
+
+    def _tell_if_marked(self, suggestion: Suggestion) -> bool:
+        """Whether one of its trials was marked as pruned by a driver that was killed before it told: tell it now."""
+        for trial in suggestion.trials:
+            mark = layout.get_json(self._store, pruned_key(self.sweep, trial.id))
+            if mark is not None and mark.get("suggestion") == suggestion.number:
+                self._tell(suggestion, PRUNED, intermediate={int(epoch): value for epoch, value in mark["curve"]})
+                return True
+        return False
+
+    def ask(self) -> Suggestion | None:
+        """The next suggestion, stored before it is returned; None when there is no further one."""
+        ask = self.search.ask()
+        return None if ask is None else self._begin(ask)
+
+    def _begin(self, ask: Ask) -> Suggestion:
+        resolved = resolve_with(self.arm, ask.overrides, self._schema)
+        task = self.arm.task
+        trials = tuple(
+            Trial(task, resolved, seed, self._schema.identity(task, resolved, seed)) for seed in self.spec.tune_seeds
+        )
+        suggestion = Suggestion(ask.number, trials)
+        layout.write_trials(self._store, trials)
+        ids = {str(trial.seed): trial.id for trial in trials}
+        self._store.create(tries_key(self.sweep, self.arm.name, ask.number), layout.dump(ids))
+        self._open[ask.number] = suggestion
+        return suggestion
+
+    def is_open(self, number: int) -> bool:
+        """Whether a suggestion was not told yet, as far as this object knows."""
+        return number in self._open
+
+    def done(self, number: int) -> bool:
+        """One of its trials has a result: tell a suggestion when all of them have. Returns whether it was told."""
+        suggestion = self._open.get(number)
+        if suggestion is None:
+            return False
+        keys = [layout.result_key(trial.id, trial.epochs) for trial in suggestion.trials]
+        results = [layout.get_json(self._store, key) for key in keys]
+        if not all(results):
+            return False
+        values = [[final_value(result, metric) for result in results if result] for metric in self.spec.metrics]
+        if any(value is None for column in values for value in column):
+            self._tell(suggestion, FAILED)
+        else:
+            self._tell(suggestion, COMPLETE, [fmean(v for v in column if v is not None) for column in values])
+        return True
+
+    def pruned(self, number: int, trial_id: str, curve: Mapping[int, float]) -> None:
+        """A trial was stopped early. curve: the metric by epoch; it stays in the store, marked, beside the sweep."""
+        body = {
+            "trial": trial_id,
+            "arm": self.arm.name,
+            "suggestion": number,
+            "metric": self.spec.metrics[0],
+            "curve": sorted(curve.items()),
+        }
+        self._store.create(pruned_key(self.sweep, trial_id), layout.dump(body))
+        if number in self._open:
+            self._tell(self._open[number], PRUNED, intermediate=curve)
+
+    def failed(self, number: int) -> None:
+        if number in self._open:
+            self._tell(self._open[number], FAILED)
+
+    def _tell(
+        self,
+        suggestion: Suggestion,
+        state: str,
+        values: list[float] | None = None,
+        intermediate: Mapping[int, float] | None = None,
+    ) -> None:
+        self.search.tell(suggestion.number, state, values or [], intermediate)
+        del self._open[suggestion.number]
+
+    def best(self) -> list[dict[str, Any]]:
+        """Overrides of the configurations that become arms, best first; empty while the search is not done."""
+        if not self.search.done or not self.spec.report_best:
+            return []
+        return [ask.overrides for ask in self.search.best(self.spec.report_best)]
+
+    def curves(self) -> dict[str, dict[int, float]]:
+        """The metric by epoch of every trial that this search has had, for the early stopping rule of a new driver."""
+        found: dict[str, dict[int, float]] = {}
+        metric = self.spec.metrics[0]
+        for ask in self.search.asks():
+            resolved = resolve_with(self.arm, ask.overrides, self._schema)
+            for seed in self.spec.tune_seeds:
+                trial = Trial(self.arm.task, resolved, seed, self._schema.identity(self.arm.task, resolved, seed))
+                found[trial.id] = _curve(self._store, self.sweep, trial, metric)
+        return {trial_id: curve for trial_id, curve in found.items() if curve}
+
+
+def tries_key(sweep: str, arm: str, number: int) -> str:
+    """Where a suggestion's trials stand, by tuning seed: for the eye; whoever trains works them out."""
+    return f"{search_prefix(sweep, arm)}{number:04d}.trials.json"
+
+
+def pruned_key(sweep: str, trial_id: str) -> str:
+    return f"sweeps/{sweep}/pruned/{trial_id}.json"
+
+
+def final_value(result: Mapping[str, Any], metric: str) -> float | None:
+    """A metric at the target epoch of a result; `parameters` is how many numbers are trained."""
+    value = result["facts"]["parameters"] if metric == "parameters" else result["history"].get(metric, [None])[-1]
+    return None if value is None else float(value)
+
+
+def _curve(store: Store, sweep: str, trial: Trial, metric: str) -> dict[int, float]:
+    """The metric by epoch from a trial's result, else from its pruning, else from its newest checkpoint."""
+    result = layout.get_json(store, layout.result_key(trial.id, trial.epochs))
+    if result is not None:
+        history = result["history"]
+        pairs = zip(history["epoch"], history.get(metric, []), strict=False)
+        return {int(epoch): value for epoch, value in pairs if value is not None}
+    pruned = layout.get_json(store, pruned_key(sweep, trial.id))
+    if pruned is not None:
+        return {int(epoch): value for epoch, value in pruned["curve"]}
+    rows = layout.checkpoint_history(store, trial.id, trial.epochs)
+    return {int(row["epoch"]): row[metric] for row in rows if metric in row}
+
+
+# --- arms -------------------------------------------------------------------------------------------------------------
+
+
+def resolve_with(arm: Arm, overrides: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """An arm's configuration with a suggestion's values set, resolved. Raises what the schema raises."""
+    config = copied(arm.given)
+    for key, value in overrides.items():
+        inner = config
+        *path, last = key.split(".")
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[last] = copied(value)
+    return schema.resolve(arm.task, config)
+
+
+def with_tuned(plan: Plan, best: Mapping[str, Sequence[Mapping[str, Any]]], schema: Schema) -> Plan:
+    """The plan with what searches have found: {arm: overrides, best first}.
+
+    With `within_arms` an arm's best values are its own; else the best configurations become arms `tuned #1`, `#2`, ...
+    Further ones of an arm follow it as `NAME #2`, `#3`, ...
+    """
+    arms: list[Arm] = []
+    for arm in plan.arms:
+        found = best.get(arm.name, ())
+        if not plan.sweep.spec.search or not plan.sweep.spec.search.within_arms:
+            arms.append(arm)
+            arms += [_tuned(plan, arm, f"tuned #{rank}", values, schema) for rank, values in enumerate(found, 1)]
+        elif found:
+            names = [arm.name, *(f"{arm.name} #{rank}" for rank in range(2, len(found) + 1))]
+            arms += [_tuned(plan, arm, name, values, schema) for name, values in zip(names, found, strict=True)]
+        else:
+            arms.append(arm)
+    return replace(plan, arms=tuple(arms))
+
+
+def _tuned(plan: Plan, arm: Arm, name: str, overrides: Mapping[str, Any], schema: Schema) -> Arm:
+    resolved = resolve_with(arm, overrides, schema)
+
+    def trace() -> dict[str, str]:
+        origins = {key: arm.origins.get(key, DEFAULT) for key in flatten(resolved)}
+        return origins | {key: "search" for key in origins if any(f"{key}.".startswith(f"{k}.") for k in overrides)}
+
+    return replace(
+        arm,
+        name=name,
+        changes={**arm.changes, **overrides},
+        config=resolved,
+        trace=trace,
+        published=arm.published if name == arm.name else None,
+        trials=trials_of(arm.task, resolved, plan.sweep.spec.seed_list, schema),
+    )

@@ -1,0 +1,272 @@
+"""A sweep file, checked: every key known, every type right, every name it refers to there.
+
+The fields themselves are in `sweeps.spec.schema`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sweeps.errors import SweepError
+from sweeps.results.columns import EXTRA, describe, is_column
+from sweeps.spec import yaml_document
+from sweeps.spec.schema import (
+    BEST,
+    ArmSpec,
+    ClaimSpec,
+    EarlyStoppingSpec,
+    PublishedSpec,
+    ReportSpec,
+    Resources,
+    SearchFileSpec,
+    SweepSpec,
+)
+from sweeps.spec.yaml_document import Document, Place
+
+
+class Sweep:
+    """A sweep file after `--tiny` and `--set`, with the place of every value in it.
+
+    pins: the trials of other sweeps that stand in it, see `sweeps.spec.dependencies`.
+    """
+
+    def __init__(self, source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> None:
+        self.document, self.tiny, self.changes = source, tiny, changes
+        self.epochs_scaled: tuple[int, int] | None = None
+        self.pins: Mapping[str, Any] = {}
+        self.spec = _validate(source)
+        _check_references(self)
+
+    def error(self, place: Place, why: str, allowed: str, fix: str) -> SweepError:
+        """An error about the value at a place."""
+        return SweepError(f"{self.document.origin(place)}: {_dotted(place)}", why, allowed, fix)
+
+
+def load(path: Path, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:
+    """Read and check a sweep file; see `adapt` for what `tiny` and `changes` do."""
+    return adapt(yaml_document.read(path), tiny, changes)
+
+
+def adapt(source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:
+    """Check what a sweep file says, after changing it.
+
+    tiny: apply its `tiny:` block and add `-tiny` to its name. changes: `key=value` as given to `--set`; a key of the
+    base (`data.train=4000`) or of the sweep (`seeds=3`). Where they lower the epochs, `test_epochs` and the epochs of
+    claims shrink in proportion.
+    """
+    epochs_before = _epochs(source)
+    if tiny:
+        _apply_tiny(source)
+    for change in changes:
+        key, equals, value = change.partition("=")
+        origin = f"--set {change}"
+        if not equals or not key:
+            raise SweepError(origin, "it is no key=value", "a dotted key, an equals sign, a value", "--set epochs=3")
+        _apply(source, key.strip(), yaml_document.parse_value(value), origin)
+    scaled = _scale_epochs(source, epochs_before)
+    sweep = Sweep(source, tiny, changes)
+    sweep.epochs_scaled = scaled
+    return sweep
+
+
+def _apply(source: Document, key: str, value: Any, origin: str) -> None:
+    """Set a dotted key: one of the sweep's own where its first part is one, else one of the base."""
+    place = tuple(key.split("."))
+    own = place[0] in SweepSpec.model_fields and place[0] not in ("name", "task")
+    source.set(place if own else ("base", *place), value, origin)
+
+
+def _apply_tiny(source: Document) -> None:
+    tiny = source.value.get("tiny")
+    if not isinstance(tiny, dict) or not tiny:
+        raise SweepError(f"{source.name} --tiny", "the file has no `tiny:` block", "a file that has one", "add `tiny:`")
+    for key, value in tiny.items():
+        for inner, item in value.items() if key == "set" and isinstance(value, dict) else [(key, value)]:
+            _apply(source, inner, item, f"tiny ({source.origin(('tiny', key))})")
+    source.set(("name",), f"{source.value.get('name')}-tiny", "--tiny")
+
+
+def _epochs(source: Document) -> int | None:
+    base = source.value.get("base")
+    epochs = base.get("epochs") if isinstance(base, dict) else None
+    return epochs if isinstance(epochs, int) and epochs > 0 else None
+
+
+def _scale_epochs(source: Document, before: int | None) -> tuple[int, int] | None:
+    """Shrink the epochs that the report and the claims speak of; (epochs before, epochs now) where that was done."""
+    after = _epochs(source)
+    if before is None or after is None or after >= before:
+        return None
+
+    def scaled(epoch: Any) -> Any:
+        return max(1, round(epoch * after / before)) if isinstance(epoch, int) else epoch
+
+    report, claims = source.value.get("report"), source.value.get("claims")
+    if isinstance(report, dict) and isinstance(report.get("test_epochs"), list):
+        report["test_epochs"] = sorted({scaled(epoch) for epoch in report["test_epochs"]})
+        source.notes.append(f"test_epochs scaled from {before} to {after} epochs: {report['test_epochs']}")
+    for claim in claims if isinstance(claims, list) else []:
+        if isinstance(claim, dict):
+            claim.update({key: scaled(claim[key]) for key in ("epoch", "after") if key in claim})
+    return before, after
+
+
+# --- checking ---------------------------------------------------------------------------------------------------------
+
+
+def _validate(source: Document) -> SweepSpec:
+    try:
+        return SweepSpec.model_validate(source.value)
+    except ValidationError as error:
+        first = error.errors()[0]
+    place = _place(first["loc"], source.value, first["type"] == "missing")
+    owner = _owner(place)
+    key = str(place[-1]) if place else ""
+    given = f"{source.origin(place)}: {_dotted(place)}"
+    if first["type"] == "extra_forbidden":
+        raise unknown(given, key, owner.model_fields)
+    if first["type"] == "missing":
+        raise SweepError(given, "it is required and missing", _allowed(owner, key), f"add `{key}:`")
+    raise SweepError(f"{given} = {first['input']!r}", first["msg"].lower(), _allowed(owner, key), f"change `{key}`")
+
+
+def _place(loc: tuple[str | int, ...], value: Any, missing: bool) -> Place:
+    """Pydantic's location as a place in the file: without the parts that name a branch of a union."""
+    place: Place = ()
+    for part in loc:
+        inside = (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int))
+        if inside:
+            value = value[part]
+        if inside or (missing and part == loc[-1]):
+            place = (*place, part)
+    return place
+
+
+def _owner(place: Place) -> type[BaseModel]:
+    """The model whose key a place ends in."""
+    inner: dict[str, type[BaseModel]] = {
+        "arms": ArmSpec,
+        "resources": Resources,
+        "report": ReportSpec,
+        "claims": ClaimSpec,
+        "pairs": ArmSpec,
+        "leave_one_out": ArmSpec,
+        "search": SearchFileSpec,
+    }
+    if len(place) > 2 and place[:2] == ("search", "early_stopping"):
+        return EarlyStoppingSpec
+    if len(place) > 2 and place[0] == "report" and place[1] == "published":
+        return PublishedSpec
+    return inner.get(str(place[0]), SweepSpec) if len(place) > 1 else SweepSpec
+
+
+def _allowed(owner: type[BaseModel], key: str) -> str:
+    field = owner.model_fields.get(key)
+    if field is None:
+        return "see the README, The sweep file"
+    return field.description or str(field.annotation)
+
+
+def unknown(given: str, name: str, allowed: Any) -> SweepError:
+    """The error for a name that is not among those allowed, with the nearest one suggested."""
+    names = [str(item) for item in allowed]
+    near = difflib.get_close_matches(name, names, 1)
+    return SweepError(
+        given, "there is no such name", ", ".join(names), f"did you mean `{near[0]}`?" if near else "one of those"
+    )
+
+
+def _dotted(place: Place) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return f"`{text.removeprefix('.')}`" if place else "the file"
+
+
+def _check_references(sweep: Sweep) -> None:
+    """Seeds, columns and epochs that the file names; arms are checked when they are known (`sweeps.spec.plan`)."""
+    spec = sweep.spec
+    if not spec.seed_list or len(set(spec.seed_list)) != len(spec.seed_list):
+        raise sweep.error(("seeds",), "it is empty or names a seed twice", "a number, or different seeds", "seeds: 3")
+    _check_search(sweep)
+    best = BEST.match(spec.report.at)
+    if spec.report.at != "last" and not (best and best["column"].startswith("val/")):
+        raise sweep.error(("report", "at"), "it says no epoch", "last, or best(val/COLUMN)", "at: last")
+    for i, name in enumerate(spec.report.extra):
+        if name not in EXTRA:
+            fix = "kid_squeezenet, or leave it out"
+            raise sweep.error(("report", "extra", i), "there is no such score", ", ".join(EXTRA), fix)
+    columns: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
+    columns += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
+    columns += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if c.above is not None]
+    columns += [(("report", "at"), best["column"])] if best else []
+    pareto = spec.report.pareto
+    columns += [(("report", "pareto", "quality"), pareto.quality)] if pareto else []
+    for place, column in columns:
+        if not is_column(column) or not describe(column)[2]:
+            raise sweep.error(
+                place, f"no trial reports {column!r}", "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db", "fix it"
+            )
+    if pareto and not (pareto.quality.startswith("test/") and describe(pareto.quality)[1]):
+        place = ("report", "pareto", "quality")
+        fix = "quality: test/psnr_db_hole"
+        raise sweep.error(place, f"{pareto.quality!r} is no test column of which more, or less, is better", fix, fix)
+    for i, claim in enumerate(spec.claims):
+        if not claim.can_be_judged:
+            raise sweep.error(
+                ("claims", i),
+                "it cannot be judged",
+                "metric with better/than(/by), equal/within, order, improves/after, settles/after/within or arm/above; "
+                "or fails",
+                "{text: ..., metric: test/psnr_db, better: A, than: B}",
+            )
+        testing = (claim.metric or "").startswith("test/")
+        for key, epoch in (("epoch", claim.epoch), ("after", claim.after)):
+            if testing and epoch is not None and epoch not in spec.report.test_epochs:
+                place = ("claims", i, key)
+                raise sweep.error(
+                    place, f"no test at epoch {epoch}", f"{spec.report.test_epochs}", "add it to test_epochs"
+                )
+
+
+def _check_search(sweep: Sweep) -> None:
+    """What of a search can be told without the store: metrics, seeds, early stopping."""
+    search = sweep.spec.search
+    if search is None:
+        return
+    for metric in search.metrics:
+        known = metric == "parameters" or (metric.startswith("val/") and bool(describe(metric)[2]))
+        if not known:
+            why = (
+                "a choice made on the test split would spoil it"
+                if metric.startswith("test/")
+                else "no trial reports it"
+            )
+            raise sweep.error(
+                ("search", "metric"), f"{metric!r}: {why}", "val/psnr_db, val/l2, ..., or parameters", "fix it"
+            )
+    shared = sorted(set(search.tune_seeds) & set(sweep.spec.seed_list))
+    if shared:
+        raise sweep.error(
+            ("search", "tune_seeds"),
+            f"seeds {shared} would choose configurations and report them",
+            "seeds that are not among `seeds`",
+            f"tune_seeds: [{max(sweep.spec.seed_list) + 100}]",
+        )
+    stopping = search.early_stopping
+    if stopping.name != "none" and len(search.metrics) > 1:
+        raise sweep.error(
+            ("search", "early_stopping"),
+            "there are several objectives",
+            "one objective, or name: none",
+            "remove one of the two",
+        )
+    if search.report_best and len(search.metrics) > 1:
+        raise sweep.error(
+            ("search", "report_best"), "with several objectives there is no best one", "0", "report_best: 0"
+        )
+    if search.within_arms and not search.report_best:
+        raise sweep.error(("search", "report_best"), "tuned arms report nothing", "1 or more", "report_best: 1")

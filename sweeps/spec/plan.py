@@ -1,0 +1,345 @@
+"""From a sweep to its trials: arms times seeds, each resolved by the schema and known by its content."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from sweeps.errors import SweepError
+from sweeps.spec.loader import Sweep, unknown
+from sweeps.spec.schema import ArmSpec
+from sweeps.spec.trial import Trial
+from sweeps.spec.yaml_document import Place
+
+DEFAULT = "default"
+"""Origin of a value that no file gives."""
+
+
+class Schema(Protocol):
+    """What the command hands over to check configurations with: `trainables.schema`."""
+
+    def resolve(self, task: str, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration with all defaults; an error in four parts where it is wrong."""
+
+    def identity(self, task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
+        """The part that decides the outcome."""
+
+    def trains(self, resolved: dict[str, Any]) -> bool:
+        """Whether the model has parameters to train."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of the table.
+
+    changes: {dotted key: value} against the base. factors: {grid key: label of its level}. baseline: the arm that this
+    one is compared with (in a grid, the one of the same level). given: the configuration before defaults; config: the
+    resolved one. trace: makes `origins`, when they are asked for. trials: by seed; none while a search must first find
+    the arm's values.
+    """
+
+    task: str
+    name: str
+    changes: Mapping[str, Any]
+    factors: Mapping[str, str]
+    published: str | None
+    baseline: str
+    given: dict[str, Any]
+    config: dict[str, Any]
+    trains: bool
+    trace: Callable[[], Mapping[str, str]]
+    trials: Mapping[int, Trial]
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each value comes from: {dotted key of the configuration: place}."""
+        return self.trace()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a sweep asks for."""
+
+    sweep: Sweep
+    arms: tuple[Arm, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.sweep.spec.name
+
+    @property
+    def searched(self) -> list[Arm]:
+        """The arms that have a search of their own: all that train with `within_arms`, else the base."""
+        search = self.sweep.spec.search
+        if search is None:
+            return []
+        return [arm for arm in self.arms if arm.trains] if search.within_arms else [self.arms[0]]
+
+    def runs(self) -> list[tuple[Trial, str]]:
+        """The different trials with what to call them (first arm and seed), shorter ones of a trial first.
+
+        Arms and seeds may share a trial; arms that differ in `epochs` alone share it to the lower of the two.
+        """
+        found: dict[tuple[str, int], tuple[Trial, str]] = {}
+        for arm in self.arms:
+            for seed, trial in arm.trials.items():
+                label = f"{arm.name} · seed {seed}" if arm.trains else arm.name
+                found.setdefault((trial.id, trial.epochs), (trial, label))
+        return sorted(found.values(), key=lambda run: run[0].epochs) if _shares(found) else list(found.values())
+
+    def to_json(self, command: list[str]) -> dict[str, Any]:
+        """What the store keeps of a plan; see `analysis.study`. command: the command line that runs it again."""
+        spec = self.sweep.spec
+        return {
+            "name": spec.name,
+            "question": self.sweep.document.question,
+            "header": self.sweep.document.header,
+            "file": self.sweep.document.name,
+            "task": spec.task,
+            "command": shlex.join(command),
+            "tiny": self.sweep.tiny,
+            "changes": list(self.sweep.changes),
+            "epochs_scaled": self.sweep.epochs_scaled,
+            "seeds": spec.seed_list,
+            "baseline": self.arms[0].baseline,
+            "arms": [_arm_json(arm) for arm in self.arms],
+            "report": spec.report.model_dump(),
+            "claims": [claim.model_dump(exclude_none=True) for claim in spec.claims],
+            "resources": spec.resources.model_dump(),
+            "search": None if spec.search is None else self._search_json(),
+            **({"pins": dict(self.sweep.pins)} if self.sweep.pins else {}),
+        }
+
+    def _search_json(self) -> dict[str, Any]:
+        assert self.sweep.spec.search is not None
+        return {**self.sweep.spec.search.model_dump(), "arms": [arm.name for arm in self.searched]}
+
+
+def _shares(runs: Iterable[tuple[str, int]]) -> bool:
+    ids = [trial_id for trial_id, _ in runs]
+    return len(set(ids)) < len(ids)
+
+
+def _arm_json(arm: Arm) -> dict[str, Any]:
+    return {
+        "name": arm.name,
+        "set": dict(arm.changes),
+        "factors": dict(arm.factors),
+        "published": arm.published,
+        "baseline": arm.baseline,
+        "trains": arm.trains,
+        "config": arm.config,
+        "trials": {str(seed): {"id": trial.id, "epochs": trial.epochs} for seed, trial in arm.trials.items()},
+    }
+
+
+# --- expanding --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An arm before it is resolved: its changes with the place that each comes from."""
+
+    name: str
+    changes: Mapping[str, tuple[Any, Place]]
+    published: str | None
+    place: Place
+
+
+def expand(sweep: Sweep, schema: Schema) -> Plan:
+    """The plan of a sweep. SweepError where a configuration is wrong, names clash, or a claim names no arm."""
+    rows = _rows(sweep)
+    cells = _grid(sweep)
+    baseline = sweep.spec.baseline or sweep.spec.base_name
+    arms = [_resolve(sweep, schema, row, cell, baseline) for cell in cells for row in rows]
+    names = [arm.name for arm in arms]
+    search = sweep.spec.search
+    if search and not search.within_arms:
+        names += [f"tuned #{rank}" for rank in range(1, search.report_best + 1)]
+    for arm in arms:
+        if arm.baseline not in names:
+            raise unknown(f"{sweep.document.origin(('baseline',))}: baseline {baseline!r}", baseline, names)
+    for i, claim in enumerate(sweep.spec.claims):
+        for name in claim.arms:
+            if name not in names:
+                raise unknown(f"{sweep.document.origin(('claims', i))}: arm {name!r} of a claim", name, names)
+    return Plan(sweep, tuple(arms), (*sweep.document.notes, *_twins(arms)))
+
+
+def _rows(sweep: Sweep) -> list[_Row]:
+    """The base and the arms, checked for clashing names."""
+    spec = sweep.spec
+    rows = [_Row(spec.base_name, {}, spec.published, ("base",)), *_named(spec.arms, "arms")]
+    rows += [
+        _Row(f"without {row.name}", row.changes, row.published, row.place)
+        for row in _named(spec.leave_one_out, "leave_one_out")
+    ]
+    for one, other in itertools.combinations(_named(spec.pairs, "pairs"), 2):
+        both = sorted(set(one.changes) & set(other.changes))
+        if both:
+            why = f"{one.name!r} and {other.name!r} both set {both[0]}"
+            raise sweep.error(other.place, why, "changes of different keys", "take one out of `pairs`")
+        rows.append(_Row(f"{one.name} + {other.name}", {**one.changes, **other.changes}, None, other.place))
+    seen: set[str] = set()
+    for row in rows:
+        if row.name in seen:
+            raise sweep.error(
+                (*row.place, "name"), f"two arms are called {row.name!r}", "different names", "rename one"
+            )
+        seen.add(row.name)
+    return rows
+
+
+def _named(specs: Sequence[ArmSpec], key: str) -> list[_Row]:
+    return [_Row(spec.name, _changes(spec, (key, i)), spec.published, (key, i)) for i, spec in enumerate(specs)]
+
+
+def _changes(spec: ArmSpec, place: Place) -> dict[str, tuple[Any, Place]]:
+    """An arm's changes with their places; `outputs: folder` is short for the model that reads it."""
+    changes = {key: (value, (*place, "set", key)) for key, value in spec.set.items()}
+    if spec.outputs is not None:
+        folder = str(Path(spec.outputs).expanduser().resolve())
+        changes["model"] = ({"name": "outputs", "path": folder}, (*place, "outputs"))
+    return changes
+
+
+def _grid(sweep: Sweep) -> list[dict[str, tuple[str, Any, Place]]]:
+    """The cells of the grid: {key: (label, value, place)}; one empty cell without a grid."""
+    axes = []
+    for key, levels in sweep.spec.grid.items():
+        labelled = levels if isinstance(levels, dict) else {_label(key, level): level for level in levels}
+        if not labelled or len(labelled) != len(levels):
+            raise sweep.error(("grid", key), "it has no level, or one twice", "different values", f"{key}: [a, b]")
+        axes.append([(key, (label, value, ("grid", key))) for label, value in labelled.items()])
+    return [dict(cell) for cell in itertools.product(*axes)]
+
+
+def _label(key: str, level: Any) -> str:
+    return f"{key.rpartition('.')[2]}={level if isinstance(level, str) else json.dumps(level)}"
+
+
+def _resolve(sweep: Sweep, schema: Schema, row: _Row, cell: Mapping[str, tuple[str, Any, Place]], baseline: str) -> Arm:
+    suffix = ", ".join(label for label, _, _ in cell.values())
+    with_cell: Callable[[str], str] = lambda name: f"{name}, {suffix}" if suffix else name  # noqa: E731
+    changes = {key: (value, place) for key, (_, value, place) in cell.items()} | dict(row.changes)
+    config: dict[str, Any] = copied(sweep.spec.base)
+    for key, (value, place) in changes.items():
+        _set(sweep, config, key, copied(value), place)
+    resolved = _checked(sweep, row.place, changes, lambda: schema.resolve(sweep.spec.task, config))
+    trials = trials_of(sweep.spec.task, resolved, sweep.spec.seed_list, schema)
+    return Arm(
+        task=sweep.spec.task,
+        name=with_cell(row.name),
+        changes={key: value for key, (value, _) in changes.items()},
+        factors={key: label for key, (label, _, _) in cell.items()},
+        published=row.published,
+        baseline=with_cell(baseline),
+        given=config,
+        config=resolved,
+        trains=schema.trains(resolved),
+        trace=lambda: _origins(sweep, resolved, config, changes),
+        trials={} if _is_tuned_first(sweep, resolved, schema) else trials,
+    )
+
+
+def trials_of(task: str, resolved: dict[str, Any], seeds: Iterable[int], schema: Schema) -> dict[int, Trial]:
+    """A resolved configuration's trials by seed."""
+    return {seed: Trial(task, resolved, seed, schema.identity(task, resolved, seed)) for seed in seeds}
+
+
+def _is_tuned_first(sweep: Sweep, resolved: dict[str, Any], schema: Schema) -> bool:
+    """Whether an arm's values come from a search of its own. A fill without parameters has nothing to tune."""
+    search = sweep.spec.search
+    return search is not None and search.within_arms and schema.trains(resolved)
+
+
+def _set(sweep: Sweep, config: dict[str, Any], key: str, value: Any, place: Place) -> None:
+    """Set a dotted key; a mapping replaces the whole section."""
+    inner = config
+    *path, last = key.split(".")
+    for part in path:
+        if not isinstance(inner.get(part), dict):
+            known = ", ".join(inner)
+            raise sweep.error(place, f"the base has no section `{part}`", known, "check the key, or add it to the base")
+        inner = inner[part]
+    inner[last] = value
+
+
+def _checked(
+    sweep: Sweep, place: Place, changes: Mapping[str, tuple[Any, Place]], resolve: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Run the schema; its error gets the place of the value that it is about."""
+    try:
+        return resolve()
+    except ValueError as error:
+        if not all(hasattr(error, part) for part in ("given", "why", "allowed", "fix")):
+            raise
+        found = _place_of(sweep, getattr(error, "key", ""), changes) or place
+        raise SweepError(
+            f"{sweep.document.origin(found)}: {error.given}",  # type: ignore[attr-defined]
+            error.why,  # type: ignore[attr-defined]
+            error.allowed,  # type: ignore[attr-defined]
+            error.fix,  # type: ignore[attr-defined]
+        ) from None
+
+
+def _place_of(sweep: Sweep, key: str, changes: Mapping[str, tuple[Any, Place]]) -> Place | None:
+    """The place that a configuration key's value comes from: the nearest change around it, else the base."""
+    parts = key.split(".") if key else []
+    prefixes = [parts[:length] for length in range(len(parts), 0, -1)]
+    for prefix in prefixes:
+        if ".".join(prefix) in changes:
+            return changes[".".join(prefix)][1]
+    return next((place for prefix in prefixes if (place := ("base", *prefix)) in sweep.document.origins), None)
+
+
+def _origins(
+    sweep: Sweep, resolved: dict[str, Any], given: dict[str, Any], changes: Mapping[str, tuple[Any, Place]]
+) -> dict[str, str]:
+    """Where each value of a resolved configuration comes from."""
+    found: dict[str, str] = {}
+    for key in flatten(resolved):
+        inner: Any = given
+        for part in key.split("."):
+            inner = inner.get(part, DEFAULT) if isinstance(inner, dict) else DEFAULT
+        place = None if inner is DEFAULT else _place_of(sweep, key, changes)
+        found[key] = DEFAULT if place is None else sweep.document.origin(place)
+    return found
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as {dotted key: value}."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def copied(value: Any) -> Any:
+    """A copy of nested mappings and lists that shares nothing with the original."""
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
+
+
+def _twins(arms: list[Arm]) -> list[str]:
+    """A note for arms that are the same configuration under two names: they share their trials."""
+    first: dict[str, str] = {}
+    notes = []
+    for arm in arms:
+        key = json.dumps(arm.config, sort_keys=True)
+        if key in first:
+            notes.append(
+                f"arms {first[key]!r} and {arm.name!r} are the same configuration: trained once, shown in both"
+            )
+        first.setdefault(key, arm.name)
+    return notes

@@ -1,0 +1,1 @@
+"""The store: its contract, its backends, and which object lies under which key."""

@@ -1,0 +1,276 @@
+"""Where everything lands: objects under keys, in a folder or in S3, behind one contract.
+
+The contract, which `tests/sweeps/store/test_store.py` runs against every backend:
+
+- A key is relative, with `/` between its parts; it cannot leave the store.
+- `put` is atomic: a reader sees the whole old object or the whole new one, whatever is killed.
+- `create` writes only where nothing is, and says whether it did: of two writers, one wins.
+- `get` of an absent key is a KeyError; every other trouble is a `StoreError`.
+- `keys` lists what was written before it was called, in the order of keys.
+- Objects that are being written are never listed.
+- `find` gives each object with a version, a text that changes when the object does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from sweeps.errors import StoreError
+
+TEMPORARY = ".writing-"
+_THREADS = 8
+
+
+class Abandoned(Exception):  # noqa: N818 - not an error
+    """A write was given up on request, and has left nothing that anybody sees."""
+
+
+def never() -> bool:
+    return False
+
+
+class Store(Protocol):
+    """Objects under keys; see the module's text for what each backend promises."""
+
+    @property
+    def uri(self) -> str:
+        """What `open_store` takes to open the same store elsewhere (absolute)."""
+
+    def get(self, key: str) -> bytes:
+        """The object; KeyError where there is none."""
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The objects that exist among `keys`, read side by side."""
+
+    def exists_many(self, keys: Iterable[str]) -> set[str]:
+        """Which of `keys` exist."""
+
+    def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
+        """Write or replace an object. abandoned: asked now and then; after a yes nothing is written: Abandoned."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process may write, as far as can be told without leaving anything; on S3 that is a request."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the store itself decides which of two `create` was first; else they can both win in rare cases."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object unless there is one; False where there was."""
+
+    def create_many(self, objects: Iterable[tuple[str, bytes]]) -> set[str]:
+        """`create` of many, side by side; the keys of those that were written."""
+
+    def find(self, prefixes: Iterable[str]) -> dict[str, str]:
+        """Key -> version of all objects that begin with one of many prefixes: whole keys, or folders with a final `/`.
+
+        On S3 a request answers for every prefix within a thousand objects where they lie close together.
+        """
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Keys under a prefix that ends with `/` (or is empty), sorted."""
+
+    def children(self, prefix: str) -> list[str]:
+        """Names directly under a prefix, sorted: objects and what would be folders."""
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; absent ones are no error."""
+
+
+def open_store(uri: str) -> Store:
+    """Open the store at a folder path, `file://` or `s3://` address; a folder is made at the first write."""
+    scheme, _, rest = uri.partition(":")
+    if rest.startswith("//") and scheme == "s3":
+        from sweeps.store.s3.store import S3Store
+
+        return S3Store(rest[2:])
+    if rest.startswith("//") and scheme == "file":
+        return FolderStore(Path("/" + rest.lstrip("/")))
+    if not rest.startswith("//") and scheme.lower() not in ("s3", "file"):
+        return FolderStore(Path(uri))
+    meant = "file" if scheme.lower() == "file" else "s3"
+    raise StoreError(
+        f"store {uri!r}",
+        f"no kind of store begins with {uri[: len(uri) - len(rest.lstrip('/'))]!r}",
+        "a folder, file:///absolute/folder or s3://bucket/prefix",
+        f"--store {meant}://{'/' if meant == 'file' else ''}{rest.lstrip('/')}",
+    )
+
+
+def check_key(key: str) -> str:
+    """The key itself; a StoreError where it is absolute, has empty parts, or could leave the store."""
+    parts = key.split("/")
+    if not key or any(p in ("", ".", "..") or p.startswith(TEMPORARY) for p in parts) or "\0" in key:
+        raise StoreError(
+            f"store key {key!r}",
+            "it could leave the store or hide in it",
+            "relative names with '/' between them, none of them empty, '.' or '..'",
+            "a plain name",
+        )
+    return key
+
+
+class FolderStore:
+    """A store in a local or mounted folder. An object is a file; `create` is a hard link."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"store {str(self.root)!r}", "it is a file", "a folder", "--store ./store")
+
+    @property
+    def uri(self) -> str:
+        return str(self.root)
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def get(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise KeyError(key) from None
+        except OSError as error:
+            raise self._trouble("read", key, error) from error
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        def read(key: str) -> tuple[str, bytes | None]:
+            try:
+                return key, self.get(key)
+            except KeyError:
+                return key, None
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return {key: data for key, data in pool.map(read, keys) if data is not None}
+
+    def find(self, prefixes: Iterable[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for prefix in prefixes:
+            for key in self.keys(prefix) if prefix.endswith("/") else [prefix]:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    seen = self._path(key).stat()
+                    if not stat.S_ISDIR(seen.st_mode):
+                        found[key] = f"{seen.st_ino}-{seen.st_size}-{seen.st_mtime_ns}"
+        return found
+
+    def exists_many(self, keys: Iterable[str]) -> set[str]:
+        root = str(self.root)  # joined as text: a pathlib object a key costs more than the look itself
+        return {key for key in keys if os.path.isfile(f"{root}/{check_key(key)}")}
+
+    def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
+        path = self._path(key)
+        if abandoned():
+            raise Abandoned(key)
+        temporary = self._write(key, path, data)
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise self._trouble("write", key, error) from error
+
+    @property
+    def writable(self) -> bool:
+        if not self.root.exists():
+            return os.access(next(path for path in self.root.parents if path.exists()), os.W_OK | os.X_OK)
+        folders = (self.root, self.root / "sweeps", self.root / "trials")
+        return all(os.access(folder, os.W_OK | os.X_OK) for folder in folders if folder.exists())
+
+    @property
+    def exclusive(self) -> bool:
+        return True
+
+    def create_many(self, objects: Iterable[tuple[str, bytes]]) -> set[str]:
+        return {key for key, data in objects if self.create(key, data)}
+
+    def create(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        if path.exists():
+            return False
+        temporary = self._write(key, path, data)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._trouble("write", key, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def _write(self, key: str, path: Path, data: bytes) -> Path:
+        """Write to a temporary name beside `path`; nothing is left behind when that fails."""
+        temporary = path.with_name(TEMPORARY + uuid.uuid4().hex)
+        try:
+            try:
+                temporary.write_bytes(data)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_bytes(data)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # where the folder cannot be entered, nothing was left either
+                temporary.unlink(missing_ok=True)
+            raise self._trouble("write", key, error) from error
+        return temporary
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        top = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
+        for folder, folders, files in os.walk(top):
+            folders.sort()
+            base = Path(folder).relative_to(self.root).as_posix()
+            for name in sorted(files):
+                if not name.startswith(TEMPORARY):
+                    yield name if base == "." else f"{base}/{name}"
+
+    def children(self, prefix: str) -> list[str]:
+        top = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
+        try:
+            return sorted(e.name for e in os.scandir(top) if not e.name.startswith(TEMPORARY))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self._trouble("list", prefix, error) from error
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            path = self._path(key)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise self._trouble("delete", key, error) from error
+            _drop_empty_parents(path, self.root)
+
+    def _trouble(self, verb: str, key: str, error: OSError) -> StoreError:
+        why = error.strerror or str(error)
+        allowed, fix = "a folder that this user may read and write", f"ls -ld {self.root}; or --store ELSEWHERE"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = _free_mb(self.root)
+            why = f"the disk is full ({free:.0f} MB free)" if free is not None else "the disk is full"
+            allowed, fix = "a disk with room", "free some space and run the same command again, or --store ELSEWHERE"
+        return StoreError(f"store {str(self.root)!r}: cannot {verb} {key!r}", why, allowed, fix)
+
+
+def _free_mb(folder: Path) -> float | None:
+    try:
+        return shutil.disk_usage(folder).free / 1e6
+    except OSError:
+        return None
+
+
+def _drop_empty_parents(path: Path, root: Path) -> None:
+    for folder in path.parents:
+        if folder == root:
+            return
+        try:
+            folder.rmdir()
+        except OSError:
+            return

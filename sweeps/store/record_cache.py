@@ -1,0 +1,220 @@
+"""A sweep's finished records in one object, so that a report on a thousand trials reads few objects.
+
+`sweeps/<name>/records.parquet` has a row for each object that a report reads and that is not written again: results,
+suggestions and what became of them. Columns: key, version (as `Store.find` gives it), body (the object, of a result
+without its history), history (of a result: {column: values by epoch}, NaN for null; parsing it as JSON would be most
+of what a report takes). It is a copy and no truth: a row counts only while the object itself is in the store with the
+same version, which listings tell, a thousand at a time. So whoever writes it last, and whatever is deleted, altered or
+trained anew afterwards, no report can differ.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweeps.errors import StoreError
+from sweeps.results import progress
+from sweeps.store import layout
+from sweeps.store.forwarding import Passing
+from sweeps.store.local import Store
+from sweeps.store.parallel import side_by_side
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow
+
+    History = Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
+
+_THREADS = 8
+STALE = 20
+"""A report that had to read more objects than this writes the copy anew."""
+
+
+def key_of(name: str) -> str:
+    return f"sweeps/{name}/records.parquet"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One object of the copy. history: of a result, whose `body` lacks it."""
+
+    version: str
+    body: bytes
+    history: History | None
+
+
+class Copied(Passing):
+    """A store for reading a sweep: takes an object from the copy where that is the store's own version of it."""
+
+    def __init__(self, store: Store, name: str, versions: Mapping[str, str] | None = None) -> None:
+        """versions: of results, as `look` tells them; others are asked for."""
+        super().__init__(store)
+        self._name = name
+        self._copy: dict[str, _Row] | None = None
+        self._used: dict[str, _Row] = {}
+        self._versions = dict(versions or {})
+        self.missed = 0
+        """Objects that were read one by one, though a copy could have had them."""
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        wanted = list(keys)
+        lasting = {key for key in wanted if _lasts(key, self._name) and not _is_result(key)}
+        read = self._store.get_many(key for key in wanted if key not in lasting)
+        return read | {key: row.body for key, row in self._take(lasting).items()}
+
+    def results(self, keys: Iterable[str]) -> dict[str, tuple[layout.Json, History]]:
+        """Results that exist, each without its history, and its history: {column: values by epoch}, NaN for null."""
+        return {key: (layout.load(key, row.body), row.history or {}) for key, row in self._take(keys).items()}
+
+    def _take(self, keys: Iterable[str]) -> dict[str, _Row]:
+        """Lasting objects, from the copy or the store."""
+        wanted = list(keys)
+        self._look(key for key in wanted if key not in self._versions)
+        versions = {key: self._versions[key] for key in wanted if self._versions[key]}
+        copy = self._read() if versions else {}
+        rows = {key: copy[key] for key, version in versions.items() if key in copy and copy[key].version == version}
+        read = self._store.get_many(key for key in versions if key not in rows)
+        self.missed += len(read)
+        rows |= {key: _row(key, versions[key], data) for key, data in read.items()}
+        self._used |= rows
+        return rows
+
+    def exists_many(self, keys: Iterable[str]) -> set[str]:
+        """As the store had it when it was first asked: a report asks for the same objects again."""
+        wanted = list(keys)
+        lasting = {key for key in wanted if _lasts(key, self._name)}
+        self._look(key for key in lasting if key not in self._versions)
+        others = self._store.exists_many(key for key in wanted if key not in lasting)
+        return others | {key for key in lasting if self._versions[key]}
+
+    def _look(self, keys: Iterable[str]) -> None:
+        """Learn the versions of objects, empty where there is none."""
+        wanted = list(keys)
+        found = self._store.find(wanted)
+        self._versions |= {key: found.get(key, "") for key in wanted}
+
+    def _read(self) -> dict[str, _Row]:
+        """The copy; nothing where there is none or where it is damaged."""
+        if self._copy is None:
+            try:
+                self._copy = _unpack(self._store.get(key_of(self._name)))
+            except (KeyError, ValueError, OSError):
+                self._copy = {}
+        return self._copy
+
+    def refresh(self, stale: int = STALE) -> bool:
+        """Write the copy anew, with what was read through this store, if more than `stale` objects were not in it."""
+        if self.missed <= stale:
+            return False
+        self._store.put(key_of(self._name), _pack(self._read() | self._used))
+        return True
+
+
+def look(store: Store, names: Iterable[str]) -> dict[str, str]:
+    """The versions of all results that the newest plans of sweeps ask for, '' where there is none.
+
+    Trials of all sweeps lie among each other, so one walk through the listing serves many as it would serve one.
+    """
+    plans = side_by_side(lambda name: layout.newest_plan(store, name), names, _THREADS)
+    targets = [progress.targets(plan) for plan in plans if plan is not None]
+    keys = [layout.result_key(trial, epochs) for one in targets for trial, many in one.items() for epochs in many]
+    found = store.find(keys)
+    return {key: found.get(key, "") for key in keys}
+
+
+def refresh(store: Store, name: str) -> None:
+    """Copy the records of a sweep's finished trials, at the end of a run. An outage costs the copy only."""
+    copied = Copied(store, name)
+    try:
+        plan = layout.newest_plan(store, name)
+        if plan is None:
+            return
+        searched = copied.get_many([*store.keys(f"sweeps/{name}/search/"), *store.keys(f"sweeps/{name}/pruned/")])
+        tried = [layout.load(key, data) for key, data in searched.items() if key.endswith(".trials.json")]
+        trials = {*progress.targets(plan), *(trial for trials in tried for trial in trials.values())}
+        copied.results(store.find(f"trials/{trial}/result/" for trial in trials))
+        copied.refresh(0)
+    except StoreError:
+        return
+
+
+def _lasts(key: str, name: str) -> bool:
+    """Whether an object is written once and for all."""
+    return _is_result(key) or key.startswith((f"sweeps/{name}/search/", f"sweeps/{name}/pruned/"))
+
+
+def _is_result(key: str) -> bool:
+    parts = key.split("/")
+    return len(parts) == 4 and parts[0] == "trials" and parts[2] == "result"
+
+
+def _row(key: str, version: str, data: bytes) -> _Row:
+    if not _is_result(key):
+        return _Row(version, data, None)
+    import numpy as np
+
+    body = layout.load(key, data)
+    history = {name: np.array(values, dtype=np.float64) for name, values in body.pop("history").items()}
+    return _Row(version, layout.dump(body), history)
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def _pack(rows: Mapping[str, _Row]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    keys = sorted(rows)
+    columns = {
+        "key": pyarrow.array(keys, pyarrow.string()),
+        "version": pyarrow.array([rows[key].version for key in keys], pyarrow.string()),
+        "body": pyarrow.array([rows[key].body for key in keys], pyarrow.binary()),
+        "history": _packed([rows[key].history or {} for key in keys]),
+    }
+    sink = io.BytesIO()
+    texts = ["key", "version", "body", "history.key_value.key"]  # a dictionary of measured values would only grow
+    pyarrow.parquet.write_table(pyarrow.table(columns), sink, compression="zstd", use_dictionary=texts)
+    return sink.getvalue()
+
+
+def _packed(histories: list[History]) -> pyarrow.MapArray:
+    import numpy as np
+    import pyarrow
+
+    def starts(lengths: Iterable[int]) -> pyarrow.Array:
+        return pyarrow.array(list(itertools.accumulate(lengths, initial=0)), pyarrow.int32())
+
+    values = [column for history in histories for column in history.values()]
+    flat = pyarrow.array(np.concatenate(values) if values else np.array([], dtype=np.float64), pyarrow.float64())
+    names = pyarrow.array([name for history in histories for name in history], pyarrow.string())
+    items = pyarrow.ListArray.from_arrays(starts(map(len, values)), flat)
+    return pyarrow.MapArray.from_arrays(starts(map(len, histories)), names, items)
+
+
+def _unpack(data: bytes) -> dict[str, _Row]:
+    """Raises what pyarrow raises for a damaged file, a ValueError or an OSError; KeyError for one of an older form."""
+    import pyarrow
+    import pyarrow.parquet
+
+    # Not `read_table`, nor threads: a process that ends soon after them is aborted at times (apache/arrow#34314).
+    table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data), pre_buffer=False).read(use_threads=False)
+    keys, versions, bodies = (table[name].to_pylist() for name in ("key", "version", "body"))
+    histories = [history for part in table["history"].chunks for history in _unpacked(part)]
+    return {
+        key: _Row(version, body, history if _is_result(key) else None)
+        for key, version, body, history in zip(keys, versions, bodies, histories, strict=True)
+    }
+
+
+def _unpacked(part: pyarrow.MapArray) -> Iterator[History]:
+    names, lists = part.keys.to_pylist(), part.items
+    values = lists.values.to_numpy()
+    edges = lists.offsets.to_pylist()
+    first = part.offsets.to_pylist()
+    for start, end in itertools.pairwise(first):
+        yield {names[i]: values[edges[i] : edges[i + 1]] for i in range(start, end)}

@@ -1,0 +1,136 @@
+"""A boto3 client that waits: asks again what passes by itself, and takes new credentials when the old have expired."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sweeps.errors import StoreError
+from sweeps.store.local import Abandoned, never
+from sweeps.store.s3.errors import AWAY, EXPIRED, code_of, explain, is_wrong_key, kind_of, message_of
+
+PATIENCE_S = float(os.environ.get("SWEEPS_STORE_PATIENCE", "300"))
+"""Seconds for which a server that has answered before is asked again."""
+FIRST_S = 8.0
+"""The same for one that has never answered: a mistyped address is told at once."""
+_SHORTEST_S, _LONGEST_S, _SAY_FROM_S = 0.1, 8.0, 3.0
+"""Bounds of the pause before another try; waiting that has lasted so long is told, once."""
+_CONNECT_S, _READ_S = 4.0, 30.0
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class Absent(Exception):  # noqa: N818 - not an error
+    """There is no such object or upload."""
+
+
+class Exists(Exception):  # noqa: N818 - not an error
+    """A conditional put found an object."""
+
+
+class NotUnderstood(Exception):  # noqa: N818 - not an error
+    """The server does not know conditional puts."""
+
+
+_MEANT: dict[str, type[Exception]] = {
+    "NoSuchKey": Absent,
+    "NoSuchUpload": Absent,
+    "PreconditionFailed": Exists,
+    "412": Exists,
+    "NotImplemented": NotUnderstood,
+    "501": NotUnderstood,
+}
+"""Error codes that are answers."""
+
+
+class Client:
+    """See the module's text. Connects at the first question. Safe to use from many threads.
+
+    uri: of the store, for errors. connections: kept open at once. patience_s: instead of `PATIENCE_S`.
+    """
+
+    def __init__(self, uri: str, connections: int, patience_s: float | None = None) -> None:
+        self._uri, self._connections = uri, connections
+        self._patience_s = PATIENCE_S if patience_s is None else patience_s
+        self._lock = threading.Lock()
+        self._made: Any = None
+        self._answered = False
+
+    def ask(self, verb: str, act: Callable[[Any], T], abandoned: Callable[[], bool] = never) -> T:
+        """What `act` does with boto3's client. Raises `Absent`, `Exists`, `NotUnderstood`, a StoreError or Abandoned.
+
+        verb: what is tried, for errors. abandoned: whether to give up; looked at before each try.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        begun, pause, said, renewed = time.monotonic(), _SHORTEST_S, False, False
+        while True:
+            if abandoned():
+                raise Abandoned(verb)
+            client = self.now()
+            try:
+                answer = act(client)
+            except (BotoCoreError, ClientError) as error:
+                if code_of(error) in _MEANT:
+                    self._answered = True
+                    raise _MEANT[code_of(error)] from None
+                kind, waited_s = kind_of(error), time.monotonic() - begun
+                if is_wrong_key(error) and not renewed:
+                    kind, renewed = EXPIRED, True
+                limit_s = self._patience_s if self._answered else min(FIRST_S, self._patience_s)
+                if kind not in (AWAY, EXPIRED) or waited_s >= limit_s:
+                    raise explain(error, verb, self._uri, client.meta.region_name, waited_s) from error
+                if kind == EXPIRED:
+                    self._renew(client)
+                if not said and waited_s > min(_SAY_FROM_S, limit_s / 4):
+                    said = True
+                    _log.warning("%s: cannot %s: %s; waiting up to %.0f s", self._uri, verb, message_of(error), limit_s)
+                time.sleep(min(random.uniform(pause / 2, pause), limit_s - waited_s + 0.01))
+                pause = min(pause * 2, _LONGEST_S)
+            else:
+                self._answered = True
+                return answer
+
+    def now(self) -> Any:
+        """boto3's client, made if need be."""
+        with self._lock:
+            if self._made is None:
+                self._made = _connect(self._uri, self._connections)
+            return self._made
+
+    def _renew(self, used: Any) -> None:
+        """Forget the client that was used, and with it its credentials, unless another thread has."""
+        with self._lock:
+            if self._made is used:
+                self._made = None
+
+
+def _connect(uri: str, connections: int) -> Any:
+    """A client from a session of its own: boto3's default session would keep credentials for ever."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    settings: dict[str, Any] = {
+        "max_pool_connections": connections,
+        "connect_timeout": _CONNECT_S,
+        "read_timeout": _READ_S,
+        "tcp_keepalive": True,
+        "retries": {"total_max_attempts": 1},  # `Client.ask` tries again
+    }
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint and "AWS_REQUEST_CHECKSUM_CALCULATION" not in os.environ:
+        settings["request_checksum_calculation"] = "when_required"  # others than AWS may not know its newer checksums
+    try:
+        return boto3.session.Session().client("s3", config=Config(**settings))
+    except ValueError as error:
+        fix = "AWS_ENDPOINT_URL=http://host:port"
+        raise StoreError(f"store {uri!r}: AWS_ENDPOINT_URL={endpoint}", str(error), "an address", fix) from error
+    except BotoCoreError as error:
+        raise explain(error, "connect", uri, None, 0.0) from error

@@ -1,1 +1,0 @@
-"""The verbs of the `sweeps` command. They import the other folders inside their functions only."""

@@ -1,0 +1,66 @@
+"""All claims of all studies in one table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from analysis import study as studies
+from analysis.claims import judge as claims
+from analysis.claims import overview
+from sweeps.errors import SweepError
+from sweeps.spec import loader
+from tests.analysis.make_store import NOW, make_store
+
+STUDIES = sorted((Path(__file__).parents[3] / "sweeps").glob("*/*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[overview.Line]:
+    return overview.collect(make_store(tmp_path_factory.mktemp("verdicts")), files=STUDIES)
+
+
+def test_claims_of_the_store_are_judged_and_those_of_files_not_run(lines: list[overview.Line]) -> None:
+    stored = [line for line in lines if line.study == "partial-conv"]
+    assert [line.verdict for line in stored[:1]] == [claims.HOLDS]
+    assert len(stored) == 4, "the file of the same name is not told again"
+    others = [line for line in lines if line.study != "partial-conv"]
+    assert {line.verdict for line in others} == {overview.NOT_RUN}
+    claiming = {sweep.name for path in STUDIES if (sweep := loader.load(path).spec).claims} - {"partial-conv"}
+    assert {line.study for line in others} == claiming
+    assert overview.summary(lines).startswith(
+        f"{len(lines)} claims of {len(claiming) + 1} studies (holds: 2, does not hold: 1,"
+    )
+
+
+def test_published_figures_stand_beside_ours(lines: list[overview.Line]) -> None:
+    first = lines[0]
+    assert first.published == "0.0005 against 0.0010"
+    assert first.ours.startswith("−0.000")
+    assert "[" in first.ours
+    l2_weight = next(line for line in lines if line.claim == "the adversarial term costs PSNR")
+    assert "19.0879" in l2_weight.published, "the figures of 003's epoch tables"
+
+
+def test_a_claim_of_the_report_says_the_same(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    judged = claims.judge(studies.read(store, "partial-conv", NOW))
+    assert [line.verdict for line in overview.collect(store)] == [one.verdict for one in judged]
+
+
+def test_unknown_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="no plan of this name"):
+        overview.collect(make_store(tmp_path), ["partial-cov"])
+
+
+def test_csv_and_terminal(lines: list[overview.Line]) -> None:
+    rows = list(csv.DictReader(io.StringIO(overview.comma_separated(lines))))
+    assert len(rows) == len(lines)
+    assert rows[0]["sentence"].endswith(".")
+    console = Console(width=150, file=io.StringIO())
+    console.print(overview.terminal(lines))
+    assert "not run" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -1,0 +1,163 @@
+"""A dashboard in a process of its own and a headless Chromium that looks at it, for the tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+TOKEN = "a-token-of-the-tests"
+PATIENCE_S = 60.0
+DEMAND = "SWEEPS_DEMAND_BROWSER"
+"""Where this is set, a missing browser fails the tests instead of skipping them."""
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+class Served(NamedTuple):
+    """A dashboard that runs. address: without a final slash."""
+
+    address: str
+    pid: int
+
+
+def programs() -> tuple[str, str]:
+    """A Chromium and its driver; skips the test where there are none."""
+    browser = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
+    driver = shutil.which("chromedriver")
+    if browser is None or driver is None:
+        missing = "chromium" if browser is None else "chromedriver"
+        why = f"no {missing} on this machine: apt install chromium chromium-driver"
+        if os.environ.get(DEMAND):
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+    return browser, driver
+
+
+@contextmanager
+def dashboard(store: str, *options: str, host: str = "127.0.0.1") -> Iterator[Served]:
+    """A running dashboard on a store."""
+    command = [sys.executable, "-m", "sweeps.cli", "dashboard", "--store", store, "--port", "0", "--host", host]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, *options], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if match := re.search(r"dashboard +(http://[^/]+)/", line):
+                yield Served(match[1], process.pid)
+                break
+        else:
+            raise AssertionError(f"the dashboard did not start:\n{said}")
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+
+
+@contextmanager
+def chromium(folder: Path) -> Iterator[Any]:
+    """A headless browser. folder: where it may write."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+
+    browser, driver = programs()
+    options = Options()
+    options.binary_location = browser
+    arguments = ["--headless=new", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1300,1000"]
+    arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
+    for argument in [*arguments, f"--user-data-dir={folder}"]:
+        options.add_argument(argument)
+    found = webdriver.Chrome(options, Service(driver))
+    try:
+        yield found
+    finally:
+        found.quit()
+
+
+class Reader:
+    """Somebody who looks at a dashboard: opens pages, reads what they say, presses what has a name."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.browser, self.address = browser, address
+
+    def open(self, page: str = "", **asked: str) -> str:
+        """Open a page and wait until it has been drawn; what it says."""
+        query = urlencode({**asked, "token": TOKEN}, quote_via=quote)
+        self.browser.get(f"{self.address}/{page}?{query}")
+        self.until(lambda: self.state() == "notRunning" and self.text() != "")
+        return self.text()
+
+    def shows(self, words: str, page: str = "", **asked: str) -> None:
+        """Open a page and wait until it says so: some parts are drawn when the rest is."""
+        self.open(page, **asked)
+        self.says(words)
+
+    def state(self) -> str:
+        code = "return document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state')"
+        return str(self.browser.execute_script(code))
+
+    def text(self) -> str:
+        """What the page and an open dialog say."""
+        code = "return [...document.querySelectorAll('[data-testid=stMain], [role=dialog]')].map(e => e.innerText)"
+        return "\n".join(self.browser.execute_script(code))
+
+    def cells(self) -> str:
+        """What the tables of the page hold: they are drawn on a canvas, with a table beside it for those who listen."""
+        code = "return [...document.querySelectorAll('canvas table td')].map(e => e.innerText || e.textContent)"
+        return "\n".join(self.browser.execute_script(code))
+
+    def says(self, words: str) -> None:
+        """Wait until the page says so."""
+        self.until(lambda: words in self.text(), f"{words!r} in:")
+
+    def press(self, label: str) -> None:
+        """Press the button of this name; the last one, which is a dialog's where one is open."""
+        self.until(lambda: self._button(label) is not None, f"button {label!r} on in:")
+        self.browser.execute_script("arguments[0].click()", self._button(label))
+
+    def element(self, selector: str) -> Any:
+        """Wait until the page has an element with a size, by its CSS selector; parts are drawn when the rest is."""
+
+        def there() -> bool:
+            found = self.browser.find_elements("css selector", selector)
+            return bool(found) and found[0].size["height"] > 0
+
+        self.until(there, f"{selector} in:")
+        return self.browser.find_element("css selector", selector)
+
+    def within_shadow(self, selector: str) -> Any:
+        """Wait for an element of a component, whose parts are apart from the page's."""
+        code = (
+            "return [...document.querySelectorAll('[data-testid=stMain] *')].filter(e => e.shadowRoot)"
+            ".map(e => e.shadowRoot.querySelector(arguments[0])).find(e => e && e.getBoundingClientRect().height > 0)"
+        )
+        self.until(lambda: self.browser.execute_script(code, selector) is not None, f"{selector} in:")
+        return self.browser.execute_script(code, selector)
+
+    def _button(self, label: str) -> Any:
+        code = (
+            "return [...document.querySelectorAll('[data-testid=stMain] button, [role=dialog] button')]"
+            ".filter(b => b.innerText.trim().endsWith(arguments[0]) && !b.disabled).pop()"
+        )
+        return self.browser.execute_script(code, label)
+
+    def until(self, met: Callable[[], bool], what: str = "") -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not met():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited for {what}\n{self.text()}")
+            time.sleep(0.1)

@@ -1,0 +1,406 @@
+"""The dashboard's pages on synthetic stores, run by Streamlit's AppTest: what they show, offer and refuse."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from analysis.dashboard import app, context, settings
+from analysis.dashboard.data.reader import Reader
+from analysis.dashboard.processes import optuna_server
+from analysis.dashboard.processes.predictor import Predictor
+from analysis.dashboard.settings import Settings
+from analysis.dashboard.widgets import buttons
+from sweeps.store import layout
+from sweeps.store.local import FolderStore
+from tests.analysis import make_store
+from tests.analysis.make_store import ArmSpec
+from tests.analysis.report.test_searches import SPEC, searched, whole, with_search
+
+TOKEN = "a-token-of-the-tests"
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderStore:
+    monkeypatch.setattr(make_store, "NOW", time.time())
+    return make_store.make_store(tmp_path / "store", seeds=range(8))
+
+
+@pytest.fixture
+def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Open a page of a dashboard on `tmp_path / store`, with an address and with or without the token."""
+
+    def open_page(page: str = "", known: bool = True, closed: bool = False, **address: str) -> AppTest:
+        given = Settings(str(tmp_path / "store"), TOKEN, closed)
+        monkeypatch.setenv(settings.VARIABLE, json.dumps(given.__dict__))
+        found = AppTest.from_file(str(Path(app.__file__)), default_timeout=20)
+        for key, value in address.items():
+            found.query_params[key] = value
+        if known:
+            found.query_params["token"] = TOKEN
+        if page:
+            found._page_hash = calc_hash(page)
+        return found.run()
+
+    return open_page
+
+
+def words(page: AppTest) -> str:
+    """Everything that a page says, without Markdown's backslashes."""
+    texts = [element.value for element in (*page.title, *page.markdown, *page.caption, *page.text, *page.code)]
+    return "\n".join(map(str, texts)).replace("\\", "")
+
+
+def button(page: AppTest, label: str) -> Any:
+    return next(one for one in page.button if one.label == label)
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_list_tells_every_sweep(store: FolderStore, visit: Open, tmp_path: Path) -> None:
+    make_store.make_store(tmp_path / "store", arms=[ArmSpec("base", 25.0)], seeds=range(2), name="other", claims=[])
+    page = visit()
+    table = page.dataframe[0].value
+    assert sorted(table["Sweep"]) == ["other", "partial-conv"]
+    assert "18 of 20 trials done in 2 sweeps" in words(page) or "of 20 trials" in words(page)
+    for _ in range(60):
+        page = visit()
+        table = page.dataframe[0].value.set_index("Sweep")
+        if "…" not in set(table["Best so far"]):
+            break
+        time.sleep(0.1)
+    assert table.loc["partial-conv", "Best so far"].startswith("partial convolution: 27.")
+    assert layout.get_json(store, layout.summary_key("other")) is not None, "a finished sweep's summary is kept"
+    assert layout.get_json(store, layout.summary_key("partial-conv")) is None, "an unfinished one's is not"
+
+
+@pytest.mark.usefixtures("store")
+def test_a_sweep_leads_with_its_answer_and_says_why_trials_failed(visit: Open) -> None:
+    page = visit("sweep", sweep="partial-conv")
+    said = words(page)
+    assert not page.exception
+    assert "“partial convolution” has the best test PSNR" in said
+    assert "1 failed" in said
+    assert "1 running" in said
+    assert "Diverged: the loss is not finite in epoch 3, step 41" in said
+    grid = page.dataframe[0].value
+    assert grid.loc["partial convolution", "seed 6"] == "✕ failed"
+    assert grid.loc["partial convolution", "seed 7"].startswith("▶ 12/20")
+    assert grid.loc["telea", "seed 0"].startswith("✓ 25.1")
+
+
+@pytest.mark.usefixtures("store")
+def test_the_table_is_the_reports_with_the_published_column(visit: Open) -> None:
+    page = visit("sweep", sweep="partial-conv", view="Table")
+    table = page.dataframe[0].value.set_index("arm")
+    assert table.loc["partial convolution", "test PSNR (dB) ↑"].startswith("● 27.")
+    assert table.loc["partial convolution", "published, test L2 raw"].startswith("0.0005")
+    assert table.loc["blind autoencoder", "difference, test PSNR"] == "baseline"
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("view", ["Curves", "Claims"])
+def test_other_views_of_a_sweep(visit: Open, view: str) -> None:
+    page = visit("sweep", sweep="partial-conv", view=view, seeds="true", smooth="3", log="true")
+    assert not page.exception
+    assert "could not be made" not in words(page)
+    if view == "Claims":
+        assert "partial convolution has the lower error" in words(page)
+        assert "does not hold" in words(page)
+
+
+@pytest.mark.parametrize("figure", ["history", "parallel coordinates", "slices"])
+def test_a_search_in_optunas_figures(tmp_path: Path, visit: Open, figure: str) -> None:
+    whole(tmp_path / "store")
+    page = visit("sweep", sweep="partial-conv", view="Search", figure=figure)
+    said = words(page)
+    assert not page.exception
+    assert "could not be made" not in said
+    assert "3 complete, 2 pruned, 1 failed" in said
+    assert "25" in said
+    assert list(page.dataframe[0].value["state"]).count("✂ pruned") == 2
+    assert page.get("plotly_chart")
+
+
+@pytest.mark.parametrize("view", ["Curves", "Pictures", "Configuration", "Attempts", "Log", "Provenance"])
+def test_a_trial(store: FolderStore, visit: Open, view: str) -> None:
+    plan = layout.newest_plan(store, "partial-conv")
+    assert plan is not None
+    trials = plan["arms"][1]["trials"]
+    for seed in ("0", "7") if view in ("Curves", "Provenance") else ("0",):
+        page = visit("trial", trial=trials[seed]["id"], sweep="partial-conv", view=view)
+        assert not page.exception
+        assert "could not be made" not in words(page)
+        assert page.title[0].value.replace("\\", "") == f"partial convolution, seed {seed}"
+    failed = words(visit("trial", trial=trials["6"]["id"], sweep="partial-conv", view=view))
+    assert "the loss is not finite in epoch 3, step 41" in failed
+
+
+def test_a_trials_log_is_shown_by_its_end_and_can_be_taken_whole(store: FolderStore, visit: Open) -> None:
+    plan = layout.newest_plan(store, "partial-conv")
+    assert plan is not None
+    trial = plan["arms"][1]["trials"]["0"]["id"]
+    assert "No log" in words(visit("trial", trial=trial, view="Log"))
+    attempt = layout.newest_attempt(store, trial)
+    assert attempt is not None
+    store.put(attempt.log_key, "".join(f"line {number} <b>\n" for number in range(150)).encode())
+    page = visit("trial", trial=trial, view="Log")
+    assert page.code[-1].value.splitlines()[0] == "line 50 <b>"
+    assert page.code[-1].value.endswith("line 149 <b>")
+    assert "The last 100 of 150 lines" in words(page)
+    assert [one.label for one in page.get("download_button")] == ["Whole log"]
+
+
+def test_differences_from_the_baseline_are_marked(store: FolderStore, visit: Open) -> None:
+    plan = layout.newest_plan(store, "partial-conv")
+    assert plan is not None
+    trial = plan["arms"][1]["trials"]["0"]["id"]
+    page = visit("trial", trial=trial, sweep="partial-conv", view="Configuration", differences="true")
+    assert list(page.dataframe[0].value["key"]) == ["model.name"]
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("view", ["Curves", "Configuration", "Pictures", "Single images"])
+def test_arms_beside_each_other(visit: Open, view: str) -> None:
+    page = visit("compare", sweep="partial-conv", view=view)
+    assert not page.exception
+    assert "could not be made" not in words(page)
+
+
+def test_trials_beside_each_other(store: FolderStore, visit: Open) -> None:
+    plan = layout.newest_plan(store, "partial-conv")
+    assert plan is not None
+    ids = " ".join(arm["trials"]["0"]["id"] for arm in plan["arms"][:2])
+    page = visit("compare", what="Trials", trials=ids, view="Configuration")
+    assert "model.name" in list(page.dataframe[0].value["key"])
+
+
+@pytest.mark.usefixtures("store")
+def test_the_report_and_its_files(visit: Open) -> None:
+    page = visit("report", sweep="partial-conv")
+    assert not page.exception
+    assert "could not be made" not in words(page)
+    assert [one.label for one in page.get("download_button")] == ["HTML", "CSV", "LaTeX", "Markdown"]
+
+
+def test_a_search_that_is_not_over_can_be_resumed_and_stopped(tmp_path: Path, visit: Open) -> None:
+    change = with_search(SPEC, ["net"], waiting=["tuned #1"])
+    found = make_store.make_store(tmp_path / "store", [ArmSpec("net", 26.0)], range(2), [], change=change)
+    searched(found, "net", ["complete"])
+    page = visit("sweep", sweep="partial-conv")
+    on = {one.label: not one.disabled for one in page.button}
+    assert on["Resume"]
+    assert on["Stop"]
+    button(page, "Resume").click()
+    page.run()
+    assert "what is left of the search to run, on this machine" in words(page)
+
+
+def test_optuna_dashboard_would_see_every_search(tmp_path: Path) -> None:
+    import optuna
+
+    storage = optuna_server.studies(whole(tmp_path / "store"))
+    (study,) = optuna.get_all_study_summaries(storage)
+    assert study.n_trials == 6
+
+
+# --- trying a network -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def uploaded(visit: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """The Try page with an image in it; no process is started before somebody asks."""
+    monkeypatch.setattr(Predictor, "start", lambda _: None)
+
+    def page(**address: str) -> AppTest:
+        shown = visit("try", **address)
+        target = io.BytesIO()
+        Image.linear_gradient("L").resize((40, 30)).save(target, "PNG")
+        return shown.file_uploader(key="image_file").set_value(("given.png", target.getvalue(), "image/png")).run()
+
+    return page
+
+
+def test_a_hole_can_be_drawn_given_as_a_rectangle_or_as_a_file(store: FolderStore, uploaded: Open) -> None:
+    plan = layout.newest_plan(store, "partial-conv")
+    assert plan is not None
+    trial = plan["arms"][1]["trials"]["0"]["id"]
+    page = uploaded(trial=trial)
+    assert not page.exception
+    assert button(page, "Fill").disabled
+    assert "Draw the hole over the image" in words(page)
+    assert not page.text_input, "this network takes no captions"
+    page = uploaded(trial=trial, hole="Rectangle")
+    assert not button(page, "Fill").disabled
+    assert [one.label for one in page.slider] == ["From left to right, px", "From top to bottom, px"]
+    assert button(uploaded(trial=trial, hole="Mask file"), "Fill").disabled
+
+
+def test_a_network_that_learnt_from_captions_takes_one(tmp_path: Path, uploaded: Open) -> None:
+    captions = {"template": "a photo of a {class}", "text": "shuffled"}
+    make_store.make_store(tmp_path / "store", [ArmSpec("base", 25.0)], range(2), [])
+    found = FolderStore(tmp_path / "store")
+    (trial, _) = found.children("trials")
+    body = layout.read_trial(found, trial)
+    body["config"]["data"]["captions"] = captions
+    found.put(layout.trial_key(trial), layout.dump(body))
+    page = uploaded(trial=trial)
+    assert [one.label for one in page.text_input] == ["What the image shows"]
+    assert page.text_input[0].value == ""
+    assert "“a photo of a {class}”, of other images" in words(page)
+
+
+# --- nothing there, or not what it should be --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["", "sweep", "trial", "compare", "try", "report"])
+def test_a_missing_store_has_pages_that_say_so(visit: Open, page: str) -> None:
+    shown = visit(page)
+    assert not shown.exception
+    assert not shown.error
+    said = words(shown)
+    assert "No sweep yet" in said or "No trial chosen" in said
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("page", "address", "why"),
+    [
+        ("sweep", {"sweep": "../partial-conv"}, "it is a path"),
+        ("sweep", {"sweep": "nothing"}, "has no sweep of this name"),
+        ("report", {"sweep": ".."}, "it is a path"),
+        ("trial", {"trial": "../../etc/passwd"}, "it is no id"),
+        ("trial", {"trial": "0123456789abcdef"}, "the store has no such trial"),
+        ("compare", {"what": "Trials", "trials": "a/../b 0123456789abcdef"}, "it is no id"),
+        ("try", {"trial": "<script>"}, "it is no id"),
+    ],
+)
+def test_an_address_cannot_leave_the_store(visit: Open, page: str, address: dict[str, str], why: str) -> None:
+    shown = visit(page, **address)
+    assert not shown.exception
+    assert why in words(shown)
+
+
+def test_a_damaged_plan_is_told_in_sentences(store: FolderStore, visit: Open) -> None:
+    store.put("sweeps/partial-conv/plans/0002.json", b"{")
+    assert "it is damaged" in words(visit("sweep", sweep="partial-conv"))
+    assert not visit().exception
+
+
+def test_names_are_shown_as_they_are(tmp_path: Path, visit: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_store, "NOW", time.time())
+    nasty = "<img src=x onerror=alert(1)> **bold** :red[x] $y$"
+    make_store.make_store(tmp_path / "store", arms=[ArmSpec(nasty, 25.0)], seeds=range(2), claims=[])
+    page = visit("sweep", sweep="partial-conv")
+    answer = next(one.value for one in page.markdown if "best test" in one.value)
+    assert "\\<img src=x onerror=alert\\(1\\)\\>" in answer
+    assert "\\:red\\[x\\]" in answer
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_is_read_again_only_when_something_of_it_has_changed(store: FolderStore) -> None:
+    reader = Reader(store)
+    first = reader.report("partial-conv")
+    running = next(cell for cell in first.study.cells if cell.state == "running")
+    attempt = layout.newest_attempt(store, running.trial)
+    assert attempt is not None
+    layout.beat(store, attempt, {"time": time.time(), "epoch": 13, "record": {}})
+    reader.forget()
+    assert reader.report("partial-conv") is first, "a heartbeat changes no figure"
+    assert reader.states("partial-conv")[running.trial].epoch == 13
+    layout.end(store, attempt, "failed", time.time(), {"type": "Lost", "message": "gone", "traceback": ""})
+    reader.forget()
+    assert reader.report("partial-conv").study.states()["failed"] == 2
+
+
+# --- acting -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("store")
+def test_buttons_are_on_where_they_would_do_something(visit: Open) -> None:
+    page = visit("sweep", sweep="partial-conv")
+    on = {one.label: not one.disabled for one in page.button}
+    assert on["Stop"]
+    assert not on["Resume"], "it runs"
+
+
+def test_a_dialog_says_what_will_happen_before_it_does(store: FolderStore, visit: Open) -> None:
+    page = visit("sweep", sweep="partial-conv")
+    button(page, "Stop").click()
+    page.run()
+    said = words(page)
+    assert "1 trial running: each saves a checkpoint" in said
+    assert f"sweeps stop partial-conv --store {store.uri}" in said
+    assert layout.stop_requests(store, "partial-conv") == frozenset()
+
+
+@pytest.mark.usefixtures("store")
+def test_without_the_token_pages_show_and_nothing_can_be_done(visit: Open) -> None:
+    page = visit("sweep", known=False, sweep="partial-conv")
+    assert "has the best test PSNR" in words(page)
+    button(page, "Stop").click()
+    page.run()
+    assert "this session needs the token" in words(page)
+    assert not [one for one in page.button if one.key == "confirm"]
+    page.text_input[0].input("wrong")
+    button(page, "Continue").click()
+    page.run()
+    assert not [one for one in page.button if one.key == "confirm"]
+
+
+@pytest.mark.usefixtures("store")
+def test_with_a_given_token_nothing_shows_without_it(visit: Open) -> None:
+    page = visit(known=False, closed=True)
+    assert not page.dataframe
+    assert "partial-conv" not in words(page)
+    page.text_input[0].input("wrong-token-wrong")
+    button(page, "Continue").click()
+    page.run()
+    assert page.error
+    assert not page.dataframe
+    page.text_input[0].input(TOKEN)
+    button(page, "Continue").click()
+    page.run()
+    assert page.dataframe
+    assert "token" not in page.query_params
+
+
+@pytest.mark.usefixtures("store")
+def test_a_token_in_the_address_does_not_stay_there(visit: Open) -> None:
+    page = visit(closed=True)
+    assert page.dataframe
+    assert "token" not in page.query_params
+
+
+def test_a_store_that_cannot_be_written_turns_buttons_off(
+    store: FolderStore, visit: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root every folder can be written, so what the system would say is put in its place."""
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert not store.writable
+    page = visit("sweep", sweep="partial-conv")
+    assert all(one.disabled for one in page.button if one.label in ("Resume", "Stop", "Add seeds", "Retry failed"))
+    assert "may only read the store" in words(page)
+
+
+def test_what_buttons_run_is_what_the_command_line_takes(store: FolderStore, visit: Open) -> None:
+    from sweeps.cli.main import _parser
+
+    visit()
+    given = Settings(store.uri, TOKEN, data="images", address="auto")
+    for arguments in (buttons.arguments(given, "resume", "x"), [*buttons.arguments(given, "resume", "x"), "--retry"]):
+        assert _parser().parse_args(arguments).name == "x"
+    assert context.current().reader.names() == ["partial-conv"]

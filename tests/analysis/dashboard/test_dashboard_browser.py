@@ -1,0 +1,208 @@
+"""The dashboard in a real browser, on sweeps that really ran: watched, stopped, resumed, tried."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sweeps.cli.main import main
+from sweeps.results import progress
+from sweeps.spec import loader, plan
+from sweeps.store import layout
+from sweeps.store.local import FolderStore
+from tests.analysis.dashboard import browsing
+from tests.analysis.dashboard.browsing import Reader
+from trainables import schema
+
+SMALL = """\
+# Does a wider network fill better?
+name: {name}
+task: inpaint
+base:
+  data: {{name: cifar10, train: 64, val: 32, test: 32}}
+  mask: {{name: centre, fraction: 0.15}}
+  model: {{name: vanilla_autoencoder}}
+  optimiser: {{name: adam, lr: 1.0e-3}}
+  batch: {batch}
+  epochs: {epochs}
+seeds: {seeds}
+arms: [{arms}]
+claims: [{claims}]
+report: {{metrics: [test/psnr_db]}}
+tiny: {{set: {{data.test: 32}}}}
+"""
+ARMS = "{name: mean fill, set: {model.name: mean_fill}}, {name: wild, set: {optimiser.lr: 1.0e+20}}"
+CLAIM = '{text: "mean fill is best", metric: test/psnr_db, better: mean fill, than: base}'
+
+
+def sweep_file(folder: Path, name: str, epochs: int, seeds: int, arms: str = "", claims: str = "") -> Path:
+    file = folder / f"{name}.yaml"
+    batch = 16 + len(name)  # no sweep shares a trial with another
+    file.write_text(SMALL.format(name=name, batch=batch, epochs=epochs, seeds=seeds, arms=arms, claims=claims))
+    return file
+
+
+def planned(store: FolderStore, file: Path, *changes: str) -> None:
+    """Plan a sweep, and run nothing of it."""
+    from cluster.driver import driver
+
+    driver.write(
+        plan.expand(loader.load(file, tiny=True, changes=changes), schema), store, ("sweeps", "run", str(file))
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> FolderStore:
+    """A store with a sweep that has just run, one trial of which failed, and one that waits."""
+    browsing.programs()
+    folder = tmp_path_factory.mktemp("dashboard")
+    found = FolderStore(folder / "store")
+    small = sweep_file(folder, "small", 2, 2, ARMS, CLAIM)
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = main(["run", str(small), "--tiny", "--store", found.uri, "--data", str(data_root), "--quiet"])
+    assert code == 1, "the wild arm fails"
+    planned(found, sweep_file(folder, "long", 100_000, 1))
+    return found
+
+
+@pytest.fixture(scope="module")
+def reader(store: FolderStore, data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    with (
+        browsing.dashboard(store.uri, "--token", browsing.TOKEN, "--data", str(data_root)) as served,
+        browsing.chromium(tmp_path_factory.mktemp("chromium")) as browser,
+    ):
+        yield Reader(browser, served.address)
+
+
+def trial_of(store: FolderStore, sweep: str, arm: str, seed: str = "0") -> str:
+    stored = layout.newest_plan(store, sweep)
+    assert stored is not None
+    return str(next(one for one in stored["arms"] if one["name"] == arm)["trials"][seed]["id"])
+
+
+def test_every_page_opens(reader: Reader, store: FolderStore) -> None:
+    reader.shows("2 sweeps")
+    reader.until(lambda: "small-tiny" in reader.cells(), "the list")
+    said = reader.open("sweep", sweep="small-tiny")
+    assert "Does a wider network fill better?" in said
+    assert "2 failed trials" in said
+    assert "Diverged" in said
+    for view, words in (
+        ("Table", "Differences are to"),
+        ("Curves", "Means over seeds"),
+        ("Claims", "mean fill is best"),
+    ):
+        reader.shows(words, "sweep", sweep="small-tiny", view=view)
+    trial = trial_of(store, "small-tiny", "base")
+    reader.shows("Rows from the top", "trial", trial=trial, sweep="small-tiny", view="Pictures")
+    reader.shows("Marked: what differs", "compare", sweep="small-tiny", view="Configuration")
+    reader.shows("Below each image its error", "compare", sweep="small-tiny", view="Pictures")
+    reader.shows("LaTeX", "report", sweep="small-tiny")
+    frame = reader.element("iframe")
+    reader.browser.switch_to.frame(frame)
+    reader.until(lambda: "Ablation report" in reader.browser.page_source, "the report")
+    reader.browser.switch_to.default_content()
+    reader.shows("Upload", "try", trial=trial)
+
+
+def test_why_a_trial_failed_is_the_first_thing_its_page_says(reader: Reader, store: FolderStore) -> None:
+    said = reader.open("trial", trial=trial_of(store, "small-tiny", "wild"), sweep="small-tiny")
+    assert "Diverged" in said
+    assert "Traceback" not in said
+
+
+def test_a_sweep_is_resumed_watched_stopped_and_finished(reader: Reader, store: FolderStore) -> None:
+    trial = trial_of(store, "long-tiny", "base")
+    reader.open("sweep", sweep="long-tiny")
+    reader.press("Resume")
+    reader.says("sweeps resume long-tiny")
+    reader.press("Resume")
+    reader.says("1 running")
+    reached = progress.states_of(store, {trial: (100_000,)})[trial].epoch or 0
+    reader.until(lambda: f"▶ {reached}/" not in reader.cells() and "▶" in reader.cells(), "a later epoch")
+    reader.press("Stop")
+    reader.says("each saves a checkpoint after the epoch at hand")
+    reader.press("Stop")
+    reader.says("1 interrupted")
+    reader.says("Resume: ended")
+    target = layout.checkpoints(store, trial)[-1][1] + 2
+    planned(store, Path(store.root).parent / "long.yaml", f"epochs={target}")
+    reader.open("sweep", sweep="long-tiny")
+    reader.press("Resume")
+    reader.says("1 interrupted trial to run")
+    reader.press("Resume")
+    reader.says("1 of 1 trials done")
+    reader.says("Resume: done")
+    result = layout.get_json(store, layout.result_key(trial, target))
+    assert result is not None
+    assert result["history"]["epoch"] == list(range(1, target + 1))
+    assert len(layout.attempts(store, trial)) == 2
+
+
+def test_a_click_on_a_cell_opens_its_trial(reader: Reader) -> None:
+    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    def arrived() -> bool:
+        """A click is lost before the table is whole: so look, and click again."""
+        with contextlib.suppress(StaleElementReferenceException):
+            canvas = reader.element("[data-testid=stDataFrame] canvas")
+            across, down = canvas.size["width"] // 2 - 60, 20 - canvas.size["height"] // 2 + 36
+            ActionChains(reader.browser).move_to_element_with_offset(canvas, across, down).click().perform()
+        time.sleep(2)
+        return "/trial" in reader.browser.current_url
+
+    reader.open("sweep", sweep="small-tiny")
+    reader.until(arrived, "the trial's page in:")
+    reader.says("Stop this trial")
+    assert "/trial" in reader.browser.current_url
+    assert "sweep=small-tiny" in reader.browser.current_url
+
+
+def test_a_trial_that_is_deleted_while_looking_is_told(reader: Reader, store: FolderStore) -> None:
+    trial = trial_of(store, "small-tiny", "base", "1")
+    reader.open("trial", trial=trial, sweep="small-tiny")
+    shutil.rmtree(store.root / "trials" / trial)
+    reader.shows("the store has no such trial", "trial", trial=trial, sweep="small-tiny")
+    reader.until(lambda: "1 queued" in reader.open("sweep", sweep="small-tiny"), "the deleted trial in the queue:")
+
+
+def test_a_hole_is_drawn_over_an_image_and_filled(reader: Reader, store: FolderStore, tmp_path: Path) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    Image.linear_gradient("L").resize((96, 64)).convert("RGB").save(tmp_path / "given.png")
+    reader.open("try", trial=trial_of(store, "small-tiny", "base"))
+    reader.until(
+        lambda: bool(reader.browser.find_elements("css selector", "input[type=file]")), "a place for a file in:"
+    )
+    reader.browser.find_element("css selector", "input[type=file]").send_keys(str(tmp_path / "given.png"))
+    reader.says("Draw the hole over the image")
+    canvas = reader.within_shadow("canvas")
+    hand = ActionChains(reader.browser, duration=20).move_to_element(canvas)
+    hand.click_and_hold().move_by_offset(60, 30).move_by_offset(-90, 20).release().perform()
+    reader.until(lambda: "Draw the hole" not in reader.text(), "what was drawn, in:")
+    reader.press("Fill")
+    reader.says("filled")
+    width = "return document.querySelector('[alt=filled]').naturalWidth"
+    reader.until(lambda: reader.browser.execute_script(width) == 96, "the filled image in:")
+    reader.within_shadow(".undo").click()
+    reader.says("Draw the hole over the image")
+
+
+def test_a_store_without_anything_says_what_to_do(reader: Reader, tmp_path: Path) -> None:
+    """A folder that is missing, then one that is empty."""
+    folder = tmp_path / "nothing"
+    with browsing.dashboard(str(folder), "--token", browsing.TOKEN) as served:
+        fresh = Reader(reader.browser, served.address)
+        for made in (False, True):
+            if made:
+                folder.mkdir(exist_ok=True)
+            fresh.shows("No sweep yet")
+            fresh.says(f"--store {folder}")

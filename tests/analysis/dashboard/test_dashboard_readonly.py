@@ -1,0 +1,135 @@
+"""The dashboard on a store that it may only read, a folder and S3: every page shows, buttons are off and say why."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from analysis.dashboard import app, settings
+from analysis.dashboard.settings import Settings
+from sweeps.store.local import FolderStore, open_store
+from sweeps.store.parallel import side_by_side
+from tests.analysis import make_store
+from tests.proxy import Answer, proxy_to
+from tests.s3servers import Server, address
+
+TOKEN = "a-token-of-the-tests"
+NAME = "partial-conv"
+ROOT = Path(__file__).resolve().parents[3]
+MODULE = "tests.analysis.dashboard.test_dashboard_readonly"
+OFF = "may only read the store"
+_DROP_FROM_BOUNDING_SET, _DAC_OVERRIDE = 24, 1
+"""Numbers of Linux: prctl's option, and the capability that lets root write where no bit allows it."""
+
+
+def told(uri: str, trial: str) -> dict[str, tuple[str, list[str]]]:
+    """What each page says, with the buttons that are on. Leaves the dashboard's settings in the environment."""
+    settings.hand_over(Settings(uri, TOKEN, closed=False))
+    asked: dict[str, dict[str, str]] = {
+        "": {},
+        **{f"sweep {view}": {"sweep": NAME, "view": view} for view in ("Cells", "Table")},
+        "trial": {"trial": trial, "sweep": NAME},
+        "compare": {"sweep": NAME},
+        "try": {"trial": trial},
+        "report": {"sweep": NAME},
+    }
+    found = {}
+    for page, wanted in asked.items():
+        shown = AppTest.from_file(str(Path(app.__file__)), default_timeout=30)
+        for key, value in {**wanted, "token": TOKEN}.items():
+            shown.query_params[key] = value
+        if page:
+            shown._page_hash = calc_hash(page.partition(" ")[0])
+        shown.run()
+        assert not shown.exception, page
+        texts = [element.value for element in (*shown.title, *shown.markdown, *shown.caption, *shown.text)]
+        on = [button.label for button in shown.button if not button.disabled]
+        found[page] = ("\n".join(map(str, texts)).replace("\\", ""), on)
+    return found
+
+
+def check(pages: dict[str, tuple[str, list[str]]]) -> None:
+    for page, (words, on) in pages.items():
+        assert "**Why**" not in words, f"{page!r} shows an error: {words}"
+        assert not {"Resume", "Retry failed", "Stop", "Add seeds", "Stop this trial"} & set(on), page
+    assert "in 1 sweep" in pages[""][0]
+    assert all(OFF in words for page, (words, _) in pages.items() if page.startswith("sweep "))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> FolderStore:
+    return make_store.make_store(tmp_path / "store", seeds=range(8))
+
+
+def some_trial(store: FolderStore) -> str:
+    return next(key for key in store.keys("trials/") if "/result/" in key).split("/")[1]
+
+
+@pytest.fixture
+def sealed(folder: FolderStore) -> Iterator[FolderStore]:
+    """A store without a single bit that allows to write."""
+    places = [folder.root, *folder.root.rglob("*")]
+    for place in places:
+        place.chmod(0o555 if place.is_dir() else 0o444)
+    yield folder
+    for place in places:
+        place.chmod(0o755 if place.is_dir() else 0o644)
+
+
+def become_ordinary() -> None:
+    """Make the process that follows obey permissions, also root's."""
+    ctypes.CDLL(None).prctl(_DROP_FROM_BOUNDING_SET, _DAC_OVERRIDE, 0, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how root gives up its rights is Linux's")
+def test_a_folder(sealed: FolderStore) -> None:
+    before = sorted(sealed.keys(""))
+    code = f"import json, sys; from {MODULE} import told; print(json.dumps(told(*sys.argv[1:])))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, sealed.uri, some_trial(sealed)],
+        cwd=ROOT,
+        preexec_fn=become_ordinary,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    check(json.loads(ended.stdout.splitlines()[-1]))
+    assert sorted(sealed.keys("")) == before
+
+
+def test_s3(folder: FolderStore, moto: Server, aws: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    aws.setenv(settings.VARIABLE, "")  # what `told` leaves there goes with the test
+    aws.setenv("AWS_ENDPOINT_URL", moto.url)
+    filled = open_store(address("readonly"))
+    side_by_side(lambda key: filled.put(key, folder.get(key)), list(folder.keys("")), 8)
+    before = filled.find(["sweeps/", "trials/"])
+    with proxy_to(moto.port) as proxy:
+        proxy.fault = lambda r: Answer(403, "AccessDenied") if r.method not in ("GET", "HEAD") else None
+        aws.setenv("AWS_ENDPOINT_URL", proxy.url)
+        check(told(filled.uri, some_trial(folder)))
+        refused = [request.method for request in proxy.requests if request.method not in ("GET", "HEAD")]
+    assert 1 <= len(refused) <= 6, "it does not try again and again"
+    assert filled.find(["sweeps/", "trials/"]) == before
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_s3_that_can_be_written(moto: Server, aws: pytest.MonkeyPatch) -> None:
+    """Telling leaves nothing, no upload that was begun either."""
+    import boto3
+
+    aws.setenv("AWS_ENDPOINT_URL", moto.url)
+    store = open_store(address("writable"))
+    assert store.writable
+    assert not list(store.keys(""))
+    assert "Uploads" not in boto3.session.Session().client("s3").list_multipart_uploads(Bucket="bucket")

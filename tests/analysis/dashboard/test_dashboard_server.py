@@ -1,0 +1,215 @@
+"""The dashboard's server: whom it listens to, what it refuses; and the parts below the pages."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import io
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from analysis.dashboard import server
+from analysis.dashboard.data.cache import Fresh, Kept
+from analysis.dashboard.processes import optuna_server, predict_upload
+from analysis.dashboard.settings import Settings
+from analysis.dashboard.widgets import elements, image_slider
+from sweeps.cli.main import main
+from sweeps.errors import SweepError
+from tests.analysis.dashboard import browsing
+from tests.analysis.report.test_searches import whole
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> object:
+    with browsing.dashboard(str(tmp_path_factory.mktemp("store")), "--token", browsing.TOKEN) as served:
+        yield served.address
+
+
+def upgraded(address: str, **headers: str) -> int:
+    """The status with which the server answers a request for the stream that carries every press of a button."""
+    place = urlsplit(address)
+    asked = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Protocol": "streamlit",
+        "Host": place.netloc,
+        **headers,
+    }
+    connection = http.client.HTTPConnection(place.netloc, timeout=30)
+    try:
+        connection.request("GET", "/_stcore/stream", headers=asked)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_other_origins_are_refused(address: str) -> None:
+    own = urlsplit(address).netloc
+    assert upgraded(address, Origin=address) == 101
+    assert upgraded(address, Origin="https://elsewhere.example") == 403
+    assert upgraded(address, Origin="http://elsewhere.example", Host="elsewhere.example") in (400, 403), "DNS rebinding"
+    assert upgraded(address, Origin=f"http://evil.{own}") == 403
+
+
+def test_an_upload_without_a_session_is_refused(address: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+    connection.request("PUT", "/_stcore/upload_file/none/none", body=b"x")
+    assert connection.getresponse().status in (400, 403)
+    connection.close()
+
+
+def test_answers_carry_what_makes_a_browser_careful(address: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert browsing.TOKEN not in answer.read().decode()
+    connection.close()
+
+
+@pytest.mark.parametrize("path", ["/..%2f..%2fetc/passwd", "/media/../../etc/passwd", "/app/static/x"])
+def test_no_file_of_the_machine_is_served(address: str, path: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+    connection.request("GET", path)
+    assert b"root:" not in connection.getresponse().read()
+    connection.close()
+
+
+def test_a_host_that_others_reach_demands_a_token(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["dashboard", "--store", str(tmp_path), "--host", "0.0.0.0"]) == 2
+    said = capsys.readouterr().err
+    assert "whoever reaches it could read the store" in said
+    assert "--token" in said
+    with pytest.raises(SweepError, match="characters"):
+        server.settings_for("0.0.0.0", "short", "store", None, None)
+    assert server.settings_for("0.0.0.0", "long enough", "store", None, None).closed
+    assert not server.settings_for("127.0.0.1", None, "store", None, None).closed
+    assert server.settings_for("127.0.0.1", None, "store", None, None).token
+
+
+def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["dashboard", "--store", str(tmp_path), "--port", str(port)]) == 2
+    assert "--port 0" in capsys.readouterr().err
+
+
+def test_optuna_dashboard_is_offered_where_it_is_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
+    assert main(["dashboard", "--store", str(tmp_path), "--optuna"]) == 2
+    assert "pip install optuna-dashboard" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("optuna_dashboard") is None, reason="pip install optuna-dashboard")
+def test_optuna_dashboard_shows_the_searches_to_this_machine_alone(tmp_path: Path) -> None:
+    given = optuna_server.beside(Settings("s", "t"), whole(tmp_path / "store"), "127.0.0.1")
+    assert given.optuna is not None
+    place = urlsplit(given.optuna).netloc
+    for host, status in ((place, 200), ("elsewhere.example", 403)):
+        connection = http.client.HTTPConnection(place, timeout=30)
+        connection.request("GET", "/api/studies", headers={"Host": host})
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert (b"partial-conv" in answer.read()) == (status == 200)
+        connection.close()
+
+
+def test_nothing_is_told_to_others_and_uploads_are_limited() -> None:
+    options = server.options("127.0.0.1", 8501)
+    assert options["browser.gatherUsageStats"] is False
+    assert options["server.enableXsrfProtection"] is True
+    assert options["server.enableCORS"] is True
+    assert options["server.maxUploadSize"] == 20
+    assert options["client.showErrorDetails"] == "none"
+
+
+def test_links_to_ray_follow_the_address() -> None:
+    assert Settings("s", "t").ray is None
+    assert Settings("s", "t", address="auto").ray == "http://127.0.0.1:8265"
+    assert Settings("s", "t", address="head:6379").ray == "http://head:8265"
+    with pytest.raises(SweepError, match="no such address"):
+        server.settings_for("127.0.0.1", None, "store", None, "ray://head:10001")
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def png(size: tuple[int, int]) -> bytes:
+    target = io.BytesIO()
+    Image.new("1", size).save(target, "PNG")
+    return target.getvalue()
+
+
+def test_an_upload_is_an_image_or_an_error_in_sentences() -> None:
+    assert predict_upload.opened(png((20, 10)), "a.png").size == (20, 10)
+    for data in (b"", b"no image", png((20, 10))[:40], b"<svg onload=alert(1)></svg>"):
+        with pytest.raises(SweepError, match="cannot be read as an image"):
+            predict_upload.opened(data, "a.png")
+    with pytest.raises(SweepError, match="5000 × 5000"):
+        predict_upload.opened(png((5000, 5000)), "large.png")
+
+
+def test_what_predict_refuses_is_told_without_the_folder() -> None:
+    said = (
+        "error: trial x\n  why:     it has not finished\n  allowed: a finished trial\n  do:      sweeps resume NAME\n"
+    )
+    error = predict_upload._refused(said, "/folder")
+    assert (error.given, error.why, error.allowed) == ("trial x", "it has not finished", "a finished trial")
+
+
+def test_the_wipe_escapes_names() -> None:
+    image = Image.new("RGB", (4, 4))
+    page = image_slider.page(('"><script>alert(1)</script>', image), ("b", image), "#000")
+    assert "<script>alert" not in page
+    assert page.count("nonce-") == 1
+
+
+def test_text_is_shown_as_it_is() -> None:
+    assert elements.plain("a_b *c* <b> :red[x] $y$") == "a\\_b \\*c\\* \\<b\\> \\:red\\[x\\] \\$y\\$"
+
+
+def test_values_are_made_once_for_all_who_ask_at_once() -> None:
+    made: list[int] = []
+
+    def make() -> int:
+        time.sleep(0.05)
+        made.append(1)
+        return len(made)
+
+    kept = Kept[int](2)
+    threads = [threading.Thread(target=lambda: kept.get("a", 1, make)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [1]
+    assert kept.get("a", 2, make) == 2, "another stamp, another value"
+    kept.get("b", 1, make)
+    kept.get("c", 1, make)
+    assert kept.get("a", 2, make) == 5, "the least used one was given up"
+
+
+def test_a_look_counts_for_a_while() -> None:
+    looks: list[int] = []
+    fresh = Fresh[int](0.05)
+    assert fresh.get("", lambda: looks.append(1) or len(looks)) == 1
+    assert fresh.get("", lambda: looks.append(1) or len(looks)) == 1
+    time.sleep(0.06)
+    assert fresh.get("", lambda: looks.append(1) or len(looks)) == 2
+    fresh.forget()
+    assert fresh.get("", lambda: looks.append(1) or len(looks)) == 3

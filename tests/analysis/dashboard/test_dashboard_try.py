@@ -1,0 +1,194 @@
+"""The Try page: holes drawn in a browser, checked and painted here; and the process that answers, kept alive."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.dashboard.processes import predict_upload
+from analysis.dashboard.processes.predictor import Predictor
+from analysis.dashboard.settings import Settings
+from analysis.dashboard.widgets import drawing
+from sweeps.cli.main import main
+from sweeps.errors import SweepError
+
+SIZE = (80, 60)
+
+
+# --- drawn holes ------------------------------------------------------------------------------------------------------
+
+
+def stroke(*points: tuple[float, float], brush: float = 9) -> dict[str, Any]:
+    return {"brush": brush, "points": [list(point) for point in points]}
+
+
+def test_strokes_are_painted_where_they_were_drawn() -> None:
+    told = [stroke((10, 10), (50, 10)), stroke((70, 50), brush=5)]
+    hole = np.asarray(drawing.painted(drawing.checked(told, SIZE), SIZE)) > 0
+    assert hole.shape == (60, 80)
+    assert hole[10, 6:54].all(), "a line with round ends"
+    assert hole[7:14, 30].all()
+    assert not hole[16:, :66].any()
+    assert 15 <= hole[44:, 60:].sum() <= 30, "a point is a disc"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        "strokes",
+        {"brush": 3},
+        [None],
+        [{"brush": 3}],
+        [{"brush": 3, "points": []}],
+        [{"brush": 3, "points": ["ab"]}],
+        [{"brush": 3, "points": [[1]]}],
+        [{"brush": 3, "points": [[1, True]]}],
+        [stroke((-1, 3))],
+        [stroke((3, 61))],
+        [stroke((3, float("nan")))],
+        [stroke((3, 3), brush=0)],
+        [stroke((3, 3), brush=21)],
+        [stroke((3, 3))] * (drawing.MOST_STROKES + 1),
+        [stroke(*[(3, 3)] * drawing.MOST_POINTS)] * 2,
+    ],
+)
+def test_what_a_board_never_tells_is_refused(told: Any) -> None:
+    with pytest.raises(SweepError, match="the drawn hole"):
+        drawing.checked(told, SIZE)
+
+
+# --- the process that answers -----------------------------------------------------------------------------------------
+
+FILL = """\
+# Does it fill?
+name: fill
+task: inpaint
+base:
+  data: {name: cifar10, train: 32, val: 16, test: 16}
+  mask: {name: centre, fraction: 0.15}
+  model: {name: partial_conv_unet, width: 4}
+  batch: 16
+  epochs: 1
+seeds: 3
+report: {metrics: [test/psnr_db]}
+tiny: {set: {data.test: 16}}
+"""
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Settings:
+    """A store with three trained inpainters."""
+    folder = tmp_path_factory.mktemp("try")
+    (folder / "fill.yaml").write_text(FILL)
+    store = str(folder / "store")
+    command = ["run", str(folder / "fill.yaml"), "--store", store, "--data", str(data_root), "--quiet"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main([*command, "--address", "in-process"]) == 0
+    return Settings(store, "a-token-of-the-tests")
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Iterator[Predictor]:
+    found = Predictor()
+    yield found
+    found.close()
+
+
+def trials(given: Settings) -> list[str]:
+    return sorted(path.name for path in (Path(given.store) / "trials").iterdir())
+
+
+def gradient() -> Image.Image:
+    return Image.merge("RGB", [Image.linear_gradient("L").resize(SIZE).rotate(turn) for turn in (0, 90, 180)])
+
+
+def test_a_kept_process_answers_as_the_command_does(given: Settings, predictor: Predictor, tmp_path: Path) -> None:
+    hole = drawing.painted([stroke((20, 20), (50, 40))], SIZE)
+    answers = {}
+    for trial in (*trials(given), *trials(given)):  # more of them than are kept: one is loaded again
+        (answer,) = predict_upload.run(given, predictor, trial, gradient(), hole).pictures.values()
+        assert answers.setdefault(trial, answer) == answer
+    assert len(set(answers.values())) == 3
+    pid = predictor.pid
+    trial = trials(given)[0]
+    gradient().save(tmp_path / "image.png")
+    hole.save(tmp_path / "mask.png")
+    files = [str(tmp_path / "image.png"), "--mask", str(tmp_path / "mask.png"), "--out", str(tmp_path / "out")]
+    subprocess.run([sys.executable, "-m", "sweeps.cli", "predict", trial, "--store", given.store, *files], check=True)
+    (by_command,) = (tmp_path / "out").glob("*.png")
+    assert by_command.read_bytes() == answers[trial]
+    assert predictor.pid == pid
+
+
+def test_it_refuses_as_the_command_does(given: Settings, predictor: Predictor) -> None:
+    trial = trials(given)[0]
+    with pytest.raises(SweepError, match="an inpainter needs a hole to fill"):
+        predict_upload.run(given, predictor, trial, gradient(), None)
+    with pytest.raises(SweepError, match="it takes no text"):
+        predict_upload.run(given, predictor, trial, gradient(), (1, 1, 5, 5), "--a bird")
+    with pytest.raises(SweepError, match="no trial begins so"):
+        predict_upload.run(given, predictor, "0" * 16, gradient(), (1, 1, 5, 5))
+    assert predictor.ask(["--nothing"])[0] == 2, "what argparse refuses ends the request alone"
+
+
+def test_a_process_that_dies_is_told_and_replaced(given: Settings, predictor: Predictor) -> None:
+    trial = trials(given)[0]
+    predict_upload.run(given, predictor, trial, gradient(), (1, 1, 5, 5))
+    first = predictor.pid
+    assert first is not None
+    os.kill(first, signal.SIGSTOP)
+    with pytest.raises(SweepError, match="longer than 1 s"):
+        predictor.ask([trial], limit_s=1)
+    assert predictor.pid is None
+    predictor.start()
+    second = predictor.pid
+    assert second is not None
+    os.kill(second, signal.SIGSTOP)
+    threading.Timer(0.3, os.kill, (second, signal.SIGKILL)).start()
+    with pytest.raises(SweepError, match="it said nothing"):
+        predict_upload.run(given, predictor, trial, gradient(), (1, 1, 5, 5))
+    assert predict_upload.run(given, predictor, trial, gradient(), (1, 1, 5, 5)).pictures
+    assert predictor.pid not in (first, second)
+
+
+def test_it_ends_when_it_is_idle_and_when_its_server_is_killed() -> None:
+    idle = Predictor(idle_s=0.3)
+    idle.start()
+    deadline = time.monotonic() + 10
+    while idle.pid is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    code = (
+        "from analysis.dashboard.processes.predictor import Predictor; import sys, time;"
+        "p = Predictor(); p.start(); print(p.pid, flush=True); time.sleep(60)"
+    )
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    child = int(server.stdout.readline())
+    server.kill()
+    server.communicate()
+    while alive(child):
+        assert time.monotonic() < deadline + 20
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and is not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,120 @@
+"""The list of sweeps: what it asks of a store before it shows, and what it finds out while it does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from analysis.dashboard.data.reader import Reader
+from analysis.dashboard.data.summaries import Line, Summaries
+from sweeps.errors import StoreAwayError
+from sweeps.store import layout
+from sweeps.store.local import FolderStore, open_store
+from sweeps.store.parallel import side_by_side
+from tests.analysis import make_store
+from tests.analysis.make_store import ArmSpec
+from tests.proxy import proxy_to
+from tests.s3servers import Server, address
+
+
+class Slow(FolderStore):
+    """A store whose trials are looked at once somebody allows it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.allowed = threading.Event()
+        self.refusal: Exception | None = None
+
+    def exists_many(self, keys: Iterable[str]) -> set[str]:
+        self.allowed.wait(20)
+        if self.refusal is not None:
+            raise self.refusal
+        return super().exists_many(keys)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    """A finished sweep and one with trials that failed and run."""
+    make_store.make_store(tmp_path / "store", arms=[ArmSpec("base", 25.0)], seeds=range(2), name="over", claims=[])
+    return make_store.make_store(tmp_path / "store", seeds=range(8), name="open")
+
+
+def later(summaries: Summaries, met: Callable[[dict[str, Line]], bool]) -> dict[str, Line]:
+    """The lines by name, once they are as wanted."""
+    deadline = time.monotonic() + 20
+    while not met(lines := {line.name: line for line in summaries.lines()}):
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.05)
+    return lines
+
+
+def whole(lines: dict[str, Line]) -> bool:
+    return all(line.known and line.summary for line in lines.values())
+
+
+def test_the_list_shows_before_its_trials_have_been_looked_at(store: FolderStore) -> None:
+    slow = Slow(store.root)
+    summaries = Summaries(Reader(slow))
+    assert [(line.name, line.known, line.state) for line in summaries.lines()] == [
+        ("open", False, ""),
+        ("over", False, ""),
+    ]
+    slow.allowed.set()
+    lines = later(summaries, whole)
+    assert lines["over"].state == "done"
+    assert lines["open"].states["failed"] == 1
+    assert lines["open"].total == sum(lines["open"].states.values()) == 18
+
+
+def test_trouble_while_looking_is_told(store: FolderStore) -> None:
+    slow = Slow(store.root)
+    slow.refusal = StoreAwayError("store", "it is broken", "a whole one", "mend it")
+    slow.allowed.set()
+    summaries = Summaries(Reader(slow))
+    with pytest.raises(StoreAwayError, match="broken"):
+        later(summaries, lambda _: False)
+    slow.refusal = None
+    later(summaries, whole)
+
+
+def test_a_sum_that_a_run_has_deleted_is_made_anew(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run --replace` trains finished trials again."""
+    monkeypatch.setattr("analysis.dashboard.data.summaries.FRESH_S", 0.05)
+    summaries, key = Summaries(Reader(store)), layout.summary_key("over")
+    later(summaries, lambda lines: whole(lines) and layout.get_json(store, key) is not None)
+    later(summaries, lambda _: summaries._made["over"][0] != "")  # it has seen its own sum in the store
+    result = next(k for k in store.keys("trials/") if "/result/" in k and _is_of(store, k, "over"))
+    store.delete([result, key])
+    lines = later(summaries, lambda lines: lines["over"].states["done"] == 1)
+    assert lines["over"].state != "done"
+
+
+def _is_of(store: FolderStore, key: str, name: str) -> bool:
+    plan = layout.newest_plan(store, name)
+    assert plan is not None
+    return any(t["id"] == key.split("/")[1] for arm in plan["arms"] for t in arm["trials"].values())
+
+
+def test_on_s3_a_list_of_finished_sweeps_asks_for_no_trial(
+    tmp_path: Path, moto: Server, aws: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "store"
+    for number in (0, 2, 4):
+        seeds = range(number, number + 2)
+        make_store.make_store(folder, arms=[ArmSpec("base", 25.0)], seeds=seeds, name=f"sweep-{number}", claims=[])
+    here = FolderStore(folder)
+    later(Summaries(Reader(here)), lambda lines: whole(lines) and len(list(folder.rglob("summary.json"))) == 3)
+    aws.setenv("AWS_ENDPOINT_URL", moto.url)
+    there = open_store(address("list"))
+    side_by_side(lambda key: there.put(key, here.get(key)), list(here.keys("")), 8)
+    with proxy_to(moto.port) as proxy:
+        aws.setenv("AWS_ENDPOINT_URL", proxy.url)
+        lines = {line.name: line for line in Summaries(Reader(open_store(there.uri))).lines()}
+    assert len(lines) == 3
+    assert whole(lines)
+    assert not any("trials" in request.path for request in proxy.requests)
+    assert len(proxy.requests) == 2 + 3, "names, a listing, and a sum each"

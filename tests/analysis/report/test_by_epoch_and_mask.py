@@ -1,0 +1,117 @@
+"""Figures by epoch beside the published ones, also of shorter runs; figures under several test masks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import study as studies
+from analysis.report import build as report
+from analysis.report import render
+from analysis.report.sections import by_epoch_and_mask
+from sweeps.store import layout
+from tests.analysis.make_store import NOW, ArmSpec, make_store
+
+ARMS = (ArmSpec("w = 1", 19.0, published="l2_weight=1"), ArmSpec("w = 0", 12.0, published="l2_weight=0"))
+FILL = ArmSpec("fill", 15.0, trains=False)
+REFERENCE = {
+    "study": "003_4e78e639d4f1fa33",
+    "table": "epochs",
+    "columns": {"test/psnr_db": "psnr_db", "test/l2_raw": "l2"},
+}
+
+
+def study(root: Path, test_epochs: list[int], scaled: tuple[int, int] | None) -> studies.Study:
+    def change(plan: dict[str, Any]) -> None:
+        plan["report"] |= {"test_epochs": test_epochs, "published": REFERENCE}
+        plan["epochs_scaled"] = scaled
+
+    return studies.read(make_store(root, (*ARMS, FILL), range(4), [], change=change), "partial-conv", NOW)
+
+
+def test_a_shorter_run_stands_beside_the_same_share_of_theirs(tmp_path: Path) -> None:
+    """Ours at 10 and 20 of 20 epochs, theirs at 100 and 200 of 200."""
+    psnr, l2 = by_epoch_and_mask.by_epoch(study(tmp_path, [10, 20], (200, 20)))
+    assert (psnr.metric, l2.metric) == ("test/psnr_db", "test/l2_raw")
+    assert psnr.headings == ["epoch 10 (published: 100)", "epoch 20 (published: 200)"]
+    assert list(psnr.rows) == ["w = 1", "w = 0"], "fills have no epochs"
+    ours, theirs = psnr.rows["w = 0"][0]
+    assert ours is not None
+    assert ours.n == 4
+    assert "9.6260" in theirs
+    assert psnr.rows["w = 1"][1][1] == "19.0879 / 20.7012"
+
+
+def test_epochs_that_were_not_published_have_no_figure(tmp_path: Path) -> None:
+    table = by_epoch_and_mask.by_epoch(study(tmp_path, [10], None))[0]
+    assert table.headings == ["epoch 10", "epoch 20"]
+
+
+@pytest.mark.parametrize("scaled", [None, (200, 20)])
+def test_the_report_shows_it(tmp_path: Path, scaled: tuple[int, int] | None) -> None:
+    made = report.build(study(tmp_path, [10, 20], scaled).store, "partial-conv", NOW)
+    assert ("[19.0879 / 20.7012]" in made.markdown()) == (scaled is not None)
+    assert "By epoch" in made.html()
+
+
+def test_one_epoch_makes_no_table(tmp_path: Path) -> None:
+    assert by_epoch_and_mask.by_epoch(study(tmp_path, [], None)) == []
+
+
+def test_trained_on_by_tested_on_is_in_every_format(tmp_path: Path) -> None:
+    """Columns from the evaluation: every cell has its interval and n."""
+    metrics = ["test/psnr_db", "test/psnr_db_on_lines", "test/psnr_db_on_files"]
+
+    def change(plan: dict[str, Any]) -> None:
+        plan["report"]["metrics"] = metrics
+
+    def scored(result: dict[str, Any], seed: int) -> None:
+        for metric in metrics[1:]:
+            result["history"][metric] = [None if v is None else v + seed for v in result["history"]["test/psnr_db"]]
+
+    arms = [ArmSpec("on lines & more", 26.0), ArmSpec("on files", 27.0)]
+    store = make_store(tmp_path, arms, range(4), [], change=change)
+    for cell in studies.read(store, "partial-conv", NOW).cells:
+        key = layout.result_key(cell.trial, cell.epochs)
+        result = json.loads(store.get(key))
+        scored(result, cell.seed)
+        store.put(key, layout.dump(result))
+    made = report.build(store, "partial-conv", NOW)
+    interval = made.study.interval("on files", metrics[2])
+    assert interval is not None
+    shown = render.figure(interval, by_epoch_and_mask.by_mask(made.study)[0].digits)
+    assert "±" in shown
+    assert "(n=4)" in shown
+    for text in (made.html(), made.markdown(), made.latex().replace("$\\pm$", "±")):
+        section = text[text.index("what was tested on") :]
+        assert section.count(shown) >= 2, "on lines and on files"
+    assert r"{}on lines \& more & " in made.latex()
+
+
+def test_scores_under_several_masks_are_one_table(tmp_path: Path) -> None:
+    """Rows are what was trained, columns what it was tested on; one mask alone makes no table."""
+
+    def change(plan: dict[str, Any]) -> None:
+        plan["report"]["metrics"] = [
+            "test/psnr_db",
+            "test/psnr_db_on_lines",
+            "test/psnr_db_on_files",
+            "test/l1_on_lines",
+        ]
+
+    store = make_store(tmp_path, (*ARMS, FILL), range(4), [], change=change)
+    study = studies.read(store, "partial-conv", NOW)
+    values = study.records["test/psnr_db"]
+    scored = study.records.assign(**{"test/psnr_db_on_lines": values + 1, "test/psnr_db_on_files": values - 1})
+    [table] = by_epoch_and_mask.by_mask(replace(study, records=scored))
+    assert (table.metric, table.headings) == ("test/psnr_db", ["on lines", "on files"])
+    assert list(table.rows) == ["w = 1", "w = 0", "fill"]
+    (lines, _), (files, _) = table.rows["w = 0"]
+    assert lines is not None
+    assert files is not None
+    assert lines.mean - files.mean == pytest.approx(2)
+    assert by_epoch_and_mask.by_mask(study)[0].rows == {}

@@ -1,0 +1,52 @@
+"""Figures by share of hole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis import study as studies
+from analysis.report import build as report
+from analysis.report import figures
+from analysis.report.sections import by_hole_size
+from tests.analysis.make_store import NOW, ArmSpec, make_store
+
+SMALL, LARGE = "share_0_10", "share_30_40"
+
+
+def arm(name: str, **values: float) -> ArmSpec:
+    return ArmSpec(name, 25.0, columns={f"test/{metric}": value for metric, value in values.items()})
+
+
+BOTH = arm(
+    "both", **{f"psnr_db_{SMALL}": 30.0, f"psnr_db_{LARGE}": 22.0, f"images_{SMALL}": 1200, f"images_{LARGE}": 34}
+)
+ONE = arm("one", **{f"psnr_db_{SMALL}": 31.0, f"images_{SMALL}": 1300})
+
+
+def test_a_table_for_each_metric_with_several_shares(tmp_path: Path) -> None:
+    study = studies.read(make_store(tmp_path, (BOTH, ONE, ArmSpec("older", 24.0)), range(2), []), "partial-conv", NOW)
+    (table,) = by_hole_size.tables(study)
+    assert (table.metric, table.shares) == ("test/psnr_db", ["0 to 10 %", "30 to 40 %"])
+    assert table.images == ["1,200 to 1,300 images, by arm", "34 images"]
+    assert [found and found.mean for found in table.rows["both"]] == [30.0, 22.0]
+    assert [found and found.mean for found in table.rows["one"]] == [31.0, None]
+    assert "older" not in table.rows
+    assert not any("share" in column for column in figures.curve_columns(study))
+
+
+def test_it_stands_in_the_report_with_n(tmp_path: Path) -> None:
+    found = report.build(make_store(tmp_path, (BOTH, ONE), range(2), []), "partial-conv", NOW)
+    assert 'id="shares"' in found.html()
+    row = next(line for line in found.markdown().splitlines() if line.startswith("| both") and "22" in line)
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["30.00 ± 0.00 (n=2)", "22.00 ± 0.00 (n=2)"]
+
+
+def test_one_share_alone_is_no_section(tmp_path: Path) -> None:
+    found = report.build(
+        make_store(tmp_path, (ONE, ONE.__class__("other", 20.0, columns=ONE.columns)), range(2), []),
+        "partial-conv",
+        NOW,
+    )
+    assert by_hole_size.tables(found.study) == []
+    assert 'id="shares"' not in found.html()
+    assert "By share of hole" not in found.markdown()

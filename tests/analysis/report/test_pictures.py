@@ -1,0 +1,61 @@
+"""The picture grid: the same images for every arm, and their error maps."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from analysis import study as studies
+from analysis.report.sections import pictures
+from tests.analysis.make_store import NOW, ArmSpec, make_store, png, strips
+
+
+def test_a_strip_is_cut_into_squares_and_enlarged_without_smoothing() -> None:
+    strip = np.random.default_rng(0).random((16, 16 * 5, 3))
+    found = pictures.tiles(pictures.strip(png(strip)), 4)
+    assert len(found) == 4
+    assert found[1].size == (128, 128)
+    pixels = np.asarray(found[1])
+    assert np.array_equal(pixels[::8, ::8], (strip[:, 16:32] * 255).astype(np.uint8))
+
+
+def test_the_grid_shows_the_same_images_for_every_arm(tmp_path: Path) -> None:
+    study = studies.read(make_store(tmp_path), "partial-conv", NOW)
+    grid = pictures.picture_grid(study, most=3)
+    assert grid is not None
+    assert grid.titles == ["damaged", "blind autoencoder", "partial convolution", "mean fill", "telea", "truth"]
+    assert set(grid.seeds.values()) == {0}
+    sheet = Image.open(io.BytesIO(grid.png)).convert("RGB")
+    assert sheet.width == 6 * 134 - 6
+    truth = pictures.tiles(pictures.strip(strips(0, 25.0)["truth"]), 3)[2]
+    assert np.array_equal(np.asarray(sheet)[-262:-134, -128:], np.asarray(truth)), "above an empty place"
+
+
+def test_an_error_map_is_white_where_nothing_differs_and_dark_in_the_hole() -> None:
+    truth, output = (pictures.strip(strips(1, 15.0)[kind]) for kind in ("truth", "composite"))
+    found = pictures.errors(output, truth)
+    assert found is not None
+    map_, differs = np.asarray(found), (np.asarray(output) != np.asarray(truth)).any(-1)
+    assert (map_[~differs] == 255).all()
+    assert (map_[differs] < 255).any(-1).all()
+    worst = pictures.errors(Image.new("RGB", (4, 2), "black"), Image.new("RGB", (4, 2), "white"))
+    assert worst is not None
+    assert worst.getpixel((0, 0)) == (127, 0, 0)
+    assert pictures.errors(output, Image.new("RGB", (3, 3))) is None
+
+
+def test_the_grid_says_where_another_seed_stands_in(tmp_path: Path) -> None:
+    arms = [ArmSpec("a", 25.0), ArmSpec("b", 25.0, states={0: "failed"})]
+    grid = pictures.picture_grid(studies.read(make_store(tmp_path, arms, [0, 1], []), "partial-conv", NOW))
+    assert grid is not None
+    assert grid.seeds == {"a": 0, "b": 1}
+
+
+def test_an_arm_called_truth_is_an_arm(tmp_path: Path) -> None:
+    arms = [ArmSpec("truth", 25.0), ArmSpec("damaged", 24.0)]
+    grid = pictures.picture_grid(studies.read(make_store(tmp_path, arms, [0], []), "partial-conv", NOW))
+    assert grid is not None
+    assert grid.titles == ["damaged", "truth", "damaged", "truth"]

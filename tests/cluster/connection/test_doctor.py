@@ -1,0 +1,115 @@
+"""The doctor finds what stands in the way of a sweep, on this machine, on a cluster, and in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.connection import doctor
+from cluster.worker import provenance
+from sweeps.cli import common
+from sweeps.cli.main import main
+from sweeps.store.local import FolderStore
+from tests.cluster.heads import TOKEN, Head
+
+UseToken = Callable[[str | None], None]
+
+
+class Forgetful(FolderStore):
+    """A store like some S3 servers: a conditional write is a write."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        self.put(key, data)
+        return True
+
+
+class Stale(FolderStore):
+    """A store whose readers see what was there before."""
+
+    def get(self, key: str) -> bytes:
+        super().get(key)
+        return b"a"
+
+
+def failed(store: FolderStore) -> list[doctor.Line]:
+    return [line for line in doctor.check_store(store) if line.state == "failed"]
+
+
+def test_a_good_store_passes_and_keeps_nothing(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    (line,) = doctor.check_store(store)
+    assert (line.state, line.do) == ("ok", "")
+    assert list(store.keys("")) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [(Forgetful, "two drivers could train the same trial"), (Stale, "cannot replace: the old")]
+)
+def test_a_store_that_breaks_a_promise_is_told(tmp_path: Path, kind: type[FolderStore], says: str) -> None:
+    (line,) = failed(kind(tmp_path / "store"))
+    assert says in line.what
+    assert line.do
+
+
+def test_a_store_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (line,) = failed(FolderStore(tmp_path / "file" / "below"))
+    assert "cannot write" in line.what
+    assert line.do
+
+
+@pytest.mark.parametrize(
+    ("clock", "off"), [((100.0, 103.0), 0.0), ((94.0, 97.0), 6.0), ((112.0, 115.0), 5.0), ((110.0, 110.5), 0.5)]
+)
+def test_how_much_a_clock_is_off(clock: tuple[float, float], off: float) -> None:
+    """Asked at 100 s, answered at 110 s by our clock."""
+    assert doctor.off_by(clock, 100.0, 110.0) == off
+
+
+def test_this_machine_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["doctor", "--store", str(tmp_path / "store"), "--data"]
+    assert main([*arguments, str(tmp_path)]) == common.DONE
+    out = capsys.readouterr().out
+    for words in ("torch", "open files", "GB free", "refuse a second writer", "its clock agrees", "data in"):
+        assert words in out
+    assert main([*arguments, str(tmp_path / "absent")]) == common.FAILED
+    out = capsys.readouterr().out
+    assert f"there is no folder {tmp_path / 'absent'}" in out
+    assert "1 checks failed" in out
+
+
+def test_limits_of_a_machine_are_told() -> None:
+    poor = doctor.Facts(versions=dict.fromkeys(doctor.COMPARED, "none"), open_files=1024, free_gb=0.5)
+    lines = list(doctor.machine("node", poor))
+    assert [line.state for line in lines] == ["failed", "warning", "failed"]
+    assert "ulimit -n 65536" in lines[1].do
+    assert all(line.do for line in lines)
+
+
+def test_a_cluster_is_looked_at_node_by_node(
+    guarded: Head, use_token: UseToken, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use_token(TOKEN)
+    store = ["--store", str(tmp_path / "store"), "--data", str(data_root)]
+    assert main(["doctor", "--address", guarded.address, *store]) == common.DONE
+    out = capsys.readouterr().out
+    for words in ("wants a token", "1 nodes, 2 CPUs, 0 GPUs", "the same packages as here", "every node must see"):
+        assert words in out
+
+
+def test_other_packages_on_a_node_are_told(guarded: Head, use_token: UseToken, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_token(TOKEN)
+    here = {**provenance.versions(), "torchvision": "0.1"}
+    monkeypatch.setattr(provenance, "versions", lambda: here)
+    lines = [line for line in doctor.examine(guarded.address, None, None) if line.state == "failed"]
+    assert len(lines) == 1
+    assert "torchvision" in lines[0].what
+    assert "(here 0.1)" in lines[0].what
+    assert "requirements.lock" in lines[0].do
+
+
+def test_an_address_of_no_use_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["doctor", "--address", "127.0.0.1:1", "--store", str(tmp_path)]) == common.FAILED
+    assert "nothing can be reached there" in capsys.readouterr().out

@@ -1,0 +1,192 @@
+"""A sweep as a Ray job: what is uploaded, what is refused and how fast, and one that really runs."""
+
+from __future__ import annotations
+
+import http.server
+import subprocess
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ray._private.runtime_env import packaging
+
+from cluster.connection import submit
+from sweeps.cli import common
+from sweeps.cli.main import main
+from sweeps.errors import SweepError
+from sweeps.store.local import FolderStore
+from tests.cluster.heads import TOKEN, Head
+
+FILL = """\
+# Is a mean colour enough?
+name: fill
+task: inpaint
+base:
+  data: {name: cifar10, train: 16, val: 8, test: 8}
+  mask: {name: lines}
+  model: {name: mean_fill}
+seeds: 1
+report: {metrics: [test/psnr_db]}
+"""
+UseToken = Callable[[str | None], None]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a sweep in it, which is the current one."""
+    here = tmp_path / "work"
+    here.mkdir()
+    (here / "fill.yaml").write_text(FILL)
+    monkeypatch.chdir(here)
+    return here
+
+
+@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_submitted_sweep_runs(
+    guarded: Head,
+    use_token: UseToken,
+    folder: Path,
+    tmp_path: Path,
+    data_root: Path,
+    capfd: pytest.CaptureFixture[str],
+    again: bool,
+) -> None:
+    assert (folder / "fill.yaml").exists()
+    use_token(TOKEN)
+    store = FolderStore(tmp_path / "store")
+    command = ["submit", "fill.yaml", "--address", guarded.jobs, "--store", store.uri, "--data", str(data_root)]
+    assert main([*command]) == common.DONE
+    said = capfd.readouterr()
+    assert "1 done" in said.out, "the job's log is shown"
+    assert "every node must have it mounted" in said.err
+    results = [key for key in store.keys("trials/") if "/result/" in key]
+    assert len(results) == 1
+    if again:
+        assert main([*command, "--detach"]) == common.DONE
+        job = capfd.readouterr().out.split()[1]
+        assert submit.follow(guarded.jobs, job), "submitting again finds all done"
+        assert [key for key in store.keys("trials/") if "/result/" in key] == results
+
+
+@pytest.mark.usefixtures("folder")
+def test_ctrl_c_leaves_the_job_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submit, "submit", lambda submission: "raysubmit_1")
+    monkeypatch.setattr(submit, "follow", interrupted)
+    code = main(["submit", "fill.yaml", "--address", "http://head:8265", "--store", "s3://b/p"])
+    assert code == common.INTERRUPTED
+    said = capsys.readouterr().err
+    assert "raysubmit_1 goes on" in said
+    assert "ray job logs --follow --address http://head:8265 raysubmit_1" in said
+    assert "ray job stop" in said
+
+
+# --- what is uploaded -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_git", [True, False])
+def test_the_package_holds_code_and_no_data(folder: Path, tmp_path: Path, with_git: bool) -> None:
+    for name in (".venv/lib/x.py", "store/trials/t.json", "data/image.png", "sweeps/a.py", "__pycache__/a.pyc"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    if with_git:
+        subprocess.run(["git", "init", "-q", str(folder)], check=True)
+        (folder / ".gitignore").write_text("secret\n")
+        (folder / "secret").write_text("")
+    package = tmp_path / "package.zip"
+    submit.pack(folder, (folder / "store", folder / "data"), package)
+    with zipfile.ZipFile(package) as archive:
+        assert set(archive.namelist()) - {".gitignore"} == {"fill.yaml", "sweeps/a.py"}
+    first = package.read_bytes()
+    submit.pack(folder, (folder / "store", folder / "data"), package)
+    assert package.read_bytes() == first, "equal content is uploaded once"
+
+
+def test_a_large_working_directory_is_told_with_what_makes_it_large(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packaging, "GCS_STORAGE_MAX_SIZE", 3_000_000)
+    (folder / "weights").mkdir()
+    (folder / "weights" / "a.bin").write_bytes(zlib_free(2_500_000))
+    (folder / "b.bin").write_bytes(zlib_free(1_000_000))
+    with pytest.raises(SweepError) as told:
+        submit.pack(folder, (), tmp_path / "package.zip")
+    assert "it is 4 MB packed, Ray takes 3 MB; the biggest: weights/ 3 MB, b.bin 1 MB" in told.value.why
+
+
+def zlib_free(size: int) -> bytes:
+    """Bytes that do not get smaller when packed."""
+    import random
+
+    return random.Random(0).randbytes(size)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["../outside.yaml", "--store", "s3://b/p"], "outside the working directory"),
+        (["fill.yaml"], "goes away with the job"),
+        (["fill.yaml", "--store", "s3://b/p", "--set", "epochs=-1"], "epochs"),
+        (["fill.yaml", "--store", "s3://b/p", "--runtime-env", "fill.txt"], "runtime_env.yaml"),
+    ],
+)
+def test_what_the_cluster_cannot_use_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    (folder.parent / "outside.yaml").write_text(FILL)
+    assert main(["submit", *arguments, "--address", "http://127.0.0.1:1"]) == common.USER_ERROR
+    assert says in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_dashboard() -> Iterator[str]:
+    """The address of a web server that is no dashboard."""
+
+    class Nothing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Nothing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [("http://127.0.0.1:1", "nothing can be reached"), ("head:6379", "over HTTP"), ("ray://h:1", "over HTTP")],
+)
+def test_an_address_without_jobs_is_told_at_once(folder: Path, address: str, says: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(SweepError, match=says):
+        submit.submit(submit.Submission(address, folder, ("fill.yaml",)))
+    assert time.monotonic() - began < 10
+
+
+def test_another_web_server_is_told(folder: Path, no_dashboard: str) -> None:
+    with pytest.raises(SweepError, match="no Ray dashboard"):
+        submit.submit(submit.Submission(no_dashboard, folder, ("fill.yaml",)))
+
+
+@pytest.mark.parametrize(("token", "says"), [(None, "there is none here"), ("c" * 64, "does not accept")])
+def test_a_missing_or_wrong_token_of_the_jobs_is_told(
+    guarded: Head, use_token: UseToken, folder: Path, token: str | None, says: str
+) -> None:
+    use_token(token)
+    began = time.monotonic()
+    with pytest.raises(SweepError, match=says):
+        submit.submit(submit.Submission(guarded.jobs, folder, ("fill.yaml",)))
+    assert time.monotonic() - began < 10

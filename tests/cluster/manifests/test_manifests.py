@@ -1,0 +1,198 @@
+"""The manifests fit what reads them: Ray's own schema, and the fields of KubeRay 1.7 that they use."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import ray
+import yaml
+from ray.autoscaler._private.util import prepare_config
+
+from sweeps.cli.main import _parser
+
+ROOT = Path(__file__).resolve().parents[3]
+MANIFESTS = ROOT / "cluster" / "manifests"
+ANY = "any text"
+
+NAMED: dict[str, Any] = {"name": str}
+SIZES = {"cpu": str, "memory": str, "nvidia.com/gpu": str}
+CONTAINER = {
+    **NAMED,
+    "image": str,
+    "env": [{**NAMED, "value": str}],
+    "resources": {"requests": SIZES, "limits": SIZES},
+    "securityContext": {"allowPrivilegeEscalation": bool, "capabilities": {"drop": [str]}},
+    "volumeMounts": [{**NAMED, "mountPath": str, "readOnly": bool}],
+}
+POD = {
+    "spec": {
+        "serviceAccountName": str,
+        "terminationGracePeriodSeconds": int,
+        "tolerations": [{"key": str, "operator": str, "effect": str}],
+        "securityContext": {
+            "runAsNonRoot": bool,
+            "runAsUser": int,
+            "fsGroup": int,
+            "seccompProfile": {"type": str},
+        },
+        "containers": [CONTAINER],
+        "volumes": [
+            {
+                **NAMED,
+                "emptyDir": {"medium": str, "sizeLimit": str},
+                "persistentVolumeClaim": {"claimName": str, "readOnly": bool},
+            }
+        ],
+    }
+}
+CLUSTER_SPEC = {
+    "rayVersion": str,
+    "authOptions": {"mode": str},
+    "enableInTreeAutoscaling": bool,
+    "autoscalerOptions": {"version": str, "upscalingMode": str, "idleTimeoutSeconds": int},
+    "headGroupSpec": {"serviceType": str, "rayStartParams": {ANY: str}, "template": POD},
+    "workerGroupSpecs": [
+        {
+            "groupName": str,
+            "replicas": int,
+            "minReplicas": int,
+            "maxReplicas": int,
+            "rayStartParams": {ANY: str},
+            "template": POD,
+        }
+    ],
+}
+OBJECT: dict[str, Any] = {"apiVersion": str, "kind": str, "metadata": {**NAMED, "labels": {ANY: str}}}
+KUBERAY = {
+    "raycluster.yaml": {**OBJECT, "spec": CLUSTER_SPEC},
+    "rayjob.yaml": {
+        **OBJECT,
+        "spec": {
+            "entrypoint": str,
+            "suspend": bool,
+            "backoffLimit": int,
+            "shutdownAfterJobFinishes": bool,
+            "ttlSecondsAfterFinished": int,
+            "rayClusterSpec": CLUSTER_SPEC,
+        },
+    },
+}
+"""Fields that exist in the custom resources of KubeRay 1.7.0 (ray-operator/config/crd/bases). Both manifests were
+validated against those whole when this list was made; a field that is not here must be looked up there first."""
+
+
+def load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((MANIFESTS / name).read_text(encoding="utf-8"))
+    return loaded
+
+
+def misfits(value: Any, form: Any, place: str = "") -> list[str]:
+    """What of a manifest is not of the form."""
+    if isinstance(form, dict) and isinstance(value, dict):
+        found = []
+        for name, below in value.items():
+            inside = form.get(name, form.get(ANY))
+            found += [f"{place}.{name}"] if inside is None else misfits(below, inside, f"{place}.{name}")
+        return found
+    if isinstance(form, list) and isinstance(value, list):
+        return [bad for below in value for bad in misfits(below, form[0], f"{place}[]")]
+    return [] if isinstance(form, type) and type(value) is form else [f"{place} = {value!r}"]
+
+
+@pytest.mark.parametrize("name", KUBERAY)
+def test_kuberay_knows_every_field(name: str) -> None:
+    assert misfits(load(name), KUBERAY[name]) == []
+
+
+def test_a_wrong_field_or_type_is_found() -> None:
+    manifest = load("raycluster.yaml")
+    manifest["spec"]["headGroupSpec"]["template"]["spec"]["contaners"] = []
+    manifest["spec"]["workerGroupSpecs"][0]["replicas"] = "1"
+    bad = misfits(manifest, KUBERAY["raycluster.yaml"])
+    assert bad == [".spec.headGroupSpec.template.spec.contaners", ".spec.workerGroupSpecs[].replicas = '1'"]
+
+
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
+def test_ray_up_accepts_the_file(name: str) -> None:
+    schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
+    config = load(name)
+    jsonschema.validate(config, schema)
+    whole = prepare_config(config)
+    commands = [*whole["head_start_ray_commands"], *whole["worker_start_ray_commands"]]
+    starts = [command for command in commands if "ray start" in command]
+    assert len(starts) == 2
+    for start in starts:
+        assert start.startswith("ulimit -n 65536; ")
+        assert "RAY_AUTH_MODE=token" in start
+    assert "--dashboard-host=127.0.0.1" in starts[0]
+    types = whole["available_node_types"]
+    assert types[whole["head_node_type"]]["resources"] == {"CPU": 0, "driver": 100}
+    assert "spot" in json.dumps(types["gpu_spot"]["node_config"]).lower()
+
+
+@pytest.mark.parametrize("name", ["raycluster.yaml", "rayjob.yaml"])
+def test_pods_are_of_the_locked_ray_with_a_token_and_without_rights(name: str) -> None:
+    spec = load(name)["spec"]
+    spec = spec.get("rayClusterSpec", spec)
+    locked = re.search(r"^ray==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert locked
+    assert spec["rayVersion"] == locked[1]
+    assert spec["authOptions"] == {"mode": "token"}
+    head, (worker,) = spec["headGroupSpec"], spec["workerGroupSpecs"]
+    assert head["rayStartParams"]["num-cpus"] == "0"
+    assert json.loads(json.loads(head["rayStartParams"]["resources"].strip("'"))) == {"driver": 100}
+    for group in (head, worker):
+        pod = group["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["containers"][0]["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_a_ray_job_continues_its_sweep_when_retried() -> None:
+    job = load("rayjob.yaml")
+    program, *arguments = shlex.split(job["spec"]["entrypoint"])
+    assert program == "sweeps"
+    options = _parser().parse_args(arguments)
+    assert (options.address, options.fresh) == ("auto", False)
+    assert options.store.startswith("s3://")
+    assert (ROOT / options.file).exists()
+    assert job["spec"]["backoffLimit"] > 0
+    assert job["spec"]["suspend"], "Kueue needs a suspended job ..."
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], "... and a queue"
+
+
+def test_the_network_policy_lets_in_ray_and_its_operator_only() -> None:
+    policy = load("networkpolicy.yaml")
+    assert (policy["apiVersion"], policy["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
+    assert set(policy["spec"]) == {"podSelector", "policyTypes", "ingress"}
+    sources = [source for rule in policy["spec"]["ingress"] for source in rule["from"]]
+    assert all("podSelector" in source and "ipBlock" not in source for source in sources)
+
+
+def test_the_image_holds_the_packages_and_does_not_run_as_root() -> None:
+    lines = (MANIFESTS / "Dockerfile").read_text().splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER")]
+    assert users[-1] == "1000"
+    for copied in (line.split()[1:-1] for line in lines if line.startswith("COPY")):
+        assert [name for name in copied if not (ROOT / name).exists()] == []
+    for package in ("sweeps", "trainables", "cluster", "analysis"):
+        assert f"COPY {package} ./{package}" in lines
+
+
+def test_the_runtime_environment_is_one_of_rays() -> None:
+    from ray.runtime_env import RuntimeEnv
+
+    assert RuntimeEnv(**load("runtime_env.yaml"))["env_vars"]["SWEEPS_DATA"] == "/data"
+
+
+@pytest.mark.parametrize("path", sorted(MANIFESTS.iterdir()), ids=lambda path: path.name)
+def test_nothing_listens_everywhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "0.0.0.0" not in text
+    assert "hostNetwork" not in text
+    assert not re.search(r"RAY_AUTH_TOKEN\s*[:=]", text), "a token in a file"

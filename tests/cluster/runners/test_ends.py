@@ -1,0 +1,126 @@
+"""Ends that somebody asks for: Ctrl-C once and twice, `sweeps stop`, a time budget, too many failures.
+
+Exit codes: 130 after Ctrl-C, once or twice; 1 where trials are left or have failed; 0 when all are done.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.cli import common
+from sweeps.cli.main import main
+from sweeps.store import layout
+from sweeps.store.local import FolderStore
+from tests.cluster.driven import Driven, workplace
+from tests.cluster.small import SMALL
+
+LONG = SMALL.replace("epochs: 3", "epochs: 400").replace("test_epochs: [1]", "test_epochs: []")
+"""Three trials, of which two train far longer than these tests wait."""
+SHORT = ("--set", "epochs=2")
+"""What ends them: a trial that is further than its target is evaluated at once, from a checkpoint or anew."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "small.yaml"
+    file.write_text(LONG)
+    return file
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+def ends(store: FolderStore) -> list[str]:
+    """How the newest attempts have ended, of the trials that were begun; '-' where one could not say."""
+    newest = [layout.newest_attempt(store, trial_id) for trial_id in store.children("trials")]
+    bodies = [layout.get_json(store, attempt.end_key) for attempt in newest if attempt]
+    return sorted(body["state"] if body else "-" for body in bodies)
+
+
+def last_epochs(store: FolderStore) -> dict[str, int]:
+    """Trial id -> epoch of the checkpoint that it would go on from."""
+    found = {trial_id: layout.checkpoints(store, trial_id) for trial_id in store.children("trials")}
+    return {trial_id: saved[-1][1] for trial_id, saved in found.items() if saved}
+
+
+def here(store: FolderStore) -> tuple[str, ...]:
+    """What makes the command run in this process: starting one with torch costs seconds."""
+    return ("--store", store.uri, "--address", "in-process")
+
+
+def trained(driven: Driven) -> None:
+    """Wait until every trial that was begun has told an epoch: it does so every five seconds."""
+
+    def told() -> bool:
+        newest = [layout.newest_attempt(driven.store, trial_id) for trial_id in driven.store.children("trials")]
+        bodies = [layout.get_json(driven.store, attempt.beat_key) for attempt in newest if attempt]
+        return bool(bodies) and all(body and body["epoch"] >= 1 for body in bodies)
+
+    assert driven.until(told), driven.said()
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_ends_at_once(file: Path, store: FolderStore, ray_address: str) -> None:
+    """Long before the next heartbeat would have told the trials to end."""
+    with workplace() as start:
+        driven = start(store, "run", file, "--address", ray_address)
+        trained(driven)
+        driven.interrupt()
+        assert driven.until(lambda: "Ctrl-C again" in driven.said())
+        asked = time.monotonic()
+        driven.interrupt()
+        assert driven.wait(60) == common.INTERRUPTED, driven.said()
+        assert time.monotonic() - asked < 10
+        assert "Traceback" not in driven.said()
+    assert main(["run", str(file), *SHORT, *here(store)]) == common.DONE
+
+
+def test_ctrl_c_twice_in_process(file: Path, store: FolderStore) -> None:
+    with workplace() as start:
+        driven = start(store, "run", file, "--address", "in-process")
+        trained(driven)
+        driven.interrupt()
+        assert driven.until(lambda: "Ctrl-C again" in driven.said())
+        asked = time.monotonic()
+        driven.interrupt()
+        assert driven.wait(60) == common.INTERRUPTED, driven.said()
+        assert time.monotonic() - asked < 10
+        assert "Traceback" not in driven.said()
+    assert ends(store) == ["stopped"]
+
+
+def test_stop_and_resume(file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
+    with workplace() as start:
+        few = ("--set", "epochs=60", "--set", "arms=[]", "--address", "in-process")
+        driven = start(store, "run", file, *few, "--checkpoint-every", 0)
+        assert driven.until(driven.new_epochs), driven.said()
+        assert main(["stop", "small", "--store", store.uri]) == common.DONE
+        assert "sweeps resume small goes on" in capsys.readouterr().out
+        assert driven.wait(120) == common.FAILED, driven.said()
+        assert "asked to stop: ending after the epochs at hand" in driven.said()
+        assert "1 interrupted" in driven.said()
+        assert ends(store) == ["stopped"]
+        (epoch,) = last_epochs(store).values()
+    assert main(["resume", "small", *here(store)]) == common.DONE
+    assert "1 done" in capsys.readouterr().out
+    assert 1 <= epoch < 60
+
+
+def test_a_time_budget_ends_gracefully(file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(file), "--time-budget", "2s", *here(store)]) == common.FAILED
+    assert "the time budget is spent: ending after the epochs at hand" in capsys.readouterr().err
+    assert ends(store) == ["stopped"]
+    assert len(last_epochs(store)) == 1
+
+
+def test_too_many_failures_end_gracefully(file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
+    diverging = ("--set", "optimiser={name: sgd, lr: 1.0e+30}", "--stop-after-failures", "1")
+    assert main(["run", str(file), *diverging, *here(store)]) == common.FAILED
+    said = capsys.readouterr()
+    assert "1 failed, 2 queued" in said.out
+    assert "failed trials: 1 (--stop-after-failures)" in said.err

@@ -1,0 +1,216 @@
+"""Checkpoints go to the store while the next epoch trains: one at a time, whole, given up when the trial is ended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.worker.session import StoreSession
+from cluster.worker.uploads import LEAVE_S, Uploads
+from cluster.worker.worker import CRASHED, DONE, Options, run_trial
+from sweeps.errors import StoreError
+from sweeps.store import layout
+from sweeps.store.local import Abandoned, FolderStore, Store, open_store
+from sweeps.store.s3 import client as s3_client
+from tests.cluster.small import Planned, histories, run
+from tests.proxy import Proxy, Request
+from tests.s3servers import address
+from trainables.training.session import Row
+
+SLOW_S = 0.4
+
+
+class Ended(BaseException):
+    """Stands for the SystemExit that Tune raises inside a report."""
+
+
+@pytest.fixture
+def far(proxy: Proxy) -> Store:
+    """A store on S3 where each weight file takes its time."""
+
+    def slow(request: Request) -> None:
+        if request.method == "PUT" and request.path.partition("?")[0].endswith(".pt"):
+            time.sleep(SLOW_S)
+
+    proxy.fault = slow
+    return open_store(address())
+
+
+def attempt_of(store: Store, trial_id: str, epochs: int, data_root: Path, report: Callable[[Row], None]) -> str:
+    options = Options(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
+    return run_trial(options, trial_id, epochs, len(layout.attempt_numbers(store, trial_id)), report)
+
+
+def written(proxy: Proxy) -> list[str]:
+    """What was put, in the order in which it was asked for: `checkpoint/1/state.pt`, `result/3.json`."""
+    paths = [request.path.partition("?")[0].split("/") for request in proxy.requests if request.method == "PUT"]
+    found = []
+    for parts in paths:
+        if "checkpoint" in parts:
+            found.append("/".join(["checkpoint", *parts[parts.index("checkpoint") + 2 :]]))
+        elif "result" in parts:
+            found.append("/".join(parts[parts.index("result") :]))
+    return found
+
+
+def test_an_upload_overlaps_with_training_and_is_whole_before_the_result(
+    planned: Planned, tmp_path: Path, data_root: Path, far: Store, proxy: Proxy
+) -> None:
+    plan = planned("arms=[]", "report.test_epochs=[]")
+    trial = plan.runs()[0][0]
+    layout.write_trials(far, [trial])
+    seen: list[int] = []
+
+    def report(row: Row) -> None:
+        seen.append(len(layout.checkpoints(far, trial.id)) if row["epoch"] == 1 else -1)
+
+    assert attempt_of(far, trial.id, 3, data_root, report) == DONE
+    assert seen[0] == 0, "the first epoch was told before its checkpoint was in the store"
+    weights = [name for name in written(proxy) if "best" not in name]
+    pairs = [f"checkpoint/{epoch}/{name}" for epoch in (1, 2, 3) for name in ("state.pt", "manifest.json")]
+    assert weights == [*pairs, "result/3.json"], "one checkpoint at a time, its manifest last, the result after all"
+    near = FolderStore(tmp_path / "near")
+    run(plan, near, data_root)
+    assert histories(plan, far) == histories(plan, near)
+
+
+def test_a_trial_that_is_ended_gives_up_its_upload_at_once(
+    planned: Planned, data_root: Path, far: Store, proxy: Proxy
+) -> None:
+    plan = planned("arms=[]", "report.test_epochs=[]")
+    trial = plan.runs()[0][0]
+    layout.write_trials(far, [trial])
+    proxy.fault = lambda request: time.sleep(3) if request.method == "PUT" and ".pt" in request.path else None
+    ended = 0.0
+
+    def report(_: Row) -> None:
+        nonlocal ended
+        ended = time.monotonic()
+        raise Ended
+
+    with pytest.raises(Ended):
+        attempt_of(far, trial.id, 3, data_root, report)
+    assert time.monotonic() - ended < 0.5
+    time.sleep(3.2)
+    assert layout.checkpoints(far, trial.id) == [], "what was on its way has no manifest"
+    newest = layout.newest_attempt(far, trial.id)
+    assert newest is not None
+    assert layout.get_json(far, newest.end_key)["state"] == "stopped"
+
+
+def test_a_trial_leaves_at_once_though_the_store_is_away(
+    planned: Planned, data_root: Path, far: Store, proxy: Proxy
+) -> None:
+    trial = planned("arms=[]").runs()[0][0]
+    layout.write_trials(far, [trial])
+    ended = 0.0
+
+    def report(_: Row) -> None:
+        nonlocal ended
+        proxy.away = True
+        ended = time.monotonic()
+        raise Ended
+
+    with pytest.raises(Ended):
+        attempt_of(far, trial.id, 3, data_root, report)
+    assert time.monotonic() - ended < LEAVE_S + 0.1
+    proxy.away = False
+
+
+def test_an_attempt_ends_as_crashed_where_the_store_stays_away_and_goes_on_later(
+    planned: Planned, tmp_path: Path, data_root: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong with the trial: it is not failed, and it is not done either."""
+    monkeypatch.setattr(s3_client, "PATIENCE_S", 1.0)
+    hasty = address()  # a store that no process-wide cache has
+    plan = planned("arms=[]", "report.test_epochs=[]")
+    trial = plan.runs()[0][0]
+    layout.write_trials(open_store(hasty), [trial])
+
+    def report(row: Row) -> None:
+        proxy.away = row["epoch"] == 2
+
+    assert attempt_of(open_store(hasty), trial.id, 3, data_root, report) == CRASHED
+    proxy.away = False
+    assert layout.get_json(open_store(hasty), layout.result_key(trial.id, 3)) is None
+    rows: list[Row] = []
+    assert attempt_of(open_store(hasty), trial.id, 3, data_root, rows.append) == DONE
+    assert rows[0]["epoch"] in (2, 3), "it went on from a checkpoint"
+    near = FolderStore(tmp_path / "near")
+    run(plan, near, data_root)
+    assert histories(plan, open_store(hasty)) == histories(plan, near)
+
+
+def test_training_does_not_wait_where_checkpoints_are_by_time() -> None:
+    """An upload that takes longer than the time between checkpoints costs a checkpoint, not training."""
+    session = StoreSession.__new__(StoreSession)
+    session._uploads, session._checkpoint_s, session._saved_at = Uploads(), 0.01, 0.0
+    hold = threading.Event()
+    assert session.wants_checkpoint()
+    session._uploads.add(lambda _: hold.wait(5) and None)
+    assert not session.wants_checkpoint()
+    session._checkpoint_s = 0
+    assert session.wants_checkpoint(), "every epoch's was asked for"
+    hold.set()
+
+
+def test_writes_are_in_order_and_an_error_reaches_the_trial() -> None:
+    uploads, done = Uploads(), list[int]()
+
+    def write(number: int, error: Exception | None = None) -> Callable[[Callable[[], bool]], None]:
+        def act(_: Callable[[], bool]) -> None:
+            time.sleep(0.01)
+            done.append(number)
+            if error:
+                raise error
+
+        return act
+
+    for number in range(5):
+        uploads.add(write(number))
+    uploads.wait()
+    assert done == [0, 1, 2, 3, 4]
+    uploads.add(write(5, StoreError("given", "why", "allowed", "fix")))
+    uploads.add(write(6))
+    with pytest.raises(StoreError):
+        uploads.wait()
+    assert done == [0, 1, 2, 3, 4, 5], "nothing is written after an error"
+    with pytest.raises(StoreError):
+        uploads.add(write(7))
+
+
+def test_abandoned_uploads_write_nothing_more() -> None:
+    uploads, done, begun = Uploads(), list[str](), threading.Event()
+
+    def long(abandoned: Callable[[], bool]) -> None:
+        begun.set()
+        while not abandoned():
+            time.sleep(0.01)
+        done.append("given up")
+        raise Abandoned
+
+    uploads.add(long)
+    uploads.add(lambda _: done.append("next"))
+    begun.wait()
+    uploads.abandon()
+    uploads.wait()
+    assert done == ["given up"]
+
+
+def test_an_epoch_costs_at_most_six_requests(planned: Planned, data_root: Path, proxy: Proxy) -> None:
+    """With a checkpoint after every epoch; claim, restoring, pictures and result included, heartbeats apart."""
+    epochs = 32
+    small = ("data.train=16", "data.val=8", "data.test=8", "batch=16")
+    trial = planned("arms=[]", "report.test_epochs=[]", f"epochs={epochs}", *small).runs()[0][0]
+    store = open_store(address())
+    layout.write_trials(store, [trial])
+    proxy.requests.clear()
+    assert attempt_of(store, trial.id, epochs, data_root, lambda row: None) == DONE
+    beats = [request for request in proxy.requests if ".beat.json" in request.path or "stops" in request.path]
+    asked = len(proxy.requests) - len(beats)
+    print(f"{asked / epochs:.1f} requests an epoch, and {len(beats)} of heartbeats")
+    assert asked <= 6 * epochs

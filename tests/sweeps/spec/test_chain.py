@@ -1,0 +1,128 @@
+"""A detection study from the command line: the inpainter's sweep, the set, the detector; and the use of both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sweeps.cli.common import DONE, USER_ERROR
+from sweeps.store import layout
+from sweeps.store.local import FolderStore
+from tests.sweeps.cli.test_cli import Command, command, is_told
+
+__all__ = ["command"]
+
+INPAINTER = """\
+# Which fill is good?
+name: fills
+task: inpaint
+base:
+  data: {name: cifar10, train: 64, val: 8, test: 8}
+  mask: {name: centre, fraction: 0.25}
+  model: {name: vanilla_autoencoder, width: 16}
+  batch: 8
+  epochs: 2
+seeds: 1
+tiny: {set: {data.train: 8, model.width: 8, epochs: 1}}
+"""
+DETECTOR = """\
+# Is what it fills found?
+name: finds
+task: detect
+base:
+  data:
+    forged:
+      images: {name: cifar10, train: 16, val: 8, test: 8}
+      mask: {name: centre, fraction: 0.25}
+      inpainters: [{best: {sweep: fills.yaml, metric: val/psnr_db}}]
+  model: {name: search_net}
+  batch: 8
+  epochs: 1
+seeds: 1
+report: {metrics: [test/f1]}
+tiny: {set: {batch: 4}}
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_root: Path) -> Path:
+    """The folder of the two sweep files, in which the test works."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPS_DATA", str(data_root))
+    (tmp_path / "fills.yaml").write_text(INPAINTER)
+    (tmp_path / "finds.yaml").write_text(DETECTOR)
+    return tmp_path
+
+
+def test_the_whole_chain(command: Command, files: Path) -> None:
+    for verb in ("check", "plan"):
+        said = command(verb, "finds.yaml", "--tiny")
+        assert said.code == DONE, said
+        assert "finds-tiny takes trials from fills-tiny: sweeps run runs what is left of it first" in said.out
+        assert "pending-" in said.out
+    assert not (files / "store").exists(), "nothing was written so far"
+
+    said = command("run", "finds.yaml", "--tiny")
+    assert said.code == DONE, said
+    assert "first: fills-tiny" in said.err
+    store = FolderStore(files / "store")
+    plan = layout.newest_plan(store, "finds-tiny") or {}
+    (inpainter,) = plan["pins"].values()
+    assert f'"{inpainter}"' in json.dumps(plan["arms"][0]["config"]["data"]["forged"]["inpainters"])
+    (set_id,) = store.children("datasets")
+    assert "done.json" in store.children(f"datasets/{set_id}")
+    detector = plan["arms"][0]["trials"]["0"]["id"]
+
+    again = command("run", "finds.yaml", "--tiny")
+    assert again.code == DONE
+    assert "first:" not in again.err
+    assert "1 done before, 0 to run" in again.out
+    assert command("resume", "finds-tiny").code == DONE
+    assert f"pinned: {inpainter}" in command("status", "finds-tiny").out
+    assert 'finds-tiny takes it for {"best":' in command("show", inpainter).out
+    told = command("reproduce", "finds-tiny", "--address", "in-process")
+    assert "the same numbers, to the last bit" in told.out
+
+    assert command("gc").code == DONE
+    _use(command, files, inpainter, detector)
+
+
+def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
+    from tests.trainables.inference.test_predict import pattern
+
+    pattern(50, 70).save(files / "one.png")
+    pattern(50, 70).convert("CMYK").save(files / "two.jpg")
+    (files / "broken.png").write_bytes(b"")
+    said = command("predict", inpainter[:8], "one.png", "two.jpg", "--mask", "20,30,10,12", "--out", "out")
+    assert said.code == DONE, said
+    assert (files / "out" / "one.png.filled.png").is_file()
+    said = command("predict", detector, "one.png", "broken.png", "--out", "out")
+    assert said.code == USER_ERROR
+    assert "broken.png" in said.err
+    assert json.loads((files / "out" / "one.png.found.json").read_text())["width"] == 50
+    is_told(command("predict", detector, "one.png", "--mask", "1,1,2,2"), "looks for the hole itself")
+    is_told(command("predict", inpainter, "one.png"), "needs a hole")
+    is_told(command("predict", inpainter, "broken.png", "--mask", "1,1,2,2"), "does not decode")
+    for trial in (inpainter, detector):
+        said = command("export", trial)
+        assert said.code == DONE, said
+        assert {path.name for path in (files / f"export-{trial}").iterdir()} == {
+            *("README.md", "config.json", "model.safetensors", "model.pt2")
+        }
+    is_told(command("export", inpainter, "--format", "onnx"), "safetensors")
+
+
+def test_a_forge_file(command: Command, files: Path) -> None:
+    block = "images: {name: cifar10, train: 6, val: 4, test: 4}\ninpainters: [{name: mean_fill}]\n"
+    (files / "set.yaml").write_text(block)
+    said = command("forge", "set.yaml")
+    assert said.code == DONE, said
+    set_id = (files / "store" / "datasets").iterdir().__next__().name
+    for words in (set_id, "train  6 inpainted, 6 real", "near duplicates across splits: 0 pairs", "card.md"):
+        assert words in said.out, words
+    (files / "set.yaml").write_text(block.replace("{name: mean_fill}", "{best: {sweep: fills.yaml, metric: val/l2}}"))
+    is_told(command("forge", "set.yaml"), "set.yaml:2", "it has not run", "sweeps run")
+    (files / "set.yaml").write_text(block.replace("mean_fill", "median_fill"))
+    is_told(command("forge", "set.yaml"), "mean_fill")

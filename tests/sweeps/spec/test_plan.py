@@ -1,0 +1,146 @@
+"""From a file to trials: what varies, what is shared, where values come from, what is refused before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sweeps.errors import SweepError
+from sweeps.spec.plan import Plan
+
+Expand = Callable[..., Plan]
+
+
+def test_arms_times_seeds(expand: Expand) -> None:
+    plan = expand()
+    assert [arm.name for arm in plan.arms] == ["base", "wide", "mean fill"]
+    assert all(list(arm.trials) == [0, 1] for arm in plan.arms)
+    assert len(plan.runs()) == 5, "the fill without parameters is one trial for all seeds"
+    assert {arm.baseline for arm in plan.arms} == {"base"}
+
+
+def test_identity_is_content(expand: Expand) -> None:
+    plan = expand()
+    same = expand(("name: small", "name: other"), ("seeds: 2", "seeds: [1, 5]"))
+    assert plan.arms[1].trials[1].id == same.arms[1].trials[1].id
+    longer = expand(("epochs: 4", "epochs: 9"))
+    assert plan.arms[0].trials[0].id == longer.arms[0].trials[0].id, "more epochs go on from the checkpoint"
+    resources = expand(("seeds: 2", "seeds: 2\nresources: {cpus: 2}"))
+    assert plan.arms[0].trials[0].id == resources.arms[0].trials[0].id
+    for change in ("optimiser.lr=0.002", "batch=32", "data.train=128", "mask.count=[1, 3]", "loss={l1: 1.0}"):
+        assert expand(changes=(change,)).arms[0].trials[0].id != plan.arms[0].trials[0].id, change
+
+
+def test_defaults_do_not_change_identity_when_written_out(expand: Expand) -> None:
+    plan, written = expand(), expand(changes=("optimiser.betas=[0.9, 0.999]", "model.see_mask=false", "loss.l2=1"))
+    assert plan.arms[0].trials[0].id == written.arms[0].trials[0].id
+
+
+def test_arms_that_differ_in_epochs_alone_share_a_trial(expand: Expand) -> None:
+    plan = expand(("  - {name: wide, set: {model.width: 16}}", "  - {name: wide, set: {epochs: 2}}"))
+    assert plan.arms[0].trials[0].id == plan.arms[1].trials[0].id
+    assert [trial.epochs for trial, _ in plan.runs()] == [0, 2, 2, 4, 4]
+
+
+def test_a_grid_is_full_factorial_with_a_baseline_a_cell(expand: Expand) -> None:
+    plan = expand(
+        (
+            "seeds: 2",
+            "seeds: 1\ngrid: {mask: {few: {name: lines, count: [1, 2]}, hole: {name: centre}}, batch: [32, 64]}",
+        ),
+        ("better: wide, than: base", 'better: "wide, few, batch=32", than: "base, hole, batch=64"'),
+    )
+    assert len(plan.arms) == 3 * 2 * 2
+    arm = next(arm for arm in plan.arms if arm.name == "wide, hole, batch=32")
+    assert arm.factors == {"mask": "hole", "batch": "batch=32"}
+    assert arm.baseline == "base, hole, batch=32"
+    assert (arm.config["mask"]["name"], arm.config["batch"], arm.config["model"]["width"]) == ("centre", 32, 16)
+
+
+def test_origins_say_where_each_value_comes_from(expand: Expand) -> None:
+    origins = expand(changes=("data.train=128",)).arms[1].origins
+    assert origins["model.width"] == "small.yaml:13"
+    assert origins["model.see_mask"] == "default"
+    assert origins["optimiser.lr"] == "small.yaml:8"
+    assert origins["data.train"] == "--set data.train=128"
+
+
+def test_tiny_shrinks_epochs_of_tests_and_claims(expand: Expand) -> None:
+    plan = expand(
+        ("metrics: [test/psnr_db]", "test_epochs: [1, 2, 3]\ntiny: {set: {epochs: 2}, seeds: 1}"),
+        ("than: base}", "than: base, epoch: 3}"),
+        tiny=True,
+    )
+    assert plan.name == "small-tiny"
+    assert plan.sweep.spec.seed_list == [0]
+    assert plan.sweep.spec.report.test_epochs == [1, 2]
+    assert plan.sweep.spec.claims[0].epoch == 2
+
+
+def test_twins_are_noted(expand: Expand) -> None:
+    notes = expand(("set: {model.width: 16}", "set: {model.width: 8}")).notes
+    assert any("'base' and 'wide' are the same configuration" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "given", "why", "fix"),
+    [
+        ("seeds: 2", "sedes: 2", "small.yaml:11: `sedes`", "no such name", "did you mean `seeds`?"),
+        ("name: small", "name: ../x", "small.yaml:2: `name` = '../x'", "pattern", ""),
+        ("task: inpaint", "task: inpant", "small.yaml", "no such name", "inpaint"),
+        ("width: 8", "widht: 8", "small.yaml:7: model 'widht'", "no such name", "'width'"),
+        ("width: 8", "width: eight", "small.yaml:7: model.width: 'eight'", "integer", ""),
+        ("width: 8", "width: 0", "small.yaml:7: model.width: 0", "greater than", ""),
+        (
+            "name: vanilla_autoencoder",
+            "name: vanila_autoencoder",
+            "small.yaml",
+            "no such name",
+            "trainables/inpaint/methods/",
+        ),
+        ("mask: {name: lines}", "mask: {name: centre, fraction: 1.5}", "mask.fraction: 1.5", "less than 1", ""),
+        ("mask: {name: lines}", "mask: {name: lines, count: [3, 1]}", "mask.count", "first number is above", ""),
+        ("lr: 1.0e-3", "lr: -1", "optimiser.lr: -1", "greater than 0", ""),
+        ("batch: 64", "batch: 64\n  loss: {l2: -1.0}", "loss.l2: -1.0", "greater than or equal to 0", ""),
+        ("batch: 64", "batch: 64\n  loss: {l2: 0}", "loss with no weight", "nothing to learn", ""),
+        ("batch: 64", "batch: 64\n  loss: {l3: 1}", "loss 'l3'", "no such name", ""),
+        ("batch: 64", "batch: yes", "batch: 'yes'", "integer", ""),
+        ("name: mean fill", "name: wide", "small.yaml:14", "two arms are called 'wide'", "rename"),
+        ("set: {model.width: 16}", "set: {modle.width: 16}", "small.yaml:13", "no section `modle`", ""),
+        ("set: {model.width: 16}", "set: {model.depth: 16}", "small.yaml:13: model 'depth'", "no such name", ""),
+        ("set: {model.width: 16}", "set: {Model: 16}", "small.yaml:13", "pattern", ""),
+        ("seeds: 2", "seeds: [1, 1]", "small.yaml:11", "twice", ""),
+        ("seeds: 2", "seeds: 0", "small.yaml:11", "greater than", ""),
+        ("seeds: 2", "seeds: 2\nbaseline: bass", "small.yaml:12: baseline 'bass'", "no such name", "base"),
+        ("than: base", "than: bass", "arm 'bass' of a claim", "no such name", "base"),
+        ("metrics: [test/psnr_db]", "metrics: [test/psnr]", "report.metrics[0]", "no trial reports", ""),
+        ("metrics: [test/psnr_db]", "extra: [fod]", "report.extra[0]", "there is no such score", "kid_squeezenet"),
+        ("metrics: [test/psnr_db]", "extra: [lpips]", "report.extra[0]", "no such score", "kid_squeezenet"),
+        ("metrics: [test/psnr_db]", "at: best(test/l2)", "report.at", "it says no epoch", ""),
+        (", better: wide, than: base", ", better: wide", "claims[0]", "cannot be judged", ""),
+        (", better: wide, than: base", ", improves: wide, after: 3", "claims[0].after", "no test at epoch 3", ""),
+        ("seeds: 2", "seeds: 2\ngrid: {batch: []}", "grid.batch", "no level", ""),
+    ],
+)
+def test_mistakes_are_told_with_their_place(expand: Expand, old: str, new: str, given: str, why: str, fix: str) -> None:
+    with pytest.raises(SweepError) as caught:
+        expand((old, new))
+    error = caught.value
+    assert given in error.given
+    assert why in error.why
+    assert fix in error.fix
+    assert error.allowed
+    assert error.fix
+
+
+@pytest.mark.parametrize("change", ["epochs", "=3", "epochs.x.y=3", "model.width=wide", "nothing=1"])
+def test_mistakes_in_set(expand: Expand, change: str) -> None:
+    with pytest.raises(SweepError) as caught:
+        expand(changes=(change,))
+    assert "--set" in caught.value.given
+
+
+def test_tiny_needs_its_block(expand: Expand) -> None:
+    with pytest.raises(SweepError, match="no `tiny:` block"):
+        expand(tiny=True)

@@ -1,0 +1,175 @@
+"""The schema, read from source, against the modules it describes; and what it says to a wrong configuration."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from trainables import registry, schema
+from trainables.errors import TrialError
+from trainables.inpaint import losses
+from trainables.masks import families as masks
+from trainables.registry import model_module
+
+ROOT = Path(__file__).resolve().parents[3]
+BASE = {"data": {"name": "cifar10"}, "mask": {"name": "lines"}, "model": {"name": "vanilla_autoencoder", "width": 8}}
+
+
+# --- source and modules agree -----------------------------------------------------------------------------------------
+
+
+def test_models_are_the_files_of_the_folder():
+    files = {p.stem for folder in registry.FOLDERS for p in (ROOT / "trainables" / folder).glob("*.py")}
+    assert set(registry.all_model_names()) == {name for name in files if not name.startswith("_")}
+    assert registry.all_model_names()
+
+
+@pytest.mark.parametrize("name", registry.all_model_names())
+def test_a_models_config_is_the_one_of_its_module(name):
+    module = importlib.import_module(model_module(name))
+    read, real = registry.model_config(name), module.Config
+    assert read.model_json_schema() == real.model_json_schema()
+    assert read.trains == real.trains
+    assert read.value_range == real.value_range
+    assert read.adversarial == real.adversarial
+    assert (read.adversarial_loss, read.judged, read.terms) == (real.adversarial_loss, real.judged, real.terms)
+    assert not {*read.adversarial, *read.terms} & set(registry.loss_names()), "a term has one meaning"
+    assert hasattr(module, "build_discriminator") == bool(real.adversarial)
+    given = {"path": "/filled"} if name == "outputs" else {}
+    assert read(**given).model_dump() == real(**given).model_dump()
+    assert read.splits == real.splits
+    assert all(field.description for field in read.model_fields.values()), "one line of meaning a field"
+    given = "seed" if real.task == "stack" else "size"
+    assert list(inspect.signature(module.build).parameters) == ["config", given]
+
+
+def test_masks_are_the_functions_that_return_a_draw():
+    functions = [(n, f) for n, f in inspect.getmembers(masks, inspect.isfunction) if f.__module__ == masks.__name__]
+    returning = {n for n, f in functions if typing.get_type_hints(f).get("return") is masks.MaskDraw}
+    assert set(registry.mask_configs()) == returning - {"draw"}
+
+
+@pytest.mark.parametrize("name", sorted(registry.mask_configs()))
+def test_a_masks_options_are_the_keywords_of_its_function(name):
+    fields = dict(registry.mask_configs()[name].model_fields)
+    assert fields.pop("name").annotation == typing.Literal[name]
+    signature = inspect.signature(getattr(masks, name))
+    assert list(signature.parameters)[:3] == ["n", "canvas", "generator"]
+    keywords = {p.name: p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
+    hints = typing.get_type_hints(getattr(masks, name), include_extras=True)
+    assert list(fields) == list(keywords)
+    for option, field in fields.items():
+        assert field.description, f"{name}.{option} has no line of meaning"
+        default = keywords[option].default
+        assert field.is_required() == (default is inspect.Parameter.empty)
+        if not field.is_required():
+            assert field.default == default
+            TypeAdapter(hints[option]).validate_python(default, strict=True)
+
+
+def test_losses_are_the_public_functions():
+    public = [n for n, f in inspect.getmembers(losses, inspect.isfunction) if not n.startswith("_")]
+    assert sorted(registry.loss_names()) == sorted(public)
+
+
+def test_it_imports_no_torch():
+    code = """
+import sys
+from trainables import schema
+schema.resolve("inpaint", {key: {"name": name} for key, name in
+                           (("data", "cifar10"), ("mask", "lines"), ("model", "vanilla_autoencoder"))})
+print([name for name in ("torch", "cv2", "numpy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- resolving --------------------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_filled_in():
+    resolved = schema.resolve("inpaint", BASE)
+    assert resolved["model"] == {"name": "vanilla_autoencoder", "width": 8, "see_mask": False}
+    assert resolved["mask"] == {"name": "lines", "count": [1, 10], "thickness": [1, 3]}
+    assert resolved["loss"] == {"l2": 1.0}
+    assert resolved["optimiser"]["lr"] == 1e-3
+    assert schema.resolve("inpaint", resolved) == resolved
+
+
+def test_a_model_without_parameters_has_no_epochs_seed_or_optimiser():
+    fill = schema.resolve("inpaint", {**BASE, "model": {"name": "telea"}, "epochs": 5})
+    assert fill["epochs"] == 0
+    assert schema.identity("inpaint", fill, 1) == schema.identity("inpaint", fill, 2)
+
+
+def test_identity_leaves_out_epochs_and_what_is_off():
+    one, two = (schema.resolve("inpaint", {**BASE, "epochs": epochs}) for epochs in (1, 2))
+    assert schema.identity("inpaint", one, 0) == schema.identity("inpaint", two, 0)
+    assert schema.identity("inpaint", one, 0) != schema.identity("inpaint", one, 1)
+    assert "path" not in schema.identity("inpaint", one, 0)["data"]
+
+
+def test_the_precision_is_part_of_a_trial_where_it_is_not_float32():
+    def identity(**changes):
+        return schema.identity("inpaint", schema.resolve("inpaint", {**BASE, **changes}), 0)
+
+    assert identity(precision=None) == identity(precision="float32") == identity()
+    assert identity(precision="bf16") == {**identity(), "precision": "bf16"}
+    with pytest.raises(TrialError) as caught:
+        schema.resolve("inpaint", {**BASE, "precision": "fp16"})
+    assert "bf16" in caught.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "hint"),
+    [
+        ({"model": {"name": "vanila_autoencoder"}}, "vanila_autoencoder", "vanilla_autoencoder"),
+        ({"model": {"name": "new"}}, "new", "trainables/inpaint/methods/new.py"),
+        ({"model": {"name": "telea", "radios": 3}}, "radios", "radius"),
+        ({"model": {"name": "telea", "radius": 0}}, "model.radius: 0", "radius"),
+        ({"model": {"name": "telea", "radius": "3"}}, "model.radius: '3'", "radius"),
+        ({"model": "telea"}, "telea", "name"),
+        ({"mask": {"name": "line"}}, "line", "lines"),
+        ({"mask": {"name": "draw"}}, "draw", ""),
+        ({"mask": {"name": "lines", "count": [3, 1]}}, "mask.count: [3, 1]", "count"),
+        ({"mask": {"name": "lines", "count": [1]}}, "mask.count: [1]", "count"),
+        ({"mask": {"name": "lines", "count": [1.5, 2]}}, "1.5", "count"),
+        ({"mask": {"name": "centre", "fraction": 1.0}}, "mask.fraction: 1.0", "fraction"),
+        ({"mask": {"name": "rectangle", "fraction": [0.0, 0.5]}}, "0.0", "fraction"),
+        ({"mask": {"name": "irregular"}}, "`path`", "path"),
+        ({"mask": {"name": "irregular", "path": None}}, "mask.path: None", "path"),
+        ({"mask": {"name": "irregular", "path": "p", "hole": "grey"}}, "mask.hole: 'grey'", "hole"),
+        ({"data": {"name": "cifar10", "path": "p"}}, "data", ""),
+        ({"data": {"name": "folder"}}, "data", ""),
+        ({"data": {"name": "cifar10", "train": 1}}, "data.train: 1", "train"),
+        ({"loss": {"l3": 1.0}}, "l3", "l"),
+        ({"loss": {"l2": 0.0}}, "loss", "l2"),
+        ({"loss": {"l2": -1.0}}, "loss.l2: -1.0", "l2"),
+        ({"optimiser": {"name": "adam", "lr": "1e-5"}}, "optimiser.lr: '1e-5'", "lr"),  # YAML 1.1 reads 1e-5 as text
+        ({"optimiser": {"name": "sgd", "betas": [0.9, 0.9]}}, "betas", ""),
+        ({"batch": 0}, "batch: 0", "batch"),
+        ({"epochs": 1.5}, "epochs: 1.5", "epochs"),
+        ({"augment": True}, "augment", ""),
+    ],
+)
+def test_a_mistake_is_told_in_four_parts(change, given, hint):
+    with pytest.raises(TrialError) as caught:
+        schema.resolve("inpaint", {**BASE, **change})
+    error = caught.value
+    assert all((error.given, error.why, error.allowed, error.fix)), error
+    assert given in error.given
+    assert hint in f"{error.allowed} {error.fix}"
+
+
+def test_values_are_never_changed():
+    resolved = schema.resolve("inpaint", {**BASE, "optimiser": {"name": "adam", "lr": 1e-5}})
+    assert resolved["optimiser"]["lr"] == 1e-5
+    with pytest.raises(ValidationError):
+        registry.model_config("telea")(radius=True)

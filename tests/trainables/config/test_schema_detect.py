@@ -1,0 +1,114 @@
+"""What task `detect` accepts, what decides the outcome, and what it says to a mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainables import schema
+from trainables.errors import TrialError
+
+FORGED = {"images": {"name": "cifar10"}, "inpainters": [{"name": "telea"}]}
+BASE: dict[str, Any] = {"data": {"forged": FORGED}, "model": {"name": "detector", "backbone": "alexnet"}}
+
+
+def resolved(**changes: Any) -> dict[str, Any]:
+    return schema.resolve("detect", {**BASE, **changes})
+
+
+def test_defaults_are_filled_in_and_stay() -> None:
+    found = resolved()
+    assert found["data"]["input_size"] == 63, "what AlexNet needs at least"
+    assert found["loss"] == {"bce": 100.0, "smooth_l1": 0.8}
+    assert found["boxes"] == {"units": "pixel", "over": "positives", "beta": 1.0}
+    assert schema.resolve("detect", found) == found
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "expected"),
+    [
+        ({"name": "detector", "backbone": "alexnet"}, 32, 63),
+        ({"name": "detector", "backbone": "alexnet"}, 256, 256),
+        ({"name": "detector", "backbone": "resnet18"}, 32, 32),
+        ({"name": "detector", "backbone": "vit_b_16"}, 64, 224),
+        ({"name": "search_net"}, 32, 32),
+        ({"name": "majority"}, 48, 48),
+    ],
+)
+def test_the_default_input_is_the_sets_or_what_the_backbone_needs(model: Any, size: int, expected: int) -> None:
+    forged = {**FORGED, "images": {"name": "cifar10", "size": size}}
+    assert resolved(model=model, data={"forged": forged})["data"]["input_size"] == expected
+
+
+def test_a_set_that_others_made() -> None:
+    found = resolved(data={"set": {"layout": "casia", "path": "casia2"}})
+    assert found["data"]["input_size"] == 256
+    assert not schema.needs("detect", found, 0).forged
+
+
+def test_it_needs_its_forged_sets_once_each() -> None:
+    other = {**FORGED, "inpainters": [{"name": "mean_fill"}]}
+    tests = {"same": {"forged": FORGED}, "other": {"forged": other}}
+    needs = schema.needs("detect", resolved(test_sets=tests), 0)
+    assert len(needs.forged) == 2
+    assert {block["inpainters"][0]["name"] for block in needs.forged.values()} == {"telea", "mean_fill"}
+
+
+def test_identity_leaves_out_what_is_off_or_decides_nothing() -> None:
+    first = schema.identity("detect", resolved(), 0)
+    assert "boxes" in first
+    assert "epochs" not in first
+    assert "fold" not in first["data"]
+    assert first != schema.identity("detect", resolved(), 1)
+    label = resolved(model={"name": "detector", "head": "label"})
+    assert label["boxes"] is None, "nothing compares boxes"
+    assert "boxes" not in schema.identity("detect", label, 0)
+    base = resolved(model={"name": "constant_box"}, epochs=5, loss={"giou": 1.0})
+    assert base["epochs"] == 0
+    assert schema.identity("detect", base, 0) == schema.identity("detect", base, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "hint"),
+    [
+        ({"data": {"forged": FORGED, "set": {"layout": "casia", "path": "p"}}}, "data", "one of forged"),
+        ({"data": {"input_size": 64}}, "data", "forged"),
+        ({"data": {"forged": {**FORGED, "inpainter": []}}}, "data.forged.inpainter", "inpainters"),
+        ({"data": {"forged": FORGED, "input_size": 32}}, "data.input_size", "63"),
+        ({"data": {"forged": FORGED, "fold": [3, 3]}}, "data", "below"),
+        ({"data": {"forged": FORGED, "train": 1}}, "data.train", "half"),
+        ({"data": {"forged": FORGED, "augment": {"rotation_deg": 5.0}}}, "data.augment.rotation_deg", "flip"),
+        ({"model": {"name": "vanilla_autoencoder"}}, "model.name", "detector"),
+        ({"model": {"name": "detector", "head": "boxes"}}, "model.head", "mask"),
+        ({"loss": {"psnr": 1.0}}, "loss.psnr", "giou"),
+        ({"loss": {"bce": 1.0, "mask_dice": 1.0}}, "loss.mask_dice", "smooth_l1"),
+        ({"loss": {"bce": 0.0}}, "loss", "bce"),
+        ({"boxes": {"units": "px"}}, "boxes.units", "unit"),
+        ({"test_sets": {"A": {"forged": FORGED}}}, "test_sets", "lower-case"),
+        ({"test_sets": {"a": {"forged": FORGED, "train": 5}}}, "test_sets.a.train", "forged"),
+        ({"test_changes": {"a": {"jpeg": 50, "blur": 1.0}}}, "test_changes.a", "jpeg"),
+        ({"test_changes": {"a": {"jpeg": 0}}}, "test_changes.a.jpeg", "quality"),
+        ({"test_sets": {"a": {"forged": FORGED}}, "test_changes": {"a": {"jpeg": 50}}}, "test_changes.a", "a2"),
+        ({"mask": {"name": "lines"}}, "mask", "data"),
+    ],
+)
+def test_a_mistake_is_told_in_four_parts(change: dict[str, Any], key: str, hint: str) -> None:
+    with pytest.raises(TrialError) as caught:
+        resolved(**change)
+    error = caught.value
+    assert all((error.given, error.why, error.allowed, error.fix)), error
+    assert error.key.startswith(key)
+    assert hint in f"{error.why} {error.allowed} {error.fix}"
+
+
+def test_it_imports_no_torch() -> None:
+    code = (
+        f"import sys; from trainables import schema; schema.resolve('detect', {BASE!r}); print('torch' in sys.modules)"
+    )
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

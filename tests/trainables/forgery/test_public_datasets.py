@@ -1,0 +1,241 @@
+"""Sets that others made, as small folders in their published layouts with real photographs, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainables.errors import TrialError
+from trainables.forgery import forged_images, public_datasets
+from trainables.forgery.config import resolve_set
+
+SPLITS = forged_images.SPLITS
+COUNT = 40
+"""Photographs of each small set: enough that each split gets some."""
+
+
+@pytest.fixture(scope="module")
+def photographs(data_root):
+    """COUNT crops of Kodak photographs, 48 px high and 64 wide, each with a fill of its own and the hole's mask."""
+    found = []
+    image = np.array(Image.open(data_root / "kodak24" / "kodim05.png").convert("RGB"))
+    for number in range(COUNT):
+        top, left = 11 * number % 400, 17 * number % 600
+        real = np.ascontiguousarray(image[top : top + 48, left : left + 64])
+        mask = np.zeros((48, 64), dtype=np.uint8)
+        mask[12:24, 8 + number % 16 : 40] = 255
+        found.append((real, cv2.inpaint(real, mask, 3, cv2.INPAINT_TELEA), mask))
+    return found
+
+
+def save(file, pixels):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+def make_folder(root, photographs):
+    rows = ["file,label,source,inpainter"]
+    for number, (real, fake, mask) in enumerate(photographs):
+        save(root / "images" / f"{number}_real.png", real)
+        save(root / "images" / f"{number}_fake.png", fake)
+        save(root / "masks" / f"{number}_fake.png", mask)
+        rows += [f"{number}_real.png,0,{number},", f"{number}_fake.png,1,{number},telea"]
+    (root / "labels.csv").write_text("\n".join(rows))
+
+
+def make_casia(root, photographs):
+    for number, (real, fake, mask) in enumerate(photographs):
+        save(root / "Au" / f"Au_ani_{number + 100:05d}.jpg", real)
+        name = f"Tp_S_NRN_S_N_sec{number:05d}_ani{number + 100:05d}_{number:05d}"
+        save(root / "Tp" / f"{name}.tif", fake)
+        save(root / "CASIA 2 Groundtruth" / f"{name}_gt.png", np.repeat(mask[..., None], 3, axis=2))
+
+
+def make_imd2020(root, photographs):
+    for number, (real, fake, mask) in enumerate(photographs):
+        save(root / f"1a{number}" / f"1a{number}_orig.jpg", real)
+        save(root / f"1a{number}" / f"c8{number}_0.png", fake)
+        save(root / f"1a{number}" / f"c8{number}_0_mask.png", mask)
+
+
+def make_defacto(root, photographs):
+    for number, (real, fake, mask) in enumerate(photographs):
+        save(root / "coco" / f"{number:012d}.jpg", real)
+        save(root / "set" / "inpainting_img" / "img" / f"0_{number:012d}.tif", fake)
+        larger = np.array(Image.fromarray(mask).resize((65, 48), Image.Resampling.NEAREST))
+        save(root / "set" / "inpainting_annotations" / "probe_mask" / f"0_{number:012d}.jpg", larger)
+
+
+def make_coco_inpaint(root, photographs):
+    pairs = []
+    for number, (real, fake, mask) in enumerate(photographs):
+        save(root / "real" / f"{number:012d}.jpg", real)
+        save(root / "sdxl" / f"{number:012d}.png", fake)
+        save(root / "mask" / f"{number:012d}.png", mask)
+        pairs += [[f"sdxl/{number:012d}.png", f"mask/{number:012d}.png"], [f"real/{number:012d}.jpg", "Negative"]]
+    (root / "train.json").write_text(json.dumps(pairs))
+
+
+LAYOUTS = {
+    "folder": (make_folder, {"path": "s"}, "telea"),
+    "casia": (make_casia, {"path": "s"}, "casia"),
+    "imd2020": (make_imd2020, {"path": "s"}, "imd2020"),
+    "defacto": (make_defacto, {"path": "s/set", "authentic": "s/coco"}, "defacto_inpainting"),
+    "coco_inpaint": (make_coco_inpaint, {"path": "s"}, "sdxl"),
+}
+
+
+def load(root, layout, **options):
+    given = {"layout": layout, **LAYOUTS[layout][1], "size": 48, **options}
+    return public_datasets.load(resolve_set(given), root)
+
+
+def refused(root, layout, **options):
+    with pytest.raises(TrialError) as caught:
+        load(root, layout, **options)
+    error = caught.value
+    assert all((error.given, error.why, error.allowed, error.fix))
+    return error
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_published_layout(tmp_path, photographs, layout):
+    make, _, inpainter = LAYOUTS[layout]
+    make(tmp_path / "s", photographs)
+    found = load(tmp_path, layout)
+    parts = [getattr(found, split) for split in SPLITS]
+    assert sum(map(len, parts)) == 2 * COUNT
+    sources = [set(part.source) for part in parts]
+    assert len(set.union(*sources)) == sum(map(len, sources)) == COUNT, "split by photograph"
+    for part in parts:
+        assert part.label_n.mean() == 0.5
+        fake = part.take(part.label_n.nonzero()[:, 0])
+        assert set(fake.inpainter) == {inpainter}
+        share = torch.tensor([photographs[0][2].mean() / 255])
+        assert (fake.hole_share_n / share).min() > 0.3
+        for box, mask in zip((fake.box_n4 * 48).round().int().tolist(), fake.mask_n1hw[:, 0], strict=True):
+            assert abs(box[1] - 12) <= 1
+            assert abs(box[3] - 24) <= 1
+            assert mask[box[1] : box[3], box[0] : box[2]].float().mean() > 0.85
+    assert found.fingerprint == load(tmp_path, layout).fingerprint
+    some = load(tmp_path, layout, train=6)
+    assert torch.equal(some.train.image_n3hw, found.train.image_n3hw[:6])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_missing_masks_are_refused(tmp_path, photographs, layout):
+    make, _, _ = LAYOUTS[layout]
+    make(tmp_path / "s", photographs)
+    masks = [
+        path
+        for path in (tmp_path / "s").rglob("*")
+        if path.is_file() and ("mask" in str(path.relative_to(tmp_path)) or path.stem.endswith("_gt"))
+    ]
+    masks[0].unlink()
+    error = refused(tmp_path, layout)
+    assert masks[0].stem in f"{error.given} {error.why}"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_another_folder_is_refused(tmp_path, layout):
+    (tmp_path / "s" / "set").mkdir(parents=True)
+    (tmp_path / "s" / "coco").mkdir()
+    assert str(tmp_path) in refused(tmp_path, layout).given
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "defacto"])
+def test_a_mask_of_another_size_is_refused(tmp_path, photographs, layout):
+    larger = [(real, fake, np.pad(mask, 1)) for real, fake, mask in photographs]
+    LAYOUTS[layout][0](tmp_path / "s", larger)
+    assert "66x50 px, its image 64x48" in refused(tmp_path, layout).why
+
+
+def test_one_class_only_is_refused(tmp_path, photographs):
+    make_defacto(tmp_path / "s", photographs)
+    error = refused(tmp_path, "defacto", authentic=None)
+    assert "one class only" in error.why
+    assert "authentic" in error.fix
+    assert "one class only" in refused(tmp_path, "defacto", test=1).why
+
+
+def test_boxes_without_masks(tmp_path, photographs):
+    make_folder(tmp_path / "s", photographs)
+    boxed = ["file,label,source,x1,y1,x2,y2"]
+    for number in range(COUNT):
+        boxed += [f"{number}_real.png,0,{number},,,,", f"{number}_fake.png,1,{number},16,12,48,24"]
+    for path in (tmp_path / "s" / "masks").iterdir():
+        path.unlink()
+    (tmp_path / "s" / "labels.csv").write_text("\n".join(boxed))
+    fake = load(tmp_path, "folder").train
+    assert torch.allclose(fake.box_n4[fake.label_n == 1], torch.tensor([0.25, 0.25, 0.75, 0.5]))
+    (tmp_path / "s" / "labels.csv").write_text("\n".join(boxed).replace("0,16,12,48,24", "0,16,12,65,24"))
+    error = refused(tmp_path, "folder")
+    assert "box 16 12 65 24" in error.given
+    assert "64x48" in error.why
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("file,label", "name,label"), "columns"),
+        (("3_fake.png,1", "3_fake.png,yes"), "'yes'"),
+        (("3_fake.png,1", "3_missing.png,1"), "neither a mask"),
+        (("3_real.png,0", "3_missing.png,0"), "missing"),
+        (("3_real.png,0", "../3_real.png,0"), "leads out"),
+    ],
+)
+def test_wrong_labels_are_refused(tmp_path, photographs, change, expected):
+    make_folder(tmp_path / "s", photographs)
+    file = tmp_path / "s" / "labels.csv"
+    file.write_text(file.read_text().replace(*change))
+    assert expected in str(refused(tmp_path, "folder"))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ('[["/etc/a.png", "Negative"]]', "leads out"),
+        ('[["real/1.jpg", "../m.png"]]', "leads out"),
+        ('[["a"]]', "no list"),
+        ("{", "no list"),
+    ],
+)
+def test_wrong_lists_are_refused(tmp_path, pairs, expected):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "list.json").write_text(pairs)
+    assert expected in refused(tmp_path, "coco_inpaint").why
+
+
+def test_a_tiny_hole_is_kept_and_an_empty_mask_refused(tmp_path, photographs):
+    make_folder(tmp_path / "s", photographs)
+    for path in (tmp_path / "s" / "masks").iterdir():
+        mask = np.zeros((48, 64), dtype=np.uint8)
+        mask[30, 33] = 255
+        save(path, mask)
+    fake = load(tmp_path, "folder", size=8).train
+    assert (fake.mask_n1hw[fake.label_n == 1].sum((1, 2, 3)) == 1).all()
+    save(path, np.zeros((48, 64), dtype=np.uint8))
+    assert "marks no pixel" in refused(tmp_path, "folder").why
+
+
+def test_few_unreadable_files_are_left_out_with_a_warning(tmp_path, photographs):
+    make_folder(tmp_path / "s", photographs[:1] * 130)
+    (tmp_path / "s" / "images" / "7_real.png").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match=r"7_real\.png"):
+        found = load(tmp_path, "folder", size=16)
+    assert sum(len(getattr(found, split)) for split in SPLITS) == 259
+    for number in range(3):
+        (tmp_path / "s" / "images" / f"{number}_real.png").write_bytes(b"")
+    assert "4 of 260" in refused(tmp_path, "folder", size=16).given
+
+
+def test_authentic_photographs_go_with_defacto_alone():
+    with pytest.raises(TrialError, match="authentic"):
+        resolve_set({"layout": "casia", "path": "s", "authentic": "coco"})
+    with pytest.raises(TrialError, match="layout"):
+        resolve_set({"layout": "casia3", "path": "s"})

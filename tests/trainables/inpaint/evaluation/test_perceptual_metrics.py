@@ -1,0 +1,151 @@
+"""LPIPS and KID: against torchmetrics, offline; what is told where weights are missing."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torchmetrics.functional.image import learned_perceptual_image_patch_similarity
+from torchmetrics.image.fid import _compute_fid
+from torchmetrics.image.kid import poly_mmd
+from torchvision.models import squeezenet1_1
+
+from sweeps.results import columns as record_columns
+from trainables import schema
+from trainables.errors import TrialError
+from trainables.inpaint import task as inpaint
+from trainables.inpaint.evaluation import perceptual_metrics
+from trainables.training.loop import fit
+from trainables.training.session import Goal, Machine, MemorySession
+
+CPU = torch.device("cpu")
+CONFIG = {
+    "data": {"name": "cifar10", "size": 32, "train": 32, "val": 16, "test": 24},
+    "mask": {"name": "centre", "fraction": 0.25},
+    "model": {"name": "vanilla_autoencoder", "width": 2},
+    "batch": 16,
+}
+
+
+def pair(b: int = 6, side: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    image = torch.rand(b, 3, side, side, generator=rng)
+    return (image + 0.1 * torch.randn(image.shape, generator=rng)).clamp(0, 1), image
+
+
+def trained(data_root: Path | None, extra: tuple[str, ...], **changes: object) -> MemorySession:
+    resolved = schema.resolve("inpaint", {**CONFIG, "epochs": 2, **changes})
+    session = MemorySession(Goal(resolved["epochs"], (1,), extra=extra), Machine(data_root=data_root))
+    fit(inpaint, {**resolved, "seed": 0}, session)
+    return session
+
+
+def test_the_names_are_those_of_the_records() -> None:
+    assert tuple(record_columns.EXTRA) == perceptual_metrics.NAMES
+
+
+def test_discrepancy_is_that_of_torchmetrics() -> None:
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40, 16, generator=rng).double(), 1.1 * torch.randn(40, 16, generator=rng).double()
+    assert perceptual_metrics.squared_discrepancy(x, y) == pytest.approx(poly_mmd(y, x).item(), rel=1e-12)
+
+
+def test_kid_on_any_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole below a subset's size; a mean over subsets above it, always the same, that comes near the whole."""
+    output, image = pair(300, 8)
+
+    def kid() -> float:
+        meter = perceptual_metrics.Kid(lambda images: images.flatten(1)[:, :16])
+        for part in range(0, 300, 100):
+            meter.update(output[part : part + 100], image[part : part + 100])
+        return meter.compute()
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, :16].double()
+
+    whole = perceptual_metrics.squared_discrepancy(features(output), features(image))
+    assert kid() == pytest.approx(whole, rel=1e-9)
+    monkeypatch.setattr(perceptual_metrics, "SUBSET", 150)
+    assert kid() == kid() == pytest.approx(whole, abs=2e-3)
+
+
+def test_kid_squeezenet_tells_noise_from_images(data_root: Path) -> None:
+    data = inpaint.load(schema.resolve("inpaint", CONFIG), Machine(data_root=data_root))
+    image = data.images.test / 255.0
+    scores = []
+    for noise in (0.02, 0.2):
+        (meter,) = perceptual_metrics.scorers(["kid_squeezenet"], data_root, CPU).values()
+        meter.update((image + noise * torch.randn(image.shape)).clamp(0, 1), image)
+        scores.append(meter.compute())
+    assert scores[0] < 0.1 * scores[1]
+
+
+def test_lpips_is_that_of_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With untrained weights where torchvision keeps downloaded ones: what is tested is what we do with them."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(
+        squeezenet1_1(weights=None).state_dict(), tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+    )
+    output, image = pair()
+    (meter,) = perceptual_metrics.scorers(["lpips_squeeze"], None, CPU).values()
+    meter.update(output[:2], image[:2])
+    meter.update(output[2:], image[2:])
+    large = [torch.nn.functional.interpolate(x, size=64, mode="bilinear").clamp(0, 1) for x in (output, image)]
+    expected = learned_perceptual_image_patch_similarity(*large, net_type="squeeze", normalize=True)
+    assert meter.compute() == pytest.approx(expected.item(), rel=1e-5)
+    assert meter.compute() > 0
+
+
+def test_without_weights_nothing_is_trained(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(TrialError) as error:
+        trained(data_root, ("lpips_alex",))
+    assert "alexnet" in error.value.why
+    assert str(tmp_path / "hub" / "checkpoints") in error.value.allowed
+    with pytest.raises(TrialError, match="torch-fidelity"):
+        perceptual_metrics.scorers(["fid"], None, CPU)
+    with pytest.raises(TrialError) as error:
+        perceptual_metrics.scorers(["kid_squeezenet"], tmp_path, CPU)
+    assert perceptual_metrics.SQUEEZENET in error.value.allowed
+
+
+def test_frechet_distance_is_that_of_torchmetrics_and_batches_add_up() -> None:
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.rand(50, 12, generator=rng), torch.rand(50, 12, generator=rng) ** 2
+    meter = perceptual_metrics.Fid(lambda images: images)
+    for part in range(0, 50, 20):
+        meter.update(x[part : part + 20], y[part : part + 20])
+    moments = [moment for z in (x.double(), y.double()) for moment in (z.mean(0), z.T.cov())]
+    assert meter.compute() == pytest.approx(_compute_fid(*moments).item(), rel=1e-9)
+    assert perceptual_metrics.frechet_distance(*moments[:2], *moments[:2]) == pytest.approx(0, abs=1e-9)
+
+
+def test_fid_takes_the_weights_below_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Untrained weights: what is tested is the network, that its input is 8 bits, and what a file that is none gets."""
+    file = tmp_path / perceptual_metrics.INCEPTION
+    file.parent.mkdir()
+    monkeypatch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+    torch.save({}, file)
+    torch.manual_seed(0)
+    output, image = pair(4)
+    (meter,) = perceptual_metrics.scorers(["fid"], tmp_path, CPU).values()
+    meter.update(output, image)
+    assert meter.compute() > 0
+    file.write_bytes(pickle.dumps(Path("no weights"), 2))
+    with pytest.raises(TrialError) as error:
+        perceptual_metrics.scorers(["fid"], tmp_path, CPU)
+    assert perceptual_metrics.INCEPTION in error.value.allowed
+
+
+@pytest.mark.parametrize("model", [CONFIG["model"], {"name": "mean_fill"}])
+def test_it_is_told_after_the_last_epoch_alone(data_root: Path, model: object) -> None:
+    rows = trained(data_root, ("kid_squeezenet",), model=model).result["history"]  # type: ignore[index]
+    assert rows[-1]["test/kid_squeezenet"] > 0
+    assert [row["epoch"] for row in rows if "test/kid_squeezenet" in row] == [rows[-1]["epoch"]]

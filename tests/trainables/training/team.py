@@ -1,0 +1,250 @@
+"""Trials of several processes for `test_distributed.py`: `python -m tests.trainables.training.team PORT FOLDER` forks
+four of them.
+
+The cases are trained by the first two of them, then by all four; what came of it is written to FOLDER. They are forked
+because each import of torch costs seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from tests.trainables.forgery import forged_small
+from trainables import schema
+from trainables.errors import TrialError
+from trainables.inpaint import task as inpaint
+from trainables.training import checkpoint
+from trainables.training.distributed import Workers
+from trainables.training.loop import Diverged, fit
+from trainables.training.session import Goal, Machine, MemorySession, Restored
+
+SIZES = (2, 4)
+DATA_ROOT = Path(os.environ["SWEEPS_DATA"]) if "SWEEPS_DATA" in os.environ else Path("../shared/data")
+
+
+CENTRE = {"mask": {"name": "centre", "fraction": 0.2}}
+
+
+def configured(model: str, train: int = 18, **changes: Any) -> dict[str, Any]:
+    """Batches of 8 images, of which the last one has two: too few for four workers."""
+    base = {
+        "data": {"name": "folder", "path": "kodak24", "train": train},
+        "mask": {"name": "lines"},
+        "model": {"name": model, "width": 4},
+        "optimiser": {"name": "sgd", "lr": 0.02},
+        "batch": 8,
+        "epochs": 2,
+    }
+    return {**schema.resolve("inpaint", {**base, **changes}), "seed": 1}
+
+
+def told(loss: Mapping[str, float], **changes: Any) -> dict[str, Any]:
+    """A small TDANet, on images with captions; batches as above."""
+    data = {"name": "cifar10", "train": 10, "val": 3, "test": 3, "captions": {"template": "a photo of a {class}"}}
+    given = configured("vanilla_autoencoder", **CENTRE, **changes)
+    model = {"name": "tdanet", "width": 2, "embedding": 8}
+    parts = {key: given[key] for key in ("mask", "optimiser", "batch", "epochs")}
+    parts["optimiser"] = {"name": "sgd", "lr": 1e-4}  # at more, KL grows without bound
+    return {**schema.resolve("inpaint", {**parts, "data": data, "model": model, "loss": dict(loss)}), "seed": 1}
+
+
+def detector(train: int, head: str, **changes: Any) -> dict[str, Any]:
+    """A small detector, on batches as above: some parts of them have no positive, or no image."""
+    model = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": head}
+    changes["data"] = {**changes["data"], "train": train}
+    rate = {"name": "sgd", "lr": 0.001}
+    return forged_small.configured(1, model=model, optimiser=rate, batch=8, epochs=3, **changes)
+
+
+GLCIC = {"l2_hole": 1.0, "adversarial_global": 0.1, "adversarial_local": 0.1}
+TERMS = {"l1_valid": 0.1, "valid": 0.1, "hole": 0.6, "tv": 0.1, "perceptual": 0.01, "style": 1.0}
+SQUEEZENET = {"name": "squeezenet1_0", "weights": "squeezenet1_0/squeezenet1_0_torchvision_layout.npz"}
+CHANGES = {"rotation_deg": 10.0, "zoom": [1.0, 1.2], "blur_sigma": [0.0, 1.0], "flip": 0.5}
+ADAM = {"name": "adam", "lr": 1e-3}
+CASES: dict[str, dict[str, Any]] = {
+    "autoencoder": configured("vanilla_autoencoder"),
+    "hole": configured("vanilla_autoencoder", loss={"l1_hole": 0.5, "l2_hole": 1.0}),
+    "adam": configured("vanilla_autoencoder", optimiser=ADAM, loss={"l1": 1.0, "l2_hole": 1.0}),
+    "changed, all terms": configured(
+        "vanilla_autoencoder",
+        data={"name": "folder", "path": "kodak24", "train": 18, "augment": CHANGES},
+        test_masks={"centre": {"name": "centre"}},
+        loss=TERMS,
+        features=SQUEEZENET,
+    ),
+    "normalised double": configured("partial_conv_unet"),
+    "gan double": configured("context_encoder", loss={"l2": 0.9, "adversarial": 0.1}, **CENTRE),
+    "phases double": configured(
+        "glcic", epochs=3, loss=GLCIC, phases={"completion": 0.3, "discriminators": 0.3}, **CENTRE
+    ),
+    "gan adam double": configured(
+        "context_encoder", train=16, loss={"l2": 0.9, "adversarial": 0.1}, optimiser=ADAM, **CENTRE
+    ),
+    "own terms double": configured(
+        "deepfill", loss={"l1": 1.0, "l1_coarse": 1.0, "adversarial": 0.1}, mask={"name": "free_form"}
+    ),
+    "mask as target double": configured(
+        "lama_fourier",
+        loss={"valid": 1.0, "adversarial": 0.1, "feature_matching": 1.0, "r1": 0.01},
+        mask={"name": "free_form"},
+    ),
+    "text double": told(
+        {"l1_scales": 1.0, "kl": 1.0, "adversarial": 0.1, "adversarial_features": 0.1, "matching": 0.1}
+    ),
+    "text without matching double": told({"l1_scales": 1.0, "kl": 1.0}, epochs=1),
+    "apart double": configured("partial_conv_unet", train=16, sync_batch_norm=False),
+    "detector": detector(18, head="box", data={"augment": {"flip": 0.5}}),
+    "detector of masks": detector(18, head="mask", data={}),
+}
+
+
+BY_FOUR = (
+    "detector",
+    "hole",
+    "changed, all terms",
+    "phases double",
+    "own terms double",
+)
+"""Cases that four workers train as well: processes without a core of their own are slow."""
+
+
+class DoubleData(inpaint.Data):
+    """Images and masks in float64."""
+
+    def batch(self, split: str, index: Tensor, draw: Any) -> tuple[Tensor, Tensor]:
+        image_b3hw, mask_b1hw = super().batch(split, index, draw)
+        return image_b3hw.double(), mask_b1hw.double()
+
+
+class Double:
+    """The task in float64: what differs then differs for another reason than rounding."""
+
+    BEST = inpaint.BEST
+    train, evaluate, samples, final_files = (
+        staticmethod(inpaint.train),
+        staticmethod(inpaint.evaluate),
+        staticmethod(inpaint.samples),
+        staticmethod(inpaint.final_files),
+    )
+
+    def load(self, config: Mapping[str, Any], machine: Machine) -> DoubleData:
+        data = inpaint.load(config, machine)
+        return DoubleData(**{field.name: getattr(data, field.name) for field in fields(data)})
+
+    def build(self, config: Mapping[str, Any], data: inpaint.Data, machine: Machine) -> inpaint.Inpainter:
+        with default_type(torch.float64):
+            return inpaint.build(config, data, machine)
+
+
+@contextlib.contextmanager
+def default_type(kind: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(kind)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def train(name: str, workers: Workers, restored: Restored | None = None) -> MemorySession:
+    """Train a case; its records and checkpoints are in the session."""
+    session = MemorySession(Goal(CASES[name]["epochs"]), Machine(data_root=DATA_ROOT, workers=workers), restored)
+    task: Any = Double() if name.endswith("double") else inpaint
+    if name.startswith("detector"):
+        task = forged_small.InMemory(forged_small.small(DATA_ROOT))
+    fit(task, CASES[name], session)
+    return session
+
+
+def kept(session: MemorySession) -> dict[str, Any]:
+    """What is compared: the records and, from worker 0, the state of all networks."""
+    files = session.saved[session.goal.epochs]
+    state = checkpoint.unpack(files)[0] if files else {}
+    weights = [state.get("network", {}), *state.get("adversary", {}).get("discriminators", {}).values()]
+    return {"rows": session.rows, "networks": weights}
+
+
+def resumed(workers: Workers) -> bool:
+    """Whether a trial that goes on after its first epoch ends in the same bits."""
+    straight = train("gan double", workers)
+    first = workers.told(straight.saved[1])
+    again = train("gan double", workers, Restored(1, first))
+    a, b = kept(straight)["networks"], kept(again)["networks"]
+    return all(torch.equal(x[key], y[key]) for x, y in zip(a, b, strict=True) for key in x)
+
+
+class Faulty(Double):
+    """The last worker's machine lacks the data, or its loss is not a number at the second step of epoch 2."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def load(self, config: Mapping[str, Any], machine: Machine) -> DoubleData:
+        if self.fault == "data" and machine.workers.rank == machine.workers.size - 1:
+            raise TrialError("data", "missing on this machine", "a folder", "copy it")
+        return super().load(config, machine)
+
+    def train(self, learner: Any, config: Mapping[str, Any], data: Any, epoch: int) -> Iterator[Any]:  # type: ignore[override]
+        for step, (count, terms) in enumerate(inpaint.train(learner, config, data, epoch), 1):
+            bad = self.fault == "nan" and epoch == 2 and step >= 2 and learner.workers.rank == 1
+            yield count, {**terms, "loss": terms["loss"] * (float("nan") if bad else 1)}
+
+
+def failed(fault: str, workers: Workers) -> str:
+    """What a worker says of a fault of another one."""
+    config = CASES["autoencoder"]
+    session = MemorySession(Goal(config["epochs"]), Machine(data_root=DATA_ROOT, workers=workers))
+    try:
+        fit(Faulty(fault), config, session)  # type: ignore[arg-type]
+    except (TrialError, Diverged) as error:
+        return f"{type(error).__name__} {error}"
+    return "nothing"
+
+
+def main(rank: int, port: int, folder: Path) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", GLOO_SOCKET_IFNAME="lo")
+    torch.set_num_threads(1)
+    for size in SIZES:
+        if rank >= size:
+            continue
+        os.environ["MASTER_PORT"] = str(port + size)
+        distributed.init_process_group("gloo", rank=rank, world_size=size)
+        workers = Workers(rank, size)
+        found: dict[str, Any] = {name: kept(train(name, workers)) for name in (CASES if size == 2 else BY_FOUR)}
+        found["resumed"] = resumed(workers)
+        found["faults"] = {fault: failed(fault, workers) for fault in ("data", "nan")}
+        torch.save(found, folder / f"{size}-{rank}.pt")
+        distributed.destroy_process_group()
+
+
+def fork(port: int, folder: Path) -> list[int]:
+    """Start the workers. Returns their process ids."""
+    started = []
+    for rank in range(max(SIZES)):
+        if pid := os.fork():
+            started.append(pid)
+            continue
+        code = 1
+        try:
+            main(rank, port, folder)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)  # at once: after a fault the others wait in a collective until they notice that it is gone
+    return started
+
+
+if __name__ == "__main__":
+    workers = fork(int(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(any(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in workers))

@@ -1,0 +1,139 @@
+"""One, two and four processes train the same trial: same records, same weights, whatever the batch leaves each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sweeps.results.columns import same_numbers
+from tests.trainables.training import team
+from trainables import registry, schema
+from trainables.inpaint import losses
+from trainables.inpaint.perceptual_features import Features
+from trainables.training.distributed import Workers
+
+ROOT = Path(__file__).resolve().parents[3]
+TOLERANCE = {"adam": 1e-3, "terms": 1e-3, "double": 1e-9, "detector": 1e-3}
+"""By the end of a case's name; 1e-6 for the others, with SGD in float32.
+
+Absolute values have a corner, where rounding tips gradients; a detector's loss of boxes is counted in px."""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> dict[tuple[int, int], dict[str, Any]]:
+    """(number of workers, rank) -> what that worker had in the end of every case."""
+    folder, port = tmp_path_factory.mktemp("team"), free_port()
+    environment = {**os.environ, "SWEEPS_DATA": str(data_root), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.trainables.training.team"]
+    process = subprocess.Popen([*command, str(port), str(folder)], env=environment, cwd=ROOT, process_group=0)
+    try:
+        assert process.wait(150) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    places = [(size, rank) for size in team.SIZES for rank in range(size)]
+    return {place: torch.load(folder / f"{place[0]}-{place[1]}.pt", weights_only=True) for place in places}
+
+
+@pytest.fixture(scope="module")
+def alone(data_root: Path) -> Callable[[str], dict[str, Any]]:
+    """What one process has in the end of a case."""
+    team.DATA_ROOT = data_root
+    return lambda name: team.kept(team.train(name, Workers()))
+
+
+def distance(a: list[dict[str, torch.Tensor]], b: list[dict[str, torch.Tensor]]) -> float:
+    """The largest difference between two lists of networks' states."""
+    assert [list(x) for x in a] == [list(x) for x in b]
+    return max(float((x[key].double() - y[key].double()).abs().max()) for x, y in zip(a, b, strict=True) for key in x)
+
+
+@pytest.mark.parametrize("name", [name for name in team.CASES if not name.startswith("apart")])
+def test_any_number_of_workers_gives_the_numbers_of_one(together: Any, alone: Any, name: str) -> None:
+    tolerance = TOLERANCE.get(name.split()[-1], 1e-6)
+    expected = alone(name)
+    for size in team.SIZES if name in team.BY_FOUR else (2,):
+        found = together[size, 0][name]
+        assert len(found["rows"]) == team.CASES[name]["epochs"]
+        for row, mine in zip(expected["rows"], found["rows"], strict=True):
+            assert same_numbers(mine) == pytest.approx(same_numbers(row), rel=tolerance, abs=tolerance), size
+        assert distance(found["networks"], expected["networks"]) < max(tolerance, 1e-6), size
+
+
+def test_all_workers_report_the_same_record(together: Any) -> None:
+    for size in team.SIZES:
+        for name in team.BY_FOUR:
+            rows = [[same_numbers(row) for row in together[size, rank][name]["rows"]] for rank in range(size)]
+            assert all(other == rows[0] for other in rows), name
+
+
+def test_normalising_over_parts_gives_other_numbers(together: Any, alone: Any) -> None:
+    """The test of the others: what `sync_batch_norm: false` leaves out can be seen."""
+    one = alone("apart double")["networks"]
+    assert distance(together[2, 0]["apart double"]["networks"], one) > 1e-4
+
+
+def test_several_workers_resume_to_the_same_bits(together: Any) -> None:
+    assert all(found["resumed"] for found in together.values())
+
+
+def test_all_workers_tell_the_fault_of_one(together: Any) -> None:
+    for (_, rank), found in together.items():
+        assert found["faults"]["data"].startswith("TrialError data"), rank
+        assert "first at epoch 2, step 2" in found["faults"]["nan"], rank
+
+
+@pytest.mark.parametrize("name", registry.loss_names())
+@pytest.mark.parametrize("cut", [3, 5, 0])
+def test_every_term_is_a_mean_over_what_its_name_says(name: str, cut: int) -> None:
+    """A new term that is neither over all elements nor over the hole's or the known ones' needs a scale of its own."""
+    source = torch.Generator().manual_seed(0)
+    output, target = torch.rand(2, 5, 3, 8, 8, dtype=torch.float64, generator=source)
+    mask = (torch.rand(5, 1, 8, 8, generator=source) * torch.linspace(1, 3, 5).view(5, 1, 1, 1) > 0.9).double()
+    regions = {"hole": mask, "valid": 1 - mask}
+    region = regions.get(name.partition("_")[2], torch.ones_like(mask))
+
+    def value(part: slice) -> float:
+        given = {
+            "prediction_b3hw": output[part],
+            "target_b3hw": target[part],
+            "mask_b1hw": mask[part],
+            "known_weight": 2.0,
+            "features": Features([output[part]], [(output * mask)[part]], [target[part]]),
+        }
+        return float(getattr(losses, name)(**{key: given[key] for key in registry.loss_inputs()[name]}))
+
+    total = 0.0
+    for part in (slice(0, cut), slice(cut, 5)):
+        weight = float(region[part].sum() / region.sum())
+        if weight:
+            total += value(part) * weight
+    whole = value(slice(None))
+    assert total == pytest.approx(whole, abs=1e-12)
+
+
+def test_turning_synchronisation_on_is_no_other_trial() -> None:
+    base = {"data": {"name": "cifar10"}, "mask": {"name": "lines"}, "model": {"name": "partial_conv_unet"}}
+    plain, on, off = (
+        schema.identity("inpaint", schema.resolve("inpaint", {**base, **extra}), 0)
+        for extra in ({}, {"sync_batch_norm": True}, {"sync_batch_norm": False})
+    )
+    assert plain == on
+    assert "sync_batch_norm" not in plain
+    assert off == {**plain, "sync_batch_norm": False}

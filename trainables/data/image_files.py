@@ -1,0 +1,111 @@
+"""Image and mask files that a configuration names, and what to say where they are missing or do not decode."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+from pydantic import Field, model_validator
+
+from trainables.config.sections import ModelConfig
+from trainables.errors import TrialError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def below(root: Path | None, path: str, key: str) -> Path:
+    """`root / path`, for a file or folder that the configuration names. Raises TrialError where there is none."""
+    if root is None:
+        raise TrialError(
+            f"{key}: {path!r}",
+            "no folder of data was given below which it could lie",
+            "a path below the data root",
+            "set SWEEPS_DATA to the folder that holds your data",
+        )
+    if Path(path).is_absolute() or ".." in Path(path).parts or not path:
+        raise TrialError(
+            f"{key}: {path!r}",
+            "it leads out of the data root, which differs from machine to machine",
+            "a path below the data root, without `..`",
+            f"{key}: the part of the path that follows {root}",
+        )
+    if not (root / path).exists():
+        near = sorted(p.name for p in root.iterdir() if not p.name.startswith(".")) if root.is_dir() else []
+        raise TrialError(
+            f"{key}: {path!r}",
+            f"{root / path} does not exist",
+            f"what is below {root}: {', '.join(near[:10]) or 'nothing'}",
+            f"change `{key}`, or give another data root",
+        )
+    return root / path
+
+
+def image_files(folder: Path, key: str) -> list[str]:
+    """Names of the images below a folder, relative to it, sorted; hidden files left out.
+
+    Raises TrialError where it is no folder or has no image.
+    """
+    files = [p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+    names = sorted(p.as_posix() for p in files if not any(part.startswith(".") for part in p.parts))
+    if not names:
+        raise TrialError(
+            f"{key}: {folder}",
+            "it has no image" if folder.is_dir() else "it is not a folder",
+            f"a folder with files that end in {', '.join(SUFFIXES)}",
+            f"change `{key}`, or put images there",
+        )
+    return names
+
+
+def open_image(file: Path, key: str) -> Image.Image:
+    """A decoded image, turned upright by its EXIF tag. Raises TrialError naming the file where it does not decode."""
+    try:
+        with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"its pixels have more than 8 bits (mode {image.mode})")
+            return ImageOps.exif_transpose(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise TrialError(
+            f"{key}: {file}",
+            f"it does not decode: {error}",
+            "images of 8 bits a channel that Pillow can read",
+            "replace the file, or move it out of the folder",
+        ) from error
+
+
+class FolderConfig(ModelConfig):
+    """Base `Config` of a model that reads a folder of images."""
+
+    path: str = Field(description="absolute folder of the images, the same on every machine that runs trials")
+    digest: str | None = Field(None, description="hash of the files, filled in: other images are another trial")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_digest(cls, given: Any) -> Any:
+        if isinstance(given, dict) and not given.get("digest") and Path(str(given.get("path"))).is_dir():
+            return {**given, "digest": digest(Path(given["path"]))}
+        return given
+
+    def check(self, mask: Mapping[str, Any], size: int) -> None:
+        """The folder must be there and hold images; see the base."""
+        if not Path(self.path).is_absolute():
+            raise TrialError(
+                f"model.path: {self.path!r}",
+                "it is relative, and trials run in folders of their own",
+                "an absolute path",
+                f"model.path: {Path(self.path).resolve()}",
+                "model.path",
+            )
+        image_files(Path(self.path), "model.path")
+
+
+def digest(folder: Path) -> str:
+    """16 hex digits that change with the name or content of any file below a folder."""
+    found = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            found.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Task `detect`: tell inpainted images from others, and locate the hole."""

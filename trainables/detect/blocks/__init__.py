@@ -1,0 +1,1 @@
+"""Heads, filters and pretrained weights of the detectors."""

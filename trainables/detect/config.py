@@ -1,0 +1,262 @@
+"""What a configuration of task `detect` accepts, and which part of it decides the outcome; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, create_model, model_validator
+
+from trainables.config.messages import unknown, validated
+from trainables.config.sections import BatchConfig, DetectorConfig, EpochsConfig, Needs, Strict, SyncConfig
+from trainables.config.variants import choose, chosen, labelled, options, unless, without_none
+from trainables.errors import TrialError
+from trainables.forgery.config import forged_id, resolve_forge, resolve_set
+from trainables.registry import detection_inputs, model_config
+
+SECTIONS = (
+    *("data", "test_sets", "test_changes", "model", "loss", "boxes"),
+    *("optimiser", "schedule", "batch", "epochs", "sync_batch_norm"),
+)
+LOSSES: dict[tuple[str, ...], dict[str, float]] = {
+    ("logit",): {"bce": 1.0},
+    ("logit", "box"): {"bce": 100.0, "smooth_l1": 0.8},
+    ("logit", "mask"): {"bce": 1.0, "mask_bce": 1.0, "mask_dice": 1.0},
+}
+"""The terms where none are given, by what the model says; those of the box are the best ones of 000."""
+
+
+class FlipsConfig(Strict):
+    """How training images are changed, drawn anew for every image and epoch; boxes and masks move along."""
+
+    flip: float | None = Field(None, gt=0, le=1, description="mirrored left to right with this probability")
+    flip_vertical: float | None = Field(None, gt=0, le=1, description="mirrored top to bottom with this probability")
+
+
+class DetectDataConfig(Strict):
+    """The section `data` without its set."""
+
+    input_size: int | None = Field(
+        None, ge=8, le=1024, description="px that images are resized to; null: their own size, or the model's least"
+    )
+    train: Annotated[int, Field(ge=2)] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="how many training images, half of them fakes, or their share of all; null for all"
+    )
+    val: int | None = Field(None, ge=2, description="how many validation images, half of them fakes; null for all")
+    test: int | None = Field(None, ge=2, description="how many test images, half of them fakes; null for all")
+    fold: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None, min_length=2, max_length=2, description="[i, k]: leave part i of k of the training photographs out"
+    )
+    augment: FlipsConfig | None = Field(None, description="changes of the training images; null for none")
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_them(self) -> DetectDataConfig:
+        if self.fold is not None and not self.fold[0] < self.fold[1]:
+            raise ValueError("`fold: [i, k]` counts from 0: i is below k")
+        if self.fold is not None and self.fold[1] < 2:
+            raise ValueError("`fold: [i, k]` has at least two parts")
+        return self
+
+
+class BoxesConfig(Strict):
+    units: Literal["pixel", "unit"] = Field(
+        "pixel",
+        description="what corners are counted in where they are compared: px of the set's images, or their side",
+    )
+    over: Literal["positives", "all"] = Field(
+        "positives", description="which images have a box to learn; all: of the others it is 0 0 0 0"
+    )
+    beta: float = Field(1.0, gt=0, description="where smooth_l1 goes from square to linear, in `units`")
+
+
+class ChangeConfig(Strict):
+    """One change of the test images before they are scored."""
+
+    jpeg: int | None = Field(None, ge=1, le=100, description="saved as JPEG of this quality")
+    webp: int | None = Field(None, ge=1, le=100, description="saved as WEBP of this quality")
+    blur: float | None = Field(None, gt=0, le=64, description="Gaussian blur, standard deviation in px")
+    noise: float | None = Field(None, gt=0, le=255, description="Gaussian noise, standard deviation in grey levels")
+    resize: float | None = Field(None, ge=0.1, le=4, description="enlarged by this factor and back to the old size")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> ChangeConfig:
+        if sum(value is not None for value in self.model_dump().values()) != 1:
+            raise ValueError("a change is one of jpeg, webp, blur, noise, resize")
+        return self
+
+
+def resolve(config: dict[str, Any]) -> dict[str, Any]:
+    """A complete configuration with every default filled in, as plain data. What is off is left out, or null.
+
+    Raises TrialError naming the key, what is wrong and what is allowed. A model without parameters has no epochs.
+    """
+    for key in config:
+        if key not in SECTIONS:
+            raise unknown("key", key, SECTIONS, key)
+    for key, example in (("data", "{forged: {...}}"), ("model", "{name: ...}")):
+        if config.get(key) is None:
+            raise TrialError(f"base without `{key}`", "a trial needs it", f"{key}: {example}", f"add `{key}:`", key)
+    given = {"optimiser": {"name": "adam"}, **config}
+    name = _name_of(config["model"])
+    section = {"name": name, **validated("model", model_config(name), options(config["model"]))}
+    model = detector(section)
+    resolved = {
+        "data": _data(config["data"], model),
+        "test_sets": _test_sets(config.get("test_sets"), config["data"]),
+        "test_changes": _test_changes(config.get("test_changes")),
+        "model": section,
+        "loss": _loss(config.get("loss"), name, model),
+        "boxes": validated("boxes", BoxesConfig, config.get("boxes") or {}),
+        "optimiser": validated("optimiser", choose("optimiser", given["optimiser"]), given["optimiser"]),
+        "schedule": chosen("schedule", config.get("schedule")),
+        "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
+        "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
+        "sync_batch_norm": unless(True, "sync_batch_norm", SyncConfig, config),
+    }
+    _check_labels(resolved)
+    if not any(detection_inputs()[term][0].startswith("box") for term in resolved["loss"]):
+        resolved["boxes"] = None
+    if resolved["schedule"] == {"name": "none"}:
+        resolved["schedule"] = None
+    if not model.trains:
+        resolved["boxes"], resolved["epochs"] = None, 0
+    return resolved
+
+
+def detector(section: Mapping[str, Any]) -> DetectorConfig:
+    """The options of a resolved `model` section."""
+    config = model_config(section["name"]).model_validate(options(dict(section)))
+    assert isinstance(config, DetectorConfig)
+    return config
+
+
+def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The part of a resolved configuration that decides the outcome; see `sweeps.spec.trial.Trial`."""
+    parts = {key: value for key, value in resolved.items() if key != "epochs"}
+    if not detector(resolved["model"]).trains:
+        return without_none({key: parts[key] for key in ("data", "test_sets", "test_changes", "model")})
+    if isinstance((resolved["schedule"] or {}).get("every"), float):
+        parts["epochs"] = resolved["epochs"]
+    return {"seed": seed, **without_none(parts)}
+
+
+def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - as of the other tasks
+    """The forged sets that it learns from and is tested on."""
+    sections = (resolved["data"], *(resolved["test_sets"] or {}).values())
+    blocks = [section["forged"] for section in sections if section.get("forged") is not None]
+    return Needs({forged_id(block): block for block in blocks})
+
+
+# --- sections ---------------------------------------------------------------------------------------------------------
+
+
+def _name_of(value: Any) -> str:
+    choose("model", value, "detect")
+    return str(value["name"])
+
+
+def _data(value: Any, model: DetectorConfig) -> dict[str, Any]:
+    found = _set("data", value)
+    plain = {key: item for key, item in value.items() if key not in ("forged", "set")}
+    data = validated("data", DetectDataConfig, plain)
+    least = model.least_input()
+    if data["input_size"] is None:
+        data["input_size"] = max(_size(found), least)
+    elif data["input_size"] < least:
+        raise TrialError(
+            f"data.input_size: {data['input_size']}",
+            "the model cannot work on images that small",
+            f"{least} or more, or null",
+            f"data.input_size: {least}",
+            "data.input_size",
+        )
+    return {**found, **data}
+
+
+def _set(key: str, value: Any) -> dict[str, Any]:
+    """{forged: resolved block} or {set: resolved section}."""
+    given = [name for name in ("forged", "set") if isinstance(value, dict) and value.get(name) is not None]
+    if len(given) != 1:
+        raise TrialError(
+            f"{key}: {value!r}"[:200],
+            "it says not, or twice, which set of images",
+            "one of forged: {...}, a forge block, and set: {layout: ...}, a set that others made",
+            f"{key}: {{forged: {{images: {{name: cifar10}}, inpainters: [{{name: telea}}]}}}}",
+            key,
+        )
+    if given == ["forged"]:
+        return {"forged": resolve_forge(value["forged"], f"{key}.forged")}
+    return {"set": resolve_set(value["set"], f"{key}.set")}
+
+
+def _size(section: Mapping[str, Any]) -> int:
+    return int(section["forged"]["images"]["size"] if "forged" in section else section["set"]["size"])
+
+
+def _test_sets(value: Any, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a forge block there does not tell is as in the one that the trial learns from."""
+    found = {}
+    own = data.get("forged") or {}
+    for label, section in labelled("test_sets", value, "{...}", "other: {...}").items():
+        given = section.get("forged") if isinstance(section, dict) else None
+        whole = {**section, "forged": {**own, **given}} if isinstance(given, dict) else section
+        found[label] = _set(f"test_sets.{label}", whole)
+        for key in section:
+            if key not in ("forged", "set"):
+                raise unknown("key", key, ("forged", "set"), f"test_sets.{label}.{key}")
+    return found or None
+
+
+def _test_changes(value: Any) -> dict[str, Any] | None:
+    given = labelled("test_changes", value, "{...}", "other: {...}")
+    return {label: validated(f"test_changes.{label}", ChangeConfig, item) for label, item in given.items()} or None
+
+
+def _check_labels(resolved: Mapping[str, Any]) -> None:
+    both = set(resolved["test_sets"] or {}) & set(resolved["test_changes"] or {})
+    if both:
+        label = min(both)
+        raise TrialError(
+            f"test_changes.{label}",
+            "`test_sets` has that label too, and their columns would have one name",
+            "labels that are in one of them",
+            f"call it {label}2",
+            f"test_changes.{label}",
+        )
+
+
+def _loss(value: Any, name: str, model: DetectorConfig) -> dict[str, float]:
+    """The weights above 0. A model that does not train takes the terms of every model: it has no use for any."""
+    if value is None:
+        return dict(LOSSES[model.gives()]) if model.trains else {}
+    if not isinstance(value, dict):
+        raise TrialError(f"loss: {value!r}", "it is not a mapping", "{term: weight}", "loss: {bce: 1.0}", "loss")
+    terms = tuple(detection_inputs())
+    for key in value:
+        if key not in terms:
+            raise unknown("loss", key, terms, f"loss.{key}")
+    weights = {key: weight for key, weight in validated("loss", _loss_config(terms), value).items() if weight}
+    if not model.trains:
+        return {}
+    allowed = tuple(term for term in terms if detection_inputs()[term][0].startswith(model.gives()))
+    for key in weights:
+        if key not in allowed:
+            raise TrialError(
+                f"loss.{key} with model.name: {name}",
+                f"what it compares is none of what the model gives: {', '.join(model.gives())}",
+                ", ".join(allowed),
+                f"remove `loss.{key}`, or choose another `model.head`",
+                f"loss.{key}",
+            )
+    if not weights:
+        raise TrialError(
+            "loss with no weight above 0", "there is nothing to learn", "one weight above 0", "loss: {bce: 1.0}", "loss"
+        )
+    return weights
+
+
+@cache
+def _loss_config(terms: tuple[str, ...]) -> type[Strict]:
+    fields: dict[str, Any] = {name: (Annotated[float, Field(ge=0)], 0.0) for name in terms}
+    return create_model("Loss", __base__=Strict, **fields)

@@ -1,0 +1,1 @@
+"""Detectors and baselines, one a file, found by module name."""

@@ -1,0 +1,92 @@
+"""A baseline that learns next to nothing: a logistic regression on statistics of an image's high-pass residuals.
+
+A detector that is not better has found what any fill does to the noise. MODELS.md sections 2.2 and 7.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from trainables.config.sections import DetectorConfig
+from trainables.detect.blocks.high_pass import srm_kernels
+from trainables.detect.output import Found
+from trainables.forgery.forged_images import Labelled
+
+BLOCK = 8
+"""Side of the parts of an image whose residuals are compared, px; half the side of images below 16 px."""
+BATCH = 256
+FLOOR = 0.01
+"""Added to residuals, in grey levels, before their logarithm."""
+
+
+class Config(DetectorConfig):
+    trains: ClassVar[bool] = False
+
+    strength: float = Field(
+        1.0, gt=0, description="inverse strength of the penalty on the weights, as scikit-learn's C"
+    )
+
+
+class HighPassProbe(nn.Module):
+    """A linear layer on `statistics`, each of which it first brings to mean 0 and deviation 1."""
+
+    kernels: Tensor
+    mean: Tensor
+    deviation: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        self.strength = strength
+        self.register_buffer("kernels", srm_kernels(), persistent=False)
+        n = 6 * len(self.kernels)
+        for name, start in (("mean", 0.0), ("deviation", 1.0), ("weight", 0.0)):
+            self.register_buffer(name, torch.full((n,), start))
+        self.register_buffer("bias", torch.zeros(()))
+
+    def statistics(self, image_b3hw: Tensor) -> Tensor:
+        """(b, 6 a kernel): over the image, the logarithms of mean and quantiles of its parts' mean absolute residual,
+
+        the logarithm of its highest residual, and how far the parts differ.
+        """
+        grey = F.pad(255 * image_b3hw.mean(1, keepdim=True), (2, 2, 2, 2), mode="reflect")
+        residual_bkhw = F.conv2d(grey, self.kernels).abs()
+        block = min(BLOCK, image_b3hw.shape[2] // 2)
+        part_bkm = F.avg_pool2d(residual_bkhw, block, max(1, block // 2)).flatten(2)
+        part_bkm = (part_bkm + FLOOR).log()
+        quantiles = torch.quantile(part_bkm, torch.tensor([0.0, 0.25, 0.5], device=part_bkm.device), 2)
+        highest = (residual_bkhw.flatten(2).amax(2) + FLOOR).log()
+        found = [part_bkm.mean(2), part_bkm.std(2), *quantiles, highest]
+        return torch.stack(found, 2).flatten(1)
+
+    def forward(self, image_b3hw: Tensor) -> Found:
+        feature_bf = (self.statistics(image_b3hw) - self.mean) / self.deviation
+        return Found(feature_bf @ self.weight + self.bias, feature_bf=feature_bf)
+
+
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - every model is built alike
+    """The baseline; any size of 8 px or more."""
+    return HighPassProbe(config.strength)
+
+
+def learn(network: nn.Module, train: Labelled) -> None:
+    """Fit it to the training images, by scikit-learn; deterministic."""
+    from sklearn.linear_model import LogisticRegression
+
+    assert isinstance(network, HighPassProbe)
+    parts = torch.split(train.image_n3hw, BATCH)
+    with torch.no_grad():
+        statistics_nf = torch.cat([network.statistics(part.float() / 255) for part in parts])
+    network.mean.copy_(statistics_nf.mean(0))
+    network.deviation.copy_(statistics_nf.std(0).clamp(min=1e-6))
+    scaled_nf = (statistics_nf - network.mean) / network.deviation
+    regression = LogisticRegression(C=network.strength, max_iter=2000)
+    regression.fit(scaled_nf.cpu().double().numpy(), train.label_n.cpu().numpy() > 0.5)
+    network.weight.copy_(torch.from_numpy(regression.coef_[0]))
+    network.bias.copy_(torch.tensor(regression.intercept_[0]))

@@ -1,0 +1,94 @@
+"""A detector applied to a split of labelled images: what it said of each, beside what is true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.detect import boxes
+from trainables.detect.metrics import LEVELS, Floats, Judged
+from trainables.detect.output import Found
+from trainables.forgery.forged_images import Labelled
+from trainables.inpaint.dataset import LAYOUT
+from trainables.training.distributed import Workers
+
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """judged: for the metrics. box_n4: x1 y1 x2 y2 in [0, 1], ordered and cut to the image; None without one."""
+
+    judged: Judged
+    box_n4: Floats | None
+
+
+def judge(look: Callable[[Tensor], Found], part: Labelled, workers: Workers) -> Judgement:
+    """Apply a network to all images of a split; several workers share them, and all get all of it."""
+    n, device = len(part), part.image_n3hw.device
+    columns = torch.zeros(n, 9, dtype=torch.float64, device=device)  # logit, IoU, box, pixels; sums over the workers
+    levels = torch.zeros(2, LEVELS, dtype=torch.float64, device=device)
+    kinds = torch.zeros(2, dtype=torch.float64, device=device)  # whether there is a box, and a mask
+    for index, found in answers(look, part, workers.part(torch.arange(n))):
+        at = index.to(device)
+        size = part.mask_n1hw.shape[2]
+        columns[at, 0] = found.logit_b.double()
+        box_b4, mask_b1hw, probability_b1hw = located(found, size)
+        if box_b4 is None or mask_b1hw is None:
+            continue
+        kinds[0] = 1
+        true_b1hw = part.mask_n1hw[at]
+        columns[at, 1] = boxes.iou(box_b4, part.box_n4[at]).double()
+        columns[at, 2:6] = box_b4.double()
+        counts = (mask_b1hw & true_b1hw, mask_b1hw & ~true_b1hw, ~mask_b1hw & true_b1hw)
+        columns[at, 6:9] = torch.stack([count.sum((1, 2, 3)).double() for count in counts], 1)
+        if probability_b1hw is not None:
+            kinds[1] = 1
+            positive = part.label_n[at] > 0.5
+            step = (probability_b1hw[positive] * LEVELS).long().clamp(0, LEVELS - 1)
+            place = step + LEVELS * true_b1hw[positive].long()
+            levels += torch.bincount(place.flatten(), minlength=2 * LEVELS).view(2, LEVELS)
+    columns, levels, kinds = (workers.sum(each) for each in (columns, levels, kinds))
+    has_box, has_mask = (bool(kind) for kind in kinds.cpu())
+    values = columns.cpu().numpy()
+    judged = Judged(
+        logit_n=values[:, 0],
+        label_n=part.label_n.cpu().numpy() > 0.5,
+        kind=part.kind,
+        hole_share_n=part.hole_share_n.double().cpu().numpy(),
+        sharpness_n=part.sharpness_n.double().cpu().numpy(),
+        iou_n=values[:, 1] if has_box else None,
+        pixel_n3=values[:, 6:] if has_box else None,
+        levels=levels.cpu().numpy() if has_mask else None,
+    )
+    return Judgement(judged, np.ascontiguousarray(values[:, 2:6]) if has_box else None)
+
+
+def answers(look: Callable[[Tensor], Found], part: Labelled, index_n: Tensor) -> Iterator[tuple[Tensor, Found]]:
+    """What a network says of some images of a split, batch by batch."""
+    for index in torch.split(index_n, BATCH) if len(index_n) else ():
+        pixels_b3hw = part.image_n3hw[index.to(part.image_n3hw.device)]
+        yield index, look(pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255))
+
+
+def located(found: Found, size: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """(box_b4, mask_b1hw, probability_b1hw) of a hole in images of `size` px: each from what the head gives.
+
+    The box is ordered and cut to the image; that of a mask is around its pixels of probability 0.5 or more. A box's
+    mask is its inside, and it has no probability of pixels. None where the head gives neither.
+    """
+    if found.mask_logit_b1hw is not None:
+        logit_b1hw = found.mask_logit_b1hw.float()
+        if logit_b1hw.shape[2] != size:
+            logit_b1hw = F.interpolate(logit_b1hw, (size, size), mode="bilinear", align_corners=False, antialias=True)
+        mask_b1hw = logit_b1hw >= 0
+        return boxes.around(mask_b1hw), mask_b1hw, logit_b1hw.sigmoid()
+    if found.box_b4 is not None:
+        box_b4 = boxes.ordered(found.box_b4.float()).clamp(0, 1)
+        return box_b4, boxes.painted(box_b4, size), None
+    return None, None, None

@@ -1,0 +1,135 @@
+"""What a detector leaves beside its last epoch: its word on each image, and pictures. No pickles in any file.
+
+`per_image.npz`: of the test images, in their order: probability, label, box and true_box (n, 4; in [0, 1] of the
+sides; a detector of labels alone has neither box nor iou), iou (NaN of images that are no positives), hole_share,
+sharpness.
+`outputs.npz`: for each split of val, test and held (training images that a fold left out): <split>_logit,
+<split>_label, <split>_source, and <split>_feature in float16, what the network's last linear layer sees.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from trainables.detect.inference import Judgement, answers, located
+from trainables.detect.metrics import probability
+from trainables.detect.output import Found
+from trainables.forgery.forged_images import Labelled
+
+SAMPLES = 8
+LEAST_SIDE = 96
+"""px; smaller images are shown enlarged, so that numbers can be read below them."""
+TRUE, SAID = (0, 200, 0), (220, 30, 30)
+PER_IMAGE, OUTPUTS = "per_image.npz", "outputs.npz"
+
+Look = Callable[[Tensor], Found]
+
+
+def per_image(judgement: Judgement, part: Labelled) -> bytes:
+    """`per_image.npz`; equal values give equal bytes."""
+    judged = judgement.judged
+    arrays: dict[str, npt.NDArray[np.float64]] = {
+        "probability": probability(judged.logit_n),
+        "label": judged.label_n.astype(np.float64),
+        "hole_share": judged.hole_share_n,
+        "sharpness": judged.sharpness_n,
+    }
+    if judgement.box_n4 is not None and judged.iou_n is not None:
+        arrays["box"], arrays["true_box"] = judgement.box_n4, part.box_n4.double().cpu().numpy()
+        arrays["iou"] = np.where(judged.label_n, judged.iou_n, np.nan)
+    return _packed({name: array.astype(np.float32) for name, array in arrays.items()})
+
+
+def outputs(look: Look, parts: Mapping[str, Labelled]) -> bytes:
+    """`outputs.npz` of the splits."""
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    for name, part in parts.items():
+        found = [found for _, found in answers(look, part, torch.arange(len(part)))]
+        arrays[f"{name}_logit"] = torch.cat([each.logit_b for each in found]).float().cpu().numpy()
+        arrays[f"{name}_label"] = part.label_n.cpu().numpy()
+        arrays[f"{name}_source"] = np.array(part.source)
+        features = [each.feature_bf.half().cpu() for each in found if each.feature_bf is not None]
+        if features:
+            arrays[f"{name}_feature"] = torch.cat(features).numpy()
+    return _packed(arrays)
+
+
+def _packed(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
+    target = io.BytesIO()
+    np.savez_compressed(target, allow_pickle=False, **arrays)
+    return target.getvalue()
+
+
+def worst(judgement: Judgement, most: int = SAMPLES) -> Tensor:
+    """Numbers of the images that it is furthest from right about, the worst first, the earlier one of equal ones."""
+    judged = judgement.judged
+    margin = np.where(judged.label_n, judged.logit_n, -judged.logit_n)
+    order = np.argsort(margin, kind="stable")[:most]
+    return torch.from_numpy(order[margin[order] < 0])
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def pictures(look: Look, part: Labelled, index: Tensor) -> dict[str, bytes]:
+    """Images side by side, as PNG: true boxes; the found ones beside them, with probabilities; heat maps of masks."""
+    answer = next(iter(answers(look, part, index)))[1]
+    at = index.to(part.image_n3hw.device)
+    box_b4, _, heat_b1hw = located(answer, part.image_n3hw.shape[2])
+    true = [box if label > 0.5 else None for box, label in zip(part.box_n4[at], part.label_n[at], strict=True)]
+    sure = answer.logit_b.double().sigmoid().tolist()
+    shown = [_picture(image) for image in part.image_n3hw[at]]
+    found: list[Tensor | None] = [None] * len(sure) if box_b4 is None else list(box_b4)
+    said = [box if p >= 0.5 else None for box, p in zip(found, sure, strict=True)]
+    strips = {
+        "truth.png": [_drawn(image, box, None) for image, box in zip(shown, true, strict=True)],
+        "found.png": [
+            _captioned(_drawn(image, box, other), f"{p:.2f}")
+            for image, box, other, p in zip(shown, true, said, sure, strict=True)
+        ],
+    }
+    if heat_b1hw is not None:
+        strips["heat.png"] = [_picture((255 * heat.expand(3, -1, -1)).round().to(torch.uint8)) for heat in heat_b1hw]
+    return {name: _strip(each) for name, each in strips.items()}
+
+
+def _picture(image_3hw: Tensor) -> Image.Image:
+    image = Image.fromarray(image_3hw.permute(1, 2, 0).cpu().contiguous().numpy())
+    factor = -(-LEAST_SIDE // image.width)
+    return image.resize((factor * image.width, factor * image.height), Image.Resampling.NEAREST)
+
+
+def _drawn(image: Image.Image, true_4: Tensor | None, said_4: Tensor | None) -> Image.Image:
+    image = image.copy()
+    draw = ImageDraw.Draw(image)
+    for box, colour in ((true_4, TRUE), (said_4, SAID)):
+        if box is not None:
+            x1, y1, x2, y2 = (round(float(value) * (image.width - 1)) for value in box)
+            draw.rectangle((x1, y1, x2, y2), outline=colour, width=2)
+    return image
+
+
+def _captioned(image: Image.Image, text: str) -> Image.Image:
+    """With a text in its lower left corner: it stays a square, as the report's tiles are."""
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, image.height - 13, 27, image.height), fill=(255, 255, 255))
+    draw.text((2, image.height - 12), text, fill=(0, 0, 0))
+    return image
+
+
+def _strip(images: list[Image.Image]) -> bytes:
+    paper = Image.new("RGB", (sum(image.width for image in images), images[0].height))
+    left = 0
+    for image in images:
+        paper.paste(image, (left, 0))
+        left += image.width
+    target = io.BytesIO()
+    paper.save(target, "PNG", compress_level=6)
+    return target.getvalue()

@@ -1,0 +1,291 @@
+"""Task `detect`: say which images were inpainted, and where.
+
+Shapes: b images, 3 channels, side = `data.input_size`; boxes x1 y1 x2 y2 in [0, 1] of the sides; masks 1 in the hole.
+The loss is a weighted sum of terms of `detection_losses`, each the mean over the images that it is about. The order of
+the images and how they are mirrored are functions of (seed, epoch); what is scored does not depend on the seed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.config.messages import fills_nothing
+from trainables.detect import losses as detection_losses
+from trainables.detect import metrics as detection_metrics
+from trainables.detect import output_files
+from trainables.detect.config import detector as options_of
+from trainables.detect.dataset import Data, load
+from trainables.detect.inference import Judgement, judge
+from trainables.detect.output import Found
+from trainables.forgery.forged_images import Labelled
+from trainables.inpaint.dataset import LAYOUT
+from trainables.registry import detection_inputs, model_module
+from trainables.training import optimisers
+from trainables.training.distributed import Workers
+from trainables.training.loop import derive, generator
+from trainables.training.session import Machine
+from trainables.training.sync_batch_norm import synchronise
+
+BEST = ("val/f1", "max")
+
+__all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
+"""What `trainables.training.loop.Task` asks of a module."""
+
+
+class Detector:
+    """A network that says what was inpainted, with its optimiser; a baseline has none."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer | None,
+        weights: Mapping[str, float],
+        boxes: Mapping[str, Any] | None,
+        size: int,
+        workers: Workers = Workers(),  # noqa: B008 - frozen
+    ) -> None:
+        """weights: of the loss terms. boxes: the resolved section. size: of the set's images, px."""
+        self.network = network
+        self.optimiser = optimiser
+        self.weights_of_losses = dict(weights)
+        self.boxes = boxes or {}
+        self.size = size
+        self.workers = workers
+        self._trained = workers.prepare(network) if optimiser else network
+        self.threshold: float | None = None  # a logit, of the validation images as they were scored last
+        self.validated = False
+        self.tested: Judgement | None = None  # of all test images, from the last evaluation here
+        self.parameters = sum(p.numel() for p in network.parameters())
+
+    def step(self, image_b3hw: Tensor, truth: Truth, whole: int) -> dict[str, Tensor]:
+        """One step; whole: images of the batch, of which these are this worker's part, which may be empty."""
+        assert self.optimiser is not None, "a model without parameters is not trained"
+        terms = self._terms(self._trained(image_b3hw), truth, whole)
+        loss = torch.stack([self.weights_of_losses[name] * term for name, term in terms.items()]).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.validated = False
+        return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
+
+    def _terms(self, found: Found, truth: Truth, whole: int) -> dict[str, Tensor]:
+        """Every term that has a weight, with its graph; the mean over the workers is the one of the whole batch."""
+        of_all = self.workers.scale(len(truth.label_b), whole)
+        unit = self.size if self.boxes.get("units") == "pixel" else 1
+        given: dict[str, Any] = {
+            "logit_b": found.logit_b,
+            "label_b": truth.label_b,
+            "mask_logit_b1hw": found.mask_logit_b1hw,
+            "mask_b1hw": truth.mask_b1hw,
+            "beta": self.boxes.get("beta"),
+        }
+        if found.box_b4 is not None:
+            given |= {"box_b4": found.box_b4 * unit, "true_b4": truth.box_b4 * unit}
+        counts_b = truth.label_b if self.boxes.get("over") == "positives" else torch.ones_like(truth.label_b)
+        of_boxes: Tensor | None = None
+        terms = {}
+        for name in self.weights_of_losses:
+            inputs = detection_inputs()[name]
+            value_b: Tensor = getattr(detection_losses, name)(**{key: given[key] for key in inputs})
+            if inputs[0] == "box_b4":
+                of_boxes = self.workers.scale_of(counts_b.sum()) if of_boxes is None else of_boxes
+                terms[name] = (value_b * counts_b).sum() / counts_b.sum().clamp(min=1) * of_boxes
+            else:
+                terms[name] = value_b.sum() / max(1, len(value_b)) * of_all
+        return terms
+
+    def look(self, image_b3hw: Tensor) -> Found:
+        """What the network says of images in [0, 1] of the side that it sees; no gradients."""
+        with torch.inference_mode():
+            found: Found = self.network(image_b3hw)
+            return found
+
+    def state_dict(self) -> dict[str, Any]:
+        optimiser = self.optimiser.state_dict() if self.optimiser else {}
+        return {"network": self.network.state_dict(), "optimiser": optimiser}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        if self.optimiser:
+            self.optimiser.load_state_dict(state["optimiser"])
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.network.state_dict()
+
+
+class Truth:
+    """What is true of a batch: label_b, box_b4, and mask_b1hw of the side of the images where a term asks for it."""
+
+    def __init__(self, label_b: Tensor, box_b4: Tensor, mask_b1hw: Tensor | None) -> None:
+        self.label_b, self.box_b4, self.mask_b1hw = label_b, box_b4, mask_b1hw
+
+    def mirrored(self, across_b: Tensor, down_b: Tensor) -> Truth:
+        """As it is after some images were mirrored left to right, and some top to bottom."""
+        x1, y1, x2, y2 = self.box_b4.unbind(1)
+        has_box = self.label_b > 0.5  # the others' zeros stay zeros
+        turned_x, turned_y = across_b & has_box, down_b & has_box
+        x1, x2 = torch.where(turned_x, 1 - x2, x1), torch.where(turned_x, 1 - x1, x2)
+        y1, y2 = torch.where(turned_y, 1 - y2, y1), torch.where(turned_y, 1 - y1, y2)
+        mask = None if self.mask_b1hw is None else mirrored(self.mask_b1hw, across_b, down_b)
+        return Truth(self.label_b, torch.stack([x1, y1, x2, y2], 1), mask)
+
+
+def mirrored(image_bchw: Tensor, across_b: Tensor, down_b: Tensor) -> Tensor:
+    """Some images left to right, some top to bottom."""
+    image_bchw = torch.where(across_b.view(-1, 1, 1, 1), image_bchw.flip(3), image_bchw)
+    return torch.where(down_b.view(-1, 1, 1, 1), image_bchw.flip(2), image_bchw)
+
+
+def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Detector:
+    torch.manual_seed(derive(config["seed"], "initialisation"))
+    network = build_network(config["model"], data.side, data.root)  # on the CPU, so it is the same on any device
+    network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
+    workers = machine.workers
+    if not options_of(config["model"]).trains:
+        _module(config["model"]).learn(network, data.train)
+        return Detector(network.eval(), None, {}, None, data.size, workers)
+    if workers.size > 1 and config.get("sync_batch_norm") is not False:
+        synchronise(network)
+    optimiser = optimisers.build(config["optimiser"], network.parameters())
+    return Detector(network, optimiser, config["loss"], config["boxes"], data.size, workers)
+
+
+def build_network(section: Mapping[str, Any], side: int, root: Path | None = None) -> nn.Module:
+    """The network of a resolved `model` section for images of a side, with the weights that it begins with."""
+    module, options = _module(section), options_of(section)
+    network: nn.Module = module.build(options, side)
+    if hasattr(module, "initialise"):
+        module.initialise(network, options, root)
+    return network
+
+
+def _module(section: Mapping[str, Any]) -> Any:
+    return importlib.import_module(model_module(section["name"]))
+
+
+def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
+    """Whether pretrained weights can be had and fit; sets are forged, or read, before the trials."""
+    pretrained = config["model"].get("weights", "none") != "none"
+    return [(_check_weights, config["model"])] if pretrained else []
+
+
+def _check_weights(section: Mapping[str, Any], root: Path | None) -> None:
+    build_network(section, max(64, options_of(section).least_input()), root)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def train(
+    learner: Detector, config: Mapping[str, Any], data: Data, epoch: int
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """One epoch in an order drawn from (seed, epoch). A last batch of one image is left out: batch norm needs two."""
+    learner.network.train()
+    if learner.optimiser is not None:
+        optimisers.scale_rate(learner.optimiser, optimisers.decay(config.get("schedule"), epoch, config["epochs"]))
+    n = len(data.train)
+    order = torch.randperm(n, generator=generator(config["seed"], "order", epoch))
+    flips = _flips(config, n, epoch)
+    with_masks = any(detection_inputs()[name][0].startswith("mask") for name in learner.weights_of_losses)
+    for index in torch.split(order, config["batch"]):
+        if len(index) > 1:
+            mine = learner.workers.part(index)
+            image_b3hw, truth = batch(data.train, mine, data, with_masks)
+            if flips is not None:
+                across_b, down_b = (which_n[mine].to(data.device) for which_n in flips)
+                image_b3hw, truth = mirrored(image_b3hw, across_b, down_b), truth.mirrored(across_b, down_b)
+            yield len(index), learner.step(image_b3hw, truth, len(index))
+    learner.workers.spread(learner.network)
+
+
+def batch(part: Labelled, index: Tensor, data: Data, with_masks: bool) -> tuple[Tensor, Truth]:
+    """image_b3hw in [0, 1] and what is true of them."""
+    at = index.to(data.device)
+    image_b3hw = part.image_n3hw[at].to(torch.float32, memory_format=LAYOUT).div_(255)
+    mask = None
+    if with_masks:
+        mask = part.mask_n1hw[at].float()
+        mask = F.interpolate(mask, (data.side, data.side), mode="nearest-exact") if len(at) else mask
+    return image_b3hw, Truth(part.label_n[at], part.box_n4[at], mask)
+
+
+def _flips(config: Mapping[str, Any], n: int, epoch: int) -> tuple[Tensor, Tensor] | None:
+    """Which images are mirrored left to right, and which top to bottom: a function of (seed, epoch, image index)."""
+    section = config["data"]["augment"]
+    if section is None:
+        return None
+    across, down = torch.rand(n, 2, generator=generator(config["seed"], "augment", epoch)).unbind(1)
+    return across < (section["flip"] or 0), down < (section["flip_vertical"] or 0)
+
+
+# --- scoring ----------------------------------------------------------------------------------------------------------
+
+
+def evaluate(learner: Detector, data: Data, split: str) -> dict[str, float]:
+    """The metrics of a split; of the test split also on other sets and under changes, as `<metric>_on_<label>`."""
+    if split == "val":
+        judged = _judged(learner, data.val).judged
+        learner.threshold = detection_metrics.best_threshold(judged.logit_n, judged.label_n)
+        learner.validated = True
+        chosen = {} if learner.threshold is None else {"threshold": _as_probability(learner.threshold)}
+        return {**detection_metrics.scores(judged), **chosen}
+    if not learner.validated:
+        evaluate(learner, data, "val")
+    learner.tested = _judged(learner, data.test)
+    values = detection_metrics.scores(learner.tested.judged, learner.threshold, shares=True)
+    for label, part in _others(data):
+        scored = detection_metrics.scores(_judged(learner, part).judged, learner.threshold)
+        values |= {f"{name}_on_{label}": value for name, value in scored.items() if name != "threshold"}
+    return values
+
+
+def _as_probability(logit: float) -> float:
+    return float(torch.tensor(logit, dtype=torch.float64).sigmoid())
+
+
+def _others(data: Data) -> Iterator[tuple[str, Labelled]]:
+    yield from data.others.items()
+    for label in data.changes:
+        yield label, data.changed_test(label)
+
+
+def _judged(learner: Detector, part: Labelled) -> Judgement:
+    learner.network.eval()
+    return judge(learner.look, part, learner.workers)
+
+
+def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - as of the other tasks
+    """There is nothing that they could score."""
+    if names:
+        raise fills_nothing("detect", names)
+
+
+def extra(learner: Detector, data: Data, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
+    """Nothing."""
+    return {}
+
+
+def samples(learner: Detector, data: Data) -> dict[str, bytes]:
+    """The first test images: true boxes; true and found boxes with the probability below; heat maps of masks."""
+    learner.network.eval()
+    return output_files.pictures(learner.look, data.test, torch.arange(min(output_files.SAMPLES, len(data.test))))
+
+
+def final_files(learner: Detector, data: Data) -> dict[str, bytes]:
+    """What it said of each test image, `outputs.npz` for whoever stacks detectors, and the worst images' pictures."""
+    learner.network.eval()
+    parts = {name: part for name in ("val", "test", "held") if (part := data.split(name)) is not None}
+    files = {output_files.OUTPUTS: output_files.outputs(learner.look, parts)}
+    if learner.tested is None:
+        return files
+    files[output_files.PER_IMAGE] = output_files.per_image(learner.tested, data.test)
+    worst = output_files.worst(learner.tested)
+    strips = output_files.pictures(learner.look, data.test, worst) if len(worst) else {}
+    return files | {f"worst-{name}": png for name, png in strips.items()}

@@ -1,0 +1,1 @@
+"""Sets of real and inpainted images: made here, or published by others."""

@@ -1,0 +1,106 @@
+"""What is written when all shards of a forged set are there: its index, its card, and that it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from trainables.data.splits import SPLITS
+from trainables.errors import TrialError
+from trainables.forgery import data_card, near_duplicates
+from trainables.forgery.config import forged_id
+
+VERSION = 1
+"""Of the files' form."""
+SKIPPED = 0.01
+"""Largest share of the photographs that may be left out because they could not be used."""
+LISTED = 10_000
+"""Pairs of near duplicates that the index lists; all are counted."""
+
+
+class Part(Protocol):
+    """A shard, as far as it is needed here."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def of(self) -> int: ...
+
+
+def check_skipped(skipped: Sequence[Mapping[str, str]], of: int) -> None:
+    """Raise TrialError where more than 1 % of so many photographs were left out, naming the first of them."""
+    if len(skipped) <= SKIPPED * of:
+        return
+    first = "; ".join(f"{each['source']}: {each['why']}" for each in skipped[:3])
+    raise TrialError(
+        f"images: {len(skipped):,} of {of:,} photographs cannot be used",
+        first + ("; ..." if len(skipped) > 3 else ""),
+        f"at most {SKIPPED:.0%} that do not decode, which are left out and counted",
+        "replace those files or move them away, then run the same command: finished shards are kept",
+        "images",
+    )
+
+
+def finish(resolved: Mapping[str, Any], shards: Sequence[Part], indices: Mapping[str, bytes]) -> dict[str, bytes]:
+    """`index.json`, `card.md` and `done.json`, to be written in this order.
+
+    indices: the `.json` of every shard, by the shard's name. Raises TrialError where too many photographs were left
+    out.
+    """
+    found = {shard.name: json.loads(indices[shard.name]) for shard in shards}
+    rows = [{"shard": name, **row} for name, each in found.items() for row in each["rows"]]
+    skipped = [entry for each in found.values() for entry in each["skipped"]]
+    check_skipped(skipped, max((shard.of for shard in shards), default=0))
+    pairs = _near_duplicates(rows)
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    index = _json({"rows": columns, "near_duplicates": pairs[:LISTED]})
+    files = {name: {key: each[key] for key in ("sha256", "bytes")} for name, each in found.items()}
+    done = {
+        "version": VERSION,
+        "id": forged_id(resolved),
+        "size": resolved["images"]["size"],
+        "counts": {split: _counted(rows, "kind", split) for split in SPLITS},
+        "inpainters": _counted(rows, "inpainter"),
+        "photographs": {split: len({row["place"] for row in rows if row["split"] == split}) for split in SPLITS},
+        "skipped": skipped,
+        "near_duplicates": {"pairs": len(pairs), "distance": near_duplicates.DISTANCE},
+        "shards": files,
+        "index_sha256": hashlib.sha256(index).hexdigest(),
+        "fingerprint": _fingerprint(files),
+    }
+    card = data_card.written(resolved, done, pairs)
+    return {"index.json": index, "card.md": card.encode(), "done.json": _json(done)}
+
+
+def _near_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Pairs of photographs in different splits, the nearest first."""
+    photographs = {(row["split"], row["place"]): row for row in rows}
+    of_split = {split: [row for (part, _), row in photographs.items() if part == split] for split in SPLITS}
+    found = near_duplicates.across({split: [row["phash"] for row in some] for split, some in of_split.items()})
+    pairs = [
+        {
+            "splits": [one, other],
+            "sources": [of_split[one][a]["source"], of_split[other][b]["source"]],
+            "distance": bits,
+        }
+        for one, a, other, b, bits in found
+    ]
+    return sorted(pairs, key=lambda pair: pair["distance"])
+
+
+def _counted(rows: Sequence[Mapping[str, Any]], column: str, split: str | None = None) -> dict[str, int]:
+    values = Counter(row[column] for row in rows if split in (None, row["split"]))
+    return {str(value): count for value, count in sorted(values.items()) if value}
+
+
+def _fingerprint(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """SHA-256 over the shards' own, so over every pixel, mask and label."""
+    return hashlib.sha256("".join(f"{name} {each['sha256']}\n" for name, each in files.items()).encode()).hexdigest()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,188 @@
+"""Sets of manipulated images that others made, in the layouts in which they are published.
+
+- `folder`: ours. images/, masks/ (white = manipulated; a mask has its image's name) and labels.csv with the columns
+  `file`, `label` (0 or 1) and, if wanted, `source` (photograph), `split`, `inpainter`, `x1 y1 x2 y2` (px, half-open).
+- `casia`: CASIA 2.0 (J. Dong et al. 2013). Au/Au_ani_00001.jpg, Tp/Tp_D_CND_M_N_ani00018_sec00096_00138.tif,
+  `CASIA 2 Groundtruth`/<name>_gt.png. Read in namtpham/casia2groundtruth and two loaders of others. In a name stand the
+  photograph that the part is from and the one that it was put into; the latter counts as the source.
+- `imd2020`: IMD2020, real-life (A. Novozamsky et al. 2020). 1a1ogs/1a1ogs_orig.jpg, 1a1ogs/c8tf5mq_0.png,
+  1a1ogs/c8tf5mq_0_mask.png. Read in two loaders of others; a folder is a source.
+- `defacto`: DEFACTO (G. Mahfoudi et al. 2019). inpainting_img/img/0_000000000260.tif with
+  inpainting_annotations/probe_mask/0_000000000260.jpg, likewise copymove and splicing_1 to _7. Read in a loader of
+  others, which also says that masks may differ in size from their images: here they are resized. It has no photographs
+  of its own; the number in a name is that of the MS-COCO image, so `authentic` is a folder of those.
+- `coco_inpaint`: COCO-Inpaint (H. Yan et al. 2025). **Its published layout was not found.** Read are JSON files in the
+  form of IMDL-BenCo's JsonDataset (from memory): lists of [image, mask], with the word Negative in place of a
+  photograph's mask; names are relative to the set's folder. The number in a name is MS-COCO's, its folder the model.
+
+Images and masks are resized to a square, so boxes stay where they are in shares of the sides; that blurs the traces of
+compression. Splits are 80/10/10 by a hash of the source unless `labels.csv` says. Where no original is at hand, the
+sharpness of a fill is NaN.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from trainables.data.folders import split_by_hash
+from trainables.data.image_files import below, open_image
+from trainables.data.splits import SPLITS, Pixels, hashed
+from trainables.errors import TrialError
+from trainables.forgery import composites
+from trainables.forgery.composites import Bools
+from trainables.forgery.config import SetConfig
+from trainables.forgery.forged_images import Forged, Labelled, fingerprint
+from trainables.forgery.manifest import check_skipped
+from trainables.forgery.public_file_lists import LISTINGS, Entry, wrong
+
+Read = tuple[Pixels, Bools]
+
+
+def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -> Forged:
+    """The set of a resolved section (`trainables.forgery.config.resolve_set`).
+
+    Raises TrialError for missing files, one class only, boxes outside their image, and a mask of another size. Images
+    that do not decode are left out with a warning; more than 1 % of all stop it.
+    """
+    config = SetConfig.model_validate(section)
+    folder = below(data_root, config.path, "set.path")
+    authentic = below(data_root, config.authentic, "set.authentic") if config.authentic else None
+    listed = LISTINGS[config.layout](folder, authentic)
+    chosen = {split: _chosen(listed, split, getattr(config, split), folder) for split in SPLITS}
+    _check_there([entry for some in chosen.values() for entry in some], folder)
+    skipped: list[dict[str, str]] = []
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        train, val, test = (_labelled(chosen[split], config.size, pool, skipped) for split in SPLITS)
+    check_skipped(skipped, sum(map(len, chosen.values())))
+    if skipped:
+        names = ", ".join(each["source"] for each in skipped[:5])
+        warnings.warn(f"{len(skipped)} images of {folder} do not decode and were left out: {names}", stacklevel=2)
+    return Forged(train, val, test, fingerprint(train, val, test))
+
+
+def _chosen(listed: Sequence[Entry], split: str, count: int | None, folder: Path) -> list[Entry]:
+    """A split's entries, those of one source together; the first `count` of them. Both classes have to be there."""
+    found = [entry for entry in listed if (entry.split or split_by_hash(entry.source)) == split]
+    found.sort(key=lambda entry: (hashed(entry.source), entry.source, entry.label, entry.image.name))
+    if count is not None and count > len(found):
+        raise wrong(
+            f"set.{split}: {count}", f"the set has {len(found):,} there", f"1 to {len(found)}, or null", f"set.{split}"
+        )
+    found = found[:count]
+    for label, what in ((1, "manipulated image"), (0, "photograph")):
+        if not any(entry.label == label for entry in found):
+            raise wrong(
+                f"set.path: {folder}, the {split} split",
+                f"it has no {what} among {len(found):,} images: one class only",
+                "images of both classes in each of train, val and test",
+                "set.path",
+                "add such images (for defacto: `authentic: FOLDER` of MS-COCO), or take more of the split",
+            )
+    return found
+
+
+def _check_there(entries: Sequence[Entry], folder: Path) -> None:
+    files = [file for entry in entries for file in (entry.image, entry.mask) if file is not None]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise wrong(
+            f"set.path: {missing[0]}",
+            f"it is missing, one of {len(missing):,} files that are listed or belong to an image",
+            f"every image, and a mask for every manipulated one, below {folder}",
+            "set.path",
+            "unpack the whole set there",
+        )
+
+
+def _labelled(entries: Sequence[Entry], size: int, pool: ThreadPoolExecutor, skipped: list[dict[str, str]]) -> Labelled:
+    image_n3hw = torch.empty((len(entries), 3, size, size), dtype=torch.uint8)
+    mask_n1hw = torch.zeros((len(entries), 1, size, size), dtype=torch.bool)
+    boxes: list[list[float]] = []
+    kept: list[Entry] = []
+    read: Callable[[Entry], Read | TrialError] = lambda entry: _read(entry, size)  # noqa: E731
+    for entry, found in zip(entries, pool.map(read, entries), strict=True):
+        if isinstance(found, TrialError):
+            skipped.append({"source": entry.image.name, "why": found.why})
+            continue
+        n = len(kept)
+        image_n3hw[n], mask_n1hw[n, 0] = torch.from_numpy(found[0]).permute(2, 0, 1), torch.from_numpy(found[1])
+        boxes.append(composites.box(found[1]) if entry.label else [0.0] * 4)
+        kept.append(entry)
+    n = len(kept)
+    return Labelled(
+        image_n3hw=image_n3hw[:n],
+        mask_n1hw=mask_n1hw[:n],
+        label_n=torch.tensor([entry.label for entry in kept], dtype=torch.float32),
+        box_n4=torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
+        source=[entry.source for entry in kept],
+        kind=["inpainted" if entry.label else "real" for entry in kept],
+        inpainter=[entry.inpainter if entry.label else "" for entry in kept],
+        hole_share_n=mask_n1hw[:n].float().mean((1, 2, 3)),
+        sharpness_n=torch.full((n,), torch.nan),
+    )
+
+
+def _read(entry: Entry, size: int) -> Read | TrialError:
+    """Pixels (size, size, 3) and hole (size, size); the error of a file that does not decode."""
+    try:
+        image = open_image(entry.image, "set.path").convert("RGB")
+        mask = None if entry.mask is None else open_image(entry.mask, "set.path").convert("L")
+    except TrialError as error:
+        return error
+    pixels = np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+    hole = np.zeros((size, size), dtype=np.bool_) if entry.box is None else _painted(entry, image.size, size)
+    if mask is not None:
+        hole = _resized(mask, image.size, entry, size)
+    if entry.label and not hole.any():
+        raise wrong(
+            f"set.path: {entry.mask}",
+            "its image is labelled as manipulated, and it marks no pixel",
+            "white where the image was changed",
+            "set.path",
+            "correct the mask, or label the image 0",
+        )
+    return pixels, hole
+
+
+def _resized(mask: Image.Image, image_size: tuple[int, int], entry: Entry, size: int) -> Bools:
+    """By nearest neighbour; a hole that they all miss is kept. Raises TrialError for a mask of another size."""
+    if mask.size != image_size and not entry.any_size:
+        raise wrong(
+            f"set.path: {entry.mask}",
+            f"it is {mask.width}x{mask.height} px, its image {image_size[0]}x{image_size[1]}",
+            "a mask of its image's size",
+            "set.path",
+            "resize the mask, or remove the image",
+        )
+    hole: Bools = np.array(mask.resize((size, size), Image.Resampling.NEAREST)) >= 128
+    if not hole.any():
+        rows, columns = np.nonzero(np.array(mask) >= 128)
+        hole[rows * size // mask.height, columns * size // mask.width] = True
+    return hole
+
+
+def _painted(entry: Entry, image_size: tuple[int, int], size: int) -> Bools:
+    """A box as a hole. Raises TrialError where it leaves the image or is empty."""
+    assert entry.box is not None
+    x1, y1, x2, y2 = entry.box
+    width, height = image_size
+    if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+        raise wrong(
+            f"set.path: {entry.image}, box {x1:g} {y1:g} {x2:g} {y2:g}",
+            f"it is empty, or leaves the image of {width}x{height} px",
+            f"0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height}",
+            "set.path",
+            "correct labels.csv",
+        )
+    hole = np.zeros((size, size), dtype=np.bool_)
+    left, top = int(x1 * size / width), int(y1 * size / height)
+    hole[top : max(top + 1, round(y2 * size / height)), left : max(left + 1, round(x2 * size / width))] = True
+    return hole

@@ -1,0 +1,184 @@
+"""Which files of a published set are images and masks, and which class and photograph they belong to; opens no image.
+
+`trainables.forgery.public_datasets` says how the layouts look and where that was read.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainables.data.image_files import SUFFIXES, image_files
+from trainables.data.splits import SPLITS
+from trainables.errors import TrialError
+
+CASIA = re.compile(r"Tp_[DS]_.*_(?P<part>[a-z]{3}\d{5})_(?P<into>[a-z]{3}\d{5})_\d+$")
+COCO = re.compile(r"\d{12}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image of a set. box: px; any_size: its mask may have another size than the image, as published."""
+
+    image: Path
+    mask: Path | None
+    label: int
+    source: str
+    inpainter: str = ""
+    split: str = ""
+    box: tuple[float, ...] | None = None
+    any_size: bool = False
+
+
+def folder(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001 - as all of them
+    """images/, masks/ and labels.csv."""
+    file = path / "labels.csv"
+    if not file.is_file():
+        raise _missing(path, "labels.csv", "images/, masks/ and labels.csv with the columns file and label")
+    masks = {Path(name).stem: name for name in _names(path / "masks")}
+    with file.open(newline="", encoding="utf-8-sig") as text:
+        reader = csv.DictReader(text)
+        if not {"file", "label"} <= set(reader.fieldnames or ()):
+            raise _line(file, 1, f"the columns are {', '.join(reader.fieldnames or ()) or 'missing'}")
+        return [_row(path, row, masks, file, reader.line_num) for row in reader]
+
+
+def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, line: int) -> Entry:
+    name, label, split = row["file"], row["label"], row.get("split") or ""
+    if not name or label not in ("0", "1"):
+        raise _line(file, line, f"the label of {name!r} is {label!r}")
+    if split and split not in SPLITS:
+        raise _line(file, line, f"{split!r} is no split")
+    sides = [row.get(side) or "" for side in ("x1", "y1", "x2", "y2")]
+    try:
+        box = tuple(float(side) for side in sides) if all(sides) else None
+    except ValueError as error:
+        raise _line(file, line, f"the box {' '.join(sides)} is none: {error}") from error
+    stem, fake = Path(name).stem, label == "1"
+    mask = path / "masks" / masks[stem] if fake and stem in masks else None
+    if fake and mask is None and box is None:
+        raise _line(file, line, f"{name} has neither a mask in masks/ nor a box")
+    source = row.get("source") or stem
+    return Entry(_below(path / "images", name), mask, int(fake), source, row.get("inpainter") or "", split, box)
+
+
+def casia(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
+    """Au/, Tp/ and `CASIA 2 Groundtruth`/."""
+    parts = {part: path / part for part in ("Au", "Tp", "CASIA 2 Groundtruth")}
+    for part, place in parts.items():
+        if not place.is_dir():
+            raise _missing(path, part, "the folders Au, Tp and CASIA 2 Groundtruth")
+    reals = [
+        Entry(parts["Au"] / name, None, 0, Path(name).stem.removeprefix("Au_").replace("_", ""))
+        for name in _names(parts["Au"])
+    ]
+    fakes = []
+    for name in _names(parts["Tp"]):
+        found = CASIA.match(Path(name).stem)
+        source = found["into"] if found else Path(name).stem
+        mask = parts["CASIA 2 Groundtruth"] / f"{Path(name).stem}_gt.png"
+        fakes.append(Entry(parts["Tp"] / name, mask, 1, source, "casia"))
+    return reals + fakes
+
+
+def imd2020(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
+    """A folder a photograph, with all that was made of it."""
+    found = []
+    for name in image_files(path, "set.path"):
+        file = path / name
+        if file.stem.endswith("_mask"):
+            continue
+        if file.stem.endswith("_orig"):
+            found.append(Entry(file, None, 0, file.parent.name))
+        else:
+            found.append(Entry(file, file.with_name(f"{file.stem}_mask.png"), 1, file.parent.name, "imd2020"))
+    return found
+
+
+def defacto(path: Path, authentic: Path | None) -> list[Entry]:
+    """*_img/img/ and *_annotations/probe_mask/, in this folder or in those below it."""
+    places = sorted(place for place in path.rglob("img") if place.is_dir() and place.parent.name.endswith("_img"))
+    if not places:
+        raise _missing(path, "inpainting_img/img", "folders such as inpainting_img and inpainting_annotations")
+    found = []
+    for place in places:
+        kind = place.parent.name.removesuffix("_img")
+        masks = place.parent.parent / f"{kind}_annotations" / "probe_mask"
+        of_stem = {Path(name).stem: masks / name for name in _names(masks)}
+        for name in _names(place):
+            stem = Path(name).stem
+            mask = of_stem.get(stem, masks / f"{stem}.jpg")
+            found.append(Entry(place / name, mask, 1, _coco(stem), f"defacto_{kind}", any_size=True))
+    reals = [] if authentic is None else image_files(authentic, "set.authentic")
+    return found + [Entry(Path(authentic or "") / name, None, 0, _coco(Path(name).stem)) for name in reals]
+
+
+def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
+    """Lists of [image, mask or Negative] in JSON files."""
+    files = sorted(path.glob("*.json"))
+    if not files:
+        raise _missing(path, "*.json", "JSON files with lists of [image, mask], and Negative for a photograph's mask")
+    found = []
+    for file in files:
+        try:
+            pairs = json.loads(file.read_bytes())
+            for image, mask in pairs:
+                fake, place = mask != "Negative", Path(image)
+                model = place.parent.name if fake else ""
+                mask_file = _below(path, mask) if fake else None
+                found.append(Entry(_below(path, image), mask_file, int(fake), _coco(place.stem), model))
+        except TrialError:
+            raise
+        except (ValueError, TypeError) as error:
+            raise _line(file, 1, f"it is no list of [image, mask]: {error}") from error
+    return found
+
+
+LISTINGS: dict[str, Callable[[Path, Path | None], list[Entry]]] = {
+    "folder": folder,
+    "casia": casia,
+    "imd2020": imd2020,
+    "defacto": defacto,
+    "coco_inpaint": coco_inpaint,
+}
+
+
+def wrong(given: str, why: str, allowed: str, key: str, fix: str = "") -> TrialError:
+    """What is wrong with a set."""
+    return TrialError(given, why, allowed, fix or f"change `{key}`", key)
+
+
+def _names(place: Path) -> list[str]:
+    """Images right in a folder, sorted; none where there is no such folder."""
+    if not place.is_dir():
+        return []
+    return sorted(p.name for p in place.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+
+
+def _below(path: Path, name: str) -> Path:
+    """A listed file. Raises TrialError where the name leads out of the set's folder."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise wrong(f"set.path: {path}, file {name}", "it leads out of the set's folder", "names below it", "set.path")
+    return path / name
+
+
+def _coco(stem: str) -> str:
+    """MS-COCO's number in a name, of 12 digits; the whole name where there is none."""
+    found = COCO.search(stem)
+    return found[0] if found else stem
+
+
+def _missing(path: Path, what: str, allowed: str) -> TrialError:
+    return wrong(f"set.path: {path}", f"it has no {what}", allowed, "set.path", "give the folder that holds them")
+
+
+def _line(file: Path, line: int, why: str) -> TrialError:
+    allowed = "file, label (0 or 1) and, if wanted, source, split, inpainter, x1, y1, x2, y2"
+    if file.suffix == ".json":
+        allowed = '[["image.png", "mask.png"], ["photograph.jpg", "Negative"]]'
+    return wrong(f"set.path: {file}, line {line}", why, allowed, "set.path", "correct that line")

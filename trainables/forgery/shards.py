@@ -1,0 +1,242 @@
+"""Makes a set of photographs and fakes from a resolved forge block, shard by shard: `trainables.forgery.config`.
+
+    shards = plan_shards(resolved, data_root)                     # list[Shard], always the same; checks what it can
+    files = make_shard(resolved, shard, data_root, trained, device, threads)   # {"shards/00000.tar": bytes,
+                                                                  #  "shards/00000.json": bytes}, in this order
+    files = finish(resolved, shards, {shard.name: bytes of its .json})         # {"index.json", "card.md", "done.json"}
+
+`trained` is {trial id: (resolved configuration, weights of its network)} for `config.forge_needs(resolved)`.
+Whoever calls writes `config.json` (the resolved block) first, then each shard's two files in the order given, and what
+`finish` gives last, in its order: a shard whose `.json` is there is done, a set whose `done.json` is there is. Names
+are relative to the set's folder; `trainables.forgery.forged_images.load` reads it. A photograph that does not decode is
+left out and counted; `make_shard` and `finish` raise where these are more than 1 % of all.
+
+Shards are pure: masks, inpainters, qualities and shares are functions of (seed, split, place of the photograph in it).
+So their bytes are the same whoever makes them, in whatever order; for trained networks on the same kind of device with
+the same number of threads. A shard is an uncompressed tar in WebDataset's layout: KEY.png (or jpg, webp), KEY.mask.png
+where there is a hole or a control, KEY.json. Photographs go through in blocks: memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainables.config.sections import SaidConfig, SizedConfig
+from trainables.data import images
+from trainables.data.captions import Said
+from trainables.data.splits import SPLITS, Pixels, Source, taken
+from trainables.errors import TrialError
+from trainables.forgery import composites, near_duplicates
+from trainables.forgery.encoding import SUFFIX, encoded, tar
+from trainables.forgery.manifest import check_skipped, finish
+from trainables.inpaint import inference
+from trainables.masks import families as masks
+from trainables.training.loop import generator
+
+__all__ = ["Shard", "finish", "make_shard", "plan_shards"]
+
+BLOCK = 64
+"""Photographs that go through together. Part of what a set is: their draws come from one generator."""
+SHARD_BYTES = 2**26
+"""Pixels of a shard's photographs: 341 of 256 px."""
+MOST = 64 * BLOCK
+"""Photographs of a shard at most, however small they are."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The photographs from `start` to `stop` of a split; `of` is how many all shards have together."""
+
+    number: int
+    split: str
+    start: int
+    stop: int
+    of: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:05d}"
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """Its two files: the tar, and what is in it. It is done where the second is there."""
+        return f"shards/{self.name}.tar", f"shards/{self.name}.json"
+
+
+def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Shard]:
+    """All shards of a set, in order. Raises TrialError where photographs are missing or too few."""
+    section = SizedConfig.model_validate(resolved["images"])
+    source = _verified(section.model_dump_json(), data_root)
+    counts = {split: taken(source, split, getattr(section, split)) for split in SPLITS}
+    few = next((split for split in SPLITS if resolved["reals"] == "apart" and counts[split] < 2), None)
+    if few is not None:
+        raise TrialError(
+            f"reals: apart with {counts[few]} photograph in the {few} split",
+            "its images would have one class only",
+            "two photographs in each split at least, or reals: paired",
+            f"images: {{{few}: 2}}, or reals: paired",
+            "reals",
+        )
+    step = min(MOST, max(1, SHARD_BYTES // (3 * section.size**2) // BLOCK) * BLOCK)
+    parts = [(split, start) for split in SPLITS for start in range(0, counts[split], step)]
+    whole = sum(counts.values())
+    said = _captions(resolved, source, data_root)
+    for split, count in counts.items():
+        said(split, 0, count)
+    return [
+        Shard(number, split, start, min(start + step, counts[split]), whole)
+        for number, (split, start) in enumerate(parts)
+    ]
+
+
+@lru_cache(maxsize=8)
+def _verified(section: str, data_root: Path | None) -> Source:
+    """The photographs, of whose files the checksums were compared, once a process: CIFAR's take a third of a second."""
+    source = images.source(SizedConfig.model_validate_json(section), data_root)
+    source.verify()
+    return source
+
+
+def make_shard(
+    resolved: Mapping[str, Any],
+    shard: Shard,
+    data_root: Path | None,
+    trained: inference.Trained | None = None,
+    device: str = "cpu",
+    threads: int = 2,
+) -> dict[str, bytes]:
+    """The two files of a shard, by their names. Raises TrialError; a photograph that does not decode is left out.
+
+    threads: for decoding and encoding. They change no byte.
+    """
+    section = SizedConfig.model_validate(resolved["images"])
+    source = images.source(section, data_root)
+    said = _captions(resolved, source, data_root)
+    canvas = masks.Canvas(section.size, data_root)
+    fill = inference.load(resolved["inpainters"], section.size, resolved["mask"], trained or {}, device)
+    rows: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+    members: list[tuple[str, bytes]] = []
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        for start in range(shard.start, shard.stop, BLOCK):
+            stop = min(start + BLOCK, shard.stop)
+            captions = said(shard.split, start, stop)
+            block = _block(resolved, source, captions, shard.split, start, canvas, threads)
+            skipped += block.skipped
+            for row, files in _encoded(resolved, block, fill, pool):
+                rows.append(row)
+                members += files
+    content = tar(members)
+    index = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "rows": rows, "skipped": skipped}
+    check_skipped(skipped, shard.of)
+    tar_name, index_name = shard.files
+    return {tar_name: content, index_name: _json(index)}
+
+
+def _captions(resolved: Mapping[str, Any], source: Source, root: Path | None) -> Callable[[str, int, int], list[str]]:
+    """From (split, start, stop) to the first caption of each photograph; empty ones where the block has none.
+
+    Raises TrialError where a captions file does not fit the photographs, and when called where one has no caption.
+    """
+    if resolved.get("captions") is None:  # a set that was forged before there were captions has no such key
+        return lambda _split, start, stop: [""] * (stop - start)
+    said = Said(SaidConfig.model_validate(resolved["captions"]), [source], root)
+    return lambda split, start, stop: [first for first, *_ in said.of(source, split, start, stop)]
+
+
+def _block(
+    resolved: Mapping[str, Any],
+    source: Source,
+    captions: Sequence[str],
+    split: str,
+    start: int,
+    canvas: masks.Canvas,
+    threads: int,
+) -> composites.Block:
+    """The photographs of a block that decode, and what was drawn for them. start is a multiple of BLOCK.
+
+    captions: of every photograph of the block.
+    """
+    seed, number, stop = resolved["seed"], start // BLOCK, start + len(captions)
+    draw = masks.draw(resolved["mask"], BLOCK, canvas, generator(seed, "forge", "masks", split, number))
+    uniform = torch.rand(BLOCK, len(composites.DRAWN), generator=generator(seed, "forge", "choices", split, number))
+    hole_n1hw = draw.masks(torch.arange(BLOCK), "cpu").bool()
+    pixels: list[Pixels] = []
+    kept: list[int] = []
+    skipped: list[dict[str, str]] = []
+    names = source.names(split, start, stop)
+    for place, found in enumerate(source.read(split, start, stop, canvas.size, threads)):
+        if isinstance(found, TrialError):
+            skipped.append({"source": names[place], "why": found.why})
+        elif not hole_n1hw[place].any():
+            skipped.append({"source": names[place], "why": "its mask has no hole"})
+        else:
+            pixels.append(found)
+            kept.append(place)
+    return composites.Block(
+        split=split,
+        place=[start + place for place in kept],
+        source=[names[place] for place in kept],
+        caption=[captions[place] for place in kept],
+        photograph_nhw3=np.stack(pixels) if pixels else np.empty((0, canvas.size, canvas.size, 3), dtype=np.uint8),
+        hole_nhw=hole_n1hw[kept, 0].numpy(),
+        drawn=composites.drawn(uniform, kept),
+        skipped=skipped,
+    )
+
+
+def _encoded(
+    resolved: Mapping[str, Any], block: composites.Block, fill: Sequence[inference.Inpainter], pool: ThreadPoolExecutor
+) -> Iterator[tuple[dict[str, Any], list[tuple[str, bytes]]]]:
+    """The images of a block as their rows and files."""
+    hashes = dict(zip(block.place, pool.map(near_duplicates.phash, block.photograph_nhw3), strict=True))
+    made = composites.made(resolved, block, fill)
+    yield from pool.map(lambda image: _files(resolved, image, hashes[image.place]), made)
+
+
+def _files(
+    resolved: Mapping[str, Any], image: composites.Image, phash: str
+) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
+    """An image's row of the index, and its files in the tar."""
+    other = resolved["fake_encoder"] if image.label else None
+    encoder = other or resolved["encoder"]
+    quality = None
+    if encoder["name"] != "png":
+        low, high = encoder["quality"]
+        quality = low + int(image.quality * (high - low + 1))
+    key = f"{image.split}-{image.place:06d}-{image.kind}"
+    row = {
+        "key": key,
+        "split": image.split,
+        "place": image.place,
+        "source": image.source,
+        "kind": image.kind,
+        "label": image.label,
+        "inpainter": image.inpainter,
+        "mask": resolved["mask"]["name"] if image.hole_hw is not None else "",
+        "box": composites.box(image.hole_hw) if image.label and image.hole_hw is not None else [0.0] * 4,
+        "hole_share": float(image.hole_hw.mean()) if image.label and image.hole_hw is not None else 0.0,
+        "sharpness": composites.sharpness(image) if image.label else None,
+        "quality": quality,
+        "phash": phash,
+        **({"caption": image.caption} if resolved.get("captions") else {}),
+    }
+    files = [(f"{key}.{SUFFIX[encoder['name']]}", encoded(image.pixels_hw3, encoder, quality or 0))]
+    if image.hole_hw is not None:
+        mask = image.hole_hw.astype(np.uint8) * 255
+        files.append((f"{key}.mask.png", encoded(mask, {"name": "png", "level": 1})))
+    return row, [*files, (f"{key}.json", _json(row))]
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,1 @@
+"""Trained networks outside a trial: predict, export, redraw."""

@@ -1,0 +1,34 @@
+"""Chosen test images, filled once more by a network that was trained earlier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from trainables.inpaint import task as inpaint
+from trainables.inpaint.dataset import load
+from trainables.inpaint.evaluation import per_image
+from trainables.inpaint.learner import Inpainter
+from trainables.registry import model_config
+from trainables.training import checkpoint
+from trainables.training.session import Machine
+
+
+def strips(
+    config: Mapping[str, Any], files: Mapping[str, bytes] | None, images: Sequence[int], machine: Machine
+) -> dict[str, bytes]:
+    """Strips of these test images, as of `inpaint.samples`.
+
+    config: a trial's resolved configuration. files: of its last checkpoint; None for a fill without parameters. Only
+    the network is built and loaded: no optimiser, no discriminator.
+    """
+    network: Any = inpaint.build_network(config["model"], config["data"]["size"])
+    if files is not None:
+        state, _, _ = checkpoint.unpack(files)
+        network.load_state_dict(state["network"])
+    reads = model_config(config["model"]["name"]).takes_text
+    data = load(config, machine, network.text.vocabulary if reads else None)
+    learner = Inpainter(network.to(machine.device).eval(), None, {}, takes_text=reads)
+    return per_image.strips(learner.fill, data, torch.tensor(images))

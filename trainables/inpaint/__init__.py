@@ -1,0 +1,1 @@
+"""Task `inpaint`: fill the holes of images."""

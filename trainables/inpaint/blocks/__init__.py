@@ -1,0 +1,1 @@
+"""Layers and discriminators that the networks in `methods/` are built from."""

@@ -1,0 +1,65 @@
+"""SN-PatchGAN: a discriminator of image and mask, convolutions with spectral normalisation and nothing else.
+
+Source: Yu et al. 2019 and its code, the author on the last activation (issue 62 there); MODELS.md sections 1.5 and 10.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.training.precision import as_given
+
+MAP = 4
+"""Side of the map at which it stops halving."""
+
+
+class SpectralConv2d(nn.Conv2d):
+    """A convolution whose weights, as a matrix, have the spectral norm 1 (Miyato et al. 2018).
+
+    One power iteration a call while training, in float32 under autocast as well.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding)
+        self.left: Tensor
+        self.register_buffer("left", F.normalize(torch.randn(outputs), dim=0))
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        return F.conv2d(x_bchw, self.normalised(), self.bias, self.stride, self.padding)
+
+    def normalised(self) -> Tensor:
+        """The weights divided by their spectral norm, as far as the power iteration knows it."""
+        with as_given(self.weight.device):
+            matrix = self.weight.flatten(1)
+            with torch.no_grad():
+                left = self.left.clone()  # a later call must not change what this one's backward pass needs
+                right = F.normalize(matrix.T @ left, dim=0)
+                if self.training:
+                    left = F.normalize(matrix @ right, dim=0)
+                    self.left.copy_(left)
+            normalised: Tensor = self.weight / (left @ (matrix @ right))
+            return normalised
+
+
+class SNPatchGAN(nn.Module):
+    """5x5 convolutions of stride 2 down to 4x4, leaky ReLU after each, the last one too; every number is a score.
+
+    256 px: 64, 128, 256, 256, 256, 256 channels, 5.95 M parameters.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        halvings = (size // MAP).bit_length() - 1
+        channels = [4, *(width * min(2**level, 4) for level in range(halvings))]
+        self.layers = nn.ModuleList(SpectralConv2d(*pair, 5, stride=2, padding=2) for pair in pairwise(channels))
+
+    def forward(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+        """Scores (b, 16 c) of images in [0, 1]."""
+        x_bchw = torch.cat([image_b3hw * 2 - 1, mask_b1hw], 1)
+        for layer in self.layers:
+            x_bchw = F.leaky_relu(layer(x_bchw), 0.2)
+        return x_bchw.flatten(1)

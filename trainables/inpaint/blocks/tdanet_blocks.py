@@ -1,0 +1,159 @@
+"""Blocks of TDANet: residual ones with spectral normalisation, attention over places, attention over words.
+
+Source: the released code as MODELS.md section 2.1 describes it. Every convolution with spectral normalisation starts
+orthogonal with gain 0.02, all activations are LeakyReLU(0.1).
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.inpaint.blocks.sn_patchgan import SpectralConv2d
+from trainables.training.precision import as_given, full
+
+GAIN = 0.02
+Layer = TypeVar("Layer", bound=nn.Conv2d)
+
+
+def active(x_bchw: Tensor) -> Tensor:
+    return F.leaky_relu(x_bchw, 0.1)
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, padding: int | None = None) -> SpectralConv2d:
+    """A convolution with spectral normalisation, padded to keep the size unless told otherwise."""
+    made = SpectralConv2d(inputs, outputs, kernel, padding=kernel // 2 if padding is None else padding)
+    return orthogonal(made)
+
+
+def orthogonal(layer: Layer) -> Layer:
+    nn.init.orthogonal_(layer.weight, GAIN)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Doubling(SpectralConv2d):
+    """A transposed convolution that doubles the side, with spectral normalisation over its outputs."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3)
+        orthogonal(self)
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        weight = self.normalised().transpose(0, 1)
+        return F.conv_transpose2d(x_bchw, weight, self.bias, stride=2, padding=1, output_padding=1)
+
+
+class ResBlock(nn.Module):
+    """Activation and convolution, twice, beside a 1x1 convolution; `down` halves the side of both by their means.
+
+    first: without the activation before the first convolution, as an image needs none.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, hidden: int | None = None, down: bool = False, first: bool = False
+    ) -> None:
+        super().__init__()
+        hidden = outputs if hidden is None else hidden
+        self.one, self.two = conv(inputs, hidden), conv(hidden, outputs)
+        self.beside = conv(inputs, outputs, 1)
+        self.down, self.first = down, first
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        y_bchw = self.two(active(self.one(x_bchw if self.first else active(x_bchw))))
+        z_bchw: Tensor = y_bchw + self.beside(x_bchw)
+        return F.avg_pool2d(z_bchw, 2) if self.down else z_bchw
+
+
+class DecoderBlock(nn.Module):
+    """The same with normalisation over each image, doubling the side on both ways where it is `up`."""
+
+    def __init__(self, inputs: int, outputs: int, up: bool) -> None:
+        super().__init__()
+        self.before, self.between = nn.InstanceNorm2d(inputs), nn.InstanceNorm2d(outputs)
+        self.one = conv(inputs, outputs)
+        self.two, self.beside = (Doubling(i, outputs) if up else conv(i, outputs) for i in (outputs, inputs))
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        y_bchw = self.one(active(self.before(x_bchw)))
+        z_bchw: Tensor = self.two(active(self.between(y_bchw))) + self.beside(x_bchw)
+        return z_bchw
+
+
+class Output(nn.Module):
+    """An image in [-1, 1]."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.conv = conv(inputs, 3, padding=0)
+
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        return torch.tanh(full(self.conv(F.pad(active(x_bchw), (1, 1, 1, 1), mode="reflect"))))
+
+
+class PlaceAttention(nn.Module):
+    """Each place looks at all places that are like it: short-term attention; and long-term, at an encoder's features.
+
+    encoded: their channels; 0 for the short-term attention alone, which then has no block after it.
+    """
+
+    def __init__(self, channels: int, encoded: int = 0) -> None:
+        super().__init__()
+        self.query = orthogonal(nn.Conv2d(channels, max(1, channels // 4), 1))
+        self.gamma = nn.Parameter(torch.zeros(1))
+        if encoded:
+            self.alpha = nn.Parameter(torch.zeros(1))
+            self.joined = ResBlock(channels + encoded, channels, channels)
+
+    def forward(self, x_bchw: Tensor, encoded_bchw: Tensor | None = None, mask_b1hw: Tensor | None = None) -> Tensor:
+        """mask_b1hw: share of hole at each place, where the encoder saw nothing."""
+        with as_given(x_bchw.device):
+            query_bcl = full(self.query(full(x_bchw))).flatten(2)
+            to_bll = (query_bcl.transpose(1, 2) @ query_bcl).softmax(2)  # each place's shares of all places
+            seen_bchw = _moved(x_bchw, to_bll)
+            x_bchw = full(x_bchw) + self.gamma * seen_bchw
+            if encoded_bchw is None:
+                return x_bchw
+            assert mask_b1hw is not None
+            found_bchw = self.alpha * _moved(encoded_bchw, to_bll)
+            context_bchw = mask_b1hw * found_bchw + (1 - mask_b1hw) * full(encoded_bchw)
+        joined_bchw: Tensor = self.joined(torch.cat([x_bchw, context_bchw], 1))
+        return joined_bchw
+
+
+def _moved(x_bchw: Tensor, to_bll: Tensor) -> Tensor:
+    """At each place the mean of the features of all, weighted."""
+    return (full(x_bchw).flatten(2) @ to_bll.transpose(1, 2)).view_as(x_bchw)
+
+
+class WordAttention(nn.Module):
+    """Which words belong to a region of an image: those that its places are like, or, `inverse`, unlike.
+
+    The second is for the known region: the words that it does not explain are those of the hole.
+    """
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__()
+        self.project = orthogonal(nn.Conv2d(channels, features, 1))
+
+    def forward(
+        self, x_bchw: Tensor, words_bct: Tensor, there_bt: Tensor, region_b1hw: Tensor, inverse: bool
+    ) -> Tensor:
+        """(b, features): of what the places of the region attend to, the largest value each.
+
+        there_bt: which tokens are words. region_b1hw: 1 in the region. Zeros where there is no word, or no region.
+        """
+        with as_given(x_bchw.device):
+            score_blt = self.project(full(x_bchw)).flatten(2).transpose(1, 2) @ words_bct
+            if inverse:
+                score_blt = -score_blt
+            share_blt = score_blt.masked_fill(~there_bt.unsqueeze(1), -1e9).softmax(2)
+            told_bcl = words_bct @ share_blt.transpose(1, 2)
+            outside_b1l = region_b1hw.flatten(2) == 0
+            most_bc = told_bcl.masked_fill(outside_b1l, -1e9).amax(2)
+            told_bc: Tensor = most_bc * (there_bt.any(1, keepdim=True) & ~outside_b1l.all(2))
+            return told_bc

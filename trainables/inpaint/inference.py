@@ -1,0 +1,96 @@
+"""Inpainters in use: fills without training and trained networks, asked for the holes of 8-bit images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.errors import TrialError
+from trainables.inpaint.task import build_network
+from trainables.registry import model_config
+from trainables.training.checkpoint import load_weights
+from trainables.training.session import Networks
+
+Trained = Networks
+AT_ONCE = 2**21
+"""Pixels of the images that go through a network together: 32 images of 256 px."""
+
+
+@dataclass(frozen=True)
+class Inpainter:
+    """label: a fill's name, or the id of the trial that trained the network."""
+
+    label: str
+    network: Any
+    device: torch.device
+    takes_text: bool = False
+
+    def fill(self, image_n3hw: Tensor, mask_n1hw: Tensor, captions: Sequence[str]) -> Tensor:
+        """The whole output for uint8 images with boolean holes, as uint8 on the CPU. Holes are blanked first.
+
+        captions: one an image, which may be empty; read by a network that takes them.
+        """
+        at_once = max(1, AT_ONCE // image_n3hw[0, 0].numel())
+        parts = []
+        with torch.inference_mode():
+            batches = zip(torch.split(image_n3hw, at_once), torch.split(mask_n1hw, at_once), strict=True)
+            for start, (image_b3hw, mask_b1hw) in zip(range(0, len(image_n3hw), at_once), batches, strict=True):
+                hole_b1hw = mask_b1hw.to(self.device, torch.float32)
+                damaged_b3hw = image_b3hw.to(self.device, torch.float32).div_(255).mul_(1 - hole_b1hw)
+                read = (self.network.tokens(captions[start : start + at_once]),) if self.takes_text else ()
+                output_b3hw: Tensor = self.network(damaged_b3hw, hole_b1hw, *read)
+                parts.append(output_b3hw.clamp(0, 1).mul(255).round_().to(torch.uint8).cpu())
+        return torch.cat(parts)
+
+
+def load(
+    sections: Sequence[Mapping[str, Any]], size: int, mask: Mapping[str, Any], trained: Trained, device: str = "cpu"
+) -> list[Inpainter]:
+    """The inpainters of a resolved forge block, in its order, for images of `size` px.
+
+    Raises TrialError for a trial that is not given (it has not finished), is no inpainter, works at another size or
+    with other holes, or whose weights do not fit its network.
+    """
+    found = []
+    for section in sections:
+        takes_text = False
+        if "trial" in section:
+            network = trained_network(section["trial"], trained, size, mask)
+            takes_text = model_config(trained[section["trial"]][0]["model"]["name"]).takes_text
+        else:
+            network = build_network(section, size)
+        label = section.get("trial") or section["name"]
+        found.append(Inpainter(label, network.eval().to(device), torch.device(device), takes_text))
+    return found
+
+
+def trained_network(trial: str, trained: Trained, size: int, mask: Mapping[str, Any]) -> nn.Module:
+    """The network of a trial with its weights, on the CPU."""
+    if trial not in trained:
+        raise _error(trial, "it has no finished result", "a trial that is done", "run its sweep to the end first")
+    config, weights = trained[trial]
+    name = config.get("model", {}).get("name")
+    if name is None or model_config(name).task != "inpaint" or not model_config(name).trains:
+        raise _error(
+            trial, f"it trained no inpainter but {name}", "a trial of task inpaint", "choose another, or name the fill"
+        )
+    if config["data"]["size"] != size:
+        raise _error(
+            trial,
+            f"it was trained on images of {config['data']['size']} px, these have {size}",
+            f"an inpainter trained at {size} px",
+            f"images: {{size: {config['data']['size']}}}, or another inpainter",
+        )
+    section = {key: value for key, value in config["model"].items() if key != "name"}
+    model_config(name).model_validate(section).check(mask, size)
+    network = build_network(config["model"], size)
+    load_weights(network, weights, f"inpainters: {{trial: {trial}}}")
+    return network
+
+
+def _error(trial: str, why: str, allowed: str, fix: str) -> TrialError:
+    return TrialError(f"inpainters: {{trial: {trial}}}", why, allowed, fix, "inpainters")

@@ -1,0 +1,210 @@
+"""What learns in task `inpaint`: a network that fills holes, its losses, its optimiser, its discriminators.
+
+Shapes: b images, 3 channels; mask_b1hw is 1 where a pixel is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config.sections import Phase
+from trainables.inpaint import losses, perceptual_features
+from trainables.inpaint.adversarial import FURTHER, Adversary, gradient_norm, saturated
+from trainables.inpaint.predicted_region import Scope
+from trainables.registry import loss_inputs
+from trainables.training import optimisers
+from trainables.training.distributed import Workers
+from trainables.training.precision import Precision, full
+
+
+class Inpainter:
+    """A network that fills holes, with its optimiser; in a GAN, the generator with the discriminators beside it."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer | None,
+        weights: Mapping[str, float],
+        scope: Scope = Scope(),  # noqa: B008 - frozen
+        adversary: Adversary | None = None,
+        observed: bool = False,
+        workers: Workers = Workers(),  # noqa: B008 - frozen
+        splits: tuple[str, ...] = ("val", "test"),
+        classifier: perceptual_features.FeatureNetwork | None = None,
+        own_terms: tuple[str, ...] = (),
+        judges_composite: bool = False,
+        precision: Precision = Precision(),  # noqa: B008 - frozen
+        takes_text: bool = False,
+        draws: int | None = None,
+    ) -> None:
+        """observed: record gradient norm and saturation, as where a discriminator could be, also without one.
+
+        splits: those that it can be scored on.
+        classifier: whose features the terms compare that take features; None where no such term has a weight.
+        own_terms: those with a weight that the network gives itself.
+        draws: fills of each test image by which their spread is told; None for a network that does not draw.
+        """
+        self.network: Any = network
+        self.workers = workers
+        called = _Learning(network, own_terms) if own_terms else network
+        self._trained = workers.prepare(called) if optimiser else network
+        self.parted = workers.size > 1 and hasattr(network, "part")
+        self.own_terms = own_terms
+        self.judges_composite = judges_composite
+        self.precision = precision
+        self.takes_text = takes_text
+        self.draws = draws
+        self.optimiser = optimiser
+        self.weights_of_losses = dict(weights)
+        self.scope = scope
+        self.adversary = adversary
+        self.observed = observed
+        self.splits = splits
+        self.classifier = classifier
+        self.phase: Phase = "both"
+        self.tested: Tensor | None = None  # `per_image.NAMES` of all test images, from the last evaluation here
+        self.tested_hits: Tensor | None = None  # of them, `Judge.hits`
+        self.parameters = sum(p.numel() for p in network.parameters())
+
+    def step(self, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int | None = None, *text: Tensor) -> dict[str, Tensor]:
+        """One step of whoever learns in this phase, the discriminators' before the network's.
+
+        whole: images of the batch, of which these are this worker's part, which may be empty; None: all of it.
+        text: tokens_bt of their captions, where there are any; for a network that knows its `part`, of the whole batch.
+        Returns what to record, left on the device; the adversarial terms only where both learn.
+        """
+        assert self.optimiser is not None, "a model without parameters is not trained"
+        learns = self.phase != "discriminators"
+        share = self.workers.scale(len(image_b3hw), whole or len(image_b3hw))
+        if self.parted:
+            self.network.part = self.workers.place(whole or len(image_b3hw))
+        with torch.set_grad_enabled(learns):
+            b = len(image_b3hw)
+            judged_b3hw, own = self._learn(image_b3hw, mask_b1hw, *text)
+            paths = len(judged_b3hw) // b if b else 1
+            output_b3hw = judged_b3hw[:b] if paths > 1 else judged_b3hw
+            if self.judges_composite:
+                judged_b3hw = image_b3hw * (1 - mask_b1hw) + output_b3hw * mask_b1hw
+        judges = None if self.phase == "completion" else self.adversary
+        last_b3hw = judged_b3hw[-b:] if paths > 1 else judged_b3hw
+        records = judges.step(last_b3hw, image_b3hw, mask_b1hw, share) if judges else {}
+        with torch.set_grad_enabled(learns):
+            adversarial = judges.terms(judged_b3hw, mask_b1hw, image_b3hw, paths) if judges and learns else {}
+            terms = {**adversarial, **own, **self._reconstruction(output_b3hw, image_b3hw, mask_b1hw)}
+            if self.workers.size > 1:
+                terms = self._of_whole(terms, mask_b1hw, share)
+            loss = sum(weight * terms[name] for name, weight in self.weights_of_losses.items() if name in terms)
+        assert isinstance(loss, Tensor)
+        if learns:
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.observed:
+                records["gradient_norm"] = gradient_norm(self.network.parameters())
+                records["saturated"] = saturated(self.scope.crop(output_b3hw), share)
+            self.optimiser.step()
+        if self.parted:
+            self.network.part = None
+        if not share:
+            loss, terms = loss.new_zeros(()), {name: term.new_zeros(()) for name, term in terms.items()}
+        return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}, **records}
+
+    def _learn(self, image_b3hw: Tensor, mask_b1hw: Tensor, *text: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the network makes of damaged images, and those of its own terms that have a weight."""
+        damaged_b3hw = image_b3hw * (1 - mask_b1hw)
+        read = text if self.takes_text else ()
+        with self.precision.cast():
+            if not self.own_terms:
+                return full(self._trained(damaged_b3hw, mask_b1hw, *read)), {}
+            made_b3hw, own = self._trained(damaged_b3hw, mask_b1hw, image_b3hw, *read)
+            return full(made_b3hw), {name: full(term) for name, term in own.items()}
+
+    def _reconstruction(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+        """Every term of `trainables.inpaint.losses` that has a weight, with its graph."""
+        elsewhere = (*self.own_terms, *((*self.adversary.discriminators, *FURTHER) if self.adversary else ()))
+        crop = self.scope.crop
+        given = {
+            "prediction_b3hw": self.scope.image(output_b3hw),
+            "target_b3hw": self.scope.image(image_b3hw),
+            "mask_b1hw": crop(mask_b1hw),
+            "known_weight": self.scope.known_weight,
+        }
+        if self.classifier:
+            given["features"] = self.classifier.compare(crop(output_b3hw), crop(image_b3hw), crop(mask_b1hw))
+        return {
+            name: getattr(losses, name)(**{key: given[key] for key in loss_inputs()[name]})
+            for name in self.weights_of_losses
+            if name not in elsewhere
+        }
+
+    def _of_whole(self, terms: Mapping[str, Tensor], mask_b1hw: Tensor, share: float) -> dict[str, Tensor]:
+        """Terms of this worker's part, scaled so that their mean over the workers is the term of the whole batch.
+
+        A part without images has terms that are not numbers, but a graph in which no gradient meets them: all workers
+        have to go backward.
+        """
+        hole_b1hw = self.scope.crop(mask_b1hw)
+        elements = {"_hole": hole_b1hw.sum(), "_valid": (1 - hole_b1hw).sum()}  # those terms are means over these
+        shares = {
+            suffix: self.workers.scale_of(count)
+            for suffix, count in elements.items()
+            if any(name.endswith(suffix) for name in terms)
+        }
+        return {
+            name: term * next((of for suffix, of in shares.items() if name.endswith(suffix)), share)
+            for name, term in terms.items()
+        }
+
+    def scale_rates(self, factor: float) -> None:
+        """Set every learning rate to `factor` times the configured one."""
+        for optimiser in (self.optimiser, self.adversary.optimiser if self.adversary else None):
+            if optimiser is not None:
+                optimisers.scale_rate(optimiser, factor)
+
+    def fill(
+        self, image_b3hw: Tensor, mask_b1hw: Tensor, *text: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The network's output for images whose holes are blanked first, clamped to [0, 1]; no gradients.
+
+        text: tokens_bt of captions, for a network that takes them. generator: one draws with it, of those that do.
+        """
+        read = text if self.takes_text else ()
+        drawn = {} if generator is None else {"generator": generator}
+        with torch.inference_mode(), self.precision.cast():
+            output_b3hw: Tensor = self.network(image_b3hw * (1 - mask_b1hw), mask_b1hw, *read, **drawn)
+            return full(output_b3hw).clamp(0, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        optimiser = self.optimiser.state_dict() if self.optimiser else {}
+        state = {"network": self.network.state_dict(), "optimiser": optimiser}
+        return {**state, "adversary": self.adversary.state_dict()} if self.adversary else state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        if self.optimiser:
+            self.optimiser.load_state_dict(state["optimiser"])
+        if self.adversary:
+            self.adversary.load_state_dict(state["adversary"])
+
+    def weights(self) -> dict[str, Tensor]:
+        weights: dict[str, Tensor] = self.network.state_dict()
+        return weights
+
+
+class _Learning(nn.Module):
+    """A network called by `learn`, as what averages gradients over the workers knows no other call than a module's.
+
+    It is told of the terms with a weight alone: it waits for the gradients of all that it is told of.
+    """
+
+    def __init__(self, network: Any, terms: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.terms = terms
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        image_b3hw, terms = self.network.learn(*given)
+        return image_b3hw, {name: terms[name] for name in self.terms}

@@ -1,0 +1,109 @@
+"""Reconstruction losses. Every public function is a term that a sweep file may weigh under `loss:`.
+
+A term gives a scalar tensor and takes by name what it needs of: prediction_b3hw and target_b3hw in the model's own
+value range, mask_b1hw with mask == 1 in the holes, known_weight, and features
+(`trainables.inpaint.perceptual_features`), for which a trained classifier is then loaded. All are size-averaged: a
+weight means the same at every image size and batch size.
+
+The plain terms are means over every element; known_weight multiplies the error of the known pixels in them and is not
+divided by: the overlap ring of Pathak et al. 2016 (10 there). The `_hole` and `_valid` terms are means over the
+elements (pixels times channels) of the holes, or of the known pixels, of the whole batch; 0 where there are none.
+
+`valid`, `hole`, `tv`, `perceptual` and `style` are the terms of Liu et al. 2018, "Image Inpainting for Irregular Holes
+Using Partial Convolutions", divided as there: `valid` and `hole` by all elements, so that they add up to `l1`, and the
+published weights 1, 6, 0.1, 0.05 and 120 can be typed as they are. The adversarial terms come from a model's
+discriminators: `trainables.inpaint.adversarial`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.inpaint.perceptual_features import Features
+
+
+def l1(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor, known_weight: float = 1.0) -> Tensor:
+    """Mean absolute error over the whole image."""
+    return _mean((prediction_b3hw - target_b3hw).abs(), mask_b1hw, known_weight)
+
+
+def l2(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor, known_weight: float = 1.0) -> Tensor:
+    """Mean squared error over the whole image."""
+    return _mean((prediction_b3hw - target_b3hw).square(), mask_b1hw, known_weight)
+
+
+def l1_hole(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+    """Mean absolute error over the holes."""
+    return _mean_over(mask_b1hw, (prediction_b3hw - target_b3hw).abs())
+
+
+def l2_hole(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+    """Mean squared error over the holes."""
+    return _mean_over(mask_b1hw, (prediction_b3hw - target_b3hw).square())
+
+
+def l1_valid(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+    """Mean absolute error over the known pixels."""
+    return _mean_over(1 - mask_b1hw, (prediction_b3hw - target_b3hw).abs())
+
+
+# --- Liu et al. 2018 --------------------------------------------------------------------------------------------------
+
+
+def valid(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+    """Absolute error of the known pixels, divided by all elements."""
+    return ((prediction_b3hw - target_b3hw).abs() * (1 - mask_b1hw)).mean()
+
+
+def hole(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+    """Absolute error of the holes, divided by all elements."""
+    return ((prediction_b3hw - target_b3hw).abs() * mask_b1hw).mean()
+
+
+def tv(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+    """Total variation of the composite: absolute differences of neighbours, divided by all elements.
+
+    Of neighbours that both lie in the holes enlarged by one pixel to all eight sides, so the seam counts.
+    """
+    composite_b3hw = target_b3hw + (prediction_b3hw - target_b3hw) * mask_b1hw
+    region_b1hw = F.max_pool2d(mask_b1hw, 3, 1, 1)
+    across = composite_b3hw.diff(dim=3).abs() * (region_b1hw[..., 1:] * region_b1hw[..., :-1])
+    down = composite_b3hw.diff(dim=2).abs() * (region_b1hw[..., 1:, :] * region_b1hw[..., :-1, :])
+    return (across.sum() + down.sum()) / composite_b3hw.numel()
+
+
+def perceptual(features: Features) -> Tensor:
+    """Mean absolute difference of feature maps from the truth's, of the output plus of the composite, over levels."""
+    total = features.zero
+    for output, composite, truth in features:
+        total = total + (output - truth).abs().mean() + (composite - truth).abs().mean()
+    return total
+
+
+def style(features: Features) -> Tensor:
+    """Mean absolute difference of Gram matrices from the truth's, of the output plus of the composite, over levels."""
+    total = features.zero
+    for level in features:
+        output, composite, truth = (_gram(maps) for maps in level)
+        total = total + (output - truth).abs().mean() + (composite - truth).abs().mean()
+    return total
+
+
+def _gram(maps_bchw: Tensor) -> Tensor:
+    """(b, c, c): products of channels, divided by c h w; divided before they are summed, so that none overflows."""
+    maps_bcp: Tensor = maps_bchw.flatten(2) / math.sqrt(maps_bchw.shape[1:].numel())
+    return maps_bcp @ maps_bcp.transpose(1, 2)
+
+
+def _mean(error_bchw: Tensor, mask_b1hw: Tensor, known_weight: float) -> Tensor:
+    if known_weight == 1:
+        return error_bchw.mean()
+    return (error_bchw * (known_weight + (1 - known_weight) * mask_b1hw)).mean()
+
+
+def _mean_over(region_b1hw: Tensor, error_bchw: Tensor) -> Tensor:
+    elements = region_b1hw.sum() * error_bchw.shape[1]
+    return (error_bchw * region_b1hw).sum() / elements.clamp(min=1)  # empty: 0 / 1, without asking the device

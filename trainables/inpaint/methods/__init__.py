@@ -1,0 +1,1 @@
+"""Inpainters, one a file, found by module name."""

@@ -1,0 +1,107 @@
+"""The context encoder on AlexNet's convolutions: a channel-wise layer instead of a bottleneck, five up-convolutions.
+
+Source: Pathak et al. 2016 (the feature-learning model) and 003_4e78e639d4f1fa33; MODELS.md sections 4.2 and 10.
+Published form: 227 px to a 6x6x256 map, back to 161 px, resized; 3.92 M parameters with AlexNet's two groups. Trained
+from scratch. Ours, where the sources are silent: no local response normalisation, He initialisation (there is no batch
+normalisation to make up for a small one), no ReLU but a tanh at the end, since outputs are in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from trainables.config.sections import RegionConfig
+from trainables.errors import TrialError
+from trainables.inpaint.blocks import context_encoder_blocks
+from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, Frame
+from trainables.inpaint.predicted_region import Scope
+from trainables.training.precision import full
+
+
+class Config(RegionConfig):
+    """Options of the AlexNet form."""
+
+    width: int = Field(
+        32, ge=2, multiple_of=2, description="unit of all widths: AlexNet's first layer has 3 times so many channels"
+    )
+    channelwise: bool = Field(True, description="the channel-wise fully-connected layer on the encoder's last map")
+
+
+class AlexNetAutoencoder(nn.Module):
+    """Encoder, channel-wise layer where it is on, decoder, and a resize to `side` px."""
+
+    def __init__(self, config: Config, size: int, side: int) -> None:
+        super().__init__()
+        self.side = side
+        unit, (kernel, stride, padding) = config.width, first_layer(size)
+        self.encoder = nn.Sequential(
+            *(nn.Conv2d(3, 3 * unit, kernel, stride, padding), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+            *(nn.Conv2d(3 * unit, 8 * unit, 5, padding=2, groups=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+            *(nn.Conv2d(8 * unit, 12 * unit, 3, padding=1), nn.ReLU(inplace=True)),
+            *(nn.Conv2d(12 * unit, 12 * unit, 3, padding=1, groups=2), nn.ReLU(inplace=True)),
+            *(nn.Conv2d(12 * unit, 8 * unit, 3, padding=1, groups=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+        )
+        map_side = (size + 2 * padding - kernel) // stride + 1
+        for _ in range(3):
+            map_side = (map_side - 3) // 2 + 1
+        between = [ChannelWise(8 * unit, map_side), nn.ReLU(inplace=True)] if config.channelwise else []
+        self.between = nn.Sequential(*between)
+        widths = [8 * unit, 4 * unit, 2 * unit, 2 * unit, unit, 3]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):  # a side of n becomes one of 2 n - 1
+            layers += [nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2), nn.ReLU(inplace=True)]
+        self.decoder = nn.Sequential(*layers[:-1])
+        self.apply(_he)
+
+    def forward(self, seen_b3hw: Tensor) -> Tensor:
+        """The predicted square, in [-1, 1]."""
+        x = full(self.decoder(self.between(self.encoder(seen_b3hw))))  # the CPU has no such resize in bfloat16
+        return F.interpolate(x, size=(self.side, self.side), mode="bilinear", antialias=True).tanh()
+
+
+def first_layer(size: int) -> tuple[int, int, int]:
+    """Kernel, stride and padding of the first convolution: as published from 227 px on, gentler on small images.
+
+    The last map is 6x6 at 227, 128 and 256 px, 2x2 at 64 px, 3x3 at 32 px.
+    """
+    if size < 64:
+        return 5, 1, 2
+    return 11, 2 if size <= 128 else 4, 0
+
+
+def _he(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    elif isinstance(layer, nn.ConvTranspose2d):  # an output pixel sees a quarter of the 5x5 taps, at stride 2
+        fan_in = layer.in_channels * 25 / 4
+        nn.init.normal_(layer.weight, 0, (2 / fan_in) ** 0.5)
+    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def scope(config: Config, size: int) -> Scope:
+    """What the losses compare."""
+    return context_encoder_blocks.scope(config, size)
+
+
+def build(config: Config, size: int) -> nn.Module:
+    """The network for images of size x size px. Raises TrialError unless size is 227 or a power of two, at least 32."""
+    if size != 227 and (size < 32 or size & (size - 1)):
+        raise TrialError(
+            f"data.size: {size}",
+            "context_encoder_alexnet is defined for AlexNet's own size and for powers of two",
+            "227, or a power of two: 32, 64, 128, 256, ...",
+            "size: 227" if size > 128 else f"size: {max(32, 1 << (size.bit_length() - 1))}",
+        )
+    window = context_encoder_blocks.window(config.predicts, size)
+    side = size if window is None else window.stop - window.start
+    return Frame(AlexNetAutoencoder(config, size, side), window)
+
+
+def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is one term
+    """The discriminator of the other context encoder, with the same 64 channels at the default width."""
+    return context_encoder_blocks.build_discriminator(config, size, 2 * config.width)

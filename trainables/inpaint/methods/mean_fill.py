@@ -1,0 +1,34 @@
+"""Fills each hole with the mean of the image's known pixels, channel by channel: the least an inpainter must beat.
+
+Source: MODELS.md section 11. An image that is all hole becomes grey (0.5).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from trainables.config.sections import ModelConfig
+
+
+class Config(ModelConfig):
+    """No options."""
+
+    trains: ClassVar[bool] = False
+
+
+class MeanFill(nn.Module):
+    """No parameters."""
+
+    def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+        """image_b3hw in [0, 1]; known pixels as given."""
+        valid = 1 - mask_b1hw
+        known = valid.sum((2, 3), keepdim=True)
+        mean = (damaged_b3hw * valid).sum((2, 3), keepdim=True) / known.clamp(min=1)
+        return damaged_b3hw.where(mask_b1hw < 0.5, mean.where(known > 0, 0.5))
+
+
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - every model is built alike
+    """The baseline; any size."""
+    return MeanFill()

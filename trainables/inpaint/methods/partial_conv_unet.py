@@ -1,0 +1,71 @@
+"""A U-Net of partial convolutions, small enough for CIFAR.
+
+Source: 004_93544f900a7fa97e; MODELS.md section 5, after Liu et al. 2018. Unusual: the masks travel through the network
+and are concatenated along the skip connections as the features are; batch normalisation everywhere but in the last
+layer, which has no activation either: the document names none. 3.92 M parameters at 32 px.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from trainables.config.sections import ModelConfig
+from trainables.errors import TrialError
+from trainables.inpaint.blocks.partial_convolution import PartialConv2d
+
+
+class Config(ModelConfig):
+    """Options of the U-Net."""
+
+    width: int = Field(32, ge=1, description="channels of the first level; doubled at each level, up to 16 times")
+
+
+class PartialConvUNet(nn.Module):
+    """log2(size) levels down to 1x1 (stride 2), as many back (nearest upsampling, concatenation, convolution)."""
+
+    def __init__(self, config: Config, levels: int) -> None:
+        super().__init__()
+        widths = [3, *(config.width * min(2**level, 16) for level in range(levels))]
+        self.down = nn.ModuleList(
+            PartialConv2d((inputs,), outputs, 3, stride=2, padding=1) for inputs, outputs in pairwise(widths)
+        )
+        self.down_norm = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
+        # Each level's input is what comes from below and the encoder's features of the same size, each with its mask.
+        self.up = nn.ModuleList(
+            PartialConv2d((below, skip), skip, 3, padding=1)
+            for below, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.up_norm = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[-2:0:-1])
+
+    def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+        """image_b3hw, not bounded; 0 for an image that is all hole."""
+        x, valid = damaged_b3hw, 1 - mask_b1hw  # from here on, 1 means valid
+        skips = []
+        for conv, norm in zip(self.down, self.down_norm, strict=True):
+            skips.append((x, valid))
+            x, valid = conv(x, valid)
+            x = F.relu(norm(x), inplace=True)
+        for level, conv in enumerate(self.up):
+            skip, skip_valid = skips.pop()
+            x, valid = (F.interpolate(t, scale_factor=2, mode="nearest") for t in (x, valid))
+            x, valid = conv(torch.cat([x, skip], 1), torch.cat([valid, skip_valid], 1))
+            if level < len(self.up_norm):
+                x = F.leaky_relu(self.up_norm[level](x), 0.2, inplace=True)
+        return x
+
+
+def build(config: Config, size: int) -> nn.Module:
+    """The network for images of size x size px. Raises TrialError where size is not a power of two, at least 4."""
+    if size < 4 or size & (size - 1):
+        raise TrialError(
+            f"data.size: {size}",
+            "partial_conv_unet halves the image until one pixel is left",
+            "a power of two: 8, 16, 32, 64, ...",
+            f"size: {max(8, 1 << (size.bit_length() - 1))}",
+        )
+    return PartialConvUNet(config, levels=size.bit_length() - 1)

@@ -1,0 +1,332 @@
+"""TDANet: fills a hole as a caption says, with attention to the words that the known region does not explain.
+
+Source: Zhang et al. 2020, "Text-Guided Neural Image Inpainting", and its code; MODELS.md sections 2.1 and 10 for the
+smaller forms. At 256 px the encoder with its distributions has 23.2 M parameters, the decoder 10.3 M; a discriminator
+has 1.1 M, and in the code 0.5 M more in a block that is never called.
+
+Unusual: two ways through one encoder. The known region gives a prior over what the hole may hold, the hole itself,
+which is seen in training alone, a posterior. Each draws a code, and the decoder makes an image of both: `rec` of the
+posterior's, `gen` of the prior's, which is what the trained network does. Which words go with a code: the prior's are
+those that the known region is least like, the posterior's those that the hole is most like. The code trains `rec` with
+the former and `gen` with the latter, which nobody has at test time; `compat: true` does that too. The image that is
+scored is that of the prior's mean; with a generator a code is drawn.
+
+Text: `forward` and `learn` take tokens_bt, the captions as `network.tokens(["a photo of a cat"])` gives them: words of
+the vocabulary that came with the weights. Without tokens, captions are empty. Text encoder and image reader learn here
+from `matching` on real images, in one go with everything else; in the code both are trained before (Inception and an
+encoder of birds' captions), and then frozen. `text_encoder: {trial: ID}` takes both from a trial of task `match`.
+
+The published loss is {l1_scales: 20, kl: 20, adversarial: 1, adversarial_features: 1, matching: 0.1}, in [-1, 1]. All
+terms are sums over `rec` and `gen`: l1_scales over the output sizes too, kl times their number, as in the code. Both
+discriminators learn from `rec`. Several workers draw and match as one would: see `part`. Of
+the code's captions only the first of an image was ever used, and padding of one caption hid words of another; neither
+is so here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from trainables.config.sections import ModelConfig, TrainedTextConfig
+from trainables.errors import TrialError
+from trainables.inpaint.adversarial import frozen
+from trainables.inpaint.blocks.tdanet_blocks import DecoderBlock, Output, PlaceAttention, ResBlock, WordAttention, conv
+from trainables.match import matching_losses
+from trainables.match.image_reader import ImageReader
+from trainables.match.matching_losses import Read
+from trainables.match.text_encoder import PADDING, TextEncoder, Vocabulary
+from trainables.training.distributed import Part
+from trainables.training.precision import as_given, full
+
+CODE = 8
+"""Side of the code, and of the map that the encoder ends with."""
+LEAST_SIGMA = 1e-3
+
+
+class Config(ModelConfig):
+    """Options of the network; the discriminators scale with `width`."""
+
+    value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    adversarial: ClassVar[tuple[str, ...]] = ("adversarial", "adversarial_features")
+    adversarial_loss: ClassVar[Literal["logistic", "hinge", "least_squares"]] = "least_squares"
+    matched: ClassVar[tuple[str, ...]] = ("adversarial_features",)
+    terms: ClassVar[tuple[str, ...]] = ("l1_scales", "kl", "matching")
+    takes_text: ClassVar[bool] = True
+    samples: ClassVar[bool] = True
+
+    width: int = Field(32, ge=2, description="channels of the first layer; the widest have, and words, 8 times as many")
+    attention: Literal["dual", "single"] = Field(
+        "dual", description="single: the known region also gets the words that it is most like, instead of least"
+    )
+    recurrent: Literal["lstm", "gru"] = Field("lstm", description="what reads captions, in both directions")
+    embedding: int = Field(300, ge=1, description="numbers that a word is read as")
+    text_encoder: TrainedTextConfig | None = Field(
+        None, description="{trial: ID, frozen: true}: trained before, by task match; null: learns with the rest"
+    )
+    compat: bool = Field(False, description="true: words and codes crossed in training, as in the released code")
+
+    def check(self, mask: Mapping[str, Any], size: int) -> None:
+        """Every hole can be filled, in images of a power of two of at least 32 px."""
+        if size < 32 or size & (size - 1):
+            raise TrialError(
+                f"data.size: {size}",
+                "tdanet halves the side, twice or more, until 8x8 are left",
+                "a power of two: 32, 64, 128, ...",
+                f"size: {max(32, 1 << (size.bit_length() - 1))}",
+                "data.size",
+            )
+
+    def reads_as(self) -> Mapping[str, Any]:
+        """Features as wide as its widest layers."""
+        sizes = {"width": 2 * self.width, "features": 8 * self.width, "embedding": self.embedding}
+        return {**sizes, "recurrent": self.recurrent}
+
+
+class Encoder(nn.Module):
+    """Halves the side until 8x8 is left: 1, 4, 8, 8, ... times `width` channels."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        halvings = (size // CODE).bit_length() - 1
+        sizes = [width, 4 * width, *[8 * width] * (halvings - 2)]
+        hidden = [width, width, 4 * width, *[8 * width] * halvings]
+        blocks = [ResBlock(3, width, down=True, first=True)]
+        blocks += [ResBlock(sizes[i - 1], sizes[i], hidden[i], down=True) for i in range(1, halvings)]
+        self.blocks = nn.ModuleList(blocks)
+        self.last = ResBlock(sizes[-1], 8 * width, 4 * width) if halvings == 2 else None
+        self.channels = sizes
+
+    def forward(self, image_b3hw: Tensor) -> list[Tensor]:
+        """The features after each halving; the last ones have 8 times `width` channels."""
+        features = []
+        for block in self.blocks:
+            image_b3hw = block(image_b3hw)
+            features.append(image_b3hw)
+        return [*features[:-1], features[-1] if self.last is None else self.last(features[-1])]
+
+
+class Decoder(nn.Module):
+    """From a code and what is known to images of several sizes, with attention at one of them."""
+
+    def __init__(self, width: int, size: int, encoded: Sequence[int]) -> None:
+        super().__init__()
+        wide = 8 * width
+        looks_at = 32 if size >= 128 else 16  # side of the map with attention, and of the smallest image
+        self.level = (size // looks_at).bit_length() - 2  # of the encoder's features with that side
+        self.code, self.given = ResBlock(wide, wide), ResBlock(3 * wide, wide)
+        sides = [CODE] if looks_at == 16 else []
+        sides += [CODE << k for k in range(1, (size // CODE).bit_length())]
+        blocks, outputs, channels, before = [], [], wide, CODE
+        for side in sides:
+            made = wide if side <= looks_at else max(width, channels // 2)
+            blocks.append(DecoderBlock(channels + 3 * (before >= looks_at), made, up=side > before))
+            outputs.append(Output(made) if side >= looks_at else None)
+            channels, before = made, side
+        self.blocks = nn.ModuleList(blocks)
+        self.outputs = nn.ModuleList(output for output in outputs if output is not None)
+        self.attention = PlaceAttention(wide, encoded[self.level])
+
+    def forward(
+        self, code_bchw: Tensor, given_bchw: Tensor, encoded: Sequence[Tensor], mask_b1hw: Tensor
+    ) -> list[Tensor]:
+        """Images in [-1, 1], the smallest first. given_bchw: features of the known region, of sentence and words."""
+        x_bchw = self.code(code_bchw) + self.given(given_bchw)
+        early = len(self.blocks) - len(self.outputs)
+        for block in self.blocks[: early + 1]:
+            x_bchw = block(x_bchw)
+        hole_b1hw = F.adaptive_avg_pool2d(mask_b1hw, x_bchw.shape[-1])
+        x_bchw = self.attention(x_bchw, encoded[self.level], hole_b1hw)
+        images = [self.outputs[0](x_bchw)]
+        for block, output in zip(self.blocks[early + 1 :], self.outputs[1:], strict=True):
+            x_bchw = block(torch.cat([x_bchw, images[-1]], 1))
+            images.append(output(x_bchw))
+        return images
+
+
+class TDANet(nn.Module):
+    """Encoder, two distributions over codes, decoder, and what reads captions."""
+
+    def __init__(self, config: Config, size: int) -> None:
+        super().__init__()
+        width, wide = config.width, 8 * config.width
+        self.compat, self.inverse = config.compat, config.attention == "dual"
+        self.text = TextEncoder(wide, config.embedding, config.recurrent)
+        self.reader = ImageReader(size, wide, 2 * width)
+        self.fixed = config.text_encoder is not None and config.text_encoder.frozen
+        if self.fixed:
+            self.text.requires_grad_(False)
+            self.reader.requires_grad_(False)
+        self.encoder = Encoder(width, size)
+        self.infer = nn.Sequential(*(ResBlock(wide, wide) for _ in range(6)))
+        self.words = WordAttention(wide, wide)
+        self.part: Part | None = None  # where the images lie in a batch of several workers; captions are of all of it
+        self.prior, self.posterior = (ResBlock(3 * wide, 2 * wide) for _ in range(2))
+        self.decoder = Decoder(width, size, self.encoder.channels)
+
+    def know(self, vocabulary: Vocabulary) -> None:
+        """Take the words of another vocabulary, none of which it has learned."""
+        self.text.know(vocabulary)
+
+    def train(self, mode: bool = True) -> TDANet:
+        """As of any network, but that a text encoder which does not learn drops nothing."""
+        super().train(mode)
+        self.text.train(mode and not self.fixed)
+        return self
+
+    def tokens(self, captions: Sequence[str]) -> Tensor:
+        """tokens_bt of captions in its own vocabulary."""
+        return self.text.vocabulary.tokens(captions).to(self.text.packed.device)
+
+    def forward(
+        self,
+        damaged_b3hw: Tensor,
+        mask_b1hw: Tensor,
+        tokens_bt: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """image_b3hw in [0, 1]: of the prior's mean, or of a draw from it. generator: on the CPU, on any device."""
+        text = self._mine(self._read(tokens_bt, len(damaged_b3hw)))
+        features = self.encoder((damaged_b3hw * 2 - 1) * (1 - mask_b1hw))
+        told_bc = self._told(features[-1], text, 1 - mask_b1hw, self.inverse)
+        mu, sigma = _distribution(self.prior, self.infer(features[-1]), text.sentence_bc, told_bc)
+        if generator is not None:
+            mu = mu + sigma * torch.randn(mu.shape, generator=generator).to(mu)
+        given_bchw = _beside(features[-1], text.sentence_bc, told_bc)
+        image_b3hw: Tensor = self.decoder(mu, given_bchw, features, mask_b1hw)[-1]
+        return image_b3hw * 0.5 + 0.5
+
+    def learn(
+        self, damaged_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor, tokens_bt: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """(2 b, 3, h, w) in [0, 1], `gen` before `rec`, and the terms, on [-1, 1]. Codes are torch's own draws."""
+        b, truth_b3hw = len(image_b3hw), image_b3hw * 2 - 1
+        whole = self._read(tokens_bt, b)
+        text = self._mine(whole)
+        known_b3hw = (damaged_b3hw * 2 - 1) * (1 - mask_b1hw)
+        both = self.encoder(torch.cat([known_b3hw, truth_b3hw * mask_b1hw]))
+        features, hidden_bchw = [level[:b] for level in both], both[-1][b:]
+        told_bc = self._told(features[-1], text, 1 - mask_b1hw, self.inverse)
+        told_of_hole_bc = self._told(hidden_bchw, text, mask_b1hw, inverse=False)
+        prior = _distribution(self.prior, self.infer(features[-1]), text.sentence_bc, told_bc)
+        posterior = _distribution(self.posterior, hidden_bchw, text.sentence_bc, told_of_hole_bc)
+        words = (told_of_hole_bc, told_bc) if self.compat else (told_bc, told_of_hole_bc)
+        images = self.decoder(
+            torch.cat([mu + sigma * self._noise(mu) for mu, sigma in (prior, posterior)]),
+            _beside(features[-1].repeat(2, 1, 1, 1), text.sentence_bc.repeat(2, 1), torch.cat(words)),
+            [level.repeat(2, 1, 1, 1) for level in features],
+            mask_b1hw.repeat(2, 1, 1, 1),
+        )
+        terms = {
+            "l1_scales": l1_scales(images, truth_b3hw),
+            "kl": len(images) * kl_terms(prior, posterior),
+            "matching": self._matching(truth_b3hw, images[-1], whole),
+        }
+        return images[-1] * 0.5 + 0.5, terms
+
+    def _read(self, tokens_bt: Tensor | None, b: int) -> Read:
+        if tokens_bt is None:
+            tokens_bt = torch.full((b, 1), PADDING, device=self.text.packed.device)  # `torch.export` follows this
+        return Read(tokens_bt, *self.text(tokens_bt))
+
+    def _mine(self, text: Read) -> Read:
+        return text if self.part is None else text.of(self.part)
+
+    def _noise(self, mu: Tensor) -> Tensor:
+        """Standard normal numbers. Of several workers, each draws those of the whole batch and takes its own."""
+        whole = len(mu) if self.part is None else self.part.whole
+        noise = torch.randn(whole, *mu.shape[1:], dtype=mu.dtype, device=mu.device)
+        return noise if self.part is None else self.part.of(noise)
+
+    def _told(self, x_bchw: Tensor, text: Read, region_b1hw: Tensor, inverse: bool) -> Tensor:
+        """What the words tell a region. A place of the map belongs to it where any of its pixels does."""
+        places_b1hw = F.adaptive_max_pool2d(region_b1hw, CODE)
+        told_bc: Tensor = self.words(x_bchw, text.words_bct, text.there_bt, places_b1hw, inverse)
+        return told_bc
+
+    def _matching(self, truth_b3hw: Tensor, made_b3hw: Tensor, text: Read) -> Tensor:
+        """Both losses of real images, from which reader and text encoder learn, and of made ones, for the rest."""
+        places_bcl, whole_bc = self.reader(truth_b3hw)
+        found = [*matching_losses.losses(places_bcl, whole_bc, text, self.part).values()]
+        with frozen(self.reader):
+            for part_b3hw in made_b3hw.chunk(2):
+                places_bcl, whole_bc = self.reader(part_b3hw)
+                found += matching_losses.losses(places_bcl, whole_bc, text.detached(), self.part).values()
+        total = torch.stack(found).sum()
+        return total if self.part is None else self.part.shared(total)
+
+
+Gaussian = tuple[Tensor, Tensor]
+"""Mean and standard deviation of each number of a code."""
+
+
+def _distribution(block: nn.Module, x_bchw: Tensor, sentence_bc: Tensor, told_bc: Tensor) -> Gaussian:
+    mu, sigma = full(block(_beside(x_bchw, sentence_bc, told_bc))).chunk(2, 1)
+    return mu, F.softplus(sigma).clamp(min=LEAST_SIGMA)
+
+
+def _beside(x_bchw: Tensor, *vectors: Tensor) -> Tensor:
+    """A map with vectors beside it at every place."""
+    return torch.cat([full(x_bchw), *(v[:, :, None, None].expand(-1, -1, *x_bchw.shape[2:]) for v in vectors)], 1)
+
+
+def l1_scales(images: Sequence[Tensor], truth_b3hw: Tensor) -> Tensor:
+    """Mean absolute errors, summed over the sizes of the images and over the two batches in each."""
+    total = truth_b3hw.new_zeros(())
+    for image_2b3hw in images:
+        scaled_b3hw = F.adaptive_avg_pool2d(truth_b3hw, image_2b3hw.shape[-1])
+        for made_b3hw in image_2b3hw.chunk(2):
+            total = total + (made_b3hw - scaled_b3hw).abs().mean()
+    return total
+
+
+def kl_terms(prior: Gaussian, posterior: Gaussian) -> Tensor:
+    """How far the posterior is from the standard normal distribution, and the prior from the posterior as it is."""
+    with as_given(prior[0].device):
+        mu, sigma = posterior
+        standard = torch.zeros_like(mu), torch.ones_like(sigma)
+        return kl(standard, posterior) + kl((mu.detach(), sigma.detach()), prior)
+
+
+def kl(first: Gaussian, second: Gaussian) -> Tensor:
+    """KL(first || second), the mean over all numbers of the code."""
+    (mu, sigma), (other_mu, other_sigma) = first, second
+    spread = (sigma.square() + (mu - other_mu).square()) / (2 * other_sigma.square())
+    return ((other_sigma / sigma).log() + spread - 0.5).mean()
+
+
+class Discriminator(nn.Module):
+    """Residual blocks down to 8x8 with attention on the way, and a map of 6x6 scores."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        halvings = (size // CODE).bit_length() - 1
+        channels = [width * min(2**level, 4) for level in range(halvings)]
+        blocks: list[nn.Module] = [ResBlock(3, width, down=True, first=True)]
+        for level in range(1, halvings):
+            blocks.append(ResBlock(channels[level - 1], channels[level], channels[level - 1], down=True))
+            if level == min(2, halvings - 1):
+                blocks.append(PlaceAttention(channels[level]))
+        self.blocks = nn.Sequential(*blocks, ResBlock(channels[-1], 4 * width, channels[-1]))
+        self.last = conv(4 * width, 1, padding=0)
+
+    def forward(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+        """Scores (b, 1, 6, 6) of images in [0, 1]."""
+        scores: Tensor = self.last(F.leaky_relu(self.blocks(image_b3hw * 2 - 1), 0.1))
+        return scores
+
+
+def build(config: Config, size: int) -> nn.Module:
+    """The network for images of size x size px, which knows no word yet. Raises TrialError as `Config.check` does."""
+    config.check({}, size)
+    return TDANet(config, size)
+
+
+def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - both are alike
+    """The discriminator of a term: each has its own."""
+    return Discriminator(config.width, size)

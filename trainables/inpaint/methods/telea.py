@@ -1,0 +1,28 @@
+"""OpenCV's fast-marching fill (A. Telea 2004, "An image inpainting technique based on the fast marching method").
+
+The classical baseline that needs no training. It works on 8-bit images, one after the other on the CPU, whatever the
+device. An image that is all hole becomes grey (0.5).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import cv2
+from pydantic import Field
+from torch import nn
+
+from trainables.config.sections import ModelConfig
+from trainables.inpaint.blocks.opencv_fill import OpenCVFill
+
+
+class Config(ModelConfig):
+    """Options of the fill."""
+
+    trains: ClassVar[bool] = False
+    radius: int = Field(3, ge=1, le=100, description="neighbourhood of a pixel that is filled, px")
+
+
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - every model is built alike
+    """The baseline; any size."""
+    return OpenCVFill(config.radius, cv2.INPAINT_TELEA)

@@ -1,0 +1,58 @@
+"""A plain convolutional autoencoder that is not told where the holes are.
+
+Source: 004_93544f900a7fa97e; MODELS.md section 5. Unusual: no skip connections, a 1x1 bottleneck, and holes that look
+like black pixels, since the network sees only the damaged image. `see_mask` is our control: the same network with the
+mask as a fourth input channel. 2.27 M parameters at 32 px.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from trainables.config.sections import ModelConfig
+from trainables.errors import TrialError
+
+
+class Config(ModelConfig):
+    """Options of the autoencoder."""
+
+    width: int = Field(32, ge=1, description="channels of the first level; doubled at each level, up to 16 times")
+    see_mask: bool = Field(False, description="also give the network the mask, as a fourth input channel")
+
+
+class VanillaAutoencoder(nn.Module):
+    """log2(size) levels down to 1x1 (3x3 convolution, 2x2 max pooling, ReLU), as many transposed convolutions back."""
+
+    def __init__(self, config: Config, levels: int) -> None:
+        super().__init__()
+        self.see_mask = config.see_mask
+        widths = [config.width * min(2**level, 16) for level in range(levels)]
+        down: list[nn.Module] = []
+        for inputs, outputs in zip([4 if config.see_mask else 3, *widths], widths, strict=False):
+            down += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(inplace=True)]
+        up: list[nn.Module] = []
+        for inputs, outputs in zip(widths[::-1], [*widths[-2::-1], 3], strict=True):
+            up += [nn.ConvTranspose2d(inputs, outputs, 2, stride=2), nn.ReLU(inplace=True)]
+        up[-1] = nn.Sigmoid()
+        self.encoder = nn.Sequential(*down)
+        self.decoder = nn.Sequential(*up)
+
+    def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+        """image_b3hw in [0, 1]."""
+        seen = torch.cat([damaged_b3hw, mask_b1hw], 1) if self.see_mask else damaged_b3hw
+        image: Tensor = self.decoder(self.encoder(seen))
+        return image
+
+
+def build(config: Config, size: int) -> nn.Module:
+    """The network for images of size x size px. Raises TrialError where size is not a power of two, at least 4."""
+    if size < 4 or size & (size - 1):
+        raise TrialError(
+            f"data.size: {size}",
+            "vanilla_autoencoder halves the image until one pixel is left",
+            "a power of two: 8, 16, 32, 64, ...",
+            f"size: {max(8, 1 << (size.bit_length() - 1))}",
+        )
+    return VanillaAutoencoder(config, levels=size.bit_length() - 1)

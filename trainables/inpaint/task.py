@@ -1,0 +1,266 @@
+"""Task `inpaint`: fill the holes of images, scored against the images themselves.
+
+Shapes: b images, 3 channels, h = w = `data.size`; mask_b1hw is 1 where a pixel is missing. The training images stay on
+the device as uint8; masks are drawn for a whole epoch as functions of (seed, epoch, image index) and painted batch by
+batch on the device. Evaluation masks depend on the split alone, so every arm and seed is scored on the same holes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config.sections import ModelConfig, Phase, PhasesConfig
+from trainables.data import augment, captions, images
+from trainables.inpaint import dataset as inpaint_dataset
+from trainables.inpaint import perceptual_features
+from trainables.inpaint.adversarial import Adversary, Rules
+from trainables.inpaint.config import adversarial_terms, network_terms
+from trainables.inpaint.dataset import LAYOUT, Data
+from trainables.inpaint.evaluation import diversity, metrics, per_image, perceptual_metrics
+from trainables.inpaint.learner import Inpainter
+from trainables.inpaint.predicted_region import Scope
+from trainables.masks import families as masks
+from trainables.masks.rasterise import MaskDraw
+from trainables.match.caption_retrieval import HITS, Hits, give_encoders, load_judge, untouched, vocabulary_of
+from trainables.registry import model_config, model_module
+from trainables.training import optimisers
+from trainables.training.distributed import Workers
+from trainables.training.loop import derive, generator
+from trainables.training.precision import Precision
+from trainables.training.session import Machine
+from trainables.training.sync_batch_norm import synchronise
+
+BEST = ("val/psnr_db", "max")
+SAMPLES = 8
+WRONG_TEXT = ("psnr_db_hole", "l1_hole", HITS)
+"""What is told of the test images filled as the captions of other images say."""
+
+__all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
+"""What `trainables.training.loop.Task` asks of a module."""
+
+
+def load(config: Mapping[str, Any], machine: Machine) -> Data:
+    """Images, captions, masks, and the judge where there is one."""
+    data = inpaint_dataset.load(config, machine, vocabulary_of(config, machine))
+    return replace(data, judge=load_judge(config, machine))
+
+
+def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
+    torch.manual_seed(derive(config["seed"], "initialisation"))
+    network: Any = build_network(config["model"], data.canvas.size)  # made on the CPU, so it is the same on any device
+    module, options = _model(config["model"])
+    if options.takes_text and data.captions is not None:
+        network.know(data.captions.vocabulary)
+        give_encoders(network, config, machine)
+    network = network.to(machine.device, memory_format=LAYOUT)
+    workers = machine.workers
+    if _sees_whole_batches(config, workers):
+        synchronise(network)
+    if not any(True for _ in network.parameters()):
+        return Inpainter(network.eval(), None, {}, workers=workers, splits=options.splits)
+    scope = (
+        module.scope(options, data.canvas.size) if hasattr(module, "scope") else Scope(value_range=options.value_range)
+    )
+    optimiser = optimisers.build(config["optimiser"], network.parameters())
+    adversary = _build_adversary(config, data.canvas.size, machine)
+    observed, classifier = bool(options.adversarial), None
+    if config.get("features"):
+        side = scope.crop(torch.empty(1, 1, data.canvas.size, data.canvas.size, device="meta")).shape[2]
+        classifier = perceptual_features.load(config["features"], data.canvas.root, machine.device, side)
+    return Inpainter(
+        network,
+        optimiser,
+        config["loss"],
+        scope,
+        adversary,
+        observed,
+        workers=workers,
+        classifier=classifier,
+        own_terms=network_terms(config),
+        judges_composite=options.judged == "composite",
+        precision=Precision(config.get("precision"), machine.device),
+        takes_text=options.takes_text,
+        draws=config.get("draws"),
+    )
+
+
+def _sees_whole_batches(config: Mapping[str, Any], workers: Workers) -> bool:
+    """Whether batch normalisation has to be told of the other workers' parts to see what one process sees."""
+    return workers.size > 1 and config.get("sync_batch_norm") is not False
+
+
+def build_network(section: Mapping[str, Any], size: int) -> nn.Module:
+    """The network of a resolved `model` section, from the module of its name."""
+    module, options = _model(section)
+    network: nn.Module = module.build(options, size)
+    return network
+
+
+def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> Adversary | None:
+    """The discriminators whose loss terms have a weight; each starts as it would without the others."""
+    module, options = _model(config["model"])
+    discriminators: dict[str, nn.Module] = {}
+    for term in adversarial_terms(config):
+        torch.manual_seed(derive(config["seed"], "initialisation", term))
+        discriminator = module.build_discriminator(options, size, term)
+        discriminators[term] = discriminator.to(machine.device, memory_format=LAYOUT)
+        if _sees_whole_batches(config, machine.workers):
+            synchronise(discriminator, twice="r1" in config["loss"])
+    if not discriminators:
+        return None
+    parameters = [p for discriminator in discriminators.values() for p in discriminator.parameters()]
+    optimiser = optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
+    precision = Precision(config.get("precision"), machine.device)
+    rules = Rules(
+        options.masked_target, config["loss"].get("r1", 0.0), "feature_matching" in config["loss"], options.matched
+    )
+    return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision, rules)
+
+
+def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
+    """The module of a resolved `model` section, and its options."""
+    module = importlib.import_module(model_module(section["name"]))
+    options = {key: value for key, value in section.items() if key != "name"}
+    return module, model_config(section["name"]).model_validate(options)
+
+
+def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
+    """Whether images, captions, masks that fit, and the classifier that loss terms ask for, are there."""
+    found: list[tuple[Callable[[Any, Path | None], Any], Any]]
+    drawn = {"data": {"size": config["data"]["size"]}, "mask": config["mask"], "test_masks": config.get("test_masks")}
+    found = [(images.check, config["data"]), (captions.check, config["data"]), (inpaint_dataset.check_masks, drawn)]
+    return [*found, (perceptual_features.load, config["features"])] if config.get("features") else found
+
+
+def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> MaskDraw:
+    """The masks of an epoch's training images: a function of (seed, epoch, image index)."""
+    source = generator(config["seed"], "masks", epoch)
+    return masks.draw(data.mask, len(data.images.train), data.canvas_of("train"), source).to(data.device)
+
+
+def epoch_changes(config: Mapping[str, Any], data: Data, epoch: int) -> augment.Augmentation | None:
+    """How an epoch's training images are changed: a function of (seed, epoch, image index)."""
+    section = config["data"].get("augment")
+    source = generator(config["seed"], "augment", epoch)
+    return None if section is None else augment.draw(section, len(data.images.train), source)
+
+
+def train(
+    learner: Inpainter, config: Mapping[str, Any], data: Data, epoch: int
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """One epoch in an order drawn from (seed, epoch). A last batch of one image is left out: batch norm needs two."""
+    learner.network.train()
+    learner.scale_rates(optimisers.decay(config.get("schedule"), epoch, config["epochs"]))
+    learner.phase = _phase(config, epoch)
+    seed, size = config["seed"], config["batch"]
+    n = len(data.images.train)
+    order = torch.randperm(n, generator=generator(seed, "order", epoch))
+    draw, changes = epoch_masks(config, data, epoch), epoch_changes(config, data, epoch)
+    said_n = torch.rand(n, generator=generator(seed, "captions", epoch))
+    if learner.parted:
+        torch.manual_seed(derive(seed, "noise", epoch))  # as one process: each worker draws for the whole batch
+    for index in torch.split(order, size):
+        if len(index) > 1:
+            mine = learner.workers.part(index)
+            image_b3hw, mask_b1hw = data.batch("train", mine, draw)
+            if changes:
+                image_b3hw = changes.apply(image_b3hw, mine)
+                if data.mask["name"] == "object":
+                    mask_b1hw = changes.move(mask_b1hw, mine)
+            text = data.text("train", index if learner.parted else mine, said_n)
+            yield len(index), learner.step(image_b3hw, mask_b1hw, len(index), *text)
+    learner.workers.spread(learner.network)
+
+
+def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
+    """Who learns in an epoch: a function of it alone, so there is nothing to keep in a checkpoint."""
+    section = config.get("phases")
+    return "both" if section is None else PhasesConfig.model_validate(section).at(epoch, config["epochs"])
+
+
+def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
+    """The metrics of a split; of the test split also under the masks of `test_masks`, as `<metric>_on_<label>`."""
+    if split not in learner.splits:
+        return {}
+    keeps = split == "test" and learner.workers.size == 1  # of several workers, each sees a part
+    meter = metrics.Meter(data.crop, by_share=split == "test", keep=per_image.NAMES if keeps else ())
+    hits = Hits(data.judge, split)
+    values = _scores(learner, data, split, data.evaluation_masks[split], meter, hits)
+    values |= untouched(data, split, learner.workers)
+    if keeps:
+        learner.tested, learner.tested_hits = meter.kept(), hits.kept()
+    if split == "test" and learner.takes_text and data.captions is not None:
+        draw = data.evaluation_masks[split]
+        scores = _scores(learner, data, split, draw, metrics.Meter(), Hits(data.judge, split), wrong_text=True)
+        values |= {f"{name}_wrong_text": scores[name] for name in WRONG_TEXT if name in scores}
+    if split == "test" and learner.draws:  # by every worker whole: the draws go with the batches
+        values |= diversity.of_split(learner.fill, data, split, learner.draws)
+    for label, draw in data.other_masks.items() if split == "test" else ():
+        scores = _scores(learner, data, split, draw, metrics.Meter(), Hits(data.judge, split))
+        values |= {f"{name}_on_{label}": value for name, value in scores.items()}
+    return values
+
+
+def _scores(
+    learner: Inpainter,
+    data: Data,
+    split: str,
+    draw: MaskDraw,
+    meter: metrics.Meter,
+    hits: Hits,
+    wrong_text: bool = False,
+) -> dict[str, float]:
+    learner.network.eval()
+    mine = learner.workers.part(torch.arange(len(data.split(split))))
+    for index in data.evaluation_batches(mine):
+        image_b3hw, mask_b1hw = data.batch(split, index, draw)
+        output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text(split, index, wrong=wrong_text))
+        meter.update(output_b3hw, image_b3hw, mask_b1hw)
+        hits.update(index, torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw))
+    meter.totals = learner.workers.sum(meter.totals.to(data.device))
+    return meter.compute() | hits.compute(learner.workers, data.device)
+
+
+def check_extra(data: Data, names: Sequence[str]) -> None:
+    perceptual_metrics.scorers(names, data.canvas.root, data.device)
+
+
+def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, float]:
+    """Scores of the composites by trained networks."""
+    learner.network.eval()
+    scorers = perceptual_metrics.scorers(names, data.canvas.root, data.device)
+    for index in data.evaluation_batches(torch.arange(len(data.images.test))):
+        image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
+        output_b3hw = learner.fill(image_b3hw, mask_b1hw, *data.text("test", index))
+        composite_b3hw = torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw)
+        for scorer in scorers.values():
+            scorer.update(composite_b3hw, image_b3hw)
+    return {name: scorer.compute() for name, scorer in scorers.items()}
+
+
+def samples(learner: Inpainter, data: Data) -> dict[str, bytes]:
+    """Strips of the first test images side by side: truth, mask, damaged, output, composite."""
+    learner.network.eval()
+    return per_image.strips(learner.fill, data, torch.arange(min(SAMPLES, len(data.images.test))))
+
+
+def final_files(learner: Inpainter, data: Data) -> dict[str, bytes]:
+    """What each test image scored, and the same strips of the worst ones; nothing where it was not evaluated here.
+
+    That is so of several workers, and where a trial only ends again: a second pass would hold up the others.
+    """
+    if learner.tested is None:
+        return {}
+    worst = per_image.worst(learner.tested)
+    learner.network.eval()
+    strips = per_image.strips(learner.fill, data, worst) if len(worst) else {}
+    return {per_image.FILE: per_image.pack(learner.tested, learner.tested_hits)} | {
+        f"worst-{name}": png for name, png in strips.items()
+    }

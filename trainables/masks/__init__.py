@@ -1,0 +1,1 @@
+"""Masks: families of holes, strokes, and how drawn masks are rendered."""

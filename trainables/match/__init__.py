@@ -1,0 +1,1 @@
+"""Task `match`: match captions and images."""

@@ -1,0 +1,1 @@
+"""Matching networks, one a file, found by module name."""

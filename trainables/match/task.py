@@ -1,0 +1,172 @@
+"""Task `match`: find the caption of an image, and the image of a caption, among all of a split.
+
+Shapes: b images of a batch, h = w = `data.size`, t words. Each image of a batch is compared with each of its captions,
+so a trial runs in one process. An epoch draws one of an image's captions; a split is scored by the first of each.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config.messages import fills_nothing
+from trainables.data import augment, captions, images
+from trainables.errors import TrialError
+from trainables.inpaint.dataset import EVALUATION_BATCH, LAYOUT
+from trainables.match import matching_losses
+from trainables.registry import model_config, model_module
+from trainables.training import optimisers
+from trainables.training.loop import derive, generator
+from trainables.training.session import Machine
+
+BEST = ("val/matching", "min")
+SCORED = 64
+"""Images of a batch in which the loss of a split is taken, whatever the configuration's batch."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images and what is said of them, on the device."""
+
+    images: images.ImageSet
+    captions: captions.Captions
+    device: torch.device
+    size: int
+
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.images.fingerprint} {self.captions.fingerprint}"
+
+    def batch(self, split: str, index: Tensor, drawn_n: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """image_b3hw in [0, 1], and tokens_bt of a caption of each."""
+        pixels_b3hw: Tensor = getattr(self.images, split)[index.to(self.device)]
+        image_b3hw = pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255)
+        return image_b3hw, self.captions.of(split, index, drawn_n)
+
+
+class Matcher:
+    """Both encoders, with their optimiser."""
+
+    def __init__(self, network: Any, optimiser: torch.optim.Optimizer, weights: Mapping[str, float]) -> None:
+        self.network = network
+        self.optimiser = optimiser
+        self.weights_of_losses = dict(weights)
+        self.parameters = sum(p.numel() for p in network.parameters())
+
+    def step(self, image_b3hw: Tensor, tokens_bt: Tensor) -> dict[str, Tensor]:
+        """One step; the terms, on the device."""
+        terms = matching_losses.losses(*self.network(image_b3hw, tokens_bt))
+        loss = torch.stack([weight * terms[name] for name, weight in self.weights_of_losses.items()]).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return {"loss": loss.detach(), **{name: terms[name].detach() for name in self.weights_of_losses}}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def weights(self) -> dict[str, Tensor]:
+        weights: dict[str, Tensor] = self.network.state_dict()
+        return weights
+
+
+def load(config: Mapping[str, Any], machine: Machine) -> Data:
+    device = torch.device(machine.device)
+    said = captions.load(config["data"], machine.data_root)
+    assert said is not None, "the schema wants captions"
+    pixels = images.load(config["data"], machine.data_root).to(device)
+    return Data(pixels, said.to(device), device, config["data"]["size"])
+
+
+def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Matcher:
+    if machine.workers.size > 1:
+        raise TrialError(
+            f"task: match with {machine.workers.size} workers",
+            "each image of a batch is compared with each of its captions, so a batch is not divided",
+            "one worker",
+            "set `resources.workers: 1`",
+        )
+    torch.manual_seed(derive(config["seed"], "initialisation"))
+    network: Any = build_network(config["model"], data.size)
+    network.know(data.captions.vocabulary)
+    network = network.to(machine.device, memory_format=LAYOUT)
+    return Matcher(network, optimisers.build(config["optimiser"], network.parameters()), config["loss"])
+
+
+def build_network(section: Mapping[str, Any], size: int) -> nn.Module:
+    """The network of a resolved `model` section, from the module of its name."""
+    options = {key: value for key, value in section.items() if key != "name"}
+    module = importlib.import_module(model_module(section["name"]))
+    network: nn.Module = module.build(model_config(section["name"]).model_validate(options), size)
+    return network
+
+
+def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
+    """Whether the images and their captions are there."""
+    return [(images.check, config["data"]), (captions.check, config["data"])]
+
+
+def train(
+    learner: Matcher, config: Mapping[str, Any], data: Data, epoch: int
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """One epoch in an order drawn from (seed, epoch). A last batch of one image is left out: nothing to choose."""
+    learner.network.train()
+    optimisers.scale_rate(learner.optimiser, optimisers.decay(config.get("schedule"), epoch, config["epochs"]))
+    seed, n, section = config["seed"], len(data.images.train), config["data"].get("augment")
+    order = torch.randperm(n, generator=generator(seed, "order", epoch))
+    drawn_n = torch.rand(n, generator=generator(seed, "captions", epoch))
+    changes = None if section is None else augment.draw(section, n, generator(seed, "augment", epoch))
+    for index in torch.split(order, config["batch"]):
+        if len(index) > 1:
+            image_b3hw, tokens_bt = data.batch("train", index, drawn_n)
+            if changes:
+                image_b3hw = changes.apply(image_b3hw, index)
+            yield len(index), learner.step(image_b3hw, tokens_bt)
+
+
+def evaluate(learner: Matcher, data: Data, split: str) -> dict[str, float]:
+    """The loss of batches of SCORED images, and how often the right one is among the best of the split."""
+    learner.network.eval()
+    wholes, sentences, total = [], [], torch.zeros((), dtype=torch.float64, device=data.device)
+    n = len(getattr(data.images, split))
+    for index in torch.split(torch.arange(n), SCORED):
+        with torch.inference_mode():
+            found = learner.network(*data.batch(split, index))
+            terms = matching_losses.losses(*found)
+            total += torch.stack(
+                [weight * terms[name] for name, weight in learner.weights_of_losses.items()]
+            ).sum() * len(index)
+            wholes.append(found[1])
+            sentences.append(found[2].sentence_bc)
+    tokens_nt = data.captions.of(split, torch.arange(n))
+    recalls = matching_losses.recalls(torch.cat(wholes), torch.cat(sentences), tokens_nt, EVALUATION_BATCH)
+    return {"matching": float(total) / n, **recalls}
+
+
+def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - as of the other tasks
+    """There is nothing that they could score."""
+    if names:
+        raise fills_nothing("match", names)
+
+
+def extra(learner: Matcher, data: Data, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see `check_extra`
+    return {}
+
+
+def samples(learner: Matcher, data: Data) -> dict[str, bytes]:  # noqa: ARG001 - as of the other tasks
+    """None: there is no picture of a match."""
+    return {}
+
+
+def final_files(learner: Matcher, data: Data) -> dict[str, bytes]:  # noqa: ARG001
+    return {}

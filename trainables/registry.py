@@ -1,0 +1,173 @@
+"""What models, masks and loss terms there are and what each accepts, read out of their source; imports no torch.
+
+The options of a model are the fields of the `Config` class of its module, which lies in one of FOLDERS. Those of a mask
+are the keyword-only parameters of its function in `masks/families.py`. The loss terms are the public functions of
+`inpaint/losses.py`, or of `detect/losses.py`, with the terms that a model's `Config` names: of its discriminators, and
+of its network. Their source is read and only those definitions are executed, so that a sweep file
+can be checked in milliseconds. They may use nothing but the names in `_NAMES`; `tests/trainables/config/test_schema.py`
+compares what is read here with what the imported modules say.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, create_model, model_validator
+
+from trainables.config.sections import (
+    DetectorConfig,
+    FractionRange,
+    IntRange,
+    ModelConfig,
+    RegionConfig,
+    StackConfig,
+    Strict,
+    TrainedTextConfig,
+)
+from trainables.data.image_files import FolderConfig
+from trainables.errors import TrialError
+
+HERE = Path(__file__).parent
+FOLDERS = ("inpaint/methods", "detect/detectors", "stack/ensembles", "match/networks")
+"""Where models are looked for, by module name."""
+
+_NAMES: dict[str, Any] = {
+    "Annotated": Annotated,
+    "Any": Any,
+    "ClassVar": ClassVar,
+    "DetectorConfig": DetectorConfig,
+    "StackConfig": StackConfig,
+    "Field": Field,
+    "FolderConfig": FolderConfig,
+    "FractionRange": FractionRange,
+    "IntRange": IntRange,
+    "Literal": Literal,
+    "Mapping": Mapping,
+    "ModelConfig": ModelConfig,
+    "RegionConfig": RegionConfig,
+    "TrainedTextConfig": TrainedTextConfig,
+    "TrialError": TrialError,
+    "model_validator": model_validator,
+}
+
+
+@cache
+def all_model_names() -> tuple[str, ...]:
+    """The models of every task."""
+    return tuple(sorted(_model_files()))
+
+
+@cache
+def _model_files() -> dict[str, Path]:
+    files = [path for folder in FOLDERS for path in (HERE / folder).glob("*.py")]
+    return {path.stem: path for path in files if not path.stem.startswith("_")}
+
+
+def model_module(name: str) -> str:
+    """The dotted name of a model's module."""
+    return ".".join([__package__, *_model_files()[name].relative_to(HERE).with_suffix("").parts])
+
+
+@cache
+def model_names(task: str = "inpaint") -> tuple[str, ...]:
+    """The models of a task."""
+    return tuple(name for name in all_model_names() if model_config(name).task == task)
+
+
+@cache
+def model_config(name: str) -> type[ModelConfig]:
+    """The `Config` class of a model's module."""
+    tree = ast.parse(_model_files()[name].read_text())
+    node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Config")
+    config: type[ModelConfig] = _execute(node, model_module(name))["Config"]
+    return config
+
+
+@cache
+def mask_configs() -> dict[str, type[Strict]]:
+    """A configuration class for each mask: the functions of `trainables/masks/families.py` that return a `MaskDraw`.
+
+    All but `draw`, which calls them.
+    """
+    return {
+        node.name: _function_config(node)
+        for node in _public_functions(HERE / "masks" / "families.py")
+        if node.returns is not None and ast.unparse(node.returns) == "MaskDraw" and node.name != "draw"
+    }
+
+
+@cache
+def adversarial_names() -> dict[str, tuple[str, ...]]:
+    """The adversarial terms, each with the models that have a discriminator for it."""
+    return _by_term({model: model_config(model).adversarial for model in model_names()})
+
+
+@cache
+def discriminator_names() -> dict[str, tuple[str, ...]]:
+    """The further terms of discriminators, each with the models that have them."""
+    return _by_term({model: model_config(model).discriminator_terms for model in model_names()})
+
+
+@cache
+def network_names() -> dict[str, tuple[str, ...]]:
+    """The terms that networks give themselves, each with the models whose networks do."""
+    return _by_term({model: model_config(model).terms for model in model_names()})
+
+
+def _by_term(terms: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for model, names in terms.items():
+        for term in names:
+            found[term] = (*found.get(term, ()), model)
+    return found
+
+
+@cache
+def loss_inputs() -> dict[str, tuple[str, ...]]:
+    """The reconstruction terms, which are the public functions of `inpaint/losses.py`, with what each takes."""
+    return {
+        node.name: tuple(a.arg for a in node.args.args) for node in _public_functions(HERE / "inpaint" / "losses.py")
+    }
+
+
+@cache
+def loss_names() -> tuple[str, ...]:
+    """The reconstruction terms."""
+    return tuple(loss_inputs())
+
+
+@cache
+def detection_inputs() -> dict[str, tuple[str, ...]]:
+    """The loss terms of task `detect`, the public functions of `detect/losses.py`, as `loss_inputs`."""
+    found = _public_functions(HERE / "detect" / "losses.py")
+    return {node.name: tuple(a.arg for a in node.args.args) for node in found}
+
+
+def _public_functions(path: Path) -> list[ast.FunctionDef]:
+    tree = ast.parse(path.read_text())
+    return [n for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
+
+
+def _function_config(node: ast.FunctionDef) -> type[Strict]:
+    arguments = ast.arguments([], [], None, node.args.kwonlyargs, node.args.kw_defaults, None, [])
+    stub = ast.parse(f"def {node.name}({ast.unparse(arguments)}): ...").body[0]
+    function = _execute(stub, "trainables.masks.families")[node.name]
+    fields = {
+        p.name: (p.annotation, ... if p.default is p.empty else p.default)
+        for p in inspect.signature(function).parameters.values()
+    }
+    config: type[Strict] = create_model(node.name, __base__=Strict, name=(Literal[node.name], ...), **fields)  # type: ignore[call-overload]
+    return config
+
+
+def _execute(node: ast.stmt, module: str) -> dict[str, Any]:
+    names = dict(_NAMES, __name__=module)
+    exec(
+        compile(ast.Module([node], []), module, "exec", dont_inherit=True), names
+    )  # our own source, one definition of it
+    return names

@@ -1,0 +1,1 @@
+"""Task `stack`: an ensemble of trained detectors."""

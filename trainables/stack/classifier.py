@@ -1,0 +1,33 @@
+"""A classifier as scikit-learn has them, of logits (n, detectors): what the ensembles share that stack nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from trainables.detect.metrics import probability
+
+
+class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Who derives from it says in `logit` what a row's logit is."""
+
+    def fit(self, logits: Any, labels: Any) -> Classifier:
+        self.classes_ = np.array([0, 1])
+        self.learn(np.asarray(logits, dtype=np.float64), np.asarray(labels))
+        return self
+
+    def learn(self, logit_nk: Any, label_n: Any) -> None:
+        """Nothing, unless told otherwise."""
+
+    def logit(self, logit_nk: Any) -> Any:
+        """logit_n of the rows."""
+        raise NotImplementedError
+
+    def predict_proba(self, logits: Any) -> Any:
+        p = probability(self.logit(np.asarray(logits, dtype=np.float64)))
+        return np.stack([1 - p, p], 1)
+
+    def predict(self, logits: Any) -> Any:
+        return self.predict_proba(logits)[:, 1] >= 0.5

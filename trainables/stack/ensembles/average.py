@@ -1,0 +1,24 @@
+"""The ensemble that fits nothing: the mean of the detectors' logits, what stacking has to beat."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from trainables.config.sections import StackConfig
+from trainables.stack.classifier import Classifier
+
+
+class Config(StackConfig):
+    """No options."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("logits",)
+
+
+class Average(Classifier):
+    def logit(self, logit_nk: Any) -> Any:
+        return logit_nk.mean(1)
+
+
+def build(config: Config, seed: int) -> Any:  # noqa: ARG001 - every ensemble is built alike
+    """The estimator."""
+    return Average()

@@ -1,0 +1,22 @@
+"""Stacking by a random forest (Breiman 2001; scikit-learn's), as document 001_cc5423a036889870 tried it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+from sklearn.ensemble import RandomForestClassifier
+
+from trainables.config.sections import StackConfig
+
+
+class Config(StackConfig):
+    """Options of the forest; what is not told is as in scikit-learn."""
+
+    trees: int = Field(300, ge=1, le=10_000, description="how many trees")
+    least_leaf: int = Field(5, ge=1, description="fewest images in a leaf")
+
+
+def build(config: Config, seed: int) -> Any:
+    """The estimator."""
+    return RandomForestClassifier(config.trees, min_samples_leaf=config.least_leaf, random_state=seed % 2**32)

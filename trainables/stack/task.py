@@ -1,0 +1,151 @@
+"""Task `stack`: put together what trained detectors have recorded, without looking at an image again.
+
+The ensemble is fitted where no detector has learned: on the outputs of each fold's left-out images, else on those of
+the validation images. In the latter case validation is scored by five-fold cross-validation over photographs, so that
+no score is of images that the ensemble was fitted on. Test images are scored by what was fitted on all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from torch import Tensor
+
+from trainables.config.messages import fills_nothing
+from trainables.detect import metrics as detection_metrics
+from trainables.errors import TrialError
+from trainables.registry import model_module
+from trainables.stack import dataset as stack_dataset
+from trainables.stack.config import ensemble, trials
+from trainables.stack.dataset import Recorded, Rows
+from trainables.training.loop import derive
+from trainables.training.session import Machine
+
+BEST = ("val/auc", "max")
+PARTS = 5
+"""Of the cross-validation."""
+_CLIP = 1e-6
+"""Probabilities are kept this far from 0 and 1, so that their logits are finite."""
+
+__all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
+"""What `trainables.training.loop.Task` asks of a module."""
+
+
+class Stacker:
+    """An ensemble, fitted when it is made: what a checkpoint would hold is fitted again from the same rows."""
+
+    parameters = 0
+
+    def __init__(self, estimator: Any, fresh: Any, data: Recorded) -> None:
+        """estimator: to be fitted. fresh: another one, for cross-validation."""
+        self.fresh = fresh
+        self.estimator = estimator.fit(data.learn.inputs(data.inputs), data.learn.label_n)
+        self.threshold: float | None = None
+
+    def logit(self, rows: Rows, inputs: str) -> detection_metrics.Floats:
+        return _as_logit(self.estimator.predict_proba(rows.inputs(inputs))[:, 1])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing: see the class."""
+
+    def weights(self) -> dict[str, Tensor]:
+        return {}
+
+
+def _as_logit(probability: Any) -> detection_metrics.Floats:
+    p = np.clip(np.asarray(probability, dtype=np.float64), _CLIP, 1 - _CLIP)
+    found: detection_metrics.Floats = np.log(p / (1 - p))
+    return found
+
+
+def load(config: Mapping[str, Any], machine: Machine) -> Recorded:
+    if machine.workers.size > 1:
+        raise TrialError(
+            f"resources.workers: {machine.workers.size}", "an ensemble is fitted by one process", "1", "workers: 1"
+        )
+    return stack_dataset.load(trials(config, config["seed"]), config["data"]["inputs"], machine.outputs)
+
+
+def build(config: Mapping[str, Any], data: Recorded, machine: Machine) -> Stacker:  # noqa: ARG001 - one of a task's
+    module = importlib.import_module(model_module(config["model"]["name"]))
+    one, other = (module.build(ensemble(config["model"]), derive(config["seed"], "ensemble")) for _ in range(2))
+    if data.learn.label_n.all() or not data.learn.label_n.any():
+        raise TrialError(
+            "data.bases", "the images to learn from are all of one kind", "real and inpainted ones", "another set"
+        )
+    return Stacker(one, other, data)
+
+
+def train(
+    learner: Stacker,
+    config: Mapping[str, Any],  # noqa: ARG001 - as of the other tasks
+    data: Recorded,
+    epoch: int,  # noqa: ARG001
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """The fit is done; its cross entropy on what it was fitted on."""
+    probability = detection_metrics.probability(learner.logit(data.learn, data.inputs))
+    loss = torch.tensor(log_loss(data.learn.label_n, probability))
+    yield len(data.learn.label_n), {"loss": loss}
+
+
+def evaluate(learner: Stacker, data: Recorded, split: str) -> dict[str, float]:
+    """The metrics of task detect that need no place; thresholds are chosen on validation."""
+    if split == "test" and learner.threshold is None:
+        evaluate(learner, data, "val")
+    rows = data.val if split == "val" else data.test
+    logit = _unseen(learner, data) if split == "val" and not data.folded else learner.logit(rows, data.inputs)
+    if split == "val":
+        learner.threshold = detection_metrics.best_threshold(logit, rows.label_n)
+    nothing = np.full(len(logit), np.nan)
+    kind = np.where(rows.label_n, "inpainted", "real")
+    judged = detection_metrics.Judged(logit, rows.label_n, kind.tolist(), nothing, nothing)
+    return detection_metrics.scores(judged, learner.threshold if split == "test" else None)
+
+
+def _unseen(learner: Stacker, data: Recorded) -> detection_metrics.Floats:
+    """Of each validation image, what an ensemble says that was fitted on other photographs."""
+    parts = min(PARTS, len(set(data.val.source.tolist())))
+    found = cross_val_predict(
+        learner.fresh,
+        data.val.inputs(data.inputs),
+        data.val.label_n,
+        groups=data.val.source,
+        cv=GroupKFold(parts),
+        method="predict_proba",
+    )
+    return _as_logit(found[:, 1])
+
+
+def checks(config: Mapping[str, Any]) -> list[Any]:  # noqa: ARG001 - as of the other tasks
+    """Nothing: what it reads is in the store."""
+    return []
+
+
+def check_extra(data: Recorded, names: Sequence[str]) -> None:  # noqa: ARG001 - as of the other tasks
+    """There is nothing that they could score."""
+    if names:
+        raise fills_nothing("stack", names)
+
+
+def extra(learner: Stacker, data: Recorded, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
+    """Nothing."""
+    return {}
+
+
+def samples(learner: Stacker, data: Recorded) -> dict[str, bytes]:  # noqa: ARG001 - it has seen no image
+    """None."""
+    return {}
+
+
+def final_files(learner: Stacker, data: Recorded) -> dict[str, bytes]:  # noqa: ARG001
+    """None: what it was made from lies with the detectors."""
+    return {}

@@ -1,1 +1,0 @@
-"""How a trial learns, one task a file, found by its module name."""

@@ -1,0 +1,68 @@
+"""A checkpoint as files: `state.pt` (what the learner needs to go on), `history.json`, `best.pt` (best weights so far).
+
+Weights are read with `weights_only=True`; nothing here can execute what somebody else wrote.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.errors import TrialError
+from trainables.match.text_encoder import TextEncoder, Vocabulary
+from trainables.training.session import Row
+
+State = dict[str, Any]
+
+
+def pack(state: State, history: list[Row], best: State | None) -> dict[str, bytes]:
+    """The files of a checkpoint. best: weights of the best epoch where that is not the last one."""
+    files = {"state.pt": _to_bytes(state), "history.json": json.dumps(history, allow_nan=False).encode()}
+    return files if best is None else {**files, "best.pt": _to_bytes(best)}
+
+
+def unpack(files: Mapping[str, bytes]) -> tuple[State, list[Row], State | None]:
+    """The inverse of `pack`; tensors on the CPU."""
+    best = _from_bytes(files["best.pt"]) if "best.pt" in files else None
+    return _from_bytes(files["state.pt"]), json.loads(files["history.json"]), best
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
+    """Put weights into a network. Raises TrialError that names the layers which do not fit."""
+    for name, part in network.named_modules():
+        packed = weights.get(f"{name}.packed")
+        if isinstance(part, TextEncoder) and packed is not None:
+            part.know(Vocabulary.unpacked(packed))  # as many rows as the trained one has words
+    wanted = network.state_dict()
+    wrong = [f"{name} is missing" for name in wanted if name not in weights]
+    wrong += [f"{name} is not of this network" for name in weights if name not in wanted]
+    wrong += [
+        f"{name} has the shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise TrialError(
+            what,
+            "the weights do not fit the network: " + "; ".join(wrong[:5]) + more,
+            f"the {len(wanted)} tensors of that network",
+            "give the weights that were trained with this very configuration",
+        )
+    network.load_state_dict(dict(weights))
+
+
+def _to_bytes(state: State) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _from_bytes(data: bytes) -> State:
+    state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return state
