@@ -25,7 +25,7 @@ from sweeps.search import status
 from sweeps.search.status import SearchState
 from sweeps.spec.trial import canonical
 from sweeps.store import layout, record_cache
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 _BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
 KEYS = ["arm", "seed", "trial", record_columns.EPOCH]

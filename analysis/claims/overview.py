@@ -17,7 +17,7 @@ from analysis import study as studies
 from analysis.claims import judge as claims
 from sweeps.spec import loader
 from sweeps.store import layout, record_cache
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 if TYPE_CHECKING:
     import rich.table

@@ -18,7 +18,7 @@ from analysis.dashboard.processes.commands import Children
 from analysis.dashboard.processes.predictor import Predictor
 from analysis.dashboard.settings import Settings
 from sweeps.errors import SweepError
-from sweeps.store.local import open_store
+from sweeps.store.open import open_store
 
 if TYPE_CHECKING:
     from streamlit.navigation.page import StreamlitPage

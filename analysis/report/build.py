@@ -18,7 +18,7 @@ from analysis.report.tables import Table
 from analysis.statistics import factors
 from analysis.study import Study
 from sweeps.errors import SweepError
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 if TYPE_CHECKING:
     from rich.console import Group

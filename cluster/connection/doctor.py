@@ -19,7 +19,9 @@ from pathlib import Path
 
 from cluster.worker import provenance
 from sweeps.errors import SweepError
-from sweeps.store.local import FolderStore, Store, open_store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
+from sweeps.store.open import open_store
 
 OPEN_FILES = 65_536
 """What Ray's own documentation asks of a head node; a worker's limit matters less."""

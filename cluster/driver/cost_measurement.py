@@ -18,7 +18,7 @@ from sweeps.results.cost import Config, Estimate, Left, Recorded, Speed, hardwar
 from sweeps.results.cost import estimate as estimate_of
 from sweeps.results.cost import speed as speed_of
 from sweeps.spec.schema import Resources
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 from trainables.training.session import Machine
 
 STEPS = 8

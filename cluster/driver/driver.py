@@ -27,7 +27,7 @@ from sweeps.search.arm_search import Tuning, check_space, with_tuned
 from sweeps.spec.plan import Plan, Schema
 from sweeps.spec.schema import BEST, Resources
 from sweeps.store import layout, record_cache
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 if TYPE_CHECKING:
     from cluster.multi_worker.groups import Groups

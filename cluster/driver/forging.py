@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cluster.worker import finished_trial
 from cluster.worker.inputs import DONE, set_key
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 from trainables import schema
 from trainables.forgery import config as forgery_config
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from cluster.worker import provenance
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 LEASE_S = 30.0
 """Seconds without a new heartbeat after which an attempt counts as dead: six beats."""

@@ -18,7 +18,7 @@ from cluster.worker import provenance
 from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED
 from sweeps.search.arm_search import Suggestion, Tuning
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 from trainables.training.session import Row
 
 PRUNED = "pruned"

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from sweeps.errors import StoreError
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 HEAD_BYTES, TAIL_BYTES = 16 << 10, 48 << 10
 """What is kept of a long log: its beginning, where most warnings are, and its end."""

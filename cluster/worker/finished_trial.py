@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeps.errors import SweepError
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 from trainables import schema
 
 

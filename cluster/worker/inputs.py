@@ -21,7 +21,8 @@ from cluster.worker.finished_trial import newest_result, read
 from sweeps.errors import SweepError
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from trainables import schema
 from trainables.config.sections import Needs
 from trainables.inpaint import config as inpaint_config

@@ -13,7 +13,7 @@ from cluster.worker.uploads import Uploads
 from sweeps.errors import StoreError
 from sweeps.results.columns import EPOCH
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 from trainables.training.session import Goal, Machine, Restored, Row, Stopped
 
 KEPT_CHECKPOINTS = 2

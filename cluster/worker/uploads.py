@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from sweeps.errors import StoreError
-from sweeps.store.local import Abandoned
+from sweeps.store.base import Abandoned
 
 Write = Callable[[Callable[[], bool]], None]
 """Writes something; its argument says whether to give up."""

@@ -22,7 +22,8 @@ from cluster.worker.session import Heartbeat, StoreSession, Superseded
 from cluster.worker.uploads import soon
 from sweeps.errors import StoreAwayError, SweepError
 from sweeps.store import layout
-from sweeps.store.local import Store, open_store
+from sweeps.store.base import Store
+from sweeps.store.open import open_store
 from trainables.errors import TrialError
 from trainables.training.distributed import Workers
 from trainables.training.session import Goal, Machine, Row, Session, Stopped

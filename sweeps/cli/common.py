@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sweeps.spec.loader import Sweep
     from sweeps.spec.plan import Plan
-    from sweeps.store.local import Store
+    from sweeps.store.base import Store
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: all trials done; some failed or missing; the user's mistake; Ctrl-C."""
@@ -56,7 +56,7 @@ def make_folder(folder: Path) -> None:
 
 
 def store(options: argparse.Namespace) -> Store:
-    from sweeps.store.local import open_store
+    from sweeps.store.open import open_store
 
     return open_store(options.store)
 

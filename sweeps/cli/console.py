@@ -19,7 +19,7 @@ from sweeps.results import progress
 from sweeps.spec.dependencies import PENDING, is_pending, users
 from sweeps.spec.plan import Arm, Plan, flatten
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 if TYPE_CHECKING:
     from sweeps.results.cost import Estimate, Line, Speed

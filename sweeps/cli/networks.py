@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps.cli import common
 
 if TYPE_CHECKING:
-    from sweeps.store.local import Store
+    from sweeps.store.base import Store
 
 Use = Callable[[Any], dict[str, bytes]]
 """From a `trainables.inference.user_images.Picture` to files, by the end of their names."""

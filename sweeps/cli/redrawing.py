@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweeps.store.local import Store
+    from sweeps.store.base import Store
 
 
 def redraw(store: Store, built: Any, data_root: str | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps.cli import common, redrawing
 
 if TYPE_CHECKING:
-    from sweeps.store.local import Store
+    from sweeps.store.base import Store
 
 STUDIES = Path(__file__).parent.parent
 """Folder below which the studies lie that come with the package."""
@@ -21,7 +21,7 @@ STUDIES = Path(__file__).parent.parent
 def report(options: argparse.Namespace) -> int:
     from analysis.report import build as report
     from sweeps.cli import console
-    from sweeps.store.local import open_store
+    from sweeps.store.open import open_store
 
     formats = tuple(options.format.split(","))
     store = common.store(options)
@@ -57,7 +57,7 @@ def compare(options: argparse.Namespace) -> int:
     from analysis import study as studies
     from analysis.report import compare_sweeps
     from sweeps.cli import console
-    from sweeps.store.local import open_store
+    from sweeps.store.open import open_store
 
     store = common.store(options)
     other = open_store(options.with_store) if options.with_store else store
@@ -75,7 +75,7 @@ def reproduce(options: argparse.Namespace) -> int:
     from cluster.driver.trial_queue import Job
     from sweeps.cli.progress_display import Watch
     from sweeps.store import layout
-    from sweeps.store.local import open_store
+    from sweeps.store.open import open_store
     from trainables import schema
 
     store = common.store(options)

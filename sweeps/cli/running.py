@@ -13,7 +13,7 @@ from sweeps.cli import common
 if TYPE_CHECKING:
     from sweeps.spec.dependencies import Dependency
     from sweeps.spec.plan import Plan
-    from sweeps.store.local import Store
+    from sweeps.store.base import Store
 
 
 def check(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from sweeps.results.columns import IMAGES_PER_S, TIME_S
 from sweeps.spec.trial import canonical
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 Config = Mapping[str, Any]
 

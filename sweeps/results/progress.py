@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 STATES = ("done", "running", "failed", "interrupted", "queued")
 FRESH_S = 60.0

@@ -20,7 +20,7 @@ from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, copied, flatten, trials
 from sweeps.spec.schema import SearchFileSpec
 from sweeps.spec.trial import Trial
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 

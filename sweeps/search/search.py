@@ -31,8 +31,8 @@ from sweeps.search.history import MALFORMED, SAMPLERS, STATES, History, Json, Se
 from sweeps.search.parameters import Overrides
 from sweeps.search.space import parse
 from sweeps.spec.trial import canonical, digest
+from sweeps.store.base import Store
 from sweeps.store.layout import dump, load
-from sweeps.store.local import Store
 
 __all__ = ["SAMPLERS", "Ask", "Search", "SearchSpec", "search_prefix", "stored_searches"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from sweeps.search.arm_search import pruned_key, tries_key
 from sweeps.search.search import Ask, Search, stored_searches
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from sweeps.errors import SweepError
 from sweeps.spec.plan import Arm, Plan, flatten
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 _ABSENT = "absent"
 _SHOWN = 6

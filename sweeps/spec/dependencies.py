@@ -24,7 +24,7 @@ from sweeps.spec.plan import copied
 from sweeps.spec.references import Best, Reference, references, replace
 from sweeps.spec.trial import digest
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 STUDIES = Path(__file__).parent.parent
 """Folder below which the studies lie that come with the package."""

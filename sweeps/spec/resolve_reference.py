@@ -10,7 +10,7 @@ from sweeps.results.columns import describe
 from sweeps.spec.loader import Sweep, unknown
 from sweeps.spec.references import Best, Reference
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 
 def take(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> Any:

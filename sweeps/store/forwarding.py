@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from sweeps.store.local import Store, never
+from sweeps.store.base import Store, never
 
 
 class Passing:
-    """Each method as of `sweeps.store.local.Store`."""
+    """Each method as of `sweeps.store.base.Store`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -30,7 +30,7 @@ from typing import Any
 from sweeps.errors import StoreAwayError, StoreError
 from sweeps.results.columns import SCHEMA
 from sweeps.spec.trial import Trial, digest
-from sweeps.store.local import Store, never
+from sweeps.store.base import Store, never
 
 Json = dict[str, Any]
 

@@ -1,15 +1,4 @@
-"""Where everything lands: objects under keys, in a folder or in S3, behind one contract.
-
-The contract, which `tests/sweeps/store/test_store.py` runs against every backend:
-
-- A key is relative, with `/` between its parts; it cannot leave the store.
-- `put` is atomic: a reader sees the whole old object or the whole new one, whatever is killed.
-- `create` writes only where nothing is, and says whether it did: of two writers, one wins.
-- `get` of an absent key is a KeyError; every other trouble is a `StoreError`.
-- `keys` lists what was written before it was called, in the order of keys.
-- Objects that are being written are never listed.
-- `find` gives each object with a version, a text that changes when the object does.
-"""
+"""A store in a local or mounted folder."""
 
 from __future__ import annotations
 
@@ -22,102 +11,11 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 from sweeps.errors import StoreError
+from sweeps.store.base import TEMPORARY, Abandoned, check_key, never
 
-TEMPORARY = ".writing-"
 _THREADS = 8
-
-
-class Abandoned(Exception):  # noqa: N818 - not an error
-    """A write was given up on request, and has left nothing that anybody sees."""
-
-
-def never() -> bool:
-    return False
-
-
-class Store(Protocol):
-    """Objects under keys; see the module's text for what each backend promises."""
-
-    @property
-    def uri(self) -> str:
-        """What `open_store` takes to open the same store elsewhere (absolute)."""
-
-    def get(self, key: str) -> bytes:
-        """The object; KeyError where there is none."""
-
-    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The objects that exist among `keys`, read side by side."""
-
-    def exists_many(self, keys: Iterable[str]) -> set[str]:
-        """Which of `keys` exist."""
-
-    def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
-        """Write or replace an object. abandoned: asked now and then; after a yes nothing is written: Abandoned."""
-
-    @property
-    def writable(self) -> bool:
-        """Whether this process may write, as far as can be told without leaving anything; on S3 that is a request."""
-
-    @property
-    def exclusive(self) -> bool:
-        """Whether the store itself decides which of two `create` was first; else they can both win in rare cases."""
-
-    def create(self, key: str, data: bytes) -> bool:
-        """Write an object unless there is one; False where there was."""
-
-    def create_many(self, objects: Iterable[tuple[str, bytes]]) -> set[str]:
-        """`create` of many, side by side; the keys of those that were written."""
-
-    def find(self, prefixes: Iterable[str]) -> dict[str, str]:
-        """Key -> version of all objects that begin with one of many prefixes: whole keys, or folders with a final `/`.
-
-        On S3 a request answers for every prefix within a thousand objects where they lie close together.
-        """
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        """Keys under a prefix that ends with `/` (or is empty), sorted."""
-
-    def children(self, prefix: str) -> list[str]:
-        """Names directly under a prefix, sorted: objects and what would be folders."""
-
-    def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; absent ones are no error."""
-
-
-def open_store(uri: str) -> Store:
-    """Open the store at a folder path, `file://` or `s3://` address; a folder is made at the first write."""
-    scheme, _, rest = uri.partition(":")
-    if rest.startswith("//") and scheme == "s3":
-        from sweeps.store.s3.store import S3Store
-
-        return S3Store(rest[2:])
-    if rest.startswith("//") and scheme == "file":
-        return FolderStore(Path("/" + rest.lstrip("/")))
-    if not rest.startswith("//") and scheme.lower() not in ("s3", "file"):
-        return FolderStore(Path(uri))
-    meant = "file" if scheme.lower() == "file" else "s3"
-    raise StoreError(
-        f"store {uri!r}",
-        f"no kind of store begins with {uri[: len(uri) - len(rest.lstrip('/'))]!r}",
-        "a folder, file:///absolute/folder or s3://bucket/prefix",
-        f"--store {meant}://{'/' if meant == 'file' else ''}{rest.lstrip('/')}",
-    )
-
-
-def check_key(key: str) -> str:
-    """The key itself; a StoreError where it is absolute, has empty parts, or could leave the store."""
-    parts = key.split("/")
-    if not key or any(p in ("", ".", "..") or p.startswith(TEMPORARY) for p in parts) or "\0" in key:
-        raise StoreError(
-            f"store key {key!r}",
-            "it could leave the store or hide in it",
-            "relative names with '/' between them, none of them empty, '.' or '..'",
-            "a plain name",
-        )
-    return key
 
 
 class FolderStore:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from sweeps.errors import StoreError
 from sweeps.results import progress
 from sweeps.store import layout
+from sweeps.store.base import Store
 from sweeps.store.forwarding import Passing
-from sweeps.store.local import Store
 from sweeps.store.parallel import side_by_side
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from typing import Any
 from sweeps.spec import loader, plan
 from sweeps.spec.plan import Plan
 from sweeps.store import layout, record_cache
-from sweeps.store.local import Store, open_store
+from sweeps.store.base import Store
+from sweeps.store.open import open_store
 from tests.analysis.dashboard import browsing
 from tests.analysis.dashboard.browsing import Reader
 from tests.benchmarks.bench_scale import PROVENANCE, history, sweep

@@ -25,7 +25,8 @@ from cluster.driver import driver
 from sweeps.spec import loader, plan
 from sweeps.spec.plan import Plan
 from sweeps.store import layout, record_cache
-from sweeps.store.local import FolderStore, open_store
+from sweeps.store.local import FolderStore
+from sweeps.store.open import open_store
 from sweeps.store.parallel import side_by_side
 from tests.s3servers import BUCKET, KEY, SECRET, moto_server
 from trainables import schema

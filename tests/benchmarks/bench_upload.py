@@ -19,7 +19,8 @@ import torch
 
 from cluster.worker.session import StoreSession
 from sweeps.store import layout
-from sweeps.store.local import Store, open_store
+from sweeps.store.base import Store
+from sweeps.store.open import open_store
 from tests.s3servers import BUCKET, KEY, SECRET, moto_server, rclone_server
 from trainables.training import checkpoint
 from trainables.training.session import Goal, Machine

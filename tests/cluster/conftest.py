@@ -11,7 +11,8 @@ import pytest
 from cluster.connection import connection
 from sweeps.spec import loader, plan
 from sweeps.spec.plan import Plan
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from tests.cluster import heads
 from tests.cluster.small import SMALL, Planned
 from trainables import schema

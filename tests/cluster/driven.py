@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cluster.worker import provenance
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_MARK = "INPAINT_SWEEPS_TEST_RUN"

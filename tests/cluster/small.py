@@ -12,7 +12,7 @@ from cluster.driver.trial_queue import Job
 from sweeps.results.columns import same_numbers
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 from trainables import schema
 
 SMALL = """\

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from sweeps.store.base import Store
 from sweeps.store.forwarding import Passing
-from sweeps.store.local import Store
 
 
 class Listed(Passing):

@@ -22,7 +22,7 @@ from sweeps.results.progress import TrialState
 from sweeps.search.search import Search, stored_searches
 from sweeps.spec.trial import digest
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 FRESH_S = 2.0
 """Seconds for which a look at the store counts."""

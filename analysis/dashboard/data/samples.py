@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from PIL.Image import Image
 
 from analysis.report.sections import pictures
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 MOST = 8
 ROWS = ("damaged", "filled", "error, white is none", "truth")

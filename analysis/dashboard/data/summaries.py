@@ -27,7 +27,7 @@ from sweeps.errors import StoreAwayError, SweepError
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 _SOON, _WAIT_S = 8, 0.4
 """So few sweeps are waited for, so long: a small store shows whole at once. States are waited for as long."""

@@ -14,7 +14,7 @@ from analysis.dashboard.settings import Settings
 from sweeps.errors import SweepError
 from sweeps.search.search import stored_searches
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sweeps.errors import StoreError
-from sweeps.store.local import Abandoned, never
+from sweeps.store.base import Abandoned, never
 from sweeps.store.s3.errors import AWAY, EXPIRED, code_of, explain, is_wrong_key, kind_of, message_of
 
 PATIENCE_S = float(os.environ.get("SWEEPS_STORE_PATIENCE", "300"))

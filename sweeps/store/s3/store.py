@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sweeps.errors import StoreAwayError, StoreError
-from sweeps.store.local import TEMPORARY, check_key, never
+from sweeps.store.base import TEMPORARY, check_key, never
 from sweeps.store.parallel import side_by_side
 from sweeps.store.s3.client import Absent, Client, Exists, NotUnderstood
 from sweeps.store.s3.errors import Refusal, explain, status_of

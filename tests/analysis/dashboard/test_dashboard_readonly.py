@@ -15,7 +15,8 @@ from streamlit.util import calc_hash
 
 from analysis.dashboard import app, settings
 from analysis.dashboard.settings import Settings
-from sweeps.store.local import FolderStore, open_store
+from sweeps.store.local import FolderStore
+from sweeps.store.open import open_store
 from sweeps.store.parallel import side_by_side
 from tests.analysis import make_store
 from tests.proxy import Answer, proxy_to

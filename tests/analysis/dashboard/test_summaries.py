@@ -13,7 +13,8 @@ from analysis.dashboard.data.reader import Reader
 from analysis.dashboard.data.summaries import Line, Summaries
 from sweeps.errors import StoreAwayError
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, open_store
+from sweeps.store.local import FolderStore
+from sweeps.store.open import open_store
 from sweeps.store.parallel import side_by_side
 from tests.analysis import make_store
 from tests.analysis.make_store import ArmSpec

@@ -213,7 +213,7 @@ def test_no_module_imports_what_only_some_reports_need() -> None:
 def test_a_whole_report_imports_no_torch_and_no_ray(tmp_path: Path) -> None:
     make_store(tmp_path)
     code = (
-        "import sys; from sweeps.store.local import open_store; from analysis.report import build as report\n"
+        "import sys; from sweeps.store.open import open_store; from analysis.report import build as report\n"
         f"r = report.build(open_store({str(tmp_path)!r}), 'partial-conv'); r.html(); r.markdown(); r.terminal()\n"
         "print([m for m in ('torch', 'ray', 'matplotlib.pyplot') if m in sys.modules])"
     )

@@ -16,7 +16,9 @@ from cluster.driver import forging
 from cluster.worker import inputs
 from sweeps.errors import SweepError
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, Store, open_store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
+from sweeps.store.open import open_store
 from tests.cluster import small
 from tests.cluster.small import Planned
 from tests.s3servers import Server, address

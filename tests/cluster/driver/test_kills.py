@@ -27,7 +27,8 @@ from sweeps.search.arm_search import pruned_key, tries_key
 from sweeps.search.search import stored_searches
 from sweeps.spec.trial import canonical
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from tests.cluster.driven import ACTOR, DRIVER, RAY, Driven, workplace
 
 TRIES, SEEDS, EPOCHS = 6, 2, 6

@@ -22,7 +22,8 @@ from cluster.worker.worker import Options
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from tests.cluster.driven import ROOT, workplace
 from tests.cluster.small import SMALL, Planned, Watched, histories, run
 

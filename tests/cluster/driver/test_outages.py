@@ -15,7 +15,9 @@ from cluster.driver.leases import LEASE_S, Leases
 from cluster.worker import worker
 from sweeps.errors import StoreAwayError
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, Store, open_store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
+from sweeps.store.open import open_store
 from sweeps.store.s3 import client as s3_client
 from tests.cluster.small import Planned, Watched, histories, run
 from tests.proxy import proxy_to

@@ -14,7 +14,7 @@ from sweeps.results import progress
 from sweeps.search.arm_search import pruned_key
 from sweeps.search.search import stored_searches
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 from tests.cluster.small import Planned, run
 from trainables import schema
 

@@ -18,7 +18,7 @@ from sweeps.search.arm_search import Tuning, pruned_key
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
-from sweeps.store.local import Store
+from sweeps.store.base import Store
 from tests.cluster.small import SMALL, Planned, Watched
 from trainables import schema
 

@@ -14,7 +14,8 @@ import pytest
 
 from cluster.multi_worker.groups import DRIVER_RESOURCE
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from tests.cluster.driven import Driven, workplace
 from tests.cluster.multi_worker.test_groups import TWO
 from tests.cluster.small import Planned, histories, run

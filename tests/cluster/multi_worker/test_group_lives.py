@@ -16,7 +16,8 @@ from cluster.driver.trial_queue import Job
 from cluster.multi_worker import groups
 from cluster.worker import provenance
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from tests.cluster import small
 from tests.cluster.connection.sockets import beyond_loopback
 from tests.cluster.multi_worker.test_groups import TWO, close, holders

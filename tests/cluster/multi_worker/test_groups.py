@@ -17,7 +17,8 @@ from sweeps.results import progress
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from tests.cluster import small
 from tests.cluster.multi_worker import group_doubles
 from tests.cluster.small import Planned, Watched, histories, run

@@ -11,7 +11,8 @@ from cluster.driver import driver
 from cluster.driver.trial_queue import Feed
 from cluster.runners import ray_tune
 from sweeps.errors import SweepError
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from tests.cluster.small import Planned, Watched, run
 
 

@@ -11,7 +11,8 @@ from cluster.driver import driver
 from cluster.worker.session import StoreSession
 from sweeps.results import progress
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from tests.cluster.small import Planned, histories, run
 from trainables import schema
 

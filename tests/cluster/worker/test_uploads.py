@@ -14,7 +14,9 @@ from cluster.worker.uploads import LEAVE_S, Uploads
 from cluster.worker.worker import CRASHED, DONE, Options, run_trial
 from sweeps.errors import StoreError
 from sweeps.store import layout
-from sweeps.store.local import Abandoned, FolderStore, Store, open_store
+from sweeps.store.base import Abandoned, Store
+from sweeps.store.local import FolderStore
+from sweeps.store.open import open_store
 from sweeps.store.s3 import client as s3_client
 from tests.cluster.small import Planned, histories, run
 from tests.proxy import Proxy, Request

@@ -10,8 +10,9 @@ import pytest
 from sweeps.results import progress
 from sweeps.results.progress import FRESH_S, TrialState
 from sweeps.store import layout
+from sweeps.store.base import Store
 from sweeps.store.layout import Attempt
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.local import FolderStore
 
 NOW = 1_000_000.0
 ERROR = {"type": "Diverged", "message": "the loss is not finite", "traceback": ""}

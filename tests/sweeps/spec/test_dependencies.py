@@ -13,7 +13,8 @@ from sweeps.spec import dependencies, loader
 from sweeps.spec.dependencies import PENDING
 from sweeps.spec.loader import Sweep
 from sweeps.store import layout
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 
 FIRST = """\
 # Which fill is good?

@@ -8,8 +8,9 @@ import pytest
 
 from sweeps.errors import StoreError
 from sweeps.store import layout
+from sweeps.store.base import Store
 from sweeps.store.layout import Attempt
-from sweeps.store.local import FolderStore, Store
+from sweeps.store.local import FolderStore
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from analysis import study as studies
 from analysis.claims import overview
 from analysis.report import build as report
 from sweeps.store import layout, record_cache
-from sweeps.store.local import FolderStore, Store, open_store
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
+from sweeps.store.open import open_store
 from sweeps.store.s3 import store as s3_store
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 from tests.proxy import Proxy, proxy_to

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from sweeps.errors import StoreAwayError, StoreError
-from sweeps.store.local import Abandoned, Store, open_store
+from sweeps.store.base import Abandoned, Store
+from sweeps.store.open import open_store
 from sweeps.store.parallel import side_by_side
 from sweeps.store.s3 import client as s3_client
 from sweeps.store.s3.store import S3Store
@@ -279,7 +280,7 @@ def test_an_upload_is_given_up_in_its_middle(proxy: Proxy, store: Store) -> None
 def test_a_process_does_not_wait_for_a_server_when_it_ends(proxy: Proxy, store: Store) -> None:
     """Its writes wait for minutes, it ends at once."""
     code = (
-        "import sys, threading; from sweeps.store.local import open_store\n"
+        "import sys, threading; from sweeps.store.open import open_store\n"
         "store = open_store(sys.argv[1]); store.get('first'); print(flush=True); input()\n"
         "write = lambda: store.create_many((str(i), b'') for i in range(9))\n"
         "threading.Thread(target=write, daemon=True).start(); print(flush=True); input()"

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from sweeps.errors import StoreError
-from sweeps.store.local import Abandoned, FolderStore, Store, open_store
+from sweeps.store.base import Abandoned, Store
+from sweeps.store.local import FolderStore
+from sweeps.store.open import open_store
 from sweeps.store.parallel import side_by_side
 from sweeps.store.s3 import store as s3_store
 from tests.s3servers import Server, address

@@ -1,0 +1,29 @@
+"""Open a store by its address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sweeps.errors import StoreError
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
+
+
+def open_store(uri: str) -> Store:
+    """Open the store at a folder path, `file://` or `s3://` address; a folder is made at the first write."""
+    scheme, _, rest = uri.partition(":")
+    if rest.startswith("//") and scheme == "s3":
+        from sweeps.store.s3.store import S3Store
+
+        return S3Store(rest[2:])
+    if rest.startswith("//") and scheme == "file":
+        return FolderStore(Path("/" + rest.lstrip("/")))
+    if not rest.startswith("//") and scheme.lower() not in ("s3", "file"):
+        return FolderStore(Path(uri))
+    meant = "file" if scheme.lower() == "file" else "s3"
+    raise StoreError(
+        f"store {uri!r}",
+        f"no kind of store begins with {uri[: len(uri) - len(rest.lstrip('/'))]!r}",
+        "a folder, file:///absolute/folder or s3://bucket/prefix",
+        f"--store {meant}://{'/' if meant == 'file' else ''}{rest.lstrip('/')}",
+    )
