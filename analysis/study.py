@@ -25,6 +25,7 @@ from sweeps.search import status
 from sweeps.search.status import SearchState
 from sweeps.spec.trial import canonical
 from sweeps.store import layout, record_cache
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 
 _BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
@@ -243,7 +244,7 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     or that is a path.
     """
     copied = record_cache.Copied(store, check_name(store, name), versions)
-    plans = layout.read_plans(store, name)
+    plans = stored_plans.read_plans(store, name)
     if not plans:
         raise _unknown(store, name)
     plan = plans[-1]
@@ -275,7 +276,7 @@ def check_name(store: Store, name: str) -> str:
 
 
 def _unknown(store: Store, name: str) -> SweepError:
-    near = difflib.get_close_matches(name, layout.sweep_names(store), 1)
+    near = difflib.get_close_matches(name, stored_plans.sweep_names(store), 1)
     return SweepError(
         f"sweep {name!r}",
         f"the store {store.uri} has no plan of this name",
@@ -285,7 +286,7 @@ def _unknown(store: Store, name: str) -> SweepError:
 
 
 def _known(store: Store) -> str:
-    return ", ".join(layout.sweep_names(store)) or "none yet: the store holds no sweep"
+    return ", ".join(stored_plans.sweep_names(store)) or "none yet: the store holds no sweep"
 
 
 def _arm(arm: Mapping[str, Any], baseline: str) -> Arm:

@@ -16,6 +16,7 @@ from sweeps.results import columns as record_columns
 from sweeps.spec import dependencies, loader, plan
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from trainables import schema
 
@@ -53,7 +54,7 @@ def ran(store: Path, data_root: Path) -> Any:
 def numbers(store: Path, study: str) -> dict[str, dict[str, list[float]]]:
     """The history of every trial of a study's tiny form, without what depends on the machine, by its result's key."""
     contents = FolderStore(store)
-    newest = layout.read_plans(contents, planned(study, tiny=True).name)[-1]
+    newest = stored_plans.read_plans(contents, planned(study, tiny=True).name)[-1]
     keys = {layout.result_key(t["id"], t["epochs"]) for arm in newest["arms"] for t in arm["trials"].values()}
     results = {key: json.loads(data) for key, data in contents.get_many(keys).items()}
     assert results.keys() == keys, "every trial has its result"

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from analysis import study as studies
 from analysis.claims import judge as claims
 from sweeps.spec import loader
-from sweeps.store import layout, record_cache
+from sweeps.store import plans as stored_plans
+from sweeps.store import record_cache
 from sweeps.store.base import Store
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ())
 
     Raises SweepError for a name that the store does not know.
     """
-    known = list(names) or [name for name in layout.sweep_names(store) if not name.endswith("-tiny")]
+    known = list(names) or [name for name in stored_plans.sweep_names(store) if not name.endswith("-tiny")]
     versions = record_cache.look(store, known) if len(known) > 1 else {}
     lines = [line for name in known for line in _judged(store, name, versions)]
     return [*lines, *(line for path in files for line in _unrun(path, known))]

@@ -27,6 +27,8 @@ from sweeps.search.arm_search import Tuning, check_space, with_tuned
 from sweeps.spec.plan import Plan, Schema
 from sweeps.spec.schema import BEST, Resources
 from sweeps.store import layout, record_cache
+from sweeps.store import plans as stored_plans
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 
 if TYPE_CHECKING:
@@ -104,8 +106,10 @@ def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[J
 
 def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
     """Put the plan into the store, and every trial that it names. Returns what the store has of it."""
-    stored = layout.write_plan(store, plan.name, plan.to_json(list(command)), plan.sweep.document.text, time.time())
-    layout.write_trials(store, (trial for trial, _ in plan.runs()))
+    stored = stored_plans.write_plan(
+        store, plan.name, plan.to_json(list(command)), plan.sweep.document.text, time.time()
+    )
+    stored_trials.write_trials(store, (trial for trial, _ in plan.runs()))
     return stored
 
 
@@ -176,7 +180,7 @@ class _Driver:
         self.interrupted = False
         self._ending = False
         self._store, self._schema, self._settings = store, schema, settings
-        self._stops_seen = layout.stop_requests(store, self.plan.name)
+        self._stops_seen = stored_plans.stop_requests(store, self.plan.name)
         self._deadline = None if settings.budget_s is None else time.monotonic() + settings.budget_s
         self._groups: Groups | None = None
         self._looked = time.monotonic()
@@ -242,7 +246,7 @@ class _Driver:
             self.stop(f"no workers could be started: {self._groups.hopeless}")
         elif self._deadline is not None and now > self._deadline:
             self.stop("the time budget is spent")
-        elif layout.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
+        elif stored_plans.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
             self.stop("asked to stop")
 
     def stop(self, why: str) -> None:
@@ -250,7 +254,7 @@ class _Driver:
         if not self._ending:
             self._ending = True
             self.feed.halt()
-            layout.request_stop(self._store, self.plan.name, self.token)
+            stored_plans.request_stop(self._store, self.plan.name, self.token)
             print(f"{why}: ending after the epochs at hand; the same command goes on", file=sys.stderr)
 
     @contextlib.contextmanager
@@ -309,7 +313,7 @@ def forget(plan: Plan, store: Store) -> None:
     leases = Leases(store)
     for trial_id in {trial.id for trial, _ in plan.runs()}:
         if leases.free_after(trial_id) is not None:
-            layout.forget(store, trial_id)
+            stored_trials.forget(store, trial_id)
     store.delete([layout.summary_key(plan.name)])
 
 

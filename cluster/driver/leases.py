@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from cluster.worker import provenance
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
 
@@ -31,12 +32,12 @@ class Leases:
 
     def free_after(self, trial_id: str) -> int | None:
         """The newest attempt's number (0: none was made) if it is over and the next may claim; None if it lives."""
-        newest = layout.newest_attempt(self._store, trial_id)
+        newest = stored_attempts.newest_attempt(self._store, trial_id)
         if newest is None:
             return 0
         return newest.number if self._is_over(newest) else None
 
-    def _is_over(self, attempt: layout.Attempt) -> bool:
+    def _is_over(self, attempt: stored_attempts.Attempt) -> bool:
         if layout.get_json(self._store, attempt.end_key) is not None:
             return True
         claim_key = attempt.key("attempts", f"{attempt.number:04d}.json")

@@ -17,6 +17,7 @@ from cluster.driver.leases import Leases
 from cluster.worker import provenance
 from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED
 from sweeps.search.arm_search import Suggestion, Tuning
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
 from trainables.training.session import Row
@@ -290,7 +291,7 @@ class Feed:
 
     def _crashed(self, job: Job, after: int) -> str:
         """What a trial is whose process has ended under it: failed if it could say so, or if it happened too often."""
-        attempt = layout.newest_attempt(self._store, job.trial_id)
+        attempt = stored_attempts.newest_attempt(self._store, job.trial_id)
         begun = attempt is not None and attempt.number > after
         end = layout.get_json(self._store, attempt.end_key) if attempt is not None and begun else None
         if end is not None and end["state"] == FAILED:
@@ -313,7 +314,7 @@ class Feed:
             return False
         after = self._leases.free_after(job.trial_id)
         claim = {"claimed_at": time.time(), "process": provenance.process(), "provenance": {}}
-        attempt = None if after is None else layout.claim(self._store, job.trial_id, after, claim)
+        attempt = None if after is None else stored_attempts.claim(self._store, job.trial_id, after, claim)
         if attempt is not None:
             often = self._crashes[job.trial_id, begun]
             message = (
@@ -321,5 +322,5 @@ class Feed:
                 "machine ran out of memory: run fewer trials at once (--max-concurrent) or a smaller batch"
             )
             error = {"type": "process died", "message": message, "traceback": ""}
-            layout.end(self._store, attempt, FAILED, time.time(), error)
+            stored_attempts.end(self._store, attempt, FAILED, time.time(), error)
         return attempt is not None

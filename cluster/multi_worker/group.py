@@ -22,7 +22,7 @@ from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT, Shape
 from cluster.worker.inputs import with_inputs
 from cluster.worker.session import StoreSession
 from cluster.worker.worker import Options, data_root, describe, is_lost_worker, open_cached, run_trial
-from sweeps.store import layout
+from sweeps.store import trials as stored_trials
 from trainables.errors import TrialError
 from trainables.training.distributed import DDP_OPTIONS, Workers
 from trainables.training.session import Goal, Machine, Restored, Row, Stopped
@@ -175,7 +175,7 @@ def _follow(host: Any, options: Options, workers: Workers, ticket: str, trial: s
     """Another worker's part of it: worker 0 has claimed it and says how it ends."""
     from trainables.training.loop import Diverged, fit, task_named
 
-    body = layout.read_trial(open_cached(options.store), trial)
+    body = stored_trials.read_trial(open_cached(options.store), trial)
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     machine = Machine(workers.device, options.cpus, data_root(options), workers)
     try:

@@ -21,6 +21,7 @@ from cluster.multi_worker import group_host
 from cluster.multi_worker.group import ENVIRONMENT, serve
 from cluster.multi_worker.group_host import LOST, MOVED, NAMESPACE, RECORD, Host, Shape
 from cluster.worker.worker import CRASHED, FAILED, HELD, STOPPED, Options, open_cached
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from trainables.training.session import Row
 
@@ -213,11 +214,11 @@ def relay(config: dict[str, Any], options: Options, report: Callable[[Row], None
 def _lost(options: Options, config: dict[str, Any], kind: str, errors: list[dict[str, str]]) -> str:
     """A trial whose workers are gone: say so in the store, where they could not, so that nobody waits for its lease."""
     store = open_cached(options.store)
-    attempt = layout.newest_attempt(store, config["trial"])
+    attempt = stored_attempts.newest_attempt(store, config["trial"])
     if attempt is not None and attempt.number == config["after"] + 1:
         end = layout.get_json(store, attempt.end_key)
         if end is None and errors:
-            layout.end(store, attempt, FAILED, time.time(), errors[0])
+            stored_attempts.end(store, attempt, FAILED, time.time(), errors[0])
         elif end is None:
-            layout.end(store, attempt, STOPPED, time.time())
+            stored_attempts.end(store, attempt, STOPPED, time.time())
     return HELD if kind == MOVED else CRASHED

@@ -16,7 +16,7 @@ from collections import deque
 from typing import Any, TextIO
 
 from sweeps.errors import StoreError
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
 from sweeps.store.base import Store
 
 HEAD_BYTES, TAIL_BYTES = 16 << 10, 48 << 10
@@ -28,7 +28,7 @@ _LONGEST = 8 << 10
 class AttemptLog:
     """Collects entries from any thread, and writes them to the store when it is told to. One object, one writer."""
 
-    def __init__(self, store: Store, attempt: layout.Attempt) -> None:
+    def __init__(self, store: Store, attempt: stored_attempts.Attempt) -> None:
         self._store, self._key = store, attempt.log_key
         self._head: list[str] = []
         self._tail: deque[str] = deque()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.errors import SweepError
-from sweeps.store import layout
+from sweeps.store import checkpoints, layout
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from trainables import schema
 
@@ -42,7 +43,7 @@ class Trained:
 
 def newest_result(store: Store, trial_id: str, why: str) -> Mapping[str, Any]:
     """The result of a trial's highest target epoch. why: what it is asked for; told where there is none."""
-    epochs = layout.finished_epochs(store, trial_id)
+    epochs = stored_trials.finished_epochs(store, trial_id)
     result = layout.get_json(store, layout.result_key(trial_id, max(epochs))) if epochs else None
     if result is None:
         there = layout.get_json(store, layout.trial_key(trial_id)) is not None
@@ -59,12 +60,12 @@ def newest_result(store: Store, trial_id: str, why: str) -> Mapping[str, Any]:
 def read(store: Store, trial_id: str, why: str) -> Trained:
     """A finished trial with its final checkpoint. SweepError where it has not finished, or that is gone."""
     result = newest_result(store, trial_id, why)
-    body = layout.read_trial(store, trial_id)
+    body = stored_trials.read_trial(store, trial_id)
     epochs = int(result["epochs"])
     config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
     files = None
     if schema.trains(config):
-        saved = layout.latest_checkpoint(store, trial_id, epochs)
+        saved = checkpoints.latest_checkpoint(store, trial_id, epochs)
         if saved is None or saved.epoch != epochs:
             raise SweepError(
                 f"trial {trial_id!r}, {why}",

@@ -12,7 +12,9 @@ from cluster.worker.attempt_log import AttemptLog
 from cluster.worker.uploads import Uploads
 from sweeps.errors import StoreError
 from sweeps.results.columns import EPOCH
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from trainables.training.session import Goal, Machine, Restored, Row, Stopped
 
@@ -36,7 +38,7 @@ class StoreSession:
     def __init__(
         self,
         store: Store,
-        attempt: layout.Attempt,
+        attempt: stored_attempts.Attempt,
         goal: Goal,
         machine: Machine,
         claim: Mapping[str, Any],
@@ -56,7 +58,7 @@ class StoreSession:
         self.stop = threading.Event()
 
     def restore(self) -> Restored | None:
-        found = layout.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
+        found = checkpoints.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
         if found is None:
             return None
         notes = [f"damaged checkpoint passed over: {key}" for key in found.damaged]
@@ -91,13 +93,13 @@ class StoreSession:
         self._saved_at = self.clock()
 
     def _save(self, epoch: int, files: Mapping[str, bytes], abandoned: Callable[[], bool]) -> None:
-        if not layout.save_checkpoint(self._store, self._attempt, epoch, files, abandoned):
+        if not checkpoints.save_checkpoint(self._store, self._attempt, epoch, files, abandoned):
             raise Superseded(self._attempt.name)
         self.log.say(f"checkpoint after epoch {epoch}, {sum(map(len, files.values())) / 1e6:,.1f} MB")
         self._saved[epoch] = list(files)
         old = list(self._saved)[:-KEPT_CHECKPOINTS]
         if len(old) >= DROPPED_AT_ONCE:
-            layout.drop_checkpoints(self._store, self._attempt, {epoch: self._saved.pop(epoch) for epoch in old})
+            checkpoints.drop_checkpoints(self._store, self._attempt, {epoch: self._saved.pop(epoch) for epoch in old})
 
     def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
         folder = self._attempt.key("samples", self._attempt.name, epoch)
@@ -118,7 +120,7 @@ class StoreSession:
             "ended_at": time.time(),
             "provenance": self._claim["provenance"],
         }
-        if not layout.finish(self._store, self._attempt, self.goal.epochs, body):
+        if not stored_trials.finish(self._store, self._attempt, self.goal.epochs, body):
             raise Superseded(self._attempt.name)
 
     def report(self, row: Row) -> None:
@@ -153,7 +155,7 @@ class Heartbeat:
     """Beats between two writes of the log, where it has anything new."""
 
     def __init__(
-        self, store: Store, attempt: layout.Attempt, session: StoreSession, stopping: Callable[[], bool]
+        self, store: Store, attempt: stored_attempts.Attempt, session: StoreSession, stopping: Callable[[], bool]
     ) -> None:
         self._store, self._attempt, self._session, self._stopping = store, attempt, session, stopping
         self._over = threading.Event()
@@ -171,7 +173,7 @@ class Heartbeat:
         while not self._over.wait(self.EVERY_S if count else 0.5):
             count += 1
             try:
-                layout.beat(self._store, self._attempt, self._body(count))
+                stored_attempts.beat(self._store, self._attempt, self._body(count))
                 if self._stopping() or (count % self.LOOK_BEATS == 1 and self._is_superseded()):
                     self._session.log.say("asked to end after the epoch at hand")
                     self._session.stop.set()
@@ -182,7 +184,7 @@ class Heartbeat:
                 self._session.log.write()
 
     def _is_superseded(self) -> bool:
-        return layout.superseded(self._store, self._attempt)
+        return stored_attempts.superseded(self._store, self._attempt)
 
     def _body(self, count: int) -> dict[str, Any]:
         row = self._session.row or {}

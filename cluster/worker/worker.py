@@ -21,7 +21,9 @@ from cluster.worker.inputs import with_inputs
 from cluster.worker.session import Heartbeat, StoreSession, Superseded
 from cluster.worker.uploads import soon
 from sweeps.errors import StoreAwayError, SweepError
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import plans as stored_plans
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from sweeps.store.open import open_store
 from trainables.errors import TrialError
@@ -96,10 +98,10 @@ def run_trial(
             "command": options.command,
         },
     }
-    attempt = layout.claim(store, trial_id, after, claim)
+    attempt = stored_attempts.claim(store, trial_id, after, claim)
     if attempt is None:
         return HELD
-    trial = layout.read_trial(store, trial_id)
+    trial = stored_trials.read_trial(store, trial_id)
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     device = options.device if workers.size == 1 else workers.device
     machine = Machine(device, options.cpus, data_root(options), workers)
@@ -142,7 +144,7 @@ def run_trial(
     return state
 
 
-def _beginning(attempt: layout.Attempt, claim: Mapping[str, Any], goal: Goal, machine: Machine) -> str:
+def _beginning(attempt: stored_attempts.Attempt, claim: Mapping[str, Any], goal: Goal, machine: Machine) -> str:
     """The first entry of an attempt's log."""
     hardware = claim["provenance"]["hardware"]
     place = f"{hardware['host']}, process {os.getpid()}, {hardware.get('gpu', hardware['cpu'])}"
@@ -152,12 +154,12 @@ def _beginning(attempt: layout.Attempt, claim: Mapping[str, Any], goal: Goal, ma
 
 
 def _ended(
-    store: Store, attempt: layout.Attempt, log: AttemptLog, state: str, error: dict[str, str] | None = None
+    store: Store, attempt: stored_attempts.Attempt, log: AttemptLog, state: str, error: dict[str, str] | None = None
 ) -> None:
     """Write an attempt's log, then how it ended: after that, its process may be taken away."""
     log.say(f"{state}: {error['full'].strip()}" if error else state)
     log.write()
-    layout.end(store, attempt, state, time.time(), error)
+    stored_attempts.end(store, attempt, state, time.time(), error)
 
 
 def data_root(options: Options) -> Path | None:
@@ -179,7 +181,7 @@ def _check_device(options: Options) -> None:
 
 
 def _stop_requested(store: Store, options: Options, trial_id: str) -> bool:
-    return bool(layout.stop_requests(store, options.sweep, options.run, trial_id) - options.stops_seen)
+    return bool(stored_plans.stop_requests(store, options.sweep, options.run, trial_id) - options.stops_seen)
 
 
 @cache

@@ -62,10 +62,10 @@ def store(options: argparse.Namespace) -> Store:
 
 
 def newest_plan(store: Store, name: str) -> dict[str, Any]:
-    from sweeps.store import layout
+    from sweeps.store import plans as stored_plans
 
-    names = layout.sweep_names(store)
-    newest = layout.newest_plan(store, name) if name in names else None
+    names = stored_plans.sweep_names(store)
+    newest = stored_plans.newest_plan(store, name) if name in names else None
     if newest is None:
         known = ", ".join(names) or "none: there is no sweep in it yet"
         raise SweepError(f"sweep {name!r}", f"the store {store.uri} has no plan of this name", known, "sweeps status")

@@ -18,7 +18,10 @@ from sweeps.errors import SweepError
 from sweeps.results import progress
 from sweeps.spec.dependencies import PENDING, is_pending, users
 from sweeps.spec.plan import Arm, Plan, flatten
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints, layout
+from sweeps.store import plans as stored_plans
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 
 if TYPE_CHECKING:
@@ -182,7 +185,7 @@ def outcome(stored: dict[str, Any], states: dict[str, TrialState], store: str) -
 
 def sweeps(store: Store, names: Sequence[str]) -> None:
     """One line a sweep."""
-    newest = {name: plan for name in names if (plan := layout.newest_plan(store, name))}
+    newest = {name: plan for name in names if (plan := stored_plans.newest_plan(store, name))}
     if not newest:
         console().print(Text(f"no sweep in {store.uri}; sweeps run FILE starts one"))
         return
@@ -239,7 +242,7 @@ def trial(store: Store, prefix: str) -> None:
     """One trial whole: configuration, attempts, records, provenance."""
     trial_id = find_trial(store, prefix)
     out = console()
-    body = layout.read_trial(store, trial_id)
+    body = stored_trials.read_trial(store, trial_id)
     out.print(Text(f"trial {trial_id}", style="bold"), Text(f"task {body['task']}, seed {body['seed']}", style="dim"))
     configuration = _table("key", "value")
     for key, value in flatten(body["config"]).items():
@@ -266,9 +269,9 @@ def find_trial(store: Store, prefix: str) -> str:
 
 def _attempts(store: Store, trial_id: str, out: Console) -> None:
     table = _table("attempt", "began", "on", "ended", "checkpoints")
-    saved = layout.checkpoints(store, trial_id)
+    saved = checkpoints.checkpoints(store, trial_id)
     errors = []
-    for attempt in layout.attempts(store, trial_id):
+    for attempt in stored_attempts.attempts(store, trial_id):
         claim = layout.get_json(store, attempt.key("attempts", f"{attempt.number:04d}.json")) or {}
         end = layout.get_json(store, attempt.end_key) or {"state": "-", "error": None}
         host = claim.get("provenance", {}).get("hardware", {}).get("host", "?")
@@ -285,8 +288,8 @@ def _attempts(store: Store, trial_id: str, out: Console) -> None:
 
 def _log(store: Store, trial_id: str, out: Console) -> None:
     """The end of the newest attempt's log."""
-    attempt = layout.newest_attempt(store, trial_id)
-    lines = layout.read_log(store, attempt).splitlines() if attempt else []
+    attempt = stored_attempts.newest_attempt(store, trial_id)
+    lines = stored_attempts.read_log(store, attempt).splitlines() if attempt else []
     if attempt and lines:
         rest = f"the last {_LOG_LINES} of {len(lines)} lines" if len(lines) > _LOG_LINES else ""
         out.print(Text(f"log of attempt {attempt.name}", style="bold"), Text(rest, style="dim"))

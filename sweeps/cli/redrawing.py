@@ -17,7 +17,8 @@ def redraw(store: Store, built: Any, data_root: str | None) -> None:
     and left out.
     """
     from analysis.report.sections import images
-    from sweeps.store import layout
+    from sweeps.store import checkpoints
+    from sweeps.store import trials as stored_trials
     from trainables.inference import redraw
     from trainables.training.session import Machine
 
@@ -33,11 +34,11 @@ def redraw(store: Store, built: Any, data_root: str | None) -> None:
         if f"{folder}/composite.png" in drawn:
             continue
         trial, epochs = study.arm(arm).trials[found.seeds[arm]]
-        saved = layout.latest_checkpoint(store, trial, epochs) if study.arm(arm).trains else None
+        saved = checkpoints.latest_checkpoint(store, trial, epochs) if study.arm(arm).trains else None
         if study.arm(arm).trains and (saved is None or saved.epoch != epochs):
             print(f"{arm}: not drawn, as the store has no checkpoint of epoch {epochs} of trial {trial}")
             continue
-        body = layout.read_trial(store, trial)
+        body = stored_trials.read_trial(store, trial)
         config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
         strips = redraw.strips(config, saved.files if saved else None, found.disputed.images, machine)
         for name in ("truth.png", "damaged.png", "composite.png"):  # the one that is looked for comes last

@@ -110,7 +110,7 @@ def _go(options: argparse.Namespace, plan: Plan, store: Store) -> Any:
     from sweeps.cli.progress_display import Watch
     from sweeps.results import progress
     from sweeps.spec import check_unchanged
-    from sweeps.store import layout
+    from sweeps.store import plans as stored_plans
     from trainables import schema
 
     settings = driver.Settings(
@@ -125,7 +125,7 @@ def _go(options: argparse.Namespace, plan: Plan, store: Store) -> Any:
         command=options.command,
     )
     if not options.replace:
-        check_unchanged.refuse_changed_arms(layout.newest_plan(store, plan.name), plan, store)
+        check_unchanged.refuse_changed_arms(stored_plans.newest_plan(store, plan.name), plan, store)
     if options.fresh:
         driver.check(plan, settings)  # before anything is deleted
         inputs.check(plan, store)
@@ -142,7 +142,7 @@ def _go(options: argparse.Namespace, plan: Plan, store: Store) -> Any:
         forging.prepare(work, store, settings.data_root, options.quiet)
         with Watch(len(work.jobs) + work.cached, work.cached, _shown_metric(plan), options.quiet) as watch:
             driver.run(work, store, schema, settings, watch)
-        stored = layout.newest_plan(store, plan.name) or stored
+        stored = stored_plans.newest_plan(store, plan.name) or stored
         left = driver.work_left(plan, store, schema)
     if not options.quiet:
         console.outcome(stored, progress.trial_states(store, stored), options.store)
@@ -156,13 +156,13 @@ def _shown_metric(plan: Plan) -> str:
 
 
 def stop(options: argparse.Namespace) -> int:
-    from sweeps.store import layout
+    from sweeps.store import plans as stored_plans
 
     store = common.store(options)
     stored = common.newest_plan(store, options.name)
     if options.trial is not None:
         return _stop_trial(store, stored, options.trial)
-    layout.request_stop(store, options.name)
+    stored_plans.request_stop(store, options.name)
     print(f"asked the drivers of {options.name} to end after the epochs at hand; sweeps resume {options.name} goes on")
     return common.DONE
 
@@ -171,19 +171,19 @@ def _stop_trial(store: Store, stored: dict[str, Any], trial: str) -> int:
     """Not for a suggestion of a search: its driver waits until every suggestion is told."""
     from sweeps.results import progress
     from sweeps.spec.loader import unknown
-    from sweeps.store import layout
+    from sweeps.store import plans as stored_plans
 
     trials = progress.targets(stored)
     if trial not in trials:
         raise unknown(f"--trial {trial!r}", trial, trials)
-    layout.request_stop(store, stored["name"], trial)
+    stored_plans.request_stop(store, stored["name"], trial)
     print(f"asked trial {trial} to end after the epoch at hand; sweeps resume {stored['name']} goes on with it")
     return common.DONE
 
 
 def gc(options: argparse.Namespace) -> int:
     from cluster.driver.leases import Leases
-    from sweeps.store import layout
+    from sweeps.store import checkpoints
 
     store = common.store(options)
     if options.name:
@@ -192,6 +192,6 @@ def gc(options: argparse.Namespace) -> int:
     else:
         trials = store.children("trials")
     leases = Leases(store)
-    dropped = sum(layout.collect(store, trial) for trial in trials if leases.free_after(trial) is not None)
+    dropped = sum(checkpoints.collect(store, trial) for trial in trials if leases.free_after(trial) is not None)
     print(f"{dropped} checkpoints deleted, of {len(trials)} trials looked at")
     return common.DONE

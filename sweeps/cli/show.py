@@ -11,11 +11,11 @@ def status(options: argparse.Namespace) -> int:
     from sweeps.cli import console
     from sweeps.results import progress
     from sweeps.search import status
-    from sweeps.store import layout
+    from sweeps.store import plans as stored_plans
 
     store = common.store(options)
     if options.name is None:
-        names = layout.sweep_names(store)
+        names = stored_plans.sweep_names(store)
         console.sweeps(store, names)
         return common.DONE
     stored = common.newest_plan(store, options.name)

@@ -16,6 +16,7 @@ from typing import Any
 from sweeps.results.columns import IMAGES_PER_S, TIME_S
 from sweeps.spec.trial import canonical
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 
 Config = Mapping[str, Any]
@@ -197,7 +198,7 @@ def recorded(store: Store, wanted: Callable[[str, Config], bool], most: int = MO
 
 def _newest_plans(store: Store) -> list[Any]:
     newest = []
-    for name in layout.sweep_names(store):
+    for name in stored_plans.sweep_names(store):
         plans = store.children(f"sweeps/{name}/plans")
         if plans:
             newest.append(f"sweeps/{name}/plans/{plans[-1]}")

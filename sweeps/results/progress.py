@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
 
@@ -90,7 +91,7 @@ def _with_reached(state: TrialState, reached: tuple[int, ...]) -> TrialState:
 
 
 def _unfinished(store: Store, trials: Iterable[str], now: float) -> dict[str, TrialState]:
-    claims = layout.newest_attempts(store, trials)
+    claims = stored_attempts.newest_attempts(store, trials)
     claimed = [claim for claim in claims.values() if claim is not None]
     objects = store.get_many([key for claim in claimed for key in (claim.end_key, claim.beat_key)])
     bodies = {key: layout.load(key, data) for key, data in objects.items()}
@@ -103,7 +104,7 @@ def _unfinished(store: Store, trials: Iterable[str], now: float) -> dict[str, Tr
 
 
 def _claimed(
-    attempt: layout.Attempt, end: dict[str, Any] | None, beat: dict[str, Any] | None, now: float
+    attempt: stored_attempts.Attempt, end: dict[str, Any] | None, beat: dict[str, Any] | None, now: float
 ) -> TrialState:
     """The state that the newest attempt's end and heartbeat tell, either of which may be missing."""
     beat = beat or {}

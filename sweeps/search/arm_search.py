@@ -19,7 +19,8 @@ from sweeps.spec.loader import Sweep
 from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, copied, flatten, trials_of
 from sweeps.spec.schema import SearchFileSpec
 from sweeps.spec.trial import Trial
-from sweeps.store import layout
+from sweeps.store import checkpoints, layout
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
@@ -119,7 +120,7 @@ class Tuning:
             Trial(task, resolved, seed, self._schema.identity(task, resolved, seed)) for seed in self.spec.tune_seeds
         )
         suggestion = Suggestion(ask.number, trials)
-        layout.write_trials(self._store, trials)
+        stored_trials.write_trials(self._store, trials)
         ids = {str(trial.seed): trial.id for trial in trials}
         self._store.create(tries_key(self.sweep, self.arm.name, ask.number), layout.dump(ids))
         self._open[ask.number] = suggestion
@@ -215,7 +216,7 @@ def _curve(store: Store, sweep: str, trial: Trial, metric: str) -> dict[int, flo
     pruned = layout.get_json(store, pruned_key(sweep, trial.id))
     if pruned is not None:
         return {int(epoch): value for epoch, value in pruned["curve"]}
-    rows = layout.checkpoint_history(store, trial.id, trial.epochs)
+    rows = checkpoints.checkpoint_history(store, trial.id, trial.epochs)
     return {int(row["epoch"]): row[metric] for row in rows if metric in row}
 
 

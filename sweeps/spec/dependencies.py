@@ -23,7 +23,7 @@ from sweeps.spec.loader import Sweep
 from sweeps.spec.plan import copied
 from sweeps.spec.references import Best, Reference, references, replace
 from sweeps.spec.trial import digest
-from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 
 STUDIES = Path(__file__).parent.parent
@@ -107,7 +107,7 @@ def is_pending(sweep: Sweep) -> bool:
 
 def users(store: Store, trial_id: str) -> list[tuple[str, str]]:
     """(sweep, reference) of all sweeps of a store whose newest plan has pinned a trial."""
-    plans = {name: layout.newest_plan(store, name) or {} for name in layout.sweep_names(store)}
+    plans = {name: stored_plans.newest_plan(store, name) or {} for name in stored_plans.sweep_names(store)}
     pins = [(name, key, value) for name, plan in plans.items() for key, value in plan.get("pins", {}).items()]
     return [(name, key) for name, key, value in pins if trial_id in _ids(value)]
 
@@ -117,7 +117,7 @@ def _ids(pinned: Any) -> list[str]:
 
 
 def _pins(sweep: Sweep, store: Store | None) -> Mapping[str, Any]:
-    stored = None if store is None else layout.newest_plan(store, sweep.spec.name)
+    stored = None if store is None else stored_plans.newest_plan(store, sweep.spec.name)
     pins: Mapping[str, Any] = (stored or {}).get("pins", {})
     return pins
 
@@ -141,20 +141,21 @@ def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store 
     file = _file(name, folder)
     if file is not None:
         found = loader.load(file, sweep.tiny)
-        stored = None if store is None else layout.newest_plan(store, found.spec.name)
+        stored = None if store is None else stored_plans.newest_plan(store, found.spec.name)
         if stored and stored.get("changes"):
             found = loader.load(file, sweep.tiny, tuple(stored["changes"]))
         return Dependency(found, file.parent)
     if store is None:
         return None
     wanted = f"{name}-tiny" if sweep.tiny else name
-    stored = layout.newest_plan(store, wanted) if "/" not in name and not name.startswith(".") else None
+    stored = stored_plans.newest_plan(store, wanted) if "/" not in name and not name.startswith(".") else None
     if stored is None:
+        known = {*_studies(), *stored_plans.sweep_names(store)}
         raise sweep.error(
             (*reference.place, "sweep"),
             f"there is no such sweep: no file {name!r} in {folder or 'its folder'}, no study {name!r}, "
             f"and no {wanted!r} in the store {store.uri}",
-            f"a YAML file beside this one, or one of {', '.join(sorted({*_studies(), *layout.sweep_names(store)}))}",
+            f"a YAML file beside this one, or one of {', '.join(sorted(known))}",
             "run that sweep first, or name its file",
         )
     source = yaml_document.parse(stored["text"], stored["file"])
@@ -184,7 +185,7 @@ def _studies() -> dict[str, Path]:
 def _taken(sweep: Sweep, reference: Reference, folder: Path | None, store: Store | None, pending: bool) -> Any:
     """What a reference stands for now: a trial's id, or ids by seed."""
     other = _find(sweep, reference, folder, store)
-    stored = None if store is None or other is None else layout.newest_plan(store, other.name)
+    stored = None if store is None or other is None else stored_plans.newest_plan(store, other.name)
     if store is not None and stored is not None:
         why = resolve_reference.unfinished(sweep, reference, stored, store)
         if why is None:

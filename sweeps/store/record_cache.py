@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps.errors import StoreError
 from sweeps.results import progress
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.forwarding import Passing
 from sweeps.store.parallel import side_by_side
@@ -119,7 +120,7 @@ def look(store: Store, names: Iterable[str]) -> dict[str, str]:
 
     Trials of all sweeps lie among each other, so one walk through the listing serves many as it would serve one.
     """
-    plans = side_by_side(lambda name: layout.newest_plan(store, name), names, _THREADS)
+    plans = side_by_side(lambda name: stored_plans.newest_plan(store, name), names, _THREADS)
     targets = [progress.targets(plan) for plan in plans if plan is not None]
     keys = [layout.result_key(trial, epochs) for one in targets for trial, many in one.items() for epochs in many]
     found = store.find(keys)
@@ -130,7 +131,7 @@ def refresh(store: Store, name: str) -> None:
     """Copy the records of a sweep's finished trials, at the end of a run. An outage costs the copy only."""
     copied = Copied(store, name)
     try:
-        plan = layout.newest_plan(store, name)
+        plan = stored_plans.newest_plan(store, name)
         if plan is None:
             return
         searched = copied.get_many([*store.keys(f"sweeps/{name}/search/"), *store.keys(f"sweeps/{name}/pruned/")])

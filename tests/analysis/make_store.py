@@ -13,7 +13,9 @@ import numpy as np
 from PIL import Image
 
 from sweeps.spec.trial import Trial
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import plans as stored_plans
+from sweeps.store import trials as stored_trials
 from sweeps.store.local import FolderStore
 
 NOW = 1_790_000_000.0
@@ -105,8 +107,8 @@ def make_store(
     trials = {(arm.name, seed): _trial(arm, seed) for arm in arms for seed in seeds}
     plan = _plan(name, arms, seeds, claims, trials)
     change(plan)
-    layout.write_plan(store, name, plan, f"name: {name}\n", NOW - 9000)
-    layout.write_trials(store, trials.values())
+    stored_plans.write_plan(store, name, plan, f"name: {name}\n", NOW - 9000)
+    stored_trials.write_trials(store, trials.values())
     for arm in arms:
         for seed in seeds if arm.trains else list(seeds)[:1]:
             _run(store, arm, trials[arm.name, seed], seed)
@@ -174,14 +176,14 @@ def _run(store: FolderStore, arm: ArmSpec, trial: Trial, seed: int) -> None:
     if state == "queued":
         return
     source = {"code": {"commit": "6be6b42" + "0" * 33, "dirty": False}, "versions": VERSIONS, "hardware": HARDWARE}
-    attempt = layout.claim(store, trial.id, 0, {"claimed_at": NOW - 5000, "provenance": source})
+    attempt = stored_attempts.claim(store, trial.id, 0, {"claimed_at": NOW - 5000, "provenance": source})
     assert attempt is not None
     if state == "failed":
         error = {"type": "Diverged", "message": "the loss is not finite in epoch 3, step 41", "traceback": "..."}
-        layout.end(store, attempt, "failed", NOW - 4000, error)
+        stored_attempts.end(store, attempt, "failed", NOW - 4000, error)
     elif state in ("running", "interrupted"):
         age = 5 if state == "running" else 500
-        layout.beat(store, attempt, {"time": NOW - age, "epoch": 12, "record": {"val/psnr_db": 25.0}})
+        stored_attempts.beat(store, attempt, {"time": NOW - age, "epoch": 12, "record": {"val/psnr_db": 25.0}})
     else:
         body = {
             "history": history(arm, seed),
@@ -192,8 +194,8 @@ def _run(store: FolderStore, arm: ArmSpec, trial: Trial, seed: int) -> None:
         }
         for kind, png in strips(hash_of(arm.name), arm.psnr).items():
             store.put(attempt.key("samples", attempt.name, trial.epochs, f"{kind}.png"), png)
-        assert layout.finish(store, attempt, trial.epochs, body)
-        layout.end(store, attempt, "done", NOW - 4400)
+        assert stored_trials.finish(store, attempt, trial.epochs, body)
+        stored_attempts.end(store, attempt, "done", NOW - 4400)
 
 
 def hash_of(name: str) -> int:

@@ -15,6 +15,7 @@ from analysis.claims import published
 from analysis.report import build as report
 from sweeps.cli.main import main
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.analysis.make_store import ArmSpec, make_store
 
@@ -88,7 +89,7 @@ def test_an_arm_renamed_between_runs_keeps_its_trials(tmp_path: Path, reported: 
     plan = {**json.loads(store.get(f"sweeps/{NAME}/plans/0001.json"))}
     body = {key: plan[key] for key in plan if key not in ("schema", "hash", "planned_at", "text")}
     rename(body)
-    layout.write_plan(store, NAME, body, f"name: {NAME}\n# renamed\n", plan["planned_at"] + 9000)
+    stored_plans.write_plan(store, NAME, body, f"name: {NAME}\n# renamed\n", plan["planned_at"] + 9000)
     texts = reported(store)
     assert "another &lt;name&gt;" in texts["html"]
     assert "1 arm added (“another &lt;name&gt;”) and 1 arm left out (“other”)" in texts["html"]

@@ -10,7 +10,7 @@ import pytest
 from analysis import study as studies
 from sweeps.errors import SweepError
 from sweeps.results import progress
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
 from tests.analysis.make_store import ARMS, EPOCHS, NOW, ArmSpec, history, make_store
 
 
@@ -67,9 +67,9 @@ def test_states_of_cells(tmp_path: Path) -> None:
 def test_the_newest_attempt_decides(tmp_path: Path) -> None:
     store = make_store(tmp_path, [ArmSpec("net", 25.0, states={0: "failed"})], [0], [])
     trial = studies.read(store, "partial-conv", NOW).cells[0].trial
-    attempt = layout.claim(store, trial, 1, {"claimed_at": NOW})
+    attempt = stored_attempts.claim(store, trial, 1, {"claimed_at": NOW})
     assert attempt is not None
-    layout.beat(store, attempt, {"time": NOW, "epoch": 1})
+    stored_attempts.beat(store, attempt, {"time": NOW, "epoch": 1})
     state = studies.read(store, "partial-conv", NOW).cells[0].progress
     assert (state.state, state.error, state.attempt) == ("running", None, attempt.name)
 

@@ -24,6 +24,7 @@ from typing import Any
 from sweeps.spec import loader, plan
 from sweeps.spec.plan import Plan
 from sweeps.store import layout, record_cache
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.open import open_store
 from tests.analysis.dashboard import browsing
@@ -102,7 +103,7 @@ def built(keep: Path | None, sweeps: int, trials: int, epochs: int, later: bool)
             folder.mkdir(parents=True, exist_ok=True)
             build(open_store(str(store)), folder, sweeps, trials, epochs)
             whole.touch()
-        copies = [store / key(name) for name in layout.sweep_names(open_store(str(store))) for key in COPIES]
+        copies = [store / key(name) for name in stored_plans.sweep_names(open_store(str(store))) for key in COPIES]
         for copy in [] if later else copies:
             copy.unlink(missing_ok=True)
         say(f"{sweeps} sweeps of {trials} trials: built in {time.perf_counter() - began:.0f} s")
@@ -161,7 +162,7 @@ def visit(browser: Any, uri: str, sweeps: int, factor: int, first: bool) -> None
         say(f"    how trials stand: known {time.perf_counter() - began:.1f} s after the request")
         if first:
             pages(reader, factor)
-            wait_for_summaries(reader, open_store(uri), layout.sweep_names(open_store(uri)))
+            wait_for_summaries(reader, open_store(uri), stored_plans.sweep_names(open_store(uri)))
         load = os.getloadavg()[0]
         say(f"    peak memory of the server {peak_mb(served.pid):.0f} MB (asked for: {LIMIT_MB:.0f}); load {load:.1f}")
 

@@ -25,6 +25,7 @@ from cluster.driver import driver
 from sweeps.spec import loader, plan
 from sweeps.spec.plan import Plan
 from sweeps.store import layout, record_cache
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
 from sweeps.store.parallel import side_by_side
@@ -155,7 +156,7 @@ def on_s3(folder: Path, studies: int, repeat: int) -> list[float]:
         here, store = FolderStore(folder / "studies"), open_store(f"s3://{BUCKET}/studies")
         keys = [key for key in here.keys("") if "/result/" in key or "/plans/" in key]
         side_by_side(lambda key: store.put(key, here.get(key)), keys, 8)
-        for name in layout.sweep_names(store):
+        for name in stored_plans.sweep_names(store):
             record_cache.refresh(store, name)
         return analyse(store.uri, folder / "report", studies, repeat, S3_FACTOR)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from cluster.worker.session import StoreSession
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
 from sweeps.store.base import Store
 from sweeps.store.open import open_store
 from tests.s3servers import BUCKET, KEY, SECRET, moto_server, rclone_server
@@ -28,7 +28,7 @@ from trainables.training.session import Goal, Machine
 
 def session_on(store: Store, trial: str, epochs: int) -> StoreSession:
     claim = {"claimed_at": 0.0, "provenance": {}}
-    attempt = layout.claim(store, trial, 0, claim)
+    attempt = stored_attempts.claim(store, trial, 0, claim)
     assert attempt is not None
     return StoreSession(store, attempt, Goal(epochs), Machine(), claim, 0.0, lambda row: None)
 

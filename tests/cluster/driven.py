@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from cluster.worker import provenance
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints, layout
 from sweeps.store.base import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ class Driven:
         """environment: variables of the command; None takes one away."""
         self.store, self.mark = store, uuid.uuid4().hex
         self.output = folder / f"output-{self.mark}.txt"
-        newest = {trial_id: layout.attempt_numbers(store, trial_id) for trial_id in store.children("trials")}
+        newest = {trial_id: stored_attempts.attempt_numbers(store, trial_id) for trial_id in store.children("trials")}
         self._known = {trial_id: max(numbers, default=0) for trial_id, numbers in newest.items()}
         own = {RUN_MARK: self.mark, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
         own["RAY_gcs_rpc_server_reconnect_timeout_s"] = "3"  # 10 by default, and nothing to see meanwhile
@@ -48,7 +49,7 @@ class Driven:
         found = set()
         for trial_id in self.store.children("trials"):
             known = self._known.get(trial_id, 0)
-            saved = layout.checkpoints(self.store, trial_id)
+            saved = checkpoints.checkpoints(self.store, trial_id)
             found |= {(trial_id, name, epoch) for name, epoch in saved if int(name.partition("-")[0]) > known}
         return found
 
@@ -56,7 +57,7 @@ class Driven:
         """Trial id -> process id of the trials that this run trains now, on a Ray of its own or a shared one."""
         found = {}
         for trial_id in self.store.children("trials"):
-            attempt = layout.newest_attempt(self.store, trial_id)
+            attempt = stored_attempts.newest_attempt(self.store, trial_id)
             if attempt is None or attempt.number <= self._known.get(trial_id, 0):
                 continue
             if layout.get_json(self.store, attempt.end_key) is not None:

@@ -21,7 +21,9 @@ from sweeps.results import progress
 from sweeps.results.progress import TrialState
 from sweeps.search.search import Search, stored_searches
 from sweeps.spec.trial import digest
-from sweeps.store import layout
+from sweeps.store import checkpoints, layout
+from sweeps.store import plans as stored_plans
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 
 FRESH_S = 2.0
@@ -52,7 +54,7 @@ class Reader:
 
     def names(self) -> list[str]:
         """The sweeps of the store."""
-        return self._names.get("", lambda: layout.sweep_names(self.store))
+        return self._names.get("", lambda: stored_plans.sweep_names(self.store))
 
     def check(self, name: str) -> str:
         """The name itself. SweepError where it is a path, or where the store has no sweep of it."""
@@ -145,7 +147,7 @@ class Reader:
             raise SweepError(
                 f"trial {trial_id[:80]!r}", "it is no id", "16 hexadecimal digits", "choose a cell of a sweep"
             )
-        return layout.read_trial(self.store, trial_id)
+        return stored_trials.read_trial(self.store, trial_id)
 
     def results(self, trial_id: str) -> dict[int, Json]:
         """The results of a trial by target epoch, ascending."""
@@ -169,7 +171,7 @@ def history(reader: Reader, trial_id: str, results: dict[int, Json], state: Tria
     if results:
         last: dict[str, list[Any]] = results[max(results)]["history"]
         return last
-    rows = layout.checkpoint_history(reader.store, trial_id, 10**9)
+    rows = checkpoints.checkpoint_history(reader.store, trial_id, 10**9)
     beat = state.record if state else {}
     if beat.get("epoch") and beat["epoch"] > max((row["epoch"] for row in rows), default=0):
         rows = [*rows, beat]

@@ -13,7 +13,7 @@ from analysis.dashboard import server
 from analysis.dashboard.settings import Settings
 from sweeps.errors import SweepError
 from sweeps.search.search import stored_searches
-from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def studies(store: Store) -> Any:
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells each study that is made
     try:
-        for name in layout.sweep_names(store):
+        for name in stored_plans.sweep_names(store):
             for search in stored_searches(store, name).values():
                 study = search.study()
                 optuna.copy_study(from_study_name=study.study_name, from_storage=study._storage, to_storage=storage)

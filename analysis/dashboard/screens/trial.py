@@ -16,7 +16,8 @@ from analysis.dashboard.widgets import buttons, configuration, curves, elements
 from sweeps.results import columns as record_columns
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints, layout
 
 CURVES, PICTURES, CONFIG, ATTEMPTS, LOG = "Curves", "Pictures", "Configuration", "Attempts", "Log"
 PROVENANCE = "Provenance"
@@ -211,8 +212,8 @@ def _config(where: _Where, _: TrialState) -> None:
 def _attempts(where: _Where, _: TrialState) -> None:
     """Every try with its times, where it ran, what it left, and the whole text of its error."""
     store = current().reader.store
-    saved = layout.checkpoints(store, where.trial)
-    found = layout.attempts(store, where.trial)
+    saved = checkpoints.checkpoints(store, where.trial)
+    found = stored_attempts.attempts(store, where.trial)
     if not found:
         elements.empty("No attempt yet", "Nobody has claimed this trial.")
         return
@@ -250,14 +251,14 @@ def _attempts(where: _Where, _: TrialState) -> None:
 def _log(where: _Where, _: TrialState) -> None:
     """What happened in an attempt, the newest one first."""
     store = current().reader.store
-    names = {attempt.name: attempt for attempt in reversed(layout.attempts(store, where.trial))}
+    names = {attempt.name: attempt for attempt in reversed(stored_attempts.attempts(store, where.trial))}
     if not names:
         elements.empty("No attempt yet", "Nobody has claimed this trial.")
         return
     chosen = names[next(iter(names))]
     if len(names) > 1:
         chosen = names[elements.box("Attempt", list(names), "attempt", lambda name: str(int(name.partition("-")[0])))]
-    text = layout.read_log(store, chosen)
+    text = stored_attempts.read_log(store, chosen)
     if not text:
         elements.empty("No log", "An attempt writes one while it runs; those of older versions wrote none.")
         return
@@ -290,7 +291,7 @@ def _provenance(where: _Where, _: TrialState) -> None:
         if speeds:
             facts["training speed, median"] = f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s"
     else:
-        newest = layout.newest_attempt(reader.store, where.trial)
+        newest = stored_attempts.newest_attempt(reader.store, where.trial)
         claim = newest and layout.get_json(reader.store, newest.key("attempts", f"{newest.number:04d}.json"))
         facts = dict((claim or {}).get("provenance", {}))
     if not facts:

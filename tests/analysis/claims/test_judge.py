@@ -13,7 +13,7 @@ import pytest
 
 from analysis import study as studies
 from analysis.claims import judge as claims
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
 GOOD, SAME, BAD = ArmSpec("good", 27.0), ArmSpec("same", 27.02, sd=0.3), ArmSpec("bad", 25.0)
@@ -130,9 +130,9 @@ def test_trouble_with_a_machine_is_no_failure_to_train(tmp_path: Path) -> None:
     arm = ArmSpec("net", 20.0, states={0: "queued"})
     store = make_store(tmp_path, [arm], [0], [{"text": "it diverges", "fails": "net"}])
     trial = studies.read(store, "partial-conv", NOW).cells[0].trial
-    attempt = layout.claim(store, trial, 0, {"claimed_at": NOW})
+    attempt = stored_attempts.claim(store, trial, 0, {"claimed_at": NOW})
     assert attempt is not None
-    layout.end(store, attempt, "failed", NOW, {"type": "StoreError", "message": "the disk is full"})
+    stored_attempts.end(store, attempt, "failed", NOW, {"type": "StoreError", "message": "the disk is full"})
     found = claims.judge(studies.read(store, "partial-conv", NOW))[0]
     assert found.verdict == "undecided"
     assert "StoreError" in found.sentence

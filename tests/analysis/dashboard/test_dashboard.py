@@ -20,7 +20,10 @@ from analysis.dashboard.processes import optuna_server
 from analysis.dashboard.processes.predictor import Predictor
 from analysis.dashboard.settings import Settings
 from analysis.dashboard.widgets import buttons
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
+from sweeps.store import trials as stored_trials
 from sweeps.store.local import FolderStore
 from tests.analysis import make_store
 from tests.analysis.make_store import ArmSpec
@@ -135,7 +138,7 @@ def test_a_search_in_optunas_figures(tmp_path: Path, visit: Open, figure: str) -
 
 @pytest.mark.parametrize("view", ["Curves", "Pictures", "Configuration", "Attempts", "Log", "Provenance"])
 def test_a_trial(store: FolderStore, visit: Open, view: str) -> None:
-    plan = layout.newest_plan(store, "partial-conv")
+    plan = stored_plans.newest_plan(store, "partial-conv")
     assert plan is not None
     trials = plan["arms"][1]["trials"]
     for seed in ("0", "7") if view in ("Curves", "Provenance") else ("0",):
@@ -148,11 +151,11 @@ def test_a_trial(store: FolderStore, visit: Open, view: str) -> None:
 
 
 def test_a_trials_log_is_shown_by_its_end_and_can_be_taken_whole(store: FolderStore, visit: Open) -> None:
-    plan = layout.newest_plan(store, "partial-conv")
+    plan = stored_plans.newest_plan(store, "partial-conv")
     assert plan is not None
     trial = plan["arms"][1]["trials"]["0"]["id"]
     assert "No log" in words(visit("trial", trial=trial, view="Log"))
-    attempt = layout.newest_attempt(store, trial)
+    attempt = stored_attempts.newest_attempt(store, trial)
     assert attempt is not None
     store.put(attempt.log_key, "".join(f"line {number} <b>\n" for number in range(150)).encode())
     page = visit("trial", trial=trial, view="Log")
@@ -163,7 +166,7 @@ def test_a_trials_log_is_shown_by_its_end_and_can_be_taken_whole(store: FolderSt
 
 
 def test_differences_from_the_baseline_are_marked(store: FolderStore, visit: Open) -> None:
-    plan = layout.newest_plan(store, "partial-conv")
+    plan = stored_plans.newest_plan(store, "partial-conv")
     assert plan is not None
     trial = plan["arms"][1]["trials"]["0"]["id"]
     page = visit("trial", trial=trial, sweep="partial-conv", view="Configuration", differences="true")
@@ -179,7 +182,7 @@ def test_arms_beside_each_other(visit: Open, view: str) -> None:
 
 
 def test_trials_beside_each_other(store: FolderStore, visit: Open) -> None:
-    plan = layout.newest_plan(store, "partial-conv")
+    plan = stored_plans.newest_plan(store, "partial-conv")
     assert plan is not None
     ids = " ".join(arm["trials"]["0"]["id"] for arm in plan["arms"][:2])
     page = visit("compare", what="Trials", trials=ids, view="Configuration")
@@ -233,7 +236,7 @@ def uploaded(visit: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
 
 
 def test_a_hole_can_be_drawn_given_as_a_rectangle_or_as_a_file(store: FolderStore, uploaded: Open) -> None:
-    plan = layout.newest_plan(store, "partial-conv")
+    plan = stored_plans.newest_plan(store, "partial-conv")
     assert plan is not None
     trial = plan["arms"][1]["trials"]["0"]["id"]
     page = uploaded(trial=trial)
@@ -252,7 +255,7 @@ def test_a_network_that_learnt_from_captions_takes_one(tmp_path: Path, uploaded:
     make_store.make_store(tmp_path / "store", [ArmSpec("base", 25.0)], range(2), [])
     found = FolderStore(tmp_path / "store")
     (trial, _) = found.children("trials")
-    body = layout.read_trial(found, trial)
+    body = stored_trials.read_trial(found, trial)
     body["config"]["data"]["captions"] = captions
     found.put(layout.trial_key(trial), layout.dump(body))
     page = uploaded(trial=trial)
@@ -315,13 +318,13 @@ def test_a_sweep_is_read_again_only_when_something_of_it_has_changed(store: Fold
     reader = Reader(store)
     first = reader.report("partial-conv")
     running = next(cell for cell in first.study.cells if cell.state == "running")
-    attempt = layout.newest_attempt(store, running.trial)
+    attempt = stored_attempts.newest_attempt(store, running.trial)
     assert attempt is not None
-    layout.beat(store, attempt, {"time": time.time(), "epoch": 13, "record": {}})
+    stored_attempts.beat(store, attempt, {"time": time.time(), "epoch": 13, "record": {}})
     reader.forget()
     assert reader.report("partial-conv") is first, "a heartbeat changes no figure"
     assert reader.states("partial-conv")[running.trial].epoch == 13
-    layout.end(store, attempt, "failed", time.time(), {"type": "Lost", "message": "gone", "traceback": ""})
+    stored_attempts.end(store, attempt, "failed", time.time(), {"type": "Lost", "message": "gone", "traceback": ""})
     reader.forget()
     assert reader.report("partial-conv").study.states()["failed"] == 2
 
@@ -344,7 +347,7 @@ def test_a_dialog_says_what_will_happen_before_it_does(store: FolderStore, visit
     said = words(page)
     assert "1 trial running: each saves a checkpoint" in said
     assert f"sweeps stop partial-conv --store {store.uri}" in said
-    assert layout.stop_requests(store, "partial-conv") == frozenset()
+    assert stored_plans.stop_requests(store, "partial-conv") == frozenset()
 
 
 @pytest.mark.usefixtures("store")

@@ -15,7 +15,9 @@ from PIL import Image
 from sweeps.cli.main import main
 from sweeps.results import progress
 from sweeps.spec import loader, plan
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints, layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.analysis.dashboard import browsing
 from tests.analysis.dashboard.browsing import Reader
@@ -82,7 +84,7 @@ def reader(store: FolderStore, data_root: Path, tmp_path_factory: pytest.TempPat
 
 
 def trial_of(store: FolderStore, sweep: str, arm: str, seed: str = "0") -> str:
-    stored = layout.newest_plan(store, sweep)
+    stored = stored_plans.newest_plan(store, sweep)
     assert stored is not None
     return str(next(one for one in stored["arms"] if one["name"] == arm)["trials"][seed]["id"])
 
@@ -132,7 +134,7 @@ def test_a_sweep_is_resumed_watched_stopped_and_finished(reader: Reader, store: 
     reader.press("Stop")
     reader.says("1 interrupted")
     reader.says("Resume: ended")
-    target = layout.checkpoints(store, trial)[-1][1] + 2
+    target = checkpoints.checkpoints(store, trial)[-1][1] + 2
     planned(store, Path(store.root).parent / "long.yaml", f"epochs={target}")
     reader.open("sweep", sweep="long-tiny")
     reader.press("Resume")
@@ -143,7 +145,7 @@ def test_a_sweep_is_resumed_watched_stopped_and_finished(reader: Reader, store: 
     result = layout.get_json(store, layout.result_key(trial, target))
     assert result is not None
     assert result["history"]["epoch"] == list(range(1, target + 1))
-    assert len(layout.attempts(store, trial)) == 2
+    assert len(stored_attempts.attempts(store, trial)) == 2
 
 
 def test_a_click_on_a_cell_opens_its_trial(reader: Reader) -> None:

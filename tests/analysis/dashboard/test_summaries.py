@@ -13,6 +13,7 @@ from analysis.dashboard.data.reader import Reader
 from analysis.dashboard.data.summaries import Line, Summaries
 from sweeps.errors import StoreAwayError
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
 from sweeps.store.parallel import side_by_side
@@ -95,7 +96,7 @@ def test_a_sum_that_a_run_has_deleted_is_made_anew(store: FolderStore, monkeypat
 
 
 def _is_of(store: FolderStore, key: str, name: str) -> bool:
-    plan = layout.newest_plan(store, name)
+    plan = stored_plans.newest_plan(store, name)
     assert plan is not None
     return any(t["id"] == key.split("/")[1] for arm in plan["arms"] for t in arm["trials"].values())
 

@@ -17,7 +17,9 @@ from rich.console import Console
 
 from analysis.report import build as report
 from sweeps.errors import SweepError
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
+from sweeps.store import trials as stored_trials
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
 FAILED = dict.fromkeys(range(8), "failed")
@@ -152,11 +154,11 @@ def test_cells_of_other_code_are_marked(tmp_path: Path) -> None:
     study = report.build(store, "partial-conv", NOW).study
     done = store.get(layout.result_key(*study.arm("net").trials[0]))
     trial, epochs = study.arm("late").trials[0]
-    attempt = layout.claim(store, trial, 0, {"claimed_at": NOW})
+    attempt = stored_attempts.claim(store, trial, 0, {"claimed_at": NOW})
     assert attempt is not None
     body = json.loads(done)
     body["provenance"]["code"] = {"commit": "f" * 40, "dirty": True}
-    assert layout.finish(store, attempt, epochs, {key: body[key] for key in ("history", "facts", "provenance")})
+    assert stored_trials.finish(store, attempt, epochs, {key: body[key] for key in ("history", "facts", "provenance")})
     found = report.build(store, "partial-conv", NOW)
     page = found.html()
     assert any(sentence.startswith("Cells come from 2 versions of the code") for sentence in found.table.caption)

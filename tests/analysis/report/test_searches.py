@@ -19,6 +19,7 @@ from sweeps.search.arm_search import pruned_key, tries_key
 from sweeps.search.search import Search, SearchSpec
 from sweeps.search.space import parse
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.analysis.make_store import EPOCHS, NOW, ArmSpec, make_store
 
@@ -154,10 +155,10 @@ def test_a_search_that_ended_early_says_what_it_asked(tmp_path: Path) -> None:
 
 def version(store: FolderStore, text: str | None = None, at: float = NOW, **changed: Any) -> None:
     """Store a further plan: the newest one with changes."""
-    plan = copy.deepcopy(layout.read_plans(store, "partial-conv")[-1])
+    plan = copy.deepcopy(stored_plans.read_plans(store, "partial-conv")[-1])
     text = plan["text"] if text is None else text
     kept = {key: value for key, value in plan.items() if key not in ("schema", "hash", "planned_at", "text")}
-    layout.write_plan(store, "partial-conv", kept | changed, text, at)
+    stored_plans.write_plan(store, "partial-conv", kept | changed, text, at)
 
 
 def study(store: FolderStore) -> studies.Study:
@@ -166,7 +167,7 @@ def study(store: FolderStore) -> studies.Study:
 
 def test_a_version_that_a_search_wrote_is_no_change(tmp_path: Path) -> None:
     store = whole(tmp_path)
-    arms = layout.read_plans(store, "partial-conv")[-1]["arms"]
+    arms = stored_plans.read_plans(store, "partial-conv")[-1]["arms"]
     version(store, arms=[*arms, {**arms[1], "name": "tuned #2"}])
     version(store, command="sweeps run --quiet")
     assert len(study(store).versions) == 3
@@ -176,7 +177,7 @@ def test_a_version_that_a_search_wrote_is_no_change(tmp_path: Path) -> None:
 
 def test_what_was_changed_after_results_were_there_is_told(tmp_path: Path) -> None:
     store = make_store(tmp_path, [ArmSpec("net", 26.0), ArmSpec("conv", 27.0)], range(3))
-    arms = layout.read_plans(store, "partial-conv")[-1]["arms"]
+    arms = stored_plans.read_plans(store, "partial-conv")[-1]["arms"]
     version(store, "# a comment\nname: partial-conv\n", at=NOW - 100)
     assert plan_history.sentences(study(store)) == [], "a comment changes nothing that is asked"
     version(store, "other claims", at=NOW - 50, claims=[], arms=[arms[0], {**arms[1], "name": "partial"}])

@@ -12,7 +12,9 @@ import pytest
 from cluster.driver import cost_measurement, driver, early_stopping_check
 from sweeps.results.cost import Estimate, Recorded
 from sweeps.spec.schema import SearchFileSpec
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.cluster.small import SMALL, Planned
 from trainables import schema
@@ -93,10 +95,10 @@ def test_what_is_left_is_counted_and_timed(planned: Planned, tmp_path: Path, dat
 
     plan = planned()
     trial = plan.arms[0].trials[0]
-    layout.write_plan(store, plan.name, plan.to_json([]), "", 0.0)
-    attempt = layout.claim(store, trial.id, 0, {})
+    stored_plans.write_plan(store, plan.name, plan.to_json([]), "", 0.0)
+    attempt = stored_attempts.claim(store, trial.id, 0, {})
     assert attempt is not None
-    layout.beat(store, attempt, {"time": 0, "epoch": 2})
+    stored_attempts.beat(store, attempt, {"time": 0, "epoch": 2})
     assert estimated(planned, store, data_root).lines[0].epochs == 1, "it goes on after epoch 2"
 
 
@@ -125,7 +127,7 @@ def test_tries_and_what_they_will_find_are_counted(planned: Planned, tmp_path: P
 def test_recorded_curves_reach_the_warning(planned: Planned, tmp_path: Path, data_root: Path) -> None:
     store = FolderStore(tmp_path / "store")
     plan = planned("seeds=8")
-    layout.write_plan(store, plan.name, plan.to_json([]), "", 0.0)
+    stored_plans.write_plan(store, plan.name, plan.to_json([]), "", 0.0)
     for seed, trial in plan.arms[0].trials.items():
         values = [10.0, 10.0, 40.0] if seed == 5 else [20.0, 21.0, 22.0 + seed]
         result = {"history": {"epoch": [1, 2, 3], "val/psnr_db": values}, "started_at": seed}

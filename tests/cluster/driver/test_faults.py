@@ -14,7 +14,9 @@ from cluster.runners import ray_tune
 from sweeps.results import progress
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from tests.cluster import doubles, small
@@ -50,7 +52,7 @@ def test_a_trial_that_ends_badly_when_stopped_harms_nobody(
     states = [ask.state for ask in stored_searches(store, "small")["base"].asks()]
     assert states.count("pruned") >= 2, "nothing was stopped: this run proves nothing"
     assert set(states) == {"complete", "pruned"}
-    stored = layout.newest_plan(store, "small")
+    stored = stored_plans.newest_plan(store, "small")
     assert stored is not None
     found = Counter(state.state for state in progress.trial_states(store, stored).values())
     assert found == Counter(done=4)
@@ -71,7 +73,7 @@ def test_out_of_memory_and_a_process_that_always_dies_fail_alone(
     assert errors(plan, store) == {"blind · seed 0": "out of memory", "narrow · seed 0": "process died"}
     assert Counter(state for state, _ in watched.events) == Counter(started=6, done=2, crashed=2, failed=2)
     trial = next(trial for trial, label in plan.runs() if label == "blind · seed 0")
-    attempt = layout.newest_attempt(store, trial.id)
+    attempt = stored_attempts.newest_attempt(store, trial.id)
     assert attempt is not None
     assert attempt.number == 1
     assert "allocate" in layout.get_json(store, attempt.end_key)["error"]["message"]
@@ -113,7 +115,7 @@ def test_a_trial_whose_node_is_killed_goes_on_at_another(
     assert killer.killed_at == 2
     assert Counter(state for state, _ in killer.events) == Counter(started=2, crashed=1, done=1)
     trial = plan.runs()[0][0]
-    assert len(layout.attempt_numbers(there, trial.id)) == 2
+    assert len(stored_attempts.attempt_numbers(there, trial.id)) == 2
     assert "goes on after epoch" in str(layout.get_json(there, layout.result_key(trial.id, 4))["notes"])
     run(plan, here, data_root)
     assert histories(plan, there) == histories(plan, here)

@@ -15,7 +15,8 @@ import pytest
 from cluster.driver import forging
 from cluster.worker import inputs
 from sweeps.errors import SweepError
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
@@ -138,7 +139,7 @@ def test_an_unfinished_or_unknown_inpainter(planned: Planned, store: Store, data
     block = resolved(inpainters=[{"trial": trial.id}])
     with pytest.raises(SweepError, match="no such trial"):
         forging.ensure(store, block, data_root)
-    layout.write_trials(store, [trial])
+    stored_trials.write_trials(store, [trial])
     with pytest.raises(SweepError, match="it has not finished"):
         forging.ensure(store, block, data_root)
 
@@ -181,9 +182,9 @@ def test_the_outputs_of_a_finished_trial(kind: str, tmp_path: Path, s3: Store) -
     store = FolderStore(tmp_path / "store") if kind == "folder" else s3
     with pytest.raises(SweepError, match="no such trial"):
         inputs.outputs_file(store, "t")
-    attempt = layout.claim(store, "t", 0, {"claimed_at": 0.0})
+    attempt = stored_attempts.claim(store, "t", 0, {"claimed_at": 0.0})
     assert attempt is not None
-    layout.finish(store, attempt, 3, {"history": {"epoch": [1, 2, 3]}})
+    stored_trials.finish(store, attempt, 3, {"history": {"epoch": [1, 2, 3]}})
     with pytest.raises(SweepError, match="recorded none"):
         inputs.outputs_file(store, "t")
     store.put(attempt.key("samples", attempt.name, 3, "outputs.npz"), b"logits")

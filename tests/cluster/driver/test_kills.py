@@ -26,7 +26,9 @@ from sweeps.results.columns import same_numbers
 from sweeps.search.arm_search import pruned_key, tries_key
 from sweeps.search.search import stored_searches
 from sweeps.spec.trial import canonical
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints, layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from tests.cluster.driven import ACTOR, DRIVER, RAY, Driven, workplace
@@ -101,7 +103,7 @@ def result_rows(store: Store, trial_id: str) -> Rows:
 
 def differences(store: Store, undisturbed: Undisturbed) -> list[str]:
     """All in which a finished sweep differs from one that was never killed."""
-    plan = layout.newest_plan(store, "kills")
+    plan = stored_plans.newest_plan(store, "kills")
     assert plan is not None
     planned = [trial["id"] for arm in plan["arms"] for trial in arm["trials"].values()]
     found = [] if len(set(planned)) == len(planned) == 3 * undisturbed.seeds else [f"planned are {planned}"]
@@ -159,14 +161,14 @@ def _in_attempts(store: Store) -> list[str]:
     """Attempts count up without a gap, every checkpoint is whole, and its history starts at epoch 1."""
     found = []
     for trial_id in store.children("trials"):
-        numbers = layout.attempt_numbers(store, trial_id)
+        numbers = stored_attempts.attempt_numbers(store, trial_id)
         if numbers != list(range(1, len(numbers) + 1)):
             found.append(f"{trial_id}: attempts {numbers}")
-        for name, epoch in layout.checkpoints(store, trial_id):
-            checkpoint = layout.latest_checkpoint(store, trial_id, epoch)
+        for name, epoch in checkpoints.checkpoints(store, trial_id):
+            checkpoint = checkpoints.latest_checkpoint(store, trial_id, epoch)
             if checkpoint is None or checkpoint.damaged:
                 found.append(f"{trial_id}: checkpoint {name}/{epoch} is damaged")
-            history = layout.history_at(store, trial_id, name, epoch)
+            history = checkpoints.history_at(store, trial_id, name, epoch)
             if [row["epoch"] for row in history] != list(range(1, epoch + 1)):
                 found.append(f"{trial_id}: checkpoint {name}/{epoch} has epochs {[row['epoch'] for row in history]}")
     return found
@@ -258,7 +260,7 @@ def test_a_kill_loses_nothing(tmp_path: Path, undisturbed: Undisturbed, ray_addr
 
 def _change_one_bit(store: Store) -> None:
     """Of one number in the middle of a planned trial's history."""
-    plan = layout.newest_plan(store, "kills")
+    plan = stored_plans.newest_plan(store, "kills")
     assert plan is not None
     key = layout.result_key(plan["arms"][0]["trials"]["0"]["id"], EPOCHS)
     result = layout.get_json(store, key)

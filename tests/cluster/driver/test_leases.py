@@ -21,7 +21,9 @@ from cluster.worker import provenance
 from cluster.worker.worker import Options
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints, layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from tests.cluster.driven import ROOT, workplace
@@ -47,14 +49,14 @@ def watched(clock: Clock, leases: Leases, seconds: float) -> None:
         leases.free_after("trial")
 
 
-def claim(store: Store, holder: dict[str, Any], after: int = 0) -> layout.Attempt:
-    attempt = layout.claim(store, "trial", after, {"claimed_at": 0.0, "process": holder, "provenance": {}})
+def claim(store: Store, holder: dict[str, Any], after: int = 0) -> stored_attempts.Attempt:
+    attempt = stored_attempts.claim(store, "trial", after, {"claimed_at": 0.0, "process": holder, "provenance": {}})
     assert attempt is not None
     return attempt
 
 
-def beat(store: Store, attempt: layout.Attempt, count: int) -> None:
-    layout.beat(store, attempt, {"beat": count, "time": time.time(), "epoch": 0, "record": {}})
+def beat(store: Store, attempt: stored_attempts.Attempt, count: int) -> None:
+    stored_attempts.beat(store, attempt, {"beat": count, "time": time.time(), "epoch": 0, "record": {}})
 
 
 # --- when an attempt is over ------------------------------------------------------------------------------------------
@@ -67,7 +69,7 @@ def test_a_trial_without_attempts_is_free(store: Store) -> None:
 def test_an_attempt_that_has_ended_is_over(store: Store) -> None:
     attempt = claim(store, provenance.process())
     assert Leases(store).free_after("trial") is None
-    layout.end(store, attempt, "stopped", 0.0)
+    stored_attempts.end(store, attempt, "stopped", 0.0)
     assert Leases(store).free_after("trial") == 1
 
 
@@ -183,12 +185,12 @@ def test_two_drivers_share_a_sweep(planned: Planned, tmp_path: Path) -> None:
         drivers = [start(store, *file) for _ in range(2)]
         assert [driven.wait() for driven in drivers] == [0, 0], "\n".join(driven.said() for driven in drivers)
     assert len(plan.runs()) == 6
-    stored = layout.newest_plan(store, "small")
+    stored = stored_plans.newest_plan(store, "small")
     assert stored is not None
     planned_trials = {trial["id"] for arm in stored["arms"] for trial in arm["trials"].values()}
     assert len(planned_trials) == 8
     assert len(store.children("trials")) == 8 + 3
-    attempts = {trial_id: layout.attempts(store, trial_id) for trial_id in store.children("trials")}
+    attempts = {trial_id: stored_attempts.attempts(store, trial_id) for trial_id in store.children("trials")}
     assert {trial_id: len(found) for trial_id, found in attempts.items() if len(found) != 1} == {}
     asks = stored_searches(store, "small")["base"].asks()
     assert {ask.state for ask in asks} <= {"complete", "pruned"}
@@ -196,7 +198,7 @@ def test_two_drivers_share_a_sweep(planned: Planned, tmp_path: Path) -> None:
     assert len({_pid(store, found[0]) for found in attempts.values()}) == 2, "both have trained"
 
 
-def _pid(store: Store, attempt: layout.Attempt) -> int:
+def _pid(store: Store, attempt: stored_attempts.Attempt) -> int:
     body = layout.get_json(store, attempt.key("attempts", f"{attempt.number:04d}.json"))
     pid: int = body["process"]["pid"]
     return pid
@@ -237,12 +239,12 @@ def test_a_zombie_that_wakes_while_a_newer_attempt_trains_spoils_nothing(
     trial = plan.runs()[0][0]
     assert [row["epoch"] for row in watched.rows][-1] == 8
     assert watched.rows[0]["epoch"] > 2, "it went on where the zombie was stopped"
-    assert len(layout.attempts(store, trial.id)) == 2
+    assert len(stored_attempts.attempts(store, trial.id)) == 2
     assert layout.get_json(store, layout.result_key(trial.id, 8))["attempt"].startswith("0002-")
     assert histories(plan, store) == histories(plan, straight)
     assert all(
-        (found := layout.latest_checkpoint(store, trial.id, epoch)) is not None and not found.damaged
-        for _, epoch in layout.checkpoints(store, trial.id)
+        (found := checkpoints.latest_checkpoint(store, trial.id, epoch)) is not None and not found.damaged
+        for _, epoch in checkpoints.checkpoints(store, trial.id)
     )
 
 

@@ -14,7 +14,7 @@ from cluster.driver import driver
 from cluster.driver.leases import LEASE_S, Leases
 from cluster.worker import worker
 from sweeps.errors import StoreAwayError
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
@@ -130,7 +130,7 @@ def test_an_outage_says_nothing_about_who_lives(tmp_path: Path) -> None:
     away_s = 0.0
     store = Slow(tmp_path)
     leases = Leases(store, clock=lambda: now)
-    layout.claim(store, "t", 0, {"process": {"pid": 1, "started": "1", "machine": "another one"}})
+    stored_attempts.claim(store, "t", 0, {"process": {"pid": 1, "started": "1", "machine": "another one"}})
     assert leases.free_after("t") is None
     now, away_s = now + 5, LEASE_S * 2
     assert leases.free_after("t") is None, "the look itself took a minute"

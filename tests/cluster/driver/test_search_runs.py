@@ -14,6 +14,7 @@ from sweeps.results import progress
 from sweeps.search.arm_search import pruned_key
 from sweeps.search.search import stored_searches
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from tests.cluster.small import Planned, run
 from trainables import schema
@@ -45,7 +46,7 @@ search:
 
 
 def stored(store: Store) -> dict[str, Any]:
-    return layout.read_plans(store, "searched")[-1]
+    return stored_plans.read_plans(store, "searched")[-1]
 
 
 def states(store: Store) -> Counter[str]:

@@ -9,7 +9,8 @@ import pytest
 from cluster.driver import driver
 from cluster.driver.trial_queue import Job
 from sweeps.cli.main import main
-from sweeps.store import layout
+from sweeps.store import checkpoints
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.cluster.small import Planned, Watched
 from trainables import schema
@@ -39,11 +40,11 @@ def test_one_trial_ends_and_the_others_go_on(planned: Planned, tmp_path: Path, d
     driver.run(work, store, schema, settings, watched)
     ended = {label: state for state, label in watched.events if state != "started"}
     assert sorted(ended.values()) == ["done", "stopped"]
-    assert layout.checkpoints(store, watched.trial), "it goes on from there"
-    again = layout.stop_requests(store, "small")
+    assert checkpoints.checkpoints(store, watched.trial), "it goes on from there"
+    again = stored_plans.stop_requests(store, "small")
     assert len(again) == 1
-    assert again == layout.stop_requests(store, "small", watched.trial)
-    assert layout.stop_requests(store, "small", "another") == frozenset()
+    assert again == stored_plans.stop_requests(store, "small", watched.trial)
+    assert stored_plans.stop_requests(store, "small", "another") == frozenset()
 
 
 def test_a_trial_that_is_none_of_the_sweep_is_refused(
@@ -53,4 +54,4 @@ def test_a_trial_that_is_none_of_the_sweep_is_refused(
     driver.write(planned(), store, ())
     assert main(["stop", "small", "--trial", "0123456789abcdef", "--store", store.uri]) == 2
     assert "--trial '0123456789abcdef'" in capsys.readouterr().err
-    assert layout.stop_requests(store, "small") == frozenset()
+    assert stored_plans.stop_requests(store, "small") == frozenset()

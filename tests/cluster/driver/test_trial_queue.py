@@ -17,7 +17,9 @@ from cluster.worker.worker import DONE, FAILED, HELD, STOPPED
 from sweeps.search.arm_search import Tuning, pruned_key
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from tests.cluster.small import SMALL, Planned, Watched
 from trainables import schema
@@ -43,7 +45,7 @@ def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def jobs_of(plan: Plan, store: Store) -> list[Job]:
-    layout.write_trials(store, (trial for trial, _ in plan.runs()))
+    stored_trials.write_trials(store, (trial for trial, _ in plan.runs()))
     return [Job(trial.id, trial.epochs, label) for trial, label in plan.runs()]
 
 
@@ -53,19 +55,21 @@ def search_of(plan: Plan, store: Store, found: Callable[[], list[Job]] = list) -
     return SearchWork(tuning, rule, found)
 
 
-def claim(store: Store, job: Job, after: int, holder: dict[str, Any] | None = None) -> layout.Attempt:
+def claim(store: Store, job: Job, after: int, holder: dict[str, Any] | None = None) -> stored_attempts.Attempt:
     process = holder or provenance.process()
-    attempt = layout.claim(store, job.trial_id, after, {"claimed_at": 0.0, "process": process, "provenance": {}})
+    attempt = stored_attempts.claim(
+        store, job.trial_id, after, {"claimed_at": 0.0, "process": process, "provenance": {}}
+    )
     assert attempt is not None
     return attempt
 
 
-def finish(store: Store, job: Job, attempt: layout.Attempt, value: float = 20.0) -> None:
+def finish(store: Store, job: Job, attempt: stored_attempts.Attempt, value: float = 20.0) -> None:
     """What a trial that is done leaves in the store."""
     epochs = list(range(1, job.epochs + 1))
     body = {"facts": {}, "history": {"epoch": epochs, METRIC: [value] * len(epochs)}}
-    assert layout.finish(store, attempt, job.epochs, body)
-    layout.end(store, attempt, DONE, 0.0)
+    assert stored_trials.finish(store, attempt, job.epochs, body)
+    stored_attempts.end(store, attempt, DONE, 0.0)
 
 
 def taken(feed: Feed) -> tuple[Job, int]:
@@ -128,7 +132,7 @@ def test_a_held_job_whose_holder_ends_early_is_handed_out(planned: Planned, stor
     feed = Feed(store, [first], Watched())
     other = claim(store, first, 0, OTHER)
     assert feed.take() is None
-    layout.end(store, other, STOPPED, 0.0)
+    stored_attempts.end(store, other, STOPPED, 0.0)
     assert taken(feed) == (first, 1)
 
 
@@ -156,7 +160,7 @@ def test_a_process_that_dies_three_times_fails_its_trial(planned: Planned, store
         feed.give_back(job, CRASHED)
     states = [state for state, label in watched.events if label == first.label and state != "started"]
     assert states == [CRASHED, CRASHED, FAILED]
-    newest = layout.newest_attempt(store, first.trial_id)
+    newest = stored_attempts.newest_attempt(store, first.trial_id)
     assert newest is not None
     end = layout.get_json(store, newest.end_key)
     assert end["state"] == FAILED
@@ -171,11 +175,11 @@ def test_a_trial_that_could_say_why_it_failed_is_not_tried_again(planned: Planne
     feed = Feed(store, [first], watched)
     job, after = taken(feed)
     error = {"type": "out of memory", "message": "no more", "traceback": ""}
-    layout.end(store, claim(store, job, after), FAILED, 0.0, error)
+    stored_attempts.end(store, claim(store, job, after), FAILED, 0.0, error)
     feed.give_back(job, CRASHED)
     assert watched.events[-1] == (FAILED, first.label)
     assert feed.take() is None
-    assert len(layout.attempts(store, first.trial_id)) == 1
+    assert len(stored_attempts.attempts(store, first.trial_id)) == 1
 
 
 def test_a_process_that_died_too_often_and_counts_as_alive_is_failed_when_it_has_gone(
@@ -198,7 +202,7 @@ def test_a_process_that_died_too_often_and_counts_as_alive_is_failed_when_it_has
         feed.look_again()
     assert feed.finished
     assert [state for state, _ in watched.events if state != "started"] == [CRASHED, CRASHED, FAILED]
-    attempt = layout.newest_attempt(store, job.trial_id)
+    attempt = stored_attempts.newest_attempt(store, job.trial_id)
     assert attempt is not None
     assert layout.get_json(store, attempt.end_key)["error"]["type"] == "process died"
 
@@ -220,7 +224,7 @@ def test_a_process_that_never_starts_fails_its_trial(planned: Planned, store: St
     for _ in range(FALSE_STARTS):
         feed.give_back(taken(feed)[0], CRASHED)
     assert feed.finished
-    newest = layout.newest_attempt(store, first.trial_id)
+    newest = stored_attempts.newest_attempt(store, first.trial_id)
     assert newest is not None
     assert "before it began" in layout.get_json(store, newest.end_key)["error"]["message"]
 
@@ -364,7 +368,7 @@ def test_a_driver_takes_over_what_another_one_asked_and_left(planned: Planned, s
     other = claim(store, left, after, OTHER)
     assert here.take() is None, "the budget is spent, and the last try is trained elsewhere"
     assert not here.finished
-    layout.end(store, other, STOPPED, 0.0)
+    stored_attempts.end(store, other, STOPPED, 0.0)
     job, after = taken(here)
     assert (job.trial_id, after) == (left.trial_id, 1)
     finish(store, job, claim(store, job, after))
@@ -383,11 +387,11 @@ def test_a_trial_that_another_driver_has_pruned_is_not_trained_on(planned: Plann
     other = claim(store, bad, after, OTHER)
     assert here.take() is None
     assert there.record(bad, {"epoch": 1, METRIC: 1.0})
-    layout.end(store, other, STOPPED, 0.0)
+    stored_attempts.end(store, other, STOPPED, 0.0)
     there.give_back(bad, STOPPED)
     assert here.take() is None
     assert here.finished
     assert there.finished
     assert found == ["over"]
     assert told(store) == ["complete", "pruned"]
-    assert len(layout.attempts(store, bad.trial_id)) == 1
+    assert len(stored_attempts.attempts(store, bad.trial_id)) == 1

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cluster.multi_worker.groups import DRIVER_RESOURCE
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
@@ -88,7 +89,7 @@ def command(nodes: Nodes, store: Store, file: Path, data_root: Path) -> Iterator
 
 def leader(store: Store, trial_id: str) -> int:
     """The process that has claimed the trial last."""
-    attempt = layout.newest_attempt(store, trial_id)
+    attempt = stored_attempts.newest_attempt(store, trial_id)
     assert attempt is not None
     claim = layout.get_json(store, attempt.key("attempts", f"{attempt.number:04d}.json"))
     return int(claim["process"]["pid"])
@@ -135,7 +136,7 @@ def test_a_trial_of_two_workers_survives(
             driven = start()
         assert driven.wait(ENDS_S) == 0, driven.said()
     print(f"{what}: from the kill to the sweep's end {time.monotonic() - killed_at:.0f} s")
-    assert len(layout.attempt_numbers(store, trial_id)) == 2
+    assert len(stored_attempts.attempt_numbers(store, trial_id)) == 2
     found = histories(plan, store)
     assert [len(rows) for rows in found.values()] == [EPOCHS, EPOCHS]
     assert [row["epoch"] for row in next(iter(found.values()))] == list(range(1, EPOCHS + 1))
@@ -162,7 +163,9 @@ def test_elastic_workers_go_on_with_one_and_keep_the_batch(
         nodes.kill_other(replace=False)
         assert driven.wait(ENDS_S) == 0, driven.said()
     print(f"elastic: from the kill to the sweep's end {time.monotonic() - killed_at:.0f} s")
-    keys = [f"trials/{trial_id}/attempts/{number:04d}.json" for number in layout.attempt_numbers(store, trial_id)]
+    keys = [
+        f"trials/{trial_id}/attempts/{number:04d}.json" for number in stored_attempts.attempt_numbers(store, trial_id)
+    ]
     sizes = [layout.get_json(store, key)["provenance"].get("workers", 1) for key in keys]
     assert sizes == [2, 1]
     run(plan, here, data_root)

@@ -15,7 +15,9 @@ import ray
 from cluster.driver.trial_queue import Job
 from cluster.multi_worker import groups
 from cluster.worker import provenance
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from tests.cluster import small
@@ -87,7 +89,7 @@ class Holder(threading.Thread):
         super().__init__(daemon=True)
         self._store, self._after = store, layout.result_key(after, 2)
         claim = {"claimed_at": time.time(), "process": provenance.process(), "provenance": {}}
-        attempt = layout.claim(store, trial_id, 0, claim)
+        attempt = stored_attempts.claim(store, trial_id, 0, claim)
         assert attempt is not None
         self._attempt = attempt
         self.waited_s: float | None = None
@@ -96,13 +98,13 @@ class Holder(threading.Thread):
         idle_since = None
         for count in range(400):
             time.sleep(0.25)
-            layout.beat(self._store, self._attempt, {"beat": count})
+            stored_attempts.beat(self._store, self._attempt, {"beat": count})
             if idle_since is None and self._store.exists_many([self._after]):
                 idle_since = time.monotonic()
             if idle_since is not None and _all_cpus_are_free():
                 self.waited_s = time.monotonic() - idle_since
                 break
-        layout.end(self._store, self._attempt, "stopped", time.time())
+        stored_attempts.end(self._store, self._attempt, "stopped", time.time())
 
 
 def _all_cpus_are_free() -> bool:
@@ -119,7 +121,7 @@ def test_an_idle_group_gives_its_workers_back_and_nothing_listens_beyond_loopbac
     plan = planned("seeds=2", text=ONE)
     first, second = [trial for trial, _ in plan.runs()]
     run(plan, here, data_root)
-    layout.write_trials(there, [first, second])
+    stored_trials.write_trials(there, [first, second])
     holder = Holder(there, second.id, first.id)
     monkeypatch.setattr(groups, "IDLE_S", 1.0)
     monkeypatch.setattr(small, "Watched", Listened)

@@ -16,7 +16,9 @@ from cluster.multi_worker import groups
 from sweeps.results import progress
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from tests.cluster import small
@@ -91,7 +93,7 @@ def holders(plan: Plan, store: Store) -> dict[str, list[int]]:
     """Label -> the processes that claimed the trial, attempt by attempt."""
     found = {}
     for trial, label in plan.runs():
-        keys = [f"trials/{trial.id}/attempts/{n:04d}.json" for n in layout.attempt_numbers(store, trial.id)]
+        keys = [f"trials/{trial.id}/attempts/{n:04d}.json" for n in stored_attempts.attempt_numbers(store, trial.id)]
         found[label] = [layout.get_json(store, key)["process"]["pid"] for key in keys]
     return found
 
@@ -106,14 +108,14 @@ def test_one_group_trains_all_trials_though_some_are_stopped_and_one_fails(
     watched = run(plan, there, data_root, ray_address)
     assert isinstance(watched, Clocked)
     run(plan, here, data_root)
-    stored = layout.newest_plan(there, "groups")
+    stored = stored_plans.newest_plan(there, "groups")
     assert stored is not None
     assert Counter(state.state for state in progress.trial_states(there, stored).values()) == Counter(done=3, failed=1)
     close(histories(plan, there), histories(plan, here))
     states = [ask.state for ask in stored_searches(there, "groups")["base"].asks()]
     assert states.count("pruned") == 2
-    ended = [attempt for trial, _ in plan.runs() for attempt in layout.attempts(there, trial.id)[-1:]]
-    logs = [layout.read_log(there, attempt) for attempt in ended]
+    ended = [attempt for trial, _ in plan.runs() for attempt in stored_attempts.attempts(there, trial.id)[-1:]]
+    logs = [stored_attempts.read_log(there, attempt) for attempt in ended]
     assert all(", first of 2 workers: to epoch " in log for log in logs), "the first worker writes it"
     held = holders(plan, there)
     assert {len(pids) for pids in held.values()} == {1}
@@ -203,7 +205,7 @@ def test_a_node_that_is_killed_costs_an_attempt(
     assert killed
     assert killed[0] < 40
     assert Counter(state for state, _ in watched.events) == Counter(started=2, crashed=1, done=1)
-    assert len(layout.attempt_numbers(there, trial.id)) == 2
+    assert len(stored_attempts.attempt_numbers(there, trial.id)) == 2
     run(plan, here, data_root)
     close(histories(plan, there), histories(plan, here))
     assert [row["epoch"] for row in histories(plan, there)[f"{label} to 40"]] == list(range(1, 41))

@@ -12,7 +12,8 @@ import pytest
 
 from sweeps.cli import common
 from sweeps.cli.main import main
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints, layout
 from sweeps.store.local import FolderStore
 from tests.cluster.driven import Driven, workplace
 from tests.cluster.small import SMALL
@@ -37,14 +38,14 @@ def store(tmp_path: Path) -> FolderStore:
 
 def ends(store: FolderStore) -> list[str]:
     """How the newest attempts have ended, of the trials that were begun; '-' where one could not say."""
-    newest = [layout.newest_attempt(store, trial_id) for trial_id in store.children("trials")]
+    newest = [stored_attempts.newest_attempt(store, trial_id) for trial_id in store.children("trials")]
     bodies = [layout.get_json(store, attempt.end_key) for attempt in newest if attempt]
     return sorted(body["state"] if body else "-" for body in bodies)
 
 
 def last_epochs(store: FolderStore) -> dict[str, int]:
     """Trial id -> epoch of the checkpoint that it would go on from."""
-    found = {trial_id: layout.checkpoints(store, trial_id) for trial_id in store.children("trials")}
+    found = {trial_id: checkpoints.checkpoints(store, trial_id) for trial_id in store.children("trials")}
     return {trial_id: saved[-1][1] for trial_id, saved in found.items() if saved}
 
 
@@ -57,7 +58,9 @@ def trained(driven: Driven) -> None:
     """Wait until every trial that was begun has told an epoch: it does so every five seconds."""
 
     def told() -> bool:
-        newest = [layout.newest_attempt(driven.store, trial_id) for trial_id in driven.store.children("trials")]
+        newest = [
+            stored_attempts.newest_attempt(driven.store, trial_id) for trial_id in driven.store.children("trials")
+        ]
         bodies = [layout.get_json(driven.store, attempt.beat_key) for attempt in newest if attempt]
         return bool(bodies) and all(body and body["epoch"] >= 1 for body in bodies)
 

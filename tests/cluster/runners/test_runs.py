@@ -10,6 +10,7 @@ import pytest
 from cluster.driver import driver
 from cluster.worker.session import StoreSession
 from sweeps.results import progress
+from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
@@ -29,8 +30,8 @@ def test_in_process_and_through_ray_give_the_same_records(
     assert len(expected) == 3
     assert histories(plan, there) == expected
     for trial, _ in plan.runs():
-        (attempt,) = layout.attempts(there, trial.id)
-        assert layout.read_log(there, attempt).endswith("  done\n")
+        (attempt,) = stored_attempts.attempts(there, trial.id)
+        assert stored_attempts.read_log(there, attempt).endswith("  done\n")
 
 
 def test_threads_are_recorded_and_change_bits_only(planned: Planned, tmp_path: Path, data_root: Path) -> None:

@@ -12,8 +12,9 @@ from cluster.worker import worker
 from cluster.worker.attempt_log import HEAD_BYTES, TAIL_BYTES, AttemptLog, Listening
 from sweeps.cli import console
 from sweeps.errors import StoreError
-from sweeps.store import layout
-from sweeps.store.layout import Attempt
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import trials as stored_trials
+from sweeps.store.attempts import Attempt
 from sweeps.store.local import FolderStore
 from tests.cluster.small import Planned
 
@@ -91,7 +92,7 @@ def test_a_store_that_does_not_take_it_is_no_trouble(store: FolderStore, monkeyp
         log.write()
     log.write()
     assert entries(log) == ["one"]
-    assert layout.read_log(store, ATTEMPT) == log.text()
+    assert stored_attempts.read_log(store, ATTEMPT) == log.text()
 
 
 def test_a_trial_tells_how_it_went(
@@ -99,7 +100,7 @@ def test_a_trial_tells_how_it_went(
 ) -> None:
     plan = planned("epochs=2", "arms=[]")
     (trial,) = plan.arms[0].trials.values()
-    layout.write_trials(store, [trial])
+    stored_trials.write_trials(store, [trial])
     options = worker.Options(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
 
     def stop_once(_: object) -> None:
@@ -108,7 +109,7 @@ def test_a_trial_tells_how_it_went(
     with pytest.raises(SystemExit):
         worker.run_trial(options, trial.id, 2, 0, stop_once)
     assert worker.run_trial(options, trial.id, 2, 1, lambda _: None) == worker.DONE
-    first, second = (layout.read_log(store, attempt) for attempt in layout.attempts(store, trial.id))
+    first, second = (stored_attempts.read_log(store, attempt) for attempt in stored_attempts.attempts(store, trial.id))
     assert "checkpoint after epoch 1, " in first
     assert first.endswith("  stopped\n")
     assert "  attempt 2 on " in second
@@ -123,10 +124,10 @@ def test_a_trial_tells_how_it_went(
 def test_a_failed_trial_tells_why(planned: Planned, store: FolderStore, data_root: Path) -> None:
     plan = planned("epochs=2", "arms=[]", "optimiser.lr=1.0e+20")
     (trial,) = plan.arms[0].trials.values()
-    layout.write_trials(store, [trial])
+    stored_trials.write_trials(store, [trial])
     options = worker.Options(store.uri, "small", "run", data_root=str(data_root))
     assert worker.run_trial(options, trial.id, 2, 0, lambda _: None) == worker.FAILED
-    (attempt,) = layout.attempts(store, trial.id)
-    text = layout.read_log(store, attempt)
+    (attempt,) = stored_attempts.attempts(store, trial.id)
+    text = stored_attempts.read_log(store, attempt)
     assert "failed: Traceback (most recent call last):" in text
     assert "Diverged: the loss is not finite" in text

@@ -13,7 +13,9 @@ from cluster.worker.session import StoreSession
 from cluster.worker.uploads import LEAVE_S, Uploads
 from cluster.worker.worker import CRASHED, DONE, Options, run_trial
 from sweeps.errors import StoreError
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints, layout
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Abandoned, Store
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
@@ -44,7 +46,7 @@ def far(proxy: Proxy) -> Store:
 
 def attempt_of(store: Store, trial_id: str, epochs: int, data_root: Path, report: Callable[[Row], None]) -> str:
     options = Options(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
-    return run_trial(options, trial_id, epochs, len(layout.attempt_numbers(store, trial_id)), report)
+    return run_trial(options, trial_id, epochs, len(stored_attempts.attempt_numbers(store, trial_id)), report)
 
 
 def written(proxy: Proxy) -> list[str]:
@@ -64,11 +66,11 @@ def test_an_upload_overlaps_with_training_and_is_whole_before_the_result(
 ) -> None:
     plan = planned("arms=[]", "report.test_epochs=[]")
     trial = plan.runs()[0][0]
-    layout.write_trials(far, [trial])
+    stored_trials.write_trials(far, [trial])
     seen: list[int] = []
 
     def report(row: Row) -> None:
-        seen.append(len(layout.checkpoints(far, trial.id)) if row["epoch"] == 1 else -1)
+        seen.append(len(checkpoints.checkpoints(far, trial.id)) if row["epoch"] == 1 else -1)
 
     assert attempt_of(far, trial.id, 3, data_root, report) == DONE
     assert seen[0] == 0, "the first epoch was told before its checkpoint was in the store"
@@ -85,7 +87,7 @@ def test_a_trial_that_is_ended_gives_up_its_upload_at_once(
 ) -> None:
     plan = planned("arms=[]", "report.test_epochs=[]")
     trial = plan.runs()[0][0]
-    layout.write_trials(far, [trial])
+    stored_trials.write_trials(far, [trial])
     proxy.fault = lambda request: time.sleep(3) if request.method == "PUT" and ".pt" in request.path else None
     ended = 0.0
 
@@ -98,8 +100,8 @@ def test_a_trial_that_is_ended_gives_up_its_upload_at_once(
         attempt_of(far, trial.id, 3, data_root, report)
     assert time.monotonic() - ended < 0.5
     time.sleep(3.2)
-    assert layout.checkpoints(far, trial.id) == [], "what was on its way has no manifest"
-    newest = layout.newest_attempt(far, trial.id)
+    assert checkpoints.checkpoints(far, trial.id) == [], "what was on its way has no manifest"
+    newest = stored_attempts.newest_attempt(far, trial.id)
     assert newest is not None
     assert layout.get_json(far, newest.end_key)["state"] == "stopped"
 
@@ -108,7 +110,7 @@ def test_a_trial_leaves_at_once_though_the_store_is_away(
     planned: Planned, data_root: Path, far: Store, proxy: Proxy
 ) -> None:
     trial = planned("arms=[]").runs()[0][0]
-    layout.write_trials(far, [trial])
+    stored_trials.write_trials(far, [trial])
     ended = 0.0
 
     def report(_: Row) -> None:
@@ -131,7 +133,7 @@ def test_an_attempt_ends_as_crashed_where_the_store_stays_away_and_goes_on_later
     hasty = address()  # a store that no process-wide cache has
     plan = planned("arms=[]", "report.test_epochs=[]")
     trial = plan.runs()[0][0]
-    layout.write_trials(open_store(hasty), [trial])
+    stored_trials.write_trials(open_store(hasty), [trial])
 
     def report(row: Row) -> None:
         proxy.away = row["epoch"] == 2
@@ -209,7 +211,7 @@ def test_an_epoch_costs_at_most_six_requests(planned: Planned, data_root: Path, 
     small = ("data.train=16", "data.val=8", "data.test=8", "batch=16")
     trial = planned("arms=[]", "report.test_epochs=[]", f"epochs={epochs}", *small).runs()[0][0]
     store = open_store(address())
-    layout.write_trials(store, [trial])
+    stored_trials.write_trials(store, [trial])
     proxy.requests.clear()
     assert attempt_of(store, trial.id, epochs, data_root, lambda row: None) == DONE
     beats = [request for request in proxy.requests if ".beat.json" in request.path or "stops" in request.path]

@@ -18,7 +18,7 @@ from sweeps.cli import common
 from sweeps.cli.common import DONE, INTERRUPTED, USER_ERROR
 from sweeps.cli.main import _parser, main
 from sweeps.errors import SweepError
-from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.sweeps.conftest import SMALL
 
@@ -378,7 +378,7 @@ def test_status_of_a_sweep_shows_each_cell(command: Command, filled: Path, small
 
     store = FolderStore(filled)
     planned = plan.expand(loader.load(small), schema)
-    layout.write_plan(store, "small", planned.to_json([]), SMALL, 0.0)
+    stored_plans.write_plan(store, "small", planned.to_json([]), SMALL, 0.0)
     assert re.search(r"wide +queued +queued", command("status", "small", "--store", filled).out)
 
 

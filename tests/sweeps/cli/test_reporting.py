@@ -14,6 +14,7 @@ from sweeps.cli import common
 from sweeps.cli.common import USER_ERROR
 from sweeps.cli.main import main
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.sweeps.conftest import SMALL
 
@@ -120,7 +121,7 @@ def test_a_cell_that_changed_is_named(
     store, copy = FolderStore(ran), FolderStore(tmp_path / "copy")
     for key in store.keys(""):
         copy.put(key, store.get(key))
-    plan = layout.newest_plan(copy, "small")
+    plan = stored_plans.newest_plan(copy, "small")
     assert plan is not None
     trial = plan["arms"][1]["trials"]["1"]
     key = layout.result_key(trial["id"], trial["epochs"])

@@ -14,6 +14,8 @@ from sweeps.results.cost import Estimate, Left, Line, Speed
 from sweeps.spec import check_unchanged
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
+from sweeps.store import trials as stored_trials
 from sweeps.store.local import FolderStore
 from tests.sweeps.conftest import Expand
 
@@ -30,9 +32,9 @@ def store(tmp_path: Path) -> FolderStore:
 
 def finish(store: FolderStore, plan: Plan, arm: int = 0, hardware: dict[str, Any] = CPU, pace: float = 1.0) -> None:
     """Results of all trials of an arm, and the plan that names them."""
-    layout.write_plan(store, plan.name, plan.to_json([]), plan.sweep.document.text, 1.0)
+    stored_plans.write_plan(store, plan.name, plan.to_json([]), plan.sweep.document.text, 1.0)
     trials = plan.arms[arm].trials.values()
-    layout.write_trials(store, trials)
+    stored_trials.write_trials(store, trials)
     for trial in trials:
         epochs = max(1, trial.epochs)
         history: dict[str, Any] = {"epoch": list(range(1, epochs + 1))}
@@ -149,7 +151,7 @@ WIDER = ("set: {model.width: 16}", "set: {model.width: 32, optimiser.lr: 0.1}")
 
 
 def refused(store: FolderStore, plan: Plan) -> None:
-    check_unchanged.refuse_changed_arms(layout.newest_plan(store, plan.name), plan, store)
+    check_unchanged.refuse_changed_arms(stored_plans.newest_plan(store, plan.name), plan, store)
 
 
 def test_an_arm_with_results_of_another_configuration_is_refused(store: FolderStore, expand: Expand) -> None:
@@ -224,9 +226,9 @@ def test_tuned_arms_may_change(store: FolderStore, expand: Expand) -> None:
 
 def test_trials_that_are_there_are_not_written_again(store: FolderStore, expand: Expand) -> None:
     plan = expand()
-    layout.write_trials(store, (trial for trial, _ in plan.runs()))
+    stored_trials.write_trials(store, (trial for trial, _ in plan.runs()))
     before = {key: (store.root / key).stat().st_mtime_ns for key in store.keys("")}
-    layout.write_trials(store, (trial for trial, _ in plan.runs()))
+    stored_trials.write_trials(store, (trial for trial, _ in plan.runs()))
     assert before == {key: (store.root / key).stat().st_mtime_ns for key in store.keys("")}
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from sweeps.results import progress
 from sweeps.results.progress import FRESH_S, TrialState
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import trials as stored_trials
+from sweeps.store.attempts import Attempt
 from sweeps.store.base import Store
-from sweeps.store.layout import Attempt
 from sweeps.store.local import FolderStore
 
 NOW = 1_000_000.0
@@ -29,13 +30,13 @@ def plan(*trials: tuple[str, int]) -> dict[str, Any]:
 
 
 def claimed(store: Store, after: int = 0) -> Attempt:
-    attempt = layout.claim(store, "t", after, {"claimed_at": NOW})
+    attempt = stored_attempts.claim(store, "t", after, {"claimed_at": NOW})
     assert attempt is not None
     return attempt
 
 
 def beats(store: Store, attempt: Attempt, age_s: float, epoch: int = 2) -> None:
-    layout.beat(store, attempt, {"beat": 1, "time": NOW - age_s, "epoch": epoch, "record": {"epoch": epoch}})
+    stored_attempts.beat(store, attempt, {"beat": 1, "time": NOW - age_s, "epoch": epoch, "record": {"epoch": epoch}})
 
 
 def state(store: Store, epochs: int = 5) -> TrialState:
@@ -62,14 +63,14 @@ def test_it_has_ended(store: Store, end: str, expected: str) -> None:
     """An end counts more than a fresh heartbeat; `done` without a result is a result that somebody deleted."""
     attempt = claimed(store)
     beats(store, attempt, age_s=1)
-    layout.end(store, attempt, end, NOW, ERROR if end == "failed" else None)
+    stored_attempts.end(store, attempt, end, NOW, ERROR if end == "failed" else None)
     found = state(store)
     assert (found.state, found.epoch) == (expected, 2)
     assert found.error == (ERROR if end == "failed" else None)
 
 
 def test_the_newest_attempt_counts(store: Store) -> None:
-    layout.end(store, claimed(store), "failed", NOW, ERROR)
+    stored_attempts.end(store, claimed(store), "failed", NOW, ERROR)
     second = claimed(store, after=1)
     beats(store, second, age_s=1, epoch=4)
     assert (state(store).state, state(store).attempt, state(store).error) == ("running", second.name, None)
@@ -77,34 +78,34 @@ def test_the_newest_attempt_counts(store: Store) -> None:
 
 def test_a_result_counts_more_than_all_else(store: Store) -> None:
     attempt = claimed(store)
-    assert layout.finish(store, attempt, 5, {"history": {}})
-    layout.end(store, attempt, "failed", NOW, ERROR)
+    assert stored_trials.finish(store, attempt, 5, {"history": {}})
+    stored_attempts.end(store, attempt, "failed", NOW, ERROR)
     assert state(store) == TrialState("done", epoch=5, reached=(5,))
 
 
 def test_a_trial_with_two_targets_is_done_at_each_that_it_reached(store: Store) -> None:
     both = plan(("t", 5), ("t", 9))
     assert progress.targets(both) == {"t": (5, 9)}
-    layout.finish(store, claimed(store), 5, {"history": {}})
+    stored_trials.finish(store, claimed(store), 5, {"history": {}})
     found = progress.trial_states(store, both, NOW)["t"]
     assert (found.state, found.epoch, found.reached) == ("interrupted", 5, (5,))
     assert (found.at(5), found.at(9)) == ("done", "interrupted")
-    layout.finish(store, claimed(store, after=1), 9, {"history": {}})
+    stored_trials.finish(store, claimed(store, after=1), 9, {"history": {}})
     assert progress.trial_states(store, both, NOW)["t"] == TrialState("done", epoch=9, reached=(5, 9))
 
 
 def test_states_come_in_the_order_of_the_plan(store: Store) -> None:
-    layout.finish(store, claimed(store), 5, {"history": {}})
+    stored_trials.finish(store, claimed(store), 5, {"history": {}})
     assert list(progress.trial_states(store, plan(("z", 1), ("t", 5), ("a", 0)), NOW)) == ["z", "t", "a"]
 
 
 def test_finished_trials_cost_one_look_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    layout.finish(store, claimed(store), 5, {"history": {}})
+    stored_trials.finish(store, claimed(store), 5, {"history": {}})
 
     def read(*_: object) -> None:
         raise AssertionError("a finished trial's objects were read")
 
-    monkeypatch.setattr(layout, "attempts", read)
+    monkeypatch.setattr(stored_attempts, "attempts", read)
     monkeypatch.setattr(FolderStore, "get", read)
     assert state(store).state == "done"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.cli.common import DONE, USER_ERROR
-from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.sweeps.cli.test_cli import Command, command, is_told
 
@@ -68,7 +68,7 @@ def test_the_whole_chain(command: Command, files: Path) -> None:
     assert said.code == DONE, said
     assert "first: fills-tiny" in said.err
     store = FolderStore(files / "store")
-    plan = layout.newest_plan(store, "finds-tiny") or {}
+    plan = stored_plans.newest_plan(store, "finds-tiny") or {}
     (inpainter,) = plan["pins"].values()
     assert f'"{inpainter}"' in json.dumps(plan["arms"][0]["config"]["data"]["forged"]["inpainters"])
     (set_id,) = store.children("datasets")

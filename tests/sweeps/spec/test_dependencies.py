@@ -12,7 +12,9 @@ from sweeps.errors import SweepError
 from sweeps.spec import dependencies, loader
 from sweeps.spec.dependencies import PENDING
 from sweeps.spec.loader import Sweep
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import plans as stored_plans
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 
@@ -72,15 +74,17 @@ def finish(store: Store, name: str, values: Mapping[tuple[str, int], float | Non
     for arm in dict.fromkeys(arm for arm, _ in values):
         trials = {str(seed): {"id": ids[arm, seed], "epochs": 2} for a, seed in values if a == arm}
         arms.append({"name": arm, "trains": "fill" not in arm, "trials": trials})
-    layout.write_plan(store, name, {"name": name, "arms": arms, "file": "x", "changes": [], "tiny": False}, FIRST, 0.0)
+    stored_plans.write_plan(
+        store, name, {"name": name, "arms": arms, "file": "x", "changes": [], "tiny": False}, FIRST, 0.0
+    )
     for key, value in values.items():
-        attempt = layout.claim(store, ids[key], 0, {"claimed_at": 0.0})
+        attempt = stored_attempts.claim(store, ids[key], 0, {"claimed_at": 0.0})
         if attempt is None:
             continue  # it was finished before
         if value is None:
-            layout.end(store, attempt, "failed", 1.0, {"type": "Diverged", "message": "nan", "traceback": ""})
+            stored_attempts.end(store, attempt, "failed", 1.0, {"type": "Diverged", "message": "nan", "traceback": ""})
         else:
-            layout.finish(store, attempt, 2, {"history": {"epoch": [1, 2], "val/psnr_db": [value + 10, value]}})
+            stored_trials.finish(store, attempt, 2, {"history": {"epoch": [1, 2], "val/psnr_db": [value + 10, value]}})
     return ids
 
 
@@ -94,7 +98,7 @@ def inpainter(sweep: Sweep) -> Any:
 
 def keep(store: Store, sweep: Sweep) -> None:
     """What planning does with the pins."""
-    layout.write_plan(store, sweep.spec.name, {"arms": [], "pins": dict(sweep.pins)}, "", 0.0)
+    stored_plans.write_plan(store, sweep.spec.name, {"arms": [], "pins": dict(sweep.pins)}, "", 0.0)
 
 
 # --- taking -----------------------------------------------------------------------------------------------------------

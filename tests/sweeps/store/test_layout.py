@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from sweeps.errors import StoreError
-from sweeps.store import layout
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints, layout
+from sweeps.store import plans as stored_plans
+from sweeps.store import trials as stored_trials
+from sweeps.store.attempts import Attempt
 from sweeps.store.base import Store
-from sweeps.store.layout import Attempt
 from sweeps.store.local import FolderStore
 
 
@@ -19,28 +22,28 @@ def store(tmp_path: Path) -> Store:
 
 
 def claimed(store: Store, after: int = 0) -> Attempt:
-    attempt = layout.claim(store, "t", after, {"claimed_at": 0.0})
+    attempt = stored_attempts.claim(store, "t", after, {"claimed_at": 0.0})
     assert attempt is not None
     return attempt
 
 
 def test_one_of_two_claims_wins(store: Store) -> None:
     assert claimed(store).number == 1
-    assert layout.claim(store, "t", 0, {}) is None
+    assert stored_attempts.claim(store, "t", 0, {}) is None
     assert claimed(store, after=1).number == 2
-    assert layout.attempt_numbers(store, "t") == [1, 2]
+    assert stored_attempts.attempt_numbers(store, "t") == [1, 2]
 
 
 def test_the_checkpoint_to_resume_from_is_the_newest_attempts_highest(store: Store) -> None:
     first = claimed(store)
     for epoch in (1, 10):
-        assert layout.save_checkpoint(store, first, epoch, {"state.pt": f"first {epoch}".encode()})
+        assert checkpoints.save_checkpoint(store, first, epoch, {"state.pt": f"first {epoch}".encode()})
     second = claimed(store, after=1)
-    assert layout.save_checkpoint(store, second, 2, {"state.pt": b"second 2"})
-    found = layout.latest_checkpoint(store, "t", up_to=100)
+    assert checkpoints.save_checkpoint(store, second, 2, {"state.pt": b"second 2"})
+    found = checkpoints.latest_checkpoint(store, "t", up_to=100)
     assert found is not None
     assert (found.epoch, found.files["state.pt"]) == (2, b"second 2")
-    lower = layout.latest_checkpoint(store, "t", up_to=1)
+    lower = checkpoints.latest_checkpoint(store, "t", up_to=1)
     assert lower is not None
     assert lower.files["state.pt"] == b"first 1"
 
@@ -49,9 +52,9 @@ def test_the_checkpoint_to_resume_from_is_the_newest_attempts_highest(store: Sto
 def test_a_damaged_checkpoint_is_passed_over_and_named(store: Store, damage: bytes) -> None:
     attempt = claimed(store)
     for epoch in (2, 3):
-        layout.save_checkpoint(store, attempt, epoch, {"state.pt": f"second {epoch}".encode()})
+        checkpoints.save_checkpoint(store, attempt, epoch, {"state.pt": f"second {epoch}".encode()})
     store.put(attempt.key("checkpoint", attempt.name, 3, "state.pt"), damage)
-    found = layout.latest_checkpoint(store, "t", up_to=9)
+    found = checkpoints.latest_checkpoint(store, "t", up_to=9)
     assert found is not None
     assert found.epoch == 2
     assert found.damaged == (attempt.key("checkpoint", attempt.name, 3),)
@@ -60,52 +63,52 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(store: Store, damage: byt
 def test_a_checkpoint_without_manifest_is_none(store: Store) -> None:
     attempt = claimed(store)
     store.put(attempt.key("checkpoint", attempt.name, 1, "state.pt"), b"half an upload")
-    assert layout.latest_checkpoint(store, "t", up_to=9) is None
+    assert checkpoints.latest_checkpoint(store, "t", up_to=9) is None
 
 
 def test_a_zombie_publishes_nothing(store: Store) -> None:
     zombie = claimed(store)
     heir = claimed(store, after=1)
-    assert not layout.save_checkpoint(store, zombie, 5, {"state.pt": b"old"})
-    assert layout.latest_checkpoint(store, "t", up_to=9) is None
-    assert not layout.finish(store, zombie, 5, {"history": {}})
-    assert layout.finish(store, heir, 5, {"history": {}})
+    assert not checkpoints.save_checkpoint(store, zombie, 5, {"state.pt": b"old"})
+    assert checkpoints.latest_checkpoint(store, "t", up_to=9) is None
+    assert not stored_trials.finish(store, zombie, 5, {"history": {}})
+    assert stored_trials.finish(store, heir, 5, {"history": {}})
     assert layout.get_json(store, layout.result_key("t", 5))["attempt"] == heir.name
 
 
 def test_a_result_is_created_once(store: Store) -> None:
     attempt = claimed(store)
-    assert layout.finish(store, attempt, 5, {"history": {"epoch": [5]}})
-    assert not layout.finish(store, attempt, 5, {"history": {"epoch": [6]}})
+    assert stored_trials.finish(store, attempt, 5, {"history": {"epoch": [5]}})
+    assert not stored_trials.finish(store, attempt, 5, {"history": {"epoch": [6]}})
     assert layout.get_json(store, layout.result_key("t", 5))["history"] == {"epoch": [5]}
 
 
 def test_an_attempt_deletes_only_its_own_checkpoints(store: Store) -> None:
     first = claimed(store)
-    layout.save_checkpoint(store, first, 1, {"state.pt": b"1"})
+    checkpoints.save_checkpoint(store, first, 1, {"state.pt": b"1"})
     second = claimed(store, after=1)
     for epoch in (2, 3, 4):
-        layout.save_checkpoint(store, second, epoch, {"state.pt": b"x", "history.json": b"[]"})
-    layout.drop_checkpoints(store, second, {2: ["state.pt", "history.json"]})
-    assert layout.checkpoints(store, "t") == [(first.name, 1), (second.name, 3), (second.name, 4)]
+        checkpoints.save_checkpoint(store, second, epoch, {"state.pt": b"x", "history.json": b"[]"})
+    checkpoints.drop_checkpoints(store, second, {2: ["state.pt", "history.json"]})
+    assert checkpoints.checkpoints(store, "t") == [(first.name, 1), (second.name, 3), (second.name, 4)]
     assert list(store.keys(second.key("checkpoint", second.name, 2) + "/")) == []
 
 
 def test_a_plan_is_kept_when_the_file_changes(store: Store) -> None:
-    one = layout.write_plan(store, "s", {"name": "s", "arms": []}, "text", 1.0)
-    again = layout.write_plan(store, "s", {"name": "s", "arms": []}, "text", 2.0)
-    other = layout.write_plan(store, "s", {"name": "s", "arms": ["x"]}, "text", 3.0)
+    one = stored_plans.write_plan(store, "s", {"name": "s", "arms": []}, "text", 1.0)
+    again = stored_plans.write_plan(store, "s", {"name": "s", "arms": []}, "text", 2.0)
+    other = stored_plans.write_plan(store, "s", {"name": "s", "arms": ["x"]}, "text", 3.0)
     assert one == again
-    assert [plan["planned_at"] for plan in layout.read_plans(store, "s")] == [1.0, 3.0]
-    assert layout.read_plans(store, "s")[-1] == other
+    assert [plan["planned_at"] for plan in stored_plans.read_plans(store, "s")] == [1.0, 3.0]
+    assert stored_plans.read_plans(store, "s")[-1] == other
 
 
 def test_a_newer_schema_and_a_damaged_object_are_errors(store: Store) -> None:
     store.put("trials/t/trial.json", b'{"schema": 99}')
     with pytest.raises(StoreError, match="schema 99"):
-        layout.read_trial(store, "t")
+        stored_trials.read_trial(store, "t")
     store.put("trials/t/trial.json", b'{"schema"')
     with pytest.raises(StoreError, match="damaged"):
-        layout.read_trial(store, "t")
+        stored_trials.read_trial(store, "t")
     with pytest.raises(StoreError, match="no such trial"):
-        layout.read_trial(store, "other")
+        stored_trials.read_trial(store, "other")

@@ -1,0 +1,116 @@
+"""Attempts at a trial: claims, heartbeats, ends and logs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sweeps.results.columns import SCHEMA
+from sweeps.store.base import Store
+from sweeps.store.layout import Json, dump, get_json, load
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a trial: its number and the token that makes its keys its own."""
+
+    trial_id: str
+    number: int
+    token: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:04d}-{self.token}"
+
+    def key(self, *parts: str | int) -> str:
+        return "/".join(["trials", self.trial_id, *map(str, parts)])
+
+    @property
+    def beat_key(self) -> str:
+        return self.key("attempts", f"{self.name}.beat.json")
+
+    @property
+    def end_key(self) -> str:
+        return self.key("attempts", f"{self.name}.end.json")
+
+    @property
+    def log_key(self) -> str:
+        return self.key("log", f"{self.name}.txt")
+
+
+def attempt_numbers(store: Store, trial_id: str) -> list[int]:
+    """The numbers of all claims on a trial, ascending."""
+    names = (name.removesuffix(".json") for name in store.children(f"trials/{trial_id}/attempts"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def attempts(store: Store, trial_id: str) -> list[Attempt]:
+    """All claims on a trial, oldest first."""
+    keys = [f"trials/{trial_id}/attempts/{n:04d}.json" for n in attempt_numbers(store, trial_id)]
+    found = store.get_many(keys)
+    claims = [load(key, found[key]) for key in keys if key in found]
+    return [Attempt(trial_id, claim["number"], claim["token"]) for claim in claims]
+
+
+def newest_attempt(store: Store, trial_id: str) -> Attempt | None:
+    """The newest claim on a trial; None where nobody has claimed it."""
+    numbers = attempt_numbers(store, trial_id)
+    claim = get_json(store, f"trials/{trial_id}/attempts/{numbers[-1]:04d}.json") if numbers else None
+    return Attempt(trial_id, claim["number"], claim["token"]) if claim else None
+
+
+def newest_attempts(store: Store, trial_ids: Iterable[str]) -> dict[str, Attempt | None]:
+    """`newest_attempt` of many trials, from few listings."""
+    newest: dict[str, str | None] = dict.fromkeys(trial_ids)
+    for key in sorted(store.find(f"trials/{trial_id}/attempts/" for trial_id in newest)):
+        _, trial_id, _, name = key.split("/")
+        if name.removesuffix(".json").isdigit():
+            newest[trial_id] = key
+    bodies = store.get_many(key for key in newest.values() if key)
+    claims = {trial_id: load(key, bodies[key]) for trial_id, key in newest.items() if key and key in bodies}
+    return {
+        trial_id: Attempt(trial_id, claims[trial_id]["number"], claims[trial_id]["token"])
+        if trial_id in claims
+        else None
+        for trial_id in newest
+    }
+
+
+def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None:
+    """Claim a trial as the attempt that follows number `after`. None when another has done so.
+
+    after: the newest attempt, which the caller knows to be over (0: there was none). body: who tries, with what; kept
+    in the claim (`claimed_at` in seconds since 1970, `process`, `provenance`).
+    """
+    number = after + 1
+    attempt = Attempt(trial_id, number, uuid.uuid4().hex[:8])
+    body = {"schema": SCHEMA, "number": number, "token": attempt.token, **body}
+    key = attempt.key("attempts", f"{number:04d}.json")
+    if not store.create(key, dump(body)):
+        return None
+    if store.exclusive:
+        return attempt
+    # A store without conditional writes lets the later of two claims replace the first: look who is there.
+    return attempt if load(key, store.get(key))["token"] == attempt.token else None
+
+
+def superseded(store: Store, attempt: Attempt) -> bool:
+    """Whether a newer attempt has claimed the trial."""
+    return max(attempt_numbers(store, attempt.trial_id), default=0) > attempt.number
+
+
+def beat(store: Store, attempt: Attempt, body: Json) -> None:
+    """Write an attempt's heartbeat: what it is at, for leases and for the eye."""
+    store.put(attempt.beat_key, dump(body))
+
+
+def end(store: Store, attempt: Attempt, state: str, ended_at: float, error: Json | None = None) -> None:
+    """Write how an attempt ended. state: done, failed, stopped, superseded."""
+    store.put(attempt.end_key, dump({"state": state, "ended_at": ended_at, "error": error}))
+
+
+def read_log(store: Store, attempt: Attempt) -> str:
+    """What happened in an attempt, '' where nothing was written."""
+    data = store.get_many([attempt.log_key]).get(attempt.log_key, b"")
+    return data.decode(errors="replace")

@@ -1,0 +1,130 @@
+"""Checkpoints of a trial: written whole or not at all, read only where their sums agree."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from sweeps.errors import StoreAwayError, StoreError
+from sweeps.results.columns import SCHEMA
+from sweeps.store.attempts import Attempt, superseded
+from sweeps.store.base import Store, never
+from sweeps.store.layout import Json, dump, get_json, load, result_key
+from sweeps.store.trials import finished_epochs
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An intact checkpoint: its epoch, its files, and damaged newer ones that were passed over."""
+
+    epoch: int
+    files: Mapping[str, bytes]
+    damaged: tuple[str, ...] = ()
+
+
+def save_checkpoint(
+    store: Store,
+    attempt: Attempt,
+    epoch: int,
+    files: Mapping[str, bytes],
+    abandoned: Callable[[], bool] = never,
+) -> bool:
+    """Write a checkpoint's files, then its manifest. False, and no manifest, when the attempt is superseded.
+
+    JSON files stand in the manifest itself: each object is a request. abandoned: see `Store.put`.
+    """
+    folder = attempt.key("checkpoint", attempt.name, epoch)
+    sums: dict[str, Json] = {}
+    for name, data in files.items():
+        sums[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        if name.endswith(".json"):
+            sums[name]["text"] = data.decode()
+        else:
+            store.put(f"{folder}/{name}", data, abandoned)
+    if superseded(store, attempt):
+        return False
+    store.put(f"{folder}/manifest.json", dump({"schema": SCHEMA, "epoch": epoch, "files": sums}), abandoned)
+    return True
+
+
+def checkpoints(store: Store, trial_id: str) -> list[tuple[str, int]]:
+    """(attempt name, epoch) of all checkpoints with a manifest, the one to resume from last."""
+    prefix = f"trials/{trial_id}/checkpoint/"
+    found = [key.split("/")[-3:-1] for key in store.keys(prefix) if key.endswith("/manifest.json")]
+    return sorted((name, int(epoch)) for name, epoch in found)
+
+
+def latest_checkpoint(store: Store, trial_id: str, up_to: int) -> Checkpoint | None:
+    """The newest attempt's highest intact checkpoint at or below epoch `up_to`, past damaged ones."""
+    damaged: list[str] = []
+    for name, epoch in reversed(checkpoints(store, trial_id)):
+        if epoch > up_to:
+            continue
+        folder = f"trials/{trial_id}/checkpoint/{name}/{epoch}"
+        files = _read_checkpoint(store, folder)
+        if files is not None:
+            return Checkpoint(epoch, files, tuple(damaged))
+        damaged.append(folder)
+    return None
+
+
+def checkpoint_history(store: Store, trial_id: str, up_to: int) -> list[Json]:
+    """The records in the checkpoint that a trial would resume from; none without one. Reads no weights."""
+    for name, epoch in reversed(checkpoints(store, trial_id)):
+        if epoch <= up_to:
+            return history_at(store, trial_id, name, epoch)
+    return []
+
+
+def history_at(store: Store, trial_id: str, name: str, epoch: int) -> list[Json]:
+    """The records in one checkpoint of the attempt `name`; none where there are none. Reads no weights."""
+    folder = f"trials/{trial_id}/checkpoint/{name}/{epoch}"
+    manifest = get_json(store, f"{folder}/manifest.json") or {}
+    text = manifest.get("files", {}).get("history.json", {}).get("text")
+    rows = get_json(store, f"{folder}/history.json") if text is None else load(f"{folder}/manifest.json", text.encode())
+    return rows if isinstance(rows, list) else []
+
+
+def _read_checkpoint(store: Store, folder: str) -> dict[str, bytes] | None:
+    try:
+        sums = load(f"{folder}/manifest.json", store.get(f"{folder}/manifest.json"))["files"]
+    except StoreAwayError:  # says nothing about the checkpoint
+        raise
+    except (KeyError, StoreError):
+        return None
+    stored = store.get_many(f"{folder}/{name}" for name in sums if "text" not in sums[name])
+    files = {name: sum_["text"].encode() for name, sum_ in sums.items() if "text" in sum_}
+    files |= {key.removeprefix(f"{folder}/"): data for key, data in stored.items()}
+    intact = all(
+        name in files and hashlib.sha256(files[name]).hexdigest() == sum_["sha256"] for name, sum_ in sums.items()
+    )
+    return files if intact else None
+
+
+def drop_checkpoints(store: Store, attempt: Attempt, saved: Mapping[int, Iterable[str]]) -> None:
+    """Delete checkpoints of this attempt, whose file names by epoch are known: no listing is asked for."""
+    keys = []
+    for epoch, files in saved.items():
+        objects = ["manifest.json", *(name for name in files if not name.endswith(".json"))]
+        keys += [attempt.key("checkpoint", attempt.name, epoch, name) for name in objects]
+    store.delete(keys)
+
+
+def collect(store: Store, trial_id: str) -> int:
+    """Delete the checkpoints that nothing needs any more; how many they were.
+
+    Of a finished trial the one of its highest target epoch stays, of another one the newest two.
+    """
+    saved = checkpoints(store, trial_id)
+    results = finished_epochs(store, trial_id)
+    kept = saved[-2:]
+    if results:
+        result = load("result", store.get(result_key(trial_id, max(results))))
+        final = (result["attempt"], result["epochs"])
+        kept = [final] if final in saved else kept
+    for name, epoch in saved:
+        if (name, epoch) not in kept:
+            keys = list(store.keys(f"trials/{trial_id}/checkpoint/{name}/{epoch}/"))
+            store.delete(sorted(keys, key=lambda key: not key.endswith("/manifest.json")))
+    return len(saved) - len(kept)

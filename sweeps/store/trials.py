@@ -1,0 +1,52 @@
+"""Trials in a store: what is known of each, and its results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sweeps.errors import StoreError
+from sweeps.results.columns import SCHEMA
+from sweeps.spec.trial import Trial
+from sweeps.store.attempts import Attempt, superseded
+from sweeps.store.base import Store
+from sweeps.store.layout import Json, dump, get_json, result_key, trial_key
+
+
+def write_trials(store: Store, trials: Iterable[Trial]) -> None:
+    """Make the trials known to the store; those that are there already stay as they are."""
+    wanted = {trial_key(trial.id): trial for trial in trials}
+    there = store.exists_many(wanted)
+    new = ((key, _trial_body(trial)) for key, trial in wanted.items() if key not in there)
+    store.create_many(new)
+
+
+def _trial_body(trial: Trial) -> bytes:
+    config = {key: value for key, value in trial.config.items() if key != "epochs"}
+    return dump({"schema": SCHEMA, **trial.to_json(), "config": config})
+
+
+def read_trial(store: Store, trial_id: str) -> Json:
+    """A trial's task, configuration (without `epochs`) and seed; a StoreError where the store has no such trial."""
+    body = get_json(store, trial_key(trial_id))
+    if not isinstance(body, dict):
+        raise StoreError(f"trial {trial_id!r}", "the store has no such trial", "an id from `sweeps status`", "check it")
+    return body
+
+
+def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
+    """Create the result for a target epoch. False when there is one or the attempt is superseded."""
+    if superseded(store, attempt):
+        return False
+    result = {"schema": SCHEMA, "attempt": attempt.name, "epochs": epochs, **body}
+    return store.create(result_key(attempt.trial_id, epochs), dump(result))
+
+
+def finished_epochs(store: Store, trial_id: str) -> list[int]:
+    """The target epochs for which a trial has a result."""
+    return [int(name.removesuffix(".json")) for name in store.children(f"trials/{trial_id}/result")]
+
+
+def forget(store: Store, trial_id: str) -> None:
+    """Delete a trial's results and checkpoints, so that it is trained anew; its attempts stay as its history."""
+    for folder in ("result", "checkpoint"):
+        store.delete(list(store.keys(f"trials/{trial_id}/{folder}/")))
