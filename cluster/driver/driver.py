@@ -223,8 +223,8 @@ class _Driver:
 
     def groups(self, options: Options, at_once: int) -> Groups:
         """Who trains trials of several workers."""
-        from cluster.multi_worker.group_host import Shape
         from cluster.multi_worker.groups import Groups
+        from cluster.multi_worker.trainer import Shape
 
         resources = self.plan.sweep.spec.resources
         least, most = resources.least_and_most

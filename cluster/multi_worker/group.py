@@ -8,7 +8,6 @@ then Ray Train starts all of them anew, the trial is given back, and its next at
 from __future__ import annotations
 
 import gc
-import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayActorError
 
-from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT, Shape
+from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT
 from cluster.worker.inputs import with_inputs
 from cluster.worker.session import StoreSession
 from cluster.worker.worker import Options, data_root, describe, is_lost_worker, open_cached, run_trial
@@ -28,8 +27,6 @@ from trainables.training.distributed import DDP_OPTIONS, Workers
 from trainables.training.session import Goal, Machine, Restored, Row, Stopped
 
 T = TypeVar("T")
-COLLECTIVE_S = 1800
-"""Seconds after which a collective operation fails: longer than a store may be away, since worker 0 writes."""
 
 
 class Cut(BaseException):
@@ -190,63 +187,3 @@ def _follow(host: Any, options: Options, workers: Workers, ticket: str, trial: s
         if not is_lost_worker(error):
             ray.get(host.broke.remote(ticket, describe(error)))
         raise
-
-
-# --- the run ----------------------------------------------------------------------------------------------------------
-
-ENVIRONMENT = {
-    "RAY_TRAIN_V2_ENABLED": "1",
-    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # Ray's dashboard then shows the run
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a dead worker is noticed; records do not go this way
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "180",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # checkpoints are frequent; an actor less
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-}
-"""Of the host, from where Ray Train takes it."""
-ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
-"""Over that, where the number of workers may change. For a moment Ray Train counts a dead node's room too and starts
-as many workers as before; it counts again only when it has waited in vain for so many seconds."""
-
-
-def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Options, host: Any) -> Any:
-    """The Ray Train run of a group. work: what its workers run, `serve`.
-
-    Ray Train wants a place to write to, of which nothing is ever read: memory, so that no file is left when the host is
-    killed.
-    """
-    from fsspec.implementations.memory import MemoryFileSystem
-    from pyarrow.fs import FSSpecHandler, PyFileSystem
-    from ray import train
-    from ray.train.torch import TorchTrainer
-
-    from cluster.multi_worker.rendezvous import OwnAddressConfig
-
-    os.environ.update(ENVIRONMENT | ({} if isinstance(shape.workers, int) else ELASTIC))
-    resources = {"CPU": shape.cpus, **({"GPU": shape.gpus} if shape.gpus else {})}
-    return TorchTrainer(
-        work,
-        train_loop_config={"host": host, "options": options},
-        torch_config=OwnAddressConfig(timeout_s=COLLECTIVE_S),
-        scaling_config=train.ScalingConfig(
-            num_workers=shape.workers, use_gpu=bool(shape.gpus), resources_per_worker=resources
-        ),
-        run_config=train.RunConfig(
-            name=shape.name,
-            storage_path="train",
-            storage_filesystem=PyFileSystem(FSSpecHandler(MemoryFileSystem())),
-            failure_config=train.FailureConfig(max_failures=-1),
-            callbacks=[_watcher(host)],
-        ),
-    )
-
-
-def _watcher(host: Any) -> Any:
-    """Tells the host when Ray Train notices that a worker has gone."""
-    from ray.train import UserCallback
-
-    class Watcher(UserCallback):  # type: ignore[misc]
-        def after_exception(self, run_context: Any, worker_exceptions: Any) -> None:
-            host.fell.remote("; ".join(map(str, worker_exceptions.values())))
-
-    return Watcher()

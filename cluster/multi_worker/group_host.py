@@ -18,6 +18,7 @@ from typing import Any
 
 import ray
 
+from cluster.multi_worker.trainer import Shape, trainer
 from trainables.training.session import Row
 
 NAMESPACE = "inpaint-sweeps"
@@ -25,7 +26,6 @@ WAIT_S = 5.0
 """How long a call may wait for something to happen; whoever called asks again then."""
 CALLS = 64
 """Calls that may wait at the same time: two for each worker, and the relays'."""
-
 FALLS = 5
 """So often may the workers die or raise without a record in between: then the group is given up."""
 RECORD, ENDED, LOST, MOVED = "record", "ended", "lost", "moved"
@@ -34,16 +34,6 @@ GO, HALT, WAIT = "go", "halt", "wait"
 """What worker 0 hears after a record."""
 OVER = "over"
 """What a worker hears that asks for a trial when there will be none."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a group is made of. name: what Ray's dashboard calls the run. workers: so many, or (least, most)."""
-
-    name: str
-    workers: int | tuple[int, int]
-    cpus: int
-    gpus: float
 
 
 @dataclass
@@ -80,10 +70,8 @@ class Host:
         threading.Thread(target=self._run, args=(shape, options, me, serve), daemon=True).start()
 
     def _run(self, shape: Shape, options: Any, me: Any, serve: Callable[[dict[str, Any]], None]) -> None:
-        from cluster.multi_worker import group
-
         try:
-            group.trainer(serve, shape, options, me).fit()
+            trainer(serve, shape, options, me).fit()
             over = "it ended"
         except BaseException as error:
             over = f"{type(error).__name__}: {error}"

@@ -18,8 +18,9 @@ from ray.exceptions import RayActorError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from cluster.multi_worker import group_host
-from cluster.multi_worker.group import ENVIRONMENT, serve
-from cluster.multi_worker.group_host import LOST, MOVED, NAMESPACE, RECORD, Host, Shape
+from cluster.multi_worker.group import serve
+from cluster.multi_worker.group_host import LOST, MOVED, NAMESPACE, RECORD, Host
+from cluster.multi_worker.trainer import ENVIRONMENT, Shape
 from cluster.worker.worker import CRASHED, FAILED, HELD, STOPPED, Options, open_cached
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
