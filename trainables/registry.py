@@ -19,16 +19,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from trainables.config.sections import (
-    DetectorConfig,
-    FractionRange,
-    IntRange,
-    ModelConfig,
-    RegionConfig,
-    StackConfig,
-    Strict,
-    TrainedTextConfig,
-)
+from trainables.config.model_sections import DetectorConfig, ModelConfig, RegionConfig, StackConfig, TrainedTextConfig
+from trainables.config.sections import FractionRange, IntRange, Strict
 from trainables.data.image_files import FolderConfig
 from trainables.errors import TrialError
 

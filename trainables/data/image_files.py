@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageOps
 from pydantic import Field, model_validator
 
-from trainables.config.sections import ModelConfig
+from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model, model_validator
 
 from trainables.config.messages import unknown, validated
-from trainables.config.sections import BatchConfig, DetectorConfig, EpochsConfig, Needs, Strict, SyncConfig
+from trainables.config.model_sections import DetectorConfig
+from trainables.config.sections import BatchConfig, EpochsConfig, Needs, Strict, SyncConfig
 from trainables.config.variants import choose, chosen, labelled, options, unless, without_none
 from trainables.errors import TrialError
 from trainables.forgery.config import forged_id, resolve_forge, resolve_set

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, create_model
 
 from trainables.config.messages import unknown, validated
+from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import (
     BatchConfig,
     DataConfig,
@@ -16,7 +17,6 @@ from trainables.config.sections import (
     EpochsConfig,
     FeaturesConfig,
     JudgeConfig,
-    ModelConfig,
     Needs,
     PhasesConfig,
     PrecisionConfig,

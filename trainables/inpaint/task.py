@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.config.sections import ModelConfig, Phase, PhasesConfig
+from trainables.config.model_sections import ModelConfig
+from trainables.config.sections import Phase, PhasesConfig
 from trainables.data import augment, captions, images
 from trainables.inpaint import dataset as inpaint_dataset
 from trainables.inpaint import perceptual_features

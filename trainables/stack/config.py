@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from trainables.config.messages import unknown, validated
-from trainables.config.sections import TRIAL, Needs, StackConfig, Strict
+from trainables.config.model_sections import StackConfig
+from trainables.config.sections import TRIAL, Needs, Strict
 from trainables.config.variants import choose, options, without_none
 from trainables.errors import TrialError
 from trainables.registry import model_config

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainables.config.sections import DetectorConfig
+from trainables.config.model_sections import DetectorConfig
 from trainables.detect import boxes
 from trainables.detect.output import Found
 from trainables.forgery.forged_images import Labelled

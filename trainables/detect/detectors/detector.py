@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.sections import DetectorConfig
+from trainables.config.model_sections import DetectorConfig
 from trainables.detect.blocks import pretrained_weights
 from trainables.detect.blocks.heads import Headed
 from trainables.detect.blocks.high_pass import FILTERS

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.sections import DetectorConfig
+from trainables.config.model_sections import DetectorConfig
 from trainables.detect.blocks.high_pass import srm_kernels
 from trainables.detect.output import Found
 from trainables.forgery.forged_images import Labelled

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainables.config.sections import DetectorConfig
+from trainables.config.model_sections import DetectorConfig
 from trainables.detect.output import Found
 from trainables.forgery.forged_images import Labelled
 

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.sections import DetectorConfig
+from trainables.config.model_sections import DetectorConfig
 from trainables.detect.blocks.heads import Headed
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainables.config.sections import RegionConfig
+from trainables.config.model_sections import RegionConfig
 from trainables.inpaint.predicted_region import Scope
 
 HOLE_COLOUR = (117 / 255, 104 / 255, 123 / 255)

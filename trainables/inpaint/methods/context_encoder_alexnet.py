@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.sections import RegionConfig
+from trainables.config.model_sections import RegionConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
 from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, Frame

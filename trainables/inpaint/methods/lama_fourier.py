@@ -23,7 +23,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.sections import ModelConfig
+from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks.fourier import AggregatedBlock, FourierBlock, PlainBlock
 from trainables.inpaint.blocks.patch_discriminator import NLayer

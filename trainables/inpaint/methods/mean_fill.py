@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from trainables.config.sections import ModelConfig
+from trainables.config.model_sections import ModelConfig
 
 
 class Config(ModelConfig):

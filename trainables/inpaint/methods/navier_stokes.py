@@ -11,7 +11,7 @@ import cv2
 from pydantic import Field
 from torch import nn
 
-from trainables.config.sections import ModelConfig
+from trainables.config.model_sections import ModelConfig
 from trainables.inpaint.blocks.opencv_fill import OpenCVFill
 
 

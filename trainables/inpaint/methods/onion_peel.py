@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.config.sections import ModelConfig
+from trainables.config.model_sections import ModelConfig
 
 
 class Config(ModelConfig):

@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.sections import ModelConfig, TrainedTextConfig
+from trainables.config.model_sections import ModelConfig, TrainedTextConfig
 from trainables.errors import TrialError
 from trainables.inpaint.adversarial import frozen
 from trainables.inpaint.blocks.tdanet_blocks import DecoderBlock, Output, PlaceAttention, ResBlock, WordAttention, conv

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.sections import ModelConfig
+from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
 
 

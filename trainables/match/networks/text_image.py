@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.sections import ModelConfig
+from trainables.config.model_sections import ModelConfig
 from trainables.match.image_reader import ImageReader
 from trainables.match.matching_losses import Read
 from trainables.match.text_encoder import TextEncoder, Vocabulary

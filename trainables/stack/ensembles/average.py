@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from trainables.config.sections import StackConfig
+from trainables.config.model_sections import StackConfig
 from trainables.stack.classifier import Classifier
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from trainables.config.sections import StackConfig
+from trainables.config.model_sections import StackConfig
 from trainables.stack.classifier import Classifier
 
 

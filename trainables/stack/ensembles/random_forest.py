@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 from sklearn.ensemble import RandomForestClassifier
 
-from trainables.config.sections import StackConfig
+from trainables.config.model_sections import StackConfig
 
 
 class Config(StackConfig):

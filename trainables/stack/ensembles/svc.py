@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from trainables.config.sections import StackConfig
+from trainables.config.model_sections import StackConfig
 
 
 class Config(StackConfig):
