@@ -20,6 +20,7 @@ import torch
 
 from trainables import schema
 from trainables.inpaint import task as inpaint
+from trainables.training import networks
 from trainables.training.loop import fit, task_named
 from trainables.training.session import Goal, Machine, MemorySession
 
@@ -44,7 +45,7 @@ def by_hand(config: dict[str, Any], machine: Machine) -> float:
     data = inpaint.load(config, machine)
     index = torch.arange(len(data.images.train))
     images, masks = data.batch("train", index, inpaint.epoch_masks(config, data, 1))
-    network = inpaint.build_network(config["model"], 32).to(machine.device).train()
+    network = networks.build_network(config["model"], 32).to(machine.device).train()
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     started = time.perf_counter()
     for start in range(0, len(images), config["batch"]):

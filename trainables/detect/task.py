@@ -7,7 +7,6 @@ the images and how they are mirrored are functions of (seed, epoch); what is sco
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,11 @@ from trainables.detect.inference import Judgement, judge
 from trainables.detect.output import Found
 from trainables.forgery.forged_images import Labelled
 from trainables.inpaint.dataset import LAYOUT
-from trainables.registry import detection_inputs, model_module
+from trainables.registry import detection_inputs
 from trainables.training import optimisers
 from trainables.training.distributed import Workers
 from trainables.training.loop import derive, generator
+from trainables.training.networks import build_network, model_of
 from trainables.training.session import Machine
 from trainables.training.sync_batch_norm import synchronise
 
@@ -148,26 +148,14 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Detector:
     network = build_network(config["model"], data.side, data.root)  # on the CPU, so it is the same on any device
     network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
     workers = machine.workers
-    if not options_of(config["model"]).trains:
-        _module(config["model"]).learn(network, data.train)
+    module, options = model_of(config["model"])
+    if not options.trains:
+        module.learn(network, data.train)
         return Detector(network.eval(), None, {}, None, data.size, workers)
     if workers.size > 1 and config.get("sync_batch_norm") is not False:
         synchronise(network)
     optimiser = optimisers.build(config["optimiser"], network.parameters())
     return Detector(network, optimiser, config["loss"], config["boxes"], data.size, workers)
-
-
-def build_network(section: Mapping[str, Any], side: int, root: Path | None = None) -> nn.Module:
-    """The network of a resolved `model` section for images of a side, with the weights that it begins with."""
-    module, options = _module(section), options_of(section)
-    network: nn.Module = module.build(options, side)
-    if hasattr(module, "initialise"):
-        module.initialise(network, options, root)
-    return network
-
-
-def _module(section: Mapping[str, Any]) -> Any:
-    return importlib.import_module(model_module(section["name"]))
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:

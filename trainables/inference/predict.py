@@ -26,6 +26,7 @@ from trainables.inference import user_images
 from trainables.inference.user_images import Box, Mask, Picture
 from trainables.registry import model_config, model_names
 from trainables.training.checkpoint import load_weights
+from trainables.training.networks import build_network
 
 LEAST_MAP = 4
 """Side of the maps that a class activation is taken from, if the network has any that large."""
@@ -34,8 +35,6 @@ _LINE = (220, 30, 30)
 
 def inpainter(config: Mapping[str, Any], weights: Mapping[str, Tensor], device: str = "cpu") -> nn.Module:
     """The network of a trial of task `inpaint`. config: resolved. Raises TrialError where it fills nothing itself."""
-    from trainables.inpaint.task import build_network
-
     if "val" not in model_config(config["model"]["name"]).splits:
         raise _unfit(config, "it reads what others have filled", "a trial whose model fills holes")
     network = build_network(config["model"], config["data"]["size"])
@@ -45,8 +44,6 @@ def inpainter(config: Mapping[str, Any], weights: Mapping[str, Tensor], device: 
 
 def detector(config: Mapping[str, Any], weights: Mapping[str, Tensor], device: str = "cpu") -> nn.Module:
     """The network of a trial of task `detect`. Raises TrialError for a baseline, which has no weights."""
-    from trainables.detect.task import build_network
-
     if not model_config(config["model"]["name"]).trains:
         raise _unfit(config, "that baseline is learnt from its data set alone, and is not kept", "a trained detector")
     section = {**config["model"], **({"weights": "none"} if "weights" in config["model"] else {})}  # none are fetched

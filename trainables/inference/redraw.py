@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from trainables.inpaint import task as inpaint
 from trainables.inpaint.dataset import load
 from trainables.inpaint.evaluation import per_image
 from trainables.inpaint.learner import Inpainter
 from trainables.registry import model_config
 from trainables.training import checkpoint
+from trainables.training.networks import build_network
 from trainables.training.session import Machine
 
 
@@ -24,7 +24,7 @@ def strips(
     config: a trial's resolved configuration. files: of its last checkpoint; None for a fill without parameters. Only
     the network is built and loaded: no optimiser, no discriminator.
     """
-    network: Any = inpaint.build_network(config["model"], config["data"]["size"])
+    network: Any = build_network(config["model"], config["data"]["size"])
     if files is not None:
         state, _, _ = checkpoint.unpack(files)
         network.load_state_dict(state["network"])

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -25,9 +25,6 @@ from trainables.masks.rasterise import MaskDraw
 from trainables.match.text_encoder import Vocabulary
 from trainables.training.loop import generator
 from trainables.training.session import Machine
-
-if TYPE_CHECKING:
-    from trainables.match.caption_retrieval import Judge
 
 EVALUATION_BATCH = 256
 """Images of at most 64 px that are evaluated together; see `evaluation_batch` for larger ones."""
@@ -48,8 +45,6 @@ class Data:
     captions: captions.Captions | None = None
     objects: Mapping[str, Tensor] = field(default_factory=dict)
     """Where the objects of each split's images are, where holes are those."""
-    judge: Judge | None = None
-    """Who says which caption a filled image shows."""
 
     @property
     def fingerprint(self) -> str:

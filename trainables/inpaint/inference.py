@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from trainables.errors import TrialError
-from trainables.inpaint.task import build_network
 from trainables.registry import model_config
 from trainables.training.checkpoint import load_weights
+from trainables.training.networks import build_network
 from trainables.training.session import Networks
 
 Trained = Networks

@@ -7,16 +7,13 @@ batch on the device. Evaluation masks depend on the split alone, so every arm an
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import Phase, PhasesConfig
 from trainables.data import augment, captions, images
 from trainables.inpaint import dataset as inpaint_dataset
@@ -29,11 +26,19 @@ from trainables.inpaint.learner import Inpainter
 from trainables.inpaint.predicted_region import Scope
 from trainables.masks import families as masks
 from trainables.masks.rasterise import MaskDraw
-from trainables.match.caption_retrieval import HITS, Hits, give_encoders, load_judge, untouched, vocabulary_of
-from trainables.registry import model_config, model_module
+from trainables.match.caption_retrieval import (
+    HITS,
+    Hits,
+    JudgedData,
+    give_encoders,
+    load_judge,
+    untouched,
+    vocabulary_of,
+)
 from trainables.training import optimisers
 from trainables.training.distributed import Workers
 from trainables.training.loop import derive, generator
+from trainables.training.networks import build_network, model_of
 from trainables.training.precision import Precision
 from trainables.training.session import Machine
 from trainables.training.sync_batch_norm import synchronise
@@ -47,16 +52,16 @@ __all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final
 """What `trainables.training.loop.Task` asks of a module."""
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> Data:
+def load(config: Mapping[str, Any], machine: Machine) -> JudgedData:
     """Images, captions, masks, and the judge where there is one."""
     data = inpaint_dataset.load(config, machine, vocabulary_of(config, machine))
-    return replace(data, judge=load_judge(config, machine))
+    return JudgedData.of(data, load_judge(config, machine))
 
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     torch.manual_seed(derive(config["seed"], "initialisation"))
     network: Any = build_network(config["model"], data.canvas.size)  # made on the CPU, so it is the same on any device
-    module, options = _model(config["model"])
+    module, options = model_of(config["model"])
     if options.takes_text and data.captions is not None:
         network.know(data.captions.vocabulary)
         give_encoders(network, config, machine)
@@ -97,16 +102,9 @@ def _sees_whole_batches(config: Mapping[str, Any], workers: Workers) -> bool:
     return workers.size > 1 and config.get("sync_batch_norm") is not False
 
 
-def build_network(section: Mapping[str, Any], size: int) -> nn.Module:
-    """The network of a resolved `model` section, from the module of its name."""
-    module, options = _model(section)
-    network: nn.Module = module.build(options, size)
-    return network
-
-
 def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> Adversary | None:
     """The discriminators whose loss terms have a weight; each starts as it would without the others."""
-    module, options = _model(config["model"])
+    module, options = model_of(config["model"])
     discriminators: dict[str, nn.Module] = {}
     for term in adversarial_terms(config):
         torch.manual_seed(derive(config["seed"], "initialisation", term))
@@ -123,13 +121,6 @@ def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> 
         options.masked_target, config["loss"].get("r1", 0.0), "feature_matching" in config["loss"], options.matched
     )
     return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision, rules)
-
-
-def _model(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
-    """The module of a resolved `model` section, and its options."""
-    module = importlib.import_module(model_module(section["name"]))
-    options = {key: value for key, value in section.items() if key != "name"}
-    return module, model_config(section["name"]).model_validate(options)
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
@@ -186,7 +177,7 @@ def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
     return "both" if section is None else PhasesConfig.model_validate(section).at(epoch, config["epochs"])
 
 
-def evaluate(learner: Inpainter, data: Data, split: str) -> dict[str, float]:
+def evaluate(learner: Inpainter, data: JudgedData, split: str) -> dict[str, float]:
     """The metrics of a split; of the test split also under the masks of `test_masks`, as `<metric>_on_<label>`."""
     if split not in learner.splits:
         return {}

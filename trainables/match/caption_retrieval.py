@@ -12,6 +12,7 @@ reads the right captions, also where the inpainter was given others.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -22,10 +23,10 @@ from trainables.data import captions
 from trainables.errors import TrialError
 from trainables.inpaint.config import check_networks
 from trainables.inpaint.dataset import Data
-from trainables.match.task import build_network
 from trainables.match.text_encoder import PADDING, Vocabulary
 from trainables.training.checkpoint import load_weights
 from trainables.training.distributed import Workers
+from trainables.training.networks import build_network
 from trainables.training.session import Machine
 
 HITS = "caption_hits"
@@ -69,6 +70,18 @@ class Judge:
         return (best_b == wanted_b).float().where(wanted_b >= 0, torch.nan)
 
 
+@dataclass(frozen=True)
+class JudgedData(Data):
+    """The data of task `inpaint`, and the judge that its fills are scored by."""
+
+    judge: Judge | None = None
+    """Says which caption a filled image shows; None where the configuration names none."""
+
+    @classmethod
+    def of(cls, data: Data, judge: Judge | None) -> JudgedData:
+        return cls(**{field.name: getattr(data, field.name) for field in fields(data)}, judge=judge)
+
+
 class Hits:
     """How often a judge finds the images' own captions in their fills; nothing without a judge."""
 
@@ -96,7 +109,7 @@ class Hits:
         return {HITS: hits / images} if images else {}
 
 
-def untouched(data: Data, split: str, workers: Workers) -> dict[str, float]:
+def untouched(data: JudgedData, split: str, workers: Workers) -> dict[str, float]:
     """What the judge finds in the images themselves, which no fill should exceed; nothing without a judge."""
     if data.judge is None:
         return {}

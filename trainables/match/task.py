@@ -6,23 +6,22 @@ so a trial runs in one process. An epoch draws one of an image's captions; a spl
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.config.messages import fills_nothing
 from trainables.data import augment, captions, images
 from trainables.errors import TrialError
 from trainables.inpaint.dataset import EVALUATION_BATCH, LAYOUT
 from trainables.match import matching_losses
-from trainables.registry import model_config, model_module
 from trainables.training import optimisers
 from trainables.training.loop import derive, generator
+from trainables.training.networks import build_network
 from trainables.training.session import Machine
 
 BEST = ("val/matching", "min")
@@ -101,14 +100,6 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Matcher:
     network.know(data.captions.vocabulary)
     network = network.to(machine.device, memory_format=LAYOUT)
     return Matcher(network, optimisers.build(config["optimiser"], network.parameters()), config["loss"])
-
-
-def build_network(section: Mapping[str, Any], size: int) -> nn.Module:
-    """The network of a resolved `model` section, from the module of its name."""
-    options = {key: value for key, value in section.items() if key != "name"}
-    module = importlib.import_module(model_module(section["name"]))
-    network: nn.Module = module.build(model_config(section["name"]).model_validate(options), size)
-    return network
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:

@@ -7,7 +7,6 @@ no score is of images that the ensemble was fitted on. Test images are scored by
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,11 +19,11 @@ from torch import Tensor
 from trainables.config.messages import fills_nothing
 from trainables.detect import metrics as detection_metrics
 from trainables.errors import TrialError
-from trainables.registry import model_module
 from trainables.stack import dataset as stack_dataset
-from trainables.stack.config import ensemble, trials
+from trainables.stack.config import trials
 from trainables.stack.dataset import Recorded, Rows
 from trainables.training.loop import derive
+from trainables.training.networks import model_of
 from trainables.training.session import Machine
 
 BEST = ("val/auc", "max")
@@ -76,8 +75,8 @@ def load(config: Mapping[str, Any], machine: Machine) -> Recorded:
 
 
 def build(config: Mapping[str, Any], data: Recorded, machine: Machine) -> Stacker:  # noqa: ARG001 - one of a task's
-    module = importlib.import_module(model_module(config["model"]["name"]))
-    one, other = (module.build(ensemble(config["model"]), derive(config["seed"], "ensemble")) for _ in range(2))
+    module, options = model_of(config["model"])
+    one, other = (module.build(options, derive(config["seed"], "ensemble")) for _ in range(2))
     if data.learn.label_n.all() or not data.learn.label_n.any():
         raise TrialError(
             "data.bases", "the images to learn from are all of one kind", "real and inpainted ones", "another set"

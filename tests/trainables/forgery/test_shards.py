@@ -21,12 +21,12 @@ from trainables.errors import TrialError
 from trainables.forgery import composites, forged_images, near_duplicates
 from trainables.forgery import shards as forged_shards
 from trainables.forgery.config import forge_needs, forged_id, resolve_forge
-from trainables.inpaint import task as inpaint
 from trainables.inpaint.methods.vanilla_autoencoder import Config
 from trainables.inpaint.methods.vanilla_autoencoder import build as build_autoencoder
 from trainables.match.text_encoder import Vocabulary
 from trainables.registry import model_config
 from trainables.schema import resolve
+from trainables.training import networks
 from trainables.training.checkpoint import load_weights
 
 CIFAR = {"name": "cifar10", "train": 100, "val": 20, "test": 20}
@@ -418,7 +418,7 @@ def test_inpainters_that_take_text_are_told_the_captions(data_root):
     model = model_config("tdanet")(width=2, embedding=8)
     config = {"model": {"name": "tdanet", **model.model_dump()}, "data": {"size": 32}}
     torch.manual_seed(0)
-    network = inpaint.build_network(config["model"], 32)
+    network = networks.build_network(config["model"], 32)
     network.know(Vocabulary(["a", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]))
     trained = {"abc": (config, network.state_dict())}
     given = {"images": {**CIFAR, "train": 8, "val": 2, "test": 2}, "inpainters": [{"trial": "abc"}]}

@@ -50,7 +50,7 @@ def pattern(width: int = 40, height: int = 24) -> Image.Image:
 
 
 def inpainter() -> tuple[dict[str, Any], Mapping[str, Tensor]]:
-    from trainables.inpaint.task import build_network
+    from trainables.training.networks import build_network
 
     config = {**schema.resolve("inpaint", INPAINT), "seed": 0}
     torch.manual_seed(0)
@@ -58,7 +58,7 @@ def inpainter() -> tuple[dict[str, Any], Mapping[str, Tensor]]:
 
 
 def detector(**model: Any) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
-    from trainables.detect.task import build_network
+    from trainables.training.networks import build_network
 
     given = {
         "data": {"forged": FORGED, "input_size": 64},
@@ -231,7 +231,7 @@ def test_nothing_of_the_hole_is_seen_at_another_size(save: Save) -> None:
 
 
 def test_a_network_that_takes_text_is_told_it(save: Save) -> None:
-    from trainables.inpaint.task import build_network
+    from trainables.training.networks import build_network
 
     config = schema.resolve(
         "inpaint", {**INPAINT, "loss": {"l1": 1.0}, "model": {"name": "tdanet", "width": 2, "embedding": 8}}

@@ -13,6 +13,7 @@ from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import dataset as inpaint_dataset
 from trainables.inpaint import task as inpaint
+from trainables.training import networks
 from trainables.training.loop import fit
 from trainables.training.session import Goal, Machine, MemorySession
 
@@ -38,7 +39,7 @@ def filled(tmp_path: Path, data_root: Path) -> Path:
     """The damaged test images, filled with the mean by hand, as another system would."""
     folder = tmp_path / "filled"
     folder.mkdir()
-    fill = inpaint.build_network({"name": "mean_fill"}, 32)
+    fill = networks.build_network({"name": "mean_fill"}, 32)
     for name, image, mask in inpaint_dataset.export_test(resolved({"name": "mean_fill"}), Machine(data_root=data_root)):
         damaged_b3hw, mask_b3hw = (_tensor(png, tmp_path) for png in (image, mask))
         output = fill(damaged_b3hw, mask_b3hw[:, :1])
