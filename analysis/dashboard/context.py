@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +14,6 @@ from analysis.dashboard.data.summaries import Summaries
 from analysis.dashboard.processes.commands import Children
 from analysis.dashboard.processes.predictor import Predictor
 from analysis.dashboard.settings import Settings
-from sweeps.errors import SweepError
 from sweeps.store.open import open_store
 
 if TYPE_CHECKING:
@@ -40,19 +36,6 @@ class Shared:
 def _shared(given: Settings) -> Shared:
     reader = Reader(open_store(given.store))
     return Shared(given, reader, Summaries(reader), Children(), Predictor())
-
-
-def warm_up() -> None:
-    """Connect to the store and read what the first page shows, in a thread, before somebody asks for it."""
-    threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
-
-
-def _warm_up() -> None:
-    with contextlib.suppress(SweepError):  # the page says so
-        shared = current()
-        shared.summaries.lines()
-        importlib.import_module("analysis.dashboard.app")  # and with it what pages are drawn with
-        _ = shared.reader.writable
 
 
 _PAGES: dict[str, Any] = {}

@@ -6,15 +6,20 @@ import contextlib
 import ipaddress
 import secrets
 import socket
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from analysis.dashboard import settings, theme
 from analysis.dashboard.auth.login import Login
 from analysis.dashboard.settings import Settings
 from sweeps.errors import SweepError
+
+if TYPE_CHECKING:
+    from analysis.dashboard.context import Shared
 
 _SCRIPT = Path(__file__).parent / "app.py"
 _LOOPBACK = ["localhost", "127.0.0.1", "::1"]
@@ -104,11 +109,21 @@ def _run(host: str, port: int, taken: socket.socket, login: Login | None) -> Non
     from analysis.dashboard import context
 
     config.get_config_options(force_reparse=True, options_from_flags=options(host, port, login))
-    context.warm_up()
+    threading.Thread(target=_warm_up, args=(context.current,), name="warm-up", daemon=True).start()
     app = App(_SCRIPT, middleware=[_headers()])
     quiet = uvicorn.Config(app, log_level="warning", access_log=False, ws_max_size=settings.UPLOAD_MB << 20)
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(quiet).run(sockets=[taken])
+
+
+def _warm_up(current: Callable[[], Shared]) -> None:
+    """Connect to the store and read what the first page shows, before somebody asks for it."""
+    with contextlib.suppress(SweepError):  # the page says so
+        shared = current()
+        shared.summaries.lines()
+        from analysis.dashboard import app  # noqa: F401 - and with it what pages are drawn with
+
+        _ = shared.reader.writable
 
 
 def _headers() -> Any:
