@@ -16,7 +16,7 @@ from analysis.statistics import factors, rank_agreement
 from analysis.study import Study
 
 if TYPE_CHECKING:
-    from analysis.report.build import Report
+    from analysis.report.content import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
 _MOST_MISSING = 40

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def redraw(store: Store, built: Any, data_root: str | None) -> None:
     """Fill the disputed images by each arm's final checkpoint, and keep the strips where the report looks for them.
 
-    built: an `analysis.report.build.Report`.
+    built: an `analysis.report.content.Report`.
     What was drawn before, of the same images and trials, stays. An arm without a checkpoint of its last epoch is named
     and left out.
     """

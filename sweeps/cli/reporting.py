@@ -20,22 +20,23 @@ STUDIES = Path(__file__).parent.parent
 
 def report(options: argparse.Namespace) -> int:
     from analysis.report import build as report
+    from analysis.report import formats
     from sweeps.cli import console
     from sweeps.store.open import open_store
 
-    formats = tuple(options.format.split(","))
+    kinds = tuple(options.format.split(","))
     store = common.store(options)
     for name in options.name:
         built = report.build(store, name)
-        console.show(built.terminal())
+        console.show(formats.terminal(built))
         if options.redraw:
             redrawing.redraw(store, built, options.data)
         if options.out is not None:
-            for path in report.write(built, options.out, formats):
+            for path in formats.write(built, options.out, kinds):
                 print(path)
         if options.publish is not None:
             target = open_store(options.publish)
-            for key in report.publish(built, target, formats):
+            for key in formats.publish(built, target, kinds):
                 print(f"{target.uri}/{key}")
     return common.DONE
 

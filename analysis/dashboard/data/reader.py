@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from analysis.dashboard.data.cache import Fresh, Kept
 from analysis.dashboard.data.listed_store import Listed
 from analysis.report import build as report
-from analysis.report.build import Report
+from analysis.report import formats
+from analysis.report.content import Report
 from analysis.study import Study, check_name
 from sweeps.errors import SweepError
 from sweeps.results import progress
@@ -103,7 +105,7 @@ class Reader:
 
     def page(self, name: str) -> str:
         """The report as HTML."""
-        return self._pages.get(name, self.stamp(name), self.report(name).html)
+        return self._pages.get(name, self.stamp(name), partial(formats.html, self.report(name)))
 
     def study(self, name: str) -> Study:
         return self.report(name).study

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from analysis.dashboard.context import current
 from analysis.dashboard.widgets import elements
+from analysis.report import formats
 
 _FILES = {
     "HTML": ("html", "text/html", ":material/article:"),
@@ -28,7 +31,9 @@ def show() -> None:
     html = reader.page(name)
     with st.container(horizontal=True):
         for words, (suffix, mime, icon) in _FILES.items():
-            text = {"html": lambda: html, "csv": report.csv, "tex": report.latex, "md": report.markdown}[suffix]
+            write = {"html": lambda _: html, "csv": formats.csv, "tex": formats.tex, "md": formats.markdown}[suffix]
             file = f"{name}.{suffix}"
-            st.download_button(words, text, file, mime, icon=icon, on_click="ignore", key=f"download_{suffix}")
+            st.download_button(
+                words, partial(write, report), file, mime, icon=icon, on_click="ignore", key=f"download_{suffix}"
+            )
     st.iframe(html, height=_HEIGHT)

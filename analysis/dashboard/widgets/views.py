@@ -15,7 +15,7 @@ from analysis.dashboard.widgets import cells as grid
 from analysis.dashboard.widgets import curves as drawing
 from analysis.dashboard.widgets import elements, optimisation
 from analysis.report import render
-from analysis.report.build import Report
+from analysis.report.content import Report
 from analysis.report.sections import searches
 from analysis.study import Study
 from sweeps.results.progress import TrialState

@@ -11,6 +11,7 @@ import pytest
 
 from analysis.claims import published
 from analysis.report import build as report
+from analysis.report import formats
 from sweeps.errors import SweepError
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
@@ -77,7 +78,7 @@ def test_figures_that_contradict_themselves_have_a_footnote(
     assert built.table.columns[0].theirs
     entry = built.table.rows[1].entries[column]
     assert any(words[1:] in built.table.footnotes[number - 1] for number in entry.notes)
-    for text in (built.html(), built.markdown(), built.latex()):
+    for text in (formats.html(built), formats.markdown(built), formats.tex(built)):
         assert words[1:].replace('"', "") in re.sub(r'"|&#34;|\\textquotedbl\{\}', "", text)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import study as studies
 from analysis.report import build as report
-from analysis.report import render
+from analysis.report import formats, render
 from analysis.report.sections import by_epoch_and_mask
 from sweeps.store import layout
 from tests.analysis.make_store import NOW, ArmSpec, make_store
@@ -54,8 +54,8 @@ def test_epochs_that_were_not_published_have_no_figure(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scaled", [None, (200, 20)])
 def test_the_report_shows_it(tmp_path: Path, scaled: tuple[int, int] | None) -> None:
     made = report.build(study(tmp_path, [10, 20], scaled).store, "partial-conv", NOW)
-    assert ("[19.0879 / 20.7012]" in made.markdown()) == (scaled is not None)
-    assert "By epoch" in made.html()
+    assert ("[19.0879 / 20.7012]" in formats.markdown(made)) == (scaled is not None)
+    assert "By epoch" in formats.html(made)
 
 
 def test_one_epoch_makes_no_table(tmp_path: Path) -> None:
@@ -86,10 +86,10 @@ def test_trained_on_by_tested_on_is_in_every_format(tmp_path: Path) -> None:
     shown = render.figure(interval, by_epoch_and_mask.by_mask(made.study)[0].digits)
     assert "±" in shown
     assert "(n=4)" in shown
-    for text in (made.html(), made.markdown(), made.latex().replace("$\\pm$", "±")):
+    for text in (formats.html(made), formats.markdown(made), formats.tex(made).replace("$\\pm$", "±")):
         section = text[text.index("what was tested on") :]
         assert section.count(shown) >= 2, "on lines and on files"
-    assert r"{}on lines \& more & " in made.latex()
+    assert r"{}on lines \& more & " in formats.tex(made)
 
 
 def test_scores_under_several_masks_are_one_table(tmp_path: Path) -> None:

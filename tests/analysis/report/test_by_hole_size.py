@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis import study as studies
 from analysis.report import build as report
-from analysis.report import figures
+from analysis.report import figures, formats
 from analysis.report.sections import by_hole_size
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
@@ -36,8 +36,8 @@ def test_a_table_for_each_metric_with_several_shares(tmp_path: Path) -> None:
 
 def test_it_stands_in_the_report_with_n(tmp_path: Path) -> None:
     found = report.build(make_store(tmp_path, (BOTH, ONE), range(2), []), "partial-conv", NOW)
-    assert 'id="shares"' in found.html()
-    row = next(line for line in found.markdown().splitlines() if line.startswith("| both") and "22" in line)
+    assert 'id="shares"' in formats.html(found)
+    row = next(line for line in formats.markdown(found).splitlines() if line.startswith("| both") and "22" in line)
     assert [cell.strip() for cell in row.split("|")[2:-1]] == ["30.00 ± 0.00 (n=2)", "22.00 ± 0.00 (n=2)"]
 
 
@@ -48,5 +48,5 @@ def test_one_share_alone_is_no_section(tmp_path: Path) -> None:
         NOW,
     )
     assert by_hole_size.tables(found.study) == []
-    assert 'id="shares"' not in found.html()
-    assert "By share of hole" not in found.markdown()
+    assert 'id="shares"' not in formats.html(found)
+    assert "By share of hole" not in formats.markdown(found)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from analysis import study as studies
 from analysis.report import build as report
+from analysis.report import formats
 from analysis.report.sections import images
 from sweeps.store.local import FolderStore
 from tests.analysis.make_store import NOW, ArmSpec, make_store, strips
@@ -104,7 +105,7 @@ def test_an_arm_that_cannot_be_compared_is_left_out(tmp_path: Path, other: bytes
     found = looked(store)
     assert found is not None
     assert list(found.seeds) == ["plain", "telea"]
-    assert "Without values here: “best”." in report.build(store, "partial-conv", NOW).markdown()
+    assert "Without values here: “best”." in formats.markdown(report.build(store, "partial-conv", NOW))
 
 
 def test_pickles_are_not_loaded(tmp_path: Path) -> None:
@@ -123,14 +124,14 @@ def test_a_mean_that_lacks_a_seed_is_not_told(tmp_path: Path) -> None:
 
 def test_both_pages_have_the_section_and_older_stores_do_not(tmp_path: Path) -> None:
     built = report.build(kept(tmp_path / "new"), "partial-conv", NOW)
-    page, text = built.html(), built.markdown()
+    page, text = formats.html(built), formats.markdown(built)
     assert '<section id="images">' in page
     assert "Images on which arms disagree most" in page
     assert "| standard deviation" in text
     assert "**The worst images of “plain” by test PSNR hole**: 11 (8.0 dB), 17 (11.2 dB)" in text
     named = [name for name in ("partial-conv-worst-1.png", "partial-conv-worst-2.png") if name in text]
-    assert set(named) <= set(report.files(built, ["md"]))
+    assert set(named) <= set(formats.files(built, ["md"]))
     old = report.build(make_store(tmp_path / "old", ARMS, range(3), []), "partial-conv", NOW)
     assert old.images is None
-    assert 'id="images"' not in old.html()
-    assert "Single images" not in old.markdown()
+    assert 'id="images"' not in formats.html(old)
+    assert "Single images" not in formats.markdown(old)

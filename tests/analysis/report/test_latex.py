@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from analysis.report import build as report
-from analysis.report import latex
+from analysis.report import content, formats, latex
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
 HOSTILE = ('[x] a_b & 50% {y} \\input{/etc/passwd} $z$ ^ ~ #1 "q"', "* star – “quoted” ± × ≤ …", "<b>fill</b> | −1")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> report.Report:
+def made(tmp_path_factory: pytest.TempPathFactory) -> content.Report:
     first, second, third = HOSTILE
     arms = [
         ArmSpec(first, 26.0, published="vanilla_autoencoder"),
@@ -30,18 +30,18 @@ def test_signs_of_latex_are_escaped() -> None:
     assert latex.escape("a_b & 5 %\n{x} \\y $z$") == r"a\_b \& 5 \% \{x\} \textbackslash{}y \$z\$"
 
 
-def test_table(made: report.Report) -> None:
-    lines = made.latex().partition("\\end{table}")[0].splitlines()
+def test_table(made: content.Report) -> None:
+    lines = formats.tex(made).partition("\\end{table}")[0].splitlines()
     rows = [line for line in lines if line.startswith("{}")]
     assert len(rows) == 3
     columns = {line.count(" & ") for line in rows}
     assert columns == {8}, "an unescaped & would add a cell"
     assert r"\textbf{$\bullet$ 27." in rows[1]
-    assert r"\input{" not in made.latex()
+    assert r"\input{" not in formats.tex(made)
 
 
 @pytest.mark.slow
-def test_latex_sets_it(made: report.Report, tmp_path: Path) -> None:
+def test_latex_sets_it(made: content.Report, tmp_path: Path) -> None:
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed: apt-get install texlive-latex-recommended")
     crossed = [
@@ -49,9 +49,9 @@ def test_latex_sets_it(made: report.Report, tmp_path: Path) -> None:
         for level in ("few & 1", "many_")
         for name, psnr in zip(HOSTILE[:2], (26.0, 27.0), strict=True)
     ]
-    by_factors = report.build(make_store(tmp_path / "store", crossed, range(4), []), "partial-conv", NOW).latex()
+    by_factors = formats.tex(report.build(make_store(tmp_path / "store", crossed, range(4), []), "partial-conv", NOW))
     assert "-by-two-factors-1" in by_factors
-    (tmp_path / "table.tex").write_text(made.latex() + by_factors, encoding="utf-8")
+    (tmp_path / "table.tex").write_text(formats.tex(made) + by_factors, encoding="utf-8")
     (tmp_path / "main.tex").write_text(
         "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs,graphicx}"
         "\\begin{document}\\input{table}\\end{document}"

@@ -9,6 +9,7 @@ import pytest
 
 from analysis import study as studies
 from analysis.report import build as report
+from analysis.report import content, formats
 from analysis.report.sections import pareto
 from sweeps.errors import SweepError
 from sweeps.results.columns import PEAK_MEMORY_MB, TIME_S
@@ -30,7 +31,7 @@ def asking(plan: dict[str, Any]) -> None:
     plan["report"]["pareto"] = {"quality": "test/psnr_db", "cost": [*COSTS, PEAK_MEMORY_MB]}
 
 
-def built(root: Path, arms: Any = FAMILIES, change: Any = asking) -> report.Report:
+def built(root: Path, arms: Any = FAMILIES, change: Any = asking) -> content.Report:
     return report.build(make_store(root, arms, range(3), [], change=change), "partial-conv", NOW)
 
 
@@ -64,12 +65,12 @@ def test_arms_with_other_images_are_left_out(tmp_path: Path) -> None:
 
 def test_it_is_in_the_report_where_it_is_asked_for(tmp_path: Path) -> None:
     made = built(tmp_path)
-    page, text = made.html(), made.markdown()
+    page, text = formats.html(made), formats.markdown(made)
     assert 'id="pareto"' in page
     assert "4,000,000 *" in page
     (row,) = (line for line in text.splitlines() if line.startswith("| wasteful") and "300,000" in line)
     assert "*" not in row
-    files = report.files(made, ["md"])
+    files = formats.files(made, ["md"])
     assert files["partial-conv-pareto.svg"].startswith(b"<?xml")
     assert made.pareto is not None
     assert pareto.plot(made.pareto) == files["partial-conv-pareto.svg"], "the same every time"
@@ -78,7 +79,7 @@ def test_it_is_in_the_report_where_it_is_asked_for(tmp_path: Path) -> None:
 def test_it_is_not_where_it_is_not(tmp_path: Path) -> None:
     made = built(tmp_path, change=lambda plan: None)
     assert made.pareto is None
-    assert 'id="pareto"' not in made.html()
+    assert 'id="pareto"' not in formats.html(made)
     fills = (ArmSpec("one", 25.0), ArmSpec("fill", 22.0, trains=False, parameters=0))
     assert built(tmp_path / "one", fills).pareto is None, "one trained arm has nothing to be compared with"
 

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from analysis.report import build as report
+from analysis.report import content, formats
 from sweeps.errors import SweepError
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
@@ -27,7 +28,7 @@ QUEUED = dict.fromkeys(range(8), "queued")
 FILL = ArmSpec("telea", 25.0, trains=False)
 
 
-def built(root: Path, arms: Sequence[ArmSpec], seeds: int = 8, claims: Sequence[Any] = ()) -> report.Report:
+def built(root: Path, arms: Sequence[ArmSpec], seeds: int = 8, claims: Sequence[Any] = ()) -> content.Report:
     return report.build(make_store(root, arms, range(seeds), claims), "partial-conv", NOW)
 
 
@@ -48,7 +49,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
-    found = report.build(make_store(tmp_path), "partial-conv", NOW).html()
+    found = formats.html(report.build(make_store(tmp_path), "partial-conv", NOW))
     page = Page(found)
     assert all(address.startswith(("data:image/", "#note-", "#arm-")) for address in page.addresses)
     assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)
@@ -60,7 +61,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
 
 def test_the_page_has_every_section_and_the_answer_first(tmp_path: Path) -> None:
     found = report.build(make_store(tmp_path), "partial-conv", NOW)
-    page = found.html()
+    page = formats.html(found)
     places = [page.index(f'id="{name}"') for name in ("claims", "figures", "curves", "pictures", "conditions", "cost")]
     places += [page.index(f'id="{name}"') for name in ("provenance", "again", "missing", "background", "trials")]
     assert places == sorted(places)
@@ -79,14 +80,14 @@ def test_names_are_escaped(tmp_path: Path) -> None:
         "than": arms[0].name,
     }
     found = built(tmp_path, arms, claims=[claim])
-    page = Page(found.html())
+    page = Page(formats.html(found))
     assert "script" not in page.tags
     assert page.tags.count("img") == 2
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in found.html()
-    assert "{{ 7*7 }}" in found.html()
-    assert "<script>" not in found.markdown()
-    assert "<img" not in found.markdown()
-    assert "a\\|b" in found.markdown()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in formats.html(found)
+    assert "{{ 7*7 }}" in formats.html(found)
+    assert "<script>" not in formats.markdown(found)
+    assert "<img" not in formats.markdown(found)
+    assert "a\\|b" in formats.markdown(found)
 
 
 FIRST = [
@@ -122,15 +123,15 @@ FIRST = [
 def test_the_first_sentence_is_the_answer(tmp_path: Path, arms: list[ArmSpec], pattern: str) -> None:
     found = built(tmp_path, arms)
     assert re.search(pattern, found.answer[0]), found.answer[0]
-    for text in (found.html(), found.markdown(), found.csv()):
+    for text in (formats.html(found), formats.markdown(found), formats.csv(found)):
         assert text
-    Console(file=io.StringIO(), width=100).print(found.terminal())
+    Console(file=io.StringIO(), width=100).print(formats.terminal(found))
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     found = built(tmp_path, [ArmSpec("net", 26.0), ArmSpec("other", 27.0)], seeds=1)
     assert "with one seed nothing can be told apart" in found.answer[0]
-    assert "±" not in found.csv()
+    assert "±" not in formats.csv(found)
     assert "n = 1, no interval" in found.answer[0]
 
 
@@ -160,7 +161,7 @@ def test_cells_of_other_code_are_marked(tmp_path: Path) -> None:
     body["provenance"]["code"] = {"commit": "f" * 40, "dirty": True}
     assert stored_trials.finish(store, attempt, epochs, {key: body[key] for key in ("history", "facts", "provenance")})
     found = report.build(store, "partial-conv", NOW)
-    page = found.html()
+    page = formats.html(found)
     assert any(sentence.startswith("Cells come from 2 versions of the code") for sentence in found.table.caption)
     assert "Cells come from 2 versions of the code: 6be6b4200000 (2 trials); ffffffffffff + changes (1 trial)." in page
     assert "changed after their commit" in page
@@ -169,12 +170,12 @@ def test_cells_of_other_code_are_marked(tmp_path: Path) -> None:
 def test_files_are_written_and_published(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store")
     found = report.build(store, "partial-conv", NOW)
-    paths = report.write(found, tmp_path / "out" / "deep", ["html", "md", "csv"])
+    paths = formats.write(found, tmp_path / "out" / "deep", ["html", "md", "csv"])
     names = ["partial-conv.html", "partial-conv.md", "partial-conv-curves.svg", "partial-conv-pictures.png"]
     assert [path.name for path in paths] == [*names, "partial-conv.csv"]
     text = paths[1].read_text()
     assert all((paths[1].parent / link).is_file() for link in re.findall(r"\]\(([^)]+)\)", text))
-    keys = report.publish(found, store, ["html"])
+    keys = formats.publish(found, store, ["html"])
     assert keys == ["reports/partial-conv/partial-conv.html"]
     assert store.get(keys[0]) == paths[0].read_bytes()
 
@@ -182,13 +183,13 @@ def test_files_are_written_and_published(tmp_path: Path) -> None:
 def test_reports_of_the_same_store_are_equal(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     first, second = (report.build(store, "partial-conv", NOW) for _ in range(2))
-    assert first.html() == second.html()
+    assert formats.html(first) == formats.html(second)
 
 
 def test_a_format_that_does_not_exist(tmp_path: Path) -> None:
     found = built(tmp_path, [FILL])
     with pytest.raises(SweepError) as error:
-        report.write(found, tmp_path / "out", ["docx"])
+        formats.write(found, tmp_path / "out", ["docx"])
     assert "html, md, tex, parquet, csv" in error.value.allowed
     assert not (tmp_path / "out").exists()
 
@@ -196,7 +197,7 @@ def test_a_format_that_does_not_exist(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SweepError) as error:
-        report.write(built(tmp_path / "store", [FILL]), tmp_path / "file")
+        formats.write(built(tmp_path / "store", [FILL]), tmp_path / "file")
     assert "--out" in error.value.given
 
 
@@ -215,8 +216,10 @@ def test_no_module_imports_what_only_some_reports_need() -> None:
 def test_a_whole_report_imports_no_torch_and_no_ray(tmp_path: Path) -> None:
     make_store(tmp_path)
     code = (
-        "import sys; from sweeps.store.open import open_store; from analysis.report import build as report\n"
-        f"r = report.build(open_store({str(tmp_path)!r}), 'partial-conv'); r.html(); r.markdown(); r.terminal()\n"
+        "import sys; from sweeps.store.open import open_store\n"
+        "from analysis.report import build as report, formats\n"
+        f"r = report.build(open_store({str(tmp_path)!r}), 'partial-conv')\n"
+        "formats.html(r); formats.markdown(r); formats.terminal(r)\n"
         "print([m for m in ('torch', 'ray', 'matplotlib.pyplot') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
@@ -237,7 +240,7 @@ def test_the_wheel_carries_the_files_that_a_report_needs() -> None:
 
 def test_every_row_leads_to_its_trials(tmp_path: Path) -> None:
     made = report.build(make_store(tmp_path), "partial-conv", NOW)
-    html = made.html()
+    html = formats.html(made)
     targets = re.findall(r'<a href="#(arm-\d+)"', html)
     assert set(targets) == {"arm-1", "arm-2", "arm-3", "arm-4"}
     for name in set(targets):

@@ -15,6 +15,7 @@ from rich.console import Console
 from analysis import study as studies
 from analysis.claims import plan_history
 from analysis.report import build as report
+from analysis.report import content, formats
 from sweeps.search.arm_search import pruned_key, tries_key
 from sweeps.search.search import Search, SearchSpec
 from sweeps.search.space import parse
@@ -78,9 +79,9 @@ def whole(root: Path, **changed: Any) -> FolderStore:
     return store
 
 
-def terminal(found: report.Report) -> str:
+def terminal(found: content.Report) -> str:
     shown = io.StringIO()
-    Console(file=shown, width=250).print(found.terminal())
+    Console(file=shown, width=250).print(formats.terminal(found))
     return shown.getvalue()
 
 
@@ -91,7 +92,7 @@ def test_the_report_tells_budget_savings_and_choice(tmp_path: Path) -> None:
     assert search.done
     # 5 told tries of 2 seeds and 20 epochs; both pruned ones ended after 5 epochs of one seed
     assert (search.full, search.trained, search.saved) == (5 * 2 * EPOCHS, 3 * 2 * EPOCHS + 2 * 5, 2 * 35)
-    for text in (found.html(), found.markdown()):
+    for text in (formats.html(found), formats.markdown(found)):
         assert "6 tries an arm by random on 2 tuning seeds (100, 101), for the highest val PSNR" in text
         assert "never report it" in text
         assert "70 of 200 epochs (35 %)" in text
@@ -100,9 +101,9 @@ def test_the_report_tells_budget_savings_and_choice(tmp_path: Path) -> None:
         assert "Tuned: “tuned #1”, 6 tries × 2 seeds (100, 101), reported on fresh seeds." in text
         assert "Not tuned: “net”." in text
         assert "130 epochs in 6 tries, about 6.5 min; early stopping saved 70 of 200 epochs (35 %)" in text
-    assert "chosen as “tuned \\#1”" in found.markdown() or "chosen as “tuned #1”" in found.markdown()
+    assert "chosen as “tuned \\#1”" in formats.markdown(found) or "chosen as “tuned #1”" in formats.markdown(found)
     assert "Tuned: “tuned #1”" in terminal(found)
-    assert found.csv()
+    assert formats.csv(found)
 
 
 def test_arms_without_values_wait_for_their_search(tmp_path: Path) -> None:
@@ -116,13 +117,13 @@ def test_arms_without_values_wait_for_their_search(tmp_path: Path) -> None:
     assert found.study.waiting == ["conv"]
     assert found.verdicts[0].verdict == "undecided"
     assert "“conv” waits for its search." in found.answer
-    for text in (found.html(), found.markdown(), terminal(found)):
+    for text in (formats.html(found), formats.markdown(found), terminal(found)):
         assert "search not finished" in text
         assert "Tuned: “net”, 6 tries × 2 seeds (100, 101), reported on fresh seeds." in text
         assert "Search not finished (6 tries × 2 seeds (100, 101)): “conv”." in text
-    assert "2 of 6, not finished" in found.markdown()
-    assert "each of 2 arms gets the same budget" in found.markdown()
-    assert "conv" in found.csv()
+    assert "2 of 6, not finished" in formats.markdown(found)
+    assert "each of 2 arms gets the same budget" in formats.markdown(found)
+    assert "conv" in formats.csv(found)
 
 
 def test_a_study_where_every_arm_waits_says_so(tmp_path: Path) -> None:
@@ -130,8 +131,8 @@ def test_a_study_where_every_arm_waits_says_so(tmp_path: Path) -> None:
     store = make_store(tmp_path, [ArmSpec("net", 26.0)], [0], [], change=with_search(spec, ["net"], ["net"]))
     found = report.build(store, "partial-conv", NOW)
     assert found.answer[0] == "No answer yet: every arm waits for its search."
-    assert found.html()
-    assert found.markdown()
+    assert formats.html(found)
+    assert formats.markdown(found)
     assert terminal(found)
 
 
@@ -146,8 +147,8 @@ def test_a_claim_about_an_arm_that_is_not_found_yet(tmp_path: Path) -> None:
 
 def test_a_search_that_ended_early_says_what_it_asked(tmp_path: Path) -> None:
     found = report.build(whole(tmp_path, trials=9), "partial-conv", NOW)  # its plan has tuned arms, so it is over
-    assert "6 of 9, exhausted" in found.markdown()
-    assert "9 tries × 2 seeds (100, 101) at most (“net”: 6)" in found.markdown()
+    assert "6 of 9, exhausted" in formats.markdown(found)
+    assert "9 tries × 2 seeds (100, 101) at most (“net”: 6)" in formats.markdown(found)
 
 
 # --- versions of a plan -----------------------------------------------------------------------------------------------
@@ -185,8 +186,8 @@ def test_what_was_changed_after_results_were_there_is_told(tmp_path: Path) -> No
     assert told.startswith("The plan was changed after results were there, 2026-")
     assert told.endswith(": the claims, 1 arm added (“partial”) and 1 arm left out (“conv”).")
     page = report.build(store, "partial-conv", NOW)
-    assert told in page.html()
-    assert told in page.markdown()
+    assert told in formats.html(page)
+    assert told in formats.markdown(page)
     assert told in terminal(page)
 
 
@@ -208,10 +209,10 @@ def test_importances_need_tries_enough(tmp_path: Path) -> None:
         ask = search.ask()
         assert ask is not None
         search.tell(ask.number, "complete", [-abs(math.log10(ask.overrides["optimiser.lr"]) + 2)])
-        early = early or (report.build(store, "partial-conv", NOW).markdown() if number == 3 else "")
+        early = early or (formats.markdown(report.build(store, "partial-conv", NOW)) if number == 3 else "")
     assert "- importance:" not in early
     made = report.build(store, "partial-conv", NOW)
-    text = made.markdown()
+    text = formats.markdown(made)
     found = dict(
         re.findall(
             r"(optimiser\.lr|model\.width) (\d\.\d\d)", next(x for x in text.splitlines() if "- importance:" in x)
@@ -219,4 +220,4 @@ def test_importances_need_tries_enough(tmp_path: Path) -> None:
     )
     assert float(found["optimiser.lr"]) > 0.8
     assert "24 complete tries" in text
-    assert "Importance in the search of net" in made.html()
+    assert "Importance in the search of net" in formats.html(made)

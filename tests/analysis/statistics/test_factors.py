@@ -12,6 +12,7 @@ import pytest
 
 from analysis import study as studies
 from analysis.report import build as report
+from analysis.report import formats
 from analysis.statistics import factors
 from sweeps.store.local import FolderStore
 from tests.analysis.make_store import NOW, ArmSpec, make_store
@@ -115,11 +116,11 @@ def test_a_study_of_one_factor_has_no_cross_table(tmp_path: Path) -> None:
 def test_the_report_shows_it(tmp_path: Path) -> None:
     store: FolderStore = make_store(tmp_path, arms(0.8), range(4), [])
     made = report.build(store, "partial-conv", NOW)
-    html, text = made.html(), made.markdown()
+    html, text = formats.html(made), formats.markdown(made)
     assert "By two factors" in html
     assert "arm × mask: F(1, 9)" in html
     assert re.search(r"\| other +\| +2\d\.\d+ ± 0\.\d+ \(n=4\) \|", text)
-    assert re.search(r"\{\}other & 2\d\.\d+ \$\\pm\$ 0\.\d+ \(n=4\) & ", made.latex())
-    assert r"arm $\times$ mask: F(1, 9)" in made.latex()
+    assert re.search(r"\{\}other & 2\d\.\d+ \$\\pm\$ 0\.\d+ \(n=4\) & ", formats.tex(made))
+    assert r"arm $\times$ mask: F(1, 9)" in formats.tex(made)
     assert made.interaction is not None
     assert made.interaction.startswith(b"<?xml")

@@ -10,6 +10,7 @@ from scipy.stats import kendalltau
 
 from analysis import study as studies
 from analysis.report import build as report
+from analysis.report import formats
 from analysis.statistics import intervals, rank_agreement
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
@@ -75,6 +76,6 @@ def test_arms_with_other_masks_are_not_ranked_among_them(tmp_path: Path) -> None
 def test_it_stands_in_the_report(tmp_path: Path) -> None:
     arms = [arm("a", 20, 0.4), arm("b", 21, 0.3), arm("c", 22, 0.1), arm("d", 23, 0.2)]
     found = report.build(make_store(tmp_path, arms, range(2), []), "partial-conv", NOW)
-    assert 'id="agreement"' in found.html()
-    row = next(line for line in found.markdown().splitlines() if line.startswith("| 4. test L1"))
+    assert 'id="agreement"' in formats.html(found)
+    row = next(line for line in formats.markdown(found).splitlines() if line.startswith("| 4. test L1"))
     assert [cell.strip() for cell in row.split("|")[2:-1]] == ["+0.67", "+0.67", "+0.67", "+1.00"]

@@ -16,6 +16,7 @@ import pytest
 from analysis import study as studies
 from analysis.claims import overview
 from analysis.report import build as report
+from analysis.report import formats
 from sweeps.store import layout, record_cache
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
@@ -42,15 +43,15 @@ def test_a_report_asks_less_than_once_for_ten_trials(tmp_path: Path, proxy: Prox
     store.create_many((key, here.get(key)) for key in here.keys(""))
     objects = len(list(store.keys("trials/"))) / 150
     aws.setattr(s3_store, "PAGE", round(1000 * objects / 30))
-    expected = report.build(here, NAME, NOW).csv()
+    expected = formats.csv(report.build(here, NAME, NOW))
     record_cache.refresh(store, NAME)
     proxy.requests.clear()
     built = report.build(store, NAME, NOW)
-    assert built.csv() == expected
+    assert formats.csv(built) == expected
     print(f"{len(proxy.requests)} requests")
     assert len(proxy.requests) <= 15, [request.path for request in proxy.requests]
     assert len(built.study.done()) == 150
-    built.html()
+    formats.html(built)
     assert len(proxy.requests) <= 15 + 3 * 15, "pictures and values of single images: a few requests an arm"
 
 

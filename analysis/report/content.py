@@ -1,0 +1,63 @@
+"""What a report says, as data: the study, its table, verdicts and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from analysis.claims.judge import Verdict
+from analysis.report import figures
+from analysis.report.sections import images, pareto, pictures
+from analysis.report.tables import Table
+from analysis.statistics import factors
+from analysis.study import Study
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a study found, ready to be written. answer: sentences, the first of which is the answer."""
+
+    study: Study
+    table: Table
+    verdicts: list[Verdict]
+    answer: list[str]
+
+    @cached_property
+    def curves(self) -> bytes | None:
+        """Curves over epochs as SVG."""
+        return figures.curves(self.study)
+
+    @cached_property
+    def grid(self) -> pictures.Grid | None:
+        """The pictures of every arm side by side as PNG."""
+        return pictures.picture_grid(self.study)
+
+    @cached_property
+    def images(self) -> images.Images | None:
+        """The worst and the disputed test images, and the means over all."""
+        return images.look(self.study)
+
+    @cached_property
+    def disputed(self) -> bytes | None:
+        """The disputed images for every arm as PNG, where they were redrawn."""
+        return images.disputed_grid(self.study, self.images)
+
+    @cached_property
+    def crosses(self) -> list[factors.CrossTable]:
+        """Each metric by two factors, where the study has two."""
+        return [table for metric in self.study.metrics if (table := factors.cross(self.study, metric))]
+
+    @cached_property
+    def interaction(self) -> bytes | None:
+        """The first of them as a plot, SVG."""
+        return factors.plot(self.crosses[0]) if self.crosses else None
+
+    @cached_property
+    def pareto(self) -> pareto.Pareto | None:
+        """Quality against cost, where the sweep asks for it."""
+        return pareto.build(self.study)
+
+    @cached_property
+    def front(self) -> bytes | None:
+        """The same as a picture, SVG."""
+        return pareto.plot(self.pareto) if self.pareto else None

@@ -1,0 +1,124 @@
+"""A report as files: HTML, Markdown, LaTeX, CSV and Parquet, and as text for a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.claims import judge as claims
+from analysis.report import latex, render
+from analysis.report.content import Report
+from analysis.report.page import html, markdown
+from analysis.report.sections import by_epoch_and_mask, details
+from sweeps.errors import SweepError
+from sweeps.store.base import Store
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+__all__ = ["FORMATS", "csv", "files", "html", "markdown", "parquet", "publish", "terminal", "tex", "write"]
+
+
+def csv(report: Report) -> str:
+    """The table in long form, numbers with all their digits."""
+    return render.comma_separated(report.table)
+
+
+def tex(report: Report) -> str:
+    """The tables for a paper, with booktabs: the main one, by epoch, by what was tested on, by two factors."""
+    name = report.study.name
+    parts = [latex.table(report.table, str(report.study.plan.get("question") or name), name)]
+    further = [("by epoch", one) for one in by_epoch_and_mask.by_epoch(report.study)]
+    further += [("by what was tested on", one) for one in by_epoch_and_mask.by_mask(report.study) if one.rows]
+    for number, (title, one) in enumerate(further, 1):
+        caption = f"{render.metric_heading(one.metric)} {title}"
+        parts.append(latex.grid(render.columns(one), caption, f"{name} columns {number}"))
+    for number, cross in enumerate(report.crosses, 1):
+        caption = f"{render.metric_heading(cross.metric)} by {cross.row_factor} and {cross.column_factor}"
+        parts.append(latex.grid(cross.grid(), caption, f"{name} by two factors {number}", cross.sentences()))
+    return "\n".join(parts)
+
+
+def parquet(report: Report) -> bytes:
+    """Every record of the finished trials: columns arm, seed, trial, epoch and the metrics, a row an epoch."""
+    target = io.BytesIO()
+    report.study.records.to_parquet(target, index=False)
+    return target.getvalue()
+
+
+def terminal(report: Report) -> Group:
+    """Answer, table and verdicts for `rich.console.Console.print`."""
+    from rich.console import Group
+    from rich.text import Text
+
+    first, *others = report.answer
+    lines = [Text(first, style="bold"), *map(Text, others), Text()]
+    styles = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow"}
+    told = [
+        Text.assemble((verdict.verdict, styles[verdict.verdict]), f"  {verdict.text}\n  {verdict.sentence}")
+        for verdict in report.verdicts
+    ]
+    warned = [Text(text, style="yellow") for text in details.warnings(report.study)]
+    return Group(*lines, render.terminal(report.table, report.study.name), *warned, *told)
+
+
+def _markdown_files(report: Report, stem: str) -> dict[str, bytes]:
+    found = {f"{stem}.md": markdown(report).encode()}
+    if report.curves:
+        found[f"{stem}-curves.svg"] = report.curves
+    if report.front:
+        found[f"{stem}-pareto.svg"] = report.front
+    if report.grid:
+        found[f"{stem}-pictures.png"] = report.grid.png
+    worst = report.images.worst if report.images else []
+    found |= {f"{stem}-worst-{number}.png": one.png for number, one in enumerate(worst, 1) if one.png}
+    if report.disputed:
+        found[f"{stem}-disputed.png"] = report.disputed
+    return found
+
+
+FORMATS: dict[str, Callable[[Report, str], dict[str, bytes]]] = {
+    "html": lambda report, stem: {f"{stem}.html": html(report).encode()},
+    "md": _markdown_files,
+    "tex": lambda report, stem: {f"{stem}.tex": tex(report).encode()},
+    "parquet": lambda report, stem: {f"{stem}.parquet": parquet(report)},
+    "csv": lambda report, stem: {f"{stem}.csv": csv(report).encode()},
+}
+
+
+def files(report: Report, formats: Iterable[str]) -> dict[str, bytes]:
+    """The files of a report by name, `<study>.<format>`; a SweepError names a format that there is none of."""
+    found: dict[str, bytes] = {}
+    for name in formats:
+        if name not in FORMATS:
+            raise SweepError(
+                f"format {name!r}", "no report is written in it", ", ".join(FORMATS), f"--format {next(iter(FORMATS))}"
+            )
+        found |= FORMATS[name](report, report.study.name)
+    return found
+
+
+def write(report: Report, out: Path, formats: Iterable[str] = ("html",)) -> list[Path]:
+    """Write a report's files into a folder, which is made, over older ones; the paths, the first format's first."""
+    made = files(report, formats)
+    paths = [out / name for name in made]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path, data in zip(paths, made.values(), strict=True):
+            path.write_bytes(data)
+    except OSError as error:
+        raise SweepError(
+            f"--out {str(out)!r}", error.strerror or str(error), "a folder that can be written", "--out ANOTHER"
+        ) from error
+    return paths
+
+
+def publish(report: Report, store: Store, formats: Iterable[str] = ("html",)) -> list[str]:
+    """Write a report's files into a store under `reports/<name>/`; their keys."""
+    made = {f"reports/{report.study.name}/{name}": data for name, data in files(report, formats).items()}
+    for key, data in made.items():
+        store.put(key, data)
+    return list(made)
