@@ -1,10 +1,14 @@
-"""The import rule: which folder may use which. Read from the source; what a start-up really loads is tried as well."""
+"""The import rule: which folder may use which, and no circle of files. Read from the source.
+
+What a start-up really loads is tried as well.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +22,8 @@ OURS: dict[str, set[str]] = {
     "analysis": {"sweeps"},
 }
 """folder -> the other folders of ours that it may import."""
-FRONT_DOOR = ("sweeps/cli/",)
-"""The command and its verbs: they may import every folder of ours, inside their functions only."""
+FRONT_DOOR = ("sweeps/api.py", "sweeps/cli/")
+"""The Python door, and the command with its verbs: they may import every folder of ours, inside functions only."""
 THEIRS: dict[str, tuple[str, ...]] = {
     "ray": ("cluster/",),
     "torch": ("trainables/", "cluster/"),
@@ -95,6 +99,92 @@ def violations(path: str, source: str) -> list[str]:
 
 def files() -> list[str]:
     return sorted(p.relative_to(ROOT).as_posix() for folder in OURS for p in (ROOT / folder).rglob("*.py"))
+
+
+# --- circles ----------------------------------------------------------------------------------------------------------
+
+MOST_FILES = 13
+"""Python files of one folder at most, its `__init__.py` aside."""
+
+
+def imported(source: str, module: str, modules: frozenset[str]) -> set[str]:
+    """Which of `modules` a module imports anywhere: at its top, in functions, for types alone, by `import_module`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            names = [f"{base}.{alias.name}" if f"{base}.{alias.name}" in modules else base for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "import_module":
+            names = _leading_text(node.args[0] if node.args else None)
+        else:
+            names = []
+        found.update(name for name in names if name in modules and name != module)
+    return found
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Modules of which each imports the next and the last one the first; empty where there is no circle."""
+    done: set[str] = set()
+    path: dict[str, Iterator[str]] = {}
+    for start in sorted(graph):
+        if start not in done:
+            path[start] = iter(sorted(graph[start]))
+        while path:
+            module = next(reversed(path))
+            following = next((name for name in path[module] if name not in done), None)
+            if following is None:
+                done.add(module)
+                del path[module]
+            elif following in path:
+                names = list(path)
+                return names[names.index(following) :]
+            else:
+                path[following] = iter(sorted(graph[following]))
+    return []
+
+
+def test_no_circle_of_files() -> None:
+    paths = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in files()}
+    graph = {
+        module: imported((ROOT / path).read_text(encoding="utf-8"), module, frozenset(paths))
+        for module, path in paths.items()
+    }
+    found = circle(graph)
+    assert not found, "these files import each other: " + " -> ".join([*found, found[0]])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import a.b",
+        "from a import b",
+        "from a.b import c",
+        "from . import b",
+        "from .b import c",
+        "def f():\n    from a import b",
+        "if TYPE_CHECKING:\n    from a.b import C",
+        "import importlib\nimportlib.import_module('a.b')",
+    ],
+)
+def test_every_kind_of_import_is_seen(source: str) -> None:
+    assert imported(source, "a.x", frozenset({"a", "a.b", "a.x"})) == {"a.b"}
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"e"}, "e": {"b"}}) == ["b", "d", "e"]
+    assert circle({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) == []
+
+
+def test_no_folder_is_crowded() -> None:
+    folders = [path.rpartition("/")[0] for path in files() if not path.endswith("/__init__.py")]
+    crowded = {folder: folders.count(folder) for folder in folders if folders.count(folder) > MOST_FILES}
+    assert not crowded
+
+
+# --- the import rule --------------------------------------------------------------------------------------------------
 
 
 def test_every_file_keeps_the_import_rule() -> None:
