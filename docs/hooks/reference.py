@@ -7,7 +7,7 @@ A page asks for one with a comment on a line of its own:
     <!-- models: inpaint -->       the models of a task with their options
     <!-- functions: l1_valid -->   the public functions of the module that defines this one, a line each
     <!-- columns: _METRICS -->     metric names with unit, direction and meaning
-    <!-- api: Study -->            signature and docstring of a class or function, by mkdocstrings
+    <!-- api: Study values -->     a class or function, by mkdocstrings; of a class, these members
 
 Everything is looked up by the name of its definition, not by its module, so files may move. A name that is defined
 nowhere, or twice, fails the build.
@@ -27,7 +27,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("sweeps", "trainables", "cluster", "analysis")
-_MARKER = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<name>\w+))? -->$", re.MULTILINE)
+_INT32 = 2**31
+_MARKER = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<name>\w[\w ]*))? -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -134,22 +135,22 @@ def _type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if kind == "array":
         item = _type(field.get("items", {}), definitions)
         least, most = field.get("minItems"), field.get("maxItems")
-        return f"list of {least} × {item}" if least and least == most else f"list of {item}"
+        return f"list of {least} ({item})" if least and least == most else f"list ({item})"
     if kind == "object":
         return "mapping"
     words = {"string": "text", "number": "number", "integer": "integer", "boolean": "true or false", None: "any value"}
-    return ", ".join([words[kind], *_bounds(field)])
+    return _bounded(words[kind], field)
 
 
-def _bounds(field: Mapping[str, Any]) -> Iterator[str]:
-    for key, word in (
-        ("minimum", "at least"),
-        ("exclusiveMinimum", "above"),
-        ("maximum", "at most"),
-        ("exclusiveMaximum", "below"),
-    ):
+def _bounded(word: str, field: Mapping[str, Any]) -> str:
+    """`0 < number ≤ 1`; a bound that only keeps a number within 32 bits is left out."""
+    for key, sign in (("minimum", "≤"), ("exclusiveMinimum", "<")):
         if key in field:
-            yield f"{word} {field[key]}"
+            word = f"{field[key]} {sign} {word}"
+    for key, sign in (("maximum", "≤"), ("exclusiveMaximum", "<")):
+        if field.get(key, _INT32) < _INT32:
+            word = f"{word} {sign} {field[key]}"
+    return word
 
 
 def masks(_: str) -> str:
@@ -202,9 +203,10 @@ def _sentence(docstring: str) -> str:
     return re.split(r"(?<=[a-z0-9)`]\.)\s", docstring.partition("\n\n")[0].replace("\n", " "))[0]
 
 
-def api(name: str) -> str:
-    """The identifier for mkdocstrings."""
-    return f"::: {module_of(name)}.{name}"
+def api(names: str) -> str:
+    """The identifier for mkdocstrings, and which members of a class to show."""
+    name, *members = names.split()
+    return f"::: {module_of(name)}.{name}\n    options: {{members: [{', '.join(members)}]}}"
 
 
 _TABLES = {
