@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import importlib
 import importlib.util
@@ -20,6 +21,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", *sorted(f"docs/{path.name}" for path in DOCS.glob("*.md"))]
+OURS = ("sweeps", "trainables", "cluster", "analysis")
 WORDS = {"FILE": "f.yaml", "NAME": "partial-conv", "TRIAL": "0123"}
 """What placeholders in a command stand for."""
 
@@ -173,6 +175,27 @@ def test_python_blocks_compile() -> None:
         for info, content in blocks(page):
             if info.split()[0] == "python":
                 compile(content, page, "exec")
+
+
+def test_paths_in_the_text_exist() -> None:
+    """Files and folders of ours that a page names in code type; keys of a store, which have <...>, are none."""
+    named = re.compile(r"`((?:sweeps|trainables|cluster|analysis|tests|docs)/[\w./-]*)`")
+    missing = {page: [path for path in named.findall(prose(page)) if not (ROOT / path).exists()] for page in PAGES}
+    assert {page: paths for page, paths in missing.items() if paths} == {}
+
+
+def test_imports_of_ours_exist() -> None:
+    """`from analysis.study import read` in a Python block: the file is there and defines the name."""
+    missing = []
+    for page in PAGES:
+        trees = [ast.parse(content) for info, content in blocks(page) if info.split()[0] == "python"]
+        for node in (node for tree in trees for node in ast.walk(tree)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in OURS:
+                file = ROOT.joinpath(*str(node.module).split(".")).with_suffix(".py")
+                source = file.read_text(encoding="utf-8") if file.is_file() else ""
+                names = [alias.name for alias in node.names]
+                missing += [(page, node.module, n) for n in names if not re.search(rf"(def|class) {n}\b", source)]
+    assert missing == []
 
 
 # --- README -----------------------------------------------------------------------------------------------------------
