@@ -105,7 +105,7 @@ def keys(name: str) -> str:
 def _rows(model: Any, skip: tuple[str, ...] = ()) -> Iterator[list[str]]:
     schema = model.model_json_schema()
     for key, field in schema["properties"].items():
-        if key not in skip:
+        if key not in skip and "const" not in field:
             required = key in schema.get("required", ())
             default = "required" if required else _default(field.get("default"), model.model_fields[key])
             yield [f"`{key}`", _type(field, schema.get("$defs", {})), default, _meaning(field)]
@@ -118,7 +118,8 @@ def _default(value: Any, field: Any) -> str:
 
 
 def _meaning(field: Mapping[str, Any]) -> str:
-    return str(field.get("description", ""))
+    nested = "$ref" in field or "$ref" in field.get("items", {})
+    return str(field.get("description", "see its own table" if nested else ""))
 
 
 def _type(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
