@@ -22,8 +22,11 @@ SWEEPS_DATA ?= $(BESIDE)
 export SWEEPS_DATA
 endif
 
+# A notice about the next version of MkDocs, in every build.
+export NO_MKDOCS_2_WARNING := 1
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all golden browser check bench lock clean
+.PHONY: help demo test test-all golden browser check docs bench lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -42,10 +45,16 @@ test-all: $(INSTALLED) browser  ## every test, the slow ones too
 golden: $(INSTALLED)  ## write tests/golden anew, where a change of numbers is meant; ARGS=--wording
 	$(BIN)/python -m tests.golden $(ARGS)
 
-check: $(INSTALLED)  ## format, lint and types
+check: $(INSTALLED)  ## format, lint, types, spelling and the documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/mkdocs build --quiet --strict
+
+docs: $(INSTALLED)  ## build the documentation into build/site
+	$(BIN)/mkdocs build --strict
+	@printf 'The documentation: open %s/build/site/index.html in a browser.\n' "$$PWD"
 
 bench: $(INSTALLED)  ## run every tests/benchmarks/bench_*.py
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done

@@ -1,16 +1,16 @@
-"""What the project says about itself agrees with what it is: README tree, links, headers, lock, licence."""
+"""What the project says about itself agrees with what it is: headers of studies, lock, licence, citation."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -18,7 +18,6 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ["sweeps", "trainables", "cluster", "analysis"]
 STUDIES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "sweeps").glob("*/*.yaml"))
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 
 
 def git_files(*options: str) -> set[str]:
@@ -37,77 +36,7 @@ def pyproject() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-# --- README's tree ----------------------------------------------------------------------------------------------------
-
-
-def readme_tree(readme: str) -> list[str]:
-    """Paths of the fenced block under `## Layout`: two spaces a level, a folder ends with a slash, then a comment."""
-    block = re.search(r"^## Layout\n.*?^```\w*\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    assert block, "README.md has no fenced block under `## Layout`"
-    paths: list[str] = []
-    parents: list[str] = []
-    for line in block[1].splitlines():
-        if not line.strip():
-            continue
-        name, _, comment = line.strip().partition(" ")
-        assert comment.strip(), f"README.md, Layout: {name} has no comment"
-        depth = (len(line) - len(line.lstrip())) // 2
-        assert depth <= len(parents), f"README.md, Layout: {name} is indented too far"
-        parents = [*parents[:depth], name] if name.endswith("/") else parents[:depth]
-        paths.append("".join(parents) + ("" if name.endswith("/") else name))
-    return paths
-
-
-def shown(path: str) -> bool:
-    """Whether the tree must show a file: the modules and sweep files of the packages, their `__init__.py` aside."""
-    return path.startswith(tuple(f"{p}/" for p in PACKAGES)) and (
-        path.endswith(".yaml") or (path.endswith(".py") and not path.endswith("/__init__.py"))
-    )
-
-
-def test_readme_tree_is_the_real_one() -> None:
-    listed = readme_tree((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert len(listed) == len(set(listed)), "README.md, Layout: a path is listed twice"
-    tracked = git_files()
-    top = {path.partition("/")[0] + "/" if "/" in path else path for path in tracked}
-    missing = sorted(({path for path in tracked if shown(path)} | top) - set(listed))
-    assert not missing, f"README.md, Layout lacks {missing}"
-    gone = [path for path in listed if not (ROOT / path).exists() or (ROOT / path).is_dir() != path.endswith("/")]
-    assert not gone, f"README.md, Layout lists what does not exist: {gone}"
-
-
-def test_readme_tree_reader() -> None:
-    text = (
-        "# x\n## Layout\n\n```\na/        first\n  b/      folder\n    c.py  file\n  d.py    file\ne.md      top\n```\n"
-    )
-    assert readme_tree(text) == ["a/", "a/b/", "a/b/c.py", "a/d.py", "e.md"]
-
-
 # --- texts ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_relative_links_lead_somewhere(page: str) -> None:
-    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)", text)]
-    relative = [target for target in targets if target and not re.match(r"[a-z]+:", target)]
-    assert [target for target in relative if not (ROOT / target).exists()] == []
-
-
-def test_readme_example_is_a_valid_sweep(tmp_path: Path) -> None:
-    block = re.search(
-        r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-    assert block, "README.md shows no sweep file"
-    (tmp_path / "example.yaml").write_text(block[1], encoding="utf-8")
-    code = "import sys; from sweeps.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "check", str(tmp_path / "example.yaml")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_contributing_stays_short() -> None:
-    assert len((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()) < 50
 
 
 def test_there_are_studies() -> None:
@@ -149,6 +78,33 @@ def test_licence_is_there() -> None:
     assert "Apache License" in text
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_citation_names_the_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = pyproject()["project"]
+    assert (citation["title"], citation["version"], citation["license"]) == (
+        project["name"],
+        project["version"],
+        project["license"],
+    )
+
+
+def test_pre_commit_runs_what_make_check_runs() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    local = next(repo for repo in config["repos"] if repo["repo"] == "local")
+    tools = {hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in local["hooks"]}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    check = re.search(r"^check:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert check
+    assert {"ruff", "mypy", "codespell"} <= tools
+    assert tools <= set(re.findall(r"\$\(BIN\)/(\w+)", check[1]))
+
+
+def test_the_workflow_calls_make() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    runs = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert runs == ["make check", "make test"]
 
 
 # --- packaging --------------------------------------------------------------------------------------------------------
