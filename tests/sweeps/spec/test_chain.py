@@ -81,7 +81,7 @@ def test_the_whole_chain(command: Command, files: Path) -> None:
     assert "1 done before, 0 to run" in again.out
     assert command("resume", "finds-tiny").code == DONE
     assert f"pinned: {inpainter}" in command("status", "finds-tiny").out
-    assert 'finds-tiny takes it for {"best":' in command("show", inpainter).out
+    assert 'sweep finds-tiny uses it as {"best":' in command("show", inpainter).out
     told = command("reproduce", "finds-tiny", "--address", "in-process")
     assert "the same numbers, to the last bit" in told.out
 
