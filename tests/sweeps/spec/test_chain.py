@@ -102,7 +102,7 @@ def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
     assert said.code == USER_ERROR
     assert "broken.png" in said.err
     assert json.loads((files / "out" / "one.png.found.json").read_text())["width"] == 50
-    is_told(command("predict", detector, "one.png", "--mask", "1,1,2,2"), "looks for the hole itself")
+    is_told(command("predict", detector, "one.png", "--mask", "1,1,2,2"), "finds the inpainted region itself")
     is_told(command("predict", inpainter, "one.png"), "needs a hole")
     is_told(command("predict", inpainter, "broken.png", "--mask", "1,1,2,2"), "does not decode")
     for trial in (inpainter, detector):
