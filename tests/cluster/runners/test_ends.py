@@ -103,7 +103,7 @@ def test_stop_and_resume(file: Path, store: FolderStore, capsys: pytest.CaptureF
         driven = start(store, "run", file, *few, "--checkpoint-every", 0)
         assert driven.until(driven.new_epochs), driven.said()
         assert main(["stop", "small", "--store", store.uri]) == common.DONE
-        assert "sweeps resume small goes on" in capsys.readouterr().out
+        assert "continue with: sweeps resume small" in capsys.readouterr().out
         assert driven.wait(120) == common.FAILED, driven.said()
         assert "asked to stop: ending after the epochs at hand" in driven.said()
         assert "1 interrupted" in driven.said()
