@@ -438,7 +438,7 @@ def test_inpainters_that_take_text_are_told_the_captions(data_root):
     plain, untold = made()
     assert "caption" not in plain[0]
     assert told != untold, "the caption changes the fill"
-    with pytest.raises(TrialError, match="captions come from one of"):
+    with pytest.raises(TrialError, match="exactly one of"):
         made(captions={})
     with pytest.raises(TrialError) as caught:
         made(captions={"file": "none.txt"})
@@ -484,7 +484,7 @@ def test_places_in_their_published_layout(tmp_path, data_root):
     section = {"name": "places365_val", "size": 16, "train": 5, "val": 2, "test": 2}
     assert images.load(section, tmp_path).train.shape == (5, 3, 16, 16)
     (tmp_path / "val_256" / names[3]).unlink()
-    with pytest.raises(TrialError, match="the folder has not"):
+    with pytest.raises(TrialError, match="missing in the folder"):
         images.check(section, tmp_path)
     with pytest.raises(TrialError) as caught:
         images.check(section, data_root)

@@ -89,7 +89,7 @@ def test_every_orientation_and_the_way_back(save: Save, orientation: int) -> Non
     stored = np.argwhere(np.asarray(picture.back(Image.fromarray(marked))))
     assert (*stored.min(0)[::-1], *(stored.max(0)[::-1] + 1)) == pytest.approx((x1, y1, x2, y2))
     with Image.open(io.BytesIO(picture.png(picture.stored))) as written:
-        assert np.array_equal(ImageOps.exif_transpose(written), upright), "shown as its original is"
+        assert np.array_equal(ImageOps.exif_transpose(written), upright), "displayed like its original"
 
 
 MODES: dict[str, tuple[Callable[[Image.Image], Image.Image], str, str]] = {
@@ -186,8 +186,8 @@ def test_a_hole_in_the_pixels_of_the_file(save: Save) -> None:
     [
         ("30,0,20,5", "not inside"),
         ("0,0,0,5", "not inside"),
-        ("0,0,40,24", "nothing of the image is known"),
-        ("1,2,3", "no such file"),
+        ("0,0,40,24", "covers the whole image"),
+        ("1,2,3", "neither a file"),
         ("black.png", "no hole"),
         ("other.png", "20 x 20 px"),
     ],
@@ -265,7 +265,7 @@ def test_weights_that_do_not_fit_and_models_that_fill_nothing() -> None:
     config, weights = inpainter()
     with pytest.raises(TrialError, match="shape"):
         predict.inpainter({**config, "model": {**config["model"], "width": 16}}, weights)
-    with pytest.raises(TrialError, match="what others have filled"):
+    with pytest.raises(TrialError, match="filled elsewhere"):
         predict.inpainter({**config, "model": {"name": "outputs", "path": "/x", "digest": None}}, {})
 
 
