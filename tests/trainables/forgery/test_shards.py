@@ -504,7 +504,7 @@ def test_places_scenes_have_the_names_of_the_list_beside_them(tmp_path):
     scenes = "".join(f"/s/scene_{i}/outdoor {i}\n" for i in range(365))
     (tmp_path / "categories_places365.txt").write_text(scenes)
     assert source.classes("test", 0, 2) == [f"scene {names.index(name)} outdoor" for name in source.names("test", 0, 2)]
-    with pytest.raises(TrialError, match="does not say where its objects are"):
+    with pytest.raises(TrialError, match="no object masks"):
         source.objects("test", 1, 16)
 
 

@@ -248,7 +248,7 @@ def bad_file(root):
         (None, {"path": "m/a.png"}, "not a folder"),
         (lambda root: (root / "m" / "a.png").rename(root / "m" / "a.txt"), {"path": "m"}, "no image"),
         (bad_file, {"path": "m"}, "b.png"),
-        (None, {"path": "m", "fraction": [0.5, 0.6]}, "no file lies between"),
+        (None, {"path": "m", "fraction": [0.5, 0.6]}, "none is in that range"),
     ],
 )
 def test_unusable_files_are_refused(one_file, break_it, options, expected):
