@@ -110,4 +110,4 @@ def test_unfinished_and_damaged_sets_are_refused(copy, break_it, file, why):
         forged_images.load(copy)
     assert file in caught.value.given
     assert why in caught.value.why
-    assert "forge it again" in caught.value.fix
+    assert "`sweeps forge` again" in caught.value.fix

@@ -189,7 +189,7 @@ def test_another_encoder_for_fakes_is_told(tmp_path, data_root):
     with tarfile.open(tmp_path / "shards" / "00000.tar") as archive:
         endings = {entry.name.partition("-")[2].partition("-")[2] for entry in archive}
     assert endings == {"real.png", "real.json", "inpainted.jpg", "inpainted.mask.png", "inpainted.json"}
-    assert "the format gives the label away" in (tmp_path / "card.md").read_text()
+    assert "the format reveals the label" in (tmp_path / "card.md").read_text()
 
 
 # --- equal bytes ------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def test_near_duplicates_by_brute_force():
 def test_the_card_tells_sources_counts_and_what_not_to_do(tmp_path, data_root):
     resolved = forge(BLOCK, tmp_path, data_root)
     card = (tmp_path / "card.md").read_text()
-    for words in (forged_id(resolved), "withdrawn", "| train | 100 | 100 | 100 |", "must not be used", "telea"):
+    for words in (forged_id(resolved), "withdrew", "| train | 100 | 100 | 100 |", "must not be used", "telea"):
         assert words in card
     done = json.loads((tmp_path / "done.json").read_bytes())
     assert done["counts"]["val"] == {"inpainted": 20, "real": 20}
@@ -370,8 +370,8 @@ def test_layers_that_do_not_fit_are_named():
         ({"inpainters": []}, "inpainters"),
         ({"inpainters": [{"name": "telia"}]}, "telea"),
         ({"inpainters": [{"name": "outputs"}]}, "outputs"),
-        ({"inpainters": [{"name": "telea", "trial": "a"}]}, "which inpainter"),
-        ({"inpainters": [{"trial": "A/B"}]}, "trial's id"),
+        ({"inpainters": [{"name": "telea", "trial": "a"}]}, "exactly one of"),
+        ({"inpainters": [{"trial": "A/B"}]}, "trial id"),
         ({"inpainters": [{"name": "telea"}, {"name": "telea", "radius": 3}]}, "twice"),
         ({"mask": {"name": "boxes"}}, "box"),
         ({"composite": "whole"}, "composite"),
