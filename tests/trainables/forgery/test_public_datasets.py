@@ -1,4 +1,4 @@
-"""Sets that others made, as small folders in their published layouts with real photographs, and what is refused."""
+"""Public sets as small folders in their published layouts with real photographs, and errors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from trainables.forgery.config import resolve_set
 
 SPLITS = forged_images.SPLITS
 COUNT = 40
-"""Photographs of each small set: enough that each split gets some."""
+"""Number of photographs in each small set: enough for every split to have some."""
 
 
 @pytest.fixture(scope="module")
 def photographs(data_root):
-    """COUNT crops of Kodak photographs, 48 px high and 64 wide, each with a fill of its own and the hole's mask."""
+    """COUNT crops of Kodak photographs, 48 px high and 64 px wide, each with its own fill and the mask of its hole."""
     found = []
     image = np.array(Image.open(data_root / "kodak24" / "kodim05.png").convert("RGB"))
     for number in range(COUNT):

@@ -1,4 +1,4 @@
-"""Forged sets of real CIFAR-10 and Kodak photographs: what changes, what does not, equal bytes, and what is refused."""
+"""Forged sets of real CIFAR-10 and Kodak photographs: changed and unchanged pixels, equal bytes, and errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BLOCK = {"images": CIFAR, "mask": {"name": "box"}, "inpainters": [{"name": "tele
 
 @pytest.fixture
 def made(tmp_path, data_root):
-    """A function that forges BLOCK with changes, and reads it."""
+    """A function that forges BLOCK with changes, and loads the set."""
 
     def make(name="set", trained=None, **changes):
         forge({**BLOCK, **changes}, tmp_path / name, data_root, trained)
@@ -292,7 +292,7 @@ def test_the_card_tells_sources_counts_and_what_not_to_do(tmp_path, data_root):
 
 @pytest.fixture
 def many(tmp_path):
-    """A root with a folder `p` of 240 small images."""
+    """A data root with a folder `p` of 240 small images."""
     (tmp_path / "p").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, size=(240, 16, 16, 3), dtype=np.uint8)
     for number, each in enumerate(pixels):
@@ -447,7 +447,7 @@ def test_inpainters_that_take_text_are_told_the_captions(data_root):
 
 def test_identity_is_what_is_on():
     resolved = resolve_forge(BLOCK)
-    assert forged_id(resolved) == "afda43daf133d1ee"  # other digits: every forged set of every store is another one
+    assert forged_id(resolved) == "afda43daf133d1ee"  # if it changes, forged sets in existing stores are not found
     assert forged_id(resolve_forge({**BLOCK, "feather": None, "composite": "hole"})) == forged_id(resolved)
     assert forged_id(resolve_forge({**BLOCK, "seed": 1})) != forged_id(resolved)
     both = resolve_forge({**BLOCK, "inpainters": [{"trial": "b"}, {"name": "telea"}, {"trial": "pending-0a"}]})
@@ -464,7 +464,7 @@ def test_a_box_in_pixels():
 
 
 def places(root, count):
-    """A root with the published layout of the validation images, of 4 px."""
+    """A data root with the published layout of the validation images, of 4 px."""
     (root / "val_256").mkdir()
     names = [f"Places365_val_{number:08d}.jpg" for number in range(1, count + 1)]
     for number, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Trained networks on anybody's images: every mode and orientation, what is refused, and files for other programs."""
+"""Trained networks on the user's images: every mode and orientation, errors, and exported files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def save(tmp_path: Path) -> Save:
 
 
 def pattern(width: int = 40, height: int = 24) -> Image.Image:
-    """A picture whose every corner is another."""
+    """A picture with four different corners."""
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([x * 255 // width, y * 255 // height, (x + y) * 2], 2).astype(np.uint8))
 
@@ -126,7 +126,7 @@ def test_every_mode_is_read_and_known_pixels_are_kept(save: Save, kind: str) -> 
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is that large."""
+    """A PNG of a few bytes whose header states this size."""
     target = io.BytesIO()
     Image.new("1", (8, 8)).save(target, format="PNG")
     data = target.getvalue()
@@ -294,7 +294,7 @@ def test_a_detector_says_what_and_where(save: Save, head: str) -> None:
 
 
 def test_class_activation_shows_where_the_logit_comes_from() -> None:
-    """A network whose logit is the brightness of a corner after a 1x1 convolution is shown to look there."""
+    """The logit is the brightness of a corner after a 1x1 convolution, so Grad-CAM highlights that corner."""
 
     class Corner(torch.nn.Module):
         def __init__(self) -> None:
