@@ -294,12 +294,12 @@ def irregular(
     ] = None,
     augment: Annotated[bool, Field(description="flip and rotate the files by quarter turns at random")] = True,
 ) -> MaskDraw:
-    """Mask files, e.g. those of Liu et al. 2018 (`nvidia_irregular_masks/testing_mask_dataset`, holes white).
+    """One mask file for each image, drawn uniformly from a folder with its subfolders.
 
-    Each image gets one file, drawn uniformly from the folder and its subfolders in the order of names. Files are
-    resized to the image size by nearest neighbour and thresholded at 128; `fraction` applies after that. A mean hole
-    share above 0.7 gives a warning that the polarity may be wrong. Raises TrialError if the folder is missing, a file
-    does not decode, or no file has a share in `fraction`.
+    For example the masks of Liu et al. 2018 (`nvidia_irregular_masks/testing_mask_dataset`, holes white). Files are
+    ordered by name, resized to the image size by nearest neighbour and thresholded at 128; `fraction` applies after
+    that. A mean hole share above 0.7 gives a warning that the polarity may be wrong. Raises TrialError if the folder is
+    missing, a file does not decode, or no file has a share in `fraction`.
     """
     holes_fhw = _mask_files(below(canvas.root, path, "mask.path"), canvas.size, hole == "white")
     if fraction is not None:

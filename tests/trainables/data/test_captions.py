@@ -168,7 +168,7 @@ def test_a_captions_file_that_is_none(photos: Path, content: bytes, where: str) 
 
 
 def test_a_template_where_nothing_says_what_an_image_shows(photos: Path) -> None:
-    assert "no folder" in refused(photos, **KODAK, captions={"template": TEMPLATE}).why
+    assert "not in a class folder" in refused(photos, **KODAK, captions={"template": TEMPLATE}).why
 
 
 @pytest.mark.parametrize("given", [{}, {"template": "a photo"}, {"template": TEMPLATE, "file": "x"}, {"text": "none"}])

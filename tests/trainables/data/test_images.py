@@ -351,7 +351,7 @@ def test_a_split_file(folder):
         ([], 1, "missing"),
         (["file,split", "even/0.png,training"], 2, "'training'"),
         (["file,split", "even/0.png"], 2, "None"),
-        (["file,split", "even/1.png,train"], 2, "no image"),
+        (["file,split", "even/1.png,train"], 2, "not an image"),
         (["file,split", "even/0.png,train", "even/0.png,val"], 3, "twice"),
     ],
 )
