@@ -20,6 +20,8 @@ __all__ = ["aws", "moto", "rclone"]
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "INPAINT_SWEEPS_TEST_SESSION"
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # before Ray is imported: it stays on loopback
+os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: the other test process would starve the trials
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes share the cores; `fit` sets its own number of threads
 GRACE_S = 15.0
 """How long a process may take to end after the last test: Ray's workers notice the end of their raylet by polling."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cluster.worker.attempt_log import HEAD_BYTES, TAIL_BYTES, AttemptLog, Liste
 from sweeps.cli import console
 from sweeps.errors import StoreError
 from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints as stored_checkpoints
 from sweeps.store import trials as stored_trials
 from sweeps.store.attempts import Attempt
 from sweeps.store.local import FolderStore
@@ -104,6 +106,10 @@ def test_a_trial_tells_how_it_went(
     options = worker.Options(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
 
     def stop_once(_: object) -> None:
+        deadline = time.monotonic() + 60
+        while not stored_checkpoints.checkpoints(store, trial.id):  # a stopped trial abandons an upload
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         raise SystemExit
 
     with pytest.raises(SystemExit):

@@ -155,9 +155,10 @@ def test_help_of_a_verb_explains_every_argument(verb: str, capsys: pytest.Captur
     assert all(action.help for action in parsers()[verb]._actions), "an argument without a word of help"
 
 
-def test_the_readme_names_every_verb() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [verb for verb in SURFACE if f"sweeps {verb}" not in readme] == []
+def test_the_documentation_names_every_verb() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    assert [verb for verb in SURFACE if f"sweeps {verb}" not in text] == []
 
 
 @pytest.mark.parametrize("wrong", [[], ["runn"], ["run"], ["check", "x.yaml", "--stor", "x", "--nope"]])

@@ -23,6 +23,7 @@ from tests.trainables.forgery import forged_small
 from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
+from trainables.match.caption_retrieval import JudgedData
 from trainables.training import checkpoint
 from trainables.training.distributed import Workers
 from trainables.training.loop import Diverged, fit
@@ -118,7 +119,7 @@ BY_FOUR = (
 """Cases that four workers train as well: processes without a core of their own are slow."""
 
 
-class DoubleData(inpaint.Data):
+class DoubleData(JudgedData):
     """Images and masks in float64."""
 
     def batch(self, split: str, index: Tensor, draw: Any) -> tuple[Tensor, Tensor]:
