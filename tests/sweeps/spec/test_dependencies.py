@@ -215,9 +215,9 @@ def test_a_sweep_that_only_the_store_has_and_a_study_by_name(write: Write, store
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("metric: val/psnr_db", "metric: test/psnr_db"), "would spoil it"),
+        (("metric: val/psnr_db", "metric: test/psnr_db"), "would bias"),
         (("metric: val/psnr_db", "metric: val/nonsense"), "no trial reports it"),
-        (("metric: val/psnr_db", "metric: val/hole_fraction"), "no direction"),
+        (("metric: val/psnr_db", "metric: val/hole_fraction"), "no better direction"),
         ((", metric: val/psnr_db", ""), "`metric`"),
         (("metric: val/psnr_db", "metric: val/psnr_db, gaol: min"), "`gaol`"),
         (("metric: val/psnr_db", "metric: val/psnr_db, arm: narrow"), "there is no such name"),

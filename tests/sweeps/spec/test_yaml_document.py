@@ -48,9 +48,9 @@ def test_a_number_that_other_readers_take_for_text_is_told() -> None:
     ("text", "line", "why"),
     [
         ("a: 1\nb: [", "f.yaml:2", "not valid YAML"),
-        ("a: 1\na: 2", "f.yaml:2", "stands twice"),
-        ("- a", "f.yaml", "no mapping"),
-        ("", "f.yaml", "no mapping"),
+        ("a: 1\na: 2", "f.yaml:2", "is repeated"),
+        ("- a", "f.yaml", "not a mapping"),
+        ("", "f.yaml", "not a mapping"),
         ("? [a]\n: 1", "f.yaml:1", "a list or a mapping"),
         ("a: &x [*x]", "f.yaml:1", "nested too deeply"),
         ("a: @", "f.yaml:1", "not valid YAML"),
