@@ -106,7 +106,7 @@ def test_several_objectives(tmp_path: Path, sampler: str) -> None:
         for a in complete
     ]
     assert one.front() == [ask for ask, worse in zip(complete, beaten, strict=True) if not worse]
-    with pytest.raises(SweepError, match="no best one"):
+    with pytest.raises(SweepError, match="no single best"):
         one.best(1)
 
 
@@ -264,7 +264,7 @@ def test_two_drivers_share_one_budget(store: FolderStore) -> None:
     assert numbers == list(range(8))
     two.refresh()
     assert one.tell(0, "complete", [1.0])
-    assert not two.tell(0, "failed"), "the first word stands"
+    assert not two.tell(0, "failed"), "the first outcome stays"
     assert two.asks()[0].state == "complete"
     assert len(two.open()) == 7
 
@@ -324,9 +324,9 @@ def test_best_are_the_best_complete_ones(store: FolderStore) -> None:
 def test_a_value_that_no_sampler_can_judge(store: FolderStore, values: list[float]) -> None:
     search = Search(store, "study", "base", spec())
     search.ask()
-    with pytest.raises(SweepError, match="tell it as failed"):
+    with pytest.raises(SweepError, match="tell the suggestion as failed"):
         search.tell(0, "complete", values)
-    with pytest.raises(SweepError, match="no sampler can judge"):
+    with pytest.raises(SweepError, match="a sampler cannot use"):
         search.tell(0, "pruned", [1.0])
     assert len(search.open()) == 1
 
@@ -365,14 +365,14 @@ def test_a_point_outside_the_space_is_refused() -> None:
 @pytest.mark.parametrize(
     ("raw", "changes", "why"),
     [
-        (MIXED, {"sampler": "tpo"}, "none of this name"),
-        (MIXED, {"goals": ("up",)}, "none of this name"),
+        (MIXED, {"sampler": "tpo"}, "there is no such name"),
+        (MIXED, {"goals": ("up",)}, "there is no such name"),
         (MIXED, {"goals": ("max", "min")}, "each metric needs a goal"),
         (MIXED, {"metrics": (), "goals": ()}, "each metric needs a goal"),
-        (MIXED, {"trials": 0}, "no count"),
-        (MIXED, {"trials": True}, "no count"),
+        (MIXED, {"trials": 0}, "not a count"),
+        (MIXED, {"trials": True}, "not a count"),
         (MIXED, {"sampler": "cmaes", "metrics": ("a", "b"), "goals": ("max", "min")}, "one objective only"),
-        ({"a": {"choice": [1, 2]}}, {"sampler": "cmaes"}, "no number"),
+        ({"a": {"choice": [1, 2]}}, {"sampler": "cmaes"}, "this space has none"),
     ],
 )
 def test_an_impossible_search_is_refused(raw: dict[str, Any], changes: dict[str, Any], why: str) -> None:
@@ -391,7 +391,7 @@ def test_an_impossible_search_is_refused(raw: dict[str, Any], changes: dict[str,
 )
 def test_a_search_begun_otherwise_is_refused(store: FolderStore, changes: dict[str, Any]) -> None:
     Search(store, "study", "base", spec()).ask()
-    with pytest.raises(SweepError, match="begun with") as caught:
+    with pytest.raises(SweepError, match="began with") as caught:
         Search(store, "study", "base", spec(**changes))
     assert type(caught.value) is SweepError, "not a damaged object"
 
