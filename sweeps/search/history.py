@@ -173,7 +173,7 @@ def _frozen_trial(ask: Json, tell: Json | None) -> Any:
 
 def damaged(key: str, why: str) -> StoreError:
     fix = "restore it from a copy, or give the sweep another name"
-    return StoreError(f"object {key!r}", f"it is damaged ({why})", "JSON as this system wrote it", fix)
+    return StoreError(f"object {key!r}", f"it is damaged ({why})", "JSON as written by inpaint-sweeps", fix)
 
 
 @contextlib.contextmanager
