@@ -8,7 +8,7 @@
 | `.../attempts/<n>-<token>.end.json` | how the attempt ended, with the error if it failed |
 | `.../log/<n>-<token>.txt` | log of the attempt: lines with times (for display) |
 | `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their checksums and the JSON files |
-| `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG; at the end also their metrics |
+| `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG; at the end the scores of each |
 | `.../result/<epoch>.json` | the result for a target epoch, with the name of its attempt; created once |
 | `sweeps/<name>/plans/<n>.json` | a plan with the text of its sweep file; created once |
 | `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search.search` and `sweeps.search.arm_search` |

@@ -131,7 +131,7 @@ def test_an_arms_trials_by_seed(write: Write, store: Store) -> None:
     file = write("second.yaml", SECOND, given, ("seeds: [0, 1]", "seeds: [0, 7]"))
     with pytest.raises(SweepError) as told:
         pinned(file, store)
-    assert "no finished trial of seed 7" in str(told.value)
+    assert "no finished trial with seed 7" in str(told.value)
     assert "0, 1" in told.value.allowed
 
 

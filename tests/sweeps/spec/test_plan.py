@@ -80,7 +80,7 @@ def test_tiny_shrinks_epochs_of_tests_and_claims(expand: Expand) -> None:
 
 def test_twins_are_noted(expand: Expand) -> None:
     notes = expand(("set: {model.width: 16}", "set: {model.width: 8}")).notes
-    assert any("'base' and 'wide' are the same configuration" in note for note in notes)
+    assert any("'base' and 'wide' have the same configuration" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_twins_are_noted(expand: Expand) -> None:
         ("set: {model.width: 16}", "set: {modle.width: 16}", "small.yaml:13", "no section `modle`", ""),
         ("set: {model.width: 16}", "set: {model.depth: 16}", "small.yaml:13: model 'depth'", "no such name", ""),
         ("set: {model.width: 16}", "set: {Model: 16}", "small.yaml:13", "pattern", ""),
-        ("seeds: 2", "seeds: [1, 1]", "small.yaml:11", "twice", ""),
+        ("seeds: 2", "seeds: [1, 1]", "small.yaml:11", "repeats a seed", ""),
         ("seeds: 2", "seeds: 0", "small.yaml:11", "greater than", ""),
         ("seeds: 2", "seeds: 2\nbaseline: bass", "small.yaml:12: baseline 'bass'", "no such name", "base"),
         ("than: base", "than: bass", "arm 'bass' of a claim", "no such name", "base"),

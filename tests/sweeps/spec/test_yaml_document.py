@@ -41,7 +41,7 @@ def test_a_number_that_other_readers_take_for_text_is_told() -> None:
     notes = yaml_document.parse("lr: 1e-5\nbeta: 1.0e-5", "f.yaml").notes
     assert len(notes) == 1
     assert notes[0].startswith("f.yaml:1: 1e-5 is read as the number 1e-05")
-    assert "1.0e-5 is a number for all" in notes[0]
+    assert "all readers take 1.0e-5 for a number" in notes[0]
 
 
 @pytest.mark.parametrize(
