@@ -44,8 +44,8 @@ class Recorded:
     @property
     def epoch_s(self) -> float | None:
         """Mean seconds of an epoch including evaluation; None for a model that does not train."""
-        known = [value for value in self.result["history"].get(TIME_S, []) if value is not None]
-        return fmean(known) if known else None
+        times = [value for value in self.result["history"].get(TIME_S, []) if value is not None]
+        return fmean(times) if times else None
 
     @property
     def train_s(self) -> float | None:
@@ -165,8 +165,8 @@ def hardware_words(hardware: Mapping[str, Any], cpus: Any) -> str:
 def images_of(config: Config, split: str) -> int | None:
     """The number of images of a split that a configuration uses; None if it depends on the data."""
     data = config.get("data") or {}
-    given = data.get(split)
-    return given if given is not None else CIFAR10[split] if data.get("name") == "cifar10" else None
+    count = data.get(split)
+    return count if count is not None else CIFAR10[split] if data.get("name") == "cifar10" else None
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

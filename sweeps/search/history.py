@@ -142,9 +142,12 @@ class History:
         return trial
 
 
-def _covers(asked: Params, params: Params) -> bool:
+def _covers(suggested: Params, params: Params) -> bool:
     """Whether a suggestion has these parameters, up to rounding of floats."""
-    return all(name in asked and (asked[name] == value or _close(asked[name], value)) for name, value in params.items())
+    return all(
+        name in suggested and (suggested[name] == value or _close(suggested[name], value))
+        for name, value in params.items()
+    )
 
 
 def _close(one: Any, other: Any) -> bool:

@@ -90,12 +90,12 @@ class Space:
 
     def params_of(self, point: Mapping[str, Any]) -> Params:
         """The parameters of a point, given as overrides of some or all keys. SweepError if it is outside the space."""
-        known = {key: variable for variable in self.variables for key in variable.keys}
+        by_key = {key: variable for variable in self.variables for key in variable.keys}
         params: Params = {}
         for key in point:
-            if key not in known:
-                _fail_point(point, key, "the space has no such key", ", ".join(sorted(known)))
-            variable = known[key]
+            if key not in by_key:
+                _fail_point(point, key, "the space has no such key", ", ".join(sorted(by_key)))
+            variable = by_key[key]
             missing = [k for k in (*variable.keys, *self.when.get(variable.name, ())) if k not in point]
             if missing:
                 _fail_point(point, key, f"it also needs {missing[0]!r}", "all keys that belong together")

@@ -66,7 +66,7 @@ def _state(store: Store, plan: Mapping[str, Any], arm: str, search: Search | Non
     asks = search.asks() if search else []
     counts = Counter(ask.state for ask in asks)
     exhausted = search is not None and search.exhausted
-    done = not counts["running"] and (len(asks) >= spec["trials"] or exhausted or _has_found(plan, arm))
+    done = not counts["running"] and (len(asks) >= spec["trials"] or exhausted or _has_tuned_arms(plan, arm))
     best: list[Ask] = []
     if search and counts["complete"]:
         best = search.best(max(1, spec["report_best"])) if len(search.spec.metrics) == 1 else search.front()
@@ -96,7 +96,7 @@ def _state(store: Store, plan: Mapping[str, Any], arm: str, search: Search | Non
     )
 
 
-def _has_found(plan: Mapping[str, Any], arm: str) -> bool:
+def _has_tuned_arms(plan: Mapping[str, Any], arm: str) -> bool:
     """Whether the plan has arms from this search; then it is done, whatever objects of it are left in the store."""
     name = arm if plan["search"]["within_arms"] else "tuned #1"
     return any(a["trials"] for a in plan["arms"] if a["name"] == name)

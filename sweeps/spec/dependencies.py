@@ -89,15 +89,15 @@ def pin(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool =
     source = dataclasses.replace(sweep.document, value=copied(sweep.document.value))
     pins: dict[str, Any] = {}
     for reference in unresolved:
-        known = before.get(reference.key)
+        earlier = before.get(reference.key)
         if reference.key not in pins:
             pins[reference.key] = (
-                known
-                if known is not None and _covers(known, reference, sweep)
+                earlier
+                if earlier is not None and _covers(earlier, reference, sweep)
                 else _taken(sweep, reference, folder, store, pending)
             )
-            if isinstance(known, dict):  # adding seeds to this sweep does not change the trials of its earlier seeds
-                pins[reference.key] = {**pins[reference.key], **known}
+            if isinstance(earlier, dict):  # adding seeds to this sweep does not change the trials of its earlier seeds
+                pins[reference.key] = {**pins[reference.key], **earlier}
         replace(source.value, reference, pins[reference.key])
     pinned = Sweep(source, sweep.tiny, sweep.changes)
     pinned.epochs_scaled, pinned.pins = sweep.epochs_scaled, pins
@@ -126,11 +126,11 @@ def _pins(sweep: Sweep, store: Store | None) -> Mapping[str, Any]:
     return pins
 
 
-def _covers(known: Any, reference: Reference, sweep: Sweep) -> bool:
+def _covers(pinned: Any, reference: Reference, sweep: Sweep) -> bool:
     """Whether a pin is complete: `trials_of` needs a trial for each seed of the sweep."""
     if isinstance(reference.asks, Best):
-        return known is not None
-    return isinstance(known, dict) and all(str(seed) in known for seed in sweep.spec.seed_list)
+        return pinned is not None
+    return isinstance(pinned, dict) and all(str(seed) in pinned for seed in sweep.spec.seed_list)
 
 
 # --- finding the other sweep ------------------------------------------------------------------------------------------
@@ -154,12 +154,12 @@ def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store 
     wanted = f"{name}-tiny" if sweep.tiny else name
     stored = stored_plans.newest_plan(store, wanted) if "/" not in name and not name.startswith(".") else None
     if stored is None:
-        known = {*_studies(), *stored_plans.sweep_names(store)}
+        names = {*_studies(), *stored_plans.sweep_names(store)}
         raise sweep.error(
             (*reference.place, "sweep"),
             f"there is no such sweep: no file {name!r} in {folder or 'its folder'}, no study {name!r}, "
             f"and no sweep {wanted!r} in the store {store.uri}",
-            f"a YAML file in the folder of this one, or one of {', '.join(sorted(known))}",
+            f"a YAML file in the folder of this one, or one of {', '.join(sorted(names))}",
             "run that sweep first, or give its file",
         )
     source = yaml_document.parse(stored["text"], stored["file"])

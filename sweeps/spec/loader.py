@@ -237,8 +237,8 @@ def _check_search(sweep: Sweep) -> None:
     if search is None:
         return
     for metric in search.metrics:
-        known = metric == "parameters" or (metric.startswith("val/") and bool(describe(metric)[2]))
-        if not known:
+        is_reported = metric == "parameters" or (metric.startswith("val/") and bool(describe(metric)[2]))
+        if not is_reported:
             why = (
                 "selecting on the test split would bias the test results"
                 if metric.startswith("test/")

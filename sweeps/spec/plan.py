@@ -270,9 +270,9 @@ def _set(sweep: Sweep, config: dict[str, Any], key: str, value: Any, place: Plac
     *path, last = key.split(".")
     for part in path:
         if not isinstance(inner.get(part), dict):
-            known = ", ".join(inner)
+            sections = ", ".join(inner)
             fix = f"check the key, or add `{part}:` to the base"
-            raise sweep.error(place, f"the base has no section `{part}`", known, fix)
+            raise sweep.error(place, f"the base has no section `{part}`", sections, fix)
         inner = inner[part]
     inner[last] = value
 

@@ -50,10 +50,10 @@ class Reference:
 
 def references(sweep: Sweep) -> list[Reference]:
     """All references of a sweep. SweepError if one of them is malformed."""
-    return [_read(sweep, place, kind, given) for place, kind, given in _found(sweep)]
+    return [_read(sweep, place, kind, given) for place, kind, given in _mappings(sweep)]
 
 
-def _found(sweep: Sweep) -> Iterator[tuple[Place, str, Any]]:
+def _mappings(sweep: Sweep) -> Iterator[tuple[Place, str, Any]]:
     def walk(value: Any, place: Place) -> Iterator[tuple[Place, str, Any]]:
         kind = next((k for k in _KINDS if isinstance(value, dict) and isinstance(value.get(k), dict)), None)
         if kind is not None:
@@ -79,8 +79,8 @@ def _read(sweep: Sweep, place: Place, kind: str, given: dict[str, Any]) -> Refer
         fix = "{best: {sweep: NAME, metric: val/psnr_db}}" if kind == "best" else "{trials_of: {sweep: NAME, arm: ARM}}"
         raise sweep.error(place, f"`{where}`: {wrong['msg'].lower()}", allowed, fix) from None
     if isinstance(asks, Best):
-        known = asks.metric.startswith("val/") and bool(describe(asks.metric)[2])
-        if not known:
+        is_reported = asks.metric.startswith("val/") and bool(describe(asks.metric)[2])
+        if not is_reported:
             chosen_on_test = asks.metric.startswith("test/")
             bias = "selecting on the test split would bias the test results"
             why = bias if chosen_on_test else "no trial reports it"

@@ -119,13 +119,13 @@ def collect(store: Store, trial_id: str) -> int:
     """
     saved = checkpoints(store, trial_id)
     results = finished_epochs(store, trial_id)
-    kept = saved[-2:]
+    retained = saved[-2:]
     if results:
         result = load("result", store.get(result_key(trial_id, max(results))))
         final = (result["attempt"], result["epochs"])
-        kept = [final] if final in saved else kept
+        retained = [final] if final in saved else retained
     for name, epoch in saved:
-        if (name, epoch) not in kept:
+        if (name, epoch) not in retained:
             keys = list(store.keys(f"trials/{trial_id}/checkpoint/{name}/{epoch}/"))
             store.delete(sorted(keys, key=lambda key: not key.endswith("/manifest.json")))
-    return len(saved) - len(kept)
+    return len(saved) - len(retained)

@@ -52,14 +52,14 @@ class FolderStore:
             return {key: data for key, data in pool.map(read, keys) if data is not None}
 
     def find(self, prefixes: Iterable[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
+        versions: dict[str, str] = {}
         for prefix in prefixes:
             for key in self.keys(prefix) if prefix.endswith("/") else [prefix]:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    seen = self._path(key).stat()
-                    if not stat.S_ISDIR(seen.st_mode):
-                        found[key] = f"{seen.st_ino}-{seen.st_size}-{seen.st_mtime_ns}"
-        return found
+                    status = self._path(key).stat()
+                    if not stat.S_ISDIR(status.st_mode):
+                        versions[key] = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+        return versions
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
         root = str(self.root)  # joined as strings, because making a Path per key costs more than the check itself

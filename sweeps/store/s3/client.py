@@ -18,7 +18,7 @@ PATIENCE_S = float(os.environ.get("SWEEPS_STORE_PATIENCE", "300"))
 """Seconds of retries if the server has answered before."""
 FIRST_S = 8.0
 """Seconds of retries if the server has never answered, so that a mistyped address is reported soon."""
-_SHORTEST_S, _LONGEST_S, _SAY_FROM_S = 0.1, 8.0, 3.0
+_SHORTEST_S, _LONGEST_S, _WARN_AFTER_S = 0.1, 8.0, 3.0
 """Shortest and longest pause between retries; seconds after which a warning is logged once."""
 _CONNECT_S, _READ_S = 4.0, 30.0
 
@@ -38,7 +38,7 @@ class NotUnderstood(Exception):  # noqa: N818 - not an error
     """The server does not support conditional puts."""
 
 
-_MEANT: dict[str, type[Exception]] = {
+_HANDLED: dict[str, type[Exception]] = {
     "NoSuchKey": Absent,
     "NoSuchUpload": Absent,
     "PreconditionFailed": Exists,
@@ -72,7 +72,7 @@ class Client:
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
-        begun, pause, said, renewed = time.monotonic(), _SHORTEST_S, False, False
+        begun, pause, warned, renewed = time.monotonic(), _SHORTEST_S, False, False
         while True:
             if abandoned():
                 raise Abandoned(verb)
@@ -80,9 +80,9 @@ class Client:
             try:
                 answer = act(client)
             except (BotoCoreError, ClientError) as error:
-                if code_of(error) in _MEANT:
+                if code_of(error) in _HANDLED:
                     self._answered = True
-                    raise _MEANT[code_of(error)] from None
+                    raise _HANDLED[code_of(error)] from None
                 kind, waited_s = kind_of(error), time.monotonic() - begun
                 if is_wrong_key(error) and not renewed:
                     kind, renewed = EXPIRED, True
@@ -91,8 +91,8 @@ class Client:
                     raise explain(error, verb, self._uri, client.meta.region_name, waited_s) from error
                 if kind == EXPIRED:
                     self._renew(client)
-                if not said and waited_s > min(_SAY_FROM_S, limit_s / 4):
-                    said = True
+                if not warned and waited_s > min(_WARN_AFTER_S, limit_s / 4):
+                    warned = True
                     _log.warning("%s: cannot %s: %s; waiting up to %.0f s", self._uri, verb, message_of(error), limit_s)
                 time.sleep(min(random.uniform(pause / 2, pause), limit_s - waited_s + 0.01))
                 pause = min(pause * 2, _LONGEST_S)

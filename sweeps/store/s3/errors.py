@@ -113,7 +113,7 @@ def explain(error: Exception, verb: str, uri: str, region: str | None, waited_s:
     if code in _ELSEWHERE or code == "IllegalLocationConstraintException":
         return _elsewhere(error, given, bucket, region)
     if code == "RequestTimeTooSkewed":
-        return StoreError(given, "this machine's clock is wrong", "an error of at most 15 minutes", "timedatectl")
+        return StoreError(given, "this machine's clock is wrong", "a clock error of at most 15 minutes", "timedatectl")
     return StoreError(given, message_of(error), "an S3 bucket that this user may read and write", "sweeps doctor")
 
 

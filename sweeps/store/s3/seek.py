@@ -37,27 +37,27 @@ def seek(page: Page, ask: Ask, names: set[str], top: int) -> dict[str, str]:
         if not wanted or not (wanted[-1].endswith("/") and name.startswith(wanted[-1])):
             wanted.append(name)
     if len(wanted) <= _FEW and not any(name.endswith("/") for name in wanted):
-        return _asked(page, ask, wanted)
+        return _head_each(page, ask, wanted)
     share = max(_SHARE, -(-len(wanted) // _THREADS))
     walks = [_Walk(page, wanted[start : start + share], top) for start in range(0, len(wanted), share)]
     side_by_side(_Walk.go, walks, _THREADS)
-    found = {name: version for walk in walks for name, version in walk.found.items()}
+    versions = {name: version for walk in walks for name, version in walk.versions.items()}
     groups: dict[str, list[str]] = {}
     for name in [name for walk in walks for name in walk.left]:
         groups.setdefault(_group(name, top), []).append(name)
     whole = [group for group, few in groups.items() if not any(name.endswith("/") for name in few)]
-    found |= _asked(page, ask, [name for group in whole for name in groups.pop(group)])
+    versions |= _head_each(page, ask, [name for group in whole for name in groups.pop(group)])
     walks = [_Walk(page, few, top, sparse=True) for few in groups.values()]
     side_by_side(_Walk.go, walks, _THREADS)
-    return found | {name: version for walk in walks for name, version in walk.found.items()}
+    return versions | {name: version for walk in walks for name, version in walk.versions.items()}
 
 
-def _asked(page: Page, ask: Ask, names: list[str]) -> dict[str, str]:
+def _head_each(page: Page, ask: Ask, names: list[str]) -> dict[str, str]:
     versions = side_by_side(ask, names, _THREADS)
-    found = {name: version for name, version in zip(names, versions, strict=True) if version is not None}
-    if names and not found:
+    existing = {name: version for name, version in zip(names, versions, strict=True) if version is not None}
+    if names and not existing:
         page(names[0], "")  # HEAD cannot tell a missing bucket from a missing object, but a listing can
-    return found
+    return existing
 
 
 def _group(name: str, top: int) -> str:
@@ -71,7 +71,7 @@ class _Walk:
     def __init__(self, page: Page, wanted: list[str], top: int, sparse: bool = False) -> None:
         """sparse: whether to continue even if pages cover few wanted names."""
         self._page, self._wanted, self._top, self._sparse = page, wanted, top, sparse
-        self.found: dict[str, str] = {}
+        self.versions: dict[str, str] = {}
         """Name -> version."""
         self.left: list[str] = []
         """Names not looked up because the pages cover too few of them."""
@@ -84,7 +84,7 @@ class _Walk:
             for item in page.get("Contents", []):
                 place = bisect_right(wanted, item["Key"]) - 1
                 if place >= 0 and _is_wanted(item["Key"], wanted[place]):
-                    self.found[item["Key"]] = item["ETag"].strip('"')
+                    self.versions[item["Key"]] = item["ETag"].strip('"')
             if not page.get("IsTruncated"):
                 return
             last, before = page["Contents"][-1]["Key"], at

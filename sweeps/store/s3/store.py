@@ -90,8 +90,8 @@ class S3Store:
                 return None
 
         wanted = list(keys)
-        found = zip(wanted, side_by_side(read, wanted, _THREADS), strict=True)
-        return {key: data for key, data in found if data is not None}
+        bodies = zip(wanted, side_by_side(read, wanted, _THREADS), strict=True)
+        return {key: data for key, data in bodies if data is not None}
 
     def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
         name = self._name(key)
@@ -220,8 +220,8 @@ class S3Store:
     def find(self, prefixes: Iterable[str]) -> dict[str, str]:
         """Takes at most one request per prefix; see `sweeps.store.s3.seek`."""
         names = {self._prefix + check_key(p.rstrip("/")) + "/" * p.endswith("/") for p in prefixes}
-        found = seek(self._page, self._version, names, len(self._prefix))
-        return {name.removeprefix(self._prefix): v for name, v in found.items() if self._is_ours(name)}
+        versions = seek(self._page, self._version, names, len(self._prefix))
+        return {name.removeprefix(self._prefix): v for name, v in versions.items() if self._is_ours(name)}
 
     def _version(self, name: str) -> str | None:
         """The version of an object, None if there is none."""
@@ -268,14 +268,14 @@ class S3Store:
 
     def children(self, prefix: str) -> list[str]:
         top = self._prefix + (check_key(prefix.rstrip("/")) + "/" if prefix else "")
-        found: set[str] = set()
+        names: set[str] = set()
         more: dict[str, str] | None = {}
         while more is not None:
             page = self._level(top, more)
-            found |= {item["Prefix"].removeprefix(top).rstrip("/") for item in page.get("CommonPrefixes", [])}
-            found |= {i["Key"].removeprefix(top) for i in page.get("Contents", []) if self._is_ours(i["Key"])}
+            names |= {item["Prefix"].removeprefix(top).rstrip("/") for item in page.get("CommonPrefixes", [])}
+            names |= {i["Key"].removeprefix(top) for i in page.get("Contents", []) if self._is_ours(i["Key"])}
             more = {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else None
-        return sorted(found - {""})
+        return sorted(names - {""})
 
     def _level(self, top: str, more: dict[str, str]) -> dict[str, Any]:
         where = {"Bucket": self._bucket, "Prefix": top, "Delimiter": "/", **more}
