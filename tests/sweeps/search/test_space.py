@@ -1,4 +1,4 @@
-"""The search-space grammar: what each entry draws, what a point means, what is refused and how."""
+"""The search space: what each entry draws, how points are encoded, and errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONDITIONAL: dict[str, Any] = {
 
 
 def draw(space: Space, chance: random.Random) -> dict[str, Any]:
-    """Parameters drawn uniformly, those of inactive keys included."""
+    """Parameters drawn uniformly, including those of inactive keys."""
     return {axis.name: axis.from_unit(chance.random()) for axis in space.axes()}
 
 
@@ -124,7 +124,7 @@ def test_simplex_sums_to_one_and_keeps_the_minimum(count: int, minimum: float) -
 
 
 def test_two_weights_are_resolved_at_both_ends() -> None:
-    """The logarithm of the smaller weight is uniform: as many draws in each decade, the same at both ends."""
+    """The logarithm of the smaller weight is uniform: equally many draws in each decade, at both ends."""
     space = parse({"loss": LOSS})
     units = [i / 1000 for i in range(1001)]
     first = [space.overrides_of({"loss.simplex.l2": u})["loss.l2"] for u in units]
@@ -229,7 +229,7 @@ def test_a_point_against_its_condition_is_refused() -> None:
         space.params_of({"optimiser.momentum": 2, "optimiser.name": "adam"})
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

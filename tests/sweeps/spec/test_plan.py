@@ -1,4 +1,4 @@
-"""From a file to trials: what varies, what is shared, where values come from, what is refused before anything runs."""
+"""Expanding a file to trials: arms, shared trials, origins of values, and errors before anything runs."""
 
 from __future__ import annotations
 

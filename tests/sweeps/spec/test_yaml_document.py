@@ -1,4 +1,4 @@
-"""YAML read strictly, with places."""
+"""Strict reading of YAML with the place of every value."""
 
 from __future__ import annotations
 
