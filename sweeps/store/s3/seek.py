@@ -14,7 +14,7 @@ from typing import Any
 from sweeps.store.parallel import side_by_side
 
 Page = Callable[[str, str], dict[str, Any]]
-"""(prefix, name) -> page with up to a thousand objects under the prefix, from those after the name on."""
+"""(prefix, name) -> up to a thousand objects under the prefix that come after the name."""
 Ask = Callable[[str], str | None]
 """Name -> version of the object, None if there is none."""
 

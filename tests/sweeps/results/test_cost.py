@@ -168,7 +168,7 @@ def test_all_arms_that_a_changed_base_changes_are_counted(store: FolderStore, ex
     finish(store, expand(), arm=1)
     with pytest.raises(SweepError) as caught:
         refused(store, expand(changes=("data.train=128",)))
-    assert "data.train was 256 and is 128. So has 'wide'." in caught.value.why
+    assert "data.train was 256 and is 128. 'wide' has changed too." in caught.value.why
 
 
 @pytest.mark.parametrize(
