@@ -1,6 +1,6 @@
-"""Which files of a published set are images and masks, and which class and photograph they belong to; opens no image.
+"""Lists the images and masks of a public set with their classes and source photographs, without opening images.
 
-`trainables.forgery.public_datasets` says how the layouts look and where that was read.
+`trainables.forgery.public_datasets` describes the layouts and their references.
 """
 
 from __future__ import annotations
@@ -23,19 +23,24 @@ COCO = re.compile(r"\d{12}")
 
 @dataclass(frozen=True)
 class Entry:
-    """An image of a set. box: px; any_size: its mask may have another size than the image, as published."""
+    """An image of a set."""
 
     image: Path
     mask: Path | None
     label: int
+    """1 if the image is manipulated, else 0."""
     source: str
+    """The photograph that the image was made from."""
     inpainter: str = ""
     split: str = ""
+    """'' for a split by a hash of the source."""
     box: tuple[float, ...] | None = None
+    """x1 y1 x2 y2 in px, half-open."""
     any_size: bool = False
+    """Whether the published mask may differ in size from the image."""
 
 
-def folder(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001 - as all of them
+def folder(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001 - all layouts have this signature
     """images/, masks/ and labels.csv."""
     file = path / "labels.csv"
     if not file.is_file():
@@ -53,12 +58,12 @@ def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, lin
     if not name or label not in ("0", "1"):
         raise _line(file, line, f"the label of {name!r} is {label!r}")
     if split and split not in SPLITS:
-        raise _line(file, line, f"{split!r} is no split")
+        raise _line(file, line, f"{split!r} is not a split")
     sides = [row.get(side) or "" for side in ("x1", "y1", "x2", "y2")]
     try:
         box = tuple(float(side) for side in sides) if all(sides) else None
     except ValueError as error:
-        raise _line(file, line, f"the box {' '.join(sides)} is none: {error}") from error
+        raise _line(file, line, f"the box {' '.join(sides)} is not valid: {error}") from error
     stem, fake = Path(name).stem, label == "1"
     mask = path / "masks" / masks[stem] if fake and stem in masks else None
     if fake and mask is None and box is None:
@@ -87,7 +92,7 @@ def casia(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
 
 
 def imd2020(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
-    """A folder a photograph, with all that was made of it."""
+    """One folder for each photograph, with its manipulated versions and their masks."""
     found = []
     for name in image_files(path, "set.path"):
         file = path / name
@@ -101,7 +106,7 @@ def imd2020(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
 
 
 def defacto(path: Path, authentic: Path | None) -> list[Entry]:
-    """*_img/img/ and *_annotations/probe_mask/, in this folder or in those below it."""
+    """*_img/img/ and *_annotations/probe_mask/, in this folder or below it."""
     places = sorted(place for place in path.rglob("img") if place.is_dir() and place.parent.name.endswith("_img"))
     if not places:
         raise _missing(path, "inpainting_img/img", "folders such as inpainting_img and inpainting_annotations")
@@ -122,7 +127,7 @@ def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: AR
     """Lists of [image, mask or Negative] in JSON files."""
     files = sorted(path.glob("*.json"))
     if not files:
-        raise _missing(path, "*.json", "JSON files with lists of [image, mask], and Negative for a photograph's mask")
+        raise _missing(path, "*.json", "JSON files with lists of [image, mask]; Negative is the mask of a photograph")
     found = []
     for file in files:
         try:
@@ -135,7 +140,7 @@ def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: AR
         except TrialError:
             raise
         except (ValueError, TypeError) as error:
-            raise _line(file, 1, f"it is no list of [image, mask]: {error}") from error
+            raise _line(file, 1, f"it is not a list of [image, mask]: {error}") from error
     return found
 
 
@@ -149,36 +154,39 @@ LISTINGS: dict[str, Callable[[Path, Path | None], list[Entry]]] = {
 
 
 def wrong(given: str, why: str, allowed: str, key: str, fix: str = "") -> TrialError:
-    """What is wrong with a set."""
+    """The error for a public set. fix: what to do; by default, change `key`."""
     return TrialError(given, why, allowed, fix or f"change `{key}`", key)
 
 
 def _names(place: Path) -> list[str]:
-    """Images right in a folder, sorted; none where there is no such folder."""
+    """Names of the images directly in a folder, sorted; empty if there is no such folder."""
     if not place.is_dir():
         return []
     return sorted(p.name for p in place.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
 
 
 def _below(path: Path, name: str) -> Path:
-    """A listed file. Raises TrialError where the name leads out of the set's folder."""
+    """The path of a listed file. Raises TrialError if it is outside the set's folder."""
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise wrong(f"set.path: {path}, file {name}", "it leads out of the set's folder", "names below it", "set.path")
+        raise wrong(
+            f"set.path: {path}, file {name}", "it is outside the set's folder", "names below the folder", "set.path"
+        )
     return path / name
 
 
 def _coco(stem: str) -> str:
-    """MS-COCO's number in a name, of 12 digits; the whole name where there is none."""
-    found = COCO.search(stem)
-    return found[0] if found else stem
+    """The 12-digit MS-COCO number in a name; the whole name if there is none."""
+    match = COCO.search(stem)
+    return match[0] if match else stem
 
 
 def _missing(path: Path, what: str, allowed: str) -> TrialError:
-    return wrong(f"set.path: {path}", f"it has no {what}", allowed, "set.path", "give the folder that holds them")
+    fix = "set `set.path` to the folder that contains them"
+    return wrong(f"set.path: {path}", f"it has no {what}", allowed, "set.path", fix)
 
 
 def _line(file: Path, line: int, why: str) -> TrialError:
-    allowed = "file, label (0 or 1) and, if wanted, source, split, inpainter, x1, y1, x2, y2"
+    allowed = "file, label (0 or 1) and optionally source, split, inpainter, x1, y1, x2, y2"
     if file.suffix == ".json":
         allowed = '[["image.png", "mask.png"], ["photograph.jpg", "Negative"]]'
-    return wrong(f"set.path: {file}, line {line}", why, allowed, "set.path", "correct that line")
+    return wrong(f"set.path: {file}, line {line}", why, allowed, "set.path", "correct this line")

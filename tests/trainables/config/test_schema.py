@@ -1,4 +1,4 @@
-"""The schema, read from source, against the modules it describes; and what it says to a wrong configuration."""
+"""The schema that is read from source equals that of the imported modules; errors for wrong configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What task `detect` accepts, what decides the outcome, and what it says to a mistake."""
+"""Configurations of task `detect`: defaults, identity, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captions stay with their images, words become numbers, padding changes nothing; and what is refused."""
+"""Captions stay with their images, words become tokens, padding has no effect, and wrong captions are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def said(found: captions.Captions, split: str, place: int, number: int = 0) -> s
 
 @pytest.fixture
 def photos(data_root: Path, tmp_path: Path) -> Path:
-    """A data root with the Kodak photographs, and a captions file of two lines an image."""
+    """A data root with the Kodak photographs, and a captions file with two lines for each image."""
     (tmp_path / "photos").symlink_to(data_root / "kodak24")
     names = sorted(path.name for path in (data_root / "kodak24").glob("*.png"))
     lines = [f"{name}\tthe photograph {name[:-4]}\n{name}\tagain {name[:-4]}" for name in names]

@@ -250,7 +250,7 @@ def test_samples_of_an_epoch_are_there_for_the_eye(data_root: Path) -> None:
 
 
 def test_extra_scores_are_refused() -> None:
-    with pytest.raises(TrialError, match="fills none"):
+    with pytest.raises(TrialError, match="does not fill images"):
         detect.check_extra(None, ["fid"])  # type: ignore[arg-type]
 
 

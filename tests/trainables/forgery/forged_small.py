@@ -1,4 +1,4 @@
-"""A small set of photographs and fakes made from CIFAR-10 in memory, for tests of detectors."""
+"""A small set of real and inpainted images made from CIFAR-10 in memory, for tests of detectors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOCK = {"images": {"name": "cifar10", "size": 32}, "inpainters": [{"name": "mea
 
 
 class InMemory:
-    """Task `detect` on a set that is in memory."""
+    """Task `detect` on sets in memory."""
 
     BEST = detect.BEST
 
@@ -39,7 +39,7 @@ class InMemory:
 
 
 def configured(seed: int = 0, **changes: Any) -> dict[str, Any]:
-    """A resolved small configuration with its seed."""
+    """A small resolved configuration with its seed."""
     data = {"forged": BLOCK, **changes.pop("data", {})}
     model = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": "box"}
     base = {"data": data, "model": model, "batch": 16, "epochs": 2}
@@ -48,7 +48,7 @@ def configured(seed: int = 0, **changes: Any) -> dict[str, Any]:
 
 @cache
 def small(root: Path, train: int = 32, val: int = 16, test: int = 16, fill: str = "mean") -> Forged:
-    """So many photographs a split, each with a fake beside it; the fill is `mean`, `telea` or `noise`."""
+    """This number of photographs in each split, each followed by its fake. fill: `mean`, `telea` or `noise`."""
     section = {"name": "cifar10", "size": 32, "train": train, "val": val, "test": test}
     photographs = images.load(section, root)
     parts = [
@@ -105,7 +105,7 @@ def _filled(image_3hw: Tensor, hole_hw: Tensor, fill: str, draw: np.random.Gener
 
 
 def on_disk(root: Path, folder: Path, **changes: Any) -> tuple[dict[str, Any], dict[str, Path]]:
-    """(resolved block, {its id: where it lies}) of a set that was forged as a driver does it."""
+    """(resolved block, {set id: folder}) of a set that was forged as a driver does it."""
     counts = {"train": 24, "val": 8, "test": 8}
     block = forgery_config.resolve_forge({**BLOCK, "images": {**BLOCK["images"], **counts}, **changes})
     name = forgery_config.forged_id(block)

@@ -1,4 +1,4 @@
-"""Forges a set into a folder, as a driver does: shard by shard, those that are there left alone."""
+"""Forges a set into a folder as a driver does: shard by shard, without repeating finished shards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def forge(
     order: Sequence[int] | None = None,
     threads: int = 2,
 ) -> dict[str, Any]:
-    """Returns the resolved block. order: numbers of the shards to make, without finishing; None: all, and finish."""
+    """Forge a set and return the resolved block.
+
+    order: numbers of the shards to make, without finishing the set; None: make all shards and finish.
+    """
     resolved = resolve_forge(block)
     shards = forged_shards.plan_shards(resolved, data_root)
     (folder / "shards").mkdir(parents=True, exist_ok=True)

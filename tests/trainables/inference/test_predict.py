@@ -1,4 +1,4 @@
-"""Trained networks on anybody's images: every mode and orientation, what is refused, and files for other programs."""
+"""Trained networks on the user's images: every mode and orientation, errors, and exported files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def save(tmp_path: Path) -> Save:
 
 
 def pattern(width: int = 40, height: int = 24) -> Image.Image:
-    """A picture whose every corner is another."""
+    """A picture with four different corners."""
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([x * 255 // width, y * 255 // height, (x + y) * 2], 2).astype(np.uint8))
 
@@ -89,7 +89,7 @@ def test_every_orientation_and_the_way_back(save: Save, orientation: int) -> Non
     stored = np.argwhere(np.asarray(picture.back(Image.fromarray(marked))))
     assert (*stored.min(0)[::-1], *(stored.max(0)[::-1] + 1)) == pytest.approx((x1, y1, x2, y2))
     with Image.open(io.BytesIO(picture.png(picture.stored))) as written:
-        assert np.array_equal(ImageOps.exif_transpose(written), upright), "shown as its original is"
+        assert np.array_equal(ImageOps.exif_transpose(written), upright), "displayed like its original"
 
 
 MODES: dict[str, tuple[Callable[[Image.Image], Image.Image], str, str]] = {
@@ -126,7 +126,7 @@ def test_every_mode_is_read_and_known_pixels_are_kept(save: Save, kind: str) -> 
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is that large."""
+    """A PNG of a few bytes whose header states this size."""
     target = io.BytesIO()
     Image.new("1", (8, 8)).save(target, format="PNG")
     data = target.getvalue()
@@ -186,8 +186,8 @@ def test_a_hole_in_the_pixels_of_the_file(save: Save) -> None:
     [
         ("30,0,20,5", "not inside"),
         ("0,0,0,5", "not inside"),
-        ("0,0,40,24", "nothing of the image is known"),
-        ("1,2,3", "no such file"),
+        ("0,0,40,24", "covers the whole image"),
+        ("1,2,3", "neither a file"),
         ("black.png", "no hole"),
         ("other.png", "20 x 20 px"),
     ],
@@ -265,7 +265,7 @@ def test_weights_that_do_not_fit_and_models_that_fill_nothing() -> None:
     config, weights = inpainter()
     with pytest.raises(TrialError, match="shape"):
         predict.inpainter({**config, "model": {**config["model"], "width": 16}}, weights)
-    with pytest.raises(TrialError, match="what others have filled"):
+    with pytest.raises(TrialError, match="filled elsewhere"):
         predict.inpainter({**config, "model": {"name": "outputs", "path": "/x", "digest": None}}, {})
 
 
@@ -294,7 +294,7 @@ def test_a_detector_says_what_and_where(save: Save, head: str) -> None:
 
 
 def test_class_activation_shows_where_the_logit_comes_from() -> None:
-    """A network whose logit is the brightness of a corner after a 1x1 convolution is shown to look there."""
+    """The logit is the brightness of a corner after a 1x1 convolution, so Grad-CAM highlights that corner."""
 
     class Corner(torch.nn.Module):
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""bfloat16 and memory layout: the same learning as in float32, and what stays in float32."""
+"""bfloat16 and memory layout: training as in float32, and the values that stay in float32."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_bfloat16_learns_the_same_within_two_percent(name: str, data_root: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_memory_layout_changes_rounding_alone(name: str, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the first steps: what is rounded differently grows, tenfold a step at first for TDANet."""
+    """Only the first steps are compared: rounding differences grow, at first tenfold per step for TDANet."""
     last = losses(name, data_root, steps=4)
     for module in (inpaint, inpaint_dataset):
         monkeypatch.setattr(module, "LAYOUT", torch.contiguous_format)

@@ -88,7 +88,7 @@ def test_an_image_of_another_size_is_refused(filled: Path, data_root: Path) -> N
         scored(resolved({"name": "outputs", "path": str(filled)}), data_root)
 
 
-@pytest.mark.parametrize(("path", "why"), [("filled", "it is relative"), ("/nowhere/at/all", "not a folder")])
+@pytest.mark.parametrize(("path", "why"), [("filled", "it is a relative path"), ("/nowhere/at/all", "not a folder")])
 def test_a_folder_that_is_not_there(path: str, why: str) -> None:
     with pytest.raises(TrialError, match=why):
         schema.resolve("inpaint", {**CONFIG, "model": {"name": "outputs", "path": path}})
