@@ -35,11 +35,11 @@ def test_the_rays_of_these_tests_listen_on_loopback_alone(ray_address: str, guar
     ("given", "says"),
     [
         ("ray://head:10001", ["Ray Client", "sweeps submit", "--address auto"]),
-        ("http://head:8265", ["jobs and dashboard", "sweeps submit FILE --address http://head:8265"]),
-        ("head", ["no address", "HOST:6379"]),
-        ("head:x", ["no address"]),
-        ("127.0.0.1:1", ["nothing can be reached there", "ray status"]),
-        ("host.invalid:6379", ["nothing can be reached there"]),
+        ("http://head:8265", ["dashboard and job server", "sweeps submit FILE --address http://head:8265"]),
+        ("head", ["not an address", "HOST:6379"]),
+        ("head:x", ["not an address"]),
+        ("127.0.0.1:1", ["it cannot be reached", "ray status"]),
+        ("host.invalid:6379", ["it cannot be reached"]),
     ],
 )
 def test_an_address_of_no_use_is_told_at_once(given: str, says: list[str]) -> None:
@@ -109,7 +109,7 @@ def test_another_version_of_the_cluster_is_told(
 # --- a cluster with a token -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("token", "says"), [(None, "there is none here"), ("c" * 64, "does not accept the token")])
+@pytest.mark.parametrize(("token", "says"), [(None, "none is set here"), ("c" * 64, "does not accept the token")])
 def test_a_missing_or_wrong_token_is_told(guarded: Head, use_token: UseToken, token: str | None, says: str) -> None:
     use_token(token)
     started = time.monotonic()

@@ -95,7 +95,7 @@ def test_a_cluster_is_looked_at_node_by_node(
     store = ["--store", str(tmp_path / "store"), "--data", str(data_root)]
     assert main(["doctor", "--address", guarded.address, *store]) == common.DONE
     out = capsys.readouterr().out
-    for words in ("wants a token", "1 nodes, 2 CPUs, 0 GPUs", "the same packages as here", "every node must see"):
+    for words in ("requires a token", "1 nodes, 2 CPUs, 0 GPUs", "the same packages as here", "every node must have"):
         assert words in out
 
 
@@ -112,4 +112,4 @@ def test_other_packages_on_a_node_are_told(guarded: Head, use_token: UseToken, m
 
 def test_an_address_of_no_use_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["doctor", "--address", "127.0.0.1:1", "--store", str(tmp_path)]) == common.FAILED
-    assert "nothing can be reached there" in capsys.readouterr().out
+    assert "it cannot be reached" in capsys.readouterr().out

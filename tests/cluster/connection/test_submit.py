@@ -116,7 +116,7 @@ def test_a_large_working_directory_is_told_with_what_makes_it_large(
     (folder / "b.bin").write_bytes(zlib_free(1_000_000))
     with pytest.raises(SweepError) as told:
         submit.pack(folder, (), tmp_path / "package.zip")
-    assert "it is 4 MB packed, Ray takes 3 MB; the biggest: weights/ 3 MB, b.bin 1 MB" in told.value.why
+    assert "it is 4 MB packed, Ray accepts 3 MB; the largest: weights/ 3 MB, b.bin 1 MB" in told.value.why
 
 
 def zlib_free(size: int) -> bytes:
@@ -167,7 +167,7 @@ def no_dashboard() -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("address", "says"),
-    [("http://127.0.0.1:1", "nothing can be reached"), ("head:6379", "over HTTP"), ("ray://h:1", "over HTTP")],
+    [("http://127.0.0.1:1", "it cannot be reached"), ("head:6379", "over HTTP"), ("ray://h:1", "over HTTP")],
 )
 def test_an_address_without_jobs_is_told_at_once(folder: Path, address: str, says: str) -> None:
     began = time.monotonic()
@@ -177,11 +177,11 @@ def test_an_address_without_jobs_is_told_at_once(folder: Path, address: str, say
 
 
 def test_another_web_server_is_told(folder: Path, no_dashboard: str) -> None:
-    with pytest.raises(SweepError, match="no Ray dashboard"):
+    with pytest.raises(SweepError, match="not a Ray dashboard"):
         submit.submit(submit.Submission(no_dashboard, folder, ("fill.yaml",)))
 
 
-@pytest.mark.parametrize(("token", "says"), [(None, "there is none here"), ("c" * 64, "does not accept")])
+@pytest.mark.parametrize(("token", "says"), [(None, "none is set here"), ("c" * 64, "does not accept")])
 def test_a_missing_or_wrong_token_of_the_jobs_is_told(
     guarded: Head, use_token: UseToken, folder: Path, token: str | None, says: str
 ) -> None:

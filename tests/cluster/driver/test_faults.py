@@ -116,7 +116,7 @@ def test_a_trial_whose_node_is_killed_goes_on_at_another(
     assert Counter(state for state, _ in killer.events) == Counter(started=2, crashed=1, done=1)
     trial = plan.runs()[0][0]
     assert len(stored_attempts.attempt_numbers(there, trial.id)) == 2
-    assert "goes on after epoch" in str(layout.get_json(there, layout.result_key(trial.id, 4))["notes"])
+    assert "resumed after epoch" in str(layout.get_json(there, layout.result_key(trial.id, 4))["notes"])
     run(plan, here, data_root)
     assert histories(plan, there) == histories(plan, here)
 

@@ -98,7 +98,7 @@ def test_killed_and_gone_on_with_gives_the_same_bytes(
     store = FolderStore(tmp_path / "store")
     kept = contents(store)
     assert len(kept) == written
-    with pytest.raises(SweepError, match="does not have it whole"):
+    with pytest.raises(SweepError, match="it is not complete in the store"):
         inputs.forged_folder(store, forgery_config.forged_id(resolved()))
     forging.ensure(store, resolved(), data_root, quiet=True)
     assert contents(store) == contents(made)
@@ -185,7 +185,7 @@ def test_the_outputs_of_a_finished_trial(kind: str, tmp_path: Path, s3: Store) -
     attempt = stored_attempts.claim(store, "t", 0, {"claimed_at": 0.0})
     assert attempt is not None
     stored_trials.finish(store, attempt, 3, {"history": {"epoch": [1, 2, 3]}})
-    with pytest.raises(SweepError, match="recorded none"):
+    with pytest.raises(SweepError, match="no stored outputs"):
         inputs.outputs_file(store, "t")
     store.put(attempt.key("samples", attempt.name, 3, "outputs.npz"), b"logits")
     for _ in range(2):

@@ -164,7 +164,7 @@ def test_a_process_that_dies_three_times_fails_its_trial(planned: Planned, store
     assert newest is not None
     end = layout.get_json(store, newest.end_key)
     assert end["state"] == FAILED
-    assert "died 3 times in this run; often the machine ran out of memory" in end["error"]["message"]
+    assert "died 3 times in this run; a common cause is lack of memory" in end["error"]["message"]
     assert "--max-concurrent" in end["error"]["message"]
 
 

@@ -105,7 +105,7 @@ def test_stop_and_resume(file: Path, store: FolderStore, capsys: pytest.CaptureF
         assert main(["stop", "small", "--store", store.uri]) == common.DONE
         assert "sweeps resume small goes on" in capsys.readouterr().out
         assert driven.wait(120) == common.FAILED, driven.said()
-        assert "asked to stop: ending after the epochs at hand" in driven.said()
+        assert "stop requested: stopping after the current epochs" in driven.said()
         assert "1 interrupted" in driven.said()
         assert ends(store) == ["stopped"]
         (epoch,) = last_epochs(store).values()
@@ -116,7 +116,7 @@ def test_stop_and_resume(file: Path, store: FolderStore, capsys: pytest.CaptureF
 
 def test_a_time_budget_ends_gracefully(file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(file), "--time-budget", "2s", *here(store)]) == common.FAILED
-    assert "the time budget is spent: ending after the epochs at hand" in capsys.readouterr().err
+    assert "the time budget is used up: stopping after the current epochs" in capsys.readouterr().err
     assert ends(store) == ["stopped"]
     assert len(last_epochs(store)) == 1
 

@@ -35,7 +35,7 @@ def test_a_logger_without_its_package_is_told(planned: Planned) -> None:
     plan = planned()
     with pytest.raises(SweepError, match="pip install wandb"):
         driver.check(plan, driver.Settings(log="wandb"))
-    with pytest.raises(SweepError, match="nothing runs on Ray"):
+    with pytest.raises(SweepError, match="an in-process run does not use"):
         driver.check(plan, driver.Settings(log="wandb", address=driver.IN_PROCESS))
 
 

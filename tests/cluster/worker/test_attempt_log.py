@@ -35,7 +35,7 @@ def test_it_counts_what_is_said_again_and_again(store: FolderStore) -> None:
     log = AttemptLog(store, ATTEMPT)
     for words in ("one", "same", "same", "same", "two\nlines", "\x1b[31mred\x07"):
         log.say(words)
-    assert entries(log)[:3] == ["one", "same", "the same again, 2 times"]
+    assert entries(log)[:3] == ["one", "same", "last entry repeated 2 times"]
     assert "  two\n    lines\n" in log.text()
     assert entries(log)[-1] == "[31mred", "nothing that moves a terminal"
 
@@ -113,12 +113,12 @@ def test_a_trial_tells_how_it_went(
     assert "checkpoint after epoch 1, " in first
     assert first.endswith("  stopped\n")
     assert "  attempt 2 on " in second
-    assert "  goes on after epoch 1\n" in second
+    assert "  resumed after epoch 1\n" in second
     assert "checkpoint after epoch 2, " in second
     assert second.endswith("  done\n")
     capsys.readouterr()
     console.trial(store, trial.id[:6])
-    assert "goes on after epoch 1" in capsys.readouterr().out
+    assert "resumed after epoch 1" in capsys.readouterr().out
 
 
 def test_a_failed_trial_tells_why(planned: Planned, store: FolderStore, data_root: Path) -> None:
