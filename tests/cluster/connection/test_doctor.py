@@ -1,4 +1,4 @@
-"""The doctor finds what stands in the way of a sweep, on this machine, on a cluster, and in a store."""
+"""The doctor finds obstacles to a sweep on this machine, on a cluster and in a store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UseToken = Callable[[str | None], None]
 
 
 class Forgetful(FolderStore):
-    """A store like some S3 servers: a conditional write is a write."""
+    """A store like some S3 servers, which ignore the condition of a conditional write."""
 
     def create(self, key: str, data: bytes) -> bool:
         self.put(key, data)
@@ -26,7 +26,7 @@ class Forgetful(FolderStore):
 
 
 class Stale(FolderStore):
-    """A store whose readers see what was there before."""
+    """A store that returns outdated objects."""
 
     def get(self, key: str) -> bytes:
         super().get(key)

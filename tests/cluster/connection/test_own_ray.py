@@ -1,4 +1,4 @@
-"""The Ray that `sweeps run` starts for itself: what it listens on, what it wants, and how Ctrl-C ends it."""
+"""The local Ray of `sweeps run`: its addresses, its token, and how Ctrl-C ends it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.cluster.runners.test_ends import LONG, ends, here, last_epochs, train
 def test_it_stays_on_loopback_wants_a_token_and_ends_with_ctrl_c(
     tmp_path: Path, data_root: Path, ray_address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another Ray runs on the machine, a killed one left its address; Ctrl-C reaches all processes of this one."""
+    """Another Ray runs here, and a killed one left its address behind; Ctrl-C reaches all processes of this one."""
     file, home, store = tmp_path / "small.yaml", tmp_path / "home", FolderStore(tmp_path / "store")
     file.write_text(LONG)
     home.mkdir()

@@ -1,4 +1,4 @@
-"""A sweep as a Ray job: what is uploaded, what is refused and how fast, and one that really runs."""
+"""A sweep as a Ray job: what is uploaded, what is refused and how fast, and a job that really runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ UseToken = Callable[[str | None], None]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a sweep in it, which is the current one."""
+    """The current working directory, with a sweep in it."""
     here = tmp_path / "work"
     here.mkdir()
     (here / "fill.yaml").write_text(FILL)
@@ -120,7 +120,7 @@ def test_a_large_working_directory_is_told_with_what_makes_it_large(
 
 
 def zlib_free(size: int) -> bytes:
-    """Bytes that do not get smaller when packed."""
+    """Bytes that cannot be compressed."""
     import random
 
     return random.Random(0).randbytes(size)
@@ -148,7 +148,7 @@ def test_what_the_cluster_cannot_use_is_refused(
 
 @pytest.fixture
 def no_dashboard() -> Iterator[str]:
-    """The address of a web server that is no dashboard."""
+    """The address of a web server that is not a dashboard."""
 
     class Nothing(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

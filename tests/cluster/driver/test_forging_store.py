@@ -1,4 +1,4 @@
-"""Forged sets in a store: made once, gone on with after a kill, brought to who trains, refused if unfit."""
+"""Forged sets in a store: made once, continued after a kill, copied to the training machine, refused if unfit."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_an_unfinished_or_unknown_inpainter(planned: Planned, store: Store, data
 
 
 @pytest.fixture
-def s3(moto: Server, aws: pytest.MonkeyPatch, cached: Path) -> Store:  # noqa: ARG001 - what is copied lands there
+def s3(moto: Server, aws: pytest.MonkeyPatch, cached: Path) -> Store:  # noqa: ARG001 - copies go to that folder
     aws.setenv("AWS_ENDPOINT_URL", moto.url)
     return open_store(address())
 
@@ -172,7 +172,7 @@ def test_a_set_on_s3_is_copied_once_and_whole(made: FolderStore, s3: Store, cach
     assert files(folder) == files(made.root / "datasets" / set_id)
     inode = folder.stat().st_ino
     assert inputs.forged_folder(store, set_id).stat().st_ino == inode, "not fetched again"
-    (folder / "done.json").write_bytes(b"{}")  # of another set, or a copy that somebody spoilt
+    (folder / "done.json").write_bytes(b"{}")  # of another set, or a damaged copy
     assert files(inputs.forged_folder(store, set_id)) == files(made.root / "datasets" / set_id)
     assert [path.name for path in folder.parent.iterdir()] == [set_id], "nothing half fetched is left"
 

@@ -1,4 +1,4 @@
-"""An attempt's log: what stands in it, how long it gets, and that it harms no trial."""
+"""An attempt's log: what it contains, how long it gets, and that it never fails a trial."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def entries(log: AttemptLog) -> list[str]:
-    """What was said, without the times."""
+    """The entries, without the times."""
     return [line[21:] for line in log.text().splitlines()]
 
 
