@@ -220,7 +220,8 @@ def _not_a_head(address: str, error: grpc.RpcError) -> SweepError:
         f"--address {address}",
         f"the server there does not answer as the head of a Ray cluster ({error.code().name.lower()})",
         addresses.ALLOWED,
-        "use the port of `ray start --head` (6379), or with the dashboard's port: sweeps submit FILE --address http://HOST:8265",
+        "use the port of `ray start --head` (6379); for the dashboard's port: "
+        "sweeps submit FILE --address http://HOST:8265",
     )
 
 

@@ -90,9 +90,9 @@ def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> 
     tunings = [Tuning(store, plan, arm, schema, time.time) for arm in plan.searched]
     for tuning in tunings:
         check_space(plan.sweep, tuning.arm, schema)
-    complete_plan = with_tuned(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
-    jobs, cached, failed = _left(complete_plan, store, retry)
-    return Work(complete_plan, jobs, cached, failed, [tuning for tuning in tunings if not tuning.search.done])
+    plan_with_tuned = with_tuned(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
+    jobs, cached, failed = _left(plan_with_tuned, store, retry)
+    return Work(plan_with_tuned, jobs, cached, failed, [tuning for tuning in tunings if not tuning.search.done])
 
 
 def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[Job]]:
