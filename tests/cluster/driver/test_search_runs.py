@@ -74,7 +74,7 @@ def test_a_search_ends_in_tuned_arms(planned: Planned, store: Store, data_root: 
 
 
 def test_a_pruned_trial_is_told_as_pruned_and_keeps_its_curve(planned: Planned, store: Store, data_root: Path) -> None:
-    # The first try is good, the next is hopeless: the rule must stop it at its first rung.
+    # The first try is good and the next one bad: the rule must stop it at its first rung.
     text = SEARCHED.replace("sampler: random", "points: [{optimiser.lr: 0.01}, {optimiser.lr: 1.0e-5}]").replace(
         "trials: 5", "trials: 2"
     )

@@ -1,4 +1,4 @@
-"""An attempt's log: what stands in it, how long it gets, and that it harms no trial."""
+"""An attempt's log: what it contains, how long it gets, and that it never fails a trial."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def entries(log: AttemptLog) -> list[str]:
-    """What was said, without the times."""
+    """The entries, without the times."""
     return [line[21:] for line in log.text().splitlines()]
 
 
@@ -37,7 +37,7 @@ def test_it_counts_what_is_said_again_and_again(store: FolderStore) -> None:
     log = AttemptLog(store, ATTEMPT)
     for words in ("one", "same", "same", "same", "two\nlines", "\x1b[31mred\x07"):
         log.say(words)
-    assert entries(log)[:3] == ["one", "same", "the same again, 2 times"]
+    assert entries(log)[:3] == ["one", "same", "last entry repeated 2 times"]
     assert "  two\n    lines\n" in log.text()
     assert entries(log)[-1] == "[31mred", "nothing that moves a terminal"
 
@@ -119,12 +119,12 @@ def test_a_trial_tells_how_it_went(
     assert "checkpoint after epoch 1, " in first
     assert first.endswith("  stopped\n")
     assert "  attempt 2 on " in second
-    assert "  goes on after epoch 1\n" in second
+    assert "  resumed after epoch 1\n" in second
     assert "checkpoint after epoch 2, " in second
     assert second.endswith("  done\n")
     capsys.readouterr()
     console.trial(store, trial.id[:6])
-    assert "goes on after epoch 1" in capsys.readouterr().out
+    assert "resumed after epoch 1" in capsys.readouterr().out
 
 
 def test_a_failed_trial_tells_why(planned: Planned, store: FolderStore, data_root: Path) -> None:
