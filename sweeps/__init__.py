@@ -1,1 +1,1 @@
-"""What is asked and what was found: sweep files, plans, trials, the store. Imports neither torch nor ray."""
+"""Sweep files, plans, trials, searches, and the store with its results. Imports neither torch nor ray."""

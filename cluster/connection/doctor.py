@@ -1,7 +1,7 @@
-"""Is this machine, this cluster, this store fit for a sweep? Each check is one line: what is wrong, and what to do.
+"""Checks whether this machine, a cluster and a store are fit for a sweep. Each check gives one line of output.
 
-Without an address only this machine is looked at and no Ray is started. On a cluster one small task goes to every
-node. Nothing is left behind: a probe object is written into the store and deleted again.
+Without an address, only this machine is checked and no Ray is started. On a cluster, one small task runs on every node.
+Nothing is left behind: the probe object in the store is deleted again.
 """
 
 from __future__ import annotations
@@ -24,46 +24,49 @@ from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
 
 OPEN_FILES = 65_536
-"""What Ray's own documentation asks of a head node; a worker's limit matters less."""
+"""Limit that Ray's documentation recommends for a head node; the limit of a worker matters less."""
 FREE_GB = 5.0
 SKEW_S, WRONG_S = 2.0, 60.0
-"""From when on a clock is worth a warning, and from when on `sweeps status` takes a running trial for interrupted.
-Leases trust no clock."""
+"""Clock offsets: the first gives a warning; from the second, `sweeps status` takes a running trial for interrupted.
+Leases do not depend on clocks."""
 _PROBE = "doctor"
 _TASK_S = 60.0
 
 
 @dataclass(frozen=True)
 class Line:
-    """One check. state: `ok`, `warning` or `failed`. what: what was found. do: what to do about it; empty when ok."""
+    """The result of one check."""
 
     state: str
+    """`ok`, `warning` or `failed`."""
     what: str
+    """What was found."""
     do: str = ""
+    """How to fix it; empty if ok."""
 
 
 @dataclass
 class Facts:
-    """What one machine says of itself; plain data, since it travels.
-
-    clock: seconds since the epoch there, when it began to look and when it had looked. The troubles are empty when all
-    is well or nothing was asked.
-    """
+    """Facts about one machine; plain data, because nodes send it to the driver."""
 
     host: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     open_files: int = 0
     free_gb: float = 0.0
     clock: tuple[float, float] = (0.0, 0.0)
+    """That machine's time, in seconds since the epoch, at the beginning and at the end of its checks."""
     store_trouble: str = ""
+    """What is wrong with the store; empty if nothing is or it was not checked."""
     data_trouble: str = ""
+    """What is wrong with the data folder; empty if nothing is or it was not checked."""
     gpus: int = 0
 
 
 def examine(address: str | None, store: Store | None, data_root: str | None) -> Iterator[Line]:
-    """All checks, each as soon as it is known. address: of a running Ray, or None for this machine alone.
+    """Run all checks; yields each result at once.
 
-    data_root: the folder of the data sets, absolute, or None to leave it.
+    address: of a running Ray, or None for this machine only. data_root: the folder of the data sets, absolute, or None
+    to skip that check.
     """
     here = facts(store.uri if store else None, data_root)
     yield from machine("this machine", here)
@@ -75,18 +78,18 @@ def examine(address: str | None, store: Store | None, data_root: str | None) -> 
         if isinstance(store, FolderStore) and address:
             yield Line(
                 "warning",
-                f"the store is the folder {store.uri}: every node must see the same folder there",
+                f"the store is the folder {store.uri}: every node must have the same folder at this path",
                 "mount it on all nodes at the same path, or --store s3://BUCKET/PREFIX",
             )
     yield _data("this machine", here, data_root)
     if address:
         yield from _cluster(address, here, store, data_root)
     else:
-        yield Line("ok", "no cluster was asked for; --address auto or HOST:6379 looks at one")
+        yield Line("ok", "no cluster was checked; --address auto or --address HOST:6379 checks one")
 
 
 def facts(store_uri: str | None, data_root: str | None) -> Facts:
-    """Look at the machine that this runs on."""
+    """Collect the facts of the machine that this runs on."""
     began = time.time()
     known = provenance.versions()
     found = Facts(
@@ -105,7 +108,7 @@ def facts(store_uri: str | None, data_root: str | None) -> Facts:
 
 
 def _code() -> str:
-    """A hash of our own modules: a version number stands still while the code changes."""
+    """A hash of our own modules, because a version number does not change with every edit."""
     top = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     for folder in ("analysis", "cluster", "sweeps", "trainables"):
@@ -122,7 +125,7 @@ COMPARED = ("python", "ray", "torch", "torchvision", "optuna", "numpy", "opencv-
 
 
 def check_store(store: Store) -> Iterator[Line]:
-    """Write, read, write on condition, list, delete; the first that fails ends it."""
+    """Write, read, write conditionally, replace, list and delete a probe object; stop at the first failure."""
     key = f"{_PROBE}/{uuid.uuid4().hex}"
 
     def replaced() -> bool:
@@ -134,19 +137,19 @@ def check_store(store: Store) -> Iterator[Line]:
         return not store.exists_many([key])
 
     steps: list[tuple[str, Callable[[], bool], str]] = [
-        ("write", lambda: store.create(key, b"a"), "an object stood there already"),
-        ("read", lambda: store.get(key) == b"a", "another content came back"),
+        ("write", lambda: store.create(key, b"a"), "the new object exists already"),
+        ("read", lambda: store.get(key) == b"a", "other content was returned"),
         ("refuse a second writer", lambda: not store.create(key, b"c"), "two drivers could train the same trial"),
-        ("replace", replaced, "the old content came back"),
+        ("replace", replaced, "the old content was returned"),
         ("list", lambda: key.rpartition("/")[2] in store.children(f"{_PROBE}/"), "a written object was not listed"),
-        ("delete", deleted, "it is still there"),
+        ("delete", deleted, "the object is still there"),
     ]
     done = []
     for name, step, otherwise in steps:
         try:
-            good, why, do = step(), otherwise, "use a store that keeps the promises of sweeps/store/local.py"
+            good, why, do = step(), otherwise, "use a store that meets the contract in sweeps/store/base.py"
         except KeyError:
-            good, why, do = False, "a written object could not be found", "use a store that shows what was written"
+            good, why, do = False, "a written object was not found", "use a store with read-after-write consistency"
         except SweepError as error:
             good, why, do = False, error.why, error.fix
         if not good:
@@ -157,7 +160,7 @@ def check_store(store: Store) -> Iterator[Line]:
 
 
 def _folder_clock(store: FolderStore) -> Line:
-    """A mounted folder stamps files with its server's clock."""
+    """Check the clock of the server of a mounted folder, from the time stamp of a new file."""
     key = f"{_PROBE}/{uuid.uuid4().hex}"
     began = time.time()
     store.put(key, b"")
@@ -196,16 +199,16 @@ def _free_disk(name: str, found: Facts) -> Line:
         return Line("ok", f"{name}: {found.free_gb:.0f} GB free for temporary files")
     return Line(
         "failed",
-        f"{name}: only {found.free_gb:.1f} GB free for temporary files, where Ray spills and logs",
+        f"{name}: only {found.free_gb:.1f} GB free for temporary files, where Ray spills objects and logs",
         f"free {FREE_GB:g} GB, or point TMPDIR (RAY_TMPDIR for `ray start`) to a larger disk",
     )
 
 
 def _data(name: str, found: Facts, data_root: str | None) -> Line:
     if data_root is None:
-        return Line("ok", f"{name}: no data folder was named (--data, SWEEPS_DATA); CIFAR-10 is downloaded")
+        return Line("ok", f"{name}: no data folder is set (--data, SWEEPS_DATA); CIFAR-10 is downloaded")
     if found.data_trouble:
-        do = "copy or mount the data there on every node, at the same path; or --data FOLDER"
+        do = "copy or mount the data at this path on every node, or use --data FOLDER"
         return Line("failed", f"{name}: {found.data_trouble}", do)
     return Line("ok", f"{name}: data in {data_root}")
 
@@ -227,7 +230,7 @@ def _cluster(address: str, here: Facts, store: Store | None, data_root: str | No
         yield _nodes(nodes)
         for name, answer, skew_s in nodes:
             if isinstance(answer, str):
-                do = "see `ray status` and the node's logs; inpaint-sweeps must be installed there as it is here"
+                do = "see `ray status` and the node's logs; install the same inpaint-sweeps there as here"
                 yield Line("failed", f"{name}: no answer: {answer}", do)
                 continue
             yield _clock(name, skew_s)
@@ -240,46 +243,46 @@ def _authentication() -> Line:
     from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
     if is_token_auth_enabled():
-        return Line("ok", "the cluster wants a token")
+        return Line("ok", "the cluster requires a token")
     return Line(
         "warning",
-        "the cluster wants no token: whoever reaches its ports can run anything on it",
+        "the cluster requires no token: anyone who can reach its ports can run code on it",
         "ray get-auth-token --generate, and RAY_AUTH_MODE=token for every `ray start`",
     )
 
 
 Answer = tuple[str, "Facts | str", float]
-"""(node, what it said or why it did not, seconds that its clock is off at least)."""
+"""(node, its facts or why it did not answer, minimum clock offset in seconds)."""
 
 
 def _ask_nodes(store_uri: str | None, data_root: str | None) -> list[Answer]:
-    """One task on every living node, side by side."""
+    """Run one task on every living node, concurrently."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask = ray.remote(num_cpus=0, max_retries=0)(facts)
     living = [node for node in ray.nodes() if node["Alive"]]
     sent = time.time()
-    asked = []
+    references = []
     for node in living:
         strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked.append(ask.options(scheduling_strategy=strategy).remote(store_uri, data_root))
+        references.append(ask.options(scheduling_strategy=strategy).remote(store_uri, data_root))
     deadline = time.monotonic() + _TASK_S
-    found: list[Answer] = []
-    for node, reference in zip(living, asked, strict=True):
+    answers: list[Answer] = []
+    for node, reference in zip(living, references, strict=True):
         name = f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
         try:
             answer: Facts = ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
         except ray.exceptions.RayError as error:
-            found.append((name, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}", 0.0))
+            answers.append((name, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}", 0.0))
             continue
         answer.gpus = int(node["Resources"].get("GPU", 0))
-        found.append((name, answer, off_by(answer.clock, sent, time.time())))
-    return found
+        answers.append((name, answer, off_by(answer.clock, sent, time.time())))
+    return answers
 
 
 def off_by(clock: tuple[float, float], sent: float, received: float) -> float:
-    """Seconds that a clock is off at least, when it was read (twice) between two moments of ours."""
+    """Minimum offset of a clock in seconds, from two readings of it between two times of ours."""
     return max(0.0, sent - clock[0], clock[1] - received)
 
 
@@ -289,13 +292,13 @@ def _nodes(nodes: list[Answer]) -> Line:
     have = ray.cluster_resources()
     text = f"{len(nodes)} nodes, {have.get('CPU', 0):g} CPUs, {have.get('GPU', 0):g} GPUs"
     per_node = sorted({answer.gpus for _, answer, _ in nodes if isinstance(answer, Facts) and answer.gpus})
-    return Line("ok", text + (f" ({' or '.join(map(str, per_node))} a node)" if per_node else ""))
+    return Line("ok", text + (f" ({' or '.join(map(str, per_node))} per node)" if per_node else ""))
 
 
 def _clock(name: str, skew_s: float) -> Line:
     if skew_s <= SKEW_S:
-        return Line("ok", f"{name}: its clock agrees to {SKEW_S:g} s")
-    why = "`sweeps status` misjudges its trials, and S3 refuses requests that are 15 minutes off"
+        return Line("ok", f"{name}: its clock agrees within {SKEW_S:g} s")
+    why = "`sweeps status` may take its running trials for interrupted, and S3 refuses requests that are 15 minutes off"
     do = "synchronise it: systemctl enable --now chrony (or the provider's time service)"
     return Line("failed" if skew_s > WRONG_S else "warning", f"{name}: its clock is off by {skew_s:.0f} s; {why}", do)
 
@@ -307,11 +310,11 @@ def _node(name: str, found: Facts, here: Facts, store: Store | None, data_root: 
             f"{package} {version} (here {here.versions[package]})" for package, version in others.items()
         )
         do = "one image for all nodes (cluster/manifests/Dockerfile), or pip install -r requirements.lock there"
-        yield Line("failed", f"{name}: other versions: {differ}", do)
+        yield Line("failed", f"{name}: different versions: {differ}", do)
     else:
         yield Line("ok", f"{name}: the same packages as here")
     if found.store_trouble:
-        yield Line("failed", f"{name}: {found.store_trouble}", "let the nodes reach and write the store")
+        yield Line("failed", f"{name}: {found.store_trouble}", "give the nodes read and write access to the store")
     elif store is not None:
         yield Line("ok", f"{name}: can read and write the store")
     yield _data(name, found, data_root)

@@ -1,4 +1,4 @@
-"""Run a sweep's trials in this process, one after the other: for a debugger, for tiny sweeps, and without Ray."""
+"""Run a sweep's trials in this process, one after the other: for debugging, for tiny sweeps, and without Ray."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from trainables.training.session import Row
 
 
 class _Cut(BaseException):
-    """Ends a trial from inside its report, as Tune does: nothing in the trial may catch it."""
+    """Raised inside a trial's report to end it, as Tune does. The trial must not catch it."""
 
 
 def run(feed: Feed, options: Options, on_step: Callable[[], None]) -> None:
-    """Run until the feed is finished. An unexpected exception fails its trial and the next one runs.
+    """Run until the queue is finished. An unexpected exception fails its trial, and the next one runs.
 
     on_step: called before each trial and after each of its records.
     """
@@ -44,7 +44,7 @@ def _run_one(feed: Feed, options: Options, job: Job, after: int, on_step: Callab
         return run_trial(options, job.trial_id, job.epochs, after, report)
     except _Cut:
         return STOPPED
-    except StoreError:  # what happened could not even be written down
+    except StoreError:  # the failure itself could not be recorded
         raise
     except Exception:
         return FAILED  # the worker has recorded the error in the store

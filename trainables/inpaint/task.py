@@ -1,8 +1,8 @@
-"""Task `inpaint`: fill the holes of images, scored against the images themselves.
+"""Task `inpaint`: fill the holes of images; the fills are scored against the original images.
 
 Shapes: b images, 3 channels, h = w = `data.size`; mask_b1hw is 1 where a pixel is missing. The training images stay on
-the device as uint8; masks are drawn for a whole epoch as functions of (seed, epoch, image index) and painted batch by
-batch on the device. Evaluation masks depend on the split alone, so every arm and seed is scored on the same holes.
+the device as uint8. Masks are drawn for a whole epoch as functions of (seed, epoch, image index) and rasterised batch
+by batch on the device. Evaluation masks depend only on the split, so every arm and seed is scored on the same holes.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ from trainables.training.sync_batch_norm import synchronise
 BEST = ("val/psnr_db", "max")
 SAMPLES = 8
 WRONG_TEXT = ("psnr_db_hole", "l1_hole", HITS)
-"""What is told of the test images filled as the captions of other images say."""
+"""Metrics of the test images filled with the captions of other images, recorded as `<metric>_wrong_text`."""
 
 __all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
-"""What `trainables.training.loop.Task` asks of a module."""
+"""The functions and constants required by the protocol `trainables.training.loop.Task`."""
 
 
 def load(config: Mapping[str, Any], machine: Machine) -> JudgedData:
-    """Images, captions, masks, and the judge where there is one."""
+    """Load images, captions and masks, and the network of `judge` if the configuration names one."""
     data = inpaint_dataset.load(config, machine, vocabulary_of(config, machine))
     return JudgedData.of(data, load_judge(config, machine))
 
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     torch.manual_seed(derive(config["seed"], "initialisation"))
-    network: Any = build_network(config["model"], data.canvas.size)  # made on the CPU, so it is the same on any device
+    network: Any = build_network(config["model"], data.canvas.size)  # on the CPU: the same initialisation on any device
     module, options = model_of(config["model"])
     if options.takes_text and data.captions is not None:
         network.know(data.captions.vocabulary)
@@ -98,12 +98,15 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
 
 
 def _sees_whole_batches(config: Mapping[str, Any], workers: Workers) -> bool:
-    """Whether batch normalisation has to be told of the other workers' parts to see what one process sees."""
+    """Whether batch normalisation has to synchronise its statistics over several workers."""
     return workers.size > 1 and config.get("sync_batch_norm") is not False
 
 
 def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> Adversary | None:
-    """The discriminators whose loss terms have a weight; each starts as it would without the others."""
+    """Build the discriminators whose loss terms have a weight; None if there are none.
+
+    Each discriminator has a random stream of its own, so its initialisation does not depend on the others.
+    """
     module, options = model_of(config["model"])
     discriminators: dict[str, nn.Module] = {}
     for term in adversarial_terms(config):
@@ -124,21 +127,21 @@ def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> 
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Whether images, captions, masks that fit, and the classifier that loss terms ask for, are there."""
-    found: list[tuple[Callable[[Any, Path | None], Any], Any]]
-    drawn = {"data": {"size": config["data"]["size"]}, "mask": config["mask"], "test_masks": config.get("test_masks")}
-    found = [(images.check, config["data"]), (captions.check, config["data"]), (inpaint_dataset.check_masks, drawn)]
-    return [*found, (perceptual_features.load, config["features"])] if config.get("features") else found
+    """Checks to run before training, each with its argument: images, captions, masks and the feature network."""
+    required: list[tuple[Callable[[Any, Path | None], Any], Any]]
+    masked = {"data": {"size": config["data"]["size"]}, "mask": config["mask"], "test_masks": config.get("test_masks")}
+    required = [(images.check, config["data"]), (captions.check, config["data"]), (inpaint_dataset.check_masks, masked)]
+    return [*required, (perceptual_features.load, config["features"])] if config.get("features") else required
 
 
 def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> MaskDraw:
-    """The masks of an epoch's training images: a function of (seed, epoch, image index)."""
+    """Draw the masks of the training images for an epoch, a function of (seed, epoch, image index)."""
     source = generator(config["seed"], "masks", epoch)
     return masks.draw(data.mask, len(data.images.train), data.canvas_of("train"), source).to(data.device)
 
 
 def epoch_changes(config: Mapping[str, Any], data: Data, epoch: int) -> augment.Augmentation | None:
-    """How an epoch's training images are changed: a function of (seed, epoch, image index)."""
+    """Draw the augmentation of the training images for an epoch, a function of (seed, epoch, image index)."""
     section = config["data"].get("augment")
     source = generator(config["seed"], "augment", epoch)
     return None if section is None else augment.draw(section, len(data.images.train), source)
@@ -147,7 +150,10 @@ def epoch_changes(config: Mapping[str, Any], data: Data, epoch: int) -> augment.
 def train(
     learner: Inpainter, config: Mapping[str, Any], data: Data, epoch: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """One epoch in an order drawn from (seed, epoch). A last batch of one image is left out: batch norm needs two."""
+    """Train one epoch in an order drawn from (seed, epoch).
+
+    A last batch of a single image is skipped because batch normalisation needs two.
+    """
     learner.network.train()
     learner.scale_rates(optimisers.decay(config.get("schedule"), epoch, config["epochs"]))
     learner.phase = _phase(config, epoch)
@@ -155,9 +161,11 @@ def train(
     n = len(data.images.train)
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
     draw, changes = epoch_masks(config, data, epoch), epoch_changes(config, data, epoch)
-    said_n = torch.rand(n, generator=generator(seed, "captions", epoch))
+    caption_draw_n = torch.rand(n, generator=generator(seed, "captions", epoch))
     if learner.parted:
-        torch.manual_seed(derive(seed, "noise", epoch))  # as one process: each worker draws for the whole batch
+        torch.manual_seed(
+            derive(seed, "noise", epoch)
+        )  # every worker draws the noise of the whole batch, as one process would
     for index in torch.split(order, size):
         if len(index) > 1:
             mine = learner.workers.part(index)
@@ -166,22 +174,22 @@ def train(
                 image_b3hw = changes.apply(image_b3hw, mine)
                 if data.mask["name"] == "object":
                     mask_b1hw = changes.move(mask_b1hw, mine)
-            text = data.text("train", index if learner.parted else mine, said_n)
+            text = data.text("train", index if learner.parted else mine, caption_draw_n)
             yield len(index), learner.step(image_b3hw, mask_b1hw, len(index), *text)
     learner.workers.spread(learner.network)
 
 
 def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
-    """Who learns in an epoch: a function of it alone, so there is nothing to keep in a checkpoint."""
+    """The phase of an epoch. It depends only on the epoch, so checkpoints do not store it."""
     section = config.get("phases")
     return "both" if section is None else PhasesConfig.model_validate(section).at(epoch, config["epochs"])
 
 
 def evaluate(learner: Inpainter, data: JudgedData, split: str) -> dict[str, float]:
-    """The metrics of a split; of the test split also under the masks of `test_masks`, as `<metric>_on_<label>`."""
+    """Compute the metrics of a split; the test split is also scored under `test_masks`, as `<metric>_on_<label>`."""
     if split not in learner.splits:
         return {}
-    keeps = split == "test" and learner.workers.size == 1  # of several workers, each sees a part
+    keeps = split == "test" and learner.workers.size == 1  # each of several workers sees only a part of the images
     meter = metrics.Meter(data.crop, by_share=split == "test", keep=per_image.NAMES if keeps else ())
     hits = Hits(data.judge, split)
     values = _scores(learner, data, split, data.evaluation_masks[split], meter, hits)
@@ -192,7 +200,7 @@ def evaluate(learner: Inpainter, data: JudgedData, split: str) -> dict[str, floa
         draw = data.evaluation_masks[split]
         scores = _scores(learner, data, split, draw, metrics.Meter(), Hits(data.judge, split), wrong_text=True)
         values |= {f"{name}_wrong_text": scores[name] for name in WRONG_TEXT if name in scores}
-    if split == "test" and learner.draws:  # by every worker whole: the draws go with the batches
+    if split == "test" and learner.draws:  # every worker evaluates the whole split: the draws depend on the batches
         values |= diversity.of_split(learner.fill, data, split, learner.draws)
     for label, draw in data.other_masks.items() if split == "test" else ():
         scores = _scores(learner, data, split, draw, metrics.Meter(), Hits(data.judge, split))
@@ -225,7 +233,7 @@ def check_extra(data: Data, names: Sequence[str]) -> None:
 
 
 def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, float]:
-    """Scores of the composites by trained networks."""
+    """Score the composites of the test images with trained networks (LPIPS, KID, FID)."""
     learner.network.eval()
     scorers = perceptual_metrics.scorers(names, data.canvas.root, data.device)
     for index in data.evaluation_batches(torch.arange(len(data.images.test))):
@@ -238,15 +246,16 @@ def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, flo
 
 
 def samples(learner: Inpainter, data: Data) -> dict[str, bytes]:
-    """Strips of the first test images side by side: truth, mask, damaged, output, composite."""
+    """Sample pictures of the first test images: truth, mask, damaged, output and composite, a strip each."""
     learner.network.eval()
     return per_image.strips(learner.fill, data, torch.arange(min(SAMPLES, len(data.images.test))))
 
 
 def final_files(learner: Inpainter, data: Data) -> dict[str, bytes]:
-    """What each test image scored, and the same strips of the worst ones; nothing where it was not evaluated here.
+    """Files written after the last epoch: the per-image metrics of the test images, and pictures of the worst ones.
 
-    That is so of several workers, and where a trial only ends again: a second pass would hold up the others.
+    Empty if this process has not evaluated all test images itself, which is so with several workers, or if a trial
+    that was already finished is only finalised again: another evaluation pass would delay the other workers.
     """
     if learner.tested is None:
         return {}

@@ -1,4 +1,4 @@
-"""The doctor finds what stands in the way of a sweep, on this machine, on a cluster, and in a store."""
+"""The doctor finds obstacles to a sweep on this machine, on a cluster and in a store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UseToken = Callable[[str | None], None]
 
 
 class Forgetful(FolderStore):
-    """A store like some S3 servers: a conditional write is a write."""
+    """A store like some S3 servers, which ignore the condition of a conditional write."""
 
     def create(self, key: str, data: bytes) -> bool:
         self.put(key, data)
@@ -26,7 +26,7 @@ class Forgetful(FolderStore):
 
 
 class Stale(FolderStore):
-    """A store whose readers see what was there before."""
+    """A store that returns outdated objects."""
 
     def get(self, key: str) -> bytes:
         super().get(key)
@@ -95,7 +95,7 @@ def test_a_cluster_is_looked_at_node_by_node(
     store = ["--store", str(tmp_path / "store"), "--data", str(data_root)]
     assert main(["doctor", "--address", guarded.address, *store]) == common.DONE
     out = capsys.readouterr().out
-    for words in ("wants a token", "1 nodes, 2 CPUs, 0 GPUs", "the same packages as here", "every node must see"):
+    for words in ("requires a token", "1 nodes, 2 CPUs, 0 GPUs", "the same packages as here", "every node must have"):
         assert words in out
 
 
@@ -112,4 +112,4 @@ def test_other_packages_on_a_node_are_told(guarded: Head, use_token: UseToken, m
 
 def test_an_address_of_no_use_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["doctor", "--address", "127.0.0.1:1", "--store", str(tmp_path)]) == common.FAILED
-    assert "nothing can be reached there" in capsys.readouterr().out
+    assert "it cannot be reached" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The cost of a plan as `sweeps plan` tells it, and early stopping seen in hindsight."""
+"""The cost of a plan as `sweeps plan` prints it, and early stopping checked on stored curves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def curve(number: int, values: Sequence[float], **changed: Any) -> Recorded:
 
 STEADY = [curve(n, [20.0 + n / 10] * 9) for n in range(6)]
 LATE = curve(9, [10.0] * 5 + [30.0] * 4)
-"""Behind all others until epoch 5, then the best."""
+"""Worse than all others until epoch 5, then the best."""
 
 
 def told(known: Sequence[Recorded], rule: SearchFileSpec) -> list[str]:

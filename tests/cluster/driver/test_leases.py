@@ -33,7 +33,7 @@ ELSEWHERE = {"pid": 1, "started": "1", "machine": "another one"}
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that advances on request."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -43,7 +43,7 @@ class Clock:
 
 
 def watched(clock: Clock, leases: Leases, seconds: float) -> None:
-    """Time passes for a driver that looks every two seconds."""
+    """Advance the clock for a driver that checks every two seconds."""
     for _ in range(int(seconds / 2)):
         clock.now += 2
         leases.free_after("trial")
@@ -97,7 +97,7 @@ def test_a_process_id_that_was_given_again_is_another_process(store: Store) -> N
 
 @pytest.mark.parametrize("holder", [ELSEWHERE, provenance.process()], ids=["elsewhere", "hangs here"])
 def test_a_silent_attempt_is_over_after_its_lease(store: Store, holder: dict[str, Any]) -> None:
-    """Of a process on another machine nothing is known; one of this machine may hang, or be stopped."""
+    """Nothing is known about a process on another machine, and a process on this machine may hang or be stopped."""
     clock = Clock()
     leases = Leases(store, clock=clock)
     attempt = claim(store, holder)
@@ -127,7 +127,7 @@ def test_a_newer_attempt_has_a_lease_of_its_own(store: Store) -> None:
 
 
 def test_time_in_which_nobody_looked_is_no_silence(store: Store) -> None:
-    """The store was away for a minute, for this driver and for the heartbeats: the attempt has a chance to beat."""
+    """After a minute without the store, for driver and heartbeats alike, the attempt still has time for a heartbeat."""
     clock = Clock()
     leases = Leases(store, clock=clock)
     attempt = claim(store, ELSEWHERE)
@@ -177,7 +177,7 @@ SHARED = (
 
 
 def test_two_drivers_share_a_sweep(planned: Planned, tmp_path: Path) -> None:
-    """Six planned trials, a search and the arm that it finds: nothing is trained twice, and both drivers end."""
+    """Six planned trials, a search and the arm that it adds: nothing is trained twice, and both drivers end."""
     store = FolderStore(tmp_path / "store")
     plan = planned("epochs=4", text=SHARED)
     with workplace() as start:

@@ -1,4 +1,4 @@
-"""A sweep on S3 whose server goes away: it waits and goes on, or ends with a clear error and goes on later."""
+"""A sweep on S3 whose server goes away: it waits and continues, or ends with a clear error and can be resumed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
     where: str,
 ) -> None:
     aws.setattr(s3_client, "PATIENCE_S", 1.0)
-    aws.setattr(Leases.__init__, "__defaults__", (2.0, time.monotonic))  # else half a minute passes before it goes on
+    aws.setattr(Leases.__init__, "__defaults__", (2.0, time.monotonic))  # otherwise it waits half a minute
     aws.setenv("SWEEPS_STORE_PATIENCE", "1")  # for the processes of Ray
     plan = planned(*CHANGES)
     with proxy_to(moto.port) as proxy:
@@ -118,7 +118,7 @@ def _go_on(plan: Any, store: Store, settings: driver.Settings) -> Watched:
 
 
 def test_an_outage_says_nothing_about_who_lives(tmp_path: Path) -> None:
-    """Nobody's heartbeat arrives while the store is away: no lease runs out of it."""
+    """No heartbeat arrives while the store is away, so no lease may expire because of it."""
     now = 1000.0
 
     class Slow(FolderStore):

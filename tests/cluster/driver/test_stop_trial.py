@@ -1,4 +1,4 @@
-"""`sweeps stop NAME --trial ID`: one trial ends after its epoch at hand, the others go on."""
+"""`sweeps stop NAME --trial ID`: one trial ends after its current epoch, the others continue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainables import schema
 
 
 class StopsFirst(Watched):
-    """Asks for the end of the first trial that starts, as the command does."""
+    """Requests a stop of the first trial that starts, as the command does."""
 
     def __init__(self, store: FolderStore) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The queue behind every runner: in which order trials run, and what becomes of those that end badly."""
+"""The queue behind every runner: in which order trials run, and what happens to those that fail or crash."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SEARCHED = SMALL.replace("test_epochs: [1]", "test_epochs: []") + (
     "  early_stopping: {name: asha, grace_epochs: 1, reduction_factor: 2}\n"
 )
 OTHER = {"pid": 1, "started": "1", "machine": "another one"}
-"""A process of which nothing is known but its heartbeat."""
+"""A process of which only the heartbeat is known."""
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def claim(store: Store, job: Job, after: int, holder: dict[str, Any] | None = No
 
 
 def finish(store: Store, job: Job, attempt: stored_attempts.Attempt, value: float = 20.0) -> None:
-    """What a trial that is done leaves in the store."""
+    """Store what a finished trial leaves in the store."""
     epochs = list(range(1, job.epochs + 1))
     body = {"facts": {}, "history": {"epoch": epochs, METRIC: [value] * len(epochs)}}
     assert stored_trials.finish(store, attempt, job.epochs, body)
@@ -79,7 +79,7 @@ def taken(feed: Feed) -> tuple[Job, int]:
 
 
 def train(feed: Feed, store: Store, value: float = 20.0) -> str:
-    """Take a job, finish it, give it back; its label."""
+    """Take a job, finish it and give it back; returns its label."""
     job, after = taken(feed)
     finish(store, job, claim(store, job, after), value)
     feed.give_back(job, DONE)
@@ -164,12 +164,12 @@ def test_a_process_that_dies_three_times_fails_its_trial(planned: Planned, store
     assert newest is not None
     end = layout.get_json(store, newest.end_key)
     assert end["state"] == FAILED
-    assert "died 3 times in this run; often the machine ran out of memory" in end["error"]["message"]
+    assert "died 3 times in this run; a common cause is lack of memory" in end["error"]["message"]
     assert "--max-concurrent" in end["error"]["message"]
 
 
 def test_a_trial_that_could_say_why_it_failed_is_not_tried_again(planned: Planned, store: Store) -> None:
-    """An exception that nobody expected ends its process as well; its words are not to be covered by others."""
+    """An unexpected exception ends its process as well; the recorded error must not be overwritten."""
     first = jobs_of(planned(), store)[0]
     watched = Watched()
     feed = Feed(store, [first], watched)
@@ -185,7 +185,7 @@ def test_a_trial_that_could_say_why_it_failed_is_not_tried_again(planned: Planne
 def test_a_process_that_died_too_often_and_counts_as_alive_is_failed_when_it_has_gone(
     planned: Planned, store: Store
 ) -> None:
-    """On another node only the lease tells; on this machine a process that was killed takes a moment to go."""
+    """On another node only the lease shows it; on this machine a killed process takes a moment to disappear."""
     job, *_ = jobs = jobs_of(planned("arms=[]"), store)
     now, watched = 0.0, Watched()
     leases = Leases(store, lease_s=1.0, clock=lambda: now)
@@ -208,7 +208,7 @@ def test_a_process_that_died_too_often_and_counts_as_alive_is_failed_when_it_has
 
 
 def test_a_process_that_ends_before_the_trial_began_is_no_crash_of_the_trial(planned: Planned, store: Store) -> None:
-    """Tune fails the next trial where the one before is slow to leave the process."""
+    """Tune fails the next trial if the one before is slow to leave the process."""
     first = jobs_of(planned(), store)[0]
     watched = Watched()
     feed = Feed(store, [first], watched)
@@ -341,7 +341,7 @@ def test_a_driver_killed_between_mark_and_tell_left_a_pruned_trial(
 
 
 def test_suggestions_that_share_a_trial_are_all_told(planned: Planned, store: Store) -> None:
-    """A target epoch is no part of a trial's identity, so a search over it has one trial in several suggestions."""
+    """The target epoch is not part of a trial's identity, so several suggestions of a search over it share a trial."""
     text = SEARCHED.replace("{optimiser.lr: {float: [1.0e-4, 1.0e-1], log: true}}", "{epochs: {choice: [2, 3, 4]}}")
     plan = planned("search.tune_seeds=[100]", "search.early_stopping={name: none}", text=text)
     feed = Feed(store, [], Watched(), [search_of(plan, store)])

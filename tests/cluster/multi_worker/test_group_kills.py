@@ -1,4 +1,4 @@
-"""A trial of two workers on two nodes loses nothing, whatever is killed: real nodes, SIGKILLs, the real command."""
+"""A trial with two workers on two nodes loses nothing, whatever is killed: real nodes, SIGKILLs, real command."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENDS_S = 240
 
 
 class Nodes:
-    """A head without CPUs and two nodes of one CPU each; the first of them is the drivers'."""
+    """A head without CPUs and two nodes with one CPU each; the first one is for drivers."""
 
     def __init__(self) -> None:
         self._start()
@@ -58,7 +58,7 @@ class Nodes:
         self._drivers = self._add_drivers()
 
     def kill_all(self) -> None:
-        """The head goes first. A new cluster comes after it, at another address."""
+        """Kill the cluster, head first, and start a new one at another address."""
         self._cluster.remove_node(self._cluster.head_node, allow_graceful=False)
         for node in list(self._cluster.worker_nodes):
             self._cluster.remove_node(node, allow_graceful=False)
@@ -80,7 +80,7 @@ Start = Callable[[], Driven]
 
 @contextlib.contextmanager
 def command(nodes: Nodes, store: Store, file: Path, data_root: Path) -> Iterator[Start]:
-    """A way to give the command, again and again; it checkpoints each epoch."""
+    """Starts the command, repeatedly; it saves a checkpoint after each epoch."""
     with workplace() as start:
         yield lambda: start(
             store, "run", file, "--address", nodes.address, "--data", data_root, "--checkpoint-every", 0
@@ -88,7 +88,7 @@ def command(nodes: Nodes, store: Store, file: Path, data_root: Path) -> Iterator
 
 
 def leader(store: Store, trial_id: str) -> int:
-    """The process that has claimed the trial last."""
+    """The process that last claimed the trial."""
     attempt = stored_attempts.newest_attempt(store, trial_id)
     assert attempt is not None
     claim = layout.get_json(store, attempt.key("attempts", f"{attempt.number:04d}.json"))
@@ -96,7 +96,7 @@ def leader(store: Store, trial_id: str) -> int:
 
 
 def until_it_trains(driven: Driven) -> str:
-    """The trial that has finished three epochs of this command and is far from its end."""
+    """The trial that has finished three epochs in this command and is far from its end."""
     assert driven.until(lambda: any(epoch >= 3 for _, _, epoch in driven.new_epochs())), driven.said()
     trial_id, _, epoch = max(driven.new_epochs(), key=lambda found: found[2])
     assert epoch < EPOCHS / 2
@@ -105,7 +105,7 @@ def until_it_trains(driven: Driven) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed() -> dict[str, Any]:
-    """The records of the sweep when nobody disturbs it; filled by the first test that needs them."""
+    """The records of the undisturbed sweep; filled by the first test that needs them."""
     return {}
 
 

@@ -1,4 +1,4 @@
-"""What Tune and Ray do around a run: pickling, what a cluster holds."""
+"""The interface to Tune and Ray: what is pickled, and what a cluster holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.cluster.small import Planned, Watched, run
 
 
 def test_what_tune_pickles_is_empty(store: Store) -> None:
-    """`Tuner` pickles searcher, scheduler and callbacks; a store or a lock in them must not travel."""
+    """`Tuner` pickles searcher, scheduler and callbacks; a store or a lock in them must not be pickled."""
     searcher = ray_tune.FeedSearcher(Feed(store, [], Watched()), concurrent=2)
     assert searcher.set_max_concurrency(2), "no limiter is wrapped around it"
     again = pickle.loads(pickle.dumps(searcher))
@@ -26,7 +26,7 @@ def test_what_tune_pickles_is_empty(store: Store) -> None:
 
 
 def test_addresses_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tune changes a worker's folder: a relative store would land somewhere else."""
+    """Tune changes a worker's folder: a relative store would be in another place."""
     monkeypatch.chdir(tmp_path)
     assert FolderStore(Path("here")).uri == str(tmp_path / "here")
 
@@ -35,7 +35,7 @@ def test_a_logger_without_its_package_is_told(planned: Planned) -> None:
     plan = planned()
     with pytest.raises(SweepError, match="pip install wandb"):
         driver.check(plan, driver.Settings(log="wandb"))
-    with pytest.raises(SweepError, match="nothing runs on Ray"):
+    with pytest.raises(SweepError, match="an in-process run does not use"):
         driver.check(plan, driver.Settings(log="wandb", address=driver.IN_PROCESS))
 
 

@@ -1,8 +1,9 @@
-"""An attempt's log: what stands in it, how long it gets, and that it harms no trial."""
+"""An attempt's log: what it contains, how long it gets, and that it never fails a trial."""
 
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cluster.worker.attempt_log import HEAD_BYTES, TAIL_BYTES, AttemptLog, Liste
 from sweeps.cli import console
 from sweeps.errors import StoreError
 from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints as stored_checkpoints
 from sweeps.store import trials as stored_trials
 from sweeps.store.attempts import Attempt
 from sweeps.store.local import FolderStore
@@ -27,7 +29,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def entries(log: AttemptLog) -> list[str]:
-    """What was said, without the times."""
+    """The entries, without the times."""
     return [line[21:] for line in log.text().splitlines()]
 
 
@@ -35,7 +37,7 @@ def test_it_counts_what_is_said_again_and_again(store: FolderStore) -> None:
     log = AttemptLog(store, ATTEMPT)
     for words in ("one", "same", "same", "same", "two\nlines", "\x1b[31mred\x07"):
         log.say(words)
-    assert entries(log)[:3] == ["one", "same", "the same again, 2 times"]
+    assert entries(log)[:3] == ["one", "same", "last entry repeated 2 times"]
     assert "  two\n    lines\n" in log.text()
     assert entries(log)[-1] == "[31mred", "nothing that moves a terminal"
 
@@ -104,6 +106,10 @@ def test_a_trial_tells_how_it_went(
     options = worker.Options(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
 
     def stop_once(_: object) -> None:
+        deadline = time.monotonic() + 60
+        while not stored_checkpoints.checkpoints(store, trial.id):  # a stopped trial abandons an upload
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         raise SystemExit
 
     with pytest.raises(SystemExit):
@@ -113,12 +119,12 @@ def test_a_trial_tells_how_it_went(
     assert "checkpoint after epoch 1, " in first
     assert first.endswith("  stopped\n")
     assert "  attempt 2 on " in second
-    assert "  goes on after epoch 1\n" in second
+    assert "  resumed after epoch 1\n" in second
     assert "checkpoint after epoch 2, " in second
     assert second.endswith("  done\n")
     capsys.readouterr()
     console.trial(store, trial.id[:6])
-    assert "goes on after epoch 1" in capsys.readouterr().out
+    assert "resumed after epoch 1" in capsys.readouterr().out
 
 
 def test_a_failed_trial_tells_why(planned: Planned, store: FolderStore, data_root: Path) -> None:

@@ -155,9 +155,10 @@ def test_help_of_a_verb_explains_every_argument(verb: str, capsys: pytest.Captur
     assert all(action.help for action in parsers()[verb]._actions), "an argument without a word of help"
 
 
-def test_the_readme_names_every_verb() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [verb for verb in SURFACE if f"sweeps {verb}" not in readme] == []
+def test_the_documentation_names_every_verb() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    assert [verb for verb in SURFACE if f"sweeps {verb}" not in text] == []
 
 
 @pytest.mark.parametrize("wrong", [[], ["runn"], ["run"], ["check", "x.yaml", "--stor", "x", "--nope"]])
@@ -320,12 +321,12 @@ def test_ctrl_c_says_how_to_go_on(command: Command, small: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "no mapping"),
-        ("- a\n", "no mapping"),
+        ("", "not a mapping"),
+        ("- a\n", "not a mapping"),
         ("name: [", "not valid YAML"),
-        ("a: 1\na: 2\n", "stands twice"),
+        ("a: 1\na: 2\n", "is repeated"),
         ("name: \x07", "not valid YAML"),
-        ("name: x\n", "required and missing"),
+        ("name: x\n", "required but missing"),
         (SMALL.replace("seeds: 2", "seeds: two"), "small.yaml:11"),
         (SMALL.replace("lr: 1.0e-3", "lr: high"), "small.yaml:8"),
     ],

@@ -1,4 +1,4 @@
-"""What a plan costs, from a hand-made store; and an arm whose name stood for something else."""
+"""The cost of a plan, from a store made by hand; and arms that have changed under the same name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def finish(store: FolderStore, plan: Plan, arm: int = 0, hardware: dict[str, Any] = CPU, pace: float = 1.0) -> None:
-    """Results of all trials of an arm, and the plan that names them."""
+    """Write results of all trials of an arm, and the plan that names them."""
     stored_plans.write_plan(store, plan.name, plan.to_json([]), plan.sweep.document.text, 1.0)
     trials = plan.arms[arm].trials.values()
     stored_trials.write_trials(store, trials)
@@ -56,7 +56,7 @@ def speed(store: FolderStore, plan: Plan, arm: int = 0, here: str = HERE) -> Spe
 
 def test_a_pace_is_that_of_trials_alike(store: FolderStore, expand: Expand) -> None:
     finish(store, expand())
-    other = expand(("lr: 1.0e-3", "lr: 1.0e-2"), ("epochs: 4", "epochs: 9"))  # neither changes how long an epoch takes
+    other = expand(("lr: 1.0e-3", "lr: 1.0e-2"), ("epochs: 4", "epochs: 9"))  # neither changes the time of an epoch
     assert speed(store, other) == Speed(EPOCH_S, ONCE_S, "2 finished", HERE)
 
 
@@ -145,7 +145,7 @@ def test_what_is_printed(expand: Expand, capsys: pytest.CaptureFixture[str], mon
     assert "up to 4 epochs; time unknown: sweeps plan FILE --measure" in capsys.readouterr().out
 
 
-# --- an arm's name ----------------------------------------------------------------------------------------------------
+# --- changed arms -----------------------------------------------------------------------------------------------------
 
 WIDER = ("set: {model.width: 16}", "set: {model.width: 32, optimiser.lr: 0.1}")
 
@@ -168,7 +168,7 @@ def test_all_arms_that_a_changed_base_changes_are_counted(store: FolderStore, ex
     finish(store, expand(), arm=1)
     with pytest.raises(SweepError) as caught:
         refused(store, expand(changes=("data.train=128",)))
-    assert "data.train was 256 and is 128. So has 'wide'." in caught.value.why
+    assert "data.train was 256 and is 128. 'wide' has changed too." in caught.value.why
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_an_arm_without_results_may_change(store: FolderStore, expand: Expand) -
 
 def test_what_has_no_influence_may_change(store: FolderStore, expand: Expand) -> None:
     finish(store, expand(), arm=2)
-    refused(store, expand(("lr: 1.0e-3", "lr: 1.0e-1")))  # a fill without parameters has no learning rate
+    refused(store, expand(("lr: 1.0e-3", "lr: 1.0e-1")))  # a fill without training has no learning rate
 
 
 SEARCH = """\
@@ -217,11 +217,11 @@ def test_tuned_arms_may_change(store: FolderStore, expand: Expand) -> None:
     stored = plan.to_json([])
     untuned = expand()
     finish(store, untuned, arm=1)
-    stored["arms"] = untuned.to_json([])["arms"]  # as after the search: trials, with values that it found
+    stored["arms"] = untuned.to_json([])["arms"]  # as after the search: trials with its best values
     check_unchanged.refuse_changed_arms(stored, expand(("seeds: 2\n", SEARCH), WIDER), store)
 
 
-# --- reading less -----------------------------------------------------------------------------------------------------
+# --- reading fewer results --------------------------------------------------------------------------------------------
 
 
 def test_trials_that_are_there_are_not_written_again(store: FolderStore, expand: Expand) -> None:

@@ -400,9 +400,10 @@ def test_one_class_only_is_refused(data_root):
         forged_shards.plan_shards(block, data_root)
 
 
-def test_the_block_in_the_readme_is_valid():
-    text = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
-    block = next(each for each in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S) if each.startswith("images:"))
+def test_the_block_in_the_documentation_is_valid():
+    page = Path(__file__).resolve().parents[3] / "docs" / "detection-and-forged-sets.md"
+    blocks = re.findall(r"^```yaml[^\n]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    block = next(each for each in blocks if re.search("^images:", each, re.M))
     given = yaml.safe_load(block)
     assert {key for key, value in resolve_forge(given).items() if value is None} == {"fake_encoder"}, (
         "all but one shown"

@@ -1,4 +1,4 @@
-"""The adversarial step: its losses by hand, who gets gradients, what a weight of 0 switches off, and resuming."""
+"""The adversarial step: losses by hand, gradients, terms with weight 0, and resuming."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def same(rows: list[Row]) -> list[Row]:
 
 
 class Linear(nn.Module):
-    """A discriminator that can be computed by hand: the weighted mean of an image, without normalisation."""
+    """A discriminator that is easy to compute by hand: the weighted mean of an image, without normalisation."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a finished trial keeps of each test image, and the pictures of the worst."""
+"""The per-image metrics that a finished trial stores, and the pictures of its worst test images."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def blank(size: int, n: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def squares(size: int, n: int = 4, side: int = 8) -> tuple[Tensor, Tensor]:
-    """image_b3hw of noise, and mask_b1hw with one square hole an image, each at another place."""
+    """image_b3hw of noise, and mask_b1hw with one square hole per image, at different positions."""
     rng = torch.Generator().manual_seed(0)
     mask = torch.zeros(n, 1, size, size)
     for hole, (top, left) in zip(mask, torch.randint(0, size - side + 1, (n, 2), generator=rng).tolist(), strict=True):
@@ -86,7 +86,7 @@ UP = [(48, 3, 1, -2, 128), (48, 3, 1, 1, 128), (24, 3, 1, -2, 256), (12, 3, 1, 1
 
 
 def test_the_published_networks_layer_by_layer() -> None:
-    """MODELS.md section 1.5, at 256 px; what gated layers give on, half of what their convolutions make."""
+    """MODELS.md section 1.5, at 256 px; output channels of gated layers, half of their convolution's channels."""
     with torch.device("meta"):
         network = build(256)
     coarse = [*DOWN, (48, 3, 1, 2, 128), (48, 3, 1, 1, 128), (96, 3, 1, 2, 64), *[(96, 3, 1, 1, 64)] * 2, *FAR]
@@ -169,7 +169,7 @@ def test_the_signal_neither_vanishes_nor_grows(kind: Any, settled: float) -> Non
     torch.manual_seed(0)
     x, valid = settled**0.5 * torch.randn(2, 64, 12, 12), torch.ones(2, 1, 12, 12)
     for _ in range(20):
-        # As if without a border: padding takes from the signal.
+        # Measured away from the border, because padding weakens the signal.
         x = F.pad(Layer(kind, 64, 64)(x, valid)[0][..., 1:-1, 1:-1], [1] * 4, mode="circular").detach()
     assert settled / 3 < x.square().mean() < 3 * settled
 
@@ -217,7 +217,7 @@ def test_the_gradient_is_that_of_torchs_spectral_normalisation() -> None:
     mine.eval()
     other.eval()
     x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
-    # torch keeps both vectors; here the right one is the left one's, one half step on.
+    # torch stores both vectors; ours stores the left one and computes the right one from it.
     other.parametrizations.weight[0]._v.copy_(F.normalize(mine.weight.flatten(1).T @ mine.left, dim=0))
     for layer in (mine, other):
         layer(x).square().sum().backward()

@@ -39,7 +39,7 @@ def blank(size: int, n: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def batch(n: int = 3, size: int = 32) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, image and mask, with another square hole in each image."""
+    """Output, image and mask, with a different square hole in each image."""
     rng = torch.Generator().manual_seed(0)
     output, image = (torch.rand(n, 3, size, size, generator=rng) for _ in range(2))
     mask = torch.zeros(n, 1, size, size)
@@ -115,7 +115,7 @@ def transform(side: int) -> Tensor:
 
 
 def test_a_fourier_unit_is_a_layer_between_two_transforms() -> None:
-    """Against matrices in float64; the half of the spectrum that is not computed is the other one's conjugate."""
+    """Against matrices in float64; the half of the spectrum that is not computed is the conjugate of the other half."""
     torch.manual_seed(0)
     side, unit = 6, blocks.FourierUnit(3).double()
     x, matrix = torch.randn(2, 3, side, side, dtype=torch.float64), transform(6)
@@ -197,7 +197,7 @@ def adversary(network: nn.Module, rate: float = 0.0, **rules: Any) -> Adversary:
 
 
 def test_the_mask_is_the_target() -> None:
-    """A generated image's scores are to say real outside the holes; the mask is scaled by nearest neighbour."""
+    """The target of a generated image is "real" outside its holes; the mask is scaled by nearest neighbour."""
     output, image, mask = batch()
     network = small()
     real, fake = network(image, mask), network(output, mask)
@@ -223,7 +223,7 @@ def test_the_network_is_to_deceive_everywhere() -> None:
 
 
 class Square(nn.Module):
-    """A discriminator whose gradient by an image is known: weight times the sum of squares, spread over a 2x2 map."""
+    """A discriminator with a known gradient: weight times the sum of squares, spread over a 2x2 map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ class Square(nn.Module):
 
 
 def test_r1_is_the_squared_gradient_at_real_images() -> None:
-    """Of weight |x|^2 it is |2 weight x|^2 = 4 weight^2 |x|^2, and its gradient by the weight 8 weight |x|^2."""
+    """For D(x) = weight |x|^2, R1 is |2 weight x|^2 = 4 weight^2 |x|^2, with the gradient 8 weight |x|^2."""
     output, image, mask = (x.double() for x in batch())
     squares = image.square().sum((1, 2, 3))
     steps = {}
@@ -250,7 +250,7 @@ def test_r1_is_the_squared_gradient_at_real_images() -> None:
 
 
 def test_r1_through_batch_normalisation_is_autograds() -> None:
-    """Against differences of the weights, in float64."""
+    """Against finite differences in the weights, in float64."""
     output, image, mask = (x.double() for x in batch(size=16))
     network = small().double()
     weight = network.layers[1][0].weight  # type: ignore[index]

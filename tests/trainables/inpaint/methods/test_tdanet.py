@@ -1,4 +1,4 @@
-"""TDANet: sizes, both paths, what words reach which, each loss term against a plain formula, draws; and it learns."""
+"""TDANet: sizes, both paths and their words, each loss term against a plain formula, draws, and learning."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build(size: int = 32, width: int = 2, **options: Any) -> tdanet.TDANet:
 
 
 def given(size: int = 32, n: int = 4) -> tuple[Tensor, Tensor, Tensor]:
-    """damaged_b3hw, mask_b1hw and image_b3hw; each image has a hole of its own."""
+    """damaged_b3hw, mask_b1hw and image_b3hw; each image has a different hole."""
     image = torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(n, 1, size, size)
     for i in range(n):
@@ -49,7 +49,7 @@ def count(*modules: nn.Module) -> int:
 
 
 def awake(network: tdanet.TDANet) -> tdanet.TDANet:
-    """With spread-out weights where they start at almost nothing, so that words matter."""
+    """Scales up weights that are initialised close to 0, so that words have an effect."""
     with torch.no_grad():
         network.words.project.weight.mul_(100)
         network.text.embedding.weight.mul_(10)
@@ -168,7 +168,7 @@ def test_word_attention_by_a_plain_loop() -> None:
 
 @pytest.mark.parametrize("compat", [False, True])
 def test_which_words_go_with_which_code(compat: bool) -> None:
-    """The prior's image gets the words of the known region, as it does when it is used; crossed as in the code."""
+    """The image of the prior gets the words of the known region, as at test time; `compat` swaps the words."""
     network = awake(build(compat=compat))
     damaged, mask, image = given()
     told: list[Tensor] = []
@@ -353,7 +353,7 @@ def test_reader_and_text_learn_matching_from_real_images_alone() -> None:
 
 
 def test_recalls_by_hand() -> None:
-    """Three images: two of caption A, one of caption B. The second and the third look for the wrong caption."""
+    """Three images: two with caption A, one with caption B. The second and the third retrieve the wrong caption."""
     tokens = torch.tensor([[2], [3], [2]])
     sentence = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     image = torch.tensor([[0.9, 0.1], [0.8, 0.6], [0.2, 0.7]])
