@@ -182,9 +182,9 @@ def _inpainters(value: Any) -> list[dict[str, Any]]:
             "inpainters: [{name: telea}]",
             "inpainters",
         )
-    found = [_inpainter(f"inpainters.{index}", each) for index, each in enumerate(value)]
-    for index, each in enumerate(found):
-        if each in found[:index]:
+    inpainters = [_inpainter(f"inpainters.{index}", each) for index, each in enumerate(value)]
+    for index, each in enumerate(inpainters):
+        if each in inpainters[:index]:
             raise TrialError(
                 f"inpainters.{index}: {each}",
                 "it is listed twice, but inpainters are drawn with equal probability",
@@ -192,7 +192,7 @@ def _inpainters(value: Any) -> list[dict[str, Any]]:
                 "remove one of the two",
                 f"inpainters.{index}",
             )
-    return found
+    return inpainters
 
 
 def _inpainter(key: str, value: Any) -> dict[str, Any]:

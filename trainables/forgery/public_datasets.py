@@ -113,13 +113,14 @@ def _labelled(entries: Sequence[Entry], size: int, pool: ThreadPoolExecutor, ski
     boxes: list[list[float]] = []
     kept: list[Entry] = []
     read: Callable[[Entry], Read | TrialError] = lambda entry: _read(entry, size)  # noqa: E731
-    for entry, found in zip(entries, pool.map(read, entries), strict=True):
-        if isinstance(found, TrialError):
-            skipped.append({"source": entry.image.name, "why": found.why})
+    for entry, decoded in zip(entries, pool.map(read, entries), strict=True):
+        if isinstance(decoded, TrialError):
+            skipped.append({"source": entry.image.name, "why": decoded.why})
             continue
         n = len(kept)
-        image_n3hw[n], mask_n1hw[n, 0] = torch.from_numpy(found[0]).permute(2, 0, 1), torch.from_numpy(found[1])
-        boxes.append(composites.box(found[1]) if entry.label else [0.0] * 4)
+        pixels, hole = decoded
+        image_n3hw[n], mask_n1hw[n, 0] = torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(hole)
+        boxes.append(composites.box(hole) if entry.label else [0.0] * 4)
         kept.append(entry)
     n = len(kept)
     return Labelled(

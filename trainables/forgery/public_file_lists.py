@@ -84,8 +84,8 @@ def casia(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
     ]
     fakes = []
     for name in _names(parts["Tp"]):
-        found = CASIA.match(Path(name).stem)
-        source = found["into"] if found else Path(name).stem
+        match = CASIA.match(Path(name).stem)
+        source = match["into"] if match else Path(name).stem
         mask = parts["CASIA 2 Groundtruth"] / f"{Path(name).stem}_gt.png"
         fakes.append(Entry(parts["Tp"] / name, mask, 1, source, "casia"))
     return reals + fakes
@@ -93,16 +93,16 @@ def casia(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
 
 def imd2020(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
     """One folder for each photograph, with its manipulated versions and their masks."""
-    found = []
+    entries = []
     for name in image_files(path, "set.path"):
         file = path / name
         if file.stem.endswith("_mask"):
             continue
         if file.stem.endswith("_orig"):
-            found.append(Entry(file, None, 0, file.parent.name))
+            entries.append(Entry(file, None, 0, file.parent.name))
         else:
-            found.append(Entry(file, file.with_name(f"{file.stem}_mask.png"), 1, file.parent.name, "imd2020"))
-    return found
+            entries.append(Entry(file, file.with_name(f"{file.stem}_mask.png"), 1, file.parent.name, "imd2020"))
+    return entries
 
 
 def defacto(path: Path, authentic: Path | None) -> list[Entry]:
@@ -110,7 +110,7 @@ def defacto(path: Path, authentic: Path | None) -> list[Entry]:
     places = sorted(place for place in path.rglob("img") if place.is_dir() and place.parent.name.endswith("_img"))
     if not places:
         raise _missing(path, "inpainting_img/img", "folders such as inpainting_img and inpainting_annotations")
-    found = []
+    fakes = []
     for place in places:
         kind = place.parent.name.removesuffix("_img")
         masks = place.parent.parent / f"{kind}_annotations" / "probe_mask"
@@ -118,9 +118,9 @@ def defacto(path: Path, authentic: Path | None) -> list[Entry]:
         for name in _names(place):
             stem = Path(name).stem
             mask = of_stem.get(stem, masks / f"{stem}.jpg")
-            found.append(Entry(place / name, mask, 1, _coco(stem), f"defacto_{kind}", any_size=True))
+            fakes.append(Entry(place / name, mask, 1, _coco(stem), f"defacto_{kind}", any_size=True))
     reals = [] if authentic is None else image_files(authentic, "set.authentic")
-    return found + [Entry(Path(authentic or "") / name, None, 0, _coco(Path(name).stem)) for name in reals]
+    return fakes + [Entry(Path(authentic or "") / name, None, 0, _coco(Path(name).stem)) for name in reals]
 
 
 def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
@@ -128,7 +128,7 @@ def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: AR
     files = sorted(path.glob("*.json"))
     if not files:
         raise _missing(path, "*.json", "JSON files with lists of [image, mask]; Negative is the mask of a photograph")
-    found = []
+    entries = []
     for file in files:
         try:
             pairs = json.loads(file.read_bytes())
@@ -136,12 +136,12 @@ def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: AR
                 fake, place = mask != "Negative", Path(image)
                 model = place.parent.name if fake else ""
                 mask_file = _below(path, mask) if fake else None
-                found.append(Entry(_below(path, image), mask_file, int(fake), _coco(place.stem), model))
+                entries.append(Entry(_below(path, image), mask_file, int(fake), _coco(place.stem), model))
         except TrialError:
             raise
         except (ValueError, TypeError) as error:
             raise _line(file, 1, f"it is not a list of [image, mask]: {error}") from error
-    return found
+    return entries
 
 
 LISTINGS: dict[str, Callable[[Path, Path | None], list[Entry]]] = {

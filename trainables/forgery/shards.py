@@ -93,9 +93,9 @@ def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Sha
     step = min(MOST, max(1, SHARD_BYTES // (3 * section.size**2) // BLOCK) * BLOCK)
     parts = [(split, start) for split in SPLITS for start in range(0, counts[split], step)]
     whole = sum(counts.values())
-    said = _captions(resolved, source, data_root)
+    captions_of = _captions(resolved, source, data_root)
     for split, count in counts.items():
-        said(split, 0, count)
+        captions_of(split, 0, count)  # raises TrialError for a photograph without a caption
     return [
         Shard(number, split, start, min(start + step, counts[split]), whole)
         for number, (split, start) in enumerate(parts)
@@ -124,7 +124,7 @@ def make_shard(
     """
     section = SizedConfig.model_validate(resolved["images"])
     source = images.source(section, data_root)
-    said = _captions(resolved, source, data_root)
+    captions_of = _captions(resolved, source, data_root)
     canvas = masks.Canvas(section.size, data_root)
     fill = inference.load(resolved["inpainters"], section.size, resolved["mask"], trained or {}, device)
     rows: list[dict[str, Any]] = []
@@ -133,7 +133,7 @@ def make_shard(
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for start in range(shard.start, shard.stop, BLOCK):
             stop = min(start + BLOCK, shard.stop)
-            captions = said(shard.split, start, stop)
+            captions = captions_of(shard.split, start, stop)
             block = _block(resolved, source, captions, shard.split, start, canvas, threads)
             skipped += block.skipped
             for row, files in _encoded(resolved, block, fill, pool):
@@ -153,8 +153,8 @@ def _captions(resolved: Mapping[str, Any], source: Source, root: Path | None) ->
     """
     if resolved.get("captions") is None:  # older forged sets have no such key
         return lambda _split, start, stop: [""] * (stop - start)
-    said = Said(SaidConfig.model_validate(resolved["captions"]), [source], root)
-    return lambda split, start, stop: [first for first, *_ in said.of(source, split, start, stop)]
+    captions = Said(SaidConfig.model_validate(resolved["captions"]), [source], root)
+    return lambda split, start, stop: [first for first, *_ in captions.of(source, split, start, stop)]
 
 
 def _block(
