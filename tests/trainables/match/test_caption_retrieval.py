@@ -128,7 +128,7 @@ def test_identity_without_a_judge_is_as_before() -> None:
     ("changes", "judged", "words"),
     [
         ({"data": {"name": "cifar10"}}, {}, "no captions"),
-        ({"model": TAUGHT}, {}, "shares weights"),
+        ({"model": TAUGHT}, {}, "share weights"),
         ({"model": {**TAUGHT, "width": 4}, "judge": None}, {}, "features is 16"),
         ({"model": TAUGHT, "judge": None}, {"data": {**JUDGED["data"], "size": 64}}, "64 px"),
         ({"model": TAUGHT, "judge": None, "data": {**DATA, "captions": {"template": "some {class}"}}}, {}, "'some'"),
