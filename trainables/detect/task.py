@@ -1,8 +1,8 @@
-"""Task `detect`: say which images were inpainted, and where.
+"""Task `detect`: predict which images were inpainted, and where.
 
-Shapes: b images, 3 channels, side = `data.input_size`; boxes x1 y1 x2 y2 in [0, 1] of the sides; masks 1 in the hole.
-The loss is a weighted sum of terms of `detection_losses`, each the mean over the images that it is about. The order of
-the images and how they are mirrored are functions of (seed, epoch); what is scored does not depend on the seed.
+Shapes: b images, 3 channels, side = `data.input_size`; boxes x1 y1 x2 y2 as fractions of the sides; masks 1 in the
+hole. The loss is a weighted sum of terms of `losses`, each a mean over the images that it applies to. The order of the
+images and their flips are functions of (seed, epoch); the images that are scored do not depend on the seed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from trainables.training.sync_batch_norm import synchronise
 BEST = ("val/f1", "max")
 
 __all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
-"""What `trainables.training.loop.Task` asks of a module."""
+"""Names that `trainables.training.loop.Task` requires of a module."""
 
 
 class Detector:
-    """A network that says what was inpainted, with its optimiser; a baseline has none."""
+    """A detector network with its optimiser; a baseline has none."""
 
     def __init__(
         self,
@@ -51,7 +51,12 @@ class Detector:
         size: int,
         workers: Workers = Workers(),  # noqa: B008 - frozen
     ) -> None:
-        """weights: of the loss terms. boxes: the resolved section. size: of the set's images, px."""
+        """Store the parts; the optimiser is None for a baseline.
+
+        weights: weights of the loss terms.
+        boxes: the resolved section `boxes`.
+        size: side of the set's images, px.
+        """
         self.network = network
         self.optimiser = optimiser
         self.weights_of_losses = dict(weights)
@@ -59,13 +64,13 @@ class Detector:
         self.size = size
         self.workers = workers
         self._trained = workers.prepare(network) if optimiser else network
-        self.threshold: float | None = None  # a logit, of the validation images as they were scored last
+        self.threshold: float | None = None  # a logit, chosen in the last evaluation of the validation images
         self.validated = False
-        self.tested: Judgement | None = None  # of all test images, from the last evaluation here
+        self.tested: Judgement | None = None  # predictions of the last evaluation of the test images
         self.parameters = sum(p.numel() for p in network.parameters())
 
     def step(self, image_b3hw: Tensor, truth: Truth, whole: int) -> dict[str, Tensor]:
-        """One step; whole: images of the batch, of which these are this worker's part, which may be empty."""
+        """Train on this worker's part of a batch, which may be empty. whole: number of images of the batch."""
         assert self.optimiser is not None, "a model without parameters is not trained"
         terms = self._terms(self._trained(image_b3hw), truth, whole)
         loss = torch.stack([self.weights_of_losses[name] * term for name, term in terms.items()]).sum()
@@ -75,37 +80,37 @@ class Detector:
         self.validated = False
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
 
-    def _terms(self, found: Found, truth: Truth, whole: int) -> dict[str, Tensor]:
-        """Every term that has a weight, with its graph; the mean over the workers is the one of the whole batch."""
-        of_all = self.workers.scale(len(truth.label_b), whole)
+    def _terms(self, output: Found, truth: Truth, whole: int) -> dict[str, Tensor]:
+        """All weighted terms, with gradients; their mean over the workers is the mean over the whole batch."""
+        scale = self.workers.scale(len(truth.label_b), whole)
         unit = self.size if self.boxes.get("units") == "pixel" else 1
-        given: dict[str, Any] = {
-            "logit_b": found.logit_b,
+        arguments: dict[str, Any] = {
+            "logit_b": output.logit_b,
             "label_b": truth.label_b,
-            "mask_logit_b1hw": found.mask_logit_b1hw,
+            "mask_logit_b1hw": output.mask_logit_b1hw,
             "mask_b1hw": truth.mask_b1hw,
             "beta": self.boxes.get("beta"),
         }
-        if found.box_b4 is not None:
-            given |= {"box_b4": found.box_b4 * unit, "true_b4": truth.box_b4 * unit}
+        if output.box_b4 is not None:
+            arguments |= {"box_b4": output.box_b4 * unit, "true_b4": truth.box_b4 * unit}
         counts_b = truth.label_b if self.boxes.get("over") == "positives" else torch.ones_like(truth.label_b)
-        of_boxes: Tensor | None = None
+        box_scale: Tensor | None = None
         terms = {}
         for name in self.weights_of_losses:
             inputs = detection_inputs()[name]
-            value_b: Tensor = getattr(detection_losses, name)(**{key: given[key] for key in inputs})
+            value_b: Tensor = getattr(detection_losses, name)(**{key: arguments[key] for key in inputs})
             if inputs[0] == "box_b4":
-                of_boxes = self.workers.scale_of(counts_b.sum()) if of_boxes is None else of_boxes
-                terms[name] = (value_b * counts_b).sum() / counts_b.sum().clamp(min=1) * of_boxes
+                box_scale = self.workers.scale_of(counts_b.sum()) if box_scale is None else box_scale
+                terms[name] = (value_b * counts_b).sum() / counts_b.sum().clamp(min=1) * box_scale
             else:
-                terms[name] = value_b.sum() / max(1, len(value_b)) * of_all
+                terms[name] = value_b.sum() / max(1, len(value_b)) ** scale
         return terms
 
     def look(self, image_b3hw: Tensor) -> Found:
-        """What the network says of images in [0, 1] of the side that it sees; no gradients."""
+        """Output of the network for images in [0, 1] at its input size, without gradients."""
         with torch.inference_mode():
-            found: Found = self.network(image_b3hw)
-            return found
+            output: Found = self.network(image_b3hw)
+            return output
 
     def state_dict(self) -> dict[str, Any]:
         optimiser = self.optimiser.state_dict() if self.optimiser else {}
@@ -121,15 +126,15 @@ class Detector:
 
 
 class Truth:
-    """What is true of a batch: label_b, box_b4, and mask_b1hw of the side of the images where a term asks for it."""
+    """Labels, boxes and masks of a batch; masks have the size of the images and are None if no loss term uses them."""
 
     def __init__(self, label_b: Tensor, box_b4: Tensor, mask_b1hw: Tensor | None) -> None:
         self.label_b, self.box_b4, self.mask_b1hw = label_b, box_b4, mask_b1hw
 
     def mirrored(self, across_b: Tensor, down_b: Tensor) -> Truth:
-        """As it is after some images were mirrored left to right, and some top to bottom."""
+        """Labels, boxes and masks after flipping some images left-right, and some top-bottom."""
         x1, y1, x2, y2 = self.box_b4.unbind(1)
-        has_box = self.label_b > 0.5  # the others' zeros stay zeros
+        has_box = self.label_b > 0.5  # zeros of negatives stay zeros
         turned_x, turned_y = across_b & has_box, down_b & has_box
         x1, x2 = torch.where(turned_x, 1 - x2, x1), torch.where(turned_x, 1 - x1, x2)
         y1, y2 = torch.where(turned_y, 1 - y2, y1), torch.where(turned_y, 1 - y1, y2)
@@ -138,14 +143,16 @@ class Truth:
 
 
 def mirrored(image_bchw: Tensor, across_b: Tensor, down_b: Tensor) -> Tensor:
-    """Some images left to right, some top to bottom."""
+    """Flip some images left-right, and some top-bottom."""
     image_bchw = torch.where(across_b.view(-1, 1, 1, 1), image_bchw.flip(3), image_bchw)
     return torch.where(down_b.view(-1, 1, 1, 1), image_bchw.flip(2), image_bchw)
 
 
 def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Detector:
     torch.manual_seed(derive(config["seed"], "initialisation"))
-    network = build_network(config["model"], data.side, data.root)  # on the CPU, so it is the same on any device
+    network = build_network(
+        config["model"], data.side, data.root
+    )  # initialised on the CPU, so it is the same for every device
     network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
     workers = machine.workers
     module, options = model_of(config["model"])
@@ -159,7 +166,7 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Detector:
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Whether pretrained weights can be had and fit; sets are forged, or read, before the trials."""
+    """Check that pretrained weights can be loaded. Sets are forged, or read, before the trials."""
     pretrained = config["model"].get("weights", "none") != "none"
     return [(_check_weights, config["model"])] if pretrained else []
 
@@ -174,7 +181,10 @@ def _check_weights(section: Mapping[str, Any], root: Path | None) -> None:
 def train(
     learner: Detector, config: Mapping[str, Any], data: Data, epoch: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """One epoch in an order drawn from (seed, epoch). A last batch of one image is left out: batch norm needs two."""
+    """Train for one epoch, in an order drawn from (seed, epoch).
+
+    A last batch of one image is skipped, because batch normalisation needs two.
+    """
     learner.network.train()
     if learner.optimiser is not None:
         optimisers.scale_rate(learner.optimiser, optimisers.decay(config.get("schedule"), epoch, config["epochs"]))
@@ -194,7 +204,7 @@ def train(
 
 
 def batch(part: Labelled, index: Tensor, data: Data, with_masks: bool) -> tuple[Tensor, Truth]:
-    """image_b3hw in [0, 1] and what is true of them."""
+    """image_b3hw in [0, 1], with their labels, boxes and masks."""
     at = index.to(data.device)
     image_b3hw = part.image_n3hw[at].to(torch.float32, memory_format=LAYOUT).div_(255)
     mask = None
@@ -205,7 +215,7 @@ def batch(part: Labelled, index: Tensor, data: Data, with_masks: bool) -> tuple[
 
 
 def _flips(config: Mapping[str, Any], n: int, epoch: int) -> tuple[Tensor, Tensor] | None:
-    """Which images are mirrored left to right, and which top to bottom: a function of (seed, epoch, image index)."""
+    """Images to flip left-right, and images to flip top-bottom: a function of (seed, epoch, image index)."""
     section = config["data"]["augment"]
     if section is None:
         return None
@@ -217,7 +227,7 @@ def _flips(config: Mapping[str, Any], n: int, epoch: int) -> tuple[Tensor, Tenso
 
 
 def evaluate(learner: Detector, data: Data, split: str) -> dict[str, float]:
-    """The metrics of a split; of the test split also on other sets and under changes, as `<metric>_on_<label>`."""
+    """Metrics of a split; for the test split also on other sets and under perturbations, as `<metric>_on_<label>`."""
     if split == "val":
         judged = _judged(learner, data.val).judged
         learner.threshold = detection_metrics.best_threshold(judged.logit_n, judged.label_n)
@@ -249,25 +259,25 @@ def _judged(learner: Detector, part: Labelled) -> Judgement:
     return judge(learner.look, part, learner.workers)
 
 
-def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - as of the other tasks
-    """There is nothing that they could score."""
+def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
+    """Refuse metrics of fills: this task has no fills to score."""
     if names:
         raise fills_nothing("detect", names)
 
 
 def extra(learner: Detector, data: Data, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
-    """Nothing."""
+    """No further metrics."""
     return {}
 
 
 def samples(learner: Detector, data: Data) -> dict[str, bytes]:
-    """The first test images: true boxes; true and found boxes with the probability below; heat maps of masks."""
+    """Pictures of the first test images: true boxes; also predicted boxes and the probability; heat maps of masks."""
     learner.network.eval()
     return output_files.pictures(learner.look, data.test, torch.arange(min(output_files.SAMPLES, len(data.test))))
 
 
 def final_files(learner: Detector, data: Data) -> dict[str, bytes]:
-    """What it said of each test image, `outputs.npz` for whoever stacks detectors, and the worst images' pictures."""
+    """Predictions for each test image, `outputs.npz` for task `stack`, and pictures of the worst images."""
     learner.network.eval()
     parts = {name: part for name in ("val", "test", "held") if (part := data.split(name)) is not None}
     files = {output_files.OUTPUTS: output_files.outputs(learner.look, parts)}

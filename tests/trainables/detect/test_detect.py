@@ -1,4 +1,4 @@
-"""Task `detect` on real images: what depends on the seed, resuming, flips, folds, tests on other images, files."""
+"""Task `detect` on real images: dependence on the seed, resuming, flips, folds, further test images, files."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_seeds_differ_and_arms_of_one_seed_see_the_same_order(data_root: Path, m
 
 
 def test_degenerate_boxes_train(data_root: Path) -> None:
-    """From boxes that all have no area, with every term that compares boxes."""
+    """Start from boxes without area, with every loss term that compares boxes."""
     own = small(data_root)
     for term in ("iou", "giou", "diou", "ciou", "l2_distance", "smooth_l1_seed"):
         config = configured(loss={"bce": 1.0, term: 1.0}, boxes={"units": "unit", "over": "all"})
@@ -176,7 +176,7 @@ def test_a_set_of_one_kind_is_refused(data_root: Path) -> None:
 
 
 def test_a_set_that_was_not_brought_is_told() -> None:
-    with pytest.raises(TrialError, match="this machine was not given it"):
+    with pytest.raises(TrialError, match="not available on this machine"):
         detect.load(configured(), Machine())
 
 
@@ -255,7 +255,7 @@ def test_extra_scores_are_refused() -> None:
 
 
 def test_a_forged_set_from_its_folder(data_root: Path, tmp_path: Path) -> None:
-    """As a trial finds it, with another one to be tested on."""
+    """The set of a trial, and another one to test on."""
     own, folders = on_disk(data_root, tmp_path)
     other, more = on_disk(data_root, tmp_path, inpainters=[{"name": "telea"}])
     config = configured(data={"forged": own}, test_sets={"telea": {"forged": other}})

@@ -1,4 +1,4 @@
-"""Metrics of detectors: by hand, against torchmetrics and scikit-learn, perfect and constant detectors."""
+"""Metrics of detectors: by hand, against torchmetrics and scikit-learn, and for perfect and constant detectors."""
 
 from __future__ import annotations
 

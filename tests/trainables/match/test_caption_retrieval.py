@@ -1,4 +1,4 @@
-"""Judges of fills: whose caption is found by hand, what a trial with a judge records, and which are refused."""
+"""Caption retrieval from fills: retrieved captions by hand, records of a trial with a judge, refused judges."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def matcher(words: tuple[str, ...], **model: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def networks(data_root: Path) -> Networks:
-    """A judge with the words of CIFAR-10's captions, untrained."""
+    """An untrained judge with the vocabulary of CIFAR-10's captions."""
     said = caption_retrieval.captions.load(JUDGED["data"], data_root)
     assert said is not None
     return {"judge": ({**JUDGED, "seed": 0}, matcher(said.vocabulary.words).state_dict())}
@@ -137,7 +137,7 @@ def test_identity_without_a_judge_is_as_before() -> None:
         ({}, {"model": {"name": "vanilla_autoencoder"}}, "task inpaint"),
         ({}, {"data": {**JUDGED["data"], "size": 64}}, "64 px"),
         ({"data": {**DATA, "captions": {"template": "some {class}"}}}, {}, "'some'"),
-        ({"judge": {"trial": "another"}}, {}, "brought"),
+        ({"judge": {"trial": "another"}}, {}, "not been downloaded"),
     ],
 )
 def test_what_is_refused(

@@ -1,4 +1,4 @@
-"""What stands on a detector's trunk: label, label and box, or a mask from which both follow."""
+"""Heads of detectors: label, label and box, or a mask from which both are derived."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from trainables.detect.output import Found
 
 CENTRAL = (0.25, 0.25, 0.75, 0.75)
-"""The box that an untrained network begins with: linear outputs near 0 would be a box without area."""
+"""Initial box of an untrained network: outputs near 0 would be a box without area."""
 WIDTH = 64
 """Channels of the decoder."""
 TOP = 0.01
-"""Share of the pixels, the surest ones, whose mean logit is the label's logit where the head is a mask."""
+"""Mask head: the label's logit is the mean over this share of the pixels, those with the highest logits."""
 
 
 class Vector(nn.Module):
-    """One linear layer on the trunk's features: the label's logit and, if asked for, four linear corners, as in 000."""
+    """One linear layer on the trunk's features: the label's logit and, with `box`, four corners, as in document 000."""
 
     def __init__(self, features: int, box: bool) -> None:
         super().__init__()
@@ -37,16 +37,20 @@ class Vector(nn.Module):
 
 @dataclass(frozen=True)
 class Level:
-    """A module of the trunk whose output is the last one of its side."""
+    """The last module of the trunk that outputs maps of one size."""
 
     module: str
+    """Name of the module in the trunk."""
     channels: int
+    """Channels of its output."""
     side: int
+    """Side of its output, px."""
     channels_last: bool
+    """Whether its output is (b, side, side, channels)."""
 
 
 class Decoder(nn.Module):
-    """From the coarsest maps to the finest: each is projected and added to what came before, enlarged to its size."""
+    """Decode maps from the coarsest to the finest: project each and add the upsampled result of the previous one."""
 
     def __init__(self, levels: list[Level]) -> None:
         super().__init__()
@@ -56,7 +60,7 @@ class Decoder(nn.Module):
         self.last = nn.Conv2d(WIDTH, 1, 3, padding=1)
 
     def forward(self, maps: list[Tensor], size: int) -> Found:
-        """maps: of `levels`, as the trunk gave them. The label is the mean logit of the surest pixels."""
+        """Predict a mask, and the label from its highest logits. maps: outputs of the trunk at `levels`."""
         x: Tensor | None = None
         for level, lateral, smooth, raw in zip(self.levels, self.lateral, self.smooth, maps, strict=True):
             new = lateral(raw.permute(0, 3, 1, 2) if level.channels_last else raw)
@@ -69,9 +73,10 @@ class Decoder(nn.Module):
 
 
 def levels_of(trunk: nn.Module, image_b3hw: Tensor) -> tuple[list[Level], list[str]]:
-    """(the last module of each side of maps, the coarsest first; the linear layers on what has no sides any more).
+    """(the last module for each size of maps, the coarsest first; the linear layers on flattened features).
 
-    b must be above 1: it tells maps from parts of them. Of a module that is called again, the last call counts.
+    b must be above 1, to distinguish batches of maps from outputs with another leading dimension. For a module that is
+    called several times, the last call counts.
     """
     last: dict[str, Level] = {}
     flat: list[str] = []
@@ -80,7 +85,7 @@ def levels_of(trunk: nn.Module, image_b3hw: Tensor) -> tuple[list[Level], list[s
     def note(name: str, module: nn.Module, output: object) -> None:
         if isinstance(module, nn.Linear) and isinstance(output, Tensor) and output.dim() == 2:
             flat.append(name)
-        last.pop(name, None)  # so that it stands where it was called last
+        last.pop(name, None)  # so that its place is that of its last call
         if not isinstance(output, Tensor) or output.dim() != 4 or output.shape[0] != b:
             return
         _, second, third, fourth = output.shape
@@ -100,12 +105,12 @@ def levels_of(trunk: nn.Module, image_b3hw: Tensor) -> tuple[list[Level], list[s
     trunk.train(training)
     for hook in hooks:
         hook.remove()
-    found = {level.side: level for level in last.values()}
-    return [found[side] for side in sorted(found)], flat
+    by_side = {level.side: level for level in last.values()}
+    return [by_side[side] for side in sorted(by_side)], flat
 
 
 class Tap:
-    """Keeps what some modules of a trunk put out in one forward pass."""
+    """Record the outputs of some modules of a trunk during a forward pass."""
 
     def __init__(self, trunk: nn.Module, levels: list[Level]) -> None:
         self._maps: dict[str, Tensor] = {}
@@ -117,7 +122,7 @@ class Tap:
 
     @contextmanager
     def maps(self) -> Iterator[list[Tensor]]:
-        """The maps of the pass that was just made; they are let go of afterwards."""
+        """Maps of the latest pass; they are released on exit."""
         try:
             yield [self._maps[name] for name in self._names]
         finally:
@@ -125,7 +130,7 @@ class Tap:
 
 
 class Headed(nn.Module):
-    """A trunk that gives features (b, f), and a head on it. Images are in [0, 1]; `prepared` is what the trunk sees."""
+    """A trunk that outputs features (b, f), and a head. Images are in [0, 1]; `prepared` makes the trunk's input."""
 
     def __init__(self, trunk: nn.Module, features: int, head: str, size: int, inputs: int = 3) -> None:
         super().__init__()
@@ -136,7 +141,7 @@ class Headed(nn.Module):
         if head == "mask":
             device = next(trunk.parameters()).device
             levels, flat = levels_of(trunk, torch.zeros(2, inputs, size, size, device=device))
-            for name in flat:  # a classifier's hidden layers, which no mask needs
+            for name in flat:  # hidden layers of the classifier, which a mask head does not use
                 trunk.set_submodule(name, nn.Identity())
             self.head, self._tap = Decoder(levels), Tap(trunk, levels)
         else:
@@ -146,11 +151,11 @@ class Headed(nn.Module):
         return image_b3hw
 
     def forward(self, image_b3hw: Tensor) -> Found:
-        """What it says of images of its size."""
+        """Output for images of size `size`."""
         feature_bf = self.trunk(self.prepared(image_b3hw))
         if self._tap is None:
-            said: Found = self.head(feature_bf)
-            return said
+            vector: Found = self.head(feature_bf)
+            return vector
         with self._tap.maps() as maps:
-            found: Found = self.head(maps, image_b3hw.shape[2])
-            return found
+            decoded: Found = self.head(maps, image_b3hw.shape[2])
+            return decoded

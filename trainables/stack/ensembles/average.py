@@ -1,4 +1,4 @@
-"""The ensemble that fits nothing: the mean of the detectors' logits, what stacking has to beat."""
+"""Mean of the detectors' logits, without fitting: the baseline of stacking."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class Average(Classifier):
         return logit_nk.mean(1)
 
 
-def build(config: Config, seed: int) -> Any:  # noqa: ARG001 - every ensemble is built alike
-    """The estimator."""
+def build(config: Config, seed: int) -> Any:  # noqa: ARG001 - common signature of all ensembles
+    """The unfitted estimator."""
     return Average()
