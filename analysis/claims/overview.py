@@ -1,6 +1,6 @@
-"""All claims of all studies in one table: the document's own figures, ours, and the verdict.
+"""All claims of all studies in one table: the document's values, ours, and the verdict.
 
-Studies of the store are judged on what it holds; those that are only known as files stand there as not run.
+Claims of studies in the store are judged on its results; those of sweep files without results are listed as not run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STYLES = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow
 
 @dataclass(frozen=True)
 class Line:
-    """One claim. published, ours: see `claims.Verdict`; sentence: what the verdict rests on."""
+    """One claim; fields as in `judge.Verdict`."""
 
     study: str
     claim: str
@@ -41,9 +41,9 @@ class Line:
 
 
 def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[Line]:
-    """The claims of the sweeps of a store (all of them without names), then those of files that it has no sweep of.
+    """The claims of sweeps in the store, then those of sweep files that have no results there.
 
-    Raises SweepError for a name that the store does not know.
+    names: the sweeps; by default all of the store except tiny ones. Raises SweepError if the store lacks one of them.
     """
     known = list(names) or [name for name in stored_plans.sweep_names(store) if not name.endswith("-tiny")]
     versions = record_cache.look(store, known) if len(known) > 1 else {}
@@ -64,8 +64,8 @@ def _unrun(path: Path, known: list[str]) -> Iterator[Line]:
     reference = None if sweep.report.published is None else sweep.report.published.model_dump()
     variants = {sweep.base_name: sweep.published, **{arm.name: arm.published for arm in sweep.arms}}
     for claim in sweep.claims:
-        given = claim.model_dump(exclude_none=True)
-        theirs = claims.theirs_of(reference, variants, given)
+        fields_set = claim.model_dump(exclude_none=True)
+        theirs = claims.theirs_of(reference, variants, fields_set)
         yield Line(sweep.name, claim.text, claim.source or "", theirs, "", NOT_RUN, f"sweeps run {path}")
 
 
@@ -77,7 +77,7 @@ def summary(lines: list[Line]) -> str:
 
 
 def terminal(lines: list[Line]) -> rich.table.Table:
-    """The table for a terminal; texts are shown as they are, never read as markup."""
+    """The table for a terminal; texts are shown literally, without interpreting markup."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -94,7 +94,7 @@ def terminal(lines: list[Line]) -> rich.table.Table:
 
 
 def comma_separated(lines: list[Line]) -> str:
-    """The table as CSV, with the source of each claim and the sentence that its verdict rests on."""
+    """The table as CSV, including the source and the evidence of each claim."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in fields(Line))

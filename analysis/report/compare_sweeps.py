@@ -1,7 +1,7 @@
-"""Two sweeps side by side, or one sweep of two stores (two versions of the code): what differs beyond noise.
+"""Compares two sweeps, or one sweep in two stores (two versions of the code), and reports differences beyond noise.
 
-Arms are matched by name and seeds by number. A difference is paired by seed; it counts as drift where its interval,
-wide enough to hold for all comparisons together, excludes zero. Values that are equal to the last bit are told as such.
+Arms are matched by name and seeds by number. A difference, paired by seed, counts as drift if its simultaneous interval
+(Bonferroni over all comparisons) excludes zero. Values that are equal to the last bit are reported as the same numbers.
 """
 
 from __future__ import annotations
@@ -27,26 +27,28 @@ _STYLES = {SAME: "green", NOISE: "", DRIFT: "bold red", OPEN: "dim"}
 
 @dataclass(frozen=True)
 class Line:
-    """One arm in one metric. before, after: over the seeds of each; difference: after - before over shared seeds."""
+    """One arm in one metric."""
 
     arm: str
     metric: str
     before: Interval | None
     after: Interval | None
     difference: Interval | None
+    """After minus before, over the shared seeds."""
     verdict: str
+    """`SAME`, `NOISE`, `DRIFT` or `OPEN`."""
 
 
 def compare(before: Study, after: Study) -> list[Line]:
-    """Every arm and metric that both have. SweepError where they share none."""
+    """Compare all shared arms in all shared metrics. Raises SweepError if there are none."""
     arms = [name for name in before.names if name in after.names]
     metrics = [metric for metric in before.metrics if metric in after.metrics]
     if not arms or not metrics:
         raise SweepError(
             f"{before.name} and {after.name}",
-            f"they share no {'arm' if not arms else 'metric'}",
+            f"the two sweeps have no {'arm' if not arms else 'metric'} in common",
             f"arms of the first: {', '.join(before.names)}; of the second: {', '.join(after.names)}",
-            "sweeps compare with two sweeps that have arms of the same names",
+            "sweeps compare, with two sweeps that have arms and metrics of the same names",
         )
     level = simultaneous(len(arms) * len(metrics))
     return [_line(before, after, arm, metric, level) for metric in metrics for arm in arms]
@@ -61,7 +63,7 @@ def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> L
     elif not any(shared):
         verdict = SAME
     elif not (before.arm(arm).trains or after.arm(arm).trains):
-        verdict = DRIFT  # nothing is drawn, so there is no noise
+        verdict = DRIFT  # arms without training are deterministic: there is no noise
     else:
         verdict = OPEN if difference.bounds is None else NOISE if difference.may_be(0.0) else DRIFT
     return Line(arm, metric, before.interval(arm, metric), after.interval(arm, metric), difference, verdict)
@@ -69,11 +71,14 @@ def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> L
 
 @dataclass(frozen=True)
 class Change:
-    """How a trial that ran again differs: the columns that do, and the first and the largest difference among them."""
+    """How the records of a trial changed when it ran again."""
 
     columns: list[str]
+    """The columns that differ."""
     epoch: int
+    """First epoch with a difference."""
     largest: float
+    """Largest absolute difference."""
 
     def __str__(self) -> str:
         named = wording.listing(self.columns[:4]) + (" and more" if len(self.columns) > 4 else "")
@@ -81,7 +86,7 @@ class Change:
 
 
 def changed(before: History, after: History) -> Change | None:
-    """What differs between two histories of one trial, in all but `sys/` columns; None where they are the same."""
+    """The differences between two histories of one trial, without `sys/` columns; None if they are equal."""
     epochs = before[record_columns.EPOCH]
     found: dict[str, tuple[int, float]] = {}
     for name in dict.fromkeys([*before, *after]):
@@ -98,12 +103,12 @@ def changed(before: History, after: History) -> Change | None:
 
 
 def unmatched(before: Study, after: Study) -> list[str]:
-    """Sentences on arms that only one of them has."""
-    told = []
+    """Sentences on arms that only one of the two sweeps has."""
+    sentences = []
     for study, other in ((before, after), (after, before)):
         if only := [wording.quoted(name) for name in study.names if name not in other.names]:
-            told.append(f"Only {study.name} of {study.store.uri} has {wording.listing(only)}.")
-    return told
+            sentences.append(f"Only {study.name} of {study.store.uri} has {wording.listing(only)}.")
+    return sentences
 
 
 def terminal(lines: list[Line]) -> rich.table.Table:
@@ -113,7 +118,7 @@ def terminal(lines: list[Line]) -> rich.table.Table:
     from rich.text import Text
 
     drifted = sum(line.verdict == DRIFT for line in lines)
-    caption = f"{drifted} of {len(lines)} drifted: 95 % intervals of paired differences that hold for all together."
+    caption = f"{drifted} of {len(lines)} drifted, by simultaneous 95 % intervals of paired differences."
     table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
     table.add_column("arm", overflow="fold")
     for name in ("before", "after", "difference"):

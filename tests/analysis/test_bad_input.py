@@ -92,7 +92,7 @@ def test_an_arm_renamed_between_runs_keeps_its_trials(tmp_path: Path, reported: 
     stored_plans.write_plan(store, NAME, body, f"name: {NAME}\n# renamed\n", plan["planned_at"] + 9000)
     texts = reported(store)
     assert "another &lt;name&gt;" in texts["html"]
-    assert "1 arm added (“another &lt;name&gt;”) and 1 arm left out (“other”)" in texts["html"]
+    assert "1 arm added (“another &lt;name&gt;”) and 1 arm removed (“other”)" in texts["html"]
     study = report.build(store, NAME).study
     assert [len(study.values(name, "test/psnr_db")) for name in study.names] == [4, 4]
 

@@ -53,7 +53,7 @@ def test_a_claim_of_the_report_says_the_same(tmp_path: Path) -> None:
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SweepError, match="no plan of this name"):
+    with pytest.raises(SweepError, match="no sweep of this name"):
         overview.collect(make_store(tmp_path), ["partial-cov"])
 
 

@@ -47,7 +47,7 @@ def test_a_split_that_is_not_named_is_taken_with_both_blocks() -> None:
     assert {figure.split for figure in found} == {"unlabelled"}
     assert {figure.epoch for figure in found} == {200}
     assert sorted(figure.notes[1] for figure in found) == [
-        f"of its two tables the one with the {word} last PSNR" for word in ("higher", "lower")
+        f"from the one of its two tables with the {word} last PSNR" for word in ("higher", "lower")
     ]
 
 

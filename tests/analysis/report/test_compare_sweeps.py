@@ -49,7 +49,7 @@ def test_arms_are_matched_by_name(tmp_path: Path) -> None:
     before, after = study(tmp_path / "a", ArmSpec("one", 20.0)), study(tmp_path / "b", ArmSpec("two", 20.0))
     with pytest.raises(SweepError) as caught:
         compare_sweeps.compare(before, after)
-    assert "they share no arm" in str(caught.value)
+    assert "have no arm in common" in str(caught.value)
     assert [sentence[-6:] for sentence in compare_sweeps.unmatched(before, after)] == ["“one”.", "“two”."]
 
 

@@ -173,7 +173,7 @@ def test_a_star_takes_a_test_that_could_give_one(tmp_path: Path, seeds: int, exp
     texts = {row.arm: render.difference(row.entries[column.metric], column, row) for row in table.rows}
     assert texts["b"].endswith(expected)
     assert "*" not in texts["c"]
-    assert ("7 seeds would do" in " ".join(table.caption)) == (seeds == 3)
+    assert ("that needs 7 seeds" in " ".join(table.caption)) == (seeds == 3)
     row = next(row for row in table.rows if row.arm == "b")
     test = row.entries[column.metric].comparison
     assert test is not None
@@ -196,5 +196,7 @@ def test_the_interquartile_mean_on_request(tmp_path: Path) -> None:
     found = other.interval("net", "test/psnr_db")
     assert found is not None
     assert found.mean == pytest.approx(sum(values[2:6]) / 4)
-    assert tables.build(other).caption[0].startswith("Interquartile mean ± half-width")
-    assert tables.build(plain).caption[0].startswith("Mean ± half-width of the 95 % interval over seeds (Student's t)")
+    assert tables.build(other).caption[0].startswith("Interquartile mean over n seeds ± half-width")
+    assert (
+        tables.build(plain).caption[0].startswith("Mean over n seeds ± half-width of its 95 % interval (Student's t)")
+    )
