@@ -23,7 +23,7 @@ OURS: dict[str, set[str]] = {
 }
 """folder -> the other folders of ours that it may import."""
 FRONT_DOOR = ("sweeps/api.py", "sweeps/cli/")
-"""The Python door, and the command with its verbs: they may import every folder of ours, inside functions only."""
+"""The Python interface and the command may import our other folders inside functions, and for type annotations."""
 THEIRS: dict[str, tuple[str, ...]] = {
     "ray": ("cluster/",),
     "torch": ("trainables/", "cluster/"),
@@ -46,7 +46,7 @@ THEIRS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Import:
-    """One import: the top-level package, where it stands, and whether it runs only when a function is called."""
+    """One import: the top-level package, its line, and whether it does not run when the module is imported."""
 
     package: str
     line: int
@@ -69,8 +69,9 @@ def imports(source: str, package: str) -> list[Import]:
             names = []
         found.extend(Import(name.partition(".")[0], getattr(node, "lineno", 0), deferred) for name in names)
         inside = deferred or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        types_only = node.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" else []
         for child in ast.iter_child_nodes(node):
-            visit(child, inside)
+            visit(child, inside or child in types_only)
 
     visit(ast.parse(source), False)
     return found
@@ -207,6 +208,8 @@ def test_the_rule_is_checked_on_every_folder() -> None:
         ("sweeps/cli/main.py", "import trainables.schema"),
         ("sweeps/cli/running.py", "if True:\n    import cluster"),
         ("sweeps/cli/running.py", "def f():\n    import torch"),
+        ("sweeps/cli/running.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import cluster"),
+        ("sweeps/spec/plan.py", "if TYPE_CHECKING:\n    import cluster"),
         ("sweeps/spec/plan.py", "import optuna"),
         ("sweeps/search/search.py", "import optuna"),
         ("sweeps/spec/plan.py", "import importlib\nimportlib.import_module('trainables.schema')"),
@@ -227,6 +230,7 @@ def test_a_forbidden_import_is_found(path: str, source: str) -> None:
     ("path", "source"),
     [
         ("sweeps/cli/running.py", "def run():\n    from cluster.runners import ray_tune as tuner"),
+        ("sweeps/api.py", "if TYPE_CHECKING:\n    from cluster.driver.driver import Work"),
         ("sweeps/search/samplers.py", "import optuna"),
         ("sweeps/store/local.py", "def client():\n    import boto3"),
         ("sweeps/spec/plan.py", "from .trial import Trial\nimport numpy"),
@@ -245,6 +249,8 @@ def test_an_allowed_import_passes(path: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
+        ("sweeps", "torch ray optuna matplotlib pandas pydantic rich"),
+        ("sweeps.api", "torch ray optuna matplotlib pandas pydantic rich"),
         ("sweeps.cli", "torch ray optuna matplotlib pandas"),
         ("trainables.schema", "torch ray optuna matplotlib"),
         ("analysis.report.build", "torch ray streamlit"),

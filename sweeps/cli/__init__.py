@@ -1,4 +1,4 @@
-"""The `sweeps` command: one module a group of verbs. They import the other folders inside functions only."""
+"""The `sweeps` command: one module for each group of verbs. They import our other packages inside functions only."""
 
 from sweeps.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Verbs for clusters: look whether one is fit for a sweep, and send a sweep there."""
+"""Verbs for clusters: check whether one is ready for a sweep, and submit a sweep to it."""
 
 from __future__ import annotations
 
@@ -7,74 +7,100 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sweeps import api
 from sweeps.cli import common
 from sweeps.errors import SweepError
 
 
+def register(verbs: common.Verbs) -> None:
+    parser = verbs.add(submit, "submit", "submit a sweep to a Ray cluster as a job, and follow it")
+    common.add_sweep_file(parser)
+    common.add_store(parser)
+    parser.add_argument("--address", required=True, help="dashboard of the cluster: http://HOST:8265")
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder of the data sets on the nodes (default: $SWEEPS_DATA there)"
+    )
+    parser.add_argument(
+        "--working-dir", metavar="DIR", type=Path, help="folder to upload (default: the current folder)"
+    )
+    parser.add_argument("--runtime-env", metavar="FILE", type=Path, help="runtime environment of Ray (YAML)")
+    parser.add_argument("--detach", action="store_true", help="do not wait for the end of the job")
+    common.add_run_options(parser)
+
+    parser = verbs.add(
+        doctor, "doctor", "check whether this machine, a cluster and a store are ready for a sweep, and suggest fixes"
+    )
+    common.add_store(parser)
+    common.add_data(parser)
+    parser.add_argument("--address", help="a running Ray: auto, or HOST:PORT (default: check this machine only)")
+
+
 def doctor(options: argparse.Namespace) -> int:
-    """One line a check; FAILED where one of them fails."""
+    """Print one line for each check."""
     from cluster.connection import doctor as checks
 
     failed = 0
-    data_root = str(Path(options.data).resolve()) if options.data else None
-    for line in checks.examine(options.address, common.store(options), data_root):
+    root = common.data_root(options)
+    for line in checks.examine(options.address, api.open(options.store), str(root) if root else None):
         print(f"{line.state:7} {line.what}", flush=True)
         if line.do:
             print(f"        do: {line.do}")
         failed += line.state == "failed"
-    print(f"{failed} checks failed" if failed else "nothing stands in the way of a sweep")
+    print(f"{failed} checks failed" if failed else "ready for a sweep")
     return common.FAILED if failed else common.DONE
 
 
 def submit(options: argparse.Namespace) -> int:
-    """Send a sweep to a cluster and follow it, unless --detach."""
+    """Submit a sweep to a cluster and follow the job unless --detach is given."""
     from cluster.connection import submit as jobs
 
     folder = options.working_dir or Path.cwd()
     file = jobs.relative_file(options.file, folder)
-    common.load(options)  # a mistake in the file shows here, not on the cluster
+    common.print_notes(api.plan(common.load_sweep(options)))  # reports mistakes in the file here, not on the cluster
     _check_store(options.store)
     store = [] if "://" in options.store else [Path(options.store)]
     submission = jobs.Submission(
         address=options.address,
         folder=folder,
-        arguments=(file, *_forwarded(options)),
+        arguments=(file, *_run_arguments(options)),
         skipped=tuple(store + ([Path(options.data)] if options.data else [])),
         runtime_env=_runtime_env(options.runtime_env),
     )
     job = jobs.submit(submission)
-    print(f"job {job} runs at {options.address}; follow: ray job logs --follow --address {options.address} {job}")
-    print(f"end it after the epochs at hand: sweeps stop NAME --store {options.store}", flush=True)
+    follow = f"ray job logs --follow --address {options.address} {job}"
+    stop = f"sweeps stop NAME --store {options.store}"
+    print(f"job {job} runs at {options.address}; follow it with: {follow}")
+    print(f"stop it after the current epochs with: {stop}", flush=True)
     if options.detach:
         return common.DONE
     try:
         return common.DONE if jobs.follow(options.address, job) else common.FAILED
     except KeyboardInterrupt:
         print(
-            f"\njob {job} goes on; follow: ray job logs --follow --address {options.address} {job}; "
-            f"end: sweeps stop NAME --store {options.store}, or ray job stop --address {options.address} {job}",
+            f"\njob {job} goes on; follow it with: {follow}; "
+            f"stop it with: {stop}, or ray job stop --address {options.address} {job}",
             file=sys.stderr,
         )
         return common.INTERRUPTED
 
 
 def _check_store(store: str) -> None:
-    """A relative folder would lie in the job's own working directory, which Ray deletes."""
+    """Refuse a relative folder: it would be in the working directory of the job, which Ray deletes."""
     if "://" in store:
         return
     if not Path(store).is_absolute():
         raise SweepError(
             f"--store {store}",
-            "on the cluster that is a folder which goes away with the job",
+            "a relative folder is deleted with the job on the cluster",
             "s3://BUCKET/PREFIX, or the absolute path of a folder that every node has mounted",
             "--store s3://BUCKET/PREFIX",
         )
-    print(f"warning: the store is the folder {store}: every node must have it mounted there", file=sys.stderr)
+    print(f"warning: the store is the folder {store}; every node must have it mounted at that path", file=sys.stderr)
 
 
-def _forwarded(options: argparse.Namespace) -> list[str]:
-    """The options of `sweeps run` on the cluster, as they were given here."""
-    given: list[tuple[str, Any]] = [
+def _run_arguments(options: argparse.Namespace) -> list[str]:
+    """The arguments of `sweeps run` on the cluster."""
+    values: list[tuple[str, Any]] = [
         *(("--set", change) for change in options.set),
         ("--store", options.store),
         ("--data", options.data),
@@ -85,27 +111,27 @@ def _forwarded(options: argparse.Namespace) -> list[str]:
         ("--log", options.log),
     ]
     flags = [name for name in ("tiny", "retry", "replace", "quiet") if getattr(options, name)]
-    return [f"{name}={value}" for name, value in given if value is not None] + [f"--{name}" for name in flags]
+    return [f"{name}={value}" for name, value in values if value is not None] + [f"--{name}" for name in flags]
 
 
 def _runtime_env(file: Path | None) -> dict[str, Any]:
-    """The runtime environment in a YAML file."""
+    """Read a runtime environment from a YAML file."""
     import yaml
 
     if file is None:
         return {}
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        environment = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         why = str(error).splitlines()[0]
         raise SweepError(
             f"--runtime-env {file}", why, "a YAML file", "see cluster/manifests/runtime_env.yaml"
         ) from error
-    if not isinstance(found, dict) or "working_dir" in found:
+    if not isinstance(environment, dict) or "working_dir" in environment:
         raise SweepError(
             f"--runtime-env {file}",
-            "it is no mapping" if not isinstance(found, dict) else "`working_dir` is what this command uploads",
+            "this command sets `working_dir` itself" if isinstance(environment, dict) else "it is not a mapping",
             "a runtime environment of Ray without working_dir (env_vars, pip, ...)",
             "see cluster/manifests/runtime_env.yaml; --working-dir names another folder",
         )
-    return found
+    return environment

@@ -1,92 +1,163 @@
-"""What several verbs need: the plan of a file, the store, a stored plan, the exit codes."""
+"""Exit codes, the registry of verbs, and the arguments that several verbs take."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sweeps import api
 from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sweeps.spec.loader import Sweep
     from sweeps.spec.plan import Plan
-    from sweeps.store.base import Store
 
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: all trials done; some failed or missing; the user's mistake; Ctrl-C."""
+"""Exit codes: all trials are done; some failed or are missing; a mistake of the user; Ctrl-C."""
+DEFAULT_STORE = "./store"
+
+Verb = Callable[[argparse.Namespace], int]
+"""Runs a verb and returns the exit code."""
 
 
-def read(options: argparse.Namespace) -> Sweep:
-    """The sweep in FILE, before what it takes from other sweeps is looked up."""
-    from sweeps.spec import loader
+class Verbs:
+    """The verbs of the command; each verb group adds its own in `register`."""
 
-    return loader.load(options.file, options.tiny, tuple(options.set))
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._parsers = parser.add_subparsers(required=True, metavar="VERB")
 
-
-def expand(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool = False, pending: bool) -> Plan:
-    """The plan of a sweep whose file lies in `folder`, pinned: see `sweeps.spec.dependencies.pin` for the rest."""
-    from sweeps.spec import dependencies, plan
-    from trainables import schema
-
-    return plan.expand(dependencies.pin(sweep, folder, store, renew=renew, pending=pending), schema)
+    def add(self, verb: Verb, name: str, text: str) -> argparse.ArgumentParser:
+        """The parser of a new verb. text: what it does, for the help."""
+        parser = self._parsers.add_parser(name, help=text, description=text)
+        parser.set_defaults(verb=verb)
+        return parser
 
 
-def tell_notes(plan: Plan) -> None:
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def add_sweep_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path, help="sweep file (YAML)")
+    parser.add_argument(
+        "--tiny", action="store_true", help="run the small form in seconds, without Ray; its name ends in -tiny"
+    )
+    add_changes(parser, "change a value of the file")
+
+
+def add_changes(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=text)
+
+
+def add_sweep_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="name of a sweep")
+
+
+def add_trial(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("trial", metavar="TRIAL", help=text)
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store",
+        metavar="URI",
+        default=os.environ.get("SWEEPS_STORE", DEFAULT_STORE),
+        help=f"folder or s3://bucket/prefix of the results (default: $SWEEPS_STORE, otherwise {DEFAULT_STORE})",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, text: str = "folder of the data sets (default: $SWEEPS_DATA)") -> None:
+    parser.add_argument("--data", metavar="DIR", default=os.environ.get("SWEEPS_DATA"), help=text)
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--address",
+        help="where to run: local starts a Ray on this machine (default); auto or HOST:PORT uses a running Ray; "
+        "in-process runs without Ray (default with --tiny)",
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """How to run a sweep, on this machine or as a job."""
+    parser.add_argument(
+        "--max-concurrent", metavar="N", type=_positive, help="trials that run at the same time (default: what fits)"
+    )
+    parser.add_argument(
+        "--retry", nargs="?", const="failed", choices=["failed"], help="also run trials that failed before"
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="let an arm have another configuration than its stored results"
+    )
+    parser.add_argument("--time-budget", metavar="TIME", type=_seconds, help="stop gracefully after 90s, 30m, 8h or 2d")
+    parser.add_argument(
+        "--stop-after-failures", metavar="N", type=_positive, help="stop gracefully after N failed trials"
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        metavar="SECONDS",
+        type=_not_negative,
+        default=20.0,
+        help="time between checkpoints (default: 20)",
+    )
+    parser.add_argument(
+        "--log", choices=["tensorboard", "mlflow", "wandb"], help="also log the records there, through Ray Tune"
+    )
+    add_quiet(parser)
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    try:
+        seconds = float(text[:-1]) * units[text[-1:]]
+    except (KeyError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 90s, 30m, 8h or 2d")
+    return seconds
+
+
+def _not_negative(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+# --- values of arguments ----------------------------------------------------------------------------------------------
+
+
+def load_sweep(options: argparse.Namespace) -> api.LoadedSweep:
+    """The sweep of the arguments of `add_sweep_file`."""
+    return api.load(options.file, tiny=options.tiny, changes=options.set)
+
+
+def print_notes(plan: Plan) -> None:
     for note in plan.notes:
         print(f"note: {note}", file=sys.stderr)
 
 
-def load(options: argparse.Namespace) -> Plan:
-    """The plan of FILE, without a look into a store: ids of trials that other sweeps have to find are pending."""
-    expanded = expand(read(options), options.file.parent, None, pending=True)
-    tell_notes(expanded)
-    return expanded
+def data_root(options: argparse.Namespace) -> Path | None:
+    """The folder of the data sets, absolute."""
+    return Path(options.data).resolve() if options.data else None
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder that results are written to. SweepError where that cannot be."""
+    """Create an output folder. SweepError if that is not possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SweepError(f"--out {folder}", str(error), "a folder that this user may write to", "--out ./out") from None
-
-
-def store(options: argparse.Namespace) -> Store:
-    from sweeps.store.open import open_store
-
-    return open_store(options.store)
-
-
-def newest_plan(store: Store, name: str) -> dict[str, Any]:
-    from sweeps.store import plans as stored_plans
-
-    names = stored_plans.sweep_names(store)
-    newest = stored_plans.newest_plan(store, name) if name in names else None
-    if newest is None:
-        known = ", ".join(names) or "none: there is no sweep in it yet"
-        raise SweepError(f"sweep {name!r}", f"the store {store.uri} has no plan of this name", known, "sweeps status")
-    return newest
-
-
-def stored_plan(store: Store, name: str, more: Sequence[str] = ()) -> tuple[dict[str, Any], Plan]:
-    """A sweep's newest plan as it is stored, and made again from the file that it holds with the changes made then.
-
-    more: further changes, KEY=VALUE.
-    """
-    from sweeps.spec import loader, yaml_document
-
-    stored = newest_plan(store, name)
-    if not {"tiny", "changes"} <= stored.keys():
-        raise SweepError(
-            f"sweep {name!r}",
-            "an older version planned it, without noting --tiny and --set",
-            "a plan of this version",
-            f"the command that planned it: {stored['command']}",
-        )
-    source = yaml_document.parse(stored["text"], stored["file"])
-    sweep = loader.adapt(source, stored["tiny"], (*stored["changes"], *more))
-    return stored, expand(sweep, None, store, pending=False)

@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from sweeps import api
 from sweeps.cli import common
+
+
+def register(verbs: common.Verbs) -> None:
+    parser = verbs.add(dashboard, "dashboard", "watch, inspect and resume the sweeps of a store in a browser")
+    common.add_store(parser)
+    common.add_data(parser)
+    parser.add_argument(
+        "--address",
+        help="where its buttons run sweeps: local (default), auto or HOST:PORT; links to the dashboard of that Ray",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
+    parser.add_argument("--port", type=int, default=8501, help="port to listen on; 0 picks a free one (default: 8501)")
+    parser.add_argument(
+        "--token", help="access token that visitors must enter; --host of another address needs this or --login"
+    )
+    parser.add_argument(
+        "--login", metavar="FILE", type=Path, help="use an OpenID Connect login instead of a token: a TOML file"
+    )
+    parser.add_argument("--optuna", action="store_true", help="also start optuna-dashboard for the searches")
 
 
 def dashboard(options: argparse.Namespace) -> int:
@@ -12,10 +33,10 @@ def dashboard(options: argparse.Namespace) -> int:
     from analysis.dashboard.auth import login
     from analysis.dashboard.processes import optuna_server
 
-    store = common.store(options)
-    found = login.read(options.login) if options.login else None
-    given = server.settings_for(options.host, options.token, store.uri, options.data, options.address, found)
+    store = api.open(options.store)
+    openid = login.read(options.login) if options.login else None
+    settings = server.settings_for(options.host, options.token, store.uri, options.data, options.address, openid)
     if options.optuna:
-        given = optuna_server.beside(given, store, options.host)
-    server.serve(options.host, options.port, given, found)
+        settings = optuna_server.beside(settings, store, options.host)
+    server.serve(options.host, options.port, settings, openid)
     return common.DONE

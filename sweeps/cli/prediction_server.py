@@ -1,7 +1,8 @@
-"""`sweeps predict` again and again in one process, for the dashboard: `python -m sweeps.cli.prediction_server`.
+"""Repeated `sweeps predict` in one process, for the dashboard: `python -m sweeps.cli.prediction_server`.
 
-Each line of standard input is a JSON list, the arguments of `sweeps predict`; each line of standard output answers one:
-{"code": exit code, "said": what it printed, its errors after it}. The end of the input ends the process.
+Each line of standard input is a JSON list, the arguments of `sweeps predict`. Each line of standard output is the
+answer to one: {"code": exit code, "said": its error output if there is any, otherwise its output}. The process ends at
+the end of its input.
 """
 
 from __future__ import annotations
@@ -17,44 +18,42 @@ from collections.abc import Sequence
 
 from sweeps.cli import common
 
-KEPT_TRIALS = 2
-"""So many trained networks are kept; the one that was not asked for the longest goes."""
+CACHED_NETWORKS = 2
+"""Trained networks that stay in memory."""
 
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)  # whatever a library prints is no answer
-    from sweeps.cli import networks
-
-    networks.keep(KEPT_TRIALS)
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     loading = threading.Thread(target=_load, name="loading", daemon=True)
     loading.start()
     for line in sys.stdin:
         loading.join()
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
-    os._exit(common.DONE)  # at once, also while libraries are loading
+    os._exit(common.DONE)  # immediately, even while libraries are being loaded
 
 
 def _load() -> None:
-    """Load what every request needs, while somebody still chooses an image."""
-    import trainables.inference.predict  # noqa: F401 - for what it imports
-    from cluster.worker import finished_trial  # noqa: F401
+    """Load the libraries that every request needs, before the first request."""
+    from cluster.worker import prediction
+
+    prediction.NETWORKS.size = CACHED_NETWORKS
 
 
 def answer(arguments: Sequence[str]) -> dict[str, object]:
-    """What `sweeps predict` does with these arguments, and how it ends."""
+    """Run `sweeps predict` with these arguments; its exit code and output."""
     from sweeps.cli.main import main
 
-    said, errors = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors):
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         try:
             code = main(["predict", *arguments])
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else common.FAILED
-        except Exception:  # as Python itself would tell it; the next request may well succeed
+        except Exception:  # print it like the interpreter; the next request may succeed
             traceback.print_exc()
             code = common.FAILED
-    return {"code": code, "said": errors.getvalue() or said.getvalue()}
+    return {"code": code, "said": errors.getvalue() or output.getvalue()}
 
 
 if __name__ == "__main__":

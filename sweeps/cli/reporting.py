@@ -1,44 +1,129 @@
-"""Verbs that say what was found: the report of a sweep, the claims of all, two sweeps side by side, cells again."""
+"""Verbs about results: report, claims, comparison of two sweeps, reproduction, test images for other systems."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sweeps.cli import common, redrawing
+from sweeps import api
+from sweeps.cli import common
 
 if TYPE_CHECKING:
+    from analysis.report.content import Report
     from sweeps.store.base import Store
 
 STUDIES = Path(__file__).parent.parent
-"""Folder below which the studies lie that come with the package."""
+"""Root of the folders with the studies of the package."""
+
+
+def register(verbs: common.Verbs) -> None:
+    parser = verbs.add(report, "report", "print or write the table, figures and verdicts of sweeps")
+    parser.add_argument("name", metavar="NAME", nargs="+", help="name of a sweep")
+    common.add_store(parser)
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder for the report files (default: only print the table)"
+    )
+    parser.add_argument("--publish", metavar="URI", help="write the report files to a store, below reports/NAME/")
+    parser.add_argument(
+        "--format",
+        metavar="LIST",
+        default="html,md,csv",
+        help="file types, from html,md,tex,csv,parquet (default: html,md,csv)",
+    )
+    parser.add_argument(
+        "--redraw", action="store_true", help="first draw the images on which the arms differ, from final checkpoints"
+    )
+    common.add_data(parser, "folder of the data sets, for --redraw (default: $SWEEPS_DATA)")
+
+    parser = verbs.add(claims, "claims", "print the claims of all studies: published value, measured value, verdict")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="*", help="name of a sweep (default: all, including studies that were not run)"
+    )
+    common.add_store(parser)
+    parser.add_argument("--csv", action="store_true", help="print CSV with the source and reason of each verdict")
+
+    parser = verbs.add(compare, "compare", "compare two sweeps, or a sweep in two stores, and show what has drifted")
+    parser.add_argument("before", metavar="A", help="name of a sweep")
+    parser.add_argument("after", metavar="B", nargs="?", help="name of the other sweep (default: A, with --with-store)")
+    common.add_store(parser)
+    parser.add_argument("--with-store", metavar="URI", help="store of B (default: the same store)")
+
+    parser = verbs.add(reproduce, "reproduce", "run finished trials again and report which numbers changed")
+    common.add_sweep_name(parser)
+    common.add_store(parser)
+    common.add_data(parser)
+    parser.add_argument("--address", help="where to run: in-process (default), local, auto or HOST:PORT")
+    parser.add_argument("--cell", metavar="ARM", help="this arm only")
+    parser.add_argument("--seed", metavar="N", type=int, help="this seed only")
+    parser.add_argument("--into", metavar="URI", help="store for the new results (default: they are deleted)")
+
+    parser = verbs.add(
+        export_test, "export-test", "write the damaged test images and masks of a study for another system to fill"
+    )
+    common.add_sweep_name(parser)
+    common.add_store(parser)
+    common.add_data(parser)
+    parser.add_argument("--arm", metavar="ARM", help="use the images and masks of this arm (default: the baseline)")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder")
 
 
 def report(options: argparse.Namespace) -> int:
-    from analysis.report import build as report
     from analysis.report import formats
     from sweeps.cli import console
-    from sweeps.store.open import open_store
 
     kinds = tuple(options.format.split(","))
-    store = common.store(options)
+    store = api.open(options.store)
     for name in options.name:
-        built = report.build(store, name)
+        built = api.report(store, name)
         console.show(formats.terminal(built))
         if options.redraw:
-            redrawing.redraw(store, built, options.data)
+            _redraw(store, built, common.data_root(options))
         if options.out is not None:
             for path in formats.write(built, options.out, kinds):
                 print(path)
         if options.publish is not None:
-            target = open_store(options.publish)
+            target = api.open(options.publish)
             for key in formats.publish(built, target, kinds):
                 print(f"{target.uri}/{key}")
     return common.DONE
+
+
+def _redraw(store: Store, built: Report, data_root: Path | None) -> None:
+    """Fill the disputed test images with the final checkpoint of each arm, and store them for the report.
+
+    Images that were drawn for the same trials before are kept. An arm without a checkpoint of its last epoch is skipped
+    with a message.
+    """
+    from analysis.report.sections import images
+    from sweeps.store import checkpoints
+    from sweeps.store import trials as stored_trials
+    from trainables.inference import redraw
+    from trainables.training.session import Machine
+
+    study, shown = built.study, built.images
+    if shown is None or shown.disputed is None:
+        print(f"{study.name}: nothing to redraw, because no two arms have values of single test images")
+        return
+    disputed = shown.disputed.images
+    folders = {arm: images.redrawn_folder(study, arm, seed, disputed) for arm, seed in shown.seeds.items()}
+    drawn = store.exists_many(f"{folder}/composite.png" for folder in folders.values())
+    machine, drawn_now = Machine(data_root=data_root), 0
+    for arm, folder in folders.items():
+        if f"{folder}/composite.png" in drawn:
+            continue
+        trial, epochs = study.arm(arm).trials[shown.seeds[arm]]
+        saved = checkpoints.latest_checkpoint(store, trial, epochs) if study.arm(arm).trains else None
+        if study.arm(arm).trains and (saved is None or saved.epoch != epochs):
+            print(f"{arm}: not drawn, because the store has no checkpoint of trial {trial} at epoch {epochs}")
+            continue
+        body = stored_trials.read_trial(store, trial)
+        config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
+        strips = redraw.strips(config, saved.files if saved else None, disputed, machine)
+        for name in ("truth.png", "damaged.png", "composite.png"):  # the last one marks the folder as complete
+            store.put(f"{folder}/{name}", strips[name])
+        drawn_now += 1
+    print(f"{study.name}: {len(disputed)} disputed images drawn for {drawn_now} arms; {len(drawn)} arms had them")
 
 
 def claims(options: argparse.Namespace) -> int:
@@ -46,7 +131,7 @@ def claims(options: argparse.Namespace) -> int:
     from sweeps.cli import console
 
     files = [] if options.name else sorted(STUDIES.glob("*/*.yaml"))
-    lines = overview.collect(common.store(options), options.name, files)
+    lines = overview.collect(api.open(options.store), options.name, files)
     if options.csv:
         print(overview.comma_separated(lines), end="")
     else:
@@ -55,14 +140,12 @@ def claims(options: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    from analysis import study as studies
     from analysis.report import compare_sweeps
     from sweeps.cli import console
-    from sweeps.store.open import open_store
 
-    store = common.store(options)
-    other = open_store(options.with_store) if options.with_store else store
-    before, after = studies.read(store, options.before), studies.read(other, options.after or options.before)
+    store = api.open(options.store)
+    other = api.open(options.with_store) if options.with_store else store
+    before, after = api.read(store, options.before), api.read(other, options.after or options.before)
     lines = compare_sweeps.compare(before, after)
     console.show(compare_sweeps.terminal(lines))
     for sentence in compare_sweeps.unmatched(before, after):
@@ -71,81 +154,36 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def reproduce(options: argparse.Namespace) -> int:
-    """Run cells again from their recorded configuration, in a store of their own; say which came out differently."""
-    from cluster.driver import driver
-    from cluster.driver.trial_queue import Job
-    from sweeps.cli.progress_display import Watch
-    from sweeps.store import layout
-    from sweeps.store.open import open_store
-    from trainables import schema
-
-    store = common.store(options)
-    stored, plan = common.stored_plan(store, options.name)
-    cells = _chosen(stored, options.cell, options.seed)
-    finished = store.exists_many(layout.result_key(*trial) for trial in cells.values())
-    cells = {label: trial for label, trial in cells.items() if layout.result_key(*trial) in finished}
-    with contextlib.ExitStack() as stack:
-        folder = options.into or stack.enter_context(tempfile.TemporaryDirectory(prefix="sweeps-reproduce-"))
-        again = open_store(folder)
-        for key, data in store.get_many(layout.trial_key(trial) for trial, _ in cells.values()).items():
-            again.create(key, data)
-        jobs = [Job(trial, epochs, label) for label, (trial, epochs) in cells.items()]
-        settings = driver.Settings(
-            address=options.address or driver.IN_PROCESS,
-            data_root=str(Path(options.data).resolve()) if options.data else None,
-            command=options.command,
-            inputs=store.uri,
-        )
-        work = driver.Work(plan, jobs, cached=0, failed=[], searches=[])
-        with Watch(len(jobs), 0, plan.sweep.spec.report.metrics[0], quiet=False) as watch:
-            driver.run(work, again, schema, settings, watch)
-        return _say_what_changed(store, again, cells)
-
-
-def _chosen(stored: Mapping[str, Any], arm: str | None, seed: int | None) -> dict[str, tuple[str, int]]:
-    """(trial id, epochs) of the cells asked for, by what to call them; each trial once."""
-    from sweeps.spec.loader import unknown
-
-    names = [one["name"] for one in stored["arms"]]
-    if arm is not None and arm not in names:
-        raise unknown(f"--cell {arm!r}", arm, names)
-    if seed is not None and seed not in stored["seeds"]:
-        raise unknown(f"--seed {seed}", str(seed), map(str, stored["seeds"]))
-    found: dict[tuple[str, int], str] = {}
-    for one in stored["arms"]:
-        for number, trial in one["trials"].items():
-            if arm in (None, one["name"]) and seed in (None, int(number)):
-                label = f"{one['name']} · seed {number}" if one["trains"] else one["name"]
-                found.setdefault((trial["id"], trial["epochs"]), label)
-    return {label: trial for trial, label in found.items()}
-
-
-def _say_what_changed(store: Store, again: Store, cells: Mapping[str, tuple[str, int]]) -> int:
     from analysis.report import compare_sweeps
-    from sweeps.store import layout
+    from sweeps.cli.progress_display import RunDisplay
 
+    trials = api.reproduce(
+        options.store,
+        options.name,
+        api.RunOptions(address=options.address, data=options.data, command=options.command),
+        RunDisplay(options.store),
+        arm=options.cell,
+        seed=options.seed,
+        into=options.into,
+    )
     changed = 0
-    for label, trial in cells.items():
-        key = layout.result_key(*trial)
-        before, after = layout.get_json(store, key), layout.get_json(again, key)
-        if before is None or after is None:
-            found: object = "did not finish again"
-        else:
-            found = compare_sweeps.changed(before["history"], after["history"])
-        changed += found is not None
-        print(f"{label}: {found or 'the same numbers, to the last bit'}")
-    print(f"{len(cells)} finished cells run again, {changed} changed")
-    return common.FAILED if changed or not cells else common.DONE
+    for trial in trials:
+        outcome: object = "did not finish again"
+        if trial.after is not None:
+            outcome = compare_sweeps.changed(trial.before, trial.after)
+        changed += outcome is not None
+        print(f"{trial.label}: {outcome or 'the same numbers, to the last bit'}")
+    print(f"{len(trials)} finished trials run again, {changed} changed")
+    return common.FAILED if changed or not trials else common.DONE
 
 
 def export_test(options: argparse.Namespace) -> int:
-    """Write a study's damaged test images and masks for another system to fill."""
     from sweeps.spec.loader import unknown
     from trainables.inpaint import dataset as inpaint_dataset
     from trainables.training.session import Machine
 
-    stored = common.newest_plan(common.store(options), options.name)
-    arms = {one["name"]: one for one in stored["arms"]}
+    stored = api.newest_plan(options.store, options.name)
+    arms = {arm["name"]: arm for arm in stored["arms"]}
     if options.arm is not None and options.arm not in arms:
         raise unknown(f"--arm {options.arm!r}", options.arm, arms)
     config = arms[options.arm or stored["baseline"]]["config"]
@@ -153,12 +191,11 @@ def export_test(options: argparse.Namespace) -> int:
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     count = 0
-    machine = Machine(data_root=Path(options.data).resolve() if options.data else None)
-    for name, image, mask in inpaint_dataset.export_test(config, machine):
+    for name, image, mask in inpaint_dataset.export_test(config, Machine(data_root=common.data_root(options))):
         (folders["damaged"] / name).write_bytes(image)
         (folders["masks"] / name).write_bytes(mask)
         count += 1
-    print(f"{count} images in {folders['damaged']}, their masks (white: fill this) in {folders['masks']}")
+    print(f"{count} images in {folders['damaged']}, their masks in {folders['masks']} (white: fill this)")
     print("fill them into a folder under the same names, then add an arm to the sweep file:")
     print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")
     return common.DONE

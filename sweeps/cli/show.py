@@ -1,10 +1,23 @@
-"""Verbs that look at what a store holds."""
+"""Verbs that show what a store holds: sweeps and their trials, and one trial in full."""
 
 from __future__ import annotations
 
 import argparse
 
+from sweeps import api
 from sweeps.cli import common
+
+
+def register(verbs: common.Verbs) -> None:
+    parser = verbs.add(status, "status", "print the state of each trial of a sweep; without NAME, list the sweeps")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="name of a sweep")
+    common.add_store(parser)
+
+    parser = verbs.add(
+        show, "show", "print everything about one trial: configuration, records, attempts, log, provenance"
+    )
+    common.add_trial(parser, "id of a trial, or the start of it")
+    common.add_store(parser)
 
 
 def status(options: argparse.Namespace) -> int:
@@ -13,18 +26,18 @@ def status(options: argparse.Namespace) -> int:
     from sweeps.search import status
     from sweeps.store import plans as stored_plans
 
-    store = common.store(options)
+    store = api.open(options.store)
     if options.name is None:
-        names = stored_plans.sweep_names(store)
-        console.sweeps(store, names)
+        console.sweeps(store, stored_plans.sweep_names(store))
         return common.DONE
-    stored = common.newest_plan(store, options.name)
+    stored = api.newest_plan(store, options.name)
     console.status(stored, progress.trial_states(store, stored), status.search_states(store, stored))
     return common.DONE
 
 
 def show(options: argparse.Namespace) -> int:
-    from sweeps.cli import console
+    from sweeps.cli import trial_tables
 
-    console.trial(common.store(options), options.trial)
+    store = api.open(options.store)
+    trial_tables.print_trial(store, api.find_trial(store, options.trial))
     return common.DONE

@@ -400,10 +400,10 @@ def test_a_store_that_cannot_be_written_turns_buttons_off(
 
 
 def test_what_buttons_run_is_what_the_command_line_takes(store: FolderStore, visit: Open) -> None:
-    from sweeps.cli.main import _parser
+    from sweeps.cli.main import build_parser
 
     visit()
     given = Settings(store.uri, TOKEN, data="images", address="auto")
     for arguments in (buttons.arguments(given, "resume", "x"), [*buttons.arguments(given, "resume", "x"), "--retry"]):
-        assert _parser().parse_args(arguments).name == "x"
+        assert build_parser().parse_args(arguments).name == "x"
     assert context.current().reader.names() == ["partial-conv"]

@@ -140,7 +140,7 @@ def test_it_refuses_as_the_command_does(given: Settings, predictor: Predictor) -
         predict_upload.run(given, predictor, trial, gradient(), None)
     with pytest.raises(SweepError, match="it takes no text"):
         predict_upload.run(given, predictor, trial, gradient(), (1, 1, 5, 5), "--a bird")
-    with pytest.raises(SweepError, match="no trial begins so"):
+    with pytest.raises(SweepError, match="no trial starts with it"):
         predict_upload.run(given, predictor, "0" * 16, gradient(), (1, 1, 5, 5))
     assert predictor.ask(["--nothing"])[0] == 2, "what argparse refuses ends the request alone"
 

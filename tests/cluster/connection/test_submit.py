@@ -133,7 +133,7 @@ def zlib_free(size: int) -> bytes:
     ("arguments", "says"),
     [
         (["../outside.yaml", "--store", "s3://b/p"], "outside the working directory"),
-        (["fill.yaml"], "goes away with the job"),
+        (["fill.yaml"], "is deleted with the job"),
         (["fill.yaml", "--store", "s3://b/p", "--set", "epochs=-1"], "epochs"),
         (["fill.yaml", "--store", "s3://b/p", "--runtime-env", "fill.txt"], "runtime_env.yaml"),
     ],

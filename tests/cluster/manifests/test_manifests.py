@@ -14,7 +14,7 @@ import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config
 
-from sweeps.cli.main import _parser
+from sweeps.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[3]
 MANIFESTS = ROOT / "cluster" / "manifests"
@@ -157,7 +157,7 @@ def test_a_ray_job_continues_its_sweep_when_retried() -> None:
     job = load("rayjob.yaml")
     program, *arguments = shlex.split(job["spec"]["entrypoint"])
     assert program == "sweeps"
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     assert (options.address, options.fresh) == ("auto", False)
     assert options.store.startswith("s3://")
     assert (ROOT / options.file).exists()

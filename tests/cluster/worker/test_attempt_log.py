@@ -11,7 +11,7 @@ import pytest
 
 from cluster.worker import worker
 from cluster.worker.attempt_log import HEAD_BYTES, TAIL_BYTES, AttemptLog, Listening
-from sweeps.cli import console
+from sweeps.cli import trial_tables
 from sweeps.errors import StoreError
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints as stored_checkpoints
@@ -123,7 +123,7 @@ def test_a_trial_tells_how_it_went(
     assert "checkpoint after epoch 2, " in second
     assert second.endswith("  done\n")
     capsys.readouterr()
-    console.trial(store, trial.id[:6])
+    trial_tables.print_trial(store, trial.id)
     assert "resumed after epoch 1" in capsys.readouterr().out
 
 

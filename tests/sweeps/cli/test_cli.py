@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeps import api
 from sweeps.cli import common
 from sweeps.cli.common import DONE, INTERRUPTED, USER_ERROR
-from sweeps.cli.main import _parser, main
+from sweeps.cli.main import build_parser, main
 from sweeps.errors import SweepError
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
@@ -123,7 +124,7 @@ def is_told(said: Said, *words: str) -> None:
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    action = next(a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    action = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     return dict(action.choices)
 
 
@@ -306,10 +307,10 @@ def test_the_store_is_named_by_the_environment(command: Command, filled: Path, m
 
 
 def test_ctrl_c_says_how_to_go_on(command: Command, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(common, "load", interrupted)
+    monkeypatch.setattr(api, "load", interrupted)
     said = command("check", small)
     assert said.code == INTERRUPTED
     assert "the same command goes on" in said.err
@@ -442,9 +443,9 @@ def test_show_of_an_unknown_or_ambiguous_trial(command: Command, filled: Path) -
     whole = trial_id(filled)
     other = filled / "trials" / (whole[:-1] + ("0" if whole[-1] != "0" else "1"))
     other.mkdir()
-    is_told(command("show", whole[:6], "--store", filled), "several trials begin so", whole, other.name)
+    is_told(command("show", whole[:6], "--store", filled), "several trials start with it", whole, other.name)
     for given in ("zzzz", "../x", whole + "0"):
-        is_told(command("show", given, "--store", filled), "no trial begins so")
+        is_told(command("show", given, "--store", filled), "no trial starts with it")
 
 
 def test_report_prints_and_writes(command: Command, filled: Path, tmp_path: Path) -> None:
@@ -513,10 +514,10 @@ def test_an_empty_folder_of_the_same_name_shadows_nothing(tmp_path: Path) -> Non
 
 
 def test_a_bug_of_ours_keeps_its_traceback(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bug(*_: object) -> None:
+    def bug(*_: object, **__: object) -> None:
         raise ValueError("not the user's")
 
-    monkeypatch.setattr(common, "load", bug)
+    monkeypatch.setattr(api, "load", bug)
     with pytest.raises(ValueError, match="not the user's"):
         main(["check", str(small)])
 

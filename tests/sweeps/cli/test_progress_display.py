@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sweeps.cli import progress_display
-from sweeps.cli.progress_display import Watch
+from sweeps.cli.progress_display import ProgressDisplay
 
 
 def job(label: str = "base · seed 0") -> Any:
@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_the_end_of_each_trial_is_a_line_with_the_time_left(clock: Clock) -> None:
     stream = io.StringIO()
-    with Watch(5, 1, "test/l2", stream=stream) as shown:
+    with ProgressDisplay(5, 1, "test/l2", stream=stream) as shown:
         for second, (label, state) in enumerate([("a", "done"), ("b", "failed"), ("c", "done"), ("d", "done")], 1):
             shown.started(job(label))
             clock.now = 10.0 * second
@@ -54,7 +54,7 @@ def test_the_end_of_each_trial_is_a_line_with_the_time_left(clock: Clock) -> Non
 
 def test_minutes_where_it_takes_long(clock: Clock) -> None:
     stream = io.StringIO()
-    shown = Watch(3, 0, "test/l2", stream=stream)
+    shown = ProgressDisplay(3, 0, "test/l2", stream=stream)
     clock.now = 600.0
     shown.ended(job(), "done")
     assert told(stream) == ["done     base · seed 0  (1 of 3, about 20 min left)"]
@@ -62,13 +62,13 @@ def test_minutes_where_it_takes_long(clock: Clock) -> None:
 
 def test_nothing_is_guessed_before_a_trial_has_ended() -> None:
     stream = io.StringIO()
-    Watch(3, 1, "test/l2", stream=stream).ended(job(), "crashed")
+    ProgressDisplay(3, 1, "test/l2", stream=stream).ended(job(), "crashed")
     assert told(stream) == ["crashed  base · seed 0  (1 of 3, time left unknown)"]
 
 
 def test_epochs_are_told_now_and_then(clock: Clock) -> None:
     stream = io.StringIO()
-    shown = Watch(2, 0, "val/psnr_db", stream=stream)
+    shown = ProgressDisplay(2, 0, "val/psnr_db", stream=stream)
     shown.started(job())
     for epoch in range(1, 10):
         clock.now += 10.0
@@ -89,7 +89,7 @@ def test_epochs_are_told_now_and_then(clock: Clock) -> None:
 )
 def test_the_best_value_so_far(clock: Clock, metric: str, values: list[float], best: str) -> None:
     stream = io.StringIO()
-    shown = Watch(2, 0, metric, stream=stream)
+    shown = ProgressDisplay(2, 0, metric, stream=stream)
     for value in values:
         shown.record(job(), {"epoch": 1, metric: value})
     clock.now = 100.0
@@ -99,7 +99,7 @@ def test_the_best_value_so_far(clock: Clock, metric: str, values: list[float], b
 
 def test_quiet_says_nothing(clock: Clock) -> None:
     stream = io.StringIO()
-    with Watch(2, 0, "val/l2", quiet=True, stream=stream) as shown:
+    with ProgressDisplay(2, 0, "val/l2", quiet=True, stream=stream) as shown:
         shown.started(job())
         clock.now = 100.0
         shown.record(job(), {"epoch": 1, "val/l2": 0.1})
@@ -109,7 +109,7 @@ def test_quiet_says_nothing(clock: Clock) -> None:
 
 def test_names_that_look_like_markup_are_shown_as_they_are() -> None:
     stream = io.StringIO()
-    Watch(2, 0, "val/l2", stream=stream).ended(job("[red]arm[/red] [/nope]"), "done")
+    ProgressDisplay(2, 0, "val/l2", stream=stream).ended(job("[red]arm[/red] [/nope]"), "done")
     assert "[red]arm[/red] [/nope]" in stream.getvalue()
 
 
@@ -121,7 +121,7 @@ def test_a_terminal_gets_a_live_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     stream = Terminal()
-    with Watch(2, 0, "val/l2", stream=stream) as shown:
+    with ProgressDisplay(2, 0, "val/l2", stream=stream) as shown:
         for label in ("[red]one", "two"):
             shown.started(job(label))
             shown.record(job(label), {"epoch": 3, "val/l2": 0.25})
@@ -135,7 +135,7 @@ def test_a_terminal_gets_a_live_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pruned_trials_are_over_and_crashed_ones_are_not(clock: Clock) -> None:
     stream = io.StringIO()
-    shown = Watch(3, 0, "val/l2", stream=stream)
+    shown = ProgressDisplay(3, 0, "val/l2", stream=stream)
     clock.now = 10.0
     shown.added([job("c")])
     for label, state in (("a", "pruned"), ("b", "crashed"), ("b", "done")):

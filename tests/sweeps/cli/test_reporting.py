@@ -88,7 +88,7 @@ def test_disputed_images_are_drawn_again_for_every_arm(
     assert main(arguments) == 0
     assert not (out / "small-disputed.png").exists()
     assert main([*arguments, "--redraw"]) == 0
-    assert "small: 6 disputed images drawn by 3 arms, 0 had them" in capsys.readouterr().out
+    assert "small: 6 disputed images drawn for 3 arms; 0 arms had them" in capsys.readouterr().out
     assert (out / "small-disputed.png").exists()
     assert "small-disputed.png" in (out / "small.md").read_text()
     built = report.build(FolderStore(ran), "small")
@@ -102,7 +102,7 @@ def test_disputed_images_are_drawn_again_for_every_arm(
         both = [pictures.tiles(pictures.strip(png), 8) for png in (drawn, FolderStore(ran).get(samples))]
         assert [tile.tobytes() for tile in both[0]] == [both[1][number].tobytes() for number in chosen]
     assert main([*arguments, "--redraw"]) == 0
-    assert "drawn by 0 arms, 3 had them" in capsys.readouterr().out
+    assert "drawn for 0 arms; 3 arms had them" in capsys.readouterr().out
 
 
 def test_cells_that_run_again_give_the_same_numbers(
@@ -111,7 +111,7 @@ def test_cells_that_run_again_give_the_same_numbers(
     assert main(["reproduce", "small", "--store", str(ran), "--data", str(data_root)]) == 0
     out = capsys.readouterr().out
     assert out.count("the same numbers, to the last bit") == 5
-    assert "5 finished cells run again, 0 changed" in out
+    assert "5 finished trials run again, 0 changed" in out
 
 
 def test_a_cell_that_changed_is_named(

@@ -138,8 +138,8 @@ def test_what_is_printed(expand: Expand, capsys: pytest.CaptureFixture[str], mon
     out = capsys.readouterr().out
     assert "3 arms x 2 seeds = 5 different trials 3 done before, 2 to run" in out
     assert "up to 12 epochs, 2.0 h of computing; about 60 min with 2 trials at once (2 CPUs here)" in out
-    assert "times are of H200; here it is EPYC, 1 thread" in out
-    assert "without 1 of 2 kinds of trials, of which nothing is known: sweeps plan FILE --measure" in out
+    assert "times were measured on H200; this machine is EPYC, 1 thread" in out
+    assert "without 1 of 2 kinds of trials, for which no times are known: sweeps plan FILE --measure" in out
     assert "warning: early stopping can" in out
     console.plan(Work(), Estimate((other,)))
     assert "up to 4 epochs; time unknown: sweeps plan FILE --measure" in capsys.readouterr().out

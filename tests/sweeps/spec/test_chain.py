@@ -81,7 +81,7 @@ def test_the_whole_chain(command: Command, files: Path) -> None:
     assert "1 done before, 0 to run" in again.out
     assert command("resume", "finds-tiny").code == DONE
     assert f"pinned: {inpainter}" in command("status", "finds-tiny").out
-    assert 'finds-tiny takes it for {"best":' in command("show", inpainter).out
+    assert 'sweep finds-tiny uses it as {"best":' in command("show", inpainter).out
     told = command("reproduce", "finds-tiny", "--address", "in-process")
     assert "the same numbers, to the last bit" in told.out
 
@@ -102,7 +102,7 @@ def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
     assert said.code == USER_ERROR
     assert "broken.png" in said.err
     assert json.loads((files / "out" / "one.png.found.json").read_text())["width"] == 50
-    is_told(command("predict", detector, "one.png", "--mask", "1,1,2,2"), "looks for the hole itself")
+    is_told(command("predict", detector, "one.png", "--mask", "1,1,2,2"), "finds the inpainted region itself")
     is_told(command("predict", inpainter, "one.png"), "needs a hole")
     is_told(command("predict", inpainter, "broken.png", "--mask", "1,1,2,2"), "does not decode")
     for trial in (inpainter, detector):

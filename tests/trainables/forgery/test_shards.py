@@ -331,7 +331,10 @@ TRAINED = resolve(
     [
         (lambda network: {}, "no finished result"),
         (lambda network: {"abc": ({**TRAINED, "data": {"size": 64}}, network)}, "64 px"),
-        (lambda network: {"abc": ({**TRAINED, "model": {"name": "telea", "radius": 3}}, {})}, "not a trained inpainter"),
+        (
+            lambda network: {"abc": ({**TRAINED, "model": {"name": "telea", "radius": 3}}, {})},
+            "not a trained inpainter",
+        ),
         (lambda network: {"abc": (TRAINED, dict(list(network.items())[1:]))}, "is missing"),
         (
             lambda network: {

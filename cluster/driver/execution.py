@@ -1,0 +1,122 @@
+"""Execute a plan: check it, store it, forge the sets that it needs, run its trials."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cluster.driver import driver, forging
+from cluster.driver.driver import Settings, Work
+from cluster.driver.trial_queue import Job, Watcher
+from cluster.worker import inputs
+from sweeps.spec import check_unchanged
+from sweeps.spec.plan import Plan
+from sweeps.store import plans as stored_plans
+from sweeps.store.base import Store
+from sweeps.store.layout import Json
+from trainables import schema
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The state of a sweep after a run."""
+
+    stored: Json
+    """The plan as the store holds it, with the arms that searches added."""
+    left: Work
+    """Trials and searches that are not done."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial is done."""
+        return self.left.nothing and not self.left.failed
+
+
+class RunEvents(Protocol):
+    """Receives the progress of a run."""
+
+    quiet: bool
+    """Whether the progress bars of forged sets are hidden."""
+
+    def dependency(self, plan: Plan) -> None:
+        """A sweep is run because the requested one takes trials from it."""
+
+    def notes(self, plan: Plan) -> None:
+        """The trials of the requested sweep are known; `plan.notes` holds remarks on its file."""
+
+    def planned(self, work: Work) -> None:
+        """The plan is stored, and the trials that the store lacks are known."""
+
+    def progress(self, total: int, cached: int, metric: str) -> contextlib.AbstractContextManager[Watcher]:
+        """The context in which trials run; it gives the watcher of the trials.
+
+        total: trials of the plan. cached: those that were done before. metric: the column whose best value matters.
+        """
+
+    def finished(self, result: RunResult, store: Store) -> None:
+        """A sweep has ended; also called for each dependency."""
+
+
+class NoEvents:
+    """Shows nothing: events of a run, and watcher of its trials."""
+
+    quiet = True
+
+    def dependency(self, plan: Plan) -> None: ...
+
+    def notes(self, plan: Plan) -> None: ...
+
+    def planned(self, work: Work) -> None: ...
+
+    def progress(self, total: int, cached: int, metric: str) -> contextlib.AbstractContextManager[Watcher]:
+        return contextlib.nullcontext(self)
+
+    def finished(self, result: RunResult, store: Store) -> None: ...
+
+    def added(self, jobs: Sequence[Job]) -> None: ...
+
+    def started(self, job: Job) -> None: ...
+
+    def record(self, job: Job, row: dict[str, Any]) -> None: ...
+
+    def ended(self, job: Job, state: str) -> None: ...
+
+
+def execute_plan(
+    plan: Plan, store: Store, settings: Settings, events: RunEvents, *, fresh: bool = False, replace: bool = False
+) -> RunResult:
+    """Check a plan, store it, forge the sets that it needs and run the trials that the store lacks.
+
+    fresh: delete the results of the planned trials first. replace: accept that an arm has results of another
+    configuration.
+    """
+    if not replace:
+        check_unchanged.refuse_changed_arms(stored_plans.newest_plan(store, plan.name), plan, store)
+    if fresh:
+        driver.check(plan, settings)  # before anything is deleted
+        inputs.check(plan, store)
+        driver.forget(plan, store)
+    work = driver.work_left(plan, store, schema, settings.retry)
+    if not work.nothing:
+        driver.check(work.plan, settings)  # before anything is written
+        inputs.check(work.plan, store)
+    stored = driver.write(work.plan, store, settings.command)
+    events.planned(work)
+    left = work
+    if not work.nothing:
+        forging.prepare(work, store, settings.data_root, events.quiet)
+        with events.progress(len(work.jobs) + work.cached, work.cached, _progress_metric(plan)) as watcher:
+            driver.run(work, store, schema, settings, watcher)
+        stored = stored_plans.newest_plan(store, plan.name) or stored
+        left = driver.work_left(plan, store, schema)
+    result = RunResult(stored, left)
+    events.finished(result, store)
+    return result
+
+
+def _progress_metric(plan: Plan) -> str:
+    """The metric of the search, otherwise the first metric of the report on validation images."""
+    search = plan.sweep.spec.search
+    return search.metrics[0] if search else plan.sweep.spec.report.metrics[0].replace("test/", "val/")

@@ -1,0 +1,67 @@
+"""Run finished trials again from their recorded configuration, to see whether the numbers stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.driver import driver
+from cluster.driver.driver import Settings, Work
+from cluster.driver.execution import RunEvents
+from cluster.driver.trial_queue import Job
+from sweeps.spec.loader import unknown
+from sweeps.spec.plan import Plan
+from sweeps.store import layout
+from sweeps.store.base import Store
+from trainables import schema
+
+History = Mapping[str, Sequence[float | None]]
+"""Values by column, one for each epoch."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A finished trial that was run again."""
+
+    label: str
+    before: History
+    after: History | None
+    """Records of the new run; None if it did not finish."""
+
+
+def finished_trials(stored: Mapping[str, Any], store: Store, arm: str | None, seed: int | None) -> list[Job]:
+    """The finished trials of a stored plan, each once. arm, seed: only these; SweepError if the plan lacks them."""
+    names = [one["name"] for one in stored["arms"]]
+    if arm is not None and arm not in names:
+        raise unknown(f"--cell {arm!r}", arm, names)
+    if seed is not None and seed not in stored["seeds"]:
+        raise unknown(f"--seed {seed}", str(seed), map(str, stored["seeds"]))
+    labels: dict[tuple[str, int], str] = {}
+    for one in stored["arms"]:
+        for number, trial in one["trials"].items():
+            if arm in (None, one["name"]) and seed in (None, int(number)):
+                label = f"{one['name']} · seed {number}" if one["trains"] else one["name"]
+                labels.setdefault((trial["id"], trial["epochs"]), label)
+    finished = store.exists_many(layout.result_key(*trial) for trial in labels)
+    return [Job(*trial, label) for trial, label in labels.items() if layout.result_key(*trial) in finished]
+
+
+def run_again(
+    plan: Plan, jobs: list[Job], store: Store, target: Store, settings: Settings, events: RunEvents
+) -> list[Reproduction]:
+    """Run trials of `store` again, with results in `target`."""
+    for key, data in store.get_many(layout.trial_key(job.trial_id) for job in jobs).items():
+        target.create(key, data)
+    work = Work(plan, jobs, cached=0, failed=[], searches=[])
+    with events.progress(len(jobs), 0, plan.sweep.spec.report.metrics[0]) as watcher:
+        driver.run(work, target, schema, settings, watcher)
+    return [_compared(store, target, job) for job in jobs]
+
+
+def _compared(store: Store, target: Store, job: Job) -> Reproduction:
+    key = layout.result_key(job.trial_id, job.epochs)
+    before, after = layout.get_json(store, key), layout.get_json(target, key)
+    if before is None or after is None:
+        return Reproduction(job.label, {}, None)
+    return Reproduction(job.label, before["history"], after["history"])

@@ -1,0 +1,138 @@
+"""Fill holes or find inpainted regions in image files with the network of a finished trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster.worker import finished_trial
+from sweeps.errors import SweepError
+from sweeps.store.base import Store
+from trainables.errors import TrialError
+from trainables.inference import predict, user_images
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from cluster.worker.finished_trial import Trained
+
+DEFAULT_THRESHOLD = 0.5
+"""Probability from which an image counts as inpainted, if the trial chose no threshold on validation."""
+
+CacheKey = tuple[str, str, str, int]
+"""Store, trial, attempt and epochs of a network: a longer training of the same trial gets a new key."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The output of a network for one image file."""
+
+    image: Path
+    name: str
+    """Start of the names of the output files: that of the image, numbered if several images have the same name."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Content of the output files by the suffix that is added to `name`."""
+    summary: str = ""
+    """Verdict of a detector in one line; empty for an inpainter."""
+    error: TrialError | None = None
+    """Why the image could not be processed."""
+
+
+class TrainedNetwork:
+    """A finished trial and its network, which is built when it is first used."""
+
+    def __init__(self, trial: Trained) -> None:
+        self.trial = trial
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network on the GPU if there is one."""
+        from cluster.driver import forging
+
+        build = predict.inpainter if self.trial.task == "inpaint" else predict.detector
+        return build(self.trial.config, self.trial.weights, forging.device())
+
+    def fill(self, picture: user_images.Picture, mask: str, text: str | None) -> dict[str, bytes]:
+        """Output file of an inpainter. mask: X,Y,W,H or a file, see `user_images.read_hole`."""
+        hole_hw = user_images.read_hole(mask, picture)
+        predict.check_hole(self.trial.config, hole_hw)
+        filled = predict.fill(self.network, self.trial.config["data"]["size"], picture, hole_hw, text)
+        return {"filled.png": picture.png(filled)}
+
+    def detect(self, picture: user_images.Picture) -> predict.Finding:
+        """What a detector finds, at the threshold that the trial chose on its validation images."""
+        threshold = self.trial.last("val/threshold")
+        return predict.find(
+            self.network, self.trial.config, DEFAULT_THRESHOLD if threshold is None else threshold, picture
+        )
+
+
+class NetworkCache:
+    """The trained networks that were used last."""
+
+    def __init__(self, size: int = 0) -> None:
+        self.size = size
+        """Number of networks that stay in memory."""
+        self._networks: dict[CacheKey, TrainedNetwork] = {}
+
+    def get(self, key: CacheKey) -> TrainedNetwork | None:
+        return self._networks.get(key)
+
+    def put(self, key: CacheKey, network: TrainedNetwork) -> None:
+        """Store the network as the one used last, and drop those that were used the longest time ago."""
+        self._networks.pop(key, None)
+        self._networks[key] = network
+        while len(self._networks) > self.size:
+            self._networks.pop(next(iter(self._networks)))
+
+
+NETWORKS = NetworkCache()
+"""Empty unless a process that predicts repeatedly raises its size."""
+
+
+def predictions(
+    store: Store, trial_id: str, images: Sequence[Path], mask: str | None, text: str | None
+) -> Iterator[Prediction]:
+    """Check the request and load the network, then predict image after image.
+
+    SweepError and TrialError if the trial cannot be used in this way; an image that cannot be used is a prediction with
+    its error.
+    """
+    result = finished_trial.newest_result(store, trial_id, "which is to predict")
+    key = (store.uri, trial_id, str(result["attempt"]), int(result["epochs"]))
+    loaded = NETWORKS.get(key) or TrainedNetwork(finished_trial.read(store, trial_id, "which is to predict"))
+    _check_request(loaded.trial, mask, text)
+    _ = loaded.network  # load it now, so that a trial without usable weights is an error before the first image
+    NETWORKS.put(key, loaded)
+    names = predict.output_names(list(images))
+    return (_prediction(loaded, file, name, mask, text) for file, name in zip(images, names, strict=True))
+
+
+def _check_request(trial: Trained, mask: str | None, text: str | None) -> None:
+    if trial.task not in ("inpaint", "detect"):
+        raise SweepError(f"trial {trial.trial_id}", f"its task is {trial.task}", "inpaint or detect", "another trial")
+    if (mask is None) == (trial.task == "inpaint"):
+        inpaints = trial.task == "inpaint"
+        raise SweepError(
+            f"trial {trial.trial_id} of task {trial.task}",
+            "an inpainter needs a hole to fill" if inpaints else "a detector finds the inpainted region itself",
+            "--mask for inpainters, no --mask for detectors",
+            "--mask 10,10,40,30, or --mask FILE" if inpaints else "leave --mask out",
+        )
+    if text is not None:
+        predict.check_text(trial.config)
+
+
+def _prediction(loaded: TrainedNetwork, file: Path, name: str, mask: str | None, text: str | None) -> Prediction:
+    try:
+        picture = user_images.read(file)
+        if mask is not None:
+            return Prediction(file, name, loaded.fill(picture, mask, text))
+        finding = loaded.detect(picture)
+    except TrialError as error:
+        return Prediction(file, name, error=error)
+    summary = f"{finding.label}, probability {finding.probability:.3f} (threshold {finding.threshold:.3f})"
+    return Prediction(file, name, predict.files(finding, picture), f"{picture.file}: {summary}")

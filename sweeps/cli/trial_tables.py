@@ -1,0 +1,107 @@
+"""Everything about one trial, for `sweeps show`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from sweeps.cli import console
+from sweeps.spec.dependencies import users
+from sweeps.spec.plan import flatten
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints, layout
+from sweeps.store import trials as stored_trials
+from sweeps.store.base import Store
+
+_LOG_LINES = 30
+"""Last lines of a log that are printed."""
+
+
+def print_trial(store: Store, trial_id: str) -> None:
+    """Everything about one trial: configuration, attempts, log, records, provenance."""
+    out = console.console()
+    body = stored_trials.read_trial(store, trial_id)
+    out.print(Text(f"trial {trial_id}", style="bold"), Text(f"task {body['task']}, seed {body['seed']}", style="dim"))
+    configuration = console.make_table("key", "value")
+    for key, value in flatten(body["config"]).items():
+        configuration.add_row(key, Text(console.format_value(value)))
+    console.show(configuration)
+    for name, key in users(store, trial_id):
+        out.print(Text(f"sweep {name} uses it as {key}"))
+    _attempts(store, trial_id, out)
+    _log(store, trial_id, out)
+    for name in sorted(store.children(f"trials/{trial_id}/result"), key=lambda n: int(n.removesuffix(".json"))):
+        _result(layout.get_json(store, f"trials/{trial_id}/result/{name}"), out)
+
+
+def _attempts(store: Store, trial_id: str, out: Console) -> None:
+    table = console.make_table("attempt", "began", "on", "ended", "checkpoints")
+    saved = checkpoints.checkpoints(store, trial_id)
+    errors = []
+    for attempt in stored_attempts.attempts(store, trial_id):
+        claim = layout.get_json(store, attempt.key("attempts", f"{attempt.number:04d}.json")) or {}
+        end = layout.get_json(store, attempt.end_key) or {"state": "-", "error": None}
+        host = claim.get("provenance", {}).get("hardware", {}).get("host", "?")
+        epochs = ", ".join(str(epoch) for name, epoch in saved if name == attempt.name)
+        table.add_row(attempt.name, _moment(claim.get("claimed_at")), host, end["state"], epochs)
+        if end["error"]:
+            errors.append(
+                f"{attempt.name}: {end['error']['type']}: {end['error']['message']}\n{end['error']['traceback']}"
+            )
+    console.show(table)
+    for error in errors:
+        out.print(Text(error, style="red"))
+
+
+def _log(store: Store, trial_id: str, out: Console) -> None:
+    """The end of the log of the newest attempt."""
+    attempt = stored_attempts.newest_attempt(store, trial_id)
+    lines = stored_attempts.read_log(store, attempt).splitlines() if attempt else []
+    if attempt and lines:
+        rest = f"the last {_LOG_LINES} of {len(lines)} lines" if len(lines) > _LOG_LINES else ""
+        out.print(Text(f"log of attempt {attempt.name}", style="bold"), Text(rest, style="dim"))
+        out.print(Text("\n".join(lines[-_LOG_LINES:])))
+
+
+def _moment(seconds: float | None) -> str:
+    return "?" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _result(result: dict[str, Any] | None, out: Console) -> None:
+    assert result is not None
+    history = result["history"]
+    last = {name: values[-1] for name, values in history.items()}
+    minutes = (result["ended_at"] - result["started_at"]) / 60
+    out.print(
+        Text(f"result at epoch {result['epochs']}", style="bold"), f"{minutes:.1f} min, attempt {result['attempt']}"
+    )
+    for note in result.get("notes", []):
+        out.print(Text(note, style="dim"))
+    records = console.make_table("epoch", *(name for name in _metrics(history)))
+    for row in _thinned(len(history["epoch"])):
+        cells = (history[name][row] for name in _metrics(history))
+        records.add_row(str(history["epoch"][row]), *("" if cell is None else f"{cell:.5g}" for cell in cells))
+    console.show(records)
+    final = console.make_table("column", "at the end")
+    for name, value in last.items():
+        final.add_row(name, "" if value is None else f"{value:.6g}")
+    console.show(final)
+    provenance = console.make_table("provenance", "")
+    for key, value in flatten({**result["facts"], **result["provenance"]}).items():
+        provenance.add_row(key, Text(console.format_value(value)))
+    console.show(provenance)
+
+
+def _metrics(history: dict[str, Any]) -> list[str]:
+    wanted = ("train/loss", "val/psnr_db", "val/l2", "test/psnr_db", "sys/time_s", "sys/images_per_s")
+    return [name for name in wanted if name in history]
+
+
+def _thinned(rows: int, most: int = 20) -> list[int]:
+    """Rows to print: all of a short history, otherwise evenly spaced rows and the last one."""
+    if rows <= most:
+        return list(range(rows))
+    return sorted({round(i * (rows - 1) / (most - 1)) for i in range(most)})

@@ -1,0 +1,80 @@
+"""The Python interface: `import sweeps as sw`, and a sweep that is run, resumed, read and reported through it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sweeps as sw
+from sweeps import api
+from sweeps.errors import SweepError
+from tests.sweeps.cli.test_cli import FILL
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def fill(tmp_path: Path) -> Path:
+    file = tmp_path / "fill.yaml"
+    file.write_text(FILL)
+    return file
+
+
+def test_sweeps_exports_the_interface() -> None:
+    assert [name for name in sw.__all__ if getattr(sw, name) is not getattr(api, name)] == []
+    with pytest.raises(AttributeError, match="has no attribute 'lod'"):
+        sw.lod  # noqa: B018
+
+
+def test_a_package_in_the_way_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "__init__.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    code = "import sweeps as sw; sw.load"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode
+    assert "package `cluster`" in done.stderr
+    assert str(tmp_path) in done.stderr
+
+
+def test_a_sweep_from_file_to_report(
+    fill: Path, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = sw.RunOptions(address="in-process", data=data_root)
+    sweep, store = sw.load(fill, changes=["data.test=4"]), sw.open(tmp_path / "store")
+    assert [arm.name for arm in sw.plan(sweep).arms] == ["base"]
+    assert len(api.work_left(sw.plan(sweep, store), store).jobs) == 1
+    result = sw.run(sweep, store, options)
+    assert result.complete
+    assert sw.resume(tmp_path / "store", "fill", options).stored == result.stored
+    assert sw.read(store, "fill").seeds == [0]
+    assert sw.report(store, "fill").study.name == "fill"
+    assert capsys.readouterr() == ("", ""), "nothing is printed"
+    with pytest.raises(SweepError, match="no plan of this name"):
+        sw.stop(store, "fil")
+
+
+def test_a_run_reports_its_events(fill: Path, tmp_path: Path, data_root: Path) -> None:
+    from cluster.driver.execution import NoEvents
+
+    class Events(NoEvents):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def planned(self, work: Any) -> None:
+            self.seen.append(f"{len(work.jobs)} to run")
+
+        def ended(self, job: Any, state: str) -> None:
+            self.seen.append(f"{job.label} {state}")
+
+        def finished(self, result: Any, store: Any) -> None:
+            self.seen.append(f"complete: {result.complete}")
+
+    events = Events()
+    sw.run(sw.load(fill, tiny=True), tmp_path / "store", sw.RunOptions(data=data_root), events)
+    assert events.seen == ["1 to run", "base done", "complete: True"]
