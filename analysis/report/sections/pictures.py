@@ -58,12 +58,12 @@ def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
     pictures = {key: strip(data) for key, data in stored.items()}
     damaged, mask, truth = (pictures.get(key) for key in keys.values())
     columns = [("damaged", damaged, mask)]
-    for name, folder in arms.items():
-        boxes = pictures.get(f"{folder}/found.png")
+    for name, place in arms.items():
+        boxes = pictures.get(f"{place}/found.png")
         if boxes is not None:  # a detector; only those that predict masks have heat maps
-            columns.append((name, boxes, pictures.get(f"{folder}/heat.png")))
+            columns.append((name, boxes, pictures.get(f"{place}/heat.png")))
         else:
-            output = pictures.get(f"{folder}/composite.png")
+            output = pictures.get(f"{place}/composite.png")
             columns.append((name, output, errors(output, truth)))
     columns += [("truth", truth, None)]
     strips = [(title, stacked(upper, lower, most)) for title, upper, lower in columns if upper is not None]

@@ -128,7 +128,9 @@ class Fid:
 
             if path is not None:
                 torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle any object
-            metric = FrechetInceptionDistance(2048, feature_extractor_weights_path=path and str(path), antialias=False)
+            metric = FrechetInceptionDistance(
+                2048, feature_extractor_weights_path=str(path) if path else None, antialias=False
+            )
         except (ImportError, OSError, RuntimeError, pickle.UnpicklingError) as error:
             raise TrialError(
                 "report.extra: fid",
