@@ -243,10 +243,10 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     """Read a sweep's newest plan and the results of its finished trials; many objects are fetched concurrently.
 
     now: seconds since 1970 against which the age of heartbeats is measured.
-    versions: versions of the results, if `record_cache.look` has fetched them for many sweeps at once.
+    versions: versions of the results, if `record_cache.result_versions` has fetched them for many sweeps at once.
     Raises SweepError if the store has no sweep of this name, or if the name is a path.
     """
-    copied = record_cache.Copied(store, check_name(store, name), versions)
+    copied = record_cache.CachedStore(store, check_name(store, name), versions)
     plans = stored_plans.read_plans(store, name)
     if not plans:
         raise _unknown(store, name)

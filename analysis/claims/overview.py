@@ -46,7 +46,7 @@ def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ())
     names: the sweeps; by default all of the store except tiny ones. Raises SweepError if the store lacks one of them.
     """
     known = list(names) or [name for name in stored_plans.sweep_names(store) if not name.endswith("-tiny")]
-    versions = record_cache.look(store, known) if len(known) > 1 else {}
+    versions = record_cache.result_versions(store, known) if len(known) > 1 else {}
     lines = [line for name in known for line in _judged(store, name, versions)]
     return [*lines, *(line for path in files for line in _unrun(path, known))]
 

@@ -70,7 +70,7 @@ class _Changes:
         token_mode = {_MODE, _TOKEN_PATH} & self.environment.keys()
         self.environment, self.cluster_mode, self.folder = {}, None, None
         if token_mode:
-            read_settings_again()
+            reload_settings()
 
 
 _changes = _Changes()
@@ -122,7 +122,7 @@ def _prepare_local() -> None:
             path.write_text(generate_new_authentication_token())
             _changes.set(_TOKEN_PATH, str(path))
         _changes.set(_MODE, "token")
-        read_settings_again()
+        reload_settings()
 
 
 def _stay_on_loopback() -> None:
@@ -133,7 +133,7 @@ def _stay_on_loopback() -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
 
 
-def read_settings_again() -> None:
+def reload_settings() -> None:
     """Make Ray read the authentication mode and the token again, which it caches when it is imported."""
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
@@ -175,7 +175,7 @@ def _look(address: str) -> dict[str, Any]:
         cluster = _ask(address, {})
         if _MODE not in os.environ:
             _changes.set(_MODE, "disabled")  # otherwise Ray would use a token from the home folder
-        read_settings_again()
+        reload_settings()
         return cluster
     except grpc.RpcError as error:
         if error.code() != grpc.StatusCode.UNAUTHENTICATED:
@@ -189,7 +189,7 @@ def _look(address: str) -> dict[str, Any]:
             "export RAY_AUTH_TOKEN=... or RAY_AUTH_TOKEN_PATH=FILE, or write the token to ~/.ray/auth_token",
         )
     _changes.set(_MODE, "token")
-    read_settings_again()
+    reload_settings()
     try:
         return _ask(address, loader.get_token_for_http_header())
     except grpc.RpcError as error:

@@ -34,7 +34,7 @@ _TASK_S = 60.0
 
 
 @dataclass(frozen=True)
-class Line:
+class CheckResult:
     """The result of one check."""
 
     state: str
@@ -46,7 +46,7 @@ class Line:
 
 
 @dataclass
-class Facts:
+class MachineFacts:
     """Facts about one machine; plain data, because nodes send it to the driver."""
 
     host: str = ""
@@ -62,21 +62,21 @@ class Facts:
     gpus: int = 0
 
 
-def examine(address: str | None, store: Store | None, data_root: str | None) -> Iterator[Line]:
+def run_checks(address: str | None, store: Store | None, data_root: str | None) -> Iterator[CheckResult]:
     """Run all checks; yields each result at once.
 
     address: of a running Ray, or None for this machine only. data_root: the folder of the data sets, absolute, or None
     to skip that check.
     """
     here = facts(store.uri if store else None, data_root)
-    yield from machine("this machine", here)
+    yield from check_machine("this machine", here)
     if store is not None:
         checked = list(check_store(store))
         yield from checked
         if isinstance(store, FolderStore) and checked[-1].state == "ok":
             yield _folder_clock(store)
         if isinstance(store, FolderStore) and address:
-            yield Line(
+            yield CheckResult(
                 "warning",
                 f"the store is the folder {store.uri}: every node must have the same folder at this path",
                 "mount it on all nodes at the same path, or --store s3://BUCKET/PREFIX",
@@ -85,14 +85,14 @@ def examine(address: str | None, store: Store | None, data_root: str | None) -> 
     if address:
         yield from _cluster(address, here, store, data_root)
     else:
-        yield Line("ok", "no cluster was checked; --address auto or --address HOST:6379 checks one")
+        yield CheckResult("ok", "no cluster was checked; --address auto or --address HOST:6379 checks one")
 
 
-def facts(store_uri: str | None, data_root: str | None) -> Facts:
+def facts(store_uri: str | None, data_root: str | None) -> MachineFacts:
     """Collect the facts of the machine that this runs on."""
     began = time.time()
     known = provenance.versions()
-    found = Facts(
+    found = MachineFacts(
         host=os.uname().nodename,
         versions={name: known.get(name, "none") for name in COMPARED},
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -124,7 +124,7 @@ COMPARED = ("python", "ray", "torch", "torchvision", "optuna", "numpy", "opencv-
 # --- the store --------------------------------------------------------------------------------------------------------
 
 
-def check_store(store: Store) -> Iterator[Line]:
+def check_store(store: Store) -> Iterator[CheckResult]:
     """Write, read, write conditionally, replace, list and delete a probe object; stop at the first failure."""
     key = f"{_PROBE}/{uuid.uuid4().hex}"
 
@@ -153,13 +153,13 @@ def check_store(store: Store) -> Iterator[Line]:
         except SweepError as error:
             good, why, do = False, error.why, error.fix
         if not good:
-            yield Line("failed", f"store {store.uri}: cannot {name}: {why}", do)
+            yield CheckResult("failed", f"store {store.uri}: cannot {name}: {why}", do)
             return
         done.append(name)
-    yield Line("ok", f"store {store.uri}: {', '.join(done)}")
+    yield CheckResult("ok", f"store {store.uri}: {', '.join(done)}")
 
 
-def _folder_clock(store: FolderStore) -> Line:
+def _folder_clock(store: FolderStore) -> CheckResult:
     """Check the clock of the server of a mounted folder, from the time stamp of a new file."""
     key = f"{_PROBE}/{uuid.uuid4().hex}"
     began = time.time()
@@ -167,62 +167,62 @@ def _folder_clock(store: FolderStore) -> Line:
     ended = time.time()
     stamp = (store.root / key).stat().st_mtime
     store.delete([key])
-    return _clock(f"store {store.uri}", off_by((stamp, stamp), began, ended))
+    return _clock(f"store {store.uri}", clock_offset_s((stamp, stamp), began, ended))
 
 
 # --- one machine ------------------------------------------------------------------------------------------------------
 
 
-def machine(name: str, found: Facts) -> Iterator[Line]:
+def check_machine(name: str, found: MachineFacts) -> Iterator[CheckResult]:
     versions = ", ".join(f"{package} {version}" for package, version in found.versions.items())
     missing = [package for package in ("ray", "torch", "torchvision") if found.versions[package] == "none"]
     if missing:
-        yield Line("failed", f"{name}: {', '.join(missing)} not installed", "install from requirements.lock")
+        yield CheckResult("failed", f"{name}: {', '.join(missing)} not installed", "install from requirements.lock")
     else:
-        yield Line("ok", f"{name}: {versions}")
+        yield CheckResult("ok", f"{name}: {versions}")
     yield _open_files(name, found)
     yield _free_disk(name, found)
 
 
-def _open_files(name: str, found: Facts) -> Line:
+def _open_files(name: str, found: MachineFacts) -> CheckResult:
     if found.open_files == resource.RLIM_INFINITY or found.open_files >= OPEN_FILES:
-        return Line("ok", f"{name}: {found.open_files} open files allowed")
-    return Line(
+        return CheckResult("ok", f"{name}: {found.open_files} open files allowed")
+    return CheckResult(
         "warning",
         f"{name}: only {found.open_files} open files allowed; sweeps of thousands of trials need more",
         f"ulimit -n {OPEN_FILES} before `ray start` (or before sweeps run)",
     )
 
 
-def _free_disk(name: str, found: Facts) -> Line:
+def _free_disk(name: str, found: MachineFacts) -> CheckResult:
     if found.free_gb >= FREE_GB:
-        return Line("ok", f"{name}: {found.free_gb:.0f} GB free for temporary files")
-    return Line(
+        return CheckResult("ok", f"{name}: {found.free_gb:.0f} GB free for temporary files")
+    return CheckResult(
         "failed",
         f"{name}: only {found.free_gb:.1f} GB free for temporary files, where Ray spills objects and logs",
         f"free {FREE_GB:g} GB, or point TMPDIR (RAY_TMPDIR for `ray start`) to a larger disk",
     )
 
 
-def _data(name: str, found: Facts, data_root: str | None) -> Line:
+def _data(name: str, found: MachineFacts, data_root: str | None) -> CheckResult:
     if data_root is None:
-        return Line("ok", f"{name}: no data folder is set (--data, SWEEPS_DATA); CIFAR-10 is downloaded")
+        return CheckResult("ok", f"{name}: no data folder is set (--data, SWEEPS_DATA); CIFAR-10 is downloaded")
     if found.data_trouble:
         do = "copy or mount the data at this path on every node, or use --data FOLDER"
-        return Line("failed", f"{name}: {found.data_trouble}", do)
-    return Line("ok", f"{name}: data in {data_root}")
+        return CheckResult("failed", f"{name}: {found.data_trouble}", do)
+    return CheckResult("ok", f"{name}: data in {data_root}")
 
 
 # --- a cluster --------------------------------------------------------------------------------------------------------
 
 
-def _cluster(address: str, here: Facts, store: Store | None, data_root: str | None) -> Iterator[Line]:
+def _cluster(address: str, here: MachineFacts, store: Store | None, data_root: str | None) -> Iterator[CheckResult]:
     from cluster.connection import connection
 
     try:
         connection.connect(address)
     except SweepError as error:
-        yield Line("failed", f"{error.given}: {error.why}", error.fix)
+        yield CheckResult("failed", f"{error.given}: {error.why}", error.fix)
         return
     try:
         yield _authentication()
@@ -231,7 +231,7 @@ def _cluster(address: str, here: Facts, store: Store | None, data_root: str | No
         for name, answer, skew_s in nodes:
             if isinstance(answer, str):
                 do = "see `ray status` and the node's logs; install the same inpaint-sweeps there as here"
-                yield Line("failed", f"{name}: no answer: {answer}", do)
+                yield CheckResult("failed", f"{name}: no answer: {answer}", do)
                 continue
             yield _clock(name, skew_s)
             yield from _node(name, answer, here, store, data_root)
@@ -239,19 +239,19 @@ def _cluster(address: str, here: Facts, store: Store | None, data_root: str | No
         connection.disconnect()
 
 
-def _authentication() -> Line:
+def _authentication() -> CheckResult:
     from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
     if is_token_auth_enabled():
-        return Line("ok", "the cluster requires a token")
-    return Line(
+        return CheckResult("ok", "the cluster requires a token")
+    return CheckResult(
         "warning",
         "the cluster requires no token: anyone who can reach its ports can run code on it",
         "ray get-auth-token --generate, and RAY_AUTH_MODE=token for every `ray start`",
     )
 
 
-Answer = tuple[str, "Facts | str", float]
+Answer = tuple[str, "MachineFacts | str", float]
 """(node, its facts or why it did not answer, minimum clock offset in seconds)."""
 
 
@@ -272,51 +272,57 @@ def _ask_nodes(store_uri: str | None, data_root: str | None) -> list[Answer]:
     for node, reference in zip(living, references, strict=True):
         name = f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
         try:
-            answer: Facts = ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
+            answer: MachineFacts = ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
         except ray.exceptions.RayError as error:
             answers.append((name, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}", 0.0))
             continue
         answer.gpus = int(node["Resources"].get("GPU", 0))
-        answers.append((name, answer, off_by(answer.clock, sent, time.time())))
+        answers.append((name, answer, clock_offset_s(answer.clock, sent, time.time())))
     return answers
 
 
-def off_by(clock: tuple[float, float], sent: float, received: float) -> float:
+def clock_offset_s(clock: tuple[float, float], sent: float, received: float) -> float:
     """Minimum offset of a clock in seconds, from two readings of it between two times of ours."""
     return max(0.0, sent - clock[0], clock[1] - received)
 
 
-def _nodes(nodes: list[Answer]) -> Line:
+def _nodes(nodes: list[Answer]) -> CheckResult:
     import ray
 
     have = ray.cluster_resources()
     text = f"{len(nodes)} nodes, {have.get('CPU', 0):g} CPUs, {have.get('GPU', 0):g} GPUs"
-    per_node = sorted({answer.gpus for _, answer, _ in nodes if isinstance(answer, Facts) and answer.gpus})
-    return Line("ok", text + (f" ({' or '.join(map(str, per_node))} per node)" if per_node else ""))
+    per_node = sorted({answer.gpus for _, answer, _ in nodes if isinstance(answer, MachineFacts) and answer.gpus})
+    return CheckResult("ok", text + (f" ({' or '.join(map(str, per_node))} per node)" if per_node else ""))
 
 
-def _clock(name: str, skew_s: float) -> Line:
+def _clock(name: str, skew_s: float) -> CheckResult:
     if skew_s <= SKEW_S:
-        return Line("ok", f"{name}: its clock agrees within {SKEW_S:g} s")
+        return CheckResult("ok", f"{name}: its clock agrees within {SKEW_S:g} s")
     why = "`sweeps status` may take its running trials for interrupted, and S3 refuses requests that are 15 minutes off"
     do = "synchronise it: systemctl enable --now chrony (or the provider's time service)"
-    return Line("failed" if skew_s > WRONG_S else "warning", f"{name}: its clock is off by {skew_s:.0f} s; {why}", do)
+    return CheckResult(
+        "failed" if skew_s > WRONG_S else "warning", f"{name}: its clock is off by {skew_s:.0f} s; {why}", do
+    )
 
 
-def _node(name: str, found: Facts, here: Facts, store: Store | None, data_root: str | None) -> Iterator[Line]:
+def _node(
+    name: str, found: MachineFacts, here: MachineFacts, store: Store | None, data_root: str | None
+) -> Iterator[CheckResult]:
     others = {package: version for package, version in found.versions.items() if version != here.versions[package]}
     if others:
         differ = ", ".join(
             f"{package} {version} (here {here.versions[package]})" for package, version in others.items()
         )
         do = "one image for all nodes (cluster/manifests/Dockerfile), or pip install -r requirements.lock there"
-        yield Line("failed", f"{name}: different versions: {differ}", do)
+        yield CheckResult("failed", f"{name}: different versions: {differ}", do)
     else:
-        yield Line("ok", f"{name}: the same packages as here")
+        yield CheckResult("ok", f"{name}: the same packages as here")
     if found.store_trouble:
-        yield Line("failed", f"{name}: {found.store_trouble}", "give the nodes read and write access to the store")
+        yield CheckResult(
+            "failed", f"{name}: {found.store_trouble}", "give the nodes read and write access to the store"
+        )
     elif store is not None:
-        yield Line("ok", f"{name}: can read and write the store")
+        yield CheckResult("ok", f"{name}: can read and write the store")
     yield _data(name, found, data_root)
     yield _open_files(name, found)
     yield _free_disk(name, found)

@@ -11,10 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.driver.driver import IN_PROCESS, Work, too_large
+from cluster.driver.driver import IN_PROCESS, PendingWork, too_large_error
 from cluster.worker import provenance
 from sweeps.results import progress
-from sweeps.results.cost import Config, Estimate, Left, Recorded, Speed, hardware_words, kind, recorded
+from sweeps.results.cost import (
+    Config,
+    Estimate,
+    RemainingWork,
+    Speed,
+    TimedTrial,
+    cost_key,
+    hardware_text,
+    timed_trials,
+)
 from sweeps.results.cost import estimate as estimate_of
 from sweeps.results.cost import speed as speed_of
 from sweeps.spec.schema import Resources
@@ -29,7 +38,7 @@ EVALUATED = 256
 """Number of images that are evaluated for timing."""
 
 
-def estimate(work: Work, store: Store, address: str, data_root: Path | None, measure: bool) -> Estimate:
+def estimate(work: PendingWork, store: Store, address: str, data_root: Path | None, measure: bool) -> Estimate:
     """The cost of what a plan has left to run.
 
     address: as for a run; a cluster is queried for the number of trials that it holds at once. measure: time the
@@ -40,14 +49,14 @@ def estimate(work: Work, store: Store, address: str, data_root: Path | None, mea
     device = "cuda" if gpus else "cpu"
     left = _left(work, store)
     models = {item.config["model"]["name"] for item in left}
-    known = recorded(store, lambda task, config: task == work.plan.sweep.spec.task and _model(config) in models)
+    known = timed_trials(store, lambda task, config: task == work.plan.sweep.spec.task and _model(config) in models)
     here = "" if address not in ("local", IN_PROCESS) else _hardware(device, resources.cpus)
     timed: dict[str, Speed | None] = {}
 
     def speeds(task: str, config: Config) -> Speed | None:
         speed = speed_of(task, config, known, here)
         if speed is None and measure:
-            key = kind(task, config)
+            key = cost_key(task, config)
             if key not in timed:
                 timed[key] = _measured(task, config, data_root, device, resources.cpus)
             speed = timed[key]
@@ -62,13 +71,13 @@ def _model(config: Config) -> Any:
 
 
 def _hardware(device: str, cpus: int) -> str:
-    return hardware_words(provenance.hardware(device), cpus)
+    return hardware_text(provenance.hardware(device), cpus)
 
 
 # --- what is left -----------------------------------------------------------------------------------------------------
 
 
-def _left(work: Work, store: Store) -> list[Left]:
+def _left(work: PendingWork, store: Store) -> list[RemainingWork]:
     """Planned trials with their remaining epochs, remaining tries of searches, and the arms that these will add."""
     jobs = {(job.trial_id, job.epochs): job for job in work.jobs}
     states = progress.states_of(store, progress.by_trial(jobs)) if jobs else {}
@@ -78,7 +87,7 @@ def _left(work: Work, store: Store) -> list[Left]:
         arm, state = arm_of[trial_id], states[trial_id]
         behind = [epoch for epoch in (state.epoch or 0, *state.reached) if epoch <= target]
         config = {**arm.config, "epochs": target}
-        left.append(Left(arm.name, arm.task, config, 1, target - max(behind, default=0)))
+        left.append(RemainingWork(arm.name, arm.task, config, 1, target - max(behind, default=0)))
     for tuning in work.searches:
         arm, spec, epochs = tuning.arm, tuning.spec, int(tuning.arm.config["epochs"])
         asks_by_state = Counter(ask.state for ask in tuning.search.asks())
@@ -86,13 +95,15 @@ def _left(work: Work, store: Store) -> list[Left]:
         budget = spec.trials if size is None else min(spec.trials, size)
         tries = max(0, budget - sum(asks_by_state.values()) + asks_by_state["running"]) * len(spec.tune_seeds)
         words = f"tries of {arm.name}"
-        left.append(Left(words, arm.task, arm.config, tries, tries * epochs, spec.early_stopping.name != "none"))
+        left.append(
+            RemainingWork(words, arm.task, arm.config, tries, tries * epochs, spec.early_stopping.name != "none")
+        )
         runs = min(spec.report_best, budget) * len(work.plan.sweep.spec.seed_list)
-        left.append(Left(f"best of {arm.name}", arm.task, arm.config, runs, runs * epochs))
+        left.append(RemainingWork(f"best of {arm.name}", arm.task, arm.config, runs, runs * epochs))
     return [item for item in left if item.trials]
 
 
-def _early_stopping(work: Work, known: list[Recorded]) -> list[str]:
+def _early_stopping(work: PendingWork, known: list[TimedTrial]) -> list[str]:
     stopped = [tuning for tuning in work.searches if tuning.spec.early_stopping.name != "none"]
     if not stopped or not known:
         return []
@@ -133,7 +144,7 @@ def _at_once_on_cluster(resources: Resources, address: str) -> tuple[int, str, f
         gpus = (1.0 if have >= 1 else 0.0) if resources.gpus == "auto" else float(resources.gpus)
         fits = ray_tune.trials_at_once(resources, gpus)
         if not fits:
-            raise too_large(resources, gpus)
+            raise too_large_error(resources, gpus)
         return fits, f"the cluster at {address}", gpus
     finally:
         connection.disconnect()

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from cluster.connection import address as addresses
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
-from cluster.driver.trial_queue import Feed, Job, SearchWork, Watcher
+from cluster.driver.trial_queue import Job, ProgressListener, SearchWork, TrialQueue
 from cluster.worker import provenance
-from cluster.worker.worker import Options
+from cluster.worker.worker import WorkerOptions
 from sweeps.errors import SweepError
 from sweeps.results import progress
 from sweeps.results.columns import describe
-from sweeps.search.arm_search import Tuning, check_space, with_tuned
+from sweeps.search.arm_search import ArmSearch, check_space, with_tuned_arms
 from sweeps.spec.plan import Plan, Schema
 from sweeps.spec.schema import BEST, Resources
 from sweeps.store import layout, record_cache
@@ -40,7 +40,7 @@ LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
     """How to run a plan. Nothing here changes a result."""
 
     address: str = "local"
@@ -62,11 +62,11 @@ class Settings:
     command: tuple[str, ...] = ()
     """The command line, for provenance."""
     inputs: str | None = None
-    """See `cluster.worker.worker.Options`."""
+    """See `cluster.worker.worker.WorkerOptions`."""
 
 
 @dataclass(frozen=True)
-class Work:
+class PendingWork:
     """What a plan has left to run."""
 
     plan: Plan
@@ -77,7 +77,7 @@ class Work:
     """Number of trials that were finished before."""
     failed: list[Job]
     """Trials that failed before; they run again only with `retry`."""
-    searches: list[Tuning]
+    searches: list[ArmSearch]
     """Searches that are not done."""
 
     @property
@@ -85,14 +85,14 @@ class Work:
         return not self.jobs and not self.searches
 
 
-def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> Work:
+def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> PendingWork:
     """Compare a plan with the store. A finished trial costs at most one look-up of a key."""
-    tunings = [Tuning(store, plan, arm, schema, time.time) for arm in plan.searched]
+    tunings = [ArmSearch(store, plan, arm, schema, time.time) for arm in plan.searched]
     for tuning in tunings:
         check_space(plan.sweep, tuning.arm, schema)
-    plan_with_tuned = with_tuned(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
+    plan_with_tuned = with_tuned_arms(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
     jobs, cached, failed = _left(plan_with_tuned, store, retry)
-    return Work(plan_with_tuned, jobs, cached, failed, [tuning for tuning in tunings if not tuning.search.done])
+    return PendingWork(plan_with_tuned, jobs, cached, failed, [tuning for tuning in tunings if not tuning.search.done])
 
 
 def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[Job]]:
@@ -117,7 +117,7 @@ def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
     return stored
 
 
-def run(work: Work, store: Store, schema: Schema, settings: Settings, watch: Watcher) -> None:
+def run(work: PendingWork, store: Store, schema: Schema, settings: RunSettings, watch: ProgressListener) -> None:
     """Run what is left of a plan. Afterwards the store has the outcome of each trial.
 
     Raises KeyboardInterrupt after Ctrl-C: when the running trials have ended, or at once after a second Ctrl-C.
@@ -136,7 +136,7 @@ def run(work: Work, store: Store, schema: Schema, settings: Settings, watch: Wat
         raise KeyboardInterrupt
 
 
-def _run_on_ray(driver: _Driver, settings: Settings) -> None:
+def _run_on_ray(driver: _Driver, settings: RunSettings) -> None:
     from cluster.connection import connection
     from cluster.runners import ray_tune
 
@@ -148,8 +148,8 @@ def _run_on_ray(driver: _Driver, settings: Settings) -> None:
         if settings.address != "local" and settings.max_concurrent:
             fits = settings.max_concurrent  # on an autoscaling cluster, the user knows how many will fit
         if not fits:
-            raise too_large(resources, options.gpus)
-        callbacks = [logging_to(settings.log, driver.plan.name)] if settings.log else []
+            raise too_large_error(resources, options.gpus)
+        callbacks = [logger_callback(settings.log, driver.plan.name)] if settings.log else []
         at_once = min(fits, settings.max_concurrent or fits)
         groups = driver.groups(options, at_once) if resources.grouped else None
         try:
@@ -161,7 +161,7 @@ def _run_on_ray(driver: _Driver, settings: Settings) -> None:
         connection.disconnect()
 
 
-def too_large(resources: Resources, gpus: float) -> SweepError:
+def too_large_error(resources: Resources, gpus: float) -> SweepError:
     """The error for a trial that does not fit on the cluster."""
     from cluster.runners import ray_tune
 
@@ -179,7 +179,9 @@ def too_large(resources: Resources, gpus: float) -> SweepError:
 class _Driver:
     """One run of a plan: its queue, the arms that its searches add, and the reasons to stop early."""
 
-    def __init__(self, work: Work, store: Store, schema: Schema, settings: Settings, watch: Watcher) -> None:
+    def __init__(
+        self, work: PendingWork, store: Store, schema: Schema, settings: RunSettings, watch: ProgressListener
+    ) -> None:
         self.plan, self.token = work.plan, uuid.uuid4().hex[:8]
         self.interrupted = False
         self._ending = False
@@ -189,26 +191,26 @@ class _Driver:
         self._groups: Groups | None = None
         self._looked = time.monotonic()
         searches = [self._search(tuning) for tuning in work.searches]
-        self.feed = Feed(store, work.jobs, watch, searches, failures=settings.failures)
+        self.feed = TrialQueue(store, work.jobs, watch, searches, failures=settings.failures)
 
-    def _search(self, tuning: Tuning) -> SearchWork:
+    def _search(self, tuning: ArmSearch) -> SearchWork:
         spec, epochs = tuning.spec, int(tuning.arm.config["epochs"])
         rule = EarlyStopping(spec.early_stopping, spec.metrics[0], spec.goals[0], epochs)
         return SearchWork(tuning, rule, on_done=lambda: self._on_search_done(tuning))
 
-    def _on_search_done(self, tuning: Tuning) -> list[Job]:
+    def _on_search_done(self, tuning: ArmSearch) -> list[Job]:
         """Add the best configurations of a finished search as arms. Returns the jobs that these arms still need."""
         planned = {(trial.id, trial.epochs) for trial, _ in self.plan.runs()}
-        self.plan = with_tuned(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
+        self.plan = with_tuned_arms(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
         write(self.plan, self._store, self._settings.command)
         jobs, _, _ = _left(self.plan, self._store, self._settings.retry)
         return [job for job in jobs if (job.trial_id, job.epochs) not in planned]
 
-    def options(self, gpus_available: float) -> Options:
+    def options(self, gpus_available: float) -> WorkerOptions:
         report, resources = self.plan.sweep.spec.report, self.plan.sweep.spec.resources
         best = BEST.match(report.at)
         gpus = (1.0 if gpus_available >= 1 else 0.0) if resources.gpus == "auto" else float(resources.gpus)
-        return Options(
+        return WorkerOptions(
             store=self._store.uri,
             sweep=self.plan.name,
             run=self.token,
@@ -225,16 +227,16 @@ class _Driver:
             inputs=self._settings.inputs,
         )
 
-    def groups(self, options: Options, at_once: int) -> Groups:
+    def groups(self, options: WorkerOptions, at_once: int) -> Groups:
         """Create the groups that train multi-worker trials."""
         from cluster.multi_worker.groups import Groups
-        from cluster.multi_worker.trainer import Shape
+        from cluster.multi_worker.trainer import GroupShape
 
         resources = self.plan.sweep.spec.resources
         least, most = resources.least_and_most
         workers = most if least == most else (least, most)
         size = f"{most}x{options.gpus:g}gpu" if options.gpus else f"{most}x{options.cpus}cpu"
-        shape = Shape(f"{self.plan.name}-{size}-{self.token}", workers, options.cpus, options.gpus)
+        shape = GroupShape(f"{self.plan.name}-{size}-{self.token}", workers, options.cpus, options.gpus)
         self._groups = Groups(shape, options, at_once, lambda: self.feed.wanted, resources.group == "fresh")
         return self._groups
 
@@ -287,7 +289,7 @@ def _local_gpus() -> float:
     return float(torch.cuda.device_count())
 
 
-def check(plan: Plan, settings: Settings) -> None:
+def check(plan: Plan, settings: RunSettings) -> None:
     """Check the address, the logger and, for runs on this machine, data and weights before anything runs."""
     addresses.check(settings.address)
     if settings.log:
@@ -298,7 +300,7 @@ def check(plan: Plan, settings: Settings) -> None:
                 "a run on Ray",
                 "--address local",
             )
-        logging_to(settings.log, plan.name)
+        logger_callback(settings.log, plan.name)
     if settings.address not in ("local", IN_PROCESS):
         return
     from trainables.training.loop import task_named
@@ -321,7 +323,7 @@ def forget(plan: Plan, store: Store) -> None:
     store.delete([layout.summary_key(plan.name)])
 
 
-def logging_to(name: str, sweep: str) -> Any:
+def logger_callback(name: str, sweep: str) -> Any:
     """Ray Tune's logger callback with this name. SweepError if its package is not installed."""
     package = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}[name]
     if importlib.util.find_spec(package) is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.driver.early_stopping import EarlyStopping
 from sweeps.results.columns import EPOCH, describe
-from sweeps.results.cost import Recorded
+from sweeps.results.cost import TimedTrial
 from sweeps.spec.schema import SearchFileSpec
 from sweeps.spec.trial import canonical
 
@@ -17,7 +17,7 @@ FEWEST = 3
 
 
 def warnings(
-    spec: SearchFileSpec, task: str, config: Mapping[str, Any], known: Sequence[Recorded], label: str
+    spec: SearchFileSpec, task: str, config: Mapping[str, Any], known: Sequence[TimedTrial], label: str
 ) -> list[str]:
     """Warn if the stopping rule of this search would have ended the best recorded trial of the same model.
 
@@ -49,7 +49,7 @@ def warnings(
 
 
 def _curves(
-    metric: str, task: str, config: Mapping[str, Any], known: Sequence[Recorded], epochs: int
+    metric: str, task: str, config: Mapping[str, Any], known: Sequence[TimedTrial], epochs: int
 ) -> dict[str, dict[int, float]]:
     """The metric by epoch of each comparable trial with all epochs, in the order in which the trials began."""
     curves = {}

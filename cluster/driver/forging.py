@@ -28,7 +28,7 @@ from trainables import schema
 from trainables.forgery import config as forgery_config
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import Work
+    from cluster.driver.driver import PendingWork
     from trainables.forgery.shards import Shard
     from trainables.inpaint.inference import Trained
 
@@ -36,13 +36,13 @@ OTHER_S = 20.0
 """Seconds that another driver may take between writing the two files of a shard."""
 
 
-def prepare(work: Work, store: Store, data_root: str | None, quiet: bool) -> None:
+def prepare(work: PendingWork, store: Store, data_root: str | None, quiet: bool) -> None:
     """Make the forged sets that the remaining trials need, one after the other."""
     for resolved in needed(work).values():
         ensure(store, resolved, Path(data_root) if data_root else None, quiet)
 
 
-def needed(work: Work) -> dict[str, Mapping[str, Any]]:
+def needed(work: PendingWork) -> dict[str, Mapping[str, Any]]:
     """The configuration blocks of the forged sets that the remaining trials read, by id."""
     wanted = {job.trial_id for job in work.jobs}
     runs = [(arm, seed) for arm in work.plan.arms for seed, trial in arm.trials.items() if trial.id in wanted]

@@ -16,7 +16,7 @@ from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.worker import provenance
 from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED
-from sweeps.search.arm_search import Suggestion, Tuning
+from sweeps.search.arm_search import ArmSearch, Suggestion
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
@@ -43,7 +43,7 @@ class Job:
     """The trial's name on the terminal."""
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Receives the driver's events; the terminal's progress display implements it."""
 
     def added(self, jobs: Sequence[Job]) -> None:
@@ -63,7 +63,7 @@ class Watcher(Protocol):
 class SearchWork:
     """A search, with the rule that stops its trials."""
 
-    tuning: Tuning
+    tuning: ArmSearch
     stopping: EarlyStopping
     on_done: Callable[[], Iterable[Job]]
     """Called once, when the search is done; returns the jobs that its result adds."""
@@ -87,7 +87,7 @@ class _Try:
         return self.search.tuning.is_open(self.number)
 
 
-class Feed:
+class TrialQueue:
     """Hands out jobs. A job that another driver holds is checked again until it is done there or free.
 
     failures: halt after this many failed trials; None: a failed trial never stops the others.
@@ -97,7 +97,7 @@ class Feed:
         self,
         store: Store,
         jobs: Iterable[Job],
-        watcher: Watcher,
+        watcher: ProgressListener,
         searches: Sequence[SearchWork] = (),
         leases: Leases | None = None,
         failures: int | None = None,

@@ -20,7 +20,7 @@ from ray.exceptions import RayActorError
 from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT
 from cluster.worker.inputs import with_inputs
 from cluster.worker.session import StoreSession
-from cluster.worker.worker import Options, data_root, describe, is_lost_worker, open_cached, run_trial
+from cluster.worker.worker import WorkerOptions, data_root, error_record, is_lost_worker, open_cached, run_trial
 from sweeps.store import trials as stored_trials
 from trainables.errors import TrialError
 from trainables.training.distributed import DDP_OPTIONS, Workers
@@ -29,7 +29,7 @@ from trainables.training.session import Goal, Machine, Restored, Row, Stopped
 T = TypeVar("T")
 
 
-class Cut(BaseException):
+class TrialCut(BaseException):
     """Raised inside a trial's report, on all workers, to end it. The trial must not catch it."""
 
 
@@ -81,12 +81,12 @@ class GroupSession:
                 value = act(self._inner)
             except BaseException as error:
                 failure = error
-        outcome = "cut" if isinstance(failure, Cut) else "failed" if failure else "done"
+        outcome = "cut" if isinstance(failure, TrialCut) else "failed" if failure else "done"
         outcome, value = self.machine.workers.told((outcome, value))
         if failure is not None:
             raise failure
         if outcome == "cut":
-            raise Cut
+            raise TrialCut
         if outcome == "failed":
             raise LeaderFailed
         result: T = value
@@ -132,7 +132,9 @@ def _placement() -> str | None:
     return None if placement is None else placement.id.hex()
 
 
-def _lead(host: Any, options: Options, workers: Workers, ticket: str, trial: str, epochs: int, after: int) -> None:
+def _lead(
+    host: Any, options: WorkerOptions, workers: Workers, ticket: str, trial: str, epochs: int, after: int
+) -> None:
     """Worker 0's part of a trial."""
     sent = 0
 
@@ -142,7 +144,7 @@ def _lead(host: Any, options: Options, workers: Workers, ticket: str, trial: str
         while (answer := _answer(host.record.remote(ticket, sent, row))) == WAIT:
             pass
         if answer == HALT:
-            raise Cut
+            raise TrialCut
         assert answer == GO
 
     def session(inner: StoreSession) -> GroupSession:
@@ -151,11 +153,11 @@ def _lead(host: Any, options: Options, workers: Workers, ticket: str, trial: str
 
     try:
         state = run_trial(options, trial, epochs, after, report, workers, session)
-    except Cut:
+    except TrialCut:
         state = HALT
     except Exception as error:
         if not is_lost_worker(error):
-            ray.get(host.broke.remote(ticket, describe(error)))
+            ray.get(host.broke.remote(ticket, error_record(error)))
         raise
     ray.get(host.finished.remote(ticket, state))
 
@@ -168,7 +170,15 @@ def _answer(reference: Any) -> Any:
         raise HostGone from error
 
 
-def _follow(host: Any, options: Options, workers: Workers, ticket: str, trial: str, epochs: int, after: int) -> None:  # noqa: ARG001
+def _follow(
+    host: Any,
+    options: WorkerOptions,
+    workers: Workers,
+    ticket: str,
+    trial: str,
+    epochs: int,
+    after: int,  # noqa: ARG001
+) -> None:
     """Another worker's part of a trial, which worker 0 has claimed and whose end it records."""
     from trainables.training.loop import Diverged, fit, task_named
 
@@ -179,11 +189,11 @@ def _follow(host: Any, options: Options, workers: Workers, ticket: str, trial: s
         machine = with_inputs(machine, open_cached(options.inputs or options.store), body, epochs)
         config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
         fit(task_named(body["task"]), config, GroupSession(None, goal, machine))
-    except (Cut, LeaderFailed, Stopped, Diverged):
+    except (TrialCut, LeaderFailed, Stopped, Diverged):
         return  # raised on all workers
     except Exception as error:
         if isinstance(error, TrialError) and error.everywhere:
             return
         if not is_lost_worker(error):
-            ray.get(host.broke.remote(ticket, describe(error)))
+            ray.get(host.broke.remote(ticket, error_record(error)))
         raise

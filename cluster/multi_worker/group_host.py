@@ -18,7 +18,7 @@ from typing import Any
 
 import ray
 
-from cluster.multi_worker.trainer import Shape, trainer
+from cluster.multi_worker.trainer import GroupShape, trainer
 from trainables.training.session import Row
 
 NAMESPACE = "inpaint-sweeps"
@@ -59,7 +59,7 @@ class Ticket:
 class Host:
     """The host actor. Its methods are called from many threads at once."""
 
-    def __init__(self, shape: Shape, options: Any, serve: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, shape: GroupShape, options: Any, serve: Callable[[dict[str, Any]], None]) -> None:
         """serve: the function that each worker runs, `cluster.multi_worker.group.serve`."""
         self._changed = threading.Condition()
         self._queue: deque[Ticket] = deque()
@@ -75,7 +75,7 @@ class Host:
         me = ray.get_runtime_context().current_actor
         threading.Thread(target=self._run, args=(shape, options, me, serve), daemon=True).start()
 
-    def _run(self, shape: Shape, options: Any, me: Any, serve: Callable[[dict[str, Any]], None]) -> None:
+    def _run(self, shape: GroupShape, options: Any, me: Any, serve: Callable[[dict[str, Any]], None]) -> None:
         try:
             trainer(serve, shape, options, me).fit()
             over = "the run ended"

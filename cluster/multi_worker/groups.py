@@ -20,8 +20,8 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from cluster.multi_worker import group_host
 from cluster.multi_worker.group import serve
 from cluster.multi_worker.group_host import LOST, MOVED, NAMESPACE, RECORD, Host
-from cluster.multi_worker.trainer import ENVIRONMENT, Shape
-from cluster.worker.worker import CRASHED, FAILED, HELD, STOPPED, Options, open_cached
+from cluster.multi_worker.trainer import ENVIRONMENT, GroupShape
+from cluster.worker.worker import CRASHED, FAILED, HELD, STOPPED, WorkerOptions, open_cached
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from trainables.training.session import Row
@@ -41,7 +41,7 @@ STARTING = {"ready": False, "broken": False, "placement": None, "over": None}
 """A group's state until its host reports one."""
 
 
-def driver_place() -> dict[str, float]:
+def driver_node_resources() -> dict[str, float]:
     """Resources that place an actor on a node for drivers if there is one, else on the head: neither is preempted."""
     have = ray.cluster_resources()
     return {DRIVER_RESOURCE if have.get(DRIVER_RESOURCE) else "node:__internal_head__": 0.001}
@@ -67,13 +67,15 @@ class Groups:
     each trial.
     """
 
-    def __init__(self, shape: Shape, options: Options, most: int, wanted: Callable[[], int], fresh: bool) -> None:
+    def __init__(
+        self, shape: GroupShape, options: WorkerOptions, most: int, wanted: Callable[[], int], fresh: bool
+    ) -> None:
         self._shape, self._options, self._most, self._wanted = shape, options, most, wanted
         self._trials = 1 if fresh else TRIALS
         self._groups: dict[str, _Group] = {}
         self._count = 0
         self._looked = 0.0
-        self._place = driver_place()
+        self._place = driver_node_resources()
         self._stillborn = 0
         self.hopeless = ""
         """Why no more groups are started; '' while they are."""
@@ -190,7 +192,7 @@ class Groups:
 # --- the relay: the Tune trial of a trial that a group trains ---------------------------------------------------------
 
 
-def relay(config: dict[str, Any], options: Options, report: Callable[[Row], None]) -> str:
+def relay(config: dict[str, Any], options: WorkerOptions, report: Callable[[Row], None]) -> str:
     """Hand a trial to its group and pass on its records. Returns its state, as `run_trial` does."""
     try:
         host = ray.get_actor(config["group"], namespace=NAMESPACE)
@@ -214,7 +216,7 @@ def relay(config: dict[str, Any], options: Options, report: Callable[[Row], None
         return CRASHED
 
 
-def _lost(options: Options, config: dict[str, Any], kind: str, errors: list[dict[str, str]]) -> str:
+def _lost(options: WorkerOptions, config: dict[str, Any], kind: str, errors: list[dict[str, str]]) -> str:
     """Record the end of a trial whose workers are gone, so that nobody has to wait until its lease expires."""
     store = open_cached(options.store)
     attempt = stored_attempts.newest_attempt(store, config["trial"])

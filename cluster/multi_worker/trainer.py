@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.worker.worker import Options
+from cluster.worker.worker import WorkerOptions
 
 
 @dataclass(frozen=True)
-class Shape:
+class GroupShape:
     """Name and size of a group."""
 
     name: str
@@ -41,7 +41,7 @@ ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
 dead node and starts as many workers as before; it counts again only after this time-out."""
 
 
-def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Options, host: Any) -> Any:
+def trainer(work: Callable[[dict[str, Any]], None], shape: GroupShape, options: WorkerOptions, host: Any) -> Any:
     """The Ray Train run of a group. work: the function that its workers run, `serve`.
 
     Ray Train requires a storage, from which nothing is ever read. It is in memory, so that no file is left when the

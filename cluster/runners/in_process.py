@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from cluster.driver.trial_queue import Feed, Job
-from cluster.worker.worker import FAILED, STOPPED, Options, run_trial
+from cluster.driver.trial_queue import Job, TrialQueue
+from cluster.worker.worker import FAILED, STOPPED, WorkerOptions, run_trial
 from sweeps.errors import StoreError
 from trainables.training.session import Row
 
@@ -15,7 +15,7 @@ class _Cut(BaseException):
     """Raised inside a trial's report to end it, as Tune does. The trial must not catch it."""
 
 
-def run(feed: Feed, options: Options, on_step: Callable[[], None]) -> None:
+def run(feed: TrialQueue, options: WorkerOptions, on_step: Callable[[], None]) -> None:
     """Run until the queue is finished. An unexpected exception fails its trial, and the next one runs.
 
     on_step: called before each trial and after each of its records.
@@ -34,7 +34,7 @@ def run(feed: Feed, options: Options, on_step: Callable[[], None]) -> None:
             raise
 
 
-def _run_one(feed: Feed, options: Options, job: Job, after: int, on_step: Callable[[], None]) -> str:
+def _run_one(feed: TrialQueue, options: WorkerOptions, job: Job, after: int, on_step: Callable[[], None]) -> str:
     def report(row: Row) -> None:
         on_step()
         if feed.record(job, row):

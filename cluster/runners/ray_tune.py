@@ -25,9 +25,9 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
-from cluster.driver.trial_queue import Feed, Job
-from cluster.multi_worker.groups import Groups, driver_place, relay
-from cluster.worker.worker import CRASHED, Options, run_trial
+from cluster.driver.trial_queue import Job, TrialQueue
+from cluster.multi_worker.groups import Groups, driver_node_resources, relay
+from cluster.worker.worker import CRASHED, WorkerOptions, run_trial
 from sweeps.results.columns import EPOCH, is_column
 from sweeps.spec.schema import Resources
 from trainables.training.session import Row
@@ -46,10 +46,10 @@ class _Unpickled:
         pass
 
 
-class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
+class QueueSearcher(_Unpickled, Searcher):  # type: ignore[misc]
     """Passes the queue's jobs to Tune, and their results back to the queue."""
 
-    def __init__(self, feed: Feed, concurrent: int, groups: Groups | None = None) -> None:
+    def __init__(self, feed: TrialQueue, concurrent: int, groups: Groups | None = None) -> None:
         super().__init__()
         self.feed, self.concurrent, self.groups = feed, concurrent, groups
         self.jobs: dict[str, Job] = {}
@@ -76,7 +76,7 @@ class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Not used: Tune skips the report that ends a trial here, so `FeedScheduler` handles all reports."""
+        """Not used: Tune skips the report that ends a trial here, so `QueueScheduler` handles all reports."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self.jobs.pop(trial_id, None)
@@ -92,10 +92,10 @@ class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         pass
 
 
-class FeedScheduler(_Unpickled, FIFOScheduler):  # type: ignore[misc]
+class QueueScheduler(_Unpickled, FIFOScheduler):  # type: ignore[misc]
     """Passes every record to the queue, which decides whether the trial continues."""
 
-    def __init__(self, searcher: FeedSearcher) -> None:
+    def __init__(self, searcher: QueueSearcher) -> None:
         super().__init__()
         self.searcher = searcher
 
@@ -115,7 +115,7 @@ def _row(result: dict[str, Any]) -> Row:
 class _Rescue(_Unpickled, tune.Callback):  # type: ignore[misc]
     """Gives back trials that Tune has failed without notifying the searcher."""
 
-    def __init__(self, searcher: FeedSearcher, on_step: Callable[[], None]) -> None:
+    def __init__(self, searcher: QueueSearcher, on_step: Callable[[], None]) -> None:
         self.searcher, self.on_step = searcher, on_step
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
@@ -128,7 +128,7 @@ class _Rescue(_Unpickled, tune.Callback):  # type: ignore[misc]
                     self.searcher.on_trial_complete(trial.trial_id, error=True)
 
 
-def _train(config: dict[str, Any], options: Options) -> None:
+def _train(config: dict[str, Any], options: WorkerOptions) -> None:
     """The Tune trainable: runs one trial in an actor."""
 
     def report(row: Row) -> None:
@@ -142,8 +142,8 @@ def _train(config: dict[str, Any], options: Options) -> None:
 
 
 def run(
-    feed: Feed,
-    options: Options,
+    feed: TrialQueue,
+    options: WorkerOptions,
     concurrent: int,
     on_step: Callable[[], None],
     loggers: Sequence[Any] = (),
@@ -154,14 +154,14 @@ def run(
     on_step: called in this thread many times a second while trials run. loggers: Tune's logger callbacks, whose files
     go to `./tune-logs`. groups: groups that train the trials; Tune's trials then only relay records and need no CPU.
     """
-    searcher = FeedSearcher(feed, concurrent, groups)
-    resources = {"cpu": options.cpus, "gpu": options.gpus} if groups is None else {"cpu": 0, **driver_place()}
+    searcher = QueueSearcher(feed, concurrent, groups)
+    resources = {"cpu": options.cpus, "gpu": options.gpus} if groups is None else {"cpu": 0, **driver_node_resources()}
     with _folder(keep=bool(loggers)) as folder:
         tune.Tuner(
             tune.with_resources(partial(_train, options=options), resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=FeedScheduler(searcher),
+                scheduler=QueueScheduler(searcher),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=_trial_name,

@@ -88,7 +88,7 @@ class AttemptLog:
             self._left_out += 1
 
 
-class Listening:
+class WarningCapture:
     """Adds warnings and log records (WARNING and above) of Python and libraries to an attempt's log as well."""
 
     def __init__(self, log: AttemptLog) -> None:
@@ -96,7 +96,7 @@ class Listening:
         self._handler = _Handler(log)
         self._before: Any = None
 
-    def __enter__(self) -> Listening:
+    def __enter__(self) -> WarningCapture:
         self._before = warnings.showwarning
         warnings.showwarning = self._shown
         # A process trains many trials, but Python shows most warnings once per process. Adding a filter, here one that

@@ -14,7 +14,7 @@ from trainables import schema
 
 
 @dataclass(frozen=True)
-class Trained:
+class FinishedTrial:
     """A finished trial at its highest target epoch."""
 
     trial_id: str
@@ -56,7 +56,7 @@ def newest_result(store: Store, trial_id: str, why: str) -> Mapping[str, Any]:
     return result
 
 
-def read(store: Store, trial_id: str, why: str) -> Trained:
+def read(store: Store, trial_id: str, why: str) -> FinishedTrial:
     """A finished trial with its final checkpoint. SweepError if the trial has not finished or lacks the checkpoint."""
     result = newest_result(store, trial_id, why)
     body = stored_trials.read_trial(store, trial_id)
@@ -73,4 +73,4 @@ def read(store: Store, trial_id: str, why: str) -> Trained:
                 "sweeps run FILE --fresh trains it again",
             )
         files = saved.files
-    return Trained(trial_id, str(body["task"]), config, result, files)
+    return FinishedTrial(trial_id, str(body["task"]), config, result, files)

@@ -71,7 +71,7 @@ class Uploads:
                 self._error = error
 
 
-def soon(act: Callable[[], object]) -> None:
+def run_briefly(act: Callable[[], object]) -> None:
     """Run a last store operation in a thread, waiting at most `LEAVE_S` seconds: the store may be unreachable."""
 
     def quietly() -> None:

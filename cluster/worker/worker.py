@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from cluster.worker import provenance
-from cluster.worker.attempt_log import AttemptLog, Listening
+from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
 from cluster.worker.session import Heartbeat, StoreSession, Superseded
-from cluster.worker.uploads import soon
+from cluster.worker.uploads import run_briefly
 from sweeps.errors import StoreAwayError, SweepError
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import plans as stored_plans
@@ -35,7 +35,7 @@ DONE, FAILED, STOPPED, HELD, CRASHED = "done", "failed", "stopped", "held", "cra
 
 
 @dataclass(frozen=True)
-class Options:
+class WorkerOptions:
     """Options shared by all trials of a run; not part of a trial's identity."""
 
     store: str
@@ -71,7 +71,7 @@ class Options:
 
 
 def run_trial(
-    options: Options,
+    options: WorkerOptions,
     trial_id: str,
     epochs: int,
     after: int,
@@ -117,7 +117,7 @@ def run_trial(
     state, error = DONE, None
     try:
         with (
-            Listening(log),
+            WarningCapture(log),
             Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options, trial_id)),
             session,
         ):
@@ -130,18 +130,18 @@ def run_trial(
     except Superseded:
         return HELD
     except StoreAwayError:  # not the fault of the trial, which can resume from its checkpoint
-        soon(lambda: _ended(store, attempt, log, STOPPED))
+        run_briefly(lambda: _ended(store, attempt, log, STOPPED))
         return CRASHED
     except (TrialError, SweepError, Diverged) as expected:
-        state, error = FAILED, describe(expected)
+        state, error = FAILED, error_record(expected)
         if workers.size > 1 and isinstance(expected, TrialError) and not expected.everywhere:
             failure = expected  # raised on this worker only; the others are waiting for it
     except Exception as unexpected:
         if workers.size > 1 and is_lost_worker(unexpected):
             raise
-        state, error, failure = FAILED, describe(unexpected), unexpected
+        state, error, failure = FAILED, error_record(unexpected), unexpected
     except BaseException:  # the runner ends this thread (SystemExit)
-        soon(lambda: _ended(store, attempt, log, STOPPED))
+        run_briefly(lambda: _ended(store, attempt, log, STOPPED))
         raise
     _ended(store, attempt, log, state, error)
     if failure is not None:
@@ -167,13 +167,13 @@ def _ended(
     stored_attempts.end(store, attempt, state, time.time(), error)
 
 
-def data_root(options: Options) -> Path | None:
+def data_root(options: WorkerOptions) -> Path | None:
     """Folder of the data sets from the driver's options, else `$SWEEPS_DATA`; None if neither is set."""
     folder = options.data_root or os.environ.get("SWEEPS_DATA")
     return Path(folder) if folder else None
 
 
-def _check_device(options: Options) -> None:
+def _check_device(options: WorkerOptions) -> None:
     import torch
 
     if options.gpus and not torch.cuda.is_available():
@@ -185,7 +185,7 @@ def _check_device(options: Options) -> None:
         )
 
 
-def _stop_requested(store: Store, options: Options, trial_id: str) -> bool:
+def _stop_requested(store: Store, options: WorkerOptions, trial_id: str) -> bool:
     return bool(stored_plans.stop_requests(store, options.sweep, options.run, trial_id) - options.stops_seen)
 
 
@@ -194,7 +194,7 @@ def open_cached(uri: str) -> Store:
     return open_store(uri)
 
 
-def describe(error: Exception) -> dict[str, str]:
+def error_record(error: Exception) -> dict[str, str]:
     """An error as stored: type, message, traceback (only our own frames if there are any) and full traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     here = str(Path(__file__).resolve().parents[2])

@@ -178,14 +178,14 @@ def reproduce(options: argparse.Namespace) -> int:
 
 
 def export_test(options: argparse.Namespace) -> int:
-    from sweeps.spec.loader import unknown
+    from sweeps.spec.loader import unknown_name_error
     from trainables.inpaint import dataset as inpaint_dataset
     from trainables.training.session import Machine
 
     stored = api.newest_plan(options.store, options.name)
     arms = {arm["name"]: arm for arm in stored["arms"]}
     if options.arm is not None and options.arm not in arms:
-        raise unknown(f"--arm {options.arm!r}", options.arm, arms)
+        raise unknown_name_error(f"--arm {options.arm!r}", options.arm, arms)
     config = arms[options.arm or stored["baseline"]]["config"]
     folders = {kind: options.out / kind for kind in ("damaged", "masks")}
     for folder in folders.values():

@@ -28,7 +28,7 @@ CIFAR10 = {"train": 45_000, "val": 5_000, "test": 10_000}
 
 
 @dataclass(frozen=True)
-class Recorded:
+class TimedTrial:
     """A finished trial in the store."""
 
     trial_id: str
@@ -39,7 +39,7 @@ class Recorded:
     @property
     def hardware(self) -> str:
         source = self.result.get("provenance") or {}
-        return hardware_words(source.get("hardware") or {}, source.get("cpus"))
+        return hardware_text(source.get("hardware") or {}, source.get("cpus"))
 
     @property
     def epoch_s(self) -> float | None:
@@ -75,11 +75,11 @@ class Speed:
     source: str
     """Where the times come from, in words."""
     hardware: str
-    """`hardware_words` of where they were measured."""
+    """`hardware_text` of where they were measured."""
 
 
 @dataclass(frozen=True)
-class Left:
+class RemainingWork:
     """Remaining work of one kind."""
 
     label: str
@@ -93,7 +93,7 @@ class Left:
 
 
 @dataclass(frozen=True)
-class Line:
+class CostLine:
     """One configuration of an estimate."""
 
     labels: tuple[str, ...]
@@ -115,13 +115,13 @@ class Line:
 class Estimate:
     """The remaining work of a plan and its duration."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[CostLine, ...]
     at_once: int = 1
     """Number of trials that run in parallel."""
     where: str = ""
     """Where they run, in words."""
     here: str = ""
-    """`hardware_words` of it; '' if unknown."""
+    """`hardware_text` of it; '' if unknown."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -133,7 +133,7 @@ class Estimate:
         return any(line.most for line in self.lines)
 
     @property
-    def unknown(self) -> list[Line]:
+    def unknown(self) -> list[CostLine]:
         """Configurations of unknown duration. Those that do not train are left out, because they take little time."""
         return [line for line in self.lines if line.speed is None and line.trains]
 
@@ -154,7 +154,7 @@ class Estimate:
         return max(self.computing_s / max(1, self.at_once), longest)
 
 
-def hardware_words(hardware: Mapping[str, Any], cpus: Any) -> str:
+def hardware_text(hardware: Mapping[str, Any], cpus: Any) -> str:
     """'NVIDIA H200' or 'AMD EPYC 7763, 1 thread'. Times are comparable only if these are equal."""
     if hardware.get("gpu"):
         return str(hardware["gpu"])
@@ -172,7 +172,7 @@ def images_of(config: Config, split: str) -> int | None:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def recorded(store: Store, wanted: Callable[[str, Config], bool], most: int = MOST_READ) -> list[Recorded]:
+def timed_trials(store: Store, wanted: Callable[[str, Config], bool], most: int = MOST_READ) -> list[TimedTrial]:
     """Finished trials of any sweep whose task and configuration are `wanted`; an even selection if there are too many.
 
     Planned trials are taken from the newest plans of the sweeps, others (mostly of searches) from their own objects.
@@ -198,7 +198,7 @@ def recorded(store: Store, wanted: Callable[[str, Config], bool], most: int = MO
         existing = [existing[i * len(existing) // most] for i in range(most)]
     results = store.get_many(existing)
     return [
-        Recorded(keys_of[key][0], *candidates[keys_of[key]], layout.load(key, results[key]))
+        TimedTrial(keys_of[key][0], *candidates[keys_of[key]], layout.load(key, results[key]))
         for key in existing
         if key in results
     ]
@@ -216,7 +216,7 @@ def _newest_plans(store: Store) -> list[Any]:
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
 
-def kind(task: str, config: Config) -> str:
+def cost_key(task: str, config: Config) -> str:
     """A key of what determines the time of an epoch: task, model, image size, numbers of images, batch."""
     counts = [images_of(config, split) for split in ("train", "val")]
     data = config.get("data") or {}
@@ -228,12 +228,12 @@ def _same_model(task: str, config: Config) -> str:
     return canonical([task, config.get("model"), (config.get("data") or {}).get("size")])
 
 
-def speed(task: str, config: Config, known: Sequence[Recorded], here: str = "") -> Speed | None:
+def speed(task: str, config: Config, known: Sequence[TimedTrial], here: str = "") -> Speed | None:
     """How long a trial of this configuration takes, from finished trials; None if there are no suitable ones.
 
-    here: `hardware_words` of where it will run; trials on this hardware are preferred, else on the most frequent one
+    here: `hardware_text` of where it will run; trials on this hardware are preferred, else on the most frequent one
     """
-    same = [r for r in known if kind(r.task, r.config) == kind(task, config)]
+    same = [r for r in known if cost_key(r.task, r.config) == cost_key(task, config)]
     pool = same or [r for r in known if _same_model(r.task, r.config) == _same_model(task, config)]
     pool = [r for r in pool if r.epoch_s is not None or r.once_s is not None]
     if not same:
@@ -249,7 +249,7 @@ def speed(task: str, config: Config, known: Sequence[Recorded], here: str = "") 
     return Speed(median(times) if times else 0.0, median(once) if once else 0.0, words, chosen)
 
 
-def _scaled(source: Recorded, config: Config) -> float | None:
+def _scaled(source: TimedTrial, config: Config) -> float | None:
     """Seconds of an epoch, scaled to the numbers of images of `config`; None if a number is unknown."""
     if source.epoch_s is None:
         return 0.0
@@ -263,14 +263,14 @@ def _scaled(source: Recorded, config: Config) -> float | None:
     return training * ratios[0] + (source.epoch_s - training) * ratios[1]
 
 
-def estimate(left: Iterable[Left], speeds: Callable[[str, Config], Speed | None]) -> Estimate:
+def estimate(left: Iterable[RemainingWork], speeds: Callable[[str, Config], Speed | None]) -> Estimate:
     """The cost of the remaining work, with one line per kind of work."""
-    lines: dict[tuple[str, bool], Line] = {}
+    lines: dict[tuple[str, bool], CostLine] = {}
     for work in left:
-        key = (kind(work.task, work.config), work.most)
+        key = (cost_key(work.task, work.config), work.most)
         if key not in lines:
             trains = bool(work.config.get("epochs"))
-            lines[key] = Line((), 0, 0, work.most, trains, speeds(work.task, work.config))
+            lines[key] = CostLine((), 0, 0, work.most, trains, speeds(work.task, work.config))
         line = lines[key]
         labels = line.labels if work.label in line.labels else (*line.labels, work.label)
         lines[key] = replace(line, labels=labels, trials=line.trials + work.trials, epochs=line.epochs + work.epochs)

@@ -1,8 +1,8 @@
 """The search of an arm: turns Optuna's suggestions into trials, reports their results, and makes arms of the best ones.
 
-One `Tuning` is the search of one arm. A suggestion is trained once for each of `tune_seeds` and reported as complete
+One `ArmSearch` is the search of one arm. A suggestion is trained once for each of `tune_seeds` and reported as complete
 with the mean of the metric over them; if one of its trials is pruned or fails, so is the suggestion. All state is in
-the store (`sweeps.search.search`), so a new `Tuning` continues where the last one stopped.
+the store (`sweeps.search.search`), so a new `ArmSearch` continues where the last one stopped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sweeps.errors import SweepError
 from sweeps.search.search import Ask, Search, SearchSpec, search_prefix
 from sweeps.search.space import parse
 from sweeps.spec.loader import Sweep
-from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, copied, flatten, trials_of
+from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, deep_copy, flatten, trials_of
 from sweeps.spec.schema import SearchFileSpec
 from sweeps.spec.trial import Trial
 from sweeps.store import checkpoints, layout
@@ -71,7 +71,7 @@ def check_space(sweep: Sweep, arm: Arm, schema: Schema) -> None:
             ) from None
 
 
-class Tuning:
+class ArmSearch:
     """The search of one arm; see the module's docstring."""
 
     def __init__(self, store: Store, plan: Plan, arm: Arm, schema: Schema, clock: Callable[[], float]) -> None:
@@ -226,17 +226,17 @@ def _curve(store: Store, sweep: str, trial: Trial, metric: str) -> dict[int, flo
 
 def resolve_with(arm: Arm, overrides: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     """Set a suggestion's values in an arm's configuration and resolve it. Raises the errors of the schema."""
-    config = copied(arm.given)
+    config = deep_copy(arm.given)
     for key, value in overrides.items():
         inner = config
         *path, last = key.split(".")
         for part in path:
             inner = inner.setdefault(part, {})
-        inner[last] = copied(value)
+        inner[last] = deep_copy(value)
     return schema.resolve(arm.task, config)
 
 
-def with_tuned(plan: Plan, best: Mapping[str, Sequence[Mapping[str, Any]]], schema: Schema) -> Plan:
+def with_tuned_arms(plan: Plan, best: Mapping[str, Sequence[Mapping[str, Any]]], schema: Schema) -> Plan:
     """The plan with the best configurations of its searches as arms.
 
     With `within_arms`, the best configuration of an arm replaces the arm, and the next ones follow it as `NAME #2`,

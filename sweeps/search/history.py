@@ -106,7 +106,7 @@ class History:
         """An Optuna study in memory with all suggestions and outcomes."""
         import optuna
 
-        with quiet():
+        with silence_optuna():
             study = optuna.create_study(
                 storage=optuna.storages.InMemoryStorage(),
                 sampler=sampler,
@@ -125,7 +125,7 @@ class History:
         """The importance of each parameter by PED-ANOVA (Watanabe et al. 2023)."""
         import optuna
 
-        with quiet():
+        with silence_optuna():
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             return dict(optuna.importance.get_param_importances(self.study(), evaluator=evaluator))
 
@@ -136,7 +136,7 @@ class History:
         try:
             trial = _frozen_trial(self.asks[number], self.tells.get(number))
         except MALFORMED as error:
-            raise damaged(f"of search {self.name}, {number:04d}.ask.json or .tell.json", repr(error)) from error
+            raise damaged_error(f"of search {self.name}, {number:04d}.ask.json or .tell.json", repr(error)) from error
         if number in self.tells:
             self.frozen[number] = trial
         return trial
@@ -174,13 +174,13 @@ def _frozen_trial(ask: Json, tell: Json | None) -> Any:
     return trial
 
 
-def damaged(key: str, why: str) -> StoreError:
+def damaged_error(key: str, why: str) -> StoreError:
     fix = "restore it from a copy, or give the sweep another name"
     return StoreError(f"object {key!r}", f"it is damaged ({why})", "JSON as written by inpaint-sweeps", fix)
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_optuna() -> Iterator[None]:
     """Suppress Optuna's log lines and its warnings about experimental interfaces."""
     import optuna
 

@@ -84,7 +84,7 @@ class Axis:
 
     def nearest(self, number: Any) -> Any:
         """A number rounded to a value of the axis. OutsideError if it differs by more than `SLACK`."""
-        value, slack = real(number), SLACK * max(abs(self.low), abs(self.high))
+        value, slack = finite_number(number), SLACK * max(abs(self.low), abs(self.high))
         if (self.integer and not isinstance(number, int)) or not self.low - slack <= value <= self.high + slack:
             kind = "whole numbers" if self.integer else "numbers"
             raise OutsideError("it is outside the range", f"{kind} from {self.low:g} to {self.high:g}")
@@ -166,7 +166,7 @@ class Simplex(Variable):
         return dict(zip(self.keys, [*weights, max(stick, self.minimum)], strict=True))
 
     def encode(self, point: Mapping[str, Any]) -> Params:
-        weights, params = [real(point[key]) for key in self.keys], {}
+        weights, params = [finite_number(point[key]) for key in self.keys], {}
         allowed = f"weights of at least {self.minimum:g} that sum to 1"
         if min(weights) < self.minimum * (1 - SLACK):
             raise OutsideError(f"one weight is {min(weights):g}", allowed)
@@ -191,7 +191,7 @@ class Ratio(Variable):
         return dict(zip(self.keys, (self.total * ratio / (1 + ratio), self.total / (1 + ratio)), strict=True))
 
     def encode(self, point: Mapping[str, Any]) -> Params:
-        first, second = (real(point[key]) for key in self.keys)
+        first, second = (finite_number(point[key]) for key in self.keys)
         if min(first, second) <= 0 or abs(first + second - self.total) > SLACK * self.total:
             raise OutsideError(
                 f"the weights sum to {first + second:.10g}", f"two positive weights with the sum {self.total:g}"
@@ -199,7 +199,7 @@ class Ratio(Variable):
         return {self.axes[0].name: self.axes[0].nearest(first / second)}
 
 
-def real(number: Any) -> float:
+def finite_number(number: Any) -> float:
     """Convert a finite number to float. OutsideError for anything else; PyYAML reads 1e-5 as text and `on` as true."""
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
         hint = " (YAML reads 1e-5 as text: write 1.0e-5)" if isinstance(number, str) else ""

@@ -29,7 +29,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from sweeps.search.history import History, Json, quiet
+from sweeps.search.history import History, Json, silence_optuna
 from sweeps.search.parameters import Params
 from sweeps.spec.trial import canonical, digest
 
@@ -45,7 +45,7 @@ def draw(history: History) -> Json | None:
 
     seed = int(digest([history.spec.seed, len(history.asks)], 8), 16)
     point = history.next_point() or {}
-    with quiet():
+    with silence_optuna():
         study = history.study(_sampler(history, seed))
         before = _study_attrs(study)
         for fixed, attrs in _draws(history, point, seed):

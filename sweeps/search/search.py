@@ -28,7 +28,7 @@ from typing import Any
 from sweeps.errors import SweepError
 from sweeps.results.columns import SCHEMA
 from sweeps.search import samplers
-from sweeps.search.history import MALFORMED, SAMPLERS, STATES, History, Json, SearchSpec, damaged
+from sweeps.search.history import MALFORMED, SAMPLERS, STATES, History, Json, SearchSpec, damaged_error
 from sweeps.search.parameters import Overrides
 from sweeps.search.space import parse
 from sweeps.spec.trial import canonical, digest
@@ -185,7 +185,7 @@ class Search:
             except SweepError:
                 raise
             except MALFORMED as error:
-                raise damaged(key, repr(error)) from error
+                raise damaged_error(key, repr(error)) from error
 
     def _take(self, name: str, record: Json) -> None:
         """Add an object of the store to the history."""
@@ -195,12 +195,12 @@ class Search:
             history.begun_with = record["trials"]
         elif name.endswith(".ask.json"):
             if record["number"] != len(history.asks):
-                raise damaged(self._prefix + name, f"ask {len(history.asks)} should come next")
+                raise damaged_error(self._prefix + name, f"ask {len(history.asks)} should come next")
             history.seen.add(history.key(record["params"]))
             history.asks.append({key: record[key] for key in _ASK})
         elif name.endswith(".tell.json"):
             if record["number"] >= len(history.asks) or record["state"] not in STATES:
-                raise damaged(self._prefix + name, "its ask or its state is unknown")
+                raise damaged_error(self._prefix + name, "its ask or its state is unknown")
             history.tells[record["number"]] = {key: record[key] for key in _TELL}
         self._read.add(name)
 

@@ -35,8 +35,8 @@ from sweeps.search.parameters import (
     Ratio,
     Simplex,
     Variable,
+    finite_number,
     json_text,
-    real,
 )
 from sweeps.spec.trial import canonical
 
@@ -215,7 +215,7 @@ def _axis(key: str, kind: str, entry: Mapping[str, Any]) -> Axis:
         raise OutsideError(f"a log scale does not contain {low:g}", "a low end above 0")
     if log and step is not None:
         raise OutsideError("it has both log and step", "log or step, not both")
-    if step is not None and real(step) <= 0:
+    if step is not None and finite_number(step) <= 0:
         raise OutsideError(f"the step is {step!r}", "a step above 0")
     if integer and not all(isinstance(number, int) for number in (*entry[kind], 1 if step is None else step)):
         raise OutsideError("an int has an end or step that is not a whole number", "whole numbers, or `float`")
@@ -238,11 +238,11 @@ def _weights(key: str, kind: str, entry: Mapping[str, Any]) -> Variable:
         )
     if kind == "ratio":
         low, high = _ends(entry.get("range", [0.01, 100.0]))
-        total = real(entry.get("total", 1.0))
+        total = finite_number(entry.get("total", 1.0))
         if low <= 0 or total <= 0:
             raise OutsideError("`range` or `total` is not positive", "a range and a total above 0")
         return Ratio(key, (Axis(f"{key}.ratio", low, high, log=True),), tuple(members), total=total)
-    minimum = real(entry.get("min", 1e-5))
+    minimum = finite_number(entry.get("min", 1e-5))
     if not 0 < minimum < 1 / count:
         raise OutsideError(
             f"{count} weights of at least {minimum:g} cannot sum to 1", f"a min between 0 and {1 / count:g}"
@@ -293,7 +293,7 @@ def _check_apart(variables: Iterable[Variable]) -> None:
 def _ends(ends: Any) -> tuple[float, float]:
     if not isinstance(ends, list) or len(ends) != 2:
         raise OutsideError("a range needs two ends", "[low, high]")
-    low, high = (real(end) for end in ends)
+    low, high = (finite_number(end) for end in ends)
     if low >= high:
         raise OutsideError(f"{low:g} is not below {high:g}", "[low, high] with low below high")
     return low, high

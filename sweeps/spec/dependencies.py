@@ -20,7 +20,7 @@ from typing import Any
 
 from sweeps.spec import loader, resolve_reference, yaml_document
 from sweeps.spec.loader import Sweep
-from sweeps.spec.plan import copied
+from sweeps.spec.plan import deep_copy
 from sweeps.spec.references import Best, Reference, references, replace
 from sweeps.spec.trial import digest
 from sweeps.store import plans as stored_plans
@@ -45,7 +45,9 @@ class Dependency:
         return self.sweep.spec.name
 
 
-def first(sweep: Sweep, folder: Path | None, store: Store | None, renew: bool = False) -> list[Dependency]:
+def missing_dependencies(
+    sweep: Sweep, folder: Path | None, store: Store | None, renew: bool = False
+) -> list[Dependency]:
     """The sweeps to which a sweep has unresolved references, in the order in which they must run.
 
     Raises a SweepError if sweeps depend on each other in a circle.
@@ -86,7 +88,7 @@ def pin(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool =
     if not unresolved:
         return sweep
     before = {} if renew else _pins(sweep, store)
-    source = dataclasses.replace(sweep.document, value=copied(sweep.document.value))
+    source = dataclasses.replace(sweep.document, value=deep_copy(sweep.document.value))
     pins: dict[str, Any] = {}
     for reference in unresolved:
         earlier = before.get(reference.key)
@@ -109,7 +111,7 @@ def is_pending(sweep: Sweep) -> bool:
     return any(trial_id.startswith(PENDING) for value in sweep.pins.values() for trial_id in _ids(value))
 
 
-def users(store: Store, trial_id: str) -> list[tuple[str, str]]:
+def pinned_by(store: Store, trial_id: str) -> list[tuple[str, str]]:
     """(sweep, reference) for every sweep in the store whose newest plan has pinned this trial."""
     plans = {name: stored_plans.newest_plan(store, name) or {} for name in stored_plans.sweep_names(store)}
     pins = [(name, key, value) for name, plan in plans.items() for key, value in plan.get("pins", {}).items()]
@@ -191,9 +193,9 @@ def _taken(sweep: Sweep, reference: Reference, folder: Path | None, store: Store
     other = _find(sweep, reference, folder, store)
     stored = None if store is None or other is None else stored_plans.newest_plan(store, other.name)
     if store is not None and stored is not None:
-        why = resolve_reference.unfinished(sweep, reference, stored, store)
+        why = resolve_reference.unfinished_reason(sweep, reference, stored, store)
         if why is None:
-            return resolve_reference.take(sweep, reference, stored, store)
+            return resolve_reference.resolve(sweep, reference, stored, store)
     else:
         why = "it has not run"
     if not pending:

@@ -125,7 +125,7 @@ def _validate(source: Document) -> SweepSpec:
     key = str(place[-1]) if place else ""
     given = f"{source.origin(place)}: {_dotted(place)}"
     if first["type"] == "extra_forbidden":
-        raise unknown(given, key, owner.model_fields)
+        raise unknown_name_error(given, key, owner.model_fields)
     if first["type"] == "missing":
         raise SweepError(given, "it is required but missing", _allowed(owner, key), f"add `{key}:`")
     raise SweepError(f"{given} = {first['input']!r}", first["msg"].lower(), _allowed(owner, key), f"change `{key}`")
@@ -168,7 +168,7 @@ def _allowed(owner: type[BaseModel], key: str) -> str:
     return field.description or str(field.annotation)
 
 
-def unknown(given: str, name: str, allowed: Any) -> SweepError:
+def unknown_name_error(given: str, name: str, allowed: Any) -> SweepError:
     """The error for an unknown name; suggests the most similar allowed one."""
     names = [str(item) for item in allowed]
     near = difflib.get_close_matches(name, names, 1)

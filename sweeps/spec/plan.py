@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweeps.errors import SweepError
-from sweeps.spec.loader import Sweep, unknown
+from sweeps.spec.loader import Sweep, unknown_name_error
 from sweeps.spec.schema import ArmSpec
 from sweeps.spec.trial import Trial
 from sweeps.spec.yaml_document import Place
@@ -147,7 +147,7 @@ def _arm_json(arm: Arm) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _UnresolvedArm:
     """An arm before it is resolved: its changes, each with its place in the file."""
 
     name: str
@@ -168,20 +168,22 @@ def expand(sweep: Sweep, schema: Schema) -> Plan:
         names += [f"tuned #{rank}" for rank in range(1, search.report_best + 1)]
     for arm in arms:
         if arm.baseline not in names:
-            raise unknown(f"{sweep.document.origin(('baseline',))}: baseline {baseline!r}", baseline, names)
+            raise unknown_name_error(f"{sweep.document.origin(('baseline',))}: baseline {baseline!r}", baseline, names)
     for i, claim in enumerate(sweep.spec.claims):
         for name in claim.arms:
             if name not in names:
-                raise unknown(f"{sweep.document.origin(('claims', i))}: arm {name!r} of a claim", name, names)
+                raise unknown_name_error(
+                    f"{sweep.document.origin(('claims', i))}: arm {name!r} of a claim", name, names
+                )
     return Plan(sweep, tuple(arms), (*sweep.document.notes, *_twins(arms)))
 
 
-def _rows(sweep: Sweep) -> list[_Row]:
+def _rows(sweep: Sweep) -> list[_UnresolvedArm]:
     """The base and the arms, checked for clashing names."""
     spec = sweep.spec
-    rows = [_Row(spec.base_name, {}, spec.published, ("base",)), *_named(spec.arms, "arms")]
+    rows = [_UnresolvedArm(spec.base_name, {}, spec.published, ("base",)), *_named(spec.arms, "arms")]
     rows += [
-        _Row(f"without {row.name}", row.changes, row.published, row.place)
+        _UnresolvedArm(f"without {row.name}", row.changes, row.published, row.place)
         for row in _named(spec.leave_one_out, "leave_one_out")
     ]
     for one, other in itertools.combinations(_named(spec.pairs, "pairs"), 2):
@@ -189,7 +191,7 @@ def _rows(sweep: Sweep) -> list[_Row]:
         if both:
             why = f"{one.name!r} and {other.name!r} both set {both[0]}"
             raise sweep.error(other.place, why, "changes of different keys", "remove one from `pairs`")
-        rows.append(_Row(f"{one.name} + {other.name}", {**one.changes, **other.changes}, None, other.place))
+        rows.append(_UnresolvedArm(f"{one.name} + {other.name}", {**one.changes, **other.changes}, None, other.place))
     seen: set[str] = set()
     for row in rows:
         if row.name in seen:
@@ -200,8 +202,10 @@ def _rows(sweep: Sweep) -> list[_Row]:
     return rows
 
 
-def _named(specs: Sequence[ArmSpec], key: str) -> list[_Row]:
-    return [_Row(spec.name, _changes(spec, (key, i)), spec.published, (key, i)) for i, spec in enumerate(specs)]
+def _named(specs: Sequence[ArmSpec], key: str) -> list[_UnresolvedArm]:
+    return [
+        _UnresolvedArm(spec.name, _changes(spec, (key, i)), spec.published, (key, i)) for i, spec in enumerate(specs)
+    ]
 
 
 def _changes(spec: ArmSpec, place: Place) -> dict[str, tuple[Any, Place]]:
@@ -229,13 +233,15 @@ def _label(key: str, level: Any) -> str:
     return f"{key.rpartition('.')[2]}={level if isinstance(level, str) else json.dumps(level)}"
 
 
-def _resolve(sweep: Sweep, schema: Schema, row: _Row, cell: Mapping[str, tuple[str, Any, Place]], baseline: str) -> Arm:
+def _resolve(
+    sweep: Sweep, schema: Schema, row: _UnresolvedArm, cell: Mapping[str, tuple[str, Any, Place]], baseline: str
+) -> Arm:
     suffix = ", ".join(label for label, _, _ in cell.values())
     with_cell: Callable[[str], str] = lambda name: f"{name}, {suffix}" if suffix else name  # noqa: E731
     changes = {key: (value, place) for key, (_, value, place) in cell.items()} | dict(row.changes)
-    config: dict[str, Any] = copied(sweep.spec.base)
+    config: dict[str, Any] = deep_copy(sweep.spec.base)
     for key, (value, place) in changes.items():
-        _set(sweep, config, key, copied(value), place)
+        _set(sweep, config, key, deep_copy(value), place)
     resolved = _checked(sweep, row.place, changes, lambda: schema.resolve(sweep.spec.task, config))
     trials = trials_of(sweep.spec.task, resolved, sweep.spec.seed_list, schema)
     return Arm(
@@ -330,11 +336,11 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def copied(value: Any) -> Any:
+def deep_copy(value: Any) -> Any:
     """A deep copy of nested mappings and lists."""
     if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
+        return {key: deep_copy(item) for key, item in value.items()}
+    return [deep_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def _twins(arms: list[Arm]) -> list[str]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from sweeps.results import progress
 from sweeps.results.columns import describe
-from sweeps.spec.loader import Sweep, unknown
+from sweeps.spec.loader import Sweep, unknown_name_error
 from sweeps.spec.references import Best, Reference
 from sweeps.store import layout
 from sweeps.store.base import Store
 
 
-def take(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> Any:
+def resolve(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> Any:
     """The id of the best trial, or trial ids by seed. stored: the newest plan of the other sweep."""
     return (_best if isinstance(reference.asks, Best) else _by_seed)(sweep, reference, stored, store)
 
@@ -25,11 +25,11 @@ def _arms(sweep: Sweep, reference: Reference, stored: Mapping[str, Any]) -> list
         return [arm for arm in arms.values() if arm["trains"]]
     if reference.asks.arm not in arms:
         given = f"{sweep.document.origin(reference.place)}: arm {reference.asks.arm!r} of sweep {stored['name']!r}"
-        raise unknown(given, reference.asks.arm, arms)
+        raise unknown_name_error(given, reference.asks.arm, arms)
     return [arms[reference.asks.arm]]
 
 
-def unfinished(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> str | None:
+def unfinished_reason(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> str | None:
     """Why a reference cannot be resolved yet, None if it can. Failed trials count as ended."""
     if searches := _searching(stored):
         return f"its search of {searches[0]!r} is not done"

@@ -15,11 +15,11 @@ Key = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")]
 BEST = re.compile(r"best\((?P<column>[a-z0-9_/]+)\)$")
 
 
-class Strict(BaseModel):
+class StrictSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class ArmSpec(Strict):
+class ArmSpec(StrictSpec):
     name: Name = Field(description="name of the arm: its row in the table")
     set: dict[Key, Any] = Field({}, description="changes to the base: {dotted key: value}")
     outputs: str | None = Field(
@@ -28,12 +28,12 @@ class ArmSpec(Strict):
     published: str | None = Field(None, description="variant of this arm in the published figures")
 
 
-class Elastic(Strict):
+class Elastic(StrictSpec):
     min: Annotated[int, Field(ge=1)] = Field(description="fewest processes with which a trial continues")
     max: Annotated[int, Field(ge=1)] = Field(description="most processes that a trial uses if there is room")
 
 
-class Resources(Strict):
+class Resources(StrictSpec):
     workers: Annotated[int, Field(ge=1)] | Elastic = Field(
         1, description="processes per trial, which share each batch; {min: 1, max: 4}: as many as there is room for"
     )
@@ -68,7 +68,7 @@ class Resources(Strict):
         return self
 
 
-class EarlyStoppingSpec(Strict):
+class EarlyStoppingSpec(StrictSpec):
     name: Literal["asha", "median", "none"] = Field(
         "none", description="rule that stops unpromising trials of a search"
     )
@@ -78,7 +78,7 @@ class EarlyStoppingSpec(Strict):
     )
 
 
-class SearchFileSpec(Strict):
+class SearchFileSpec(StrictSpec):
     space: dict[str, Any] = Field(
         description="{dotted key: {float | int | choice | simplex | ratio: ...}}, see docs/sweep-files.md"
     )
@@ -103,7 +103,7 @@ class SearchFileSpec(Strict):
         return (self.goal,) if isinstance(self.goal, str) else tuple(self.goal)
 
 
-class PublishedSpec(Strict):
+class PublishedSpec(StrictSpec):
     study: str = Field(description="name of a file in analysis/claims/published")
     table: str = Field(description="name of a table in it")
     columns: dict[str, str] = Field({}, description="{our column: the document's metric} where the names differ")
@@ -113,7 +113,7 @@ METRICS = {"detect": ["test/f1", "test/auc", "test/mean_iou"]}
 """Default of `report.metrics` for tasks other than `inpaint`."""
 
 
-class ParetoSpec(Strict):
+class ParetoSpec(StrictSpec):
     quality: str = Field(description="the test column that measures quality")
     cost: list[Literal["parameters", "sys/time_s", "sys/peak_memory_mb"]] = Field(
         ["parameters", "sys/time_s"],
@@ -123,7 +123,7 @@ class ParetoSpec(Strict):
     )
 
 
-class ReportSpec(Strict):
+class ReportSpec(StrictSpec):
     at: str = Field("last", description="the epoch whose test metrics are reported: last, or best(val/psnr_db)")
     test_epochs: list[Annotated[int, Field(ge=1)]] = Field([], description="additional epochs with test metrics")
     metrics: list[str] = Field(
@@ -144,7 +144,7 @@ class ReportSpec(Strict):
     pareto: ParetoSpec | None = Field(None, description="adds a table and a figure of quality against cost")
 
 
-class ClaimSpec(Strict):
+class ClaimSpec(StrictSpec):
     text: Name = Field(description="the claim in words")
     source: str | None = Field(None, description="where the document states it")
     metric: str | None = Field(None, description="the column by which it is judged")
@@ -188,7 +188,7 @@ class ClaimSpec(Strict):
         return single + (self.equal or []) + (self.order or [])
 
 
-class SweepSpec(Strict):
+class SweepSpec(StrictSpec):
     """The top level of a sweep file."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,79}$")] = Field(description="letters, digits, - and _")

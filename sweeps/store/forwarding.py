@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from sweeps.store.base import Store, never
 
 
-class Passing:
+class ForwardingStore:
     """Forwards every call to another store; subclasses override single methods."""
 
     def __init__(self, store: Store) -> None:

@@ -10,7 +10,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def side_by_side(act: Callable[[T], R], items: Iterable[T], threads: int) -> list[R]:
+def parallel_map(act: Callable[[T], R], items: Iterable[T], threads: int) -> list[R]:
     """Call `act` on each item in parallel. Returns results in the order of the items; raises the first exception.
 
     Not a ThreadPoolExecutor, because Python joins its threads at exit, which takes minutes if a server does not answer.

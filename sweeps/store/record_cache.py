@@ -21,8 +21,8 @@ from sweeps.results import progress
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
-from sweeps.store.forwarding import Passing
-from sweeps.store.parallel import side_by_side
+from sweeps.store.forwarding import ForwardingStore
+from sweeps.store.parallel import parallel_map
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ def key_of(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _CachedObject:
     """One object in the copy."""
 
     version: str
@@ -50,15 +50,15 @@ class _Row:
     """Of a result, else None."""
 
 
-class Copied(Passing):
+class CachedStore(ForwardingStore):
     """A store for reading a sweep that takes objects from the copy if their versions match those in the store."""
 
     def __init__(self, store: Store, name: str, versions: Mapping[str, str] | None = None) -> None:
-        """versions: known versions of results, from `look`; others are looked up."""
+        """versions: known versions of results, from `result_versions`; others are looked up."""
         super().__init__(store)
         self._name = name
-        self._copy: dict[str, _Row] | None = None
-        self._used: dict[str, _Row] = {}
+        self._copy: dict[str, _CachedObject] | None = None
+        self._used: dict[str, _CachedObject] = {}
         self._versions = dict(versions or {})
         self.missed = 0
         """Number of objects that were read one by one because the copy did not have them."""
@@ -73,7 +73,7 @@ class Copied(Passing):
         """Existing results: key -> (result without history, history as {column: values by epoch} with NaN for null)."""
         return {key: (layout.load(key, row.body), row.history or {}) for key, row in self._take(keys).items()}
 
-    def _take(self, keys: Iterable[str]) -> dict[str, _Row]:
+    def _take(self, keys: Iterable[str]) -> dict[str, _CachedObject]:
         """Read objects that are written only once, from the copy or the store."""
         wanted = list(keys)
         self._look(key for key in wanted if key not in self._versions)
@@ -100,7 +100,7 @@ class Copied(Passing):
         versions = self._store.find(wanted)
         self._versions |= {key: versions.get(key, "") for key in wanted}
 
-    def _read(self) -> dict[str, _Row]:
+    def _read(self) -> dict[str, _CachedObject]:
         """The rows of the copy; empty if it is missing or damaged."""
         if self._copy is None:
             try:
@@ -117,12 +117,12 @@ class Copied(Passing):
         return True
 
 
-def look(store: Store, names: Iterable[str]) -> dict[str, str]:
+def result_versions(store: Store, names: Iterable[str]) -> dict[str, str]:
     """Key -> version of all results in the newest plans of the sweeps; '' for absent ones.
 
     The trials of all sweeps share one folder, so a single pass over its listing serves many sweeps.
     """
-    plans = side_by_side(lambda name: stored_plans.newest_plan(store, name), names, _THREADS)
+    plans = parallel_map(lambda name: stored_plans.newest_plan(store, name), names, _THREADS)
     targets = [progress.targets(plan) for plan in plans if plan is not None]
     keys = [layout.result_key(trial, epochs) for one in targets for trial, many in one.items() for epochs in many]
     versions = store.find(keys)
@@ -131,7 +131,7 @@ def look(store: Store, names: Iterable[str]) -> dict[str, str]:
 
 def refresh(store: Store, name: str) -> None:
     """Update the copy at the end of a run. If the store fails, only the copy is missing: StoreErrors are ignored."""
-    copied = Copied(store, name)
+    copied = CachedStore(store, name)
     try:
         plan = stored_plans.newest_plan(store, name)
         if plan is None:
@@ -155,20 +155,20 @@ def _is_result(key: str) -> bool:
     return len(parts) == 4 and parts[0] == "trials" and parts[2] == "result"
 
 
-def _row(key: str, version: str, data: bytes) -> _Row:
+def _row(key: str, version: str, data: bytes) -> _CachedObject:
     if not _is_result(key):
-        return _Row(version, data, None)
+        return _CachedObject(version, data, None)
     import numpy as np
 
     body = layout.load(key, data)
     history = {name: np.array(values, dtype=np.float64) for name, values in body.pop("history").items()}
-    return _Row(version, layout.dump(body), history)
+    return _CachedObject(version, layout.dump(body), history)
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
-def _pack(rows: Mapping[str, _Row]) -> bytes:
+def _pack(rows: Mapping[str, _CachedObject]) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
@@ -199,7 +199,7 @@ def _packed(histories: list[History]) -> pyarrow.MapArray:
     return pyarrow.MapArray.from_arrays(starts(map(len, histories)), names, items)
 
 
-def _unpack(data: bytes) -> dict[str, _Row]:
+def _unpack(data: bytes) -> dict[str, _CachedObject]:
     """Read the rows. A damaged file raises pyarrow's ValueError or OSError, one in an older format a KeyError."""
     import pyarrow
     import pyarrow.parquet
@@ -209,7 +209,7 @@ def _unpack(data: bytes) -> dict[str, _Row]:
     keys, versions, bodies = (table[name].to_pylist() for name in ("key", "version", "body"))
     histories = [history for part in table["history"].chunks for history in _unpacked(part)]
     return {
-        key: _Row(version, body, history if _is_result(key) else None)
+        key: _CachedObject(version, body, history if _is_result(key) else None)
         for key, version, body, history in zip(keys, versions, bodies, histories, strict=True)
     }
 

@@ -55,8 +55,8 @@ def use_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Calla
         monkeypatch.setenv("HOME", str(tmp_path))
         if token:
             monkeypatch.setenv("RAY_AUTH_TOKEN", token)
-        connection.read_settings_again()
+        connection.reload_settings()
 
     yield use
     monkeypatch.undo()
-    connection.read_settings_again()
+    connection.reload_settings()

@@ -14,13 +14,13 @@ import torch
 
 from cluster.runners import ray_tune
 from cluster.worker import worker
-from cluster.worker.worker import Options
+from cluster.worker.worker import WorkerOptions
 
 TEARDOWN_S = 2.5
 """Longer than the 2 s that Tune grants."""
 
 
-def ends_badly(config: dict[str, Any], options: Options) -> None:
+def ends_badly(config: dict[str, Any], options: WorkerOptions) -> None:
     """After a stop, try number 1 takes long to end, and the others raise an exception."""
     try:
         ray_tune._train(config, options)
@@ -31,10 +31,10 @@ def ends_badly(config: dict[str, Any], options: Options) -> None:
         raise
 
 
-def fails(**faults: Callable[[], object]) -> Callable[[dict[str, Any], Options], None]:
+def fails(**faults: Callable[[], object]) -> Callable[[dict[str, Any], WorkerOptions], None]:
     """Trials of the named arms do something fatal while they train; others behave normally."""
 
-    def train(config: dict[str, Any], options: Options) -> None:
+    def train(config: dict[str, Any], options: WorkerOptions) -> None:
         original = worker.StoreSession.wants_checkpoint
         how = faults.get(config["label"].partition(" ")[0])
         if how is not None:

@@ -23,7 +23,7 @@ RUN_MARK = "INPAINT_SWEEPS_TEST_RUN"
 DRIVER, ACTOR, RAY = "driver", "trial actor", "all of Ray"
 
 
-class Driven:
+class DriverProcess:
     """`sweeps ...` in its own session, with an environment variable that identifies all its processes."""
 
     def __init__(
@@ -117,13 +117,15 @@ class Driven:
 
 
 @contextlib.contextmanager
-def workplace() -> Iterator[Callable[..., Driven]]:
+def workplace() -> Iterator[Callable[..., DriverProcess]]:
     """Starts commands; removes their processes and their files, including those of Ray in TMPDIR, at the end."""
-    started: list[Driven] = []
+    started: list[DriverProcess] = []
     with tempfile.TemporaryDirectory(prefix="killed-", ignore_cleanup_errors=True) as name:
 
-        def start(store: Store, *arguments: object, environment: Mapping[str, str | None] | None = None) -> Driven:
-            started.append(Driven(store, *arguments, folder=Path(name), environment=environment))
+        def start(
+            store: Store, *arguments: object, environment: Mapping[str, str | None] | None = None
+        ) -> DriverProcess:
+            started.append(DriverProcess(store, *arguments, folder=Path(name), environment=environment))
             return started[-1]
 
         try:

@@ -60,7 +60,7 @@ Planned = Callable[..., Plan]
 def run(plan: Plan, store: Store, data_root: Path, address: str = driver.IN_PROCESS, **settings: Any) -> Watched:
     """Run what the store lacks of a plan."""
     watched = Watched()
-    chosen = driver.Settings(address=address, data_root=str(data_root), **settings)
+    chosen = driver.RunSettings(address=address, data_root=str(data_root), **settings)
     work = driver.work_left(plan, store, schema, chosen.retry)
     if not work.nothing:
         driver.check(work.plan, chosen)

@@ -58,8 +58,8 @@ class ModelConfig(Strict):
     takes_text: ClassVar[bool] = False
     """Whether `forward` and `learn` take tokens_bt of captions as their last argument.
 
-    The network then has `know(vocabulary)` and `tokens(captions) -> tokens_bt`, see `trainables.match.text_encoder`.
-    If the argument is left out, captions are empty.
+    The network then has `set_vocabulary(vocabulary)` and `tokens(captions) -> tokens_bt`, see
+    `trainables.match.text_encoder`. If the argument is left out, captions are empty.
     """
     samples: ClassVar[bool] = False
     """Whether `forward` takes `generator=` (on the CPU) and then draws one of several possible images."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import wording
 from analysis.dashboard import theme
-from sweeps.search.history import quiet
+from sweeps.search.history import silence_optuna
 from sweeps.search.search import Search
 
 FIGURES = ("history", "parallel coordinates", "slices", "importances", "Pareto front")
@@ -56,7 +56,7 @@ def figure(search: Search, kind: str, metric: str, dark: bool) -> Any:
             study, target_names=[wording.label(name) for name in search.spec.metrics]
         ),
     }
-    with quiet():
+    with silence_optuna():
         drawn = theme.dress(draw[kind](), dark, 440)
     return drawn.update_layout(title_text="")
 

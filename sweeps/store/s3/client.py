@@ -26,25 +26,25 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class Absent(Exception):  # noqa: N818 - not an error
+class ObjectMissing(Exception):  # noqa: N818 - not an error
     """The object or upload does not exist."""
 
 
-class Exists(Exception):  # noqa: N818 - not an error
+class ObjectExists(Exception):  # noqa: N818 - not an error
     """A conditional put failed because the object exists."""
 
 
-class NotUnderstood(Exception):  # noqa: N818 - not an error
+class ConditionalPutUnsupported(Exception):  # noqa: N818 - not an error
     """The server does not support conditional puts."""
 
 
 _HANDLED: dict[str, type[Exception]] = {
-    "NoSuchKey": Absent,
-    "NoSuchUpload": Absent,
-    "PreconditionFailed": Exists,
-    "412": Exists,
-    "NotImplemented": NotUnderstood,
-    "501": NotUnderstood,
+    "NoSuchKey": ObjectMissing,
+    "NoSuchUpload": ObjectMissing,
+    "PreconditionFailed": ObjectExists,
+    "412": ObjectExists,
+    "NotImplemented": ConditionalPutUnsupported,
+    "501": ConditionalPutUnsupported,
 }
 """Error codes that callers handle -> the exception raised for them."""
 

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
-from sweeps.store.parallel import side_by_side
+from sweeps.store.parallel import parallel_map
 
 Page = Callable[[str, str], dict[str, Any]]
 """(prefix, name) -> up to a thousand objects under the prefix that come after the name."""
@@ -27,7 +27,7 @@ _DENSE = 4
 """Minimum number of trials or sweeps that a page must cover; a page takes as long as this many HEAD requests."""
 
 
-def seek(page: Page, ask: Ask, names: set[str], top: int) -> dict[str, str]:
+def find_versions(page: Page, ask: Ask, names: set[str], top: int) -> dict[str, str]:
     """Name -> version of every object that is one of `names`, or is below one that ends with `/`.
 
     top: length of the store's prefix, with which all names begin
@@ -40,7 +40,7 @@ def seek(page: Page, ask: Ask, names: set[str], top: int) -> dict[str, str]:
         return _head_each(page, ask, wanted)
     share = max(_SHARE, -(-len(wanted) // _THREADS))
     walks = [_Walk(page, wanted[start : start + share], top) for start in range(0, len(wanted), share)]
-    side_by_side(_Walk.go, walks, _THREADS)
+    parallel_map(_Walk.go, walks, _THREADS)
     versions = {name: version for walk in walks for name, version in walk.versions.items()}
     groups: dict[str, list[str]] = {}
     for name in [name for walk in walks for name in walk.left]:
@@ -48,12 +48,12 @@ def seek(page: Page, ask: Ask, names: set[str], top: int) -> dict[str, str]:
     whole = [group for group, few in groups.items() if not any(name.endswith("/") for name in few)]
     versions |= _head_each(page, ask, [name for group in whole for name in groups.pop(group)])
     walks = [_Walk(page, few, top, sparse=True) for few in groups.values()]
-    side_by_side(_Walk.go, walks, _THREADS)
+    parallel_map(_Walk.go, walks, _THREADS)
     return versions | {name: version for walk in walks for name, version in walk.versions.items()}
 
 
 def _head_each(page: Page, ask: Ask, names: list[str]) -> dict[str, str]:
-    versions = side_by_side(ask, names, _THREADS)
+    versions = parallel_map(ask, names, _THREADS)
     existing = {name: version for name, version in zip(names, versions, strict=True) if version is not None}
     if names and not existing:
         page(names[0], "")  # HEAD cannot tell a missing bucket from a missing object, but a listing can

@@ -24,10 +24,10 @@ from typing import Any
 
 from sweeps.errors import StoreAwayError, StoreError
 from sweeps.store.base import TEMPORARY, check_key, never
-from sweeps.store.parallel import side_by_side
-from sweeps.store.s3.client import Absent, Client, Exists, NotUnderstood
+from sweeps.store.parallel import parallel_map
+from sweeps.store.s3.client import Client, ConditionalPutUnsupported, ObjectExists, ObjectMissing
 from sweeps.store.s3.errors import Refusal, explain, status_of
-from sweeps.store.s3.seek import seek
+from sweeps.store.s3.seek import find_versions
 
 SETTLE_S = 0.5
 """Seconds between writing and reading back if the server ignores conditional puts."""
@@ -79,7 +79,7 @@ class S3Store:
 
         try:
             return self._ask(f"read {key!r}", read)
-        except Absent:
+        except ObjectMissing:
             raise KeyError(key) from None
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
@@ -90,7 +90,7 @@ class S3Store:
                 return None
 
         wanted = list(keys)
-        bodies = zip(wanted, side_by_side(read, wanted, _THREADS), strict=True)
+        bodies = zip(wanted, parallel_map(read, wanted, _THREADS), strict=True)
         return {key: data for key, data in bodies if data is not None}
 
     def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
@@ -111,7 +111,7 @@ class S3Store:
             return {"PartNumber": number, "ETag": sent["ETag"]}
 
         try:
-            parts = side_by_side(send, range(1, -(-len(data) // PART) + 1), _PART_THREADS)
+            parts = parallel_map(send, range(1, -(-len(data) // PART) + 1), _PART_THREADS)
             self._complete(verb, key, where, parts, len(data), abandoned)
         except BaseException:
             self._forget_parts(where)
@@ -122,7 +122,9 @@ class S3Store:
     ) -> None:
         try:
             self._ask(verb, lambda c: c.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}), abandoned)
-        except Absent:  # a retry, because the response to the first request was lost: check whether the object exists
+        except (
+            ObjectMissing
+        ):  # a retry, because the response to the first request was lost: check whether the object exists
             if self._sizes(key).get(key) != size:
                 raise StoreError(
                     f"store {self.uri!r}: cannot {verb}",
@@ -162,7 +164,7 @@ class S3Store:
                 try:
                     self._put_once(name, b"1")
                     self._exclusive = not self._put_once(name, b"2")
-                except NotUnderstood:
+                except ConditionalPutUnsupported:
                     self._exclusive = False
                 self._ask("delete a probe", lambda c: c.delete_object(Bucket=self._bucket, Key=name))
             return self._exclusive
@@ -202,13 +204,13 @@ class S3Store:
 
         try:
             self._ask(f"create {name!r}", write)
-        except Exists:
+        except ObjectExists:
             return False if tries == 1 else None
         return True
 
     def create_many(self, objects: Iterable[tuple[str, bytes]]) -> set[str]:
         wanted = list(objects)
-        created = side_by_side(lambda item: self.create(*item), wanted, _THREADS)
+        created = parallel_map(lambda item: self.create(*item), wanted, _THREADS)
         return {key for (key, _), done in zip(wanted, created, strict=True) if done}
 
     # --- listing ------------------------------------------------------------------------------------------------------
@@ -220,7 +222,7 @@ class S3Store:
     def find(self, prefixes: Iterable[str]) -> dict[str, str]:
         """Takes at most one request per prefix; see `sweeps.store.s3.seek`."""
         names = {self._prefix + check_key(p.rstrip("/")) + "/" * p.endswith("/") for p in prefixes}
-        versions = seek(self._page, self._version, names, len(self._prefix))
+        versions = find_versions(self._page, self._version, names, len(self._prefix))
         return {name.removeprefix(self._prefix): v for name, v in versions.items() if self._is_ours(name)}
 
     def _version(self, name: str) -> str | None:

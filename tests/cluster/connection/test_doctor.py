@@ -33,7 +33,7 @@ class Stale(FolderStore):
         return b"a"
 
 
-def failed(store: FolderStore) -> list[doctor.Line]:
+def failed(store: FolderStore) -> list[doctor.CheckResult]:
     return [line for line in doctor.check_store(store) if line.state == "failed"]
 
 
@@ -65,7 +65,7 @@ def test_a_store_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) 
 )
 def test_how_much_a_clock_is_off(clock: tuple[float, float], off: float) -> None:
     """Asked at 100 s, answered at 110 s by our clock."""
-    assert doctor.off_by(clock, 100.0, 110.0) == off
+    assert doctor.clock_offset_s(clock, 100.0, 110.0) == off
 
 
 def test_this_machine_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,8 +81,8 @@ def test_this_machine_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_limits_of_a_machine_are_told() -> None:
-    poor = doctor.Facts(versions=dict.fromkeys(doctor.COMPARED, "none"), open_files=1024, free_gb=0.5)
-    lines = list(doctor.machine("node", poor))
+    poor = doctor.MachineFacts(versions=dict.fromkeys(doctor.COMPARED, "none"), open_files=1024, free_gb=0.5)
+    lines = list(doctor.check_machine("node", poor))
     assert [line.state for line in lines] == ["failed", "warning", "failed"]
     assert "ulimit -n 65536" in lines[1].do
     assert all(line.do for line in lines)
@@ -103,7 +103,7 @@ def test_other_packages_on_a_node_are_told(guarded: Head, use_token: UseToken, m
     use_token(TOKEN)
     here = {**provenance.versions(), "torchvision": "0.1"}
     monkeypatch.setattr(provenance, "versions", lambda: here)
-    lines = [line for line in doctor.examine(guarded.address, None, None) if line.state == "failed"]
+    lines = [line for line in doctor.run_checks(guarded.address, None, None) if line.state == "failed"]
     assert len(lines) == 1
     assert "torchvision" in lines[0].what
     assert "(here 0.1)" in lines[0].what

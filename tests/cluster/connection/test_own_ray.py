@@ -14,7 +14,7 @@ from sweeps.cli.main import main
 from sweeps.store import layout
 from sweeps.store.local import FolderStore
 from tests.cluster.connection.sockets import beyond_loopback
-from tests.cluster.driven import Driven, workplace
+from tests.cluster.driven import DriverProcess, workplace
 from tests.cluster.heads import TOKEN_VARIABLES
 from tests.cluster.runners.test_ends import LONG, ends, here, last_epochs, trained
 
@@ -44,7 +44,7 @@ def test_it_stays_on_loopback_wants_a_token_and_ends_with_ctrl_c(
     _check_that_it_goes_on(file, store, capsys)
 
 
-def _check_sockets(driven: Driven, other: str) -> None:
+def _check_sockets(driven: DriverProcess, other: str) -> None:
     family = driven.family()
     beyond, total = beyond_loopback(family)
     assert beyond == []

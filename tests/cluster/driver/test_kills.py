@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from cluster.connection import address as addresses
-from cluster.worker.worker import DONE, Options, run_trial
+from cluster.worker.worker import DONE, WorkerOptions, run_trial
 from sweeps.cli.main import main
 from sweeps.results.columns import same_numbers
 from sweeps.search.arm_search import pruned_key, tries_key
@@ -31,7 +31,7 @@ from sweeps.store import checkpoints, layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
-from tests.cluster.driven import ACTOR, DRIVER, RAY, Driven, workplace
+from tests.cluster.driven import ACTOR, DRIVER, RAY, DriverProcess, workplace
 
 TRIES, SEEDS, EPOCHS = 6, 2, 6
 FEW_TRIES, FEW_SEEDS = 3, 1
@@ -87,7 +87,7 @@ class Undisturbed:
         if trial_id not in self.known:
             fresh = FolderStore(self.folder)
             fresh.put(layout.trial_key(trial_id), store.get(layout.trial_key(trial_id)))
-            options = Options(fresh.uri, "kills", "run", data_root=str(self.data_root), test_epochs=(2,))
+            options = WorkerOptions(fresh.uri, "kills", "run", data_root=str(self.data_root), test_epochs=(2,))
             assert run_trial(options, trial_id, EPOCHS, 0, lambda row: None) == DONE
             self.known[trial_id] = result_rows(fresh, trial_id)
         return self.known[trial_id]
@@ -175,7 +175,7 @@ def _in_attempts(store: Store) -> list[str]:
 
 
 def survive(
-    start: Callable[..., Driven],
+    start: Callable[..., DriverProcess],
     store: Store,
     file: Path,
     kinds: list[str],
@@ -212,7 +212,7 @@ def survive(
         assert not set(killed) <= {ACTOR}, f"it ended with {code} though nobody touched the driver:\n{driven.said()}"
 
 
-def _trains_on(driven: Driven, seconds: float) -> bool:
+def _trains_on(driven: DriverProcess, seconds: float) -> bool:
     """Wait until another epoch is finished, and then some time. False if the command has ended."""
     before = driven.new_epochs()
     if not driven.until(lambda: driven.new_epochs() - before):

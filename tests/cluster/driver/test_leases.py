@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from cluster.driver.leases import LEASE_S, Leases
-from cluster.driver.trial_queue import Feed, Job
+from cluster.driver.trial_queue import Job, TrialQueue
 from cluster.runners import in_process
 from cluster.worker import provenance
-from cluster.worker.worker import Options
+from cluster.worker.worker import WorkerOptions
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
 from sweeps.store import attempts as stored_attempts
@@ -250,5 +250,5 @@ def test_a_zombie_that_wakes_while_a_newer_attempt_trains_spoils_nothing(
 
 def _train(plan: Plan, store: Store, data_root: Path, watched: Watched, leases: Leases) -> None:
     jobs = [Job(trial.id, trial.epochs, label) for trial, label in plan.runs()]
-    options = Options(store.uri, plan.name, "newer", data_root=str(data_root), checkpoint_s=0)
-    in_process.run(Feed(store, jobs, watched, leases=leases), options, lambda: None)
+    options = WorkerOptions(store.uri, plan.name, "newer", data_root=str(data_root), checkpoint_s=0)
+    in_process.run(TrialQueue(store, jobs, watched, leases=leases), options, lambda: None)

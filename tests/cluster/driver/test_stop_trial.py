@@ -34,7 +34,7 @@ def test_one_trial_ends_and_the_others_go_on(planned: Planned, tmp_path: Path, d
     store = FolderStore(tmp_path / "store")
     plan = planned("epochs=100000", "arms=[{name: mean fill, set: {model: {name: mean_fill}}}]")
     watched = StopsFirst(store)
-    settings = driver.Settings(address=driver.IN_PROCESS, data_root=str(data_root))
+    settings = driver.RunSettings(address=driver.IN_PROCESS, data_root=str(data_root))
     work = driver.work_left(plan, store, schema)
     driver.write(plan, store, ())
     driver.run(work, store, schema, settings, watched)

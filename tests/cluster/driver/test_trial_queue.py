@@ -11,10 +11,10 @@ import pytest
 from cluster.driver import trial_queue as feed_module
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
-from cluster.driver.trial_queue import CRASHED, CRASHES, FALSE_STARTS, Feed, Job, SearchWork
+from cluster.driver.trial_queue import CRASHED, CRASHES, FALSE_STARTS, Job, SearchWork, TrialQueue
 from cluster.worker import provenance
 from cluster.worker.worker import DONE, FAILED, HELD, STOPPED
-from sweeps.search.arm_search import Tuning, pruned_key
+from sweeps.search.arm_search import ArmSearch, pruned_key
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
 from sweeps.store import attempts as stored_attempts
@@ -50,7 +50,7 @@ def jobs_of(plan: Plan, store: Store) -> list[Job]:
 
 
 def search_of(plan: Plan, store: Store, found: Callable[[], list[Job]] = list) -> SearchWork:
-    tuning = Tuning(store, plan, plan.arms[0], schema, time.time)
+    tuning = ArmSearch(store, plan, plan.arms[0], schema, time.time)
     rule = EarlyStopping(tuning.spec.early_stopping, METRIC, "max", int(plan.arms[0].config["epochs"]))
     return SearchWork(tuning, rule, found)
 
@@ -72,13 +72,13 @@ def finish(store: Store, job: Job, attempt: stored_attempts.Attempt, value: floa
     stored_attempts.end(store, attempt, DONE, 0.0)
 
 
-def taken(feed: Feed) -> tuple[Job, int]:
+def taken(feed: TrialQueue) -> tuple[Job, int]:
     found = feed.take()
     assert found is not None
     return found
 
 
-def train(feed: Feed, store: Store, value: float = 20.0) -> str:
+def train(feed: TrialQueue, store: Store, value: float = 20.0) -> str:
     """Take a job, finish it and give it back; returns its label."""
     job, after = taken(feed)
     finish(store, job, claim(store, job, after), value)
@@ -95,7 +95,7 @@ def told(store: Store) -> list[str]:
 
 def test_planned_trials_run_in_the_order_of_the_plan(planned: Planned, store: Store) -> None:
     plan = planned()
-    feed = Feed(store, jobs_of(plan, store), Watched())
+    feed = TrialQueue(store, jobs_of(plan, store), Watched())
     assert [train(feed, store) for _ in range(3)] == [label for _, label in plan.runs()]
     assert feed.take() is None
     assert feed.finished
@@ -104,7 +104,7 @@ def test_planned_trials_run_in_the_order_of_the_plan(planned: Planned, store: St
 def test_a_job_that_is_done_meanwhile_is_not_handed_out(planned: Planned, store: Store) -> None:
     first, second, _ = jobs = jobs_of(planned(), store)
     watched = Watched()
-    feed = Feed(store, jobs, watched)
+    feed = TrialQueue(store, jobs, watched)
     finish(store, first, claim(store, first, 0, OTHER))
     assert taken(feed)[0] == second
     assert watched.events == [(DONE, first.label), ("started", second.label)]
@@ -113,7 +113,7 @@ def test_a_job_that_is_done_meanwhile_is_not_handed_out(planned: Planned, store:
 def test_a_held_job_waits_and_the_next_one_runs(planned: Planned, store: Store) -> None:
     first, second, _ = jobs = jobs_of(planned(), store)
     watched = Watched()
-    feed = Feed(store, [first, second], watched)
+    feed = TrialQueue(store, [first, second], watched)
     other = claim(store, first, 0, OTHER)
     assert taken(feed) == (second, 0)
     assert feed.take() is None
@@ -129,7 +129,7 @@ def test_a_held_job_waits_and_the_next_one_runs(planned: Planned, store: Store) 
 
 def test_a_held_job_whose_holder_ends_early_is_handed_out(planned: Planned, store: Store) -> None:
     first = jobs_of(planned(), store)[0]
-    feed = Feed(store, [first], Watched())
+    feed = TrialQueue(store, [first], Watched())
     other = claim(store, first, 0, OTHER)
     assert feed.take() is None
     stored_attempts.end(store, other, STOPPED, 0.0)
@@ -138,7 +138,7 @@ def test_a_held_job_whose_holder_ends_early_is_handed_out(planned: Planned, stor
 
 def test_a_claim_that_was_lost_to_another_driver_is_held(planned: Planned, store: Store) -> None:
     first = jobs_of(planned(), store)[0]
-    feed = Feed(store, [first], Watched())
+    feed = TrialQueue(store, [first], Watched())
     taken(feed)
     claim(store, first, 0, OTHER)
     feed.give_back(first, HELD)
@@ -152,7 +152,7 @@ def test_a_claim_that_was_lost_to_another_driver_is_held(planned: Planned, store
 def test_a_process_that_dies_three_times_fails_its_trial(planned: Planned, store: Store) -> None:
     first, second, _ = jobs_of(planned(), store)
     watched = Watched()
-    feed = Feed(store, [first, second], watched)
+    feed = TrialQueue(store, [first, second], watched)
     for crash in range(CRASHES):
         job, after = next(got for got in iter(feed.take, None) if got[0] == first)
         assert after == crash
@@ -172,7 +172,7 @@ def test_a_trial_that_could_say_why_it_failed_is_not_tried_again(planned: Planne
     """An unexpected exception ends its process as well; the recorded error must not be overwritten."""
     first = jobs_of(planned(), store)[0]
     watched = Watched()
-    feed = Feed(store, [first], watched)
+    feed = TrialQueue(store, [first], watched)
     job, after = taken(feed)
     error = {"type": "out of memory", "message": "no more", "traceback": ""}
     stored_attempts.end(store, claim(store, job, after), FAILED, 0.0, error)
@@ -189,7 +189,7 @@ def test_a_process_that_died_too_often_and_counts_as_alive_is_failed_when_it_has
     job, *_ = jobs = jobs_of(planned("arms=[]"), store)
     now, watched = 0.0, Watched()
     leases = Leases(store, lease_s=1.0, clock=lambda: now)
-    feed = Feed(store, jobs, watched, leases=leases)
+    feed = TrialQueue(store, jobs, watched, leases=leases)
     for crash in range(CRASHES):
         while (found := feed.take()) is None:
             now += 2.0
@@ -211,7 +211,7 @@ def test_a_process_that_ends_before_the_trial_began_is_no_crash_of_the_trial(pla
     """Tune fails the next trial if the one before is slow to leave the process."""
     first = jobs_of(planned(), store)[0]
     watched = Watched()
-    feed = Feed(store, [first], watched)
+    feed = TrialQueue(store, [first], watched)
     for _ in range(FALSE_STARTS - 1):
         feed.give_back(taken(feed)[0], CRASHED)
     assert train(feed, store) == first.label
@@ -220,7 +220,7 @@ def test_a_process_that_ends_before_the_trial_began_is_no_crash_of_the_trial(pla
 
 def test_a_process_that_never_starts_fails_its_trial(planned: Planned, store: Store) -> None:
     first = jobs_of(planned(), store)[0]
-    feed = Feed(store, [first], Watched())
+    feed = TrialQueue(store, [first], Watched())
     for _ in range(FALSE_STARTS):
         feed.give_back(taken(feed)[0], CRASHED)
     assert feed.finished
@@ -232,7 +232,7 @@ def test_a_process_that_never_starts_fails_its_trial(planned: Planned, store: St
 def test_a_halted_feed_hands_out_nothing_and_is_finished_with_the_last_live_trial(
     planned: Planned, store: Store
 ) -> None:
-    feed = Feed(store, jobs_of(planned(), store), Watched())
+    feed = TrialQueue(store, jobs_of(planned(), store), Watched())
     job, _ = taken(feed)
     feed.halt()
     assert feed.take() is None
@@ -245,7 +245,7 @@ def test_a_halted_feed_hands_out_nothing_and_is_finished_with_the_last_live_tria
 def test_failures_halt_where_that_was_asked_for(
     planned: Planned, store: Store, failures: int | None, halted: bool
 ) -> None:
-    feed = Feed(store, jobs_of(planned(), store), Watched(), failures=failures)
+    feed = TrialQueue(store, jobs_of(planned(), store), Watched(), failures=failures)
     feed.give_back(taken(feed)[0], FAILED)
     assert feed.halted == halted
 
@@ -257,7 +257,7 @@ def test_suggestions_come_first_and_what_they_find_comes_last(planned: Planned, 
     plan = planned(text=SEARCHED)
     jobs = jobs_of(plan, store)
     extra = Job("extra", 3, "found")
-    feed = Feed(store, jobs, Watched(), [search_of(plan, store, lambda: [extra])])
+    feed = TrialQueue(store, jobs, Watched(), [search_of(plan, store, lambda: [extra])])
     order = [train(feed, store, value=20.0 + number) for number in range(10)]
     tries = [f"base · try {n} · seed {seed}" for n in range(3) for seed in (100, 101)]
     assert order == [*tries, *(job.label for job in jobs), "found"]
@@ -268,7 +268,7 @@ def test_suggestions_come_first_and_what_they_find_comes_last(planned: Planned, 
 
 def test_a_failed_seed_fails_its_suggestion_and_cuts_its_siblings(planned: Planned, store: Store) -> None:
     plan = planned(text=SEARCHED)
-    feed = Feed(store, [], Watched(), [search_of(plan, store)])
+    feed = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     first, _ = taken(feed)
     sibling, _ = taken(feed)
     feed.give_back(first, FAILED)
@@ -282,7 +282,7 @@ def test_a_failed_seed_fails_its_suggestion_and_cuts_its_siblings(planned: Plann
 def test_pruning_is_in_the_store_before_the_trial_has_ended(planned: Planned, store: Store) -> None:
     plan = planned(text=SEARCHED)
     watched = Watched()
-    feed = Feed(store, [], watched, [search_of(plan, store)])
+    feed = TrialQueue(store, [], watched, [search_of(plan, store)])
     train(feed, store)
     good, _ = taken(feed)
     assert not feed.record(good, {"epoch": 1, METRIC: 30.0})
@@ -297,7 +297,7 @@ def test_pruning_is_in_the_store_before_the_trial_has_ended(planned: Planned, st
 
 def test_a_trial_in_its_last_epoch_is_not_cut(planned: Planned, store: Store) -> None:
     plan = planned(text=SEARCHED)
-    feed = Feed(store, [], Watched(), [search_of(plan, store)])
+    feed = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     first, _ = taken(feed)
     sibling, after = taken(feed)
     feed.give_back(first, FAILED)
@@ -310,13 +310,13 @@ def test_a_trial_in_its_last_epoch_is_not_cut(planned: Planned, store: Store) ->
 
 def test_a_stopped_suggestion_goes_on_in_the_next_run_in_its_order(planned: Planned, store: Store) -> None:
     plan = planned("search.tune_seeds=[100]", text=SEARCHED)
-    feed = Feed(store, [], Watched(), [search_of(plan, store)])
+    feed = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     first, second = taken(feed), taken(feed)
     feed.halt()
     for job, _ in (first, second):
         feed.give_back(job, STOPPED)
     assert told(store) == ["running", "running"]
-    again = Feed(store, [], Watched(), [search_of(plan, store)])
+    again = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     assert [taken(again)[0] for _ in range(2)] == [first[0], second[0]]
 
 
@@ -325,7 +325,7 @@ def test_a_driver_killed_between_mark_and_tell_left_a_pruned_trial(
 ) -> None:
     plan = planned("search.tune_seeds=[100]", text=SEARCHED)
     search = search_of(plan, store)
-    feed = Feed(store, [], Watched(), [search])
+    feed = TrialQueue(store, [], Watched(), [search])
     job, _ = taken(feed)
 
     def killed(*_: object, **__: object) -> None:
@@ -335,7 +335,7 @@ def test_a_driver_killed_between_mark_and_tell_left_a_pruned_trial(
     with pytest.raises(SystemExit):
         search.tuning.pruned(0, job.trial_id, {1: 10.0})
     assert told(store) == ["running"]
-    again = Feed(store, [], Watched(), [search_of(plan, store)])
+    again = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     assert told(store) == ["pruned"]
     assert taken(again)[0].label == "base · try 1 · seed 100"
 
@@ -344,7 +344,7 @@ def test_suggestions_that_share_a_trial_are_all_told(planned: Planned, store: St
     """The target epoch is not part of a trial's identity, so several suggestions of a search over it share a trial."""
     text = SEARCHED.replace("{optimiser.lr: {float: [1.0e-4, 1.0e-1], log: true}}", "{epochs: {choice: [2, 3, 4]}}")
     plan = planned("search.tune_seeds=[100]", "search.early_stopping={name: none}", text=text)
-    feed = Feed(store, [], Watched(), [search_of(plan, store)])
+    feed = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     first, after = taken(feed)
     attempt = claim(store, first, after)
     assert feed.take() is None, "the others wait for their trial"
@@ -361,9 +361,9 @@ def test_suggestions_that_share_a_trial_are_all_told(planned: Planned, store: St
 
 def test_a_driver_takes_over_what_another_one_asked_and_left(planned: Planned, store: Store) -> None:
     plan = planned("search.tune_seeds=[100]", "search.trials=2", text=SEARCHED)
-    here = Feed(store, [], Watched(), [search_of(plan, store)])
+    here = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     train(here, store)
-    there = Feed(store, [], Watched(), [search_of(plan, store)])
+    there = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     left, after = taken(there)
     other = claim(store, left, after, OTHER)
     assert here.take() is None, "the budget is spent, and the last try is trained elsewhere"
@@ -380,9 +380,9 @@ def test_a_driver_takes_over_what_another_one_asked_and_left(planned: Planned, s
 def test_a_trial_that_another_driver_has_pruned_is_not_trained_on(planned: Planned, store: Store) -> None:
     plan = planned("search.tune_seeds=[100]", "search.trials=2", text=SEARCHED)
     found: list[str] = []
-    here = Feed(store, [], Watched(), [search_of(plan, store, lambda: found.append("over") or [])])
+    here = TrialQueue(store, [], Watched(), [search_of(plan, store, lambda: found.append("over") or [])])
     train(here, store, value=30.0)
-    there = Feed(store, [], Watched(), [search_of(plan, store)])
+    there = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     bad, after = taken(there)
     other = claim(store, bad, after, OTHER)
     assert here.take() is None

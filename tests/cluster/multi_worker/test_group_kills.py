@@ -17,7 +17,7 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
-from tests.cluster.driven import Driven, workplace
+from tests.cluster.driven import DriverProcess, workplace
 from tests.cluster.multi_worker.test_groups import TWO
 from tests.cluster.small import Planned, histories, run
 
@@ -75,7 +75,7 @@ def nodes() -> Iterator[Nodes]:
     found.end()
 
 
-Start = Callable[[], Driven]
+Start = Callable[[], DriverProcess]
 
 
 @contextlib.contextmanager
@@ -95,7 +95,7 @@ def leader(store: Store, trial_id: str) -> int:
     return int(claim["process"]["pid"])
 
 
-def until_it_trains(driven: Driven) -> str:
+def until_it_trains(driven: DriverProcess) -> str:
     """The trial that has finished three epochs in this command and is far from its end."""
     assert driven.until(lambda: any(epoch >= 3 for _, _, epoch in driven.new_epochs())), driven.said()
     trial_id, _, epoch = max(driven.new_epochs(), key=lambda found: found[2])

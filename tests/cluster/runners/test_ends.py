@@ -15,7 +15,7 @@ from sweeps.cli.main import main
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store.local import FolderStore
-from tests.cluster.driven import Driven, workplace
+from tests.cluster.driven import DriverProcess, workplace
 from tests.cluster.small import SMALL
 
 LONG = SMALL.replace("epochs: 3", "epochs: 400").replace("test_epochs: [1]", "test_epochs: []")
@@ -54,7 +54,7 @@ def here(store: FolderStore) -> tuple[str, ...]:
     return ("--store", store.uri, "--address", "in-process")
 
 
-def trained(driven: Driven) -> None:
+def trained(driven: DriverProcess) -> None:
     """Wait until every started trial has reported an epoch in its heartbeat, which comes every five seconds."""
 
     def told() -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.worker import worker
-from cluster.worker.attempt_log import HEAD_BYTES, TAIL_BYTES, AttemptLog, Listening
+from cluster.worker.attempt_log import HEAD_BYTES, TAIL_BYTES, AttemptLog, WarningCapture
 from sweeps.cli import trial_tables
 from sweeps.errors import StoreError
 from sweeps.store import attempts as stored_attempts
@@ -58,7 +58,7 @@ def test_warnings_and_logging_go_into_it_and_where_they_went_before(store: Folde
     before = warnings.showwarning
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        with Listening(log):
+        with WarningCapture(log):
             warnings.warn("the scheduler is old", UserWarning, stacklevel=1)
             logging.getLogger("a.library").warning("slow: %s", "disk")
             logging.getLogger("a.library").info("of no interest")
@@ -76,7 +76,7 @@ def test_each_trial_of_a_process_is_told_what_python_tells_once(store: FolderSto
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("default")
         for log in logs:
-            with Listening(log):
+            with WarningCapture(log):
                 for _ in range(2):
                     warnings.warn("old", UserWarning, stacklevel=1)
     assert [len(entries(log)) for log in logs] == [1, 1, 1]
@@ -103,7 +103,7 @@ def test_a_trial_tells_how_it_went(
     plan = planned("epochs=2", "arms=[]")
     (trial,) = plan.arms[0].trials.values()
     stored_trials.write_trials(store, [trial])
-    options = worker.Options(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
+    options = worker.WorkerOptions(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
 
     def stop_once(_: object) -> None:
         deadline = time.monotonic() + 60
@@ -131,7 +131,7 @@ def test_a_failed_trial_tells_why(planned: Planned, store: FolderStore, data_roo
     plan = planned("epochs=2", "arms=[]", "optimiser.lr=1.0e+20")
     (trial,) = plan.arms[0].trials.values()
     stored_trials.write_trials(store, [trial])
-    options = worker.Options(store.uri, "small", "run", data_root=str(data_root))
+    options = worker.WorkerOptions(store.uri, "small", "run", data_root=str(data_root))
     assert worker.run_trial(options, trial.id, 2, 0, lambda _: None) == worker.FAILED
     (attempt,) = stored_attempts.attempts(store, trial.id)
     text = stored_attempts.read_log(store, attempt)

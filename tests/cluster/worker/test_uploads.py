@@ -11,7 +11,7 @@ import pytest
 
 from cluster.worker.session import StoreSession
 from cluster.worker.uploads import LEAVE_S, Uploads
-from cluster.worker.worker import CRASHED, DONE, Options, run_trial
+from cluster.worker.worker import CRASHED, DONE, WorkerOptions, run_trial
 from sweeps.errors import StoreError
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
@@ -45,7 +45,7 @@ def far(proxy: Proxy) -> Store:
 
 
 def attempt_of(store: Store, trial_id: str, epochs: int, data_root: Path, report: Callable[[Row], None]) -> str:
-    options = Options(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
+    options = WorkerOptions(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
     return run_trial(options, trial_id, epochs, len(stored_attempts.attempt_numbers(store, trial_id)), report)
 
 

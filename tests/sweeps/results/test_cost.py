@@ -10,7 +10,7 @@ import pytest
 from sweeps.cli import console
 from sweeps.errors import SweepError
 from sweeps.results import cost, progress
-from sweeps.results.cost import Estimate, Left, Line, Speed
+from sweeps.results.cost import CostLine, Estimate, RemainingWork, Speed
 from sweeps.spec import check_unchanged
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
@@ -50,7 +50,7 @@ def finish(store: FolderStore, plan: Plan, arm: int = 0, hardware: dict[str, Any
 
 
 def speed(store: FolderStore, plan: Plan, arm: int = 0, here: str = HERE) -> Speed | None:
-    known = cost.recorded(store, lambda *_: True)
+    known = cost.timed_trials(store, lambda *_: True)
     return cost.speed("inpaint", plan.arms[arm].config, known, here)
 
 
@@ -98,16 +98,16 @@ def test_tries_of_a_search_are_known_without_a_plan(store: FolderStore, expand: 
 
 def test_no_more_results_are_read_than_needed(store: FolderStore, expand: Expand) -> None:
     finish(store, expand(("seeds: 2", "seeds: 9")))
-    assert len(cost.recorded(store, lambda *_: True, most=4)) == 4
-    assert cost.recorded(store, lambda *_: False) == []
+    assert len(cost.timed_trials(store, lambda *_: True, most=4)) == 4
+    assert cost.timed_trials(store, lambda *_: False) == []
 
 
 def test_an_estimate_adds_up(expand: Expand) -> None:
     base, wide, fill = expand().arms
     paces = {8: Speed(10.0, 5.0, "x", HERE), 16: None}
-    left = [Left("base", "inpaint", base.config, 1, epochs) for epochs in (4, 1)]
-    left += [Left("wide", "inpaint", wide.config, 1, 4), Left("fill", "inpaint", fill.config, 1, 0)]
-    left += [Left("tries", "inpaint", base.config, 10, 40, most=True)]
+    left = [RemainingWork("base", "inpaint", base.config, 1, epochs) for epochs in (4, 1)]
+    left += [RemainingWork("wide", "inpaint", wide.config, 1, 4), RemainingWork("fill", "inpaint", fill.config, 1, 0)]
+    left += [RemainingWork("tries", "inpaint", base.config, 10, 40, most=True)]
     found = cost.estimate(left, lambda _, config: paces.get(config["model"].get("width", 16)))
     assert [(line.labels, line.trials, line.epochs) for line in found.lines] == [
         (("base",), 2, 5),
@@ -120,7 +120,7 @@ def test_an_estimate_adds_up(expand: Expand) -> None:
 
 
 def test_the_end_is_never_before_the_longest_trial() -> None:
-    line = Line(("base",), 2, 20, False, True, Speed(10.0, 0.0, "x", HERE))
+    line = CostLine(("base",), 2, 20, False, True, Speed(10.0, 0.0, "x", HERE))
     assert Estimate((line,), at_once=1).wall_s == 200
     assert Estimate((line,), at_once=2).wall_s == 100
     assert Estimate((line,), at_once=64).wall_s == 100
@@ -132,8 +132,8 @@ def test_what_is_printed(expand: Expand, capsys: pytest.CaptureFixture[str], mon
     class Work:
         plan, jobs, cached, failed, searches, nothing = expand(), [1, 2], 3, [], [], False
 
-    line = Line(("base",), 2, 8, False, True, Speed(900.0, 0.0, "2 finished", "H200"))
-    other = Line(("wide",), 1, 4, True, True, None)
+    line = CostLine(("base",), 2, 8, False, True, Speed(900.0, 0.0, "2 finished", "H200"))
+    other = CostLine(("wide",), 1, 4, True, True, None)
     console.plan(Work(), Estimate((line, other), 2, "2 CPUs here", HERE, ("early stopping can",)))
     out = capsys.readouterr().out
     assert "3 arms x 2 seeds = 5 different trials 3 done before, 2 to run" in out

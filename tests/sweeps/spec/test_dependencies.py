@@ -163,8 +163,10 @@ def test_a_pin_holds_until_it_is_renewed(write: Write, store: Store) -> None:
     finish(store, "first", {**VALUES, ("new", 0): 40.0})
     assert inpainter(pinned(file, store)) == {"trial": "wide0"}
     assert inpainter(pinned(file, store, renew=True)) == {"trial": "new0"}
-    assert dependencies.first(loader.load(file), file.parent, store) == []
-    assert [one.name for one in dependencies.first(loader.load(file), file.parent, store, renew=True)] == ["first"]
+    assert dependencies.missing_dependencies(loader.load(file), file.parent, store) == []
+    assert [
+        one.name for one in dependencies.missing_dependencies(loader.load(file), file.parent, store, renew=True)
+    ] == ["first"]
 
 
 def test_pins_by_seed_grow_with_the_seeds(write: Write, store: Store) -> None:
@@ -193,8 +195,11 @@ def test_the_order_of_a_chain(write: Write, store: Store) -> None:
     write("second.yaml", SECOND)
     third = write("third.yaml", SECOND, ("name: second", "name: third"), ("sweep: first.yaml", "sweep: second.yaml"))
     for where in (None, store):
-        assert [one.name for one in dependencies.first(loader.load(third), third.parent, where)] == ["first", "second"]
-    tiny = dependencies.first(loader.load(third, tiny=True), third.parent, store)
+        assert [one.name for one in dependencies.missing_dependencies(loader.load(third), third.parent, where)] == [
+            "first",
+            "second",
+        ]
+    tiny = dependencies.missing_dependencies(loader.load(third, tiny=True), third.parent, store)
     assert [one.name for one in tiny] == ["first-tiny", "second-tiny"]
 
 
@@ -203,7 +208,9 @@ def test_a_sweep_that_only_the_store_has_and_a_study_by_name(write: Write, store
     file = write("second.yaml", SECOND, ("sweep: first.yaml", "sweep: first"))
     assert inpainter(pinned(file, store)) == {"trial": "wide0"}
     study = write("third.yaml", SECOND, ("sweep: first.yaml", "sweep: partial-conv"))
-    assert [one.name for one in dependencies.first(loader.load(study), study.parent, None)] == ["partial-conv"]
+    assert [one.name for one in dependencies.missing_dependencies(loader.load(study), study.parent, None)] == [
+        "partial-conv"
+    ]
     study = write("third.yaml", SECOND, ("sweep: first.yaml", "sweep: partial-convolution"))
     with pytest.raises(SweepError, match="there is no such sweep"):
         pinned(study, store)
@@ -231,7 +238,7 @@ def test_mistakes_are_told(write: Write, store: Store, change: tuple[str, str], 
     file = write("second.yaml", SECOND, change)
 
     def plan() -> None:
-        dependencies.first(loader.load(file), file.parent, store)
+        dependencies.missing_dependencies(loader.load(file), file.parent, store)
         pinned(file, store)
 
     with pytest.raises(SweepError) as told:
@@ -244,4 +251,4 @@ def test_a_circle_of_two(write: Write, store: Store) -> None:
     write("first.yaml", SECOND, ("name: second", "name: first"), ("sweep: first.yaml", "sweep: second.yaml"))
     file = write("second.yaml", SECOND)
     with pytest.raises(SweepError, match="second -> first -> second"):
-        dependencies.first(loader.load(file), file.parent, store)
+        dependencies.missing_dependencies(loader.load(file), file.parent, store)

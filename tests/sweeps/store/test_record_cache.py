@@ -108,10 +108,10 @@ def test_a_report_makes_the_copy_where_it_read_many(small: FolderStore) -> None:
     small.delete([record_cache.key_of(NAME)])
     records(small)
     assert not small.find([record_cache.key_of(NAME)]), "four objects are soon read"
-    copied = record_cache.Copied(small, NAME)
+    copied = record_cache.CachedStore(small, NAME)
     read = copied.results(results(small))
     assert copied.refresh(3)
-    again = record_cache.Copied(small, NAME)
+    again = record_cache.CachedStore(small, NAME)
     held = again.results(results(small))
     assert again.missed == 0
     assert not again.refresh(0)

@@ -16,7 +16,7 @@ import pytest
 from sweeps.errors import StoreAwayError, StoreError
 from sweeps.store.base import Abandoned, Store
 from sweeps.store.open import open_store
-from sweeps.store.parallel import side_by_side
+from sweeps.store.parallel import parallel_map
 from sweeps.store.s3 import client as s3_client
 from sweeps.store.s3.store import S3Store
 from tests.proxy import CUT, LOST, Answer, Proxy, Request
@@ -112,7 +112,7 @@ def test_a_server_that_is_away_is_waited_for(proxy: Proxy, store: Store, away_s:
     timer = threading.Timer(away_s, lambda: setattr(proxy, "away", False))
     timer.start()
     started = time.monotonic()
-    side_by_side(lambda n: patient.put(f"k/{n}", b"1"), range(8), 8)
+    parallel_map(lambda n: patient.put(f"k/{n}", b"1"), range(8), 8)
     waited_s = time.monotonic() - started
     timer.join()
     assert away_s <= waited_s < away_s + s3_client._LONGEST_S + 2

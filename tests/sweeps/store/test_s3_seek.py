@@ -33,7 +33,7 @@ class Listing:
         return str(hash(name)) if name in self.names else None
 
     def seek(self, wanted: set[str]) -> set[str]:
-        found = s3_seek.seek(self.page, self.ask, wanted, len(TOP))
+        found = s3_seek.find_versions(self.page, self.ask, wanted, len(TOP))
         assert found == {name: str(hash(name)) for name in found}
         return set(found)
 

@@ -14,7 +14,7 @@ from sweeps.errors import StoreError
 from sweeps.store.base import Abandoned, Store
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
-from sweeps.store.parallel import side_by_side
+from sweeps.store.parallel import parallel_map
 from sweeps.store.s3 import store as s3_store
 from tests.s3servers import Server, address
 
@@ -147,7 +147,7 @@ class TestRclone(Contract):
         """Without conditional writes, `create` writes, waits and reads back."""
         stores = [open_store(store.uri) for _ in range(4)]
         assert not any(other.exclusive for other in stores)
-        wins = side_by_side(lambda n: stores[n].create("race", str(n).encode()), range(4), 4)
+        wins = parallel_map(lambda n: stores[n].create("race", str(n).encode()), range(4), 4)
         assert sum(wins) == 1
         assert store.get("race") == str(wins.index(True)).encode()
 
