@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, create_model, model_validator
 
 from trainables.config.model_sections import DetectorConfig, ModelConfig, RegionConfig, StackConfig, TrainedTextConfig
-from trainables.config.sections import FractionRange, IntRange, Strict
+from trainables.config.sections import FractionRange, IntRange, StrictConfig
 from trainables.data.image_files import FolderConfig
 from trainables.errors import TrialError
 
@@ -80,7 +80,7 @@ def model_config(name: str) -> type[ModelConfig]:
 
 
 @cache
-def mask_configs() -> dict[str, type[Strict]]:
+def mask_configs() -> dict[str, type[StrictConfig]]:
     """A configuration class for each mask family.
 
     The families are the functions of `trainables/masks/families.py` that return a `MaskDraw`, except `draw`.
@@ -144,7 +144,7 @@ def _public_functions(path: Path) -> list[ast.FunctionDef]:
     return [n for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
 
 
-def _function_config(node: ast.FunctionDef) -> type[Strict]:
+def _function_config(node: ast.FunctionDef) -> type[StrictConfig]:
     arguments = ast.arguments([], [], None, node.args.kwonlyargs, node.args.kw_defaults, None, [])
     stub = ast.parse(f"def {node.name}({ast.unparse(arguments)}): ...").body[0]
     function = _execute(stub, "trainables.masks.families")[node.name]
@@ -152,7 +152,9 @@ def _function_config(node: ast.FunctionDef) -> type[Strict]:
         p.name: (p.annotation, ... if p.default is p.empty else p.default)
         for p in inspect.signature(function).parameters.values()
     }
-    config: type[Strict] = create_model(node.name, __base__=Strict, name=(Literal[node.name], ...), **fields)  # type: ignore[call-overload]
+    config: type[StrictConfig] = create_model(
+        node.name, __base__=StrictConfig, name=(Literal[node.name], ...), **fields
+    )  # type: ignore[call-overload]
     return config
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from trainables.config.messages import unknown
+from trainables.config.messages import unknown_name_error
 from trainables.config.sections import Needs
 from trainables.detect import config as detect_config
 from trainables.inpaint import config as inpaint_config
@@ -39,7 +39,7 @@ def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
     A model without parameters has no epochs. Raises TrialError with the key, the reason and the allowed values.
     """
     if task not in TASKS:
-        raise unknown("task", task, TASKS)
+        raise unknown_name_error("task", task, TASKS)
     return _OF_TASK[task].resolve(config)
 
 

@@ -30,7 +30,7 @@ from trainables.forgery import config as forgery_config
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
     from trainables.forgery.shards import Shard
-    from trainables.inpaint.inference import Trained
+    from trainables.inpaint.inference import LoadTrained
 
 OTHER_S = 20.0
 """Seconds that another driver may take between writing the two files of a shard."""
@@ -122,7 +122,7 @@ def _order(keys: list[str]) -> list[str]:
     return keys[begin:] + keys[:begin]
 
 
-def _trained(store: Store, resolved: Mapping[str, Any]) -> Trained:
+def _trained(store: Store, resolved: Mapping[str, Any]) -> LoadTrained:
     """Configuration and weights of a block's trained inpainters, by trial; checked before anything is written.
 
     SweepError if one has not finished; TrialError if it does not fit the block.
@@ -132,6 +132,6 @@ def _trained(store: Store, resolved: Mapping[str, Any]) -> Trained:
     finished = [
         finished_trial.read(store, trial, "needed as an inpainter") for trial in forgery_config.forge_needs(resolved)
     ]
-    networks: Trained = {trial.trial_id: (trial.config, trial.weights) for trial in finished}
+    networks: LoadTrained = {trial.trial_id: (trial.config, trial.weights) for trial in finished}
     inference.load(resolved["inpainters"], resolved["images"]["size"], resolved["mask"], networks)
     return networks

@@ -62,10 +62,10 @@ class TrainedNetwork:
         filled = predict.fill(self.network, self.trial.config["data"]["size"], picture, hole_hw, text)
         return {"filled.png": picture.png(filled)}
 
-    def detect(self, picture: user_images.Picture) -> predict.Finding:
+    def detect(self, picture: user_images.Picture) -> predict.Detection:
         """What a detector finds, at the threshold that the trial chose on its validation images."""
         threshold = self.trial.last("val/threshold")
-        return predict.find(
+        return predict.detect(
             self.network, self.trial.config, DEFAULT_THRESHOLD if threshold is None else threshold, picture
         )
 

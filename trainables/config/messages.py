@@ -29,7 +29,7 @@ def _translate(section: str, config: type[BaseModel], error: ValidationError) ->
     top = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         fields = _section_of(config, first["loc"]).model_fields
-        return unknown(key.rpartition(".")[0] or section, str(first["loc"][-1]), tuple(fields), key)
+        return unknown_name_error(key.rpartition(".")[0] or section, str(first["loc"][-1]), tuple(fields), key)
     if first["type"] == "missing":
         return TrialError(
             f"{section or 'base'} without `{top}`",
@@ -103,7 +103,7 @@ def _type_name(annotation: Any) -> str:
     return " or ".join(_type_name(item) for item in typing.get_args(annotation))
 
 
-def unknown(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> TrialError:
+def unknown_name_error(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> TrialError:
     """The error for a name that is not allowed; it suggests the most similar allowed name."""
     near = difflib.get_close_matches(given, allowed, 1)
     hint = f"did you mean {near[0]!r}?" if near else "choose one of the allowed names"
@@ -112,7 +112,7 @@ def unknown(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> T
     return TrialError(f"{what} {given!r}", "there is no such name", ", ".join(allowed) or "nothing", hint, key)
 
 
-def fills_nothing(task: str, scores: Sequence[str]) -> TrialError:
+def no_fills_error(task: str, scores: Sequence[str]) -> TrialError:
     """The error for `report.extra` with a task whose trials do not fill images."""
     return TrialError(
         f"report.extra: {list(scores)}",

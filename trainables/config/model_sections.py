@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.config.sections import TRIAL, Strict
+from trainables.config.sections import TRIAL, StrictConfig
 from trainables.errors import TrialError
 
 
-class TrainedTextConfig(Strict):
+class TrainedTextConfig(StrictConfig):
     """The trained text encoder, and the image encoder that captions are matched with, that a network starts from."""
 
     trial: str = Field(
@@ -21,7 +21,7 @@ class TrainedTextConfig(Strict):
     frozen: bool = Field(True, description="true: both encoders stay as they are; false: both are trained further")
 
 
-class ModelConfig(Strict):
+class ModelConfig(StrictConfig):
     """Base of every model's `Config`."""
 
     task: ClassVar[str] = "inpaint"
@@ -53,7 +53,7 @@ class ModelConfig(Strict):
     has a weight. After its b images it may return another b: the discriminators are trained on the last b, and the
     network is trained to deceive them with all. A network that draws random numbers, or compares the images of a
     batch, has an attribute `part`, which is set in training with several workers
-    (`trainables.training.distributed.Part`); its text is then that of the whole batch.
+    (`trainables.training.distributed.BatchPart`); its text is then that of the whole batch.
     """
     takes_text: ClassVar[bool] = False
     """Whether `forward` and `learn` take tokens_bt of captions as their last argument.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
-class Strict(BaseModel):
+class StrictConfig(BaseModel):
     """Base of every configuration: unknown keys and wrong types are errors, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -54,7 +54,7 @@ class Needs:
     """Ids of the trials whose trained networks are used."""
 
 
-class SourceConfig(Strict):
+class SourceConfig(StrictConfig):
     """Where images come from."""
 
     name: str = Field(description="name of the data set")
@@ -92,7 +92,7 @@ class PartConfig(SourceConfig):
     )
 
 
-class AugmentConfig(Strict):
+class AugmentConfig(StrictConfig):
     """Random changes of training images before holes are cut, drawn again for every image and epoch."""
 
     rotation_deg: float | None = Field(
@@ -107,7 +107,7 @@ class AugmentConfig(Strict):
     flip: float | None = Field(None, gt=0, le=1, description="probability of a left-right flip; null: no flip")
 
 
-class SaidConfig(Strict):
+class CaptionSourceConfig(StrictConfig):
     """Where captions come from, for models that take text; see `trainables/data/captions.py`."""
 
     template: str | None = Field(
@@ -127,7 +127,7 @@ class SaidConfig(Strict):
     )
 
     @model_validator(mode="after")
-    def _one_source(self) -> SaidConfig:
+    def _one_source(self) -> CaptionSourceConfig:
         if sum(given is not None for given in (self.template, self.file, self.folder)) != 1:
             raise ValueError("exactly one of `template`, `file` and `folder` is required for captions")
         if self.template is not None and not re.fullmatch(r"[^{}]*\{(class|breed)\}[^{}]*", self.template):
@@ -135,7 +135,7 @@ class SaidConfig(Strict):
         return self
 
 
-class CaptionsConfig(SaidConfig):
+class CaptionsConfig(CaptionSourceConfig):
     """Where captions come from, and an optional control condition (shuffled or empty captions)."""
 
     text: Literal["right", "shuffled", "none"] = Field(
@@ -166,7 +166,7 @@ class DataConfig(SizedConfig):
     captions: CaptionsConfig | None = Field(None, description="captions of the images; null: no captions")
 
 
-class FeaturesConfig(Strict):
+class FeaturesConfig(StrictConfig):
     """The trained classifier whose feature maps `perceptual` and `style` compare."""
 
     name: Literal["vgg16", "squeezenet1_0"] = Field("vgg16", description="the network")
@@ -177,7 +177,7 @@ class FeaturesConfig(Strict):
     )
 
 
-class AdamConfig(Strict):
+class AdamConfig(StrictConfig):
     name: Literal["adam"] = "adam"
     lr: float = Field(1e-3, gt=0, description="learning rate")
     betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
@@ -191,7 +191,7 @@ class AdamConfig(Strict):
     )
 
 
-class SGDConfig(Strict):
+class SGDConfig(StrictConfig):
     name: Literal["sgd"] = "sgd"
     lr: float = Field(1e-2, gt=0, description="learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="factor that keeps the previous update direction; 0: none")
@@ -200,7 +200,7 @@ class SGDConfig(Strict):
     )
 
 
-class StepConfig(Strict):
+class StepConfig(StrictConfig):
     name: Literal["step"] = "step"
     every: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
         0.25, description="epochs between two steps; a value below 1 is a share of all epochs"
@@ -208,11 +208,11 @@ class StepConfig(Strict):
     gamma: float = Field(0.5, gt=0, lt=1, description="factor by which every step multiplies the learning rates")
 
 
-class NoScheduleConfig(Strict):
+class NoScheduleConfig(StrictConfig):
     name: Literal["none"] = "none"
 
 
-class PhasesConfig(Strict):
+class PhasesConfig(StrictConfig):
     """Training phases of a GAN in whole epochs: first the network alone, then its discriminators alone, then both.
 
     The defaults are the shares in Iizuka et al. 2017: 90,000, 10,000 and 400,000 iterations.
@@ -231,15 +231,15 @@ class PhasesConfig(Strict):
         return "discriminators" if epoch <= alone + max(1, round(self.discriminators * epochs)) else "both"
 
 
-class BatchConfig(Strict):
+class BatchConfig(StrictConfig):
     batch: int = Field(ge=2, description="images per step, over all workers; at least 2 for batch normalisation")
 
 
-class EpochsConfig(Strict):
+class EpochsConfig(StrictConfig):
     epochs: int = Field(ge=1, description="passes over the training images")
 
 
-class DrawsConfig(Strict):
+class DrawsConfig(StrictConfig):
     draws: int | None = Field(
         None,
         ge=2,
@@ -248,20 +248,20 @@ class DrawsConfig(Strict):
     )
 
 
-class JudgeConfig(Strict):
+class CaptionRetrieverConfig(StrictConfig):
     """The trained matching network that finds the caption of a filled image."""
 
     trial: str = Field(pattern=TRIAL, description="id of a finished trial of task match, on images of the same size")
 
 
-class PrecisionConfig(Strict):
+class PrecisionConfig(StrictConfig):
     precision: Literal["float32", "bf16"] | None = Field(
         None,
         description="bf16: networks compute in bfloat16 (autocast), losses and weights stay in float32; null: float32",
     )
 
 
-class SyncConfig(Strict):
+class SyncConfig(StrictConfig):
     sync_batch_norm: bool | None = Field(
         None,
         description="batch normalisation with several workers; false: each over its own part of the batch, which is "
@@ -269,5 +269,5 @@ class SyncConfig(Strict):
     )
 
 
-OPTIMISERS: dict[str, type[Strict]] = {"adam": AdamConfig, "sgd": SGDConfig}
-SCHEDULES: dict[str, type[Strict]] = {"none": NoScheduleConfig, "step": StepConfig}
+OPTIMISERS: dict[str, type[StrictConfig]] = {"adam": AdamConfig, "sgd": SGDConfig}
+SCHEDULES: dict[str, type[StrictConfig]] = {"none": NoScheduleConfig, "step": StepConfig}

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from trainables.config.messages import unknown, validated
-from trainables.config.sections import OPTIMISERS, SCHEDULES, Strict
+from trainables.config.messages import unknown_name_error, validated
+from trainables.config.sections import OPTIMISERS, SCHEDULES, StrictConfig
 from trainables.errors import TrialError
 from trainables.registry import mask_configs, model_config, model_names
 
@@ -15,7 +15,7 @@ LABEL = re.compile(r"[a-z][a-z0-9]*$")
 """A label of `test_masks`, `test_sets` or `test_changes`, which becomes the suffix of a column."""
 
 
-def choose(section: str, value: Any, task: str = "inpaint") -> type[Strict]:
+def variant_class(section: str, value: Any, task: str = "inpaint") -> type[StrictConfig]:
     """The configuration class of the variant that a section names."""
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise TrialError(
@@ -24,26 +24,26 @@ def choose(section: str, value: Any, task: str = "inpaint") -> type[Strict]:
     name = value["name"]
     if section == "model":
         if name not in model_names(task):
-            raise unknown("model.name", name, model_names(task), "model.name")
+            raise unknown_name_error("model.name", name, model_names(task), "model.name")
         return model_config(name)
     choices = {"mask": mask_configs(), "schedule": SCHEDULES}.get(section, OPTIMISERS)
     if name not in choices:
-        raise unknown(f"{section}.name", name, tuple(choices), f"{section}.name")
+        raise unknown_name_error(f"{section}.name", name, tuple(choices), f"{section}.name")
     return choices[name]
 
 
-def chosen(section: str, value: Any) -> dict[str, Any] | None:
+def optional_section(section: str, value: Any) -> dict[str, Any] | None:
     """A section with its defaults filled in; None if the section is not given."""
-    return None if value is None else validated(section, choose(section, value), value)
+    return None if value is None else validated(section, variant_class(section, value), value)
 
 
-def unless(usual: Any, key: str, config_class: type[Strict], config: Mapping[str, Any]) -> Any:
+def omit_default(usual: Any, key: str, config_class: type[StrictConfig], config: Mapping[str, Any]) -> Any:
     """The value of a key; None if it is the usual value, so that writing it does not change a trial's identity."""
     value = validated("", config_class, {key: config.get(key)})[key]
     return None if value == usual else value
 
 
-def labelled(key: str, value: Any, one: str, example: str) -> dict[str, Any]:
+def labelled_sections(key: str, value: Any, one: str, example: str) -> dict[str, Any]:
     """The items of a mapping by label, without those that are null. Labels become suffixes of columns.
 
     one: the form of an item, for the error. example: a label with an item, for the error.
@@ -63,13 +63,13 @@ def labelled(key: str, value: Any, one: str, example: str) -> dict[str, Any]:
 
 def test_masks(value: Any) -> dict[str, Any] | None:
     """Mask sections by label, without those that are null; None if there are none."""
-    masks = labelled("test_masks", value, "{name: ..., options}", "lines: {name: lines}")
+    masks = labelled_sections("test_masks", value, "{name: ..., options}", "lines: {name: lines}")
     return {
-        label: validated(f"test_masks.{label}", choose("mask", mask), mask) for label, mask in masks.items()
+        label: validated(f"test_masks.{label}", variant_class("mask", mask), mask) for label, mask in masks.items()
     } or None
 
 
-def options(section: dict[str, Any]) -> dict[str, Any]:
+def section_options(section: dict[str, Any]) -> dict[str, Any]:
     """A section without its `name`."""
     return {key: value for key, value in section.items() if key != "name"}
 

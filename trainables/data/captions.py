@@ -22,9 +22,9 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from trainables.config.sections import DataConfig, SaidConfig
-from trainables.data.image_files import below
-from trainables.data.images import chosen
+from trainables.config.sections import CaptionSourceConfig, DataConfig
+from trainables.data.image_files import path_below
+from trainables.data.images import image_counts
 from trainables.data.splits import SPLITS, Source
 from trainables.errors import TrialError
 from trainables.match.text_encoder import Vocabulary, words_of
@@ -85,8 +85,8 @@ def check(config: Mapping[str, object], root: Path | None) -> None:
 def _load(section: str, root: Path | None, words: tuple[str, ...] | None) -> Captions:
     data = DataConfig.model_validate_json(section)
     assert data.captions is not None
-    parts = chosen(data, root)
-    said = Said(data.captions, [source for some in parts.values() for source, _ in some], root)
+    parts = image_counts(data, root)
+    said = CaptionSource(data.captions, [source for some in parts.values() for source, _ in some], root)
     texts = {
         split: [captions for source, count in parts[split] for captions in said.of(source, split, 0, count)]
         for split in SPLITS
@@ -119,18 +119,18 @@ def _padded(vocabulary: Vocabulary, texts: list[tuple[str, ...]]) -> Tensor:
     return vocabulary.tokens(flat).view(len(texts), most, -1)
 
 
-class Said:
+class CaptionSource:
     """Caption source of a `captions` section. Raises TrialError if a captions file names images not in `sources`."""
 
-    def __init__(self, section: SaidConfig, sources: list[Source], root: Path | None) -> None:
+    def __init__(self, section: CaptionSourceConfig, sources: list[Source], root: Path | None) -> None:
         self._template, self._folder = section.template, None
         self._by_name: dict[str, list[str]] = {}
         if section.file is not None:
-            self._where = below(root, section.file, "data.captions.file")
+            self._where = path_below(root, section.file, "data.captions.file")
             self._by_name = _read(self._where)
             self._all_have_images(sources)
         elif section.folder is not None:
-            self._where = self._folder = below(root, section.folder, "data.captions.folder")
+            self._where = self._folder = path_below(root, section.folder, "data.captions.folder")
 
     def of(self, source: Source, split: str, start: int, stop: int) -> list[tuple[str, ...]]:
         """The captions of images `start` to `stop` (exclusive) of a split."""

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.data.splits import Pixels, hashed, no_objects
+from trainables.data.splits import Pixels, hashed, no_objects_error
 from trainables.errors import TrialError
 
 VAL = 5_000
@@ -27,7 +27,7 @@ VAL = 5_000
 
 
 @dataclass(frozen=True)
-class Published:
+class CifarArchive:
     """The published files of one data set."""
 
     folder: str
@@ -48,7 +48,7 @@ class Published:
 
 
 SETS = {
-    "cifar10": Published(
+    "cifar10": CifarArchive(
         folder="cifar-10-batches-py",
         train={f"data_batch_{number}": 10_000 for number in range(1, 6)},
         test={"test_batch": 10_000},
@@ -64,7 +64,7 @@ SETS = {
         dataset="CIFAR10",
         meta=("batches.meta", "5ff9c542aee3614f3951f8cda6e48888", "label_names", "labels"),
     ),
-    "cifar100": Published(
+    "cifar100": CifarArchive(
         folder="cifar-100-python",
         train={"train": 50_000},
         test={"test": 10_000},
@@ -118,7 +118,7 @@ class Cifar:
         return [labels[name] for name in self.names(split, start, stop)]
 
     def objects(self, split: str, count: int, size: int) -> Tensor:
-        raise no_objects(self.what)
+        raise no_objects_error(self.what)
 
     def _part(self, split: str, start: int, stop: int, size: int) -> Tensor:
         file, first = self._place(split)

@@ -16,19 +16,19 @@ import numpy as np
 from PIL import Image
 
 from trainables.data.cifar import one_process_at_a_time
-from trainables.data.folders import Files
-from trainables.data.image_files import below, open_image
+from trainables.data.folders import ImageFileSource
+from trainables.data.image_files import open_image, path_below
 from trainables.data.splits import hashed
 from trainables.errors import TrialError
 
 CUB, PETS = "CUB_200_2011", "oxford-iiit-pet"
 
 
-class Birds(Files):
+class BirdsSource(ImageFileSource):
     """CUB-200-2011: `images.txt`, `train_test_split.txt`, `images/`, and `segmentations/` in it or next to it."""
 
     def __init__(self, root: Path | None) -> None:
-        folder = below(root, CUB, "data.name: cub200, folder")
+        folder = path_below(root, CUB, "data.name: cub200, folder")
         names = _rows(folder / "images.txt", 2, "cub200")
         trains = {number for number, flag in _rows(folder / "train_test_split.txt", 2, "cub200") if flag == "1"}
         split_of = {name: _split(name) if number in trains else "test" for number, name in names}
@@ -42,11 +42,11 @@ class Birds(Files):
         return _black_and_white(grey >= 128)
 
 
-class Pets(Files):
+class PetsSource(ImageFileSource):
     """Oxford-IIIT Pet: `images/`, `annotations/trainval.txt`, `annotations/test.txt`, `annotations/trimaps/`."""
 
     def __init__(self, root: Path | None) -> None:
-        folder = below(root, PETS, "data.name: oxford_pets, folder") if root else _downloaded()
+        folder = path_below(root, PETS, "data.name: oxford_pets, folder") if root else _downloaded()
         lists = {part: _rows(folder / "annotations" / f"{part}.txt", 4, "oxford_pets") for part in ("trainval", "test")}
         split_of = {f"{row[0]}.jpg": _split(row[0]) for row in lists["trainval"]}
         split_of |= {f"{row[0]}.jpg": "test" for row in lists["test"]}

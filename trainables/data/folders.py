@@ -15,15 +15,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables.data.image_files import below, image_files, open_image
-from trainables.data.splits import SPLITS, Pixels, hashed, no_objects
+from trainables.data.image_files import image_files, open_image, path_below
+from trainables.data.splits import SPLITS, Pixels, hashed, no_objects_error
 from trainables.errors import TrialError
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-class Files:
+class ImageFileSource:
     """Image files below a folder, each in one split, in the order of a hash of their names.
 
     crops: number of square crops of each file, all in one split; None for one centre crop.
@@ -84,7 +84,7 @@ class Files:
 
     def object_of(self, name: str) -> Image.Image:
         """The object mask of an image, white on black. Raises TrialError if the data set has none."""
-        raise no_objects(self.what)
+        raise no_objects_error(self.what)
 
     def _class(self, name: str) -> str:
         folder, _, _ = name.rpartition("/")
@@ -122,16 +122,16 @@ class Files:
         return list(_crops(image.convert("RGB"), numbers, size, hashed(f"crops {name}")))
 
 
-class Folder(Files):
+class FolderSource(ImageFileSource):
     """The images below a folder, split 80/10/10 by a hash of their names, or by a CSV file."""
 
     def __init__(self, path: str, split: str | None, crops: int | None, root: Path | None) -> None:
-        folder = below(root, path, "data.path")
+        folder = path_below(root, path, "data.path")
         names = image_files(folder, "data.path")
         if split is None:
             split_of = {name: split_by_hash(name) for name in names}
         else:
-            split_of = _read_split_file(below(root, split, "data.split"), set(names))
+            split_of = _read_split_file(path_below(root, split, "data.split"), set(names))
         super().__init__(f"the folder {path}", folder, split_of, crops)
 
 

@@ -16,7 +16,7 @@ from trainables.errors import TrialError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def below(root: Path | None, path: str, key: str) -> Path:
+def path_below(root: Path | None, path: str, key: str) -> Path:
     """`root / path`, for a file or folder named in the configuration. Raises TrialError if it does not exist."""
     if root is None:
         raise TrialError(

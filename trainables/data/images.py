@@ -23,10 +23,10 @@ from torch import Tensor
 
 from trainables.config.sections import DataConfig, SourceConfig
 from trainables.data.cifar import Cifar
-from trainables.data.cub_and_pets import Birds, Pets
-from trainables.data.folders import Folder
-from trainables.data.places365 import Places
-from trainables.data.splits import SPLITS, Source, taken
+from trainables.data.cub_and_pets import BirdsSource, PetsSource
+from trainables.data.folders import FolderSource
+from trainables.data.places365 import PlacesSource
+from trainables.data.splits import SPLITS, Source, image_count
 
 KEPT = 4
 """Number of image sets that a process keeps. Sets of CIFAR at 32 px share 184 MB of memory, mixtures are copies."""
@@ -61,7 +61,7 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
     key = (root, data.model_dump_json(exclude={"augment", "captions"}))
     with _lock:  # held while loading, so that two threads do not load the same set
         if key not in _kept:
-            parts = chosen(data, root)
+            parts = image_counts(data, root)
             train, val, test = (_together(split, parts[split], data.size) for split in SPLITS)
             _kept[key] = ImageSet(train, val, test, _fingerprint((train, val, test)))
         _kept.move_to_end(key)
@@ -70,7 +70,7 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
         return _kept[key]
 
 
-def objects(config: Mapping[str, Any], root: Path | None) -> dict[str, Tensor]:
+def object_masks(config: Mapping[str, Any], root: Path | None) -> dict[str, Tensor]:
     """The object masks by split: uint8 (n, size, size), 1 inside the object. Raises TrialError like `load`."""
     return _objects(DataConfig.model_validate(config).model_dump_json(exclude={"augment", "captions"}), root)
 
@@ -78,7 +78,7 @@ def objects(config: Mapping[str, Any], root: Path | None) -> dict[str, Tensor]:
 @lru_cache(maxsize=2)
 def _objects(section: str, root: Path | None) -> dict[str, Tensor]:
     data = DataConfig.model_validate_json(section)
-    parts = chosen(data, root)
+    parts = image_counts(data, root)
     return {split: torch.cat([source.objects(split, n, data.size) for source, n in parts[split]]) for split in SPLITS}
 
 
@@ -88,25 +88,25 @@ def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
     Returns the number of images in each split. Downloads data sets as `load` does, so that a driver can download once
     before its trials start.
     """
-    parts = chosen(DataConfig.model_validate(config), root)
+    parts = image_counts(DataConfig.model_validate(config), root)
     sources = {id(source): source for some in parts.values() for source, _ in some}
     for source in sources.values():
         source.verify()
     return {split: sum(count for _, count in some) for split, some in parts.items()}
 
 
-def chosen(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source, int]]]:
+def image_counts(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source, int]]]:
     """The data sets of each split, with the number of images; several data sets have equal shares of `data.train`."""
     own = source(data, root)
-    scored = {split: [(own, taken(own, split, getattr(data, split)))] for split in ("val", "test")}
+    scored = {split: [(own, image_count(own, split, getattr(data, split)))] for split in ("val", "test")}
     parts = [own if part.name == "own" else source(part, root) for part in data.train_on or ()] or [own]
     if len(parts) == 1:
-        return {"train": [(parts[0], taken(parts[0], "train", data.train))], **scored}
+        return {"train": [(parts[0], image_count(parts[0], "train", data.train))], **scored}
     shares: list[int | None] = [None] * len(parts)
     if data.train is not None:
         shares = [data.train // len(parts) + (i < data.train % len(parts)) for i in range(len(parts))]
     share = f" of {len(parts)} data sets' {data.train}"
-    train = [(part, taken(part, "train", wanted, share)) for part, wanted in zip(parts, shares, strict=True)]
+    train = [(part, image_count(part, "train", wanted, share)) for part, wanted in zip(parts, shares, strict=True)]
     return {"train": train, **scored}
 
 
@@ -119,13 +119,13 @@ def source(section: SourceConfig, root: Path | None) -> Source:
     """The data set that a section names. root: see `load`. Raises TrialError if files are missing."""
     if section.name == "folder":
         assert section.path is not None  # checked by SourceConfig
-        return Folder(section.path, section.split, section.crops, root)
+        return FolderSource(section.path, section.split, section.crops, root)
     if section.name == "places365_val":
-        return Places(root)
+        return PlacesSource(root)
     if section.name == "cub200":
-        return Birds(root)
+        return BirdsSource(root)
     if section.name == "oxford_pets":
-        return Pets(root)
+        return PetsSource(root)
     return Cifar(section.name, section.val_from_test, root)
 
 

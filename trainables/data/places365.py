@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from trainables.data.cifar import one_process_at_a_time
-from trainables.data.folders import Files, split_by_hash
+from trainables.data.folders import ImageFileSource, split_by_hash
 from trainables.data.splits import hashed
 from trainables.errors import TrialError
 
@@ -25,7 +25,7 @@ PARTS = {"train": 25_000, "val": 5_000, "test": 6_500}
 """Sizes of the splits in document 000; a hash of the names decides which image is in which split."""
 
 
-class Places(Files):
+class PlacesSource(ImageFileSource):
     """All 36,500 images are split as in document 000; fewer images 80/10/10 by a hash of their names."""
 
     def __init__(self, root: Path | None) -> None:

@@ -56,7 +56,7 @@ def hashed(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
-def taken(source: Source, split: str, wanted: int | None, share: str = "") -> int:
+def image_count(source: Source, split: str, wanted: int | None, share: str = "") -> int:
     """The number of images to take of a split: `wanted`, or all if that is None.
 
     share: description of the total that `wanted` is a share of, for the error.
@@ -81,7 +81,7 @@ def taken(source: Source, split: str, wanted: int | None, share: str = "") -> in
     return there if wanted is None else wanted
 
 
-def no_objects(what: str) -> TrialError:
+def no_objects_error(what: str) -> TrialError:
     """The error for object-shaped holes with a data set that has no object masks."""
     return TrialError(
         f"mask.name: object with {what}",

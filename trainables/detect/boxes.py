@@ -99,7 +99,7 @@ def _angle(box_n4: Tensor) -> Tensor:
     return torch.atan(width_n / height_n.clamp(min=EPSILON))
 
 
-def around(mask_n1hw: Tensor) -> Tensor:
+def masks_to_boxes(mask_n1hw: Tensor) -> Tensor:
     """Bounding boxes (n, 4) of the pixels that are set, as fractions of the sides; zeros for an empty mask."""
     (y1, y2), (x1, x2) = _ends(mask_n1hw[:, 0].any(2)), _ends(mask_n1hw[:, 0].any(1))
     return torch.stack([x1, y1, x2, y2], 1)
@@ -113,7 +113,7 @@ def _ends(line_ns: Tensor) -> tuple[Tensor, Tensor]:
     return tuple((end_n * any_n).float() / size for end_n in (first_n, last_n))  # type: ignore[return-value]
 
 
-def painted(box_n4: Tensor, size: int) -> Tensor:
+def boxes_to_masks(box_n4: Tensor, size: int) -> Tensor:
     """Boolean masks (n, 1, size, size) of the pixels whose centres lie inside boxes given as fractions of the sides."""
     centre_s = (torch.arange(size, device=box_n4.device, dtype=box_n4.dtype) + 0.5) / size
     x1, y1, x2, y2 = (column_n[:, None] for column_n in ordered(box_n4).unbind(1))

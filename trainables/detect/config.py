@@ -8,10 +8,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from trainables.config.messages import unknown, validated
+from trainables.config.messages import unknown_name_error, validated
 from trainables.config.model_sections import DetectorConfig
-from trainables.config.sections import BatchConfig, EpochsConfig, Needs, Strict, SyncConfig
-from trainables.config.variants import choose, chosen, labelled, options, unless, without_none
+from trainables.config.sections import BatchConfig, EpochsConfig, Needs, StrictConfig, SyncConfig
+from trainables.config.variants import (
+    labelled_sections,
+    omit_default,
+    optional_section,
+    section_options,
+    variant_class,
+    without_none,
+)
 from trainables.errors import TrialError
 from trainables.forgery.config import forged_id, resolve_forge, resolve_set
 from trainables.registry import detection_inputs, model_config
@@ -28,14 +35,14 @@ LOSSES: dict[tuple[str, ...], dict[str, float]] = {
 """Default loss terms by the outputs of the model; those with a box are the best ones of document 000."""
 
 
-class FlipsConfig(Strict):
+class FlipsConfig(StrictConfig):
     """Random flips of the training images, drawn for every image and epoch; boxes and masks are flipped with them."""
 
     flip: float | None = Field(None, gt=0, le=1, description="probability of a left-right flip")
     flip_vertical: float | None = Field(None, gt=0, le=1, description="probability of a top-bottom flip")
 
 
-class DetectDataConfig(Strict):
+class DetectDataConfig(StrictConfig):
     """The section `data` except `forged` and `set`."""
 
     input_size: int | None = Field(
@@ -63,7 +70,7 @@ class DetectDataConfig(Strict):
         return self
 
 
-class BoxesConfig(Strict):
+class BoxesConfig(StrictConfig):
     units: Literal["pixel", "unit"] = Field(
         "pixel",
         description="unit of box coordinates in the loss: px of the set's images, or fractions of their side",
@@ -76,7 +83,7 @@ class BoxesConfig(Strict):
     )
 
 
-class ChangeConfig(Strict):
+class PerturbationConfig(StrictConfig):
     """One perturbation of the test images before they are scored."""
 
     jpeg: int | None = Field(None, ge=1, le=100, description="JPEG compression at this quality")
@@ -86,7 +93,7 @@ class ChangeConfig(Strict):
     resize: float | None = Field(None, ge=0.1, le=4, description="resize by this factor, and back to the original size")
 
     @model_validator(mode="after")
-    def _is_one(self) -> ChangeConfig:
+    def _is_one(self) -> PerturbationConfig:
         if sum(value is not None for value in self.model_dump().values()) != 1:
             raise ValueError("exactly one of jpeg, webp, blur, noise and resize is required")
         return self
@@ -99,13 +106,13 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
     """
     for key in config:
         if key not in SECTIONS:
-            raise unknown("key", key, SECTIONS, key)
+            raise unknown_name_error("key", key, SECTIONS, key)
     for key, example in (("data", "{forged: {...}}"), ("model", "{name: ...}")):
         if config.get(key) is None:
             raise TrialError(f"base without `{key}`", f"`{key}` is required", f"{key}: {example}", f"add `{key}:`", key)
     given = {"optimiser": {"name": "adam"}, **config}
     name = _name_of(config["model"])
-    section = {"name": name, **validated("model", model_config(name), options(config["model"]))}
+    section = {"name": name, **validated("model", model_config(name), section_options(config["model"]))}
     model = detector(section)
     resolved = {
         "data": _data(config["data"], model),
@@ -114,11 +121,11 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
         "model": section,
         "loss": _loss(config.get("loss"), name, model),
         "boxes": validated("boxes", BoxesConfig, config.get("boxes") or {}),
-        "optimiser": validated("optimiser", choose("optimiser", given["optimiser"]), given["optimiser"]),
-        "schedule": chosen("schedule", config.get("schedule")),
+        "optimiser": validated("optimiser", variant_class("optimiser", given["optimiser"]), given["optimiser"]),
+        "schedule": optional_section("schedule", config.get("schedule")),
         "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
         "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
-        "sync_batch_norm": unless(True, "sync_batch_norm", SyncConfig, config),
+        "sync_batch_norm": omit_default(True, "sync_batch_norm", SyncConfig, config),
     }
     _check_labels(resolved)
     if not any(detection_inputs()[term][0].startswith("box") for term in resolved["loss"]):
@@ -132,7 +139,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
 
 def detector(section: Mapping[str, Any]) -> DetectorConfig:
     """Options of a resolved `model` section."""
-    config = model_config(section["name"]).model_validate(options(dict(section)))
+    config = model_config(section["name"]).model_validate(section_options(dict(section)))
     assert isinstance(config, DetectorConfig)
     return config
 
@@ -158,7 +165,7 @@ def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - pa
 
 
 def _name_of(value: Any) -> str:
-    choose("model", value, "detect")
+    variant_class("model", value, "detect")
     return str(value["name"])
 
 
@@ -204,19 +211,21 @@ def _test_sets(value: Any, data: Mapping[str, Any]) -> dict[str, Any] | None:
     """Resolve the further test sets; keys that their forge blocks omit are taken from the block under `data`."""
     resolved = {}
     own = data.get("forged") or {}
-    for label, section in labelled("test_sets", value, "{...}", "other: {...}").items():
+    for label, section in labelled_sections("test_sets", value, "{...}", "other: {...}").items():
         given = section.get("forged") if isinstance(section, dict) else None
         whole = {**section, "forged": {**own, **given}} if isinstance(given, dict) else section
         resolved[label] = _set(f"test_sets.{label}", whole)
         for key in section:
             if key not in ("forged", "set"):
-                raise unknown("key", key, ("forged", "set"), f"test_sets.{label}.{key}")
+                raise unknown_name_error("key", key, ("forged", "set"), f"test_sets.{label}.{key}")
     return resolved or None
 
 
 def _test_changes(value: Any) -> dict[str, Any] | None:
-    given = labelled("test_changes", value, "{...}", "other: {...}")
-    return {label: validated(f"test_changes.{label}", ChangeConfig, item) for label, item in given.items()} or None
+    given = labelled_sections("test_changes", value, "{...}", "other: {...}")
+    return {
+        label: validated(f"test_changes.{label}", PerturbationConfig, item) for label, item in given.items()
+    } or None
 
 
 def _check_labels(resolved: Mapping[str, Any]) -> None:
@@ -241,7 +250,7 @@ def _loss(value: Any, name: str, model: DetectorConfig) -> dict[str, float]:
     terms = tuple(detection_inputs())
     for key in value:
         if key not in terms:
-            raise unknown("loss", key, terms, f"loss.{key}")
+            raise unknown_name_error("loss", key, terms, f"loss.{key}")
     weights = {key: weight for key, weight in validated("loss", _loss_config(terms), value).items() if weight}
     if not model.trains:
         return {}
@@ -267,6 +276,6 @@ def _loss(value: Any, name: str, model: DetectorConfig) -> dict[str, float]:
 
 
 @cache
-def _loss_config(terms: tuple[str, ...]) -> type[Strict]:
+def _loss_config(terms: tuple[str, ...]) -> type[StrictConfig]:
     fields: dict[str, Any] = {name: (Annotated[float, Field(ge=0)], 0.0) for name in terms}
-    return create_model("Loss", __base__=Strict, **fields)
+    return create_model("Loss", __base__=StrictConfig, **fields)

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.detect.perturbations import changed, resize
+from trainables.detect.perturbations import perturb, resize
 from trainables.errors import TrialError
 from trainables.forgery import forged_images, public_datasets
 from trainables.forgery.config import forged_id
-from trainables.forgery.forged_images import SPLITS, Forged, Labelled
+from trainables.forgery.forged_images import SPLITS, ForgedSet, LabelledImages
 from trainables.training.session import Machine
 
 RESIZED_AT_ONCE = 256
@@ -28,13 +28,13 @@ KEPT = 3
 
 
 @dataclass(frozen=True)
-class Data:
+class DetectDataset:
     """Splits of a labelled set, with the other sets and perturbations that the detector is tested on."""
 
-    train: Labelled
-    val: Labelled
-    test: Labelled
-    held: Labelled | None
+    train: LabelledImages
+    val: LabelledImages
+    test: LabelledImages
+    held: LabelledImages | None
     """Training images that a fold leaves out, to which the trained network is applied; None without a fold."""
     size: int
     """Side of the set's images, px."""
@@ -45,7 +45,7 @@ class Data:
     device: torch.device
     own_fingerprint: str
     """Fingerprint of the set itself."""
-    others: Mapping[str, Labelled] = field(default_factory=dict)
+    others: Mapping[str, LabelledImages] = field(default_factory=dict)
     """Test images of further sets, by label."""
     other_fingerprints: tuple[str, ...] = ()
     """`LABEL FINGERPRINT` of each further set."""
@@ -61,37 +61,39 @@ class Data:
             return self.own_fingerprint
         return hashlib.sha256("".join([self.own_fingerprint, *self.other_fingerprints]).encode()).hexdigest()
 
-    def split(self, name: str) -> Labelled:
-        chosen: Labelled = getattr(self, name)
+    def split(self, name: str) -> LabelledImages:
+        chosen: LabelledImages = getattr(self, name)
         return chosen
 
-    def changed_test(self, label: str) -> Labelled:
+    def changed_test(self, label: str) -> LabelledImages:
         """Test images after a perturbation, at the network's input size."""
         assert self.plain_test is not None
-        return replace(self.test, image_n3hw=_seen(changed(self.plain_test, self.changes[label]), self.side))
+        return replace(self.test, image_n3hw=_seen(perturb(self.plain_test, self.changes[label]), self.side))
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> Data:
+def load(config: Mapping[str, Any], machine: Machine) -> DetectDataset:
     """Read the sets that a resolved configuration names. Raises TrialError if one is missing or unsuitable."""
     sections = config.get("test_sets") or {}
     others = {label: _read(section, machine, test_alone=True) for label, section in sections.items()}
     return prepare(config, _read(config["data"], machine), others, machine)
 
 
-def prepare(config: Mapping[str, Any], own: Forged, others: Mapping[str, Forged], machine: Machine) -> Data:
+def prepare(
+    config: Mapping[str, Any], own: ForgedSet, others: Mapping[str, ForgedSet], machine: Machine
+) -> DetectDataset:
     """Select the images that a resolved configuration uses, of its and further sets, and move them to the device."""
     data = config["data"]
     device = torch.device(machine.device)
-    parts = {name: limited(getattr(own, name), data[name], name) for name in SPLITS}
+    parts = {name: first_images(getattr(own, name), data[name], name) for name in SPLITS}
     for name in ("train", "val"):
         _check_classes(parts[name], name)
     held = None
     if data["fold"] is not None:
-        parts["train"], held = left_out(parts["train"], *data["fold"])
+        parts["train"], held = split_fold(parts["train"], *data["fold"])
         _check_classes(parts["train"], "train")
     changes = config.get("test_changes") or {}
     side = data["input_size"]
-    return Data(
+    return DetectDataset(
         **{name: _placed(part, side, device) for name, part in parts.items()},
         held=None if held is None else _placed(held, side, device),
         size=own.train.image_n3hw.shape[2],
@@ -106,7 +108,7 @@ def prepare(config: Mapping[str, Any], own: Forged, others: Mapping[str, Forged]
     )
 
 
-def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False) -> Forged:
+def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False) -> ForgedSet:
     if section.get("set") is not None:
         return public_datasets.load(section["set"], machine.data_root)
     name = forged_id(section["forged"])
@@ -122,12 +124,12 @@ def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False
 
 
 @lru_cache(maxsize=KEPT)
-def _load_cached(folder: Path, test_alone: bool) -> Forged:
+def _load_cached(folder: Path, test_alone: bool) -> ForgedSet:
     """Read a forged set once per process. Its name is derived from its content, so a cached set stays valid."""
     return forged_images.load(folder, {"train": 0, "val": 0} if test_alone else None)
 
 
-def limited(part: Labelled, n: int | float | None, split: str) -> Labelled:
+def first_images(part: LabelledImages, n: int | float | None, split: str) -> LabelledImages:
     """The first n images of a split, half of them positives; a smaller n selects a subset of a larger n.
 
     n: a number of images; a float is a share of all images, None means all. Raises TrialError if either half has too
@@ -154,14 +156,14 @@ def limited(part: Labelled, n: int | float | None, split: str) -> Labelled:
     return part.take(torch.nonzero(chosen_n).flatten())
 
 
-def left_out(part: Labelled, fold: int, folds: int) -> tuple[Labelled, Labelled]:
+def split_fold(part: LabelledImages, fold: int, folds: int) -> tuple[LabelledImages, LabelledImages]:
     """(images of the other folds, images of this fold). All images made from one photograph are in the same fold."""
     fold_n = torch.tensor([int(hashlib.sha256(source.encode()).hexdigest(), 16) % folds for source in part.source])
     others, own = (torch.nonzero(which).flatten() for which in (fold_n != fold, fold_n == fold))
     return part.take(others), part.take(own)
 
 
-def _check_classes(part: Labelled, split: str) -> None:
+def _check_classes(part: LabelledImages, split: str) -> None:
     positives = int(part.label_n.sum())
     if not 0 < positives < len(part):
         raise TrialError(
@@ -173,7 +175,7 @@ def _check_classes(part: Labelled, split: str) -> None:
         )
 
 
-def _placed(part: Labelled, side: int, device: torch.device) -> Labelled:
+def _placed(part: LabelledImages, side: int, device: torch.device) -> LabelledImages:
     columns = {name: getattr(part, name).to(device) for name in ("mask_n1hw", "label_n", "box_n4")}
     return replace(part, image_n3hw=_seen(part.image_n3hw.to(device), side), **columns)
 

@@ -43,7 +43,7 @@ CONTROLS = ("fake_real", "pasted", "resaved")
 
 
 @dataclass(frozen=True)
-class Judged:
+class LabelledPredictions:
     """Predictions for n images, with their labels."""
 
     logit_n: Floats
@@ -68,7 +68,7 @@ class Judged:
         return bool(np.isfinite(self.logit_n).all() and (self.iou_n is None or np.isfinite(self.iou_n).all()))
 
 
-def scores(judged: Judged, threshold: float | None = None, shares: bool = False) -> dict[str, float]:
+def scores(judged: LabelledPredictions, threshold: float | None = None, shares: bool = False) -> dict[str, float]:
     """All metrics that can be computed; only `accuracy`, as NaN, if a prediction is not finite.
 
     threshold: the logit chosen on the validation images.
@@ -164,7 +164,7 @@ def _of_all_thresholds(logit_n: Floats, label_n: Bools) -> dict[str, float]:
     }
 
 
-def _false_positives(judged: Judged) -> dict[str, float]:
+def _false_positives(judged: LabelledPredictions) -> dict[str, float]:
     kind_n, predicted_n = np.array(judged.kind), judged.logit_n >= 0
     values = {}
     for kind in ("real", *CONTROLS):
@@ -181,7 +181,7 @@ def calibration_error(probability_n: Floats, label_n: Bools) -> float:
     return float(np.abs(gap).sum() / len(label_n))
 
 
-def _of_holes(judged: Judged, among_n: Bools) -> dict[str, float]:
+def _of_holes(judged: LabelledPredictions, among_n: Bools) -> dict[str, float]:
     """Metrics of the boxes and masks of the selected positives."""
     values: dict[str, float] = {}
     if not among_n.any():
@@ -204,7 +204,7 @@ def average_precision(levels: Floats) -> float:
     return float((np.diff(positive, prepend=0) * precision).sum() / positive[-1])
 
 
-def _by_group(judged: Judged) -> dict[str, float]:
+def _by_group(judged: LabelledPredictions) -> dict[str, float]:
     """SHARE_METRICS and numbers of images of the positives, by share of the hole and by sharpness of the fill."""
     groups = {}
     for low, high in itertools.pairwise(SHARES):
@@ -223,7 +223,7 @@ def _by_group(judged: Judged) -> dict[str, float]:
     return values
 
 
-def _of_group(judged: Judged, among_n: Bools) -> dict[str, float]:
+def _of_group(judged: LabelledPredictions, among_n: Bools) -> dict[str, float]:
     compared = among_n | ~judged.label_n
     area = auc(judged.logit_n[compared], judged.label_n[compared])
     values = {"recall": float((judged.logit_n[among_n] >= 0).mean()), **({} if area is None else {"auc": area})}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Found(NamedTuple):
+class DetectorOutput(NamedTuple):
     """Predictions for b images; fields that the detector's head does not predict are None."""
 
     logit_b: Tensor

@@ -18,10 +18,10 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from trainables.detect.inference import Judgement, answers, located
+from trainables.detect.inference import SplitPredictions, locate_hole, predict_batches
 from trainables.detect.metrics import probability
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 
 SAMPLES = 8
 LEAST_SIDE = 96
@@ -29,10 +29,10 @@ LEAST_SIDE = 96
 TRUE, PREDICTED = (0, 200, 0), (220, 30, 30)
 PER_IMAGE, OUTPUTS = "per_image.npz", "outputs.npz"
 
-Look = Callable[[Tensor], Found]
+Predict = Callable[[Tensor], DetectorOutput]
 
 
-def per_image(judgement: Judgement, part: Labelled) -> bytes:
+def per_image(judgement: SplitPredictions, part: LabelledImages) -> bytes:
     """Content of `per_image.npz`; equal values give equal bytes."""
     judged = judgement.judged
     arrays: dict[str, npt.NDArray[np.float64]] = {
@@ -47,11 +47,11 @@ def per_image(judgement: Judgement, part: Labelled) -> bytes:
     return _packed({name: array.astype(np.float32) for name, array in arrays.items()})
 
 
-def outputs(look: Look, parts: Mapping[str, Labelled]) -> bytes:
+def outputs(look: Predict, parts: Mapping[str, LabelledImages]) -> bytes:
     """Content of `outputs.npz`."""
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for name, part in parts.items():
-        batches = [output for _, output in answers(look, part, torch.arange(len(part)))]
+        batches = [output for _, output in predict_batches(look, part, torch.arange(len(part)))]
         arrays[f"{name}_logit"] = torch.cat([output.logit_b for output in batches]).float().cpu().numpy()
         arrays[f"{name}_label"] = part.label_n.cpu().numpy()
         arrays[f"{name}_source"] = np.array(part.source)
@@ -67,7 +67,7 @@ def _packed(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
     return target.getvalue()
 
 
-def worst(judgement: Judgement, most: int = SAMPLES) -> Tensor:
+def worst(judgement: SplitPredictions, most: int = SAMPLES) -> Tensor:
     """Indices of the misclassified images with the largest errors, the worst first; ties keep the image order."""
     judged = judgement.judged
     margin = np.where(judged.label_n, judged.logit_n, -judged.logit_n)
@@ -78,11 +78,11 @@ def worst(judgement: Judgement, most: int = SAMPLES) -> Tensor:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def pictures(look: Look, part: Labelled, index: Tensor) -> dict[str, bytes]:
+def pictures(look: Predict, part: LabelledImages, index: Tensor) -> dict[str, bytes]:
     """PNG strips of images: with true boxes; with true and predicted boxes and the probability; heat maps of masks."""
-    output = next(iter(answers(look, part, index)))[1]
+    output = next(iter(predict_batches(look, part, index)))[1]
     at = index.to(part.image_n3hw.device)
-    box_b4, _, heat_b1hw = located(output, part.image_n3hw.shape[2])
+    box_b4, _, heat_b1hw = locate_hole(output, part.image_n3hw.shape[2])
     true = [box if label > 0.5 else None for box, label in zip(part.box_n4[at], part.label_n[at], strict=True)]
     probabilities = output.logit_b.double().sigmoid().tolist()
     shown = [_picture(image) for image in part.image_n3hw[at]]

@@ -17,7 +17,7 @@ from trainables.training.loop import generator
 BATCH = 256
 
 
-def changed(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
+def perturb(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
     """Apply a resolved perturbation to uint8 images (n, 3, size, size), on their device; deterministic."""
     name, value = next((name, value) for name, value in change.items() if value is not None)
     if name in ("jpeg", "webp"):

@@ -15,15 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.config.messages import fills_nothing
+from trainables.config.messages import no_fills_error
 from trainables.detect import losses as detection_losses
 from trainables.detect import metrics as detection_metrics
 from trainables.detect import output_files
 from trainables.detect.config import detector as options_of
-from trainables.detect.dataset import Data, load
-from trainables.detect.inference import Judgement, judge
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.dataset import DetectDataset, load
+from trainables.detect.inference import SplitPredictions, predict_split
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 from trainables.inpaint.dataset import LAYOUT
 from trainables.registry import detection_inputs
 from trainables.training import optimisers
@@ -39,7 +39,7 @@ __all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final
 """Names that `trainables.training.loop.Task` requires of a module."""
 
 
-class Detector:
+class DetectLearner:
     """A detector network with its optimiser; a baseline has none."""
 
     def __init__(
@@ -66,10 +66,10 @@ class Detector:
         self._trained = workers.prepare(network) if optimiser else network
         self.threshold: float | None = None  # a logit, chosen in the last evaluation of the validation images
         self.validated = False
-        self.tested: Judgement | None = None  # predictions of the last evaluation of the test images
+        self.tested: SplitPredictions | None = None  # predictions of the last evaluation of the test images
         self.parameters = sum(p.numel() for p in network.parameters())
 
-    def step(self, image_b3hw: Tensor, truth: Truth, whole: int) -> dict[str, Tensor]:
+    def step(self, image_b3hw: Tensor, truth: Targets, whole: int) -> dict[str, Tensor]:
         """Train on this worker's part of a batch, which may be empty. whole: number of images of the batch."""
         assert self.optimiser is not None, "a model without parameters is not trained"
         terms = self._terms(self._trained(image_b3hw), truth, whole)
@@ -80,7 +80,7 @@ class Detector:
         self.validated = False
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
 
-    def _terms(self, output: Found, truth: Truth, whole: int) -> dict[str, Tensor]:
+    def _terms(self, output: DetectorOutput, truth: Targets, whole: int) -> dict[str, Tensor]:
         """All weighted terms, with gradients; their mean over the workers is the mean over the whole batch."""
         scale = self.workers.scale(len(truth.label_b), whole)
         unit = self.size if self.boxes.get("units") == "pixel" else 1
@@ -106,10 +106,10 @@ class Detector:
                 terms[name] = value_b.sum() / max(1, len(value_b)) ** scale
         return terms
 
-    def look(self, image_b3hw: Tensor) -> Found:
+    def look(self, image_b3hw: Tensor) -> DetectorOutput:
         """Output of the network for images in [0, 1] at its input size, without gradients."""
         with torch.inference_mode():
-            output: Found = self.network(image_b3hw)
+            output: DetectorOutput = self.network(image_b3hw)
             return output
 
     def state_dict(self) -> dict[str, Any]:
@@ -125,13 +125,13 @@ class Detector:
         return self.network.state_dict()
 
 
-class Truth:
+class Targets:
     """Labels, boxes and masks of a batch; masks have the size of the images and are None if no loss term uses them."""
 
     def __init__(self, label_b: Tensor, box_b4: Tensor, mask_b1hw: Tensor | None) -> None:
         self.label_b, self.box_b4, self.mask_b1hw = label_b, box_b4, mask_b1hw
 
-    def mirrored(self, across_b: Tensor, down_b: Tensor) -> Truth:
+    def mirrored(self, across_b: Tensor, down_b: Tensor) -> Targets:
         """Labels, boxes and masks after flipping some images left-right, and some top-bottom."""
         x1, y1, x2, y2 = self.box_b4.unbind(1)
         has_box = self.label_b > 0.5  # zeros of negatives stay zeros
@@ -139,7 +139,7 @@ class Truth:
         x1, x2 = torch.where(turned_x, 1 - x2, x1), torch.where(turned_x, 1 - x1, x2)
         y1, y2 = torch.where(turned_y, 1 - y2, y1), torch.where(turned_y, 1 - y1, y2)
         mask = None if self.mask_b1hw is None else mirrored(self.mask_b1hw, across_b, down_b)
-        return Truth(self.label_b, torch.stack([x1, y1, x2, y2], 1), mask)
+        return Targets(self.label_b, torch.stack([x1, y1, x2, y2], 1), mask)
 
 
 def mirrored(image_bchw: Tensor, across_b: Tensor, down_b: Tensor) -> Tensor:
@@ -148,7 +148,7 @@ def mirrored(image_bchw: Tensor, across_b: Tensor, down_b: Tensor) -> Tensor:
     return torch.where(down_b.view(-1, 1, 1, 1), image_bchw.flip(2), image_bchw)
 
 
-def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Detector:
+def build(config: Mapping[str, Any], data: DetectDataset, machine: Machine) -> DetectLearner:
     torch.manual_seed(derive(config["seed"], "initialisation"))
     network = build_network(
         config["model"], data.side, data.root
@@ -158,11 +158,11 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Detector:
     module, options = model_of(config["model"])
     if not options.trains:
         module.learn(network, data.train)
-        return Detector(network.eval(), None, {}, None, data.size, workers)
+        return DetectLearner(network.eval(), None, {}, None, data.size, workers)
     if workers.size > 1 and config.get("sync_batch_norm") is not False:
         synchronise(network)
     optimiser = optimisers.build(config["optimiser"], network.parameters())
-    return Detector(network, optimiser, config["loss"], config["boxes"], data.size, workers)
+    return DetectLearner(network, optimiser, config["loss"], config["boxes"], data.size, workers)
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
@@ -179,7 +179,7 @@ def _check_weights(section: Mapping[str, Any], root: Path | None) -> None:
 
 
 def train(
-    learner: Detector, config: Mapping[str, Any], data: Data, epoch: int
+    learner: DetectLearner, config: Mapping[str, Any], data: DetectDataset, epoch: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Train for one epoch, in an order drawn from (seed, epoch).
 
@@ -203,7 +203,7 @@ def train(
     learner.workers.spread(learner.network)
 
 
-def batch(part: Labelled, index: Tensor, data: Data, with_masks: bool) -> tuple[Tensor, Truth]:
+def batch(part: LabelledImages, index: Tensor, data: DetectDataset, with_masks: bool) -> tuple[Tensor, Targets]:
     """image_b3hw in [0, 1], with their labels, boxes and masks."""
     at = index.to(data.device)
     image_b3hw = part.image_n3hw[at].to(torch.float32, memory_format=LAYOUT).div_(255)
@@ -211,7 +211,7 @@ def batch(part: Labelled, index: Tensor, data: Data, with_masks: bool) -> tuple[
     if with_masks:
         mask = part.mask_n1hw[at].float()
         mask = F.interpolate(mask, (data.side, data.side), mode="nearest-exact") if len(at) else mask
-    return image_b3hw, Truth(part.label_n[at], part.box_n4[at], mask)
+    return image_b3hw, Targets(part.label_n[at], part.box_n4[at], mask)
 
 
 def _flips(config: Mapping[str, Any], n: int, epoch: int) -> tuple[Tensor, Tensor] | None:
@@ -226,20 +226,20 @@ def _flips(config: Mapping[str, Any], n: int, epoch: int) -> tuple[Tensor, Tenso
 # --- scoring ----------------------------------------------------------------------------------------------------------
 
 
-def evaluate(learner: Detector, data: Data, split: str) -> dict[str, float]:
+def evaluate(learner: DetectLearner, data: DetectDataset, split: str) -> dict[str, float]:
     """Metrics of a split; for the test split also on other sets and under perturbations, as `<metric>_on_<label>`."""
     if split == "val":
-        judged = _judged(learner, data.val).judged
+        judged = _predict_split(learner, data.val).judged
         learner.threshold = detection_metrics.best_threshold(judged.logit_n, judged.label_n)
         learner.validated = True
         chosen = {} if learner.threshold is None else {"threshold": _as_probability(learner.threshold)}
         return {**detection_metrics.scores(judged), **chosen}
     if not learner.validated:
         evaluate(learner, data, "val")
-    learner.tested = _judged(learner, data.test)
+    learner.tested = _predict_split(learner, data.test)
     values = detection_metrics.scores(learner.tested.judged, learner.threshold, shares=True)
     for label, part in _others(data):
-        scored = detection_metrics.scores(_judged(learner, part).judged, learner.threshold)
+        scored = detection_metrics.scores(_predict_split(learner, part).judged, learner.threshold)
         values |= {f"{name}_on_{label}": value for name, value in scored.items() if name != "threshold"}
     return values
 
@@ -248,35 +248,35 @@ def _as_probability(logit: float) -> float:
     return float(torch.tensor(logit, dtype=torch.float64).sigmoid())
 
 
-def _others(data: Data) -> Iterator[tuple[str, Labelled]]:
+def _others(data: DetectDataset) -> Iterator[tuple[str, LabelledImages]]:
     yield from data.others.items()
     for label in data.changes:
         yield label, data.changed_test(label)
 
 
-def _judged(learner: Detector, part: Labelled) -> Judgement:
+def _predict_split(learner: DetectLearner, part: LabelledImages) -> SplitPredictions:
     learner.network.eval()
-    return judge(learner.look, part, learner.workers)
+    return predict_split(learner.look, part, learner.workers)
 
 
-def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
+def check_extra(data: DetectDataset, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
     """Refuse metrics of fills: this task has no fills to score."""
     if names:
-        raise fills_nothing("detect", names)
+        raise no_fills_error("detect", names)
 
 
-def extra(learner: Detector, data: Data, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
+def extra(learner: DetectLearner, data: DetectDataset, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
     """No further metrics."""
     return {}
 
 
-def samples(learner: Detector, data: Data) -> dict[str, bytes]:
+def samples(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:
     """Pictures of the first test images: true boxes; also predicted boxes and the probability; heat maps of masks."""
     learner.network.eval()
     return output_files.pictures(learner.look, data.test, torch.arange(min(output_files.SAMPLES, len(data.test))))
 
 
-def final_files(learner: Detector, data: Data) -> dict[str, bytes]:
+def final_files(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:
     """Predictions for each test image, `outputs.npz` for task `stack`, and pictures of the worst images."""
     learner.network.eval()
     parts = {name: part for name in ("val", "test", "held") if (part := data.split(name)) is not None}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.splits import Pixels
-from trainables.forgery.encoding import decoded, encoded
+from trainables.forgery.encoding import decode, encode
 from trainables.inpaint.inference import Inpainter
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -29,7 +29,7 @@ NOISE = 1.0
 
 
 @dataclass(frozen=True)
-class Block:
+class PhotographBlock:
     """The usable photographs of a block, with their holes."""
 
     split: str
@@ -48,7 +48,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Image:
+class ForgedImage:
     """One image of the set."""
 
     split: str
@@ -73,7 +73,7 @@ class Image:
         return int(self.kind == "inpainted")
 
 
-def drawn(uniform_nk: Tensor, kept: Sequence[int]) -> dict[str, list[float]]:
+def draws_of(uniform_nk: Tensor, kept: Sequence[int]) -> dict[str, list[float]]:
     """The draws of the photographs that were kept. One of each two neighbours in the block is `apart`."""
     coin = uniform_nk[0::2, DRAWN.index("apart")] < 0.5
     uniform_nk = uniform_nk.clone()
@@ -81,7 +81,9 @@ def drawn(uniform_nk: Tensor, kept: Sequence[int]) -> dict[str, list[float]]:
     return {name: uniform_nk[list(kept), column].tolist() for column, name in enumerate(DRAWN)}
 
 
-def made(resolved: Mapping[str, Any], block: Block, inpainters: Sequence[Inpainter]) -> Iterator[Image]:
+def make_images(
+    resolved: Mapping[str, Any], block: PhotographBlock, inpainters: Sequence[Inpainter]
+) -> Iterator[ForgedImage]:
     """The images of a block, photograph by photograph: the real image, the fake, then the controls."""
     fake_n = [resolved["reals"] == "paired" or apart > 0 for apart in block.drawn["apart"]]
     chosen_n = [int(u * len(inpainters)) for u in block.drawn["inpainter"]]
@@ -93,11 +95,11 @@ def made(resolved: Mapping[str, Any], block: Block, inpainters: Sequence[Inpaint
     for n, photograph_hw3 in enumerate(block.photograph_nhw3):
         hole_hw, label = block.hole_nhw[n], inpainters[chosen_n[n]].label
 
-        def image(kind: str, pixels_hw3: Pixels, hole_hw: Bools | None, inpainter: str = "", n: int = n) -> Image:
+        def image(kind: str, pixels_hw3: Pixels, hole_hw: Bools | None, inpainter: str = "", n: int = n) -> ForgedImage:
             place, quality = block.place[n], block.drawn["quality"][n]
             photograph = block.photograph_nhw3[n]
             of = (block.split, place, block.source[n], block.caption[n])
-            return Image(*of, kind, inpainter, pixels_hw3, photograph, hole_hw, quality)
+            return ForgedImage(*of, kind, inpainter, pixels_hw3, photograph, hole_hw, quality)
 
         if resolved["reals"] == "paired" or not fake_n[n]:
             kind = "fake_real" if passes_n[n] else "real"
@@ -117,7 +119,7 @@ def _is_in(share: float | None, uniform: float) -> bool:
 
 
 def _passed(
-    block: Block,
+    block: PhotographBlock,
     hole_nhw: Bools,
     inpainters: Sequence[Inpainter],
     wanted_n: Sequence[bool],
@@ -150,7 +152,7 @@ def _composite(photograph_hw3: Pixels, fill_hw3: Pixels, hole_hw: Bools, feather
 
 def _saved_again(photograph_hw3: Pixels, uniform: float) -> Pixels:
     low, high = RESAVED
-    again = decoded(encoded(photograph_hw3, {"name": "jpeg"}, low + int(uniform * (high - low + 1))))
+    again = decode(encode(photograph_hw3, {"name": "jpeg"}, low + int(uniform * (high - low + 1))))
     assert again is not None
     return again
 
@@ -167,7 +169,7 @@ def box(hole_hw: Bools) -> list[float]:
     ]
 
 
-def sharpness(image: Image) -> float:
+def sharpness(image: ForgedImage) -> float:
     """Variance of the Laplacian inside the hole, relative to that of the photograph: below 1, the fill is blurrier.
 
     The hole's edge, where the Laplacian depends on known pixels, is excluded if the hole is wide enough.

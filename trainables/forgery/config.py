@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from trainables.config.messages import unknown, validated
-from trainables.config.sections import TRIAL, SaidConfig, SizedConfig, Strict
-from trainables.config.variants import choose, options, without_none
+from trainables.config.messages import unknown_name_error, validated
+from trainables.config.sections import TRIAL, CaptionSourceConfig, SizedConfig, StrictConfig
+from trainables.config.variants import section_options, variant_class, without_none
 from trainables.errors import TrialError
 from trainables.registry import model_config, model_names
 
@@ -36,29 +36,29 @@ Quality = Annotated[
 ]
 
 
-class PngConfig(Strict):
+class PngConfig(StrictConfig):
     name: Literal["png"] = "png"
     level: int = Field(1, ge=0, le=9, description="lossless compression: 0 none, 1 fastest, 9 smallest files")
 
 
-class JpegConfig(Strict):
+class JpegConfig(StrictConfig):
     name: Literal["jpeg"] = "jpeg"
     quality: Quality = Field(
         [75, 95], description="[lowest, highest] quality, drawn uniformly, the same for all images of a photograph"
     )
 
 
-class WebpConfig(Strict):
+class WebpConfig(StrictConfig):
     name: Literal["webp"] = "webp"
     quality: Quality = Field(
         [75, 95], description="[lowest, highest] quality, drawn uniformly, the same for all images of a photograph"
     )
 
 
-ENCODERS: dict[str, type[Strict]] = {"png": PngConfig, "jpeg": JpegConfig, "webp": WebpConfig}
+ENCODERS: dict[str, type[StrictConfig]] = {"png": PngConfig, "jpeg": JpegConfig, "webp": WebpConfig}
 
 
-class ForgeConfig(Strict):
+class ForgeConfig(StrictConfig):
     """The top-level keys of a forge block. Shares are of the photographs, drawn independently for each."""
 
     composite: Literal["hole", "raw"] = Field(
@@ -132,14 +132,14 @@ def _resolve(block: Any) -> dict[str, Any]:
         )
     for key in block:
         if key not in keys:
-            raise unknown("key", str(key), keys, str(key))
+            raise unknown_name_error("key", str(key), keys, str(key))
     for key, example in (("images", "{name: cifar10}"), ("inpainters", "[{name: telea}]")):
         if block.get(key) is None:
             raise TrialError(
                 f"a forge block without `{key}`", f"`{key}` is required", f"{key}: {example}", f"add `{key}:`"
             )
     mask = {"name": "box"} if block.get("mask") is None else block["mask"]
-    section = validated("mask", choose("mask", mask), mask)
+    section = validated("mask", variant_class("mask", mask), mask)
     if section["name"] == "object":
         raise TrialError(
             "mask.name: object",
@@ -151,7 +151,9 @@ def _resolve(block: Any) -> dict[str, Any]:
     plain = {key: value for key, value in block.items() if key not in SECTIONS}
     return {
         "images": validated("images", SizedConfig, block["images"]),
-        "captions": None if block.get("captions") is None else validated("captions", SaidConfig, block["captions"]),
+        "captions": None
+        if block.get("captions") is None
+        else validated("captions", CaptionSourceConfig, block["captions"]),
         "mask": section,
         "inpainters": _inpainters(block["inpainters"]),
         "encoder": _encoder("encoder", block.get("encoder") or {"name": "png"}),
@@ -207,8 +209,8 @@ def _inpainter(key: str, value: Any) -> dict[str, Any]:
     if "name" in value:
         name = value["name"]
         if name not in fills():
-            raise unknown(f"{key}.name", str(name), fills(), f"{key}.name")
-        return {"name": name, **validated(key, model_config(name), options(value))}
+            raise unknown_name_error(f"{key}.name", str(name), fills(), f"{key}.name")
+        return {"name": name, **validated(key, model_config(name), section_options(value))}
     trial = value["trial"]
     if set(value) != {"trial"} or not isinstance(trial, str) or not re.match(TRIAL, trial):
         raise TrialError(
@@ -224,14 +226,14 @@ def _inpainter(key: str, value: Any) -> dict[str, Any]:
 def _encoder(key: str, value: Any) -> dict[str, Any]:
     name = value.get("name") if isinstance(value, dict) else value
     if not isinstance(value, dict) or name not in ENCODERS:
-        raise unknown(f"{key}.name", str(name), tuple(ENCODERS), f"{key}.name")
+        raise unknown_name_error(f"{key}.name", str(name), tuple(ENCODERS), f"{key}.name")
     return validated(key, ENCODERS[str(name)], value)
 
 
 # --- public sets ------------------------------------------------------------------------------------------------------
 
 
-class SetConfig(Strict):
+class SetConfig(StrictConfig):
     """The images to use of a public set; `trainables.forgery.public_datasets` describes the layouts."""
 
     layout: Literal["folder", "casia", "imd2020", "defacto", "coco_inpaint"] = Field(

@@ -47,7 +47,7 @@ PAIRS = 20
 """Number of near duplicates, and of skipped photographs, that the card lists."""
 
 
-def written(resolved: Mapping[str, Any], done: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
+def card_text(resolved: Mapping[str, Any], done: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
     """The card as Markdown.
 
     done: the content of `done.json`.

@@ -16,7 +16,7 @@ SUFFIX = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _PARAMETER = {"jpeg": cv2.IMWRITE_JPEG_QUALITY, "webp": cv2.IMWRITE_WEBP_QUALITY}
 
 
-def encoded(pixels: Pixels, encoder: Mapping[str, Any], quality: int = 0) -> bytes:
+def encode(pixels: Pixels, encoder: Mapping[str, Any], quality: int = 0) -> bytes:
     """The content of an image file from pixels (h, w, 3) in RGB, or (h, w).
 
     encoder: a resolved section.
@@ -30,7 +30,7 @@ def encoded(pixels: Pixels, encoder: Mapping[str, Any], quality: int = 0) -> byt
     return bytes(data)
 
 
-def decoded(data: bytes, grey: bool = False) -> Pixels | None:
+def decode(data: bytes, grey: bool = False) -> Pixels | None:
     """The pixels of an image file, RGB or grey; None if it does not decode."""
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
     if image is None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainables.errors import TrialError
-from trainables.forgery.encoding import decoded, untar
+from trainables.forgery.encoding import decode, untar
 
 SPLITS = ("train", "val", "test")
 KINDS = ("real", "inpainted", "fake_real", "pasted", "resaved")
@@ -23,7 +23,7 @@ KINDS = ("real", "inpainted", "fake_real", "pasted", "resaved")
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledImages:
     """One split: n images in aligned columns."""
 
     image_n3hw: Tensor
@@ -48,27 +48,27 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.label_n)
 
-    def take(self, index_n: Tensor) -> Labelled:
+    def take(self, index_n: Tensor) -> LabelledImages:
         """The images with these indices, in this order."""
         at = index_n.tolist()
         columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, column in columns.items():
             columns[name] = column[index_n] if isinstance(column, Tensor) else [column[i] for i in at]
-        return Labelled(**columns)
+        return LabelledImages(**columns)
 
 
 @dataclass(frozen=True)
-class Forged:
+class ForgedSet:
     """The three splits of a set; no photograph is in more than one of them."""
 
-    train: Labelled
-    val: Labelled
-    test: Labelled
+    train: LabelledImages
+    val: LabelledImages
+    test: LabelledImages
     fingerprint: str
     """SHA-256 over pixels, masks and labels; for a set that was forged here, over its shards, which contain them."""
 
 
-def fingerprint(train: Labelled, val: Labelled, test: Labelled) -> str:
+def fingerprint(train: LabelledImages, val: LabelledImages, test: LabelledImages) -> str:
     """SHA-256 over the pixels, masks and labels of the splits, in their order."""
     digest = hashlib.sha256()
     for part in (train, val, test):
@@ -81,7 +81,7 @@ def fingerprint(train: Labelled, val: Labelled, test: Labelled) -> str:
 # --- reading a forged set ---------------------------------------------------------------------------------------------
 
 
-def load(folder: Path, counts: Mapping[str, int | None] | None = None, threads: int = 4) -> Forged:
+def load(folder: Path, counts: Mapping[str, int | None] | None = None, threads: int = 4) -> ForgedSet:
     """Load a finished set written by `trainables.forgery.shards`; each shard is checked against `done.json`.
 
     counts: number of images of each split, taken from its start (the images of a photograph are adjacent, so that the
@@ -97,7 +97,7 @@ def load(folder: Path, counts: Mapping[str, int | None] | None = None, threads: 
     rows = json.loads(index)["rows"]
     with ThreadPoolExecutor(max_workers=threads) as pool:
         train, val, test = (_split(folder, done, rows, split, (counts or {}).get(split), pool) for split in SPLITS)
-    return Forged(train, val, test, done["fingerprint"])
+    return ForgedSet(train, val, test, done["fingerprint"])
 
 
 def _split(
@@ -107,7 +107,7 @@ def _split(
     split: str,
     count: int | None,
     pool: ThreadPoolExecutor,
-) -> Labelled:
+) -> LabelledImages:
     at = [i for i, of in enumerate(rows["split"]) if of == split]
     if count is not None and count > len(at):
         raise TrialError(
@@ -128,7 +128,7 @@ def _split(
             key, _, suffix = name.partition(".")
             if key not in place_of or suffix == "json" or (suffix == "mask.png" and key not in is_fake):
                 continue
-            pixels = decoded(content, grey=suffix == "mask.png")
+            pixels = decode(content, grey=suffix == "mask.png")
             if pixels is None or pixels.shape[:2] != (size, size):
                 raise _error(folder / "shards" / f"{shard}.tar", f"{name} does not decode to {size}x{size} px")
             if suffix == "mask.png":
@@ -140,7 +140,7 @@ def _split(
         pass
     column = {name: [values[i] for i in at] for name, values in rows.items()}
     sharpness = [math.nan if value is None else value for value in column["sharpness"]]
-    return Labelled(
+    return LabelledImages(
         image_n3hw=image_n3hw,
         mask_n1hw=mask_n1hw,
         label_n=torch.tensor(column["label"], dtype=torch.float32),

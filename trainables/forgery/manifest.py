@@ -21,7 +21,7 @@ LISTED = 10_000
 """Largest number of near-duplicate pairs that the index lists; the count covers all."""
 
 
-class Part(Protocol):
+class ShardLike(Protocol):
     """The properties of a shard that are needed here."""
 
     @property
@@ -45,7 +45,7 @@ def check_skipped(skipped: Sequence[Mapping[str, str]], of: int) -> None:
     )
 
 
-def finish(resolved: Mapping[str, Any], shards: Sequence[Part], indices: Mapping[str, bytes]) -> dict[str, bytes]:
+def finish(resolved: Mapping[str, Any], shards: Sequence[ShardLike], indices: Mapping[str, bytes]) -> dict[str, bytes]:
     """`index.json`, `card.md` and `done.json`, to be written in this order.
 
     indices: the `.json` file of every shard, by the shard's name.
@@ -73,7 +73,7 @@ def finish(resolved: Mapping[str, Any], shards: Sequence[Part], indices: Mapping
         "index_sha256": hashlib.sha256(index).hexdigest(),
         "fingerprint": _fingerprint(files),
     }
-    card = data_card.written(resolved, done, pairs)
+    card = data_card.card_text(resolved, done, pairs)
     return {"index.json": index, "card.md": card.encode(), "done.json": _json(done)}
 
 
@@ -81,7 +81,9 @@ def _near_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Pairs of photographs in different splits, the nearest first."""
     photographs = {(row["split"], row["place"]): row for row in rows}
     of_split = {split: [row for (part, _), row in photographs.items() if part == split] for split in SPLITS}
-    near = near_duplicates.across({split: [row["phash"] for row in some] for split, some in of_split.items()})
+    near = near_duplicates.find_across_splits(
+        {split: [row["phash"] for row in some] for split, some in of_split.items()}
+    )
     pairs = [
         {
             "splits": [one, other],

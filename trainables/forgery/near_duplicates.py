@@ -27,7 +27,9 @@ def phash(pixels_hw3: Pixels) -> str:
     return str(imagehash.phash(Image.fromarray(pixels_hw3)))
 
 
-def across(hashes: Mapping[str, Sequence[str]], distance: int = DISTANCE) -> list[tuple[str, int, str, int, int]]:
+def find_across_splits(
+    hashes: Mapping[str, Sequence[str]], distance: int = DISTANCE
+) -> list[tuple[str, int, str, int, int]]:
     """Pairs of near duplicates in different splits: (split, index, other split, other index, differing bits).
 
     hashes: the `phash` of each photograph, by split.

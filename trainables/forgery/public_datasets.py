@@ -35,28 +35,28 @@ import torch
 from PIL import Image
 
 from trainables.data.folders import split_by_hash
-from trainables.data.image_files import below, open_image
+from trainables.data.image_files import open_image, path_below
 from trainables.data.splits import SPLITS, Pixels, hashed
 from trainables.errors import TrialError
 from trainables.forgery import composites
 from trainables.forgery.composites import Bools
 from trainables.forgery.config import SetConfig
-from trainables.forgery.forged_images import Forged, Labelled, fingerprint
+from trainables.forgery.forged_images import ForgedSet, LabelledImages, fingerprint
 from trainables.forgery.manifest import check_skipped
-from trainables.forgery.public_file_lists import LISTINGS, Entry, wrong
+from trainables.forgery.public_file_lists import LISTINGS, ListedImage, set_error
 
 Read = tuple[Pixels, Bools]
 
 
-def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -> Forged:
+def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -> ForgedSet:
     """The set of a resolved section (`trainables.forgery.config.resolve_set`).
 
     Images that do not decode are left out with a warning. Raises TrialError if these are more than 1 %, and for missing
     files, a split with one class only, boxes outside their image, and masks that differ in size from their image.
     """
     config = SetConfig.model_validate(section)
-    folder = below(data_root, config.path, "set.path")
-    authentic = below(data_root, config.authentic, "set.authentic") if config.authentic else None
+    folder = path_below(data_root, config.path, "set.path")
+    authentic = path_below(data_root, config.authentic, "set.authentic") if config.authentic else None
     listed = LISTINGS[config.layout](folder, authentic)
     chosen = {split: _chosen(listed, split, getattr(config, split), folder) for split in SPLITS}
     _check_there([entry for some in chosen.values() for entry in some], folder)
@@ -67,15 +67,15 @@ def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -
     if skipped:
         names = ", ".join(each["source"] for each in skipped[:5])
         warnings.warn(f"{len(skipped)} images of {folder} do not decode and were left out: {names}", stacklevel=2)
-    return Forged(train, val, test, fingerprint(train, val, test))
+    return ForgedSet(train, val, test, fingerprint(train, val, test))
 
 
-def _chosen(listed: Sequence[Entry], split: str, count: int | None, folder: Path) -> list[Entry]:
+def _chosen(listed: Sequence[ListedImage], split: str, count: int | None, folder: Path) -> list[ListedImage]:
     """The first `count` entries of a split, grouped by source. Raises TrialError if one class is missing."""
     entries = [entry for entry in listed if (entry.split or split_by_hash(entry.source)) == split]
     entries.sort(key=lambda entry: (hashed(entry.source), entry.source, entry.label, entry.image.name))
     if count is not None and count > len(entries):
-        raise wrong(
+        raise set_error(
             f"set.{split}: {count}",
             f"the {split} split of the set has {len(entries):,} images",
             f"1 to {len(entries)}, or null",
@@ -84,7 +84,7 @@ def _chosen(listed: Sequence[Entry], split: str, count: int | None, folder: Path
     entries = entries[:count]
     for label, what in ((1, "manipulated image"), (0, "photograph")):
         if not any(entry.label == label for entry in entries):
-            raise wrong(
+            raise set_error(
                 f"set.path: {folder}, the {split} split",
                 f"it has no {what} among {len(entries):,} images: one class only",
                 "images of both classes in each of train, val and test",
@@ -94,11 +94,11 @@ def _chosen(listed: Sequence[Entry], split: str, count: int | None, folder: Path
     return entries
 
 
-def _check_there(entries: Sequence[Entry], folder: Path) -> None:
+def _check_there(entries: Sequence[ListedImage], folder: Path) -> None:
     files = [file for entry in entries for file in (entry.image, entry.mask) if file is not None]
     missing = [file for file in files if not file.is_file()]
     if missing:
-        raise wrong(
+        raise set_error(
             f"set.path: {missing[0]}",
             f"the file is missing ({len(missing):,} missing files in total)",
             f"every image, and a mask for every manipulated image, below {folder}",
@@ -107,12 +107,14 @@ def _check_there(entries: Sequence[Entry], folder: Path) -> None:
         )
 
 
-def _labelled(entries: Sequence[Entry], size: int, pool: ThreadPoolExecutor, skipped: list[dict[str, str]]) -> Labelled:
+def _labelled(
+    entries: Sequence[ListedImage], size: int, pool: ThreadPoolExecutor, skipped: list[dict[str, str]]
+) -> LabelledImages:
     image_n3hw = torch.empty((len(entries), 3, size, size), dtype=torch.uint8)
     mask_n1hw = torch.zeros((len(entries), 1, size, size), dtype=torch.bool)
     boxes: list[list[float]] = []
-    kept: list[Entry] = []
-    read: Callable[[Entry], Read | TrialError] = lambda entry: _read(entry, size)  # noqa: E731
+    kept: list[ListedImage] = []
+    read: Callable[[ListedImage], Read | TrialError] = lambda entry: _read(entry, size)  # noqa: E731
     for entry, decoded in zip(entries, pool.map(read, entries), strict=True):
         if isinstance(decoded, TrialError):
             skipped.append({"source": entry.image.name, "why": decoded.why})
@@ -123,7 +125,7 @@ def _labelled(entries: Sequence[Entry], size: int, pool: ThreadPoolExecutor, ski
         boxes.append(composites.box(hole) if entry.label else [0.0] * 4)
         kept.append(entry)
     n = len(kept)
-    return Labelled(
+    return LabelledImages(
         image_n3hw=image_n3hw[:n],
         mask_n1hw=mask_n1hw[:n],
         label_n=torch.tensor([entry.label for entry in kept], dtype=torch.float32),
@@ -136,7 +138,7 @@ def _labelled(entries: Sequence[Entry], size: int, pool: ThreadPoolExecutor, ski
     )
 
 
-def _read(entry: Entry, size: int) -> Read | TrialError:
+def _read(entry: ListedImage, size: int) -> Read | TrialError:
     """Pixels (size, size, 3) and hole (size, size); a TrialError if a file does not decode."""
     try:
         image = open_image(entry.image, "set.path").convert("RGB")
@@ -148,7 +150,7 @@ def _read(entry: Entry, size: int) -> Read | TrialError:
     if mask is not None:
         hole = _resized(mask, image.size, entry, size)
     if entry.label and not hole.any():
-        raise wrong(
+        raise set_error(
             f"set.path: {entry.mask}",
             "the image is labelled as manipulated, but the mask has no white pixel",
             "a mask that is white where the image was changed",
@@ -158,10 +160,10 @@ def _read(entry: Entry, size: int) -> Read | TrialError:
     return pixels, hole
 
 
-def _resized(mask: Image.Image, image_size: tuple[int, int], entry: Entry, size: int) -> Bools:
+def _resized(mask: Image.Image, image_size: tuple[int, int], entry: ListedImage, size: int) -> Bools:
     """The mask resized by nearest neighbour; a hole that this misses is kept. Raises TrialError for a wrong size."""
     if mask.size != image_size and not entry.any_size:
-        raise wrong(
+        raise set_error(
             f"set.path: {entry.mask}",
             f"the mask has {mask.width}x{mask.height} px, its image {image_size[0]}x{image_size[1]}",
             "a mask of the image's size",
@@ -175,13 +177,13 @@ def _resized(mask: Image.Image, image_size: tuple[int, int], entry: Entry, size:
     return hole
 
 
-def _painted(entry: Entry, image_size: tuple[int, int], size: int) -> Bools:
+def _painted(entry: ListedImage, image_size: tuple[int, int], size: int) -> Bools:
     """The hole given by a box. Raises TrialError if the box is empty or extends beyond the image."""
     assert entry.box is not None
     x1, y1, x2, y2 = entry.box
     width, height = image_size
     if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-        raise wrong(
+        raise set_error(
             f"set.path: {entry.image}, box {x1:g} {y1:g} {x2:g} {y2:g}",
             f"the box is empty, or extends beyond the image ({width}x{height} px)",
             f"0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height}",

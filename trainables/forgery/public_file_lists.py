@@ -22,7 +22,7 @@ COCO = re.compile(r"\d{12}")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedImage:
     """An image of a set."""
 
     image: Path
@@ -40,7 +40,7 @@ class Entry:
     """Whether the published mask may differ in size from the image."""
 
 
-def folder(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001 - all layouts have this signature
+def folder(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: ARG001 - all layouts have this signature
     """images/, masks/ and labels.csv."""
     file = path / "labels.csv"
     if not file.is_file():
@@ -53,7 +53,7 @@ def folder(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001 -
         return [_row(path, row, masks, file, reader.line_num) for row in reader]
 
 
-def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, line: int) -> Entry:
+def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, line: int) -> ListedImage:
     name, label, split = row["file"], row["label"], row.get("split") or ""
     if not name or label not in ("0", "1"):
         raise _line(file, line, f"the label of {name!r} is {label!r}")
@@ -69,17 +69,17 @@ def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, lin
     if fake and mask is None and box is None:
         raise _line(file, line, f"{name} has neither a mask in masks/ nor a box")
     source = row.get("source") or stem
-    return Entry(_below(path / "images", name), mask, int(fake), source, row.get("inpainter") or "", split, box)
+    return ListedImage(_below(path / "images", name), mask, int(fake), source, row.get("inpainter") or "", split, box)
 
 
-def casia(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
+def casia(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: ARG001
     """Au/, Tp/ and `CASIA 2 Groundtruth`/."""
     parts = {part: path / part for part in ("Au", "Tp", "CASIA 2 Groundtruth")}
     for part, place in parts.items():
         if not place.is_dir():
             raise _missing(path, part, "the folders Au, Tp and CASIA 2 Groundtruth")
     reals = [
-        Entry(parts["Au"] / name, None, 0, Path(name).stem.removeprefix("Au_").replace("_", ""))
+        ListedImage(parts["Au"] / name, None, 0, Path(name).stem.removeprefix("Au_").replace("_", ""))
         for name in _names(parts["Au"])
     ]
     fakes = []
@@ -87,11 +87,11 @@ def casia(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
         match = CASIA.match(Path(name).stem)
         source = match["into"] if match else Path(name).stem
         mask = parts["CASIA 2 Groundtruth"] / f"{Path(name).stem}_gt.png"
-        fakes.append(Entry(parts["Tp"] / name, mask, 1, source, "casia"))
+        fakes.append(ListedImage(parts["Tp"] / name, mask, 1, source, "casia"))
     return reals + fakes
 
 
-def imd2020(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
+def imd2020(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: ARG001
     """One folder for each photograph, with its manipulated versions and their masks."""
     entries = []
     for name in image_files(path, "set.path"):
@@ -99,13 +99,13 @@ def imd2020(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
         if file.stem.endswith("_mask"):
             continue
         if file.stem.endswith("_orig"):
-            entries.append(Entry(file, None, 0, file.parent.name))
+            entries.append(ListedImage(file, None, 0, file.parent.name))
         else:
-            entries.append(Entry(file, file.with_name(f"{file.stem}_mask.png"), 1, file.parent.name, "imd2020"))
+            entries.append(ListedImage(file, file.with_name(f"{file.stem}_mask.png"), 1, file.parent.name, "imd2020"))
     return entries
 
 
-def defacto(path: Path, authentic: Path | None) -> list[Entry]:
+def defacto(path: Path, authentic: Path | None) -> list[ListedImage]:
     """*_img/img/ and *_annotations/probe_mask/, in this folder or below it."""
     places = sorted(place for place in path.rglob("img") if place.is_dir() and place.parent.name.endswith("_img"))
     if not places:
@@ -118,12 +118,12 @@ def defacto(path: Path, authentic: Path | None) -> list[Entry]:
         for name in _names(place):
             stem = Path(name).stem
             mask = of_stem.get(stem, masks / f"{stem}.jpg")
-            fakes.append(Entry(place / name, mask, 1, _coco(stem), f"defacto_{kind}", any_size=True))
+            fakes.append(ListedImage(place / name, mask, 1, _coco(stem), f"defacto_{kind}", any_size=True))
     reals = [] if authentic is None else image_files(authentic, "set.authentic")
-    return fakes + [Entry(Path(authentic or "") / name, None, 0, _coco(Path(name).stem)) for name in reals]
+    return fakes + [ListedImage(Path(authentic or "") / name, None, 0, _coco(Path(name).stem)) for name in reals]
 
 
-def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
+def coco_inpaint(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: ARG001
     """Lists of [image, mask or Negative] in JSON files."""
     files = sorted(path.glob("*.json"))
     if not files:
@@ -136,7 +136,7 @@ def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: AR
                 fake, place = mask != "Negative", Path(image)
                 model = place.parent.name if fake else ""
                 mask_file = _below(path, mask) if fake else None
-                entries.append(Entry(_below(path, image), mask_file, int(fake), _coco(place.stem), model))
+                entries.append(ListedImage(_below(path, image), mask_file, int(fake), _coco(place.stem), model))
         except TrialError:
             raise
         except (ValueError, TypeError) as error:
@@ -144,7 +144,7 @@ def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: AR
     return entries
 
 
-LISTINGS: dict[str, Callable[[Path, Path | None], list[Entry]]] = {
+LISTINGS: dict[str, Callable[[Path, Path | None], list[ListedImage]]] = {
     "folder": folder,
     "casia": casia,
     "imd2020": imd2020,
@@ -153,7 +153,7 @@ LISTINGS: dict[str, Callable[[Path, Path | None], list[Entry]]] = {
 }
 
 
-def wrong(given: str, why: str, allowed: str, key: str, fix: str = "") -> TrialError:
+def set_error(given: str, why: str, allowed: str, key: str, fix: str = "") -> TrialError:
     """The error for a public set. fix: what to do; by default, change `key`."""
     return TrialError(given, why, allowed, fix or f"change `{key}`", key)
 
@@ -168,7 +168,7 @@ def _names(place: Path) -> list[str]:
 def _below(path: Path, name: str) -> Path:
     """The path of a listed file. Raises TrialError if it is outside the set's folder."""
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise wrong(
+        raise set_error(
             f"set.path: {path}, file {name}", "it is outside the set's folder", "names below the folder", "set.path"
         )
     return path / name
@@ -182,11 +182,11 @@ def _coco(stem: str) -> str:
 
 def _missing(path: Path, what: str, allowed: str) -> TrialError:
     fix = "set `set.path` to the folder that contains them"
-    return wrong(f"set.path: {path}", f"it has no {what}", allowed, "set.path", fix)
+    return set_error(f"set.path: {path}", f"it has no {what}", allowed, "set.path", fix)
 
 
 def _line(file: Path, line: int, why: str) -> TrialError:
     allowed = "file, label (0 or 1) and optionally source, split, inpainter, x1, y1, x2, y2"
     if file.suffix == ".json":
         allowed = '[["image.png", "mask.png"], ["photograph.jpg", "Negative"]]'
-    return wrong(f"set.path: {file}, line {line}", why, allowed, "set.path", "correct this line")
+    return set_error(f"set.path: {file}, line {line}", why, allowed, "set.path", "correct this line")

@@ -31,13 +31,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.config.sections import SaidConfig, SizedConfig
+from trainables.config.sections import CaptionSourceConfig, SizedConfig
 from trainables.data import images
-from trainables.data.captions import Said
-from trainables.data.splits import SPLITS, Pixels, Source, taken
+from trainables.data.captions import CaptionSource
+from trainables.data.splits import SPLITS, Pixels, Source, image_count
 from trainables.errors import TrialError
 from trainables.forgery import composites, near_duplicates
-from trainables.forgery.encoding import SUFFIX, encoded, tar
+from trainables.forgery.encoding import SUFFIX, encode, tar
 from trainables.forgery.manifest import check_skipped, finish
 from trainables.inpaint import inference
 from trainables.masks import families as masks
@@ -80,7 +80,7 @@ def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Sha
     """All shards of a set, in order. Raises TrialError if photographs are missing or too few."""
     section = SizedConfig.model_validate(resolved["images"])
     source = _verified(section.model_dump_json(), data_root)
-    counts = {split: taken(source, split, getattr(section, split)) for split in SPLITS}
+    counts = {split: image_count(source, split, getattr(section, split)) for split in SPLITS}
     few = next((split for split in SPLITS if resolved["reals"] == "apart" and counts[split] < 2), None)
     if few is not None:
         raise TrialError(
@@ -114,7 +114,7 @@ def make_shard(
     resolved: Mapping[str, Any],
     shard: Shard,
     data_root: Path | None,
-    trained: inference.Trained | None = None,
+    trained: inference.LoadTrained | None = None,
     device: str = "cpu",
     threads: int = 2,
 ) -> dict[str, bytes]:
@@ -153,7 +153,7 @@ def _captions(resolved: Mapping[str, Any], source: Source, root: Path | None) ->
     """
     if resolved.get("captions") is None:  # older forged sets have no such key
         return lambda _split, start, stop: [""] * (stop - start)
-    captions = Said(SaidConfig.model_validate(resolved["captions"]), [source], root)
+    captions = CaptionSource(CaptionSourceConfig.model_validate(resolved["captions"]), [source], root)
     return lambda split, start, stop: [first for first, *_ in captions.of(source, split, start, stop)]
 
 
@@ -165,7 +165,7 @@ def _block(
     start: int,
     canvas: masks.Canvas,
     threads: int,
-) -> composites.Block:
+) -> composites.PhotographBlock:
     """The usable photographs of a block, with their draws.
 
     captions: those of all photographs of the block.
@@ -187,29 +187,32 @@ def _block(
         else:
             pixels.append(photograph)
             kept.append(place)
-    return composites.Block(
+    return composites.PhotographBlock(
         split=split,
         place=[start + place for place in kept],
         source=[names[place] for place in kept],
         caption=[captions[place] for place in kept],
         photograph_nhw3=np.stack(pixels) if pixels else np.empty((0, canvas.size, canvas.size, 3), dtype=np.uint8),
         hole_nhw=hole_n1hw[kept, 0].numpy(),
-        drawn=composites.drawn(uniform, kept),
+        drawn=composites.draws_of(uniform, kept),
         skipped=skipped,
     )
 
 
 def _encoded(
-    resolved: Mapping[str, Any], block: composites.Block, fill: Sequence[inference.Inpainter], pool: ThreadPoolExecutor
+    resolved: Mapping[str, Any],
+    block: composites.PhotographBlock,
+    fill: Sequence[inference.Inpainter],
+    pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[dict[str, Any], list[tuple[str, bytes]]]]:
     """The index row and the files of each image of a block."""
     hashes = dict(zip(block.place, pool.map(near_duplicates.phash, block.photograph_nhw3), strict=True))
-    made = composites.made(resolved, block, fill)
+    made = composites.make_images(resolved, block, fill)
     yield from pool.map(lambda image: _files(resolved, image, hashes[image.place]), made)
 
 
 def _files(
-    resolved: Mapping[str, Any], image: composites.Image, phash: str
+    resolved: Mapping[str, Any], image: composites.ForgedImage, phash: str
 ) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
     """The index row of an image, and its files in the tar file."""
     other = resolved["fake_encoder"] if image.label else None
@@ -235,10 +238,10 @@ def _files(
         "phash": phash,
         **({"caption": image.caption} if resolved.get("captions") else {}),
     }
-    files = [(f"{key}.{SUFFIX[encoder['name']]}", encoded(image.pixels_hw3, encoder, quality or 0))]
+    files = [(f"{key}.{SUFFIX[encoder['name']]}", encode(image.pixels_hw3, encoder, quality or 0))]
     if image.hole_hw is not None:
         mask = image.hole_hw.astype(np.uint8) * 255
-        files.append((f"{key}.mask.png", encoded(mask, {"name": "png", "level": 1})))
+        files.append((f"{key}.mask.png", encode(mask, {"name": "png", "level": 1})))
     return row, [*files, (f"{key}.json", _json(row))]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.config.messages import unknown
+from trainables.config.messages import unknown_name_error
 from trainables.errors import TrialError
 from trainables.forgery.data_card import LICENCES
 from trainables.inference import predict
@@ -26,7 +26,7 @@ _CALLS = {
 
 
 @dataclass
-class Made:
+class ExportedFiles:
     """An exported network."""
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -39,7 +39,7 @@ def check_formats(given: tuple[str, ...]) -> tuple[str, ...]:
     """The names given with `--format`. Raises TrialError for an unknown one."""
     for name in given:
         if name not in FORMATS:
-            raise unknown("--format", name, FORMATS)
+            raise unknown_name_error("--format", name, FORMATS)
     return given
 
 
@@ -50,7 +50,7 @@ def files(
     weights: Mapping[str, Tensor],
     result: Mapping[str, Any],
     formats: tuple[str, ...],
-) -> Made:
+) -> ExportedFiles:
     """`model.safetensors`, `model.pt2`, `config.json` and `README.md` of a finished trial. Raises TrialError.
 
     config: resolved, with epochs and seed. result: as in the store.
@@ -62,7 +62,7 @@ def files(
             "a trial of task inpaint or detect that trains a network",
             "choose another trial, see `sweeps status`",
         )
-    made = Made({"config.json": json.dumps({"task": task, **config}, indent=1).encode()})
+    made = ExportedFiles({"config.json": json.dumps({"task": task, **config}, indent=1).encode()})
     if "safetensors" in formats:
         from safetensors.torch import save
 
@@ -106,7 +106,7 @@ def program(network: nn.Module, task: str, side: int) -> bytes:
     return target.getvalue()
 
 
-def card(trial_id: str, task: str, config: Mapping[str, Any], result: Mapping[str, Any], made: Made) -> str:
+def card(trial_id: str, task: str, config: Mapping[str, Any], result: Mapping[str, Any], made: ExportedFiles) -> str:
     """The model card."""
     name, data = config["model"]["name"], config["data"]
     side = data["size" if task == "inpaint" else "input_size"]

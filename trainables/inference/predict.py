@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from trainables.detect.blocks.heads import levels_of
-from trainables.detect.inference import located
-from trainables.detect.output import Found
+from trainables.detect.inference import locate_hole
+from trainables.detect.output import DetectorOutput
 from trainables.detect.perturbations import resize
 from trainables.errors import TrialError
 from trainables.inference import user_images
@@ -115,7 +115,7 @@ def _bytes(image_3hw: Tensor) -> Any:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Detection:
     """The output of a detector for one file."""
 
     probability: float
@@ -134,7 +134,7 @@ class Finding:
         return "inpainted" if self.probability >= self.threshold else "authentic"
 
 
-def find(network: nn.Module, config: Mapping[str, Any], threshold: float, picture: Picture) -> Finding:
+def detect(network: nn.Module, config: Mapping[str, Any], threshold: float, picture: Picture) -> Detection:
     """Classify an image as in the trial: resized to the size of its image set, then to the network's input size."""
     own = config["data"]["forged"]["images"]["size"] if config["data"].get("forged") else config["data"]["set"]["size"]
     side = config["data"]["input_size"]
@@ -142,18 +142,18 @@ def find(network: nn.Module, config: Mapping[str, Any], threshold: float, pictur
     device = next(network.parameters()).device
     image_b3hw = resize(_tensor(small, device).mul(255), side).round().clamp(0, 255).div(255)
     with torch.inference_mode():
-        found: Found = network(image_b3hw)
-        box_b4, _, heat_b1hw = located(found, own)
+        found: DetectorOutput = network(image_b3hw)
+        box_b4, _, heat_b1hw = locate_hole(found, own)
     probability = float(found.logit_b.double().sigmoid())
     box: Box | None = None
     if box_b4 is not None and probability >= threshold:
         x1, y1, x2, y2 = box_b4[0].tolist()
         box = picture.box_back((x1, y1, x2, y2))
     if heat_b1hw is not None:
-        return Finding(
+        return Detection(
             probability, threshold, box, heat_b1hw[0, 0].cpu(), "probability of each pixel, by the mask head"
         )
-    return Finding(probability, threshold, box, activation(network, image_b3hw), "Grad-CAM of the label")
+    return Detection(probability, threshold, box, activation(network, image_b3hw), "Grad-CAM of the label")
 
 
 def activation(network: nn.Module, image_b3hw: Tensor) -> Tensor:
@@ -171,7 +171,7 @@ def activation(network: nn.Module, image_b3hw: Tensor) -> Tensor:
     layer = trunk.get_submodule(level.module)
     hook = layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     with torch.enable_grad():
-        found: Found = network(image_b3hw.clone().requires_grad_())
+        found: DetectorOutput = network(image_b3hw.clone().requires_grad_())
         # A shared layer runs several times: take its last output at this level's size.
         raw = [output for output in outputs if level.side in output.shape[2:] or level.channels_last][-1]
         (gradient,) = torch.autograd.grad(found.logit_b.sum(), raw)
@@ -183,7 +183,7 @@ def activation(network: nn.Module, image_b3hw: Tensor) -> Tensor:
     return (heat_hw / heat_hw.max().clamp(min=1e-12)).cpu()
 
 
-def files(finding: Finding, picture: Picture) -> dict[str, bytes]:
+def files(finding: Detection, picture: Picture) -> dict[str, bytes]:
     """`found.json`, `found.png` (the image with the box) and `heat.png` (the heat map over it), in px of the file."""
     upright = picture.upright()
     summary = {

@@ -9,7 +9,7 @@ import torch
 
 from trainables.inpaint.dataset import load
 from trainables.inpaint.evaluation import per_image
-from trainables.inpaint.learner import Inpainter
+from trainables.inpaint.learner import InpaintLearner
 from trainables.registry import model_config
 from trainables.training import checkpoint
 from trainables.training.networks import build_network
@@ -32,5 +32,5 @@ def strips(
         network.load_state_dict(state["network"])
     reads = model_config(config["model"]["name"]).takes_text
     data = load(config, machine, network.text.vocabulary if reads else None)
-    learner = Inpainter(network.to(machine.device).eval(), None, {}, takes_text=reads)
+    learner = InpaintLearner(network.to(machine.device).eval(), None, {}, takes_text=reads)
     return per_image.strips(learner.fill, data, torch.tensor(images))

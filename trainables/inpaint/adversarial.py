@@ -16,8 +16,8 @@ The model selects the loss (`ModelConfig.adversarial_loss`):
 
 Means are computed in float32, and all values stay on the device.
 
-`Rules` holds the additions of TDANet (Zhang et al. 2020) and LaMa (Suvorov et al. 2022) as found in their code; they
-are off unless a model sets them.
+`GANObjective` holds the additions of TDANet (Zhang et al. 2020) and LaMa (Suvorov et al. 2022) as found in their code;
+they are off unless a model sets them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SATURATED = 0.005
 
 
 @dataclass(frozen=True)
-class Loss:
+class AdversarialLoss:
     """Elementwise losses of logits."""
 
     real: Callable[[Tensor], Tensor]
@@ -54,16 +54,16 @@ class Loss:
 
 LOSSES = {
     # -log D(real), -log(1 - D(fake)), -log D(fake)
-    "logistic": Loss(lambda real: F.softplus(-real), F.softplus, lambda fake: F.softplus(-fake)),
-    "hinge": Loss(lambda real: F.relu(1 - real) / 2, lambda fake: F.relu(1 + fake) / 2, torch.neg),
-    "least_squares": Loss(
+    "logistic": AdversarialLoss(lambda real: F.softplus(-real), F.softplus, lambda fake: F.softplus(-fake)),
+    "hinge": AdversarialLoss(lambda real: F.relu(1 - real) / 2, lambda fake: F.relu(1 + fake) / 2, torch.neg),
+    "least_squares": AdversarialLoss(
         lambda real: (real - 1).square() / 2, lambda fake: fake.square() / 2, lambda fake: (fake - 1).square(), 0.5
     ),
 }
 
 
 @dataclass(frozen=True)
-class Rules:
+class GANObjective:
     """Additions of a model to the adversarial loss."""
 
     masked_target: bool = False
@@ -101,14 +101,14 @@ class Adversary:
         workers: Workers = Workers(),  # noqa: B008 - frozen
         loss: str = "logistic",
         precision: Precision = Precision(),  # noqa: B008 - frozen
-        rules: Rules = Rules(),
+        rules: GANObjective = GANObjective(),
     ) -> None:
         self.discriminators = dict(discriminators)
         self.rules = rules
         self.loss = LOSSES[loss]
         self.precision = precision
         self.optimiser = optimiser
-        self._judges = workers.prepare(_Judges(self.discriminators, exact=bool(rules.r1)))
+        self._judges = workers.prepare(DiscriminatorGroup(self.discriminators, exact=bool(rules.r1)))
 
     def step(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor, share: float = 1.0) -> dict[str, Tensor]:
         """Train every discriminator on one batch, and return the values to record.
@@ -123,7 +123,7 @@ class Adversary:
         with self.precision.cast():
             judged = self._judges(image_b3hw, output_b3hw.detach(), mask_b1hw)
         for term, (real, fake) in judged.items():
-            hole = scaled(mask_b1hw, fake) if self.rules.masked_target else None
+            hole = resize_mask(mask_b1hw, fake) if self.rules.masked_target else None
             loss = mean(self.loss.real(full(real)), share) + mean(self._fake(full(fake), hole), share)
             total = total + loss
             name = record_name(term)
@@ -133,7 +133,7 @@ class Adversary:
             correct = fake.detach() < border if hole is None else (fake.detach() < border) == (hole > 0)
             records[f"{name}_accuracy_fake"] = mean(correct.to(total), share)
             if self.rules.r1:
-                penalty = mean(steepness(real, image_b3hw), share)
+                penalty = mean(gradient_penalty(real, image_b3hw), share)
                 total = total + self.rules.r1 * penalty
                 records[f"{name}_r1"] = penalty.detach()
         self.optimiser.zero_grad(set_to_none=True)
@@ -210,7 +210,7 @@ class Adversary:
         self.optimiser.load_state_dict(state["optimiser"])
 
 
-class _Judges(nn.Module):
+class DiscriminatorGroup(nn.Module):
     """All discriminators as one module: DistributedDataParallel needs exactly one forward call per backward pass."""
 
     def __init__(self, discriminators: Mapping[str, nn.Module], exact: bool) -> None:
@@ -221,12 +221,12 @@ class _Judges(nn.Module):
     def forward(self, real_b3hw: Tensor, fake_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """The logits of real and of generated images, by loss term."""
         return {
-            term: judge(discriminator, real_b3hw, fake_b3hw, mask_b1hw, self.exact)
+            term: discriminate(discriminator, real_b3hw, fake_b3hw, mask_b1hw, self.exact)
             for term, discriminator in self.discriminators.items()
         }
 
 
-def judge(
+def discriminate(
     discriminator: nn.Module, real_b3hw: Tensor, fake_b3hw: Tensor, mask_b1hw: Tensor, exact: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The logits of real and of generated images, in one pass over both if possible.
@@ -246,12 +246,12 @@ def judge(
     return real, fake
 
 
-def scaled(mask_b1hw: Tensor, logits_b1hw: Tensor) -> Tensor:
+def resize_mask(mask_b1hw: Tensor, logits_b1hw: Tensor) -> Tensor:
     """Resize a mask to the size of a map of logits, by nearest neighbour."""
     return F.interpolate(mask_b1hw, logits_b1hw.shape[-2:], mode="nearest")
 
 
-def steepness(logits: Tensor, image_b3hw: Tensor) -> Tensor:
+def gradient_penalty(logits: Tensor, image_b3hw: Tensor) -> Tensor:
     """Squared norm (b,) of the gradient of the summed logits with respect to each image.
 
     Its graph is kept, so that it can be differentiated.
@@ -292,7 +292,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
-def saturated(output_bchw: Tensor, share: float = 1.0) -> Tensor:
+def saturated_share(output_bchw: Tensor, share: float = 1.0) -> Tensor:
     """Fraction of the elements of an output in [0, 1] that are close to 0 or 1; near 1 if a generator has collapsed."""
     output_bchw = output_bchw.detach()
     return mean(((output_bchw < SATURATED) | (output_bchw > 1 - SATURATED)).to(output_bchw.dtype), share)

@@ -8,22 +8,29 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
-from trainables.config.messages import unknown, validated
+from trainables.config.messages import unknown_name_error, validated
 from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import (
     BatchConfig,
+    CaptionRetrieverConfig,
     DataConfig,
     DrawsConfig,
     EpochsConfig,
     FeaturesConfig,
-    JudgeConfig,
     Needs,
     PhasesConfig,
     PrecisionConfig,
-    Strict,
+    StrictConfig,
     SyncConfig,
 )
-from trainables.config.variants import choose, chosen, options, test_masks, unless, without_none
+from trainables.config.variants import (
+    omit_default,
+    optional_section,
+    section_options,
+    test_masks,
+    variant_class,
+    without_none,
+)
 from trainables.errors import TrialError
 from trainables.registry import (
     adversarial_names,
@@ -48,7 +55,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
     """
     for key in config:
         if key not in SECTIONS:
-            raise unknown("key", key, SECTIONS, key)
+            raise unknown_name_error("key", key, SECTIONS, key)
     for key in ("data", "mask", "model"):
         if key not in config:
             raise TrialError(
@@ -58,25 +65,25 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
                 f"add `{key}:` to the base",
             )
     given = {"optimiser": {"name": "adam"}, **config}
-    model, mask, optimiser = (choose(key, given[key]) for key in ("model", "mask", "optimiser"))
+    model, mask, optimiser = (variant_class(key, given[key]) for key in ("model", "mask", "optimiser"))
     name = config["model"]["name"]
     resolved = {
         "data": validated("data", DataConfig, config["data"]),
         "mask": validated("mask", mask, config["mask"]),
         "test_masks": test_masks(config.get("test_masks")),
-        "model": {"name": name, **validated("model", model, options(config["model"]))},
+        "model": {"name": name, **validated("model", model, section_options(config["model"]))},
         "loss": _loss(config.get("loss", {"l2": 1.0}), name),
         "features": validated("features", FeaturesConfig, config.get("features") or {}),
         "optimiser": validated("optimiser", optimiser, given["optimiser"]),
-        "discriminator_optimiser": chosen("discriminator_optimiser", config.get("discriminator_optimiser")),
-        "schedule": chosen("schedule", config.get("schedule")),
+        "discriminator_optimiser": optional_section("discriminator_optimiser", config.get("discriminator_optimiser")),
+        "schedule": optional_section("schedule", config.get("schedule")),
         "phases": None if config.get("phases") is None else validated("phases", PhasesConfig, config["phases"]),
         "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
         "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
-        "sync_batch_norm": unless(True, "sync_batch_norm", SyncConfig, config),
-        "precision": unless("float32", "precision", PrecisionConfig, config),
-        "draws": unless(None, "draws", DrawsConfig, config),
-        "judge": None if config.get("judge") is None else validated("judge", JudgeConfig, config["judge"]),
+        "sync_batch_norm": omit_default(True, "sync_batch_norm", SyncConfig, config),
+        "precision": omit_default("float32", "precision", PrecisionConfig, config),
+        "draws": omit_default(None, "draws", DrawsConfig, config),
+        "judge": None if config.get("judge") is None else validated("judge", CaptionRetrieverConfig, config["judge"]),
     }
     if not adversarial_terms(resolved):
         resolved["discriminator_optimiser"] = resolved["phases"] = None
@@ -99,7 +106,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
             "loss.matching",
         )
     _check_matchers(resolved)
-    checked = model_config(name).model_validate(options(resolved["model"]))
+    checked = model_config(name).model_validate(section_options(resolved["model"]))
     for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
         checked.check(section, resolved["data"]["size"])
     return resolved
@@ -190,7 +197,7 @@ def check_networks(resolved: Mapping[str, Any], configs: Mapping[str, Mapping[st
 
 def _check_sizes(given: str, matcher: Mapping[str, Any], model: Mapping[str, Any]) -> None:
     """Raise TrialError if the encoders of a matching network have other sizes than those of the model."""
-    required = model_config(model["name"]).model_validate(options(dict(model))).reads_as()
+    required = model_config(model["name"]).model_validate(section_options(dict(model))).reads_as()
     wrong = [f"{name} is {matcher.get(name)}" for name, value in required.items() if matcher.get(name) != value]
     if wrong:
         raise TrialError(
@@ -235,7 +242,7 @@ def _loss(value: Any, model: str) -> dict[str, float]:
                 f"loss.{key}",
             )
         if key not in terms:
-            raise unknown("loss", key, terms, f"loss.{key}")
+            raise unknown_name_error("loss", key, terms, f"loss.{key}")
     weights = validated("loss", _loss_config(terms), value)
     if not any(weights.values()):
         raise TrialError(
@@ -283,6 +290,6 @@ def _check_phases(resolved: dict[str, Any]) -> None:
 
 
 @cache
-def _loss_config(terms: tuple[str, ...]) -> type[Strict]:
+def _loss_config(terms: tuple[str, ...]) -> type[StrictConfig]:
     fields: dict[str, Any] = {name: (Annotated[float, Field(ge=0)], 0.0) for name in terms}
-    return create_model("Loss", __base__=Strict, **fields)
+    return create_model("Loss", __base__=StrictConfig, **fields)

@@ -33,7 +33,7 @@ LAYOUT = torch.channels_last
 
 
 @dataclass(frozen=True)
-class Data:
+class InpaintDataset:
     """Images, and the configuration from which their masks are drawn."""
 
     images: images.ImageSet
@@ -111,7 +111,7 @@ def evaluation_batch(size: int) -> int:
     return max(1, EVALUATION_BATCH * 64**2 // max(size, 64) ** 2)
 
 
-def load(config: Mapping[str, Any], machine: Machine, vocabulary: Vocabulary | None = None) -> Data:
+def load(config: Mapping[str, Any], machine: Machine, vocabulary: Vocabulary | None = None) -> InpaintDataset:
     """Load images, captions and masks.
 
     vocabulary: used to encode the captions, instead of the vocabulary built from them.
@@ -122,8 +122,8 @@ def load(config: Mapping[str, Any], machine: Machine, vocabulary: Vocabulary | N
     loaded = captions.load(config["data"], machine.data_root, vocabulary)
     tests = config.get("test_masks") or {}
     needs_objects = any(mask["name"] == "object" for mask in (config["mask"], *tests.values()))
-    objects = images.objects(config["data"], machine.data_root) if needs_objects else {}
-    return Data(pixels, config["mask"], canvas, device, tests, loaded.to(device) if loaded else None, objects)
+    objects = images.object_masks(config["data"], machine.data_root) if needs_objects else {}
+    return InpaintDataset(pixels, config["mask"], canvas, device, tests, loaded.to(device) if loaded else None, objects)
 
 
 def check_masks(config: Mapping[str, Any], root: Path | None) -> None:

@@ -15,7 +15,7 @@ from trainables.training.checkpoint import load_weights
 from trainables.training.networks import build_network
 from trainables.training.session import Networks
 
-Trained = Networks
+LoadTrained = Networks
 AT_ONCE = 2**21
 """Maximum number of pixels in one batch: 32 images of 256 px."""
 
@@ -49,7 +49,7 @@ class Inpainter:
 
 
 def load(
-    sections: Sequence[Mapping[str, Any]], size: int, mask: Mapping[str, Any], trained: Trained, device: str = "cpu"
+    sections: Sequence[Mapping[str, Any]], size: int, mask: Mapping[str, Any], trained: LoadTrained, device: str = "cpu"
 ) -> list[Inpainter]:
     """Load the inpainters of a resolved forge block, in its order, for images of `size` px.
 
@@ -71,7 +71,7 @@ def load(
     return inpainters
 
 
-def trained_network(trial: str, trained: Trained, size: int, mask: Mapping[str, Any]) -> nn.Module:
+def trained_network(trial: str, trained: LoadTrained, size: int, mask: Mapping[str, Any]) -> nn.Module:
     """Build the network of a trial and load its weights, on the CPU."""
     if trial not in trained:
         raise _error(trial, "it has no finished result", "a finished trial", "run its sweep to the end first")

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from trainables.config.sections import Phase
 from trainables.inpaint import losses, perceptual_features
-from trainables.inpaint.adversarial import FURTHER, Adversary, gradient_norm, saturated
-from trainables.inpaint.predicted_region import Scope
+from trainables.inpaint.adversarial import FURTHER, Adversary, gradient_norm, saturated_share
+from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.registry import loss_inputs
 from trainables.training import optimisers
 from trainables.training.distributed import Workers
 from trainables.training.precision import Precision, full
 
 
-class Inpainter:
+class InpaintLearner:
     """A network that fills holes, with its optimiser; in a GAN, the generator together with its discriminators."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Inpainter:
         network: nn.Module,
         optimiser: torch.optim.Optimizer | None,
         weights: Mapping[str, float],
-        scope: Scope = Scope(),  # noqa: B008 - frozen
+        scope: PredictedRegion = PredictedRegion(),  # noqa: B008 - frozen
         adversary: Adversary | None = None,
         observed: bool = False,
         workers: Workers = Workers(),  # noqa: B008 - frozen
@@ -56,7 +56,7 @@ class Inpainter:
         """
         self.network: Any = network
         self.workers = workers
-        called = _Learning(network, own_terms) if own_terms else network
+        called = _CallsLearn(network, own_terms) if own_terms else network
         self._trained = workers.prepare(called) if optimiser else network
         self.parted = workers.size > 1 and hasattr(network, "part")
         self.own_terms = own_terms
@@ -112,7 +112,7 @@ class Inpainter:
             loss.backward()  # type: ignore[no-untyped-call]
             if self.observed:
                 records["gradient_norm"] = gradient_norm(self.network.parameters())
-                records["saturated"] = saturated(self.scope.crop(output_b3hw), share)
+                records["saturated"] = saturated_share(self.scope.crop(output_b3hw), share)
             self.optimiser.step()
         if self.parted:
             self.network.part = None
@@ -203,7 +203,7 @@ class Inpainter:
         return weights
 
 
-class _Learning(nn.Module):
+class _CallsLearn(nn.Module):
     """Calls `network.learn` from `forward`, because DistributedDataParallel only wraps `forward`.
 
     Returns only the terms with a weight: DistributedDataParallel waits for the gradients of everything returned.

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.data.image_files import below
+from trainables.data.image_files import path_below
 from trainables.errors import TrialError
 
 URLS = {
@@ -152,7 +152,7 @@ def load(section: Mapping[str, Any], root: Path | None, device: str = "cpu", sid
 @lru_cache(maxsize=2)
 def _load(name: str, weights: str | None, root: Path | None, device: str) -> FeatureNetwork:
     network = NETWORKS[name]()
-    file = _downloaded(name) if weights is None else below(root, weights, "features.weights")
+    file = _downloaded(name) if weights is None else path_below(root, weights, "features.weights")
     required = set(network.state_dict())
     try:
         state = {key: value for key, value in read_weights(file).items() if key in required}

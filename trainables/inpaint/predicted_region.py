@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Scope:
+class PredictedRegion:
     """The region of the output that the reconstruction losses compare, and how they compare it."""
 
     window: slice | None = None

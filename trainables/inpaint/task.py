@@ -18,21 +18,21 @@ from trainables.config.sections import Phase, PhasesConfig
 from trainables.data import augment, captions, images
 from trainables.inpaint import dataset as inpaint_dataset
 from trainables.inpaint import perceptual_features
-from trainables.inpaint.adversarial import Adversary, Rules
+from trainables.inpaint.adversarial import Adversary, GANObjective
 from trainables.inpaint.config import adversarial_terms, network_terms
-from trainables.inpaint.dataset import LAYOUT, Data
+from trainables.inpaint.dataset import LAYOUT, InpaintDataset
 from trainables.inpaint.evaluation import diversity, metrics, per_image, perceptual_metrics
-from trainables.inpaint.learner import Inpainter
-from trainables.inpaint.predicted_region import Scope
+from trainables.inpaint.learner import InpaintLearner
+from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.masks import families as masks
 from trainables.masks.rasterise import MaskDraw
 from trainables.match.caption_retrieval import (
     HITS,
-    Hits,
-    JudgedData,
-    give_encoders,
-    load_judge,
-    untouched,
+    RetrievalAccuracy,
+    RetrievalDataset,
+    load_retriever,
+    real_image_accuracy,
+    set_trained_encoders,
     vocabulary_of,
 )
 from trainables.training import optimisers
@@ -52,27 +52,29 @@ __all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final
 """The functions and constants required by the protocol `trainables.training.loop.Task`."""
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> JudgedData:
+def load(config: Mapping[str, Any], machine: Machine) -> RetrievalDataset:
     """Load images, captions and masks, and the network of `judge` if the configuration names one."""
     data = inpaint_dataset.load(config, machine, vocabulary_of(config, machine))
-    return JudgedData.of(data, load_judge(config, machine))
+    return RetrievalDataset.of(data, load_retriever(config, machine))
 
 
-def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
+def build(config: Mapping[str, Any], data: InpaintDataset, machine: Machine) -> InpaintLearner:
     torch.manual_seed(derive(config["seed"], "initialisation"))
     network: Any = build_network(config["model"], data.canvas.size)  # on the CPU: the same initialisation on any device
     module, options = model_of(config["model"])
     if options.takes_text and data.captions is not None:
         network.know(data.captions.vocabulary)
-        give_encoders(network, config, machine)
+        set_trained_encoders(network, config, machine)
     network = network.to(machine.device, memory_format=LAYOUT)
     workers = machine.workers
     if _sees_whole_batches(config, workers):
         synchronise(network)
     if not any(True for _ in network.parameters()):
-        return Inpainter(network.eval(), None, {}, workers=workers, splits=options.splits)
+        return InpaintLearner(network.eval(), None, {}, workers=workers, splits=options.splits)
     scope = (
-        module.scope(options, data.canvas.size) if hasattr(module, "scope") else Scope(value_range=options.value_range)
+        module.scope(options, data.canvas.size)
+        if hasattr(module, "scope")
+        else PredictedRegion(value_range=options.value_range)
     )
     optimiser = optimisers.build(config["optimiser"], network.parameters())
     adversary = _build_adversary(config, data.canvas.size, machine)
@@ -80,7 +82,7 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Inpainter:
     if config.get("features"):
         side = scope.crop(torch.empty(1, 1, data.canvas.size, data.canvas.size, device="meta")).shape[2]
         classifier = perceptual_features.load(config["features"], data.canvas.root, machine.device, side)
-    return Inpainter(
+    return InpaintLearner(
         network,
         optimiser,
         config["loss"],
@@ -120,7 +122,7 @@ def _build_adversary(config: Mapping[str, Any], size: int, machine: Machine) -> 
     parameters = [p for discriminator in discriminators.values() for p in discriminator.parameters()]
     optimiser = optimisers.build(config.get("discriminator_optimiser") or config["optimiser"], parameters)
     precision = Precision(config.get("precision"), machine.device)
-    rules = Rules(
+    rules = GANObjective(
         options.masked_target, config["loss"].get("r1", 0.0), "feature_matching" in config["loss"], options.matched
     )
     return Adversary(discriminators, optimiser, machine.workers, options.adversarial_loss, precision, rules)
@@ -134,13 +136,13 @@ def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None],
     return [*required, (perceptual_features.load, config["features"])] if config.get("features") else required
 
 
-def epoch_masks(config: Mapping[str, Any], data: Data, epoch: int) -> MaskDraw:
+def epoch_masks(config: Mapping[str, Any], data: InpaintDataset, epoch: int) -> MaskDraw:
     """Draw the masks of the training images for an epoch, a function of (seed, epoch, image index)."""
     source = generator(config["seed"], "masks", epoch)
     return masks.draw(data.mask, len(data.images.train), data.canvas_of("train"), source).to(data.device)
 
 
-def epoch_changes(config: Mapping[str, Any], data: Data, epoch: int) -> augment.Augmentation | None:
+def epoch_changes(config: Mapping[str, Any], data: InpaintDataset, epoch: int) -> augment.Augmentation | None:
     """Draw the augmentation of the training images for an epoch, a function of (seed, epoch, image index)."""
     section = config["data"].get("augment")
     source = generator(config["seed"], "augment", epoch)
@@ -148,7 +150,7 @@ def epoch_changes(config: Mapping[str, Any], data: Data, epoch: int) -> augment.
 
 
 def train(
-    learner: Inpainter, config: Mapping[str, Any], data: Data, epoch: int
+    learner: InpaintLearner, config: Mapping[str, Any], data: InpaintDataset, epoch: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Train one epoch in an order drawn from (seed, epoch).
 
@@ -185,36 +187,38 @@ def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
     return "both" if section is None else PhasesConfig.model_validate(section).at(epoch, config["epochs"])
 
 
-def evaluate(learner: Inpainter, data: JudgedData, split: str) -> dict[str, float]:
+def evaluate(learner: InpaintLearner, data: RetrievalDataset, split: str) -> dict[str, float]:
     """Compute the metrics of a split; the test split is also scored under `test_masks`, as `<metric>_on_<label>`."""
     if split not in learner.splits:
         return {}
     keeps = split == "test" and learner.workers.size == 1  # each of several workers sees only a part of the images
     meter = metrics.Meter(data.crop, by_share=split == "test", keep=per_image.NAMES if keeps else ())
-    hits = Hits(data.judge, split)
+    hits = RetrievalAccuracy(data.judge, split)
     values = _scores(learner, data, split, data.evaluation_masks[split], meter, hits)
-    values |= untouched(data, split, learner.workers)
+    values |= real_image_accuracy(data, split, learner.workers)
     if keeps:
         learner.tested, learner.tested_hits = meter.kept(), hits.kept()
     if split == "test" and learner.takes_text and data.captions is not None:
         draw = data.evaluation_masks[split]
-        scores = _scores(learner, data, split, draw, metrics.Meter(), Hits(data.judge, split), wrong_text=True)
+        scores = _scores(
+            learner, data, split, draw, metrics.Meter(), RetrievalAccuracy(data.judge, split), wrong_text=True
+        )
         values |= {f"{name}_wrong_text": scores[name] for name in WRONG_TEXT if name in scores}
     if split == "test" and learner.draws:  # every worker evaluates the whole split: the draws depend on the batches
-        values |= diversity.of_split(learner.fill, data, split, learner.draws)
+        values |= diversity.split_diversity(learner.fill, data, split, learner.draws)
     for label, draw in data.other_masks.items() if split == "test" else ():
-        scores = _scores(learner, data, split, draw, metrics.Meter(), Hits(data.judge, split))
+        scores = _scores(learner, data, split, draw, metrics.Meter(), RetrievalAccuracy(data.judge, split))
         values |= {f"{name}_on_{label}": value for name, value in scores.items()}
     return values
 
 
 def _scores(
-    learner: Inpainter,
-    data: Data,
+    learner: InpaintLearner,
+    data: InpaintDataset,
     split: str,
     draw: MaskDraw,
     meter: metrics.Meter,
-    hits: Hits,
+    hits: RetrievalAccuracy,
     wrong_text: bool = False,
 ) -> dict[str, float]:
     learner.network.eval()
@@ -228,11 +232,11 @@ def _scores(
     return meter.compute() | hits.compute(learner.workers, data.device)
 
 
-def check_extra(data: Data, names: Sequence[str]) -> None:
+def check_extra(data: InpaintDataset, names: Sequence[str]) -> None:
     perceptual_metrics.scorers(names, data.canvas.root, data.device)
 
 
-def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, float]:
+def extra(learner: InpaintLearner, data: InpaintDataset, names: Sequence[str]) -> dict[str, float]:
     """Score the composites of the test images with trained networks (LPIPS, KID, FID)."""
     learner.network.eval()
     scorers = perceptual_metrics.scorers(names, data.canvas.root, data.device)
@@ -245,13 +249,13 @@ def extra(learner: Inpainter, data: Data, names: Sequence[str]) -> dict[str, flo
     return {name: scorer.compute() for name, scorer in scorers.items()}
 
 
-def samples(learner: Inpainter, data: Data) -> dict[str, bytes]:
+def samples(learner: InpaintLearner, data: InpaintDataset) -> dict[str, bytes]:
     """Sample pictures of the first test images: truth, mask, damaged, output and composite, a strip each."""
     learner.network.eval()
     return per_image.strips(learner.fill, data, torch.arange(min(SAMPLES, len(data.images.test))))
 
 
-def final_files(learner: Inpainter, data: Data) -> dict[str, bytes]:
+def final_files(learner: InpaintLearner, data: InpaintDataset) -> dict[str, bytes]:
     """Files written after the last epoch: the per-image metrics of the test images, and pictures of the worst ones.
 
     Empty if this process has not evaluated all test images itself, which is so with several workers, or if a trial

@@ -26,12 +26,12 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from trainables.config.messages import unknown
+from trainables.config.messages import unknown_name_error
 from trainables.config.sections import FractionRange, IntRange
-from trainables.data.image_files import below, image_files, open_image
-from trainables.data.splits import no_objects
+from trainables.data.image_files import image_files, open_image, path_below
+from trainables.data.splits import no_objects_error
 from trainables.errors import TrialError
-from trainables.masks.rasterise import Blocks, Files, FreeForm, Lines, MaskDraw, Rectangles, Regions
+from trainables.masks.rasterise import Blocks, FreeForm, Lines, MaskDraw, MaskFiles, Rectangles, Regions
 from trainables.masks.strokes import NUMBERS, segments
 from trainables.registry import mask_configs
 
@@ -55,7 +55,7 @@ def draw(config: Mapping[str, Any], n: int, canvas: Canvas, generator: torch.Gen
     """
     name = config["name"]
     if name not in mask_configs():
-        raise unknown("mask.name", name, tuple(mask_configs()))
+        raise unknown_name_error("mask.name", name, tuple(mask_configs()))
     family = globals()[name]
     drawn: MaskDraw = family(n, canvas, generator, **{key: value for key, value in config.items() if key != "name"})
     return drawn
@@ -301,7 +301,7 @@ def irregular(
     that. A mean hole share above 0.7 gives a warning that the polarity may be wrong. Raises TrialError if the folder is
     missing, a file does not decode, or no file has a share in `fraction`.
     """
-    holes_fhw = _mask_files(below(canvas.root, path, "mask.path"), canvas.size, hole == "white")
+    holes_fhw = _mask_files(path_below(canvas.root, path, "mask.path"), canvas.size, hole == "white")
     if fraction is not None:
         shares = holes_fhw.float().mean((1, 2))
         fitting = (shares >= fraction[0]) & (shares <= fraction[1])
@@ -316,7 +316,7 @@ def irregular(
     uniform = _uniform(n, 4, generator)
     turns = (uniform[:, 1:] < 0.5) & augment
     file = _integer(uniform[:, :1], 0, len(holes_fhw) - 1)
-    return Files(canvas.size, torch.cat([file.long(), turns.long()], dim=1), holes_fhw)
+    return MaskFiles(canvas.size, torch.cat([file.long(), turns.long()], dim=1), holes_fhw)
 
 
 @lru_cache(maxsize=4)
@@ -348,10 +348,10 @@ def object(
     The caption then describes the missing object. Raises TrialError if the data set has no object masks.
     """
     if canvas.objects_nhw is None:
-        raise no_objects("these images")
+        raise no_objects_error("these images")
     place = torch.zeros(n, 4, dtype=torch.long)
     place[:, 0] = torch.arange(n)
-    return Files(canvas.size, place, canvas.objects_nhw)
+    return MaskFiles(canvas.size, place, canvas.objects_nhw)
 
 
 def _require(condition: bool, key: str, given: Any, why: str, fix: str) -> None:

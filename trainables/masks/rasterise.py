@@ -156,7 +156,7 @@ class Regions(MaskDraw):
 
 
 @dataclass(frozen=True)
-class Files(MaskDraw):
+class MaskFiles(MaskDraw):
     """parameters_n4: file index, and whether it is flipped vertically, flipped horizontally, and transposed."""
 
     holes_fhw: Tensor

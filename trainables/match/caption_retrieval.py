@@ -22,7 +22,7 @@ from torch import Tensor
 from trainables.data import captions
 from trainables.errors import TrialError
 from trainables.inpaint.config import check_networks
-from trainables.inpaint.dataset import Data
+from trainables.inpaint.dataset import InpaintDataset
 from trainables.match.text_encoder import PADDING, Vocabulary
 from trainables.training.checkpoint import load_weights
 from trainables.training.distributed import Workers
@@ -34,7 +34,7 @@ CAPTIONS_AT_ONCE = 256
 """Batch size for encoding captions."""
 
 
-class Judge:
+class CaptionRetriever:
     """A matching network, and the candidate captions of each split."""
 
     def __init__(self, network: Any, tokens: Mapping[str, Tensor]) -> None:
@@ -71,21 +71,21 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class JudgedData(Data):
+class RetrievalDataset(InpaintDataset):
     """Data of task `inpaint`, with the matching network that scores its fills."""
 
-    judge: Judge | None = None
+    judge: CaptionRetriever | None = None
     """Retrieves the caption of a filled image; None without `judge` in the configuration."""
 
     @classmethod
-    def of(cls, data: Data, judge: Judge | None) -> JudgedData:
+    def of(cls, data: InpaintDataset, judge: CaptionRetriever | None) -> RetrievalDataset:
         return cls(**{field.name: getattr(data, field.name) for field in fields(data)}, judge=judge)
 
 
-class Hits:
+class RetrievalAccuracy:
     """Accuracy of caption retrieval from fills; empty without a matching network."""
 
-    def __init__(self, judge: Judge | None, split: str) -> None:
+    def __init__(self, judge: CaptionRetriever | None, split: str) -> None:
         self._judge = judge
         self._split = split
         self._parts: list[Tensor] = []
@@ -96,7 +96,7 @@ class Hits:
             self._parts.append(self._judge.hits(self._split, index_b, composite_b3hw))
 
     def kept(self) -> Tensor | None:
-        """(n,): `Judge.hits` of the images of this worker; None without any."""
+        """(n,): `CaptionRetriever.hits` of the images of this worker; None without any."""
         return torch.cat(self._parts) if self._parts else None
 
     def compute(self, workers: Workers, device: torch.device) -> dict[str, float]:
@@ -109,12 +109,12 @@ class Hits:
         return {HITS: hits / images} if images else {}
 
 
-def untouched(data: JudgedData, split: str, workers: Workers) -> dict[str, float]:
+def real_image_accuracy(data: RetrievalDataset, split: str, workers: Workers) -> dict[str, float]:
     """Retrieval accuracy on the original images, which fills should not exceed; empty without a matching network."""
     if data.judge is None:
         return {}
     if split not in data.judge.untouched:
-        hits = Hits(data.judge, split)
+        hits = RetrievalAccuracy(data.judge, split)
         mine = workers.part(torch.arange(len(data.split(split))))
         for index in data.evaluation_batches(mine):
             hits.update(index, data.batch(split, index, data.evaluation_masks[split])[0])
@@ -122,7 +122,7 @@ def untouched(data: JudgedData, split: str, workers: Workers) -> dict[str, float
     return {f"{name}_real": rate for name, rate in data.judge.untouched[split].items()}
 
 
-def load_judge(config: Mapping[str, Any], machine: Machine) -> Judge | None:
+def load_retriever(config: Mapping[str, Any], machine: Machine) -> CaptionRetriever | None:
     """Load the network of `judge` in a resolved configuration of task `inpaint`; None without `judge`.
 
     Raises TrialError if the trial has another task or image size, or if its vocabulary lacks words.
@@ -135,13 +135,13 @@ def load_judge(config: Mapping[str, Any], machine: Machine) -> Judge | None:
     first = {
         split: tokens_nkt[:, 0].to(machine.device) for split, tokens_nkt in read.tokens.items() if split != "train"
     }
-    return Judge(network.to(machine.device), first)
+    return CaptionRetriever(network.to(machine.device), first)
 
 
 def vocabulary_of(config: Mapping[str, Any], machine: Machine) -> Vocabulary | None:
     """Vocabulary of the trained text encoder that a model names; None if the model trains its own from scratch.
 
-    Raises TrialError like `load_judge`, and if the sizes of the encoders do not fit.
+    Raises TrialError like `load_retriever`, and if the sizes of the encoders do not fit.
     """
     section = config["model"].get("text_encoder")
     if section is None:
@@ -151,7 +151,7 @@ def vocabulary_of(config: Mapping[str, Any], machine: Machine) -> Vocabulary | N
     return vocabulary
 
 
-def give_encoders(network: Any, config: Mapping[str, Any], machine: Machine) -> None:
+def set_trained_encoders(network: Any, config: Mapping[str, Any], machine: Machine) -> None:
     """Load the trained text encoder, and the image encoder trained with it, into a model that names a trial."""
     section = config["model"].get("text_encoder")
     if section is not None:

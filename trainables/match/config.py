@@ -7,15 +7,15 @@ from typing import Any
 
 from pydantic import Field
 
-from trainables.config.messages import unknown, validated
-from trainables.config.sections import BatchConfig, DataConfig, EpochsConfig, Needs, Strict
-from trainables.config.variants import choose, chosen, options, without_none
+from trainables.config.messages import unknown_name_error, validated
+from trainables.config.sections import BatchConfig, DataConfig, EpochsConfig, Needs, StrictConfig
+from trainables.config.variants import optional_section, section_options, variant_class, without_none
 from trainables.errors import TrialError
 
 SECTIONS = ("data", "model", "loss", "optimiser", "schedule", "batch", "epochs")
 
 
-class LossConfig(Strict):
+class LossConfig(StrictConfig):
     sentence: float = Field(1.0, ge=0, description="weight of the loss that matches whole images with whole captions")
     word: float = Field(1.0, ge=0, description="weight of the loss that matches words with image regions")
 
@@ -27,14 +27,14 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
     """
     for key in config:
         if key not in SECTIONS:
-            raise unknown("key", key, SECTIONS, key)
+            raise unknown_name_error("key", key, SECTIONS, key)
     for key in ("data", "model"):
         if key not in config:
             raise TrialError(
                 f"base without `{key}`", f"`{key}` is required", f"{key}: {{name: ...}}", f"add `{key}:` to the base"
             )
     completed = {"optimiser": {"name": "adam"}, **config}
-    model = choose("model", completed["model"], "match")
+    model = variant_class("model", completed["model"], "match")
     loss = validated("loss", LossConfig, config.get("loss") or {})
     if not any(loss.values()):
         raise TrialError(
@@ -45,10 +45,10 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
         )
     resolved = {
         "data": validated("data", DataConfig, config["data"]),
-        "model": {"name": config["model"]["name"], **validated("model", model, options(config["model"]))},
+        "model": {"name": config["model"]["name"], **validated("model", model, section_options(config["model"]))},
         "loss": {name: weight for name, weight in loss.items() if weight},
-        "optimiser": validated("optimiser", choose("optimiser", completed["optimiser"]), completed["optimiser"]),
-        "schedule": chosen("schedule", config.get("schedule")),
+        "optimiser": validated("optimiser", variant_class("optimiser", completed["optimiser"]), completed["optimiser"]),
+        "schedule": optional_section("schedule", config.get("schedule")),
         "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
         "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
     }

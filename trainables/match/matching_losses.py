@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.training.distributed import Part
+from trainables.training.distributed import BatchPart
 from trainables.training.precision import as_given, full
 
 GAMMA_PLACES, GAMMA_WORDS, GAMMA_PAIRS = 5.0, 5.0, 10.0
@@ -25,7 +25,7 @@ RECALLS = (1, 5, 10)
 
 
 @dataclass(frozen=True)
-class Read:
+class EncodedCaptions:
     """Encoded captions: tokens, and the outputs of `text_encoder.TextEncoder` for them."""
 
     tokens_bt: Tensor
@@ -36,17 +36,19 @@ class Read:
     there_bt: Tensor
     """Which tokens are words rather than padding."""
 
-    def of(self, part: Part) -> Read:
+    def of(self, part: BatchPart) -> EncodedCaptions:
         """The captions of one worker's images."""
         parts = (self.tokens_bt, self.words_bct, self.sentence_bc, self.there_bt)
-        return Read(*(part.of(x) for x in parts))
+        return EncodedCaptions(*(part.of(x) for x in parts))
 
-    def detached(self) -> Read:
+    def detached(self) -> EncodedCaptions:
         """Detach the features from the graph."""
-        return Read(self.tokens_bt, self.words_bct.detach(), self.sentence_bc.detach(), self.there_bt)
+        return EncodedCaptions(self.tokens_bt, self.words_bct.detach(), self.sentence_bc.detach(), self.there_bt)
 
 
-def losses(places_bcl: Tensor, image_bc: Tensor, text: Read, part: Part | None = None) -> dict[str, Tensor]:
+def losses(
+    places_bcl: Tensor, image_bc: Tensor, text: EncodedCaptions, part: BatchPart | None = None
+) -> dict[str, Tensor]:
     """`sentence` and `word`: mean cross-entropy of choosing the caption plus that of choosing the image.
 
     part: this worker's part of the batch, if the images are those of one worker and the captions those of the whole
@@ -72,12 +74,12 @@ def same_caption(tokens_bt: Tensor) -> Tensor:
     return (tokens_bt.unsqueeze(0) == tokens_bt.unsqueeze(1)).all(2)
 
 
-def sentence_scores(image_bc: Tensor, text: Read) -> Tensor:
+def sentence_scores(image_bc: Tensor, text: EncodedCaptions) -> Tensor:
     """scores_ij: cosines of images and captions, times GAMMA_PAIRS."""
     return GAMMA_PAIRS * F.normalize(image_bc, dim=1) @ F.normalize(text.sentence_bc, dim=1).T
 
 
-def word_scores(places_bcl: Tensor, text: Read) -> Tensor:
+def word_scores(places_bcl: Tensor, text: EncodedCaptions) -> Tensor:
     """scores_ij: match of each word with its attended regions, pooled over a caption; 0 for an empty caption."""
     there_jt = text.there_bt
     score_ijlt = torch.einsum("icl,jct->ijlt", places_bcl, text.words_bct)

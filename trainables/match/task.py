@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.config.messages import fills_nothing
+from trainables.config.messages import no_fills_error
 from trainables.data import augment, captions, images
 from trainables.errors import TrialError
 from trainables.inpaint.dataset import EVALUATION_BATCH, LAYOUT
@@ -30,7 +30,7 @@ SCORED = 64
 
 
 @dataclass(frozen=True)
-class Data:
+class MatchDataset:
     """Images and their captions, on the device."""
 
     images: images.ImageSet
@@ -49,7 +49,7 @@ class Data:
         return image_b3hw, self.captions.of(split, index, drawn_n)
 
 
-class Matcher:
+class MatchLearner:
     """The matching network with its optimiser."""
 
     def __init__(self, network: Any, optimiser: torch.optim.Optimizer, weights: Mapping[str, float]) -> None:
@@ -79,15 +79,15 @@ class Matcher:
         return weights
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> Data:
+def load(config: Mapping[str, Any], machine: Machine) -> MatchDataset:
     device = torch.device(machine.device)
     loaded = captions.load(config["data"], machine.data_root)
     assert loaded is not None, "the schema requires captions"
     pixels = images.load(config["data"], machine.data_root).to(device)
-    return Data(pixels, loaded.to(device), device, config["data"]["size"])
+    return MatchDataset(pixels, loaded.to(device), device, config["data"]["size"])
 
 
-def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Matcher:
+def build(config: Mapping[str, Any], data: MatchDataset, machine: Machine) -> MatchLearner:
     if machine.workers.size > 1:
         raise TrialError(
             f"task: match with {machine.workers.size} workers",
@@ -99,7 +99,7 @@ def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Matcher:
     network: Any = build_network(config["model"], data.size)
     network.know(data.captions.vocabulary)
     network = network.to(machine.device, memory_format=LAYOUT)
-    return Matcher(network, optimisers.build(config["optimiser"], network.parameters()), config["loss"])
+    return MatchLearner(network, optimisers.build(config["optimiser"], network.parameters()), config["loss"])
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
@@ -108,7 +108,7 @@ def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None],
 
 
 def train(
-    learner: Matcher, config: Mapping[str, Any], data: Data, epoch: int
+    learner: MatchLearner, config: Mapping[str, Any], data: MatchDataset, epoch: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Train for one epoch, in an order drawn from (seed, epoch).
 
@@ -128,7 +128,7 @@ def train(
             yield len(index), learner.step(image_b3hw, tokens_bt)
 
 
-def evaluate(learner: Matcher, data: Data, split: str) -> dict[str, float]:
+def evaluate(learner: MatchLearner, data: MatchDataset, split: str) -> dict[str, float]:
     """Loss of a split, in batches of SCORED images, and its retrieval recalls."""
     learner.network.eval()
     wholes, sentences, total = [], [], torch.zeros((), dtype=torch.float64, device=data.device)
@@ -147,20 +147,20 @@ def evaluate(learner: Matcher, data: Data, split: str) -> dict[str, float]:
     return {"matching": float(total) / n, **recalls}
 
 
-def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
+def check_extra(data: MatchDataset, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
     """Refuse metrics of fills: this task has no fills to score."""
     if names:
-        raise fills_nothing("match", names)
+        raise no_fills_error("match", names)
 
 
-def extra(learner: Matcher, data: Data, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see `check_extra`
+def extra(learner: MatchLearner, data: MatchDataset, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see `check_extra`
     return {}
 
 
-def samples(learner: Matcher, data: Data) -> dict[str, bytes]:  # noqa: ARG001 - part of the task interface
+def samples(learner: MatchLearner, data: MatchDataset) -> dict[str, bytes]:  # noqa: ARG001 - part of the task interface
     """No pictures."""
     return {}
 
 
-def final_files(learner: Matcher, data: Data) -> dict[str, bytes]:  # noqa: ARG001
+def final_files(learner: MatchLearner, data: MatchDataset) -> dict[str, bytes]:  # noqa: ARG001
     return {}

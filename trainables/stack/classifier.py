@@ -10,10 +10,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from trainables.detect.metrics import probability
 
 
-class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LogitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Base class; subclasses implement `logit`, and `learn` if they depend on the training rows."""
 
-    def fit(self, logits: Any, labels: Any) -> Classifier:
+    def fit(self, logits: Any, labels: Any) -> LogitClassifier:
         self.classes_ = np.array([0, 1])
         self.learn(np.asarray(logits, dtype=np.float64), np.asarray(labels))
         return self

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trainables.config.messages import unknown, validated
+from trainables.config.messages import unknown_name_error, validated
 from trainables.config.model_sections import StackConfig
-from trainables.config.sections import TRIAL, Needs, Strict
-from trainables.config.variants import choose, options, without_none
+from trainables.config.sections import TRIAL, Needs, StrictConfig
+from trainables.config.variants import section_options, variant_class, without_none
 from trainables.errors import TrialError
 from trainables.registry import model_config
 
@@ -19,7 +19,7 @@ BySeed = dict[str, Annotated[str, Field(pattern=TRIAL)]]
 """Trial ids of an arm by seed; in a sweep file `{trials_of: {sweep: NAME, arm: ARM}}`."""
 
 
-class StackDataConfig(Strict):
+class StackDataConfig(StrictConfig):
     """Detectors whose recorded outputs the ensemble combines."""
 
     bases: dict[str, BySeed | Annotated[list[BySeed], Field(min_length=2)]] = Field(
@@ -39,14 +39,14 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
     """
     for key in config:
         if key not in (*SECTIONS, "epochs"):
-            raise unknown("key", key, SECTIONS, key)
+            raise unknown_name_error("key", key, SECTIONS, key)
     for key, example in (("data", "{bases: {NAME: {trials_of: {sweep: ..., arm: ...}}}}"), ("model", "{name: svc}")):
         if config.get(key) is None:
             raise TrialError(f"base without `{key}`", f"`{key}` is required", f"{key}: {example}", f"add `{key}:`", key)
     if config.get("epochs", 1) != 1:
         raise TrialError(f"epochs: {config['epochs']}", "an ensemble is fitted once", "1", "remove `epochs`", "epochs")
-    chosen = choose("model", config["model"], "stack")
-    section = {"name": config["model"]["name"], **validated("model", chosen, options(config["model"]))}
+    chosen = variant_class("model", config["model"], "stack")
+    section = {"name": config["model"]["name"], **validated("model", chosen, section_options(config["model"]))}
     data = validated("data", StackDataConfig, config["data"])
     allowed = ensemble(section).inputs
     if data["inputs"] not in allowed:
@@ -62,7 +62,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
 
 def ensemble(section: Mapping[str, Any]) -> StackConfig:
     """Options of a resolved `model` section."""
-    config = model_config(section["name"]).model_validate(options(dict(section)))
+    config = model_config(section["name"]).model_validate(section_options(dict(section)))
     assert isinstance(config, StackConfig)
     return config
 

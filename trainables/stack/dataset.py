@@ -22,7 +22,7 @@ COLUMNS = ("logit", "label", "source", "feature")
 
 
 @dataclass(frozen=True)
-class Rows:
+class StackRows:
     """Detector outputs for the images of a split."""
 
     logit_nk: npt.NDArray[np.float64]
@@ -41,13 +41,13 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class StackDataset:
     """Outputs of all base detectors by split."""
 
-    learn: Rows
+    learn: StackRows
     """Rows to fit the ensemble on: left-out images of each fold, by the detector that left them out; else `val`."""
-    val: Rows
-    test: Rows
+    val: StackRows
+    test: StackRows
     folded: bool
     """Whether the bases were trained with folds."""
     inputs: str
@@ -56,7 +56,7 @@ class Recorded:
     """SHA-256 over the files read."""
 
 
-def load(bases: Mapping[str, Sequence[str]], inputs: str, files: Mapping[str, Path]) -> Recorded:
+def load(bases: Mapping[str, Sequence[str]], inputs: str, files: Mapping[str, Path]) -> StackDataset:
     """Read and align the outputs of each base's trials: one trial, or one per fold.
 
     Raises TrialError if a file lacks the outputs, or if the bases did not score the same images.
@@ -77,7 +77,7 @@ def load(bases: Mapping[str, Sequence[str]], inputs: str, files: Mapping[str, Pa
     if len(folds) > 1:
         raise _unlike(f"their numbers of folds differ: {sorted(folds)}", "the same number of folds in every base")
     rows = {split: _aligned(each, tuple(bases)) for split, each in parts.items()}
-    return Recorded(rows["learn"], rows["val"], rows["test"], folds != {1}, inputs, digest.hexdigest())
+    return StackDataset(rows["learn"], rows["val"], rows["test"], folds != {1}, inputs, digest.hexdigest())
 
 
 def _read(trial: str, file: Path, digest: Any) -> Arrays:
@@ -138,13 +138,13 @@ def _same(one: Arrays, other: Arrays) -> bool:
     return all(np.array_equal(one[name], other[name]) for name in ("label", "source"))
 
 
-def _aligned(bases: Sequence[Arrays], names: Sequence[str]) -> Rows:
+def _aligned(bases: Sequence[Arrays], names: Sequence[str]) -> StackRows:
     first = bases[0]
     for name, base in zip(names, bases, strict=True):
         if not _same(first, base):
             raise _unlike(f"{names[0]} and {name} scored different images", "detectors trained on the same forged set")
     features = [base["feature"] for base in bases if "feature" in base]
-    return Rows(
+    return StackRows(
         np.stack([base["logit"].astype(np.float64) for base in bases], 1),
         np.concatenate(features, 1).astype(np.float64) if len(features) == len(bases) else None,
         first["label"] > 0.5,

@@ -16,12 +16,12 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from torch import Tensor
 
-from trainables.config.messages import fills_nothing
+from trainables.config.messages import no_fills_error
 from trainables.detect import metrics as detection_metrics
 from trainables.errors import TrialError
 from trainables.stack import dataset as stack_dataset
 from trainables.stack.config import trials
-from trainables.stack.dataset import Recorded, Rows
+from trainables.stack.dataset import StackDataset, StackRows
 from trainables.training.loop import derive
 from trainables.training.networks import model_of
 from trainables.training.session import Machine
@@ -36,18 +36,18 @@ __all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final
 """Names that `trainables.training.loop.Task` requires of a module."""
 
 
-class Stacker:
+class StackLearner:
     """An ensemble, fitted in the constructor. Checkpoints are empty: resuming fits it again to the same rows."""
 
     parameters = 0
 
-    def __init__(self, estimator: Any, fresh: Any, data: Recorded) -> None:
+    def __init__(self, estimator: Any, fresh: Any, data: StackDataset) -> None:
         """Fit `estimator`. fresh: an unfitted copy of it, for cross-validation."""
         self.fresh = fresh
         self.estimator = estimator.fit(data.learn.inputs(data.inputs), data.learn.label_n)
         self.threshold: float | None = None
 
-    def logit(self, rows: Rows, inputs: str) -> detection_metrics.Floats:
+    def logit(self, rows: StackRows, inputs: str) -> detection_metrics.Floats:
         return _as_logit(self.estimator.predict_proba(rows.inputs(inputs))[:, 1])
 
     def state_dict(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _as_logit(probability: Any) -> detection_metrics.Floats:
     return logit
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> Recorded:
+def load(config: Mapping[str, Any], machine: Machine) -> StackDataset:
     if machine.workers.size > 1:
         raise TrialError(
             f"resources.workers: {machine.workers.size}",
@@ -77,7 +77,7 @@ def load(config: Mapping[str, Any], machine: Machine) -> Recorded:
     return stack_dataset.load(trials(config, config["seed"]), config["data"]["inputs"], machine.outputs)
 
 
-def build(config: Mapping[str, Any], data: Recorded, machine: Machine) -> Stacker:  # noqa: ARG001 - part of the task interface
+def build(config: Mapping[str, Any], data: StackDataset, machine: Machine) -> StackLearner:  # noqa: ARG001 - part of the task interface
     module, options = model_of(config["model"])
     one, other = (module.build(options, derive(config["seed"], "ensemble")) for _ in range(2))
     if data.learn.label_n.all() or not data.learn.label_n.any():
@@ -87,13 +87,13 @@ def build(config: Mapping[str, Any], data: Recorded, machine: Machine) -> Stacke
             "detectors of a set with both inpainted and other images",
             "name detectors of another set",
         )
-    return Stacker(one, other, data)
+    return StackLearner(one, other, data)
 
 
 def train(
-    learner: Stacker,
+    learner: StackLearner,
     config: Mapping[str, Any],  # noqa: ARG001 - part of the task interface
-    data: Recorded,
+    data: StackDataset,
     epoch: int,  # noqa: ARG001
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Yield the cross-entropy on the training rows; the ensemble is already fitted."""
@@ -102,7 +102,7 @@ def train(
     yield len(data.learn.label_n), {"loss": loss}
 
 
-def evaluate(learner: Stacker, data: Recorded, split: str) -> dict[str, float]:
+def evaluate(learner: StackLearner, data: StackDataset, split: str) -> dict[str, float]:
     """Metrics of task `detect` that need no box or mask; the threshold is chosen on the validation images."""
     if split == "test" and learner.threshold is None:
         evaluate(learner, data, "val")
@@ -112,11 +112,11 @@ def evaluate(learner: Stacker, data: Recorded, split: str) -> dict[str, float]:
         learner.threshold = detection_metrics.best_threshold(logit, rows.label_n)
     nothing = np.full(len(logit), np.nan)
     kind = np.where(rows.label_n, "inpainted", "real")
-    judged = detection_metrics.Judged(logit, rows.label_n, kind.tolist(), nothing, nothing)
+    judged = detection_metrics.LabelledPredictions(logit, rows.label_n, kind.tolist(), nothing, nothing)
     return detection_metrics.scores(judged, learner.threshold if split == "test" else None)
 
 
-def _unseen(learner: Stacker, data: Recorded) -> detection_metrics.Floats:
+def _unseen(learner: StackLearner, data: StackDataset) -> detection_metrics.Floats:
     """Logit of each validation image, from an ensemble fitted on other photographs."""
     parts = min(PARTS, len(set(data.val.source.tolist())))
     probability = cross_val_predict(
@@ -135,22 +135,22 @@ def checks(config: Mapping[str, Any]) -> list[Any]:  # noqa: ARG001 - part of th
     return []
 
 
-def check_extra(data: Recorded, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
+def check_extra(data: StackDataset, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
     """Refuse metrics of fills: this task has no fills to score."""
     if names:
-        raise fills_nothing("stack", names)
+        raise no_fills_error("stack", names)
 
 
-def extra(learner: Stacker, data: Recorded, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
+def extra(learner: StackLearner, data: StackDataset, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
     """No further metrics."""
     return {}
 
 
-def samples(learner: Stacker, data: Recorded) -> dict[str, bytes]:  # noqa: ARG001 - part of the task interface
+def samples(learner: StackLearner, data: StackDataset) -> dict[str, bytes]:  # noqa: ARG001 - part of the task interface
     """No pictures: the ensemble reads no images."""
     return {}
 
 
-def final_files(learner: Stacker, data: Recorded) -> dict[str, bytes]:  # noqa: ARG001
+def final_files(learner: StackLearner, data: StackDataset) -> dict[str, bytes]:  # noqa: ARG001
     """No files: the inputs are stored with the detectors."""
     return {}

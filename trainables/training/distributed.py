@@ -66,11 +66,11 @@ class Workers:
         """This worker's part of a batch or a split; may be empty if there are fewer images than workers."""
         return index_n if self.size == 1 else index_n.tensor_split(self.size)[self.rank]
 
-    def place(self, everywhere: int) -> Part:
+    def place(self, everywhere: int) -> BatchPart:
         """The position of this worker's part in a batch of `everywhere` images."""
         each, more = divmod(everywhere, self.size)
         start = self.rank * each + min(self.rank, more)
-        return Part(self, start, start + each + (self.rank < more), everywhere)
+        return BatchPart(self, start, start + each + (self.rank < more), everywhere)
 
     def scale(self, here: int, everywhere: int) -> float:
         """Factor for a mean over `here` of the batch's `everywhere` elements; 1 for equal parts."""
@@ -149,7 +149,7 @@ class Workers:
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """The position of one worker's part in a batch; see `Workers.part`."""
 
     workers: Workers

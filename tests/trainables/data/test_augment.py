@@ -107,11 +107,13 @@ def seen(config: dict[str, Any], data_root: Path, epoch: int, monkeypatch: pytes
     learner = inpaint.build(config, data, machine)
     order: list[int] = []
     found: list[Tensor] = []
-    batch = inpaint.Data.batch
+    batch = inpaint.InpaintDataset.batch
     with monkeypatch.context() as patched:
-        patched.setattr(inpaint.Data, "batch", lambda s, p, i, d: (order.extend(i.tolist()), batch(s, p, i, d))[1])
-        step = inpaint.Inpainter.step
-        patched.setattr(inpaint.Inpainter, "step", lambda s, x, *m: (found.extend(x.clone()), step(s, x, *m))[1])
+        patched.setattr(
+            inpaint.InpaintDataset, "batch", lambda s, p, i, d: (order.extend(i.tolist()), batch(s, p, i, d))[1]
+        )
+        step = inpaint.InpaintLearner.step
+        patched.setattr(inpaint.InpaintLearner, "step", lambda s, x, *m: (found.extend(x.clone()), step(s, x, *m))[1])
         for _ in inpaint.train(learner, config, data, epoch):
             pass
     return dict(zip(order, found, strict=True))

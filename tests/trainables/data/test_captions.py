@@ -75,14 +75,14 @@ def test_a_subset_has_the_captions_of_its_images(photos: Path) -> None:
     whole = load(photos, **KODAK, captions={"file": "captions.txt"})
     few = load(photos, **KODAK, train=5, captions={"file": "captions.txt"})
     assert [said(few, "train", i) for i in range(5)] == [said(whole, "train", i) for i in range(5)]
-    names = images.chosen(DataConfig.model_validate(KODAK), photos)["train"][0][0].names("train", 0, 5)
+    names = images.image_counts(DataConfig.model_validate(KODAK), photos)["train"][0][0].names("train", 0, 5)
     assert [said(few, "train", i, 1) for i in range(5)] == [f"again {name[:-4]}" for name in names]
 
 
 def test_a_mixture_has_the_captions_of_both(photos: Path, data_root: Path) -> None:
     (photos / "cifar-10-batches-py").symlink_to(data_root / "cifar-10-batches-py")
     config = {"name": "cifar10", "train": 8, "val": 2, "test": 2}
-    source = images.chosen(DataConfig.model_validate(config), photos)
+    source = images.image_counts(DataConfig.model_validate(config), photos)
     lines = [
         f"{name}\tcifar {name}" for split in source for name in source[split][0][0].names(split, 0, source[split][0][1])
     ]

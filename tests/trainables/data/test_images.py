@@ -119,8 +119,8 @@ print(used("VmHWM") - before, used("VmRSS") - before)
 
 def test_threads_load_once(data_root, monkeypatch):
     decoded = []
-    original = folders.Folder.take
-    monkeypatch.setattr(folders.Folder, "take", lambda *a: (decoded.append(1), original(*a))[1])
+    original = folders.FolderSource.take
+    monkeypatch.setattr(folders.FolderSource, "take", lambda *a: (decoded.append(1), original(*a))[1])
     found = []
     options = {"name": "folder", "path": "kodak24", "size": 9}
     threads = [threading.Thread(target=lambda: found.append(load(data_root, **options))) for _ in range(4)]

@@ -83,10 +83,10 @@ def test_only_the_plain_iou_has_no_gradient_where_boxes_do_not_meet() -> None:
 
 def test_masks_to_boxes_and_back() -> None:
     box = torch.tensor([[0.25, 0.5, 0.75, 0.625], [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
-    mask = boxes.painted(box, 32)
+    mask = boxes.boxes_to_masks(box, 32)
     assert mask.sum((1, 2, 3)).tolist() == [16 * 4, 32 * 32, 0]
     assert mask[0, 0, 16:20, 8:24].all()
-    assert torch.equal(boxes.around(mask), box)
+    assert torch.equal(boxes.masks_to_boxes(mask), box)
 
 
 # --- against torchvision ----------------------------------------------------------------------------------------------

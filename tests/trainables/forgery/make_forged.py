@@ -9,14 +9,14 @@ from typing import Any
 
 from trainables.forgery import shards as forged_shards
 from trainables.forgery.config import resolve_forge
-from trainables.inpaint.inference import Trained
+from trainables.inpaint.inference import LoadTrained
 
 
 def forge(
     block: dict[str, Any],
     folder: Path,
     data_root: Path,
-    trained: Trained | None = None,
+    trained: LoadTrained | None = None,
     order: Sequence[int] | None = None,
     threads: int = 2,
 ) -> dict[str, Any]:

@@ -273,7 +273,9 @@ def test_near_duplicates_by_brute_force():
     near = hashes[:5] ^ np.uint64(0b1011)
     far = hashes[5:10] ^ np.uint64(0b11111)
     splits = {"train": hashes, "test": np.concatenate([near, far])}
-    found = near_duplicates.across({split: [f"{each:016x}" for each in some] for split, some in splits.items()})
+    found = near_duplicates.find_across_splits(
+        {split: [f"{each:016x}" for each in some] for split, some in splits.items()}
+    )
     assert found == [("train", i, "test", i, 3) for i in range(5)]
 
 

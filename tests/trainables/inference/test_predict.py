@@ -278,7 +278,7 @@ def test_a_detector_says_what_and_where(save: Save, head: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 8
     picture = user_images.read(save(pattern(90, 50), exif=exif))
-    found = predict.find(predict.detector(config, weights), config, 0.0, picture)
+    found = predict.detect(predict.detector(config, weights), config, 0.0, picture)
     assert 0 < found.probability < 1
     files = predict.files(found, picture)
     said = json.loads(files["found.json"])
@@ -289,7 +289,7 @@ def test_a_detector_says_what_and_where(save: Save, head: str) -> None:
     for name in ("found.png", "heat.png"):
         with Image.open(io.BytesIO(files[name])) as shown:
             assert (shown.size, shown.getexif()[0x0112]) == ((90, 50), 8)
-    sure = predict.find(predict.detector(config, weights), config, 1.0, picture)
+    sure = predict.detect(predict.detector(config, weights), config, 1.0, picture)
     assert (sure.label, sure.box) == ("authentic", None)
 
 
@@ -306,9 +306,9 @@ def test_class_activation_shows_where_the_logit_comes_from() -> None:
             return image_b3hw
 
         def forward(self, image_b3hw: Tensor) -> Any:
-            from trainables.detect.output import Found
+            from trainables.detect.output import DetectorOutput
 
-            return Found(self.trunk(image_b3hw).mean((1, 2, 3)))
+            return DetectorOutput(self.trunk(image_b3hw).mean((1, 2, 3)))
 
     image_b3hw = torch.zeros(1, 3, 32, 32)
     image_b3hw[:, :, :8, 24:] = 1

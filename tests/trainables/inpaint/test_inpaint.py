@@ -45,7 +45,7 @@ def configured(model: str = "vanilla_autoencoder", seed: int = 3, width: int = 2
 
 
 @pytest.fixture
-def load(data_root: Path) -> Callable[[dict[str, Any]], inpaint.Data]:
+def load(data_root: Path) -> Callable[[dict[str, Any]], inpaint.InpaintDataset]:
     return lambda config: inpaint.load(config, Machine(data_root=data_root))
 
 
@@ -67,14 +67,14 @@ def seen(monkeypatch: pytest.MonkeyPatch, run: Callable[..., MemorySession]) -> 
 
     def captured(config: dict[str, Any]) -> tuple[Tensor, Tensor]:
         found: list[tuple[Tensor, Tensor]] = []
-        original = inpaint.Inpainter.step
+        original = inpaint.InpaintLearner.step
 
-        def step(self: inpaint.Inpainter, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int) -> dict[str, Tensor]:
+        def step(self: inpaint.InpaintLearner, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int) -> dict[str, Tensor]:
             found.append((image_b3hw.clone(), mask_b1hw.clone()))
             return original(self, image_b3hw, mask_b1hw, whole)
 
         with monkeypatch.context() as patched:
-            patched.setattr(inpaint.Inpainter, "step", step)
+            patched.setattr(inpaint.InpaintLearner, "step", step)
             run(config)
         image_n3hw, mask_n1hw = (torch.cat(parts) for parts in zip(*found, strict=True))
         assert len(image_n3hw) == 2 * DATA["train"]

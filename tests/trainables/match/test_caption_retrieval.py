@@ -15,7 +15,7 @@ from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
 from trainables.match import caption_retrieval
-from trainables.match.caption_retrieval import Judge
+from trainables.match.caption_retrieval import CaptionRetriever
 from trainables.match.networks import text_image
 from trainables.match.text_encoder import Vocabulary
 from trainables.training.loop import fit
@@ -65,7 +65,7 @@ def ran(trial: dict[str, Any], machine: Machine) -> MemorySession:
 def test_hits_by_a_plain_loop() -> None:
     network = matcher(("a", "cat", "dog", "grey", "ship")).eval()
     texts = ["a cat", "grey", "a dog", "", "a cat", "a grey ship", "dog"]
-    judge = Judge(network, {"test": network.tokens(texts)})
+    judge = CaptionRetriever(network, {"test": network.tokens(texts)})
     image_b3hw = torch.rand(7, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     found = judge.hits("test", torch.arange(7), image_b3hw)
     with torch.inference_mode():

@@ -28,7 +28,9 @@ LOSSES: dict[str, dict[str, float]] = {
 TRAINED = [name for name in model_names() if model_config(name).trains]
 
 
-def learner(name: str, root: Path, **changes: Any) -> tuple[inpaint.Inpainter, inpaint.Data, dict[str, Any]]:
+def learner(
+    name: str, root: Path, **changes: Any
+) -> tuple[inpaint.InpaintLearner, inpaint.InpaintDataset, dict[str, Any]]:
     asked = {
         "data": {"name": "cifar10", "train": 8 * STEPS, "val": 8, "test": 8},
         "mask": {"name": "centre", "fraction": 0.2},

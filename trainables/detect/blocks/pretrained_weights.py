@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainables.data.image_files import below
+from trainables.data.image_files import path_below
 from trainables.errors import TrialError
 from trainables.inpaint.perceptual_features import read_weights
 
@@ -60,7 +60,7 @@ def _check(backbone: str, weights: str, state: Mapping[str, Tensor], own: Mappin
 
 
 def _read(backbone: str, weights: str, root: Path | None) -> dict[str, Tensor]:
-    file = below(root, weights, "model.weights")
+    file = path_below(root, weights, "model.weights")
     try:
         return read_weights(file)
     except (OSError, RuntimeError, ValueError, TypeError, AttributeError, EOFError) as error:

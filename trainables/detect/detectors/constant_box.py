@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import DetectorConfig
 from trainables.detect import boxes
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 
 SURE = 12.0
 """Logit predicted for every image."""
@@ -39,10 +39,10 @@ class ConstantBox(nn.Module):
         super().__init__()
         self.register_buffer("box", torch.tensor([0.25, 0.25, 0.75, 0.75]))
 
-    def forward(self, image_b3hw: Tensor) -> Found:
+    def forward(self, image_b3hw: Tensor) -> DetectorOutput:
         """The same output for every image."""
         b = len(image_b3hw)
-        return Found(self.box.new_full((b,), SURE), self.box.expand(b, 4))
+        return DetectorOutput(self.box.new_full((b,), SURE), self.box.expand(b, 4))
 
 
 def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - common signature of all models
@@ -50,7 +50,7 @@ def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - common sign
     return ConstantBox()
 
 
-def learn(network: nn.Module, train: Labelled) -> None:
+def learn(network: nn.Module, train: LabelledImages) -> None:
     """Search for the box with the highest mean IoU over the training boxes; deterministic."""
     assert isinstance(network, ConstantBox)
     true_n4 = train.box_n4[train.label_n > 0.5][:MOST].cpu()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import DetectorConfig
 from trainables.detect.blocks import pretrained_weights
-from trainables.detect.blocks.heads import Headed
+from trainables.detect.blocks.heads import TrunkWithHead
 from trainables.detect.blocks.high_pass import FILTERS
 from trainables.errors import TrialError
 from trainables.inpaint.perceptual_features import MEAN, STD
@@ -48,7 +48,7 @@ class Config(DetectorConfig):
         return {"label": ("logit",), "box": ("logit", "box"), "mask": ("logit", "mask")}[self.head]
 
 
-class Detector(Headed):
+class BackboneDetector(TrunkWithHead):
     """A backbone with input normalisation and, with `high_pass`, residuals as additional input channels."""
 
     mean: Tensor
@@ -80,7 +80,7 @@ def build(config: Config, size: int) -> nn.Module:
     if config.high_pass:
         _widen_first(trunk)
     try:
-        return Detector(trunk, features, config, size)
+        return BackboneDetector(trunk, features, config, size)
     except (RuntimeError, AssertionError) as error:  # from the pass that finds the maps of a mask head
         raise TrialError(
             f"model.backbone: {config.backbone} with images of {size} px",
@@ -94,7 +94,7 @@ def build(config: Config, size: int) -> nn.Module:
 def initialise(network: nn.Module, config: Config, root: Path | None) -> None:
     """Load the configured weights into the trunk; the head and added channels keep their random initialisation."""
     if config.weights != "none":
-        assert isinstance(network, Detector)
+        assert isinstance(network, BackboneDetector)
         pretrained_weights.load(network.trunk, config.backbone, config.weights, root)
 
 
@@ -103,9 +103,9 @@ def _backbone(name: str) -> nn.Module:
 
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        from trainables.config.messages import unknown
+        from trainables.config.messages import unknown_name_error
 
-        raise unknown("model.backbone", name, tuple(names), "model.backbone")
+        raise unknown_name_error("model.backbone", name, tuple(names), "model.backbone")
     options = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     return network

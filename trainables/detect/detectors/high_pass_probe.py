@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import DetectorConfig
 from trainables.detect.blocks.high_pass import srm_kernels
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 
 BLOCK = 8
 """Side of the blocks whose residuals are compared, px; half the side of images below 16 px."""
@@ -63,9 +63,9 @@ class HighPassProbe(nn.Module):
         columns = [part_bkm.mean(2), part_bkm.std(2), *quantiles, highest]
         return torch.stack(columns, 2).flatten(1)
 
-    def forward(self, image_b3hw: Tensor) -> Found:
+    def forward(self, image_b3hw: Tensor) -> DetectorOutput:
         feature_bf = (self.statistics(image_b3hw) - self.mean) / self.deviation
-        return Found(feature_bf @ self.weight + self.bias, feature_bf=feature_bf)
+        return DetectorOutput(feature_bf @ self.weight + self.bias, feature_bf=feature_bf)
 
 
 def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - common signature of all models
@@ -73,7 +73,7 @@ def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - common sign
     return HighPassProbe(config.strength)
 
 
-def learn(network: nn.Module, train: Labelled) -> None:
+def learn(network: nn.Module, train: LabelledImages) -> None:
     """Fit the baseline to the training images with scikit-learn; deterministic."""
     from sklearn.linear_model import LogisticRegression
 

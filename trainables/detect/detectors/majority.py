@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.model_sections import DetectorConfig
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 
 MOST = 12.0
 """Largest magnitude of the logit, reached if all training images have one label."""
@@ -30,9 +30,9 @@ class Majority(nn.Module):
         super().__init__()
         self.register_buffer("logit", torch.zeros(()))
 
-    def forward(self, image_b3hw: Tensor) -> Found:
+    def forward(self, image_b3hw: Tensor) -> DetectorOutput:
         """The same logit for every image; if both labels are equally frequent, it means inpainted."""
-        return Found(self.logit.expand(len(image_b3hw)))
+        return DetectorOutput(self.logit.expand(len(image_b3hw)))
 
 
 def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - common signature of all models
@@ -40,7 +40,7 @@ def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - common sign
     return Majority()
 
 
-def learn(network: nn.Module, train: Labelled) -> None:
+def learn(network: nn.Module, train: LabelledImages) -> None:
     """Set the logit from the training labels; deterministic."""
     assert isinstance(network, Majority)
     share = train.label_n.double().mean()

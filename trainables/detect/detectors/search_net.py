@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trainables.config.model_sections import DetectorConfig
-from trainables.detect.blocks.heads import Headed
+from trainables.detect.blocks.heads import TrunkWithHead
 
 
 class Config(DetectorConfig):
@@ -31,7 +31,7 @@ class Config(DetectorConfig):
         return {"label": ("logit",), "box": ("logit", "box"), "mask": ("logit", "mask")}[self.head]
 
 
-class SearchNet(Headed):
+class SearchNet(TrunkWithHead):
     """Convolutional network on images scaled to [-1, 1]."""
 
     def prepared(self, image_b3hw: Tensor) -> Tensor:

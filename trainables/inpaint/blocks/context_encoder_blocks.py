@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.model_sections import RegionConfig
-from trainables.inpaint.predicted_region import Scope
+from trainables.inpaint.predicted_region import PredictedRegion
 
 HOLE_COLOUR = (117 / 255, 104 / 255, 123 / 255)
 """Fill colour of the holes on channels 0, 1, 2: ImageNet's mean in the unusual channel order of the published code."""
@@ -24,13 +24,13 @@ def window(predicted: str | None, size: int) -> slice | None:
     return slice(start, start + size // 2)
 
 
-def scope(config: RegionConfig, size: int) -> Scope:
+def predicted_region(config: RegionConfig, size: int) -> PredictedRegion:
     """The losses compare the predicted region; in the centre form its known pixels have weight 10, as published."""
     known_weight = config.known_weight or (10.0 if config.predicts == "centre" else 1.0)
-    return Scope(window(config.predicts, size), known_weight, config.value_range)
+    return PredictedRegion(window(config.predicts, size), known_weight, config.value_range)
 
 
-class Frame(nn.Module):
+class RegionFrame(nn.Module):
     """Wraps a network that works in [-1, 1]: fills holes with HOLE_COLOUR, and pastes the prediction into the image.
 
     network: predicts the pixels inside `window`; outside of it the damaged image is returned unchanged.
@@ -54,7 +54,7 @@ class Frame(nn.Module):
         return image_b3hw
 
 
-class Discriminator(nn.Module):
+class ContextEncoderDiscriminator(nn.Module):
     """4x4 convolutions of stride 2 down to a map of about 4x4, then one logit for each image.
 
     All layers but the first have batch normalisation, without running statistics because a discriminator never runs in
@@ -87,7 +87,7 @@ class Discriminator(nn.Module):
 
 def build_discriminator(config: RegionConfig, size: int, width: int) -> nn.Module:
     """Build the discriminator for the region selected in `config`, for images of size x size px."""
-    return Discriminator(width, size, window(config.discriminator or config.predicts, size))
+    return ContextEncoderDiscriminator(width, size, window(config.discriminator or config.predicts, size))
 
 
 class ChannelWise(nn.Module):

@@ -129,12 +129,12 @@ class AggregatedBlock(nn.Module):
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         seen_bchw = torch.cat([F.relu(branch(x_bchw)) for branch in self.branches], 1)
-        gates_bchw = spread(self.gate(x_bchw)).sigmoid()
+        gates_bchw = standardise_gates(self.gate(x_bchw)).sigmoid()
         mixed_bchw: Tensor = x_bchw * (1 - gates_bchw) + self.joined(seen_bchw) * gates_bchw
         return mixed_bchw
 
 
-def spread(gates_bchw: Tensor) -> Tensor:
+def standardise_gates(gates_bchw: Tensor) -> Tensor:
     """Normalise each map of gates to mean -5 and standard deviation 10, so most are open or closed; in float32."""
     gates_bchw = full(gates_bchw)
     mean = gates_bchw.mean((2, 3), keepdim=True)

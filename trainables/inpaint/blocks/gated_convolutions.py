@@ -27,7 +27,7 @@ steps on 16 images of 32 px (width 8, one seed) the PSNR in the holes was 24.5 d
 """
 
 
-class Layer(nn.Module):
+class GatedLayer(nn.Module):
     """A convolution with padding and its activation; `doubled` upsamples the input by 2 first (nearest neighbour)."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Layer(nn.Module):
         return self.activation(x_bchw), valid_b1hw
 
 
-class Stack(nn.ModuleList):
+class GatedStack(nn.ModuleList):
     """Layers in sequence."""
 
     def forward(self, x_bchw: Tensor, valid_b1hw: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,7 @@ WIDEST = 8
 """Channels double at each stride-2 layer, up to this multiple of the first layer's."""
 
 
-class View(nn.Module):
+class SingleViewDiscriminator(nn.Module):
     """A discriminator on the image, or on a window of it."""
 
     def __init__(self, window: int | None, network: nn.Module) -> None:
@@ -38,24 +38,24 @@ class View(nn.Module):
 
     def forward(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
         """Logits (b, 1), or (b, 1, 4, 4) for patches."""
-        seen = image_b3hw if self.window is None else cut(image_b3hw, mask_b1hw, self.window)
+        seen = image_b3hw if self.window is None else cut_window(image_b3hw, mask_b1hw, self.window)
         logits: Tensor = self.network(seen)
         return logits
 
 
-class Joint(nn.Module):
+class JointDiscriminator(nn.Module):
     """The published discriminator: one logit from the features of the image and of its window."""
 
     def __init__(self, size: int, window: int, width: int) -> None:
         super().__init__()
         self.window = window
-        self.whole = features(size, width)
-        self.part = features(window, width)
+        self.whole = feature_discriminator(size, width)
+        self.part = feature_discriminator(window, width)
         self.score = nn.Linear(2 * 16 * width, 1)
 
     def forward(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
         """Logits (b, 1)."""
-        part = self.part(cut(image_b3hw, mask_b1hw, self.window))
+        part = self.part(cut_window(image_b3hw, mask_b1hw, self.window))
         logits: Tensor = self.score(torch.cat([self.whole(image_b3hw), part], 1))
         return logits
 
@@ -63,12 +63,12 @@ class Joint(nn.Module):
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
-def scalar(side: int, width: int) -> nn.Sequential:
+def scalar_discriminator(side: int, width: int) -> nn.Sequential:
     """Discriminator with one logit (b, 1) for each image (b, 3, side, side)."""
-    return nn.Sequential(features(side, width), nn.Linear(16 * width, 1))
+    return nn.Sequential(feature_discriminator(side, width), nn.Linear(16 * width, 1))
 
 
-def features(side: int, width: int) -> nn.Sequential:
+def feature_discriminator(side: int, width: int) -> nn.Sequential:
     """Features (b, 16 width) of images (b, 3, side, side); side is a power of two, at least 4."""
     layers: list[nn.Module] = []
     channels = [3, *_widths(side, width)]
@@ -78,7 +78,7 @@ def features(side: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * MAP * MAP, 16 * width), nn.ReLU(inplace=True))
 
 
-def patches(side: int, width: int) -> nn.Sequential:
+def patch_discriminator(side: int, width: int) -> nn.Sequential:
     """PatchGAN: logits (b, 1, 4, 4) of 4x4 overlapping patches of images (b, 3, side, side)."""
     layers: list[nn.Module] = []
     channels = [3, *_widths(side, width)]
@@ -99,9 +99,9 @@ def _widths(side: int, width: int) -> list[int]:
 # --- the window -------------------------------------------------------------------------------------------------------
 
 
-def cut(image_b3hw: Tensor, mask_b1hw: Tensor, side: int) -> Tensor:
+def cut_window(image_b3hw: Tensor, mask_b1hw: Tensor, side: int) -> Tensor:
     """Cut the window (b, 3, s, s) around the hole out of each image, without a device synchronisation."""
-    top_b, left_b = corner(mask_b1hw, side)
+    top_b, left_b = window_corner(mask_b1hw, side)
     offsets_s = torch.arange(side, device=image_b3hw.device)
     b, channels, height, _ = image_b3hw.shape
     rows_bs, columns_bs = top_b.unsqueeze(1) + offsets_s, left_b.unsqueeze(1) + offsets_s
@@ -109,7 +109,7 @@ def cut(image_b3hw: Tensor, mask_b1hw: Tensor, side: int) -> Tensor:
     return strip.gather(2, rows_bs.view(b, 1, side, 1).expand(-1, channels, -1, side))
 
 
-def corner(mask_b1hw: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def window_corner(mask_b1hw: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Position of the window in whole px: top_b and left_b."""
     hole_bhw = mask_b1hw[:, 0] > 0.5
     return _start(hole_bhw.any(2), side), _start(hole_bhw.any(1), side)

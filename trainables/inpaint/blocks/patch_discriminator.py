@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 
-class NLayer(nn.Module):
+class NLayerDiscriminator(nn.Module):
     """`halvings` layers of stride 2, one of stride 1, and a layer of scores; the mask is not an input.
 
     Leaky ReLU, and batch normalisation in all layers but the first. With four halvings the receptive field of a score

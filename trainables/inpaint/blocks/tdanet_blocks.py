@@ -19,7 +19,7 @@ GAIN = 0.02
 Layer = TypeVar("Layer", bound=nn.Conv2d)
 
 
-def active(x_bchw: Tensor) -> Tensor:
+def activate(x_bchw: Tensor) -> Tensor:
     return F.leaky_relu(x_bchw, 0.1)
 
 
@@ -35,7 +35,7 @@ def orthogonal(layer: Layer) -> Layer:
     return layer
 
 
-class Doubling(SpectralConv2d):
+class UpsamplingConv(SpectralConv2d):
     """A transposed convolution that doubles the side, with spectral normalisation of the weights."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -65,7 +65,7 @@ class ResBlock(nn.Module):
         self.down, self.first = down, first
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        y_bchw = self.two(active(self.one(x_bchw if self.first else active(x_bchw))))
+        y_bchw = self.two(activate(self.one(x_bchw if self.first else activate(x_bchw))))
         z_bchw: Tensor = y_bchw + self.beside(x_bchw)
         return F.avg_pool2d(z_bchw, 2) if self.down else z_bchw
 
@@ -77,15 +77,15 @@ class DecoderBlock(nn.Module):
         super().__init__()
         self.before, self.between = nn.InstanceNorm2d(inputs), nn.InstanceNorm2d(outputs)
         self.one = conv(inputs, outputs)
-        self.two, self.beside = (Doubling(i, outputs) if up else conv(i, outputs) for i in (outputs, inputs))
+        self.two, self.beside = (UpsamplingConv(i, outputs) if up else conv(i, outputs) for i in (outputs, inputs))
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        y_bchw = self.one(active(self.before(x_bchw)))
-        z_bchw: Tensor = self.two(active(self.between(y_bchw))) + self.beside(x_bchw)
+        y_bchw = self.one(activate(self.before(x_bchw)))
+        z_bchw: Tensor = self.two(activate(self.between(y_bchw))) + self.beside(x_bchw)
         return z_bchw
 
 
-class Output(nn.Module):
+class ImageOutput(nn.Module):
     """Output layer: an image in [-1, 1]."""
 
     def __init__(self, inputs: int) -> None:
@@ -93,7 +93,7 @@ class Output(nn.Module):
         self.conv = conv(inputs, 3, padding=0)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        return torch.tanh(full(self.conv(F.pad(active(x_bchw), (1, 1, 1, 1), mode="reflect"))))
+        return torch.tanh(full(self.conv(F.pad(activate(x_bchw), (1, 1, 1, 1), mode="reflect"))))
 
 
 class PlaceAttention(nn.Module):

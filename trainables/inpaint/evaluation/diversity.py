@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trainables.inpaint.dataset import Data, evaluation_batch
+from trainables.inpaint.dataset import InpaintDataset, evaluation_batch
 from trainables.inpaint.evaluation.metrics import psnr_db
 from trainables.training.loop import generator
 
@@ -24,7 +24,7 @@ BATCH = 32
 """Maximum number of images whose draws are in memory at the same time; `evaluation_batch` may give fewer."""
 
 
-def of_split(fill: Callable[..., Tensor], data: Data, split: str, draws: int) -> dict[str, float]:
+def split_diversity(fill: Callable[..., Tensor], data: InpaintDataset, split: str, draws: int) -> dict[str, float]:
     """Compute the diversity metrics of a split.
 
     fill: called like `Inpainter.fill`, with `generator=` for each draw.
@@ -39,13 +39,13 @@ def of_split(fill: Callable[..., Tensor], data: Data, split: str, draws: int) ->
                 for k in range(draws)
             ]
         )
-        for name, value_b in of_images(draws_kb3hw, image_b3hw, mask_b1hw).items():
+        for name, value_b in image_diversity(draws_kb3hw, image_b3hw, mask_b1hw).items():
             values_by_name.setdefault(name, []).append(value_b)
     values = {name: torch.cat(parts).double() for name, parts in values_by_name.items()}
     return {name: value_n.mean().item() for name, value_n in values.items() if len(value_n)}
 
 
-def of_images(draws_kb3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
+def image_diversity(draws_kb3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, Tensor]:
     """Each metric for each image that has a hole, (b,)."""
     holed_b = mask_b1hw.amax((1, 2, 3)) > 0
     draws_kb3hw, image_b3hw, mask_b1hw = draws_kb3hw[:, holed_b], image_b3hw[holed_b], mask_b1hw[holed_b]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from trainables.inpaint.dataset import Data, png
+from trainables.inpaint.dataset import InpaintDataset, png
 
 NAMES = ("psnr_db", "psnr_db_hole", "l1", "ssim", "hole_fraction")
 """Metrics stored for each image; `psnr_db_hole` is NaN for an image without a hole."""
@@ -38,7 +38,7 @@ def worst(values: Tensor, most: int = WORST) -> Tensor:
     return order[: min(most, int(psnr.isfinite().sum()))]
 
 
-def strips(fill: Callable[..., Tensor], data: Data, index: Tensor) -> dict[str, bytes]:
+def strips(fill: Callable[..., Tensor], data: InpaintDataset, index: Tensor) -> dict[str, bytes]:
     """PNG strips of the test images at `index`, by file name: truth, mask, damaged, output and composite.
 
     fill: called like `Inpainter.fill`.

@@ -89,7 +89,7 @@ class Lpips:
         self._metric = metric.to(device)
 
     def update(self, composite_b3hw: Tensor, image_b3hw: Tensor) -> None:
-        self._metric.update(enlarged(composite_b3hw), enlarged(image_b3hw))
+        self._metric.update(enlarge(composite_b3hw), enlarge(image_b3hw))
 
     def compute(self) -> float:
         return float(self._metric.compute())
@@ -187,13 +187,13 @@ def squeezenet_features(root: Path | None, device: torch.device) -> Features:
     )
 
     def features(image_b3hw: Tensor) -> Tensor:
-        maps: Tensor = layers((enlarged(image_b3hw) - mean) / sd)
+        maps: Tensor = layers((enlarge(image_b3hw) - mean) / sd)
         return maps.mean((2, 3))
 
     return features
 
 
-def enlarged(image_b3hw: Tensor) -> Tensor:
+def enlarge(image_b3hw: Tensor) -> Tensor:
     """Enlarge images whose side is smaller than LEAST_SIDE px to LEAST_SIDE."""
     side = min(image_b3hw.shape[2:])
     if side >= LEAST_SIDE:

@@ -18,8 +18,8 @@ from torch import nn
 from trainables.config.model_sections import RegionConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
-from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, Frame
-from trainables.inpaint.predicted_region import Scope
+from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame
+from trainables.inpaint.predicted_region import PredictedRegion
 
 
 class Config(RegionConfig):
@@ -64,9 +64,9 @@ def decoder(config: Config, widths: list[int], bottleneck: int) -> nn.Sequential
     return nn.Sequential(*layers, nn.Tanh())
 
 
-def scope(config: Config, size: int) -> Scope:
+def scope(config: Config, size: int) -> PredictedRegion:
     """The region that the reconstruction losses compare."""
-    return context_encoder_blocks.scope(config, size)
+    return context_encoder_blocks.predicted_region(config, size)
 
 
 def build(config: Config, size: int) -> nn.Module:
@@ -83,7 +83,9 @@ def build(config: Config, size: int) -> nn.Module:
     bottleneck = config.bottleneck or min(4000, 4000 * size // 128)
     upwards = widths[::-1] if config.predicts == "image" else widths[:0:-1]  # centre: half the side, one doubling less
     network = nn.Sequential(encoder(config, widths, bottleneck), decoder(config, upwards, bottleneck))
-    return Frame(network.apply(context_encoder_blocks.initialise), context_encoder_blocks.window(config.predicts, size))
+    return RegionFrame(
+        network.apply(context_encoder_blocks.initialise), context_encoder_blocks.window(config.predicts, size)
+    )
 
 
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is only one term

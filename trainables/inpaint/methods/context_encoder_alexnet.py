@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from trainables.config.model_sections import RegionConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
-from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, Frame
-from trainables.inpaint.predicted_region import Scope
+from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame
+from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.training.precision import full
 
 
@@ -86,9 +86,9 @@ def _he(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def scope(config: Config, size: int) -> Scope:
+def scope(config: Config, size: int) -> PredictedRegion:
     """The region that the reconstruction losses compare."""
-    return context_encoder_blocks.scope(config, size)
+    return context_encoder_blocks.predicted_region(config, size)
 
 
 def build(config: Config, size: int) -> nn.Module:
@@ -105,7 +105,7 @@ def build(config: Config, size: int) -> nn.Module:
         )
     window = context_encoder_blocks.window(config.predicts, size)
     side = size if window is None else window.stop - window.start
-    return Frame(AlexNetAutoencoder(config, size, side), window)
+    return RegionFrame(AlexNetAutoencoder(config, size, side), window)
 
 
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is only one term

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks.contextual_attention import contextual_attention
-from trainables.inpaint.blocks.gated_convolutions import Kind, Layer, Stack
+from trainables.inpaint.blocks.gated_convolutions import GatedLayer, GatedStack, Kind
 from trainables.inpaint.blocks.sn_patchgan import SNPatchGAN
 
 HALVINGS = 2
@@ -75,17 +75,17 @@ class Config(ModelConfig):
         return 1 if size <= 32 else 2
 
 
-class Coarse(nn.Module):
+class CoarseNetwork(nn.Module):
     """The coarse network."""
 
     def __init__(self, kind: Kind, width: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
-        self.layers = Stack(
+        self.layers = GatedStack(
             [
-                Layer(kind, 5, width, 5),
-                Layer(kind, width, 2 * width, stride=2),
-                Layer(kind, 2 * width, 2 * width),
-                Layer(kind, 2 * width, 4 * width, stride=2),
+                GatedLayer(kind, 5, width, 5),
+                GatedLayer(kind, width, 2 * width, stride=2),
+                GatedLayer(kind, 2 * width, 2 * width),
+                GatedLayer(kind, 2 * width, 4 * width, stride=2),
                 *_chain(kind, 4 * width, [1, 1, *dilations, 1, 1]),
                 *_up(kind, width),
             ]
@@ -97,7 +97,7 @@ class Coarse(nn.Module):
         return torch.tanh(self.last(self.layers(seen_b5hw, valid_b1hw)[0]))
 
 
-class Fine(nn.Module):
+class RefinementNetwork(nn.Module):
     """The fine network: a branch of dilated layers, a branch with contextual attention, and a joint decoder."""
 
     def __init__(self, config: Config, size: int) -> None:
@@ -105,19 +105,21 @@ class Fine(nn.Module):
         kind, width = config.convolution, config.width
         self.rate = config.rate_at(size) if config.attention else None
 
-        def down(third: int) -> list[Layer]:
+        def down(third: int) -> list[GatedLayer]:
             return [
-                Layer(kind, 3, width, 5),
-                Layer(kind, width, width, stride=2),
-                Layer(kind, width, 2 * width),
-                Layer(kind, 2 * width, third, stride=2),
-                Layer(kind, third, 4 * width),
+                GatedLayer(kind, 3, width, 5),
+                GatedLayer(kind, width, width, stride=2),
+                GatedLayer(kind, width, 2 * width),
+                GatedLayer(kind, 2 * width, third, stride=2),
+                GatedLayer(kind, third, 4 * width),
             ]
 
-        self.far = Stack([*down(2 * width), *_chain(kind, 4 * width, [1, *config.dilations_at(size)])])
-        self.near = Stack([*down(4 * width), Layer(kind, 4 * width, 4 * width, activation=F.relu)])
-        self.copied = Stack(_chain(kind, 4 * width, [1, 1]))
-        self.joined = Stack([Layer(kind, 8 * width, 4 * width), Layer(kind, 4 * width, 4 * width), *_up(kind, width)])
+        self.far = GatedStack([*down(2 * width), *_chain(kind, 4 * width, [1, *config.dilations_at(size)])])
+        self.near = GatedStack([*down(4 * width), GatedLayer(kind, 4 * width, 4 * width, activation=F.relu)])
+        self.copied = GatedStack(_chain(kind, 4 * width, [1, 1]))
+        self.joined = GatedStack(
+            [GatedLayer(kind, 8 * width, 4 * width), GatedLayer(kind, 4 * width, 4 * width), *_up(kind, width)]
+        )
         self.last = nn.Conv2d(width // 2, 3, 3, padding=1)
 
     def forward(self, pasted_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
@@ -138,8 +140,8 @@ class DeepFill(nn.Module):
 
     def __init__(self, config: Config, size: int) -> None:
         super().__init__()
-        self.coarse = Coarse(config.convolution, config.width, config.dilations_at(size))
-        self.fine = Fine(config, size) if config.stages == 2 else None
+        self.coarse = CoarseNetwork(config.convolution, config.width, config.dilations_at(size))
+        self.fine = RefinementNetwork(config, size) if config.stages == 2 else None
 
     def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
         """image_b3hw in [0, 1]; the known pixels are predicted too."""
@@ -161,18 +163,18 @@ class DeepFill(nn.Module):
         return [coarse_b3hw, self.fine(known_b3hw + coarse_b3hw * mask_b1hw, mask_b1hw)]
 
 
-def _chain(kind: Kind, width: int, dilations: list[int]) -> list[Layer]:
+def _chain(kind: Kind, width: int, dilations: list[int]) -> list[GatedLayer]:
     """Layers of equal width, one for each dilation."""
-    return [Layer(kind, width, width, dilation=dilation) for dilation in dilations]
+    return [GatedLayer(kind, width, width, dilation=dilation) for dilation in dilations]
 
 
-def _up(kind: Kind, width: int) -> list[Layer]:
+def _up(kind: Kind, width: int) -> list[GatedLayer]:
     """Layers that upsample from a quarter of the side to the full side."""
     return [
-        Layer(kind, 4 * width, 2 * width, doubled=True),
-        Layer(kind, 2 * width, 2 * width),
-        Layer(kind, 2 * width, width, doubled=True),
-        Layer(kind, width, width // 2),
+        GatedLayer(kind, 4 * width, 2 * width, doubled=True),
+        GatedLayer(kind, 2 * width, 2 * width),
+        GatedLayer(kind, 2 * width, width, doubled=True),
+        GatedLayer(kind, width, width // 2),
     ]
 
 

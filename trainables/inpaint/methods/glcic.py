@@ -107,7 +107,7 @@ class Config(ModelConfig):
         return dilations if self.dilated else [1] * len(dilations)
 
 
-class Block(nn.Module):
+class DilatedBlock(nn.Module):
     """A dilated layer, followed by a plain layer if `layers` is 2, with a shortcut around them if `residual`.
 
     The published block has one layer and no shortcut. 002_e338281c6a46a1c1 has two layers: "a dilated convolution
@@ -146,7 +146,7 @@ class GLCIC(nn.Module):
             *_layer(4 * width, 4 * width),
         )
         self.blocks = nn.Sequential(
-            *(Block(4 * width, dilation, config.block_layers, config.residual) for dilation in dilations)
+            *(DilatedBlock(4 * width, dilation, config.block_layers, config.residual) for dilation in dilations)
         )
         self.up = nn.Sequential(
             *_layer(4 * width, 4 * width),
@@ -192,8 +192,8 @@ def build_discriminator(config: Config, size: int, term: str) -> nn.Module:
     """Build the discriminator of a loss term for images of size x size px."""
     window = config.window_at(size)
     if term == "adversarial_joint":
-        return discriminators.Joint(size, window, config.width)
+        return discriminators.JointDiscriminator(size, window, config.width)
     if term == "adversarial_global":
-        return discriminators.View(None, discriminators.scalar(size, config.width))
-    network = discriminators.patches if config.local == "patch" else discriminators.scalar
-    return discriminators.View(window, network(window, config.width))
+        return discriminators.SingleViewDiscriminator(None, discriminators.scalar_discriminator(size, config.width))
+    network = discriminators.patch_discriminator if config.local == "patch" else discriminators.scalar_discriminator
+    return discriminators.SingleViewDiscriminator(window, network(window, config.width))

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks.fourier import AggregatedBlock, FourierBlock, PlainBlock
-from trainables.inpaint.blocks.patch_discriminator import NLayer
+from trainables.inpaint.blocks.patch_discriminator import NLayerDiscriminator
 
 
 class Config(ModelConfig):
@@ -103,4 +103,4 @@ def build(config: Config, size: int) -> nn.Module:
 
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is only one term
     """Build the discriminator: four halvings from 256 px on, fewer below, to limit the receptive field of a score."""
-    return NLayer(min(4, max(2, size.bit_length() - 5)), config.width)
+    return NLayerDiscriminator(min(4, max(2, size.bit_length() - 5)), config.width)

@@ -38,12 +38,19 @@ from torch import Tensor, nn
 from trainables.config.model_sections import ModelConfig, TrainedTextConfig
 from trainables.errors import TrialError
 from trainables.inpaint.adversarial import frozen
-from trainables.inpaint.blocks.tdanet_blocks import DecoderBlock, Output, PlaceAttention, ResBlock, WordAttention, conv
+from trainables.inpaint.blocks.tdanet_blocks import (
+    DecoderBlock,
+    ImageOutput,
+    PlaceAttention,
+    ResBlock,
+    WordAttention,
+    conv,
+)
 from trainables.match import matching_losses
 from trainables.match.image_reader import ImageReader
-from trainables.match.matching_losses import Read
+from trainables.match.matching_losses import EncodedCaptions
 from trainables.match.text_encoder import PADDING, TextEncoder, Vocabulary
-from trainables.training.distributed import Part
+from trainables.training.distributed import BatchPart
 from trainables.training.precision import as_given, full
 
 CODE = 8
@@ -95,7 +102,7 @@ class Config(ModelConfig):
         return {**sizes, "recurrent": self.recurrent}
 
 
-class Encoder(nn.Module):
+class TDANetEncoder(nn.Module):
     """Halves the side down to 8x8, with 1, 4, 8, 8, ... times `width` channels."""
 
     def __init__(self, width: int, size: int) -> None:
@@ -118,7 +125,7 @@ class Encoder(nn.Module):
         return [*features[:-1], features[-1] if self.last is None else self.last(features[-1])]
 
 
-class Decoder(nn.Module):
+class TDANetDecoder(nn.Module):
     """Makes images of several sizes from a code and the features of the known region, with attention at one size."""
 
     def __init__(self, width: int, size: int, encoded: Sequence[int]) -> None:
@@ -133,7 +140,7 @@ class Decoder(nn.Module):
         for side in sides:
             after = wide if side <= attended else max(width, channels // 2)
             blocks.append(DecoderBlock(channels + 3 * (before >= attended), after, up=side > before))
-            outputs.append(Output(after) if side >= attended else None)
+            outputs.append(ImageOutput(after) if side >= attended else None)
             channels, before = after, side
         self.blocks = nn.ModuleList(blocks)
         self.outputs = nn.ModuleList(output for output in outputs if output is not None)
@@ -172,12 +179,14 @@ class TDANet(nn.Module):
         if self.fixed:
             self.text.requires_grad_(False)
             self.reader.requires_grad_(False)
-        self.encoder = Encoder(width, size)
+        self.encoder = TDANetEncoder(width, size)
         self.infer = nn.Sequential(*(ResBlock(wide, wide) for _ in range(6)))
         self.words = WordAttention(wide, wide)
-        self.part: Part | None = None  # the images' part of a batch of several workers; captions are of the whole batch
+        self.part: BatchPart | None = (
+            None  # the images' part of a batch of several workers; captions are of the whole batch
+        )
         self.prior, self.posterior = (ResBlock(3 * wide, 2 * wide) for _ in range(2))
-        self.decoder = Decoder(width, size, self.encoder.channels)
+        self.decoder = TDANetDecoder(width, size, self.encoder.channels)
 
     def know(self, vocabulary: Vocabulary) -> None:
         """Replace the vocabulary; the embeddings of the new words are untrained."""
@@ -245,14 +254,14 @@ class TDANet(nn.Module):
         }
         return images[-1] * 0.5 + 0.5, terms
 
-    def _read(self, tokens_bt: Tensor | None, b: int) -> Read:
+    def _read(self, tokens_bt: Tensor | None, b: int) -> EncodedCaptions:
         if tokens_bt is None:
             tokens_bt = torch.full(
                 (b, 1), PADDING, device=self.text.packed.device
             )  # written so that `torch.export` can trace it
-        return Read(tokens_bt, *self.text(tokens_bt))
+        return EncodedCaptions(tokens_bt, *self.text(tokens_bt))
 
-    def _mine(self, text: Read) -> Read:
+    def _mine(self, text: EncodedCaptions) -> EncodedCaptions:
         return text if self.part is None else text.of(self.part)
 
     def _noise(self, mu: Tensor) -> Tensor:
@@ -261,13 +270,13 @@ class TDANet(nn.Module):
         noise = torch.randn(whole, *mu.shape[1:], dtype=mu.dtype, device=mu.device)
         return noise if self.part is None else self.part.of(noise)
 
-    def _attended_words(self, x_bchw: Tensor, text: Read, region_b1hw: Tensor, inverse: bool) -> Tensor:
+    def _attended_words(self, x_bchw: Tensor, text: EncodedCaptions, region_b1hw: Tensor, inverse: bool) -> Tensor:
         """Word features for a region; a position of the map belongs to it if any of its pixels does."""
         positions_b1hw = F.adaptive_max_pool2d(region_b1hw, CODE)
         words_bc: Tensor = self.words(x_bchw, text.words_bct, text.there_bt, positions_b1hw, inverse)
         return words_bc
 
-    def _matching(self, truth_b3hw: Tensor, made_b3hw: Tensor, text: Read) -> Tensor:
+    def _matching(self, truth_b3hw: Tensor, made_b3hw: Tensor, text: EncodedCaptions) -> Tensor:
         """Matching losses of real images, which train the reader and the text encoder, and of generated images.
 
         The losses of generated images train the rest of the network.
@@ -321,7 +330,7 @@ def kl(first: Gaussian, second: Gaussian) -> Tensor:
     return ((other_sigma / sigma).log() + spread - 0.5).mean()
 
 
-class Discriminator(nn.Module):
+class TDANetDiscriminator(nn.Module):
     """Residual blocks down to 8x8 with one self-attention layer, and a map of 6x6 scores."""
 
     def __init__(self, width: int, size: int) -> None:
@@ -353,4 +362,4 @@ def build(config: Config, size: int) -> nn.Module:
 
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - both are alike
     """Build the discriminator of a term; each term has its own."""
-    return Discriminator(config.width, size)
+    return TDANetDiscriminator(config.width, size)

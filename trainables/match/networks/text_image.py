@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import ModelConfig
 from trainables.match.image_reader import ImageReader
-from trainables.match.matching_losses import Read
+from trainables.match.matching_losses import EncodedCaptions
 from trainables.match.text_encoder import TextEncoder, Vocabulary
 
 
@@ -49,10 +49,10 @@ class TextImage(nn.Module):
         """tokens_bt of captions in the network's vocabulary."""
         return self.text.vocabulary.tokens(captions).to(self.text.packed.device)
 
-    def forward(self, image_b3hw: Tensor, tokens_bt: Tensor) -> tuple[Tensor, Tensor, Read]:
+    def forward(self, image_b3hw: Tensor, tokens_bt: Tensor) -> tuple[Tensor, Tensor, EncodedCaptions]:
         """places_bcl and whole_bc of images in [0, 1], and the encoded captions."""
         places_bcl, whole_bc = self.reader(image_b3hw * 2 - 1)
-        return places_bcl, whole_bc, Read(tokens_bt, *self.text(tokens_bt))
+        return places_bcl, whole_bc, EncodedCaptions(tokens_bt, *self.text(tokens_bt))
 
 
 def build(config: Config, size: int) -> nn.Module:

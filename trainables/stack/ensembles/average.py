@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from trainables.config.model_sections import StackConfig
-from trainables.stack.classifier import Classifier
+from trainables.stack.classifier import LogitClassifier
 
 
 class Config(StackConfig):
@@ -14,7 +14,7 @@ class Config(StackConfig):
     inputs: ClassVar[tuple[str, ...]] = ("logits",)
 
 
-class Average(Classifier):
+class Average(LogitClassifier):
     def logit(self, logit_nk: Any) -> Any:
         return logit_nk.mean(1)
 

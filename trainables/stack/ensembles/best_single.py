@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from trainables.config.model_sections import StackConfig
-from trainables.stack.classifier import Classifier
+from trainables.stack.classifier import LogitClassifier
 
 
 class Config(StackConfig):
@@ -17,7 +17,7 @@ class Config(StackConfig):
     inputs: ClassVar[tuple[str, ...]] = ("logits",)
 
 
-class BestSingle(Classifier):
+class BestSingle(LogitClassifier):
     """Selects the detector with the highest area under the ROC curve; ties go to the first."""
 
     def learn(self, logit_nk: Any, label_n: Any) -> None:

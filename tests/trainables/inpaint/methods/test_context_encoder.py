@@ -231,7 +231,7 @@ def test_crop_metrics_score_the_output_over_the_square() -> None:
 )
 def test_the_crop_is_half_the_side_or_the_hole(mask: dict[str, Any], size: int, expected: slice | None) -> None:
     canvas = inpaint.masks.Canvas(size, None)
-    data = inpaint.Data(None, mask, canvas, torch.device("cpu"))  # type: ignore[arg-type]
+    data = inpaint.InpaintDataset(None, mask, canvas, torch.device("cpu"))  # type: ignore[arg-type]
     assert data.crop == expected
 
 

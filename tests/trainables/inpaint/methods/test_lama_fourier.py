@@ -15,10 +15,10 @@ from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import adversarial
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.adversarial import Adversary, Rules
+from trainables.inpaint.adversarial import Adversary, GANObjective
 from trainables.inpaint.blocks import fourier as blocks
-from trainables.inpaint.blocks.patch_discriminator import NLayer
-from trainables.inpaint.dataset import Data
+from trainables.inpaint.blocks.patch_discriminator import NLayerDiscriminator
+from trainables.inpaint.dataset import InpaintDataset
 from trainables.inpaint.evaluation import metrics
 from trainables.inpaint.methods import lama_fourier
 from trainables.training.session import Machine
@@ -89,7 +89,7 @@ def test_forms(size: int, side: int, channels: int, number: int) -> None:
 def test_discriminator(size: int, channels: list[int], side: int, parameters: int) -> None:
     with torch.device("meta"):
         network = lama_fourier.build_discriminator(lama_fourier.Config(), size, "adversarial")
-    assert isinstance(network, NLayer)
+    assert isinstance(network, NLayerDiscriminator)
     maps = network.maps(*blank(size))
     assert [layer.shape[1] for layer in maps] == channels
     assert maps[-1].shape == (2, 1, side, side)
@@ -187,13 +187,13 @@ def test_transforms_stay_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- loss terms -------------------------------------------------------------------------------------------------------
 
 
-def small() -> NLayer:
+def small() -> NLayerDiscriminator:
     torch.manual_seed(0)
-    return NLayer(2, 4)
+    return NLayerDiscriminator(2, 4)
 
 
 def adversary(network: nn.Module, rate: float = 0.0, **rules: Any) -> Adversary:
-    return Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), rate), rules=Rules(**rules))
+    return Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), rate), rules=GANObjective(**rules))
 
 
 def test_the_mask_is_the_target() -> None:
@@ -257,7 +257,7 @@ def test_r1_through_batch_normalisation_is_autograds() -> None:
 
     def penalty() -> Tensor:
         x = image.clone().requires_grad_()
-        return adversarial.steepness(network(x, mask), x).mean()
+        return adversarial.gradient_penalty(network(x, mask), x).mean()
 
     (gradient,) = torch.autograd.grad(penalty(), weight)
     place, step = (1, 2, 1, 3), 1e-5
@@ -287,7 +287,9 @@ def test_feature_matching_by_hand() -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def trial(data_root: Path, size: int = 32, **changes: Any) -> tuple[inpaint.Inpainter, Data, dict[str, Any]]:
+def trial(
+    data_root: Path, size: int = 32, **changes: Any
+) -> tuple[inpaint.InpaintLearner, InpaintDataset, dict[str, Any]]:
     asked = {
         "data": {"name": "cifar10", "size": size, "train": 16, "val": 16, "test": 16},
         "mask": {"name": "free_form"},

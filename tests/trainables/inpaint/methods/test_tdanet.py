@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.adversarial import Adversary, Rules
+from trainables.inpaint.adversarial import Adversary, GANObjective
 from trainables.inpaint.blocks import tdanet_blocks as blocks
 from trainables.inpaint.evaluation import diversity
 from trainables.inpaint.methods import tdanet
@@ -64,7 +64,7 @@ def awake(network: tdanet.TDANet) -> tdanet.TDANet:
 def test_parameters_at_the_published_size() -> None:
     with torch.device("meta"):
         network = tdanet.TDANet(tdanet.Config(), 256)
-        discriminator = tdanet.Discriminator(32, 256)
+        discriminator = tdanet.TDANetDiscriminator(32, 256)
         idle = blocks.ResBlock(256, 128, 128)  # built by the released code, never called
     encoder = count(network.encoder, network.infer, network.words, network.prior, network.posterior)
     assert round(encoder / 1e6, 1) == 23.2
@@ -102,7 +102,7 @@ def test_shapes_at_every_stage(
     assert seen == decoded
     assert [tuple(image.shape[1:]) for image in images] == [(3, side, side) for side in outputs]
     assert wide == 16
-    assert tdanet.Discriminator(2, size)(damaged, mask).shape == (1, 1, 6, 6)
+    assert tdanet.TDANetDiscriminator(2, size)(damaged, mask).shape == (1, 1, 6, 6)
 
 
 @pytest.mark.parametrize("size", [8, 16, 48])
@@ -222,7 +222,7 @@ def test_spread_and_best_of_draws_by_hand() -> None:
     image, mask = torch.zeros(2, 3, 2, 2), torch.zeros(2, 1, 2, 2)
     mask[0, :, 0] = 1  # the second image has no hole
     draws = torch.stack([torch.full((2, 3, 2, 2), value) for value in (0.1, 0.4, 0.2)])
-    found = diversity.of_images(draws, image, mask)
+    found = diversity.image_diversity(draws, image, mask)
     assert found["spread"].tolist() == pytest.approx([(0.3 + 0.1 + 0.2) / 3])
     assert found["psnr_db_hole_best_draw"].tolist() == pytest.approx([20.0])
     assert found["psnr_db_hole_mean_draw"].item() == pytest.approx(-20 / 3 * math.log10(0.1 * 0.4 * 0.2), rel=1e-5)
@@ -296,12 +296,12 @@ def plain_matching(places: Tensor, whole: Tensor, words: Tensor, sentence: Tenso
     return [(F.cross_entropy(s, right) + F.cross_entropy(s.T, right)).item() for s in score]
 
 
-def read(captions: list[str]) -> tuple[matching_losses.Read, list[int]]:
+def read(captions: list[str]) -> tuple[matching_losses.EncodedCaptions, list[int]]:
     torch.manual_seed(0)
     tokens = Vocabulary(["a", "photo", "of", "cat", "dog", "bird"]).tokens(captions)
     there = tokens > 0
     words = torch.randn(len(captions), 6, tokens.shape[1]) * there.unsqueeze(1)
-    return matching_losses.Read(tokens, words, torch.randn(len(captions), 6), there), there.sum(1).tolist()
+    return matching_losses.EncodedCaptions(tokens, words, torch.randn(len(captions), 6), there), there.sum(1).tolist()
 
 
 def test_matching_losses_against_loops() -> None:
@@ -321,7 +321,7 @@ def test_equal_and_empty_captions_are_left_out_of_matching() -> None:
     moved = text.sentence_bc.clone()
     moved[2] = 9.0
     same = matching_losses.losses(
-        places, whole, matching_losses.Read(text.tokens_bt, text.words_bct, moved, text.there_bt)
+        places, whole, matching_losses.EncodedCaptions(text.tokens_bt, text.words_bct, moved, text.there_bt)
     )
     assert found["sentence"].item() == same["sentence"].item()
     score = matching_losses.sentence_scores(whole, text)
@@ -381,7 +381,9 @@ class Mean(nn.Module):
 def test_least_squares_and_matched_terms_by_hand() -> None:
     judges = nn.ModuleDict({"adversarial": Mean(), "adversarial_features": Mean()})
     optimiser = torch.optim.SGD(judges.parameters(), 0.0)
-    adversary = Adversary(judges, optimiser, loss="least_squares", rules=Rules(matched=("adversarial_features",)))  # type: ignore[arg-type]
+    adversary = Adversary(
+        judges, optimiser, loss="least_squares", rules=GANObjective(matched=("adversarial_features",))
+    )  # type: ignore[arg-type]
     image, mask = torch.full((2, 3, 4, 4), 0.75), torch.zeros(2, 1, 4, 4)
     gen, rec = torch.full((2, 3, 4, 4), 0.25), torch.full((2, 3, 4, 4), 0.5)
     records = adversary.step(rec, image, mask)
