@@ -37,7 +37,7 @@ UNTESTED = ("train", "val", "train_on", "augment", "input_size", "fold", "captio
 
 
 @dataclass(frozen=True)
-class Arm:
+class StudyArm:
     """One arm of the plan."""
 
     name: str
@@ -80,7 +80,7 @@ class Study:
     """The newest stored plan."""
     versions: tuple[Mapping[str, Any], ...]
     """All stored plans, oldest first."""
-    arms: tuple[Arm, ...]
+    arms: tuple[StudyArm, ...]
     cells: tuple[Cell, ...]
     records: pd.DataFrame
     """One row per arm, seed and epoch of the finished trials, with the columns `KEYS` and the metrics; NaN where a
@@ -113,7 +113,7 @@ class Study:
         correction: Correction = self.plan["report"].get("correction", "holm")
         return correction
 
-    def arm(self, name: str) -> Arm:
+    def arm(self, name: str) -> StudyArm:
         """The arm with this name. Raises KeyError if there is none."""
         return next(arm for arm in self.arms if arm.name == name) if name in self.names else _no_arm(name)
 
@@ -235,7 +235,7 @@ class Study:
         return pd.concat([best, last[~last["seed"].isin(best["seed"])]])
 
 
-def _no_arm(name: str) -> Arm:
+def _no_arm(name: str) -> StudyArm:
     raise KeyError(name)
 
 
@@ -292,8 +292,8 @@ def _known(store: Store) -> str:
     return ", ".join(stored_plans.sweep_names(store)) or "none yet: the store has no sweeps"
 
 
-def _arm(arm: Mapping[str, Any], baseline: str) -> Arm:
-    return Arm(
+def _arm(arm: Mapping[str, Any], baseline: str) -> StudyArm:
+    return StudyArm(
         name=arm["name"],
         set=arm.get("set") or {},
         factors=arm.get("factors") or {},

@@ -16,7 +16,7 @@ from typing import Any
 
 from analysis import wording
 from analysis.claims import published
-from analysis.statistics.intervals import LEVEL, Interval, more_seeds, paired_difference, simultaneous
+from analysis.statistics.intervals import LEVEL, Interval, more_seeds, paired_difference, simultaneous_level
 from analysis.study import Study
 from analysis.wording import quoted
 from sweeps.results import columns as record_columns
@@ -69,7 +69,7 @@ def _comparisons(claim: Mapping[str, Any]) -> int:
 
 
 def _level(claim: Mapping[str, Any]) -> float:
-    return simultaneous(claim[_FAMILY])
+    return simultaneous_level(claim[_FAMILY])
 
 
 def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
@@ -100,7 +100,9 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         words = f"Not tested: the claim refers to {scaled[0]} epochs, and this run has {scaled[1]}."
         finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
     ours = "" if finding.interval is None else _difference(finding.interval, claim["metric"])
-    theirs = theirs_of(study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim)
+    theirs = published_text(
+        study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim
+    )
     return Verdict(str(claim["text"]), finding.verdict, finding.sentence, str(claim.get("source") or ""), ours, theirs)
 
 
@@ -111,7 +113,9 @@ def _difference(interval: Interval, metric: str) -> str:
     return f"{size} {wording.brackets(interval, digits, plus=True)}".rstrip()
 
 
-def theirs_of(reference: Mapping[str, Any] | None, variants: Mapping[str, str | None], claim: Mapping[str, Any]) -> str:
+def published_text(
+    reference: Mapping[str, Any] | None, variants: Mapping[str, str | None], claim: Mapping[str, Any]
+) -> str:
     """The document's values for the claim's arms, in the claim's order: '19.09 against 18.16'.
 
     reference: `report.published` of the plan. variants: the document's name of each arm.

@@ -28,7 +28,7 @@ _STYLES = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow
 
 
 @dataclass(frozen=True)
-class Line:
+class ClaimLine:
     """One claim; fields as in `judge.Verdict`."""
 
     study: str
@@ -40,7 +40,7 @@ class Line:
     sentence: str
 
 
-def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[Line]:
+def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[ClaimLine]:
     """The claims of sweeps in the store, then those of sweep files that have no results there.
 
     names: the sweeps; by default all of the store except tiny ones. Raises SweepError if the store lacks one of them.
@@ -51,13 +51,13 @@ def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ())
     return [*lines, *(line for path in files for line in _unrun(path, known))]
 
 
-def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[Line]:
+def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[ClaimLine]:
     study = studies.read(store, name, versions=versions)
     for one in claims.judge(study):
-        yield Line(name, one.text, one.source, one.published, one.ours, one.verdict, one.sentence)
+        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.verdict, one.sentence)
 
 
-def _unrun(path: Path, known: list[str]) -> Iterator[Line]:
+def _unrun(path: Path, known: list[str]) -> Iterator[ClaimLine]:
     sweep = loader.load(path).spec
     if sweep.name in known:
         return
@@ -65,18 +65,18 @@ def _unrun(path: Path, known: list[str]) -> Iterator[Line]:
     variants = {sweep.base_name: sweep.published, **{arm.name: arm.published for arm in sweep.arms}}
     for claim in sweep.claims:
         fields_set = claim.model_dump(exclude_none=True)
-        theirs = claims.theirs_of(reference, variants, fields_set)
-        yield Line(sweep.name, claim.text, claim.source or "", theirs, "", NOT_RUN, f"sweeps run {path}")
+        theirs = claims.published_text(reference, variants, fields_set)
+        yield ClaimLine(sweep.name, claim.text, claim.source or "", theirs, "", NOT_RUN, f"sweeps run {path}")
 
 
-def summary(lines: list[Line]) -> str:
+def summary(lines: list[ClaimLine]) -> str:
     """'24 claims of 5 studies (holds: 3, does not hold: 1, not run: 20).'"""
     counts = Counter(line.verdict for line in lines)
     parts = [f"{verdict}: {counts[verdict]}" for verdict in _STYLES if counts[verdict]]
     return f"{len(lines)} claims of {len({line.study for line in lines})} studies ({', '.join(parts)})."
 
 
-def terminal(lines: list[Line]) -> rich.table.Table:
+def terminal(lines: list[ClaimLine]) -> rich.table.Table:
     """The table for a terminal; texts are shown literally, without interpreting markup."""
     from rich import box
     from rich.table import Table
@@ -93,10 +93,10 @@ def terminal(lines: list[Line]) -> rich.table.Table:
     return table
 
 
-def comma_separated(lines: list[Line]) -> str:
+def to_csv(lines: list[ClaimLine]) -> str:
     """The table as CSV, including the source and the evidence of each claim."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Line))
+    writer.writerow(field.name for field in fields(ClaimLine))
     writer.writerows(map(astuple, lines))
     return text.getvalue()

@@ -24,12 +24,12 @@ _PARTS = (
 )
 
 
-def number(study: Study) -> int:
+def plan_count(study: Study) -> int:
     """Number of plans made by the author; 1 if the sweep was never changed."""
     return len(_authored(study))
 
 
-def sentences(study: Study) -> list[str]:
+def change_sentences(study: Study) -> list[str]:
     """One sentence for each change made after the first result: when, and of what."""
     seen = [result["ended_at"] for result in study.results.values() if result.get("ended_at") is not None]
     if not seen:

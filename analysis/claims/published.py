@@ -26,7 +26,7 @@ _BLOCKS = {
 
 
 @dataclass(frozen=True)
-class Figure:
+class PublishedFigure:
     """One published value."""
 
     value: float
@@ -41,7 +41,9 @@ class Figure:
     """Footnotes: what was inferred, and where the document contradicts itself."""
 
 
-def lookup(reference: Mapping[str, Any], variant: str | None, column: str, epoch: int | None = None) -> list[Figure]:
+def lookup(
+    reference: Mapping[str, Any], variant: str | None, column: str, epoch: int | None = None
+) -> list[PublishedFigure]:
     """The published values of one arm in one of our columns; several if the document prints several.
 
     reference: `report.published` of a plan: study, table, columns (ours -> theirs; columns left out have equal names).
@@ -67,14 +69,14 @@ def _rows(reference: Mapping[str, Any], variant: str | None, column: str) -> lis
     table = table or reference["table"]
     rows = [
         row
-        for row in figures()
+        for row in read_figures()
         if (row["study"], row["table"], row["variant"], row["metric"]) == (reference["study"], table, variant, metric)
     ]
     return [row for row in rows if row["split"] == split] or [row for row in rows if row["split"] == _UNLABELLED]
 
 
 @cache
-def figures(path: Path = HERE / "seeds.csv") -> tuple[dict[str, str], ...]:
+def read_figures(path: Path = HERE / "seeds.csv") -> tuple[dict[str, str], ...]:
     """All rows of a file of published results. Raises SweepError for wrong columns or a value that is not a number."""
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
@@ -100,7 +102,7 @@ def _epoch(row: Mapping[str, str]) -> int | None:
     return int(row["epoch"]) if row["epoch"] else None
 
 
-def _figure(row: Mapping[str, str], ours: str) -> Figure:
+def _figure(row: Mapping[str, str], ours: str) -> PublishedFigure:
     """A row as a value of our metric `ours`."""
     printed = row["printed"] or row["value"]
     divisor, why = _divisor(row["metric"], row["unit"], ours)
@@ -113,7 +115,7 @@ def _figure(row: Mapping[str, str], ours: str) -> Figure:
         notes = ["the document does not state that images are in [0,1]; this is inferred"] if row["inferred"] else []
     notes += _notes(row["note"])
     shown = "0" + text if text.startswith(".") else text
-    return Figure(value, shown, row["split"], _epoch(row), conversion, tuple(notes))
+    return PublishedFigure(value, shown, row["split"], _epoch(row), conversion, tuple(notes))
 
 
 def _notes(text: str) -> list[str]:

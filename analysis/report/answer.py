@@ -43,7 +43,7 @@ def _untrained(study: Study) -> str:
     return "fill" if study.plan["task"] == "inpaint" else "baseline"
 
 
-def figure(study: Study, arm: str, metric: str) -> str:
+def mean_text(study: Study, arm: str, metric: str) -> str:
     """'27.31 ± 0.12 dB, n = 8'."""
     interval = study.interval(arm, metric)
     if interval is None:
@@ -65,7 +65,7 @@ def _first(study: Study, metric: str, group: list[str]) -> str:
         return _fill_wins(study, metric, best, [name for name in trained if study.values(name, metric)])
     if fills:
         return _fill_ties(study, metric, best, fills)
-    words = f"{_named(study, best)} has the best {wording.label(metric)}: {figure(study, best, metric)}"
+    words = f"{_named(study, best)} has the best {wording.label(metric)}: {mean_text(study, best, metric)}"
     if len(marks) < len(group) and not any(study.values(name, metric) for name in group if name != best):
         return f"{words}; no other arm has results yet."
     return f"{words}{_margin(study, metric, best, group)}."
@@ -106,7 +106,7 @@ def _pairs(gap: Interval) -> str:
 
 def _fill_wins(study: Study, metric: str, best: str, trained: list[str]) -> str:
     words = f"A {_untrained(study)} without training is best: {quoted(best)} has the best {wording.label(metric)}, "
-    words += figure(study, best, metric)
+    words += mean_text(study, best, metric)
     if not trained:
         return f"{words}; the study trains no arm."
     top = max(trained, key=lambda name: wording.sign(metric) * _mean(study, name, metric))
@@ -114,14 +114,14 @@ def _fill_wins(study: Study, metric: str, best: str, trained: list[str]) -> str:
     if gap is None:
         return f"{words}."
     tie = ", which is not distinguishable from it" if gap.may_be(0.0) else ""
-    own = f"{figure(study, top, metric)}, {wording.against(gap, metric, best)}"
+    own = f"{mean_text(study, top, metric)}, {wording.against(gap, metric, best)}"
     return f"{words}; the best trained arm is {quoted(top)}{tie}: {own}."
 
 
 def _fill_ties(study: Study, metric: str, best: str, fills: list[str]) -> str:
-    names = wording.listing(f"{quoted(name)} ({figure(study, name, metric)})" for name in fills)
+    names = wording.listing(f"{quoted(name)} ({mean_text(study, name, metric)})" for name in fills)
     few = "With one seed, arms cannot be distinguished: the" if len(study.seeds) == 1 else "The"
-    lead = f"{few} best arm in {wording.label(metric)}, {quoted(best)} ({figure(study, best, metric)}),"
+    lead = f"{few} best arm in {wording.label(metric)}, {quoted(best)} ({mean_text(study, best, metric)}),"
     return f"{lead} is not distinguishable from a {_untrained(study)} without training: {names}."
 
 
@@ -136,7 +136,7 @@ def _other(study: Study, metric: str, group: list[str]) -> str:
         return ""
     tied = wording.listing(quoted(name) for name, mark in marks.items() if mark == TIED)
     also = f"; it is not distinguishable from {tied}" if tied else ""
-    return f"In {wording.label(metric)}, {quoted(best)} is best: {figure(study, best, metric)}{also}."
+    return f"In {wording.label(metric)}, {quoted(best)} is best: {mean_text(study, best, metric)}{also}."
 
 
 def _claims(verdicts: list[Verdict]) -> list[str]:
@@ -186,7 +186,7 @@ def _nothing(study: Study, metric: str) -> str:
 def _only_fills(study: Study, metric: str, marks: dict[str, str]) -> str:
     best = next((name for name, mark in marks.items() if mark == BEST), None)
     shown = (
-        f"; of the {_untrained(study)}s without training {quoted(best)} is best: {figure(study, best, metric)}"
+        f"; of the {_untrained(study)}s without training {quoted(best)} is best: {mean_text(study, best, metric)}"
         if best
         else ""
     )

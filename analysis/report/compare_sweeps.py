@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis import wording
-from analysis.statistics.intervals import Interval, mean_interval, simultaneous
+from analysis.statistics.intervals import Interval, mean_interval, simultaneous_level
 from analysis.study import Study
 from sweeps.errors import SweepError
 from sweeps.results import columns as record_columns
@@ -26,7 +26,7 @@ _STYLES = {SAME: "green", NOISE: "", DRIFT: "bold red", OPEN: "dim"}
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparedArm:
     """One arm in one metric."""
 
     arm: str
@@ -39,7 +39,7 @@ class Line:
     """`SAME`, `NOISE`, `DRIFT` or `OPEN`."""
 
 
-def compare(before: Study, after: Study) -> list[Line]:
+def compare(before: Study, after: Study) -> list[ComparedArm]:
     """Compare all shared arms in all shared metrics. Raises SweepError if there are none."""
     arms = [name for name in before.names if name in after.names]
     metrics = [metric for metric in before.metrics if metric in after.metrics]
@@ -50,11 +50,11 @@ def compare(before: Study, after: Study) -> list[Line]:
             f"arms of the first: {', '.join(before.names)}; of the second: {', '.join(after.names)}",
             "sweeps compare, with two sweeps that have arms and metrics of the same names",
         )
-    level = simultaneous(len(arms) * len(metrics))
+    level = simultaneous_level(len(arms) * len(metrics))
     return [_line(before, after, arm, metric, level) for metric in metrics for arm in arms]
 
 
-def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> Line:
+def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> ComparedArm:
     old, new = before.values(arm, metric), after.values(arm, metric)
     shared = [new[seed] - old[seed] for seed in new if seed in old]
     difference = mean_interval(shared, level)
@@ -66,11 +66,11 @@ def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> L
         verdict = DRIFT  # arms without training are deterministic: there is no noise
     else:
         verdict = OPEN if difference.bounds is None else NOISE if difference.may_be(0.0) else DRIFT
-    return Line(arm, metric, before.interval(arm, metric), after.interval(arm, metric), difference, verdict)
+    return ComparedArm(arm, metric, before.interval(arm, metric), after.interval(arm, metric), difference, verdict)
 
 
 @dataclass(frozen=True)
-class Change:
+class HistoryChange:
     """How the records of a trial changed when it ran again."""
 
     columns: list[str]
@@ -85,7 +85,7 @@ class Change:
         return f"differs from epoch {self.epoch} on, by {self.largest:.2g} at most, in {named}"
 
 
-def changed(before: History, after: History) -> Change | None:
+def history_change(before: History, after: History) -> HistoryChange | None:
     """The differences between two histories of one trial, without `sys/` columns; None if they are equal."""
     epochs = before[record_columns.EPOCH]
     found: dict[str, tuple[int, float]] = {}
@@ -99,10 +99,10 @@ def changed(before: History, after: History) -> Change | None:
             found[name] = (int(epochs[rows[0]] or 0) if rows else len(epochs), max(gaps, default=0.0))
     if not found:
         return None
-    return Change(list(found), min(epoch for epoch, _ in found.values()), max(gap for _, gap in found.values()))
+    return HistoryChange(list(found), min(epoch for epoch, _ in found.values()), max(gap for _, gap in found.values()))
 
 
-def unmatched(before: Study, after: Study) -> list[str]:
+def unmatched_arms(before: Study, after: Study) -> list[str]:
     """Sentences on arms that only one of the two sweeps has."""
     sentences = []
     for study, other in ((before, after), (after, before)):
@@ -111,7 +111,7 @@ def unmatched(before: Study, after: Study) -> list[str]:
     return sentences
 
 
-def terminal(lines: list[Line]) -> rich.table.Table:
+def terminal(lines: list[ComparedArm]) -> rich.table.Table:
     """The table for a terminal."""
     from rich import box
     from rich.table import Table
@@ -139,7 +139,7 @@ def _mean(interval: Interval | None) -> str:
     return "–" if interval is None else f"{wording.plus_minus(interval)} ({wording.evidence(interval)})"
 
 
-def _gap(line: Line) -> str:
+def _gap(line: ComparedArm) -> str:
     if line.difference is None:
         return "–"
     digits = wording.decimals([line.difference])

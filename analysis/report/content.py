@@ -29,14 +29,14 @@ class Report:
         return figures.curves(self.study)
 
     @cached_property
-    def grid(self) -> pictures.Grid | None:
+    def grid(self) -> pictures.PictureGrid | None:
         """The same test images filled by every arm, as PNG."""
         return pictures.picture_grid(self.study)
 
     @cached_property
-    def images(self) -> images.Images | None:
+    def images(self) -> images.ImageFindings | None:
         """The worst and the disputed test images, and the means over all images."""
-        return images.look(self.study)
+        return images.read_images(self.study)
 
     @cached_property
     def disputed(self) -> bytes | None:

@@ -57,7 +57,7 @@ def curves(study: Study, form: str = "svg") -> bytes | None:
     columns = curve_columns(study)
     if not columns:
         return None
-    with drawing():
+    with drawing_settings():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -72,7 +72,7 @@ def curves(study: Study, form: str = "svg") -> bytes | None:
         for ax in axes[len(columns) :]:
             ax.set_axis_off()
         legend(figure, axes[len(columns)] if len(axes) > len(columns) else None, handles)
-        return saved(figure, form)
+        return render_figure(figure, form)
 
 
 def _panel(ax: Any, study: Study, column: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _panel(ax: Any, study: Study, column: str) -> dict[str, Any]:
         dash = _DASHES[number // len(PALETTE) % len(_DASHES)]
         (handles[arm.name],) = ax.plot(mean.index, mean, color=colour, linewidth=1.8, linestyle=dash)
         ax.fill_between(mean.index, low, high, color=colour, alpha=0.18, linewidth=0)
-    dress(ax, column)
+    style_axes(ax, column)
     return handles
 
 
@@ -104,7 +104,7 @@ def bands(rows: pd.DataFrame, column: str) -> tuple[pd.Series[float], pd.Series[
     return mean, mean - half, mean + half
 
 
-def dress(ax: Any, column: str) -> None:
+def style_axes(ax: Any, column: str) -> None:
     """Title, grid and ticks of a panel over epochs."""
     from matplotlib.ticker import MaxNLocator
 
@@ -128,7 +128,7 @@ def legend(figure: Any, free: Any, handles: dict[str, Any]) -> None:
 
     Names are drawn as plain text, without interpreting mathematics.
     """
-    names = [short(name) for name in handles]
+    names = [shorten(name) for name in handles]
     blanks = [f"arm {number}" for number in range(len(names))]
     if free is not None and len(names) <= _IN_PANEL:
         drawn = free.legend(list(handles.values()), blanks, loc="center left", frameon=False, labelspacing=0.9)
@@ -142,14 +142,14 @@ def legend(figure: Any, free: Any, handles: dict[str, Any]) -> None:
         text.set_fontsize(9.5)
 
 
-def short(name: str, most: int = 44) -> str:
+def shorten(name: str, most: int = 44) -> str:
     """A name on one line, truncated to `most` characters."""
     line = " ".join(name.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
+def drawing_settings() -> Iterator[None]:
     """Matplotlib with only our settings, so that figures do not depend on the machine. Missing glyphs become boxes."""
     import matplotlib
 
@@ -162,7 +162,7 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def saved(figure: Any, form: str) -> bytes:
+def render_figure(figure: Any, form: str) -> bytes:
     """The figure as svg or png, without a date."""
     target = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}

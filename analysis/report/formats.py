@@ -24,7 +24,7 @@ __all__ = ["FORMATS", "csv", "files", "html", "markdown", "parquet", "publish", 
 
 def csv(report: Report) -> str:
     """The table in long form, with numbers in full precision."""
-    return render.comma_separated(report.table)
+    return render.to_csv(report.table)
 
 
 def tex(report: Report) -> str:
@@ -35,7 +35,7 @@ def tex(report: Report) -> str:
     further += [("by test set", one) for one in by_epoch_and_mask.by_mask(report.study) if one.rows]
     for number, (title, one) in enumerate(further, 1):
         caption = f"{render.metric_heading(one.metric)} {title}"
-        parts.append(latex.grid(render.columns(one), caption, f"{name} columns {number}"))
+        parts.append(latex.grid(render.column_grid(one), caption, f"{name} columns {number}"))
     for number, cross in enumerate(report.crosses, 1):
         caption = f"{render.metric_heading(cross.metric)} by {cross.row_factor} and {cross.column_factor}"
         parts.append(latex.grid(cross.grid(), caption, f"{name} by two factors {number}", cross.sentences()))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from analysis.report import render
-from analysis.report.render import Grid
+from analysis.report.render import TextGrid
 from analysis.report.tables import BEST, Column, Row, Table
 
 _SIGNS = {
@@ -61,7 +61,7 @@ def table(table: Table, caption: str, label: str) -> str:
     return needs + _floating(f"ll{'r' * (start - 3)}", head, body, notes, (caption, label))
 
 
-def grid(cells: Grid, caption: str, label: str, notes: Iterable[str] = ()) -> str:
+def grid(cells: TextGrid, caption: str, label: str, notes: Iterable[str] = ()) -> str:
     """A grid as a `table` environment, names in the first column; needs the packages that `table` needs."""
     lines = [_line(map(escape, line)) for line in (cells.head, *cells.body)]
     return _floating("l" + "r" * (len(cells.head) - 1), lines[:1], lines[1:], notes, (caption, label))
@@ -96,12 +96,12 @@ def _row(table: Table, row: Row) -> str:
     cells = [escape(row.arm), escape(render.cells_done(row))]
     for column in table.columns:
         entry = row.entries[column.metric]
-        ours = escape(f"{render.MARKS[entry.mark]} {render.ours(entry, column)}".strip())
+        ours = escape(f"{render.MARKS[entry.mark]} {render.own_text(entry, column)}".strip())
         cells.append(f"\\textbf{{{ours}}}" if entry.mark == BEST else ours)
         if column.theirs:
             notes = ", ".join(map(str, entry.notes))
-            cells.append(escape(render.theirs(entry)) + (f"\\textsuperscript{{{notes}}}" if notes else ""))
-        cells.append(escape(render.difference(entry, column, row)))
+            cells.append(escape(render.published_text(entry)) + (f"\\textsuperscript{{{notes}}}" if notes else ""))
+        cells.append(escape(render.difference_text(entry, column, row)))
     return _line(cells)
 
 

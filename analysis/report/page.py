@@ -106,7 +106,7 @@ def _image_words(report: Report) -> list[str]:
     ]
 
 
-def _worst_words(worst: images.Worst) -> str:
+def _worst_words(worst: images.WorstImages) -> str:
     """Heading of an arm's worst images."""
     return f"Worst images of {wording.quoted(worst.arm)} by {wording.label(images.METRIC)}"
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from analysis import wording
 from analysis.report.sections.by_epoch_and_mask import ColumnTable
 from analysis.report.sections.by_hole_size import ShareTable
-from analysis.report.sections.images import Disputed
-from analysis.report.sections.pareto import Pareto, Point
+from analysis.report.sections.images import DisputedImages
+from analysis.report.sections.pareto import Pareto, ParetoPoint
 from analysis.report.sections.pareto import label as cost_label
-from analysis.report.tables import BEST, Column, Entry, Row, Table
+from analysis.report.tables import BEST, Column, Row, Table, TableEntry
 from analysis.statistics.intervals import Interval
 from analysis.statistics.rank_agreement import Agreement
 from sweeps.results.progress import STATES
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextGrid:
     """A table of unescaped plain text."""
 
     head: list[str]
@@ -48,14 +48,14 @@ def metric_heading(metric: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def figure(found: Interval | None, digits: int) -> str:
+def mean_text(found: Interval | None, digits: int) -> str:
     """'27.31 ± 0.12 (n=8)'."""
     if found is None:
         return NOTHING
     return f"{wording.plus_minus(found, digits)} ({'exact' if found.exact else f'n={found.n}'})"
 
 
-def correlation(value: float | None) -> str:
+def correlation_text(value: float | None) -> str:
     """'+0.87'."""
     return NOTHING if value is None else wording.fixed(value, 2, plus=True)
 
@@ -71,33 +71,37 @@ def cells_done(row: Row) -> str:
     return ", ".join([f"{row.states['done']} of {total}", *others])
 
 
-def rests_on(entry: Entry) -> str:
+def evidence_text(entry: TableEntry) -> str:
     """'n=8', or 'exact' if the value does not depend on the seed."""
     return "" if entry.ours is None else "exact" if entry.ours.exact else f"n={entry.ours.n}"
 
 
-def ours(entry: Entry, column: Column) -> str:
+def own_text(entry: TableEntry, column: Column) -> str:
     """'27.31 ± 0.12 (n=8)'."""
-    return figure(entry.ours, column.digits)
+    return mean_text(entry.ours, column.digits)
 
 
-def theirs(entry: Entry) -> str:
+def published_text(entry: TableEntry) -> str:
     """The published values, converted: '0.0005', or '0.0005 / 0.0006' if a document prints two."""
     return " / ".join(figure.text for figure in entry.published) or NOTHING
 
 
-def difference(entry: Entry, column: Column, row: Row) -> str:
+def difference_text(entry: TableEntry, column: Column, row: Row) -> str:
     """'+1.20 [+0.98, +1.42] (n=8)'."""
     if row.baseline:
         return "baseline"
     if entry.difference is None:
         return NOTHING
     found, digits = entry.difference, column.difference_digits
-    parts = [wording.fixed(found.mean, digits, plus=True), wording.brackets(found, digits, plus=True), worth(entry)]
+    parts = [
+        wording.fixed(found.mean, digits, plus=True),
+        wording.brackets(found, digits, plus=True),
+        significance_text(entry),
+    ]
     return " ".join(filter(None, parts))
 
 
-def worth(entry: Entry) -> str:
+def significance_text(entry: TableEntry) -> str:
     """Number of pairs and significance of a difference: '(n=9) *', '(n=3, underpowered)', '(exact)'."""
     if entry.difference is None or entry.difference.exact:
         return "(exact)" if entry.difference else ""
@@ -148,9 +152,9 @@ def _headings(column: Column) -> list[str]:
 def _texts(row: Row, column: Column) -> list[str]:
     """The cells of one arm in one metric as plain text."""
     entry = row.entries[column.metric]
-    first = f"{MARKS[entry.mark]} {ours(entry, column)}".strip()
+    first = f"{MARKS[entry.mark]} {own_text(entry, column)}".strip()
     refs = "".join(f" [{number}]" for number in entry.notes)
-    return [first, *([theirs(entry) + refs] if column.theirs else []), difference(entry, column, row)]
+    return [first, *([published_text(entry) + refs] if column.theirs else []), difference_text(entry, column, row)]
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
@@ -198,24 +202,24 @@ def shares_markdown(table: ShareTable) -> str:
     """One metric by hole fraction."""
     head = [" ".join(filter(None, [metric_heading(table.metric), "by hole fraction"])), *table.shares]
     images = ["test images", *table.images]
-    body = [[escape(name), *(figure(found, table.digits) for found in row)] for name, row in table.rows.items()]
+    body = [[escape(name), *(mean_text(found, table.digits) for found in row)] for name, row in table.rows.items()]
     return _grid(head, [images, *body], 1)
 
 
-def columns(table: ColumnTable) -> Grid:
+def column_grid(table: ColumnTable) -> TextGrid:
     """One metric in several columns, with published values in square brackets."""
-    body = [[name, *(beside(*cell, table.digits) for cell in row)] for name, row in table.rows.items()]
-    return Grid([metric_heading(table.metric), *table.headings], body)
+    body = [[name, *(with_published(*cell, table.digits) for cell in row)] for name, row in table.rows.items()]
+    return TextGrid([metric_heading(table.metric), *table.headings], body)
 
 
-def grid_markdown(grid: Grid) -> str:
+def grid_markdown(grid: TextGrid) -> str:
     """A grid as a Markdown table, padded so that it also reads as plain text."""
     return _grid(list(map(escape, grid.head)), [list(map(escape, line)) for line in grid.body], 1)
 
 
-def beside(ours: Interval | None, theirs: str, digits: int) -> str:
+def with_published(ours: Interval | None, theirs: str, digits: int) -> str:
     """'27.31 ± 0.12 (n=8) [19.09]', with the published value in square brackets."""
-    return figure(ours, digits) + (f" [{theirs}]" if theirs else "")
+    return mean_text(ours, digits) + (f" [{theirs}]" if theirs else "")
 
 
 def pareto_markdown(found: Pareto) -> str:
@@ -224,7 +228,7 @@ def pareto_markdown(found: Pareto) -> str:
     body = [
         [
             escape(point.arm),
-            figure(point.quality, found.digits),
+            mean_text(point.quality, found.digits),
             *(front_cell(found, point, cost) for cost in found.costs),
         ]
         for point in found.points
@@ -232,7 +236,7 @@ def pareto_markdown(found: Pareto) -> str:
     return _grid(head, body, 1)
 
 
-def front_cell(found: Pareto, point: Point, cost: str) -> str:
+def front_cell(found: Pareto, point: ParetoPoint, cost: str) -> str:
     """'12.4 ± 0.3 *': a cost of an arm, with a star if the arm is on the front of that cost."""
     spent = point.cost.get(cost)
     if spent is None:
@@ -241,7 +245,7 @@ def front_cell(found: Pareto, point: Point, cost: str) -> str:
     return text + (" *" if cost in point.front else "")
 
 
-def disputed_markdown(found: Disputed) -> str:
+def disputed_markdown(found: DisputedImages) -> str:
     """PSNR in the hole of each disputed image, one column each, and its standard deviation over arms."""
     body = [[escape(name), *(wording.fixed(value, 1) for value in row)] for name, row in found.rows.items()]
     body.append(["standard deviation", *(wording.fixed(value, 1) for value in found.spread)])
@@ -255,7 +259,7 @@ def agreement_markdown(found: Agreement) -> str:
     count = len(found.metrics)
     head = ["metric", *(str(number) for number in range(1, count + 1))]
     body = [
-        [f"{number}. {escape(wording.label(metric))}", *map(correlation, row), *[""] * (count - number)]
+        [f"{number}. {escape(wording.label(metric))}", *map(correlation_text, row), *[""] * (count - number)]
         for number, (metric, row) in enumerate(zip(found.metrics, found.tau, strict=True), 1)
     ]
     return _grid(head, body, 1)
@@ -271,7 +275,7 @@ CSV_COLUMNS = (
 )
 
 
-def comma_separated(table: Table) -> str:
+def to_csv(table: Table) -> str:
     """The table in long form, a row per arm and metric; numbers in full precision, empty where unknown."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

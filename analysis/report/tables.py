@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from analysis import wording
 from analysis.claims import published
 from analysis.report.sections import details, searches
-from analysis.statistics.intervals import BOOTSTRAP_FROM, Interval, simultaneous
+from analysis.statistics.intervals import BOOTSTRAP_FROM, Interval, simultaneous_level
 from analysis.statistics.significance import ALPHA, Comparison, Correction, compare, seeds_needed
 from analysis.study import Study
 
@@ -23,13 +23,13 @@ _CORRECTIONS: dict[Correction, str] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableEntry:
     """One arm in one metric."""
 
     ours: Interval | None
     mark: str
     """`BEST`, `TIED` or ''."""
-    published: tuple[published.Figure, ...]
+    published: tuple[published.PublishedFigure, ...]
     notes: tuple[int, ...]
     """Numbers of the footnotes of the published values."""
     difference: Interval | None
@@ -61,7 +61,7 @@ class Row:
     """Whether the arm is its own baseline."""
     states: Counter[str]
     """Number of its cells in each state."""
-    entries: dict[str, Entry]
+    entries: dict[str, TableEntry]
     """By metric."""
 
 
@@ -95,7 +95,7 @@ def build(study: Study) -> Table:
     return Table(columns, rows, _caption(study, rows), footnotes)
 
 
-def _column(metric: str, entries: list[Entry]) -> Column:
+def _column(metric: str, entries: list[TableEntry]) -> Column:
     return Column(
         metric,
         wording.decimals(entry.ours for entry in entries),
@@ -104,7 +104,7 @@ def _column(metric: str, entries: list[Entry]) -> Column:
     )
 
 
-def _entries(study: Study, metric: str, footnotes: list[str]) -> dict[str, Entry]:
+def _entries(study: Study, metric: str, footnotes: list[str]) -> dict[str, TableEntry]:
     marks = {name: mark for group in study.groups for name, mark in best_arms(study, metric, group).items()}
     compared = _compared(study, metric)
     entries = {}
@@ -112,7 +112,7 @@ def _entries(study: Study, metric: str, footnotes: list[str]) -> dict[str, Entry
         reference = study.plan["report"].get("published")
         figures = published.lookup(reference, arm.published, metric) if reference and arm.published else []
         notes = [note for figure in figures for note in _notes(figure)]
-        entries[arm.name] = Entry(
+        entries[arm.name] = TableEntry(
             study.interval(arm.name, metric),
             marks.get(arm.name, ""),
             tuple(figures),
@@ -145,7 +145,7 @@ def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
     if not means or not (sign := wording.sign(metric)):
         return {}
     best = max(means, key=lambda name: sign * means[name])
-    marks, level = {}, simultaneous(len(means) * (len(means) - 1) // 2)
+    marks, level = {}, simultaneous_level(len(means) * (len(means) - 1) // 2)
     for name in means:
         difference = study.difference(best, name, metric, level=level)
         if name == best:
@@ -155,7 +155,7 @@ def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
     return marks
 
 
-def _notes(figure: published.Figure) -> list[str]:
+def _notes(figure: published.PublishedFigure) -> list[str]:
     when = [] if figure.epoch is None else [f"published after epoch {figure.epoch}"]
     where = [] if figure.split != "unlabelled" else ["the document does not state the split"]
     notes = [*figure.notes, *([figure.conversion] if figure.conversion else []), *when, *where]

@@ -20,7 +20,7 @@ import pandas as pd
 from analysis import wording
 from analysis.report import figures, render
 from analysis.statistics.intervals import Interval
-from analysis.study import Arm, Study
+from analysis.study import Study, StudyArm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,11 +65,11 @@ class CrossTable:
 
     def text(self, row: str, column: str) -> str:
         """'27.31 ± 0.12 (n=8)'."""
-        return render.figure(self.cells.get((row, column)), self.digits)
+        return render.mean_text(self.cells.get((row, column)), self.digits)
 
-    def grid(self) -> render.Grid:
+    def grid(self) -> render.TextGrid:
         body = [[row, *(self.text(row, column) for column in self.columns)] for row in self.rows]
-        return render.Grid([f"{self.row_factor} \\ {self.column_factor}", *self.columns], body)
+        return render.TextGrid([f"{self.row_factor} \\ {self.column_factor}", *self.columns], body)
 
     def sentences(self) -> list[str]:
         """The effects in words."""
@@ -105,7 +105,7 @@ def cross(study: Study, metric: str) -> CrossTable | None:
     return CrossTable(metric, _called(row), _called(column), rows, columns, cells, effects, note)
 
 
-def _levels(arm: Arm) -> dict[str, str]:
+def _levels(arm: StudyArm) -> dict[str, str]:
     """The level of each factor: those of the grid's keys, and the arm's name without them."""
     labels = [str(label) for label in arm.factors.values()]
     return {ARMS: arm.name.removesuffix(", " + ", ".join(labels)) if labels else arm.name, **arm.factors}
@@ -177,7 +177,7 @@ def _wald(data: pd.DataFrame, complete: bool) -> list[float]:
 
 def plot(table: CrossTable, form: str = "svg") -> bytes:
     """Interaction plot: means with intervals, one line per row level over the column levels."""
-    with figures.drawing():
+    with figures.drawing_settings():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -186,12 +186,12 @@ def plot(table: CrossTable, form: str = "svg") -> bytes:
         ax = figure.subplots()
         for number, row in enumerate(table.rows):
             _line(ax, table, row, number)
-        figures.dress(ax, table.metric)
+        figures.style_axes(ax, table.metric)
         ax.set_xlabel(table.column_factor, fontsize=9)
         ax.set_xticks(range(len(table.columns)), table.columns, parse_math=False)
         ax.margins(x=0.08)
         figures.legend(figure, None, {row: ax.lines[number] for number, row in enumerate(table.rows)})
-        return figures.saved(figure, form)
+        return figures.render_figure(figure, form)
 
 
 def _line(ax: Axes, table: CrossTable, row: str, number: int) -> None:

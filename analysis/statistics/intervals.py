@@ -105,7 +105,7 @@ def _expanded(n: int, level: float) -> float:
     return float(2 * ndtr(math.sqrt(n / (n - 1)) * t_quantile(n, level)) - 1)
 
 
-def simultaneous(family: int) -> float:
+def simultaneous_level(family: int) -> float:
     """Level of each of `family` intervals that cover all true values simultaneously in 95 % of studies (Bonferroni)."""
     return 1 - (1 - LEVEL) / max(family, 1)
 

@@ -121,9 +121,9 @@ def test_results_without_a_schema_are_of_the_first(tmp_path: Path, reported: Rep
 def test_published_figures_with_a_wrong_column_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, figures = tmp_path / "seeds.csv", published.figures
+    path, figures = tmp_path / "seeds.csv", published.read_figures
     path.write_text((published.HERE / "seeds.csv").read_text().replace(",printed,", ",as printed,", 1))
-    monkeypatch.setattr(published, "figures", lambda: figures(path))
+    monkeypatch.setattr(published, "read_figures", lambda: figures(path))
     store = make_store(tmp_path / "store", seeds=range(2))
     said = refused(capsys, "report", NAME, "--store", store.uri)
     assert f"{path}, line 1" in said

@@ -9,7 +9,7 @@ from sweeps.store.base import Store
 from sweeps.store.forwarding import ForwardingStore
 
 
-class Listed(ForwardingStore):
+class ListedStore(ForwardingStore):
     """looked: whole keys, and prefixes with a final `/`, that were looked for; found: version of every object there."""
 
     def __init__(self, store: Store, looked: Iterable[str], found: dict[str, str]) -> None:

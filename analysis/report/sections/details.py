@@ -12,7 +12,7 @@ from typing import Any
 from analysis import wording
 from analysis.claims import plan_history
 from analysis.report.sections import searches
-from analysis.study import Arm, Cell, Study
+from analysis.study import Cell, Study, StudyArm
 from sweeps.results import columns as record_columns
 
 Pairs = list[tuple[str, str]]
@@ -72,7 +72,7 @@ def arm_facts(study: Study) -> list[ArmFacts]:
     return [_arm_facts(study, arm, seconds) for arm in study.arms]
 
 
-def _arm_facts(study: Study, arm: Arm, seconds: Mapping[tuple[str, int], float]) -> ArmFacts:
+def _arm_facts(study: Study, arm: StudyArm, seconds: Mapping[tuple[str, int], float]) -> ArmFacts:
     keys = {key for key in arm.trials.values() if key in study.results}
     parameters = {study.results[key].get("facts", {}).get("parameters") for key in keys}
     times = [seconds[key] for key in keys if key in seconds]
@@ -88,7 +88,7 @@ def _arm_facts(study: Study, arm: Arm, seconds: Mapping[tuple[str, int], float])
     )
 
 
-def _speed(study: Study, arm: Arm) -> float | None:
+def _speed(study: Study, arm: StudyArm) -> float | None:
     rows = study.records
     if record_columns.IMAGES_PER_S not in rows.columns:
         return None
@@ -156,7 +156,7 @@ def provenance(study: Study) -> Pairs:
 
 
 def _planned(study: Study) -> str:
-    moment, number = _moment(study.plan["planned_at"]), plan_history.number(study)
+    moment, number = _moment(study.plan["planned_at"]), plan_history.plan_count(study)
     return f"{moment}, version {number} of the plan, hash {study.plan['hash']}"
 
 
@@ -173,7 +173,7 @@ def warnings(study: Study) -> list[str]:
     """What limits the comparison of cells: changes of the plan, different code, different versions of torch."""
     results = list(study.results.values())
     codes = Counter(map(commit, results))
-    sentences = [*plan_history.sentences(study), *versions_of_code(study)]
+    sentences = [*plan_history.change_sentences(study), *versions_of_code(study)]
     if any(code.endswith("+ changes") for code in codes):
         sentences.append("Some cells were run from code with uncommitted changes.")
     torches = [((r.get("provenance") or {}).get("versions") or {}).get("torch") for r in results]

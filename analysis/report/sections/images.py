@@ -35,7 +35,7 @@ Values = Mapping[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Worst:
+class WorstImages:
     """The worst test images of an arm."""
 
     arm: str
@@ -47,7 +47,7 @@ class Worst:
 
 
 @dataclass(frozen=True, eq=False)
-class Disputed:
+class DisputedImages:
     """The images on which arms differ most."""
 
     images: list[int]
@@ -60,18 +60,18 @@ class Disputed:
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
+class ImageFindings:
     """Results on single test images."""
 
     seeds: dict[str, int]
     """The seed of each arm's values."""
-    worst: list[Worst]
-    disputed: Disputed | None
+    worst: list[WorstImages]
+    disputed: DisputedImages | None
     means: list[str] = field(default_factory=list)
     """Sentences on the means over images."""
 
 
-def look(study: Study, arms: Iterable[str] | None = None) -> Images | None:
+def read_images(study: Study, arms: Iterable[str] | None = None) -> ImageFindings | None:
     """Read the per-image values and the pictures of the worst images; None if the store has no per-image values.
 
     arms: restricts the values to these arms, and shows the worst images of each; by default values are of all arms, and
@@ -85,7 +85,7 @@ def look(study: Study, arms: Iterable[str] | None = None) -> Images | None:
     if not values:
         return None
     shown = _shown(study, values) if arms is None else list(values)
-    return Images(
+    return ImageFindings(
         {arm: first[arm] for arm in values},
         [_worst(study, arm, first[arm], values[arm]) for arm in shown],
         _disputed(study, values),
@@ -99,14 +99,14 @@ def redrawn_folder(study: Study, arm: str, seed: int, images: Iterable[int]) -> 
     return f"sweeps/{study.name}/pictures/{trial}/{epochs}-{digest(list(images))}"
 
 
-def disputed_grid(study: Study, found: Images | None) -> bytes | None:
+def disputed_grid(study: Study, found: ImageFindings | None) -> bytes | None:
     """The disputed images for every arm, from redrawn pictures; None if these trials have none."""
     if found is None or found.disputed is None:
         return None
     images = found.disputed.images
     folders = {arm: redrawn_folder(study, arm, seed, images) for arm, seed in found.seeds.items()}
     stored = study.store.get_many([f"{folder}/{kind}.png" for folder in folders.values() for kind in _KINDS])
-    strips = {key: pictures.strip(png) for key, png in stored.items()}
+    strips = {key: pictures.open_strip(png) for key, png in stored.items()}
     truth, damaged = (
         next((strips[key] for folder in folders.values() if (key := f"{folder}/{kind}.png") in strips), None)
         for kind in ("truth", "damaged")
@@ -117,7 +117,9 @@ def disputed_grid(study: Study, found: Images | None) -> bytes | None:
     columns: list[tuple[str, Image, Image | None]] = [("damaged", damaged, None)]
     columns += [(arm, composite, pictures.errors(composite, truth)) for arm, composite in drawn.items()]
     columns += [("truth", truth, None)]
-    return pictures.assembled([(title, pictures.stacked(upper, lower, SHOWN)) for title, upper, lower in columns])
+    return pictures.assemble_grid(
+        [(title, pictures.interleave(upper, lower, SHOWN)) for title, upper, lower in columns]
+    )
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -171,14 +173,14 @@ def _shown(study: Study, values: Mapping[str, Values]) -> list[str]:
 # --- rendering --------------------------------------------------------------------------------------------------------
 
 
-def _worst(study: Study, arm: str, seed: int, values: Values) -> Worst:
+def _worst(study: Study, arm: str, seed: int, values: Values) -> WorstImages:
     psnr = values[_PSNR]
     order = np.argsort(psnr, kind="stable")[: int(np.isfinite(psnr).sum())][:SHOWN]
     images = [(int(number), float(psnr[number])) for number in order]
     folder = _folder(study, arm, seed)
     stored = study.store.get_many([f"{folder}/worst-{kind}.png" for kind in _KINDS])
     strips = [stored.get(f"{folder}/worst-{kind}.png") for kind in _KINDS]
-    return Worst(arm, seed, images, _columns(images, *strips))
+    return WorstImages(arm, seed, images, _columns(images, *strips))
 
 
 def _columns(
@@ -187,16 +189,16 @@ def _columns(
     """A column per image, titled with its number and PSNR: damaged, composite, errors, truth."""
     if damaged is None or composite is None or truth is None:
         return None
-    filled, original = pictures.strip(composite), pictures.strip(truth)
+    filled, original = pictures.open_strip(composite), pictures.open_strip(truth)
     gaps = pictures.errors(filled, original)
     if gaps is None:
         return None
-    rows = [pictures.tiles(strip, SHOWN) for strip in (pictures.strip(damaged), filled, gaps, original)]
+    rows = [pictures.cut_tiles(strip, SHOWN) for strip in (pictures.open_strip(damaged), filled, gaps, original)]
     titles = [f"{number}: {wording.fixed(psnr, 1)} dB" for number, psnr in images]
-    return pictures.assembled(list(zip(titles, map(list, zip(*rows, strict=True)), strict=False)))
+    return pictures.assemble_grid(list(zip(titles, map(list, zip(*rows, strict=True)), strict=False)))
 
 
-def _disputed(study: Study, values: Mapping[str, Values]) -> Disputed | None:
+def _disputed(study: Study, values: Mapping[str, Values]) -> DisputedImages | None:
     """Select images by the trained arms if there are two; arms without training would dominate the differences."""
     trained = [arm for arm in values if study.arm(arm).trains]
     compared = trained if len(trained) > 1 else list(values)
@@ -212,7 +214,7 @@ def _disputed(study: Study, values: Mapping[str, Values]) -> Disputed | None:
     only_trained = compared == trained and len(compared) < len(values)
     over = f"{len(compared)} {'trained ' if only_trained else ''}arms"
     words = f"Images with the largest standard deviation of the {wording.label(METRIC)} over the {over}."
-    return Disputed([int(number) for number in order], rows, [float(spread[number]) for number in order], words)
+    return DisputedImages([int(number) for number in order], rows, [float(spread[number]) for number in order], words)
 
 
 def _mean(study: Study, arm: str, values: Values) -> str:

@@ -24,7 +24,7 @@ _LABELS = {PARAMETERS: "parameters"}
 
 
 @dataclass(frozen=True)
-class Point:
+class ParetoPoint:
     """One arm."""
 
     arm: str
@@ -42,7 +42,7 @@ class Pareto:
 
     quality: str
     costs: list[str]
-    points: list[Point]
+    points: list[ParetoPoint]
     """Best quality first."""
     notes: list[str]
     """Sentences for the caption."""
@@ -85,7 +85,7 @@ def build(study: Study) -> Pareto | None:
         return any(there != here and there[0] <= here[0] and there[1] <= here[1] for there in others)
 
     points = [
-        Point(
+        ParetoPoint(
             name,
             study.arm(name).trains,
             found[name],
@@ -135,7 +135,7 @@ def _notes(study: Study, group: list[str], costs: list[str]) -> list[str]:
 
 def plot(pareto: Pareto, form: str = "svg") -> bytes:
     """A panel per cost on a logarithmic axis: arms with intervals, the front as steps, untrained arms as levels."""
-    with figures.drawing():
+    with figures.drawing_settings():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -146,7 +146,7 @@ def plot(pareto: Pareto, form: str = "svg") -> bytes:
         for ax, cost in zip(axes, pareto.costs, strict=True):
             handles = {**_panel(ax, pareto, cost), **handles}
         figures.legend(figure, None, handles)
-        return figures.saved(figure, form)
+        return figures.render_figure(figure, form)
 
 
 def _panel(ax: Axes, pareto: Pareto, cost: str) -> dict[str, object]:
@@ -173,7 +173,7 @@ def _panel(ax: Axes, pareto: Pareto, cost: str) -> dict[str, object]:
             )
     front = sorted((p.cost[cost].mean, p.quality.mean) for p in pareto.points if p.trains and cost in p.front)
     ax.step([x for x, _ in front], [y for _, y in front], where="post", color=figures.FAINT, linewidth=1.2, zorder=1)
-    figures.dress(ax, pareto.quality)
+    figures.style_axes(ax, pareto.quality)
     ax.set_xscale("log")
     ax.set_xlabel(label(cost), fontsize=9, color=figures.INK)
     ax.margins(x=0.08, y=0.08)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.report.figures import GROUND, INK, short
-from analysis.study import Arm, Study
+from analysis.report.figures import GROUND, INK, shorten
+from analysis.study import Study, StudyArm
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,7 +27,7 @@ _TILE, _GAP, _TITLE_LINES, _FONT = 128, 6, 3, 14
 
 
 @dataclass(frozen=True)
-class Grid:
+class PictureGrid:
     """A grid of pictures."""
 
     png: bytes
@@ -37,7 +37,7 @@ class Grid:
     """The seed of each arm's pictures."""
 
 
-def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
+def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
     """The evaluation images: damaged, each arm's composite, truth as columns; masks and error maps below the images.
 
     An error is the absolute difference from the truth, averaged over channels; white is zero, the darkest red `DARKEST`
@@ -55,7 +55,7 @@ def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
     anywhere = next(iter(arms.values()))
     keys = {kind: f"{anywhere}/{kind}.png" for kind in ("damaged", "mask", "truth")}
     stored |= study.store.get_many(keys.values())
-    pictures = {key: strip(data) for key, data in stored.items()}
+    pictures = {key: open_strip(data) for key, data in stored.items()}
     damaged, mask, truth = (pictures.get(key) for key in keys.values())
     columns = [("damaged", damaged, mask)]
     for name, place in arms.items():
@@ -66,9 +66,9 @@ def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
             output = pictures.get(f"{place}/composite.png")
             columns.append((name, output, errors(output, truth)))
     columns += [("truth", truth, None)]
-    strips = [(title, stacked(upper, lower, most)) for title, upper, lower in columns if upper is not None]
+    strips = [(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None]
     seeds = {name: folders[name][0] for name in arms}
-    return Grid(assembled(strips), [title for title, _ in strips], seeds)
+    return PictureGrid(assemble_grid(strips), [title for title, _ in strips], seeds)
 
 
 def errors(output: Image | None, truth: Image | None) -> Image | None:
@@ -84,14 +84,14 @@ def errors(output: Image | None, truth: Image | None) -> Image | None:
     return Image.fromarray((colours * 255).round().astype(np.uint8))
 
 
-def stacked(upper: Image, lower: Image | None, most: int) -> list[Image | None]:
+def interleave(upper: Image, lower: Image | None, most: int) -> list[Image | None]:
     """The tiles of two strips, alternating: image, error, image, error, ..."""
-    first = tiles(upper, most)
-    second: Sequence[Image | None] = tiles(lower, most) if lower is not None else [None] * len(first)
+    first = cut_tiles(upper, most)
+    second: Sequence[Image | None] = cut_tiles(lower, most) if lower is not None else [None] * len(first)
     return [tile for pair in zip(first, second, strict=False) for tile in pair]
 
 
-def _folder(study: Study, arm: Arm) -> tuple[int, str] | None:
+def _folder(study: Study, arm: StudyArm) -> tuple[int, str] | None:
     """(seed, key prefix) of an arm's pictures: first finished seed, last epoch; found without listing the store."""
     for seed, key in arm.trials.items():
         if key in study.results:
@@ -99,7 +99,7 @@ def _folder(study: Study, arm: Arm) -> tuple[int, str] | None:
     return None
 
 
-def strip(png: bytes) -> Image:
+def open_strip(png: bytes) -> Image:
     """Decode a horizontal strip of square images as RGB."""
     from PIL import Image
 
@@ -107,7 +107,7 @@ def strip(png: bytes) -> Image:
         return opened.convert("RGB")
 
 
-def tiles(strip: Image, most: int) -> list[Image]:
+def cut_tiles(strip: Image, most: int) -> list[Image]:
     """The first `most` square images of a horizontal strip, enlarged by nearest neighbour."""
     from PIL import Image
 
@@ -117,7 +117,7 @@ def tiles(strip: Image, most: int) -> list[Image]:
     return [piece.resize((size, size), Image.Resampling.NEAREST) for piece in pieces[:most]]
 
 
-def assembled(strips: Sequence[tuple[str, Sequence[Image | None]]]) -> bytes:
+def assemble_grid(strips: Sequence[tuple[str, Sequence[Image | None]]]) -> bytes:
     """The strips as columns under their titles, as PNG."""
     from PIL import Image, ImageDraw
 
@@ -154,5 +154,5 @@ def _wrapped(title: str, font: FreeTypeFont, width: int) -> str:
     letters = max(4, int(width / (font.getlength("abcdefghij") / 10)))
     lines = textwrap.wrap(" ".join(title.split()), letters) or [""]
     if len(lines) > _TITLE_LINES:
-        lines = [*lines[: _TITLE_LINES - 1], short(" ".join(lines[_TITLE_LINES - 1 :]), letters)]
+        lines = [*lines[: _TITLE_LINES - 1], shorten(" ".join(lines[_TITLE_LINES - 1 :]), letters)]
     return "\n".join(lines)

@@ -21,7 +21,7 @@ _GOALS = {"max": "highest", "min": "lowest"}
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundConfiguration:
     """One of the best configurations of a search."""
 
     changes: str
@@ -45,7 +45,7 @@ class SearchFacts:
     running: int
     saved: str
     """Epochs saved by early stopping, in words; '' if there is none."""
-    found: list[Found]
+    found: list[FoundConfiguration]
     importance: str
     """Importance of each parameter, in words; '' if unknown."""
 
@@ -94,7 +94,7 @@ def _facts(study: Study, search: SearchState, importance: str) -> SearchFacts:
     for rank, ask in enumerate(search.best, 1):
         values = [wording.with_unit(f"{value:.4g}", metric) for value, metric in zip(ask.values, metrics, strict=True)]
         arm = _arm_name(spec, search.arm, rank) if rank <= search.chosen else ""
-        found.append(Found(_changes(ask.overrides), ", ".join(values), arm))
+        found.append(FoundConfiguration(_changes(ask.overrides), ", ".join(values), arm))
     state = "" if search.done and not search.exhausted else ", exhausted" if search.done else ", not finished"
     saved = ""
     if search.full and spec["early_stopping"]["name"] != "none":

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from analysis.dashboard import app, settings
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.settings import DashboardSettings
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
 from sweeps.store.parallel import parallel_map
@@ -33,7 +33,7 @@ _DROP_FROM_BOUNDING_SET, _DAC_OVERRIDE = 24, 1
 
 def told(uri: str, trial: str) -> dict[str, tuple[str, list[str]]]:
     """What each page says, with the buttons that are on. Leaves the dashboard's settings in the environment."""
-    settings.hand_over(Settings(uri, TOKEN, closed=False))
+    settings.to_environment(DashboardSettings(uri, TOKEN, closed=False))
     asked: dict[str, dict[str, str]] = {
         "": {},
         **{f"sweep {view}": {"sweep": NAME, "view": view} for view in ("Cells", "Table")},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from analysis.dashboard.data.reader import Reader
-from analysis.dashboard.data.summaries import Line, Summaries
+from analysis.dashboard.data.summaries import Summaries, SweepLine
 from sweeps.errors import StoreAwayError
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> FolderStore:
     return make_store.make_store(tmp_path / "store", seeds=range(8), name="open")
 
 
-def later(summaries: Summaries, met: Callable[[dict[str, Line]], bool]) -> dict[str, Line]:
+def later(summaries: Summaries, met: Callable[[dict[str, SweepLine]], bool]) -> dict[str, SweepLine]:
     """The lines by name, once they are as wanted."""
     deadline = time.monotonic() + 20
     while not met(lines := {line.name: line for line in summaries.lines()}):
@@ -54,7 +54,7 @@ def later(summaries: Summaries, met: Callable[[dict[str, Line]], bool]) -> dict[
     return lines
 
 
-def whole(lines: dict[str, Line]) -> bool:
+def whole(lines: dict[str, SweepLine]) -> bool:
     return all(line.known and line.summary for line in lines.values())
 
 

@@ -54,8 +54,8 @@ def kept(root: Path, files: Mapping[tuple[str, int], bytes] | None = None, seeds
     return store
 
 
-def looked(store: FolderStore) -> images.Images | None:
-    return images.look(studies.read(store, "partial-conv", NOW))
+def looked(store: FolderStore) -> images.ImageFindings | None:
+    return images.read_images(studies.read(store, "partial-conv", NOW))
 
 
 def test_the_worst_images_of_the_best_arm_and_of_the_baseline(tmp_path: Path) -> None:

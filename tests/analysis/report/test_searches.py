@@ -172,17 +172,17 @@ def test_a_version_that_a_search_wrote_is_no_change(tmp_path: Path) -> None:
     version(store, arms=[*arms, {**arms[1], "name": "tuned #2"}])
     version(store, command="sweeps run --quiet")
     assert len(study(store).versions) == 3
-    assert plan_history.number(study(store)) == 1
-    assert plan_history.sentences(study(store)) == []
+    assert plan_history.plan_count(study(store)) == 1
+    assert plan_history.change_sentences(study(store)) == []
 
 
 def test_what_was_changed_after_results_were_there_is_told(tmp_path: Path) -> None:
     store = make_store(tmp_path, [ArmSpec("net", 26.0), ArmSpec("conv", 27.0)], range(3))
     arms = stored_plans.read_plans(store, "partial-conv")[-1]["arms"]
     version(store, "# a comment\nname: partial-conv\n", at=NOW - 100)
-    assert plan_history.sentences(study(store)) == [], "a comment changes nothing that is asked"
+    assert plan_history.change_sentences(study(store)) == [], "a comment changes nothing that is asked"
     version(store, "other claims", at=NOW - 50, claims=[], arms=[arms[0], {**arms[1], "name": "partial"}])
-    (told,) = plan_history.sentences(study(store))
+    (told,) = plan_history.change_sentences(study(store))
     assert told.startswith("The plan was changed after results existed, 2026-")
     assert told.endswith(": the claims, 1 arm added (“partial”) and 1 arm removed (“conv”).")
     page = report.build(store, "partial-conv", NOW)
@@ -194,8 +194,8 @@ def test_what_was_changed_after_results_were_there_is_told(tmp_path: Path) -> No
 def test_a_change_before_the_first_result_is_nothing(tmp_path: Path) -> None:
     store = make_store(tmp_path, [ArmSpec("net", 26.0)], range(3))
     version(store, "other", at=NOW - 8000, claims=[{"text": "new"}])
-    assert plan_history.number(study(store)) == 2
-    assert plan_history.sentences(study(store)) == []
+    assert plan_history.plan_count(study(store)) == 2
+    assert plan_history.change_sentences(study(store)) == []
 
 
 def test_importances_need_tries_enough(tmp_path: Path) -> None:
