@@ -208,7 +208,7 @@ class Study:
         known = rows[metric].notna().to_numpy()
         return sorted(set(rows[record_columns.EPOCH].to_numpy()[known].tolist()))
 
-    def at_words(self) -> str:
+    def at_epoch(self) -> str:
         """The reported epoch of a trial, in words."""
         match = _BEST.match(self.plan["report"]["at"])
         return f"at the epoch of the best {wording.label(match['column'])}" if match else "after the last epoch"

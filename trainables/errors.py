@@ -15,7 +15,7 @@ class TrialError(ValueError):
 
     everywhere = False
     """Whether all workers of a trial raise this error together; set by
-    `trainables.training.distributed.Workers.together`."""
+    `trainables.training.distributed.Workers.run_together`."""
 
     def __init__(self, given: str, why: str, allowed: str, fix: str, key: str = "") -> None:
         super().__init__(f"{given}: {why}")

@@ -272,7 +272,7 @@ def _fails(study: Study, arm: str, metric: str | None) -> _Finding:
 def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference: Interval | None) -> str:
     """The difference of a and b with its interval and n, or why there is none."""
     metric, epoch = claim["metric"], claim.get("epoch")
-    when = "at the median epoch" if metric.startswith(record_columns.SYSTEM + "/") else study.at_words()
+    when = "at the median epoch" if metric.startswith(record_columns.SYSTEM + "/") else study.at_epoch()
     place = f"{wording.label(metric)} " + (f"after epoch {epoch}" if epoch is not None else when)
     if difference is None:
         return _nothing(study, a, b, metric, epoch)

@@ -113,7 +113,7 @@ def _fill_wins(study: Study, metric: str, best: str, trained: list[str]) -> str:
     gap = study.difference(top, best, metric)
     if gap is None:
         return f"{words}."
-    tie = ", which is not distinguishable from it" if gap.may_be(0.0) else ""
+    tie = ", which is not distinguishable from it" if gap.contains(0.0) else ""
     own = f"{mean_text(study, top, metric)}, {wording.against(gap, metric, best)}"
     return f"{words}; the best trained arm is {quoted(top)}{tie}: {own}."
 

@@ -150,7 +150,7 @@ def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
         difference = study.difference(best, name, metric, level=level)
         if name == best:
             marks[name] = BEST
-        elif difference is None or difference.may_be(0.0):
+        elif difference is None or difference.contains(0.0):
             marks[name] = TIED
     return marks
 
@@ -177,7 +177,7 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
     method = method if study.statistic == "mean" else "percentile bootstrap"
     caption = [
         f"{study.statistic.capitalize()} over n seeds ± half-width of its 95 % interval ({method}), "
-        f"{study.at_words()}.",
+        f"{study.at_epoch()}.",
         f"Differences from {reference} are paired by seed: mean over n pairs with its 95 % interval.",
         f"● {best}; ○ not distinguishable from it: the interval of the paired difference (95 %, simultaneous for all "
         "pairs of arms) includes zero, or there are too few pairs for an interval.",

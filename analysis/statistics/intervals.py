@@ -57,7 +57,7 @@ class Interval:
             return self.mean, self.mean
         return None if self.low is None or self.high is None else (self.low, self.high)
 
-    def may_be(self, value: float) -> bool:
+    def contains(self, value: float) -> bool:
         """Whether the interval contains `value`; True if there is no interval."""
         return self.bounds is None or self.bounds[0] <= value <= self.bounds[1]
 

@@ -82,7 +82,7 @@ def _sentences(
     fills = "" if trained_only else " (including arms without training)"
     sentences = [
         f"Kendall's tau-b between the rankings of n = {arms} arms{fills}{where}. Arms are ranked by their means over "
-        f"{wording.count(len(study.seeds), 'seed')} {study.at_words()}. 1: the same order; "
+        f"{wording.count(len(study.seeds), 'seed')} {study.at_epoch()}. 1: the same order; "
         f"{wording.MINUS}1: the reverse order."
     ]
     if left := [name for group in groups if group not in large for name in group]:

@@ -127,7 +127,7 @@ def run(work: PendingWork, store: Store, schema: Schema, settings: RunSettings, 
         if settings.address == IN_PROCESS:
             from cluster.runners import in_process
 
-            in_process.run(driver.feed, driver.options(_local_gpus()), driver.on_step)
+            in_process.run(driver.queue, driver.options(_local_gpus()), driver.on_step)
         else:
             _run_on_ray(driver, settings)
     driver.on_step()
@@ -153,7 +153,7 @@ def _run_on_ray(driver: _Driver, settings: RunSettings) -> None:
         at_once = min(fits, settings.max_concurrent or fits)
         groups = driver.groups(options, at_once) if resources.grouped else None
         try:
-            ray_tune.run(driver.feed, options, at_once, driver.on_step, callbacks, groups)
+            ray_tune.run(driver.queue, options, at_once, driver.on_step, callbacks, groups)
         finally:
             if groups is not None:
                 groups.close()
@@ -191,7 +191,7 @@ class _Driver:
         self._groups: Groups | None = None
         self._looked = time.monotonic()
         searches = [self._search(tuning) for tuning in work.searches]
-        self.feed = TrialQueue(store, work.jobs, watch, searches, failures=settings.failures)
+        self.queue = TrialQueue(store, work.jobs, watch, searches, failures=settings.failures)
 
     def _search(self, tuning: ArmSearch) -> SearchWork:
         spec, epochs = tuning.spec, int(tuning.arm.config["epochs"])
@@ -237,12 +237,12 @@ class _Driver:
         workers = most if least == most else (least, most)
         size = f"{most}x{options.gpus:g}gpu" if options.gpus else f"{most}x{options.cpus}cpu"
         shape = GroupShape(f"{self.plan.name}-{size}-{self.token}", workers, options.cpus, options.gpus)
-        self._groups = Groups(shape, options, at_once, lambda: self.feed.wanted, resources.group == "fresh")
+        self._groups = Groups(shape, options, at_once, lambda: self.queue.wanted, resources.group == "fresh")
         return self._groups
 
     def on_step(self) -> None:
         """Check for reasons to stop: failures, time budget, stop request. Trials then save a checkpoint and end."""
-        if self.feed.halted:
+        if self.queue.halted:
             self.stop(f"failed trials: {self._settings.failures} (--stop-after-failures)")
         now = time.monotonic()
         if self._ending or now - self._looked < LOOK_EVERY_S:
@@ -259,7 +259,7 @@ class _Driver:
         """Stop after the current epochs, with checkpoints."""
         if not self._ending:
             self._ending = True
-            self.feed.halt()
+            self.queue.halt()
             stored_plans.request_stop(self._store, self.plan.name, self.token)
             print(f"{why}: stopping after the current epochs; the same command continues the sweep", file=sys.stderr)
 

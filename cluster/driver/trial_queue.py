@@ -126,7 +126,7 @@ class TrialQueue:
 
     def take(self) -> tuple[Job, int] | None:
         """The next job that may run, and its newest attempt's number (0: none); None if no job may run at present."""
-        self.look_again()
+        self.recheck_held()
         while not self.halted:
             if not self._waiting or self._waiting[0] not in self._tries:
                 self._ask()
@@ -169,7 +169,7 @@ class TrialQueue:
             self._suggest(search, suggestion)
         self._finish_search(search)
 
-    def look_again(self) -> None:
+    def recheck_held(self) -> None:
         """Take in what other drivers have done to suggestions of searches and to the trials that they held."""
         if time.monotonic() - self._looked < LOOK_AGAIN_S or (self._waiting and not self._held):
             return

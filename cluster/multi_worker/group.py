@@ -82,7 +82,7 @@ class GroupSession:
             except BaseException as error:
                 failure = error
         outcome = "cut" if isinstance(failure, TrialCut) else "failed" if failure else "done"
-        outcome, value = self.machine.workers.told((outcome, value))
+        outcome, value = self.machine.workers.broadcast((outcome, value))
         if failure is not None:
             raise failure
         if outcome == "cut":
@@ -108,7 +108,7 @@ def serve(config: dict[str, Any]) -> None:
     generation = uuid.uuid4().hex
     if workers.leads:
         ray.get(host.join.remote(generation, _placement()))
-    generation = workers.told(generation)  # after `join`, so that the host knows it before it is used
+    generation = workers.broadcast(generation)  # after `join`, so that the host knows it before it is used
     served = 0
     while True:
         taken = ray.get(host.take.remote(generation, rank, served))
@@ -157,7 +157,7 @@ def _lead(
         state = HALT
     except Exception as error:
         if not is_lost_worker(error):
-            ray.get(host.broke.remote(ticket, error_record(error)))
+            ray.get(host.trial_failed.remote(ticket, error_record(error)))
         raise
     ray.get(host.finished.remote(ticket, state))
 
@@ -195,5 +195,5 @@ def _follow(
         if isinstance(error, TrialError) and error.everywhere:
             return
         if not is_lost_worker(error):
-            ray.get(host.broke.remote(ticket, error_record(error)))
+            ray.get(host.trial_failed.remote(ticket, error_record(error)))
         raise

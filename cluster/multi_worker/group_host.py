@@ -144,7 +144,7 @@ class Host:
             self._generation, self._placement, self._broken = generation, placement, False
             self._begun = []
 
-    def fell(self, error: str) -> None:
+    def worker_failed(self, error: str) -> None:
         """Called by Ray Train's controller when a worker has died or raised; it will restart all of them."""
         with self._changing():
             self._broken = True
@@ -218,7 +218,7 @@ class Host:
                     self._current.events.append((ENDED, state))
                 self._current = None
 
-    def broke(self, name: str, error: dict[str, str]) -> None:
+    def trial_failed(self, name: str, error: dict[str, str]) -> None:
         """Called by a worker that alone raised an error in a trial; all workers will be restarted."""
         with self._changing():
             if self._current is not None and self._current.name == name:

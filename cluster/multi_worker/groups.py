@@ -82,7 +82,7 @@ class Groups:
 
     def free(self) -> str | None:
         """Name of a group that can train a trial at once. If there is none, start one if it fits, and return None."""
-        self.look()
+        self.update()
         ready = [
             group for group in self._groups.values() if group.state["ready"] and not (group.ticket or group.ending)
         ]
@@ -92,7 +92,7 @@ class Groups:
             self._start()
         return None
 
-    def give(self, name: str, ticket: str) -> None:
+    def assign(self, name: str, ticket: str) -> None:
         """Record that a trial was handed to a group."""
         group = self._groups[name]
         group.ticket, group.served = ticket, group.served + 1
@@ -114,7 +114,7 @@ class Groups:
             if group.ticket == ticket:
                 group.host.halt.remote(ticket)
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Check which groups are ready or over, and end those that were idle for long. Does not block."""
         now = time.monotonic()
         if now - self._looked < LOOK_EVERY_S:
@@ -183,7 +183,7 @@ class Groups:
                 self._end(group)
         deadline = time.monotonic() + CLOSE_S
         while self._groups and time.monotonic() < deadline:
-            self.look()
+            self.update()
             time.sleep(0.1)
         for group in self._groups.values():
             ray.kill(group.host)

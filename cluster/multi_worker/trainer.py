@@ -77,8 +77,8 @@ def _watcher(host: Any) -> Any:
     """A callback that notifies the host when Ray Train notices that a worker has died or raised."""
     from ray.train import UserCallback
 
-    class Watcher(UserCallback):  # type: ignore[misc]
+    class WorkerFailureCallback(UserCallback):  # type: ignore[misc]
         def after_exception(self, run_context: Any, worker_exceptions: Any) -> None:
-            host.fell.remote("; ".join(map(str, worker_exceptions.values())))
+            host.worker_failed.remote("; ".join(map(str, worker_exceptions.values())))
 
-    return Watcher()
+    return WorkerFailureCallback()

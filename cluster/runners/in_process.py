@@ -15,29 +15,29 @@ class _Cut(BaseException):
     """Raised inside a trial's report to end it, as Tune does. The trial must not catch it."""
 
 
-def run(feed: TrialQueue, options: WorkerOptions, on_step: Callable[[], None]) -> None:
+def run(queue: TrialQueue, options: WorkerOptions, on_step: Callable[[], None]) -> None:
     """Run until the queue is finished. An unexpected exception fails its trial, and the next one runs.
 
     on_step: called before each trial and after each of its records.
     """
-    while not feed.finished:
+    while not queue.finished:
         on_step()
-        taken = feed.take()
+        taken = queue.take()
         if taken is None:
             time.sleep(0.2)
             continue
         job, after = taken
         try:
-            feed.give_back(job, _run_one(feed, options, job, after, on_step))
+            queue.give_back(job, _run_one(queue, options, job, after, on_step))
         except BaseException:
-            feed.live.pop(job, None)
+            queue.live.pop(job, None)
             raise
 
 
-def _run_one(feed: TrialQueue, options: WorkerOptions, job: Job, after: int, on_step: Callable[[], None]) -> str:
+def _run_one(queue: TrialQueue, options: WorkerOptions, job: Job, after: int, on_step: Callable[[], None]) -> str:
     def report(row: Row) -> None:
         on_step()
-        if feed.record(job, row):
+        if queue.record(job, row):
             raise _Cut
 
     try:

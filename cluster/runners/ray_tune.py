@@ -49,29 +49,29 @@ class _Unpickled:
 class QueueSearcher(_Unpickled, Searcher):  # type: ignore[misc]
     """Passes the queue's jobs to Tune, and their results back to the queue."""
 
-    def __init__(self, feed: TrialQueue, concurrent: int, groups: Groups | None = None) -> None:
+    def __init__(self, queue: TrialQueue, concurrent: int, groups: Groups | None = None) -> None:
         super().__init__()
-        self.feed, self.concurrent, self.groups = feed, concurrent, groups
+        self.queue, self.concurrent, self.groups = queue, concurrent, groups
         self.jobs: dict[str, Job] = {}
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.feed.finished:
+        if self.queue.finished:
             finished: str = Searcher.FINISHED
             return finished
-        self.feed.look_again()  # a trial that another driver held may be free and need a group
+        self.queue.recheck_held()  # a trial that another driver held may be free and need a group
         group = self.groups.free() if self.groups is not None else ""
-        room = group is not None and len(self.feed.live) < self.concurrent
-        taken = self.feed.take() if room else None
+        room = group is not None and len(self.queue.live) < self.concurrent
+        taken = self.queue.take() if room else None
         if taken is None:
             return None
         job, after = taken
         self.jobs[trial_id] = job
         config = {"trial": job.trial_id, "epochs": job.epochs, "after": after, "label": job.label}
         if self.groups is not None and group is not None:
-            self.groups.give(group, trial_id)
+            self.groups.assign(group, trial_id)
             config |= {"group": group, "ticket": trial_id}
         return config
 
@@ -83,7 +83,7 @@ class QueueSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         if self.groups is not None:
             self.groups.take_back(trial_id, died=error)
         if job is not None:
-            self.feed.give_back(job, CRASHED if error or not result else result.get(STATE, CRASHED))
+            self.queue.give_back(job, CRASHED if error or not result else result.get(STATE, CRASHED))
 
     def save(self, checkpoint_path: str) -> None:
         pass
@@ -101,7 +101,7 @@ class QueueScheduler(_Unpickled, FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         job = self.searcher.jobs.get(trial.trial_id)
-        stops = job is not None and EPOCH in result and self.searcher.feed.record(job, _row(result))
+        stops = job is not None and EPOCH in result and self.searcher.queue.record(job, _row(result))
         if stops and self.searcher.groups is not None:
             self.searcher.groups.halt(trial.trial_id)  # Tune itself ends the trial only when its actor is reused
         return str(FIFOScheduler.STOP if stops else FIFOScheduler.CONTINUE)
@@ -121,7 +121,7 @@ class _Rescue(_Unpickled, tune.Callback):  # type: ignore[misc]
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         self.on_step()
         if self.searcher.groups is not None:
-            self.searcher.groups.look()
+            self.searcher.groups.update()
         if self.searcher.jobs:
             for trial in trials:
                 if trial.trial_id in self.searcher.jobs and trial.status == "ERROR":
@@ -142,7 +142,7 @@ def _train(config: dict[str, Any], options: WorkerOptions) -> None:
 
 
 def run(
-    feed: TrialQueue,
+    queue: TrialQueue,
     options: WorkerOptions,
     concurrent: int,
     on_step: Callable[[], None],
@@ -154,7 +154,7 @@ def run(
     on_step: called in this thread many times a second while trials run. loggers: Tune's logger callbacks, whose files
     go to `./tune-logs`. groups: groups that train the trials; Tune's trials then only relay records and need no CPU.
     """
-    searcher = QueueSearcher(feed, concurrent, groups)
+    searcher = QueueSearcher(queue, concurrent, groups)
     resources = {"cpu": options.cpus, "gpu": options.gpus} if groups is None else {"cpu": 0, **driver_node_resources()}
     with _folder(keep=bool(loggers)) as folder:
         tune.Tuner(

@@ -38,7 +38,7 @@ class AttemptLog:
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._changed = False
 
-    def say(self, words: str) -> None:
+    def append(self, words: str) -> None:
         """Add an entry. A repetition of the last entry is only counted."""
         with self._lock:
             if words == self._last:
@@ -119,7 +119,7 @@ class WarningCapture:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        self._log.say(f"{category.__name__}: {message} ({_short(filename)}:{lineno})")
+        self._log.append(f"{category.__name__}: {message} ({_short(filename)}:{lineno})")
         self._before(message, category, filename, lineno, file, line)
 
 
@@ -133,7 +133,7 @@ class _Handler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.say(f"{record.levelname.lower()}, {record.name}: {record.getMessage()}")
+        self._log.append(f"{record.levelname.lower()}, {record.name}: {record.getMessage()}")
 
 
 def _short(filename: str) -> str:

@@ -64,7 +64,7 @@ class StoreSession:
         notes.append(f"resumed after epoch {latest.epoch}")
         self.notes += notes
         for note in notes:
-            self.log.say(note)
+            self.log.append(note)
         return Restored(latest.epoch, latest.files)
 
     def __enter__(self) -> StoreSession:
@@ -94,7 +94,7 @@ class StoreSession:
     def _save(self, epoch: int, files: Mapping[str, bytes], abandoned: Callable[[], bool]) -> None:
         if not checkpoints.save_checkpoint(self._store, self._attempt, epoch, files, abandoned):
             raise Superseded(self._attempt.name)
-        self.log.say(f"checkpoint after epoch {epoch}, {sum(map(len, files.values())) / 1e6:,.1f} MB")
+        self.log.append(f"checkpoint after epoch {epoch}, {sum(map(len, files.values())) / 1e6:,.1f} MB")
         self._saved[epoch] = list(files)
         old = list(self._saved)[:-KEPT_CHECKPOINTS]
         if len(old) >= DROPPED_AT_ONCE:
@@ -174,10 +174,10 @@ class Heartbeat:
             try:
                 stored_attempts.beat(self._store, self._attempt, self._body(count))
                 if self._stopping() or (count % self.LOOK_BEATS == 1 and self._is_superseded()):
-                    self._session.log.say("asked to stop after the current epoch")
+                    self._session.log.append("asked to stop after the current epoch")
                     self._session.stop.set()
             except StoreError as error:
-                self._session.log.say(f"heartbeat not written: {error.given}: {error.why}")
+                self._session.log.append(f"heartbeat not written: {error.given}: {error.why}")
                 continue
             if count % self.LOG_BEATS == 1:
                 self._session.log.write()

@@ -112,7 +112,7 @@ def run_trial(
     machine = Machine(device, options.cpus, data_root(options), workers)
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
     log = session.log
-    log.say(_beginning(attempt, claim, goal, machine))
+    log.append(_beginning(attempt, claim, goal, machine))
     failure: Exception | None = None
     state, error = DONE, None
     try:
@@ -162,7 +162,7 @@ def _ended(
     store: Store, attempt: stored_attempts.Attempt, log: AttemptLog, state: str, error: dict[str, str] | None = None
 ) -> None:
     """Write an attempt's log, then its end: after that, the process may be killed."""
-    log.say(f"{state}: {error['full'].strip()}" if error else state)
+    log.append(f"{state}: {error['full'].strip()}" if error else state)
     log.write()
     stored_attempts.end(store, attempt, state, time.time(), error)
 

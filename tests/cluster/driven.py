@@ -90,7 +90,7 @@ class DriverProcess:
         while not true():
             if self.process.poll() is not None:
                 return False
-            assert time.monotonic() < deadline, f"nothing happened in {timeout_s} s:\n{self.said()}"
+            assert time.monotonic() < deadline, f"nothing happened in {timeout_s} s:\n{self.output_text()}"
             time.sleep(0.05)
         return True
 
@@ -99,13 +99,13 @@ class DriverProcess:
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it still runs after {timeout_s} s:\n{self.said()}") from None
+            raise AssertionError(f"it still runs after {timeout_s} s:\n{self.output_text()}") from None
 
     def interrupt(self) -> None:
         """Ctrl-C: a terminal sends it to every process of the group."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def said(self) -> str:
+    def output_text(self) -> str:
         return self.output.read_text(errors="replace")
 
     def end(self) -> None:

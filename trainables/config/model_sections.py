@@ -36,7 +36,7 @@ class ModelConfig(StrictConfig):
     matched: ClassVar[tuple[str, ...]] = ()
     """The adversarial terms whose loss for the network is the distance between the scores of its images and of real
     ones."""
-    judged: ClassVar[Literal["output", "composite"]] = "output"
+    discriminator_input: ClassVar[Literal["output", "composite"]] = "output"
     """What the discriminators see: the network's output, or the output in the holes and the real image around them."""
     masked_target: ClassVar[bool] = False
     """Whether the discriminators' target is "generated" inside the holes only and "real" around them; their logits are

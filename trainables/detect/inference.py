@@ -24,19 +24,21 @@ BATCH = 128
 class SplitPredictions:
     """Predictions of a detector for a whole split."""
 
-    judged: LabelledPredictions
+    labelled: LabelledPredictions
     """Input of the metrics."""
     box_n4: Floats | None
     """Predicted boxes x1 y1 x2 y2 in [0, 1], ordered and clipped to the image; None if the detector gives no place."""
 
 
-def predict_split(look: Callable[[Tensor], DetectorOutput], part: LabelledImages, workers: Workers) -> SplitPredictions:
+def predict_split(
+    predict: Callable[[Tensor], DetectorOutput], part: LabelledImages, workers: Workers
+) -> SplitPredictions:
     """Apply a network to all images of a split. Workers divide the images, and each receives the whole result."""
     n, device = len(part), part.image_n3hw.device
     columns = torch.zeros(n, 9, dtype=torch.float64, device=device)  # logit, IoU, box (4), pixel counts (3)
     levels = torch.zeros(2, LEVELS, dtype=torch.float64, device=device)
     kinds = torch.zeros(2, dtype=torch.float64, device=device)  # whether the detector gives a box, and a mask
-    for index, output in predict_batches(look, part, workers.part(torch.arange(n))):
+    for index, output in predict_batches(predict, part, workers.part(torch.arange(n))):
         at = index.to(device)
         size = part.mask_n1hw.shape[2]
         columns[at, 0] = output.logit_b.double()
@@ -58,7 +60,7 @@ def predict_split(look: Callable[[Tensor], DetectorOutput], part: LabelledImages
     columns, levels, kinds = (workers.sum(each) for each in (columns, levels, kinds))
     has_box, has_mask = (bool(kind) for kind in kinds.cpu())
     values = columns.cpu().numpy()
-    judged = LabelledPredictions(
+    labelled = LabelledPredictions(
         logit_n=values[:, 0],
         label_n=part.label_n.cpu().numpy() > 0.5,
         kind=part.kind,
@@ -68,16 +70,16 @@ def predict_split(look: Callable[[Tensor], DetectorOutput], part: LabelledImages
         pixel_n3=values[:, 6:] if has_box else None,
         levels=levels.cpu().numpy() if has_mask else None,
     )
-    return SplitPredictions(judged, np.ascontiguousarray(values[:, 2:6]) if has_box else None)
+    return SplitPredictions(labelled, np.ascontiguousarray(values[:, 2:6]) if has_box else None)
 
 
 def predict_batches(
-    look: Callable[[Tensor], DetectorOutput], part: LabelledImages, index_n: Tensor
+    predict: Callable[[Tensor], DetectorOutput], part: LabelledImages, index_n: Tensor
 ) -> Iterator[tuple[Tensor, DetectorOutput]]:
     """Yield (index, output) of a network for some images of a split, batch by batch."""
     for index in torch.split(index_n, BATCH) if len(index_n) else ():
         pixels_b3hw = part.image_n3hw[index.to(part.image_n3hw.device)]
-        yield index, look(pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255))
+        yield index, predict(pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255))
 
 
 def locate_hole(output: DetectorOutput, size: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

@@ -68,28 +68,28 @@ class LabelledPredictions:
         return bool(np.isfinite(self.logit_n).all() and (self.iou_n is None or np.isfinite(self.iou_n).all()))
 
 
-def scores(judged: LabelledPredictions, threshold: float | None = None, shares: bool = False) -> dict[str, float]:
+def scores(predictions: LabelledPredictions, threshold: float | None = None, shares: bool = False) -> dict[str, float]:
     """All metrics that can be computed; only `accuracy`, as NaN, if a prediction is not finite.
 
     threshold: the logit chosen on the validation images.
     shares: also compute SHARE_METRICS by share of the hole and by sharpness.
     """
-    if not judged.finite:
+    if not predictions.finite:
         return {"accuracy": float("nan")}
-    label, logit = judged.label_n, judged.logit_n
+    label, logit = predictions.label_n, predictions.logit_n
     values = at_threshold(logit, label, 0.0)
     if threshold is not None:
         values |= {f"{name}_tuned": value for name, value in at_threshold(logit, label, threshold).items()}
         values["threshold"] = float(probability(np.array(threshold)))
-    values |= _of_all_thresholds(logit, label) | _false_positives(judged)
+    values |= _of_all_thresholds(logit, label) | _false_positives(predictions)
     values["ece"] = calibration_error(probability(logit), label)
-    values |= _of_holes(judged, label)
+    values |= _of_holes(predictions, label)
     detected = label & (logit >= 0)
-    if judged.iou_n is not None and detected.any():
-        values["mean_iou_tp"] = float(judged.iou_n[detected].mean())
-    if judged.levels is not None and judged.levels[1].sum():
-        values["average_precision_pixel"] = average_precision(judged.levels)
-    return values | (_by_group(judged) if shares else {})
+    if predictions.iou_n is not None and detected.any():
+        values["mean_iou_tp"] = float(predictions.iou_n[detected].mean())
+    if predictions.levels is not None and predictions.levels[1].sum():
+        values["average_precision_pixel"] = average_precision(predictions.levels)
+    return values | (_by_group(predictions) if shares else {})
 
 
 def probability(logit: Floats) -> Floats:
@@ -164,11 +164,11 @@ def _of_all_thresholds(logit_n: Floats, label_n: Bools) -> dict[str, float]:
     }
 
 
-def _false_positives(judged: LabelledPredictions) -> dict[str, float]:
-    kind_n, predicted_n = np.array(judged.kind), judged.logit_n >= 0
+def _false_positives(predictions: LabelledPredictions) -> dict[str, float]:
+    kind_n, predicted_n = np.array(predictions.kind), predictions.logit_n >= 0
     values = {}
     for kind in ("real", *CONTROLS):
-        of_kind = (kind_n == kind) & ~judged.label_n
+        of_kind = (kind_n == kind) & ~predictions.label_n
         if of_kind.any():
             values[f"fpr_{'authentic' if kind == 'real' else kind}"] = float(predicted_n[of_kind].mean())
     return values
@@ -181,16 +181,16 @@ def calibration_error(probability_n: Floats, label_n: Bools) -> float:
     return float(np.abs(gap).sum() / len(label_n))
 
 
-def _of_holes(judged: LabelledPredictions, among_n: Bools) -> dict[str, float]:
+def _of_holes(predictions: LabelledPredictions, among_n: Bools) -> dict[str, float]:
     """Metrics of the boxes and masks of the selected positives."""
     values: dict[str, float] = {}
     if not among_n.any():
         return values
-    if judged.iou_n is not None:
-        iou = judged.iou_n[among_n]
+    if predictions.iou_n is not None:
+        iou = predictions.iou_n[among_n]
         values |= {"mean_iou": float(iou.mean()), "iou_above_50": float((iou > 0.5).mean())}
-    if judged.pixel_n3 is not None:
-        right, wrong, missed = judged.pixel_n3[among_n].T
+    if predictions.pixel_n3 is not None:
+        right, wrong, missed = predictions.pixel_n3[among_n].T
         either = np.maximum(1, right + wrong + missed)
         values["pixel_f1"] = float((2 * right / np.maximum(1, 2 * right + wrong + missed)).mean())
         values["pixel_iou"] = float((right / either).mean())
@@ -204,27 +204,29 @@ def average_precision(levels: Floats) -> float:
     return float((np.diff(positive, prepend=0) * precision).sum() / positive[-1])
 
 
-def _by_group(judged: LabelledPredictions) -> dict[str, float]:
+def _by_group(predictions: LabelledPredictions) -> dict[str, float]:
     """SHARE_METRICS and numbers of images of the positives, by share of the hole and by sharpness of the fill."""
     groups = {}
     for low, high in itertools.pairwise(SHARES):
-        hole = judged.hole_share_n * 100
-        groups[f"share_{low}_{high}"] = judged.label_n & (hole > low) & (hole <= high)
-    sharp = judged.label_n & np.isfinite(judged.sharpness_n)
+        hole = predictions.hole_share_n * 100
+        groups[f"share_{low}_{high}"] = predictions.label_n & (hole > low) & (hole <= high)
+    sharp = predictions.label_n & np.isfinite(predictions.sharpness_n)
     if sharp.sum() >= len(THIRDS):
-        first, second = np.quantile(judged.sharpness_n[sharp], [1 / 3, 2 / 3])
-        place = np.digitize(judged.sharpness_n, [first, second], right=True)
+        first, second = np.quantile(predictions.sharpness_n[sharp], [1 / 3, 2 / 3])
+        place = np.digitize(predictions.sharpness_n, [first, second], right=True)
         groups |= {f"sharp_{name}": sharp & (place == i) for i, name in enumerate(THIRDS)}
     values: dict[str, float] = {}
     for label, among in groups.items():
         if among.any():
-            values |= {f"{name}_{label}": value for name, value in _of_group(judged, among).items()}
+            values |= {f"{name}_{label}": value for name, value in _of_group(predictions, among).items()}
             values[f"images_{label}"] = int(among.sum())
     return values
 
 
-def _of_group(judged: LabelledPredictions, among_n: Bools) -> dict[str, float]:
-    compared = among_n | ~judged.label_n
-    area = auc(judged.logit_n[compared], judged.label_n[compared])
-    values = {"recall": float((judged.logit_n[among_n] >= 0).mean()), **({} if area is None else {"auc": area})}
-    return {name: value for name, value in {**values, **_of_holes(judged, among_n)}.items() if name in SHARE_METRICS}
+def _of_group(predictions: LabelledPredictions, among_n: Bools) -> dict[str, float]:
+    compared = among_n | ~predictions.label_n
+    area = auc(predictions.logit_n[compared], predictions.label_n[compared])
+    values = {"recall": float((predictions.logit_n[among_n] >= 0).mean()), **({} if area is None else {"auc": area})}
+    return {
+        name: value for name, value in {**values, **_of_holes(predictions, among_n)}.items() if name in SHARE_METRICS
+    }

@@ -32,26 +32,26 @@ PER_IMAGE, OUTPUTS = "per_image.npz", "outputs.npz"
 Predict = Callable[[Tensor], DetectorOutput]
 
 
-def per_image(judgement: SplitPredictions, part: LabelledImages) -> bytes:
+def per_image(predictions: SplitPredictions, part: LabelledImages) -> bytes:
     """Content of `per_image.npz`; equal values give equal bytes."""
-    judged = judgement.judged
+    labelled = predictions.labelled
     arrays: dict[str, npt.NDArray[np.float64]] = {
-        "probability": probability(judged.logit_n),
-        "label": judged.label_n.astype(np.float64),
-        "hole_share": judged.hole_share_n,
-        "sharpness": judged.sharpness_n,
+        "probability": probability(labelled.logit_n),
+        "label": labelled.label_n.astype(np.float64),
+        "hole_share": labelled.hole_share_n,
+        "sharpness": labelled.sharpness_n,
     }
-    if judgement.box_n4 is not None and judged.iou_n is not None:
-        arrays["box"], arrays["true_box"] = judgement.box_n4, part.box_n4.double().cpu().numpy()
-        arrays["iou"] = np.where(judged.label_n, judged.iou_n, np.nan)
+    if predictions.box_n4 is not None and labelled.iou_n is not None:
+        arrays["box"], arrays["true_box"] = predictions.box_n4, part.box_n4.double().cpu().numpy()
+        arrays["iou"] = np.where(labelled.label_n, labelled.iou_n, np.nan)
     return _packed({name: array.astype(np.float32) for name, array in arrays.items()})
 
 
-def outputs(look: Predict, parts: Mapping[str, LabelledImages]) -> bytes:
+def outputs(predict: Predict, parts: Mapping[str, LabelledImages]) -> bytes:
     """Content of `outputs.npz`."""
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for name, part in parts.items():
-        batches = [output for _, output in predict_batches(look, part, torch.arange(len(part)))]
+        batches = [output for _, output in predict_batches(predict, part, torch.arange(len(part)))]
         arrays[f"{name}_logit"] = torch.cat([output.logit_b for output in batches]).float().cpu().numpy()
         arrays[f"{name}_label"] = part.label_n.cpu().numpy()
         arrays[f"{name}_source"] = np.array(part.source)
@@ -67,10 +67,10 @@ def _packed(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
     return target.getvalue()
 
 
-def worst(judgement: SplitPredictions, most: int = SAMPLES) -> Tensor:
+def worst(predictions: SplitPredictions, most: int = SAMPLES) -> Tensor:
     """Indices of the misclassified images with the largest errors, the worst first; ties keep the image order."""
-    judged = judgement.judged
-    margin = np.where(judged.label_n, judged.logit_n, -judged.logit_n)
+    labelled = predictions.labelled
+    margin = np.where(labelled.label_n, labelled.logit_n, -labelled.logit_n)
     order = np.argsort(margin, kind="stable")[:most]
     return torch.from_numpy(order[margin[order] < 0])
 
@@ -78,9 +78,9 @@ def worst(judgement: SplitPredictions, most: int = SAMPLES) -> Tensor:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def pictures(look: Predict, part: LabelledImages, index: Tensor) -> dict[str, bytes]:
+def pictures(predict: Predict, part: LabelledImages, index: Tensor) -> dict[str, bytes]:
     """PNG strips of images: with true boxes; with true and predicted boxes and the probability; heat maps of masks."""
-    output = next(iter(predict_batches(look, part, index)))[1]
+    output = next(iter(predict_batches(predict, part, index)))[1]
     at = index.to(part.image_n3hw.device)
     box_b4, _, heat_b1hw = locate_hole(output, part.image_n3hw.shape[2])
     true = [box if label > 0.5 else None for box, label in zip(part.box_n4[at], part.label_n[at], strict=True)]

@@ -106,7 +106,7 @@ class DetectLearner:
                 terms[name] = value_b.sum() / max(1, len(value_b)) ** scale
         return terms
 
-    def look(self, image_b3hw: Tensor) -> DetectorOutput:
+    def predict(self, image_b3hw: Tensor) -> DetectorOutput:
         """Output of the network for images in [0, 1] at its input size, without gradients."""
         with torch.inference_mode():
             output: DetectorOutput = self.network(image_b3hw)
@@ -200,7 +200,7 @@ def train(
                 across_b, down_b = (which_n[mine].to(data.device) for which_n in flips)
                 image_b3hw, truth = mirrored(image_b3hw, across_b, down_b), truth.mirrored(across_b, down_b)
             yield len(index), learner.step(image_b3hw, truth, len(index))
-    learner.workers.spread(learner.network)
+    learner.workers.sync_buffers(learner.network)
 
 
 def batch(part: LabelledImages, index: Tensor, data: DetectDataset, with_masks: bool) -> tuple[Tensor, Targets]:
@@ -229,17 +229,17 @@ def _flips(config: Mapping[str, Any], n: int, epoch: int) -> tuple[Tensor, Tenso
 def evaluate(learner: DetectLearner, data: DetectDataset, split: str) -> dict[str, float]:
     """Metrics of a split; for the test split also on other sets and under perturbations, as `<metric>_on_<label>`."""
     if split == "val":
-        judged = _predict_split(learner, data.val).judged
-        learner.threshold = detection_metrics.best_threshold(judged.logit_n, judged.label_n)
+        labelled = _predict_split(learner, data.val).labelled
+        learner.threshold = detection_metrics.best_threshold(labelled.logit_n, labelled.label_n)
         learner.validated = True
         chosen = {} if learner.threshold is None else {"threshold": _as_probability(learner.threshold)}
-        return {**detection_metrics.scores(judged), **chosen}
+        return {**detection_metrics.scores(labelled), **chosen}
     if not learner.validated:
         evaluate(learner, data, "val")
     learner.tested = _predict_split(learner, data.test)
-    values = detection_metrics.scores(learner.tested.judged, learner.threshold, shares=True)
+    values = detection_metrics.scores(learner.tested.labelled, learner.threshold, shares=True)
     for label, part in _others(data):
-        scored = detection_metrics.scores(_predict_split(learner, part).judged, learner.threshold)
+        scored = detection_metrics.scores(_predict_split(learner, part).labelled, learner.threshold)
         values |= {f"{name}_on_{label}": value for name, value in scored.items() if name != "threshold"}
     return values
 
@@ -256,7 +256,7 @@ def _others(data: DetectDataset) -> Iterator[tuple[str, LabelledImages]]:
 
 def _predict_split(learner: DetectLearner, part: LabelledImages) -> SplitPredictions:
     learner.network.eval()
-    return predict_split(learner.look, part, learner.workers)
+    return predict_split(learner.predict, part, learner.workers)
 
 
 def check_extra(data: DetectDataset, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
@@ -273,17 +273,17 @@ def extra(learner: DetectLearner, data: DetectDataset, names: Sequence[str]) -> 
 def samples(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:
     """Pictures of the first test images: true boxes; also predicted boxes and the probability; heat maps of masks."""
     learner.network.eval()
-    return output_files.pictures(learner.look, data.test, torch.arange(min(output_files.SAMPLES, len(data.test))))
+    return output_files.pictures(learner.predict, data.test, torch.arange(min(output_files.SAMPLES, len(data.test))))
 
 
 def final_files(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:
     """Predictions for each test image, `outputs.npz` for task `stack`, and pictures of the worst images."""
     learner.network.eval()
     parts = {name: part for name in ("val", "test", "held") if (part := data.split(name)) is not None}
-    files = {output_files.OUTPUTS: output_files.outputs(learner.look, parts)}
+    files = {output_files.OUTPUTS: output_files.outputs(learner.predict, parts)}
     if learner.tested is None:
         return files
     files[output_files.PER_IMAGE] = output_files.per_image(learner.tested, data.test)
     worst = output_files.worst(learner.tested)
-    strips = output_files.pictures(learner.look, data.test, worst) if len(worst) else {}
+    strips = output_files.pictures(learner.predict, data.test, worst) if len(worst) else {}
     return files | {f"worst-{name}": png for name, png in strips.items()}

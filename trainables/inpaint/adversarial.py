@@ -108,7 +108,7 @@ class Adversary:
         self.loss = LOSSES[loss]
         self.precision = precision
         self.optimiser = optimiser
-        self._judges = workers.prepare(DiscriminatorGroup(self.discriminators, exact=bool(rules.r1)))
+        self._group = workers.prepare(DiscriminatorGroup(self.discriminators, exact=bool(rules.r1)))
 
     def step(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor, share: float = 1.0) -> dict[str, Tensor]:
         """Train every discriminator on one batch, and return the values to record.
@@ -121,7 +121,7 @@ class Adversary:
         if self.rules.r1:
             image_b3hw = image_b3hw.detach().requires_grad_()
         with self.precision.cast():
-            judged = self._judges(image_b3hw, output_b3hw.detach(), mask_b1hw)
+            judged = self._group(image_b3hw, output_b3hw.detach(), mask_b1hw)
         for term, (real, fake) in judged.items():
             hole = resize_mask(mask_b1hw, fake) if self.rules.masked_target else None
             loss = mean(self.loss.real(full(real)), share) + mean(self._fake(full(fake), hole), share)

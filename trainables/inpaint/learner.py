@@ -36,7 +36,7 @@ class InpaintLearner:
         splits: tuple[str, ...] = ("val", "test"),
         classifier: perceptual_features.FeatureNetwork | None = None,
         own_terms: tuple[str, ...] = (),
-        judges_composite: bool = False,
+        discriminates_composite: bool = False,
         precision: Precision = Precision(),  # noqa: B008 - frozen
         takes_text: bool = False,
         draws: int | None = None,
@@ -58,9 +58,9 @@ class InpaintLearner:
         self.workers = workers
         called = _CallsLearn(network, own_terms) if own_terms else network
         self._trained = workers.prepare(called) if optimiser else network
-        self.parted = workers.size > 1 and hasattr(network, "part")
+        self.needs_full_batch = workers.size > 1 and hasattr(network, "part")
         self.own_terms = own_terms
-        self.judges_composite = judges_composite
+        self.discriminates_composite = discriminates_composite
         self.precision = precision
         self.takes_text = takes_text
         self.draws = draws
@@ -88,14 +88,14 @@ class InpaintLearner:
         assert self.optimiser is not None, "a model without parameters is not trained"
         learns = self.phase != "discriminators"
         share = self.workers.scale(len(image_b3hw), whole or len(image_b3hw))
-        if self.parted:
+        if self.needs_full_batch:
             self.network.part = self.workers.place(whole or len(image_b3hw))
         with torch.set_grad_enabled(learns):
             b = len(image_b3hw)
             judged_b3hw, own = self._learn(image_b3hw, mask_b1hw, *text)
             paths = len(judged_b3hw) // b if b else 1
             output_b3hw = judged_b3hw[:b] if paths > 1 else judged_b3hw
-            if self.judges_composite:
+            if self.discriminates_composite:
                 judged_b3hw = image_b3hw * (1 - mask_b1hw) + output_b3hw * mask_b1hw
         judges = None if self.phase == "completion" else self.adversary
         last_b3hw = judged_b3hw[-b:] if paths > 1 else judged_b3hw
@@ -114,7 +114,7 @@ class InpaintLearner:
                 records["gradient_norm"] = gradient_norm(self.network.parameters())
                 records["saturated"] = saturated_share(self.scope.crop(output_b3hw), share)
             self.optimiser.step()
-        if self.parted:
+        if self.needs_full_batch:
             self.network.part = None
         if not share:
             loss, terms = loss.new_zeros(()), {name: term.new_zeros(()) for name, term in terms.items()}

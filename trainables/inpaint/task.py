@@ -63,7 +63,7 @@ def build(config: Mapping[str, Any], data: InpaintDataset, machine: Machine) -> 
     network: Any = build_network(config["model"], data.canvas.size)  # on the CPU: the same initialisation on any device
     module, options = model_of(config["model"])
     if options.takes_text and data.captions is not None:
-        network.know(data.captions.vocabulary)
+        network.set_vocabulary(data.captions.vocabulary)
         set_trained_encoders(network, config, machine)
     network = network.to(machine.device, memory_format=LAYOUT)
     workers = machine.workers
@@ -92,7 +92,7 @@ def build(config: Mapping[str, Any], data: InpaintDataset, machine: Machine) -> 
         workers=workers,
         classifier=classifier,
         own_terms=network_terms(config),
-        judges_composite=options.judged == "composite",
+        discriminates_composite=options.discriminator_input == "composite",
         precision=Precision(config.get("precision"), machine.device),
         takes_text=options.takes_text,
         draws=config.get("draws"),
@@ -164,7 +164,7 @@ def train(
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
     draw, changes = epoch_masks(config, data, epoch), epoch_changes(config, data, epoch)
     caption_draw_n = torch.rand(n, generator=generator(seed, "captions", epoch))
-    if learner.parted:
+    if learner.needs_full_batch:
         torch.manual_seed(
             derive(seed, "noise", epoch)
         )  # every worker draws the noise of the whole batch, as one process would
@@ -176,9 +176,9 @@ def train(
                 image_b3hw = changes.apply(image_b3hw, mine)
                 if data.mask["name"] == "object":
                     mask_b1hw = changes.move(mask_b1hw, mine)
-            text = data.text("train", index if learner.parted else mine, caption_draw_n)
+            text = data.text("train", index if learner.needs_full_batch else mine, caption_draw_n)
             yield len(index), learner.step(image_b3hw, mask_b1hw, len(index), *text)
-    learner.workers.spread(learner.network)
+    learner.workers.sync_buffers(learner.network)
 
 
 def _phase(config: Mapping[str, Any], epoch: int) -> Phase:
@@ -193,21 +193,21 @@ def evaluate(learner: InpaintLearner, data: RetrievalDataset, split: str) -> dic
         return {}
     keeps = split == "test" and learner.workers.size == 1  # each of several workers sees only a part of the images
     meter = metrics.Meter(data.crop, by_share=split == "test", keep=per_image.NAMES if keeps else ())
-    hits = RetrievalAccuracy(data.judge, split)
+    hits = RetrievalAccuracy(data.retriever, split)
     values = _scores(learner, data, split, data.evaluation_masks[split], meter, hits)
     values |= real_image_accuracy(data, split, learner.workers)
     if keeps:
-        learner.tested, learner.tested_hits = meter.kept(), hits.kept()
+        learner.tested, learner.tested_hits = meter.per_image(), hits.per_image()
     if split == "test" and learner.takes_text and data.captions is not None:
         draw = data.evaluation_masks[split]
         scores = _scores(
-            learner, data, split, draw, metrics.Meter(), RetrievalAccuracy(data.judge, split), wrong_text=True
+            learner, data, split, draw, metrics.Meter(), RetrievalAccuracy(data.retriever, split), wrong_text=True
         )
         values |= {f"{name}_wrong_text": scores[name] for name in WRONG_TEXT if name in scores}
     if split == "test" and learner.draws:  # every worker evaluates the whole split: the draws depend on the batches
         values |= diversity.split_diversity(learner.fill, data, split, learner.draws)
     for label, draw in data.other_masks.items() if split == "test" else ():
-        scores = _scores(learner, data, split, draw, metrics.Meter(), RetrievalAccuracy(data.judge, split))
+        scores = _scores(learner, data, split, draw, metrics.Meter(), RetrievalAccuracy(data.retriever, split))
         values |= {f"{name}_on_{label}": value for name, value in scores.items()}
     return values
 

@@ -43,7 +43,9 @@ class CaptionRetriever:
         tokens: (n, t) by split, each image's first caption in the network's vocabulary.
         """
         self._network = network.eval()
-        self.untouched: dict[str, dict[str, float]] = {}  # results for the original images by split, filled on demand
+        self.on_real_images: dict[
+            str, dict[str, float]
+        ] = {}  # results for the original images by split, filled on demand
         self._candidates = {split: self._read(tokens_nt) for split, tokens_nt in tokens.items()}
 
     def _read(self, tokens_nt: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,19 +76,19 @@ class CaptionRetriever:
 class RetrievalDataset(InpaintDataset):
     """Data of task `inpaint`, with the matching network that scores its fills."""
 
-    judge: CaptionRetriever | None = None
+    retriever: CaptionRetriever | None = None
     """Retrieves the caption of a filled image; None without `judge` in the configuration."""
 
     @classmethod
-    def of(cls, data: InpaintDataset, judge: CaptionRetriever | None) -> RetrievalDataset:
-        return cls(**{field.name: getattr(data, field.name) for field in fields(data)}, judge=judge)
+    def of(cls, data: InpaintDataset, retriever: CaptionRetriever | None) -> RetrievalDataset:
+        return cls(**{field.name: getattr(data, field.name) for field in fields(data)}, retriever=retriever)
 
 
 class RetrievalAccuracy:
     """Accuracy of caption retrieval from fills; empty without a matching network."""
 
-    def __init__(self, judge: CaptionRetriever | None, split: str) -> None:
-        self._judge = judge
+    def __init__(self, retriever: CaptionRetriever | None, split: str) -> None:
+        self._judge = retriever
         self._split = split
         self._parts: list[Tensor] = []
 
@@ -95,7 +97,7 @@ class RetrievalAccuracy:
         if self._judge is not None:
             self._parts.append(self._judge.hits(self._split, index_b, composite_b3hw))
 
-    def kept(self) -> Tensor | None:
+    def per_image(self) -> Tensor | None:
         """(n,): `CaptionRetriever.hits` of the images of this worker; None without any."""
         return torch.cat(self._parts) if self._parts else None
 
@@ -111,15 +113,15 @@ class RetrievalAccuracy:
 
 def real_image_accuracy(data: RetrievalDataset, split: str, workers: Workers) -> dict[str, float]:
     """Retrieval accuracy on the original images, which fills should not exceed; empty without a matching network."""
-    if data.judge is None:
+    if data.retriever is None:
         return {}
-    if split not in data.judge.untouched:
-        hits = RetrievalAccuracy(data.judge, split)
+    if split not in data.retriever.on_real_images:
+        hits = RetrievalAccuracy(data.retriever, split)
         mine = workers.part(torch.arange(len(data.split(split))))
         for index in data.evaluation_batches(mine):
             hits.update(index, data.batch(split, index, data.evaluation_masks[split])[0])
-        data.judge.untouched[split] = hits.compute(workers, data.device)
-    return {f"{name}_real": rate for name, rate in data.judge.untouched[split].items()}
+        data.retriever.on_real_images[split] = hits.compute(workers, data.device)
+    return {f"{name}_real": rate for name, rate in data.retriever.on_real_images[split].items()}
 
 
 def load_retriever(config: Mapping[str, Any], machine: Machine) -> CaptionRetriever | None:

@@ -97,7 +97,7 @@ def build(config: Mapping[str, Any], data: MatchDataset, machine: Machine) -> Ma
         )
     torch.manual_seed(derive(config["seed"], "initialisation"))
     network: Any = build_network(config["model"], data.size)
-    network.know(data.captions.vocabulary)
+    network.set_vocabulary(data.captions.vocabulary)
     network = network.to(machine.device, memory_format=LAYOUT)
     return MatchLearner(network, optimisers.build(config["optimiser"], network.parameters()), config["loss"])
 

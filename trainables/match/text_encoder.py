@@ -98,7 +98,7 @@ class TextEncoder(nn.Module):
     def vocabulary(self) -> Vocabulary:
         return Vocabulary.unpacked(self.packed)
 
-    def know(self, vocabulary: Vocabulary) -> None:
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Set the vocabulary, and reinitialise the embedding."""
         self._resize(vocabulary.packed(), len(vocabulary))
         nn.init.normal_(self.embedding.weight)

@@ -43,7 +43,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], what: str) -
     for name, part in network.named_modules():
         packed = weights.get(f"{name}.packed")
         if isinstance(part, TextEncoder) and packed is not None:
-            part.know(Vocabulary.unpacked(packed))  # the embedding then has as many rows as the trained one
+            part.set_vocabulary(Vocabulary.unpacked(packed))  # the embedding then has as many rows as the trained one
     wanted = network.state_dict()
     wrong = [f"{name} is missing" for name in wanted if name not in weights]
     wrong += [f"the network has no {name}" for name in weights if name not in wanted]

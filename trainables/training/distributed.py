@@ -97,7 +97,7 @@ class Workers:
 
         return float(self._reduce(torch.tensor(value, dtype=torch.float64, device=self.device), "MAX"))
 
-    def least(self, value: Tensor) -> Tensor:
+    def min(self, value: Tensor) -> Tensor:
         """The smallest value among the workers, in place."""
         return self._reduce(value, "MIN")
 
@@ -108,7 +108,7 @@ class Workers:
             distributed.all_reduce(values, getattr(distributed.ReduceOp, operation))
         return values
 
-    def told(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Worker 0's value, on every worker. The value must be picklable."""
         if self.size == 1:
             return value
@@ -119,7 +119,7 @@ class Workers:
         distributed.broadcast_object_list(values, device=torch.device(self.device))
         return values[0]
 
-    def spread(self, module: nn.Module) -> None:
+    def sync_buffers(self, module: nn.Module) -> None:
         """Copy the buffers of worker 0's module, such as running statistics, to every worker."""
         if self.size > 1:
             from torch import distributed
@@ -127,7 +127,7 @@ class Workers:
             for buffer in module.buffers():
                 distributed.broadcast(buffer, 0)
 
-    def together(self, act: Callable[[], T]) -> T:
+    def run_together(self, act: Callable[[], T]) -> T:
         """Call a function that may fail on one machine only, such as reading data; all workers raise its TrialError."""
         if self.size == 1:
             return act()

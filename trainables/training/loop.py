@@ -120,12 +120,12 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
     if session.machine.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(session.machine.device)  # a reused process has those of earlier trials
     with _threads(session.machine.cpus), _random_state(session.machine.device):
-        data = workers.together(lambda: task.load(config, session.machine))
+        data = workers.run_together(lambda: task.load(config, session.machine))
         learner = task.build(config, data, session.machine)
         history, best = _restore(learner, session)
         goal = session.goal
         if goal.extra:
-            workers.together(lambda: task.check_extra(data, goal.extra))
+            workers.run_together(lambda: task.check_extra(data, goal.extra))
         if not goal.epochs:  # nothing to train: evaluate once
             history = [_evaluate(task, learner, data, {"epoch": 0}, ("val", "test"))]
         for epoch in range(len(history) + 1, goal.epochs + 1):
@@ -208,7 +208,7 @@ def _check_finite(flag: Tensor | None, epoch: int, step: int, workers: Workers) 
     flag: the first bad step of this worker; 0 if there is none.
     """
     if flag is not None and workers.size > 1:
-        flag = workers.least(torch.where(flag > 0, flag, step + 1)) % (step + 1)
+        flag = workers.min(torch.where(flag > 0, flag, step + 1)) % (step + 1)
     if flag is not None and int(flag):
         raise Diverged(f"the loss is not finite: first at epoch {epoch}, step {int(flag)} (noticed at step {step})")
 

@@ -93,7 +93,7 @@ class Reader:
         finally:
             self._building.remove(name)
 
-    def let_pages_go_first(self) -> None:
+    def yield_to_pages(self) -> None:
         """Wait while a sweep is being read for a page."""
         while self._building:
             time.sleep(0.1)

@@ -187,7 +187,7 @@ class _States:
         if self._due_at is not None:
             self._looked.wait(max(0.0, self._due_at + seconds - time.monotonic()))
 
-    def look(self) -> None:
+    def update(self) -> None:
         if self._due_at is None:
             return
         began, plans = time.monotonic(), self._plans
@@ -207,7 +207,7 @@ class _States:
                 wanted.setdefault(trial, set()).update(epochs)
         trials, states = sorted(wanted), dict[str, TrialState]()
         for start in range(0, len(trials), _TRIALS):
-            self._reader.let_pages_go_first()
+            self._reader.yield_to_pages()
             some = {trial: tuple(sorted(wanted[trial])) for trial in trials[start : start + _TRIALS]}
             states |= progress.states_of(self._reader.store, some)
         return {
@@ -312,12 +312,12 @@ class Summaries:
 
     def _make_all(self) -> None:
         while True:
-            self._states.look()
+            self._states.update()
             with self._lock:
                 name = self._wanted.popleft() if self._wanted else None
             if name is None:
                 return
-            self._reader.let_pages_go_first()
+            self._reader.yield_to_pages()
             began = time.monotonic()
             try:
                 self._make(name)

@@ -37,7 +37,7 @@ class ChildProcess:
     def code(self) -> int | None:
         return self.process.poll()
 
-    def said(self) -> str:
+    def output(self) -> str:
         """The end of what it printed."""
         return output_tail(self.log)
 

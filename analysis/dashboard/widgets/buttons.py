@@ -203,7 +203,7 @@ def start(name: str, action: Action) -> None:
 def show_outcome(name: str) -> None:
     """What the newest children that were started for a sweep do, or how they ended, with what they said."""
     for child in current().children.of(name)[:_CHILDREN]:
-        said, code = child.said(), child.code
+        said, code = child.output(), child.code
         if code is None:
             words = f"{child.words}: started {elements.time_ago(child.began)}, goes on"
         else:

@@ -64,7 +64,7 @@ def _grid(study: Study, found: list[grid.GridCell], arms: list[str], metric: str
         column_config={"arm": st.column_config.TextColumn(width="medium", pinned=True)},
     )
     elements.note(
-        f"{render.metric_heading(metric)}, {study.at_words()}; of running ones the epoch and the value on validation. "
+        f"{render.metric_heading(metric)}, {study.at_epoch()}; of running ones the epoch and the value on validation. "
         "✓ done, ⟲ trained before this sweep was planned, ▶ running, ✕ failed, ❚❚ interrupted, · queued. "
         "Click a cell to open its trial."
     )

@@ -58,7 +58,7 @@ def conditions(study: Study) -> Pairs:
     if holes:
         by_arm = f" to {holes[-1]}, depending on the arm," if len(set(holes)) > 1 else ""
         pairs.append(("hole fraction", f"{holes[0]}{by_arm} of the pixels of the test images, measured"))
-    return [*pairs, ("reported", study.at_words()), ("baseline", study.baseline)]
+    return [*pairs, ("reported", study.at_epoch()), ("baseline", study.baseline)]
 
 
 def _hole_fractions(study: Study) -> Iterator[float]:

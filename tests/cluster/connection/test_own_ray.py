@@ -30,13 +30,13 @@ def test_it_stays_on_loopback_wants_a_token_and_ends_with_ctrl_c(
     environment |= {"HOME": str(home), "RAY_ADDRESS": "127.0.0.1:1"}
     with workplace() as start:
         driven = start(store, "run", file, "--data", data_root, environment=environment)
-        assert driven.until(driven.at_work), driven.said()
+        assert driven.until(driven.at_work), driven.output_text()
         _check_sockets(driven, ray_address)
         assert not (home / ".ray").exists(), "no token is written into the home folder"
         trained(driven)
         driven.interrupt()
-        assert driven.wait(120) == common.INTERRUPTED, driven.said()
-        said = driven.said()
+        assert driven.wait(120) == common.INTERRUPTED, driven.output_text()
+        said = driven.output_text()
     assert "press Ctrl-C again to stop at once" in said
     assert "the same command continues the sweep" in said
     assert "Traceback" not in said

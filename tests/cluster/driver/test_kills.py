@@ -209,7 +209,9 @@ def survive(
         code = driven.wait()
         if code == 0:
             return hits
-        assert not set(killed) <= {ACTOR}, f"it ended with {code} though nobody touched the driver:\n{driven.said()}"
+        assert not set(killed) <= {ACTOR}, (
+            f"it ended with {code} though nobody touched the driver:\n{driven.output_text()}"
+        )
 
 
 def _trains_on(driven: DriverProcess, seconds: float) -> bool:

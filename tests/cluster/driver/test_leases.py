@@ -183,7 +183,7 @@ def test_two_drivers_share_a_sweep(planned: Planned, tmp_path: Path) -> None:
     with workplace() as start:
         file = ("run", tmp_path / "small.yaml", "--set", "epochs=4", "--address", "in-process")
         drivers = [start(store, *file) for _ in range(2)]
-        assert [driven.wait() for driven in drivers] == [0, 0], "\n".join(driven.said() for driven in drivers)
+        assert [driven.wait() for driven in drivers] == [0, 0], "\n".join(driven.output_text() for driven in drivers)
     assert len(plan.runs()) == 6
     stored = stored_plans.newest_plan(store, "small")
     assert stored is not None
@@ -230,12 +230,12 @@ def test_a_zombie_that_wakes_while_a_newer_attempt_trains_spoils_nothing(
     with workplace() as start:
         sets = [word for change in changes for word in ("--set", change)]
         zombie = start(store, "run", tmp_path / "small.yaml", *sets, "--address", "in-process", "--checkpoint-every", 0)
-        assert zombie.until(lambda: len(zombie.new_epochs()) >= 2), zombie.said()
+        assert zombie.until(lambda: len(zombie.new_epochs()) >= 2), zombie.output_text()
         os.kill(zombie.process.pid, signal.SIGSTOP)
         assert not store.children(f"trials/{plan.runs()[0][0].id}/result"), "it was stopped in its training"
         watched = Waking(lambda: os.kill(zombie.process.pid, signal.SIGCONT))
         _train(plan, store, data_root, watched, Leases(store, lease_s=1.0))
-        assert zombie.wait() == 0, zombie.said()
+        assert zombie.wait() == 0, zombie.output_text()
     trial = plan.runs()[0][0]
     assert [row["epoch"] for row in watched.rows][-1] == 8
     assert watched.rows[0]["epoch"] > 2, "it went on where the zombie was stopped"

@@ -97,7 +97,7 @@ def leader(store: Store, trial_id: str) -> int:
 
 def until_it_trains(driven: DriverProcess) -> str:
     """The trial that has finished three epochs in this command and is far from its end."""
-    assert driven.until(lambda: any(epoch >= 3 for _, _, epoch in driven.new_epochs())), driven.said()
+    assert driven.until(lambda: any(epoch >= 3 for _, _, epoch in driven.new_epochs())), driven.output_text()
     trial_id, _, epoch = max(driven.new_epochs(), key=lambda found: found[2])
     assert epoch < EPOCHS / 2
     return trial_id
@@ -134,7 +134,7 @@ def test_a_trial_of_two_workers_survives(
         if what in ("driver", "head"):
             assert driven.wait(60) != 0
             driven = start()
-        assert driven.wait(ENDS_S) == 0, driven.said()
+        assert driven.wait(ENDS_S) == 0, driven.output_text()
     print(f"{what}: from the kill to the sweep's end {time.monotonic() - killed_at:.0f} s")
     assert len(stored_attempts.attempt_numbers(store, trial_id)) == 2
     found = histories(plan, store)
@@ -161,7 +161,7 @@ def test_elastic_workers_go_on_with_one_and_keep_the_batch(
         trial_id = until_it_trains(driven)
         killed_at = time.monotonic()
         nodes.kill_other(replace=False)
-        assert driven.wait(ENDS_S) == 0, driven.said()
+        assert driven.wait(ENDS_S) == 0, driven.output_text()
     print(f"elastic: from the kill to the sweep's end {time.monotonic() - killed_at:.0f} s")
     keys = [
         f"trials/{trial_id}/attempts/{number:04d}.json" for number in stored_attempts.attempt_numbers(store, trial_id)

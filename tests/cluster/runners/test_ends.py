@@ -64,7 +64,7 @@ def trained(driven: DriverProcess) -> None:
         bodies = [layout.get_json(driven.store, attempt.beat_key) for attempt in newest if attempt]
         return bool(bodies) and all(body and body["epoch"] >= 1 for body in bodies)
 
-    assert driven.until(told), driven.said()
+    assert driven.until(told), driven.output_text()
 
 
 @pytest.mark.slow
@@ -74,12 +74,12 @@ def test_ctrl_c_twice_ends_at_once(file: Path, store: FolderStore, ray_address: 
         driven = start(store, "run", file, "--address", ray_address)
         trained(driven)
         driven.interrupt()
-        assert driven.until(lambda: "Ctrl-C again" in driven.said())
+        assert driven.until(lambda: "Ctrl-C again" in driven.output_text())
         asked = time.monotonic()
         driven.interrupt()
-        assert driven.wait(60) == common.INTERRUPTED, driven.said()
+        assert driven.wait(60) == common.INTERRUPTED, driven.output_text()
         assert time.monotonic() - asked < 10
-        assert "Traceback" not in driven.said()
+        assert "Traceback" not in driven.output_text()
     assert main(["run", str(file), *SHORT, *here(store)]) == common.DONE
 
 
@@ -88,12 +88,12 @@ def test_ctrl_c_twice_in_process(file: Path, store: FolderStore) -> None:
         driven = start(store, "run", file, "--address", "in-process")
         trained(driven)
         driven.interrupt()
-        assert driven.until(lambda: "Ctrl-C again" in driven.said())
+        assert driven.until(lambda: "Ctrl-C again" in driven.output_text())
         asked = time.monotonic()
         driven.interrupt()
-        assert driven.wait(60) == common.INTERRUPTED, driven.said()
+        assert driven.wait(60) == common.INTERRUPTED, driven.output_text()
         assert time.monotonic() - asked < 10
-        assert "Traceback" not in driven.said()
+        assert "Traceback" not in driven.output_text()
     assert ends(store) == ["stopped"]
 
 
@@ -101,12 +101,12 @@ def test_stop_and_resume(file: Path, store: FolderStore, capsys: pytest.CaptureF
     with workplace() as start:
         few = ("--set", "epochs=60", "--set", "arms=[]", "--address", "in-process")
         driven = start(store, "run", file, *few, "--checkpoint-every", 0)
-        assert driven.until(driven.new_epochs), driven.said()
+        assert driven.until(driven.new_epochs), driven.output_text()
         assert main(["stop", "small", "--store", store.uri]) == common.DONE
         assert "sweeps resume small goes on" in capsys.readouterr().out
-        assert driven.wait(120) == common.FAILED, driven.said()
-        assert "stop requested: stopping after the current epochs" in driven.said()
-        assert "1 interrupted" in driven.said()
+        assert driven.wait(120) == common.FAILED, driven.output_text()
+        assert "stop requested: stopping after the current epochs" in driven.output_text()
+        assert "1 interrupted" in driven.output_text()
         assert ends(store) == ["stopped"]
         (epoch,) = last_epochs(store).values()
     assert main(["resume", "small", *here(store)]) == common.DONE

@@ -36,7 +36,7 @@ def entries(log: AttemptLog) -> list[str]:
 def test_it_counts_what_is_said_again_and_again(store: FolderStore) -> None:
     log = AttemptLog(store, ATTEMPT)
     for words in ("one", "same", "same", "same", "two\nlines", "\x1b[31mred\x07"):
-        log.say(words)
+        log.append(words)
     assert entries(log)[:3] == ["one", "same", "last entry repeated 2 times"]
     assert "  two\n    lines\n" in log.text()
     assert entries(log)[-1] == "[31mred", "nothing that moves a terminal"
@@ -45,8 +45,8 @@ def test_it_counts_what_is_said_again_and_again(store: FolderStore) -> None:
 def test_a_long_log_keeps_its_beginning_and_its_end(store: FolderStore) -> None:
     log = AttemptLog(store, ATTEMPT)
     for number in range(5000):
-        log.say(f"checkpoint after epoch {number}")
-    log.say("a traceback " + "x" * 100_000 + " and what it was")
+        log.append(f"checkpoint after epoch {number}")
+    log.append("a traceback " + "x" * 100_000 + " and what it was")
     assert len(log.text()) < HEAD_BYTES + TAIL_BYTES + 200
     assert "checkpoint after epoch 0\n" in log.text()
     assert "entries left out" in log.text()
@@ -84,7 +84,7 @@ def test_each_trial_of_a_process_is_told_what_python_tells_once(store: FolderSto
 
 def test_a_store_that_does_not_take_it_is_no_trouble(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     log = AttemptLog(store, ATTEMPT)
-    log.say("one")
+    log.append("one")
 
     def refuse(*_: object) -> None:
         raise StoreError("store", "it is away", "a store", "wait")

@@ -206,7 +206,7 @@ def test_a_vocabulary_does_not_depend_on_order_and_keeps_through_its_bytes() -> 
 def encoder(kind: str = "lstm") -> text_encoder.TextEncoder:
     torch.manual_seed(0)
     made = text_encoder.TextEncoder(8, 6, kind)  # type: ignore[arg-type]
-    made.know(text_encoder.Vocabulary(["a", "photo", "of", "the", "small", "bird"]))
+    made.set_vocabulary(text_encoder.Vocabulary(["a", "photo", "of", "the", "small", "bird"]))
     return made.eval()
 
 

@@ -123,7 +123,7 @@ def test_it_learns_64_images_by_heart(
     learner = detect.build(config, data, Machine())
     for epoch in range(1, epochs + 1):
         list(detect.train(learner, config, data, epoch))
-    found = detect.detection_metrics.scores(detect._predict_split(learner, data.train).judged)
+    found = detect.detection_metrics.scores(detect._predict_split(learner, data.train).labelled)
     assert found["mean_iou"] > mean_iou
     assert f1 is None or found["f1"] > f1
 

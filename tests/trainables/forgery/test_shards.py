@@ -425,7 +425,7 @@ def test_inpainters_that_take_text_are_told_the_captions(data_root):
     config = {"model": {"name": "tdanet", **model.model_dump()}, "data": {"size": 32}}
     torch.manual_seed(0)
     network = networks.build_network(config["model"], 32)
-    network.know(Vocabulary(["a", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]))
+    network.set_vocabulary(Vocabulary(["a", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]))
     trained = {"abc": (config, network.state_dict())}
     given = {"images": {**CIFAR, "train": 8, "val": 2, "test": 2}, "inpainters": [{"trial": "abc"}]}
 

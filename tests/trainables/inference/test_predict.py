@@ -237,7 +237,7 @@ def test_a_network_that_takes_text_is_told_it(save: Save) -> None:
         "inpaint", {**INPAINT, "loss": {"l1": 1.0}, "model": {"name": "tdanet", "width": 2, "embedding": 8}}
     )
     trained: Any = build_network(config["model"], 32)
-    trained.know(Vocabulary(["bird", "red"]))
+    trained.set_vocabulary(Vocabulary(["bird", "red"]))
     network = predict.inpainter(config, trained.state_dict())
     hole = np.zeros((24, 40), dtype=bool)
     hole[6:18, 10:30] = True

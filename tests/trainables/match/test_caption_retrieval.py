@@ -32,7 +32,7 @@ def matcher(words: tuple[str, ...], **model: Any) -> Any:
     torch.manual_seed(0)
     options = {key: value for key, value in {**MODEL, **model}.items() if key != "name"}
     network: Any = text_image.build(text_image.Config.model_validate(options), 32)
-    network.know(Vocabulary(words))
+    network.set_vocabulary(Vocabulary(words))
     return network
 
 

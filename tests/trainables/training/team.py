@@ -179,7 +179,7 @@ def kept(session: MemorySession) -> dict[str, Any]:
 def resumed(workers: Workers) -> bool:
     """Whether a trial that is resumed after its first epoch ends with the same weights to the last bit."""
     straight = train("gan double", workers)
-    first = workers.told(straight.saved[1])
+    first = workers.broadcast(straight.saved[1])
     again = train("gan double", workers, Restored(1, first))
     a, b = kept(straight)["networks"], kept(again)["networks"]
     return all(torch.equal(x[key], y[key]) for x, y in zip(a, b, strict=True) for key in x)

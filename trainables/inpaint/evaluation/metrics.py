@@ -142,7 +142,7 @@ class Meter:
         self.totals[rows, 0] += values.where(counts, 0).sum(1)
         self.totals[rows, 1] += counts.sum(1)
 
-    def kept(self) -> Tensor:
+    def per_image(self) -> Tensor:
         """(name, n) float32 on the device: the metrics named in `keep`, for each image in the order of the updates."""
         return torch.cat(self._kept, 1) if self._kept else torch.empty(len(self.keep), 0)
 

@@ -39,7 +39,7 @@ class Config(ModelConfig):
     value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     adversarial: ClassVar[tuple[str, ...]] = ("adversarial",)
     adversarial_loss: ClassVar[Literal["logistic", "hinge"]] = "hinge"
-    judged: ClassVar[Literal["output", "composite"]] = "composite"
+    discriminator_input: ClassVar[Literal["output", "composite"]] = "composite"
     terms: ClassVar[tuple[str, ...]] = ("l1_coarse",)
     small_forms: ClassVar[Mapping[int, tuple[int, ...]]] = {8: (1,), 16: (2,), 32: (2, 4), 64: (2, 4, 8)}
     """Dilations by the side of the image, px; from 128 px on the published dilations are used."""

@@ -188,9 +188,9 @@ class TDANet(nn.Module):
         self.prior, self.posterior = (ResBlock(3 * wide, 2 * wide) for _ in range(2))
         self.decoder = TDANetDecoder(width, size, self.encoder.channels)
 
-    def know(self, vocabulary: Vocabulary) -> None:
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Replace the vocabulary; the embeddings of the new words are untrained."""
-        self.text.know(vocabulary)
+        self.text.set_vocabulary(vocabulary)
 
     def train(self, mode: bool = True) -> TDANet:
         """Keep a frozen text encoder in eval mode so that dropout stays off."""

@@ -41,9 +41,9 @@ class TextImage(nn.Module):
         self.text = TextEncoder(config.features, config.embedding, config.recurrent)
         self.reader = ImageReader(size, config.features, config.width)
 
-    def know(self, vocabulary: Vocabulary) -> None:
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Set the vocabulary; its embedding is untrained."""
-        self.text.know(vocabulary)
+        self.text.set_vocabulary(vocabulary)
 
     def tokens(self, captions: Sequence[str]) -> Tensor:
         """tokens_bt of captions in the network's vocabulary."""

@@ -31,7 +31,7 @@ def build(size: int = 32, width: int = 2, **options: Any) -> tdanet.TDANet:
     torch.manual_seed(0)
     network = tdanet.build(tdanet.Config(width=width, embedding=8, **options), size)
     assert isinstance(network, tdanet.TDANet)
-    network.know(Vocabulary(["a", "photo", "of", "cat", "dog", "bird"]))
+    network.set_vocabulary(Vocabulary(["a", "photo", "of", "cat", "dog", "bird"]))
     return network
 
 
@@ -435,7 +435,7 @@ def test_bfloat16_is_close(data_root: Path) -> None:
 def test_it_learns_to_fill_with_the_colour_that_the_caption_names() -> None:
     torch.manual_seed(0)
     network = tdanet.TDANet(tdanet.Config(width=4, embedding=16), 32)
-    network.know(Vocabulary(["the", "hole", "is", "red", "blue"]))
+    network.set_vocabulary(Vocabulary(["the", "hole", "is", "red", "blue"]))
     captions, colours = ["the hole is red", "the hole is blue"], torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.1, 0.9]])
     optimiser = torch.optim.Adam(network.parameters(), 1e-3, betas=(0.0, 0.999))
     rng, mask = torch.Generator().manual_seed(1), torch.zeros(8, 1, 32, 32)
