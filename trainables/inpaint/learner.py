@@ -51,7 +51,7 @@ class InpaintLearner:
         splits: the splits on which the model can be scored.
         classifier: feature network of the terms `perceptual` and `style`; None if neither has a weight.
         own_terms: the terms with a weight that the network computes itself, in its `learn` method.
-        judges_composite: the discriminators see the composite instead of the output.
+        discriminates_composite: the discriminators see the composite instead of the output.
         draws: number of fills drawn for each test image by the diversity metrics; None for a deterministic network.
         """
         self.network: Any = network
