@@ -1,13 +1,13 @@
-# Every command that people and CI share. `make` alone lists them.
+# The commands that people and CI share. `make` without a target lists them.
 
-# What `make demo` runs: a size that a laptop without a GPU finishes in minutes.
+# Options of `make demo`: a laptop without a GPU finishes it in minutes.
 DEMO := --set seeds=3 --set epochs=6 --set data.train=2000 --set data.val=500 --set data.test=1000
-# The Python that makes .venv: 3.11, 3.12 or 3.13.
+# The Python that creates .venv: 3.11, 3.12 or 3.13.
 PYTHON ?= python3
-# Further arguments, e.g. `make test ARGS="-k store -x"` or `make lock ARGS=--upgrade`.
+# Additional arguments, such as `make test ARGS="-k store -x"` or `make lock ARGS=--upgrade`.
 ARGS ?=
 
-# Two processes: one runs the tests that need Ray, which wait a lot. ARGS="-n 0" runs all in one. The slowest are listed.
+# Two processes, one of them for the tests of Ray, which mostly wait. ARGS="-n 0" runs all tests in one process.
 IN_TWO_PROCESSES := -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
 
 VENV := .venv
@@ -15,14 +15,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SUPPORTED := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 
-# Images beside the checkout are used where there are some; elsewhere torchvision downloads what a command needs.
+# Uses the images in ../shared/data if it exists; otherwise torchvision downloads them when a command needs them.
 BESIDE := $(shell cd ../shared/data 2>/dev/null && pwd)
 ifneq ($(BESIDE),)
 SWEEPS_DATA ?= $(BESIDE)
 export SWEEPS_DATA
 endif
 
-# A notice about the next version of MkDocs, in every build.
+# Hides the notice about MkDocs 2 in every build.
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
@@ -31,21 +31,21 @@ export NO_MKDOCS_2_WARNING := 1
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
 
-demo: $(INSTALLED)  ## run the first study small, write its report to report/
+demo: $(INSTALLED)  ## run the first study at a small size and write its report to report/
 	$(BIN)/sweeps run sweeps/inpainting/partial_conv.yaml --store demo-store $(DEMO)
 	$(BIN)/sweeps report partial-conv --store demo-store --out report
 	@for page in report/*.html; do printf '\nThe report: open %s/%s in a browser.\n' "$$PWD" "$$page"; done
 
-test: $(INSTALLED) browser  ## the tests that take minutes; ARGS="-k name -x" goes to pytest
+test: $(INSTALLED) browser  ## run the tests that are not slow (minutes); ARGS="-k name -x" goes to pytest
 	$(BIN)/python -m pytest -m "not slow" $(IN_TWO_PROCESSES) $(ARGS)
 
-test-all: $(INSTALLED) browser  ## every test, the slow ones too
+test-all: $(INSTALLED) browser  ## run every test, including the slow ones
 	$(BIN)/python -m pytest $(IN_TWO_PROCESSES) $(ARGS)
 
-golden: $(INSTALLED)  ## write tests/golden anew, where a change of numbers is meant; ARGS=--wording
+golden: $(INSTALLED)  ## rewrite tests/golden after an intended change of numbers; ARGS=--wording: reports only
 	$(BIN)/python -m tests.golden $(ARGS)
 
-check: $(INSTALLED)  ## format, lint, types, spelling and the documentation
+check: $(INSTALLED)  ## check format, lint, types, spelling and the documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -59,25 +59,25 @@ docs: $(INSTALLED)  ## build the documentation into build/site
 bench: $(INSTALLED)  ## run every tests/benchmarks/bench_*.py
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
-lock: $(BIN)/uv  ## resolve pyproject.toml into requirements.lock; ARGS=--upgrade takes newer versions
+lock: $(BIN)/uv  ## resolve pyproject.toml into requirements.lock; ARGS=--upgrade for newer versions
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev \
 		--no-emit-index-url --no-header --output-file requirements.lock $(ARGS)
 
-clean:  ## remove caches, builds and what demo wrote; .venv stays
+clean:  ## remove caches, builds and the output of demo; keeps .venv
 	rm -rf build dist demo-store report .pytest_cache .mypy_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# --- set-up: done once, and again when the lock or pyproject.toml changed ---------------------------------------------
+# --- set-up: runs once, and again after a change of the lock or pyproject.toml ----------------------------------------
 
 $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/uv
 	@$(BIN)/python $(SUPPORTED) 2>/dev/null || { \
 		echo "error: the Python of $(VENV) does not start, or is not 3.11, 3.12 or 3.13." >&2; \
-		echo "  do: rm -rf $(VENV), then the same command again" >&2; exit 1; }
+		echo "  do: rm -rf $(VENV), then run the same command again" >&2; exit 1; }
 	$(BIN)/uv pip sync --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-# The tests of the dashboard need a Chromium; where none can be installed they are skipped, and say so.
+# The tests of the dashboard need Chromium. If it cannot be installed, they are skipped with a message.
 browser:
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && ! command -v chromedriver >/dev/null; then \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
@@ -91,7 +91,7 @@ $(BIN)/uv:
 		echo "error: '$(PYTHON)' is $$($(PYTHON) --version 2>&1); this project needs Python 3.11, 3.12 or 3.13." >&2; \
 		echo "  do: install one of them and name it: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "error: '$(PYTHON)' cannot make virtual environments: its module venv or ensurepip is missing." >&2; \
+		echo "error: '$(PYTHON)' cannot create virtual environments: its module venv or ensurepip is missing." >&2; \
 		echo "  do: install it (Debian, Ubuntu: apt install python3-venv), or name another: PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet "uv>=0.8"

@@ -1,1 +1,1 @@
-"""What the results mean: reads the store only, imports neither torch nor ray."""
+"""Statistics, claims, reports and the dashboard. Reads the store only; imports neither torch nor ray."""

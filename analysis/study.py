@@ -1,4 +1,4 @@
-"""A sweep as the store holds it: its newest plan, the records of finished trials as one table, the states of cells."""
+"""A sweep read from the store: its newest plan, the records of finished trials as one table, the state of each cell."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ from sweeps.store.base import Store
 
 _BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
 KEYS = ["arm", "seed", "trial", record_columns.EPOCH]
-"""Columns of `Study.records` that say which row it is; the others are metrics."""
+"""Columns of `Study.records` that identify a row; all others are metrics."""
 
 UNTESTED = ("train", "val", "train_on", "augment", "input_size", "fold", "captions")
-"""Options of the data that leave the test images as they are."""
+"""Data options that do not change the test images."""
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One row of the plan.
-
-    set: {dotted key: value} against the base. factors: {grid key: label of its level}. baseline: the arm that it is
-    compared with (in a grid, the one of the same level). trains: False for a fill without parameters, which one
-    evaluation settles for every seed.
-    """
+class StudyArm:
+    """One arm of the plan."""
 
     name: str
     set: Mapping[str, Any]
+    """Changes against the base: {dotted key: value}."""
     factors: Mapping[str, Any]
+    """Levels of the grid's factors: {grid key: label of the level}."""
     published: str | None
+    """The document's name for this arm; None if it does not report the arm."""
     baseline: str
+    """The arm that this arm is compared with; in a grid, the one at the same level."""
     trains: bool
+    """False for an arm without trainable parameters, for which one evaluation serves every seed."""
     config: Mapping[str, Any]
     trials: Mapping[int, tuple[str, int]]
     """(trial id, target epoch) by seed."""
@@ -58,35 +58,37 @@ class Arm:
 
 @dataclass(frozen=True)
 class Cell:
-    """One arm with one seed. state: one of `sweeps.results.progress.STATES`, with regard to this arm's target epoch."""
+    """One arm with one seed."""
 
     arm: str
     seed: int
     trial: str
     epochs: int
+    """Target epoch."""
     state: str
+    """One of `sweeps.results.progress.STATES`, relative to the target epoch."""
     progress: TrialState
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A sweep and what was found.
-
-    plan: the newest stored plan; versions: all of them, oldest first. searches: how far each search of it is.
-    records: a row for each arm, seed and epoch of the finished trials, columns `KEYS` and metrics; NaN where a metric
-        was not evaluated. A trial that serves several arms or seeds stands there once for each.
-    results: facts, provenance, attempt and times of each finished trial, without its history, by (trial id, epochs).
-    """
+    """A sweep and its results."""
 
     store: Store
     name: str
     plan: Mapping[str, Any]
+    """The newest stored plan."""
     versions: tuple[Mapping[str, Any], ...]
-    arms: tuple[Arm, ...]
+    """All stored plans, oldest first."""
+    arms: tuple[StudyArm, ...]
     cells: tuple[Cell, ...]
     records: pd.DataFrame
+    """One row per arm, seed and epoch of the finished trials, with the columns `KEYS` and the metrics; NaN where a
+    metric was not evaluated. A trial that serves several arms or seeds is repeated for each of them."""
     results: Mapping[tuple[str, int], Mapping[str, Any]]
+    """Facts, provenance, attempt and times of each finished trial, without its history, by (trial id, epochs)."""
     searches: tuple[SearchState, ...] = ()
+    """The state of each search of the plan."""
 
     @property
     def seeds(self) -> list[int]:
@@ -102,17 +104,17 @@ class Study:
 
     @property
     def statistic(self) -> str:
-        """What of the seeds is told: 'mean' or 'interquartile mean'."""
+        """The statistic reported over seeds: 'mean' or 'interquartile mean'."""
         return str(self.plan["report"].get("statistic", "mean"))
 
     @property
     def correction(self) -> Correction:
-        """How the tests of a metric's differences are corrected for their number."""
-        found: Correction = self.plan["report"].get("correction", "holm")
-        return found
+        """The correction for multiple comparisons within one metric."""
+        correction: Correction = self.plan["report"].get("correction", "holm")
+        return correction
 
-    def arm(self, name: str) -> Arm:
-        """The arm of this name; KeyError where there is none (the plan was checked: a claim names existing arms)."""
+    def arm(self, name: str) -> StudyArm:
+        """The arm with this name. Raises KeyError if there is none."""
         return next(arm for arm in self.arms if arm.name == name) if name in self.names else _no_arm(name)
 
     @cached_property
@@ -121,30 +123,31 @@ class Study:
 
     @cached_property
     def groups(self) -> list[list[str]]:
-        """Arms that are tested on the same images under the same masks: only these can be compared with each other.
+        """Arms grouped by test images and masks; only arms of one group can be compared with each other.
 
-        Detectors that the report scores on further test sets alone are tested on those, whatever they learned from.
+        If all metrics of the report are evaluated on `test_masks` or `test_sets`, these count instead of the arm's own
+        masks, or instead of its data and masks.
         """
-        found: dict[str, list[str]] = {}
+        groups: dict[str, list[str]] = {}
         elsewhere = all(record_columns.on_masks(metric) for metric in self.metrics)
         for arm in self.arms:
             data = {key: value for key, value in arm.config.get("data", {}).items() if key not in UNTESTED}
             other, sets = arm.config.get("test_masks"), arm.config.get("test_sets")
             tested = [sets] if elsewhere and sets else [data, other if elsewhere else arm.config.get("mask")]
-            found.setdefault(canonical(tested), []).append(arm.name)
-        return list(found.values())
+            groups.setdefault(canonical(tested), []).append(arm.name)
+        return list(groups.values())
 
     def states(self, arm: str | None = None) -> Counter[str]:
-        """How many cells are in which state, of one arm or of all."""
+        """Number of cells in each state, of one arm or of all."""
         return Counter(cell.state for cell in self.cells if arm in (None, cell.arm))
 
     @cached_property
     def waiting(self) -> list[str]:
-        """Arms whose values a search has yet to find: they have no cells."""
+        """Arms whose configuration a search has not chosen yet; they have no cells."""
         return [arm.name for arm in self.arms if not arm.trials]
 
     def tuned(self, arm: str) -> SearchState | None:
-        """The search that has found an arm's values, None where they are given."""
+        """The search that chose an arm's configuration; None if the sweep file gives it."""
         spec = self.plan.get("search")
         if not spec:
             return None
@@ -156,10 +159,10 @@ class Study:
         return [cell for cell in self.cells if cell.state == "done"]
 
     def values(self, arm: str, metric: str, epoch: int | None = None) -> dict[int, float]:
-        """A metric of an arm by seed: at `epoch`, else where `report.at` says. Absent and not finite ones are left out.
+        """A metric of an arm by seed, at `epoch` or, by default, at the epoch that `report.at` selects.
 
-        A fill without parameters has the same value for every seed, and at every epoch. What depends on the machine and
-        the moment (`sys/`) is told as its median over the epochs.
+        Missing and non-finite values are left out. `epoch` has no effect on an arm that does not train. Columns under
+        `sys/`, which depend on the machine and the moment, give their median over the epochs.
         """
         rows = self._rows.get(arm)
         if rows is None or metric not in rows.columns:
@@ -169,14 +172,14 @@ class Study:
         elif metric.startswith(record_columns.SYSTEM + "/"):
             chosen = rows.groupby("seed")[[metric]].median().reset_index()
         else:
-            if arm not in self._told:
-                self._told[arm] = self._chosen(rows)
-            chosen = self._told[arm]
-        found = {int(seed): float(value) for seed, value in zip(chosen["seed"], chosen[metric], strict=True)}
-        return {seed: value for seed, value in found.items() if np.isfinite(value)}
+            if arm not in self._reported:
+                self._reported[arm] = self._chosen(rows)
+            chosen = self._reported[arm]
+        values = {int(seed): float(value) for seed, value in zip(chosen["seed"], chosen[metric], strict=True)}
+        return {seed: value for seed, value in values.items() if np.isfinite(value)}
 
     def interval(self, arm: str, metric: str, epoch: int | None = None) -> intervals.Interval | None:
-        """The mean over seeds (or the report's other statistic) with its interval, None where no seed has a value."""
+        """The report's statistic over seeds with its interval; None if no seed has a value."""
         values = self.values(arm, metric, epoch)
         if values and not self.arm(arm).trains:
             return intervals.exact_value(next(iter(values.values())))
@@ -187,26 +190,26 @@ class Study:
     def difference(
         self, a: str, b: str, metric: str, epoch: int | None = None, level: float = intervals.LEVEL
     ) -> intervals.Interval | None:
-        """Interval of a - b paired by seed; exact where neither arm trains, None where no seed has both."""
+        """Interval of a - b paired by seed; exact if neither arm trains, None if no seed has both."""
         difference = intervals.mean_interval(self.differences(a, b, metric, epoch), level)
         exact = not (self.arm(a).trains or self.arm(b).trains)
         return intervals.exact_value(difference.mean) if difference and exact else difference
 
     def differences(self, a: str, b: str, metric: str, epoch: int | None = None) -> list[float]:
-        """a - b for each seed that both have: it gave both the same data order, masks and initialisation."""
+        """a - b for each shared seed, which gave both arms the same data order, masks and initialisation."""
         ours, theirs = self.values(a, metric, epoch), self.values(b, metric, epoch)
         return [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
 
     def epochs(self, arm: str, metric: str) -> list[int]:
-        """The epochs at which an arm has a metric."""
+        """Epochs at which an arm has values of a metric, in ascending order."""
         rows = self._rows.get(arm)
         if rows is None or metric not in rows.columns:
             return []
         known = rows[metric].notna().to_numpy()
         return sorted(set(rows[record_columns.EPOCH].to_numpy()[known].tolist()))
 
-    def at_words(self) -> str:
-        """Which epoch of a trial is told, in words."""
+    def at_epoch(self) -> str:
+        """The reported epoch of a trial, in words."""
         match = _BEST.match(self.plan["report"]["at"])
         return f"at the epoch of the best {wording.label(match['column'])}" if match else "after the last epoch"
 
@@ -215,12 +218,12 @@ class Study:
         return {str(arm): rows for arm, rows in self.records.groupby("arm", sort=False)}
 
     @cached_property
-    def _told(self) -> dict[str, pd.DataFrame]:
-        """The chosen rows of the arms that were asked for so far: every table and sentence asks again."""
+    def _reported(self) -> dict[str, pd.DataFrame]:
+        """Cache of `_chosen` by arm."""
         return {}
 
     def _chosen(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The row of each seed that is told: its last one, or the one where a validation column is best."""
+        """The reported row of each seed: its last, or where the column of `report.at: best(column)` is best."""
         match = _BEST.match(self.plan["report"]["at"])
         column = match["column"] if match else ""
         last = rows.loc[rows.groupby("seed")[record_columns.EPOCH].idxmax()]
@@ -232,18 +235,18 @@ class Study:
         return pd.concat([best, last[~last["seed"].isin(best["seed"])]])
 
 
-def _no_arm(name: str) -> Arm:
+def _no_arm(name: str) -> StudyArm:
     raise KeyError(name)
 
 
 def read(store: Store, name: str, now: float | None = None, versions: Mapping[str, str] | None = None) -> Study:
-    """Read a sweep's newest plan and the results of its finished trials, side by side.
+    """Read a sweep's newest plan and the results of its finished trials; many objects are fetched concurrently.
 
-    now: seconds since 1970, by which heartbeats are judged. versions: of results, where they were looked up for many
-    sweeps together (`record_cache.look`). Raises SweepError for a name that the store does not know,
-    or that is a path.
+    now: seconds since 1970 against which the age of heartbeats is measured.
+    versions: versions of the results, if `record_cache.result_versions` has fetched them for many sweeps at once.
+    Raises SweepError if the store has no sweep of this name, or if the name is a path.
     """
-    copied = record_cache.Copied(store, check_name(store, name), versions)
+    copied = record_cache.CachedStore(store, check_name(store, name), versions)
     plans = stored_plans.read_plans(store, name)
     if not plans:
         raise _unknown(store, name)
@@ -257,17 +260,17 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     )
     done = {(cell.trial, cell.epochs): None for cell in cells if cell.state == "done"}
     keys = {layout.result_key(*key): key for key in done}
-    found = copied.results(keys)
-    results = {keys[key]: result for key, (result, _) in found.items()}
-    histories = {keys[key]: history for key, (_, history) in found.items()}
+    stored = copied.results(keys)
+    results = {keys[key]: result for key, (result, _) in stored.items()}
+    histories = {keys[key]: history for key, (_, history) in stored.items()}
     searches = tuple(status.search_states(copied, plan))
-    with contextlib.suppress(SweepError):  # who may only read the store can report all the same
+    with contextlib.suppress(SweepError):  # a report needs no permission to write
         copied.refresh()
     return Study(copied, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches)
 
 
 def check_name(store: Store, name: str) -> str:
-    """The name itself; a SweepError where it is a path, which could lead out of the store's `sweeps/`."""
+    """The name itself. Raises SweepError if it is a path, which could point outside the store's `sweeps/`."""
     if not name or name in (".", "..") or any(sign in name for sign in "/\\\0"):
         raise SweepError(
             f"sweep name {name!r}", "it is a path", f"a name: {_known(store)}", "sweeps report NAME, without a folder"
@@ -279,18 +282,18 @@ def _unknown(store: Store, name: str) -> SweepError:
     near = difflib.get_close_matches(name, stored_plans.sweep_names(store), 1)
     return SweepError(
         f"sweep {name!r}",
-        f"the store {store.uri} has no plan of this name",
+        f"the store {store.uri} has no sweep of this name",
         _known(store),
         f"sweeps report {near[0]}" if near else "sweeps run FILE, which plans and runs it",
     )
 
 
 def _known(store: Store) -> str:
-    return ", ".join(stored_plans.sweep_names(store)) or "none yet: the store holds no sweep"
+    return ", ".join(stored_plans.sweep_names(store)) or "none yet: the store has no sweeps"
 
 
-def _arm(arm: Mapping[str, Any], baseline: str) -> Arm:
-    return Arm(
+def _arm(arm: Mapping[str, Any], baseline: str) -> StudyArm:
+    return StudyArm(
         name=arm["name"],
         set=arm.get("set") or {},
         factors=arm.get("factors") or {},
@@ -303,7 +306,7 @@ def _arm(arm: Mapping[str, Any], baseline: str) -> Arm:
 
 
 def _records(cells: Iterable[Cell], histories: Mapping[tuple[str, int], Mapping[str, Any]]) -> pd.DataFrame:
-    """One table of all histories: columns are joined once, so that its cost grows with the rows only."""
+    """All histories as one table. Each column is concatenated once, so the cost is linear in the number of rows."""
     parts = [(cell, histories[cell.trial, cell.epochs]) for cell in cells if (cell.trial, cell.epochs) in histories]
     lengths = [len(history[record_columns.EPOCH]) for _, history in parts]
     columns: dict[str, Any] = {

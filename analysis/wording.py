@@ -1,4 +1,4 @@
-"""How columns and figures are worded: one place, so that the page, the terminal and the verdicts agree."""
+"""Names of columns and formats of numbers, shared by the page, the terminal and the verdicts."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _NAMES = {
         "auc": "AUC",
         "eer": "equal error rate",
         "ece": "calibration error",
-        "tpr": "true positives",
-        "fpr": "false positives",
+        "tpr": "true positive rate",
+        "fpr": "false positive rate",
     },
     **{"sse255": "squared error in 0-255", "dice": "Dice", "lpips": "LPIPS", "kid": "KID"},
 }
 _PHRASES = {
-    "tpr_at_fpr_1": "true positives at 1 % false positives",
+    "tpr_at_fpr_1": "true positive rate at 1 % false positive rate",
     "iou_above_50": "IoU above 0.5",
-    "iou_tp": "iou_of the found ones",
-    "fpr_authentic": "false positives on authentic images",
+    "iou_tp": "iou_of detected images",
+    "fpr_authentic": "false positive rate on authentic images",
     "sharp_low": "of the least sharp fills",
-    "sharp_mid": "of the middling sharp fills",
+    "sharp_mid": "of fills of medium sharpness",
     "sharp_high": "of the sharpest fills",
 }
-"""Parts of a metric's name that are more than their words."""
+"""Parts of a metric's name that are not worded word by word."""
 _LABELS = {
-    record_columns.TIME_S: "time an epoch",
+    record_columns.TIME_S: "time per epoch",
     record_columns.IMAGES_PER_S: "training speed",
     record_columns.PEAK_MEMORY_MB: "peak memory",
 }
@@ -41,7 +41,7 @@ MINUS = "\u2212"
 
 
 def label(column: str) -> str:
-    """A column in words: `test/psnr_db_hole` is 'test PSNR hole', its `_share_10_20` '... at 10 to 20 % hole'."""
+    """A column in words: 'test PSNR hole' for `test/psnr_db_hole`, '... at 10 to 20 % hole' for its `_share_10_20`."""
     if column in _LABELS:
         return _LABELS[column]
     if share := record_columns.share_of_hole(column):
@@ -57,12 +57,12 @@ def unit(column: str) -> str:
 
 
 def better(column: str) -> str:
-    """'max' or 'min': where better values lie; '' where that is not known."""
+    """'max' if higher is better, 'min' if lower is, '' if unknown."""
     return record_columns.describe(column)[1]
 
 
 def sign(column: str) -> int:
-    """1 where more is better, -1 where less is, 0 where that is not known."""
+    """1 if higher is better, -1 if lower is, 0 if unknown."""
     return {"max": 1, "min": -1}.get(better(column), 0)
 
 
@@ -71,9 +71,10 @@ def with_unit(text: str, column: str) -> str:
 
 
 def decimals(intervals: Iterable[Interval | None]) -> int:
-    """Decimals that show the narrowest half-width with two significant digits, one from 5 on, for a whole column.
+    """Number of decimals for a whole column.
 
-    Without intervals four significant digits of the largest value are shown; never more than six of them.
+    The narrowest half-width gets two significant digits, or one if its first digit is 5 or more; the largest value gets
+    at most six. Without intervals the largest value gets four significant digits.
     """
     known = [interval for interval in intervals if interval is not None]
     largest = max((abs(interval.mean) for interval in known), default=0.0)
@@ -91,21 +92,21 @@ def _magnitude(value: float) -> int:
 
 
 def fixed(value: float, digits: int, plus: bool = False) -> str:
-    """A number with a fixed count of decimals and a real minus sign; no minus zero. plus: show the sign always."""
+    """A number with fixed decimals and a typographic minus sign; never minus zero. plus: show the plus sign too."""
     text = f"{abs(value):.{digits}f}"
     zero = float(text) == 0
     return (MINUS if value < 0 and not zero else "+" if plus and not zero else "") + text
 
 
 def plus_minus(interval: Interval, digits: int | None = None) -> str:
-    """'27.31 ± 0.12', or the mean alone where there is no interval."""
+    """'27.31 ± 0.12', or the mean alone if there is no interval."""
     digits = decimals([interval]) if digits is None else digits
     half = interval.half_width
     return fixed(interval.mean, digits) + ("" if half is None else f" ± {fixed(half, digits)}")
 
 
 def brackets(interval: Interval, digits: int | None = None, plus: bool = False) -> str:
-    """'[0.98, 1.42]', or '' where there is no interval."""
+    """'[0.98, 1.42]', or '' if there is no interval."""
     digits = decimals([interval]) if digits is None else digits
     if interval.low is None or interval.high is None:
         return ""
@@ -113,14 +114,14 @@ def brackets(interval: Interval, digits: int | None = None, plus: bool = False) 
 
 
 def evidence(interval: Interval) -> str:
-    """What a figure rests on: 'n = 8', or that one evaluation settles it."""
+    """Number of values behind a mean: 'n = 8', or 'one evaluation' if it is exact."""
     if interval.exact:
         return "one evaluation"
     return f"n = {interval.n}" + (", no interval" if interval.n == 1 else "")
 
 
 def against(interval: Interval, column: str, other: str) -> str:
-    """A difference to another arm in words: '1.20 dB better than “B” [0.98, 1.42]'."""
+    """A difference from another arm in words: '1.20 dB better than “B” [0.98, 1.42]'."""
     if interval.exact and interval.mean == 0:
         return f"the same as {quoted(other)}"
     toward = interval if sign(column) >= 0 else interval.negated()
@@ -143,7 +144,7 @@ def listing(names: Iterable[str]) -> str:
 
 
 def quoted(name: str) -> str:
-    """An arm's name within a sentence; on one line, whatever it holds."""
+    """An arm's name within a sentence, on one line."""
     return f"“{' '.join(name.split())}”"
 
 

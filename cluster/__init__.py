@@ -1,1 +1,1 @@
-"""Where a trial runs: in this process, in a Ray Tune actor. The only folder that imports ray."""
+"""Where trials run: in this process or on a Ray cluster. The only folder that imports ray."""

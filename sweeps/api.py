@@ -19,7 +19,7 @@ from sweeps.errors import SweepError
 if TYPE_CHECKING:
     from analysis.report.content import Report
     from analysis.study import Study
-    from cluster.driver.driver import Settings, Work
+    from cluster.driver.driver import PendingWork, RunSettings
     from cluster.driver.execution import RunEvents, RunResult
     from cluster.driver.reproduction import Reproduction
     from cluster.worker.prediction import Prediction
@@ -77,11 +77,11 @@ class RunOptions:
     command: tuple[str, ...] = ()
     """The command line, which is stored with the plan and the results."""
 
-    def settings(self, tiny: bool, inputs: str | None = None) -> Settings:
-        """The driver's settings. inputs: see `cluster.worker.worker.Options`."""
+    def settings(self, tiny: bool, inputs: str | None = None) -> RunSettings:
+        """The driver's settings. inputs: see `cluster.worker.worker.WorkerOptions`."""
         from cluster.driver import driver
 
-        return driver.Settings(
+        return driver.RunSettings(
             address=self.address or (driver.IN_PROCESS if tiny else "local"),
             data_root=str(Path(self.data).resolve()) if self.data else None,
             max_concurrent=self.max_concurrent,
@@ -129,11 +129,12 @@ def dependencies(sweep: LoadedSweep, store: StoreLike | None = None, *, replace:
 
     opened = None if store is None else open(store)
     return [
-        LoadedSweep(one.sweep, one.folder) for one in dependencies.first(sweep.sweep, sweep.folder, opened, replace)
+        LoadedSweep(one.sweep, one.folder)
+        for one in dependencies.missing_dependencies(sweep.sweep, sweep.folder, opened, replace)
     ]
 
 
-def work_left(plan: Plan, store: StoreLike) -> Work:
+def work_left(plan: Plan, store: StoreLike) -> PendingWork:
     """The trials and searches of a plan that are not done in a store."""
     from cluster.driver import driver
     from trainables import schema
@@ -141,7 +142,9 @@ def work_left(plan: Plan, store: StoreLike) -> Work:
     return driver.work_left(plan, open(store), schema)
 
 
-def estimate(work: Work, store: StoreLike, options: RunOptions | None = None, *, measure: bool = False) -> Estimate:
+def estimate(
+    work: PendingWork, store: StoreLike, options: RunOptions | None = None, *, measure: bool = False
+) -> Estimate:
     """How long work takes, from the times in the store. measure: time a few steps of trials without recorded times."""
     from cluster.driver import cost_measurement
 
@@ -216,7 +219,7 @@ def stop(store: StoreLike, name: str, *, trial: str | None = None) -> None:
     A trial of a search cannot be stopped alone, since its driver waits for the result of every suggestion.
     """
     from sweeps.results import progress
-    from sweeps.spec.loader import unknown
+    from sweeps.spec.loader import unknown_name_error
     from sweeps.store import plans as stored_plans
 
     store = open(store)
@@ -226,7 +229,7 @@ def stop(store: StoreLike, name: str, *, trial: str | None = None) -> None:
         return
     trials = progress.targets(stored)
     if trial not in trials:
-        raise unknown(f"--trial {trial!r}", trial, trials)
+        raise unknown_name_error(f"--trial {trial!r}", trial, trials)
     stored_plans.request_stop(store, name, trial)
 
 

@@ -1,15 +1,15 @@
-"""The one shape of every error that a user can cause."""
+"""The base classes of all errors that a user can cause."""
 
 from __future__ import annotations
 
 
 class SweepError(ValueError):
-    """A mistake of the user's, told in four parts; the command prints it and exits with 2.
+    """A user error in four parts. The command prints it and exits with code 2.
 
     given: what was given, with its place (file and line, or option).
     why: why it cannot be used.
-    allowed: what could stand there.
-    fix: what to type instead.
+    allowed: what is allowed.
+    fix: what to type.
     """
 
     def __init__(self, given: str, why: str, allowed: str, fix: str) -> None:
@@ -24,8 +24,8 @@ class SweepError(ValueError):
 
 
 class StoreError(SweepError):
-    """The store cannot be read or written: full disk, no permission, damaged object, newer schema."""
+    """The store cannot be read or written: disk full, no permission, damaged object, newer schema."""
 
 
 class StoreAwayError(StoreError):
-    """The store does not answer, or not with these credentials, though it was waited for: tried again later, it may."""
+    """The store did not answer, or its credentials had expired, for the whole waiting time. A later try may succeed."""

@@ -1,4 +1,4 @@
-"""What all tests share: where the real images are, one Ray, and that no test leaves a process behind."""
+"""Fixtures that all tests share: the real images, one Ray, and a check that no test leaves a process behind."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ __all__ = ["aws", "moto", "rclone"]
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "INPAINT_SWEEPS_TEST_SESSION"
-os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # before Ray is imported: it stays on loopback
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # before Ray is imported, so that it stays on loopback
+os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: the other test process would starve the trials
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes share the cores; `fit` sets its own number of threads
 GRACE_S = 15.0
-"""How long a process may take to end after the last test: Ray's workers notice the end of their raylet by polling."""
+"""Seconds that a process may take to end after the last test: Ray's workers poll for the end of their raylet."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,12 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder of real images: SWEEPS_DATA, else ../shared/data beside the checkout."""
-    given = os.environ.get("SWEEPS_DATA")
-    root = Path(given) if given else ROOT.parent / "shared" / "data"
+    """The folder of real images: SWEEPS_DATA, else ../shared/data next to the checkout."""
+    folder = os.environ.get("SWEEPS_DATA")
+    root = Path(folder) if folder else ROOT.parent / "shared" / "data"
     if not (root / "cifar-10-batches-py").is_dir():
         pytest.fail(
-            f"no real images in {root}: this test needs a folder that holds cifar-10-batches-py. "
+            f"no real images in {root}: this test needs a folder that contains cifar-10-batches-py. "
             "Set SWEEPS_DATA to it, e.g. SWEEPS_DATA=~/data make test",
             pytrace=False,
         )
@@ -49,9 +51,9 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_process_left() -> Iterator[None]:
-    """Fail the run when processes that the tests started are alive after the last of them (Linux only).
+    """Fail the run if processes that the tests started are still alive after the last test (Linux only).
 
-    A process is known by a variable that it inherits, so those whose parent was killed are found as well.
+    The processes inherit an environment variable, so that those whose parent was killed are found as well.
     """
     token = uuid.uuid4().hex
     os.environ[MARK] = token
@@ -66,11 +68,11 @@ def no_process_left() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
-    """A Ray of two CPUs that the tests share: starting one costs seconds. Who adds nodes removes them."""
+    """A Ray with two CPUs, shared because its start takes seconds. A test that adds nodes must remove them."""
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 2, "include_dashboard": False}
-    soon = {"health_check_period_ms": 500}  # 3000 by default; five checks in vain, and a node counts as dead
+    soon = {"health_check_period_ms": 500}  # default 3000; a node counts as dead after five failed checks
     cluster = Cluster(initialize_head=True, head_node_args={**head, "_system_config": soon})
     yield cluster
     cluster.shutdown()
@@ -78,19 +80,19 @@ def ray_cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def ray_address(ray_cluster: Any) -> str:
-    """Where that Ray is."""
+    """The address of the shared Ray."""
     return str(ray_cluster.address)
 
 
 def _started_with(token: str) -> dict[int, str]:
-    """Process id -> command line of the living processes that inherited the token, Python's own helper aside."""
+    """Process id -> command line of the living processes that inherited the token, except Python's resource tracker."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if f"{MARK}={token}".encode() not in (folder / "environ").read_bytes().split(b"\0"):
                 continue
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        except OSError:  # it ended meanwhile, or belongs to somebody else
+        except OSError:  # the process has ended or belongs to another user
             continue
         # A zombie has no command line. The resource tracker lives as long as this process, by design.
         if command and "multiprocessing.resource_tracker" not in command and int(folder.name) != os.getpid():
@@ -100,7 +102,7 @@ def _started_with(token: str) -> dict[int, str]:
 
 @pytest.fixture
 def proxy(moto: Server, aws: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy before moto's server, through which boto3 then goes: it injects faults and counts requests."""
+    """A proxy between boto3 and moto's server, which injects faults and counts requests."""
     with proxy_to(moto.port) as proxy:
         aws.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy

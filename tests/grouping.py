@@ -1,4 +1,4 @@
-"""Which tests share a process, and the check that they did.
+"""Decides which tests share a process, and checks that they did.
 
 `pytest -n 2 --dist loadgroup` gives all tests of one group to one process, so that Ray, the S3 servers and Chromium are
 started once. pytest-xdist appends the group to the test's id, as in `test_runs.py::test_a@ray`.
@@ -14,12 +14,12 @@ import pytest
 
 RAY, S3, BROWSER = "ray", "s3", "browser"
 _FIRST = (RAY, "test_studies.py", S3, "test_distributed.py", BROWSER)
-"""The groups that take longest, in the order in which they are begun; the others follow as they were collected."""
+"""The groups that take longest, in the order in which they start; the others follow in the order of collection."""
 _FIXTURES = {RAY: {"ray_cluster", "guarded"}, S3: {"moto", "rclone"}, BROWSER: {"reader"}}
 
 
 def group(items: list[pytest.Item]) -> None:
-    """Mark each test with its group, and sort the tests so that no long group is begun last.
+    """Mark each test with its group, and sort the tests so that no long group starts last.
 
     Tests that use Ray, by a fixture or by the mark `ray`, are one group. Of the others, the files with a test that
     needs an S3 server are one group, as are those that need a browser; every other file is a group by itself.
@@ -39,7 +39,7 @@ def _name(item: pytest.Item, by_file: dict[Path, str]) -> str:
 
 
 def _needs(item: pytest.Item) -> str:
-    """The shared process that a test needs by itself; Ray before the others."""
+    """The shared process that a test needs itself; Ray has precedence."""
     fixtures = set(getattr(item, "fixturenames", ()))
     if item.get_closest_marker("ray"):
         return RAY
@@ -47,14 +47,14 @@ def _needs(item: pytest.Item) -> str:
 
 
 class GroupCheck:
-    """Plugin of the process that deals out the tests: fails the run when a group was spread over several processes."""
+    """Plugin of the process that distributes the tests: fails the run if a group ran in several processes."""
 
     def __init__(self) -> None:
         self._processes: dict[str, set[str]] = defaultdict(set)
         self._without_group: set[str] = set()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        node = getattr(report, "node", None)  # set by pytest-xdist; absent where it runs no processes
+        node = getattr(report, "node", None)  # set by pytest-xdist if it runs processes
         if node is None:
             return
         _, mark, name = report.nodeid.rpartition("@")

@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that does what networks and servers do: refuses, delays, cuts, goes away. Counts."""
+"""A proxy in front of an S3 server that injects faults (errors, delays, cut connections) and counts requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks: method, path with its query, the headers."""
+    """A client's request: method, path with query, headers."""
 
     method: str
     path: str
@@ -23,13 +23,13 @@ class Request:
 
     @property
     def access_key(self) -> str:
-        """Whose credentials have signed it."""
+        """The access key that signed the request."""
         return self.headers.get("authorization", "").partition("Credential=")[2].partition("/")[0]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An error in place of the server's answer."""
+    """An error instead of the server's answer."""
 
     status: int
     code: str
@@ -37,17 +37,17 @@ class Answer:
 
 
 CUT = "cut"
-"""In place of an answer: read half of what is sent, then reset the connection."""
+"""Instead of an answer: read half of the body, then reset the connection."""
 LOST = "lost"
-"""In place of an answer: let the server do it, then reset the connection."""
+"""Instead of an answer: let the server handle the request, then reset the connection."""
 Fault = Callable[[Request], Answer | str | None]
 
 
 class Proxy:
-    """Passes requests on to a server, unless `fault` says otherwise.
+    """Passes requests on to a server, unless `fault` returns a fault.
 
-    fault: what to do with a request; None passes it on. latency_s: before each answer. away: reset every connection.
-    requests: all so far, also those that were refused.
+    fault: returns the fault of a request, or None to pass it on. latency_s: delay before each answer. away: reset every
+    connection. requests: all requests so far, including refused ones.
     """
 
     def __init__(self, upstream: int) -> None:
@@ -72,7 +72,7 @@ class Proxy:
         self._server.server_close()
 
     def refuse(self, times: int, answer: Answer | str, matching: Callable[[Request], bool] = lambda _: True) -> None:
-        """Answer the next few matching requests so, and pass on the rest."""
+        """Apply a fault to the next `times` matching requests, and pass on all others."""
         left = [times]
 
         def fault(request: Request) -> Answer | str | None:
@@ -101,7 +101,7 @@ class _Listening(ThreadingHTTPServer):
     proxy: Proxy
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A connection that was reset is what is wanted here."""
+        """Ignore errors: reset connections are intended."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -158,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(text)
 
     def _reset(self) -> None:
-        """End the connection with a reset, not with a polite end."""
+        """End the connection with a reset instead of a regular close."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()

@@ -1,6 +1,6 @@
 """S3 servers for the tests, each a process on a free port of loopback, and stores on them.
 
-moto's server knows conditional puts; rclone's, which serves a folder, ignores them and checks signatures.
+moto's server supports conditional puts. rclone's server, which serves a folder, ignores them but checks signatures.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A server that can be killed and started again on the same port, with what it holds."""
+    """A server that can be killed and restarted on the same port with the same command."""
 
     def __init__(self, command: list[str], port: int) -> None:
         self.command, self.port = command, port
@@ -74,10 +74,10 @@ def rclone_server(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def moto_server(folder: Path | None = None, prefix: str = "") -> Iterator[Server]:
-    """moto's server, with one bucket; it forgets everything when it ends.
+    """moto's server, with one bucket; it loses everything when it ends.
 
-    folder: whose files it begins with, under a prefix. They are put into moto's memory by itself: over HTTP 40,000 of
-    them take longer than what is to be measured on them.
+    folder: its files are the initial objects, under `prefix`. The server's own process puts them into memory, because
+    40,000 of them over HTTP would take longer than the measurement.
     """
     port, program = free_port(), Path(sys.executable).with_name("moto_server")
     command = [str(program), "-H", "127.0.0.1", "-p", str(port)]
@@ -106,7 +106,7 @@ backend.create_bucket(bucket, "us-east-1")
 for file in sorted(Path(folder).rglob("*")):
     if file.is_file():
         name = prefix + file.relative_to(folder).as_posix()
-        backend.put_object(bucket, name, file.read_bytes(), disable_notification=True).etag  # worked out once
+        backend.put_object(bucket, name, file.read_bytes(), disable_notification=True).etag  # computed once and cached
 server.main(["-H", "127.0.0.1", "-p", port])
 """
 
@@ -132,7 +132,7 @@ def moto() -> Iterator[Server]:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """The environment of a user with credentials of the servers' and nothing else of AWS's."""
+    """The environment of a user with credentials for the servers and no other AWS settings."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
@@ -145,5 +145,5 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
 
 
 def address(prefix: str = "") -> str:
-    """A place in the bucket that no other test uses."""
+    """A unique prefix in the bucket."""
     return f"s3://{BUCKET}/{prefix or 'test'}-{uuid.uuid4().hex[:8]}/store"

@@ -1,4 +1,4 @@
-"""The import rule: which folder may use which, and no circle of files. Read from the source.
+"""The import rule: which folder may use which, no circle of files, and no class name twice. Read from the source.
 
 What a start-up really loads is tried as well.
 """
@@ -100,6 +100,27 @@ def violations(path: str, source: str) -> list[str]:
 
 def files() -> list[str]:
     return sorted(p.relative_to(ROOT).as_posix() for folder in OURS for p in (ROOT / folder).rglob("*.py"))
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+CONTRACT_CLASSES = {"Config"}
+"""Class names that each method file defines by contract: `Config` stands beside the network that it configures."""
+
+
+def defined_classes(source: str) -> list[str]:
+    """The names of all classes in a module, nested ones included."""
+    return [node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+
+
+def test_a_class_name_exists_once() -> None:
+    """Networks are not exempt: an error or a traceback that names a class must lead to one file."""
+    homes: dict[str, list[str]] = {}
+    for path in files():
+        for name in defined_classes((ROOT / path).read_text(encoding="utf-8")):
+            homes.setdefault(name, []).append(path)
+    repeated = {name: paths for name, paths in homes.items() if len(paths) > 1 and name not in CONTRACT_CLASSES}
+    assert not repeated
 
 
 # --- circles ----------------------------------------------------------------------------------------------------------
@@ -230,7 +251,7 @@ def test_a_forbidden_import_is_found(path: str, source: str) -> None:
     ("path", "source"),
     [
         ("sweeps/cli/running.py", "def run():\n    from cluster.runners import ray_tune as tuner"),
-        ("sweeps/api.py", "if TYPE_CHECKING:\n    from cluster.driver.driver import Work"),
+        ("sweeps/api.py", "if TYPE_CHECKING:\n    from cluster.driver.driver import PendingWork"),
         ("sweeps/search/samplers.py", "import optuna"),
         ("sweeps/store/local.py", "def client():\n    import boto3"),
         ("sweeps/spec/plan.py", "from .trial import Trial\nimport numpy"),

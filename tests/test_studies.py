@@ -99,7 +99,9 @@ def test_the_published_figures_that_it_names_exist(study: str) -> None:
     if reference is None:
         assert not variants, "variants are named, but no study and table that they are of"
         return
-    rows = [row for row in published.figures() if (row["study"], row["table"]) == (reference.study, reference.table)]
+    rows = [
+        row for row in published.read_figures() if (row["study"], row["table"]) == (reference.study, reference.table)
+    ]
     assert rows, f"no table {reference.table} of {reference.study} in analysis/claims/published/seeds.csv"
     assert variants, "a table is named, but no arm's row in it"
     assert {variant for variant in variants if ": " not in variant} <= {row["variant"] for row in rows}

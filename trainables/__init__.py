@@ -1,1 +1,1 @@
-"""How one trial learns. Imports torch; knows nothing of ray, Optuna or where results are kept."""
+"""Trains and evaluates one trial. Uses torch; independent of Ray, Optuna and the store."""

@@ -1,21 +1,21 @@
-"""The one shape of every error that a user can cause."""
+"""The error class for every mistake of a user."""
 
 from __future__ import annotations
 
 
 class TrialError(ValueError):
-    """A mistake of the user's, told in four parts; raised before or while a trial runs.
+    """A mistake of the user, explained in four parts; raised before a trial starts or while it runs.
 
-    given: what was given, with its place (configuration key, or file).
+    given: the value that was given, with its configuration key or file.
     why: why it cannot be used.
-    allowed: what could stand there.
+    allowed: the values that are allowed.
     fix: what to type instead.
-    key: the dotted configuration key that it is about, where it is about one.
+    key: the dotted configuration key of the value, '' if there is none.
     """
 
     everywhere = False
-    """Whether all workers of a trial raise it together: `trainables.training.distributed.Workers.together` sees to
-    that."""
+    """Whether all workers of a trial raise this error together; set by
+    `trainables.training.distributed.Workers.run_together`."""
 
     def __init__(self, given: str, why: str, allowed: str, fix: str, key: str = "") -> None:
         super().__init__(f"{given}: {why}")

@@ -1,11 +1,10 @@
-"""What models, masks and loss terms there are and what each accepts, read out of their source; imports no torch.
+"""Lists the models, masks and loss terms with their options, read from their source; imports no torch.
 
-The options of a model are the fields of the `Config` class of its module, which lies in one of FOLDERS. Those of a mask
-are the keyword-only parameters of its function in `masks/families.py`. The loss terms are the public functions of
-`inpaint/losses.py`, or of `detect/losses.py`, with the terms that a model's `Config` names: of its discriminators, and
-of its network. Their source is read and only those definitions are executed, so that a sweep file
-can be checked in milliseconds. They may use nothing but the names in `_NAMES`; `tests/trainables/config/test_schema.py`
-compares what is read here with what the imported modules say.
+The options of a model are the fields of the `Config` class of its module in one of FOLDERS. The options of a mask are
+the keyword-only parameters of its function in `masks/families.py`. The loss terms are the public functions of
+`inpaint/losses.py` and `detect/losses.py`, plus the terms of discriminators and networks that a model's `Config` names.
+Only these definitions are executed, so that a sweep file is checked in milliseconds. They may use only the names in
+`_NAMES`; `tests/trainables/config/test_schema.py` compares the result with the imported modules.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, create_model, model_validator
 
 from trainables.config.model_sections import DetectorConfig, ModelConfig, RegionConfig, StackConfig, TrainedTextConfig
-from trainables.config.sections import FractionRange, IntRange, Strict
+from trainables.config.sections import FractionRange, IntRange, StrictConfig
 from trainables.data.image_files import FolderConfig
 from trainables.errors import TrialError
 
 HERE = Path(__file__).parent
 FOLDERS = ("inpaint/methods", "detect/detectors", "stack/ensembles", "match/networks")
-"""Where models are looked for, by module name."""
+"""The folders of model modules; a module's name is the model's name."""
 
 _NAMES: dict[str, Any] = {
     "Annotated": Annotated,
@@ -81,10 +80,10 @@ def model_config(name: str) -> type[ModelConfig]:
 
 
 @cache
-def mask_configs() -> dict[str, type[Strict]]:
-    """A configuration class for each mask: the functions of `trainables/masks/families.py` that return a `MaskDraw`.
+def mask_configs() -> dict[str, type[StrictConfig]]:
+    """A configuration class for each mask family.
 
-    All but `draw`, which calls them.
+    The families are the functions of `trainables/masks/families.py` that return a `MaskDraw`, except `draw`.
     """
     return {
         node.name: _function_config(node)
@@ -95,33 +94,33 @@ def mask_configs() -> dict[str, type[Strict]]:
 
 @cache
 def adversarial_names() -> dict[str, tuple[str, ...]]:
-    """The adversarial terms, each with the models that have a discriminator for it."""
+    """The adversarial loss terms, each with the models that have a discriminator for it."""
     return _by_term({model: model_config(model).adversarial for model in model_names()})
 
 
 @cache
 def discriminator_names() -> dict[str, tuple[str, ...]]:
-    """The further terms of discriminators, each with the models that have them."""
+    """The additional loss terms of discriminators, each with the models that have it."""
     return _by_term({model: model_config(model).discriminator_terms for model in model_names()})
 
 
 @cache
 def network_names() -> dict[str, tuple[str, ...]]:
-    """The terms that networks give themselves, each with the models whose networks do."""
+    """The loss terms that a network computes itself, each with the models that do so."""
     return _by_term({model: model_config(model).terms for model in model_names()})
 
 
 def _by_term(terms: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+    models: dict[str, tuple[str, ...]] = {}
     for model, names in terms.items():
         for term in names:
-            found[term] = (*found.get(term, ()), model)
-    return found
+            models[term] = (*models.get(term, ()), model)
+    return models
 
 
 @cache
 def loss_inputs() -> dict[str, tuple[str, ...]]:
-    """The reconstruction terms, which are the public functions of `inpaint/losses.py`, with what each takes."""
+    """The reconstruction terms (the public functions of `inpaint/losses.py`) with their parameter names."""
     return {
         node.name: tuple(a.arg for a in node.args.args) for node in _public_functions(HERE / "inpaint" / "losses.py")
     }
@@ -135,9 +134,9 @@ def loss_names() -> tuple[str, ...]:
 
 @cache
 def detection_inputs() -> dict[str, tuple[str, ...]]:
-    """The loss terms of task `detect`, the public functions of `detect/losses.py`, as `loss_inputs`."""
-    found = _public_functions(HERE / "detect" / "losses.py")
-    return {node.name: tuple(a.arg for a in node.args.args) for node in found}
+    """The loss terms of task `detect` (the public functions of `detect/losses.py`) with their parameter names."""
+    functions = _public_functions(HERE / "detect" / "losses.py")
+    return {node.name: tuple(a.arg for a in node.args.args) for node in functions}
 
 
 def _public_functions(path: Path) -> list[ast.FunctionDef]:
@@ -145,7 +144,7 @@ def _public_functions(path: Path) -> list[ast.FunctionDef]:
     return [n for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
 
 
-def _function_config(node: ast.FunctionDef) -> type[Strict]:
+def _function_config(node: ast.FunctionDef) -> type[StrictConfig]:
     arguments = ast.arguments([], [], None, node.args.kwonlyargs, node.args.kw_defaults, None, [])
     stub = ast.parse(f"def {node.name}({ast.unparse(arguments)}): ...").body[0]
     function = _execute(stub, "trainables.masks.families")[node.name]
@@ -153,13 +152,13 @@ def _function_config(node: ast.FunctionDef) -> type[Strict]:
         p.name: (p.annotation, ... if p.default is p.empty else p.default)
         for p in inspect.signature(function).parameters.values()
     }
-    config: type[Strict] = create_model(node.name, __base__=Strict, name=(Literal[node.name], ...), **fields)  # type: ignore[call-overload]
+    config: type[StrictConfig] = create_model(
+        node.name, __base__=StrictConfig, name=(Literal[node.name], ...), **fields
+    )  # type: ignore[call-overload]
     return config
 
 
 def _execute(node: ast.stmt, module: str) -> dict[str, Any]:
     names = dict(_NAMES, __name__=module)
-    exec(
-        compile(ast.Module([node], []), module, "exec", dont_inherit=True), names
-    )  # our own source, one definition of it
+    exec(compile(ast.Module([node], []), module, "exec", dont_inherit=True), names)  # one definition of our own source
     return names

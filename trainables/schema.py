@@ -1,11 +1,11 @@
-"""What every task accepts, as plain data: the door through which configurations are checked; imports no torch."""
+"""Checks the configurations of all tasks and returns them as plain data; imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from trainables.config.messages import unknown
+from trainables.config.messages import unknown_name_error
 from trainables.config.sections import Needs
 from trainables.detect import config as detect_config
 from trainables.inpaint import config as inpaint_config
@@ -15,7 +15,7 @@ from trainables.stack import config as stack_config
 
 
 class TaskSchema(Protocol):
-    """What `trainables/<task>/config.py` has."""
+    """The functions that `trainables/<task>/config.py` defines."""
 
     def resolve(self, config: dict[str, Any]) -> dict[str, Any]: ...
 
@@ -34,26 +34,26 @@ TASKS = tuple(_OF_TASK)
 
 
 def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
-    """A complete configuration with every default filled in, as plain data. What is off is left out, or null.
+    """A complete configuration with every default filled in, as plain data. Options that are off are left out or null.
 
-    Raises TrialError naming the key, what is wrong and what is allowed. A model without parameters has no epochs.
+    A model without parameters has no epochs. Raises TrialError with the key, the reason and the allowed values.
     """
     if task not in TASKS:
-        raise unknown("task", task, TASKS)
+        raise unknown_name_error("task", task, TASKS)
     return _OF_TASK[task].resolve(config)
 
 
 def identity(task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
     """The part of a resolved configuration that decides the outcome; see `sweeps.spec.trial.Trial`.
 
-    Options that are off (null) are left out, so an option that is added later does not change the identity of older
-    trials. `epochs` is left out unless a schedule or the phases count in shares of them.
+    Options that are off (null) are left out, so that a new option does not change the identity of older trials.
+    `epochs` is left out unless a schedule or the phases are given as shares of the epochs.
     """
     return {"task": task, **_OF_TASK[task].identity(resolved, seed)}
 
 
 def needs(task: str, resolved: dict[str, Any], seed: int) -> Needs:
-    """What has to be in the store before such a trial can begin."""
+    """What must be in the store before a trial with this configuration can start."""
     return _OF_TASK[task].needs(resolved, seed)
 
 

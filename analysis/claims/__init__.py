@@ -1,1 +1,1 @@
-"""Claims, published figures, and what became of both."""
+"""Claims, their verdicts, and published results."""

@@ -1,9 +1,9 @@
-"""Does what a study claims hold? Each claim is judged on the interval of a difference that is paired by seed.
+"""Judges each claim of a study on the interval of a difference that is paired by seed.
 
-A claim holds where the whole interval agrees with it, does not hold where the whole interval contradicts it, and is
-undecided in between or where there is too little to tell; then it is reckoned how many seeds more would decide, if mean
-and spread stay as they are. The intervals are wide enough to hold together in 95 % of studies (Bonferroni over all
-comparisons that the study's claims make), so that no verdict comes of having asked often.
+A claim holds if the whole interval agrees with it, does not hold if the whole interval contradicts it, and is undecided
+otherwise or if there are too few results. For an undecided claim the report estimates how many further seeds would
+decide it, if mean and standard deviation stay the same. The intervals cover simultaneously in 95 % of studies
+(Bonferroni over all comparisons that the study's claims make), so the number of claims does not produce verdicts.
 """
 
 from __future__ import annotations
@@ -16,39 +16,40 @@ from typing import Any
 
 from analysis import wording
 from analysis.claims import published
-from analysis.statistics.intervals import LEVEL, Interval, more_seeds, paired_difference, simultaneous
+from analysis.statistics.intervals import LEVEL, Interval, more_seeds, paired_difference, simultaneous_level
 from analysis.study import Study
 from analysis.wording import quoted
 from sweeps.results import columns as record_columns
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 _DIVERGED = ("Diverged", "FloatingPointError")
-"""Types of the errors with which a training ends whose loss is not finite."""
+"""Types of the errors that end a training whose loss is not finite."""
 _FAMILY = "family"
-"""Key added to a claim: how many comparisons the study's claims make together."""
+"""Key added to a claim: the number of comparisons that all claims of the study make."""
 _MACHINE = ("cpu", "gpu", "threads")
-"""What of a machine decides how fast a trial runs."""
+"""Hardware facts that decide how fast a trial runs."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim and what became of it.
-
-    sentence: the figures it rests on, with n. source: where the claim is made. ours: the difference it was judged on,
-    with its interval; published: the document's own figures of the same arms, converted. Both '' where there are none.
-    """
+    """A claim and its verdict."""
 
     text: str
     verdict: str
+    """`HOLDS`, `FAILS` or `UNDECIDED`."""
     sentence: str
+    """The evidence: the difference with its interval and n."""
     source: str = ""
+    """Where the document makes the claim."""
     ours: str = ""
+    """The difference on which the claim was judged, with its interval; '' if there is none."""
     published: str = ""
+    """The document's own values for the same arms, converted to our unit; '' if there are none."""
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """How one comparison came out, and its sentence."""
+    """Verdict and sentence of one comparison."""
 
     verdict: str
     sentence: str
@@ -63,12 +64,12 @@ def judge(study: Study) -> list[Verdict]:
 
 
 def _comparisons(claim: Mapping[str, Any]) -> int:
-    """How many intervals a claim is judged on."""
+    """Number of intervals on which a claim is judged."""
     return 0 if "fails" in claim else len(claim["order"]) - 1 if "order" in claim else 1
 
 
 def _level(claim: Mapping[str, Any]) -> float:
-    return simultaneous(claim[_FAMILY])
+    return simultaneous_level(claim[_FAMILY])
 
 
 def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
@@ -87,19 +88,21 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
     elif "fails" in claim:
         finding = _fails(study, claim["fails"], claim.get("metric"))
     else:
-        finding = _Finding(UNDECIDED, "This kind of claim is not known here.")
+        finding = _Finding(UNDECIDED, "This version cannot judge claims of this kind.")
     machines = (
         _machines(study, _arms(claim)) if str(claim.get("metric")).startswith(record_columns.SYSTEM + "/") else []
     )
     if len(machines) > 1:
-        words = f"Not put to the test: the arms ran on different machines ({'; '.join(machines)})."
+        words = f"Not tested: the arms ran on different machines ({'; '.join(machines)})."
         finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
     scaled = study.plan.get("epochs_scaled")
     if scaled and ("epoch" in claim or "after" in claim):
-        words = f"Not put to the test: the claim speaks of {scaled[0]} epochs, and this run has {scaled[1]}."
+        words = f"Not tested: the claim refers to {scaled[0]} epochs, and this run has {scaled[1]}."
         finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
     ours = "" if finding.interval is None else _difference(finding.interval, claim["metric"])
-    theirs = theirs_of(study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim)
+    theirs = published_text(
+        study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim
+    )
     return Verdict(str(claim["text"]), finding.verdict, finding.sentence, str(claim.get("source") or ""), ours, theirs)
 
 
@@ -110,21 +113,23 @@ def _difference(interval: Interval, metric: str) -> str:
     return f"{size} {wording.brackets(interval, digits, plus=True)}".rstrip()
 
 
-def theirs_of(reference: Mapping[str, Any] | None, variants: Mapping[str, str | None], claim: Mapping[str, Any]) -> str:
-    """The document's figures of the claim's arms, in the claim's order: '19.09 against 18.16'.
+def published_text(
+    reference: Mapping[str, Any] | None, variants: Mapping[str, str | None], claim: Mapping[str, Any]
+) -> str:
+    """The document's values for the claim's arms, in the claim's order: '19.09 against 18.16'.
 
-    reference: `report.published` of the plan; variants: what the document calls each arm.
+    reference: `report.published` of the plan. variants: the document's name of each arm.
     """
     if not reference or "metric" not in claim:
         return ""
-    found = [
+    by_arm = [
         published.lookup(reference, variants.get(arm), claim["metric"], claim.get("epoch")) if variants.get(arm) else []
         for arm in _arms(claim)
     ]
-    if not found or not all(found):
+    if not by_arm or not all(by_arm):
         return ""
     return (" > " if "order" in claim else " against ").join(
-        " or ".join(dict.fromkeys(figure.text for figure in figures)) for figures in found
+        " or ".join(dict.fromkeys(figure.text for figure in figures)) for figures in by_arm
     )
 
 
@@ -133,7 +138,7 @@ def _why(study: Study) -> str:
 
 
 def _machines(study: Study, arms: list[str]) -> list[str]:
-    """The kinds of machines, threads included, on which the finished trials of some arms ran."""
+    """The kinds of machines (hardware and threads) on which the finished trials of these arms ran."""
     sources = [
         study.results[key].get("provenance") or {}
         for name in arms
@@ -142,8 +147,8 @@ def _machines(study: Study, arms: list[str]) -> list[str]:
         if key in study.results
     ]
     kinds = [{**(source.get("hardware") or {}), "threads": source.get("cpus")} for source in sources]
-    told = (", ".join(f"{key} {kind[key]}" for key in _MACHINE if kind.get(key)) for kind in kinds)
-    return sorted(set(filter(None, told)))
+    texts = (", ".join(f"{key} {kind[key]}" for key in _MACHINE if kind.get(key)) for kind in kinds)
+    return sorted(set(filter(None, texts)))
 
 
 def _arms(claim: Mapping[str, Any]) -> list[str]:
@@ -156,23 +161,25 @@ def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -
     difference = study.difference(a, b, metric, claim.get("epoch"), _level(claim))
     sentence = _sentence(study, claim, a, b, difference)
     if wording.sign(metric) == 0:
-        return _Finding(UNDECIDED, f"Which direction of {wording.label(metric)} is better is not known. {sentence}")
+        return _Finding(
+            UNDECIDED, f"It is not known whether higher or lower {wording.label(metric)} is better. {sentence}"
+        )
     if difference is None or difference.bounds is None:
         return _Finding(UNDECIDED, sentence, difference)
     toward = difference if wording.sign(metric) > 0 else difference.negated()
     low, high = toward.bounds or (toward.mean, toward.mean)
-    needed = f" The claim asks for {wording.with_unit(f'{by:g}', metric)} or more." if by else ""
+    needed = f" The claim requires at least {wording.with_unit(f'{by:g}', metric)}." if by else ""
     if (low >= by) if by > 0 else (low > by):
         return _Finding(HOLDS, sentence + needed, difference)
     if high < by or (by == 0 and high <= 0):
         return _Finding(FAILS, sentence + needed, difference)
-    what = "that much" if by else "zero"
-    more = f"The interval includes {what}: {_more(toward, [by], claim)}."
+    what = "this limit" if by else "zero"
+    more = f"The interval includes {what}; {_more(toward, [by], claim)}."
     return _Finding(UNDECIDED, f"{sentence}{needed} {more}", difference)
 
 
 def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
-    """An arm against itself at an earlier epoch: does it still gain (improves), or no more than a margin (settles)?"""
+    """An arm against itself at an earlier epoch: it improves by more than a margin, or settles within one."""
     arm, metric, after = str(claim.get("improves") or claim.get("settles")), claim["metric"], claim["after"]
     end, then = study.values(arm, metric, claim.get("epoch")), study.values(arm, metric, after)
     gain = paired_difference(end, then, _level(claim))
@@ -191,7 +198,7 @@ def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
     low, high = toward.bounds
     if "settles" in claim:
         within = float(claim["within"])
-        margin = f" Settled means a gain of {wording.with_unit(f'{within:g}', metric)} or less."
+        margin = f" Settled means a gain of at most {wording.with_unit(f'{within:g}', metric)}."
         verdict = HOLDS if high <= within else FAILS if low > within else UNDECIDED
         return _Finding(verdict, sentence + margin, toward)
     by = float(claim.get("by") or 0.0)
@@ -211,7 +218,7 @@ def _equal(study: Study, claim: Mapping[str, Any], within: float) -> _Finding:
     if low > within or high < -within:
         return _Finding(FAILS, sentence + margin, difference)
     more = _more(difference, [-within, within], claim)
-    return _Finding(UNDECIDED, f"{sentence}{margin} The interval reaches across that limit: {more}.", difference)
+    return _Finding(UNDECIDED, f"{sentence}{margin} The interval includes this limit; {more}.", difference)
 
 
 def _order(study: Study, claim: Mapping[str, Any]) -> _Finding:
@@ -222,7 +229,7 @@ def _order(study: Study, claim: Mapping[str, Any]) -> _Finding:
 
 
 def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
-    """One metric of an arm against another of the same arm: which of two things it does better, say."""
+    """One metric of an arm against another metric of the same arm."""
     arm, metric, other = claim["arm"], claim["metric"], claim["above"]
     here, there = (study.values(arm, column, claim.get("epoch")) for column in (metric, other))
     gap = paired_difference(here, there, _level(claim))
@@ -231,22 +238,22 @@ def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
         return _Finding(UNDECIDED, _nothing(study, arm, arm, lacking, claim.get("epoch")))
     digits = wording.decimals([gap])
     sentence = (
-        f"{wording.label(metric)} of {quoted(arm)} is {wording.fixed(gap.mean, digits, plus=True)} "
-        f"{wording.brackets(gap, digits, plus=True)} from its {wording.label(other)} "
+        f"{wording.label(metric)} of {quoted(arm)} minus its {wording.label(other)} is "
+        f"{wording.fixed(gap.mean, digits, plus=True)} {wording.brackets(gap, digits, plus=True)} "
         f"({_interval(claim)}, n = {wording.count(gap.n, 'seed')}{_lost(study, gap.n)})."
     )
     if gap.bounds is None:
         return _Finding(UNDECIDED, sentence, gap)
     low, high = gap.bounds
     if low <= 0 < high:
-        return _Finding(UNDECIDED, f"{sentence} The interval includes zero: {_more(gap, [0.0], claim)}.", gap)
+        return _Finding(UNDECIDED, f"{sentence} The interval includes zero; {_more(gap, [0.0], claim)}.", gap)
     return _Finding(HOLDS if low > 0 else FAILS, sentence, gap)
 
 
 def _fails(study: Study, arm: str, metric: str | None) -> _Finding:
-    """An arm fails where its training diverges, or ends without a finite value of the metric.
+    """An arm fails if its training diverges or ends without a finite value of the metric.
 
-    A trial that ended with another error (a full disk, a process that died) says nothing about the claim.
+    A trial that ended with another error (a full disk, a killed process) does not count for or against the claim.
     """
     cells = [cell for cell in study.cells if cell.arm == arm]
     finite = len(study.values(arm, metric or study.metrics[0]))
@@ -257,15 +264,15 @@ def _fails(study: Study, arm: str, metric: str | None) -> _Finding:
     others = [f"{n} ended with {error}" for error, n in errors.items() if error not in _DIVERGED]
     sentence = "; ".join([sentence, *others])
     if failed + finite < len(cells):
-        return _Finding(UNDECIDED, f"{sentence}; that leaves {len(cells) - failed - finite} open.")
+        return _Finding(UNDECIDED, f"{sentence}; {len(cells) - failed - finite} undecided.")
     verdict = HOLDS if finite == 0 else FAILS if failed == 0 else UNDECIDED
     return _Finding(verdict, f"{sentence}.")
 
 
 def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference: Interval | None) -> str:
-    """What was found of a against b, with the interval and n, or why nothing was."""
+    """The difference of a and b with its interval and n, or why there is none."""
     metric, epoch = claim["metric"], claim.get("epoch")
-    when = "in the median epoch" if metric.startswith(record_columns.SYSTEM + "/") else study.at_words()
+    when = "at the median epoch" if metric.startswith(record_columns.SYSTEM + "/") else study.at_epoch()
     place = f"{wording.label(metric)} " + (f"after epoch {epoch}" if epoch is not None else when)
     if difference is None:
         return _nothing(study, a, b, metric, epoch)
@@ -280,16 +287,18 @@ def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference
 
 def _interval(claim: Mapping[str, Any]) -> str:
     family = claim[_FAMILY]
-    return f"{LEVEL:.0%} interval".replace("%", " %") + (f" for {family} comparisons together" if family > 1 else "")
+    return f"{LEVEL:.0%} interval".replace("%", " %") + (
+        f", simultaneous for {family} comparisons" if family > 1 else ""
+    )
 
 
 def _more(difference: Interval, limits: list[float], claim: Mapping[str, Any]) -> str:
-    """How many seeds more would move every limit out of the interval."""
+    """How many further seeds would make the interval exclude every limit, in words."""
     needed = [more_seeds(difference, limit, _level(claim)) for limit in limits]
     most = max((n for n in needed if n is not None), default=0)
     if None in needed or not most:
-        return "no number of seeds within reach would decide, if the mean stays where it is"
-    return f"about {most} more {'seed' if most == 1 else 'seeds'} would decide"
+        return "no feasible number of seeds would decide it, if the mean stays the same"
+    return f"about {most} more {'seed' if most == 1 else 'seeds'} would decide it"
 
 
 def _lost(study: Study, n: int) -> str:

@@ -1,6 +1,6 @@
-"""All claims of all studies in one table: the document's own figures, ours, and the verdict.
+"""All claims of all studies in one table: the document's values, ours, and the verdict.
 
-Studies of the store are judged on what it holds; those that are only known as files stand there as not run.
+Claims of studies in the store are judged on its results; those of sweep files without results are listed as not run.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _STYLES = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow
 
 
 @dataclass(frozen=True)
-class Line:
-    """One claim. published, ours: see `claims.Verdict`; sentence: what the verdict rests on."""
+class ClaimLine:
+    """One claim; fields as in `judge.Verdict`."""
 
     study: str
     claim: str
@@ -40,44 +40,44 @@ class Line:
     sentence: str
 
 
-def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[Line]:
-    """The claims of the sweeps of a store (all of them without names), then those of files that it has no sweep of.
+def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[ClaimLine]:
+    """The claims of sweeps in the store, then those of sweep files that have no results there.
 
-    Raises SweepError for a name that the store does not know.
+    names: the sweeps; by default all of the store except tiny ones. Raises SweepError if the store lacks one of them.
     """
     known = list(names) or [name for name in stored_plans.sweep_names(store) if not name.endswith("-tiny")]
-    versions = record_cache.look(store, known) if len(known) > 1 else {}
+    versions = record_cache.result_versions(store, known) if len(known) > 1 else {}
     lines = [line for name in known for line in _judged(store, name, versions)]
     return [*lines, *(line for path in files for line in _unrun(path, known))]
 
 
-def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[Line]:
+def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[ClaimLine]:
     study = studies.read(store, name, versions=versions)
     for one in claims.judge(study):
-        yield Line(name, one.text, one.source, one.published, one.ours, one.verdict, one.sentence)
+        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.verdict, one.sentence)
 
 
-def _unrun(path: Path, known: list[str]) -> Iterator[Line]:
+def _unrun(path: Path, known: list[str]) -> Iterator[ClaimLine]:
     sweep = loader.load(path).spec
     if sweep.name in known:
         return
     reference = None if sweep.report.published is None else sweep.report.published.model_dump()
     variants = {sweep.base_name: sweep.published, **{arm.name: arm.published for arm in sweep.arms}}
     for claim in sweep.claims:
-        given = claim.model_dump(exclude_none=True)
-        theirs = claims.theirs_of(reference, variants, given)
-        yield Line(sweep.name, claim.text, claim.source or "", theirs, "", NOT_RUN, f"sweeps run {path}")
+        fields_set = claim.model_dump(exclude_none=True)
+        theirs = claims.published_text(reference, variants, fields_set)
+        yield ClaimLine(sweep.name, claim.text, claim.source or "", theirs, "", NOT_RUN, f"sweeps run {path}")
 
 
-def summary(lines: list[Line]) -> str:
+def summary(lines: list[ClaimLine]) -> str:
     """'24 claims of 5 studies (holds: 3, does not hold: 1, not run: 20).'"""
     counts = Counter(line.verdict for line in lines)
     parts = [f"{verdict}: {counts[verdict]}" for verdict in _STYLES if counts[verdict]]
     return f"{len(lines)} claims of {len({line.study for line in lines})} studies ({', '.join(parts)})."
 
 
-def terminal(lines: list[Line]) -> rich.table.Table:
-    """The table for a terminal; texts are shown as they are, never read as markup."""
+def terminal(lines: list[ClaimLine]) -> rich.table.Table:
+    """The table for a terminal; texts are shown literally, without interpreting markup."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -93,10 +93,10 @@ def terminal(lines: list[Line]) -> rich.table.Table:
     return table
 
 
-def comma_separated(lines: list[Line]) -> str:
-    """The table as CSV, with the source of each claim and the sentence that its verdict rests on."""
+def to_csv(lines: list[ClaimLine]) -> str:
+    """The table as CSV, including the source and the evidence of each claim."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Line))
+    writer.writerow(field.name for field in fields(ClaimLine))
     writer.writerows(map(astuple, lines))
     return text.getvalue()

@@ -1,7 +1,7 @@
-"""What a sweep's author changed in its plan, and whether results had been seen by then.
+"""Changes of a sweep's plan by its author, and whether results already existed at that time.
 
-Each stored plan is a version. One that differs from the version before it in neither the file's text nor `--set` was
-written because a search was done, or with other options of the command: nobody changed what is asked.
+Each stored plan is a version. A version with the same file text and `--set` values as the one before it was written
+because a search finished or because of other command-line options, so it does not count as a change by the author.
 """
 
 from __future__ import annotations
@@ -18,49 +18,51 @@ Plan = Mapping[str, Any]
 _PARTS = (
     ("claims", "the claims"),
     ("seeds", "the seeds"),
-    ("report", "what is reported"),
+    ("report", "the report options"),
     ("baseline", "the baseline"),
     ("search", "the search"),
 )
 
 
-def number(study: Study) -> int:
-    """How many plans the author has made: 1 for a sweep that was never changed."""
-    return len(_asked(study))
+def plan_count(study: Study) -> int:
+    """Number of plans made by the author; 1 if the sweep was never changed."""
+    return len(_authored(study))
 
 
-def sentences(study: Study) -> list[str]:
-    """One for each change that was made after the first result was there: when, and of what."""
+def change_sentences(study: Study) -> list[str]:
+    """One sentence for each change made after the first result: when, and of what."""
     seen = [result["ended_at"] for result in study.results.values() if result.get("ended_at") is not None]
     if not seen:
         return []
     return [
-        f"The plan was changed after results were there, {_moment(after['planned_at'])}: {wording.listing(parts)}."
-        for before, after in pairwise(_asked(study))
+        f"The plan was changed after results existed, {_moment(after['planned_at'])}: {wording.listing(parts)}."
+        for before, after in pairwise(_authored(study))
         if min(seen) < after["planned_at"] and (parts := list(_differences(before, after)))
     ]
 
 
-def _asked(study: Study) -> list[Plan]:
-    """The versions whose text or `--set` differs from the one before."""
-    found: list[Plan] = []
+def _authored(study: Study) -> list[Plan]:
+    """The versions whose file text or `--set` values differ from the one before."""
+    authored: list[Plan] = []
     for plan in study.versions:
-        if not found or _wish(plan) != _wish(found[-1]):
-            found.append(plan)
-    return found
+        if not authored or _request(plan) != _request(authored[-1]):
+            authored.append(plan)
+    return authored
 
 
-def _wish(plan: Plan) -> tuple[Any, ...]:
+def _request(plan: Plan) -> tuple[Any, ...]:
     return plan.get("text"), tuple(plan.get("changes") or ())
 
 
 def _differences(before: Plan, after: Plan) -> Iterator[str]:
-    """What differs, in words; nothing for a change of comments alone."""
+    """The differences in words; none if only comments changed."""
     yield from (words for key, words in _PARTS if _without_arms(before, key) != _without_arms(after, key))
-    then, now = ({arm["name"]: arm for arm in plan["arms"] if not _is_found(plan, arm)} for plan in (before, after))
+    then, now = (
+        {arm["name"]: arm for arm in plan["arms"] if not _is_from_search(plan, arm)} for plan in (before, after)
+    )
     added, gone = [name for name in now if name not in then], [name for name in then if name not in now]
     changed = [name for name in now if name in then and _configuration(now[name]) != _configuration(then[name])]
-    for names, verb in ((added, "added"), (gone, "left out"), (changed, "changed")):
+    for names, verb in ((added, "added"), (gone, "removed"), (changed, "changed")):
         if names:
             shown = [wording.quoted(name) for name in names[:4]]
             rest = [f"{len(names) - 4} more"] if len(names) > 4 else []
@@ -72,8 +74,8 @@ def _without_arms(plan: Plan, key: str) -> Any:
     return {k: v for k, v in value.items() if k != "arms"} if key == "search" and value else value
 
 
-def _is_found(plan: Plan, arm: Mapping[str, Any]) -> bool:
-    """Whether an arm exists, or has its values, because of a search."""
+def _is_from_search(plan: Plan, arm: Mapping[str, Any]) -> bool:
+    """Whether a search created an arm or chose its configuration."""
     search = plan.get("search")
     if not search:
         return False

@@ -12,20 +12,22 @@ from analysis.dashboard.widgets import elements
 
 def main() -> None:
     st.set_page_config("inpaint-sweeps", ":material/grid_view:", layout="wide")
-    given = settings.given()
-    if not access.let_in(given):
+    given = settings.from_environment()
+    if not access.may_view(given):
         elements.title("inpaint-sweeps")
-        access.ask(given, "This dashboard shows its pages to who knows its token. `sweeps dashboard` was given it.")
+        access.show_login_form(
+            given, "This dashboard shows its pages to who knows its token. `sweeps dashboard` was given it."
+        )
         return
     shown = {
-        "sweeps": st.Page(elements.guarded(sweeps.show), title="Sweeps", url_path="sweeps", default=True),
-        "sweep": st.Page(elements.guarded(sweep.show), title="Sweep", url_path="sweep"),
-        "trial": st.Page(elements.guarded(trial.show), title="Trial", url_path="trial"),
-        "compare": st.Page(elements.guarded(compare.show), title="Compare", url_path="compare"),
-        "try": st.Page(elements.guarded(try_it.show), title="Try", url_path="try"),
-        "report": st.Page(elements.guarded(report.show), title="Report", url_path="report"),
+        "sweeps": st.Page(elements.with_errors_shown(sweeps.show), title="Sweeps", url_path="sweeps", default=True),
+        "sweep": st.Page(elements.with_errors_shown(sweep.show), title="Sweep", url_path="sweep"),
+        "trial": st.Page(elements.with_errors_shown(trial.show), title="Trial", url_path="trial"),
+        "compare": st.Page(elements.with_errors_shown(compare.show), title="Compare", url_path="compare"),
+        "try": st.Page(elements.with_errors_shown(try_it.show), title="Try", url_path="try"),
+        "report": st.Page(elements.with_errors_shown(report.show), title="Report", url_path="report"),
     }
-    context.know_pages(shown)
+    context.set_pages(shown)
     page = st.navigation(list(shown.values()), position="top")
     page.run()
     if given.login:

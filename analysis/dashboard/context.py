@@ -11,9 +11,9 @@ import streamlit as st
 from analysis.dashboard import settings
 from analysis.dashboard.data.reader import Reader
 from analysis.dashboard.data.summaries import Summaries
-from analysis.dashboard.processes.commands import Children
-from analysis.dashboard.processes.predictor import Predictor
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.processes.commands import ChildProcesses
+from analysis.dashboard.processes.predictor import PredictorProcess
+from analysis.dashboard.settings import DashboardSettings
 from sweeps.store.open import open_store
 
 if TYPE_CHECKING:
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shared:
+class ServerState:
     """What all sessions share."""
 
-    settings: Settings
+    settings: DashboardSettings
     reader: Reader
     summaries: Summaries
-    children: Children
-    predictor: Predictor
+    children: ChildProcesses
+    predictor: PredictorProcess
     pages: Mapping[str, StreamlitPage] = field(default_factory=dict)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _shared(given: Settings) -> Shared:
+def _shared(given: DashboardSettings) -> ServerState:
     reader = Reader(open_store(given.store))
-    return Shared(given, reader, Summaries(reader), Children(), Predictor())
+    return ServerState(given, reader, Summaries(reader), ChildProcesses(), PredictorProcess())
 
 
 _PAGES: dict[str, Any] = {}
 """By name; a page is the same for every session."""
 
 
-def current() -> Shared:
+def current() -> ServerState:
     """Of the running server. Raises SweepError where the store's address is none."""
-    shared = _shared(settings.given())
+    shared = _shared(settings.from_environment())
     return replace(shared, pages=_PAGES)
 
 
-def know_pages(pages: Mapping[str, Any]) -> None:
+def set_pages(pages: Mapping[str, Any]) -> None:
     _PAGES.update(pages)

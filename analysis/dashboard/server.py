@@ -15,11 +15,11 @@ from urllib.parse import quote
 
 from analysis.dashboard import settings, theme
 from analysis.dashboard.auth.login import Login
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.settings import DashboardSettings
 from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
-    from analysis.dashboard.context import Shared
+    from analysis.dashboard.context import ServerState
 
 _SCRIPT = Path(__file__).parent / "app.py"
 _LOOPBACK = ["localhost", "127.0.0.1", "::1"]
@@ -27,7 +27,7 @@ _LOOPBACK = ["localhost", "127.0.0.1", "::1"]
 
 def settings_for(
     host: str, token: str | None, store: str, data: str | None, address: str | None, login: Login | None = None
-) -> Settings:
+) -> DashboardSettings:
     """What the dashboard is started with. Raises SweepError for a host that others reach, without token and login."""
     if not is_loopback(host) and not token and not login:
         raise SweepError(
@@ -49,7 +49,7 @@ def settings_for(
             "--address auto, on a node of the cluster",
         )
     closed = token is not None or login is not None
-    found = Settings(store, token or secrets.token_urlsafe(12), closed, data, address)
+    found = DashboardSettings(store, token or secrets.token_urlsafe(12), closed, data, address)
     return replace(found, login=True, allowed=login.allowed) if login else found
 
 
@@ -83,11 +83,11 @@ def options(host: str, port: int, login: Login | None = None) -> dict[str, Any]:
     }
 
 
-def serve(host: str, port: int, given: Settings, login: Login | None = None) -> None:
+def serve(host: str, port: int, given: DashboardSettings, login: Login | None = None) -> None:
     """Listen until Ctrl-C. Raises SweepError where the port is taken."""
     with listening(host, port) as taken:
         port = taken.getsockname()[1]
-        settings.hand_over(replace(given))
+        settings.to_environment(replace(given))
         shown = f"[{host}]" if ":" in host else host
         print(f"store      {given.store}")
         print(f"dashboard  http://{shown}:{port}/{'' if login else f'?token={quote(given.token)}'}")
@@ -116,7 +116,7 @@ def _run(host: str, port: int, taken: socket.socket, login: Login | None) -> Non
         uvicorn.Server(quiet).run(sockets=[taken])
 
 
-def _warm_up(current: Callable[[], Shared]) -> None:
+def _warm_up(current: Callable[[], ServerState]) -> None:
     """Connect to the store and read what the first page shows, before somebody asks for it."""
     with contextlib.suppress(SweepError):  # the page says so
         shared = current()

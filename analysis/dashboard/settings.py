@@ -12,7 +12,7 @@ UPLOAD_MB = 20
 
 
 @dataclass(frozen=True)
-class Settings:
+class DashboardSettings:
     """store: its address. data: folder of the data sets, None for the machine's own.
 
     token: what actions need; closed: whether pages need it too. address: where buttons run sweeps, as in `sweeps run`;
@@ -38,10 +38,10 @@ class Settings:
         return f"http://{host}:8265"
 
 
-def hand_over(settings: Settings) -> None:
+def to_environment(settings: DashboardSettings) -> None:
     os.environ[VARIABLE] = json.dumps(asdict(settings))
 
 
-def given() -> Settings:
+def from_environment() -> DashboardSettings:
     found = json.loads(os.environ[VARIABLE])
-    return Settings(**{**found, "allowed": tuple(found.get("allowed", ()))})
+    return DashboardSettings(**{**found, "allowed": tuple(found.get("allowed", ()))})

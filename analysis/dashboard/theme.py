@@ -75,7 +75,7 @@ def arm_dash(number: int) -> str:
     return ("solid", "dash", "dashdot", "dot")[number // len(PALETTE) % 4]
 
 
-def dress(figure: Any, dark: bool, height: int = 380) -> Any:
+def style_figure(figure: Any, dark: bool, height: int = 380) -> Any:
     """A Plotly figure in the dashboard's colours and type, without frame and with room for its labels."""
     colours = DARK if dark else LIGHT
     axis = {"gridcolor": colours["line"], "zeroline": False, "linecolor": colours["line"], "automargin": True}

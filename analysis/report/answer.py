@@ -1,4 +1,4 @@
-"""The answer in words: sentences that are built from the figures, the most important one first."""
+"""The answer of a report: sentences built from its results, the most important one first."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from analysis.wording import quoted
 
 
 def answer(study: Study, verdicts: list[Verdict]) -> list[str]:
-    """What the study says, in sentences: of its first metric, of the others, of its claims, of what is missing.
+    """Sentences on the first metric, the other metrics, the claims, and missing results.
 
-    Where a fill without training wins, or cannot be told apart from the best arm, the first sentence says so. Arms with
-    different data or masks are not compared: each such group has a sentence of its own, the baseline's first.
+    If a fill without training is best, or not distinguishable from the best arm, the first sentence says so. Arms with
+    different data or masks are not compared: each group of comparable arms has its own sentence, the baseline's first.
     """
     first = study.metrics[0]
     if not any(study.values(name, first) for name in study.names):
         return [_nothing(study, first)]
     groups = sorted(study.groups, key=lambda group: study.baseline not in group)
     if len(groups) == 1:
-        told = [_first(study, first, groups[0])]
-        told += [sentence for metric in study.metrics[1:] if (sentence := _other(study, metric, groups[0]))]
+        sentences = [_first(study, first, groups[0])]
+        sentences += [sentence for metric in study.metrics[1:] if (sentence := _other(study, metric, groups[0]))]
     else:
-        told = [f"{_level(study, group)}: {_first(study, first, group)}" for group in groups]
-    return [*told, *_claims(verdicts), *_missing(study)]
+        sentences = [f"{_level(study, group)}: {_first(study, first, group)}" for group in groups]
+    return [*sentences, *_claims(verdicts), *_missing(study)]
 
 
 def _level(study: Study, group: list[str]) -> str:
-    """What tells a group of arms from the others: the levels that its arms share, else its first arm."""
+    """The conditions of a group of arms: the factor levels that they share, or else its first arm."""
     factors = [set(study.arm(name).factors.values()) for name in group]
     shared = [label for label in study.arm(group[0]).factors.values() if all(label in levels for levels in factors)]
     return f"At {wording.listing(shared)}" if shared else f"Under the conditions of {quoted(group[0])}"
 
 
 def _untrained(study: Study) -> str:
-    """What an arm without training is called."""
+    """The noun for an arm without training."""
     return "fill" if study.plan["task"] == "inpaint" else "baseline"
 
 
-def figure(study: Study, arm: str, metric: str) -> str:
+def mean_text(study: Study, arm: str, metric: str) -> str:
     """'27.31 ± 0.12 dB, n = 8'."""
     interval = study.interval(arm, metric)
     if interval is None:
-        return "no figure"
+        return "no result"
     return f"{wording.with_unit(wording.plus_minus(interval), metric)}, {wording.evidence(interval)}"
 
 
@@ -57,7 +57,7 @@ def _first(study: Study, metric: str, group: list[str]) -> str:
     if not any(study.values(name, metric) for name in trained or group):
         return _only_fills(study, metric, marks)
     if not marks:
-        return f"Which direction of {wording.label(metric)} is better is not known: see the table."
+        return f"It is not known whether higher or lower {wording.label(metric)} is better; see the table."
     best = next(name for name, mark in marks.items() if mark == BEST)
     tied = [name for name, mark in marks.items() if mark == TIED]
     fills = [name for name in tied if not study.arm(name).trains]
@@ -65,9 +65,9 @@ def _first(study: Study, metric: str, group: list[str]) -> str:
         return _fill_wins(study, metric, best, [name for name in trained if study.values(name, metric)])
     if fills:
         return _fill_ties(study, metric, best, fills)
-    words = f"{_named(study, best)} has the best {wording.label(metric)}: {figure(study, best, metric)}"
+    words = f"{_named(study, best)} has the best {wording.label(metric)}: {mean_text(study, best, metric)}"
     if len(marks) < len(group) and not any(study.values(name, metric) for name in group if name != best):
-        return f"{words}; no other arm has a figure yet."
+        return f"{words}; no other arm has results yet."
     return f"{words}{_margin(study, metric, best, group)}."
 
 
@@ -76,9 +76,9 @@ def _named(study: Study, arm: str) -> str:
 
 
 def _margin(study: Study, metric: str, best: str, group: list[str]) -> str:
-    """By how much the best arm is ahead: of the baseline, or of the next arm where it is the baseline itself."""
+    """The lead of the best arm over the baseline, or over the next arm if the baseline is best."""
     if len(study.seeds) == 1:
-        return "; with one seed nothing can be told apart"
+        return "; with one seed, arms cannot be distinguished"
     tied = [name for name, mark in best_arms(study, metric, group).items() if mark == TIED]
     rivals = [name for name in group if name != best and study.values(name, metric)]
     baseline = study.arm(best).baseline
@@ -91,7 +91,7 @@ def _margin(study: Study, metric: str, best: str, group: list[str]) -> str:
         parts.append(f"{wording.against(gap, metric, other).replace('than ', f'than {role} ', 1)}{_pairs(gap)}")
     if tied:
         names = [f"the baseline {quoted(name)}" if name == baseline else quoted(name) for name in tied]
-        parts.append(f"it cannot be told apart from {wording.listing(names)}")
+        parts.append(f"it is not distinguishable from {wording.listing(names)}")
     return "".join(f"; {part}" for part in parts)
 
 
@@ -105,28 +105,28 @@ def _pairs(gap: Interval) -> str:
 
 
 def _fill_wins(study: Study, metric: str, best: str, trained: list[str]) -> str:
-    words = f"A {_untrained(study)} without training wins: {quoted(best)} has the best {wording.label(metric)}, "
-    words += figure(study, best, metric)
+    words = f"A {_untrained(study)} without training is best: {quoted(best)} has the best {wording.label(metric)}, "
+    words += mean_text(study, best, metric)
     if not trained:
         return f"{words}; the study trains no arm."
     top = max(trained, key=lambda name: wording.sign(metric) * _mean(study, name, metric))
     gap = study.difference(top, best, metric)
     if gap is None:
         return f"{words}."
-    tie = ", which cannot be told apart from it" if gap.may_be(0.0) else ""
-    own = f"{figure(study, top, metric)}, {wording.against(gap, metric, best)}"
+    tie = ", which is not distinguishable from it" if gap.contains(0.0) else ""
+    own = f"{mean_text(study, top, metric)}, {wording.against(gap, metric, best)}"
     return f"{words}; the best trained arm is {quoted(top)}{tie}: {own}."
 
 
 def _fill_ties(study: Study, metric: str, best: str, fills: list[str]) -> str:
-    names = wording.listing(f"{quoted(name)} ({figure(study, name, metric)})" for name in fills)
-    few = "With one seed nothing can be told apart: the" if len(study.seeds) == 1 else "The"
-    lead = f"{few} best arm in {wording.label(metric)}, {quoted(best)} ({figure(study, best, metric)}),"
+    names = wording.listing(f"{quoted(name)} ({mean_text(study, name, metric)})" for name in fills)
+    few = "With one seed, arms cannot be distinguished: the" if len(study.seeds) == 1 else "The"
+    lead = f"{few} best arm in {wording.label(metric)}, {quoted(best)} ({mean_text(study, best, metric)}),"
     return f"{lead} is not distinguishable from a {_untrained(study)} without training: {names}."
 
 
 def _other(study: Study, metric: str, group: list[str]) -> str:
-    """The best arm in a further metric; nothing while only fills have figures, although the study trains arms."""
+    """The best arm in another metric; '' while only arms without training have results, although others train."""
     trained = [name for name in group if study.arm(name).trains]
     if trained and not any(study.values(name, metric) for name in trained):
         return ""
@@ -135,8 +135,8 @@ def _other(study: Study, metric: str, group: list[str]) -> str:
     if best is None:
         return ""
     tied = wording.listing(quoted(name) for name, mark in marks.items() if mark == TIED)
-    also = f"; it cannot be told apart from {tied}" if tied else ""
-    return f"In {wording.label(metric)} the best is {quoted(best)}: {figure(study, best, metric)}{also}."
+    also = f"; it is not distinguishable from {tied}" if tied else ""
+    return f"In {wording.label(metric)}, {quoted(best)} is best: {mean_text(study, best, metric)}{also}."
 
 
 def _claims(verdicts: list[Verdict]) -> list[str]:
@@ -157,13 +157,13 @@ def _claims(verdicts: list[Verdict]) -> list[str]:
 def _missing(study: Study) -> list[str]:
     states = study.states()
     total, done = sum(states.values()), states["done"]
-    waiting = [f"{wording.listing(map(quoted, study.waiting))} wait for a search."] if study.waiting else []
-    if len(study.waiting) == 1:
-        waiting = [f"{quoted(study.waiting[0])} waits for its search."]
+    waiting = [f"The searches for {wording.listing(map(quoted, study.waiting))} are not finished."]
+    if len(study.waiting) < 2:
+        waiting = [f"The search for {quoted(name)} is not finished." for name in study.waiting]
     if done == total:
         return waiting
     open_cells = states["running"] + states["queued"] + states["interrupted"]
-    words = "The answer may still change" if open_cells else "The failed ones are not part of any mean"
+    words = "The answer may still change" if open_cells else "Failed cells are not part of any mean"
     return [f"{total - done} of {total} cells are missing ({_counts(states)}). {words}.", *waiting]
 
 
@@ -174,7 +174,7 @@ def _counts(states: Counter[str]) -> str:
 def _nothing(study: Study, metric: str) -> str:
     states = study.states()
     if not states:
-        return "No answer yet: every arm waits for its search."
+        return "No answer yet: no search has finished."
     if states["done"]:
         return f"No answer: no finished trial has a finite {wording.label(metric)}."
     if states["failed"] == sum(states.values()):
@@ -186,7 +186,7 @@ def _nothing(study: Study, metric: str) -> str:
 def _only_fills(study: Study, metric: str, marks: dict[str, str]) -> str:
     best = next((name for name, mark in marks.items() if mark == BEST), None)
     shown = (
-        f"; of the {_untrained(study)}s without training {quoted(best)} is best: {figure(study, best, metric)}"
+        f"; of the {_untrained(study)}s without training {quoted(best)} is best: {mean_text(study, best, metric)}"
         if best
         else ""
     )

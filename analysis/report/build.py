@@ -1,4 +1,4 @@
-"""Build the report of a study: read it from the store, judge its claims, put its table together."""
+"""Builds the report of a study: reads it from the store, judges its claims, makes its table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from sweeps.store.base import Store
 
 
 def build(store: Store, name: str, now: float | None = None) -> Report:
-    """Read a study and judge it. now: seconds since 1970, by which running trials are told from dead ones.
+    """Read a study from the store and build its report; a study without finished trials has one too.
 
-    Raises SweepError for an unknown name. A study without any finished trial has a report too, which says so.
+    now: seconds since 1970 against which the heartbeats of running trials are measured.
+    Raises SweepError for an unknown name.
     """
     study = studies.read(store, name, now)
     verdicts = claims.judge(study)

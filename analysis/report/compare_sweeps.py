@@ -1,7 +1,7 @@
-"""Two sweeps side by side, or one sweep of two stores (two versions of the code): what differs beyond noise.
+"""Compares two sweeps, or one sweep in two stores (two versions of the code), and reports differences beyond noise.
 
-Arms are matched by name and seeds by number. A difference is paired by seed; it counts as drift where its interval,
-wide enough to hold for all comparisons together, excludes zero. Values that are equal to the last bit are told as such.
+Arms are matched by name and seeds by number. A difference, paired by seed, counts as drift if its simultaneous interval
+(Bonferroni over all comparisons) excludes zero. Values that are equal to the last bit are reported as the same numbers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis import wording
-from analysis.statistics.intervals import Interval, mean_interval, simultaneous
+from analysis.statistics.intervals import Interval, mean_interval, simultaneous_level
 from analysis.study import Study
 from sweeps.errors import SweepError
 from sweeps.results import columns as record_columns
@@ -26,33 +26,35 @@ _STYLES = {SAME: "green", NOISE: "", DRIFT: "bold red", OPEN: "dim"}
 
 
 @dataclass(frozen=True)
-class Line:
-    """One arm in one metric. before, after: over the seeds of each; difference: after - before over shared seeds."""
+class ComparedArm:
+    """One arm in one metric."""
 
     arm: str
     metric: str
     before: Interval | None
     after: Interval | None
     difference: Interval | None
+    """After minus before, over the shared seeds."""
     verdict: str
+    """`SAME`, `NOISE`, `DRIFT` or `OPEN`."""
 
 
-def compare(before: Study, after: Study) -> list[Line]:
-    """Every arm and metric that both have. SweepError where they share none."""
+def compare(before: Study, after: Study) -> list[ComparedArm]:
+    """Compare all shared arms in all shared metrics. Raises SweepError if there are none."""
     arms = [name for name in before.names if name in after.names]
     metrics = [metric for metric in before.metrics if metric in after.metrics]
     if not arms or not metrics:
         raise SweepError(
             f"{before.name} and {after.name}",
-            f"they share no {'arm' if not arms else 'metric'}",
+            f"the two sweeps have no {'arm' if not arms else 'metric'} in common",
             f"arms of the first: {', '.join(before.names)}; of the second: {', '.join(after.names)}",
-            "sweeps compare with two sweeps that have arms of the same names",
+            "sweeps compare, with two sweeps that have arms and metrics of the same names",
         )
-    level = simultaneous(len(arms) * len(metrics))
+    level = simultaneous_level(len(arms) * len(metrics))
     return [_line(before, after, arm, metric, level) for metric in metrics for arm in arms]
 
 
-def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> Line:
+def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> ComparedArm:
     old, new = before.values(arm, metric), after.values(arm, metric)
     shared = [new[seed] - old[seed] for seed in new if seed in old]
     difference = mean_interval(shared, level)
@@ -61,27 +63,30 @@ def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> L
     elif not any(shared):
         verdict = SAME
     elif not (before.arm(arm).trains or after.arm(arm).trains):
-        verdict = DRIFT  # nothing is drawn, so there is no noise
+        verdict = DRIFT  # arms without training are deterministic: there is no noise
     else:
-        verdict = OPEN if difference.bounds is None else NOISE if difference.may_be(0.0) else DRIFT
-    return Line(arm, metric, before.interval(arm, metric), after.interval(arm, metric), difference, verdict)
+        verdict = OPEN if difference.bounds is None else NOISE if difference.contains(0.0) else DRIFT
+    return ComparedArm(arm, metric, before.interval(arm, metric), after.interval(arm, metric), difference, verdict)
 
 
 @dataclass(frozen=True)
-class Change:
-    """How a trial that ran again differs: the columns that do, and the first and the largest difference among them."""
+class HistoryChange:
+    """How the records of a trial changed when it ran again."""
 
     columns: list[str]
+    """The columns that differ."""
     epoch: int
+    """First epoch with a difference."""
     largest: float
+    """Largest absolute difference."""
 
     def __str__(self) -> str:
         named = wording.listing(self.columns[:4]) + (" and more" if len(self.columns) > 4 else "")
         return f"differs from epoch {self.epoch} on, by {self.largest:.2g} at most, in {named}"
 
 
-def changed(before: History, after: History) -> Change | None:
-    """What differs between two histories of one trial, in all but `sys/` columns; None where they are the same."""
+def history_change(before: History, after: History) -> HistoryChange | None:
+    """The differences between two histories of one trial, without `sys/` columns; None if they are equal."""
     epochs = before[record_columns.EPOCH]
     found: dict[str, tuple[int, float]] = {}
     for name in dict.fromkeys([*before, *after]):
@@ -94,26 +99,26 @@ def changed(before: History, after: History) -> Change | None:
             found[name] = (int(epochs[rows[0]] or 0) if rows else len(epochs), max(gaps, default=0.0))
     if not found:
         return None
-    return Change(list(found), min(epoch for epoch, _ in found.values()), max(gap for _, gap in found.values()))
+    return HistoryChange(list(found), min(epoch for epoch, _ in found.values()), max(gap for _, gap in found.values()))
 
 
-def unmatched(before: Study, after: Study) -> list[str]:
-    """Sentences on arms that only one of them has."""
-    told = []
+def unmatched_arms(before: Study, after: Study) -> list[str]:
+    """Sentences on arms that only one of the two sweeps has."""
+    sentences = []
     for study, other in ((before, after), (after, before)):
         if only := [wording.quoted(name) for name in study.names if name not in other.names]:
-            told.append(f"Only {study.name} of {study.store.uri} has {wording.listing(only)}.")
-    return told
+            sentences.append(f"Only {study.name} of {study.store.uri} has {wording.listing(only)}.")
+    return sentences
 
 
-def terminal(lines: list[Line]) -> rich.table.Table:
+def terminal(lines: list[ComparedArm]) -> rich.table.Table:
     """The table for a terminal."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     drifted = sum(line.verdict == DRIFT for line in lines)
-    caption = f"{drifted} of {len(lines)} drifted: 95 % intervals of paired differences that hold for all together."
+    caption = f"{drifted} of {len(lines)} drifted, by simultaneous 95 % intervals of paired differences."
     table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
     table.add_column("arm", overflow="fold")
     for name in ("before", "after", "difference"):
@@ -134,7 +139,7 @@ def _mean(interval: Interval | None) -> str:
     return "–" if interval is None else f"{wording.plus_minus(interval)} ({wording.evidence(interval)})"
 
 
-def _gap(line: Line) -> str:
+def _gap(line: ComparedArm) -> str:
     if line.difference is None:
         return "–"
     digits = wording.decimals([line.difference])

@@ -1,4 +1,4 @@
-"""What a report says, as data: the study, its table, verdicts and figures."""
+"""The content of a report as data: the study, its table, verdicts and figures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from analysis.study import Study
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What a study found, ready to be written. answer: sentences, the first of which is the answer."""
+    """The results of a study, ready to be written in any format."""
 
     study: Study
     table: Table
     verdicts: list[Verdict]
     answer: list[str]
+    """Sentences, the most important one first."""
 
     @cached_property
     def curves(self) -> bytes | None:
@@ -28,36 +29,36 @@ class Report:
         return figures.curves(self.study)
 
     @cached_property
-    def grid(self) -> pictures.Grid | None:
-        """The pictures of every arm side by side as PNG."""
+    def grid(self) -> pictures.PictureGrid | None:
+        """The same test images filled by every arm, as PNG."""
         return pictures.picture_grid(self.study)
 
     @cached_property
-    def images(self) -> images.Images | None:
-        """The worst and the disputed test images, and the means over all."""
-        return images.look(self.study)
+    def images(self) -> images.ImageFindings | None:
+        """The worst and the disputed test images, and the means over all images."""
+        return images.read_images(self.study)
 
     @cached_property
     def disputed(self) -> bytes | None:
-        """The disputed images for every arm as PNG, where they were redrawn."""
+        """The disputed images filled by every arm as PNG; None if they were not redrawn."""
         return images.disputed_grid(self.study, self.images)
 
     @cached_property
     def crosses(self) -> list[factors.CrossTable]:
-        """Each metric by two factors, where the study has two."""
+        """Each metric by two factors; empty unless the study has two."""
         return [table for metric in self.study.metrics if (table := factors.cross(self.study, metric))]
 
     @cached_property
     def interaction(self) -> bytes | None:
-        """The first of them as a plot, SVG."""
+        """Interaction plot of the first cross table, as SVG."""
         return factors.plot(self.crosses[0]) if self.crosses else None
 
     @cached_property
     def pareto(self) -> pareto.Pareto | None:
-        """Quality against cost, where the sweep asks for it."""
+        """Quality against cost, if the sweep file asks for it."""
         return pareto.build(self.study)
 
     @cached_property
     def front(self) -> bytes | None:
-        """The same as a picture, SVG."""
+        """Plot of quality against cost, as SVG."""
         return pareto.plot(self.pareto) if self.pareto else None

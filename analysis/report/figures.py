@@ -1,8 +1,8 @@
-"""Curves over epochs, and what every figure of a report shares: colours, fonts, the file.
+"""Curves over epochs, and the style that all figures of a report share.
 
-Matplotlib is imported when a figure is drawn. Colours: Okabe and Ito's palette, which stays apart for
-colour-blind readers; every arm also has its own dashes, so that print tells them apart. The ground is light in both
-colour schemes of the page.
+Matplotlib is imported only when a figure is drawn. The palette is Okabe and Ito's, which colour-blind readers can
+distinguish; dashes distinguish arms beyond the number of colours. The background is light in both colour schemes of the
+page.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7
 _DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.2, 1, 1.2)), (0, (1, 1)))
 INK, FAINT, GROUND = "#1b1f24", "#8b949e", "#ffffff"
 _FEW = 3
-"""With fewer epochs than this, the test column is no curve and its validation twin is drawn instead."""
+"""If a test metric has values at fewer epochs than this, the validation metric is drawn instead."""
 _IN_PANEL = 10
-"""Arms that the legend has room for in a panel."""
+"""Number of arms for which a panel has room in a legend."""
 
 
 # --- curves -----------------------------------------------------------------------------------------------------------
 
 
 def curve_columns(study: Study) -> list[str]:
-    """The column that is drawn for each metric: itself, or its validation twin where it has only a few epochs."""
+    """The column drawn for each metric: the metric itself, or its validation counterpart if it has too few epochs."""
     chosen = []
     for metric in study.metrics:
         twin = f"val/{metric.partition('/')[2]}"
@@ -50,14 +50,14 @@ def _points(study: Study, column: str) -> int:
 
 
 def curves(study: Study, form: str = "svg") -> bytes | None:
-    """Means over seeds by epoch with bands of their 95 % intervals; fills without parameters as dashed levels.
+    """Means over seeds by epoch with 95 % interval bands; arms without training as dashed horizontal lines.
 
-    form: svg or png. None where no trained arm has two epochs.
+    form: svg or png. None if no trained arm has values at two epochs.
     """
     columns = curve_columns(study)
     if not columns:
         return None
-    with drawing():
+    with drawing_settings():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -72,11 +72,11 @@ def curves(study: Study, form: str = "svg") -> bytes | None:
         for ax in axes[len(columns) :]:
             ax.set_axis_off()
         legend(figure, axes[len(columns)] if len(axes) > len(columns) else None, handles)
-        return saved(figure, form)
+        return render_figure(figure, form)
 
 
 def _panel(ax: Any, study: Study, column: str) -> dict[str, Any]:
-    """Draw one metric; the line of each arm, for the legend."""
+    """Draw one metric; returns the line of each arm for the legend."""
     handles = {}
     for number, arm in enumerate(study.arms):
         rows = study.records[(study.records["arm"] == arm.name)]
@@ -91,12 +91,12 @@ def _panel(ax: Any, study: Study, column: str) -> dict[str, Any]:
         dash = _DASHES[number // len(PALETTE) % len(_DASHES)]
         (handles[arm.name],) = ax.plot(mean.index, mean, color=colour, linewidth=1.8, linestyle=dash)
         ax.fill_between(mean.index, low, high, color=colour, alpha=0.18, linewidth=0)
-    dress(ax, column)
+    style_axes(ax, column)
     return handles
 
 
 def bands(rows: pd.DataFrame, column: str) -> tuple[pd.Series[float], pd.Series[float], pd.Series[float]]:
-    """(mean, low, high) by epoch over the seeds of one arm; the band is NaN where fewer than two seeds have a value."""
+    """(mean, low, high) by epoch over the seeds of an arm; the bounds are NaN if fewer than two seeds have values."""
     grouped = rows[np.isfinite(rows[column])].groupby(record_columns.EPOCH)[column]
     mean, sd, n = grouped.mean(), grouped.std(), grouped.count()
     quantiles = n.map({count: intervals.t_quantile(count) if count > 1 else np.nan for count in n.unique()})
@@ -104,7 +104,7 @@ def bands(rows: pd.DataFrame, column: str) -> tuple[pd.Series[float], pd.Series[
     return mean, mean - half, mean + half
 
 
-def dress(ax: Any, column: str) -> None:
+def style_axes(ax: Any, column: str) -> None:
     """Title, grid and ticks of a panel over epochs."""
     from matplotlib.ticker import MaxNLocator
 
@@ -124,11 +124,11 @@ def dress(ax: Any, column: str) -> None:
 
 
 def legend(figure: Any, free: Any, handles: dict[str, Any]) -> None:
-    """One legend: in the panel that is free if it fits, else below all, for which the figure grows.
+    """Draw one legend, in the free panel if it fits, otherwise below all panels in a taller figure.
 
-    Names are plain text, whatever signs they hold.
+    Names are drawn as plain text, without interpreting mathematics.
     """
-    names = [short(name) for name in handles]
+    names = [shorten(name) for name in handles]
     blanks = [f"arm {number}" for number in range(len(names))]
     if free is not None and len(names) <= _IN_PANEL:
         drawn = free.legend(list(handles.values()), blanks, loc="center left", frameon=False, labelspacing=0.9)
@@ -142,15 +142,15 @@ def legend(figure: Any, free: Any, handles: dict[str, Any]) -> None:
         text.set_fontsize(9.5)
 
 
-def short(name: str, most: int = 44) -> str:
-    """A name on one line, cut where it is long."""
+def shorten(name: str, most: int = 44) -> str:
+    """A name on one line, truncated to `most` characters."""
     line = " ".join(name.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
-    """Matplotlib with our settings only: the same figure on every machine. Signs its font lacks become boxes."""
+def drawing_settings() -> Iterator[None]:
+    """Matplotlib with only our settings, so that figures do not depend on the machine. Missing glyphs become boxes."""
     import matplotlib
 
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -162,7 +162,7 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def saved(figure: Any, form: str) -> bytes:
+def render_figure(figure: Any, form: str) -> bytes:
     """The figure as svg or png, without a date."""
     target = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}

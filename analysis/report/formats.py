@@ -1,4 +1,4 @@
-"""A report as files: HTML, Markdown, LaTeX, CSV and Parquet, and as text for a terminal."""
+"""Writes a report as HTML, Markdown, LaTeX, CSV and Parquet, and for a terminal."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ __all__ = ["FORMATS", "csv", "files", "html", "markdown", "parquet", "publish", 
 
 
 def csv(report: Report) -> str:
-    """The table in long form, numbers with all their digits."""
-    return render.comma_separated(report.table)
+    """The table in long form, with numbers in full precision."""
+    return render.to_csv(report.table)
 
 
 def tex(report: Report) -> str:
-    """The tables for a paper, with booktabs: the main one, by epoch, by what was tested on, by two factors."""
+    """Tables for a paper, with booktabs: the main one, by epoch, by test set, by two factors."""
     name = report.study.name
     parts = [latex.table(report.table, str(report.study.plan.get("question") or name), name)]
     further = [("by epoch", one) for one in by_epoch_and_mask.by_epoch(report.study)]
-    further += [("by what was tested on", one) for one in by_epoch_and_mask.by_mask(report.study) if one.rows]
+    further += [("by test set", one) for one in by_epoch_and_mask.by_mask(report.study) if one.rows]
     for number, (title, one) in enumerate(further, 1):
         caption = f"{render.metric_heading(one.metric)} {title}"
-        parts.append(latex.grid(render.columns(one), caption, f"{name} columns {number}"))
+        parts.append(latex.grid(render.column_grid(one), caption, f"{name} columns {number}"))
     for number, cross in enumerate(report.crosses, 1):
         caption = f"{render.metric_heading(cross.metric)} by {cross.row_factor} and {cross.column_factor}"
         parts.append(latex.grid(cross.grid(), caption, f"{name} by two factors {number}", cross.sentences()))
@@ -43,7 +43,7 @@ def tex(report: Report) -> str:
 
 
 def parquet(report: Report) -> bytes:
-    """Every record of the finished trials: columns arm, seed, trial, epoch and the metrics, a row an epoch."""
+    """All records of the finished trials: columns arm, seed, trial, epoch and the metrics, one row per epoch."""
     target = io.BytesIO()
     report.study.records.to_parquet(target, index=False)
     return target.getvalue()
@@ -57,12 +57,12 @@ def terminal(report: Report) -> Group:
     first, *others = report.answer
     lines = [Text(first, style="bold"), *map(Text, others), Text()]
     styles = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow"}
-    told = [
+    judged = [
         Text.assemble((verdict.verdict, styles[verdict.verdict]), f"  {verdict.text}\n  {verdict.sentence}")
         for verdict in report.verdicts
     ]
-    warned = [Text(text, style="yellow") for text in details.warnings(report.study)]
-    return Group(*lines, render.terminal(report.table, report.study.name), *warned, *told)
+    warnings = [Text(text, style="yellow") for text in details.warnings(report.study)]
+    return Group(*lines, render.terminal(report.table, report.study.name), *warnings, *judged)
 
 
 def _markdown_files(report: Report, stem: str) -> dict[str, bytes]:
@@ -90,19 +90,21 @@ FORMATS: dict[str, Callable[[Report, str], dict[str, bytes]]] = {
 
 
 def files(report: Report, formats: Iterable[str]) -> dict[str, bytes]:
-    """The files of a report by name, `<study>.<format>`; a SweepError names a format that there is none of."""
+    """The files of a report by name, `<study>.<format>`. Raises SweepError for an unknown format."""
     found: dict[str, bytes] = {}
     for name in formats:
         if name not in FORMATS:
-            raise SweepError(
-                f"format {name!r}", "no report is written in it", ", ".join(FORMATS), f"--format {next(iter(FORMATS))}"
-            )
+            example = f"--format {next(iter(FORMATS))}"
+            raise SweepError(f"format {name!r}", "there is no such report format", ", ".join(FORMATS), example)
         found |= FORMATS[name](report, report.study.name)
     return found
 
 
 def write(report: Report, out: Path, formats: Iterable[str] = ("html",)) -> list[Path]:
-    """Write a report's files into a folder, which is made, over older ones; the paths, the first format's first."""
+    """Write a report's files into a folder, replacing older ones; returns their paths in the order of the formats.
+
+    The folder is created if needed. Raises SweepError if it cannot be written.
+    """
     made = files(report, formats)
     paths = [out / name for name in made]
     try:
@@ -111,13 +113,13 @@ def write(report: Report, out: Path, formats: Iterable[str] = ("html",)) -> list
             path.write_bytes(data)
     except OSError as error:
         raise SweepError(
-            f"--out {str(out)!r}", error.strerror or str(error), "a folder that can be written", "--out ANOTHER"
+            f"--out {str(out)!r}", error.strerror or str(error), "a writable folder", "--out FOLDER"
         ) from error
     return paths
 
 
 def publish(report: Report, store: Store, formats: Iterable[str] = ("html",)) -> list[str]:
-    """Write a report's files into a store under `reports/<name>/`; their keys."""
+    """Write a report's files into a store under `reports/<name>/`; returns their keys."""
     made = {f"reports/{report.study.name}/{name}": data for name, data in files(report, formats).items()}
     for key, data in made.items():
         store.put(key, data)

@@ -1,4 +1,4 @@
-"""Tables as LaTeX with booktabs: the main one (an arm a row; ours, published, difference a metric), and plain grids."""
+"""LaTeX tables with booktabs: the main table (one row per arm; per metric ours, published, difference) and grids."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from analysis.report import render
-from analysis.report.render import Grid
+from analysis.report.render import TextGrid
 from analysis.report.tables import BEST, Column, Row, Table
 
 _SIGNS = {
@@ -38,14 +38,14 @@ _SPECIAL = re.compile("|".join(map(re.escape, _SIGNS)))
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX shows as it is, on one line."""
+    """Escape text for LaTeX and put it on one line."""
     return _SPECIAL.sub(lambda found: _SIGNS[found[0]], " ".join(text.split()))
 
 
 def table(table: Table, caption: str, label: str) -> str:
-    """A `table` environment that needs the packages booktabs, graphicx and (for \\textquotedbl) fontenc with T1.
+    """The main table as a `table` environment, scaled down if it is wider than the text.
 
-    It is scaled down to the width of the text where it is wider. label: what `\\ref` finds it by.
+    Needs the packages booktabs, graphicx and (for \\textquotedbl) fontenc with T1. label: the table's `\\ref` label.
     """
     groups = [_headings(column) for column in table.columns]
     spans = " & ".join(f"\\multicolumn{{{len(names)}}}{{c}}{{{name}}}" for name, names in groups)
@@ -61,14 +61,14 @@ def table(table: Table, caption: str, label: str) -> str:
     return needs + _floating(f"ll{'r' * (start - 3)}", head, body, notes, (caption, label))
 
 
-def grid(cells: Grid, caption: str, label: str, notes: Iterable[str] = ()) -> str:
-    """A `table` environment of a grid: names on the left, figures beside them. See `table`."""
+def grid(cells: TextGrid, caption: str, label: str, notes: Iterable[str] = ()) -> str:
+    """A grid as a `table` environment, names in the first column; needs the packages that `table` needs."""
     lines = [_line(map(escape, line)) for line in (cells.head, *cells.body)]
     return _floating("l" + "r" * (len(cells.head) - 1), lines[:1], lines[1:], notes, (caption, label))
 
 
 def _floating(columns: str, head: list[str], body: list[str], notes: Iterable[str], named: tuple[str, str]) -> str:
-    """The environment around lines of cells. columns: their alignment. named: caption and label."""
+    """The environment around rows of cells. columns: their alignment. named: (caption, label)."""
     caption, label = named
     lines = [
         "\\begin{table}",
@@ -96,14 +96,14 @@ def _row(table: Table, row: Row) -> str:
     cells = [escape(row.arm), escape(render.cells_done(row))]
     for column in table.columns:
         entry = row.entries[column.metric]
-        ours = escape(f"{render.MARKS[entry.mark]} {render.ours(entry, column)}".strip())
+        ours = escape(f"{render.MARKS[entry.mark]} {render.own_text(entry, column)}".strip())
         cells.append(f"\\textbf{{{ours}}}" if entry.mark == BEST else ours)
         if column.theirs:
             notes = ", ".join(map(str, entry.notes))
-            cells.append(escape(render.theirs(entry)) + (f"\\textsuperscript{{{notes}}}" if notes else ""))
-        cells.append(escape(render.difference(entry, column, row)))
+            cells.append(escape(render.published_text(entry)) + (f"\\textsuperscript{{{notes}}}" if notes else ""))
+        cells.append(escape(render.difference_text(entry, column, row)))
     return _line(cells)
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "{}" + " & ".join(cells) + " \\\\"  # {}: after a line's end, LaTeX reads [ and * as its options
+    return "{}" + " & ".join(cells) + " \\\\"  # {}: LaTeX would read a [ or * after \\ as an option

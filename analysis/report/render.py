@@ -1,4 +1,4 @@
-"""The table as text: cells in words, and the table for a terminal, as Markdown and as CSV."""
+"""Tables as text: formats of single cells, and whole tables for a terminal, as Markdown and as CSV."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from analysis import wording
 from analysis.report.sections.by_epoch_and_mask import ColumnTable
 from analysis.report.sections.by_hole_size import ShareTable
-from analysis.report.sections.images import Disputed
-from analysis.report.sections.pareto import Pareto, Point
+from analysis.report.sections.images import DisputedImages
+from analysis.report.sections.pareto import Pareto, ParetoPoint
 from analysis.report.sections.pareto import label as cost_label
-from analysis.report.tables import BEST, Column, Entry, Row, Table
+from analysis.report.tables import BEST, Column, Row, Table, TableEntry
 from analysis.statistics.intervals import Interval
 from analysis.statistics.rank_agreement import Agreement
 from sweeps.results.progress import STATES
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Cells as plain text, unescaped: a head, and lines that begin with a name."""
+class TextGrid:
+    """A table of unescaped plain text."""
 
     head: list[str]
     body: list[list[str]]
+    """Rows; the first cell of each is a name."""
 
 
 MARKS = {BEST: "●", "tied": "○", "": ""}
@@ -37,31 +38,30 @@ _ARROWS = {"max": "↑", "min": "↓", "": ""}
 
 
 def heading(column: Column) -> str:
-    """See `metric_heading`."""
     return metric_heading(column.metric)
 
 
 def metric_heading(metric: str) -> str:
-    """'test PSNR (dB) ↑': the arrow points to where better values lie."""
+    """'test PSNR (dB) ↑'; the arrow shows which direction is better."""
     unit = wording.unit(metric)
     parts = [wording.label(metric), f"({unit})" if unit else "", _ARROWS[wording.better(metric)]]
     return " ".join(part for part in parts if part)
 
 
-def figure(found: Interval | None, digits: int) -> str:
+def mean_text(found: Interval | None, digits: int) -> str:
     """'27.31 ± 0.12 (n=8)'."""
     if found is None:
         return NOTHING
     return f"{wording.plus_minus(found, digits)} ({'exact' if found.exact else f'n={found.n}'})"
 
 
-def correlation(value: float | None) -> str:
+def correlation_text(value: float | None) -> str:
     """'+0.87'."""
     return NOTHING if value is None else wording.fixed(value, 2, plus=True)
 
 
 def cells_done(row: Row) -> str:
-    """'8 of 8', '6 of 8, 1 failed, 1 running', or that one evaluation serves all."""
+    """'8 of 8', '6 of 8, 1 failed, 1 running', or '1 for all' if one evaluation serves all seeds."""
     total = sum(row.states.values())
     if not total:
         return "search not finished"
@@ -71,34 +71,38 @@ def cells_done(row: Row) -> str:
     return ", ".join([f"{row.states['done']} of {total}", *others])
 
 
-def rests_on(entry: Entry) -> str:
-    """'n=8', or 'exact' for an arm that one evaluation settles."""
+def evidence_text(entry: TableEntry) -> str:
+    """'n=8', or 'exact' if the value does not depend on the seed."""
     return "" if entry.ours is None else "exact" if entry.ours.exact else f"n={entry.ours.n}"
 
 
-def ours(entry: Entry, column: Column) -> str:
+def own_text(entry: TableEntry, column: Column) -> str:
     """'27.31 ± 0.12 (n=8)'."""
-    return figure(entry.ours, column.digits)
+    return mean_text(entry.ours, column.digits)
 
 
-def theirs(entry: Entry) -> str:
-    """The published figures, converted: '0.0005', or both where a document prints two."""
+def published_text(entry: TableEntry) -> str:
+    """The published values, converted: '0.0005', or '0.0005 / 0.0006' if a document prints two."""
     return " / ".join(figure.text for figure in entry.published) or NOTHING
 
 
-def difference(entry: Entry, column: Column, row: Row) -> str:
+def difference_text(entry: TableEntry, column: Column, row: Row) -> str:
     """'+1.20 [+0.98, +1.42] (n=8)'."""
     if row.baseline:
         return "baseline"
     if entry.difference is None:
         return NOTHING
     found, digits = entry.difference, column.difference_digits
-    parts = [wording.fixed(found.mean, digits, plus=True), wording.brackets(found, digits, plus=True), worth(entry)]
+    parts = [
+        wording.fixed(found.mean, digits, plus=True),
+        wording.brackets(found, digits, plus=True),
+        significance_text(entry),
+    ]
     return " ".join(filter(None, parts))
 
 
-def worth(entry: Entry) -> str:
-    """What a difference rests on: '(n=9) *', '(n=3, underpowered)', '(exact)'."""
+def significance_text(entry: TableEntry) -> str:
+    """Number of pairs and significance of a difference: '(n=9) *', '(n=3, underpowered)', '(exact)'."""
     if entry.difference is None or entry.difference.exact:
         return "(exact)" if entry.difference else ""
     n, test = f"n={entry.difference.n}", entry.comparison
@@ -108,7 +112,7 @@ def worth(entry: Entry) -> str:
 
 
 def terminal(table: Table, title: str = "") -> rich.table.Table:
-    """The table for a terminal, a block for each metric; names are shown as they are, never read as markup."""
+    """The table for a terminal, a block per metric; names are shown literally, without interpreting markup."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -148,16 +152,16 @@ def _headings(column: Column) -> list[str]:
 def _texts(row: Row, column: Column) -> list[str]:
     """The cells of one arm in one metric as plain text."""
     entry = row.entries[column.metric]
-    first = f"{MARKS[entry.mark]} {ours(entry, column)}".strip()
+    first = f"{MARKS[entry.mark]} {own_text(entry, column)}".strip()
     refs = "".join(f" [{number}]" for number in entry.notes)
-    return [first, *([theirs(entry) + refs] if column.theirs else []), difference(entry, column, row)]
+    return [first, *([published_text(entry) + refs] if column.theirs else []), difference_text(entry, column, row)]
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line; signs that mean nothing where they stand are left alone."""
+    """Escape text for Markdown and put it on one line; characters without a meaning in their place are kept."""
     line = " ".join(text.split())
     line = re.sub(r"&(?=#?\w+;)", "&amp;", line).replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*|~$])", r"\\\1", line)
@@ -167,7 +171,7 @@ def escape(text: str) -> str:
 
 
 def markdown(table: Table) -> str:
-    """The table in GitHub's Markdown, its columns padded so that it also reads as plain text."""
+    """The main table in GitHub's Markdown, its columns padded so that it also reads as plain text."""
     head = ["arm", "seeds", *(name for column in table.columns for name in _headings(column))]
     body = []
     for row in table.rows:
@@ -177,13 +181,11 @@ def markdown(table: Table) -> str:
             best = row.entries[column.metric].mark == BEST
             texts += [f"**{first}**" if best else first, *others]
         body.append(texts)
-    notes = [f"{number}. {escape(note)}" for number, note in enumerate(table.footnotes, start=1)]
-    captions = [f"{escape(sentence)}  " for sentence in table.caption]
-    return "\n".join([_grid(head, body, 2), "", *captions, *_block(notes)]).rstrip()
+    return _grid(head, body, 2)
 
 
 def _grid(head: list[str], body: list[list[str]], texts: int) -> str:
-    """Cells as a Markdown table, padded; the first `texts` columns are set to the left, the others to the right."""
+    """Cells as a padded Markdown table; the first `texts` columns are aligned to the left, the others to the right."""
     widths = [max(3, *map(len, cells)) for cells in zip(head, *body, strict=True)]
     rule = ["-" * width if number < texts else "-" * (width - 1) + ":" for number, width in enumerate(widths)]
     return "\n".join("| " + " | ".join(_pad(cells, widths, texts)) + " |" for cells in (head, rule, *body))
@@ -197,36 +199,36 @@ def _pad(cells: list[str], widths: list[int], texts: int) -> list[str]:
 
 
 def shares_markdown(table: ShareTable) -> str:
-    """One metric by share of hole."""
-    head = [" ".join(filter(None, [metric_heading(table.metric), "by share of hole"])), *table.shares]
+    """One metric by hole fraction."""
+    head = [" ".join(filter(None, [metric_heading(table.metric), "by hole fraction"])), *table.shares]
     images = ["test images", *table.images]
-    body = [[escape(name), *(figure(found, table.digits) for found in row)] for name, row in table.rows.items()]
+    body = [[escape(name), *(mean_text(found, table.digits) for found in row)] for name, row in table.rows.items()]
     return _grid(head, [images, *body], 1)
 
 
-def columns(table: ColumnTable) -> Grid:
-    """One metric in several columns, what was published in brackets."""
-    body = [[name, *(beside(*cell, table.digits) for cell in row)] for name, row in table.rows.items()]
-    return Grid([metric_heading(table.metric), *table.headings], body)
+def column_grid(table: ColumnTable) -> TextGrid:
+    """One metric in several columns, with published values in square brackets."""
+    body = [[name, *(with_published(*cell, table.digits) for cell in row)] for name, row in table.rows.items()]
+    return TextGrid([metric_heading(table.metric), *table.headings], body)
 
 
-def grid_markdown(grid: Grid) -> str:
+def grid_markdown(grid: TextGrid) -> str:
     """A grid as a Markdown table, padded so that it also reads as plain text."""
     return _grid(list(map(escape, grid.head)), [list(map(escape, line)) for line in grid.body], 1)
 
 
-def beside(ours: Interval | None, theirs: str, digits: int) -> str:
-    """'27.31 ± 0.12 (n=8) [19.09]': what was published in square brackets."""
-    return figure(ours, digits) + (f" [{theirs}]" if theirs else "")
+def with_published(ours: Interval | None, theirs: str, digits: int) -> str:
+    """'27.31 ± 0.12 (n=8) [19.09]', with the published value in square brackets."""
+    return mean_text(ours, digits) + (f" [{theirs}]" if theirs else "")
 
 
 def pareto_markdown(found: Pareto) -> str:
-    """Arms, best first, with their quality and each of their costs; a star where they are on the front."""
+    """Arms, best first, with their quality and costs; a star marks the Pareto front."""
     head = ["", metric_heading(found.quality), *map(cost_label, found.costs)]
     body = [
         [
             escape(point.arm),
-            figure(point.quality, found.digits),
+            mean_text(point.quality, found.digits),
             *(front_cell(found, point, cost) for cost in found.costs),
         ]
         for point in found.points
@@ -234,8 +236,8 @@ def pareto_markdown(found: Pareto) -> str:
     return _grid(head, body, 1)
 
 
-def front_cell(found: Pareto, point: Point, cost: str) -> str:
-    """'12.4 ± 0.3 *': what an arm costs, and whether it is on that cost's front."""
+def front_cell(found: Pareto, point: ParetoPoint, cost: str) -> str:
+    """'12.4 ± 0.3 *': a cost of an arm, with a star if the arm is on the front of that cost."""
     spent = point.cost.get(cost)
     if spent is None:
         return NOTHING
@@ -243,28 +245,24 @@ def front_cell(found: Pareto, point: Point, cost: str) -> str:
     return text + (" *" if cost in point.front else "")
 
 
-def disputed_markdown(found: Disputed) -> str:
-    """PSNR in the hole of each disputed image, a column each, and its standard deviation over arms."""
+def disputed_markdown(found: DisputedImages) -> str:
+    """PSNR in the hole of each disputed image, one column each, and its standard deviation over arms."""
     body = [[escape(name), *(wording.fixed(value, 1) for value in row)] for name, row in found.rows.items()]
     body.append(["standard deviation", *(wording.fixed(value, 1) for value in found.spread)])
     return _grid(["PSNR hole (dB)", *(f"image {number}" for number in found.images)], body, 1)
 
 
 def agreement_markdown(found: Agreement) -> str:
-    """The triangle of rank correlations; its columns are numbered as its rows are."""
+    """The triangle of rank correlations; columns have the numbers of the rows."""
     if not found.metrics:
         return ""
     count = len(found.metrics)
     head = ["metric", *(str(number) for number in range(1, count + 1))]
     body = [
-        [f"{number}. {escape(wording.label(metric))}", *map(correlation, row), *[""] * (count - number)]
+        [f"{number}. {escape(wording.label(metric))}", *map(correlation_text, row), *[""] * (count - number)]
         for number, (metric, row) in enumerate(zip(found.metrics, found.tau, strict=True), 1)
     ]
     return _grid(head, body, 1)
-
-
-def _block(lines: list[str]) -> list[str]:
-    return ["", *lines] if lines else []
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
@@ -277,8 +275,8 @@ CSV_COLUMNS = (
 )
 
 
-def comma_separated(table: Table) -> str:
-    """The table in long form, a line for each arm and metric; numbers with all their digits, empty where unknown."""
+def to_csv(table: Table) -> str:
+    """The table in long form, a row per arm and metric; numbers in full precision, empty where unknown."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)

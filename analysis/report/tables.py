@@ -1,6 +1,6 @@
-"""The one table of a study as data: an arm a row; for each metric ours, what was published, and the difference.
+"""The main table of a study as data: a row per arm; for each metric our result, the published one, and the difference.
 
-`analysis.report.render` turns it into text; nothing is computed there.
+`analysis.report.render` turns it into text and computes nothing.
 """
 
 from __future__ import annotations
@@ -11,65 +11,74 @@ from dataclasses import dataclass
 from analysis import wording
 from analysis.claims import published
 from analysis.report.sections import details, searches
-from analysis.statistics.intervals import BOOTSTRAP_FROM, Interval, simultaneous
+from analysis.statistics.intervals import BOOTSTRAP_FROM, Interval, simultaneous_level
 from analysis.statistics.significance import ALPHA, Comparison, Correction, compare, seeds_needed
 from analysis.study import Study
 
 BEST, TIED = "best", "tied"
 _CORRECTIONS: dict[Correction, str] = {
-    "holm": "Holm's correction",
-    "benjamini-hochberg": "Benjamini and Hochberg's correction, which bounds the share of false stars,",
+    "holm": "Holm-adjusted p",
+    "benjamini-hochberg": "Benjamini-Hochberg-adjusted p, which bounds the expected share of false stars,",
 }
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One arm in one metric. mark: `BEST`, `TIED` or ''. notes: numbers of the footnotes of the published figures.
-
-    difference: to the arm's baseline; comparison: what it is worth in the family of its column, None where it is exact.
-    """
+class TableEntry:
+    """One arm in one metric."""
 
     ours: Interval | None
     mark: str
-    published: tuple[published.Figure, ...]
+    """`BEST`, `TIED` or ''."""
+    published: tuple[published.PublishedFigure, ...]
     notes: tuple[int, ...]
+    """Numbers of the footnotes of the published values."""
     difference: Interval | None
+    """The arm minus its baseline."""
     comparison: Comparison | None = None
+    """The test of the difference in the family of its column; None if the difference is exact."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One metric. digits: decimals of ours, difference_digits: of the difference; theirs: whether any was published."""
+    """One metric."""
 
     metric: str
     digits: int
+    """Decimals of our results."""
     difference_digits: int
+    """Decimals of the differences."""
     theirs: bool
+    """Whether a value was published for any arm."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One arm. states: how many of its cells are in which state."""
+    """One arm."""
 
     arm: str
     trains: bool
     baseline: bool
+    """Whether the arm is its own baseline."""
     states: Counter[str]
-    entries: dict[str, Entry]
+    """Number of its cells in each state."""
+    entries: dict[str, TableEntry]
+    """By metric."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """caption: sentences that a reader needs to read the figures; footnotes: numbered from 1."""
+    """The main table of a study."""
 
     columns: list[Column]
     rows: list[Row]
     caption: list[str]
+    """Sentences that explain how to read the table."""
     footnotes: list[str]
+    """Numbered from 1."""
 
 
 def build(study: Study) -> Table:
-    """The table of a study in its report's metrics; arms without a finished trial keep their row, empty."""
+    """The table of a study in its report's metrics; arms without finished trials have empty rows."""
     footnotes: list[str] = []
     by_metric = {metric: _entries(study, metric, footnotes) for metric in study.metrics}
     rows = [
@@ -86,7 +95,7 @@ def build(study: Study) -> Table:
     return Table(columns, rows, _caption(study, rows), footnotes)
 
 
-def _column(metric: str, entries: list[Entry]) -> Column:
+def _column(metric: str, entries: list[TableEntry]) -> Column:
     return Column(
         metric,
         wording.decimals(entry.ours for entry in entries),
@@ -95,7 +104,7 @@ def _column(metric: str, entries: list[Entry]) -> Column:
     )
 
 
-def _entries(study: Study, metric: str, footnotes: list[str]) -> dict[str, Entry]:
+def _entries(study: Study, metric: str, footnotes: list[str]) -> dict[str, TableEntry]:
     marks = {name: mark for group in study.groups for name, mark in best_arms(study, metric, group).items()}
     compared = _compared(study, metric)
     entries = {}
@@ -103,7 +112,7 @@ def _entries(study: Study, metric: str, footnotes: list[str]) -> dict[str, Entry
         reference = study.plan["report"].get("published")
         figures = published.lookup(reference, arm.published, metric) if reference and arm.published else []
         notes = [note for figure in figures for note in _notes(figure)]
-        entries[arm.name] = Entry(
+        entries[arm.name] = TableEntry(
             study.interval(arm.name, metric),
             marks.get(arm.name, ""),
             tuple(figures),
@@ -115,40 +124,40 @@ def _entries(study: Study, metric: str, footnotes: list[str]) -> dict[str, Entry
 
 
 def _compared(study: Study, metric: str) -> dict[str, Comparison]:
-    """Each arm against its baseline, as the family of one metric; positive differences are in the arm's favour."""
+    """Tests of each arm against its baseline, the family of one metric; positive differences favour the arm."""
     sign = wording.sign(metric) or 1
     pairs = {
         arm.name: [sign * difference for difference in study.differences(arm.name, arm.baseline, metric)]
         for arm in study.arms
         if arm.name != arm.baseline and (arm.trains or study.arm(arm.baseline).trains)
     }
-    pairs = {name: found for name, found in pairs.items() if found}
+    pairs = {name: differences for name, differences in pairs.items() if differences}
     return dict(zip(pairs, compare(list(pairs.values()), study.correction), strict=True))
 
 
 def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
-    """Of `arms` that of the best mean (`BEST`) and those that cannot be told apart from it (`TIED`), in their order.
+    """Mark the arm with the best mean (`BEST`) and the arms that are not distinguishable from it (`TIED`).
 
-    Those are the arms whose difference to the best, paired by seed, has an interval that includes zero, or none: 95 %
-    intervals that hold together for every pair of arms, since the data say which one is the best.
+    An arm is tied if the interval of its difference from the best, paired by seed, includes zero or does not exist. The
+    95 % intervals are simultaneous for all pairs of arms, because the data decide which arm is the best.
     """
     means = {name: interval.mean for name in arms if (interval := study.interval(name, metric))}
     if not means or not (sign := wording.sign(metric)):
         return {}
     best = max(means, key=lambda name: sign * means[name])
-    marks, level = {}, simultaneous(len(means) * (len(means) - 1) // 2)
+    marks, level = {}, simultaneous_level(len(means) * (len(means) - 1) // 2)
     for name in means:
         difference = study.difference(best, name, metric, level=level)
         if name == best:
             marks[name] = BEST
-        elif difference is None or difference.may_be(0.0):
+        elif difference is None or difference.contains(0.0):
             marks[name] = TIED
     return marks
 
 
-def _notes(figure: published.Figure) -> list[str]:
+def _notes(figure: published.PublishedFigure) -> list[str]:
     when = [] if figure.epoch is None else [f"published after epoch {figure.epoch}"]
-    where = [] if figure.split != "unlabelled" else ["the document does not say which split this is"]
+    where = [] if figure.split != "unlabelled" else ["the document does not state the split"]
     notes = [*figure.notes, *([figure.conversion] if figure.conversion else []), *when, *where]
     return [note[0].upper() + note[1:] + "." for note in notes]
 
@@ -160,45 +169,44 @@ def _number(footnotes: list[str], note: str) -> int:
 
 
 def _caption(study: Study, rows: list[Row]) -> list[str]:
-    """How to read the table, and what is missing from it."""
+    """How to read the table, and which results are missing from it."""
     baselines = {arm.baseline for arm in study.arms}
     reference = wording.quoted(study.baseline) if len(baselines) == 1 else "the baseline of the same level"
     best = "best mean" + (" among arms with the same data and masks" if len(study.groups) > 1 else "")
     method = "Student's t" if len(study.seeds) < BOOTSTRAP_FROM else "BCa bootstrap"
     method = method if study.statistic == "mean" else "percentile bootstrap"
     caption = [
-        f"{study.statistic.capitalize()} ± half-width of the 95 % interval over seeds ({method}), n seeds, "
-        f"{study.at_words()}.",
-        f"Differences are to {reference}, paired by seed, with their 95 % interval and n pairs.",
-        f"● {best}; ○ cannot be told apart from it: the interval of their difference (95 % for all pairs of arms "
-        "together) includes zero, or there are too few pairs for one.",
+        f"{study.statistic.capitalize()} over n seeds ± half-width of its 95 % interval ({method}), "
+        f"{study.at_epoch()}.",
+        f"Differences from {reference} are paired by seed: mean over n pairs with its 95 % interval.",
+        f"● {best}; ○ not distinguishable from it: the interval of the paired difference (95 %, simultaneous for all "
+        "pairs of arms) includes zero, or there are too few pairs for an interval.",
         *_on_tests(rows, _CORRECTIONS[study.correction]),
     ]
     if any(not row.trains for row in rows):
-        caption.append("Exact: the arm has no parameters; one evaluation serves all seeds, so it has no interval.")
+        caption.append("Exact: the arm has no parameters; one evaluation serves all seeds, so there is no interval.")
     if len(study.seeds) == 1:
-        caption.append("One seed: there is no interval, and nothing can be told apart.")
+        caption.append("One seed: there are no intervals, and arms cannot be distinguished.")
     states = study.states()
     caption += searches.caption(study)
     caption += details.versions_of_code(study)
     missing = [f"{states[state]} {state}" for state in ("running", "failed", "interrupted", "queued") if states[state]]
     if missing:
-        caption.append(f"Of {sum(states.values())} cells {wording.listing(missing)}: their figures are missing here.")
+        caption.append(f"Not in this table: {wording.listing(missing)} of {sum(states.values())} cells.")
     return caption
 
 
 def _on_tests(rows: list[Row], correction: str) -> list[str]:
-    """What a star means, and how many pairs one would take."""
-    found = [entry.comparison for row in rows for entry in row.entries.values() if entry.comparison]
-    if not found:
+    """What a star means, and how many seeds a significant difference needs."""
+    tests = [entry.comparison for row in rows for entry in row.entries.values() if entry.comparison]
+    if not tests:
         return []
-    family = max(one.family for one in found)
+    family = max(test.family for test in tests)
     words = [
-        f"* differs from the baseline (sign-flip test, p at most {ALPHA:g} after {correction} for the "
+        f"* differs from the baseline (sign-flip test, {correction} at most {ALPHA:g} for the "
         f"{wording.count(family, 'comparison')} of a metric)."
     ]
-    if any(one.underpowered for one in found):
-        words.append(
-            f"Underpowered: with so few pairs no difference could get a star; {seeds_needed(family)} seeds would do."
-        )
+    if any(test.underpowered for test in tests):
+        needed = wording.count(seeds_needed(family), "seed")
+        words.append(f"Underpowered: with so few pairs no difference can be significant; that needs {needed}.")
     return words

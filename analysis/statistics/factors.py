@@ -1,10 +1,10 @@
-"""Studies of two factors: one against the other as a table, main effects and interaction, and the plot that shows them.
+"""Two-factor studies: a cross table, tests of main effects and interaction, and an interaction plot.
 
-The factors are a grid's keys, and the arms where a grid crosses several. An effect is an F test in the linear mixed
-model with both factors and their interaction as fixed effects and the seed as a random intercept (Laird and Ware 1982).
-Where every cell has every seed that is the analysis of variance with the seed as a block, which is exact; otherwise the
-model is fitted (REML), with the block design's degrees of freedom. Arms without parameters have no seeds and are left
-out.
+The factors are a grid's keys; if a grid crosses several arms, the arm is a factor too. Effects are tested by F tests in
+the linear mixed model with both factors and their interaction as fixed effects and the seed as a random intercept
+(Laird and Ware 1982). If every cell has every seed, this is the analysis of variance with the seed as a block, which is
+exact; otherwise the model is fitted by REML, with the degrees of freedom of the block design. Arms without trainable
+parameters do not depend on the seed and are left out of the tests.
 """
 
 from __future__ import annotations
@@ -20,38 +20,44 @@ import pandas as pd
 from analysis import wording
 from analysis.report import figures, render
 from analysis.statistics.intervals import Interval
-from analysis.study import Arm, Study
+from analysis.study import Study, StudyArm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ARMS = "arm"
-"""What the factor is called whose levels are the sweep's named arms."""
+"""Name of the factor whose levels are the sweep's named arms."""
 _LEAST_SEEDS = 2
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One row of the analysis of variance. p: None where the data leave it undefined."""
+    """One row of the analysis of variance."""
 
     name: str
     f: float | None
+    """F statistic; None, as is `p`, if the data leave it undefined."""
     freedom: tuple[int, int]
+    """Degrees of freedom of numerator and denominator."""
     p: float | None
 
 
 @dataclass(frozen=True)
 class CrossTable:
-    """One metric by two factors. rows, columns: levels; cells: by (row, column), absent where nothing is finished."""
+    """One metric by two factors."""
 
     metric: str
     row_factor: str
     column_factor: str
     rows: list[str]
+    """Levels of the row factor."""
     columns: list[str]
+    """Levels of the column factor."""
     cells: Mapping[tuple[str, str], Interval]
+    """Intervals by (row, column); cells without a finished trial are absent."""
     effects: list[Effect]
     note: str
+    """How the effects were tested, or why they were not."""
 
     @property
     def digits(self) -> int:
@@ -59,48 +65,48 @@ class CrossTable:
 
     def text(self, row: str, column: str) -> str:
         """'27.31 ± 0.12 (n=8)'."""
-        return render.figure(self.cells.get((row, column)), self.digits)
+        return render.mean_text(self.cells.get((row, column)), self.digits)
 
-    def grid(self) -> render.Grid:
+    def grid(self) -> render.TextGrid:
         body = [[row, *(self.text(row, column) for column in self.columns)] for row in self.rows]
-        return render.Grid([f"{self.row_factor} \\ {self.column_factor}", *self.columns], body)
+        return render.TextGrid([f"{self.row_factor} \\ {self.column_factor}", *self.columns], body)
 
     def sentences(self) -> list[str]:
         """The effects in words."""
-        told = []
+        sentences = []
         for effect in self.effects:
             if effect.p is None or effect.f is None:
-                told.append(f"{effect.name}: cannot be tested.")
+                sentences.append(f"{effect.name}: cannot be tested.")
                 continue
             degrees = f"F({effect.freedom[0]}, {effect.freedom[1]}) = {effect.f:.3g}"
             p = "p < 0.001" if effect.p < 0.001 else f"p = {effect.p:.2g}"
-            told.append(f"{effect.name}: {degrees}, {p}.")
-        return [*told, self.note] if self.note else told
+            sentences.append(f"{effect.name}: {degrees}, {p}.")
+        return [*sentences, self.note] if self.note else sentences
 
 
 def cross(study: Study, metric: str) -> CrossTable | None:
-    """The cross table of a metric; None where the study has no two factors of two levels or more."""
+    """The cross table of a metric; None unless the study has exactly two factors with two or more levels."""
     levels = {arm.name: _levels(arm) for arm in study.arms}
-    names = list(dict.fromkeys(name for found in levels.values() for name in found))
-    sizes = {name: len({found.get(name) for found in levels.values()}) for name in names}
+    names = list(dict.fromkeys(name for of_arm in levels.values() for name in of_arm))
+    sizes = {name: len({of_arm.get(name) for of_arm in levels.values()}) for name in names}
     chosen = [name for name in names if sizes[name] > 1]
     if len(chosen) != 2 or not any(arm.factors for arm in study.arms):
         return None
     row, column = chosen
     cells = {
-        (found[row], found[column]): interval
-        for name, found in levels.items()
-        if row in found and column in found and (interval := study.interval(name, metric))
+        (of_arm[row], of_arm[column]): interval
+        for name, of_arm in levels.items()
+        if row in of_arm and column in of_arm and (interval := study.interval(name, metric))
     }
     if not cells:
         return None
-    rows, columns = (list(dict.fromkeys(found[name] for found in levels.values() if name in found)) for name in chosen)
+    rows, columns = (list(dict.fromkeys(one[name] for one in levels.values() if name in one)) for name in chosen)
     effects, note = _effects(study, metric, levels, row, column)
     return CrossTable(metric, _called(row), _called(column), rows, columns, cells, effects, note)
 
 
-def _levels(arm: Arm) -> dict[str, str]:
-    """The level of each factor: of the grid's keys, and what the arm is called without them."""
+def _levels(arm: StudyArm) -> dict[str, str]:
+    """The level of each factor: those of the grid's keys, and the arm's name without them."""
     labels = [str(label) for label in arm.factors.values()]
     return {ARMS: arm.name.removesuffix(", " + ", ".join(labels)) if labels else arm.name, **arm.factors}
 
@@ -112,7 +118,7 @@ def _called(name: str) -> str:
 def _effects(
     study: Study, metric: str, levels: Mapping[str, Mapping[str, str]], row: str, column: str
 ) -> tuple[list[Effect], str]:
-    """Main effects and interaction, and what a reader must know of them."""
+    """Tests of the main effects and the interaction, and a note on them."""
     data = pd.DataFrame(
         [
             (levels[arm.name][row], levels[arm.name][column], seed, value)
@@ -126,14 +132,14 @@ def _effects(
     cells = len(data.groupby(["a", "b"]))
     left_out = " Arms without training are left out." if any(not arm.trains for arm in study.arms) else ""
     if seeds < _LEAST_SEEDS or min(a, b) < 2 or cells < a * b or data["value"].nunique() < 2:
-        return [], f"Effects need {_LEAST_SEEDS} seeds and a trained arm in every cell.{left_out}"
+        return [], f"Testing effects needs {_LEAST_SEEDS} seeds and a trained arm in every cell.{left_out}"
     residual = len(data) - cells - (seeds - 1)
     names = (_called(row), _called(column), f"{_called(row)} × {_called(column)}")
     uneven = len(data) < cells * seeds
     tested = zip(names, (a - 1, b - 1, (a - 1) * (b - 1)), _wald(data, complete=not uneven), strict=True)
     effects = [_effect(name, df, f, residual) for name, df, f in tested]
-    note = "Linear mixed model, the seed its random effect" + ("; some cells lack seeds." if uneven else ".")
-    return effects, note + left_out
+    incomplete = "; some cells lack seeds" if uneven else ""
+    return effects, f"F tests in a linear mixed model with the seed as random effect{incomplete}.{left_out}"
 
 
 def _effect(name: str, df: int, f: float, residual: int) -> Effect:
@@ -145,13 +151,13 @@ def _effect(name: str, df: int, f: float, residual: int) -> Effect:
 
 
 def _wald(data: pd.DataFrame, complete: bool) -> list[float]:
-    """F of both main effects and the interaction, with contrasts that sum to zero; NaN where the fit fails."""
-    import statsmodels.formula.api as smf  # two seconds of imports, which other studies do not need
+    """F statistics of both main effects and the interaction, with sum-to-zero contrasts; NaN if the fit fails."""
+    import statsmodels.formula.api as smf  # takes two seconds to import; other studies do not need it
 
     effects = "C(a, Sum) * C(b, Sum)"
     scaled = data.assign(value=(data["value"] - data["value"].mean()) / data["value"].std())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a variance of seeds at its lower bound, 0, is an answer, not trouble
+        warnings.simplefilter("ignore")  # an estimated seed variance of 0, its lower bound, is a valid fit
         try:
             if complete:
                 fitted = smf.ols(f"value ~ {effects} + C(seed)", scaled).fit()
@@ -170,8 +176,8 @@ def _wald(data: pd.DataFrame, complete: bool) -> list[float]:
 
 
 def plot(table: CrossTable, form: str = "svg") -> bytes:
-    """Means with intervals: the columns' levels along the axis, a line for each level of the rows."""
-    with figures.drawing():
+    """Interaction plot: means with intervals, one line per row level over the column levels."""
+    with figures.drawing_settings():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -180,16 +186,16 @@ def plot(table: CrossTable, form: str = "svg") -> bytes:
         ax = figure.subplots()
         for number, row in enumerate(table.rows):
             _line(ax, table, row, number)
-        figures.dress(ax, table.metric)
+        figures.style_axes(ax, table.metric)
         ax.set_xlabel(table.column_factor, fontsize=9)
         ax.set_xticks(range(len(table.columns)), table.columns, parse_math=False)
         ax.margins(x=0.08)
         figures.legend(figure, None, {row: ax.lines[number] for number, row in enumerate(table.rows)})
-        return figures.saved(figure, form)
+        return figures.render_figure(figure, form)
 
 
 def _line(ax: Axes, table: CrossTable, row: str, number: int) -> None:
-    shift = 0.04 * (number - (len(table.rows) - 1) / 2)  # intervals of two rows must not hide each other
+    shift = 0.04 * (number - (len(table.rows) - 1) / 2)  # so that the intervals of two rows do not overlap
     known = [(x, table.cells[row, column]) for x, column in enumerate(table.columns) if (row, column) in table.cells]
     colour = figures.PALETTE[number % len(figures.PALETTE)]
     xs, ys = [x + shift for x, _ in known], [cell.mean for _, cell in known]

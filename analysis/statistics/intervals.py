@@ -1,15 +1,15 @@
 """Means, intervals and paired differences over seeds.
 
-Below `BOOTSTRAP_FROM` values an interval is Student's t with n - 1 degrees of freedom (Student 1908). From there on it
-is the bias-corrected and accelerated bootstrap (BCa; Efron 1987), which follows skewed values, at the level at which a
-percentile interval of n normal values is as wide as Student's (Hesterberg 2015, "expanded percentile"): plain BCa
-covers only 0.93 at n = 20. How often nominal 95 % intervals cover the truth, over 2,000 simulated studies each:
+With fewer than `BOOTSTRAP_FROM` values, intervals are Student's t with n - 1 degrees of freedom (Student 1908). With
+more, they are bias-corrected and accelerated bootstrap intervals (BCa; Efron 1987), which follow skewed distributions.
+Plain BCa covers only 0.93 at n = 20, so its level is raised until a percentile interval of n normal values is as wide
+as Student's (Hesterberg 2015, "expanded percentile"). Coverage of nominal 95 % intervals in 2,000 simulated studies:
 
     seeds                       3      5      8      20
     normal values               0.951  0.948  0.940  0.951
-    log-normal ones (sigma 1)   0.840  0.826  0.834  0.901
+    log-normal values (sigma 1) 0.840  0.826  0.834  0.901
 
-So with few seeds and values as skewed as that no interval keeps its promise.
+With few seeds and strongly skewed values, no interval reaches its nominal coverage.
 """
 
 from __future__ import annotations
@@ -23,30 +23,28 @@ from typing import Any
 import numpy as np
 
 LEVEL = 0.95
-"""Probability with which an interval covers the true mean, for normal data."""
+"""Probability that an interval covers the true mean of normal data."""
 BOOTSTRAP_FROM = 20
-"""Number of values from which intervals are bootstrapped."""
+"""Smallest number of values for which intervals are bootstrapped."""
 _RESAMPLES = 9999
 _MOST_SEEDS = 1000
 _MANY_IMAGES = 1000
 _AT_ONCE = 2**20
-"""Values that a bootstrap draws at a time: 16 MB."""
+"""Values that a bootstrap draws at a time; bounds its memory to 16 MB."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its interval, in the unit of the values.
-
-    sd, low, high: None where fewer than two values leave them undefined.
-    exact: the value does not depend on the seed (a fill without parameters), so it needs no interval.
-    """
+    """A mean with its interval, in the unit of the values."""
 
     mean: float
     sd: float | None
+    """Standard deviation; None for fewer than two values, as are `low` and `high`."""
     low: float | None
     high: float | None
     n: int
     exact: bool = False
+    """Whether the value does not depend on the seed (an arm without trainable parameters) and needs no interval."""
 
     @property
     def half_width(self) -> float | None:
@@ -54,31 +52,31 @@ class Interval:
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """(low, high), both the mean where the value is exact; None where nothing is known about them."""
+        """(low, high); both equal the mean if the value is exact. None if there is no interval."""
         if self.exact:
             return self.mean, self.mean
         return None if self.low is None or self.high is None else (self.low, self.high)
 
-    def may_be(self, value: float) -> bool:
-        """Whether `value` lies within the interval; True where there is no interval to exclude it."""
+    def contains(self, value: float) -> bool:
+        """Whether the interval contains `value`; True if there is no interval."""
         return self.bounds is None or self.bounds[0] <= value <= self.bounds[1]
 
     def negated(self) -> Interval:
-        """The interval of the values with the other sign."""
+        """The interval of the negated values."""
         low, high = (None, None) if self.low is None or self.high is None else (-self.high, -self.low)
         return Interval(-self.mean, self.sd, low, high, self.n, self.exact)
 
 
 def mean_interval(values: Iterable[float], level: float = LEVEL) -> Interval | None:
-    """Mean, standard deviation and Student's t interval of independent values; None for no values.
+    """Mean, standard deviation and interval of independent values; None for no values, no interval for one value.
 
-    One value has no interval. Values that are not finite are refused: the caller counts them as missing.
+    Raises ValueError for non-finite values, which the caller must count as missing.
     """
     numbers = [float(value) for value in values]
     if not numbers:
         return None
     if not all(map(math.isfinite, numbers)):
-        raise ValueError("values that are not finite have no mean; leave them out and say so")
+        raise ValueError("non-finite values have no mean; leave them out and report them as missing")
     n = len(numbers)
     mean = math.fsum(numbers) / n
     if n == 1:
@@ -92,12 +90,12 @@ def mean_interval(values: Iterable[float], level: float = LEVEL) -> Interval | N
 
 
 def _bca(values: np.ndarray[Any, Any], level: float) -> tuple[float, float]:
-    """The expanded BCa interval of the mean; see the module's text. The same values give the same interval."""
-    from scipy.stats import bootstrap  # a second of imports, which few studies need
+    """Expanded BCa interval of the mean (see the module docstring); the same values always give the same interval."""
+    from scipy.stats import bootstrap  # takes a second to import, and few studies need it
 
     wider, rng = _expanded(len(values), level), np.random.default_rng(0)
-    found = bootstrap((values,), np.mean, method="BCa", n_resamples=_RESAMPLES, confidence_level=wider, rng=rng)
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    result = bootstrap((values,), np.mean, method="BCa", n_resamples=_RESAMPLES, confidence_level=wider, rng=rng)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def _expanded(n: int, level: float) -> float:
@@ -107,35 +105,35 @@ def _expanded(n: int, level: float) -> float:
     return float(2 * ndtr(math.sqrt(n / (n - 1)) * t_quantile(n, level)) - 1)
 
 
-def simultaneous(family: int) -> float:
-    """The level at which `family` intervals cover all their truths together in 95 % of studies (Bonferroni)."""
+def simultaneous_level(family: int) -> float:
+    """Level of each of `family` intervals that cover all true values simultaneously in 95 % of studies (Bonferroni)."""
     return 1 - (1 - LEVEL) / max(family, 1)
 
 
 def t_quantile(n: int, level: float = LEVEL) -> float:
-    """Half-width of the interval of n values, in standard errors."""
-    from scipy.special import stdtrit  # half a second of imports, which reading a store does not need
+    """Half-width of Student's interval of n values, in standard errors."""
+    from scipy.special import stdtrit  # takes half a second to import; reading a store does not need it
 
     return float(stdtrit(n - 1, (1 + level) / 2))
 
 
 def exact_value(value: float) -> Interval:
-    """A value that one evaluation settles."""
+    """A value that does not depend on the seed, known from one evaluation."""
     return Interval(value, None, None, None, 1, exact=True)
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float], level: float = LEVEL) -> Interval | None:
-    """Mean of a - b over the seeds that both have, with its interval; None where they share no seed.
+    """Mean of a - b over the shared seeds with its interval; None if they share no seed.
 
-    A seed gives both sides the same data order, masks and initialisation, so what it does to both cancels.
+    A seed gives both arms the same data order, masks and initialisation, so effects common to both cancel.
     """
     return mean_interval((a[seed] - b[seed] for seed in a if seed in b), level)
 
 
 def more_seeds(interval: Interval, limit: float, level: float = LEVEL) -> int | None:
-    """How many seeds more would move `limit` out of the interval, if mean and spread stay as they are.
+    """Number of further seeds after which the interval would exclude `limit` if mean and deviation stay the same.
 
-    None where a thousand would not, or where there is no spread to reckon with.
+    None if a thousand would not be enough, or if the standard deviation is unknown.
     """
     if interval.sd is None:
         return None
@@ -150,7 +148,7 @@ def more_seeds(interval: Interval, limit: float, level: float = LEVEL) -> int | 
 
 
 def interquartile_mean(values: Iterable[float], level: float = LEVEL) -> Interval | None:
-    """Mean of the middle half of the values with its percentile bootstrap interval (Agarwal et al. 2021)."""
+    """Mean of the middle half of the values with a percentile bootstrap interval (Agarwal et al. 2021)."""
     from scipy.stats import bootstrap, trim_mean
 
     numbers = np.array([float(value) for value in values])
@@ -160,7 +158,7 @@ def interquartile_mean(values: Iterable[float], level: float = LEVEL) -> Interva
     if n == 1 or np.ptp(numbers) == 0:
         low, high = (None, None) if n == 1 else (mean, mean)
     else:
-        found = bootstrap(
+        bounds = bootstrap(
             (numbers,),
             lambda sample, axis: trim_mean(sample, 0.25, axis=axis),
             method="percentile",
@@ -168,16 +166,17 @@ def interquartile_mean(values: Iterable[float], level: float = LEVEL) -> Interva
             confidence_level=level,
             rng=np.random.default_rng(0),
         ).confidence_interval
-        low, high = float(found.low), float(found.high)
+        low, high = float(bounds.low), float(bounds.high)
     return Interval(mean, float(numbers.std(ddof=1)) if n > 1 else None, low, high, n)
 
 
 def clustered_mean(values_by_seed: Mapping[int, Sequence[float]], level: float = LEVEL) -> Interval | None:
-    """Mean of per-image values with an interval by the clustered bootstrap: seeds are drawn, then images within each.
+    """Mean of per-image values with a clustered bootstrap interval, which resamples seeds and then images within seeds.
 
-    Images of one seed share a network, so they are no independent values (Davison and Hinkley 1997, section 3.8).
-    The mean of a resample of a thousand images or more is drawn from its normal limit, which moves the bounds by less
-    than the number of draws does. n: the number of seeds. None without values; no interval for a single seed.
+    Images of one seed share a network, so their values are not independent (Davison and Hinkley 1997, section 3.8).
+    From a thousand images on, the mean of a resample is drawn from its normal limit; the error of that is smaller than
+    that of the finite number of resamples. The interval's n is the number of seeds. None without values; no interval
+    for a single seed.
     """
     clusters = [np.asarray(values, dtype=np.float64) for values in values_by_seed.values() if len(values)]
     if not clusters:
@@ -197,7 +196,7 @@ def clustered_mean(values_by_seed: Mapping[int, Sequence[float]], level: float =
 
 
 def _resampled_means(values: np.ndarray[Any, Any], count: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    """Means of `count` resamples of the values; a part of them at a time, so that memory stays bounded."""
+    """Means of `count` resamples of the values, drawn in chunks to bound memory."""
     n = len(values)
     if n >= _MANY_IMAGES:
         return rng.normal(values.mean(), values.std() / math.sqrt(n), count)
@@ -207,9 +206,10 @@ def _resampled_means(values: np.ndarray[Any, Any], count: int, rng: np.random.Ge
 
 
 def kendall_tau_b(groups: Iterable[Sequence[tuple[float, float]]]) -> float | None:
-    """Kendall's rank correlation with ties (tau-b, Biometrika 1945) of two values of each item, from -1 to 1.
+    """Kendall's rank correlation with ties (tau-b, Biometrika 1945) of two values per item, from -1 to 1.
 
-    groups: only items of one group are compared with each other. None where either value ties every pair.
+    groups: only pairs of items within a group are compared, which scipy's `kendalltau` cannot do.
+    None if one of the two values is the same for every pair.
     """
     agreeing = untied_a = untied_b = 0
     for items in groups:

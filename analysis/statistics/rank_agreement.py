@@ -1,4 +1,4 @@
-"""How far the metrics agree in ranking the arms: Kendall's tau-b between every two of them."""
+"""Agreement of metrics in ranking the arms: Kendall's tau-b of every pair of metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analysis.study import Study
 from sweeps.results import columns as record_columns
 
 LEAST_ARMS = 4
-"""With three arms one swap takes tau from 1 to 0.33: it says nothing."""
+"""With three arms, a single swap takes tau from 1 to 0.33, so tau is not informative."""
 _USUAL = tuple(
     f"test/{name}"
     for name in (
@@ -19,26 +19,25 @@ _USUAL = tuple(
         *record_columns.EXTRA,
     )
 )
-"""Compared beside the report's own; the sum of squared errors ranks as L2 does."""
+"""Metrics compared in addition to the report's; the sum of squared errors is left out, as it ranks like L2."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """tau: for each metric a row, up to itself; None where a metric cannot tell any two arms apart.
-
-    sentences: what was compared, or why nothing was; then where the metrics agree least.
-    """
+    """Rank correlations of metrics over arms."""
 
     metrics: list[str]
     tau: list[list[float | None]]
+    """Lower triangle including the diagonal, one row per metric; None where a metric ties all arms."""
     sentences: list[str]
+    """What was compared, or why nothing was; then where the metrics agree least."""
 
 
 def compare(study: Study) -> Agreement | None:
-    """The rank correlations of a study's test metrics over its arms; None where no arm has two of them.
+    """Rank correlations of a study's test metrics over its arms; None if no arm has two of them.
 
-    Only arms with the same data and masks are compared with each other: over several such groups, pairs within a group
-    count. An arm's place follows from its mean over seeds, better arms first, whichever way the metric runs.
+    Arms are ranked by their means over seeds, better arms first. Only arms with the same data and masks are compared;
+    with several such groups, only pairs within a group count.
     """
     means = {name: _means(study, name) for name in study.names}
     groups = [[name for name in group if len(means[name]) > 1] for group in study.groups]
@@ -46,11 +45,9 @@ def compare(study: Study) -> Agreement | None:
         return None
     large = [group for group in groups if len(group) >= LEAST_ARMS]
     if not large:
-        most = wording.count(max(map(len, groups)), "finished arm")
-        words = (
-            f"Rank correlations are left out: there are {most} with the same data and masks, and {LEAST_ARMS} needed."
-        )
-        return Agreement([], [], [words])
+        most = max(map(len, groups))
+        needed = f"they need {LEAST_ARMS} finished arms with the same data and masks"
+        return Agreement([], [], [f"No rank correlations: {needed}; there are {most}."])
     arms = [name for group in large for name in group]
     metrics = [metric for metric in _candidates(study) if all(metric in means[name] for name in arms)]
     ranked = [[means[name] for name in group] for group in large]
@@ -65,31 +62,32 @@ def compare(study: Study) -> Agreement | None:
 
 
 def _candidates(study: Study) -> list[str]:
-    asked = [metric for metric in study.metrics if metric.startswith("test/") and wording.sign(metric)]
-    return list(dict.fromkeys([*asked, *_USUAL]))
+    reported = [metric for metric in study.metrics if metric.startswith("test/") and wording.sign(metric)]
+    return list(dict.fromkeys([*reported, *_USUAL]))
 
 
 def _means(study: Study, arm: str) -> dict[str, float]:
-    """An arm's means over seeds, more being better."""
-    intervals = {metric: study.interval(arm, metric) for metric in _candidates(study)}
-    return {metric: wording.sign(metric) * found.mean for metric, found in intervals.items() if found}
+    """An arm's means over seeds, negated where lower is better."""
+    by_metric = {metric: study.interval(arm, metric) for metric in _candidates(study)}
+    return {metric: wording.sign(metric) * interval.mean for metric, interval in by_metric.items() if interval}
 
 
 def _sentences(
     study: Study, groups: list[list[str]], large: list[list[str]], metrics: list[str], tau: list[list[float | None]]
 ) -> list[str]:
     arms = sum(map(len, large))
-    grouped = f" in {len(large)} groups with the same data and masks, within which pairs are compared"
+    grouped = f" in {len(large)} groups with the same data and masks; only arms of one group are compared"
     where = grouped if len(large) > 1 else ""
-    fills = "" if all(study.arm(name).trains for group in large for name in group) else ", fills without training too"
+    trained_only = all(study.arm(name).trains for group in large for name in group)
+    fills = "" if trained_only else " (including arms without training)"
     sentences = [
-        f"Kendall's tau-b over n = {arms} arms{where}{fills}, by their means over "
-        f"{wording.count(len(study.seeds), 'seed')} {study.at_words()}. 1: the same order, better arms first; "
-        f"{wording.MINUS}1: the reverse."
+        f"Kendall's tau-b between the rankings of n = {arms} arms{fills}{where}. Arms are ranked by their means over "
+        f"{wording.count(len(study.seeds), 'seed')} {study.at_epoch()}. 1: the same order; "
+        f"{wording.MINUS}1: the reverse order."
     ]
     if left := [name for group in groups if group not in large for name in group]:
         sentences.append(
-            f"Left out, as fewer than {LEAST_ARMS} arms share their data and masks: "
+            f"Left out, because fewer than {LEAST_ARMS} arms share their data and masks: "
             f"{wording.listing(map(wording.quoted, left))}."
         )
     pairs = [
@@ -100,9 +98,8 @@ def _sentences(
     ]
     if pairs:
         least, a, b = min(pairs, key=lambda pair: pair[0])
+        lowest = f"{wording.label(b)} and {wording.label(a)}: {wording.fixed(least, 2, plus=True)}"
         sentences.append(
-            f"They agree least on {wording.label(b)} and {wording.label(a)}: {wording.fixed(least, 2, plus=True)}."
-            if least < 1
-            else "All of them put the arms in the same order."
+            f"The lowest tau is between {lowest}." if least < 1 else "All metrics rank the arms in the same order."
         )
     return sentences

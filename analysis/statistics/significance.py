@@ -1,7 +1,7 @@
-"""What paired differences are worth when there are many: a test of each, corrected for the whole family.
+"""Significance of paired differences: a sign-flip test of each, corrected for multiple comparisons.
 
-Every difference is tested by the exact sign-flip test, which assumes nothing but symmetry around zero and so cannot
-reject with few pairs: where it could not in a family of this size, a difference is `underpowered` rather than equal.
+The sign-flip test assumes only that the differences are symmetric around zero. With few pairs it cannot reject at all;
+a difference that could not be significant in a family of this size is called `underpowered`, not equal.
 """
 
 from __future__ import annotations
@@ -16,32 +16,35 @@ import numpy as np
 
 Correction = Literal["holm", "benjamini-hochberg"]
 ALPHA = 0.05
-"""Probability of a difference being called one in a family without any."""
+"""Significance level of a family of comparisons."""
 _EXACT_PAIRS = 16
-"""Up to so many pairs every assignment of signs is counted; beyond, `_DRAWS` of them."""
+"""Up to this many pairs all assignments of signs are enumerated; above, `_DRAWS` of them are drawn at random."""
 _DRAWS = 2**16 - 1
+_METHODS: dict[Correction, str] = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}
+"""Names in statsmodels."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a paired difference is worth, as one of a family of `family` comparisons.
-
-    p: two-sided sign-flip test (Fisher 1935): of all 2^n ways to flip the signs of the n differences, the share whose
-        mean is at least as far from zero. adjusted_p: after the correction for the family.
-    effect: Hedges' g of the differences (their mean in standard deviations, corrected for few pairs); None where all
-        are equal. improvement: share of pairs with a positive difference, ties counted half.
-    """
+    """The test of one paired difference, as one of a family of comparisons."""
 
     p: float
+    """Two-sided p value of the sign-flip test (Fisher 1935): of the 2^n ways to flip the signs of the differences, the
+    share whose mean is at least as far from zero."""
     adjusted_p: float
+    """The p value corrected for the family."""
     effect: float | None
+    """Hedges' g: the mean difference in standard deviations, corrected for small n; None if all differences agree."""
     improvement: float
+    """Share of pairs with a positive difference; a tie counts as half."""
     n: int
+    """Number of pairs."""
     family: int
+    """Number of comparisons in the family."""
 
     @property
     def underpowered(self) -> bool:
-        """Whether so few pairs could not make one difference of this family significant, however large."""
+        """Whether n is too small for any difference of this family, however large, to be significant."""
         return self.n < seeds_needed(self.family)
 
     @property
@@ -50,15 +53,17 @@ class Comparison:
 
 
 def seeds_needed(family: int) -> int:
-    """The fewest pairs with which a sign-flip test can reject one of `family` hypotheses: 2^(1-n) * family <= 0.05."""
+    """Smallest n with which a sign-flip test can reject one of `family` hypotheses: 2^(1-n) * family <= 0.05."""
     return math.ceil(1 + math.log2(max(family, 1) / ALPHA))
 
 
 def compare(differences: Sequence[Sequence[float]], correction: Correction = "holm") -> list[Comparison]:
-    """Each of a family of paired differences (one a seed, at least one each) tested against zero.
+    """Test each member of a family of paired differences against zero.
 
-    holm: the chance of any false positive in the family stays below 5 % (Holm 1979). benjamini-hochberg: the expected
-    share of false ones among the positives does (Benjamini and Hochberg 1995).
+    differences: for each comparison the differences of its pairs, one per seed, at least one.
+    correction: `holm` keeps the probability of any false positive in the family below 5 % (Holm 1979);
+        `benjamini-hochberg` keeps the expected share of false positives among the positives below 5 % (Benjamini and
+        Hochberg 1995).
     """
     ps = [sign_flip_p(pairs) for pairs in differences]
     adjusted = adjust(ps, correction)
@@ -69,14 +74,15 @@ def compare(differences: Sequence[Sequence[float]], correction: Correction = "ho
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
-    """Two-sided p of the sign-flip test that the differences are symmetric around zero.
+    """Two-sided p value of the sign-flip test that the differences are symmetric around zero.
 
-    Exact up to 16 pairs; beyond, from 65,535 drawn assignments and the one at hand.
+    Exact up to 16 pairs; above, from 65,535 random assignments of signs and the observed one. Equal to scipy's
+    `permutation_test` (tested), which takes 250 ms for 16 pairs, as it enumerates in Python; this takes 0.2 ms.
     """
     values = np.abs(np.asarray(differences, dtype=np.float64))
     observed = abs(math.fsum(differences))
     n = len(values)
-    tolerance = 1e-12 * float(values.sum())  # sums that are equal but for rounding count as equal
+    tolerance = 1e-12 * float(values.sum())  # sums that differ only by rounding count as equal
     if n <= _EXACT_PAIRS:
         return float(np.mean(np.abs(_signs(n) @ values) >= observed - tolerance))
     signs = np.random.default_rng(0).choice(np.array([-1.0, 1.0]), size=(_DRAWS, n))
@@ -85,20 +91,19 @@ def sign_flip_p(differences: Sequence[float]) -> float:
 
 @cache
 def _signs(n: int) -> np.ndarray[Any, Any]:
-    """(2^(n-1), n): all assignments of signs, but for a common one, which changes no absolute sum."""
+    """All assignments of n signs up to a common factor, which changes no absolute sum; shape (2^(n-1), n)."""
     codes = np.arange(2 ** (n - 1))
     return 1.0 - 2.0 * ((codes[:, None] >> np.arange(n)) & 1)
 
 
 def adjust(ps: Sequence[float], correction: Correction = "holm") -> list[float]:
-    """Adjusted p values, in the order given; equal to statsmodels' `multipletests`, whose import takes two seconds."""
-    found, m = np.asarray(ps, dtype=np.float64), len(ps)
-    order = np.argsort(found)
-    steps = found[order] * (m - np.arange(m) if correction == "holm" else m / np.arange(1, m + 1))
-    running = np.maximum.accumulate(steps) if correction == "holm" else np.minimum.accumulate(steps[::-1])[::-1]
-    adjusted = np.empty(m)
-    adjusted[order] = np.minimum(running, 1.0)
-    return adjusted.tolist()
+    """Adjusted p values, in the order given."""
+    if len(ps) < 2:
+        return [float(p) for p in ps]
+    from statsmodels.stats.multitest import multipletests  # takes half a second to import; reading needs none of it
+
+    adjusted: list[float] = multipletests(ps, method=_METHODS[correction])[1].tolist()
+    return adjusted
 
 
 def _hedges_g(differences: Sequence[float]) -> float | None:

@@ -1,1 +1,1 @@
-"""Start or join a Ray, check it, submit a job to it."""
+"""Start or join a Ray cluster, check it, submit jobs to it."""

@@ -1,4 +1,4 @@
-"""What `--address` may be, and whether something listens there; no Ray needed, so a mistake is told at once."""
+"""Check `--address` and whether something listens there, without importing ray, so that mistakes show at once."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def check(address: str) -> None:
     if address.startswith("ray://"):
         raise SweepError(
             f"--address {address}",
-            "Ray Client keeps the driver apart from the cluster, and Tune's searcher cannot live there",
+            "Ray Client runs Tune apart from the driver, which our searcher does not support",
             ALLOWED,
             "sweeps submit FILE --address http://HOST:8265, or --address auto on a node of the cluster",
         )
     if address.startswith(("http://", "https://")):
         raise SweepError(
             f"--address {address}",
-            "that is the address of Ray's jobs and dashboard",
+            "this is the address of Ray's dashboard and job server",
             ALLOWED,
             f"sweeps submit FILE --address {address}",
         )
@@ -42,18 +42,18 @@ def host_and_port(address: str) -> tuple[str, int]:
     except ValueError:
         host = port = None
     if not host or not port:
-        raise SweepError(f"--address {address}", "that is no address", ALLOWED, "--address auto, or HOST:6379")
+        raise SweepError(f"--address {address}", "this is not an address", ALLOWED, "--address auto, or HOST:6379")
     return host, port
 
 
 def reach(host: str, port: int) -> None:
-    """SweepError where nothing listens at host and port, or nothing answers within `REACH_S` seconds."""
+    """SweepError if nothing listens at host and port, or nothing answers within `REACH_S` seconds."""
     try:
         socket.create_connection((host, port), REACH_S).close()
     except OSError as error:
         raise SweepError(
             f"--address {host}:{port}",
-            f"nothing can be reached there: {error.strerror or error}",
-            "the head of a running Ray cluster (port 6379; its jobs: http://HOST:8265)",
-            "`ray status` on the head shows whether it runs; from outside a tunnel: ssh -L 8265:127.0.0.1:8265 HEAD",
+            f"it cannot be reached: {error.strerror or error}",
+            "the head of a running Ray cluster (port 6379; for jobs http://HOST:8265)",
+            "run `ray status` on the head to check it; from outside open a tunnel: ssh -L 8265:127.0.0.1:8265 HEAD",
         ) from error

@@ -1,9 +1,9 @@
-"""Start a Ray on this machine or join a running one, and leave the process as it was afterwards.
+"""Start a Ray on this machine or join a running one, and restore the settings of this process afterwards.
 
-What a Ray of ours does that Ray's own defaults do not: it listens on loopback alone, its token lies in a file of its
-own instead of the home folder, and the user's settings for a token stand above ours. A running Ray is looked at
-through its GCS before it is joined: Ray itself tries for 20 s (a wrong token) to two minutes (nothing there), and then
-ends the process.
+Other than by Ray's defaults, a Ray that we start listens on loopback only, and its token is in a temporary file instead
+of the home folder; the user's own token settings take precedence. A running Ray is checked through its GCS before this
+process joins it, because Ray itself tries for 20 s (wrong token) to two minutes (nothing there) and then ends the
+process.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends gracefully
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # our own handler stops gracefully
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # Train's runs appear in Ray's dashboard
 }
 LOOPBACK = "127.0.0.1"
 _LOCAL = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
-"""Where all of a local Ray was killed, the driver ends after this long; nothing would start it again."""
+"""If all of a local Ray was killed, the driver ends after this many seconds; nothing would restart it."""
 _MODE, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
 _PROBE_S = 4.0
 
 
 class _Changes:
-    """What a connection changed in this process, to be undone."""
+    """The settings of this process that a connection changed, to be undone later."""
 
     def __init__(self) -> None:
         self.environment: dict[str, str | None] = {}
@@ -70,7 +70,7 @@ class _Changes:
         token_mode = {_MODE, _TOKEN_PATH} & self.environment.keys()
         self.environment, self.cluster_mode, self.folder = {}, None, None
         if token_mode:
-            read_settings_again()
+            reload_settings()
 
 
 _changes = _Changes()
@@ -79,9 +79,9 @@ _changes = _Changes()
 def connect(address: str, dashboard: bool = False) -> None:
     """Start a Ray on this machine (`local`) or join the one at `address` (`auto`, HOST:PORT).
 
-    A local Ray is a new one whatever else runs here or was left by a killed one. dashboard: also start Ray's dashboard
-    there, on loopback, which costs about 2 s and ten processes; Ray Train needs it to stop a trial of several workers.
-    SweepError where the address cannot be used, within 10 s.
+    A local Ray is always a new one, even if another one runs here or left files behind. dashboard: also start Ray's
+    dashboard, on loopback, which costs about 2 s and ten processes; Ray Train needs it to stop a multi-worker trial.
+    SweepError, within 10 s, if the address cannot be used.
     """
     addresses.check(address)
     os.environ.update(ENVIRONMENT)
@@ -117,24 +117,24 @@ def _prepare_local() -> None:
     mode = os.environ.get(_MODE)
     if mode is None or mode.lower() == "token":
         if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
-            _changes.folder = Path(tempfile.mkdtemp(prefix="sweeps-ray-"))  # nobody else may enter it
+            _changes.folder = Path(tempfile.mkdtemp(prefix="sweeps-ray-"))  # accessible to this user only
             path = _changes.folder / "auth_token"
             path.write_text(generate_new_authentication_token())
             _changes.set(_TOKEN_PATH, str(path))
         _changes.set(_MODE, "token")
-        read_settings_again()
+        reload_settings()
 
 
 def _stay_on_loopback() -> None:
-    """Ray replaces a loopback address by the machine's own and then listens everywhere, but not in this mode."""
+    """Turn off Ray's cluster mode, in which it replaces a loopback address by the machine's own."""
     _changes.set(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "0")
     if _changes.cluster_mode is None:
         _changes.cluster_mode = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
 
 
-def read_settings_again() -> None:
-    """Ray keeps the authentication mode and the token that it found when it was imported."""
+def reload_settings() -> None:
+    """Make Ray read the authentication mode and the token again, which it caches when it is imported."""
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
 
@@ -143,40 +143,40 @@ def read_settings_again() -> None:
 
 
 def _join(address: str) -> str:
-    """HOST:PORT of a Ray that was found fit to be joined, with this process set up for it."""
-    found = _running_here() if address == addresses.AUTO else address
-    cluster = _look(found)
+    """Check the Ray at `address` and set this process up to join it. Returns HOST:PORT."""
+    head = _running_here() if address == addresses.AUTO else address
+    cluster = _look(head)
     if cluster["nodes"] and all(node == LOOPBACK for node in cluster["nodes"]):
         _stay_on_loopback()
-    _check_versions(found, cluster)
-    return found
+    _check_versions(head, cluster)
+    return head
 
 
 def _running_here() -> str:
     try:
-        found: str = services.get_ray_address_from_environment(addresses.AUTO, None)
+        head: str = services.get_ray_address_from_environment(addresses.AUTO, None)
     except ConnectionError as error:
         raise SweepError(
             "--address auto",
             "no Ray runs on this machine",
             "a node of a running cluster, or another address",
-            "`ray start --address=HEAD:6379` joins a cluster; --address local starts a Ray of its own",
+            "`ray start --address=HEAD:6379` joins a cluster; --address local starts a new Ray",
         ) from error
-    addresses.check(found)
-    return found
+    addresses.check(head)
+    return head
 
 
 def _look(address: str) -> dict[str, Any]:
-    """What the GCS says of its cluster: `ray_version`, `python_version`, and `nodes`, the addresses of living nodes.
+    """Ask the GCS for `ray_version`, `python_version`, and `nodes`, the addresses of living nodes.
 
-    Turns token authentication on in this process where the cluster wants a token and one can be found.
+    Turns token authentication on in this process if the cluster requires a token and one is available.
     """
     try:
-        found = _ask(address, {})
+        cluster = _ask(address, {})
         if _MODE not in os.environ:
-            _changes.set(_MODE, "disabled")  # or Ray would use a token that lies in the home folder
-        read_settings_again()
-        return found
+            _changes.set(_MODE, "disabled")  # otherwise Ray would use a token from the home folder
+        reload_settings()
+        return cluster
     except grpc.RpcError as error:
         if error.code() != grpc.StatusCode.UNAUTHENTICATED:
             raise _not_a_head(address, error) from error
@@ -184,12 +184,12 @@ def _look(address: str) -> dict[str, Any]:
     if not loader.has_token(ignore_auth_mode=True):
         raise SweepError(
             f"--address {address}",
-            "the cluster wants a token, and there is none here",
+            "the cluster requires a token, and none is set here",
             "the token that the cluster was started with",
-            "export RAY_AUTH_TOKEN=..., or RAY_AUTH_TOKEN_PATH=FILE, or put it into ~/.ray/auth_token",
+            "export RAY_AUTH_TOKEN=... or RAY_AUTH_TOKEN_PATH=FILE, or write the token to ~/.ray/auth_token",
         )
     _changes.set(_MODE, "token")
-    read_settings_again()
+    reload_settings()
     try:
         return _ask(address, loader.get_token_for_http_header())
     except grpc.RpcError as error:
@@ -197,7 +197,7 @@ def _look(address: str) -> dict[str, Any]:
             raise _not_a_head(address, error) from error
         raise SweepError(
             f"--address {address}",
-            "the cluster does not accept the token that was found here",
+            "the cluster does not accept the token that is set here",
             "the token that the cluster was started with",
             "compare RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH and ~/.ray/auth_token (in this order) with the head's",
         ) from error
@@ -218,21 +218,22 @@ def _ask(address: str, headers: dict[str, str]) -> dict[str, Any]:
 def _not_a_head(address: str, error: grpc.RpcError) -> SweepError:
     return SweepError(
         f"--address {address}",
-        f"what listens there does not answer as the head of a Ray cluster ({error.code().name.lower()})",
+        f"the server there does not answer as the head of a Ray cluster ({error.code().name.lower()})",
         addresses.ALLOWED,
-        "use the port of `ray start --head` (6379); for the dashboard's port: sweeps submit --address http://HOST:8265",
+        "use the port of `ray start --head` (6379); for the dashboard's port: "
+        "sweeps submit FILE --address http://HOST:8265",
     )
 
 
 def _check_versions(address: str, cluster: dict[str, Any]) -> None:
-    """Ray's drivers and workers pickle for each other, so Ray wants equal versions; it says so less plainly."""
+    """Require equal versions, because Ray's drivers and workers exchange pickles."""
     theirs = (cluster["ray_version"], cluster["python_version"])
     ours = (ray.__version__, platform.python_version())
     if theirs != ours:
         raise SweepError(
             f"--address {address}",
-            f"the cluster runs Ray {theirs[0]} on Python {theirs[1]}, this is Ray {ours[0]} on Python {ours[1]}",
+            f"the cluster runs Ray {theirs[0]} on Python {theirs[1]}, this machine Ray {ours[0]} on Python {ours[1]}",
             "the same versions of both on the driver and on every node",
-            f"pip install 'ray[default,train,tune]=={theirs[0]}' under Python {theirs[1]}, or run it on a node: "
+            f"pip install 'ray[default,train,tune]=={theirs[0]}' with Python {theirs[1]}, or run the sweep on a node: "
             "sweeps submit FILE --address http://HOST:8265",
         )

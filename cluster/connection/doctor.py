@@ -1,7 +1,7 @@
-"""Is this machine, this cluster, this store fit for a sweep? Each check is one line: what is wrong, and what to do.
+"""Checks whether this machine, a cluster and a store are fit for a sweep. Each check gives one line of output.
 
-Without an address only this machine is looked at and no Ray is started. On a cluster one small task goes to every
-node. Nothing is left behind: a probe object is written into the store and deleted again.
+Without an address, only this machine is checked and no Ray is started. On a cluster, one small task runs on every node.
+Nothing is left behind: the probe object in the store is deleted again.
 """
 
 from __future__ import annotations
@@ -24,72 +24,75 @@ from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
 
 OPEN_FILES = 65_536
-"""What Ray's own documentation asks of a head node; a worker's limit matters less."""
+"""Limit that Ray's documentation recommends for a head node; the limit of a worker matters less."""
 FREE_GB = 5.0
 SKEW_S, WRONG_S = 2.0, 60.0
-"""From when on a clock is worth a warning, and from when on `sweeps status` takes a running trial for interrupted.
-Leases trust no clock."""
+"""Clock offsets: the first gives a warning; from the second, `sweeps status` takes a running trial for interrupted.
+Leases do not depend on clocks."""
 _PROBE = "doctor"
 _TASK_S = 60.0
 
 
 @dataclass(frozen=True)
-class Line:
-    """One check. state: `ok`, `warning` or `failed`. what: what was found. do: what to do about it; empty when ok."""
+class CheckResult:
+    """The result of one check."""
 
     state: str
+    """`ok`, `warning` or `failed`."""
     what: str
+    """What was found."""
     do: str = ""
+    """How to fix it; empty if ok."""
 
 
 @dataclass
-class Facts:
-    """What one machine says of itself; plain data, since it travels.
-
-    clock: seconds since the epoch there, when it began to look and when it had looked. The troubles are empty when all
-    is well or nothing was asked.
-    """
+class MachineFacts:
+    """Facts about one machine; plain data, because nodes send it to the driver."""
 
     host: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     open_files: int = 0
     free_gb: float = 0.0
     clock: tuple[float, float] = (0.0, 0.0)
+    """That machine's time, in seconds since the epoch, at the beginning and at the end of its checks."""
     store_trouble: str = ""
+    """What is wrong with the store; empty if nothing is or it was not checked."""
     data_trouble: str = ""
+    """What is wrong with the data folder; empty if nothing is or it was not checked."""
     gpus: int = 0
 
 
-def examine(address: str | None, store: Store | None, data_root: str | None) -> Iterator[Line]:
-    """All checks, each as soon as it is known. address: of a running Ray, or None for this machine alone.
+def run_checks(address: str | None, store: Store | None, data_root: str | None) -> Iterator[CheckResult]:
+    """Run all checks; yields each result at once.
 
-    data_root: the folder of the data sets, absolute, or None to leave it.
+    address: of a running Ray, or None for this machine only. data_root: the folder of the data sets, absolute, or None
+    to skip that check.
     """
     here = facts(store.uri if store else None, data_root)
-    yield from machine("this machine", here)
+    yield from check_machine("this machine", here)
     if store is not None:
         checked = list(check_store(store))
         yield from checked
         if isinstance(store, FolderStore) and checked[-1].state == "ok":
             yield _folder_clock(store)
         if isinstance(store, FolderStore) and address:
-            yield Line(
+            yield CheckResult(
                 "warning",
-                f"the store is the folder {store.uri}: every node must see the same folder there",
+                f"the store is the folder {store.uri}: every node must have the same folder at this path",
                 "mount it on all nodes at the same path, or --store s3://BUCKET/PREFIX",
             )
     yield _data("this machine", here, data_root)
     if address:
         yield from _cluster(address, here, store, data_root)
     else:
-        yield Line("ok", "no cluster was asked for; --address auto or HOST:6379 looks at one")
+        yield CheckResult("ok", "no cluster was checked; --address auto or --address HOST:6379 checks one")
 
 
-def facts(store_uri: str | None, data_root: str | None) -> Facts:
-    """Look at the machine that this runs on."""
+def facts(store_uri: str | None, data_root: str | None) -> MachineFacts:
+    """Collect the facts of the machine that this runs on."""
     began = time.time()
     known = provenance.versions()
-    found = Facts(
+    found = MachineFacts(
         host=os.uname().nodename,
         versions={name: known.get(name, "none") for name in COMPARED},
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -105,7 +108,7 @@ def facts(store_uri: str | None, data_root: str | None) -> Facts:
 
 
 def _code() -> str:
-    """A hash of our own modules: a version number stands still while the code changes."""
+    """A hash of our own modules, because a version number does not change with every edit."""
     top = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     for folder in ("analysis", "cluster", "sweeps", "trainables"):
@@ -121,8 +124,8 @@ COMPARED = ("python", "ray", "torch", "torchvision", "optuna", "numpy", "opencv-
 # --- the store --------------------------------------------------------------------------------------------------------
 
 
-def check_store(store: Store) -> Iterator[Line]:
-    """Write, read, write on condition, list, delete; the first that fails ends it."""
+def check_store(store: Store) -> Iterator[CheckResult]:
+    """Write, read, write conditionally, replace, list and delete a probe object; stop at the first failure."""
     key = f"{_PROBE}/{uuid.uuid4().hex}"
 
     def replaced() -> bool:
@@ -134,92 +137,92 @@ def check_store(store: Store) -> Iterator[Line]:
         return not store.exists_many([key])
 
     steps: list[tuple[str, Callable[[], bool], str]] = [
-        ("write", lambda: store.create(key, b"a"), "an object stood there already"),
-        ("read", lambda: store.get(key) == b"a", "another content came back"),
+        ("write", lambda: store.create(key, b"a"), "the new object exists already"),
+        ("read", lambda: store.get(key) == b"a", "other content was returned"),
         ("refuse a second writer", lambda: not store.create(key, b"c"), "two drivers could train the same trial"),
-        ("replace", replaced, "the old content came back"),
+        ("replace", replaced, "the old content was returned"),
         ("list", lambda: key.rpartition("/")[2] in store.children(f"{_PROBE}/"), "a written object was not listed"),
-        ("delete", deleted, "it is still there"),
+        ("delete", deleted, "the object is still there"),
     ]
     done = []
     for name, step, otherwise in steps:
         try:
-            good, why, do = step(), otherwise, "use a store that keeps the promises of sweeps/store/local.py"
+            good, why, do = step(), otherwise, "use a store that meets the contract in sweeps/store/base.py"
         except KeyError:
-            good, why, do = False, "a written object could not be found", "use a store that shows what was written"
+            good, why, do = False, "a written object was not found", "use a store with read-after-write consistency"
         except SweepError as error:
             good, why, do = False, error.why, error.fix
         if not good:
-            yield Line("failed", f"store {store.uri}: cannot {name}: {why}", do)
+            yield CheckResult("failed", f"store {store.uri}: cannot {name}: {why}", do)
             return
         done.append(name)
-    yield Line("ok", f"store {store.uri}: {', '.join(done)}")
+    yield CheckResult("ok", f"store {store.uri}: {', '.join(done)}")
 
 
-def _folder_clock(store: FolderStore) -> Line:
-    """A mounted folder stamps files with its server's clock."""
+def _folder_clock(store: FolderStore) -> CheckResult:
+    """Check the clock of the server of a mounted folder, from the time stamp of a new file."""
     key = f"{_PROBE}/{uuid.uuid4().hex}"
     began = time.time()
     store.put(key, b"")
     ended = time.time()
     stamp = (store.root / key).stat().st_mtime
     store.delete([key])
-    return _clock(f"store {store.uri}", off_by((stamp, stamp), began, ended))
+    return _clock(f"store {store.uri}", clock_offset_s((stamp, stamp), began, ended))
 
 
 # --- one machine ------------------------------------------------------------------------------------------------------
 
 
-def machine(name: str, found: Facts) -> Iterator[Line]:
+def check_machine(name: str, found: MachineFacts) -> Iterator[CheckResult]:
     versions = ", ".join(f"{package} {version}" for package, version in found.versions.items())
     missing = [package for package in ("ray", "torch", "torchvision") if found.versions[package] == "none"]
     if missing:
-        yield Line("failed", f"{name}: {', '.join(missing)} not installed", "install from requirements.lock")
+        yield CheckResult("failed", f"{name}: {', '.join(missing)} not installed", "install from requirements.lock")
     else:
-        yield Line("ok", f"{name}: {versions}")
+        yield CheckResult("ok", f"{name}: {versions}")
     yield _open_files(name, found)
     yield _free_disk(name, found)
 
 
-def _open_files(name: str, found: Facts) -> Line:
+def _open_files(name: str, found: MachineFacts) -> CheckResult:
     if found.open_files == resource.RLIM_INFINITY or found.open_files >= OPEN_FILES:
-        return Line("ok", f"{name}: {found.open_files} open files allowed")
-    return Line(
+        return CheckResult("ok", f"{name}: {found.open_files} open files allowed")
+    return CheckResult(
         "warning",
         f"{name}: only {found.open_files} open files allowed; sweeps of thousands of trials need more",
         f"ulimit -n {OPEN_FILES} before `ray start` (or before sweeps run)",
     )
 
 
-def _free_disk(name: str, found: Facts) -> Line:
+def _free_disk(name: str, found: MachineFacts) -> CheckResult:
     if found.free_gb >= FREE_GB:
-        return Line("ok", f"{name}: {found.free_gb:.0f} GB free for temporary files")
-    return Line(
+        return CheckResult("ok", f"{name}: {found.free_gb:.0f} GB free for temporary files")
+    return CheckResult(
         "failed",
-        f"{name}: only {found.free_gb:.1f} GB free for temporary files, where Ray spills and logs",
+        f"{name}: only {found.free_gb:.1f} GB free for temporary files, where Ray spills objects and logs",
         f"free {FREE_GB:g} GB, or point TMPDIR (RAY_TMPDIR for `ray start`) to a larger disk",
     )
 
 
-def _data(name: str, found: Facts, data_root: str | None) -> Line:
+def _data(name: str, found: MachineFacts, data_root: str | None) -> CheckResult:
     if data_root is None:
-        return Line("ok", f"{name}: no data folder was named (--data, SWEEPS_DATA); CIFAR-10 is downloaded")
+        return CheckResult("ok", f"{name}: no data folder is set (--data, SWEEPS_DATA); CIFAR-10 is downloaded")
     if found.data_trouble:
-        do = "copy or mount the data there on every node, at the same path; or --data FOLDER"
-        return Line("failed", f"{name}: {found.data_trouble}", do)
-    return Line("ok", f"{name}: data in {data_root}")
+        do = "copy or mount the data at this path on every node, or use --data FOLDER"
+        return CheckResult("failed", f"{name}: {found.data_trouble}", do)
+    return CheckResult("ok", f"{name}: data in {data_root}")
 
 
 # --- a cluster --------------------------------------------------------------------------------------------------------
 
 
-def _cluster(address: str, here: Facts, store: Store | None, data_root: str | None) -> Iterator[Line]:
+def _cluster(address: str, here: MachineFacts, store: Store | None, data_root: str | None) -> Iterator[CheckResult]:
     from cluster.connection import connection
 
     try:
         connection.connect(address)
     except SweepError as error:
-        yield Line("failed", f"{error.given}: {error.why}", error.fix)
+        yield CheckResult("failed", f"{error.given}: {error.why}", error.fix)
         return
     try:
         yield _authentication()
@@ -227,8 +230,8 @@ def _cluster(address: str, here: Facts, store: Store | None, data_root: str | No
         yield _nodes(nodes)
         for name, answer, skew_s in nodes:
             if isinstance(answer, str):
-                do = "see `ray status` and the node's logs; inpaint-sweeps must be installed there as it is here"
-                yield Line("failed", f"{name}: no answer: {answer}", do)
+                do = "see `ray status` and the node's logs; install the same inpaint-sweeps there as here"
+                yield CheckResult("failed", f"{name}: no answer: {answer}", do)
                 continue
             yield _clock(name, skew_s)
             yield from _node(name, answer, here, store, data_root)
@@ -236,84 +239,90 @@ def _cluster(address: str, here: Facts, store: Store | None, data_root: str | No
         connection.disconnect()
 
 
-def _authentication() -> Line:
+def _authentication() -> CheckResult:
     from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
     if is_token_auth_enabled():
-        return Line("ok", "the cluster wants a token")
-    return Line(
+        return CheckResult("ok", "the cluster requires a token")
+    return CheckResult(
         "warning",
-        "the cluster wants no token: whoever reaches its ports can run anything on it",
+        "the cluster requires no token: anyone who can reach its ports can run code on it",
         "ray get-auth-token --generate, and RAY_AUTH_MODE=token for every `ray start`",
     )
 
 
-Answer = tuple[str, "Facts | str", float]
-"""(node, what it said or why it did not, seconds that its clock is off at least)."""
+Answer = tuple[str, "MachineFacts | str", float]
+"""(node, its facts or why it did not answer, minimum clock offset in seconds)."""
 
 
 def _ask_nodes(store_uri: str | None, data_root: str | None) -> list[Answer]:
-    """One task on every living node, side by side."""
+    """Run one task on every living node, concurrently."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask = ray.remote(num_cpus=0, max_retries=0)(facts)
     living = [node for node in ray.nodes() if node["Alive"]]
     sent = time.time()
-    asked = []
+    references = []
     for node in living:
         strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        asked.append(ask.options(scheduling_strategy=strategy).remote(store_uri, data_root))
+        references.append(ask.options(scheduling_strategy=strategy).remote(store_uri, data_root))
     deadline = time.monotonic() + _TASK_S
-    found: list[Answer] = []
-    for node, reference in zip(living, asked, strict=True):
+    answers: list[Answer] = []
+    for node, reference in zip(living, references, strict=True):
         name = f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
         try:
-            answer: Facts = ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
+            answer: MachineFacts = ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
         except ray.exceptions.RayError as error:
-            found.append((name, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}", 0.0))
+            answers.append((name, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}", 0.0))
             continue
         answer.gpus = int(node["Resources"].get("GPU", 0))
-        found.append((name, answer, off_by(answer.clock, sent, time.time())))
-    return found
+        answers.append((name, answer, clock_offset_s(answer.clock, sent, time.time())))
+    return answers
 
 
-def off_by(clock: tuple[float, float], sent: float, received: float) -> float:
-    """Seconds that a clock is off at least, when it was read (twice) between two moments of ours."""
+def clock_offset_s(clock: tuple[float, float], sent: float, received: float) -> float:
+    """Minimum offset of a clock in seconds, from two readings of it between two times of ours."""
     return max(0.0, sent - clock[0], clock[1] - received)
 
 
-def _nodes(nodes: list[Answer]) -> Line:
+def _nodes(nodes: list[Answer]) -> CheckResult:
     import ray
 
     have = ray.cluster_resources()
     text = f"{len(nodes)} nodes, {have.get('CPU', 0):g} CPUs, {have.get('GPU', 0):g} GPUs"
-    per_node = sorted({answer.gpus for _, answer, _ in nodes if isinstance(answer, Facts) and answer.gpus})
-    return Line("ok", text + (f" ({' or '.join(map(str, per_node))} a node)" if per_node else ""))
+    per_node = sorted({answer.gpus for _, answer, _ in nodes if isinstance(answer, MachineFacts) and answer.gpus})
+    return CheckResult("ok", text + (f" ({' or '.join(map(str, per_node))} per node)" if per_node else ""))
 
 
-def _clock(name: str, skew_s: float) -> Line:
+def _clock(name: str, skew_s: float) -> CheckResult:
     if skew_s <= SKEW_S:
-        return Line("ok", f"{name}: its clock agrees to {SKEW_S:g} s")
-    why = "`sweeps status` misjudges its trials, and S3 refuses requests that are 15 minutes off"
+        return CheckResult("ok", f"{name}: its clock agrees within {SKEW_S:g} s")
+    why = "`sweeps status` may take its running trials for interrupted, and S3 refuses requests that are 15 minutes off"
     do = "synchronise it: systemctl enable --now chrony (or the provider's time service)"
-    return Line("failed" if skew_s > WRONG_S else "warning", f"{name}: its clock is off by {skew_s:.0f} s; {why}", do)
+    return CheckResult(
+        "failed" if skew_s > WRONG_S else "warning", f"{name}: its clock is off by {skew_s:.0f} s; {why}", do
+    )
 
 
-def _node(name: str, found: Facts, here: Facts, store: Store | None, data_root: str | None) -> Iterator[Line]:
+def _node(
+    name: str, found: MachineFacts, here: MachineFacts, store: Store | None, data_root: str | None
+) -> Iterator[CheckResult]:
     others = {package: version for package, version in found.versions.items() if version != here.versions[package]}
     if others:
         differ = ", ".join(
             f"{package} {version} (here {here.versions[package]})" for package, version in others.items()
         )
         do = "one image for all nodes (cluster/manifests/Dockerfile), or pip install -r requirements.lock there"
-        yield Line("failed", f"{name}: other versions: {differ}", do)
+        yield CheckResult("failed", f"{name}: different versions: {differ}", do)
     else:
-        yield Line("ok", f"{name}: the same packages as here")
+        yield CheckResult("ok", f"{name}: the same packages as here")
     if found.store_trouble:
-        yield Line("failed", f"{name}: {found.store_trouble}", "let the nodes reach and write the store")
+        yield CheckResult(
+            "failed", f"{name}: {found.store_trouble}", "give the nodes read and write access to the store"
+        )
     elif store is not None:
-        yield Line("ok", f"{name}: can read and write the store")
+        yield CheckResult("ok", f"{name}: can read and write the store")
     yield _data(name, found, data_root)
     yield _open_files(name, found)
     yield _free_disk(name, found)

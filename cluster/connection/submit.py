@@ -1,7 +1,7 @@
-"""Send a sweep to a Ray cluster as a job: upload the working directory, start `sweeps run` there, follow its log.
+"""Submit a sweep to a Ray cluster as a job: upload the working directory, start `sweeps run` there, follow its log.
 
-The job's driver runs on the cluster's head, so the machine that submitted may go away. Submitting again does no harm:
-a sweep goes on from its store, and two drivers on one store do not train a trial twice.
+The job's driver runs on the cluster's head, so the submitting machine may disconnect. Submitting again is safe: a sweep
+continues from its store, and two drivers on one store do not train a trial twice.
 """
 
 from __future__ import annotations
@@ -27,59 +27,61 @@ from cluster.connection import address as addresses
 from sweeps.errors import SweepError
 
 EXCLUDED = {".git", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"}
-"""Names of folders that are never uploaded; nor are the store and the data, nor what git ignores."""
+"""Names of folders that are never uploaded. The store, the data and what git ignores are not uploaded either."""
 _ALLOWED = "http://HOST:8265 (or https://): the dashboard of a Ray cluster"
 SECRETS = {".netrc", "credentials", "id_rsa", "id_ed25519", ".git-credentials", ".pypirc"}
 _PAUSE_S = 30
-"""Seconds at most between two tries to follow a job's log."""
+"""Maximum number of seconds between two attempts to follow a job's log."""
 _ANSWER_S = 4.0
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-"""Ray would take these instead of the address that it is given."""
+"""Environment variables that Ray would use instead of the given address."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What to send: the folder, and the arguments of `sweeps run` in it.
-
-    skipped: folders on this machine that stay here. runtime_env: what the job needs beside the folder, as Ray takes it.
-    """
+    """What to submit."""
 
     address: str
+    """Address of the cluster's dashboard."""
     folder: Path
+    """The working directory to upload."""
     arguments: tuple[str, ...]
+    """Arguments of `sweeps run` in that directory."""
     skipped: tuple[Path, ...] = ()
+    """Folders that are not uploaded."""
     runtime_env: dict[str, Any] = field(default_factory=dict)
+    """Ray's runtime environment, without the working directory."""
 
 
 def relative_file(file: Path, folder: Path) -> str:
-    """The sweep file's place in the uploaded folder; SweepError where it lies outside."""
+    """The sweep file's path in the uploaded folder. SweepError if the file is outside."""
     path, top = file.resolve(), folder.resolve()
     if not path.is_relative_to(top):
         raise SweepError(
             f"sweep file {file}",
-            f"it lies outside the working directory {top}, and the cluster gets nothing else",
+            f"it is outside the working directory {top}, and nothing else is uploaded",
             "a file in the working directory",
-            f"cd to the checkout that holds it, or --working-dir {path.parent}",
+            f"cd to the checkout that contains it, or --working-dir {path.parent}",
         )
     return path.relative_to(top).as_posix()
 
 
 def submit(submission: Submission) -> str:
-    """Start the job; returns its id. SweepError, within 10 s, for an address or a token that does not work."""
+    """Start the job and return its id. SweepError, within 10 s, if the address or the token does not work."""
     client = _client(submission.address)
     entry = shlex.join(["python", "-m", "sweeps.cli", "run", *submission.arguments, "--address", "auto"])
     with tempfile.TemporaryDirectory(prefix="sweeps-submit-") as folder:
         package = Path(folder) / "working_dir.zip"
         pack(submission.folder.resolve(), submission.skipped, package)
         environment = {**submission.runtime_env, "working_dir": str(package)}
-        job: str = _told(submission.address, lambda: client.submit_job(entrypoint=entry, runtime_env=environment))
+        job: str = _request(submission.address, lambda: client.submit_job(entrypoint=entry, runtime_env=environment))
     return job
 
 
 def follow(address: str, job: str) -> bool:
-    """Print the job's log until it ends; whether it succeeded. After KeyboardInterrupt the job goes on."""
+    """Print the job's log until the job ends; returns whether it succeeded. Ctrl-C does not end the job."""
     client = _client(address)
     printed = 0
 
@@ -97,11 +99,11 @@ def follow(address: str, job: str) -> bool:
 
     cut = 0
     while True:
-        # A connection may be cut, and the tunnel with it: look whether the job goes on, and follow it again.
+        # The connection or its tunnel may break: check whether the job still runs, and follow it again.
         with contextlib.suppress(RuntimeError, OSError, aiohttp.ClientError), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "ssl=None", DeprecationWarning)  # Ray's own call of aiohttp
             asyncio.run(tail())
-        info = _told(f"{address} (the job {job} goes on)", lambda: client.get_job_info(job))
+        info = _request(f"{address} (the job {job} continues)", lambda: client.get_job_info(job))
         if not info.status.is_terminal():
             time.sleep(min(cut, _PAUSE_S))
             cut += 1
@@ -115,9 +117,9 @@ def follow(address: str, job: str) -> bool:
 
 
 def pack(folder: Path, skipped: tuple[Path, ...], package: Path) -> None:
-    """Zip a working directory; the same content gives the same bytes, so that Ray uploads it once.
+    """Zip a working directory. The same content gives the same bytes, so that Ray uploads it once.
 
-    SweepError where it is larger than Ray takes.
+    SweepError if it is larger than Ray accepts.
     """
     from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
 
@@ -133,35 +135,35 @@ def pack(folder: Path, skipped: tuple[Path, ...], package: Path) -> None:
     if size >= GCS_STORAGE_MAX_SIZE:
         raise SweepError(
             f"working directory {folder}",
-            f"it is {_mb(size)} packed, Ray takes {_mb(GCS_STORAGE_MAX_SIZE)}; the biggest: {_biggest(package)}",
+            f"it is {_mb(size)} packed, Ray accepts {_mb(GCS_STORAGE_MAX_SIZE)}; the largest: {_largest(package)}",
             "code and sweep files only; data belongs on the nodes or in the store",
-            "move them away or add them to .gitignore, or --working-dir a smaller folder",
+            "move them elsewhere or add them to .gitignore, or use --working-dir with a smaller folder",
         )
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """What git has or would take of a checkout; everything where there is no git."""
+    """The files of a checkout that git tracks or does not ignore; all files if there is no git."""
     command = ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         listed = None
     if listed is not None and listed.returncode == 0:
-        found = [folder / name for name in listed.stdout.split("\0") if name]
+        paths = [folder / name for name in listed.stdout.split("\0") if name]
     else:
-        found = list(folder.rglob("*"))
-    for path in found:
+        paths = list(folder.rglob("*"))
+    for path in paths:
         if path.is_file() and not EXCLUDED & set(path.relative_to(folder).parts[:-1]) and not _is_secret(path.name):
             yield path
 
 
 def _is_secret(name: str) -> bool:
-    """Files that by their name hold passwords or keys, and that git may not have been told to leave out."""
+    """Whether a file, by its name, contains passwords or keys; git may not ignore such files."""
     return name.startswith(".env") or name.endswith((".pem", ".key", ".p12")) or name in SECRETS
 
 
-def _biggest(package: Path) -> str:
-    """The three first-level entries that take most of the package."""
+def _largest(package: Path) -> str:
+    """The three top-level entries that take up most of the package."""
     sizes: dict[str, int] = {}
     with zipfile.ZipFile(package) as archive:
         for entry in archive.infolist():
@@ -178,11 +180,11 @@ def _mb(size: int) -> str:
 
 
 def _client(address: str) -> Any:
-    """A client of the cluster's jobs, after a look whether it can be reached and lets us in."""
+    """A client of the cluster's job server, after checking that it can be reached and accepts our token."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         do = f"--address http://{address.rpartition('/')[2].partition(':')[0]}:8265"
-        raise SweepError(f"--address {address}", "jobs are sent over HTTP to the dashboard's port", _ALLOWED, do)
+        raise SweepError(f"--address {address}", "jobs are submitted over HTTP to the dashboard's port", _ALLOWED, do)
     addresses.reach(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
     import requests
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
@@ -201,20 +203,20 @@ def _client(address: str) -> Any:
         ) from error
     _check_answer(address, answer.status_code, bool(headers))
     with _without(_OVERRIDES):
-        return _told(address, lambda: JobSubmissionClient(address, headers=headers))
+        return _request(address, lambda: JobSubmissionClient(address, headers=headers))
 
 
 def _check_answer(address: str, status: int, had_token: bool) -> None:
     if status in (401, 403):
-        why = "does not accept the token that was found here" if had_token else "wants a token, and there is none here"
+        why = "does not accept the token that is set here" if had_token else "requires a token, and none is set here"
         raise SweepError(
             f"--address {address}",
             f"the cluster {why} (HTTP {status})",
             "the token that the cluster was started with",
-            "export RAY_AUTH_TOKEN=..., or RAY_AUTH_TOKEN_PATH=FILE, or put it into ~/.ray/auth_token",
+            "export RAY_AUTH_TOKEN=... or RAY_AUTH_TOKEN_PATH=FILE, or write the token to ~/.ray/auth_token",
         )
     if status != 200:
-        why = f"what listens there is no Ray dashboard (HTTP {status} for /api/version)"
+        why = f"the server there is not a Ray dashboard (HTTP {status} for /api/version)"
         raise SweepError(f"--address {address}", why, _ALLOWED, "use the dashboard's port (8265)")
 
 
@@ -227,12 +229,12 @@ def _without(names: tuple[str, ...]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _told(address: str, ask: Callable[[], T]) -> T:
-    """What a request to the jobs' server gives; its refusals as a SweepError."""
+def _request(address: str, ask: Callable[[], T]) -> T:
+    """The result of a request to the job server; SweepError if the request fails."""
     try:
         return ask()
-    except (OSError, RuntimeError) as error:  # what requests raises is an OSError
-        why = f"the jobs' server refused or is away: {str(error).strip().splitlines()[-1]}"
+    except (OSError, RuntimeError) as error:  # the errors of `requests` are OSErrors
+        why = f"the job server refused the request or cannot be reached: {str(error).strip().splitlines()[-1]}"
         raise SweepError(
             f"--address {address}", why, _ALLOWED, "`ray status` and the dashboard's log on the head"
         ) from error

@@ -1,1 +1,1 @@
-"""The driver: runs a plan, hands out its trials, stops them early."""
+"""The driver: runs a plan, hands out its trials and stops some of them early."""

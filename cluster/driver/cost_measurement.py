@@ -1,4 +1,4 @@
-"""What a plan will cost, here or on a cluster: from the store's records, else by timing a few steps in this process."""
+"""Estimate the cost of a plan, here or on a cluster, from the store's records or by timing a few steps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.driver.driver import IN_PROCESS, Work, too_large
+from cluster.driver.driver import IN_PROCESS, PendingWork, too_large_error
 from cluster.worker import provenance
 from sweeps.results import progress
-from sweeps.results.cost import Config, Estimate, Left, Recorded, Speed, hardware_words, kind, recorded
+from sweeps.results.cost import (
+    Config,
+    Estimate,
+    RemainingWork,
+    Speed,
+    TimedTrial,
+    cost_key,
+    hardware_text,
+    timed_trials,
+)
 from sweeps.results.cost import estimate as estimate_of
 from sweeps.results.cost import speed as speed_of
 from sweeps.spec.schema import Resources
@@ -22,36 +31,36 @@ from sweeps.store.base import Store
 from trainables.training.session import Machine
 
 STEPS = 8
-"""Batches that are timed, after one that is not: the first one is slow."""
+"""Number of timed batches, after one that is not timed because the first is slow."""
 MOST_S = 5.0
 """Seconds after which the timing of a configuration's steps ends."""
 EVALUATED = 256
-"""Images that are evaluated for timing."""
+"""Number of images that are evaluated for timing."""
 
 
-def estimate(work: Work, store: Store, address: str, data_root: Path | None, measure: bool) -> Estimate:
-    """The cost of what a plan still asks for.
+def estimate(work: PendingWork, store: Store, address: str, data_root: Path | None, measure: bool) -> Estimate:
+    """The cost of what a plan has left to run.
 
-    address: as for a run; on a cluster, how many trials it holds at once is asked there. measure: time what the store
-    has no times of, in this process, on the data in `data_root`.
+    address: as for a run; a cluster is queried for the number of trials that it holds at once. measure: time the
+    configurations without times in the store, in this process, on the data in `data_root`.
     """
     resources = work.plan.sweep.spec.resources
     at_once, where, gpus = _at_once(resources, address)
     device = "cuda" if gpus else "cpu"
     left = _left(work, store)
     models = {item.config["model"]["name"] for item in left}
-    known = recorded(store, lambda task, config: task == work.plan.sweep.spec.task and _model(config) in models)
+    known = timed_trials(store, lambda task, config: task == work.plan.sweep.spec.task and _model(config) in models)
     here = "" if address not in ("local", IN_PROCESS) else _hardware(device, resources.cpus)
     timed: dict[str, Speed | None] = {}
 
     def speeds(task: str, config: Config) -> Speed | None:
-        found = speed_of(task, config, known, here)
-        if found is None and measure:
-            key = kind(task, config)
+        speed = speed_of(task, config, known, here)
+        if speed is None and measure:
+            key = cost_key(task, config)
             if key not in timed:
                 timed[key] = _measured(task, config, data_root, device, resources.cpus)
-            found = timed[key]
-        return found
+            speed = timed[key]
+        return speed
 
     warnings = tuple(_early_stopping(work, known))
     return replace(estimate_of(left, speeds), at_once=at_once, where=where, here=here, warnings=warnings)
@@ -62,14 +71,14 @@ def _model(config: Config) -> Any:
 
 
 def _hardware(device: str, cpus: int) -> str:
-    return hardware_words(provenance.hardware(device), cpus)
+    return hardware_text(provenance.hardware(device), cpus)
 
 
 # --- what is left -----------------------------------------------------------------------------------------------------
 
 
-def _left(work: Work, store: Store) -> list[Left]:
-    """Planned trials with the epochs that they lack; tries of searches, and the arms that those will find."""
+def _left(work: PendingWork, store: Store) -> list[RemainingWork]:
+    """Planned trials with their remaining epochs, remaining tries of searches, and the arms that these will add."""
     jobs = {(job.trial_id, job.epochs): job for job in work.jobs}
     states = progress.states_of(store, progress.by_trial(jobs)) if jobs else {}
     arm_of = {trial.id: arm for arm in work.plan.arms for trial in arm.trials.values()}
@@ -78,21 +87,23 @@ def _left(work: Work, store: Store) -> list[Left]:
         arm, state = arm_of[trial_id], states[trial_id]
         behind = [epoch for epoch in (state.epoch or 0, *state.reached) if epoch <= target]
         config = {**arm.config, "epochs": target}
-        left.append(Left(arm.name, arm.task, config, 1, target - max(behind, default=0)))
+        left.append(RemainingWork(arm.name, arm.task, config, 1, target - max(behind, default=0)))
     for tuning in work.searches:
         arm, spec, epochs = tuning.arm, tuning.spec, int(tuning.arm.config["epochs"])
-        told = Counter(ask.state for ask in tuning.search.asks())
+        asks_by_state = Counter(ask.state for ask in tuning.search.asks())
         size = tuning.search.spec.space.size()
         budget = spec.trials if size is None else min(spec.trials, size)
-        tries = max(0, budget - sum(told.values()) + told["running"]) * len(spec.tune_seeds)
+        tries = max(0, budget - sum(asks_by_state.values()) + asks_by_state["running"]) * len(spec.tune_seeds)
         words = f"tries of {arm.name}"
-        left.append(Left(words, arm.task, arm.config, tries, tries * epochs, spec.early_stopping.name != "none"))
+        left.append(
+            RemainingWork(words, arm.task, arm.config, tries, tries * epochs, spec.early_stopping.name != "none")
+        )
         runs = min(spec.report_best, budget) * len(work.plan.sweep.spec.seed_list)
-        left.append(Left(f"best of {arm.name}", arm.task, arm.config, runs, runs * epochs))
+        left.append(RemainingWork(f"best of {arm.name}", arm.task, arm.config, runs, runs * epochs))
     return [item for item in left if item.trials]
 
 
-def _early_stopping(work: Work, known: list[Recorded]) -> list[str]:
+def _early_stopping(work: PendingWork, known: list[TimedTrial]) -> list[str]:
     stopped = [tuning for tuning in work.searches if tuning.spec.early_stopping.name != "none"]
     if not stopped or not known:
         return []
@@ -111,7 +122,7 @@ def _early_stopping(work: Work, known: list[Recorded]) -> list[str]:
 
 
 def _at_once(resources: Resources, address: str) -> tuple[int, str, float]:
-    """(trials at once, in words why, GPUs a trial)."""
+    """(number of concurrent trials, what limits it in words, GPUs per process)."""
     if address not in ("local", IN_PROCESS):
         return _at_once_on_cluster(resources, address)
     have = _local_gpus()
@@ -133,14 +144,14 @@ def _at_once_on_cluster(resources: Resources, address: str) -> tuple[int, str, f
         gpus = (1.0 if have >= 1 else 0.0) if resources.gpus == "auto" else float(resources.gpus)
         fits = ray_tune.trials_at_once(resources, gpus)
         if not fits:
-            raise too_large(resources, gpus)
+            raise too_large_error(resources, gpus)
         return fits, f"the cluster at {address}", gpus
     finally:
         connection.disconnect()
 
 
 def _local_gpus() -> int:
-    """GPUs of this machine, told by their device files: importing torch to ask takes seconds."""
+    """Number of GPUs of this machine, from their device files, because importing torch takes seconds."""
     dev = Path("/dev")
     return len([path for path in dev.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()])
 
@@ -151,7 +162,7 @@ def _local_gpus() -> int:
 def _measured(task_name: str, config: Config, data_root: Path | None, device: str, cpus: int) -> Speed | None:
     """Time a few training steps and an evaluation of a configuration on real images, scaled to an epoch.
 
-    None of other tasks than `inpaint`: what they learn from may have yet to be made.
+    None for tasks other than `inpaint`: their training data may not exist yet.
     """
     if task_name != "inpaint":
         return None
@@ -164,8 +175,8 @@ def _measured(task_name: str, config: Config, data_root: Path | None, device: st
         "val": min(counts["val"], EVALUATED),
         "test": min(counts["test"], EVALUATED),
     }
+    # The trained networks that a configuration uses may not exist yet: leave them out.
     alone = {key: value for key, value in config["model"].items() if key != "text_encoder"}
-    # Trained networks that it uses may not be there yet.
     small = {**config, "data": {**config["data"], **few}, "model": alone, "judge": None, "seed": 0}
     machine = Machine(device, cpus, data_root)
     task = task_named(task_name)
@@ -200,7 +211,7 @@ def _seconds_per_image(train: Callable[[], Any], device: str) -> float:
 
 @contextlib.contextmanager
 def _as_in_a_trial(machine: Machine) -> Iterator[None]:
-    """The threads of a trial, and the random state afterwards as before."""
+    """Use as many threads as a trial; restore the thread count and the random state afterwards."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Run a plan: write it down, run what the store lacks, say what came of it. The driver's side of everything."""
+"""Run a plan: store it, run the trials that the store lacks, and stop on request."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from cluster.connection import address as addresses
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
-from cluster.driver.trial_queue import Feed, Job, SearchWork, Watcher
+from cluster.driver.trial_queue import Job, ProgressListener, SearchWork, TrialQueue
 from cluster.worker import provenance
-from cluster.worker.worker import Options
+from cluster.worker.worker import WorkerOptions
 from sweeps.errors import SweepError
 from sweeps.results import progress
 from sweeps.results.columns import describe
-from sweeps.search.arm_search import Tuning, check_space, with_tuned
+from sweeps.search.arm_search import ArmSearch, check_space, with_tuned_arms
 from sweeps.spec.plan import Plan, Schema
 from sweeps.spec.schema import BEST, Resources
 from sweeps.store import layout, record_cache
@@ -36,63 +36,67 @@ if TYPE_CHECKING:
 
 IN_PROCESS = addresses.IN_PROCESS
 LOOK_EVERY_S = 1.0
-"""Seconds between two looks for a request to stop."""
+"""Seconds between two checks for a reason to stop."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to run, which changes no result.
-
-    address: `local` (a Ray of our own), `auto` or HOST:PORT (one that runs), `in-process` (no Ray). data_root: folder
-    of the data sets. max_concurrent: trials at once, None for what fits. retry: also those that failed before.
-    checkpoint_s: seconds between checkpoints. budget_s: end after so many seconds, as if asked to. failures: end after
-    so many failed trials. log: tensorboard, mlflow or wandb. command: the command line, for provenance. inputs: see
-    `cluster.worker.worker.Options`.
-    """
+class RunSettings:
+    """How to run a plan. Nothing here changes a result."""
 
     address: str = "local"
+    """`local` (start a Ray here), `auto` or HOST:PORT (join a running Ray), `in-process` (no Ray)."""
     data_root: str | None = None
+    """Folder of the data sets."""
     max_concurrent: int | None = None
+    """Maximum number of concurrent trials; None for as many as fit."""
     retry: bool = False
+    """Also run trials that failed before."""
     checkpoint_s: float = 20.0
+    """Seconds between checkpoints."""
     budget_s: float | None = None
+    """Stop after this many seconds, as if a stop had been requested."""
     failures: int | None = None
+    """Stop after this many failed trials."""
     log: str | None = None
+    """`tensorboard`, `mlflow` or `wandb`."""
     command: tuple[str, ...] = ()
+    """The command line, for provenance."""
     inputs: str | None = None
+    """See `cluster.worker.worker.WorkerOptions`."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a plan still asks for.
-
-    jobs: to run. cached: done before. failed: failed before, left alone unless they are tried again. searches: those
-    that are not done. plan: the plan with the arms that finished searches have found.
-    """
+class PendingWork:
+    """What a plan has left to run."""
 
     plan: Plan
+    """The plan, with the arms that finished searches have added."""
     jobs: list[Job]
+    """Trials to run."""
     cached: int
+    """Number of trials that were finished before."""
     failed: list[Job]
-    searches: list[Tuning]
+    """Trials that failed before; they run again only with `retry`."""
+    searches: list[ArmSearch]
+    """Searches that are not done."""
 
     @property
     def nothing(self) -> bool:
         return not self.jobs and not self.searches
 
 
-def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> Work:
-    """Compare a plan with the store; looks at no more than one name for each finished trial."""
-    tunings = [Tuning(store, plan, arm, schema, time.time) for arm in plan.searched]
+def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> PendingWork:
+    """Compare a plan with the store. A finished trial costs at most one look-up of a key."""
+    tunings = [ArmSearch(store, plan, arm, schema, time.time) for arm in plan.searched]
     for tuning in tunings:
         check_space(plan.sweep, tuning.arm, schema)
-    settled = with_tuned(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
-    jobs, cached, failed = _left(settled, store, retry)
-    return Work(settled, jobs, cached, failed, [tuning for tuning in tunings if not tuning.search.done])
+    plan_with_tuned = with_tuned_arms(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
+    jobs, cached, failed = _left(plan_with_tuned, store, retry)
+    return PendingWork(plan_with_tuned, jobs, cached, failed, [tuning for tuning in tunings if not tuning.search.done])
 
 
 def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[Job]]:
-    """(jobs, how many are done, failed before) of a plan's trials."""
+    """(trials to run, number of finished trials, trials that failed before) of a plan."""
     runs = plan.runs()
     states = progress.states_of(store, progress.by_trial((trial.id, trial.epochs) for trial, _ in runs))
     jobs: list[Job] = []
@@ -105,7 +109,7 @@ def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[J
 
 
 def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
-    """Put the plan into the store, and every trial that it names. Returns what the store has of it."""
+    """Store the plan and every trial in it. Returns the plan as stored."""
     stored = stored_plans.write_plan(
         store, plan.name, plan.to_json(list(command)), plan.sweep.document.text, time.time()
     )
@@ -113,17 +117,17 @@ def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
     return stored
 
 
-def run(work: Work, store: Store, schema: Schema, settings: Settings, watch: Watcher) -> None:
-    """Run what is left of a plan. Afterwards the store says how each trial went.
+def run(work: PendingWork, store: Store, schema: Schema, settings: RunSettings, watch: ProgressListener) -> None:
+    """Run what is left of a plan. Afterwards the store has the outcome of each trial.
 
-    KeyboardInterrupt after Ctrl-C: once the trials at hand have ended, at once if it came twice.
+    Raises KeyboardInterrupt after Ctrl-C: when the running trials have ended, or at once after a second Ctrl-C.
     """
     driver = _Driver(work, store, schema, settings, watch)
     with driver.interruptible():
         if settings.address == IN_PROCESS:
             from cluster.runners import in_process
 
-            in_process.run(driver.feed, driver.options(_local_gpus()), driver.on_step)
+            in_process.run(driver.queue, driver.options(_local_gpus()), driver.on_step)
         else:
             _run_on_ray(driver, settings)
     driver.on_step()
@@ -132,7 +136,7 @@ def run(work: Work, store: Store, schema: Schema, settings: Settings, watch: Wat
         raise KeyboardInterrupt
 
 
-def _run_on_ray(driver: _Driver, settings: Settings) -> None:
+def _run_on_ray(driver: _Driver, settings: RunSettings) -> None:
     from cluster.connection import connection
     from cluster.runners import ray_tune
 
@@ -142,14 +146,14 @@ def _run_on_ray(driver: _Driver, settings: Settings) -> None:
         resources = driver.plan.sweep.spec.resources
         fits = ray_tune.trials_at_once(resources, options.gpus)
         if settings.address != "local" and settings.max_concurrent:
-            fits = settings.max_concurrent  # whoever says how many knows how far the cluster grows
+            fits = settings.max_concurrent  # on an autoscaling cluster, the user knows how many will fit
         if not fits:
-            raise too_large(resources, options.gpus)
-        callbacks = [logging_to(settings.log, driver.plan.name)] if settings.log else []
+            raise too_large_error(resources, options.gpus)
+        callbacks = [logger_callback(settings.log, driver.plan.name)] if settings.log else []
         at_once = min(fits, settings.max_concurrent or fits)
         groups = driver.groups(options, at_once) if resources.grouped else None
         try:
-            ray_tune.run(driver.feed, options, at_once, driver.on_step, callbacks, groups)
+            ray_tune.run(driver.queue, options, at_once, driver.on_step, callbacks, groups)
         finally:
             if groups is not None:
                 groups.close()
@@ -157,25 +161,27 @@ def _run_on_ray(driver: _Driver, settings: Settings) -> None:
         connection.disconnect()
 
 
-def too_large(resources: Resources, gpus: float) -> SweepError:
-    """The error for a trial that the cluster cannot hold."""
+def too_large_error(resources: Resources, gpus: float) -> SweepError:
+    """The error for a trial that does not fit on the cluster."""
     from cluster.runners import ray_tune
 
     least = resources.least_and_most[0]
     each = f"{resources.cpus} CPUs and {gpus:g} GPUs"
     return SweepError(
-        f"resources: {each} a {'process, ' + str(least) + ' processes a ' if least > 1 else ''}trial",
-        "no node of the cluster has as many" if least == 1 else "the cluster has no room for as many",
+        f"resources: {each} per {'process, ' + str(least) + ' processes per ' if least > 1 else ''}trial",
+        "no node of the cluster has that many" if least == 1 else "the cluster does not have that many",
         ray_tune.largest_node(),
-        "lower `resources:` in the sweep file, or --set resources.cpus=1; on a cluster that grows on demand "
+        "lower `resources:` in the sweep file, or --set resources.cpus=1; on an autoscaling cluster use "
         "--max-concurrent N with --set resources.gpus=1",
     )
 
 
 class _Driver:
-    """One run of a plan: its feed, the arms that its searches find, and the reasons to end early."""
+    """One run of a plan: its queue, the arms that its searches add, and the reasons to stop early."""
 
-    def __init__(self, work: Work, store: Store, schema: Schema, settings: Settings, watch: Watcher) -> None:
+    def __init__(
+        self, work: PendingWork, store: Store, schema: Schema, settings: RunSettings, watch: ProgressListener
+    ) -> None:
         self.plan, self.token = work.plan, uuid.uuid4().hex[:8]
         self.interrupted = False
         self._ending = False
@@ -185,26 +191,26 @@ class _Driver:
         self._groups: Groups | None = None
         self._looked = time.monotonic()
         searches = [self._search(tuning) for tuning in work.searches]
-        self.feed = Feed(store, work.jobs, watch, searches, failures=settings.failures)
+        self.queue = TrialQueue(store, work.jobs, watch, searches, failures=settings.failures)
 
-    def _search(self, tuning: Tuning) -> SearchWork:
+    def _search(self, tuning: ArmSearch) -> SearchWork:
         spec, epochs = tuning.spec, int(tuning.arm.config["epochs"])
         rule = EarlyStopping(spec.early_stopping, spec.metrics[0], spec.goals[0], epochs)
-        return SearchWork(tuning, rule, on_done=lambda: self._found(tuning))
+        return SearchWork(tuning, rule, on_done=lambda: self._on_search_done(tuning))
 
-    def _found(self, tuning: Tuning) -> list[Job]:
-        """A search is done: its best configurations become arms, and what they lack becomes jobs."""
-        known = {(trial.id, trial.epochs) for trial, _ in self.plan.runs()}
-        self.plan = with_tuned(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
+    def _on_search_done(self, tuning: ArmSearch) -> list[Job]:
+        """Add the best configurations of a finished search as arms. Returns the jobs that these arms still need."""
+        planned = {(trial.id, trial.epochs) for trial, _ in self.plan.runs()}
+        self.plan = with_tuned_arms(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
         write(self.plan, self._store, self._settings.command)
         jobs, _, _ = _left(self.plan, self._store, self._settings.retry)
-        return [job for job in jobs if (job.trial_id, job.epochs) not in known]
+        return [job for job in jobs if (job.trial_id, job.epochs) not in planned]
 
-    def options(self, gpus_available: float) -> Options:
+    def options(self, gpus_available: float) -> WorkerOptions:
         report, resources = self.plan.sweep.spec.report, self.plan.sweep.spec.resources
         best = BEST.match(report.at)
         gpus = (1.0 if gpus_available >= 1 else 0.0) if resources.gpus == "auto" else float(resources.gpus)
-        return Options(
+        return WorkerOptions(
             store=self._store.uri,
             sweep=self.plan.name,
             run=self.token,
@@ -221,22 +227,22 @@ class _Driver:
             inputs=self._settings.inputs,
         )
 
-    def groups(self, options: Options, at_once: int) -> Groups:
-        """Who trains trials of several workers."""
+    def groups(self, options: WorkerOptions, at_once: int) -> Groups:
+        """Create the groups that train multi-worker trials."""
         from cluster.multi_worker.groups import Groups
-        from cluster.multi_worker.trainer import Shape
+        from cluster.multi_worker.trainer import GroupShape
 
         resources = self.plan.sweep.spec.resources
         least, most = resources.least_and_most
         workers = most if least == most else (least, most)
         size = f"{most}x{options.gpus:g}gpu" if options.gpus else f"{most}x{options.cpus}cpu"
-        shape = Shape(f"{self.plan.name}-{size}-{self.token}", workers, options.cpus, options.gpus)
-        self._groups = Groups(shape, options, at_once, lambda: self.feed.wanted, resources.group == "fresh")
+        shape = GroupShape(f"{self.plan.name}-{size}-{self.token}", workers, options.cpus, options.gpus)
+        self._groups = Groups(shape, options, at_once, lambda: self.queue.wanted, resources.group == "fresh")
         return self._groups
 
     def on_step(self) -> None:
-        """Look for reasons to end: failures, the time budget, somebody's request. Trials save a checkpoint and end."""
-        if self.feed.halted:
+        """Check for reasons to stop: failures, time budget, stop request. Trials then save a checkpoint and end."""
+        if self.queue.halted:
             self.stop(f"failed trials: {self._settings.failures} (--stop-after-failures)")
         now = time.monotonic()
         if self._ending or now - self._looked < LOOK_EVERY_S:
@@ -245,21 +251,21 @@ class _Driver:
         if self._groups is not None and self._groups.hopeless:
             self.stop(f"no workers could be started: {self._groups.hopeless}")
         elif self._deadline is not None and now > self._deadline:
-            self.stop("the time budget is spent")
+            self.stop("the time budget is used up")
         elif stored_plans.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
-            self.stop("asked to stop")
+            self.stop("stop requested")
 
     def stop(self, why: str) -> None:
-        """End after the epochs at hand, with checkpoints."""
+        """Stop after the current epochs, with checkpoints."""
         if not self._ending:
             self._ending = True
-            self.feed.halt()
+            self.queue.halt()
             stored_plans.request_stop(self._store, self.plan.name, self.token)
-            print(f"{why}: ending after the epochs at hand; the same command goes on", file=sys.stderr)
+            print(f"{why}: stopping after the current epochs; the same command continues the sweep", file=sys.stderr)
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Ctrl-C once ends gracefully, twice at once."""
+        """The first Ctrl-C stops gracefully, the second one at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -268,7 +274,7 @@ class _Driver:
             if self._ending:
                 raise KeyboardInterrupt
             self.interrupted = True
-            self.stop("interrupted (Ctrl-C again ends at once)")
+            self.stop("interrupted (press Ctrl-C again to stop at once)")
 
         before = signal.signal(signal.SIGINT, on_signal)
         try:
@@ -283,18 +289,18 @@ def _local_gpus() -> float:
     return float(torch.cuda.device_count())
 
 
-def check(plan: Plan, settings: Settings) -> None:
-    """Look for what would stop a trial, before anything runs: address; data and weights, on this machine; a logger."""
+def check(plan: Plan, settings: RunSettings) -> None:
+    """Check the address, the logger and, for runs on this machine, data and weights before anything runs."""
     addresses.check(settings.address)
     if settings.log:
         if settings.address == IN_PROCESS:
             raise SweepError(
                 f"--log {settings.log}",
-                "loggers are Ray Tune's, and nothing runs on Ray",
+                "loggers belong to Ray Tune, which an in-process run does not use",
                 "a run on Ray",
                 "--address local",
             )
-        logging_to(settings.log, plan.name)
+        logger_callback(settings.log, plan.name)
     if settings.address not in ("local", IN_PROCESS):
         return
     from trainables.training.loop import task_named
@@ -302,14 +308,14 @@ def check(plan: Plan, settings: Settings) -> None:
     root = Path(settings.data_root) if settings.data_root else None
     seen: list[Any] = []
     for arm in plan.arms:
-        for look, given in task_named(arm.task).checks(arm.config):
-            if (look, given) not in seen:
-                seen.append((look, given))
-                look(given, root)
+        for check_input, section in task_named(arm.task).checks(arm.config):
+            if (check_input, section) not in seen:
+                seen.append((check_input, section))
+                check_input(section, root)
 
 
 def forget(plan: Plan, store: Store) -> None:
-    """Delete what the store has of the planned trials, but for those that somebody trains right now."""
+    """Delete what the store has of the planned trials, except trials that are being trained right now."""
     leases = Leases(store)
     for trial_id in {trial.id for trial, _ in plan.runs()}:
         if leases.free_after(trial_id) is not None:
@@ -317,8 +323,8 @@ def forget(plan: Plan, store: Store) -> None:
     store.delete([layout.summary_key(plan.name)])
 
 
-def logging_to(name: str, sweep: str) -> Any:
-    """Ray Tune's logger callback of a name. SweepError where its package is not installed."""
+def logger_callback(name: str, sweep: str) -> Any:
+    """Ray Tune's logger callback with this name. SweepError if its package is not installed."""
     package = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}[name]
     if importlib.util.find_spec(package) is None:
         raise SweepError(

@@ -1,8 +1,8 @@
-"""Early stopping of a search's trials: Ray Tune's ASHA and median rule, one instance an arm's search.
+"""Early stopping of a search's trials by Ray Tune's ASHA or median rule, one instance per searched arm.
 
-They are used for their arithmetic alone, outside Tune's event loop: so the rules work in-process as on a cluster,
-planned trials never meet one, and a new driver can replay what earlier ones saw, since a rule's memory is nothing but
-(trial, epoch, value), which the store has.
+Only the decisions of these schedulers are used, outside Tune's event loop. So the rules work in-process and on a
+cluster, they never see planned trials, and a new driver can restore their state: it consists of (trial, epoch, value),
+which the store has.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from trainables.training.session import Row
 
 
 class _Trial:
-    """What the rules want to know of a trial."""
+    """The part of a Tune trial that the rules read."""
 
     def __init__(self, trial_id: str) -> None:
         self.trial_id = trial_id
 
 
 class _NoController:
-    """Stands where Tune's controller would: there are never paused trials to yield to."""
+    """Stands in for Tune's controller. There are never paused trials to yield to."""
 
     def get_live_trials(self) -> list[Any]:
         return []
 
 
 class EarlyStopping:
-    """Decides after each epoch whether a trial goes on.
+    """Decides after each epoch whether a trial continues.
 
-    metric, goal: the column and 'max' or 'min'. epochs: the target; a trial that has reached it is never stopped.
+    metric, goal: the column, and 'max' or 'min'. epochs: the target epoch; a trial that has reached it is never
+    stopped.
     """
 
     def __init__(self, rule: EarlyStoppingSpec, metric: str, goal: str, epochs: int) -> None:
@@ -43,13 +44,13 @@ class EarlyStopping:
         common = {"time_attr": "epoch", "metric": metric, "mode": goal, "grace_period": rule.grace_epochs}
         self._rule: Any = None
         if rule.name == "asha" and rule.grace_epochs <= epochs:
-            # A rung at the last epoch would judge a finished trial: the rungs end before it.
+            # ASHA stops every trial that reaches max_t, so max_t is above the target epoch.
             self._rule = AsyncHyperBandScheduler(max_t=epochs + 1, reduction_factor=rule.reduction_factor, **common)
         elif rule.name == "median":
             self._rule = MedianStoppingRule(**common)
 
     def stops(self, trial_id: str, row: Row | Mapping[str, float]) -> bool:
-        """Take in a record; whether the trial shall end. A record that was seen before changes nothing."""
+        """Add a record and return whether the trial must stop. A record that was added before changes nothing."""
         epoch = int(row["epoch"])
         if self._rule is None or epoch <= self._last.get(trial_id, 0) or self._metric not in row:
             return False
@@ -61,7 +62,7 @@ class EarlyStopping:
         return bool(decision == "STOP") and epoch < self._epochs
 
     def replay(self, curves: Mapping[str, Mapping[int, float]]) -> None:
-        """Take in what earlier drivers saw: {trial: {epoch: value}}, in the order of their suggestions."""
+        """Add what earlier drivers recorded: {trial: {epoch: value}}, in the order of their suggestions."""
         for trial_id, curve in curves.items():
             for epoch, value in sorted(curve.items()):
                 self.stops(trial_id, {"epoch": epoch, self._metric: value})

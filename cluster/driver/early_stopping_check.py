@@ -1,4 +1,4 @@
-"""Would early stopping have ended the trial that was best in the end? Told from curves that are in the store."""
+"""Checks on stored curves whether early stopping would have ended the trial that was best in the end."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 from cluster.driver.early_stopping import EarlyStopping
 from sweeps.results.columns import EPOCH, describe
-from sweeps.results.cost import Recorded
+from sweeps.results.cost import TimedTrial
 from sweeps.spec.schema import SearchFileSpec
 from sweeps.spec.trial import canonical
 
 FEWEST = 3
-"""Curves below which nothing is said."""
+"""Minimum number of curves; with fewer there is no warning."""
 
 
 def warnings(
-    spec: SearchFileSpec, task: str, config: Mapping[str, Any], known: Sequence[Recorded], label: str
+    spec: SearchFileSpec, task: str, config: Mapping[str, Any], known: Sequence[TimedTrial], label: str
 ) -> list[str]:
-    """A warning where the rule of this search would have ended the best of the recorded trials of the same model.
+    """Warn if the stopping rule of this search would have ended the best recorded trial of the same model.
 
-    Complete curves with the same data and masks are replayed one after the other as they began, each until the rule
-    ends it; the best one comes last, which is the worst that can befall it in a search that runs side by side.
+    Complete curves with the same data and masks are replayed in the order in which they began, each until the rule
+    ends it. The best one comes last, which is its worst case in a search with concurrent trials.
     """
     epochs = int(config["epochs"])
     if spec.early_stopping.name == "none" or not epochs or len(spec.metrics) > 1:
@@ -43,23 +43,23 @@ def warnings(
     return [
         f"early stopping can discard the winner of the search of {label!r}: of {len(curves)} recorded trials of "
         f"{config['model']['name']}, the best at epoch {epochs} ({best}, {spec.metrics[0]} {value}) had {then} at "
-        f"epoch {ended}, where {spec.early_stopping.name} would have ended it had it come last; raise "
-        f"early_stopping.grace_epochs above {ended}, or name: none"
+        f"epoch {ended}, where {spec.early_stopping.name} would have ended it if it had started last; raise "
+        f"early_stopping.grace_epochs above {ended}, or set early_stopping.name: none"
     ]
 
 
 def _curves(
-    metric: str, task: str, config: Mapping[str, Any], known: Sequence[Recorded], epochs: int
+    metric: str, task: str, config: Mapping[str, Any], known: Sequence[TimedTrial], epochs: int
 ) -> dict[str, dict[int, float]]:
-    """The metric by epoch of each trial that can be compared and has all epochs, in the order in which they began."""
-    found = {}
+    """The metric by epoch of each comparable trial with all epochs, in the order in which the trials began."""
+    curves = {}
     for trial in sorted(known, key=lambda r: (r.result.get("started_at") or 0, r.trial_id)):
         history = trial.result["history"]
         pairs = zip(history[EPOCH], history.get(metric, []), strict=False)
         curve = {int(epoch): float(value) for epoch, value in pairs if value is not None and epoch <= epochs}
         if _comparable(trial.task, trial.config) == _comparable(task, config) and len(curve) == epochs:
-            found[trial.trial_id] = curve
-    return found
+            curves[trial.trial_id] = curve
+    return curves
 
 
 def _comparable(task: str, config: Mapping[str, Any]) -> str:
@@ -67,7 +67,7 @@ def _comparable(task: str, config: Mapping[str, Any]) -> str:
 
 
 def _ends_at(rule: EarlyStopping, trial: str, curve: Mapping[int, float], metric: str) -> int | None:
-    """The epoch at which a rule ends a trial, which it hears of no further; None where it does not."""
+    """The epoch at which the rule ends a trial, or None. The rule does not see later epochs."""
     for epoch, value in sorted(curve.items()):
         if rule.stops(trial, {EPOCH: epoch, metric: value}):
             return epoch

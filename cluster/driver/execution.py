@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cluster.driver import driver, forging
-from cluster.driver.driver import Settings, Work
-from cluster.driver.trial_queue import Job, Watcher
+from cluster.driver.driver import PendingWork, RunSettings
+from cluster.driver.trial_queue import Job, ProgressListener
 from cluster.worker import inputs
 from sweeps.spec import check_unchanged
 from sweeps.spec.plan import Plan
@@ -25,7 +25,7 @@ class RunResult:
 
     stored: Json
     """The plan as the store holds it, with the arms that searches added."""
-    left: Work
+    left: PendingWork
     """Trials and searches that are not done."""
 
     @property
@@ -46,10 +46,10 @@ class RunEvents(Protocol):
     def notes(self, plan: Plan) -> None:
         """The trials of the requested sweep are known; `plan.notes` holds remarks on its file."""
 
-    def planned(self, work: Work) -> None:
+    def planned(self, work: PendingWork) -> None:
         """The plan is stored, and the trials that the store lacks are known."""
 
-    def progress(self, total: int, cached: int, metric: str) -> contextlib.AbstractContextManager[Watcher]:
+    def progress(self, total: int, cached: int, metric: str) -> contextlib.AbstractContextManager[ProgressListener]:
         """The context in which trials run; it gives the watcher of the trials.
 
         total: trials of the plan. cached: those that were done before. metric: the column whose best value matters.
@@ -68,9 +68,9 @@ class NoEvents:
 
     def notes(self, plan: Plan) -> None: ...
 
-    def planned(self, work: Work) -> None: ...
+    def planned(self, work: PendingWork) -> None: ...
 
-    def progress(self, total: int, cached: int, metric: str) -> contextlib.AbstractContextManager[Watcher]:
+    def progress(self, total: int, cached: int, metric: str) -> contextlib.AbstractContextManager[ProgressListener]:
         return contextlib.nullcontext(self)
 
     def finished(self, result: RunResult, store: Store) -> None: ...
@@ -85,7 +85,7 @@ class NoEvents:
 
 
 def execute_plan(
-    plan: Plan, store: Store, settings: Settings, events: RunEvents, *, fresh: bool = False, replace: bool = False
+    plan: Plan, store: Store, settings: RunSettings, events: RunEvents, *, fresh: bool = False, replace: bool = False
 ) -> RunResult:
     """Check a plan, store it, forge the sets that it needs and run the trials that the store lacks.
 

@@ -1,9 +1,9 @@
-"""Forged sets made in a store, shard by shard: what trials need before they begin, and `sweeps forge`.
+"""Makes forged sets in a store, shard by shard, for trials that need them and for `sweeps forge`.
 
-A shard's bytes are a function of the block, so who is killed goes on with the shards that are missing, and two drivers
-need no lease: each begins at a place of its own and looks before it makes a shard, so they share the work, and one that
-both make is the same. Where machines differ so much that it is not (a network on a CPU and on a GPU), the first one's
-stays; see `_keep`. `done.json` comes last, and what it says is read from what is in the store.
+The bytes of a shard depend only on the configuration block, so an interrupted run continues with the missing shards.
+Two drivers need no lease: each starts at a random shard and checks the store before it makes one, so they share the
+work, and a shard that both make has the same bytes. Where they differ (the same network on a CPU and on a GPU), the
+first shard is kept; see `_keep`. `done.json` is written last, from the shards in the store.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ from trainables import schema
 from trainables.forgery import config as forgery_config
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import Work
+    from cluster.driver.driver import PendingWork
     from trainables.forgery.shards import Shard
-    from trainables.inpaint.inference import Trained
+    from trainables.inpaint.inference import LoadTrained
 
 OTHER_S = 20.0
-"""Seconds that another driver may take between the two files of a shard."""
+"""Seconds that another driver may take between writing the two files of a shard."""
 
 
-def prepare(work: Work, store: Store, data_root: str | None, quiet: bool) -> None:
-    """Make the forged sets that trials which are left need, one after the other."""
+def prepare(work: PendingWork, store: Store, data_root: str | None, quiet: bool) -> None:
+    """Make the forged sets that the remaining trials need, one after the other."""
     for resolved in needed(work).values():
         ensure(store, resolved, Path(data_root) if data_root else None, quiet)
 
 
-def needed(work: Work) -> dict[str, Mapping[str, Any]]:
-    """The blocks of the sets that the jobs and searches of a plan read, by id."""
+def needed(work: PendingWork) -> dict[str, Mapping[str, Any]]:
+    """The configuration blocks of the forged sets that the remaining trials read, by id."""
     wanted = {job.trial_id for job in work.jobs}
-    asked = [(arm, seed) for arm in work.plan.arms for seed, trial in arm.trials.items() if trial.id in wanted]
-    asked += [(tuning.arm, seed) for tuning in work.searches for seed in tuning.spec.tune_seeds]
-    found: dict[str, Mapping[str, Any]] = {}
-    for arm, seed in asked:
-        found |= schema.needs(arm.task, arm.config, seed).forged
-    return found
+    runs = [(arm, seed) for arm in work.plan.arms for seed, trial in arm.trials.items() if trial.id in wanted]
+    runs += [(tuning.arm, seed) for tuning in work.searches for seed in tuning.spec.tune_seeds]
+    blocks: dict[str, Mapping[str, Any]] = {}
+    for arm, seed in runs:
+        blocks |= schema.needs(arm.task, arm.config, seed).forged
+    return blocks
 
 
 def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, quiet: bool = False) -> str:
-    """Make what the store lacks of a set; its id. On the GPU where there is one.
+    """Make the shards of a set that the store lacks and return the set's id. Uses the GPU if there is one.
 
-    SweepError where an inpainter has not finished, TrialError where it does not fit or images are missing.
+    SweepError if an inpainter has not finished; TrialError if it does not fit the block or images are missing.
     """
     from trainables.forgery import shards as forged_shards
 
@@ -67,25 +67,25 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
     shards = forged_shards.plan_shards(resolved, data_root)
     store.create(set_key(set_id, "config.json"), layout.dump(dict(resolved)))
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    marks = {set_key(set_id, shard.files[-1]): shard for shard in shards}
+    shard_of = {set_key(set_id, shard.files[-1]): shard for shard in shards}
     with _progress(f"forging {set_id}", shards[0].of, quiet) as advance:
-        there = store.exists_many(marks)
-        advance(sum(_photographs(marks[key]) for key in there))
-        for key in _order([key for key in marks if key not in there]):
-            shard = marks[key]
-            if not store.exists_many([key]):  # another driver may be at the same set
+        existing = store.exists_many(shard_of)
+        advance(sum(_photographs(shard_of[key]) for key in existing))
+        for key in _order([key for key in shard_of if key not in existing]):
+            shard = shard_of[key]
+            if not store.exists_many([key]):  # another driver may be making the same set
                 made = forged_shards.make_shard(resolved, shard, data_root, networks, device(), threads)
                 _keep(store, set_key(set_id, shard.files[0]), made[shard.files[0]], key, made[shard.files[-1]])
             advance(_photographs(shard))
-    indices = store.get_many(marks)
-    found = {shard.name: indices[key] for key, shard in marks.items()}
-    for name, data in forged_shards.finish(resolved, shards, found).items():
+    indices = store.get_many(shard_of)
+    index_of = {shard.name: indices[key] for key, shard in shard_of.items()}
+    for name, data in forged_shards.finish(resolved, shards, index_of).items():
         store.create(set_key(set_id, name), data)
     return set_id
 
 
 def _keep(store: Store, tar_key: str, tar: bytes, index_key: str, index: bytes) -> None:
-    """Write a shard, its index last. A tar without one is of a driver that was killed, or is about to write it."""
+    """Write a shard, its index last. A tar without index is from a driver that was killed or is about to write it."""
     if not store.create(tar_key, tar) and store.get(tar_key) != tar:
         deadline = time.monotonic() + OTHER_S
         while time.monotonic() < deadline:
@@ -101,37 +101,37 @@ def _photographs(shard: Shard) -> int:
 
 
 def device() -> str:
-    """The GPU where there is one."""
+    """`cuda` if there is a GPU, else `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextlib.contextmanager
-def _progress(words: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A line on standard error, told how many photographs are through; without a terminal it comes at the end."""
+def _progress(description: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error that counts photographs; without a terminal it is printed at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), disable=quiet) as progress:
-        task = progress.add_task(words, total=total)
+        task = progress.add_task(description, total=total)
         yield lambda count: progress.advance(task, count)
 
 
 def _order(keys: list[str]) -> list[str]:
-    """From a place of this process's own on, round."""
+    """The keys in order, starting at a random one and wrapping around."""
     begin = random.SystemRandom().randrange(len(keys)) if keys else 0
     return keys[begin:] + keys[:begin]
 
 
-def _trained(store: Store, resolved: Mapping[str, Any]) -> Trained:
-    """Configuration and weights of the trained inpainters of a block, by trial; checked before anything is written.
+def _trained(store: Store, resolved: Mapping[str, Any]) -> LoadTrained:
+    """Configuration and weights of a block's trained inpainters, by trial; checked before anything is written.
 
-    SweepError where one has not finished, TrialError where it does not fit the block.
+    SweepError if one has not finished; TrialError if it does not fit the block.
     """
     from trainables.inpaint import inference
 
     finished = [
-        finished_trial.read(store, trial, "which is to inpaint") for trial in forgery_config.forge_needs(resolved)
+        finished_trial.read(store, trial, "needed as an inpainter") for trial in forgery_config.forge_needs(resolved)
     ]
-    found: Trained = {one.trial_id: (one.config, one.weights) for one in finished}
-    inference.load(resolved["inpainters"], resolved["images"]["size"], resolved["mask"], found)
-    return found
+    networks: LoadTrained = {trial.trial_id: (trial.config, trial.weights) for trial in finished}
+    inference.load(resolved["inpainters"], resolved["images"]["size"], resolved["mask"], networks)
+    return networks

@@ -1,9 +1,9 @@
-"""Whether somebody else trains a trial, without trusting anybody's clock.
+"""Decides whether another process is still training a trial, without comparing clocks of machines.
 
-An attempt is over when it has written its end, or when its process is known to be gone, or when its heartbeat has not
-changed for `LEASE_S` by *this* process's own clock. A clock that jumps, here or elsewhere, changes nothing. Silence
-counts only while somebody looks: of the time between two looks `LOOK_S` at most, since a store that was away for this
-process was away for the heartbeats too.
+An attempt is over when its end is in the store, when its process is known to be gone, or when its heartbeat has not
+changed for `LEASE_S` seconds by *this* process's monotonic clock. A clock that jumps, here or elsewhere, changes
+nothing. At most `LOOK_S` seconds between two checks count as silence: a store that this process could not reach may
+have been out of reach for the heartbeats too.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from sweeps.store import layout
 from sweeps.store.base import Store
 
 LEASE_S = 30.0
-"""Seconds without a new heartbeat after which an attempt counts as dead: six beats."""
+"""Seconds without a new heartbeat after which an attempt counts as dead: six heartbeats."""
 LOOK_S = 5.0
-"""What the time between two looks counts for at most: twice as long as drivers wait between two, and more."""
+"""Seconds of silence that one interval between two checks adds at most; drivers check every 2 s."""
 
 
 class Leases:
-    """Watches the attempts of one store. One instance a driver."""
+    """Tracks whether the attempts of one store are alive. Each driver has one instance."""
 
     def __init__(self, store: Store, lease_s: float = LEASE_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._lease_s, self._clock = store, lease_s, clock
         self._seen: dict[str, tuple[bytes, float, float]] = {}
-        """By attempt: its last heartbeat, how long it was the same, when that was looked at."""
+        """Per attempt: its last heartbeat, for how many seconds it has not changed, when it was last read."""
 
     def free_after(self, trial_id: str) -> int | None:
-        """The newest attempt's number (0: none was made) if it is over and the next may claim; None if it lives."""
+        """The newest attempt's number (0: no attempt yet) if the next one may claim the trial; None if it is alive."""
         newest = stored_attempts.newest_attempt(self._store, trial_id)
         if newest is None:
             return 0
@@ -46,7 +46,7 @@ class Leases:
             return True
         beat = self._store.get_many([attempt.beat_key]).get(attempt.beat_key, b"")
         now = self._clock()
-        last, silent, looked = self._seen.get(attempt.name, (None, 0.0, now))
-        silent = silent + min(now - looked, LOOK_S) if beat == last else 0.0
-        self._seen[attempt.name] = (beat, silent, now)
-        return silent > self._lease_s
+        last_beat, silent_s, read_at = self._seen.get(attempt.name, (None, 0.0, now))
+        silent_s = silent_s + min(now - read_at, LOOK_S) if beat == last_beat else 0.0
+        self._seen[attempt.name] = (beat, silent_s, now)
+        return silent_s > self._lease_s

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.driver import driver
-from cluster.driver.driver import Settings, Work
+from cluster.driver.driver import PendingWork, RunSettings
 from cluster.driver.execution import RunEvents
 from cluster.driver.trial_queue import Job
-from sweeps.spec.loader import unknown
+from sweeps.spec.loader import unknown_name_error
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
 from sweeps.store.base import Store
@@ -34,9 +34,9 @@ def finished_trials(stored: Mapping[str, Any], store: Store, arm: str | None, se
     """The finished trials of a stored plan, each once. arm, seed: only these; SweepError if the plan lacks them."""
     names = [one["name"] for one in stored["arms"]]
     if arm is not None and arm not in names:
-        raise unknown(f"--cell {arm!r}", arm, names)
+        raise unknown_name_error(f"--cell {arm!r}", arm, names)
     if seed is not None and seed not in stored["seeds"]:
-        raise unknown(f"--seed {seed}", str(seed), map(str, stored["seeds"]))
+        raise unknown_name_error(f"--seed {seed}", str(seed), map(str, stored["seeds"]))
     labels: dict[tuple[str, int], str] = {}
     for one in stored["arms"]:
         for number, trial in one["trials"].items():
@@ -48,12 +48,12 @@ def finished_trials(stored: Mapping[str, Any], store: Store, arm: str | None, se
 
 
 def run_again(
-    plan: Plan, jobs: list[Job], store: Store, target: Store, settings: Settings, events: RunEvents
+    plan: Plan, jobs: list[Job], store: Store, target: Store, settings: RunSettings, events: RunEvents
 ) -> list[Reproduction]:
     """Run trials of `store` again, with results in `target`."""
     for key, data in store.get_many(layout.trial_key(job.trial_id) for job in jobs).items():
         target.create(key, data)
-    work = Work(plan, jobs, cached=0, failed=[], searches=[])
+    work = PendingWork(plan, jobs, cached=0, failed=[], searches=[])
     with events.progress(len(jobs), 0, plan.sweep.spec.report.metrics[0]) as watcher:
         driver.run(work, target, schema, settings, watcher)
     return [_compared(store, target, job) for job in jobs]

@@ -1,7 +1,7 @@
-"""Which trial runs next. The queue behind every runner: in-process and Ray Tune take from it and give back to it.
+"""The queue of trials behind every runner: in-process and Ray Tune take jobs from it and give them back.
 
-Two kinds of work come together here: planned trials, and the searches' suggestions, which are asked for when a process
-is free and come first, since arms may wait for what a search finds.
+It holds planned trials and the suggestions of searches. Suggestions are requested when a process is free, and run
+first, because arms may wait for the result of a search.
 """
 
 from __future__ import annotations
@@ -16,62 +16,66 @@ from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.worker import provenance
 from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED
-from sweeps.search.arm_search import Suggestion, Tuning
+from sweeps.search.arm_search import ArmSearch, Suggestion
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
 from trainables.training.session import Row
 
 PRUNED = "pruned"
-"""How a trial ends that early stopping ended; one whose process died under it is `CRASHED`."""
+"""State of a trial that early stopping ended. A trial whose process died is `CRASHED`."""
 CRASHES = 3
-"""A trial whose process dies this often without a new epoch in between is failed: more tries would do the same."""
+"""A trial fails when its process has died this often without a new epoch in between."""
 FALSE_STARTS = 10
-"""So often may a process end before the trial was begun: mostly another trial's fault, which was slow to leave it."""
+"""As `CRASHES`, for deaths before the trial began; usually caused by the process's previous trial ending slowly."""
 LOOK_AGAIN_S = 2.0
-"""Seconds between two looks at what other drivers do."""
+"""Seconds between two checks of what other drivers have done."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A trial to run: its id, its target epoch and what to call it on the terminal."""
+    """A trial to run."""
 
     trial_id: str
     epochs: int
+    """The target epoch."""
     label: str
+    """The trial's name on the terminal."""
 
 
-class Watcher(Protocol):
-    """Who is told what happens, in the driver: the terminal's progress display."""
+class ProgressListener(Protocol):
+    """Receives the driver's events; the terminal's progress display implements it."""
 
     def added(self, jobs: Sequence[Job]) -> None:
-        """More trials than were known at first: a search's suggestions, or arms that a search has found."""
+        """Trials were added during the run: a search's suggestions, or arms from the result of a search."""
 
     def started(self, job: Job) -> None:
         """A trial was given to a process."""
 
     def record(self, job: Job, row: Row) -> None:
-        """It has reported an epoch."""
+        """A trial has reported an epoch."""
 
     def ended(self, job: Job, state: str) -> None:
-        """It is done, pruned, failed, stopped, or crashed and tried again."""
+        """A trial is done, pruned, failed or stopped, or has crashed and will be tried again."""
 
 
 @dataclass
 class SearchWork:
-    """A search with the rule that stops its trials. on_done: called once, when the search has found what it can."""
+    """A search, with the rule that stops its trials."""
 
-    tuning: Tuning
+    tuning: ArmSearch
     stopping: EarlyStopping
     on_done: Callable[[], Iterable[Job]]
+    """Called once, when the search is done; returns the jobs that its result adds."""
     over: bool = False
+    """Whether `on_done` was called."""
 
 
 @dataclass(frozen=True)
 class _Try:
-    """What a search's job belongs to: a suggestion, by its number, and the jobs of all its seeds.
+    """The suggestion that a search's job belongs to: its number, and the jobs of all its seeds.
 
-    Two suggestions can share a trial (where `epochs` is searched, say), so a job is known by itself, not by its trial.
+    Two suggestions can share a trial (for example where `epochs` is searched), so `_tries` maps jobs, not trial ids.
     """
 
     search: SearchWork
@@ -83,17 +87,17 @@ class _Try:
         return self.search.tuning.is_open(self.number)
 
 
-class Feed:
-    """Hands out jobs. A job that another driver holds is looked at again until it is done there or free.
+class TrialQueue:
+    """Hands out jobs. A job that another driver holds is checked again until it is done there or free.
 
-    failures: halt after so many failed trials; None: a failing trial never stops the others.
+    failures: halt after this many failed trials; None: a failed trial never stops the others.
     """
 
     def __init__(
         self,
         store: Store,
         jobs: Iterable[Job],
-        watcher: Watcher,
+        watcher: ProgressListener,
         searches: Sequence[SearchWork] = (),
         leases: Leases | None = None,
         failures: int | None = None,
@@ -110,7 +114,7 @@ class Feed:
         self._cut: set[Job] = set()
         self._failures = failures
         self.live: dict[Job, int] = {}
-        """Jobs that were handed out, each with the number of the attempt before."""
+        """Jobs that are handed out, each with the number of the attempt before."""
         self.halted = False
         for search in self._searches:
             curves = search.tuning.curves()
@@ -121,8 +125,8 @@ class Feed:
     # --- handing out --------------------------------------------------------------------------------------------------
 
     def take(self) -> tuple[Job, int] | None:
-        """The next job that may run, and its newest attempt's number (0: none); None when there is none just now."""
-        self.look_again()
+        """The next job that may run, and its newest attempt's number (0: none); None if no job may run at present."""
+        self.recheck_held()
         while not self.halted:
             if not self._waiting or self._waiting[0] not in self._tries:
                 self._ask()
@@ -144,7 +148,7 @@ class Feed:
         return None
 
     def _ask(self) -> None:
-        """Ask the search with the fewest suggestions for another one; its trials go to the front."""
+        """Request a suggestion from the search that has made the fewest; its trials go to the front."""
         for search in sorted((s for s in self._searches if not s.over), key=lambda s: len(s.tuning.search.asks())):
             suggestion = search.tuning.ask()
             if suggestion is not None:
@@ -160,13 +164,13 @@ class Feed:
         self._waiting.extendleft(reversed(jobs))
 
     def _adopt(self, search: SearchWork, suggestions: Sequence[Suggestion]) -> None:
-        """Take on suggestions that another driver has asked for, which may have died; the oldest comes first."""
+        """Add suggestions that another driver requested, since it may have died; the oldest comes first."""
         for suggestion in reversed(suggestions):
             self._suggest(search, suggestion)
         self._finish_search(search)
 
-    def look_again(self) -> None:
-        """Take in what other drivers have done: asked and told, finished or left trials that are held here."""
+    def recheck_held(self) -> None:
+        """Take in what other drivers have done to suggestions of searches and to the trials that they held."""
         if time.monotonic() - self._looked < LOOK_AGAIN_S or (self._waiting and not self._held):
             return
         self._looked = time.monotonic()
@@ -190,7 +194,7 @@ class Feed:
         return bool(self._store.exists_many([layout.result_key(job.trial_id, job.epochs)]))
 
     def _is_settled(self, job: Job) -> bool:
-        """Whether a search needs a trial no more: another of its seeds, or another driver, has told the suggestion."""
+        """Whether a search no longer needs a trial: another seed or another driver has settled its suggestion."""
         owner = self._tries.get(job)
         if owner is None or owner.is_open:
             return False
@@ -198,7 +202,7 @@ class Feed:
         return True
 
     def _is_settled_elsewhere(self, job: Job) -> bool:
-        """The same by a fresh look, for a trial that was tried before: who prunes one tells before it ends."""
+        """As `_is_settled`, after reading the store: a driver that prunes a trial stores this before the trial ends."""
         owner = self._tries.get(job)
         if owner is None:
             return False
@@ -208,9 +212,9 @@ class Feed:
     # --- taking back --------------------------------------------------------------------------------------------------
 
     def record(self, job: Job, row: Row) -> bool:
-        """Take in a record. Whether the trial shall end now: early stopping, or its suggestion is told already."""
+        """Take in a record. Returns whether the trial must end now: stopped early, or its suggestion is settled."""
         self._watcher.record(job, row)
-        if int(row["epoch"]) > self._reached[job.trial_id]:  # it gets on, so that it will end however often nodes go
+        if int(row["epoch"]) > self._reached[job.trial_id]:  # progress resets the count of crashes
             self._reached[job.trial_id] = int(row["epoch"])
             self._crashes.pop((job.trial_id, True), None)
         owner = self._tries.get(job)
@@ -221,11 +225,11 @@ class Feed:
             self._curves.setdefault(job.trial_id, {})[int(row["epoch"])] = float(row[metric])
         if owner.search.stopping.stops(job.trial_id, row):
             self._cut.add(job)
-            self._settle(owner, job, PRUNED)  # at once: a driver that dies before the trial has ended loses nothing
+            self._settle(owner, job, PRUNED)  # stored before the trial ends, in case this driver dies
         return job in self._cut
 
     def give_back(self, job: Job, state: str) -> None:
-        """Tell how a job went: done, failed, stopped, held, crashed."""
+        """Return a job with its state: done, failed, stopped, held or crashed."""
         after = self.live.pop(job)
         if job in self._cut and state not in (DONE, HELD):
             state = PRUNED
@@ -241,7 +245,7 @@ class Feed:
         self._conclude(job, state)
 
     def _conclude(self, job: Job, state: str) -> None:
-        """A job is over: tell its search, which may then be over as well and add arms."""
+        """A job is over: report it to its search, which may then be done and add arms."""
         self._watcher.ended(job, state)
         if state == FAILED and self._failures is not None:
             self._failures -= 1
@@ -253,10 +257,10 @@ class Feed:
             self._finish_search(owner.search)
 
     def _settle(self, owner: _Try, job: Job, state: str) -> None:
-        """Tell a search how one of its trials ended."""
+        """Report to a search how one of its trials ended."""
         tuning = owner.search.tuning
         if owner.is_open and state in (PRUNED, FAILED):
-            self._cut.update(owner.jobs)  # its other seeds have nothing to add
+            self._cut.update(owner.jobs)  # the other seeds are no longer needed
         if state == DONE:
             tuning.done(owner.number)
         elif state == PRUNED:
@@ -272,12 +276,12 @@ class Feed:
             self._waiting.extend(jobs)
 
     def halt(self) -> None:
-        """Hand out nothing more."""
+        """Hand out no more jobs."""
         self.halted = True
 
     @property
     def wanted(self) -> int:
-        """How many trials could run at once: those that run and those that wait; more while a search asks."""
+        """How many trials could run at once: running and waiting ones, and the budgets of unfinished searches."""
         if self.halted:
             return 0
         asking = sum(search.tuning.spec.trials for search in self._searches if not search.over)
@@ -285,12 +289,12 @@ class Feed:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing runs and nothing is left."""
+        """Whether no job runs and, unless halted, none is left."""
         left = self._waiting or self._held or not all(search.over for search in self._searches)
         return not self.live and (self.halted or not left)
 
     def _crashed(self, job: Job, after: int) -> str:
-        """What a trial is whose process has ended under it: failed if it could say so, or if it happened too often."""
+        """The state of a trial whose process died: failed if the trial recorded that, or if it died too often."""
         attempt = stored_attempts.newest_attempt(self._store, job.trial_id)
         begun = attempt is not None and attempt.number > after
         end = layout.get_json(self._store, attempt.end_key) if attempt is not None and begun else None
@@ -299,15 +303,16 @@ class Feed:
         self._crashes[job.trial_id, begun] += 1
         if not self._too_often(job.trial_id, begun):
             return CRASHED
-        return FAILED if self._has_failed(job) else HELD  # held: its process has not quite gone, or lies elsewhere
+        return FAILED if self._has_failed(job) else HELD  # held: its last attempt still counts as alive
 
     def _too_often(self, trial_id: str, begun: bool) -> bool:
         return self._crashes[trial_id, begun] >= (CRASHES if begun else FALSE_STARTS)
 
     def _has_failed(self, job: Job) -> bool:
-        """Whether the trial's process died too often and the store says so now, in an attempt of this process.
+        """Whether the trial's process died too often; if so, record the failure in the store.
 
-        The dead process could not say how it ended. False also while its last attempt still counts as alive.
+        The dead process could not record it, so this process claims an attempt to do so. False while the trial's last
+        attempt still counts as alive.
         """
         begun = self._too_often(job.trial_id, True)
         if not begun and not self._too_often(job.trial_id, False):
@@ -318,8 +323,8 @@ class Feed:
         if attempt is not None:
             often = self._crashes[job.trial_id, begun]
             message = (
-                f"the trial's process died {often} times in this run{'' if begun else ' before it began'}; often the "
-                "machine ran out of memory: run fewer trials at once (--max-concurrent) or a smaller batch"
+                f"the trial's process died {often} times in this run{'' if begun else ' before it began'}; a common "
+                "cause is lack of memory: run fewer trials at once (--max-concurrent) or use a smaller batch"
             )
             error = {"type": "process died", "message": message, "traceback": ""}
             stored_attempts.end(self._store, attempt, FAILED, time.time(), error)

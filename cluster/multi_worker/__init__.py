@@ -1,1 +1,1 @@
-"""Trials of several workers: long-lived Ray Train runs."""
+"""Multi-worker trials: long-lived Ray Train runs that train one trial after another."""

@@ -1,10 +1,10 @@
-"""A group: one Ray Train run whose workers train trial after trial. This actor starts it and stands between.
+"""The host actor of a group: starts one Ray Train run whose workers train trial after trial, and passes messages.
 
-Workers, relays (the Tune trials) and the driver talk to each other through its methods only. It keeps no truth: trials
-are leased in the store, and whoever lost this actor finds everything there. A *ticket* names one hand-out of a trial.
+Workers, relays (the Tune trials) and the driver communicate only through its methods. It holds no lasting state: trials
+are leased in the store, which has everything if this actor is lost. A *ticket* identifies one assignment of a trial.
 
-Records go in step: a worker that has told one waits until the relay asks for the next, which it does when Tune has
-decided on the trial. So a stopped trial trains no further, and no record comes after its end.
+Records are sent in step: a worker that has sent one waits until the relay asks for the next, after Tune's decision on
+the trial. So a stopped trial trains no further, and no record comes after its end.
 """
 
 from __future__ import annotations
@@ -18,43 +18,49 @@ from typing import Any
 
 import ray
 
-from cluster.multi_worker.trainer import Shape, trainer
+from cluster.multi_worker.trainer import GroupShape, trainer
 from trainables.training.session import Row
 
 NAMESPACE = "inpaint-sweeps"
 WAIT_S = 5.0
-"""How long a call may wait for something to happen; whoever called asks again then."""
+"""Seconds that a call waits for an event at most; the caller then calls again."""
 CALLS = 64
-"""Calls that may wait at the same time: two for each worker, and the relays'."""
+"""Calls that may wait at the same time: two per worker, and those of the relays."""
 FALLS = 5
-"""So often may the workers die or raise without a record in between: then the group is given up."""
+"""A group ends when its workers have died or raised this often without a record in between."""
 RECORD, ENDED, LOST, MOVED = "record", "ended", "lost", "moved"
-"""What a relay hears: a record; how the trial ended; that its workers are gone by a fault; or for another reason."""
+"""Events for a relay: a record; the end of the trial; its workers were lost by a fault; or for another reason."""
 GO, HALT, WAIT = "go", "halt", "wait"
-"""What worker 0 hears after a record."""
+"""Answers to worker 0 after a record."""
 OVER = "over"
-"""What a worker hears that asks for a trial when there will be none."""
+"""Answer to a worker that asks for a trial when it gets no more."""
 
 
 @dataclass
 class Ticket:
-    """One hand-out of a trial to a group."""
+    """One assignment of a trial to a group."""
 
     name: str
     trial_id: str
     epochs: int
+    """The target epoch."""
     after: int
+    """Number of the attempt after which the trial is claimed."""
     events: list[tuple[str, Any]] = field(default_factory=list)
+    """Events for the relay so far."""
     asked: int = 0
+    """Number of events that the relay has processed."""
     halted: bool = False
+    """Whether the trial must end."""
     errors: list[dict[str, str]] = field(default_factory=list)
+    """Errors that single workers have raised in the trial."""
 
 
 class Host:
-    """The actor: see the module. Its methods are called from many threads at once."""
+    """The host actor. Its methods are called from many threads at once."""
 
-    def __init__(self, shape: Shape, options: Any, serve: Callable[[dict[str, Any]], None]) -> None:
-        """serve: what each worker runs, `cluster.multi_worker.group.serve`."""
+    def __init__(self, shape: GroupShape, options: Any, serve: Callable[[dict[str, Any]], None]) -> None:
+        """serve: the function that each worker runs, `cluster.multi_worker.group.serve`."""
         self._changed = threading.Condition()
         self._queue: deque[Ticket] = deque()
         self._tickets: dict[str, Ticket] = {}
@@ -69,10 +75,10 @@ class Host:
         me = ray.get_runtime_context().current_actor
         threading.Thread(target=self._run, args=(shape, options, me, serve), daemon=True).start()
 
-    def _run(self, shape: Shape, options: Any, me: Any, serve: Callable[[dict[str, Any]], None]) -> None:
+    def _run(self, shape: GroupShape, options: Any, me: Any, serve: Callable[[dict[str, Any]], None]) -> None:
         try:
             trainer(serve, shape, options, me).fit()
-            over = "it ended"
+            over = "the run ended"
         except BaseException as error:
             over = f"{type(error).__name__}: {error}"
         with self._changing():
@@ -88,20 +94,20 @@ class Host:
     # --- the driver ---------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Whether the workers are there (`ready`) or gone (`broken`), their placement group, why the run is over."""
+        """Whether the workers are ready or lost (`broken`), their placement group, why the run is over (or None)."""
         with self._changed:
             leaving = self._current is not None and self._current.halted
             ready = bool(self._generation) and not (self._broken or leaving) and self._over is None
             return {"ready": ready, "broken": self._broken, "placement": self._placement, "over": self._over}
 
     def halt(self, ticket: str) -> None:
-        """End a trial after the record that was told last; at once, if it waits for an answer to it."""
+        """End a trial after its last record; at once if a worker is waiting for the answer to that record."""
         with self._changing():
             if ticket in self._tickets:
                 self._tickets[ticket].halted = True
 
     def end(self) -> None:
-        """Take no trial any more; the run ends when the one at hand has."""
+        """Take no more trials; the run ends after the current one."""
         with self._changing():
             self._ending = True
 
@@ -116,7 +122,7 @@ class Host:
                 self._lose(MOVED)
 
     def event(self, name: str, seen: int) -> tuple[str, Any] | None:
-        """The event after the first `seen` of a ticket; None if there is none for a while. Answers the one before."""
+        """A ticket's event number `seen`, from 0; None if there is none within `WAIT_S`. Confirms earlier events."""
         with self._changed:
             ticket = self._tickets[name]
             ticket.asked = max(ticket.asked, seen)
@@ -132,14 +138,14 @@ class Host:
     # --- the workers --------------------------------------------------------------------------------------------------
 
     def join(self, generation: str, placement: str | None) -> None:
-        """Worker 0 of new workers says that all of them are there: those before are gone."""
+        """Called by worker 0 when all workers have started or restarted; earlier workers are gone."""
         with self._changing():
             self._lose(MOVED)
             self._generation, self._placement, self._broken = generation, placement, False
             self._begun = []
 
-    def fell(self, error: str) -> None:
-        """Ray Train's controller says that a worker has died or raised; it will start all of them anew."""
+    def worker_failed(self, error: str) -> None:
+        """Called by Ray Train's controller when a worker has died or raised; it will restart all of them."""
         with self._changing():
             self._broken = True
             self._falls += 1
@@ -148,7 +154,7 @@ class Host:
             self._lose(LOST)
 
     def _lose(self, kind: str) -> None:
-        """Tell the relays of the trial at hand, and of queued ones if the run is over, that nobody trains them."""
+        """Tell the relay of the current trial, and those of queued ones if the run is over, that it is not trained."""
         if self._current is not None:
             self._current.events.append((kind, self._current.errors))
             self._current = None
@@ -156,9 +162,9 @@ class Host:
             self._queue.popleft().events.append((MOVED, []))
 
     def take(self, generation: str, rank: int, served: int) -> Any:
-        """The next trial of a worker that has served so many: (ticket, trial, epochs, after), OVER, or None for now.
+        """The next trial for a worker that has served this many: (ticket, trial, epochs, after), OVER, or None so far.
 
-        Worker 0 takes from the queue; the others get what it has claimed.
+        Worker 0 takes from the queue; the others get the trials that it has claimed.
         """
 
         def ready() -> bool:
@@ -172,23 +178,23 @@ class Host:
                 return OVER
             if rank == 0 and self._queue:
                 self._current = self._queue.popleft()
-                return self._handed(self._current)
+                return self._assignment(self._current)
             if rank and len(self._begun) > served:
-                return self._handed(self._begun[served])
+                return self._assignment(self._begun[served])
             return OVER if self._ending else None
 
     @staticmethod
-    def _handed(ticket: Ticket) -> tuple[str, str, int, int]:
+    def _assignment(ticket: Ticket) -> tuple[str, str, int, int]:
         return ticket.name, ticket.trial_id, ticket.epochs, ticket.after
 
     def begin(self, name: str) -> None:
-        """Worker 0 has claimed the trial: the others may begin."""
+        """Called by worker 0 when it has claimed a trial: the others may begin."""
         with self._changing():
             if self._current and self._current.name == name:
                 self._begun.append(self._current)
 
     def record(self, name: str, number: int, row: Row) -> str:
-        """Worker 0 tells its record number 1, 2, ... GO, HALT, or WAIT: then it asks again, with the same number."""
+        """Called by worker 0 with record 1, 2, ... Returns GO, HALT, or WAIT: call again with the same number."""
         with self._changing():
             ticket = self._current
             if ticket is None or ticket.name != name:
@@ -203,7 +209,7 @@ class Host:
             return GO if ticket.asked >= number else WAIT
 
     def finished(self, name: str, state: str) -> None:
-        """Worker 0 is through with a trial. A halted one's relay has gone: nobody asks for its end."""
+        """Called by worker 0 at the end of a trial. Nobody asks for the end of a halted trial."""
         with self._changing():
             if self._current is not None and self._current.name == name:
                 if self._current.halted:
@@ -212,8 +218,8 @@ class Host:
                     self._current.events.append((ENDED, state))
                 self._current = None
 
-    def broke(self, name: str, error: dict[str, str]) -> None:
-        """A worker has raised an error of its own in a trial; it goes, and the others with it."""
+    def trial_failed(self, name: str, error: dict[str, str]) -> None:
+        """Called by a worker that alone raised an error in a trial; all workers will be restarted."""
         with self._changing():
             if self._current is not None and self._current.name == name:
                 self._current.errors.append(error)

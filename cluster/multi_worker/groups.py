@@ -1,8 +1,8 @@
-"""The driver's side of groups: how many there are, which one is free, when one ends.
+"""The driver's side of groups: starts them, finds a free one, ends them.
 
-A group is a Ray Train run that serves trial after trial (`cluster.multi_worker.group_host`). There are as many as the
-cluster holds and as there are trials for; one that has nothing to do gives its workers back after a while, and one that
-has served many trials makes room for a fresh one.
+A group is a Ray Train run that trains one trial after another (`cluster.multi_worker.group_host`). There are as many as
+the cluster holds and trials need. An idle group releases its workers after a while, and a group that has trained many
+trials is replaced by a new one.
 """
 
 from __future__ import annotations
@@ -20,31 +20,29 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from cluster.multi_worker import group_host
 from cluster.multi_worker.group import serve
 from cluster.multi_worker.group_host import LOST, MOVED, NAMESPACE, RECORD, Host
-from cluster.multi_worker.trainer import ENVIRONMENT, Shape
-from cluster.worker.worker import CRASHED, FAILED, HELD, STOPPED, Options, open_cached
+from cluster.multi_worker.trainer import ENVIRONMENT, GroupShape
+from cluster.worker.worker import CRASHED, FAILED, HELD, STOPPED, WorkerOptions, open_cached
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from trainables.training.session import Row
 
 DRIVER_RESOURCE = "driver"
-"""Nodes that have this resource are where drivers go: those that are not taken away."""
+"""Ray resource of the nodes on which drivers are placed, because these nodes are not preempted."""
 IDLE_S = 60.0
-"""Seconds after which a group without a trial gives its workers back."""
+"""Seconds after which an idle group releases its workers."""
 TRIALS = 200
-"""Trials that a group serves before it is replaced: whatever leaks from trial to trial ends with it."""
+"""Trials that a group trains before it is replaced, which bounds leaks from trial to trial."""
 LOOK_EVERY_S = 0.25
 STILLBORN = 3
-"""After so many groups in a row whose workers never came up, no other is started."""
+"""After this many groups in a row whose workers did not start, no more groups are started."""
 CLOSE_S = 10.0
-"""How long the groups may take to end when the driver does."""
-
-
+"""Seconds that the groups may take to end when the driver ends."""
 STARTING = {"ready": False, "broken": False, "placement": None, "over": None}
-"""What a group's state is until its host tells another."""
+"""A group's state until its host reports one."""
 
 
-def driver_place() -> dict[str, float]:
-    """Resources that bring an actor to a driver's node where there is one, else to the head: neither is taken away."""
+def driver_node_resources() -> dict[str, float]:
+    """Resources that place an actor on a node for drivers if there is one, else on the head: neither is preempted."""
     have = ray.cluster_resources()
     return {DRIVER_RESOURCE if have.get(DRIVER_RESOURCE) else "node:__internal_head__": 0.001}
 
@@ -63,38 +61,44 @@ class _Group:
 
 
 class Groups:
-    """The groups of one driver. wanted: how many trials could run now. most: how many groups the cluster holds."""
+    """The groups of one driver.
 
-    def __init__(self, shape: Shape, options: Options, most: int, wanted: Callable[[], int], fresh: bool) -> None:
+    most: how many groups the cluster holds. wanted: returns how many trials could run now. fresh: use a new group for
+    each trial.
+    """
+
+    def __init__(
+        self, shape: GroupShape, options: WorkerOptions, most: int, wanted: Callable[[], int], fresh: bool
+    ) -> None:
         self._shape, self._options, self._most, self._wanted = shape, options, most, wanted
         self._trials = 1 if fresh else TRIALS
         self._groups: dict[str, _Group] = {}
         self._count = 0
         self._looked = 0.0
-        self._place = driver_place()
+        self._place = driver_node_resources()
         self._stillborn = 0
         self.hopeless = ""
-        """Why no group can be started; '' while one may be."""
+        """Why no more groups are started; '' while they are."""
 
     def free(self) -> str | None:
-        """A group that could train a trial at once; where there is none, more are started as far as they fit."""
-        self.look()
+        """Name of a group that can train a trial at once. If there is none, start one if it fits, and return None."""
+        self.update()
         ready = [
             group for group in self._groups.values() if group.state["ready"] and not (group.ticket or group.ending)
         ]
         if ready:
-            return max(ready, key=lambda group: group.served).name  # the others may become idle and end
+            return max(ready, key=lambda group: group.served).name  # so that the others become idle and end
         if not self.hopeless and len(self._groups) < min(self._most, self._wanted()):
             self._start()
         return None
 
-    def give(self, name: str, ticket: str) -> None:
-        """A trial has been handed to a group."""
+    def assign(self, name: str, ticket: str) -> None:
+        """Record that a trial was handed to a group."""
         group = self._groups[name]
         group.ticket, group.served = ticket, group.served + 1
 
     def take_back(self, ticket: str, died: bool = False) -> None:
-        """A trial is over, or its relay is. died: the relay did, and the workers may still train it for nobody."""
+        """Record that a trial or its relay ended. died: the relay died, and the workers may still be training."""
         for group in self._groups.values():
             if group.ticket == ticket:
                 if died:
@@ -105,33 +109,33 @@ class Groups:
                     self._end(group)
 
     def halt(self, ticket: str) -> None:
-        """End a trial now: its workers are free again before its record after this one."""
+        """End a trial now: its workers become free without another record."""
         for group in self._groups.values():
             if group.ticket == ticket:
                 group.host.halt.remote(ticket)
 
-    def look(self) -> None:
-        """See which groups are ready or over, and end those that were idle for long. Never waits."""
+    def update(self) -> None:
+        """Check which groups are ready or over, and end those that were idle for long. Does not block."""
         now = time.monotonic()
         if now - self._looked < LOOK_EVERY_S:
             return
         self._looked = now
         for group in list(self._groups.values()):
-            self._hear(group)
+            self._update(group)
             if group.state["over"] is not None:
                 self._forget(group)
             elif group.state["ready"] and not group.ticket and not group.ending and now - group.idle_since > IDLE_S:
                 self._end(group)
 
-    def _hear(self, group: _Group) -> None:
+    def _update(self, group: _Group) -> None:
         if group.asked is not None and ray.wait([group.asked], timeout=0)[0]:
             try:
-                heard = ray.get(group.asked)
+                state = ray.get(group.asked)
             except RayActorError as error:
-                heard = {**group.state, "ready": False, "over": str(error)}
-            if heard["ready"] and not group.state["ready"]:
+                state = {**group.state, "ready": False, "over": str(error)}
+            if state["ready"] and not group.state["ready"]:
                 group.idle_since, group.was_ready = time.monotonic(), True
-            group.state, group.asked = heard, None
+            group.state, group.asked = state, None
         if group.asked is None and group.state["over"] is None:
             group.asked = group.host.state.remote()
 
@@ -158,7 +162,7 @@ class Groups:
         group.host.end.remote()
 
     def _forget(self, group: _Group) -> None:
-        """A run that is over; had its host died, Ray Train would not free its resources while this driver lives."""
+        """Remove a group whose run is over, and its placement group, which a dead host would leave behind."""
         if group.state["placement"] is not None:
             placement = PlacementGroup(ray.PlacementGroupID.from_hex(group.state["placement"]))
             remove_placement_group(placement)
@@ -168,18 +172,18 @@ class Groups:
             self._stillborn = 0
             return
         self._stillborn += 1
-        print(f"the workers of {group.name} did not come up: {group.state['over']}", file=sys.stderr)
+        print(f"the workers of {group.name} did not start: {group.state['over']}", file=sys.stderr)
         if self._stillborn >= STILLBORN:
             self.hopeless = str(group.state["over"])
 
     def close(self) -> None:
-        """End all groups, in order if they do so in a few seconds."""
+        """End all groups; kill those that have not ended within `CLOSE_S`."""
         for group in self._groups.values():
             if not group.ending:
                 self._end(group)
         deadline = time.monotonic() + CLOSE_S
         while self._groups and time.monotonic() < deadline:
-            self.look()
+            self.update()
             time.sleep(0.1)
         for group in self._groups.values():
             ray.kill(group.host)
@@ -188,11 +192,11 @@ class Groups:
 # --- the relay: the Tune trial of a trial that a group trains ---------------------------------------------------------
 
 
-def relay(config: dict[str, Any], options: Options, report: Callable[[Row], None]) -> str:
-    """Hand a trial to its group and pass its records on. Returns how it went: as `run_trial`, or crashed."""
+def relay(config: dict[str, Any], options: WorkerOptions, report: Callable[[Row], None]) -> str:
+    """Hand a trial to its group and pass on its records. Returns its state, as `run_trial` does."""
     try:
         host = ray.get_actor(config["group"], namespace=NAMESPACE)
-    except ValueError:  # it is gone
+    except ValueError:  # the group is gone
         return HELD
     try:
         ray.get(host.offer.remote(config["ticket"], config["trial"], config["epochs"], config["after"]))
@@ -208,12 +212,12 @@ def relay(config: dict[str, Any], options: Options, report: Callable[[Row], None
                 return str(body)
             seen += 1
             report(body)
-    except RayActorError:  # the host has died, and with it what started the workers
+    except RayActorError:  # the host has died, and its Ray Train run with it
         return CRASHED
 
 
-def _lost(options: Options, config: dict[str, Any], kind: str, errors: list[dict[str, str]]) -> str:
-    """A trial whose workers are gone: say so in the store, where they could not, so that nobody waits for its lease."""
+def _lost(options: WorkerOptions, config: dict[str, Any], kind: str, errors: list[dict[str, str]]) -> str:
+    """Record the end of a trial whose workers are gone, so that nobody has to wait until its lease expires."""
     store = open_cached(options.store)
     attempt = stored_attempts.newest_attempt(store, config["trial"])
     if attempt is not None and attempt.number == config["after"] + 1:

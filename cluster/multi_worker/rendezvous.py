@@ -1,6 +1,6 @@
-"""How the workers of a group find each other: Ray Train's torch backend, listening on the workers' own address alone.
+"""Rendezvous of a group's workers: Ray Train's torch backend, but listening on one address only.
 
-torch's key-value store would listen on every address of the machine; here it gets a socket that is bound to the address
+torch's key-value store would listen on every address of the machine. Here it gets a socket that is bound to the address
 by which Ray knows the node: 127.0.0.1 for a local Ray.
 """
 
@@ -21,12 +21,12 @@ from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBacken
 _GET_ADDRESS = 0x8915
 """Linux's SIOCGIFADDR."""
 _listening: list[socket.socket] = []
-"""Worker 0's socket between the two steps of the set-up."""
+"""Worker 0's socket, between the two steps of the set-up."""
 
 
 @dataclass
 class OwnAddressConfig(TorchConfig):  # type: ignore[misc]
-    """As its base; gloo on CPUs, nccl on GPUs."""
+    """Torch configuration with the backend of this module: gloo on CPUs, nccl on GPUs."""
 
     @property
     def backend_cls(self) -> type:
@@ -57,14 +57,14 @@ def _listen() -> tuple[str, int]:
 
 
 def _interface(address: str) -> str | None:
-    """The network interface that has an IPv4 address: left alone, gloo takes what the name of the host stands for."""
+    """The network interface with an IPv4 address. By default, gloo uses the one that the host name resolves to."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             try:
-                found = fcntl.ioctl(probe.fileno(), _GET_ADDRESS, struct.pack("256s", name.encode()[:15]))
-            except OSError:  # it has none
+                answer = fcntl.ioctl(probe.fileno(), _GET_ADDRESS, struct.pack("256s", name.encode()[:15]))
+            except OSError:  # it has no IPv4 address
                 continue
-            if socket.inet_ntoa(found[20:24]) == address:
+            if socket.inet_ntoa(answer[20:24]) == address:
                 return name
     return None
 
@@ -76,7 +76,7 @@ def _join(place: tuple[str, int], rank: int, size: int, backend: str, timeout_s:
     timeout = timedelta(seconds=timeout_s)
     if interface := _interface(str(ray.util.get_node_ip_address())):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-        os.environ.setdefault("NCCL_SOCKET_IFNAME", f"={interface}")  # = for the name itself, not names that begin so
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", f"={interface}")  # `=`: the exact name, not a prefix
     if rank == 0:
         file = _listening.pop().detach()
         store = distributed.TCPStore(address, port, size, is_master=True, timeout=timeout, master_listen_fd=file)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The Ray Train run of a group: its shape, its settings, and how the host hears of lost workers."""
+"""The Ray Train run of a group: its shape, its settings, and the notification of lost workers."""
 
 from __future__ import annotations
 
@@ -7,41 +7,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.worker.worker import Options
+from cluster.worker.worker import WorkerOptions
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What a group is made of. name: what Ray's dashboard calls the run. workers: so many, or (least, most)."""
+class GroupShape:
+    """Name and size of a group."""
 
     name: str
+    """The run's name in Ray's dashboard."""
     workers: int | tuple[int, int]
+    """Number of workers, or (fewest, most)."""
     cpus: int
+    """CPUs per worker."""
     gpus: float
+    """GPUs per worker."""
 
 
 COLLECTIVE_S = 1800
-"""Seconds after which a collective operation fails: longer than a store may be away, since worker 0 writes."""
+"""Seconds after which a collective operation fails; longer than worker 0 waits for an unreachable store."""
 ENVIRONMENT = {
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # Ray's dashboard then shows the run
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a dead worker is noticed; records do not go this way
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "180",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # checkpoints are frequent; an actor less
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # not needed, as checkpoints are frequent; saves an actor
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
-"""Of the host, from where Ray Train takes it."""
+"""Environment of the host, from which Ray Train reads it."""
 ELASTIC = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10"}
-"""Over that, where the number of workers may change. For a moment Ray Train counts a dead node's room too and starts
-as many workers as before; it counts again only when it has waited in vain for so many seconds."""
+"""Added to `ENVIRONMENT` where the number of workers may change. For a moment Ray Train still counts the resources of a
+dead node and starts as many workers as before; it counts again only after this time-out."""
 
 
-def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Options, host: Any) -> Any:
-    """The Ray Train run of a group. work: what its workers run, `serve`.
+def trainer(work: Callable[[dict[str, Any]], None], shape: GroupShape, options: WorkerOptions, host: Any) -> Any:
+    """The Ray Train run of a group. work: the function that its workers run, `serve`.
 
-    Ray Train wants a place to write to, of which nothing is ever read: memory, so that no file is left when the host is
-    killed.
+    Ray Train requires a storage, from which nothing is ever read. It is in memory, so that no file is left when the
+    host is killed.
     """
     from fsspec.implementations.memory import MemoryFileSystem
     from pyarrow.fs import FSSpecHandler, PyFileSystem
@@ -70,11 +74,11 @@ def trainer(work: Callable[[dict[str, Any]], None], shape: Shape, options: Optio
 
 
 def _watcher(host: Any) -> Any:
-    """Tells the host when Ray Train notices that a worker has gone."""
+    """A callback that notifies the host when Ray Train notices that a worker has died or raised."""
     from ray.train import UserCallback
 
-    class Watcher(UserCallback):  # type: ignore[misc]
+    class WorkerFailureCallback(UserCallback):  # type: ignore[misc]
         def after_exception(self, run_context: Any, worker_exceptions: Any) -> None:
-            host.fell.remote("; ".join(map(str, worker_exceptions.values())))
+            host.worker_failed.remote("; ".join(map(str, worker_exceptions.values())))
 
-    return Watcher()
+    return WorkerFailureCallback()

@@ -1,50 +1,50 @@
-"""Run a sweep's trials in this process, one after the other: for a debugger, for tiny sweeps, and without Ray."""
+"""Run a sweep's trials in this process, one after the other: for debugging, for tiny sweeps, and without Ray."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from cluster.driver.trial_queue import Feed, Job
-from cluster.worker.worker import FAILED, STOPPED, Options, run_trial
+from cluster.driver.trial_queue import Job, TrialQueue
+from cluster.worker.worker import FAILED, STOPPED, WorkerOptions, run_trial
 from sweeps.errors import StoreError
 from trainables.training.session import Row
 
 
 class _Cut(BaseException):
-    """Ends a trial from inside its report, as Tune does: nothing in the trial may catch it."""
+    """Raised inside a trial's report to end it, as Tune does. The trial must not catch it."""
 
 
-def run(feed: Feed, options: Options, on_step: Callable[[], None]) -> None:
-    """Run until the feed is finished. An unexpected exception fails its trial and the next one runs.
+def run(queue: TrialQueue, options: WorkerOptions, on_step: Callable[[], None]) -> None:
+    """Run until the queue is finished. An unexpected exception fails its trial, and the next one runs.
 
     on_step: called before each trial and after each of its records.
     """
-    while not feed.finished:
+    while not queue.finished:
         on_step()
-        taken = feed.take()
+        taken = queue.take()
         if taken is None:
             time.sleep(0.2)
             continue
         job, after = taken
         try:
-            feed.give_back(job, _run_one(feed, options, job, after, on_step))
+            queue.give_back(job, _run_one(queue, options, job, after, on_step))
         except BaseException:
-            feed.live.pop(job, None)
+            queue.live.pop(job, None)
             raise
 
 
-def _run_one(feed: Feed, options: Options, job: Job, after: int, on_step: Callable[[], None]) -> str:
+def _run_one(queue: TrialQueue, options: WorkerOptions, job: Job, after: int, on_step: Callable[[], None]) -> str:
     def report(row: Row) -> None:
         on_step()
-        if feed.record(job, row):
+        if queue.record(job, row):
             raise _Cut
 
     try:
         return run_trial(options, job.trial_id, job.epochs, after, report)
     except _Cut:
         return STOPPED
-    except StoreError:  # what happened could not even be written down
+    except StoreError:  # the failure itself could not be recorded
         raise
     except Exception:
         return FAILED  # the worker has recorded the error in the store

@@ -1,12 +1,12 @@
-"""Run a sweep's trials through Ray Tune: reused actors, one process a trial. The store stays the only truth.
+"""Run a sweep's trials through Ray Tune, in reused actors. The store stays the only truth.
 
-Tune is told a trial's id and nothing else; it is never asked to restore anything. What Tune does that surprises, and
-what is done about it here:
+A Tune trial carries our trial's id and a few numbers, and nothing is ever restored from Tune. Two traps of Tune, and
+what this module does about them:
 
-- A stopped trial is parked inside `report` and ends at its actor's next reset; if that takes long, Tune fails the
-  *next* trial and tells nobody. So the feed counts what is live (there is no limiter), and `_Rescue` feeds such
-  trials again.
-- `Tuner` pickles the searcher and the callbacks when it starts: they hold the feed, so they pickle as nothing.
+- A stopped trial is parked inside `report` and ends at its actor's next reset. If that takes long, Tune fails the
+  *next* trial without notifying the searcher. So the queue counts the live trials (there is no concurrency limiter),
+  and `_Rescue` gives such trials back to the queue.
+- `Tuner` pickles the searcher and the callbacks when it starts. They hold the queue, so they pickle without state.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
-from cluster.driver.trial_queue import Feed, Job
-from cluster.multi_worker.groups import Groups, driver_place, relay
-from cluster.worker.worker import CRASHED, Options, run_trial
+from cluster.driver.trial_queue import Job, TrialQueue
+from cluster.multi_worker.groups import Groups, driver_node_resources, relay
+from cluster.worker.worker import CRASHED, WorkerOptions, run_trial
 from sweeps.results.columns import EPOCH, is_column
 from sweeps.spec.schema import Resources
 from trainables.training.session import Row
 
 STATE = "state"
-"""Key of a trial's last report: how `run_trial` ended."""
+"""Key of a trial's last report, with the state that `run_trial` returned."""
 
 
 class _Unpickled:
-    """Pickles as nothing: holds what belongs to the driver alone."""
+    """Pickles without state, because its state belongs to the driver process."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -46,44 +46,44 @@ class _Unpickled:
         pass
 
 
-class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
-    """Gives Tune the feed's jobs and the feed what Tune hears of them."""
+class QueueSearcher(_Unpickled, Searcher):  # type: ignore[misc]
+    """Passes the queue's jobs to Tune, and their results back to the queue."""
 
-    def __init__(self, feed: Feed, concurrent: int, groups: Groups | None = None) -> None:
+    def __init__(self, queue: TrialQueue, concurrent: int, groups: Groups | None = None) -> None:
         super().__init__()
-        self.feed, self.concurrent, self.groups = feed, concurrent, groups
+        self.queue, self.concurrent, self.groups = queue, concurrent, groups
         self.jobs: dict[str, Job] = {}
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.feed.finished:
-            done: str = Searcher.FINISHED
-            return done
-        self.feed.look_again()  # a trial that was held elsewhere may be what groups are wanted for
+        if self.queue.finished:
+            finished: str = Searcher.FINISHED
+            return finished
+        self.queue.recheck_held()  # a trial that another driver held may be free and need a group
         group = self.groups.free() if self.groups is not None else ""
-        room = group is not None and len(self.feed.live) < self.concurrent
-        taken = self.feed.take() if room else None
+        room = group is not None and len(self.queue.live) < self.concurrent
+        taken = self.queue.take() if room else None
         if taken is None:
             return None
         job, after = taken
         self.jobs[trial_id] = job
         config = {"trial": job.trial_id, "epochs": job.epochs, "after": after, "label": job.label}
         if self.groups is not None and group is not None:
-            self.groups.give(group, trial_id)
+            self.groups.assign(group, trial_id)
             config |= {"group": group, "ticket": trial_id}
         return config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Not used: Tune does not bring the report here that ends a trial, so `FeedScheduler` takes them all."""
+        """Not used: Tune skips the report that ends a trial here, so `QueueScheduler` handles all reports."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self.jobs.pop(trial_id, None)
         if self.groups is not None:
             self.groups.take_back(trial_id, died=error)
         if job is not None:
-            self.feed.give_back(job, CRASHED if error or not result else result.get(STATE, CRASHED))
+            self.queue.give_back(job, CRASHED if error or not result else result.get(STATE, CRASHED))
 
     def save(self, checkpoint_path: str) -> None:
         pass
@@ -92,44 +92,44 @@ class FeedSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         pass
 
 
-class FeedScheduler(_Unpickled, FIFOScheduler):  # type: ignore[misc]
-    """Brings every record to the feed, which says whether the trial goes on."""
+class QueueScheduler(_Unpickled, FIFOScheduler):  # type: ignore[misc]
+    """Passes every record to the queue, which decides whether the trial continues."""
 
-    def __init__(self, searcher: FeedSearcher) -> None:
+    def __init__(self, searcher: QueueSearcher) -> None:
         super().__init__()
         self.searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         job = self.searcher.jobs.get(trial.trial_id)
-        stops = job is not None and EPOCH in result and self.searcher.feed.record(job, _row(result))
+        stops = job is not None and EPOCH in result and self.searcher.queue.record(job, _row(result))
         if stops and self.searcher.groups is not None:
-            self.searcher.groups.halt(trial.trial_id)  # Tune tells the trial itself only when its actor is used again
+            self.searcher.groups.halt(trial.trial_id)  # Tune itself ends the trial only when its actor is reused
         return str(FIFOScheduler.STOP if stops else FIFOScheduler.CONTINUE)
 
 
 def _row(result: dict[str, Any]) -> Row:
-    """Our record in what Tune makes of it: Tune nests names with a slash and adds its own."""
+    """Our record from Tune's result: Tune nests names that contain a slash and adds keys of its own."""
     return {name: value for name, value in flatten_dict(result).items() if is_column(name)}
 
 
 class _Rescue(_Unpickled, tune.Callback):  # type: ignore[misc]
-    """Gives trials back that Tune has failed without telling the searcher."""
+    """Gives back trials that Tune has failed without notifying the searcher."""
 
-    def __init__(self, searcher: FeedSearcher, on_step: Callable[[], None]) -> None:
+    def __init__(self, searcher: QueueSearcher, on_step: Callable[[], None]) -> None:
         self.searcher, self.on_step = searcher, on_step
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         self.on_step()
         if self.searcher.groups is not None:
-            self.searcher.groups.look()
+            self.searcher.groups.update()
         if self.searcher.jobs:
             for trial in trials:
                 if trial.trial_id in self.searcher.jobs and trial.status == "ERROR":
                     self.searcher.on_trial_complete(trial.trial_id, error=True)
 
 
-def _train(config: dict[str, Any], options: Options) -> None:
-    """The Tune trainable: one trial in an actor."""
+def _train(config: dict[str, Any], options: WorkerOptions) -> None:
+    """The Tune trainable: runs one trial in an actor."""
 
     def report(row: Row) -> None:
         tune.report(dict(row))
@@ -142,26 +142,26 @@ def _train(config: dict[str, Any], options: Options) -> None:
 
 
 def run(
-    feed: Feed,
-    options: Options,
+    queue: TrialQueue,
+    options: WorkerOptions,
     concurrent: int,
     on_step: Callable[[], None],
     loggers: Sequence[Any] = (),
     groups: Groups | None = None,
 ) -> None:
-    """Run until the feed is finished, on the Ray that `cluster.connection.connection` has started or joined.
+    """Run until the queue is finished, on the Ray that `cluster.connection.connection` has started or joined.
 
     on_step: called in this thread many times a second while trials run. loggers: Tune's logger callbacks, whose files
-    go to `./tune-logs`. groups: who trains; Tune's trials then only pass on what happens there, and need no CPU.
+    go to `./tune-logs`. groups: groups that train the trials; Tune's trials then only relay records and need no CPU.
     """
-    searcher = FeedSearcher(feed, concurrent, groups)
-    resources = {"cpu": options.cpus, "gpu": options.gpus} if groups is None else {"cpu": 0, **driver_place()}
+    searcher = QueueSearcher(queue, concurrent, groups)
+    resources = {"cpu": options.cpus, "gpu": options.gpus} if groups is None else {"cpu": 0, **driver_node_resources()}
     with _folder(keep=bool(loggers)) as folder:
         tune.Tuner(
             tune.with_resources(partial(_train, options=options), resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=FeedScheduler(searcher),
+                scheduler=QueueScheduler(searcher),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=_trial_name,
@@ -173,13 +173,13 @@ def run(
 
 
 def _trial_name(trial: Any) -> str:
-    """A trial's folder in a logger's files: what it is called, and its id."""
+    """Name of a trial's folder in a logger's files: its label and its id."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", trial.config["label"])[:60] + "-" + str(trial.config["trial"])[:8]
 
 
 @contextlib.contextmanager
 def _folder(keep: bool) -> Iterator[str]:
-    """Where Tune may write: a folder that goes away, since nothing is ever restored from it, or one for loggers."""
+    """The folder that Tune writes to: temporary, as nothing is restored from it, or `./tune-logs` for loggers."""
     if keep:
         yield str(Path("tune-logs").resolve())
     else:
@@ -192,14 +192,14 @@ def gpus_in_cluster() -> float:
 
 
 def largest_node() -> str:
-    """The node with the most GPUs, then CPUs, in words."""
+    """Description of the node with the most GPUs, then CPUs."""
     nodes = [(node["Resources"], node["NodeManagerHostname"]) for node in ray.nodes() if node["Alive"]]
     best, name = max(nodes, key=lambda node: (node[0].get("GPU", 0), node[0].get("CPU", 0)))
     return f"up to {best.get('CPU', 0):g} CPUs and {best.get('GPU', 0):g} GPUs (the largest node, {name})"
 
 
 def fits_at_once(cpus: int, gpus: float) -> int:
-    """How many processes of this size the cluster holds at once, node by node."""
+    """How many processes of this size the cluster holds at once, counted node by node."""
     total = 0
     for node in ray.nodes():
         if node["Alive"]:
@@ -210,7 +210,7 @@ def fits_at_once(cpus: int, gpus: float) -> int:
 
 
 def trials_at_once(resources: Resources, gpus: float) -> int:
-    """How many trials the cluster holds at once; the processes of one may lie on several nodes."""
+    """How many trials the cluster holds at once; the processes of one trial may be on several nodes."""
     least, most = resources.least_and_most
     processes = fits_at_once(resources.cpus, gpus)
     return processes // most or int(processes >= least)

@@ -1,1 +1,1 @@
-"""One trial in a process: its session on the store, its inputs, its log."""
+"""Runs one trial in a process: its session on the store, its inputs, its log."""

@@ -1,8 +1,8 @@
-"""An attempt's log: what happened in it, as lines with times, kept in the store for whoever wants to know later.
+"""An attempt's log: timestamped lines about what happened, kept in the store.
 
-In it stand where the trial ran, from where it went on, its checkpoints, what libraries warned of (`warnings`, and
-`logging` from WARNING on), requests to stop, and how it ended, an error with its traceback. It decides nothing: a trial
-never waits for it but once, when it ends, and never fails by it.
+It says where the trial ran, from which epoch it resumed, its checkpoints, warnings of libraries (`warnings`, and
+`logging` from WARNING on), stop requests, and how it ended, with the traceback of an error. The log is for reading
+only: a trial waits for it once, when it ends, and never fails because of it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sweeps.store.base import Store
 HEAD_BYTES, TAIL_BYTES = 16 << 10, 48 << 10
 """What is kept of a long log: its beginning, where most warnings are, and its end."""
 _LONGEST = 8 << 10
-"""Characters of one entry, of which the end is kept: there a traceback says what it was."""
+"""Maximum characters of an entry. Of a longer one mostly the end is kept, where a traceback names the error."""
 
 
 class AttemptLog:
-    """Collects entries from any thread, and writes them to the store when it is told to. One object, one writer."""
+    """Collects entries from any thread; `write` writes them to the store as one object, which has no other writer."""
 
     def __init__(self, store: Store, attempt: stored_attempts.Attempt) -> None:
         self._store, self._key = store, attempt.log_key
@@ -38,13 +38,13 @@ class AttemptLog:
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._changed = False
 
-    def say(self, words: str) -> None:
-        """Add an entry; one that says what the last one said is counted only."""
+    def append(self, words: str) -> None:
+        """Add an entry. A repetition of the last entry is only counted."""
         with self._lock:
             if words == self._last:
                 self._repeated += 1
             else:
-                self._tell_repeats()
+                self._add_repeats()
                 self._last = words
                 self._add(words)
             self._changed = True
@@ -52,12 +52,12 @@ class AttemptLog:
     def text(self) -> str:
         """The log so far."""
         with self._lock:
-            self._tell_repeats()
+            self._add_repeats()
             gap = [f"[... {self._left_out} entries left out ...]"] if self._left_out else []
             return "".join(f"{entry}\n" for entry in [*self._head, *gap, *self._tail])
 
     def write(self) -> None:
-        """Write what there is, if anything is new. A store that does not take it is no trouble of the trial's."""
+        """Write the log if it has new entries. A store error is ignored; the next call tries again."""
         with self._writing:
             if self._changed:
                 self._changed = False
@@ -66,10 +66,10 @@ class AttemptLog:
                 except StoreError:
                     self._changed = True
 
-    def _tell_repeats(self) -> None:
+    def _add_repeats(self) -> None:
         repeated, self._repeated = self._repeated, 0
         if repeated:
-            self._add(f"the same again, {repeated} times")
+            self._add(f"last entry repeated {repeated} times")
 
     def _add(self, words: str) -> None:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
@@ -88,26 +88,26 @@ class AttemptLog:
             self._left_out += 1
 
 
-class Listening:
-    """Puts what Python and its libraries warn of into a log, beside where it goes otherwise."""
+class WarningCapture:
+    """Adds warnings and log records (WARNING and above) of Python and libraries to an attempt's log as well."""
 
     def __init__(self, log: AttemptLog) -> None:
         self._log = log
         self._handler = _Handler(log)
         self._before: Any = None
 
-    def __enter__(self) -> Listening:
+    def __enter__(self) -> WarningCapture:
         self._before = warnings.showwarning
         warnings.showwarning = self._shown
-        # A process trains many trials, and Python tells most warnings once a process. A new filter makes it tell them
-        # again; this one fits nothing.
+        # A process trains many trials, but Python shows most warnings once per process. Adding a filter, here one that
+        # matches nothing, makes it show them again.
         warnings.filterwarnings("default", category=_NoWarning)
         logging.getLogger().addHandler(self._handler)
         return self
 
     def __exit__(self, *_: object) -> None:
         logging.getLogger().removeHandler(self._handler)
-        if warnings.showwarning == self._shown:  # else somebody else's, which is not ours to take away
+        if warnings.showwarning == self._shown:  # otherwise somebody else has replaced it
             warnings.showwarning = self._before
 
     def _shown(
@@ -119,12 +119,12 @@ class Listening:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        self._log.say(f"{category.__name__}: {message} ({_short(filename)}:{lineno})")
+        self._log.append(f"{category.__name__}: {message} ({_short(filename)}:{lineno})")
         self._before(message, category, filename, lineno, file, line)
 
 
 class _NoWarning(Warning):
-    """What nobody warns of."""
+    """A category that no warning has."""
 
 
 class _Handler(logging.Handler):
@@ -133,10 +133,10 @@ class _Handler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.say(f"{record.levelname.lower()}, {record.name}: {record.getMessage()}")
+        self._log.append(f"{record.levelname.lower()}, {record.name}: {record.getMessage()}")
 
 
 def _short(filename: str) -> str:
-    """A module's file without where Python keeps it on this machine."""
-    found = max((path for path in sys.path if path and filename.startswith(f"{path}/")), key=len, default="")
-    return filename.removeprefix(f"{found}/") if found else filename
+    """A module's file name relative to its entry in `sys.path`."""
+    root = max((path for path in sys.path if path and filename.startswith(f"{path}/")), key=len, default="")
+    return filename.removeprefix(f"{root}/") if root else filename

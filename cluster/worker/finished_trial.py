@@ -1,4 +1,4 @@
-"""Finished trials of a store, for those that use their networks: forging, prediction, export."""
+"""Reads finished trials from a store, for uses of their networks: forging, prediction, export."""
 
 from __future__ import annotations
 
@@ -14,51 +14,50 @@ from trainables import schema
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A finished trial at its highest target epoch.
-
-    config: resolved, with `epochs` and `seed`. result: see `sweeps.store.layout`. files: of the last checkpoint, None
-    where there is nothing to train.
-    """
+class FinishedTrial:
+    """A finished trial at its highest target epoch."""
 
     trial_id: str
     task: str
     config: Mapping[str, Any]
+    """The resolved configuration, with `epochs` and `seed`."""
     result: Mapping[str, Any]
+    """See `sweeps.store.layout`."""
     files: Mapping[str, bytes] | None
+    """Files of the last checkpoint; None if the trial trains nothing."""
 
     @property
     def weights(self) -> dict[str, Any]:
-        """The network's state."""
+        """The network's state dict."""
         from trainables.training import checkpoint
 
-        found: dict[str, Any] = checkpoint.unpack(self.files)[0]["network"] if self.files else {}
-        return found
+        state: dict[str, Any] = checkpoint.unpack(self.files)[0]["network"] if self.files else {}
+        return state
 
     def last(self, column: str) -> float | None:
-        """What the trial reported last."""
+        """The last value that the trial reported in a column."""
         values = self.result["history"].get(column)
         return values[-1] if values else None
 
 
 def newest_result(store: Store, trial_id: str, why: str) -> Mapping[str, Any]:
-    """The result of a trial's highest target epoch. why: what it is asked for; told where there is none."""
+    """The result of a trial's highest target epoch. why: what it is needed for, used in the error message."""
     epochs = stored_trials.finished_epochs(store, trial_id)
     result = layout.get_json(store, layout.result_key(trial_id, max(epochs))) if epochs else None
     if result is None:
-        there = layout.get_json(store, layout.trial_key(trial_id)) is not None
+        exists = layout.get_json(store, layout.trial_key(trial_id)) is not None
         raise SweepError(
             f"trial {trial_id!r}, {why}",
-            "it has not finished" if there else f"the store {store.uri} has no such trial",
-            "a finished trial of the same store",
-            "sweeps resume NAME for the sweep that it belongs to; sweeps status lists what there is",
+            "it has not finished" if exists else f"the store {store.uri} has no such trial",
+            "a finished trial in the same store",
+            "sweeps resume NAME with the name of its sweep; sweeps status lists the sweeps of the store",
         )
     assert isinstance(result, dict)
     return result
 
 
-def read(store: Store, trial_id: str, why: str) -> Trained:
-    """A finished trial with its final checkpoint. SweepError where it has not finished, or that is gone."""
+def read(store: Store, trial_id: str, why: str) -> FinishedTrial:
+    """A finished trial with its final checkpoint. SweepError if the trial has not finished or lacks the checkpoint."""
     result = newest_result(store, trial_id, why)
     body = stored_trials.read_trial(store, trial_id)
     epochs = int(result["epochs"])
@@ -70,8 +69,8 @@ def read(store: Store, trial_id: str, why: str) -> Trained:
             raise SweepError(
                 f"trial {trial_id!r}, {why}",
                 f"the store has no intact checkpoint of its last epoch, {epochs}",
-                "a trial whose final checkpoint is there",
+                "a trial with an intact final checkpoint",
                 "sweeps run FILE --fresh trains it again",
             )
         files = saved.files
-    return Trained(trial_id, str(body["task"]), config, result, files)
+    return FinishedTrial(trial_id, str(body["task"]), config, result, files)

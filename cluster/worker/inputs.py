@@ -1,8 +1,8 @@
-"""What a trial reads that others made, brought to where it is trained: forged sets, outputs and networks of trials.
+"""Makes the inputs of a trial available on its machine: forged sets, and outputs and networks of other trials.
 
-A store in a folder is read in place. From S3 things are copied once into `~/.cache/inpaint-sweeps/inputs` (or below
-`$XDG_CACHE_HOME`), under a temporary name first: who finds a folder there finds all of it. Only `sweeps run` forges; a
-worker that finds a set unfinished says so.
+A store in a folder is read in place. Inputs from S3 are copied once into `~/.cache/inpaint-sweeps/inputs` (or below
+`$XDG_CACHE_HOME`), under a temporary name first, so that a folder there is always complete. Workers never forge: an
+unfinished set is an error.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from trainables.training.session import Machine
 DONE = "done.json"
 OUTPUTS = "outputs.npz"
 IN_MEMORY = 8
-"""Objects of a set that are fetched side by side."""
+"""Number of objects of a set that are fetched, and held in memory, at once."""
 
 
 def with_inputs(machine: Machine, store: Store, trial: Mapping[str, Any], epochs: int) -> Machine:
-    """The machine with what a stored trial needs. SweepError where the store does not have it whole."""
+    """The machine with the inputs of a stored trial. SweepError if the store does not have all of them."""
     needs = schema.needs(trial["task"], {**trial["config"], "epochs": epochs}, trial["seed"])
     if needs == Needs():
         return machine
@@ -49,12 +49,12 @@ def with_inputs(machine: Machine, store: Store, trial: Mapping[str, Any], epochs
 
 
 def check(plan: Plan, store: Store) -> None:
-    """Raise TrialError where an arm names a trial whose network it cannot use: before anything runs."""
+    """Raise TrialError, before anything runs, if an arm names a trial whose network it cannot use."""
     for arm in plan.arms:
-        asked = schema.needs(arm.task, arm.config, 0).networks if arm.task == "inpaint" else ()
-        bodies = {trial_id: layout.get_json(store, layout.trial_key(trial_id)) for trial_id in asked}
+        network_ids = schema.needs(arm.task, arm.config, 0).networks if arm.task == "inpaint" else ()
+        bodies = {trial_id: layout.get_json(store, layout.trial_key(trial_id)) for trial_id in network_ids}
         known = {trial_id: body["config"] for trial_id, body in bodies.items() if body is not None}
-        inpaint_config.check_networks(arm.config, known)  # a trial that the store lacks is told of when it is read
+        inpaint_config.check_networks(arm.config, known)  # missing trials are reported when they are read
 
 
 def set_key(set_id: str, *parts: str) -> str:
@@ -67,9 +67,9 @@ def forged_folder(store: Store, set_id: str) -> Path:
     if done is None:
         raise SweepError(
             f"forged set {set_id}",
-            f"the store {store.uri} does not have it whole: forging was ended early, or never began",
-            "a set that is finished before trials begin",
-            "sweeps run FILE or sweeps forge FILE, which go on where it was",
+            f"it is not complete in the store {store.uri}: forging was interrupted or has not started",
+            "a complete set",
+            "sweeps run FILE or sweeps forge FILE, which make the missing part",
         )
     if isinstance(store, FolderStore):
         return store.root / "datasets" / set_id
@@ -81,22 +81,22 @@ def forged_folder(store: Store, set_id: str) -> Path:
         prefix = set_key(set_id, "")
         keys = list(store.keys(prefix))
         for few in (keys[i : i + IN_MEMORY] for i in range(0, len(keys), IN_MEMORY)):
-            found = store.get_many(few)
+            objects = store.get_many(few)
             for key in few:
-                if key not in found:
-                    raise SweepError(f"object {key!r}", "it went away meanwhile", "a whole set", "sweeps run FILE")
+                if key not in objects:
+                    raise SweepError(f"object {key!r}", "it was deleted meanwhile", "a complete set", "sweeps run FILE")
                 path = temporary / key.removeprefix(prefix)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(found[key])
+                path.write_bytes(objects[key])
 
-    if folder.exists():  # another set under this id, of a store that was emptied and filled anew
+    if folder.exists():  # a set with the same id, from before the store was emptied and refilled
         shutil.rmtree(folder)
     _place(folder, fetch, lambda: _is_copy(folder, done))
     return folder
 
 
 def outputs_file(store: Store, trial_id: str) -> Path:
-    """What a finished trial has recorded beside its last samples."""
+    """Path of the outputs that a finished trial stored with its last samples."""
     result = newest_result(store, trial_id, "whose outputs are read")
     epoch = int(result["history"]["epoch"][-1])
     key = f"trials/{trial_id}/samples/{result['attempt']}/{epoch}/{OUTPUTS}"
@@ -110,15 +110,15 @@ def outputs_file(store: Store, trial_id: str) -> Path:
     if not path.is_file():
         raise SweepError(
             f"trial {trial_id!r}, whose outputs are read",
-            f"it has recorded none: there is no object {key!r}",
-            "a detector that was trained by one process of this version",
-            "sweeps run FILE --fresh of the sweep that it belongs to",
+            f"it has no stored outputs: there is no object {key!r}",
+            "a detector that was trained in a single process by this version",
+            "sweeps run FILE --fresh with the file of its sweep",
         )
     return path
 
 
 def _cache(store: Store) -> Path:
-    """Two stores may have different things under the same id: each has a folder of its own."""
+    """A store's own cache folder, because two stores may have different objects under the same id."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return home / "inpaint-sweeps" / "inputs" / hashlib.sha256(store.uri.encode()).hexdigest()[:16]
 
@@ -130,19 +130,19 @@ def _is_copy(folder: Path, done: bytes) -> bool:
 
 
 def _place(target: Path, fetch: Callable[[Path], Any], is_there: Callable[[], bool], name: str = "") -> None:
-    """Fetch into a folder beside the target and rename it, or the file `name` in it, to the target."""
+    """Fetch into a temporary folder next to the target, then rename it, or the file `name` in it, to the target."""
     temporary = target.with_name(f".fetching-{uuid.uuid4().hex}")
     try:
         temporary.mkdir(parents=True)
         fetch(temporary)
         (temporary / name).rename(target)
     except OSError as error:
-        if not is_there():  # else another process on this machine was faster
+        if not is_there():  # otherwise another process on this machine was faster
             raise SweepError(
                 f"the cache {target.parent}",
                 f"it cannot be written: {error}",
-                "a folder with room that this user may write to",
-                "free some space, or set XDG_CACHE_HOME to another disk",
+                "a writable folder with free space",
+                "free some space, or set XDG_CACHE_HOME to a folder on another disk",
             ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

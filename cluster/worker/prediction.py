@@ -17,7 +17,7 @@ from trainables.inference import predict, user_images
 if TYPE_CHECKING:
     from torch import nn
 
-    from cluster.worker.finished_trial import Trained
+    from cluster.worker.finished_trial import FinishedTrial
 
 DEFAULT_THRESHOLD = 0.5
 """Probability from which an image counts as inpainted, if the trial chose no threshold on validation."""
@@ -44,7 +44,7 @@ class Prediction:
 class TrainedNetwork:
     """A finished trial and its network, which is built when it is first used."""
 
-    def __init__(self, trial: Trained) -> None:
+    def __init__(self, trial: FinishedTrial) -> None:
         self.trial = trial
 
     @cached_property
@@ -62,10 +62,10 @@ class TrainedNetwork:
         filled = predict.fill(self.network, self.trial.config["data"]["size"], picture, hole_hw, text)
         return {"filled.png": picture.png(filled)}
 
-    def detect(self, picture: user_images.Picture) -> predict.Finding:
+    def detect(self, picture: user_images.Picture) -> predict.Detection:
         """What a detector finds, at the threshold that the trial chose on its validation images."""
         threshold = self.trial.last("val/threshold")
-        return predict.find(
+        return predict.detect(
             self.network, self.trial.config, DEFAULT_THRESHOLD if threshold is None else threshold, picture
         )
 
@@ -111,7 +111,7 @@ def predictions(
     return (_prediction(loaded, file, name, mask, text) for file, name in zip(images, names, strict=True))
 
 
-def _check_request(trial: Trained, mask: str | None, text: str | None) -> None:
+def _check_request(trial: FinishedTrial, mask: str | None, text: str | None) -> None:
     if trial.task not in ("inpaint", "detect"):
         raise SweepError(f"trial {trial.trial_id}", f"its task is {trial.task}", "inpaint or detect", "another trial")
     if (mask is None) == (trial.task == "inpaint"):

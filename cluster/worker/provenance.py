@@ -1,4 +1,4 @@
-"""Who ran a trial, where, with what: kept with every attempt, so that a result can be explained years later."""
+"""Provenance of an attempt: process, machine, versions and code, so that a result can be explained years later."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of what decides a trial's numbers."""
-    found = {"python": platform.python_version()}
+    """Versions of the packages that affect a trial's numbers."""
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 @cache
@@ -70,12 +70,12 @@ def _cpu_model() -> str:
 
 
 def process() -> dict[str, Any]:
-    """What tells this process from every other: a claim whose process is gone needs no waiting for its lease."""
+    """A unique identification of this process: if it is gone, nobody has to wait until its lease expires."""
     return {"pid": os.getpid(), "started": _started(os.getpid()), "machine": _machine()}
 
 
 def is_gone(holder: dict[str, Any]) -> bool:
-    """Whether a process described by `process()` is certainly over. Of another machine's processes nothing is known."""
+    """Whether a process described by `process()` has certainly ended. False for processes of other machines."""
     if holder.get("machine") is None or holder["machine"] != _machine():
         return False
     return bool(_started(holder["pid"]) != holder["started"])
@@ -83,7 +83,7 @@ def is_gone(holder: dict[str, Any]) -> bool:
 
 @cache
 def _machine() -> str | None:
-    """This boot of this machine and its process namespace; None where the system cannot tell (not Linux)."""
+    """Identifies this boot of this machine and the process namespace; None if unavailable (not Linux)."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + " " + os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -91,7 +91,7 @@ def _machine() -> str | None:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot; None for one that is over, a zombie included."""
+    """When a process started, in clock ticks since boot; None if it has ended or is a zombie."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

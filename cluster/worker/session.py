@@ -1,4 +1,4 @@
-"""A trial's session on a store: what `trainables.training.session.Session` asks for, kept under one attempt's keys."""
+"""A trial's session on a store: implements `trainables.training.session.Session` with the keys of one attempt."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from sweeps.store.base import Store
 from trainables.training.session import Goal, Machine, Restored, Row, Stopped
 
 KEPT_CHECKPOINTS = 2
-"""An attempt keeps its last two checkpoints: the one to go on from and, should that be damaged, the one before."""
+"""An attempt keeps its last two checkpoints: one to resume from, and the one before in case that is damaged."""
 DROPPED_AT_ONCE = 2
-"""So many older ones are deleted in one request."""
+"""Number of older checkpoints that are deleted together, in one request."""
 
 
 class Superseded(Exception):  # noqa: N818 - not an error
-    """A newer attempt has claimed the trial: this one must write nothing more."""
+    """A newer attempt has claimed the trial; this one must not write any more."""
 
 
 class StoreSession:
-    """One attempt, as `fit` sees it. Checkpoints and samples are written while the next epoch trains.
+    """The session of one attempt. Checkpoints and samples are written while the next epoch trains.
 
-    report: called with every record, last in its epoch. stopping: whether to end after the epoch at hand.
-    checkpoint_s: seconds between checkpoints.
+    checkpoint_s: seconds between checkpoints. report: called with every record, as the last step of its epoch.
     """
 
     def __init__(
@@ -58,21 +57,21 @@ class StoreSession:
         self.stop = threading.Event()
 
     def restore(self) -> Restored | None:
-        found = checkpoints.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
-        if found is None:
+        latest = checkpoints.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
+        if latest is None:
             return None
-        notes = [f"damaged checkpoint passed over: {key}" for key in found.damaged]
-        notes.append(f"goes on after epoch {found.epoch}")
+        notes = [f"skipped damaged checkpoint: {key}" for key in latest.damaged]
+        notes.append(f"resumed after epoch {latest.epoch}")
         self.notes += notes
         for note in notes:
-            self.log.say(note)
-        return Restored(found.epoch, found.files)
+            self.log.append(note)
+        return Restored(latest.epoch, latest.files)
 
     def __enter__(self) -> StoreSession:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait for what is being written, or give it up where a runner ends the trial (SystemExit and the like)."""
+        """Wait for pending writes, or abandon them if a runner ends the trial (SystemExit and the like)."""
         if kind is None or issubclass(kind, Stopped):
             self._uploads.wait()
         elif issubclass(kind, Exception):
@@ -82,20 +81,20 @@ class StoreSession:
             self._uploads.abandon()
 
     def wants_checkpoint(self) -> bool:
-        """Not while the last one is on its way, unless every epoch's is asked for: training would wait for it."""
+        """False while the last checkpoint is being written, unless `checkpoint_s` is 0: training would have to wait."""
         if self._checkpoint_s and self._uploads.busy:
             return False
         return self.clock() - self._saved_at >= self._checkpoint_s
 
     def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
-        self._uploads.wait()  # one checkpoint in flight, and one in memory
+        self._uploads.wait()  # at most one checkpoint is being written
         self._uploads.add(lambda abandoned: self._save(epoch, files, abandoned))
         self._saved_at = self.clock()
 
     def _save(self, epoch: int, files: Mapping[str, bytes], abandoned: Callable[[], bool]) -> None:
         if not checkpoints.save_checkpoint(self._store, self._attempt, epoch, files, abandoned):
             raise Superseded(self._attempt.name)
-        self.log.say(f"checkpoint after epoch {epoch}, {sum(map(len, files.values())) / 1e6:,.1f} MB")
+        self.log.append(f"checkpoint after epoch {epoch}, {sum(map(len, files.values())) / 1e6:,.1f} MB")
         self._saved[epoch] = list(files)
         old = list(self._saved)[:-KEPT_CHECKPOINTS]
         if len(old) >= DROPPED_AT_ONCE:
@@ -142,17 +141,17 @@ def _columns(history: list[Row]) -> dict[str, list[float | int | None]]:
 
 
 class Heartbeat:
-    """Writes an attempt's heartbeat every few seconds while the trial runs, for leases and for the eye.
+    """Writes an attempt's heartbeat every few seconds while the trial runs, for leases and for displays.
 
-    Looks for reasons to end the trial at the same time. A store that does not answer for a moment costs a beat, not the
-    trial: the lease outlasts several.
+    It also checks for reasons to end the trial. A heartbeat that cannot be written does not end the trial: the lease
+    lasts for several.
     """
 
     EVERY_S = 5.0
     LOOK_BEATS = 3
-    """Beats between two looks for a newer attempt; every checkpoint looks as well."""
+    """Heartbeats between two checks for a newer attempt; every checkpoint checks as well."""
     LOG_BEATS = 6
-    """Beats between two writes of the log, where it has anything new."""
+    """Heartbeats between two writes of the log, if it has new entries."""
 
     def __init__(
         self, store: Store, attempt: stored_attempts.Attempt, session: StoreSession, stopping: Callable[[], bool]
@@ -175,10 +174,10 @@ class Heartbeat:
             try:
                 stored_attempts.beat(self._store, self._attempt, self._body(count))
                 if self._stopping() or (count % self.LOOK_BEATS == 1 and self._is_superseded()):
-                    self._session.log.say("asked to end after the epoch at hand")
+                    self._session.log.append("asked to stop after the current epoch")
                     self._session.stop.set()
             except StoreError as error:
-                self._session.log.say(f"no heartbeat: {error.given}: {error.why}")
+                self._session.log.append(f"heartbeat not written: {error.given}: {error.why}")
                 continue
             if count % self.LOG_BEATS == 1:
                 self._session.log.write()

@@ -1,4 +1,4 @@
-"""Writes to the store while the trial trains on: one thread, in the order given, given up when the trial is ended."""
+"""Background writes to the store while the trial trains: one thread, in order, abandoned when the trial is ended."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sweeps.errors import StoreError
 from sweeps.store.base import Abandoned
 
 Write = Callable[[Callable[[], bool]], None]
-"""Writes something; its argument says whether to give up."""
+"""Performs one write. Its argument returns whether to abandon it."""
 LEAVE_S = 0.4
-"""Seconds that a trial which is ended may take to say so."""
+"""Seconds that an ended trial may spend on its last write to the store."""
 
 
 class Uploads:
-    """What one attempt has still to write. An error of a write is raised where the trial next asks for something."""
+    """The pending writes of one attempt. The error of a failed write is raised by the next `add` or `wait`."""
 
     def __init__(self) -> None:
         self._waiting: deque[Write] = deque()
@@ -28,11 +28,11 @@ class Uploads:
 
     @property
     def busy(self) -> bool:
-        """Whether something is not written yet."""
+        """Whether a write is pending or running."""
         return self._busy
 
     def add(self, write: Write) -> None:
-        """Write this after what was added before; returns at once."""
+        """Queue a write behind those that were added before; returns at once."""
         with self._changed:
             self._raise()
             self._waiting.append(write)
@@ -41,13 +41,13 @@ class Uploads:
                 threading.Thread(target=self._work, name="uploads", daemon=True).start()
 
     def wait(self) -> None:
-        """Wait until everything is written; raises what has gone wrong."""
+        """Wait until everything is written; raises the error of a failed write."""
         with self._changed:
             self._changed.wait_for(lambda: not self._busy)
             self._raise()
 
     def abandon(self) -> None:
-        """Write nothing more, and give up what is being written; returns at once."""
+        """Drop the pending writes and abandon the running one; returns at once."""
         self._abandoned.set()
 
     def _raise(self) -> None:
@@ -71,13 +71,13 @@ class Uploads:
                 self._error = error
 
 
-def soon(act: Callable[[], object]) -> None:
-    """Do a last thing with the store, in a thread that nobody waits for longer than `LEAVE_S`: it may be away."""
+def run_briefly(act: Callable[[], object]) -> None:
+    """Run a last store operation in a thread, waiting at most `LEAVE_S` seconds: the store may be unreachable."""
 
     def quietly() -> None:
         with contextlib.suppress(StoreError):
             act()
 
-    thread = threading.Thread(target=quietly, name="last word", daemon=True)
+    thread = threading.Thread(target=quietly, name="last write", daemon=True)
     thread.start()
     thread.join(LEAVE_S)

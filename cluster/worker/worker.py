@@ -1,7 +1,7 @@
-"""One trial inside a process: claim it in the store, train it, write down how it ended.
+"""Run one trial in this process: claim it in the store, train it, record how it ended.
 
-This is the only place that catches what a trial raises; it records the error with our own frames first, and gives it
-back to the runner when the process can no longer be trusted.
+Only this module catches what a trial raises. It records the error, our own frames first, and re-raises it to the
+runner if the process can no longer be trusted.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from cluster.worker import provenance
-from cluster.worker.attempt_log import AttemptLog, Listening
+from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
 from cluster.worker.session import Heartbeat, StoreSession, Superseded
-from cluster.worker.uploads import soon
+from cluster.worker.uploads import run_briefly
 from sweeps.errors import StoreAwayError, SweepError
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import plans as stored_plans
@@ -31,34 +31,39 @@ from trainables.training.distributed import Workers
 from trainables.training.session import Goal, Machine, Row, Session, Stopped
 
 DONE, FAILED, STOPPED, HELD, CRASHED = "done", "failed", "stopped", "held", "crashed"
-"""How `run_trial` ends. held: somebody else trains this trial. crashed: the store was away for too long; try again."""
+"""What `run_trial` returns. held: another process trains this trial. crashed: the store was unreachable; try again."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What all trials of a run share; no part of their identity.
-
-    store: its address (absolute). data_root: folder of the data sets, None for the user's cache. cpus: threads a trial.
-    gpus: GPUs a trial (0: on the CPU). test_epochs, best, extra: see `trainables.training.session.Goal`. checkpoint_s:
-    seconds between checkpoints. code, command: for provenance. sweep, run: whose requests to stop count, beside the
-    trial's own; stops_seen: older ones. inputs: the store that has what trials need of others, where it is not the one
-    that they write to.
-    """
+class WorkerOptions:
+    """Options shared by all trials of a run; not part of a trial's identity."""
 
     store: str
+    """Address of the store (absolute)."""
     sweep: str
+    """The sweep whose stop requests end a trial."""
     run: str
+    """The run whose stop requests end a trial."""
     stops_seen: frozenset[str] = frozenset()
+    """Older stop requests, which are ignored."""
     data_root: str | None = None
+    """Folder of the data sets; None for `$SWEEPS_DATA` or the user's cache."""
     cpus: int = 1
+    """CPU threads per process."""
     gpus: float = 0
+    """GPUs per process; 0 to train on the CPU."""
     test_epochs: tuple[int, ...] = ()
+    """See `trainables.training.session.Goal`, as for `best` and `extra`."""
     best: tuple[str, str] | None = None
     extra: tuple[str, ...] = ()
     checkpoint_s: float = 20.0
+    """Seconds between checkpoints."""
     code: dict[str, Any] | None = None
+    """Version of our code, for provenance."""
     command: str = ""
+    """The command line, for provenance."""
     inputs: str | None = None
+    """The store that has the inputs of the trials, if it is not `store`."""
 
     @property
     def device(self) -> str:
@@ -66,7 +71,7 @@ class Options:
 
 
 def run_trial(
-    options: Options,
+    options: WorkerOptions,
     trial_id: str,
     epochs: int,
     after: int,
@@ -76,12 +81,12 @@ def run_trial(
 ) -> str:
     """Train a trial of the store to `epochs`. Returns done, failed, stopped, held or crashed.
 
-    after: number of the newest attempt, known to be over. report: called with each record, last in its epoch.
-    workers, shared: for the first of several workers, which has claimed the trial when `shared` is called, to make the
-    session that it shares with the others.
-    Errors of the user (TrialError, SweepError) and a loss that is not finite end as failed; every other exception is
-    recorded as failed and raised again, so that the runner replaces the process. Where another worker was lost,
-    nothing is recorded: that is no end of the trial.
+    after: number of the newest attempt, known to be over. report: called with each record, as the last step of its
+    epoch. workers, shared: for the first of several workers; `shared` is called after the trial is claimed, and makes
+    the session that it shares with the others.
+    Errors of the user (TrialError, SweepError) and a loss that is not finite end the trial as failed. Every other
+    exception is recorded as failed and re-raised, so that the runner replaces the process. If another worker was lost,
+    the exception is re-raised and nothing is recorded, because this does not end the trial.
     """
     from trainables.training.loop import Diverged, fit, task_named
 
@@ -107,12 +112,12 @@ def run_trial(
     machine = Machine(device, options.cpus, data_root(options), workers)
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
     log = session.log
-    log.say(_beginning(attempt, claim, goal, machine))
+    log.append(_beginning(attempt, claim, goal, machine))
     failure: Exception | None = None
     state, error = DONE, None
     try:
         with (
-            Listening(log),
+            WarningCapture(log),
             Heartbeat(store, attempt, session, stopping=lambda: _stop_requested(store, options, trial_id)),
             session,
         ):
@@ -124,19 +129,19 @@ def run_trial(
         state = STOPPED
     except Superseded:
         return HELD
-    except StoreAwayError:  # nothing is wrong with the trial: it goes on from its checkpoint
-        soon(lambda: _ended(store, attempt, log, STOPPED))
+    except StoreAwayError:  # not the fault of the trial, which can resume from its checkpoint
+        run_briefly(lambda: _ended(store, attempt, log, STOPPED))
         return CRASHED
     except (TrialError, SweepError, Diverged) as expected:
-        state, error = FAILED, describe(expected)
+        state, error = FAILED, error_record(expected)
         if workers.size > 1 and isinstance(expected, TrialError) and not expected.everywhere:
-            failure = expected  # the other workers do not know, and wait for this one
+            failure = expected  # raised on this worker only; the others are waiting for it
     except Exception as unexpected:
         if workers.size > 1 and is_lost_worker(unexpected):
             raise
-        state, error, failure = FAILED, describe(unexpected), unexpected
-    except BaseException:  # the runner ends this thread (SystemExit); say so and go
-        soon(lambda: _ended(store, attempt, log, STOPPED))
+        state, error, failure = FAILED, error_record(unexpected), unexpected
+    except BaseException:  # the runner ends this thread (SystemExit)
+        run_briefly(lambda: _ended(store, attempt, log, STOPPED))
         raise
     _ended(store, attempt, log, state, error)
     if failure is not None:
@@ -156,31 +161,31 @@ def _beginning(attempt: stored_attempts.Attempt, claim: Mapping[str, Any], goal:
 def _ended(
     store: Store, attempt: stored_attempts.Attempt, log: AttemptLog, state: str, error: dict[str, str] | None = None
 ) -> None:
-    """Write an attempt's log, then how it ended: after that, its process may be taken away."""
-    log.say(f"{state}: {error['full'].strip()}" if error else state)
+    """Write an attempt's log, then its end: after that, the process may be killed."""
+    log.append(f"{state}: {error['full'].strip()}" if error else state)
     log.write()
     stored_attempts.end(store, attempt, state, time.time(), error)
 
 
-def data_root(options: Options) -> Path | None:
-    """Where this machine has the data sets: what the driver was told, else what the machine itself is."""
-    given = options.data_root or os.environ.get("SWEEPS_DATA")
-    return Path(given) if given else None
+def data_root(options: WorkerOptions) -> Path | None:
+    """Folder of the data sets from the driver's options, else `$SWEEPS_DATA`; None if neither is set."""
+    folder = options.data_root or os.environ.get("SWEEPS_DATA")
+    return Path(folder) if folder else None
 
 
-def _check_device(options: Options) -> None:
+def _check_device(options: WorkerOptions) -> None:
     import torch
 
     if options.gpus and not torch.cuda.is_available():
         raise TrialError(
             f"resources.gpus: {options.gpus:g}",
             "torch sees no GPU in this process",
-            "0 where there is none; auto takes one where there is one",
-            "--set resources.gpus=auto, or install a torch build that fits the GPU driver",
+            "0 on a machine without a GPU; auto, which uses a GPU if there is one",
+            "--set resources.gpus=auto, or install a torch build that supports the GPU driver",
         )
 
 
-def _stop_requested(store: Store, options: Options, trial_id: str) -> bool:
+def _stop_requested(store: Store, options: WorkerOptions, trial_id: str) -> bool:
     return bool(stored_plans.stop_requests(store, options.sweep, options.run, trial_id) - options.stops_seen)
 
 
@@ -189,8 +194,8 @@ def open_cached(uri: str) -> Store:
     return open_store(uri)
 
 
-def describe(error: Exception) -> dict[str, str]:
-    """An error for the store: its kind, message and traceback, our own frames only where there are any."""
+def error_record(error: Exception) -> dict[str, str]:
+    """An error as stored: type, message, traceback (only our own frames if there are any) and full traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     here = str(Path(__file__).resolve().parents[2])
     ours = [frame for frame in frames if frame.filename.startswith(here) and "site-packages" not in frame.filename]
@@ -200,7 +205,7 @@ def describe(error: Exception) -> dict[str, str]:
 
 
 def is_lost_worker(error: Exception) -> bool:
-    """Whether a collective operation failed because another worker is gone, which says nothing about the trial."""
+    """Whether a collective operation failed because another worker is gone, which is not the trial's fault."""
     text = str(error).lower()
     marks = (
         "connection closed by peer",
@@ -209,11 +214,11 @@ def is_lost_worker(error: Exception) -> bool:
         "gloo",
         "nccl",
         "timed out waiting",
-        "process group has not been initialized",  # Ray Train takes it down while others still train
+        "process group has not been initialized",  # Ray Train destroys it while other workers still train
     )
     return type(error).__name__ in ("DistBackendError", "DistNetworkError") or any(mark in text for mark in marks)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """A GPU's or the machine's memory: named as such, since the cure is another batch size or fewer trials at once."""
+    """Whether a GPU or the machine ran out of memory, which has its own type because the user can fix it."""
     return isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error)

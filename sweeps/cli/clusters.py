@@ -41,7 +41,7 @@ def doctor(options: argparse.Namespace) -> int:
 
     failed = 0
     root = common.data_root(options)
-    for line in checks.examine(options.address, api.open(options.store), str(root) if root else None):
+    for line in checks.run_checks(options.address, api.open(options.store), str(root) if root else None):
         print(f"{line.state:7} {line.what}", flush=True)
         if line.do:
             print(f"        do: {line.do}")

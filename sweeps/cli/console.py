@@ -21,10 +21,10 @@ from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import Work
-    from sweeps.results.cost import Estimate, Line, Speed
+    from cluster.driver.driver import PendingWork
+    from sweeps.results.cost import CostLine, Estimate, Speed
     from sweeps.results.progress import TrialState
-    from sweeps.search.arm_search import Tuning
+    from sweeps.search.arm_search import ArmSearch
     from sweeps.search.status import SearchState
     from sweeps.store.layout import Json
 
@@ -91,7 +91,7 @@ def _summary(plan: Plan) -> Text:
     return Text(words + (f"; {waiting} more arms wait for a search" if waiting else ""))
 
 
-def plan(work: Work, estimate: Estimate | None = None) -> None:
+def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
     """The trials of a plan, how many the store has, and what the rest costs."""
     out = console()
     counts = f"{work.cached} done before, {len(work.jobs)} to run"
@@ -108,7 +108,7 @@ def plan(work: Work, estimate: Estimate | None = None) -> None:
         _cost(out, estimate)
 
 
-def _search_summary(tuning: Tuning) -> str:
+def _search_summary(tuning: ArmSearch) -> str:
     spec, asked = tuning.spec, len(tuning.search.asks())
     seeds = f"{_count(len(spec.tune_seeds), 'seed')} ({', '.join(map(str, spec.tune_seeds))})"
     words = f"search of {tuning.arm.name!r}: {spec.trials} tries by {spec.sampler} x {seeds}"
@@ -146,7 +146,7 @@ def _cost(out: Console, estimate: Estimate) -> None:
         out.print(Text(f"warning: {warning}", style="yellow"))
 
 
-def _timing(line: Line, speed: Speed) -> tuple[str, str, str]:
+def _timing(line: CostLine, speed: Speed) -> tuple[str, str, str]:
     """Seconds an epoch, total time, source of the times."""
     return (f"{speed.epoch_s:.3g}" if line.trains else "-", _time(line.seconds or 0.0), speed.source)
 

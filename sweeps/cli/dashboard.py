@@ -37,6 +37,6 @@ def dashboard(options: argparse.Namespace) -> int:
     openid = login.read(options.login) if options.login else None
     settings = server.settings_for(options.host, options.token, store.uri, options.data, options.address, openid)
     if options.optuna:
-        settings = optuna_server.beside(settings, store, options.host)
+        settings = optuna_server.serve_in_thread(settings, store, options.host)
     server.serve(options.host, options.port, settings, openid)
     return common.DONE

@@ -24,7 +24,7 @@ from sweeps.cli import common, console
 from sweeps.results.columns import EPOCH, TIME_S, describe
 
 if TYPE_CHECKING:
-    from cluster.driver.driver import Work
+    from cluster.driver.driver import PendingWork
     from cluster.driver.execution import RunResult
     from cluster.driver.trial_queue import Job
     from sweeps.spec.plan import Plan
@@ -53,7 +53,7 @@ class RunDisplay:
     def notes(self, plan: Plan) -> None:
         common.print_notes(plan)
 
-    def planned(self, work: Work) -> None:
+    def planned(self, work: PendingWork) -> None:
         if not self.quiet:
             console.plan(work)
 

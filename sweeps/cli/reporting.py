@@ -133,7 +133,7 @@ def claims(options: argparse.Namespace) -> int:
     files = [] if options.name else sorted(STUDIES.glob("*/*.yaml"))
     lines = overview.collect(api.open(options.store), options.name, files)
     if options.csv:
-        print(overview.comma_separated(lines), end="")
+        print(overview.to_csv(lines), end="")
     else:
         console.show(overview.terminal(lines))
     return common.DONE
@@ -148,7 +148,7 @@ def compare(options: argparse.Namespace) -> int:
     before, after = api.read(store, options.before), api.read(other, options.after or options.before)
     lines = compare_sweeps.compare(before, after)
     console.show(compare_sweeps.terminal(lines))
-    for sentence in compare_sweeps.unmatched(before, after):
+    for sentence in compare_sweeps.unmatched_arms(before, after):
         print(sentence)
     return common.FAILED if any(line.verdict == compare_sweeps.DRIFT for line in lines) else common.DONE
 
@@ -170,7 +170,7 @@ def reproduce(options: argparse.Namespace) -> int:
     for trial in trials:
         outcome: object = "did not finish again"
         if trial.after is not None:
-            outcome = compare_sweeps.changed(trial.before, trial.after)
+            outcome = compare_sweeps.history_change(trial.before, trial.after)
         changed += outcome is not None
         print(f"{trial.label}: {outcome or 'the same numbers, to the last bit'}")
     print(f"{len(trials)} finished trials run again, {changed} changed")
@@ -178,14 +178,14 @@ def reproduce(options: argparse.Namespace) -> int:
 
 
 def export_test(options: argparse.Namespace) -> int:
-    from sweeps.spec.loader import unknown
+    from sweeps.spec.loader import unknown_name_error
     from trainables.inpaint import dataset as inpaint_dataset
     from trainables.training.session import Machine
 
     stored = api.newest_plan(options.store, options.name)
     arms = {arm["name"]: arm for arm in stored["arms"]}
     if options.arm is not None and options.arm not in arms:
-        raise unknown(f"--arm {options.arm!r}", options.arm, arms)
+        raise unknown_name_error(f"--arm {options.arm!r}", options.arm, arms)
     config = arms[options.arm or stored["baseline"]]["config"]
     folders = {kind: options.out / kind for kind in ("damaged", "masks")}
     for folder in folders.values():

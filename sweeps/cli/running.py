@@ -59,14 +59,14 @@ def register(verbs: common.Verbs) -> None:
 
 def check(options: argparse.Namespace) -> int:
     from sweeps.cli import console
-    from sweeps.spec.loader import unknown
+    from sweeps.spec.loader import unknown_name_error
 
     sweep = common.load_sweep(options)
     planned = api.plan(sweep)
     common.print_notes(planned)
     arms = [arm for arm in planned.arms if options.arm in (None, arm.name)]
     if not arms:
-        raise unknown(f"--arm {options.arm!r}", options.arm, [arm.name for arm in planned.arms])
+        raise unknown_name_error(f"--arm {options.arm!r}", options.arm, [arm.name for arm in planned.arms])
     console.check(planned, arms)
     console.dependencies(planned, [dependency.name for dependency in api.dependencies(sweep)])
     return common.DONE

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sweeps.cli import console
-from sweeps.spec.dependencies import users
+from sweeps.spec.dependencies import pinned_by
 from sweeps.spec.plan import flatten
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
@@ -29,7 +29,7 @@ def print_trial(store: Store, trial_id: str) -> None:
     for key, value in flatten(body["config"]).items():
         configuration.add_row(key, Text(console.format_value(value)))
     console.show(configuration)
-    for name, key in users(store, trial_id):
+    for name, key in pinned_by(store, trial_id):
         out.print(Text(f"sweep {name} uses it as {key}"))
     _attempts(store, trial_id, out)
     _log(store, trial_id, out)

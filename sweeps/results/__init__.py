@@ -1,1 +1,1 @@
-"""What is read from the store while a sweep runs and after: columns, progress, cost."""
+"""Columns of records, and the progress and cost of a sweep, read from the store."""

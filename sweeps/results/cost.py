@@ -1,8 +1,8 @@
-"""What a plan will cost: epochs and hours of the trials that are left, from what the store's own records say.
+"""Estimates the cost of a plan: epochs and hours of the remaining trials, from records in the store.
 
-An epoch's time is that of finished trials with the same task, model, image size, numbers of images and batch; where
-there are none, that of the same model and size, its training and its evaluation scaled by their numbers of images.
-Arithmetic only: what measures lies in `cluster.driver.cost_measurement`.
+The time of an epoch is that of finished trials with the same task, model, image size, numbers of images and batch. If
+there are none, it is that of trials with the same model and size, with training and evaluation time scaled by their
+numbers of images. This file only computes; `cluster.driver.cost_measurement` measures.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from sweeps.store.base import Store
 Config = Mapping[str, Any]
 
 MOST_READ = 300
-"""Finished trials whose results are read: more would make an estimate slower, not better."""
+"""Maximum number of results that are read; more would make an estimate slower, not better."""
 CIFAR10 = {"train": 45_000, "val": 5_000, "test": 10_000}
-"""Images of the splits of CIFAR-10, for configurations that take all of them."""
+"""Numbers of images of CIFAR-10, for configurations that use all of them."""
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A finished trial of the store."""
+class TimedTrial:
+    """A finished trial in the store."""
 
     trial_id: str
     task: str
@@ -39,24 +39,24 @@ class Recorded:
     @property
     def hardware(self) -> str:
         source = self.result.get("provenance") or {}
-        return hardware_words(source.get("hardware") or {}, source.get("cpus"))
+        return hardware_text(source.get("hardware") or {}, source.get("cpus"))
 
     @property
     def epoch_s(self) -> float | None:
-        """Mean seconds of an epoch, its evaluation included; None for a model that does not train."""
-        known = [value for value in self.result["history"].get(TIME_S, []) if value is not None]
-        return fmean(known) if known else None
+        """Mean seconds of an epoch including evaluation; None for a model that does not train."""
+        times = [value for value in self.result["history"].get(TIME_S, []) if value is not None]
+        return fmean(times) if times else None
 
     @property
     def train_s(self) -> float | None:
-        """Mean seconds of an epoch's training alone."""
+        """Mean seconds of the training part of an epoch; None if unknown."""
         images = images_of(self.config, "train")
         speeds = [value for value in self.result["history"].get(IMAGES_PER_S, []) if value]
         return fmean(images / speed for speed in speeds) if images and speeds else None
 
     @property
     def once_s(self) -> float | None:
-        """Seconds beside the epochs: reading data, building, checkpoints, pictures. None where attempts went on."""
+        """Seconds outside epochs: reading data, building, checkpoints, pictures. None if unknown, as after a resume."""
         began, ended = self.result.get("started_at"), self.result.get("ended_at")
         if began is None or ended is None:
             return None
@@ -66,53 +66,62 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Speed:
-    """What a configuration's trials take. epoch_s: 0 for a model that does not train. source: where that is from."""
+    """How long the trials of a configuration take."""
 
     epoch_s: float
+    """Seconds per epoch; 0 for a model that does not train."""
     once_s: float
+    """Seconds per trial outside epochs."""
     source: str
+    """Where the times come from, in words."""
     hardware: str
+    """`hardware_text` of where they were measured."""
 
 
 @dataclass(frozen=True)
-class Left:
-    """Work of one kind: `trials` runs that together have `epochs` to go. most: an upper bound, stopping may save."""
+class RemainingWork:
+    """Remaining work of one kind."""
 
     label: str
     task: str
     config: Config
     trials: int
     epochs: int
+    """Remaining epochs of all `trials` together."""
     most: bool = False
+    """Whether this is an upper bound, because early stopping may save epochs."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """One configuration of an estimate. seconds: of all its trials, one after the other; None where unknown."""
+class CostLine:
+    """One configuration of an estimate."""
 
     labels: tuple[str, ...]
     trials: int
     epochs: int
+    """Remaining epochs of all `trials` together."""
     most: bool
+    """Whether `epochs` is an upper bound, because early stopping may save some."""
     trains: bool
     speed: Speed | None
 
     @property
     def seconds(self) -> float | None:
+        """Seconds of all its trials, one after the other; None if unknown."""
         return None if self.speed is None else self.epochs * self.speed.epoch_s + self.trials * self.speed.once_s
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is left to do, and how long it takes.
+    """The remaining work of a plan and its duration."""
 
-    at_once: trials side by side. where: in words, on what they run. here: `hardware_words` of it, '' where not known.
-    """
-
-    lines: tuple[Line, ...]
+    lines: tuple[CostLine, ...]
     at_once: int = 1
+    """Number of trials that run in parallel."""
     where: str = ""
+    """Where they run, in words."""
     here: str = ""
+    """`hardware_text` of it; '' if unknown."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -124,29 +133,29 @@ class Estimate:
         return any(line.most for line in self.lines)
 
     @property
-    def unknown(self) -> list[Line]:
-        """Configurations that train and of which nothing is known; an evaluation without training is over soon."""
+    def unknown(self) -> list[CostLine]:
+        """Configurations of unknown duration. Those that do not train are left out, because they take little time."""
         return [line for line in self.lines if line.speed is None and line.trains]
 
     @property
     def hardware(self) -> list[str]:
-        """The kinds of hardware that the times are from."""
+        """The kinds of hardware on which the times were measured."""
         return list(dict.fromkeys(line.speed.hardware for line in self.lines if line.speed))
 
     @property
     def computing_s(self) -> float:
-        """Seconds of all trials of which something is known, one after the other."""
+        """Seconds of all trials of known duration, one after the other."""
         return sum(line.seconds or 0.0 for line in self.lines)
 
     @property
     def wall_s(self) -> float:
-        """Seconds until the end: never less than the longest trial takes."""
+        """Seconds until the end, at least those of the longest trial."""
         longest = max((line.seconds / line.trials for line in self.lines if line.seconds and line.trials), default=0.0)
         return max(self.computing_s / max(1, self.at_once), longest)
 
 
-def hardware_words(hardware: Mapping[str, Any], cpus: Any) -> str:
-    """'NVIDIA H200' or 'AMD EPYC 7763, 1 thread'; what two trials must share for their times to be compared."""
+def hardware_text(hardware: Mapping[str, Any], cpus: Any) -> str:
+    """'NVIDIA H200' or 'AMD EPYC 7763, 1 thread'. Times are comparable only if these are equal."""
     if hardware.get("gpu"):
         return str(hardware["gpu"])
     threads = "" if cpus is None else f", {cpus} thread{'' if cpus == 1 else 's'}"
@@ -154,44 +163,43 @@ def hardware_words(hardware: Mapping[str, Any], cpus: Any) -> str:
 
 
 def images_of(config: Config, split: str) -> int | None:
-    """How many images of a split a configuration uses; None where only the data can tell."""
+    """The number of images of a split that a configuration uses; None if it depends on the data."""
     data = config.get("data") or {}
-    given = data.get(split)
-    return given if given is not None else CIFAR10[split] if data.get("name") == "cifar10" else None
+    count = data.get(split)
+    return count if count is not None else CIFAR10[split] if data.get("name") == "cifar10" else None
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def recorded(store: Store, wanted: Callable[[str, Config], bool], most: int = MOST_READ) -> list[Recorded]:
-    """Finished trials whose task and configuration are `wanted`, of any sweep; evenly chosen where they are too many.
+def timed_trials(store: Store, wanted: Callable[[str, Config], bool], most: int = MOST_READ) -> list[TimedTrial]:
+    """Finished trials of any sweep whose task and configuration are `wanted`; an even selection if there are too many.
 
-    Planned ones are found through the sweeps' newest plans, the others (of searches, mostly) through what the store
-    says of each trial.
+    Planned trials are taken from the newest plans of the sweeps, others (mostly of searches) from their own objects.
     """
-    found: dict[tuple[str, int], tuple[str, Config]] = {}
+    candidates: dict[tuple[str, int], tuple[str, Config]] = {}
     planned: set[str] = set()
     for plan in _newest_plans(store):
         for arm in plan["arms"]:
             keys = [(trial["id"], trial["epochs"]) for trial in arm["trials"].values()]
             planned.update(trial_id for trial_id, _ in keys)
             if wanted(plan["task"], arm["config"]):
-                found.update((key, (plan["task"], arm["config"])) for key in keys)
+                candidates.update((key, (plan["task"], arm["config"])) for key in keys)
     others = [trial_id for trial_id in store.children("trials") if trial_id not in planned]
     bodies = store.get_many(layout.trial_key(trial_id) for trial_id in others)
     for key, data in bodies.items():
         body = layout.load(key, data)
         if wanted(body["task"], body["config"]):
             names = store.children(f"trials/{body['id']}/result")
-            found |= {(body["id"], int(n.removesuffix(".json"))): (body["task"], body["config"]) for n in names}
-    keys_of = {layout.result_key(*key): key for key in found}
-    there = sorted(store.exists_many(keys_of))
-    if len(there) > most:
-        there = [there[i * len(there) // most] for i in range(most)]
-    results = store.get_many(there)
+            candidates |= {(body["id"], int(n.removesuffix(".json"))): (body["task"], body["config"]) for n in names}
+    keys_of = {layout.result_key(*key): key for key in candidates}
+    existing = sorted(store.exists_many(keys_of))
+    if len(existing) > most:
+        existing = [existing[i * len(existing) // most] for i in range(most)]
+    results = store.get_many(existing)
     return [
-        Recorded(keys_of[key][0], *found[keys_of[key]], layout.load(key, results[key]))
-        for key in there
+        TimedTrial(keys_of[key][0], *candidates[keys_of[key]], layout.load(key, results[key]))
+        for key in existing
         if key in results
     ]
 
@@ -208,8 +216,8 @@ def _newest_plans(store: Store) -> list[Any]:
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
 
-def kind(task: str, config: Config) -> str:
-    """What decides how long an epoch takes: task, model, image size and numbers, batch. A key to compare."""
+def cost_key(task: str, config: Config) -> str:
+    """A key of what determines the time of an epoch: task, model, image size, numbers of images, batch."""
     counts = [images_of(config, split) for split in ("train", "val")]
     data = config.get("data") or {}
     where = [data.get(key) for key in ("name", "path", "size")]
@@ -220,12 +228,12 @@ def _same_model(task: str, config: Config) -> str:
     return canonical([task, config.get("model"), (config.get("data") or {}).get("size")])
 
 
-def speed(task: str, config: Config, known: Sequence[Recorded], here: str = "") -> Speed | None:
-    """What a trial of this configuration takes, from finished ones; None where no record fits.
+def speed(task: str, config: Config, known: Sequence[TimedTrial], here: str = "") -> Speed | None:
+    """How long a trial of this configuration takes, from finished trials; None if there are no suitable ones.
 
-    here: `hardware_words` of where it will run. Of several kinds of hardware it is preferred, else the most frequent.
+    here: `hardware_text` of where it will run; trials on this hardware are preferred, else on the most frequent one
     """
-    same = [r for r in known if kind(r.task, r.config) == kind(task, config)]
+    same = [r for r in known if cost_key(r.task, r.config) == cost_key(task, config)]
     pool = same or [r for r in known if _same_model(r.task, r.config) == _same_model(task, config)]
     pool = [r for r in pool if r.epoch_s is not None or r.once_s is not None]
     if not same:
@@ -241,8 +249,8 @@ def speed(task: str, config: Config, known: Sequence[Recorded], here: str = "") 
     return Speed(median(times) if times else 0.0, median(once) if once else 0.0, words, chosen)
 
 
-def _scaled(source: Recorded, config: Config) -> float | None:
-    """Seconds of an epoch with another number of images; None where a number is not known."""
+def _scaled(source: TimedTrial, config: Config) -> float | None:
+    """Seconds of an epoch, scaled to the numbers of images of `config`; None if a number is unknown."""
     if source.epoch_s is None:
         return 0.0
     ratios = []
@@ -255,14 +263,14 @@ def _scaled(source: Recorded, config: Config) -> float | None:
     return training * ratios[0] + (source.epoch_s - training) * ratios[1]
 
 
-def estimate(left: Iterable[Left], speeds: Callable[[str, Config], Speed | None]) -> Estimate:
-    """The cost of what is left; work of one kind is one line."""
-    lines: dict[tuple[str, bool], Line] = {}
+def estimate(left: Iterable[RemainingWork], speeds: Callable[[str, Config], Speed | None]) -> Estimate:
+    """The cost of the remaining work, with one line per kind of work."""
+    lines: dict[tuple[str, bool], CostLine] = {}
     for work in left:
-        key = (kind(work.task, work.config), work.most)
+        key = (cost_key(work.task, work.config), work.most)
         if key not in lines:
             trains = bool(work.config.get("epochs"))
-            lines[key] = Line((), 0, 0, work.most, trains, speeds(work.task, work.config))
+            lines[key] = CostLine((), 0, 0, work.most, trains, speeds(work.task, work.config))
         line = lines[key]
         labels = line.labels if work.label in line.labels else (*line.labels, work.label)
         lines[key] = replace(line, labels=labels, trials=line.trials + work.trials, epochs=line.epochs + work.epochs)

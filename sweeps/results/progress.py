@@ -1,10 +1,10 @@
-"""How far a plan is: the state of each of its trials, derived from what the store holds and from nothing else.
+"""The progress of a plan: the state of each of its trials, derived from the store alone.
 
-done         a result exists for the target epoch
+done         there is a result for the target epoch
 failed       the newest attempt ended with an error
-running      the newest attempt has not ended and its heartbeat is fresh
-interrupted  the newest attempt ended early, or its heartbeat stopped: `sweeps run` goes on from its checkpoint
-queued       nobody has claimed the trial yet
+running      the newest attempt has not ended, and its heartbeat is fresh
+interrupted  the newest attempt ended early, or its heartbeat stopped: `sweeps run` continues from its checkpoint
+queued       there is no attempt yet
 """
 
 from __future__ import annotations
@@ -25,50 +25,49 @@ FRESH_S = 60.0
 
 @dataclass(frozen=True)
 class TrialState:
-    """Where a trial stands.
-
-    state: one of `STATES`; done when every target epoch that the plan asks of this trial is reached.
-    epoch: the last epoch that is known to have ended, None before the first.
-    error: of a failed trial: `type`, `message`, `traceback`.
-    attempt: name of the newest attempt, None where there is none or where the trial is done (then it is in the result).
-    record: the newest record, for the eye; it is no result.
-    reached: target epochs for which there is a result.
-    """
+    """The state of a trial."""
 
     state: str
+    """One of `STATES`; done if every target epoch in the plan is reached."""
     epoch: int | None = None
+    """The last epoch known to have ended; None before the first."""
     error: dict[str, Any] | None = None
+    """Of a failed trial: `type`, `message`, `traceback`."""
     attempt: str | None = None
+    """Name of the newest attempt; None if there is none or the trial is done (then the result names it)."""
     record: dict[str, Any] = field(default_factory=dict)
+    """The newest record, for display only; it does not count as a result."""
     reached: tuple[int, ...] = ()
+    """Target epochs with a result."""
 
     def at(self, target: int) -> str:
-        """The state with regard to one target epoch: two arms may differ in `epochs` only and share the trial."""
+        """The state for one target epoch. Two arms that differ only in `epochs` share a trial with two targets."""
         return "done" if target in self.reached else self.state
 
 
 def targets(plan: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The target epochs of each trial of a plan, ascending, by trial id in the order of the plan."""
+    """{trial id: target epochs, ascending} of a plan, in the order of the plan."""
     return by_trial((trial["id"], trial["epochs"]) for arm in plan["arms"] for trial in arm["trials"].values())
 
 
 def by_trial(runs: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
-    """(trial id, target epoch) as {trial id: target epochs, ascending}, in the order in which they first stand."""
-    found: dict[str, set[int]] = {}
+    """Group (trial id, target epoch) pairs to {trial id: target epochs, ascending}, in order of first appearance."""
+    grouped: dict[str, set[int]] = {}
     for trial_id, epochs in runs:
-        found.setdefault(trial_id, set()).add(epochs)
-    return {trial_id: tuple(sorted(epochs)) for trial_id, epochs in found.items()}
+        grouped.setdefault(trial_id, set()).add(epochs)
+    return {trial_id: tuple(sorted(epochs)) for trial_id, epochs in grouped.items()}
 
 
 def trial_states(store: Store, plan: dict[str, Any], now: float | None = None) -> dict[str, TrialState]:
-    """The state of each trial of a stored plan by its id. now: seconds since 1970, by default the present."""
+    """The state of each trial of a stored plan by id. now: seconds since 1970, by default the current time."""
     return states_of(store, targets(plan), now)
 
 
 def states_of(store: Store, wanted: dict[str, tuple[int, ...]], now: float | None = None) -> dict[str, TrialState]:
-    """The state of each trial by its id. wanted: its target epochs, ascending. now: seconds since 1970.
+    """The state of each trial by id. Attempts are read only for trials that are not done.
 
-    Finished trials cost one look for their result; only the others have their attempts read.
+    wanted: {trial id: target epochs, ascending}
+    now: seconds since 1970, by default the current time
     """
     keys = {layout.result_key(trial, epochs): (trial, epochs) for trial, many in wanted.items() for epochs in many}
     reached: dict[str, list[int]] = {}
@@ -106,7 +105,7 @@ def _unfinished(store: Store, trials: Iterable[str], now: float) -> dict[str, Tr
 def _claimed(
     attempt: stored_attempts.Attempt, end: dict[str, Any] | None, beat: dict[str, Any] | None, now: float
 ) -> TrialState:
-    """The state that the newest attempt's end and heartbeat tell, either of which may be missing."""
+    """The state from the end and the heartbeat of the newest attempt; either may be missing."""
     beat = beat or {}
     if end is not None:
         state = "failed" if end.get("state") == "failed" else "interrupted"

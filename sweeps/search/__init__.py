@@ -1,1 +1,1 @@
-"""Search spaces, samplers, and searches within a sweep."""
+"""Search spaces, samplers, and hyperparameter searches of a sweep."""

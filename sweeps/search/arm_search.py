@@ -1,8 +1,8 @@
-"""A search within a sweep: Optuna's suggestions become trials, their results are told back, the best become arms.
+"""The search of an arm: turns Optuna's suggestions into trials, reports their results, and makes arms of the best ones.
 
-One `Tuning` is one arm's search. A suggestion is tried once for each of `tune_seeds`, and told as complete with the
-mean of the metric over them; a trial that is pruned or fails decides for its whole suggestion. All of it is in the
-store (`sweeps.search.search`), so a `Tuning` that is made anew goes on where the last one stopped.
+One `ArmSearch` is the search of one arm. A suggestion is trained once for each of `tune_seeds` and reported as complete
+with the mean of the metric over them; if one of its trials is pruned or fails, so is the suggestion. All state is in
+the store (`sweeps.search.search`), so a new `ArmSearch` continues where the last one stopped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sweeps.errors import SweepError
 from sweeps.search.search import Ask, Search, SearchSpec, search_prefix
 from sweeps.search.space import parse
 from sweeps.spec.loader import Sweep
-from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, copied, flatten, trials_of
+from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, deep_copy, flatten, trials_of
 from sweeps.spec.schema import SearchFileSpec
 from sweeps.spec.trial import Trial
 from sweeps.store import checkpoints, layout
@@ -28,14 +28,14 @@ COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A suggestion as trials: one for each tuning seed."""
+    """A suggestion as trials, one for each tuning seed."""
 
     number: int
     trials: tuple[Trial, ...]
 
 
 def search_spec(sweep: Sweep) -> SearchSpec:
-    """The search of a sweep file; a SweepError names what is wrong with its space, sampler or points."""
+    """The search of a sweep file. SweepError if its space, sampler or points are invalid."""
     search = sweep.spec.search
     assert search is not None
     try:
@@ -53,7 +53,7 @@ def search_spec(sweep: Sweep) -> SearchSpec:
 
 
 def check_space(sweep: Sweep, arm: Arm, schema: Schema) -> None:
-    """Resolve configurations from all over the space, so that an impossible value is an error before anything runs."""
+    """Resolve configurations across the space, so that an impossible value is an error before anything runs."""
     space = search_spec(sweep).space
     for unit in (0.0, 0.3, 0.5, 0.7, 1.0):
         overrides = space.overrides_of({axis.name: axis.from_unit(unit) for axis in space.axes()})
@@ -64,20 +64,18 @@ def check_space(sweep: Sweep, arm: Arm, schema: Schema) -> None:
                 raise
             place = sweep.document.origin(("search", "space"))
             raise SweepError(
-                f"{place}: {error.given}, within the space of {arm.name!r}",
+                f"{place}: {error.given}, in the search space of {arm.name!r}",
                 error.why,  # type: ignore[attr-defined]
                 error.allowed,  # type: ignore[attr-defined]
-                "narrow the space",
+                "narrow search.space",
             ) from None
 
 
-class Tuning:
-    """One arm's search; see the module's text.
-
-    clock: seconds since 1970, for the eye.
-    """
+class ArmSearch:
+    """The search of one arm; see the module's docstring."""
 
     def __init__(self, store: Store, plan: Plan, arm: Arm, schema: Schema, clock: Callable[[], float]) -> None:
+        """clock: returns seconds since 1970; times are stored for display only."""
         search = plan.sweep.spec.search
         assert search is not None
         self.spec: SearchFileSpec = search
@@ -88,19 +86,19 @@ class Tuning:
         self._open: dict[int, Suggestion] = {}
 
     def unfinished(self) -> list[Suggestion]:
-        """Suggestions that were asked before and are not told: to go on with after a restart."""
+        """Suggestions without a stored outcome that this object has not begun: to continue after a restart."""
         begun = [self._begin(ask) for ask in self.search.open() if ask.number not in self._open]
         return [suggestion for suggestion in begun if not self._tell_if_marked(suggestion)]
 
     def catch_up(self) -> list[Suggestion]:
-        """Read what other drivers have asked and told meanwhile. Returns what they asked and have not told."""
+        """Read the suggestions and outcomes that other drivers have stored. Returns new ones without an outcome."""
         self.search.refresh()
         running = {ask.number for ask in self.search.open()}
         self._open = {number: suggestion for number, suggestion in self._open.items() if number in running}
         return self.unfinished()
 
     def _tell_if_marked(self, suggestion: Suggestion) -> bool:
-        """Whether one of its trials was marked as pruned by a driver that was killed before it told: tell it now."""
+        """Tell a suggestion as pruned if a driver marked one of its trials but was killed before telling it."""
         for trial in suggestion.trials:
             mark = layout.get_json(self._store, pruned_key(self.sweep, trial.id))
             if mark is not None and mark.get("suggestion") == suggestion.number:
@@ -109,7 +107,7 @@ class Tuning:
         return False
 
     def ask(self) -> Suggestion | None:
-        """The next suggestion, stored before it is returned; None when there is no further one."""
+        """The next suggestion, stored before it is returned; None if there are no more."""
         ask = self.search.ask()
         return None if ask is None else self._begin(ask)
 
@@ -127,11 +125,11 @@ class Tuning:
         return suggestion
 
     def is_open(self, number: int) -> bool:
-        """Whether a suggestion was not told yet, as far as this object knows."""
+        """Whether this object knows the suggestion and no outcome of it."""
         return number in self._open
 
     def done(self, number: int) -> bool:
-        """One of its trials has a result: tell a suggestion when all of them have. Returns whether it was told."""
+        """A trial of the suggestion has a result: tell the suggestion if all have one. Returns whether it was told."""
         suggestion = self._open.get(number)
         if suggestion is None:
             return False
@@ -147,7 +145,10 @@ class Tuning:
         return True
 
     def pruned(self, number: int, trial_id: str, curve: Mapping[int, float]) -> None:
-        """A trial was stopped early. curve: the metric by epoch; it stays in the store, marked, beside the sweep."""
+        """A trial was stopped early: mark it in the store and tell its suggestion as pruned.
+
+        curve: the metric by epoch
+        """
         body = {
             "trial": trial_id,
             "arm": self.arm.name,
@@ -174,25 +175,25 @@ class Tuning:
         del self._open[suggestion.number]
 
     def best(self) -> list[dict[str, Any]]:
-        """Overrides of the configurations that become arms, best first; empty while the search is not done."""
+        """Overrides of the configurations that become arms, best first; empty until the search is done."""
         if not self.search.done or not self.spec.report_best:
             return []
         return [ask.overrides for ask in self.search.best(self.spec.report_best)]
 
     def curves(self) -> dict[str, dict[int, float]]:
-        """The metric by epoch of every trial that this search has had, for the early stopping rule of a new driver."""
-        found: dict[str, dict[int, float]] = {}
+        """The metric by epoch of every trial of this search so far, to restore the early stopping rule of a driver."""
+        curves: dict[str, dict[int, float]] = {}
         metric = self.spec.metrics[0]
         for ask in self.search.asks():
             resolved = resolve_with(self.arm, ask.overrides, self._schema)
             for seed in self.spec.tune_seeds:
                 trial = Trial(self.arm.task, resolved, seed, self._schema.identity(self.arm.task, resolved, seed))
-                found[trial.id] = _curve(self._store, self.sweep, trial, metric)
-        return {trial_id: curve for trial_id, curve in found.items() if curve}
+                curves[trial.id] = _curve(self._store, self.sweep, trial, metric)
+        return {trial_id: curve for trial_id, curve in curves.items() if curve}
 
 
 def tries_key(sweep: str, arm: str, number: int) -> str:
-    """Where a suggestion's trials stand, by tuning seed: for the eye; whoever trains works them out."""
+    """Key of the object that maps tuning seeds to the trial ids of a suggestion. Read by displays and reports only."""
     return f"{search_prefix(sweep, arm)}{number:04d}.trials.json"
 
 
@@ -201,13 +202,13 @@ def pruned_key(sweep: str, trial_id: str) -> str:
 
 
 def final_value(result: Mapping[str, Any], metric: str) -> float | None:
-    """A metric at the target epoch of a result; `parameters` is how many numbers are trained."""
+    """A metric of a result at its target epoch; `parameters` is the number of trained parameters."""
     value = result["facts"]["parameters"] if metric == "parameters" else result["history"].get(metric, [None])[-1]
     return None if value is None else float(value)
 
 
 def _curve(store: Store, sweep: str, trial: Trial, metric: str) -> dict[int, float]:
-    """The metric by epoch from a trial's result, else from its pruning, else from its newest checkpoint."""
+    """The metric by epoch from a trial's result, else from its pruned mark, else from its newest checkpoint."""
     result = layout.get_json(store, layout.result_key(trial.id, trial.epochs))
     if result is not None:
         history = result["history"]
@@ -224,32 +225,34 @@ def _curve(store: Store, sweep: str, trial: Trial, metric: str) -> dict[int, flo
 
 
 def resolve_with(arm: Arm, overrides: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
-    """An arm's configuration with a suggestion's values set, resolved. Raises what the schema raises."""
-    config = copied(arm.given)
+    """Set a suggestion's values in an arm's configuration and resolve it. Raises the errors of the schema."""
+    config = deep_copy(arm.given)
     for key, value in overrides.items():
         inner = config
         *path, last = key.split(".")
         for part in path:
             inner = inner.setdefault(part, {})
-        inner[last] = copied(value)
+        inner[last] = deep_copy(value)
     return schema.resolve(arm.task, config)
 
 
-def with_tuned(plan: Plan, best: Mapping[str, Sequence[Mapping[str, Any]]], schema: Schema) -> Plan:
-    """The plan with what searches have found: {arm: overrides, best first}.
+def with_tuned_arms(plan: Plan, best: Mapping[str, Sequence[Mapping[str, Any]]], schema: Schema) -> Plan:
+    """The plan with the best configurations of its searches as arms.
 
-    With `within_arms` an arm's best values are its own; else the best configurations become arms `tuned #1`, `#2`, ...
-    Further ones of an arm follow it as `NAME #2`, `#3`, ...
+    With `within_arms`, the best configuration of an arm replaces the arm, and the next ones follow it as `NAME #2`,
+    `NAME #3`, ... Otherwise the best configurations of the base become the arms `tuned #1`, `tuned #2`, ...
+
+    best: {arm: overrides, best first}
     """
     arms: list[Arm] = []
     for arm in plan.arms:
-        found = best.get(arm.name, ())
+        ranked = best.get(arm.name, ())
         if not plan.sweep.spec.search or not plan.sweep.spec.search.within_arms:
             arms.append(arm)
-            arms += [_tuned(plan, arm, f"tuned #{rank}", values, schema) for rank, values in enumerate(found, 1)]
-        elif found:
-            names = [arm.name, *(f"{arm.name} #{rank}" for rank in range(2, len(found) + 1))]
-            arms += [_tuned(plan, arm, name, values, schema) for name, values in zip(names, found, strict=True)]
+            arms += [_tuned(plan, arm, f"tuned #{rank}", values, schema) for rank, values in enumerate(ranked, 1)]
+        elif ranked:
+            names = [arm.name, *(f"{arm.name} #{rank}" for rank in range(2, len(ranked) + 1))]
+            arms += [_tuned(plan, arm, name, values, schema) for name, values in zip(names, ranked, strict=True)]
         else:
             arms.append(arm)
     return replace(plan, arms=tuple(arms))

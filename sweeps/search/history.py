@@ -1,4 +1,4 @@
-"""What a search was asked and told, also as an Optuna study in memory; knows no store."""
+"""The suggestions of a search and their outcomes, also as an Optuna study in memory. Does not use the store."""
 
 from __future__ import annotations
 
@@ -18,42 +18,43 @@ from sweeps.search.space import Space
 from sweeps.spec.trial import canonical
 
 SAMPLERS = ("tpe", "gp", "cmaes", "nsga2", "random", "qmc")
-STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}  # what is told, and Optuna's word for it
-MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError)  # of an object that is not as written
+STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+"""Outcome of a suggestion -> name of Optuna's trial state."""
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""Errors raised while reading a malformed object."""
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """What a sweep file asks of a search.
-
-    trials: the number of suggestions, whatever becomes of them; may grow later, the rest may not change.
-    metrics, goals: what is told, in this order, and whether more is better ("max") or less ("min").
-    points: known good points, as overrides of all keys of the space or of some; they are asked first.
-    """
+    """The definition of a search. Later, `trials` may grow and points may be added; the rest may not change."""
 
     space: Space
     trials: int
+    """Number of suggestions, whatever their outcome."""
     metrics: tuple[str, ...]
     goals: tuple[str, ...]
+    """Whether more ("max") or less ("min") is better, for each metric."""
     sampler: str = "tpe"
     seed: int = 0
     points: tuple[Overrides, ...] = ()
+    """Known good points, as overrides of some or all keys of the space; they are suggested first."""
 
     def __post_init__(self) -> None:
         _one_of("search.sampler", self.sampler, SAMPLERS)
         for goal in self.goals:
             _one_of("search.goal", goal, ("max", "min"))
         if isinstance(self.trials, bool) or not isinstance(self.trials, int) or self.trials < 1:
-            raise SweepError(f"search.trials: {self.trials!r}", "it is no count", "1 or more", "trials: 40")
+            raise SweepError(f"search.trials: {self.trials!r}", "it is not a count", "1 or more", "trials: 40")
         if not self.metrics or len(self.metrics) != len(self.goals):
             given = f"search: {len(self.metrics)} metrics with {len(self.goals)} goals"
-            raise SweepError(given, "each metric needs a goal", "one goal a metric", "metric: val/psnr_db, goal: max")
+            raise SweepError(given, "each metric needs a goal", "one goal per metric", "metric: val/psnr_db, goal: max")
         if self.sampler == "cmaes" and len(self.metrics) > 1:
-            self._refuse("it has one objective only", "tpe, gp, nsga2, random or qmc for several", "sampler: nsga2")
+            self._refuse("it supports one objective only", "tpe, gp, nsga2, random or qmc", "sampler: nsga2")
         if self.sampler == "cmaes" and all(axis.labels for axis in self.space.axes(always=True)):
-            self._refuse("no number of this space is in every configuration", "any other sampler", "sampler: tpe")
+            why = "it needs a number that every configuration has, and this space has none"
+            self._refuse(why, "any other sampler", "sampler: tpe")
         for point in self.points:
             self.space.params_of(point)
 
@@ -63,35 +64,38 @@ class SearchSpec:
 
 def _one_of(given: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise SweepError(f"{given}: {value!r}", "there is none of this name", ", ".join(allowed), allowed[0])
+        fix = f"{given.rpartition('.')[2]}: {allowed[0]}"
+        raise SweepError(f"{given}: {value!r}", "there is no such name", ", ".join(allowed), fix)
 
 
 @dataclass
 class History:
-    """What was asked and told: the objects of the store, without their schema and number.
-
-    begun_with: the budget when the search began. seen: the configurations asked. frozen: a cache of told trials.
-    """
+    """The asks and tells of a search: the objects in the store without their schema and number."""
 
     name: str
     spec: SearchSpec
     begun_with: int
+    """The budget (number of suggestions) when the search began."""
     asks: list[Json] = field(default_factory=list)
+    """Suggestions, by number."""
     tells: dict[int, Json] = field(default_factory=dict)
+    """Outcomes of suggestions, by number."""
     seen: set[str] = field(default_factory=set)
+    """Keys (`History.key`) of the configurations suggested so far."""
     frozen: dict[int, Any] = field(default_factory=dict)
+    """Cache of Optuna trials that have an outcome."""
 
     @functools.cached_property
     def size(self) -> int | None:
-        """How many configurations there are; None where they are endless."""
+        """The number of configurations in the space; None if it is infinite."""
         return self.spec.space.size()
 
     def key(self, params: Params) -> str:
-        """What makes two suggestions the same."""
+        """The key of a configuration; equal for two suggestions of the same configuration."""
         return canonical(self.spec.space.overrides_of(params))
 
     def next_point(self) -> Overrides | None:
-        """The first known good point that no suggestion has covered."""
+        """The first known good point that has not been suggested."""
         for point in self.spec.points:
             params = self.spec.space.params_of(point)
             if not any(_covers(ask["params"], params) for ask in self.asks):
@@ -99,10 +103,10 @@ class History:
         return None
 
     def study(self, sampler: Any = None) -> Any:
-        """An Optuna study in memory of all that was asked and told."""
+        """An Optuna study in memory with all suggestions and outcomes."""
         import optuna
 
-        with quiet():
+        with silence_optuna():
             study = optuna.create_study(
                 storage=optuna.storages.InMemoryStorage(),
                 sampler=sampler,
@@ -118,29 +122,32 @@ class History:
             return study
 
     def importances(self) -> dict[str, float]:
-        """The share of each parameter in what makes good tries good, by PED-ANOVA (Watanabe et al. 2023)."""
+        """The importance of each parameter by PED-ANOVA (Watanabe et al. 2023)."""
         import optuna
 
-        with quiet():
+        with silence_optuna():
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             return dict(optuna.importance.get_param_importances(self.study(), evaluator=evaluator))
 
     def _trial(self, number: int) -> Any:
-        """An ask and its tell as Optuna has them; a StoreError where Optuna cannot have written them."""
+        """A suggestion and its outcome as an Optuna trial. StoreError if they are malformed."""
         if number in self.frozen:
             return self.frozen[number]
         try:
             trial = _frozen_trial(self.asks[number], self.tells.get(number))
         except MALFORMED as error:
-            raise damaged(f"of search {self.name}, {number:04d}.ask.json or .tell.json", repr(error)) from error
+            raise damaged_error(f"of search {self.name}, {number:04d}.ask.json or .tell.json", repr(error)) from error
         if number in self.tells:
             self.frozen[number] = trial
         return trial
 
 
-def _covers(asked: Params, params: Params) -> bool:
-    """Whether an ask has these parameters, to the last digits of a float."""
-    return all(name in asked and (asked[name] == value or _close(asked[name], value)) for name, value in params.items())
+def _covers(suggested: Params, params: Params) -> bool:
+    """Whether a suggestion has these parameters, up to rounding of floats."""
+    return all(
+        name in suggested and (suggested[name] == value or _close(suggested[name], value))
+        for name, value in params.items()
+    )
 
 
 def _close(one: Any, other: Any) -> bool:
@@ -148,33 +155,33 @@ def _close(one: Any, other: Any) -> bool:
 
 
 def _frozen_trial(ask: Json, tell: Json | None) -> Any:
-    """Optuna's trial; a pruned one has its curve and no value."""
+    """Optuna's trial; a pruned one has intermediate values and no final value."""
     from optuna.distributions import json_to_distribution
     from optuna.trial import TrialState, create_trial
 
-    told = tell or {"state": "running", "values": [], "intermediate": []}
+    outcome = tell or {"state": "running", "values": [], "intermediate": []}
     trial = create_trial(
-        state=TrialState[STATES.get(told["state"], "RUNNING")],
-        values=told["values"] or None,
+        state=TrialState[STATES.get(outcome["state"], "RUNNING")],
+        values=outcome["values"] or None,
         params=ask["params"],
         distributions={name: json_to_distribution(json.dumps(d)) for name, d in ask["distributions"].items()},
         user_attrs={"overrides": ask["overrides"]},
         system_attrs=ask["trial_attrs"],
-        intermediate_values={epoch: math.nan if v is None else v for epoch, v in told["intermediate"]},
+        intermediate_values={epoch: math.nan if v is None else v for epoch, v in outcome["intermediate"]},
     )
     trial.datetime_start = datetime.datetime.fromtimestamp(ask["asked_at"])
     trial.datetime_complete = datetime.datetime.fromtimestamp(tell["told_at"]) if tell else None
     return trial
 
 
-def damaged(key: str, why: str) -> StoreError:
+def damaged_error(key: str, why: str) -> StoreError:
     fix = "restore it from a copy, or give the sweep another name"
-    return StoreError(f"object {key!r}", f"it is damaged ({why})", "JSON as this system wrote it", fix)
+    return StoreError(f"object {key!r}", f"it is damaged ({why})", "JSON as written by inpaint-sweeps", fix)
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Optuna without its log lines and its warnings that an interface is experimental."""
+def silence_optuna() -> Iterator[None]:
+    """Suppress Optuna's log lines and its warnings about experimental interfaces."""
     import optuna
 
     level = optuna.logging.get_verbosity()

@@ -1,23 +1,23 @@
-"""How the next suggestion follows from what was asked and told; knows no store.
+"""Draws the next suggestion from earlier suggestions and their outcomes. Does not use the store.
 
-What each sampler makes of a space:
+How each sampler treats a space:
 
-- tpe: jointly, in groups where keys are conditional; random for its first 10 results. Pruned trials count as bad ones.
-- gp: on the keys that every configuration has; TPE draws conditional ones. Does not learn from pruned trials.
-- cmaes: CMA-ES on the numbers that every configuration has; TPE draws choices and conditional keys. Driven here and not
-  by Optuna, whose wrapper keeps pickles among a trial's attributes. Pruned trials rank below complete ones.
-- nsga2: its population is a quarter of the first budget, from 4 to 50. Random in the first generation and for
+- tpe: samples keys jointly, in groups if some are conditional; random for its first 10 results. Pruned trials count as
+  bad ones.
+- gp: covers the keys that every configuration has; TPE draws conditional ones. Does not learn from pruned trials.
+- cmaes: covers the numbers that every configuration has; TPE draws choices and conditional keys. Implemented here with
+  the package cmaes, as Optuna's wrapper stores pickles in trial attributes. Pruned trials rank below complete ones.
+- nsga2: the population is a quarter of the first budget, from 4 to 50. Random in the first generation and for
   conditional keys. Does not learn from pruned trials.
-- qmc: a scrambled Sobol' sequence over all keys, of which the inactive ones are dropped; driven here, because Optuna's
-  takes its space from the first trial.
+- qmc: a scrambled Sobol' sequence over all keys; values of inactive keys are dropped. Implemented here, as Optuna's
+  sampler takes its space from the first trial.
 - random: independent draws.
 
-Known good points come first. A suggestion that was made before is drawn again, a few times (`_TRIES`), then replaced by
-one that is new.
+Known good points come first. A repeated suggestion is redrawn a few times (`_TRIES`), then replaced by a new one.
 
-Time of an ask on two cores, after 500 others of four keys: 0.06 s, most of it to build the study (0.1 ms an earlier
-ask); gp 0.7 to 1.1 s (0.4 s after 100; several seconds for several metrics). The first after a restart takes 0.2 s
-more to read and build, and 3 s where gp has to import torch.
+Time of a suggestion on two cores, after 500 others with four keys: 0.06 s, mostly for building the study (0.1 ms per
+earlier suggestion); gp takes 0.7 to 1.1 s (0.4 s after 100; several seconds for several metrics). The first one after a
+restart takes 0.2 s more for reading and building, and 3 s more if gp has to import torch.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from sweeps.search.history import History, Json, quiet
+from sweeps.search.history import History, Json, silence_optuna
 from sweeps.search.parameters import Params
 from sweeps.spec.trial import canonical, digest
 
-_TRIES, _GP_TRIES = 8, 2  # draws of the sampler itself before a repeated suggestion is replaced; gp takes a second each
+_TRIES, _GP_TRIES = 8, 2  # draws by the sampler before a repeated suggestion is replaced; gp takes a second per draw
 _RANDOM_TRIES = 10_000  # random draws (20 us each) before a space counts as exhausted
-_ENUMERABLE = 100_000  # configurations of a space that is enumerated to find those not asked
-_GENERATION, _SOBOL = "sweeps:generation", "sweeps:sobol"  # attributes of our own, stored with an ask
+_ENUMERABLE = 100_000  # largest space (in configurations) that is enumerated to find new ones
+_GENERATION, _SOBOL = "sweeps:generation", "sweeps:sobol"  # our own trial attributes, stored with a suggestion
 
 
 def draw(history: History) -> Json | None:
-    """The next ask, but for its number and time; None where no new configuration is found."""
+    """The next suggestion as stored, without its number and time; None if there is no new configuration."""
     from optuna.distributions import distribution_to_json
 
     seed = int(digest([history.spec.seed, len(history.asks)], 8), 16)
     point = history.next_point() or {}
-    with quiet():
+    with silence_optuna():
         study = history.study(_sampler(history, seed))
         before = _study_attrs(study)
         for fixed, attrs in _draws(history, point, seed):
@@ -56,7 +56,7 @@ def draw(history: History) -> Json | None:
                 continue
             trial = study.get_trials(deepcopy=False)[-1]
             return {
-                # A point is trained exactly as given: 0.1, not 0.09999999999999999, or it would be another trial.
+                # A point is trained exactly as given (0.1, not 0.09999999999999999), so that it is the same trial.
                 "overrides": overrides | point,
                 "params": trial.params,
                 "distributions": {name: json.loads(distribution_to_json(d)) for name, d in trial.distributions.items()},
@@ -67,7 +67,7 @@ def draw(history: History) -> Json | None:
 
 
 def _draws(history: History, point: Params, seed: int) -> Iterator[tuple[Params, Json]]:
-    """(parameters that are fixed before the sampler draws the rest, attributes to keep), until one is new."""
+    """Candidates: (parameters fixed before the sampler draws the rest, trial attributes to store)."""
     sampler = history.spec.sampler
     if point:
         yield history.spec.space.params_of(point), {}
@@ -82,7 +82,7 @@ def _draws(history: History, point: Params, seed: int) -> Iterator[tuple[Params,
 
 
 def _sampler(history: History, seed: int) -> Any:
-    """A fresh Optuna sampler; it draws what `_draws` has not fixed."""
+    """A new Optuna sampler for the parameters that `_draws` does not fix."""
     from optuna import samplers
 
     name, conditional = history.spec.sampler, history.spec.space.conditional
@@ -98,7 +98,7 @@ def _sampler(history: History, seed: int) -> Any:
 
 
 def _sobol(history: History) -> Iterator[tuple[Params, Json]]:
-    """The scrambled Sobol' sequence, from the first position that no ask has used."""
+    """The scrambled Sobol' sequence from the first unused position on."""
     from scipy.stats import qmc
 
     axes = history.spec.space.axes()
@@ -112,10 +112,10 @@ def _sobol(history: History) -> Iterator[tuple[Params, Json]]:
 
 
 def _evolve(history: History, seed: int) -> Iterator[tuple[Params, Json]]:
-    """CMA-ES (Hansen, arXiv:1604.00772; package cmaes) over the unit cube of the numbers, from the first point.
+    """CMA-ES (Hansen, arXiv:1604.00772; package cmaes) over the unit cube of the numbers, starting at the first point.
 
-    Its state is recomputed from the history: a generation is complete with its first `population_size` told asks.
-    Only their order counts: complete ones by value, then pruned ones, those that lived longer first.
+    Its state is recomputed from the history: a generation is complete with its first `population_size` outcomes. Only
+    their ranks are used: complete suggestions by value, then pruned ones by the epoch reached, the highest first.
     """
     import cmaes
     import numpy as np
@@ -126,8 +126,8 @@ def _evolve(history: History, seed: int) -> Iterator[tuple[Params, Json]]:
     bounds = np.array([[0.0, 1.0]] * len(axes))
     optimiser = cmaes.CMA(mean, sigma=1 / 6, bounds=bounds, n_max_resampling=10 * len(axes), seed=seed)
     size = optimiser.population_size
-    while len(told := _told(history, optimiser.generation)[:size]) == size:
-        ranked = [history.asks[number]["params"] for _, number in sorted(told, key=lambda one: one[0])]
+    while len(outcomes := _outcomes(history, optimiser.generation)[:size]) == size:
+        ranked = [history.asks[number]["params"] for _, number in sorted(outcomes, key=lambda one: one[0])]
         units = [np.array([axis.to_unit(params[axis.name]) for axis in axes]) for params in ranked]
         optimiser.tell([(unit, float(rank)) for rank, unit in enumerate(units)])
     while True:
@@ -136,10 +136,10 @@ def _evolve(history: History, seed: int) -> Iterator[tuple[Params, Json]]:
         yield params, {_GENERATION: optimiser.generation}
 
 
-def _told(history: History, generation: int) -> list[tuple[tuple[float, ...], int]]:
-    """(rank, the best first; number) of what was asked in a generation and can be judged, in the order of the asks."""
+def _outcomes(history: History, generation: int) -> list[tuple[tuple[float, ...], int]]:
+    """(sort key, best first; number) of the complete and pruned suggestions of a generation, by number."""
     sign = -1 if history.spec.goals[0] == "max" else 1
-    told: list[tuple[tuple[float, ...], int]] = []
+    outcomes: list[tuple[tuple[float, ...], int]] = []
     for number, ask in enumerate(history.asks):
         tell = history.tells.get(number)
         if ask["trial_attrs"].get(_GENERATION) != generation or tell is None or tell["state"] == "failed":
@@ -149,12 +149,12 @@ def _told(history: History, generation: int) -> list[tuple[tuple[float, ...], in
         else:
             epoch, value = tell["intermediate"][-1] if tell["intermediate"] else (0, None)
             rank = (1, -epoch, math.inf if value is None else sign * value)
-        told.append((rank, number))
-    return told
+        outcomes.append((rank, number))
+    return outcomes
 
 
 def _unseen(history: History, seed: int) -> Params | None:
-    """A configuration that was not asked: uniform over those of a small space, else the first new of random draws."""
+    """Parameters of a new configuration: uniform over those left in a small space, else the first new random draw."""
     space, chance = history.spec.space, random.Random(seed)
     if history.size is not None and history.size <= _ENUMERABLE:
         left = [params for params in space.points() if history.key(params) not in history.seen]
@@ -167,5 +167,5 @@ def _unseen(history: History, seed: int) -> Params | None:
 
 
 def _study_attrs(study: Any) -> Json:
-    """Attributes that samplers keep with a study (nsga2: the parents of each generation)."""
+    """Study attributes of samplers (nsga2 stores the parents of each generation)."""
     return dict(study._storage.get_study_system_attrs(study._study_id))

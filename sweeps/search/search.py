@@ -1,17 +1,18 @@
-"""A search: Optuna's suggestions, with the store as their only truth.
+"""A search with Optuna whose whole state is in the store.
 
-    sweeps/<sweep>/search/<slug of arm>/search.json     what is searched for, and by which sampler; with the first ask
-                                        <n>.ask.json    a suggestion: created before anyone sees it
-                                        <n>.tell.json   what became of it: created once
+    sweeps/<sweep>/search/<slug of arm>/search.json     space, sampler and metrics: created with the first suggestion
+                                        <n>.ask.json    a suggestion: created before it is returned
+                                        <n>.tell.json   its outcome: created once
                                         <n>.trials.json its trials by tuning seed, written by sweeps.search.arm_search
 
-An ask is a function of the store alone: a study in memory is built from the asks and tells (those without a tell are
-RUNNING, so that TPE and GP keep away from them), and a fresh sampler, seeded with hash(seed, number of the ask), draws.
-No sampler lives from ask to ask, so a search that was killed and one that was not suggest the same, given that the
-same tells were in the store at each ask. The arm is not part of the hash: within arms, all searches start alike.
+A suggestion depends on the store alone: a study in memory is built from the asks and tells (asks without a tell are
+RUNNING, so that TPE and GP keep away from them), and a new sampler, seeded with hash(seed, number of the ask), draws.
+No sampler is kept between asks, so a search that was killed and resumed makes the same suggestions as one that was not,
+if the same tells were in the store at each ask. The arm is not part of the hash: with `within_arms`, the searches of
+all arms start with the same suggestions.
 
-A finite space whose every configuration was asked ends the search early (`exhausted`). What each sampler makes of a
-space, and how long it takes, says `samplers.py`.
+A search ends early (`exhausted`) when every configuration of a finite space has been suggested. `samplers.py` says how
+each sampler treats a space and how long it takes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 from sweeps.errors import SweepError
 from sweeps.results.columns import SCHEMA
 from sweeps.search import samplers
-from sweeps.search.history import MALFORMED, SAMPLERS, STATES, History, Json, SearchSpec, damaged
+from sweeps.search.history import MALFORMED, SAMPLERS, STATES, History, Json, SearchSpec, damaged_error
 from sweeps.search.parameters import Overrides
 from sweeps.search.space import parse
 from sweeps.spec.trial import canonical, digest
@@ -42,26 +43,25 @@ _TELL = ("told_at", "state", "values", "intermediate")
 
 @dataclass(frozen=True)
 class Ask:
-    """A suggestion and what became of it.
-
-    overrides: by dotted key, for the arm's configuration. state: running, complete, pruned or failed.
-    values: of the metrics, of a complete one.
-    """
+    """A suggestion and its outcome."""
 
     number: int
     overrides: Overrides
+    """Changes to the arm's configuration: {dotted key: value}."""
     state: str = "running"
+    """running, complete, pruned or failed."""
     values: tuple[float, ...] = ()
+    """The metrics of a complete suggestion."""
 
 
 def search_prefix(sweep: str, arm: str) -> str:
-    """Where the objects of an arm's search lie: a readable part of its name, and a digest that tells names apart."""
+    """Key prefix of the search of an arm: a readable part of the arm's name and a digest that makes it unique."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", arm)[:40].strip("-")
     return f"sweeps/{sweep}/search/{readable or 'arm'}-{digest(arm)}/"
 
 
 def stored_searches(store: Store, sweep: str) -> dict[str, Search]:
-    """The searches that a store has of a sweep, by arm, for reading: rebuilt without the sweep file."""
+    """The stored searches of a sweep by arm, for reading. Does not need the sweep file."""
     prefix = f"sweeps/{sweep}/search"
     keys = [f"{prefix}/{slug}/search.json" for slug in store.children(prefix)]
     headers = [load(key, data) for key, data in store.get_many(keys).items()]
@@ -69,14 +69,14 @@ def stored_searches(store: Store, sweep: str) -> dict[str, Search]:
 
 
 class Search:
-    """One arm's search in a store; see the module's text. Not for several threads at once."""
+    """The search of one arm in a store; see the module's docstring. Not thread-safe."""
 
     def __init__(
         self, store: Store, sweep: str, arm: str, spec: SearchSpec, clock: Callable[[], float] = time.time
     ) -> None:
-        """Read the search as far as it got. A SweepError where the store has it with another space or sampler.
+        """Read the search from the store. SweepError if the store has it with another space or sampler.
 
-        clock: seconds since 1970; stored with asks and tells, for the eye.
+        clock: returns seconds since 1970; times are stored with asks and tells for display only
         """
         self.name, self.spec = f"{sweep}/{arm}", spec
         self._store, self._clock, self._prefix = store, clock, search_prefix(sweep, arm)
@@ -87,48 +87,48 @@ class Search:
         self.refresh()
 
     def asks(self) -> list[Ask]:
-        """All suggestions so far, in their order."""
+        """All suggestions so far, by number."""
         return [self._ask(number) for number in range(len(self._history.asks))]
 
     def open(self) -> list[Ask]:
-        """Suggestions that were not told: to go on with, after a restart."""
+        """Suggestions without an outcome, to be continued after a restart."""
         return [ask for ask in self.asks() if ask.state == "running"]
 
     @property
     def exhausted(self) -> bool:
-        """Whether every configuration of a finite space was suggested, so that the search ends early."""
+        """Whether there is no configuration left to suggest, so that the search ends early."""
         size = self._history.size
         return self._stuck or (size is not None and len(self._history.seen) >= size)
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to ask or to tell."""
-        asked, told = len(self._history.asks), len(self._history.tells)
-        return (asked >= self.spec.trials or self.exhausted) and told == asked
+        """Whether there are no more suggestions and all have an outcome."""
+        asks, tells = len(self._history.asks), len(self._history.tells)
+        return (asks >= self.spec.trials or self.exhausted) and tells == asks
 
     def best(self, count: int) -> list[Ask]:
-        """The best complete suggestions by the one metric, best first; of equals the earlier. No two are the same."""
+        """The best distinct complete suggestions by the only metric, best first; ties go to the earlier one."""
         if len(self.spec.metrics) > 1:
-            given = f"search.report_best: {count}"
-            raise SweepError(given, "with several metrics there is no best one", "one metric", "the Pareto front")
+            given, why = f"search.report_best: {count}", "several metrics have no single best configuration"
+            raise SweepError(given, why, "0 with several metrics", "report_best: 0")
         sign = -1 if self.spec.goals[0] == "max" else 1
         complete = {canonical(ask.overrides): ask for ask in reversed(self.asks()) if ask.state == "complete"}
         return sorted(complete.values(), key=lambda ask: (sign * ask.values[0], ask.number))[:count]
 
     def front(self) -> list[Ask]:
-        """The complete suggestions that no other beats in every metric, in their order."""
+        """The Pareto front: complete suggestions that no other one dominates, by number."""
         return [self._ask(trial.number) for trial in self.study().best_trials]
 
     def study(self) -> Any:
-        """An Optuna study in memory, for reading; a trial's `user_attrs["overrides"]` has its configuration."""
+        """An Optuna study in memory, for reading; `user_attrs["overrides"]` of a trial has its configuration."""
         return self._history.study()
 
     def importances(self) -> dict[str, float]:
-        """See `History.importances`; of searches with one objective."""
+        """The importance of each parameter, for searches with one objective."""
         return self._history.importances()
 
     def ask(self) -> Ask | None:
-        """The next suggestion, stored before it is returned; None when the budget is spent or the space exhausted."""
+        """The next suggestion, stored before it is returned; None if the budget is spent or the space exhausted."""
         while (number := len(self._history.asks)) < self.spec.trials and not self.exhausted:
             drawn = samplers.draw(self._history)
             if drawn is None:
@@ -140,16 +140,17 @@ class Search:
             if self._store.create(self._prefix + name, dump(record | drawn)):
                 self._take(name, record | drawn)
                 return self._ask(number)
-            self.refresh()  # another driver asked in the same moment: take the next number
+            self.refresh()  # another driver has stored this number meanwhile: use the next one
         return None
 
     def tell(
         self, number: int, state: str, values: Sequence[float] = (), intermediate: Mapping[int, float] | None = None
     ) -> bool:
-        """Store what became of a suggestion. False where that was told before: the first word stands.
+        """Store the outcome of a suggestion. Returns False, and changes nothing, if it already has one.
 
-        state: complete, pruned or failed. values: of the metrics, of a complete one only. intermediate: the metric by
-        epoch; a pruned one is judged by the last of them.
+        state: complete, pruned or failed
+        values: the metrics, for a complete suggestion only
+        intermediate: the metric by epoch; samplers rank a pruned suggestion by the last value
         """
         assert state in STATES, state
         assert 0 <= number < len(self._history.asks), number
@@ -157,7 +158,7 @@ class Search:
         if len(values) != wanted or not all(math.isfinite(value) for value in values):
             given = f"search {self.name}, suggestion {number}: {list(values)!r}"
             allowed = f"{wanted} finite numbers for a {state} one"
-            raise SweepError(given, "no sampler can judge that", allowed, "tell it as failed")
+            raise SweepError(given, "a sampler cannot use these values", allowed, "tell the suggestion as failed")
         record = {
             "schema": SCHEMA,
             "number": number,
@@ -174,32 +175,32 @@ class Search:
         return False
 
     def refresh(self) -> None:
-        """Read what was written since: before a restart, or by another driver."""
+        """Read new objects from the store, such as those of another driver."""
         new = [key for key in self._store.keys(self._prefix) if key.removeprefix(self._prefix) not in self._read]
-        found = self._store.get_many(new)
-        for key in sorted(found, key=_place):
-            record = load(key, found[key])
+        bodies = self._store.get_many(new)
+        for key in sorted(bodies, key=_place):
+            record = load(key, bodies[key])
             try:
                 self._take(key.removeprefix(self._prefix), record)
             except SweepError:
                 raise
             except MALFORMED as error:
-                raise damaged(key, repr(error)) from error
+                raise damaged_error(key, repr(error)) from error
 
     def _take(self, name: str, record: Json) -> None:
-        """Take in an object of the store."""
+        """Add an object of the store to the history."""
         history = self._history
         if name == "search.json":
             self._check_header(record)
             history.begun_with = record["trials"]
         elif name.endswith(".ask.json"):
             if record["number"] != len(history.asks):
-                raise damaged(self._prefix + name, f"it follows ask {len(history.asks) - 1}")
+                raise damaged_error(self._prefix + name, f"ask {len(history.asks)} should come next")
             history.seen.add(history.key(record["params"]))
             history.asks.append({key: record[key] for key in _ASK})
         elif name.endswith(".tell.json"):
             if record["number"] >= len(history.asks) or record["state"] not in STATES:
-                raise damaged(self._prefix + name, "its ask or its state is unknown")
+                raise damaged_error(self._prefix + name, "its ask or its state is unknown")
             history.tells[record["number"]] = {key: record[key] for key in _TELL}
         self._read.add(name)
 
@@ -208,9 +209,9 @@ class Search:
             if canonical(stored[key]) != canonical(self._header[key]):
                 raise SweepError(
                     f"search {self.name}: {key} {self._header[key]!r}",
-                    f"the search in the store was begun with {stored[key]!r}",
-                    "the same again (trials may grow, points may be added)",
-                    "put it back, or give the sweep another name",
+                    f"the search in the store began with {stored[key]!r}",
+                    "the same value (trials may grow, points may be added)",
+                    "restore the value, or give the sweep another name",
                 )
 
     def _ask(self, number: int) -> Ask:
@@ -219,12 +220,12 @@ class Search:
 
 
 def _finite(value: float) -> float | None:
-    """A value as JSON has it: None for NaN and infinity."""
+    """A value for JSON: None for NaN and infinity."""
     return float(value) if math.isfinite(value) else None
 
 
 def _header(arm: str, spec: SearchSpec) -> Json:
-    """What makes a search that search; `trials` as they were at its beginning."""
+    """The definition of a search as stored in search.json; `trials` is the budget when it began."""
     return {
         "schema": SCHEMA,
         "arm": arm,
@@ -238,12 +239,11 @@ def _header(arm: str, spec: SearchSpec) -> Json:
 
 
 def _spec_of(header: Json) -> SearchSpec:
-    """The inverse of `_header`."""
     space, metrics, goals = parse(header["space"]), tuple(header["metrics"]), tuple(header["goals"])
     return SearchSpec(space, header["trials"], metrics, goals, header["sampler"], header["seed"])
 
 
 def _place(key: str) -> tuple[int, str]:
-    """Sorts a search's keys: by number, the ask before its tell, search.json first."""
+    """Sort key for the objects of a search: search.json first, then by number, the ask before its tell."""
     number, _, kind = key.rsplit("/", 1)[-1].partition(".")
     return (int(number) if number.isdigit() else -1), kind

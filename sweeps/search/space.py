@@ -1,20 +1,20 @@
-"""The search-space grammar of a sweep file, and what it means in configurations and for samplers.
+"""Parses the search space of a sweep file.
 
     model.width:        {choice: [32, 64]}                     any JSON values
-    optimiser.lr:       {float: [1.0e-4, 1.0e-2], log: true}   or `step:`; both ends belong to it
+    optimiser.lr:       {float: [1.0e-4, 1.0e-2], log: true}   or `step:`; both ends are included
     batch:              {int: [16, 128], step: 16}             or `log: true`
     optimiser.momentum: {float: [0.0, 0.99], when: {optimiser.name: sgd}}
     loss:               {simplex: [l2, adversarial], min: 1.0e-5}
     loss:               {ratio: [alpha, beta], range: [0.01, 100], total: 1.0}
 
-Keys are dotted configuration keys. `when` names a `choice` or an `int` of the space, with one value or a list of
-values; several conditions must all hold.
+Keys are dotted configuration keys. `when` refers to a `choice` or an `int` of the space, with one value or a list of
+values; if there are several conditions, all must hold.
 
-**simplex**: weights of at least `min` (1.0e-5 if not given) that sum to one; k weights have k - 1 parameters, named
-`loss.simplex.l2`. `Simplex` in `parameters.py` says how they are drawn.
+**simplex**: weights of at least `min` (default 1.0e-5) that sum to one. k weights have k - 1 parameters with names such
+as `loss.simplex.l2`; `Simplex` in `parameters.py` explains how they are drawn.
 
-**ratio**: alpha : beta, uniform in the logarithm between the ends of `range` (0.01 to 100 if not given); both are
-scaled to sum to `total` (1 if not given): the ratio changes and the sum does not. Its parameter is `loss.ratio`.
+**ratio**: alpha : beta, log-uniform in `range` (default 0.01 to 100), with both weights scaled to the sum `total`
+(default 1). Its parameter is `loss.ratio`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from sweeps.search.parameters import (
     Ratio,
     Simplex,
     Variable,
+    finite_number,
     json_text,
-    real,
 )
 from sweeps.spec.trial import canonical
 
@@ -51,31 +51,34 @@ _KINDS = {  # kind: (its options, an example)
 
 @dataclass(frozen=True)
 class Space:
-    """A parsed space. raw: as given; when: by variable, the keys that must have one of some values."""
+    """A parsed search space."""
 
     raw: dict[str, Any]
+    """The space as given in the sweep file."""
     variables: tuple[Variable, ...]
+    """Sorted so that a variable follows those on which its conditions depend."""
     when: Mapping[str, Mapping[str, tuple[Any, ...]]]
+    """Conditions: {name of a variable: {other key: values that it must have}}."""
 
     @property
     def conditional(self) -> bool:
         return bool(self.when)
 
     def axes(self, always: bool = False) -> list[Axis]:
-        """All axes; with `always`, those that every configuration has."""
+        """All axes. always: only those that every configuration has."""
         return [axis for v in self.variables if not (always and v.name in self.when) for axis in v.axes]
 
     def active(self, variable: Variable, overrides: Mapping[str, Any]) -> bool:
-        """Whether a variable is set, given the overrides of those before it."""
+        """Whether the conditions of a variable hold, given the overrides of the variables before it."""
         conditions = self.when.get(variable.name, {})
         return all(key in overrides and overrides[key] in values for key, values in conditions.items())
 
     def suggest(self, trial: Any) -> Overrides:
-        """Let an Optuna trial draw what is active; the overrides for the base configuration."""
+        """Let an Optuna trial draw the active variables. Returns overrides of the base configuration."""
         return self._overrides(lambda axis: axis.suggest(trial))
 
     def overrides_of(self, params: Mapping[str, Any]) -> Overrides:
-        """The overrides that parameters stand for; parameters of inactive keys are passed over."""
+        """Parameters to overrides; parameters of inactive variables are ignored."""
         return self._overrides(lambda axis: params[axis.name])
 
     def _overrides(self, value_of: Callable[[Axis], Any]) -> Overrides:
@@ -86,16 +89,16 @@ class Space:
         return overrides
 
     def params_of(self, point: Mapping[str, Any]) -> Params:
-        """The parameters of a point given as overrides, of all keys or of some; a SweepError where it lies outside."""
-        known = {key: variable for variable in self.variables for key in variable.keys}
+        """The parameters of a point, given as overrides of some or all keys. SweepError if it is outside the space."""
+        by_key = {key: variable for variable in self.variables for key in variable.keys}
         params: Params = {}
         for key in point:
-            if key not in known:
-                _fail_point(point, key, "the space has no such key", ", ".join(sorted(known)))
-            variable = known[key]
+            if key not in by_key:
+                _fail_point(point, key, "the space has no such key", ", ".join(sorted(by_key)))
+            variable = by_key[key]
             missing = [k for k in (*variable.keys, *self.when.get(variable.name, ())) if k not in point]
             if missing:
-                _fail_point(point, key, f"it needs {missing[0]!r} beside it", "all keys that belong together")
+                _fail_point(point, key, f"it also needs {missing[0]!r}", "all keys that belong together")
             if not self.active(variable, point):
                 conditions = canonical(self.when[variable.name])
                 _fail_point(point, key, "its condition does not hold at this point", f"only when {conditions}")
@@ -106,7 +109,7 @@ class Space:
         return params
 
     def size(self) -> int | None:
-        """How many configurations there are; None where a continuous key makes them endless."""
+        """The number of configurations; None if a continuous key makes it infinite."""
         if any(axis.size is None for axis in self.axes()):
             return None
         steering = {key for conditions in self.when.values() for key in conditions}
@@ -142,10 +145,10 @@ class Space:
 
 
 def parse(raw: Any) -> Space:
-    """The space of a sweep file's `search.space`; a SweepError names the key that is wrong."""
+    """Parse `search.space` of a sweep file. SweepError, with the key, if it is invalid."""
     if not isinstance(raw, dict) or not raw:
         raise SweepError(
-            f"search.space: {raw!r}", "there is nothing to search", "dotted keys", "model.width: {choice: [32, 64]}"
+            f"search.space: {raw!r}", "it has no keys", "a mapping of dotted keys", "model.width: {choice: [32, 64]}"
         )
     variables = {str(key): _variable(key, entry) for key, entry in raw.items()}
     _check_apart(variables.values())
@@ -169,15 +172,15 @@ def _fail_point(point: Mapping[str, Any], key: str, why: str, allowed: str) -> N
 
 def _variable(key: Any, entry: Any) -> Variable:
     if not isinstance(key, str) or not all(key.split(".")):
-        _fail(key, entry, "it is no dotted configuration key", "names with a dot between them")
+        _fail(key, entry, "it is not a dotted configuration key", "names separated by dots")
     kinds = [kind for kind in _KINDS if isinstance(entry, dict) and kind in entry]
     if len(kinds) != 1:
-        why = "it does not say what to draw" if not kinds else f"it asks for {' and '.join(kinds)} at once"
+        why = "it does not say what to draw" if not kinds else f"it has {' and '.join(kinds)} at once"
         _fail(key, entry, why, f"a mapping with one of {', '.join(_KINDS)}")
     kind = kinds[0]
     allowed = (kind, *_KINDS[kind][0], "when")
     if unknown := [word for word in entry if word not in allowed]:
-        _fail(key, entry, f"unknown word {unknown[0]!r}", ", ".join(allowed), kind)
+        _fail(key, entry, f"the key {unknown[0]!r} is unknown", ", ".join(allowed), kind)
     try:
         if kind == "choice":
             return _choice(key, entry["choice"])
@@ -190,16 +193,16 @@ def _variable(key: Any, entry: Any) -> Variable:
 
 def _choice(key: str, values: Any) -> Variable:
     if not isinstance(values, list) or not values:
-        raise OutsideError("there is nothing to choose from", "a list with at least one value")
+        raise OutsideError("its choices are empty or not a list", "a list with at least one value")
     try:
         labels = tuple(canonical(value) if isinstance(value, (list, dict)) else value for value in values)
     except (TypeError, ValueError) as error:
-        raise OutsideError(f"a choice is no JSON value ({error})", "numbers, texts, lists, mappings") from None
+        raise OutsideError(f"a choice is not a JSON value ({error})", "numbers, texts, lists, mappings") from None
     for label in labels:
         if not isinstance(label, (str, int, float, type(None))) or label != label or label in (math.inf, -math.inf):
-            raise OutsideError(f"{label!r} is no JSON value", "numbers, texts, true, false, null, lists, mappings")
+            raise OutsideError(f"{label!r} is not a JSON value", "numbers, texts, true, false, null, lists, mappings")
     if len(set(labels)) < len(labels):
-        raise OutsideError("two choices are equal (1, 1.0 and true are)", "choices that differ")
+        raise OutsideError("two choices are equal (1, 1.0 and true count as equal)", "different choices")
     return Variable(key, (Axis(key, labels=labels),), values=tuple(values))
 
 
@@ -209,36 +212,37 @@ def _axis(key: str, kind: str, entry: Mapping[str, Any]) -> Axis:
     if not isinstance(log, bool):
         raise OutsideError(f"log is {log!r}", "true or false")
     if log and low <= 0:
-        raise OutsideError(f"a log scale has no {low:g}", "a low end above 0")
+        raise OutsideError(f"a log scale does not contain {low:g}", "a low end above 0")
     if log and step is not None:
-        raise OutsideError("a log scale has no steps", "log or step, not both")
-    if step is not None and real(step) <= 0:
+        raise OutsideError("it has both log and step", "log or step, not both")
+    if step is not None and finite_number(step) <= 0:
         raise OutsideError(f"the step is {step!r}", "a step above 0")
     if integer and not all(isinstance(number, int) for number in (*entry[kind], 1 if step is None else step)):
-        raise OutsideError("an int has a part that is no whole number", "whole numbers, or `float`")
+        raise OutsideError("an int has an end or step that is not a whole number", "whole numbers, or `float`")
     step = 1 if integer and step is None else step
     if step is not None and abs((high - low) / step - round((high - low) / step)) > SLACK:
         reach = low + math.floor((high - low) / step) * step
-        raise OutsideError(f"steps of {step:g} from {low:g} do not meet {high:g}", f"a high end such as {reach:g}")
+        raise OutsideError(f"steps of {step:g} from {low:g} do not reach {high:g}", f"a high end such as {reach:g}")
     return Axis(key, low, high, log, None if step is None else float(step), integer)
 
 
 def _weights(key: str, kind: str, entry: Mapping[str, Any]) -> Variable:
     members = entry[kind]
     if not isinstance(members, list) or not all(isinstance(m, str) and all(m.split(".")) for m in members):
-        raise OutsideError("the weights have no names", "a list of the keys of the weights")
+        raise OutsideError("it does not name the weights", "a list of the keys of the weights")
     count = len(set(members))
     if count < len(members) or count < 2 or (kind == "ratio" and count > 2):
         raise OutsideError(
-            f"it has {len(members)} names, {count} of them different", "two different names (simplex: or more)"
+            f"it has {len(members)} names, {count} of them different",
+            "two different names" if kind == "ratio" else "two or more different names",
         )
     if kind == "ratio":
         low, high = _ends(entry.get("range", [0.01, 100.0]))
-        total = real(entry.get("total", 1.0))
+        total = finite_number(entry.get("total", 1.0))
         if low <= 0 or total <= 0:
-            raise OutsideError("a log scale and a sum of weights are positive", "a range and a total above 0")
+            raise OutsideError("`range` or `total` is not positive", "a range and a total above 0")
         return Ratio(key, (Axis(f"{key}.ratio", low, high, log=True),), tuple(members), total=total)
-    minimum = real(entry.get("min", 1e-5))
+    minimum = finite_number(entry.get("min", 1e-5))
     if not 0 < minimum < 1 / count:
         raise OutsideError(
             f"{count} weights of at least {minimum:g} cannot sum to 1", f"a min between 0 and {1 / count:g}"
@@ -247,7 +251,7 @@ def _weights(key: str, kind: str, entry: Mapping[str, Any]) -> Variable:
 
 
 def _conditions(key: str, entry: Mapping[str, Any], variables: Mapping[str, Variable]) -> dict[str, tuple[Any, ...]]:
-    """A variable's `when`: by key, the values at which it is set."""
+    """The `when` of a variable: {other key: values at which the variable is active}."""
     conditions = entry["when"]
     if not isinstance(conditions, dict) or not conditions:
         _fail(key, entry, "`when` has no condition", "when: {other.key: value or list of values}")
@@ -257,7 +261,10 @@ def _conditions(key: str, entry: Mapping[str, Any], variables: Mapping[str, Vari
         if target is None or not target.steers:
             names = [name for name, variable in variables.items() if variable.steers]
             _fail(
-                key, entry, f"`when` names {other!r}", f"a choice or an int of this space: {', '.join(names) or 'none'}"
+                key,
+                entry,
+                f"`when` refers to {other!r}, which is not a choice or an int of this space",
+                ", ".join(names) or "none: this space has no choice and no int",
             )
         whole = json_text(wanted) in [json_text(value) for value in target.values]
         values = tuple(wanted) if isinstance(wanted, list) and not whole else (wanted,)
@@ -273,22 +280,20 @@ def _conditions(key: str, entry: Mapping[str, Any], variables: Mapping[str, Vari
 
 
 def _check_apart(variables: Iterable[Variable]) -> None:
-    """Refuse keys that are set twice, or that lie inside one another."""
+    """Refuse keys that are repeated, or that contain one another."""
     seen: list[str] = []
     for variable in variables:
         for key in variable.keys:
             for other in seen:
                 if key == other or key.startswith(other + ".") or other.startswith(key + "."):
-                    _fail(
-                        variable.name, key, f"{key!r} and {other!r} set the same place", "keys apart from one another"
-                    )
+                    _fail(variable.name, key, f"{key!r} and {other!r} set the same value", "keys that do not overlap")
         seen += variable.keys
 
 
 def _ends(ends: Any) -> tuple[float, float]:
     if not isinstance(ends, list) or len(ends) != 2:
-        raise OutsideError("a range has two ends", "[low, high]")
-    low, high = (real(end) for end in ends)
+        raise OutsideError("a range needs two ends", "[low, high]")
+    low, high = (finite_number(end) for end in ends)
     if low >= high:
         raise OutsideError(f"{low:g} is not below {high:g}", "[low, high] with low below high")
     return low, high

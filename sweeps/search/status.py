@@ -1,4 +1,4 @@
-"""How far a sweep's searches are, and what they found: derived from what the store holds and from nothing else."""
+"""The progress and best results of a sweep's searches, derived from the store alone."""
 
 from __future__ import annotations
 
@@ -15,27 +15,31 @@ from sweeps.store.base import Store
 
 @dataclass(frozen=True)
 class SearchState:
-    """One arm's search.
-
-    budget: tries that the plan asks for. counts: tries that are complete, pruned, failed or running. done: nothing is
-    left to ask or tell. exhausted: it ended before its budget, as a finite space had nothing further. best: of the
-    complete tries with their values, best first; with several metrics the Pareto front. chosen: how many of them became
-    arms. epochs: target of a full trial. trained, full: epochs that the told tries trained for, and would have without
-    early stopping; failed ones aside. trials: of each complete try, with their target epochs.
-    """
+    """The state of the search of one arm."""
 
     arm: str
     budget: int
+    """Number of suggestions in the plan."""
     seeds: tuple[int, ...]
+    """Tuning seeds."""
     counts: Counter[str]
+    """Number of suggestions by state: complete, pruned, failed, running."""
     done: bool
+    """Whether there are no more suggestions and all have an outcome."""
     exhausted: bool
+    """Whether it ended before its budget because a finite space had no new configuration."""
     best: tuple[Ask, ...]
+    """Best complete suggestions, best first; with several metrics the Pareto front."""
     chosen: int
+    """How many of `best` became arms."""
     epochs: int
+    """Target epoch of the arm's configuration."""
     trained: int
+    """Epochs trained for complete and pruned suggestions."""
     full: int
+    """Epochs that these would have trained for without early stopping."""
     trials: tuple[tuple[str, int], ...]
+    """(trial id, target epoch) of the complete suggestions."""
 
     @property
     def asked(self) -> int:
@@ -48,12 +52,12 @@ class SearchState:
 
 
 def search_states(store: Store, plan: Mapping[str, Any]) -> list[SearchState]:
-    """The searches of a stored plan, in the order of its arms; one that was not begun has asked nothing."""
+    """The searches of a stored plan, in the order of its arms; a search that has not begun has no suggestions."""
     spec = plan.get("search")
     if not spec:
         return []
-    found = stored_searches(store, plan["name"])
-    return [_state(store, plan, name, found.get(name)) for name in spec["arms"]]
+    searches = stored_searches(store, plan["name"])
+    return [_state(store, plan, name, searches.get(name)) for name in spec["arms"]]
 
 
 def _state(store: Store, plan: Mapping[str, Any], arm: str, search: Search | None) -> SearchState:
@@ -62,17 +66,17 @@ def _state(store: Store, plan: Mapping[str, Any], arm: str, search: Search | Non
     asks = search.asks() if search else []
     counts = Counter(ask.state for ask in asks)
     exhausted = search is not None and search.exhausted
-    done = not counts["running"] and (len(asks) >= spec["trials"] or exhausted or _has_found(plan, arm))
+    done = not counts["running"] and (len(asks) >= spec["trials"] or exhausted or _has_tuned_arms(plan, arm))
     best: list[Ask] = []
     if search and counts["complete"]:
         best = search.best(max(1, spec["report_best"])) if len(search.spec.metrics) == 1 else search.front()
     trials = _trials(store, sweep, arm, asks)
     seeds = tuple(spec["tune_seeds"])
     target = {ask.number: int(ask.overrides.get("epochs", epochs)) for ask in asks}
-    told = [ask for ask in asks if ask.state in ("complete", "pruned")]
-    full = sum(target[ask.number] * len(seeds) for ask in told)
-    trained = sum(target[ask.number] * len(seeds) for ask in told if ask.state == "complete")
-    stopped = {trial: target[ask.number] for ask in told if ask.state == "pruned" for trial in trials[ask.number]}
+    ended = [ask for ask in asks if ask.state in ("complete", "pruned")]
+    full = sum(target[ask.number] * len(seeds) for ask in ended)
+    trained = sum(target[ask.number] * len(seeds) for ask in ended if ask.state == "complete")
+    stopped = {trial: target[ask.number] for ask in ended if ask.state == "pruned" for trial in trials[ask.number]}
     trained += _trained(store, sweep, stopped)
     return SearchState(
         arm=arm,
@@ -92,24 +96,26 @@ def _state(store: Store, plan: Mapping[str, Any], arm: str, search: Search | Non
     )
 
 
-def _has_found(plan: Mapping[str, Any], arm: str) -> bool:
-    """Whether the plan has arms that this search has found: it was over then, whatever else is known."""
+def _has_tuned_arms(plan: Mapping[str, Any], arm: str) -> bool:
+    """Whether the plan has arms from this search; then it is done, whatever objects of it are left in the store."""
     name = arm if plan["search"]["within_arms"] else "tuned #1"
     return any(a["trials"] for a in plan["arms"] if a["name"] == name)
 
 
 def _trials(store: Store, sweep: str, arm: str, asks: list[Ask]) -> dict[int, list[str]]:
-    """The trial ids of each try."""
+    """The trial ids of each suggestion."""
     keys = {tries_key(sweep, arm, ask.number): ask.number for ask in asks}
-    found = store.get_many(keys)
-    return {number: list(layout.load(key, found[key]).values()) if key in found else [] for key, number in keys.items()}
+    bodies = store.get_many(keys)
+    return {
+        number: list(layout.load(key, bodies[key]).values()) if key in bodies else [] for key, number in keys.items()
+    }
 
 
 def _trained(store: Store, sweep: str, stopped: Mapping[str, int]) -> int:
-    """Epochs that the trials of pruned tries have trained: up to their end, in full, or not at all."""
+    """Epochs trained by the trials of pruned suggestions: until they were stopped, in full, or none."""
     marks = store.get_many(pruned_key(sweep, trial) for trial in stopped)
     keys = {trial: pruned_key(sweep, trial) for trial in stopped}
     curves = {trial: layout.load(key, marks[key])["curve"] for trial, key in keys.items() if key in marks}
-    ended = sum(max((int(epoch) for epoch, _ in curve), default=0) for curve in curves.values())
+    partial = sum(max((int(epoch) for epoch, _ in curve), default=0) for curve in curves.values())
     results = {layout.result_key(trial, epochs): epochs for trial, epochs in stopped.items() if trial not in curves}
-    return ended + sum(results[key] for key in store.exists_many(results))
+    return partial + sum(results[key] for key in store.exists_many(results))

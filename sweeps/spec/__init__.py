@@ -1,1 +1,1 @@
-"""Sweep files: read, checked, expanded to a plan of trials."""
+"""Reading and checking sweep files, and expanding them to plans of trials."""

@@ -1,4 +1,4 @@
-"""Does a plan say something else than the one before it? Against results that stand under the wrong name."""
+"""Refuses a plan in which an arm was changed although results are stored under its name."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from sweeps.store.base import Store
 
 _ABSENT = "absent"
 _SHOWN = 6
-"""Changed keys that an error lists."""
+"""Number of changed keys that an error lists."""
 
 
 def refuse_changed_arms(before: Mapping[str, Any] | None, plan: Plan, store: Store) -> None:
-    """A SweepError where an arm has results in the store under its name, but of another configuration.
+    """Raise a SweepError if the store has results under an arm's name for another configuration.
 
-    before: the sweep's newest stored plan, None where it has none. A sweep may grow (seeds, arms, epochs, tries); an
-    arm that changed under the same name is a mistake more often than not, and the report would show it in silence.
-    Arms whose values come from a search are left out: those may change whenever it goes on.
+    A sweep may grow (seeds, arms, epochs, suggestions), but a changed arm under the same name is usually a mistake, and
+    the report would not reveal it. Arms whose values come from a search are not checked: they may change whenever the
+    search continues.
+
+    before: the newest stored plan of the sweep, or None
     """
     if before is None:
         return
@@ -33,13 +35,13 @@ def refuse_changed_arms(before: Mapping[str, Any] | None, plan: Plan, store: Sto
         for trial in stored[arm.name]["trials"].values()
     }
     with_results = {wanted[key] for key in store.exists_many(wanted)}
-    told = [(arm, keys) for arm, keys in changed if arm.name in with_results]
-    if told:
-        raise _refusal(plan.name, *told[0], [arm.name for arm, _ in told[1:]])
+    refused = [(arm, keys) for arm, keys in changed if arm.name in with_results]
+    if refused:
+        raise _refusal(plan.name, *refused[0], [arm.name for arm, _ in refused[1:]])
 
 
 def _tuned(stored: Mapping[str, Any]) -> set[str]:
-    """Names of the arms of a stored plan whose values a search has found."""
+    """Names of the arms of a stored plan whose values come from a search."""
     search = stored.get("search")
     if not search:
         return set()
@@ -50,7 +52,7 @@ def _tuned(stored: Mapping[str, Any]) -> set[str]:
 
 
 def _changes(stored: Mapping[str, Any], arm: Arm) -> dict[str, tuple[Any, Any]]:
-    """{key: (then, now)}. Nothing where a trial is the same: then all that differs has no influence."""
+    """{key: (before, now)}. Empty if the arms share a trial id, because then no difference affects the outcome."""
     if any(trial.id == stored["trials"].get(str(seed), {}).get("id") for seed, trial in arm.trials.items()):
         return {}
     then, now = flatten(stored["config"]), flatten(arm.config)
@@ -64,13 +66,19 @@ def _changes(stored: Mapping[str, Any], arm: Arm) -> dict[str, tuple[Any, Any]]:
 def _refusal(sweep: str, arm: Arm, keys: Mapping[str, tuple[Any, Any]], others: list[str]) -> SweepError:
     shown = [f"{key} was {_word(then)} and is {_word(now)}" for key, (then, now) in list(keys.items())[:_SHOWN]]
     shown += [f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
-    also = f" So have {len(others)} other arms." if len(others) > 1 else f" So has {others[0]!r}." if others else ""
+    also = (
+        f" {len(others)} other arms have changed too."
+        if len(others) > 1
+        else f" {others[0]!r} has changed too."
+        if others
+        else ""
+    )
     return SweepError(
         f"arm {arm.name!r} of sweep {sweep!r}",
         f"the store has results under this name for another configuration: {'; '.join(shown)}.{also}",
-        "the same configuration under the same name; more seeds, arms, epochs or tries are welcome",
+        "the same configuration under the same name; adding seeds, arms, epochs or suggestions is allowed",
         f"rename the arm, or the sweep (name: {sweep}-2), or use another --store; "
-        "--replace lets the new configuration take the name (the old results stay in the store)",
+        "--replace assigns the name to the new configuration (the old results stay in the store)",
     )
 
 

@@ -1,13 +1,13 @@
-"""What a sweep takes from other sweeps: the best trial of one, or an arm's trials by seed.
+"""Trials of other sweeps as configuration values: the best trial of a sweep, or the trials of an arm by seed.
 
-Two kinds of mapping may stand wherever a configuration has a value:
+Wherever a configuration has a value, it may have one of two mappings:
 
     {best: {sweep: NAME, metric: val/psnr_db}}     becomes {trial: ID}; optional `goal` (max, min) and `arm`
     {trials_of: {sweep: NAME, arm: NAME}}          becomes {seed: ID}
 
-NAME is a YAML file beside the sweep file, the name of a study that comes with the package, or a sweep of the store.
-What a mapping stood for is pinned: the stored plan keeps it under `pins`, and the same sweep planned again takes it
-from there, whatever the other sweep has found since; `--replace` looks anew.
+NAME is a YAML file in the folder of the sweep file, the name of a shipped study, or a sweep in the store. References
+are resolved once and stored in the plan under `pins`, so planning the same sweep again uses the same trials even if the
+other sweep has newer results; `--replace` resolves them again.
 """
 
 from __future__ import annotations
@@ -20,37 +20,42 @@ from typing import Any
 
 from sweeps.spec import loader, resolve_reference, yaml_document
 from sweeps.spec.loader import Sweep
-from sweeps.spec.plan import copied
+from sweeps.spec.plan import deep_copy
 from sweeps.spec.references import Best, Reference, references, replace
 from sweeps.spec.trial import digest
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 
 STUDIES = Path(__file__).parent.parent
-"""Folder below which the studies lie that come with the package."""
+"""Folder that contains the shipped studies."""
 PENDING = "pending-"
-"""What the id of a trial begins with that is not known yet, as a sweep that comes first has not run."""
+"""Prefix of a placeholder for a trial id that is not known because the other sweep has not run yet."""
 
 
 @dataclass(frozen=True)
 class Dependency:
-    """A sweep that another one takes trials from. folder: that of its file; None where only the store has it."""
+    """A sweep whose trials another sweep uses."""
 
     sweep: Sweep
     folder: Path | None
+    """Folder of its file; None if only the store has the sweep."""
 
     @property
     def name(self) -> str:
         return self.sweep.spec.name
 
 
-def first(sweep: Sweep, folder: Path | None, store: Store | None, renew: bool = False) -> list[Dependency]:
-    """The sweeps from which one has not taken its trials yet, each after those that it depends on itself.
+def missing_dependencies(
+    sweep: Sweep, folder: Path | None, store: Store | None, renew: bool = False
+) -> list[Dependency]:
+    """The sweeps to which a sweep has unresolved references, in the order in which they must run.
 
-    folder: that of the sweep's file. renew: whether to look anew at what is pinned. SweepError where sweeps depend on
-    each other in a circle.
+    Raises a SweepError if sweeps depend on each other in a circle.
+
+    folder: folder of the sweep's file
+    renew: whether to ignore the pins of the sweep itself
     """
-    found: dict[str, Dependency] = {}
+    dependencies: dict[str, Dependency] = {}
 
     def visit(one: Sweep, folder: Path | None, renew: bool, path: tuple[str, ...]) -> None:
         pins = {} if renew else _pins(one, store)
@@ -63,37 +68,38 @@ def first(sweep: Sweep, folder: Path | None, store: Store | None, renew: bool = 
             if other.name in path:
                 circle = " -> ".join([*path[path.index(other.name) :], other.name])
                 why = f"sweeps depend on each other in a circle: {circle}"
-                raise one.error(reference.place, why, "a sweep that does not need this one", "take another `sweep:`")
-            if other.name not in found:
+                raise one.error(reference.place, why, "a sweep that does not depend on this one", "change `sweep:`")
+            if other.name not in dependencies:
                 visit(other.sweep, other.folder, False, (*path, other.name))
-                found[other.name] = other
+                dependencies[other.name] = other
 
     visit(sweep, folder, renew, (sweep.spec.name,))
-    return list(found.values())
+    return list(dependencies.values())
 
 
 def pin(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool = False, pending: bool = False) -> Sweep:
-    """The sweep with the trials that its references stand for; the sweep itself where it has none.
+    """Replace a sweep's references by trial ids. Returns the sweep itself if it has no references.
 
-    Those that the newest stored plan has pinned stay, but with `renew`. pending: ids that begin with `PENDING` stand
-    for the trials of a sweep that has not ended; else that is a SweepError. store: None where nobody looks into one.
+    store: where to look for the other sweeps and for pins; None to use no store
+    renew: whether to ignore the pins of the newest stored plan
+    pending: whether to insert placeholders (`PENDING`) for trials of unfinished sweeps instead of raising a SweepError
     """
-    asked = references(sweep)
-    if not asked:
+    unresolved = references(sweep)
+    if not unresolved:
         return sweep
     before = {} if renew else _pins(sweep, store)
-    source = dataclasses.replace(sweep.document, value=copied(sweep.document.value))
+    source = dataclasses.replace(sweep.document, value=deep_copy(sweep.document.value))
     pins: dict[str, Any] = {}
-    for reference in asked:
-        known = before.get(reference.key)
+    for reference in unresolved:
+        earlier = before.get(reference.key)
         if reference.key not in pins:
             pins[reference.key] = (
-                known
-                if known is not None and _covers(known, reference, sweep)
+                earlier
+                if earlier is not None and _covers(earlier, reference, sweep)
                 else _taken(sweep, reference, folder, store, pending)
             )
-            if isinstance(known, dict):  # more seeds of this sweep leave those of before what they were
-                pins[reference.key] = {**pins[reference.key], **known}
+            if isinstance(earlier, dict):  # adding seeds to this sweep does not change the trials of its earlier seeds
+                pins[reference.key] = {**pins[reference.key], **earlier}
         replace(source.value, reference, pins[reference.key])
     pinned = Sweep(source, sweep.tiny, sweep.changes)
     pinned.epochs_scaled, pinned.pins = sweep.epochs_scaled, pins
@@ -101,12 +107,12 @@ def pin(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool =
 
 
 def is_pending(sweep: Sweep) -> bool:
-    """Whether a sweep was pinned to trials that are not known yet."""
+    """Whether a sweep is pinned to placeholders of trials."""
     return any(trial_id.startswith(PENDING) for value in sweep.pins.values() for trial_id in _ids(value))
 
 
-def users(store: Store, trial_id: str) -> list[tuple[str, str]]:
-    """(sweep, reference) of all sweeps of a store whose newest plan has pinned a trial."""
+def pinned_by(store: Store, trial_id: str) -> list[tuple[str, str]]:
+    """(sweep, reference) for every sweep in the store whose newest plan has pinned this trial."""
     plans = {name: stored_plans.newest_plan(store, name) or {} for name in stored_plans.sweep_names(store)}
     pins = [(name, key, value) for name, plan in plans.items() for key, value in plan.get("pins", {}).items()]
     return [(name, key) for name, key, value in pins if trial_id in _ids(value)]
@@ -122,41 +128,41 @@ def _pins(sweep: Sweep, store: Store | None) -> Mapping[str, Any]:
     return pins
 
 
-def _covers(known: Any, reference: Reference, sweep: Sweep) -> bool:
-    """Whether a pin says all that a reference needs: `trials_of` a trial for each seed of the sweep."""
+def _covers(pinned: Any, reference: Reference, sweep: Sweep) -> bool:
+    """Whether a pin is complete: `trials_of` needs a trial for each seed of the sweep."""
     if isinstance(reference.asks, Best):
-        return known is not None
-    return isinstance(known, dict) and all(str(seed) in known for seed in sweep.spec.seed_list)
+        return pinned is not None
+    return isinstance(pinned, dict) and all(str(seed) in pinned for seed in sweep.spec.seed_list)
 
 
 # --- finding the other sweep ------------------------------------------------------------------------------------------
 
 
 def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store | None) -> Dependency | None:
-    """The sweep that a reference names, in its tiny form for a tiny sweep.
+    """The sweep that a reference names, in its tiny form for a tiny sweep. None if no file has it and `store` is None.
 
-    None where no file has it and no store was looked into. Changes by `--set` with which the store has it are kept.
+    If the store has a plan of the sweep, its `--set` changes are applied to the file.
     """
     name = reference.asks.sweep
     file = _file(name, folder)
     if file is not None:
-        found = loader.load(file, sweep.tiny)
-        stored = None if store is None else stored_plans.newest_plan(store, found.spec.name)
+        other = loader.load(file, sweep.tiny)
+        stored = None if store is None else stored_plans.newest_plan(store, other.spec.name)
         if stored and stored.get("changes"):
-            found = loader.load(file, sweep.tiny, tuple(stored["changes"]))
-        return Dependency(found, file.parent)
+            other = loader.load(file, sweep.tiny, tuple(stored["changes"]))
+        return Dependency(other, file.parent)
     if store is None:
         return None
     wanted = f"{name}-tiny" if sweep.tiny else name
     stored = stored_plans.newest_plan(store, wanted) if "/" not in name and not name.startswith(".") else None
     if stored is None:
-        known = {*_studies(), *stored_plans.sweep_names(store)}
+        names = {*_studies(), *stored_plans.sweep_names(store)}
         raise sweep.error(
             (*reference.place, "sweep"),
             f"there is no such sweep: no file {name!r} in {folder or 'its folder'}, no study {name!r}, "
-            f"and no {wanted!r} in the store {store.uri}",
-            f"a YAML file beside this one, or one of {', '.join(sorted(known))}",
-            "run that sweep first, or name its file",
+            f"and no sweep {wanted!r} in the store {store.uri}",
+            f"a YAML file in the folder of this one, or one of {', '.join(sorted(names))}",
+            "run that sweep first, or give its file",
         )
     source = yaml_document.parse(stored["text"], stored["file"])
     return Dependency(loader.adapt(source, stored["tiny"], tuple(stored["changes"])), None)
@@ -170,35 +176,35 @@ def _file(name: str, folder: Path | None) -> Path | None:
 
 
 def _studies() -> dict[str, Path]:
-    """The studies that come with the package, by the `name:` in their files."""
-    found = {}
+    """Files of the shipped studies by the `name:` in them."""
+    files = {}
     for path in sorted(STUDIES.glob("*/*.yaml")):
         lines = path.read_text(encoding="utf-8").splitlines()
         name = next((line.removeprefix("name:").strip() for line in lines if line.startswith("name:")), path.stem)
-        found[name.strip("\"'")] = path
-    return found
+        files[name.strip("\"'")] = path
+    return files
 
 
-# --- taking from it ---------------------------------------------------------------------------------------------------
+# --- resolving the reference ------------------------------------------------------------------------------------------
 
 
 def _taken(sweep: Sweep, reference: Reference, folder: Path | None, store: Store | None, pending: bool) -> Any:
-    """What a reference stands for now: a trial's id, or ids by seed."""
+    """The current value of a reference: a trial id, or trial ids by seed."""
     other = _find(sweep, reference, folder, store)
     stored = None if store is None or other is None else stored_plans.newest_plan(store, other.name)
     if store is not None and stored is not None:
-        why = resolve_reference.unfinished(sweep, reference, stored, store)
+        why = resolve_reference.unfinished_reason(sweep, reference, stored, store)
         if why is None:
-            return resolve_reference.take(sweep, reference, stored, store)
+            return resolve_reference.resolve(sweep, reference, stored, store)
     else:
         why = "it has not run"
     if not pending:
         name = other.name if other else reference.asks.sweep
         raise sweep.error(
             reference.place,
-            f"trials of sweep {name!r} are asked for, and {why}",
-            "a sweep that has ended",
-            f"sweeps run {sweep.document.name}, which runs it first; or sweeps resume {name}",
+            f"it refers to trials of sweep {name!r}, but {why}",
+            "a finished sweep",
+            f"sweeps run {sweep.document.name}, which runs that sweep first; or sweeps resume {name}",
         )
     if isinstance(reference.asks, Best):
         return PENDING + digest([reference.key], 8)

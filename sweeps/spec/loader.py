@@ -1,7 +1,4 @@
-"""A sweep file, checked: every key known, every type right, every name it refers to there.
-
-The fields themselves are in `sweeps.spec.schema`.
-"""
+"""Loads a sweep file and checks its keys, types and references. `sweeps.spec.schema` defines the fields."""
 
 from __future__ import annotations
 
@@ -30,15 +27,13 @@ from sweeps.spec.yaml_document import Document, Place
 
 
 class Sweep:
-    """A sweep file after `--tiny` and `--set`, with the place of every value in it.
-
-    pins: the trials of other sweeps that stand in it, see `sweeps.spec.dependencies`.
-    """
+    """A sweep file after `--tiny` and `--set`, with the place of every value."""
 
     def __init__(self, source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> None:
         self.document, self.tiny, self.changes = source, tiny, changes
         self.epochs_scaled: tuple[int, int] | None = None
         self.pins: Mapping[str, Any] = {}
+        """Resolved references to trials of other sweeps, see `sweeps.spec.dependencies`."""
         self.spec = _validate(source)
         _check_references(self)
 
@@ -48,16 +43,17 @@ class Sweep:
 
 
 def load(path: Path, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:
-    """Read and check a sweep file; see `adapt` for what `tiny` and `changes` do."""
+    """Read and check a sweep file; see `adapt` for `tiny` and `changes`."""
     return adapt(yaml_document.read(path), tiny, changes)
 
 
 def adapt(source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:
-    """Check what a sweep file says, after changing it.
+    """Apply changes to a sweep file and check the result.
 
-    tiny: apply its `tiny:` block and add `-tiny` to its name. changes: `key=value` as given to `--set`; a key of the
-    base (`data.train=4000`) or of the sweep (`seeds=3`). Where they lower the epochs, `test_epochs` and the epochs of
-    claims shrink in proportion.
+    If the changes lower the epochs, `test_epochs` and the epochs of claims are scaled down in proportion.
+
+    tiny: whether to apply its `tiny:` block and add `-tiny` to its name
+    changes: `key=value` as given to `--set`, with a key of the base (`data.train=4000`) or the sweep (`seeds=3`)
     """
     epochs_before = _epochs(source)
     if tiny:
@@ -66,7 +62,7 @@ def adapt(source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -
         key, equals, value = change.partition("=")
         origin = f"--set {change}"
         if not equals or not key:
-            raise SweepError(origin, "it is no key=value", "a dotted key, an equals sign, a value", "--set epochs=3")
+            raise SweepError(origin, "it is not KEY=VALUE", "a dotted key, an equals sign, a value", "--set epochs=3")
         _apply(source, key.strip(), yaml_document.parse_value(value), origin)
     scaled = _scale_epochs(source, epochs_before)
     sweep = Sweep(source, tiny, changes)
@@ -75,7 +71,7 @@ def adapt(source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -
 
 
 def _apply(source: Document, key: str, value: Any, origin: str) -> None:
-    """Set a dotted key: one of the sweep's own where its first part is one, else one of the base."""
+    """Set a dotted key: a key of the sweep if its first part is a field of the sweep, else a key of the base."""
     place = tuple(key.split("."))
     own = place[0] in SweepSpec.model_fields and place[0] not in ("name", "task")
     source.set(place if own else ("base", *place), value, origin)
@@ -84,7 +80,7 @@ def _apply(source: Document, key: str, value: Any, origin: str) -> None:
 def _apply_tiny(source: Document) -> None:
     tiny = source.value.get("tiny")
     if not isinstance(tiny, dict) or not tiny:
-        raise SweepError(f"{source.name} --tiny", "the file has no `tiny:` block", "a file that has one", "add `tiny:`")
+        raise SweepError(f"{source.name} --tiny", "the file has no `tiny:` block", "a file with one", "add `tiny:`")
     for key, value in tiny.items():
         for inner, item in value.items() if key == "set" and isinstance(value, dict) else [(key, value)]:
             _apply(source, inner, item, f"tiny ({source.origin(('tiny', key))})")
@@ -98,7 +94,7 @@ def _epochs(source: Document) -> int | None:
 
 
 def _scale_epochs(source: Document, before: int | None) -> tuple[int, int] | None:
-    """Shrink the epochs that the report and the claims speak of; (epochs before, epochs now) where that was done."""
+    """Scale down the epochs in `report` and `claims`. Returns (epochs before, epochs now), None if nothing changed."""
     after = _epochs(source)
     if before is None or after is None or after >= before:
         return None
@@ -129,14 +125,14 @@ def _validate(source: Document) -> SweepSpec:
     key = str(place[-1]) if place else ""
     given = f"{source.origin(place)}: {_dotted(place)}"
     if first["type"] == "extra_forbidden":
-        raise unknown(given, key, owner.model_fields)
+        raise unknown_name_error(given, key, owner.model_fields)
     if first["type"] == "missing":
-        raise SweepError(given, "it is required and missing", _allowed(owner, key), f"add `{key}:`")
+        raise SweepError(given, "it is required but missing", _allowed(owner, key), f"add `{key}:`")
     raise SweepError(f"{given} = {first['input']!r}", first["msg"].lower(), _allowed(owner, key), f"change `{key}`")
 
 
 def _place(loc: tuple[str | int, ...], value: Any, missing: bool) -> Place:
-    """Pydantic's location as a place in the file: without the parts that name a branch of a union."""
+    """Convert a location of pydantic to a place in the file by removing the parts that name a branch of a union."""
     place: Place = ()
     for part in loc:
         inside = (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int))
@@ -148,7 +144,7 @@ def _place(loc: tuple[str | int, ...], value: Any, missing: bool) -> Place:
 
 
 def _owner(place: Place) -> type[BaseModel]:
-    """The model whose key a place ends in."""
+    """The model that defines the last key of a place."""
     inner: dict[str, type[BaseModel]] = {
         "arms": ArmSpec,
         "resources": Resources,
@@ -168,16 +164,16 @@ def _owner(place: Place) -> type[BaseModel]:
 def _allowed(owner: type[BaseModel], key: str) -> str:
     field = owner.model_fields.get(key)
     if field is None:
-        return "see the README, The sweep file"
+        return "a key of the sweep file; see docs/sweep-files.md"
     return field.description or str(field.annotation)
 
 
-def unknown(given: str, name: str, allowed: Any) -> SweepError:
-    """The error for a name that is not among those allowed, with the nearest one suggested."""
+def unknown_name_error(given: str, name: str, allowed: Any) -> SweepError:
+    """The error for an unknown name; suggests the most similar allowed one."""
     names = [str(item) for item in allowed]
     near = difflib.get_close_matches(name, names, 1)
     return SweepError(
-        given, "there is no such name", ", ".join(names), f"did you mean `{near[0]}`?" if near else "one of those"
+        given, "there is no such name", ", ".join(names), f"did you mean `{near[0]}`?" if near else "use one of those"
     )
 
 
@@ -187,14 +183,14 @@ def _dotted(place: Place) -> str:
 
 
 def _check_references(sweep: Sweep) -> None:
-    """Seeds, columns and epochs that the file names; arms are checked when they are known (`sweeps.spec.plan`)."""
+    """Check the seeds, columns and epochs that the file names. Arm names are checked by `sweeps.spec.plan`."""
     spec = sweep.spec
     if not spec.seed_list or len(set(spec.seed_list)) != len(spec.seed_list):
-        raise sweep.error(("seeds",), "it is empty or names a seed twice", "a number, or different seeds", "seeds: 3")
+        raise sweep.error(("seeds",), "it is empty or repeats a seed", "a number, or different seeds", "seeds: 3")
     _check_search(sweep)
     best = BEST.match(spec.report.at)
     if spec.report.at != "last" and not (best and best["column"].startswith("val/")):
-        raise sweep.error(("report", "at"), "it says no epoch", "last, or best(val/COLUMN)", "at: last")
+        raise sweep.error(("report", "at"), "it does not select an epoch", "last, or best(val/COLUMN)", "at: last")
     for i, name in enumerate(spec.report.extra):
         if name not in EXTRA:
             fix = "kid_squeezenet, or leave it out"
@@ -208,17 +204,20 @@ def _check_references(sweep: Sweep) -> None:
     for place, column in columns:
         if not is_column(column) or not describe(column)[2]:
             raise sweep.error(
-                place, f"no trial reports {column!r}", "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db", "fix it"
+                place,
+                f"no trial reports {column!r}",
+                "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db",
+                "correct the column",
             )
     if pareto and not (pareto.quality.startswith("test/") and describe(pareto.quality)[1]):
         place = ("report", "pareto", "quality")
-        fix = "quality: test/psnr_db_hole"
-        raise sweep.error(place, f"{pareto.quality!r} is no test column of which more, or less, is better", fix, fix)
+        why = f"{pareto.quality!r} is not a test column with a better direction"
+        raise sweep.error(place, why, "e.g. test/psnr_db_hole", "quality: test/psnr_db_hole")
     for i, claim in enumerate(spec.claims):
         if not claim.can_be_judged:
             raise sweep.error(
                 ("claims", i),
-                "it cannot be judged",
+                "its keys do not form a claim that can be judged",
                 "metric with better/than(/by), equal/within, order, improves/after, settles/after/within or arm/above; "
                 "or fails",
                 "{text: ..., metric: test/psnr_db, better: A, than: B}",
@@ -228,45 +227,52 @@ def _check_references(sweep: Sweep) -> None:
             if testing and epoch is not None and epoch not in spec.report.test_epochs:
                 place = ("claims", i, key)
                 raise sweep.error(
-                    place, f"no test at epoch {epoch}", f"{spec.report.test_epochs}", "add it to test_epochs"
+                    place, f"there is no test at epoch {epoch}", f"{spec.report.test_epochs}", "add it to test_epochs"
                 )
 
 
 def _check_search(sweep: Sweep) -> None:
-    """What of a search can be told without the store: metrics, seeds, early stopping."""
+    """Check the metrics, seeds and early stopping of a search."""
     search = sweep.spec.search
     if search is None:
         return
     for metric in search.metrics:
-        known = metric == "parameters" or (metric.startswith("val/") and bool(describe(metric)[2]))
-        if not known:
+        is_reported = metric == "parameters" or (metric.startswith("val/") and bool(describe(metric)[2]))
+        if not is_reported:
             why = (
-                "a choice made on the test split would spoil it"
+                "selecting on the test split would bias the test results"
                 if metric.startswith("test/")
                 else "no trial reports it"
             )
             raise sweep.error(
-                ("search", "metric"), f"{metric!r}: {why}", "val/psnr_db, val/l2, ..., or parameters", "fix it"
+                ("search", "metric"),
+                f"{metric!r}: {why}",
+                "val/psnr_db, val/l2, ..., or parameters",
+                "metric: val/psnr_db",
             )
     shared = sorted(set(search.tune_seeds) & set(sweep.spec.seed_list))
     if shared:
         raise sweep.error(
             ("search", "tune_seeds"),
-            f"seeds {shared} would choose configurations and report them",
-            "seeds that are not among `seeds`",
+            f"seeds {shared} would both select configurations and report on them",
+            "seeds that are not in `seeds`",
             f"tune_seeds: [{max(sweep.spec.seed_list) + 100}]",
         )
     stopping = search.early_stopping
     if stopping.name != "none" and len(search.metrics) > 1:
         raise sweep.error(
             ("search", "early_stopping"),
-            "there are several objectives",
+            "it does not work with several objectives",
             "one objective, or name: none",
-            "remove one of the two",
+            "remove early_stopping, or all metrics but one",
         )
     if search.report_best and len(search.metrics) > 1:
         raise sweep.error(
-            ("search", "report_best"), "with several objectives there is no best one", "0", "report_best: 0"
+            ("search", "report_best"),
+            "several objectives have no single best configuration",
+            "0",
+            "report_best: 0",
         )
     if search.within_arms and not search.report_best:
-        raise sweep.error(("search", "report_best"), "tuned arms report nothing", "1 or more", "report_best: 1")
+        why = "with `within_arms`, the report would have no tuned arms"
+        raise sweep.error(("search", "report_best"), why, "1 or more", "report_best: 1")

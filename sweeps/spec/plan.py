@@ -1,4 +1,4 @@
-"""From a sweep to its trials: arms times seeds, each resolved by the schema and known by its content."""
+"""Expands a sweep to its trials: arms times seeds, each resolved by the schema and identified by its content."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweeps.errors import SweepError
-from sweeps.spec.loader import Sweep, unknown
+from sweeps.spec.loader import Sweep, unknown_name_error
 from sweeps.spec.schema import ArmSpec
 from sweeps.spec.trial import Trial
 from sweeps.spec.yaml_document import Place
 
 DEFAULT = "default"
-"""Origin of a value that no file gives."""
+"""Origin of a value that is not in any file."""
 
 
 class Schema(Protocol):
-    """What the command hands over to check configurations with: `trainables.schema`."""
+    """Checks and resolves configurations. Passed in by the caller, because `sweeps` does not import `trainables`."""
 
     def resolve(self, task: str, config: dict[str, Any]) -> dict[str, Any]:
-        """The configuration with all defaults; an error in four parts where it is wrong."""
+        """The configuration with all defaults. Raises a four-part error if it is invalid."""
 
     def identity(self, task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
-        """The part that decides the outcome."""
+        """The part of the configuration that determines the outcome."""
 
     def trains(self, resolved: dict[str, Any]) -> bool:
         """Whether the model has parameters to train."""
@@ -35,35 +35,38 @@ class Schema(Protocol):
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of the table.
-
-    changes: {dotted key: value} against the base. factors: {grid key: label of its level}. baseline: the arm that this
-    one is compared with (in a grid, the one of the same level). given: the configuration before defaults; config: the
-    resolved one. trace: makes `origins`, when they are asked for. trials: by seed; none while a search must first find
-    the arm's values.
-    """
+    """One named configuration: a row of the table."""
 
     task: str
     name: str
     changes: Mapping[str, Any]
+    """Changes to the base: {dotted key: value}."""
     factors: Mapping[str, str]
+    """{grid key: label of the level}."""
     published: str | None
+    """Variant in the published figures."""
     baseline: str
+    """Name of the arm that this one is compared with; in a grid, the baseline at the same level."""
     given: dict[str, Any]
+    """The configuration before defaults are filled in."""
     config: dict[str, Any]
+    """The resolved configuration."""
     trains: bool
+    """Whether the model has parameters to train."""
     trace: Callable[[], Mapping[str, str]]
+    """Computes `origins` when they are needed."""
     trials: Mapping[int, Trial]
+    """Trials by seed; empty until a search within this arm has found its values."""
 
     @property
     def origins(self) -> Mapping[str, str]:
-        """Where each value comes from: {dotted key of the configuration: place}."""
+        """The origin of each value: {dotted key of the configuration: place}."""
         return self.trace()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a sweep asks for."""
+    """A sweep expanded to its arms and trials."""
 
     sweep: Sweep
     arms: tuple[Arm, ...]
@@ -75,26 +78,27 @@ class Plan:
 
     @property
     def searched(self) -> list[Arm]:
-        """The arms that have a search of their own: all that train with `within_arms`, else the base."""
+        """The arms with their own search: with `within_arms` every arm that trains, else the base only."""
         search = self.sweep.spec.search
         if search is None:
             return []
         return [arm for arm in self.arms if arm.trains] if search.within_arms else [self.arms[0]]
 
     def runs(self) -> list[tuple[Trial, str]]:
-        """The different trials with what to call them (first arm and seed), shorter ones of a trial first.
+        """The distinct trials, each with a label made of its first arm and seed.
 
-        Arms and seeds may share a trial; arms that differ in `epochs` alone share it to the lower of the two.
+        Arms and seeds may share a trial. Arms that differ only in `epochs` share its id, with different target epochs;
+        then trials are sorted by target epoch.
         """
-        found: dict[tuple[str, int], tuple[Trial, str]] = {}
+        runs: dict[tuple[str, int], tuple[Trial, str]] = {}
         for arm in self.arms:
             for seed, trial in arm.trials.items():
                 label = f"{arm.name} · seed {seed}" if arm.trains else arm.name
-                found.setdefault((trial.id, trial.epochs), (trial, label))
-        return sorted(found.values(), key=lambda run: run[0].epochs) if _shares(found) else list(found.values())
+                runs.setdefault((trial.id, trial.epochs), (trial, label))
+        return sorted(runs.values(), key=lambda run: run[0].epochs) if _shares(runs) else list(runs.values())
 
     def to_json(self, command: list[str]) -> dict[str, Any]:
-        """What the store keeps of a plan; see `analysis.study`. command: the command line that runs it again."""
+        """The plan as stored; `analysis.study` reads it. command: the command line that runs the sweep again."""
         spec = self.sweep.spec
         return {
             "name": spec.name,
@@ -143,8 +147,8 @@ def _arm_json(arm: Arm) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """An arm before it is resolved: its changes with the place that each comes from."""
+class _UnresolvedArm:
+    """An arm before it is resolved: its changes, each with its place in the file."""
 
     name: str
     changes: Mapping[str, tuple[Any, Place]]
@@ -153,7 +157,7 @@ class _Row:
 
 
 def expand(sweep: Sweep, schema: Schema) -> Plan:
-    """The plan of a sweep. SweepError where a configuration is wrong, names clash, or a claim names no arm."""
+    """Make the plan of a sweep. SweepError for an invalid configuration, clashing names, or an unknown arm."""
     rows = _rows(sweep)
     cells = _grid(sweep)
     baseline = sweep.spec.baseline or sweep.spec.base_name
@@ -164,44 +168,48 @@ def expand(sweep: Sweep, schema: Schema) -> Plan:
         names += [f"tuned #{rank}" for rank in range(1, search.report_best + 1)]
     for arm in arms:
         if arm.baseline not in names:
-            raise unknown(f"{sweep.document.origin(('baseline',))}: baseline {baseline!r}", baseline, names)
+            raise unknown_name_error(f"{sweep.document.origin(('baseline',))}: baseline {baseline!r}", baseline, names)
     for i, claim in enumerate(sweep.spec.claims):
         for name in claim.arms:
             if name not in names:
-                raise unknown(f"{sweep.document.origin(('claims', i))}: arm {name!r} of a claim", name, names)
+                raise unknown_name_error(
+                    f"{sweep.document.origin(('claims', i))}: arm {name!r} of a claim", name, names
+                )
     return Plan(sweep, tuple(arms), (*sweep.document.notes, *_twins(arms)))
 
 
-def _rows(sweep: Sweep) -> list[_Row]:
+def _rows(sweep: Sweep) -> list[_UnresolvedArm]:
     """The base and the arms, checked for clashing names."""
     spec = sweep.spec
-    rows = [_Row(spec.base_name, {}, spec.published, ("base",)), *_named(spec.arms, "arms")]
+    rows = [_UnresolvedArm(spec.base_name, {}, spec.published, ("base",)), *_named(spec.arms, "arms")]
     rows += [
-        _Row(f"without {row.name}", row.changes, row.published, row.place)
+        _UnresolvedArm(f"without {row.name}", row.changes, row.published, row.place)
         for row in _named(spec.leave_one_out, "leave_one_out")
     ]
     for one, other in itertools.combinations(_named(spec.pairs, "pairs"), 2):
         both = sorted(set(one.changes) & set(other.changes))
         if both:
             why = f"{one.name!r} and {other.name!r} both set {both[0]}"
-            raise sweep.error(other.place, why, "changes of different keys", "take one out of `pairs`")
-        rows.append(_Row(f"{one.name} + {other.name}", {**one.changes, **other.changes}, None, other.place))
+            raise sweep.error(other.place, why, "changes of different keys", "remove one from `pairs`")
+        rows.append(_UnresolvedArm(f"{one.name} + {other.name}", {**one.changes, **other.changes}, None, other.place))
     seen: set[str] = set()
     for row in rows:
         if row.name in seen:
             raise sweep.error(
-                (*row.place, "name"), f"two arms are called {row.name!r}", "different names", "rename one"
+                (*row.place, "name"), f"two arms are called {row.name!r}", "different names", "rename one of them"
             )
         seen.add(row.name)
     return rows
 
 
-def _named(specs: Sequence[ArmSpec], key: str) -> list[_Row]:
-    return [_Row(spec.name, _changes(spec, (key, i)), spec.published, (key, i)) for i, spec in enumerate(specs)]
+def _named(specs: Sequence[ArmSpec], key: str) -> list[_UnresolvedArm]:
+    return [
+        _UnresolvedArm(spec.name, _changes(spec, (key, i)), spec.published, (key, i)) for i, spec in enumerate(specs)
+    ]
 
 
 def _changes(spec: ArmSpec, place: Place) -> dict[str, tuple[Any, Place]]:
-    """An arm's changes with their places; `outputs: folder` is short for the model that reads it."""
+    """An arm's changes with their places. `outputs: FOLDER` is short for the model `outputs` with that path."""
     changes = {key: (value, (*place, "set", key)) for key, value in spec.set.items()}
     if spec.outputs is not None:
         folder = str(Path(spec.outputs).expanduser().resolve())
@@ -215,7 +223,8 @@ def _grid(sweep: Sweep) -> list[dict[str, tuple[str, Any, Place]]]:
     for key, levels in sweep.spec.grid.items():
         labelled = levels if isinstance(levels, dict) else {_label(key, level): level for level in levels}
         if not labelled or len(labelled) != len(levels):
-            raise sweep.error(("grid", key), "it has no level, or one twice", "different values", f"{key}: [a, b]")
+            why = "it has no level, or repeats one"
+            raise sweep.error(("grid", key), why, "different values", f"{key}: [a, b]")
         axes.append([(key, (label, value, ("grid", key))) for label, value in labelled.items()])
     return [dict(cell) for cell in itertools.product(*axes)]
 
@@ -224,13 +233,15 @@ def _label(key: str, level: Any) -> str:
     return f"{key.rpartition('.')[2]}={level if isinstance(level, str) else json.dumps(level)}"
 
 
-def _resolve(sweep: Sweep, schema: Schema, row: _Row, cell: Mapping[str, tuple[str, Any, Place]], baseline: str) -> Arm:
+def _resolve(
+    sweep: Sweep, schema: Schema, row: _UnresolvedArm, cell: Mapping[str, tuple[str, Any, Place]], baseline: str
+) -> Arm:
     suffix = ", ".join(label for label, _, _ in cell.values())
     with_cell: Callable[[str], str] = lambda name: f"{name}, {suffix}" if suffix else name  # noqa: E731
     changes = {key: (value, place) for key, (_, value, place) in cell.items()} | dict(row.changes)
-    config: dict[str, Any] = copied(sweep.spec.base)
+    config: dict[str, Any] = deep_copy(sweep.spec.base)
     for key, (value, place) in changes.items():
-        _set(sweep, config, key, copied(value), place)
+        _set(sweep, config, key, deep_copy(value), place)
     resolved = _checked(sweep, row.place, changes, lambda: schema.resolve(sweep.spec.task, config))
     trials = trials_of(sweep.spec.task, resolved, sweep.spec.seed_list, schema)
     return Arm(
@@ -249,24 +260,25 @@ def _resolve(sweep: Sweep, schema: Schema, row: _Row, cell: Mapping[str, tuple[s
 
 
 def trials_of(task: str, resolved: dict[str, Any], seeds: Iterable[int], schema: Schema) -> dict[int, Trial]:
-    """A resolved configuration's trials by seed."""
+    """The trials of a resolved configuration by seed."""
     return {seed: Trial(task, resolved, seed, schema.identity(task, resolved, seed)) for seed in seeds}
 
 
 def _is_tuned_first(sweep: Sweep, resolved: dict[str, Any], schema: Schema) -> bool:
-    """Whether an arm's values come from a search of its own. A fill without parameters has nothing to tune."""
+    """Whether an arm's values come from its own search. A fill without training has nothing to tune."""
     search = sweep.spec.search
     return search is not None and search.within_arms and schema.trains(resolved)
 
 
 def _set(sweep: Sweep, config: dict[str, Any], key: str, value: Any, place: Place) -> None:
-    """Set a dotted key; a mapping replaces the whole section."""
+    """Set a dotted key in place; a mapping replaces the whole section."""
     inner = config
     *path, last = key.split(".")
     for part in path:
         if not isinstance(inner.get(part), dict):
-            known = ", ".join(inner)
-            raise sweep.error(place, f"the base has no section `{part}`", known, "check the key, or add it to the base")
+            sections = ", ".join(inner)
+            fix = f"check the key, or add `{part}:` to the base"
+            raise sweep.error(place, f"the base has no section `{part}`", sections, fix)
         inner = inner[part]
     inner[last] = value
 
@@ -274,15 +286,15 @@ def _set(sweep: Sweep, config: dict[str, Any], key: str, value: Any, place: Plac
 def _checked(
     sweep: Sweep, place: Place, changes: Mapping[str, tuple[Any, Place]], resolve: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Run the schema; its error gets the place of the value that it is about."""
+    """Call `resolve` and add the place of the invalid value to its error."""
     try:
         return resolve()
     except ValueError as error:
         if not all(hasattr(error, part) for part in ("given", "why", "allowed", "fix")):
             raise
-        found = _place_of(sweep, getattr(error, "key", ""), changes) or place
+        value_place = _place_of(sweep, getattr(error, "key", ""), changes) or place
         raise SweepError(
-            f"{sweep.document.origin(found)}: {error.given}",  # type: ignore[attr-defined]
+            f"{sweep.document.origin(value_place)}: {error.given}",  # type: ignore[attr-defined]
             error.why,  # type: ignore[attr-defined]
             error.allowed,  # type: ignore[attr-defined]
             error.fix,  # type: ignore[attr-defined]
@@ -290,7 +302,7 @@ def _checked(
 
 
 def _place_of(sweep: Sweep, key: str, changes: Mapping[str, tuple[Any, Place]]) -> Place | None:
-    """The place that a configuration key's value comes from: the nearest change around it, else the base."""
+    """The place that sets a configuration key: the innermost change that contains it, else the base."""
     parts = key.split(".") if key else []
     prefixes = [parts[:length] for length in range(len(parts), 0, -1)]
     for prefix in prefixes:
@@ -302,15 +314,15 @@ def _place_of(sweep: Sweep, key: str, changes: Mapping[str, tuple[Any, Place]]) 
 def _origins(
     sweep: Sweep, resolved: dict[str, Any], given: dict[str, Any], changes: Mapping[str, tuple[Any, Place]]
 ) -> dict[str, str]:
-    """Where each value of a resolved configuration comes from."""
-    found: dict[str, str] = {}
+    """The origin of each value of a resolved configuration."""
+    origins: dict[str, str] = {}
     for key in flatten(resolved):
         inner: Any = given
         for part in key.split("."):
             inner = inner.get(part, DEFAULT) if isinstance(inner, dict) else DEFAULT
         place = None if inner is DEFAULT else _place_of(sweep, key, changes)
-        found[key] = DEFAULT if place is None else sweep.document.origin(place)
-    return found
+        origins[key] = DEFAULT if place is None else sweep.document.origin(place)
+    return origins
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -324,22 +336,22 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def copied(value: Any) -> Any:
-    """A copy of nested mappings and lists that shares nothing with the original."""
+def deep_copy(value: Any) -> Any:
+    """A deep copy of nested mappings and lists."""
     if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
+        return {key: deep_copy(item) for key, item in value.items()}
+    return [deep_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def _twins(arms: list[Arm]) -> list[str]:
-    """A note for arms that are the same configuration under two names: they share their trials."""
+    """Notes on arms that have the same configuration under different names and therefore share their trials."""
     first: dict[str, str] = {}
     notes = []
     for arm in arms:
         key = json.dumps(arm.config, sort_keys=True)
         if key in first:
             notes.append(
-                f"arms {first[key]!r} and {arm.name!r} are the same configuration: trained once, shown in both"
+                f"arms {first[key]!r} and {arm.name!r} have the same configuration: trained once, shown in both rows"
             )
         first.setdefault(key, arm.name)
     return notes

@@ -1,4 +1,4 @@
-"""What a sweep file asks of other sweeps: the best trial of one, or an arm's trials by seed, read and checked."""
+"""Reads and checks the references of a sweep file to other sweeps: `best` and `trials_of`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sweeps.spec.loader import Sweep
 from sweeps.spec.yaml_document import Place
 
 _SECTIONS = ("base", "arms", "leave_one_out", "pairs", "grid")
-"""Where configurations stand in a sweep file."""
+"""Keys of a sweep file that contain configurations."""
 
 
 class Best(BaseModel):
-    """The finished trial with the best value of a metric at its last epoch, in arms that train, or in one arm."""
+    """The finished trial with the best value of a metric at its last epoch, over the arms that train or in one arm."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     sweep: str
@@ -40,19 +40,20 @@ _KINDS: dict[str, type[Best] | type[TrialsOf]] = {"best": Best, "trials_of": Tri
 
 @dataclass(frozen=True)
 class Reference:
-    """One mapping of the two kinds, where it stands; `key` is what its pin is kept under."""
+    """One `best` or `trials_of` mapping in a sweep file."""
 
     place: Place
     asks: Best | TrialsOf
     key: str
+    """Key of its pin in the stored plan."""
 
 
 def references(sweep: Sweep) -> list[Reference]:
-    """All that a sweep takes from others. SweepError where a mapping says so and cannot be read."""
-    return [_read(sweep, place, kind, given) for place, kind, given in _found(sweep)]
+    """All references of a sweep. SweepError if one of them is malformed."""
+    return [_read(sweep, place, kind, given) for place, kind, given in _mappings(sweep)]
 
 
-def _found(sweep: Sweep) -> Iterator[tuple[Place, str, Any]]:
+def _mappings(sweep: Sweep) -> Iterator[tuple[Place, str, Any]]:
     def walk(value: Any, place: Place) -> Iterator[tuple[Place, str, Any]]:
         kind = next((k for k in _KINDS if isinstance(value, dict) and isinstance(value.get(k), dict)), None)
         if kind is not None:
@@ -78,20 +79,21 @@ def _read(sweep: Sweep, place: Place, kind: str, given: dict[str, Any]) -> Refer
         fix = "{best: {sweep: NAME, metric: val/psnr_db}}" if kind == "best" else "{trials_of: {sweep: NAME, arm: ARM}}"
         raise sweep.error(place, f"`{where}`: {wrong['msg'].lower()}", allowed, fix) from None
     if isinstance(asks, Best):
-        known = asks.metric.startswith("val/") and bool(describe(asks.metric)[2])
-        if not known:
+        is_reported = asks.metric.startswith("val/") and bool(describe(asks.metric)[2])
+        if not is_reported:
             chosen_on_test = asks.metric.startswith("test/")
-            why = "a choice made on the test split would spoil it" if chosen_on_test else "no trial reports it"
+            bias = "selecting on the test split would bias the test results"
+            why = bias if chosen_on_test else "no trial reports it"
             fix = f"metric: val/{asks.metric.removeprefix('test/')}" if chosen_on_test else "metric: val/psnr_db"
-            raise sweep.error((*place, "metric"), f"{asks.metric!r}: {why}", "a column of validation, val/...", fix)
+            raise sweep.error((*place, "metric"), f"{asks.metric!r}: {why}", "a validation column, val/...", fix)
         if asks.goal is None and not describe(asks.metric)[1]:
-            why = f"no direction of {asks.metric!r} is better by itself"
-            raise sweep.error((*place, "metric"), why, "with `goal: max` or `goal: min`", "add `goal:`")
+            why = f"{asks.metric!r} has no better direction"
+            raise sweep.error((*place, "metric"), why, "`goal: max` or `goal: min` with it", "add `goal:`")
     return Reference(place, asks, json.dumps({kind: given}, sort_keys=True, separators=(",", ":")))
 
 
 def replace(value: Any, reference: Reference, pinned: Any) -> None:
-    """Put what a reference stands for into a document's value: beside `best` other keys of the mapping stay."""
+    """Replace a reference in a document's value by its pin. A mapping with `best` keeps its other keys."""
     *path, last, kind = reference.place
     for part in path:
         value = value[part]

@@ -1,4 +1,4 @@
-"""Which trials of another sweep a reference means, from what the store has of that sweep."""
+"""Resolves a reference to trials of another sweep from the store."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 
 from sweeps.results import progress
 from sweeps.results.columns import describe
-from sweeps.spec.loader import Sweep, unknown
+from sweeps.spec.loader import Sweep, unknown_name_error
 from sweeps.spec.references import Best, Reference
 from sweeps.store import layout
 from sweeps.store.base import Store
 
 
-def take(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> Any:
-    """The id of the best trial, or ids by seed. stored: the other sweep's newest plan."""
+def resolve(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> Any:
+    """The id of the best trial, or trial ids by seed. stored: the newest plan of the other sweep."""
     return (_best if isinstance(reference.asks, Best) else _by_seed)(sweep, reference, stored, store)
 
 
 def _arms(sweep: Sweep, reference: Reference, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The arms that a reference is about: the one that it names, else those that train."""
+    """The arm that a reference names, else all arms that train."""
     arms: dict[str, dict[str, Any]] = {arm["name"]: arm for arm in stored["arms"]}
     if reference.asks.arm is None:
         return [arm for arm in arms.values() if arm["trains"]]
     if reference.asks.arm not in arms:
         given = f"{sweep.document.origin(reference.place)}: arm {reference.asks.arm!r} of sweep {stored['name']!r}"
-        raise unknown(given, reference.asks.arm, arms)
+        raise unknown_name_error(given, reference.asks.arm, arms)
     return [arms[reference.asks.arm]]
 
 
-def unfinished(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> str | None:
-    """Why a sweep cannot say yet which trials are meant, None if it can. A trial that failed will not say more."""
+def unfinished_reason(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> str | None:
+    """Why a reference cannot be resolved yet, None if it can. Failed trials count as ended."""
     if searches := _searching(stored):
         return f"its search of {searches[0]!r} is not done"
     arms = _arms(sweep, reference, stored)
@@ -41,7 +41,7 @@ def unfinished(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], st
 
 
 def _searching(stored: Mapping[str, Any]) -> list[str]:
-    """The searched arms of a stored plan whose best configurations have not become arms yet."""
+    """Arms of a stored plan with a search whose best configurations have not become arms yet."""
     search, names = stored.get("search"), {arm["name"] for arm in stored["arms"] if arm["trials"]}
     if not search or not search["report_best"]:
         return []
@@ -50,7 +50,7 @@ def _searching(stored: Mapping[str, Any]) -> list[str]:
 
 
 def _best(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> str:
-    """The finished trial with the best value of the metric at its last epoch; of equal ones the first in the plan."""
+    """The finished trial with the best value of the metric at its last epoch; ties go to the first in the plan."""
     asks = reference.asks
     assert isinstance(asks, Best)
     trials = [trial for arm in _arms(sweep, reference, stored) for trial in arm["trials"].values()]
@@ -65,15 +65,15 @@ def _best(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: 
         raise sweep.error(
             reference.place,
             f"no finished trial of sweep {stored['name']!r} has {asks.metric}",
-            "a sweep with finished trials that report it, in arms that train",
-            f"sweeps status {stored['name']}, and another `metric` or `arm`",
+            "a sweep whose trained arms have finished trials that report it",
+            f"sweeps status {stored['name']}; or use another `metric` or `arm`",
         )
     sign = 1 if (asks.goal or describe(asks.metric)[1]) == "max" else -1
     return max(values, key=lambda trial_id: sign * values[trial_id])
 
 
 def _by_seed(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: Store) -> dict[str, str]:
-    """The arm's finished trials by seed; there must be one for each seed of the sweep that asks."""
+    """The arm's finished trials by seed. SweepError unless there is one for each seed of the referring sweep."""
     trials = _arms(sweep, reference, stored)[0]["trials"]
     keys = {layout.result_key(trial["id"], trial["epochs"]): seed for seed, trial in trials.items()}
     finished = {keys[key] for key in store.exists_many(keys)}
@@ -81,8 +81,8 @@ def _by_seed(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], stor
     if missing:
         raise sweep.error(
             reference.place,
-            f"arm {reference.asks.arm!r} of sweep {stored['name']!r} has no finished trial of seed {missing[0]}",
-            f"seeds that it has: {', '.join(sorted(finished, key=int)) or 'none'}",
+            f"arm {reference.asks.arm!r} of sweep {stored['name']!r} has no finished trial with seed {missing[0]}",
+            f"seeds with a finished trial: {', '.join(sorted(finished, key=int)) or 'none'}",
             f"run {stored['name']!r} with more seeds, or --set 'seeds=[{', '.join(sorted(finished, key=int))}]' here",
         )
     return {seed: trial["id"] for seed, trial in trials.items() if seed in finished}

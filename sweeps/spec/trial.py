@@ -1,4 +1,4 @@
-"""A trial: one resolved configuration with one seed, and the identity that follows from its content."""
+"""A trial: one resolved configuration with one seed, identified by a hash of its content."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: the text that is hashed. NaN and infinity are refused."""
+    """JSON with sorted keys and no spaces, as hashed. Raises ValueError for NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
@@ -21,18 +21,16 @@ def digest(value: Any, length: int = 16) -> str:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run that a plan asks for.
-
-    config: the resolved configuration, defaults included, `epochs` among them.
-    identity: the part of the configuration that decides the outcome (`trainables.schema.identity`): without resources,
-        without `epochs` unless a schedule depends on their total, without options that are off. A model that does not
-        train has no seed in its identity either, so its one evaluation serves every seed.
-    """
+    """One training run of a plan."""
 
     task: str
     config: dict[str, Any]
+    """The resolved configuration with all defaults and `epochs`."""
     seed: int
     identity: dict[str, Any]
+    """The part of the configuration that determines the outcome, made by `Schema.identity`: without resources, without
+    `epochs` unless a schedule depends on their total, and without options that are off. For a model that does not train
+    it has no seed either, so a single evaluation serves every seed."""
 
     @cached_property
     def id(self) -> str:
@@ -40,7 +38,7 @@ class Trial:
 
     @property
     def epochs(self) -> int:
-        """The target epoch: the trial is done when the store holds a result for it."""
+        """The target epoch: the trial is done when the store has a result for it."""
         return int(self.config["epochs"])
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A YAML file as plain data, with the place of every value. Stricter than PyYAML where PyYAML would surprise.
+"""Reads a YAML file as plain data and keeps the place of every value.
 
-Numbers, booleans and null are read as YAML 1.2 reads them: `1e-5` is a number (PyYAML: text), `on` and `12:30` are text
-(PyYAML: true and 750). A key that stands twice is an error (PyYAML: the last one wins in silence).
+Numbers, booleans and null are read as in YAML 1.2: `1e-5` is a number (PyYAML: text), `on` and `12:30` are text
+(PyYAML: true and 750). A repeated key is an error (PyYAML silently takes the last one).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 from sweeps.errors import SweepError
 
 Place = tuple[str | int, ...]
-"""Where a value stands: the keys and list positions that lead to it."""
+"""Path to a value: keys and list positions."""
 
 _DEPTH = 40
 _NULL, _TRUE, _FALSE = ("", "~", "null", "Null", "NULL"), ("true", "True", "TRUE"), ("false", "False", "FALSE")
@@ -27,17 +27,20 @@ _FLOAT_EVERYWHERE = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?
 
 @dataclass
 class Document:
-    """What a file says. origins: where each value comes from, as `file:line`, `tiny` or `--set key=value`."""
+    """A parsed YAML file."""
 
     name: str
+    """File name, used in errors."""
     text: str
     value: dict[str, Any]
     origins: dict[Place, str]
+    """Where each value comes from: `file:line`, `tiny` or `--set key=value`."""
     notes: list[str] = field(default_factory=list)
+    """Remarks for the user on how values were read."""
 
     @property
     def header(self) -> str:
-        """The comment block at the top, without its `#`."""
+        """The comment block at the top of the file, without `#`."""
         lines = []
         for line in self.text.splitlines():
             if not line.startswith("#"):
@@ -51,14 +54,14 @@ class Document:
         return self.header.partition("\n")[0]
 
     def origin(self, place: Place) -> str:
-        """Where the value at a place comes from: its own origin, or that of the nearest thing around it."""
+        """The origin of the value at a place, else that of the innermost mapping or list around it."""
         for length in range(len(place), -1, -1):
             if place[:length] in self.origins:
                 return self.origins[place[:length]]
         return self.name
 
     def set(self, place: Place, value: Any, origin: str) -> None:
-        """Change a value; a mapping or other value at the place is replaced as a whole."""
+        """Set a value; an existing value or mapping at the place is replaced as a whole."""
         inner = self.value
         for step, key in enumerate(place[:-1]):
             below = inner.get(key)  # type: ignore[arg-type]
@@ -67,7 +70,7 @@ class Document:
                 self.origins[place[: step + 1]] = origin
             if not isinstance(below, dict):
                 at = ".".join(map(str, place[: step + 1]))
-                raise SweepError(origin, f"`{at}` is no mapping", "a key that leads through mappings", "check the key")
+                raise SweepError(origin, f"`{at}` is not a mapping", "a key inside nested mappings", "check the key")
             inner = below
         inner[place[-1]] = value  # type: ignore[index]
         self.origins = {p: o for p, o in self.origins.items() if p[: len(place)] != place}
@@ -75,7 +78,7 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """Read a YAML file. SweepError, with the line, where it is missing, malformed or has a key twice."""
+    """Read a YAML file. SweepError, with the line, if it is missing, malformed or repeats a key."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -87,7 +90,7 @@ def read(path: Path) -> Document:
 
 
 def parse(text: str, name: str) -> Document:
-    """The document in a text; `name` stands in its errors."""
+    """Parse a text; `name` is used in errors."""
     try:
         node = _compose(text)
     except yaml.YAMLError as error:
@@ -96,14 +99,15 @@ def parse(text: str, name: str) -> Document:
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise SweepError(place, f"it is not valid YAML ({problem})", "YAML", "check indentation and colons") from None
     if not isinstance(node, yaml.MappingNode):
-        raise SweepError(name, "it holds no mapping", "a sweep file: `name:`, `task:`, `base:`, ...", "see the README")
+        allowed = "a sweep file: `name:`, `task:`, `base:`, ..."
+        raise SweepError(name, "its top level is not a mapping", allowed, "see docs/sweep-files.md")
     reader = _Reader(name)
     value = reader.read(node, ())
     return Document(name, text, value, reader.origins, reader.notes)
 
 
 def parse_value(text: str) -> Any:
-    """The value of `--set key=VALUE`: YAML, read as in a file. SweepError where it is none."""
+    """The value of `--set KEY=VALUE`, parsed as in a file. SweepError if it is not valid YAML."""
     try:
         node = _compose(text) if text.strip() else None
     except yaml.YAMLError as error:
@@ -116,7 +120,7 @@ def parse_value(text: str) -> Any:
 
 
 def _compose(text: str) -> yaml.Node | None:
-    """The tree of a text. PyYAML's compiled parser is ten times faster; its errors say less, so the other one tells."""
+    """Parse a text with PyYAML's compiled parser (10 times faster), or its Python parser for more precise errors."""
     if yaml.__with_libyaml__:
         try:
             return yaml.compose(text, Loader=yaml.CSafeLoader)
@@ -135,7 +139,8 @@ class _Reader:
         line = f"{self.name}:{node.start_mark.line + 1}"
         self.origins.setdefault(place, line)
         if len(place) > _DEPTH:
-            raise SweepError(line, "it is nested too deeply, or an alias holds itself", "plain YAML", "write it out")
+            why = "it is nested too deeply, or an alias contains itself"
+            raise SweepError(line, why, f"at most {_DEPTH} levels", "write it without aliases")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
@@ -144,19 +149,19 @@ class _Reader:
         return node.value if node.style else self._plain(node.value, line)
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = f"{self.name}:{key_node.start_mark.line + 1}"
             if not isinstance(key_node, yaml.ScalarNode):
-                raise SweepError(line, "a key is a list or a mapping", "a word as key", "write a plain key")
+                raise SweepError(line, "a key is a list or a mapping", "text as a key", "write a plain key")
             key = str(key_node.value)
-            if key in found:
+            if key in mapping:
                 raise SweepError(
-                    f"{line}: `{key}`", "the key stands twice in one mapping", "each key once", "remove one"
+                    f"{line}: `{key}`", "the key is repeated in one mapping", "each key once", "remove one of them"
                 )
             self.origins[(*place, key)] = line
-            found[key] = self.read(value_node, (*place, key))
-        return found
+            mapping[key] = self.read(value_node, (*place, key))
+        return mapping
 
     def _plain(self, text: str, line: str) -> Any:
         if text in _NULL:
@@ -170,8 +175,8 @@ class _Reader:
             if not _FLOAT_EVERYWHERE.match(text):
                 exact = f"{number:.17g}" if "e" not in text.lower() else text.lower().replace("e", ".0e", 1)
                 self.notes.append(
-                    f"{line}: {text} is read as the number {number:g}; plain YAML 1.1 readers take it for "
-                    f"text, {exact} is a number for all of them"
+                    f"{line}: {text} is read as the number {number:g}; YAML 1.1 readers take it for text, "
+                    f"all readers take {exact} for a number"
                 )
             return number
         return text

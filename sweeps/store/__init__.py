@@ -1,1 +1,1 @@
-"""The store: its contract, its backends, and which object lies under which key."""
+"""The store: its contract, its backends, and the layout of its keys."""

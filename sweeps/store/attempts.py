@@ -13,11 +13,12 @@ from sweeps.store.layout import Json, dump, get_json, load
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a trial: its number and the token that makes its keys its own."""
+    """One attempt at a trial."""
 
     trial_id: str
     number: int
     token: str
+    """Random; makes the keys of this attempt unique."""
 
     @property
     def name(self) -> str:
@@ -40,28 +41,28 @@ class Attempt:
 
 
 def attempt_numbers(store: Store, trial_id: str) -> list[int]:
-    """The numbers of all claims on a trial, ascending."""
+    """The numbers of all attempts at a trial, ascending."""
     names = (name.removesuffix(".json") for name in store.children(f"trials/{trial_id}/attempts"))
     return sorted(int(name) for name in names if name.isdigit())
 
 
 def attempts(store: Store, trial_id: str) -> list[Attempt]:
-    """All claims on a trial, oldest first."""
+    """All attempts at a trial, oldest first."""
     keys = [f"trials/{trial_id}/attempts/{n:04d}.json" for n in attempt_numbers(store, trial_id)]
-    found = store.get_many(keys)
-    claims = [load(key, found[key]) for key in keys if key in found]
+    bodies = store.get_many(keys)
+    claims = [load(key, bodies[key]) for key in keys if key in bodies]
     return [Attempt(trial_id, claim["number"], claim["token"]) for claim in claims]
 
 
 def newest_attempt(store: Store, trial_id: str) -> Attempt | None:
-    """The newest claim on a trial; None where nobody has claimed it."""
+    """The newest attempt at a trial; None if there is none."""
     numbers = attempt_numbers(store, trial_id)
     claim = get_json(store, f"trials/{trial_id}/attempts/{numbers[-1]:04d}.json") if numbers else None
     return Attempt(trial_id, claim["number"], claim["token"]) if claim else None
 
 
 def newest_attempts(store: Store, trial_ids: Iterable[str]) -> dict[str, Attempt | None]:
-    """`newest_attempt` of many trials, from few listings."""
+    """`newest_attempt` of many trials with few listings."""
     newest: dict[str, str | None] = dict.fromkeys(trial_ids)
     for key in sorted(store.find(f"trials/{trial_id}/attempts/" for trial_id in newest)):
         _, trial_id, _, name = key.split("/")
@@ -78,10 +79,10 @@ def newest_attempts(store: Store, trial_ids: Iterable[str]) -> dict[str, Attempt
 
 
 def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None:
-    """Claim a trial as the attempt that follows number `after`. None when another has done so.
+    """Claim a trial as the attempt after number `after`. None if another process has claimed that number.
 
-    after: the newest attempt, which the caller knows to be over (0: there was none). body: who tries, with what; kept
-    in the claim (`claimed_at` in seconds since 1970, `process`, `provenance`).
+    after: number of the newest attempt, which the caller knows to have ended; 0 if there is none
+    body: further fields of the claim: `claimed_at` (seconds since 1970), `process`, `provenance`
     """
     number = after + 1
     attempt = Attempt(trial_id, number, uuid.uuid4().hex[:8])
@@ -91,7 +92,7 @@ def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None
         return None
     if store.exclusive:
         return attempt
-    # A store without conditional writes lets the later of two claims replace the first: look who is there.
+    # Without conditional writes, the later of two claims may replace the earlier one: read back which one is stored.
     return attempt if load(key, store.get(key))["token"] == attempt.token else None
 
 
@@ -101,16 +102,16 @@ def superseded(store: Store, attempt: Attempt) -> bool:
 
 
 def beat(store: Store, attempt: Attempt, body: Json) -> None:
-    """Write an attempt's heartbeat: what it is at, for leases and for the eye."""
+    """Write the heartbeat of an attempt: its progress, for leases and displays."""
     store.put(attempt.beat_key, dump(body))
 
 
 def end(store: Store, attempt: Attempt, state: str, ended_at: float, error: Json | None = None) -> None:
-    """Write how an attempt ended. state: done, failed, stopped, superseded."""
+    """Write how an attempt ended. state: done, failed, stopped or superseded."""
     store.put(attempt.end_key, dump({"state": state, "ended_at": ended_at, "error": error}))
 
 
 def read_log(store: Store, attempt: Attempt) -> str:
-    """What happened in an attempt, '' where nothing was written."""
+    """The log of an attempt; '' if there is none."""
     data = store.get_many([attempt.log_key]).get(attempt.log_key, b"")
     return data.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Checkpoints of a trial: written whole or not at all, read only where their sums agree."""
+"""Checkpoints of a trial: written whole or not at all, and read only if their checksums match."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from sweeps.store.trials import finished_epochs
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An intact checkpoint: its epoch, its files, and damaged newer ones that were passed over."""
+    """An intact checkpoint."""
 
     epoch: int
     files: Mapping[str, bytes]
     damaged: tuple[str, ...] = ()
+    """Keys of damaged newer checkpoints that were skipped."""
 
 
 def save_checkpoint(
@@ -30,9 +31,9 @@ def save_checkpoint(
     files: Mapping[str, bytes],
     abandoned: Callable[[], bool] = never,
 ) -> bool:
-    """Write a checkpoint's files, then its manifest. False, and no manifest, when the attempt is superseded.
+    """Write the files of a checkpoint, then its manifest. Returns False, without a manifest, if superseded.
 
-    JSON files stand in the manifest itself: each object is a request. abandoned: see `Store.put`.
+    JSON files are part of the manifest, which saves requests. abandoned: see `Store.put`
     """
     folder = attempt.key("checkpoint", attempt.name, epoch)
     sums: dict[str, Json] = {}
@@ -49,14 +50,14 @@ def save_checkpoint(
 
 
 def checkpoints(store: Store, trial_id: str) -> list[tuple[str, int]]:
-    """(attempt name, epoch) of all checkpoints with a manifest, the one to resume from last."""
+    """(attempt name, epoch) of all checkpoints with a manifest; the last one is the one to resume from."""
     prefix = f"trials/{trial_id}/checkpoint/"
-    found = [key.split("/")[-3:-1] for key in store.keys(prefix) if key.endswith("/manifest.json")]
-    return sorted((name, int(epoch)) for name, epoch in found)
+    folders = [key.split("/")[-3:-1] for key in store.keys(prefix) if key.endswith("/manifest.json")]
+    return sorted((name, int(epoch)) for name, epoch in folders)
 
 
 def latest_checkpoint(store: Store, trial_id: str, up_to: int) -> Checkpoint | None:
-    """The newest attempt's highest intact checkpoint at or below epoch `up_to`, past damaged ones."""
+    """The highest intact checkpoint of the newest attempt up to epoch `up_to`. Damaged ones are skipped."""
     damaged: list[str] = []
     for name, epoch in reversed(checkpoints(store, trial_id)):
         if epoch > up_to:
@@ -70,7 +71,7 @@ def latest_checkpoint(store: Store, trial_id: str, up_to: int) -> Checkpoint | N
 
 
 def checkpoint_history(store: Store, trial_id: str, up_to: int) -> list[Json]:
-    """The records in the checkpoint that a trial would resume from; none without one. Reads no weights."""
+    """The records in the checkpoint from which a trial would resume; empty without one. Does not read weights."""
     for name, epoch in reversed(checkpoints(store, trial_id)):
         if epoch <= up_to:
             return history_at(store, trial_id, name, epoch)
@@ -78,7 +79,7 @@ def checkpoint_history(store: Store, trial_id: str, up_to: int) -> list[Json]:
 
 
 def history_at(store: Store, trial_id: str, name: str, epoch: int) -> list[Json]:
-    """The records in one checkpoint of the attempt `name`; none where there are none. Reads no weights."""
+    """The records in a checkpoint of attempt `name`; empty if it has none. Does not read weights."""
     folder = f"trials/{trial_id}/checkpoint/{name}/{epoch}"
     manifest = get_json(store, f"{folder}/manifest.json") or {}
     text = manifest.get("files", {}).get("history.json", {}).get("text")
@@ -89,7 +90,7 @@ def history_at(store: Store, trial_id: str, name: str, epoch: int) -> list[Json]
 def _read_checkpoint(store: Store, folder: str) -> dict[str, bytes] | None:
     try:
         sums = load(f"{folder}/manifest.json", store.get(f"{folder}/manifest.json"))["files"]
-    except StoreAwayError:  # says nothing about the checkpoint
+    except StoreAwayError:  # does not mean that the checkpoint is damaged
         raise
     except (KeyError, StoreError):
         return None
@@ -103,7 +104,7 @@ def _read_checkpoint(store: Store, folder: str) -> dict[str, bytes] | None:
 
 
 def drop_checkpoints(store: Store, attempt: Attempt, saved: Mapping[int, Iterable[str]]) -> None:
-    """Delete checkpoints of this attempt, whose file names by epoch are known: no listing is asked for."""
+    """Delete checkpoints of this attempt without a listing. saved: file names by epoch."""
     keys = []
     for epoch, files in saved.items():
         objects = ["manifest.json", *(name for name in files if not name.endswith(".json"))]
@@ -112,19 +113,19 @@ def drop_checkpoints(store: Store, attempt: Attempt, saved: Mapping[int, Iterabl
 
 
 def collect(store: Store, trial_id: str) -> int:
-    """Delete the checkpoints that nothing needs any more; how many they were.
+    """Delete checkpoints that are no longer needed. Returns how many were deleted.
 
-    Of a finished trial the one of its highest target epoch stays, of another one the newest two.
+    A finished trial keeps the checkpoint of its highest target epoch, an unfinished one the newest two.
     """
     saved = checkpoints(store, trial_id)
     results = finished_epochs(store, trial_id)
-    kept = saved[-2:]
+    retained = saved[-2:]
     if results:
         result = load("result", store.get(result_key(trial_id, max(results))))
         final = (result["attempt"], result["epochs"])
-        kept = [final] if final in saved else kept
+        retained = [final] if final in saved else retained
     for name, epoch in saved:
-        if (name, epoch) not in kept:
+        if (name, epoch) not in retained:
             keys = list(store.keys(f"trials/{trial_id}/checkpoint/{name}/{epoch}/"))
             store.delete(sorted(keys, key=lambda key: not key.endswith("/manifest.json")))
-    return len(saved) - len(kept)
+    return len(saved) - len(retained)

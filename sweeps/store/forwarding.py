@@ -1,4 +1,4 @@
-"""A store that passes everything on to another one: what derives from it answers some questions by itself."""
+"""Base class of stores that forward calls to another store."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from sweeps.store.base import Store, never
 
 
-class Passing:
-    """Each method as of `sweeps.store.base.Store`."""
+class ForwardingStore:
+    """Forwards every call to another store; subclasses override single methods."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

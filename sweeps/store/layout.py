@@ -1,20 +1,20 @@
-"""What lies where in a store, and who may write it. Every object has one writer.
+"""The keys of a store and how JSON is stored. Every object has one writer.
 
-| key | what |
+| key | content |
 | --- | --- |
-| `trials/<id>/trial.json` | task, configuration, seed: created once |
-| `trials/<id>/attempts/<n>.json` | a claim, created once; `n` counts up, so the newest is the highest |
-| `.../attempts/<n>-<token>.beat.json` | the claim's heartbeat: time, epoch, last record (for the eye) |
+| `trials/<id>/trial.json` | task, configuration, seed; created once |
+| `trials/<id>/attempts/<n>.json` | a claim, created once; `n` counts up, so the newest attempt has the highest number |
+| `.../attempts/<n>-<token>.beat.json` | heartbeat of the attempt: time, epoch, last record (for display) |
 | `.../attempts/<n>-<token>.end.json` | how the attempt ended, with the error if it failed |
-| `.../log/<n>-<token>.txt` | what happened in the attempt, as lines with times (for the eye) |
-| `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their sums, and the JSON ones |
-| `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG; at the end each one's values |
-| `.../result/<epoch>.json` | created once for a target epoch, names its attempt |
-| `sweeps/<name>/plans/<n>.json` | the file and the plan as they were, created once each |
+| `.../log/<n>-<token>.txt` | log of the attempt: lines with times (for display) |
+| `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their checksums and the JSON files |
+| `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG; at the end the scores of each |
+| `.../result/<epoch>.json` | the result for a target epoch, with the name of its attempt; created once |
+| `sweeps/<name>/plans/<n>.json` | a plan with the text of its sweep file; created once |
 | `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search.search` and `sweeps.search.arm_search` |
 | `sweeps/<name>/records.parquet` | a copy of finished records, see `sweeps.store.record_cache` |
 | `sweeps/<name>/pictures/<id>/<epochs>-<images>/` | of `report --redraw`, see `analysis.report.sections.images` |
-| `sweeps/<name>/stops/<token>-<run>.json` | requests to end after the epochs at hand: of all, a run, or a trial |
+| `sweeps/<name>/stops/<token>-<run>.json` | requests to stop all runs, one run, or one trial after the current epoch |
 | `sweeps/<name>/summary.json` | best arm, cost and counts of a sweep, see `analysis.dashboard.data.summaries` |
 """
 
@@ -31,19 +31,19 @@ Json = dict[str, Any]
 
 
 def dump(value: Any) -> bytes:
-    """JSON as it is stored: one line, keys in the order given, no NaN (None stands for it)."""
+    """Encode a value as stored JSON: one line, keys in the given order. Refuses NaN; callers use None."""
     return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def load(key: str, data: bytes) -> Any:
-    """The JSON of an object; a StoreError names the object when it is damaged or of a newer schema."""
+    """Decode the JSON of an object. StoreError, with its key, if it is damaged or has a newer schema."""
     try:
         value = json.loads(data)
     except ValueError as error:
         raise StoreError(
             f"object {key!r}",
             f"it is damaged ({error})",
-            "JSON as this system wrote it",
+            "JSON as written by inpaint-sweeps",
             "restore it from a copy, or delete the trial's folder and run the sweep again",
         ) from error
     if isinstance(value, dict) and value.get("schema", SCHEMA) > SCHEMA:
@@ -57,7 +57,7 @@ def load(key: str, data: bytes) -> Any:
 
 
 def get_json(store: Store, key: str) -> Any | None:
-    """The JSON under a key, or None where there is no object."""
+    """The JSON under a key; None if there is no object."""
     try:
         return load(key, store.get(key))
     except KeyError:

@@ -52,17 +52,17 @@ class FolderStore:
             return {key: data for key, data in pool.map(read, keys) if data is not None}
 
     def find(self, prefixes: Iterable[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
+        versions: dict[str, str] = {}
         for prefix in prefixes:
             for key in self.keys(prefix) if prefix.endswith("/") else [prefix]:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    seen = self._path(key).stat()
-                    if not stat.S_ISDIR(seen.st_mode):
-                        found[key] = f"{seen.st_ino}-{seen.st_size}-{seen.st_mtime_ns}"
-        return found
+                    status = self._path(key).stat()
+                    if not stat.S_ISDIR(status.st_mode):
+                        versions[key] = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+        return versions
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
-        root = str(self.root)  # joined as text: a pathlib object a key costs more than the look itself
+        root = str(self.root)  # joined as strings, because making a Path per key costs more than the check itself
         return {key for key in keys if os.path.isfile(f"{root}/{check_key(key)}")}
 
     def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
@@ -106,7 +106,7 @@ class FolderStore:
         return True
 
     def _write(self, key: str, path: Path, data: bytes) -> Path:
-        """Write to a temporary name beside `path`; nothing is left behind when that fails."""
+        """Write to a temporary file next to `path` and return it. If that fails, the file is removed."""
         temporary = path.with_name(TEMPORARY + uuid.uuid4().hex)
         try:
             try:
@@ -115,7 +115,7 @@ class FolderStore:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 temporary.write_bytes(data)
         except OSError as error:
-            with contextlib.suppress(OSError):  # where the folder cannot be entered, nothing was left either
+            with contextlib.suppress(OSError):  # if the folder cannot be entered, there is no file to remove
                 temporary.unlink(missing_ok=True)
             raise self._trouble("write", key, error) from error
         return temporary
@@ -153,7 +153,7 @@ class FolderStore:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = _free_mb(self.root)
             why = f"the disk is full ({free:.0f} MB free)" if free is not None else "the disk is full"
-            allowed, fix = "a disk with room", "free some space and run the same command again, or --store ELSEWHERE"
+            allowed, fix = "a disk with free space", "free some space and run the command again; or --store ELSEWHERE"
         return StoreError(f"store {str(self.root)!r}: cannot {verb} {key!r}", why, allowed, fix)
 
 

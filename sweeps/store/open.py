@@ -10,7 +10,7 @@ from sweeps.store.local import FolderStore
 
 
 def open_store(uri: str) -> Store:
-    """Open the store at a folder path, `file://` or `s3://` address; a folder is made at the first write."""
+    """Open the store at a folder path, `file://` or `s3://` address. A folder is created at the first write."""
     scheme, _, rest = uri.partition(":")
     if rest.startswith("//") and scheme == "s3":
         from sweeps.store.s3.store import S3Store
@@ -23,7 +23,7 @@ def open_store(uri: str) -> Store:
     meant = "file" if scheme.lower() == "file" else "s3"
     raise StoreError(
         f"store {uri!r}",
-        f"no kind of store begins with {uri[: len(uri) - len(rest.lstrip('/'))]!r}",
+        f"no store address begins with {uri[: len(uri) - len(rest.lstrip('/'))]!r}",
         "a folder, file:///absolute/folder or s3://bucket/prefix",
         f"--store {meant}://{'/' if meant == 'file' else ''}{rest.lstrip('/')}",
     )

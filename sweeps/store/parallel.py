@@ -1,4 +1,4 @@
-"""Do something to many things side by side, in threads that end with their process, whatever they wait for."""
+"""Parallel map over daemon threads."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def side_by_side(act: Callable[[T], R], items: Iterable[T], threads: int) -> list[R]:
-    """`act` of each item, in their order. The first exception ends the rest and is raised.
+def parallel_map(act: Callable[[T], R], items: Iterable[T], threads: int) -> list[R]:
+    """Call `act` on each item in parallel. Returns results in the order of the items; raises the first exception.
 
-    Not a ThreadPoolExecutor: Python waits for its threads when it ends, here for minutes where a server is away.
+    Not a ThreadPoolExecutor, because Python joins its threads at exit, which takes minutes if a server does not answer.
     """
-    given = list(items)
-    if len(given) <= 1:
-        return [act(item) for item in given]
-    results: list[Any] = [None] * len(given)
+    inputs = list(items)
+    if len(inputs) <= 1:
+        return [act(item) for item in inputs]
+    results: list[Any] = [None] * len(inputs)
     errors: list[BaseException] = []
-    left = iter(range(len(given)))
+    left = iter(range(len(inputs)))
     lock = threading.Lock()
 
     def work() -> None:
@@ -30,11 +30,11 @@ def side_by_side(act: Callable[[T], R], items: Iterable[T], threads: int) -> lis
             if number is None:
                 return
             try:
-                results[number] = act(given[number])
+                results[number] = act(inputs[number])
             except BaseException as error:
                 errors.append(error)
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(given)))]
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(inputs)))]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -10,13 +10,13 @@ from sweeps.store.base import Store
 from sweeps.store.layout import Json, dump, get_json, load
 
 ALL_RUNS = "all"
-"""In a request to stop: every driver of the sweep, not one run of it."""
+"""Target of a stop request: every run of the sweep."""
 
 
 def write_plan(store: Store, name: str, plan: Json, text: str, planned_at: float) -> Json:
-    """Store a plan and the file it comes from, unless the newest stored plan is the same. Returns the stored plan.
+    """Store a plan with the text of its sweep file, unless the newest stored plan is the same. Returns the stored plan.
 
-    A stored plan is never changed: an edited file makes the next one, so that the report can say what changed when.
+    A stored plan never changes: an edited file makes a new plan, so that the report can say what changed and when.
     """
     content = digest([plan, text], 32)
     while True:
@@ -39,22 +39,22 @@ def newest_plan(store: Store, name: str) -> Json | None:
 def read_plans(store: Store, name: str) -> list[Json]:
     """All plans of a sweep, oldest first; empty for an unknown sweep."""
     prefix = f"sweeps/{name}/plans/"
-    found = store.get_many(store.keys(prefix))
-    return [load(key, found[key]) for key in sorted(found)]
+    bodies = store.get_many(store.keys(prefix))
+    return [load(key, bodies[key]) for key in sorted(bodies)]
 
 
 def request_stop(store: Store, name: str, whom: str = ALL_RUNS) -> None:
-    """Ask a sweep's drivers to end after the epochs at hand, or one of them, or one trial.
+    """Request that all runs of a sweep, one run or one trial stop after the current epoch.
 
-    whom: the token of the driver's run, or the trial's id.
+    whom: `ALL_RUNS`, the token of a run, or a trial id
     """
     store.create(f"sweeps/{name}/stops/{uuid.uuid4().hex[:12]}-{whom}.json", b"{}")
 
 
 def stop_requests(store: Store, name: str, *whom: str) -> frozenset[str]:
-    """The requests so far to all or to one of `whom` (a run, a trial); without any, every request there is.
+    """The stop requests so far for all runs or for one of `whom` (runs, trials); without `whom`, every stop request.
 
-    New ones are told from old ones by comparing sets, not clocks.
+    Callers detect new requests by comparing sets, which needs no synchronised clocks.
     """
     ends = tuple(f"-{one}.json" for one in (ALL_RUNS, *whom)) if whom else (".json",)
     return frozenset(key for key in store.children(f"sweeps/{name}/stops") if key.endswith(ends))

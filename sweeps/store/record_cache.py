@@ -1,11 +1,11 @@
-"""A sweep's finished records in one object, so that a report on a thousand trials reads few objects.
+"""Caches the finished records of a sweep in one object, so that a report on a thousand trials reads few objects.
 
-`sweeps/<name>/records.parquet` has a row for each object that a report reads and that is not written again: results,
-suggestions and what became of them. Columns: key, version (as `Store.find` gives it), body (the object, of a result
-without its history), history (of a result: {column: values by epoch}, NaN for null; parsing it as JSON would be most
-of what a report takes). It is a copy and no truth: a row counts only while the object itself is in the store with the
-same version, which listings tell, a thousand at a time. So whoever writes it last, and whatever is deleted, altered or
-trained anew afterwards, no report can differ.
+`sweeps/<name>/records.parquet` has a row for each object that a report reads and that is written only once: results,
+suggestions and their outcomes. Columns: key; version (from `Store.find`); body (the object, for a result without its
+history); history (of a result: {column: values by epoch}, NaN for null; parsing it as JSON would take most of the time
+of a report). It is only a copy: a row is used only if the store has the object with the same version, which listings
+tell for a thousand objects at a time. So a report does not depend on who wrote the copy last, or on what was deleted,
+changed or retrained afterwards.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sweeps.results import progress
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
-from sweeps.store.forwarding import Passing
-from sweeps.store.parallel import side_by_side
+from sweeps.store.forwarding import ForwardingStore
+from sweeps.store.parallel import parallel_map
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _THREADS = 8
 STALE = 20
-"""A report that had to read more objects than this writes the copy anew."""
+"""A report that had to read more objects than this rewrites the copy."""
 
 
 def key_of(name: str) -> str:
@@ -40,26 +40,28 @@ def key_of(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One object of the copy. history: of a result, whose `body` lacks it."""
+class _CachedObject:
+    """One object in the copy."""
 
     version: str
     body: bytes
+    """The object; for a result without its history."""
     history: History | None
+    """Of a result, else None."""
 
 
-class Copied(Passing):
-    """A store for reading a sweep: takes an object from the copy where that is the store's own version of it."""
+class CachedStore(ForwardingStore):
+    """A store for reading a sweep that takes objects from the copy if their versions match those in the store."""
 
     def __init__(self, store: Store, name: str, versions: Mapping[str, str] | None = None) -> None:
-        """versions: of results, as `look` tells them; others are asked for."""
+        """versions: known versions of results, from `result_versions`; others are looked up."""
         super().__init__(store)
         self._name = name
-        self._copy: dict[str, _Row] | None = None
-        self._used: dict[str, _Row] = {}
+        self._copy: dict[str, _CachedObject] | None = None
+        self._used: dict[str, _CachedObject] = {}
         self._versions = dict(versions or {})
         self.missed = 0
-        """Objects that were read one by one, though a copy could have had them."""
+        """Number of objects that were read one by one because the copy did not have them."""
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         wanted = list(keys)
@@ -68,11 +70,11 @@ class Copied(Passing):
         return read | {key: row.body for key, row in self._take(lasting).items()}
 
     def results(self, keys: Iterable[str]) -> dict[str, tuple[layout.Json, History]]:
-        """Results that exist, each without its history, and its history: {column: values by epoch}, NaN for null."""
+        """Existing results: key -> (result without history, history as {column: values by epoch} with NaN for null)."""
         return {key: (layout.load(key, row.body), row.history or {}) for key, row in self._take(keys).items()}
 
-    def _take(self, keys: Iterable[str]) -> dict[str, _Row]:
-        """Lasting objects, from the copy or the store."""
+    def _take(self, keys: Iterable[str]) -> dict[str, _CachedObject]:
+        """Read objects that are written only once, from the copy or the store."""
         wanted = list(keys)
         self._look(key for key in wanted if key not in self._versions)
         versions = {key: self._versions[key] for key in wanted if self._versions[key]}
@@ -85,7 +87,7 @@ class Copied(Passing):
         return rows
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
-        """As the store had it when it was first asked: a report asks for the same objects again."""
+        """Which keys exist; the answer for an object that is written only once is remembered."""
         wanted = list(keys)
         lasting = {key for key in wanted if _lasts(key, self._name)}
         self._look(key for key in lasting if key not in self._versions)
@@ -93,13 +95,13 @@ class Copied(Passing):
         return others | {key for key in lasting if self._versions[key]}
 
     def _look(self, keys: Iterable[str]) -> None:
-        """Learn the versions of objects, empty where there is none."""
+        """Look up the versions of objects; '' for absent ones."""
         wanted = list(keys)
-        found = self._store.find(wanted)
-        self._versions |= {key: found.get(key, "") for key in wanted}
+        versions = self._store.find(wanted)
+        self._versions |= {key: versions.get(key, "") for key in wanted}
 
-    def _read(self) -> dict[str, _Row]:
-        """The copy; nothing where there is none or where it is damaged."""
+    def _read(self) -> dict[str, _CachedObject]:
+        """The rows of the copy; empty if it is missing or damaged."""
         if self._copy is None:
             try:
                 self._copy = _unpack(self._store.get(key_of(self._name)))
@@ -108,28 +110,28 @@ class Copied(Passing):
         return self._copy
 
     def refresh(self, stale: int = STALE) -> bool:
-        """Write the copy anew, with what was read through this store, if more than `stale` objects were not in it."""
+        """Rewrite the copy, with the objects read through this store, if more than `stale` of them were not in it."""
         if self.missed <= stale:
             return False
         self._store.put(key_of(self._name), _pack(self._read() | self._used))
         return True
 
 
-def look(store: Store, names: Iterable[str]) -> dict[str, str]:
-    """The versions of all results that the newest plans of sweeps ask for, '' where there is none.
+def result_versions(store: Store, names: Iterable[str]) -> dict[str, str]:
+    """Key -> version of all results in the newest plans of the sweeps; '' for absent ones.
 
-    Trials of all sweeps lie among each other, so one walk through the listing serves many as it would serve one.
+    The trials of all sweeps share one folder, so a single pass over its listing serves many sweeps.
     """
-    plans = side_by_side(lambda name: stored_plans.newest_plan(store, name), names, _THREADS)
+    plans = parallel_map(lambda name: stored_plans.newest_plan(store, name), names, _THREADS)
     targets = [progress.targets(plan) for plan in plans if plan is not None]
     keys = [layout.result_key(trial, epochs) for one in targets for trial, many in one.items() for epochs in many]
-    found = store.find(keys)
-    return {key: found.get(key, "") for key in keys}
+    versions = store.find(keys)
+    return {key: versions.get(key, "") for key in keys}
 
 
 def refresh(store: Store, name: str) -> None:
-    """Copy the records of a sweep's finished trials, at the end of a run. An outage costs the copy only."""
-    copied = Copied(store, name)
+    """Update the copy at the end of a run. If the store fails, only the copy is missing: StoreErrors are ignored."""
+    copied = CachedStore(store, name)
     try:
         plan = stored_plans.newest_plan(store, name)
         if plan is None:
@@ -144,7 +146,7 @@ def refresh(store: Store, name: str) -> None:
 
 
 def _lasts(key: str, name: str) -> bool:
-    """Whether an object is written once and for all."""
+    """Whether an object is written only once."""
     return _is_result(key) or key.startswith((f"sweeps/{name}/search/", f"sweeps/{name}/pruned/"))
 
 
@@ -153,20 +155,20 @@ def _is_result(key: str) -> bool:
     return len(parts) == 4 and parts[0] == "trials" and parts[2] == "result"
 
 
-def _row(key: str, version: str, data: bytes) -> _Row:
+def _row(key: str, version: str, data: bytes) -> _CachedObject:
     if not _is_result(key):
-        return _Row(version, data, None)
+        return _CachedObject(version, data, None)
     import numpy as np
 
     body = layout.load(key, data)
     history = {name: np.array(values, dtype=np.float64) for name, values in body.pop("history").items()}
-    return _Row(version, layout.dump(body), history)
+    return _CachedObject(version, layout.dump(body), history)
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
-def _pack(rows: Mapping[str, _Row]) -> bytes:
+def _pack(rows: Mapping[str, _CachedObject]) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
@@ -178,7 +180,7 @@ def _pack(rows: Mapping[str, _Row]) -> bytes:
         "history": _packed([rows[key].history or {} for key in keys]),
     }
     sink = io.BytesIO()
-    texts = ["key", "version", "body", "history.key_value.key"]  # a dictionary of measured values would only grow
+    texts = ["key", "version", "body", "history.key_value.key"]  # dictionary encoding does not compress measured values
     pyarrow.parquet.write_table(pyarrow.table(columns), sink, compression="zstd", use_dictionary=texts)
     return sink.getvalue()
 
@@ -197,17 +199,17 @@ def _packed(histories: list[History]) -> pyarrow.MapArray:
     return pyarrow.MapArray.from_arrays(starts(map(len, histories)), names, items)
 
 
-def _unpack(data: bytes) -> dict[str, _Row]:
-    """Raises what pyarrow raises for a damaged file, a ValueError or an OSError; KeyError for one of an older form."""
+def _unpack(data: bytes) -> dict[str, _CachedObject]:
+    """Read the rows. A damaged file raises pyarrow's ValueError or OSError, one in an older format a KeyError."""
     import pyarrow
     import pyarrow.parquet
 
-    # Not `read_table`, nor threads: a process that ends soon after them is aborted at times (apache/arrow#34314).
+    # No `read_table` and no threads: a process that exits soon afterwards sometimes aborts (apache/arrow#34314).
     table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data), pre_buffer=False).read(use_threads=False)
     keys, versions, bodies = (table[name].to_pylist() for name in ("key", "version", "body"))
     histories = [history for part in table["history"].chunks for history in _unpacked(part)]
     return {
-        key: _Row(version, body, history if _is_result(key) else None)
+        key: _CachedObject(version, body, history if _is_result(key) else None)
         for key, version, body, history in zip(keys, versions, bodies, histories, strict=True)
     }
 

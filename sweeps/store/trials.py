@@ -1,4 +1,4 @@
-"""Trials in a store: what is known of each, and its results."""
+"""Trials in a store: their definitions and results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sweeps.store.layout import Json, dump, get_json, result_key, trial_key
 
 
 def write_trials(store: Store, trials: Iterable[Trial]) -> None:
-    """Make the trials known to the store; those that are there already stay as they are."""
+    """Store the definitions of trials; existing ones stay unchanged."""
     wanted = {trial_key(trial.id): trial for trial in trials}
-    there = store.exists_many(wanted)
-    new = ((key, _trial_body(trial)) for key, trial in wanted.items() if key not in there)
+    existing = store.exists_many(wanted)
+    new = ((key, _trial_body(trial)) for key, trial in wanted.items() if key not in existing)
     store.create_many(new)
 
 
@@ -26,15 +26,16 @@ def _trial_body(trial: Trial) -> bytes:
 
 
 def read_trial(store: Store, trial_id: str) -> Json:
-    """A trial's task, configuration (without `epochs`) and seed; a StoreError where the store has no such trial."""
+    """A trial's task, configuration (without `epochs`) and seed. StoreError if the store has no such trial."""
     body = get_json(store, trial_key(trial_id))
     if not isinstance(body, dict):
-        raise StoreError(f"trial {trial_id!r}", "the store has no such trial", "an id from `sweeps status`", "check it")
+        allowed = "an id from `sweeps status`"
+        raise StoreError(f"trial {trial_id!r}", "the store has no such trial", allowed, "check the id and --store")
     return body
 
 
 def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
-    """Create the result for a target epoch. False when there is one or the attempt is superseded."""
+    """Create the result for a target epoch. Returns False if there is one already or the attempt is superseded."""
     if superseded(store, attempt):
         return False
     result = {"schema": SCHEMA, "attempt": attempt.name, "epochs": epochs, **body}
@@ -47,6 +48,6 @@ def finished_epochs(store: Store, trial_id: str) -> list[int]:
 
 
 def forget(store: Store, trial_id: str) -> None:
-    """Delete a trial's results and checkpoints, so that it is trained anew; its attempts stay as its history."""
+    """Delete a trial's results and checkpoints, so that it is trained again. Its attempts are kept as a history."""
     for folder in ("result", "checkpoint"):
         store.delete(list(store.keys(f"trials/{trial_id}/{folder}/")))

@@ -92,7 +92,7 @@ def test_an_arm_renamed_between_runs_keeps_its_trials(tmp_path: Path, reported: 
     stored_plans.write_plan(store, NAME, body, f"name: {NAME}\n# renamed\n", plan["planned_at"] + 9000)
     texts = reported(store)
     assert "another &lt;name&gt;" in texts["html"]
-    assert "1 arm added (“another &lt;name&gt;”) and 1 arm left out (“other”)" in texts["html"]
+    assert "1 arm added (“another &lt;name&gt;”) and 1 arm removed (“other”)" in texts["html"]
     study = report.build(store, NAME).study
     assert [len(study.values(name, "test/psnr_db")) for name in study.names] == [4, 4]
 
@@ -121,9 +121,9 @@ def test_results_without_a_schema_are_of_the_first(tmp_path: Path, reported: Rep
 def test_published_figures_with_a_wrong_column_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, figures = tmp_path / "seeds.csv", published.figures
+    path, figures = tmp_path / "seeds.csv", published.read_figures
     path.write_text((published.HERE / "seeds.csv").read_text().replace(",printed,", ",as printed,", 1))
-    monkeypatch.setattr(published, "figures", lambda: figures(path))
+    monkeypatch.setattr(published, "read_figures", lambda: figures(path))
     store = make_store(tmp_path / "store", seeds=range(2))
     said = refused(capsys, "report", NAME, "--store", store.uri)
     assert f"{path}, line 1" in said

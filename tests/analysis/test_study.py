@@ -91,7 +91,7 @@ def test_the_best_epoch_by_validation(tmp_path: Path) -> None:
     store = make_store(tmp_path, change=lambda plan: plan["report"].update(at="best(val/l2_raw)"))
     study = studies.read(store, "partial-conv", NOW)
     assert study.values("blind autoencoder", "val/l2_raw")[0] == min(history(ARMS[0], 0)["val/l2_raw"])  # type: ignore[type-var]
-    assert "best val L2 raw" in study.at_words()
+    assert "best val L2 raw" in study.at_epoch()
 
 
 def test_nulls_are_missing_and_not_zero(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def search(rule: str, options: argparse.Namespace, folder: Path) -> tuple[Search
     work = driver.work_left(plan.expand(loader.load(file), schema), store, schema)
     driver.write(work.plan, store, ())
     root = str(Path(os.environ.get("SWEEPS_DATA", "../shared/data")).resolve())
-    driver.run(work, store, schema, driver.Settings(data_root=root), count)
+    driver.run(work, store, schema, driver.RunSettings(data_root=root), count)
     return stored_searches(store, "search")["base"], count.epochs
 
 

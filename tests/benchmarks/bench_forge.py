@@ -20,7 +20,7 @@ from pathlib import Path
 from trainables.forgery import forged_images
 from trainables.forgery import shards as forged_shards
 from trainables.forgery.config import resolve_forge
-from trainables.forgery.encoding import decoded, encoded
+from trainables.forgery.encoding import decode, encode
 
 ROOT = Path(os.environ.get("SWEEPS_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -75,7 +75,7 @@ def main() -> None:
     png = {"name": "png", "level": 1}
     with ThreadPoolExecutor(options.threads) as pool:
         watch = Watch()
-        for _ in pool.map(lambda image: decoded(encoded(image, png)), pixels):
+        for _ in pool.map(lambda image: decode(encode(image, png)), pixels):
             pass
         print(f"encoding and decoding PNG alone: {watch.rates(len(pixels), options.threads)}")
 

@@ -65,7 +65,7 @@ def measure(address: str, trials: int, group: str) -> None:
         work = driver.work_left(planned, store, schema)
         driver.write(planned, store, ())
         began = time.monotonic()
-        driver.run(work, store, schema, driver.Settings(address, os.environ.get("SWEEPS_DATA")), clock)
+        driver.run(work, store, schema, driver.RunSettings(address, os.environ.get("SWEEPS_DATA")), clock)
         took = time.monotonic() - began
         first, *later = clock.first.values()
         middle = statistics.median(later)

@@ -62,7 +62,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return found
 
 
-def build(arm: str, size: int, batch: int, machine: Machine) -> tuple[inpaint.Inpainter, tuple[Any, ...]]:
+def build(arm: str, size: int, batch: int, machine: Machine) -> tuple[inpaint.InpaintLearner, tuple[Any, ...]]:
     """The learner, and what a step of it takes: one batch."""
     model, loss = ARMS[arm]
     given = {

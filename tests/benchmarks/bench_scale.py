@@ -28,7 +28,7 @@ from sweeps.store import layout, record_cache
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
-from sweeps.store.parallel import side_by_side
+from sweeps.store.parallel import parallel_map
 from tests.s3servers import BUCKET, KEY, SECRET, moto_server
 from trainables import schema
 
@@ -155,7 +155,7 @@ def on_s3(folder: Path, studies: int, repeat: int) -> list[float]:
         os.environ |= {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
         here, store = FolderStore(folder / "studies"), open_store(f"s3://{BUCKET}/studies")
         keys = [key for key in here.keys("") if "/result/" in key or "/plans/" in key]
-        side_by_side(lambda key: store.put(key, here.get(key)), keys, 8)
+        parallel_map(lambda key: store.put(key, here.get(key)), keys, 8)
         for name in stored_plans.sweep_names(store):
             record_cache.refresh(store, name)
         return analyse(store.uri, folder / "report", studies, repeat, S3_FACTOR)

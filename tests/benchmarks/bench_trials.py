@@ -80,7 +80,7 @@ def main() -> None:
         driver.write(planned, store, ())
         work = driver.work_left(planned, store, schema)
         before = memory_mb(), open_files()
-        driver.run(work, store, schema, driver.Settings(data_root=root), clock)
+        driver.run(work, store, schema, driver.RunSettings(data_root=root), clock)
         after = memory_mb(), open_files()
     ends = clock.ends[4:]  # the first ones pay for starting their actors
     tenth = len(ends) // 10

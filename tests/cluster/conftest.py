@@ -1,4 +1,4 @@
-"""Fixtures of the runner's tests: a plan and a store; the Ray that they share is in `tests/conftest.py`."""
+"""Fixtures of the tests of `cluster`: a plan and a store. The shared Ray is in `tests/conftest.py`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainables import schema
 
 @pytest.fixture
 def planned(tmp_path: Path) -> Planned:
-    """Plan a sweep: the small one, or another text; `changes` as for `--set`."""
+    """Plan the small sweep or another one; `changes` as for `--set`."""
 
     def run(*changes: str, text: str = SMALL) -> Plan:
         file = tmp_path / "small.yaml"
@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(scope="session")
 def guarded() -> Iterator[heads.Head]:
-    """A head that wants `heads.TOKEN`. Its folder's name is short: sockets lie in it."""
+    """A head that requires `heads.TOKEN`. Its folder has a short name, because it contains sockets."""
     with (
         tempfile.TemporaryDirectory(prefix="head-", ignore_cleanup_errors=True) as folder,
         heads.started(Path(folder)) as head,
@@ -47,7 +47,7 @@ def guarded() -> Iterator[heads.Head]:
 
 @pytest.fixture
 def use_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str | None], None]]:
-    """Give this process a token, or none, whatever the machine's user has."""
+    """Give this process a token, or none, independently of the user's own token."""
 
     def use(token: str | None) -> None:
         for name in heads.TOKEN_VARIABLES:
@@ -55,8 +55,8 @@ def use_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Calla
         monkeypatch.setenv("HOME", str(tmp_path))
         if token:
             monkeypatch.setenv("RAY_AUTH_TOKEN", token)
-        connection.read_settings_again()
+        connection.reload_settings()
 
     yield use
     monkeypatch.undo()
-    connection.read_settings_again()
+    connection.reload_settings()

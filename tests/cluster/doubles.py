@@ -1,7 +1,7 @@
-"""Trials that misbehave, to stand in Ray's workers where `cluster.runners.ray_tune._train` would.
+"""Replacements for `cluster.runners.ray_tune._train`, in which trials misbehave in Ray's workers.
 
-A test puts one of these into the driver's `cluster.runners.ray_tune`; it travels to the workers by its name, and there
-wraps the real one. So the product has no hook for it.
+A test puts one of these into the driver's `cluster.runners.ray_tune`; the workers import it by its name, and it wraps
+the real function. So the product needs no hook for tests.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import torch
 
 from cluster.runners import ray_tune
 from cluster.worker import worker
-from cluster.worker.worker import Options
+from cluster.worker.worker import WorkerOptions
 
 TEARDOWN_S = 2.5
 """Longer than the 2 s that Tune grants."""
 
 
-def ends_badly(config: dict[str, Any], options: Options) -> None:
-    """Once they were stopped, the try number 1 takes long to end and the others raise something of their own."""
+def ends_badly(config: dict[str, Any], options: WorkerOptions) -> None:
+    """After a stop, try number 1 takes long to end, and the others raise an exception."""
     try:
         ray_tune._train(config, options)
     except SystemExit as stop:
@@ -31,10 +31,10 @@ def ends_badly(config: dict[str, Any], options: Options) -> None:
         raise
 
 
-def fails(**faults: Callable[[], object]) -> Callable[[dict[str, Any], Options], None]:
-    """Trials of the arms that are named do something fatal in their training; others are as they are."""
+def fails(**faults: Callable[[], object]) -> Callable[[dict[str, Any], WorkerOptions], None]:
+    """Trials of the named arms do something fatal while they train; others behave normally."""
 
-    def train(config: dict[str, Any], options: Options) -> None:
+    def train(config: dict[str, Any], options: WorkerOptions) -> None:
         original = worker.StoreSession.wants_checkpoint
         how = faults.get(config["label"].partition(" ")[0])
         if how is not None:

@@ -1,4 +1,4 @@
-"""The real command in a process of its own, watched through its store, to be interrupted, stopped and killed."""
+"""Runs the real command in a separate process, watches it through its store, and interrupts, stops or kills it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ RUN_MARK = "INPAINT_SWEEPS_TEST_RUN"
 DRIVER, ACTOR, RAY = "driver", "trial actor", "all of Ray"
 
 
-class Driven:
-    """`sweeps ...` in its own session, with a variable that all its processes inherit, whoever their parent is."""
+class DriverProcess:
+    """`sweeps ...` in its own session, with an environment variable that identifies all its processes."""
 
     def __init__(
         self, store: Store, *arguments: object, folder: Path, environment: Mapping[str, str | None] | None = None
     ) -> None:
-        """environment: variables of the command; None takes one away."""
+        """environment: variables of the command; None removes one."""
         self.store, self.mark = store, uuid.uuid4().hex
         self.output = folder / f"output-{self.mark}.txt"
         newest = {trial_id: stored_attempts.attempt_numbers(store, trial_id) for trial_id in store.children("trials")}
         self._known = {trial_id: max(numbers, default=0) for trial_id, numbers in newest.items()}
         own = {RUN_MARK: self.mark, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
-        own["RAY_gcs_rpc_server_reconnect_timeout_s"] = "3"  # 10 by default, and nothing to see meanwhile
+        own["RAY_gcs_rpc_server_reconnect_timeout_s"] = "3"  # 10 by default, which only adds waiting
         given = {**os.environ, **own, **(environment or {})}
         variables = {name: value for name, value in given.items() if value is not None}
         command = [sys.executable, "-m", "sweeps.cli", *map(str, arguments), "--store", store.uri]
@@ -45,7 +45,7 @@ class Driven:
             )
 
     def new_epochs(self) -> set[tuple[str, str, int]]:
-        """(trial, attempt, epoch) of the checkpoints that this run has written: attempts of before do not count."""
+        """(trial, attempt, epoch) of the checkpoints that this run has written, without those of earlier attempts."""
         found = set()
         for trial_id in self.store.children("trials"):
             known = self._known.get(trial_id, 0)
@@ -54,7 +54,7 @@ class Driven:
         return found
 
     def at_work(self) -> dict[str, int]:
-        """Trial id -> process id of the trials that this run trains now, on a Ray of its own or a shared one."""
+        """Trial id -> process id of the trials that this run is training, on its own or a shared Ray."""
         found = {}
         for trial_id in self.store.children("trials"):
             attempt = stored_attempts.newest_attempt(self.store, trial_id)
@@ -73,7 +73,7 @@ class Driven:
         return {pid for pid in _processes() if _inherited(pid, self.mark)}
 
     def kill(self, what: str, chance: Callable[[list[int]], int] = min) -> bool:
-        """SIGKILL the driver, an actor that trains a trial just now, or all of Ray. Whether that hit training."""
+        """SIGKILL the driver, an actor that is training a trial, or all of Ray. Returns whether this hit training."""
         trainers = list(self.at_work().values())
         if what == DRIVER:
             victims = {self.process.pid}
@@ -85,12 +85,12 @@ class Driven:
         return bool(trainers)
 
     def until(self, true: Callable[[], object], timeout_s: float = 300) -> bool:
-        """Wait for something to become true. False where the command ended before."""
+        """Wait for something to become true. False if the command ended before."""
         deadline = time.monotonic() + timeout_s
         while not true():
             if self.process.poll() is not None:
                 return False
-            assert time.monotonic() < deadline, f"nothing happened in {timeout_s} s:\n{self.said()}"
+            assert time.monotonic() < deadline, f"nothing happened in {timeout_s} s:\n{self.output_text()}"
             time.sleep(0.05)
         return True
 
@@ -99,17 +99,17 @@ class Driven:
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it still runs after {timeout_s} s:\n{self.said()}") from None
+            raise AssertionError(f"it still runs after {timeout_s} s:\n{self.output_text()}") from None
 
     def interrupt(self) -> None:
         """Ctrl-C: a terminal sends it to every process of the group."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def said(self) -> str:
+    def output_text(self) -> str:
         return self.output.read_text(errors="replace")
 
     def end(self) -> None:
-        """Kill whatever is left of it. Ray's agents outlive their driver by most of a minute."""
+        """Kill all remaining processes. Ray's agents outlive their driver by most of a minute."""
         while family := self.family():
             _kill(family)
             time.sleep(0.05)
@@ -117,13 +117,15 @@ class Driven:
 
 
 @contextlib.contextmanager
-def workplace() -> Iterator[Callable[..., Driven]]:
-    """A way to start commands; at the end none of their processes is left, nor a file: Ray's go to TMPDIR too."""
-    started: list[Driven] = []
+def workplace() -> Iterator[Callable[..., DriverProcess]]:
+    """Starts commands; removes their processes and their files, including those of Ray in TMPDIR, at the end."""
+    started: list[DriverProcess] = []
     with tempfile.TemporaryDirectory(prefix="killed-", ignore_cleanup_errors=True) as name:
 
-        def start(store: Store, *arguments: object, environment: Mapping[str, str | None] | None = None) -> Driven:
-            started.append(Driven(store, *arguments, folder=Path(name), environment=environment))
+        def start(
+            store: Store, *arguments: object, environment: Mapping[str, str | None] | None = None
+        ) -> DriverProcess:
+            started.append(DriverProcess(store, *arguments, folder=Path(name), environment=environment))
             return started[-1]
 
         try:
@@ -144,7 +146,7 @@ def _processes() -> list[int]:
 
 
 def _inherited(pid: int, mark: str) -> bool:
-    """Whether a living process has the variable; a zombie's environment is empty."""
+    """Whether a living process has the variable; the environment of a zombie is empty."""
     try:
         return f"{RUN_MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:

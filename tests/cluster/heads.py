@@ -1,4 +1,4 @@
-"""The head of a Ray cluster in processes of its own, that wants a token and listens on loopback."""
+"""The head of a Ray cluster in separate processes, which requires a token and listens on loopback."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class Head:
 
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Head]:
-    """A head with a dashboard and two CPUs; all its processes are gone afterwards."""
+    """A head with a dashboard and two CPUs; all its processes are killed afterwards."""
     mark = uuid.uuid4().hex
     environment = {name: value for name, value in os.environ.items() if name not in TOKEN_VARIABLES}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "PYTHONPATH": str(ROOT), RUN_MARK: mark}
     environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    environment["TMPDIR"] = str(folder)  # what is killed leaves files
+    environment["TMPDIR"] = str(folder)  # killed processes leave files behind
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # jobs call python
     port, jobs = _free_port(), _free_port()
     options = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2"]
     options += ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={jobs}"]
-    options += [f"--dashboard-agent-listen-port={_free_port()}"]  # a fixed one by default, which others have
+    options += [f"--dashboard-agent-listen-port={_free_port()}"]  # the fixed default may be in use
     command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", *options]
     said = folder / "said.txt"
     with said.open("w") as output:

@@ -36,7 +36,7 @@ report: {metrics: [test/psnr_db], test_epochs: [1]}
 
 @dataclass
 class Watched:
-    """A watcher that remembers what it was told."""
+    """A watcher that keeps all events."""
 
     events: list[tuple[str, str]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -60,7 +60,7 @@ Planned = Callable[..., Plan]
 def run(plan: Plan, store: Store, data_root: Path, address: str = driver.IN_PROCESS, **settings: Any) -> Watched:
     """Run what the store lacks of a plan."""
     watched = Watched()
-    chosen = driver.Settings(address=address, data_root=str(data_root), **settings)
+    chosen = driver.RunSettings(address=address, data_root=str(data_root), **settings)
     work = driver.work_left(plan, store, schema, chosen.retry)
     if not work.nothing:
         driver.check(work.plan, chosen)
@@ -71,7 +71,7 @@ def run(plan: Plan, store: Store, data_root: Path, address: str = driver.IN_PROC
 
 
 def histories(plan: Plan, store: Store) -> dict[str, list[dict[str, Any]]]:
-    """The records of every finished trial by label, without what depends on the machine."""
+    """The records of every finished trial by label, without machine-dependent columns."""
     found = {}
     for trial, label in plan.runs():
         result = layout.get_json(store, layout.result_key(trial.id, trial.epochs))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tests.golden.store_files import DIGEST, Records
 
-RELATIVE, ABSOLUTE = 1e-3, 1e-5
-"""Tolerances where the arithmetic differs: a few steps of training enlarge rounding errors to that."""
+RELATIVE, ABSOLUTE = 0.05, 1e-4
+"""Tolerances where the arithmetic differs. Rounding decides the sign of a gradient that is all but zero, and the first
+step of Adam is as long as the learning rate whatever the gradient: between vector instructions, 4 % were seen."""
+SMOOTH = re.compile(r"(train/(?!.*accuracy)|(val|test)/(psnr_db|l1|l2|ssim|matching)(_|$))")
+"""Columns that a small error changes a little. The others count images above a threshold, or rank them."""
 MOST = 20
 """So many differences are listed."""
 
@@ -18,9 +22,11 @@ MOST = 20
 def differences(expected: Records, found: Records, exact: bool) -> list[str]:
     """Where two records differ, as lines.
 
-    exact: every bit counts; otherwise digests do not, and numbers have a tolerance.
+    exact: every bit counts; otherwise digests and columns that are not SMOOTH do not, and numbers have a tolerance.
     """
-    before, after = dict(_leaves(expected)), dict(_leaves(found))
+    before, after = (
+        {place: leaf for place, leaf in _leaves(one) if exact or _smooth(place)} for one in (expected, found)
+    )
     lines = [
         f"{place}: {_shown(before, place)} became {_shown(after, place)}" for place in _unequal(before, after, exact)
     ]
@@ -57,17 +63,23 @@ def _unequal(before: Mapping[str, Any], after: Mapping[str, Any], exact: bool) -
     same = _same_bits if exact else _close
     for place in {**before, **after}:
         missing = place not in before or place not in after
-        if missing or not same(place, before[place], after[place]):
+        if missing or not same(before[place], after[place]):
             yield place
 
 
-def _same_bits(place: str, before: Any, after: Any) -> bool:  # noqa: ARG001 - as `_close`
+def _smooth(place: str) -> bool:
+    """Whether a value can be compared where the arithmetic differs."""
+    column = place.partition(" > ")[2]
+    return DIGEST not in column and (
+        SMOOTH.match(column) is not None or not column.startswith(("train/", "val/", "test/"))
+    )
+
+
+def _same_bits(before: Any, after: Any) -> bool:
     return repr(before) == repr(after)  # tells 0.0 from -0.0, and 1 from 1.0
 
 
-def _close(place: str, before: Any, after: Any) -> bool:
-    if DIGEST in place:
-        return True
+def _close(before: Any, after: Any) -> bool:
     if isinstance(before, float) and isinstance(after, float):
         return math.isclose(before, after, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
     return repr(before) == repr(after)

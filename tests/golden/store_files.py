@@ -49,7 +49,9 @@ def _trial(folder: Path, epochs: int) -> dict[str, Any]:
     columns = {name: values for name, values in result["history"].items() if not name.startswith("sys/")}
     elsewhere = "path" in read_json(folder / "trial.json")["config"]["model"]
     named = {} if elsewhere else {"trial": folder.name}
-    return {**named, **result["facts"], **columns, **_digests(folder, epochs)}
+    facts = {name: value for name, value in result["facts"].items() if name != "data_fingerprint"}
+    images = {f"{DIGEST}images": result["facts"]["data_fingerprint"][:16]}
+    return {**named, **facts, **columns, **images, **_digests(folder, epochs)}
 
 
 def _digests(folder: Path, epochs: int) -> dict[str, str]:

@@ -37,7 +37,7 @@ Expand = Callable[..., Plan]
 
 @pytest.fixture
 def expand(tmp_path: Path) -> Expand:
-    """Expand the small sweep with texts in it replaced: `expand(("epochs: 4", "epochs: 5"), changes=("seeds=3",))`."""
+    """Expand the small sweep with replaced texts: `expand(("epochs: 4", "epochs: 5"), changes=("seeds=3",))`."""
 
     def run(*replaced: tuple[str, str], tiny: bool = False, changes: tuple[str, ...] = ()) -> Plan:
         text = SMALL

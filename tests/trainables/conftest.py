@@ -1,4 +1,4 @@
-"""What the tests of this folder share; the folder of real images is in `tests/conftest.py`."""
+"""Fixtures of this folder; the data root with real images is a fixture of `tests/conftest.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """The tensors are tiny and the cores are shared: waiting for a second thread took ten times the work itself."""
+    """Use one thread: the tensors are tiny and the cores are shared, so synchronising threads took most of the time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,1 +1,1 @@
-"""What the configurations of all tasks share. Imports no torch."""
+"""Configuration code shared by all tasks. Imports no torch."""

@@ -1,4 +1,4 @@
-"""What is wrong with a value that a user gave, in the four parts of a `TrialError`; imports no torch."""
+"""Turns pydantic validation errors into a four-part `TrialError`; imports no torch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from trainables.errors import TrialError
 
 
 def validated(section: str, config: type[BaseModel], value: Any) -> dict[str, Any]:
-    """A section with its defaults, as plain data. Raises TrialError naming the first key that is wrong.
+    """A section with its defaults filled in, as plain data. Raises TrialError for the first wrong key.
 
-    section: its dotted key, '' for keys that stand in no section.
+    section: the dotted key of the section, '' for top-level keys.
     """
     try:
         return config.model_validate(value).model_dump()
@@ -29,7 +29,7 @@ def _translate(section: str, config: type[BaseModel], error: ValidationError) ->
     top = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         fields = _section_of(config, first["loc"]).model_fields
-        return unknown(key.rpartition(".")[0] or section, str(first["loc"][-1]), tuple(fields), key)
+        return unknown_name_error(key.rpartition(".")[0] or section, str(first["loc"][-1]), tuple(fields), key)
     if first["type"] == "missing":
         return TrialError(
             f"{section or 'base'} without `{top}`",
@@ -48,21 +48,21 @@ def _translate(section: str, config: type[BaseModel], error: ValidationError) ->
 
 
 def _section_of(config: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The class of the section in which a key stands; the outermost one where that cannot be told."""
+    """The class of the section that contains a key; the innermost one that can be determined."""
     for part in loc[:-1]:
         field = config.model_fields.get(str(part))
         inner = [] if field is None else [field.annotation, *typing.get_args(field.annotation)]
-        found = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if len(found) != 1:
+        sections = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if len(sections) != 1:
             break
-        config = found[0]
+        config = sections[0]
     return config
 
 
 def _allowed(config: type[BaseModel], name: str) -> str:
-    """What a field takes, in words: its type, bounds and default."""
+    """The allowed values of a field in words: type, bounds, default and meaning."""
     if name not in config.model_fields:
-        return "values that fit together: " + ", ".join(config.model_fields)
+        return "a valid combination of " + ", ".join(config.model_fields)
     field = config.model_fields[name]
     kind = _type_name(field.annotation)
     bounds = ", ".join(_bound(item) for item in field.metadata if not isinstance(item, AfterValidator))
@@ -103,21 +103,21 @@ def _type_name(annotation: Any) -> str:
     return " or ".join(_type_name(item) for item in typing.get_args(annotation))
 
 
-def unknown(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> TrialError:
-    """The error for a name that is not among those allowed, with the nearest one suggested."""
+def unknown_name_error(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> TrialError:
+    """The error for a name that is not allowed; it suggests the most similar allowed name."""
     near = difflib.get_close_matches(given, allowed, 1)
-    hint = f"did you mean {near[0]!r}?" if near else "one of those"
+    hint = f"did you mean {near[0]!r}?" if near else "choose one of the allowed names"
     if what == "model.name":
         hint += f" (to add one, create trainables/inpaint/methods/{given}.py)"
     return TrialError(f"{what} {given!r}", "there is no such name", ", ".join(allowed) or "nothing", hint, key)
 
 
-def fills_nothing(task: str, scores: Sequence[str]) -> TrialError:
-    """The error for `report.extra` with a task whose trials have no filled images to score."""
+def no_fills_error(task: str, scores: Sequence[str]) -> TrialError:
+    """The error for `report.extra` with a task whose trials do not fill images."""
     return TrialError(
         f"report.extra: {list(scores)}",
-        f"it scores filled images, and task {task} fills none",
-        "nothing, for this task",
-        "take `extra` out of `report`",
+        f"these metrics score filled images, and task {task} does not fill images",
+        "no `extra` for this task",
+        "remove `extra` from `report`",
         "report.extra",
     )

@@ -1,4 +1,4 @@
-"""What the `Config` of a model inherits from, by task; imports no torch."""
+"""Base classes for the `Config` of a model, one for each task; imports no torch."""
 
 from __future__ import annotations
 
@@ -8,91 +8,99 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.config.sections import TRIAL, Strict
+from trainables.config.sections import TRIAL, StrictConfig
 from trainables.errors import TrialError
 
 
-class TrainedTextConfig(Strict):
-    """Where a network's text encoder, and the image encoder that captions are matched with, come from."""
+class TrainedTextConfig(StrictConfig):
+    """The trained text encoder, and the image encoder that captions are matched with, that a network starts from."""
 
-    trial: str = Field(pattern=TRIAL, description="id of a finished trial of task match, whose words come along")
-    frozen: bool = Field(True, description="false: both go on learning")
+    trial: str = Field(
+        pattern=TRIAL, description="id of a finished trial of task match; its vocabulary is used as well"
+    )
+    frozen: bool = Field(True, description="true: both encoders stay as they are; false: both are trained further")
 
 
-class ModelConfig(Strict):
-    """Base of every model's `Config`. A class variable `trains = False` marks a model without parameters."""
+class ModelConfig(StrictConfig):
+    """Base of every model's `Config`."""
 
     task: ClassVar[str] = "inpaint"
     trains: ClassVar[bool] = True
+    """Whether the model has parameters to train."""
     value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """Range in which the model's losses are computed."""
     adversarial: ClassVar[tuple[str, ...]] = ()
-    """Loss terms that the model's discriminators give, one each: `build_discriminator` makes the one of a term."""
+    """Adversarial loss terms. Each has its own discriminator, made by the module's `build_discriminator`."""
     adversarial_loss: ClassVar[Literal["logistic", "hinge", "least_squares"]] = "logistic"
-    """Which loss those terms are, of the network and of the discriminators: `trainables.inpaint.adversarial.LOSSES`."""
+    """The loss of these terms, for network and discriminators; a key of `trainables.inpaint.adversarial.LOSSES`."""
     matched: ClassVar[tuple[str, ...]] = ()
-    """Those of them that are another thing for the network: how far its images' scores are from those of real ones."""
-    judged: ClassVar[Literal["output", "composite"]] = "output"
-    """What the discriminators see: what the network returns, or that in the holes and the image around them."""
+    """The adversarial terms whose loss for the network is the distance between the scores of its images and of real
+    ones."""
+    discriminator_input: ClassVar[Literal["output", "composite"]] = "output"
+    """What the discriminators see: the network's output, or the output in the holes and the real image around them."""
     masked_target: ClassVar[bool] = False
-    """Whether they shall call that generated in its holes alone, and real around them; their logits are maps then."""
+    """Whether the discriminators' target is "generated" inside the holes only and "real" around them; their logits are
+    then maps."""
     discriminator_terms: ClassVar[tuple[str, ...]] = ()
-    """Further loss terms of the discriminators, of `trainables.inpaint.adversarial.FURTHER`, beside an adversarial one.
+    """Additional loss terms of the discriminators, from `trainables.inpaint.adversarial.FURTHER`.
 
-    `feature_matching` needs `maps(image_b3hw, mask_b1hw)` of a discriminator: its features, the logits last.
+    `feature_matching` needs a discriminator with `maps(image_b3hw, mask_b1hw)`: its feature maps, the logits last.
     """
     terms: ClassVar[tuple[str, ...]] = ()
-    """Loss terms that the network itself gives, by `learn(damaged_b3hw, mask_b1hw, image_b3hw) -> (image_b3hw, terms)`.
+    """Loss terms that the network computes in `learn(damaged_b3hw, mask_b1hw, image_b3hw) -> (image_b3hw, terms)`.
 
-    The terms are scalars by name, each a mean over the images. `learn` is called in place of `forward` where one of
-    them has a weight. After its b images it may give as many others: the discriminators learn from the last b, and the
-    network learns to deceive them with all. A network that draws, or compares the images of a batch, has `part`, which
-    several workers set in training: see `trainables.training.distributed.Part`. Text is then that of the whole batch.
+    The terms are scalars by name, each a mean over the images. `learn` is called instead of `forward` if one of them
+    has a weight. After its b images it may return another b: the discriminators are trained on the last b, and the
+    network is trained to deceive them with all. A network that draws random numbers, or compares the images of a
+    batch, has an attribute `part`, which is set in training with several workers
+    (`trainables.training.distributed.BatchPart`); its text is then that of the whole batch.
     """
     takes_text: ClassVar[bool] = False
-    """Whether `forward` and `learn` take tokens_bt of captions as their last argument, and the network has
+    """Whether `forward` and `learn` take tokens_bt of captions as their last argument.
 
-    `know(vocabulary)` and `tokens(captions) -> tokens_bt`: see `trainables.match.text_encoder`. Without it, captions
-    are empty.
+    The network then has `set_vocabulary(vocabulary)` and `tokens(captions) -> tokens_bt`, see
+    `trainables.match.text_encoder`. If the argument is left out, captions are empty.
     """
     samples: ClassVar[bool] = False
-    """Whether `forward` takes `generator=`, on the CPU, and then draws one of several images."""
+    """Whether `forward` takes `generator=` (on the CPU) and then draws one of several possible images."""
     splits: ClassVar[tuple[str, ...]] = ("val", "test")
-    """The splits that it can be scored on; a model that reads what others made may have the test images alone."""
+    """The splits that the model can be scored on; a model that reads stored outputs may have the test split only."""
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Raise TrialError where it cannot fill the holes of a resolved `mask` section in images of `size` px."""
+        """Raise TrialError if the model cannot fill the holes of a resolved `mask` section in images of `size` px."""
 
     def reads_as(self) -> Mapping[str, Any]:
-        """For a `text_encoder`: the options of `text_image` with which its own encoders were made."""
+        """For a `text_encoder`: the options of `text_image` that match the model's own encoders."""
         return {}
 
 
 class RegionConfig(ModelConfig):
-    """Base `Config` of the context encoders, which predict the centre of an image or all of it, in [-1, 1]."""
+    """Base `Config` of the context encoders, which predict the centre of an image or the whole image, in [-1, 1]."""
 
     value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     adversarial: ClassVar[tuple[str, ...]] = ("adversarial",)
 
     predicts: Literal["image", "centre"] = Field(
-        "image", description="what the network predicts: the image, or its central square of half the side"
+        "image", description="what the network predicts: the whole image, or its central square of half the side"
     )
     discriminator: Literal["image", "centre"] | None = Field(
-        None, description="what the discriminator sees; null for what the network predicts"
+        None, description="what the discriminator sees; null: the region that the network predicts"
     )
     known_weight: float | None = Field(
-        None, gt=0, description="weight in l1 and l2 of the known pixels among the predicted; null: centre 10, image 1"
+        None,
+        gt=0,
+        description="weight of predicted pixels outside the hole in l1 and l2; null: 10 for centre, 1 for image",
     )
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """The centre form fills centred holes of at most half the side; see the base."""
+        """With `predicts: centre`, only centred holes of at most half the side can be filled."""
         if self.predicts == "image":
             return
         if mask["name"] != "centre" or round(size * math.sqrt(mask["fraction"])) > size // 2:
             raise TrialError(
                 f"model.predicts: 'centre' with mask: {mask['name']}",
-                f"it predicts the central {size // 2} px and would leave holes elsewhere",
-                "predicts: centre with mask: {name: centre, fraction: at most 0.25}, predicts: image with any mask",
+                f"the network predicts only the central {size // 2} px, and the mask has holes elsewhere",
+                "`predicts: centre` with mask: {name: centre, fraction: at most 0.25}; `predicts: image` with any mask",
                 "set `model.predicts: image`, or change `mask`",
                 "model.predicts",
             )
@@ -104,11 +112,11 @@ class DetectorConfig(ModelConfig):
     task: ClassVar[str] = "detect"
 
     def least_input(self) -> int:
-        """Side of the smallest images that it can see, px."""
+        """Side of the smallest input images, px."""
         return 8
 
     def gives(self) -> tuple[str, ...]:
-        """What it learns to say, of `logit`, `box` and `mask`."""
+        """The outputs that the network is trained to predict: of `logit`, `box` and `mask`."""
         return ("logit",)
 
 
@@ -117,4 +125,4 @@ class StackConfig(ModelConfig):
 
     task: ClassVar[str] = "stack"
     inputs: ClassVar[tuple[str, ...]] = ("logits", "features")
-    """What of the detectors it can work on."""
+    """The outputs of the detectors that the ensemble can take as input."""

@@ -1,4 +1,4 @@
-"""The sections of a configuration as strict classes, and what the `Config` of a model may use; imports no torch."""
+"""The sections of a configuration as strict classes, and types for the `Config` of a model; imports no torch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
-class Strict(BaseModel):
-    """Base of every configuration: unknown keys and wrong types are errors, values never change."""
+class StrictConfig(BaseModel):
+    """Base of every configuration: unknown keys and wrong types are errors, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -23,7 +23,7 @@ def _ascending(pair: list[Any]) -> list[Any]:
 
 
 IntRange = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
-"""[lowest, highest], both drawn with equal chance."""
+"""[lowest, highest], both inclusive; whole numbers drawn uniformly."""
 FractionRange = Annotated[
     list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=2, max_length=2), AfterValidator(_ascending)
 ]
@@ -37,203 +37,237 @@ NotNegativeRange = Annotated[
 ]
 """[lowest, highest] px."""
 TRIAL = r"^[0-9a-z-]+$"
-"""A trial's id; `pending-...` while the sweep that will say which has not run."""
+"""The id of a trial, or `pending-...` as long as the sweep that determines it has not run."""
 Phase = Literal["completion", "discriminators", "both"]
-"""Who of a GAN learns in an epoch."""
+"""The networks of a GAN that are trained in an epoch; `completion` is the inpainting network."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a trial reads that others made: the resolved blocks of forged sets by their ids, and ids of trials.
-
-    trials: those whose recorded outputs it reads. networks: those whose trained networks it uses.
-    """
+    """Forged sets and trials that a trial needs from the store."""
 
     forged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Resolved blocks of forged sets by their ids."""
     trials: tuple[str, ...] = ()
+    """Ids of the trials whose recorded outputs are read."""
     networks: tuple[str, ...] = ()
+    """Ids of the trials whose trained networks are used."""
 
 
-class SourceConfig(Strict):
+class SourceConfig(StrictConfig):
     """Where images come from."""
 
-    name: str
-    path: str | None = Field(None, description="folder: where it lies below the data root")
-    split: str | None = Field(None, description="folder: CSV file below the data root, columns `file` and `split`")
+    name: str = Field(description="name of the data set")
+    path: str | None = Field(None, description="folder: the image folder, relative to the data root")
+    split: str | None = Field(
+        None, description="folder: CSV file with the columns `file` and `split`, relative to the data root"
+    )
     crops: int | None = Field(
-        None, ge=1, description="folder: so many squares of each file, of any size and place; null for its centre"
+        None,
+        ge=1,
+        description="folder: number of square crops of each file, at random sizes and places; null: one centre crop",
     )
     val_from_test: int | None = Field(
         None,
         ge=1,
         lt=10_000,
-        description="cifar: so many test images validate and all training images train; null: 5,000 of those validate",
+        description="cifar: number of test images that form the validation split; null: 5,000 training images do",
     )
 
     @model_validator(mode="after")
     def _options_fit_the_name(self) -> SourceConfig:
         if (self.name == "folder") != (self.path is not None):
-            raise ValueError("`path` goes with `name: folder`, and only with it")
+            raise ValueError("`path` is required with `name: folder`, and allowed only there")
         for option in ("split", "crops"):
             if getattr(self, option) is not None and self.name != "folder":
-                raise ValueError(f"`{option}` goes with `name: folder`")
+                raise ValueError(f"`{option}` is allowed only with `name: folder`")
         if self.val_from_test is not None and not self.name.startswith("cifar"):
-            raise ValueError("`val_from_test` goes with cifar10 and cifar100; a folder has `split`")
+            raise ValueError("`val_from_test` is allowed only with cifar10 and cifar100; use `split` for a folder")
         return self
 
 
 class PartConfig(SourceConfig):
     name: Literal["own", "cifar10", "cifar100", "places365_val", "cub200", "oxford_pets", "folder"] = Field(
-        description="a data set; `own`: the one tested on"
+        description="name of a data set; `own`: the data set that is tested on"
     )
 
 
-class AugmentConfig(Strict):
-    """How training images are changed before holes are cut into them; drawn anew for every image and epoch."""
+class AugmentConfig(StrictConfig):
+    """Random changes of training images before holes are cut, drawn again for every image and epoch."""
 
-    rotation_deg: float | None = Field(None, gt=0, le=180, description="turned by up to so many degrees either way")
-    zoom: PositiveRange | None = Field(None, description="enlarged by a factor in [lowest, highest], about the centre")
+    rotation_deg: float | None = Field(
+        None, gt=0, le=180, description="largest rotation in either direction, degrees; null: no rotation"
+    )
+    zoom: PositiveRange | None = Field(
+        None, description="[lowest, highest] scale factor about the centre; null: no zoom"
+    )
     blur_sigma: NotNegativeRange | None = Field(
-        None, description="blurred by a Gaussian, standard deviation in [lowest, highest] px"
+        None, description="[lowest, highest] standard deviation of a Gaussian blur, px; null: no blur"
     )
-    flip: float | None = Field(None, gt=0, le=1, description="mirrored left to right with this probability")
+    flip: float | None = Field(None, gt=0, le=1, description="probability of a left-right flip; null: no flip")
 
 
-class SaidConfig(Strict):
-    """What is said of each image, to models that take text: `trainables/data/captions.py`."""
+class CaptionSourceConfig(StrictConfig):
+    """Where captions come from, for models that take text; see `trainables/data/captions.py`."""
 
     template: str | None = Field(
-        None, min_length=1, description="the caption of every image, with {class} (or {breed}) for what it shows"
+        None,
+        min_length=1,
+        description="caption of every image; {class} (or {breed}) stands for the name of the image's class",
     )
     file: str | None = Field(
-        None, min_length=1, description="text file below the data root: image name, tab, caption; several an image"
+        None,
+        min_length=1,
+        description="text file relative to the data root, one line (image name, tab, caption) for each caption",
     )
     folder: str | None = Field(
-        None, min_length=1, description="folder below the data root: <image name>.txt for each, a caption a line"
+        None,
+        min_length=1,
+        description="folder relative to the data root with <image name>.txt for each image, one caption per line",
     )
 
     @model_validator(mode="after")
-    def _one_source(self) -> SaidConfig:
+    def _one_source(self) -> CaptionSourceConfig:
         if sum(given is not None for given in (self.template, self.file, self.folder)) != 1:
-            raise ValueError("captions come from one of `template`, `file` and `folder`")
+            raise ValueError("exactly one of `template`, `file` and `folder` is required for captions")
         if self.template is not None and not re.fullmatch(r"[^{}]*\{(class|breed)\}[^{}]*", self.template):
-            raise ValueError(f"the template {self.template!r} does not have one {{class}}, or one {{breed}}, in it")
+            raise ValueError(f"the template {self.template!r} must contain {{class}} or {{breed}} exactly once")
         return self
 
 
-class CaptionsConfig(SaidConfig):
-    """The same, or the wrong thing."""
+class CaptionsConfig(CaptionSourceConfig):
+    """Where captions come from, and an optional control condition (shuffled or empty captions)."""
 
     text: Literal["right", "shuffled", "none"] = Field(
-        "right", description="shuffled: each image gets the captions of another one; none: empty captions"
+        "right",
+        description="right: the captions of the image; shuffled: those of another image; none: empty captions",
     )
 
 
 class SizedConfig(SourceConfig):
-    """Images of one size, and how many of each split."""
+    """Where images come from, their size, and the number of images in each split."""
 
     name: Literal["cifar10", "cifar100", "places365_val", "cub200", "oxford_pets", "folder"] = Field(
-        description="which data set; `folder` is any folder of images"
+        description="name of the data set; `folder`: any folder of images"
     )
     size: int = Field(32, ge=8, le=1024, description="side of the square images, px")
-    train: int | None = Field(None, ge=2, description="how many training images; null for all")
-    val: int | None = Field(None, ge=1, description="how many validation images; null for all")
-    test: int | None = Field(None, ge=1, description="how many test images; null for all")
+    train: int | None = Field(None, ge=2, description="number of training images; null for all")
+    val: int | None = Field(None, ge=1, description="number of validation images; null for all")
+    test: int | None = Field(None, ge=1, description="number of test images; null for all")
 
 
 class DataConfig(SizedConfig):
     train_on: list[PartConfig] | None = Field(
-        None, min_length=1, description="data sets that train in equal shares, instead of the one tested on"
+        None,
+        min_length=1,
+        description="data sets to train on in equal shares; null: the data set that is tested on",
     )
-    augment: AugmentConfig | None = Field(None, description="changes of the training images; null for none")
-    captions: CaptionsConfig | None = Field(None, description="what is said of the images; null for nothing")
+    augment: AugmentConfig | None = Field(None, description="random changes of the training images; null: none")
+    captions: CaptionsConfig | None = Field(None, description="captions of the images; null: no captions")
 
 
-class FeaturesConfig(Strict):
+class FeaturesConfig(StrictConfig):
     """The trained classifier whose feature maps `perceptual` and `style` compare."""
 
-    name: Literal["vgg16", "squeezenet1_0"] = Field("vgg16", description="which network")
+    name: Literal["vgg16", "squeezenet1_0"] = Field("vgg16", description="the network")
     weights: str | None = Field(
-        None, min_length=1, description="file of its weights below the data root; null: torchvision's, downloaded"
+        None,
+        min_length=1,
+        description="file with its weights, relative to the data root; null: torchvision's weights, downloaded",
     )
 
 
-class AdamConfig(Strict):
+class AdamConfig(StrictConfig):
     name: Literal["adam"] = "adam"
     lr: float = Field(1e-3, gt=0, description="learning rate")
-    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field([0.9, 0.999], min_length=2, max_length=2)
-    weight_decay: float = Field(0.0, ge=0)
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        [0.9, 0.999],
+        min_length=2,
+        max_length=2,
+        description="decay rates per step of the running means of the gradient and of its square",
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, description="L2 penalty: this factor times the weights is added to their gradient"
+    )
 
 
-class SGDConfig(Strict):
+class SGDConfig(StrictConfig):
     name: Literal["sgd"] = "sgd"
     lr: float = Field(1e-2, gt=0, description="learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="factor that keeps the previous update direction; 0: none")
+    weight_decay: float = Field(
+        0.0, ge=0, description="L2 penalty: this factor times the weights is added to their gradient"
+    )
 
 
-class StepConfig(Strict):
+class StepConfig(StrictConfig):
     name: Literal["step"] = "step"
     every: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.25, description="epochs between two steps; below 1, their share of all epochs"
+        0.25, description="epochs between two steps; a value below 1 is a share of all epochs"
     )
-    gamma: float = Field(0.5, gt=0, lt=1, description="what the learning rates are multiplied with at each step")
+    gamma: float = Field(0.5, gt=0, lt=1, description="factor by which every step multiplies the learning rates")
 
 
-class NoScheduleConfig(Strict):
+class NoScheduleConfig(StrictConfig):
     name: Literal["none"] = "none"
 
 
-class PhasesConfig(Strict):
-    """Who of a GAN learns when, in whole epochs: the network alone, its discriminators alone, both to the end.
+class PhasesConfig(StrictConfig):
+    """Training phases of a GAN in whole epochs: first the network alone, then its discriminators alone, then both.
 
-    The defaults are the iterations of Iizuka et al. 2017: 90,000, 10,000 and 400,000.
+    The defaults are the shares in Iizuka et al. 2017: 90,000, 10,000 and 400,000 iterations.
     """
 
-    completion: float = Field(0.18, gt=0, lt=1, description="share of the epochs without the discriminators")
-    discriminators: float = Field(0.02, gt=0, lt=1, description="share of the epochs after those without the network")
+    completion: float = Field(0.18, gt=0, lt=1, description="share of the epochs in which the network trains alone")
+    discriminators: float = Field(
+        0.02, gt=0, lt=1, description="share of the epochs in which the discriminators then train alone"
+    )
 
     def at(self, epoch: int, epochs: int) -> Phase:
-        """Who learns in an epoch (1, 2, ...) of so many; each of the first two phases has one epoch at least."""
+        """The phase of an epoch (1, 2, ...). The first two phases have at least one epoch each."""
         alone = max(1, round(self.completion * epochs))
         if epoch <= alone:
             return "completion"
         return "discriminators" if epoch <= alone + max(1, round(self.discriminators * epochs)) else "both"
 
 
-class BatchConfig(Strict):
-    batch: int = Field(ge=2, description="images a step; batch normalisation needs two")
+class BatchConfig(StrictConfig):
+    batch: int = Field(ge=2, description="images per step, over all workers; at least 2 for batch normalisation")
 
 
-class EpochsConfig(Strict):
+class EpochsConfig(StrictConfig):
     epochs: int = Field(ge=1, description="passes over the training images")
 
 
-class DrawsConfig(Strict):
+class DrawsConfig(StrictConfig):
     draws: int | None = Field(
-        None, ge=2, le=64, description="so many fills of each test image, by a model that draws: spread and best"
+        None,
+        ge=2,
+        le=64,
+        description="fills per test image, for models that draw at random; adds columns for their spread and the best",
     )
 
 
-class JudgeConfig(Strict):
-    """Who says which caption a filled image shows."""
+class CaptionRetrieverConfig(StrictConfig):
+    """The trained matching network that finds the caption of a filled image."""
 
     trial: str = Field(pattern=TRIAL, description="id of a finished trial of task match, on images of the same size")
 
 
-class PrecisionConfig(Strict):
+class PrecisionConfig(StrictConfig):
     precision: Literal["float32", "bf16"] | None = Field(
-        None, description="bf16: networks compute in bfloat16 (autocast), losses and weights stay in float32"
+        None,
+        description="bf16: networks compute in bfloat16 (autocast), losses and weights stay in float32; null: float32",
     )
 
 
-class SyncConfig(Strict):
+class SyncConfig(StrictConfig):
     sync_batch_norm: bool | None = Field(
         None,
-        description="false: with several workers, each normalises over its own part of a batch, which is faster and "
-        "gives other numbers; else over the whole batch, as one process",
+        description="batch normalisation with several workers; false: each over its own part of the batch, which is "
+        "faster but gives other numbers; null or true: over the whole batch, as with one process",
     )
 
 
-OPTIMISERS: dict[str, type[Strict]] = {"adam": AdamConfig, "sgd": SGDConfig}
-SCHEDULES: dict[str, type[Strict]] = {"none": NoScheduleConfig, "step": StepConfig}
+OPTIMISERS: dict[str, type[StrictConfig]] = {"adam": AdamConfig, "sgd": SGDConfig}
+SCHEDULES: dict[str, type[StrictConfig]] = {"none": NoScheduleConfig, "step": StepConfig}

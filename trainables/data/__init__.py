@@ -1,1 +1,1 @@
-"""Images and masks, held on the device for a whole trial."""
+"""Image data sets, captions and augmentation."""

@@ -1,7 +1,7 @@
-"""Changes of training images, drawn for a whole epoch as functions of (seed, epoch, image index), made on the device.
+"""Augmentation of training images, drawn for a whole epoch from (seed, epoch, image index) and applied on the device.
 
-An image is mirrored, turned and enlarged, then blurred; holes are cut afterwards, and the changed image is what a
-network has to give back. Turned and enlarged in one bilinear step, by reflection beyond the border.
+An image is flipped, then rotated and zoomed in one bilinear step with reflection at the border, then blurred. Holes are
+cut afterwards, and the augmented image is the network's target.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LEAST_SIGMA = 0.05
-"""Standard deviations below it, in px, leave an image as it is, to the last bit."""
+"""A smaller standard deviation (px) leaves an image unchanged to the last bit."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to each of n images; a column that is None happens to none.
-
-    mirrored_n: boolean. angle_n: degrees, counter-clockwise. zoom_n: factor. sigma_n: px.
-    """
+    """The drawn changes of n images; an operation that is off is None."""
 
     mirrored_n: Tensor | None
+    """bool: flipped left to right."""
     angle_n: Tensor | None
+    """Rotation in degrees, counter-clockwise."""
     zoom_n: Tensor | None
+    """Scale factor."""
     sigma_n: Tensor | None
+    """Standard deviation of the blur, px."""
 
     def apply(self, image_b3hw: Tensor, index_b: Tensor) -> Tensor:
-        """The changed images, in [0, 1], in the memory layout in which they came. index_b: which of the n they are."""
-        if not len(index_b):  # what a worker gets of a batch with fewer images than workers
+        """The changed images, in [0, 1], in their original memory layout. index_b: their indices among the n."""
+        if not len(index_b):  # a worker's part is empty if a batch has fewer images than workers
             return image_b3hw
         changed = image_b3hw
         mirrored, angle, zoom, sigma = (self._of(column, index_b, image_b3hw.device) for column in self._columns())
@@ -46,7 +47,7 @@ class Augmentation:
         return changed.contiguous(memory_format=torch.channels_last) if _is_channels_last(image_b3hw) else changed
 
     def move(self, mask_b1hw: Tensor, index_b: Tensor) -> Tensor:
-        """Masks that belong to the images, changed along with them: not blurred, and 0 or 1 again."""
+        """Masks of the images with the same flips, rotations and zooms; not blurred, and rounded to 0 or 1."""
         return (replace(self, sigma_n=None).apply(mask_b1hw, index_b) >= 0.5).to(mask_b1hw)
 
     def _columns(self) -> tuple[Tensor | None, ...]:
@@ -60,7 +61,7 @@ class Augmentation:
 def draw(section: Mapping[str, Any], n: int, generator: torch.Generator) -> Augmentation:
     """The changes of n images by a resolved `data.augment` section.
 
-    generator: on the CPU, whatever the device. The draw of one option does not depend on the others.
+    generator: always on the CPU. The draw of one option does not depend on the others.
     """
     flip, angle, zoom, sigma = torch.rand(n, 4, generator=generator).unbind(1)
     rotation = section["rotation_deg"]
@@ -77,7 +78,7 @@ def _between(uniform_n: Tensor, limits: list[float] | None) -> Tensor | None:
 
 
 def _turned(image_b3hw: Tensor, angle_b: Tensor | None, zoom_b: Tensor | None) -> Tensor:
-    """Turned about the centre and enlarged: each pixel is read where the inverse of that leads."""
+    """Images rotated and zoomed about the centre: each pixel is read at its inverse-transformed position."""
     b = len(image_b3hw)
     angle = image_b3hw.new_zeros(b) if angle_b is None else angle_b * (math.pi / 180)
     zoom = image_b3hw.new_ones(b) if zoom_b is None else zoom_b
@@ -85,11 +86,11 @@ def _turned(image_b3hw: Tensor, angle_b: Tensor | None, zoom_b: Tensor | None) -
     rows = [torch.stack([cosine, -sine, zero], dim=1), torch.stack([sine, cosine, zero], dim=1)]
     grid = F.affine_grid(torch.stack(rows, dim=1), list(image_b3hw.shape), align_corners=False)
     turned = F.grid_sample(image_b3hw, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return turned.clamp(0, 1)  # weights add up to 1 but for rounding
+    return turned.clamp(0, 1)  # weights add up to 1 only up to rounding
 
 
 def _blurred(image_b3hw: Tensor, sigma_b: Tensor) -> Tensor:
-    """By a Gaussian of its own for each image, rows and columns apart; at the border its weights still add up to 1."""
+    """Images blurred by one separable Gaussian each; its weights are renormalised at the border."""
     position = torch.arange(image_b3hw.shape[2], device=image_b3hw.device, dtype=image_b3hw.dtype)
     squared_hh = (position[:, None] - position).square()
     weights_bhh = (-squared_hh / (2 * sigma_b.clamp(min=LEAST_SIGMA).square().view(-1, 1, 1))).exp()

@@ -1,13 +1,14 @@
-"""What is said of each image: from a template, a captions file or a folder of text files.
+"""Captions of images: from a template, a captions file or a folder of text files.
 
-Captions go with images by name, so they stay together through splits, subsets, mixtures, shuffling and augmentation.
-The vocabulary is that of the training captions in use. Of several captions of an image, each epoch of training draws
-one, a function of (seed, epoch, image index); evaluation takes the first.
+Captions are matched to images by name, so they stay with them through splits, subsets, mixtures, shuffling and
+augmentation. The vocabulary is that of the training captions in use. If an image has several captions, each training
+epoch draws one from (seed, epoch, image index), and evaluation takes the first.
 
-A template names the class of an image: of CIFAR as published, of a folder the name of the folder that the file lies in.
-A captions file has a line `image name, tab, caption` for each caption; names are those below `data.path`, or `train/7`
-for CIFAR's eighth training image as published. A caption folder has `<image name without suffix>.txt` for each image, a
-caption a line, as CUB's captions are published. Captions are cut after `text_encoder.WORDS` words.
+A template contains the class of an image: the published class name for CIFAR, the name of the file's folder for a
+folder of images. A captions file has one line `image name, tab, caption` for each caption; names are relative to
+`data.path`, or e.g. `train/7` for CIFAR's eighth published training image. A caption folder has
+`<image name without suffix>.txt` for each image, one caption per line, as CUB's captions are published. Captions are
+cut after `text_encoder.WORDS` words.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from trainables.config.sections import DataConfig, SaidConfig
-from trainables.data.image_files import below
-from trainables.data.images import chosen
+from trainables.config.sections import CaptionSourceConfig, DataConfig
+from trainables.data.image_files import path_below
+from trainables.data.images import image_counts
 from trainables.data.splits import SPLITS, Source
 from trainables.errors import TrialError
 from trainables.match.text_encoder import Vocabulary, words_of
@@ -32,24 +33,23 @@ from trainables.training.loop import generator
 
 @dataclass(frozen=True)
 class Captions:
-    """The captions of every image of each split, in the order of the images.
-
-    tokens: (n, k, t), k captions an image. counts: (n,), how many of them it has; the others are empty.
-    other: (n,), for each image another one of its split, always the same: the captions of these are the wrong ones.
-    fingerprint: SHA-256 (hexadecimal) over all captions, as they are used.
-    """
+    """The captions of the images of each split, in the order of the images."""
 
     vocabulary: Vocabulary
     tokens: Mapping[str, Tensor]
+    """By split: tokens of shape (n, k, t), with k captions for each image."""
     counts: Mapping[str, Tensor]
+    """By split: the number of captions of each image, (n,); the remaining ones of the k are empty."""
     other: Mapping[str, Tensor]
+    """By split: for each image a fixed other image, (n,), whose captions serve as wrong captions."""
     fingerprint: str
+    """SHA-256 (hexadecimal) over all captions in use."""
 
     def of(self, split: str, index_b: Tensor, drawn_n: Tensor | None = None, wrong: bool = False) -> Tensor:
-        """tokens_bt of one caption of each of these images.
+        """tokens_bt of one caption for each of these images.
 
-        drawn_n: for every image of the split a number in [0, 1) that chooses; None: the first one. wrong: another
-        image's.
+        drawn_n: a number in [0, 1) for every image of the split that chooses its caption; None: the first caption.
+        wrong: take the captions of another image.
         """
         counts = self.counts[split]
         index_b = index_b.to(counts.device)
@@ -67,9 +67,9 @@ class Captions:
 
 
 def load(config: Mapping[str, object], root: Path | None, vocabulary: Vocabulary | None = None) -> Captions | None:
-    """The captions of a resolved `data` section; None where it has none. Raises TrialError as `check` does.
+    """The captions of a resolved `data` section; None if it has no captions. Raises TrialError like `check`.
 
-    vocabulary: to be used in place of that of the training captions.
+    vocabulary: replaces the vocabulary of the training captions.
     """
     data = DataConfig.model_validate(config)
     words = None if vocabulary is None else vocabulary.words
@@ -77,7 +77,7 @@ def load(config: Mapping[str, object], root: Path | None, vocabulary: Vocabulary
 
 
 def check(config: Mapping[str, object], root: Path | None) -> None:
-    """Raise TrialError where an image has no caption, or a caption no image."""
+    """Raise TrialError if an image has no caption, or a caption has no image."""
     load(config, root)
 
 
@@ -85,8 +85,8 @@ def check(config: Mapping[str, object], root: Path | None) -> None:
 def _load(section: str, root: Path | None, words: tuple[str, ...] | None) -> Captions:
     data = DataConfig.model_validate_json(section)
     assert data.captions is not None
-    parts = chosen(data, root)
-    said = Said(data.captions, [source for some in parts.values() for source, _ in some], root)
+    parts = image_counts(data, root)
+    said = CaptionSource(data.captions, [source for some in parts.values() for source, _ in some], root)
     texts = {
         split: [captions for source, count in parts[split] for captions in said.of(source, split, 0, count)]
         for split in SPLITS
@@ -105,7 +105,7 @@ def _load(section: str, root: Path | None, words: tuple[str, ...] | None) -> Cap
 
 
 def _others(split: str, n: int) -> Tensor:
-    """A permutation of one cycle: no image keeps its place, unless there is only one."""
+    """A permutation with one cycle: every image gets another image, unless there is only one."""
     order = torch.randperm(n, generator=generator("captions", split))
     other = torch.empty(n, dtype=torch.long)
     other[order] = order.roll(-1)
@@ -119,38 +119,39 @@ def _padded(vocabulary: Vocabulary, texts: list[tuple[str, ...]]) -> Tensor:
     return vocabulary.tokens(flat).view(len(texts), most, -1)
 
 
-class Said:
-    """Where captions come from. Raises TrialError where a captions file does not fit the images of these sources."""
+class CaptionSource:
+    """Caption source of a `captions` section. Raises TrialError if a captions file names images not in `sources`."""
 
-    def __init__(self, section: SaidConfig, sources: list[Source], root: Path | None) -> None:
+    def __init__(self, section: CaptionSourceConfig, sources: list[Source], root: Path | None) -> None:
         self._template, self._folder = section.template, None
         self._by_name: dict[str, list[str]] = {}
         if section.file is not None:
-            self._where = below(root, section.file, "data.captions.file")
+            self._where = path_below(root, section.file, "data.captions.file")
             self._by_name = _read(self._where)
             self._all_have_images(sources)
         elif section.folder is not None:
-            self._where = self._folder = below(root, section.folder, "data.captions.folder")
+            self._where = self._folder = path_below(root, section.folder, "data.captions.folder")
 
     def of(self, source: Source, split: str, start: int, stop: int) -> list[tuple[str, ...]]:
-        """The captions of these images of a split."""
+        """The captions of images `start` to `stop` (exclusive) of a split."""
         if self._template is not None:
             field = "{class}" if "{class}" in self._template else "{breed}"
             return [(self._template.replace(field, name),) for name in source.classes(split, start, stop)]
         names = source.names(split, start, stop)
-        found = {name: self._of_image(name) for name in set(names)}
-        without = sorted(name for name, captions in found.items() if not captions)
+        captions_of = {name: self._of_image(name) for name in set(names)}
+        without = sorted(name for name, captions in captions_of.items() if not captions)
         if without:
             raise TrialError(
                 f"data.captions: {self._where}",
-                f"{len(without)} of {len(found)} images of the {split} split have no caption, {without[0]!r} first",
-                "one caption or more for each image; an empty one is allowed: the name, a tab and nothing"
+                f"{len(without)} of {len(captions_of)} images of the {split} split have no caption, "
+                f"for example {without[0]!r}",
+                "at least one caption for each image; an empty caption is a line with the name and a tab only"
                 if self._folder is None
-                else "a file <image name>.txt for each image, a caption a line",
-                "add captions for them, or leave those images out with `data.split` or `data." + split + "`",
+                else "a file <image name>.txt for each image, one caption per line",
+                f"add captions for these images, or exclude the images with `data.split` or `data.{split}`",
                 "data.captions",
             )
-        return [found[name] for name in names]
+        return [captions_of[name] for name in names]
 
     def _of_image(self, name: str) -> tuple[str, ...]:
         if self._folder is None:
@@ -164,16 +165,16 @@ class Said:
         if extra:
             raise TrialError(
                 f"data.captions.file: {self._where}",
-                f"{len(extra)} of the images that it names are not in the data set, {extra[0]!r} among them",
-                f"names as of the data set: {', '.join(sorted(names)[:3])}, ...",
-                "remove those lines, or correct the names",
+                f"{len(extra)} of its image names are not in the data set, e.g. {extra[0]!r}",
+                f"image names of the data set: {', '.join(sorted(names)[:3])}, ...",
+                "remove these lines, or correct the names",
                 "data.captions.file",
             )
 
 
 def _read(file: Path) -> dict[str, list[str]]:
-    """The captions of each name, in the order of the lines; empty lines are left out."""
-    found: dict[str, list[str]] = {}
+    """The captions of each image name, in the order of the lines; empty lines are ignored."""
+    captions: dict[str, list[str]] = {}
     for number, line in enumerate(_lines(file), 1):
         name, tab, caption = line.partition("\t")
         if not line.strip():
@@ -183,11 +184,11 @@ def _read(file: Path) -> dict[str, list[str]]:
                 f"data.captions.file: {file}, line {number}",
                 f"{line[:60]!r} has no {'tab' if not tab else 'name before its tab'}",
                 "image name, tab, caption in each line",
-                "correct that line",
+                "correct this line",
                 "data.captions.file",
             )
-        found.setdefault(name, []).append(caption)
-    return found
+        captions.setdefault(name, []).append(caption)
+    return captions
 
 
 def _lines(file: Path) -> list[str]:
@@ -198,6 +199,6 @@ def _lines(file: Path) -> list[str]:
             f"data.captions: {file}",
             f"it cannot be read as text: {error}",
             "text files in UTF-8",
-            "save it as UTF-8, or name another one",
+            "save it as UTF-8, or name another file",
             "data.captions",
         ) from error

@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100 as their authors published them: 60,000 images of 32 px in Python's pickles.
+"""CIFAR-10 and CIFAR-100 in their published form: 60,000 images of 32 px in Python pickles.
 
-Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. The files are read here, since
-importing torchvision takes six seconds and 160 MB; torchvision does the download, and checks the same md5.
+Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. The files are read here, because
+importing torchvision takes six seconds and 160 MB. torchvision downloads them and checks the same md5.
 """
 
 from __future__ import annotations
@@ -19,33 +19,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.data.splits import Pixels, hashed, no_objects
+from trainables.data.splits import Pixels, hashed, no_objects_error
 from trainables.errors import TrialError
 
 VAL = 5_000
-"""How many of the training images are the validation split, unless it is taken from the test images."""
+"""Number of training images in the validation split, unless that is taken from the test images."""
 
 
 @dataclass(frozen=True)
-class Published:
-    """folder: what the archive unpacks to. train, test: its files with the number of images in each.
-
-    md5: of each file. dataset: torchvision's class. instead: what serves where the data cannot be had.
-    meta: the file with the names of the classes, its md5, its key for them, and the key of the images' labels.
-    """
+class CifarArchive:
+    """The published files of one data set."""
 
     folder: str
+    """Folder in the archive."""
     train: dict[str, int]
+    """Files with training images, and the number of images in each."""
     test: dict[str, int]
+    """Files with test images, and the number of images in each."""
     md5: dict[str, str]
+    """md5 of each of these files."""
     url: str
     dataset: str
+    """Name of torchvision's class."""
     meta: tuple[str, str, str, str]
+    """The file with the class names, its md5, its key for the class names, and the key of the labels in the others."""
     instead: str = ""
+    """Advice for the error if the data set is missing."""
 
 
 SETS = {
-    "cifar10": Published(
+    "cifar10": CifarArchive(
         folder="cifar-10-batches-py",
         train={f"data_batch_{number}": 10_000 for number in range(1, 6)},
         test={"test_batch": 10_000},
@@ -61,7 +64,7 @@ SETS = {
         dataset="CIFAR10",
         meta=("batches.meta", "5ff9c542aee3614f3951f8cda6e48888", "label_names", "labels"),
     ),
-    "cifar100": Published(
+    "cifar100": CifarArchive(
         folder="cifar-100-python",
         train={"train": 50_000},
         test={"test": 10_000},
@@ -69,16 +72,16 @@ SETS = {
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         dataset="CIFAR100",
         meta=("meta", "7973b15100ade9c7d40fb424638fde48", "fine_label_names", "fine_labels"),
-        instead="; CIFAR-10 serves as well, with --set data.name=cifar10",
+        instead="; or use CIFAR-10 instead: --set data.name=cifar10",
     ),
 }
 
 
 class Cifar:
-    """One of the two, split by a hash of the index.
+    """CIFAR-10 or CIFAR-100, split by a hash of the image index.
 
-    val_from_test: so many of the test images are the validation split and all training images train; None: VAL of the
-    training images are. root: as `images.load` has it.
+    val_from_test: number of test images that form the validation split; None: VAL of the training images form it.
+    root: see `images.load`.
     """
 
     more = ""
@@ -102,7 +105,7 @@ class Cifar:
         return self._part(split, 0, count, size)
 
     def names(self, split: str, start: int, stop: int) -> list[str]:
-        """`train/7` is the eighth training image as published, wherever it is used."""
+        """`train/7` is the eighth published training image, whichever split it is in."""
         file, first = self._place(split)
         order = _hash_order(sum(getattr(SETS[self.what], file).values()))
         return [f"{file}/{index}" for index in order[first + start : first + stop]]
@@ -115,7 +118,7 @@ class Cifar:
         return [labels[name] for name in self.names(split, start, stop)]
 
     def objects(self, split: str, count: int, size: int) -> Tensor:
-        raise no_objects(self.what)
+        raise no_objects_error(self.what)
 
     def _part(self, split: str, start: int, stop: int, size: int) -> Tensor:
         file, first = self._place(split)
@@ -124,17 +127,17 @@ class Cifar:
         return part if size == part.shape[-1] else _resize(part, size)
 
     def _place(self, split: str) -> tuple[str, int]:
-        """Of which published images a split is, and where in their hashed order it begins."""
+        """The published part ('train' or 'test') that a split is taken from, and its start in the hashed order."""
         file = "test" if split == "test" or (split == "val" and self._val_from_test is not None) else "train"
         whole = sum(getattr(SETS[self.what], file).values())
-        return file, whole - self.count("val") if split == "val" else 0  # the last ones are the validation split
+        return file, whole - self.count("val") if split == "val" else 0  # the validation split is at the end
 
 
 @lru_cache(maxsize=2)
 def _all(name: str, root: Path | None) -> tuple[Tensor, Tensor]:
     """All training and all test images, each in the order of the hashed index.
 
-    Held in that order, so every subset is a view: 60,000 x 3 x 32 x 32 bytes = 184 MB, whatever the trials ask for.
+    Every subset is a view of them, so a process holds 60,000 x 3 x 32 x 32 bytes = 184 MB, whatever its trials use.
     """
     folder, published = _folder(name, root), SETS[name]
     return _in_hash_order(name, folder, published.train), _in_hash_order(name, folder, published.test)
@@ -146,7 +149,7 @@ def _in_hash_order(name: str, folder: Path, files: dict[str, int]) -> Tensor:
     place = torch.empty(count, dtype=torch.long)
     place[list(_hash_order(count))] = torch.arange(count)
     for file, places in zip(files, place.split(list(files.values())), strict=True):  # type: ignore[no-untyped-call]
-        batch = pickle.loads(_verified(name, folder / file), encoding="latin1")  # as published: its md5 was checked
+        batch = pickle.loads(_verified(name, folder / file), encoding="latin1")  # safe: the md5 was checked
         images[places] = torch.from_numpy(batch["data"]).view(-1, 3, 32, 32)
     return images
 
@@ -158,57 +161,57 @@ def _hash_order(count: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=2)
 def _labels(name: str, root: Path | None) -> dict[str, str]:
-    """What each image shows, by its name as of `Cifar.names`."""
+    """The class name of each image, by the image's name (`Cifar.names`)."""
     folder, published = _folder(name, root), SETS[name]
     meta, _, names_key, labels_key = published.meta
     names = [text.replace("_", " ") for text in pickle.loads(_verified(name, folder / meta))[names_key]]
-    found: dict[str, str] = {}
+    class_of: dict[str, str] = {}
     for part, files in (("train", published.train), ("test", published.test)):
         batches = [pickle.loads(_verified(name, folder / file), encoding="latin1") for file in files]
         labels = [label for batch in batches for label in batch[labels_key]]
-        found.update({f"{part}/{index}": names[label] for index, label in enumerate(labels)})
-    return found
+        class_of.update({f"{part}/{index}": names[label] for index, label in enumerate(labels)})
+    return class_of
 
 
 def _state(name: str, file: Path) -> tuple[int, int]:
-    """Size and time of the last change, by which a file that was verified is known again."""
+    """Size and modification time of a file; while they stay the same, it is not verified again."""
     try:
-        found = file.stat()
+        stat = file.stat()
     except OSError as error:
         raise _error(name, file, f"it cannot be read: {error.strerror}") from error
-    return found.st_size, found.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns
 
 
 @lru_cache(maxsize=64)
 def _verify_once(name: str, file: Path, state: tuple[int, int]) -> None:  # noqa: ARG001 - part of the key
-    """Verify a file unless this process has done so since it was changed: the md5 of the whole set takes 0.4 s."""
+    """Verify a file once per process and change of the file: the md5 of the whole set takes 0.4 s."""
     _verified(name, file)
 
 
 def _verified(name: str, file: Path) -> bytes:
-    """Content of one of the files. Raises TrialError where it is missing or its md5 differs."""
+    """The content of a published file. Raises TrialError if it is missing or its md5 differs."""
     try:
         content = file.read_bytes()
     except OSError as error:
         raise _error(name, file, f"it cannot be read: {error.strerror}") from error
     meta, of_meta, _, _ = SETS[name].meta
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != {**SETS[name].md5, meta: of_meta}[file.name]:
-        raise _error(name, file, "it is damaged: its md5 is not the published one")
+        raise _error(name, file, "it is damaged: its md5 differs from the published one")
     return content
 
 
 def _folder(name: str, root: Path | None) -> Path:
-    """Where the files lie; without a root, in the user's cache, downloaded by torchvision the first time."""
+    """The folder of the files; without a root, a folder in the user's cache, into which torchvision downloads them."""
     published = SETS[name]
     folder = (root or Path.home() / ".cache" / "inpaint-sweeps") / published.folder
     if root is None:
         try:
             with one_process_at_a_time(folder.parent):
                 if not all((folder / file).is_file() for file in published.md5):
-                    import torchvision.datasets  # six seconds: it loads torch's compiler
+                    import torchvision.datasets  # takes six seconds, because it loads torch's compiler
 
                     getattr(torchvision.datasets, published.dataset)(str(folder.parent), download=True)
-        except (OSError, RuntimeError) as error:  # RuntimeError: torchvision's, for a wrong md5
+        except (OSError, RuntimeError) as error:  # torchvision raises RuntimeError for a wrong md5
             raise _error(name, folder, f"the download failed: {error}") from error
     return folder
 
@@ -219,16 +222,16 @@ def _error(name: str, file: Path, why: str) -> TrialError:
     return TrialError(
         f"data.name: {name}, {file}",
         why,
-        f"the folder {published.folder} as it was published, below the data root",
+        f"the published folder {published.folder} in the data root",
         f"remove {root / published.folder} and unpack {published.url} in {root}, "
-        f"or give the data root that holds it{published.instead}",
+        f"or set SWEEPS_DATA to the data root that holds it{published.instead}",
         "data.name",
     )
 
 
 @contextlib.contextmanager
 def one_process_at_a_time(folder: Path) -> Iterator[None]:
-    """Trials that start together must not download into the same file."""
+    """Lock a folder, so that trials that start together do not download into the same file."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         if sys.platform != "win32":
@@ -239,7 +242,7 @@ def one_process_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def _resize(images: Tensor, size: int) -> Tensor:
-    """Antialiased bilinear, a thousand images at a time to bound the memory that float needs."""
+    """Antialiased bilinear resize, a thousand images at a time to limit the memory of the float copy."""
     resized = torch.empty((len(images), 3, size, size), dtype=torch.uint8)
     for start in range(0, len(images), 1000):
         part = images[start : start + 1000].float()

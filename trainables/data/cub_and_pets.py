@@ -1,9 +1,9 @@
-"""CUB-200-2011 and Oxford-IIIT Pet as their authors published them, each image with its class and its object's outline.
+"""CUB-200-2011 and Oxford-IIIT Pet in their published form, with the class and object outline of each image.
 
-Sources: Wah et al. 2011, "The Caltech-UCSD Birds-200-2011 Dataset": 11,788 birds of 200 kinds, 5,994 for training.
-Parkhi et al. 2012, "Cats and Dogs": 7,349 pets of 37 breeds, 3,680 for training and validation. Of the training images
-a tenth validates, by a hash of the names. Birds lie below the data root, pets in the folder that torchvision unpacks;
-without a data root torchvision downloads them.
+Sources: Wah et al. 2011, "The Caltech-UCSD Birds-200-2011 Dataset": 11,788 birds of 200 species, 5,994 for training.
+Parkhi et al. 2012, "Cats and Dogs": 7,349 pets of 37 breeds, 3,680 for training and validation. A tenth of the training
+images, chosen by a hash of their names, is the validation split. Both are read from the data root; without one,
+torchvision downloads the pets.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import numpy as np
 from PIL import Image
 
 from trainables.data.cifar import one_process_at_a_time
-from trainables.data.folders import Files
-from trainables.data.image_files import below, open_image
+from trainables.data.folders import ImageFileSource
+from trainables.data.image_files import open_image, path_below
 from trainables.data.splits import hashed
 from trainables.errors import TrialError
 
 CUB, PETS = "CUB_200_2011", "oxford-iiit-pet"
 
 
-class Birds(Files):
-    """CUB-200-2011: `images.txt`, `train_test_split.txt`, `images/`, and `segmentations/` inside it or beside it."""
+class BirdsSource(ImageFileSource):
+    """CUB-200-2011: `images.txt`, `train_test_split.txt`, `images/`, and `segmentations/` in it or next to it."""
 
     def __init__(self, root: Path | None) -> None:
-        folder = below(root, CUB, "data.name: cub200, folder")
+        folder = path_below(root, CUB, "data.name: cub200, folder")
         names = _rows(folder / "images.txt", 2, "cub200")
         trains = {number for number, flag in _rows(folder / "train_test_split.txt", 2, "cub200") if flag == "1"}
         split_of = {name: _split(name) if number in trains else "test" for number, name in names}
@@ -37,16 +37,16 @@ class Birds(Files):
         self._outlines = inside if inside.is_dir() else folder.parent / "segmentations"
 
     def object_of(self, name: str) -> Image.Image:
-        """What half of the annotators, or more, called bird."""
+        """The pixels that at least half of the annotators marked as bird."""
         grey = np.array(open_image((self._outlines / name).with_suffix(".png"), "mask.name: object").convert("L"))
         return _black_and_white(grey >= 128)
 
 
-class Pets(Files):
+class PetsSource(ImageFileSource):
     """Oxford-IIIT Pet: `images/`, `annotations/trainval.txt`, `annotations/test.txt`, `annotations/trimaps/`."""
 
     def __init__(self, root: Path | None) -> None:
-        folder = below(root, PETS, "data.name: oxford_pets, folder") if root else _downloaded()
+        folder = path_below(root, PETS, "data.name: oxford_pets, folder") if root else _downloaded()
         lists = {part: _rows(folder / "annotations" / f"{part}.txt", 4, "oxford_pets") for part in ("trainval", "test")}
         split_of = {f"{row[0]}.jpg": _split(row[0]) for row in lists["trainval"]}
         split_of |= {f"{row[0]}.jpg": "test" for row in lists["test"]}
@@ -54,12 +54,12 @@ class Pets(Files):
         self._outlines = folder / "annotations" / "trimaps"
 
     def object_of(self, name: str) -> Image.Image:
-        """The animal with its outline: what is not background, 2 in the trimap."""
+        """The animal with its outline: all pixels except background, which is 2 in the trimap."""
         trimap = np.array(open_image((self._outlines / name).with_suffix(".png"), "mask.name: object").convert("L"))
         return _black_and_white(trimap != 2)
 
     def _class(self, name: str) -> str:
-        """`english_cocker_spaniel_12.jpg` is an english cocker spaniel."""
+        """E.g. "english cocker spaniel" for `english_cocker_spaniel_12.jpg`."""
         return re.sub(r"_\d+\.jpg$", "", name).replace("_", " ")
 
 
@@ -72,7 +72,7 @@ def _black_and_white(object_hw: np.ndarray[Any, np.dtype[np.bool_]]) -> Image.Im
 
 
 def _rows(file: Path, columns: int, name: str) -> list[list[str]]:
-    """The words of each line, those that begin with # left out. Raises TrialError where a line has too many or few."""
+    """The words of each line; lines that begin with # are ignored. Raises TrialError for a wrong number of words."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -88,19 +88,19 @@ def _error(file: Path, why: str, name: str) -> TrialError:
     return TrialError(
         f"data.name: {name}, {file}",
         why,
-        f"the folder {CUB if name == 'cub200' else PETS} as it was published, below the data root",
-        "unpack the published archives there, or choose another data set: data.name=cifar10",
+        f"the published folder {CUB if name == 'cub200' else PETS} in the data root",
+        "unpack the published archives there, or choose another data set: --set data.name=cifar10",
         "data.name",
     )
 
 
 def _downloaded() -> Path:
-    """The folder in the user's cache, into which torchvision downloads it the first time."""
+    """The folder in the user's cache, into which torchvision downloads the pets the first time."""
     cache = Path.home() / ".cache" / "inpaint-sweeps"
     if not (cache / PETS / "annotations" / "trainval.txt").is_file():
         try:
             with one_process_at_a_time(cache):
-                import torchvision.datasets  # six seconds: it loads torch's compiler
+                import torchvision.datasets  # takes six seconds, because it loads torch's compiler
 
                 torchvision.datasets.OxfordIIITPet(str(cache), download=True)
         except (OSError, RuntimeError) as error:

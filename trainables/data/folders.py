@@ -1,4 +1,4 @@
-"""A folder of images of any size, split by their names."""
+"""Folders of images of any size, split by file name."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables.data.image_files import below, image_files, open_image
-from trainables.data.splits import SPLITS, Pixels, hashed, no_objects
+from trainables.data.image_files import image_files, open_image, path_below
+from trainables.data.splits import SPLITS, Pixels, hashed, no_objects_error
 from trainables.errors import TrialError
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-class Files:
+class ImageFileSource:
     """Image files below a folder, each in one split, in the order of a hash of their names.
 
-    crops: so many squares of each file instead of its centre; those of one file are in one split. No file is opened
-    before its images are taken: a wrong number is told at once, a small subset is cheap.
+    crops: number of square crops of each file, all in one split; None for one centre crop.
+
+    Files are opened only when their images are taken, so a wrong number fails at once and a small subset is cheap.
     """
 
     def __init__(self, what: str, folder: Path, split_of: Mapping[str, str], crops: int | None = None) -> None:
@@ -41,13 +42,13 @@ class Files:
         }
 
     def verify(self) -> None:
-        """Whether a file decodes is only seen by decoding it."""
+        """Checks nothing: a damaged file is only noticed when it is decoded."""
 
     def count(self, split: str) -> int:
         return len(self._names[split]) * (self._crops or 1)
 
     def take(self, split: str, count: int, size: int) -> Tensor:
-        """Image i is of file i modulo their number: the first crop of each file comes before the second of any."""
+        """Image i is a crop of file i modulo the number of files: the first crops of all files come first."""
         images = torch.empty((count, 3, size, size), dtype=torch.uint8)
         for places, squares in self._by_file(split, 0, count, size, threads=4):
             for place, pixels in zip(places, squares, strict=True):
@@ -70,27 +71,27 @@ class Files:
                 turn += 1
 
     def classes(self, split: str, start: int, stop: int) -> list[str]:
-        """By the folder that a file lies in, without a number before it: `001.Laysan_Albatross` is Laysan Albatross."""
+        """The name of each file's folder, without a leading number: Laysan Albatross for `001.Laysan_Albatross`."""
         return [self._class(name) for name in self.names(split, start, stop)]
 
     def objects(self, split: str, count: int, size: int) -> Tensor:
-        """Cut out as the images are."""
-        found = torch.empty((count, size, size), dtype=torch.uint8)
+        """The object masks, cropped and resized like the images."""
+        object_nhw = torch.empty((count, size, size), dtype=torch.uint8)
         for index, name in enumerate(self.names(split, 0, count)):
             square = _square(self.object_of(name), size)[..., 0]
-            found[index] = torch.from_numpy(square >= 128)
-        return found
+            object_nhw[index] = torch.from_numpy(square >= 128)
+        return object_nhw
 
     def object_of(self, name: str) -> Image.Image:
-        """Where an image's object is, white on black."""
-        raise no_objects(self.what)
+        """The object mask of an image, white on black. Raises TrialError if the data set has none."""
+        raise no_objects_error(self.what)
 
     def _class(self, name: str) -> str:
         folder, _, _ = name.rpartition("/")
         if not folder:
             raise TrialError(
                 f"data.captions.template with the image {name!r}",
-                f"it lies in no folder below {self._folder} whose name would say what it shows",
+                f"it is not in a class folder below {self._folder}, so its class is unknown",
                 "images in one folder for each class, or a captions file",
                 "captions: {file: captions.txt}, with image name, tab, caption in each line",
                 "data.captions",
@@ -100,7 +101,7 @@ class Files:
     def _by_file(
         self, split: str, start: int, stop: int, size: int, threads: int
     ) -> Iterator[tuple[Sequence[int], Sequence[Pixels | TrialError]]]:
-        """The images of one file after the other, each file decoded once, with their places in the split."""
+        """The images of each file in turn, with their indices in the split; each file is decoded once."""
         files = self._names[split]
         places = [range(first, stop, len(files)) for first in range(start, min(stop, start + len(files)))]
 
@@ -111,7 +112,7 @@ class Files:
             yield from zip(places, _ahead(pool, squares, places, 4 * threads), strict=True)
 
     def _squares(self, name: str, numbers: Sequence[int], size: int) -> Sequence[Pixels | TrialError]:
-        """The crops of these numbers of a file, or its centre."""
+        """The crops of a file with these numbers, or its centre crop."""
         try:
             image = open_image(self._folder / name, "data.path")
         except TrialError as error:
@@ -121,21 +122,21 @@ class Files:
         return list(_crops(image.convert("RGB"), numbers, size, hashed(f"crops {name}")))
 
 
-class Folder(Files):
-    """The images below a folder: 80/10/10 by a hash of their names, or as a CSV file says."""
+class FolderSource(ImageFileSource):
+    """The images below a folder, split 80/10/10 by a hash of their names, or by a CSV file."""
 
     def __init__(self, path: str, split: str | None, crops: int | None, root: Path | None) -> None:
-        folder = below(root, path, "data.path")
+        folder = path_below(root, path, "data.path")
         names = image_files(folder, "data.path")
         if split is None:
             split_of = {name: split_by_hash(name) for name in names}
         else:
-            split_of = _read_split_file(below(root, split, "data.split"), set(names))
+            split_of = _read_split_file(path_below(root, split, "data.split"), set(names))
         super().__init__(f"the folder {path}", folder, split_of, crops)
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[_T], _R], items: Sequence[_T], waiting: int) -> Iterator[_R]:
-    """`pool.map`, but with so many results waiting at most: it would hold all of them in memory."""
+    """Like `pool.map`, but with at most `waiting` pending results, to limit memory."""
     futures: deque[Future[_R]] = deque()
     for item in items:
         futures.append(pool.submit(function, item))
@@ -146,13 +147,13 @@ def _ahead(pool: ThreadPoolExecutor, function: Callable[[_T], _R], items: Sequen
 
 
 def split_by_hash(name: str) -> str:
-    """80 % train, 10 % val, 10 % test, independent of which other files there are."""
+    """The split of a name: 80 % train, 10 % val, 10 % test, independent of other files."""
     tenth = hashed(f"split {name}") * 10 >> 64
     return "train" if tenth < 8 else ("val" if tenth == 8 else "test")
 
 
 def _read_split_file(file: Path, names: set[str]) -> dict[str, str]:
-    """Split of each file listed in a CSV file with the columns `file` and `split`; files not listed are not used."""
+    """The split of each file in a CSV file with the columns `file` and `split`; other files are not used."""
     with file.open(newline="", encoding="utf-8-sig") as text:
         reader = csv.DictReader(text)
         if not {"file", "split"} <= set(reader.fieldnames or ()):
@@ -161,9 +162,9 @@ def _read_split_file(file: Path, names: set[str]) -> dict[str, str]:
         for row in reader:
             name, split = row["file"], row["split"]
             if split not in SPLITS:
-                raise _split_error(file, reader.line_num, f"{split!r} is no split")
+                raise _split_error(file, reader.line_num, f"{split!r} is not a split")
             if name not in names:
-                raise _split_error(file, reader.line_num, f"{name!r} is no image of the folder")
+                raise _split_error(file, reader.line_num, f"{name!r} is not an image in the folder")
             if name in split_of:
                 raise _split_error(file, reader.line_num, f"{name!r} is listed twice")
             split_of[name] = split
@@ -174,24 +175,24 @@ def _split_error(file: Path, line: int, why: str) -> TrialError:
     return TrialError(
         f"data.split: {file}, line {line}",
         why,
-        "the columns `file` (name below data.path, with /) and `split` (train, val or test), each file once",
-        "correct that line",
+        "the columns `file` (path relative to data.path, with /) and `split` (train, val or test), each file once",
+        "correct this line",
     )
 
 
 def _square(image: Image.Image, size: int) -> Pixels:
-    """(size, size, 3): the short side resized to `size`, then the centre crop; transparency is dropped."""
+    """(size, size, 3): the short side resized to `size`, then a centre crop; transparency is dropped."""
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     left, top = (width - size) // 2, (height - size) // 2
-    resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)  # antialiased where it shrinks
+    resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)  # antialiased when it shrinks
     return np.array(resized.crop((left, top, left + size, top + size)))
 
 
 def _crops(image: Image.Image, numbers: Sequence[int], size: int, seed: int) -> Iterator[Pixels]:
-    """(size, size, 3) each: squares anywhere in the image, resized to `size`; a crop depends on its number alone.
+    """Square crops at random places, resized to (size, size, 3); a crop depends on its number alone.
 
-    The logarithm of their side is uniform between `size` and the short side: from details to the whole.
+    The logarithm of the side is uniform between `size` and the image's short side.
     """
     shortest = min(image.size)
     uniform = np.random.default_rng(seed).random((max(numbers) + 1, 3))[list(numbers)]

@@ -1,4 +1,4 @@
-"""Image and mask files that a configuration names, and what to say where they are missing or do not decode."""
+"""Finds and opens the image and mask files of a configuration, with errors for missing and damaged files."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from trainables.errors import TrialError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def below(root: Path | None, path: str, key: str) -> Path:
-    """`root / path`, for a file or folder that the configuration names. Raises TrialError where there is none."""
+def path_below(root: Path | None, path: str, key: str) -> Path:
+    """`root / path`, for a file or folder named in the configuration. Raises TrialError if it does not exist."""
     if root is None:
         raise TrialError(
             f"{key}: {path!r}",
-            "no folder of data was given below which it could lie",
+            "no data root was given",
             "a path below the data root",
             "set SWEEPS_DATA to the folder that holds your data",
         )
     if Path(path).is_absolute() or ".." in Path(path).parts or not path:
         raise TrialError(
             f"{key}: {path!r}",
-            "it leads out of the data root, which differs from machine to machine",
-            "a path below the data root, without `..`",
-            f"{key}: the part of the path that follows {root}",
+            "it leads out of the data root, which differs between machines",
+            "a path relative to the data root, without `..`",
+            f"{key}: the part of the path below {root}",
         )
     if not (root / path).exists():
         near = sorted(p.name for p in root.iterdir() if not p.name.startswith(".")) if root.is_dir() else []
@@ -38,22 +38,22 @@ def below(root: Path | None, path: str, key: str) -> Path:
             f"{key}: {path!r}",
             f"{root / path} does not exist",
             f"what is below {root}: {', '.join(near[:10]) or 'nothing'}",
-            f"change `{key}`, or give another data root",
+            f"change `{key}`, or set SWEEPS_DATA to another data root",
         )
     return root / path
 
 
 def image_files(folder: Path, key: str) -> list[str]:
-    """Names of the images below a folder, relative to it, sorted; hidden files left out.
+    """Names of the images below a folder, relative to it and sorted, without hidden files.
 
-    Raises TrialError where it is no folder or has no image.
+    Raises TrialError if it is not a folder or has no images.
     """
     files = [p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
     names = sorted(p.as_posix() for p in files if not any(part.startswith(".") for part in p.parts))
     if not names:
         raise TrialError(
             f"{key}: {folder}",
-            "it has no image" if folder.is_dir() else "it is not a folder",
+            "it has no images" if folder.is_dir() else "it is not a folder",
             f"a folder with files that end in {', '.join(SUFFIXES)}",
             f"change `{key}`, or put images there",
         )
@@ -61,7 +61,7 @@ def image_files(folder: Path, key: str) -> list[str]:
 
 
 def open_image(file: Path, key: str) -> Image.Image:
-    """A decoded image, turned upright by its EXIF tag. Raises TrialError naming the file where it does not decode."""
+    """A decoded image, turned upright by its EXIF tag. Raises TrialError if the file does not decode."""
     try:
         with Image.open(file) as image:
             if image.mode.startswith(("I", "F")):
@@ -71,7 +71,7 @@ def open_image(file: Path, key: str) -> Image.Image:
         raise TrialError(
             f"{key}: {file}",
             f"it does not decode: {error}",
-            "images of 8 bits a channel that Pillow can read",
+            "images with 8 bits per channel that Pillow can read",
             "replace the file, or move it out of the folder",
         ) from error
 
@@ -79,8 +79,10 @@ def open_image(file: Path, key: str) -> Image.Image:
 class FolderConfig(ModelConfig):
     """Base `Config` of a model that reads a folder of images."""
 
-    path: str = Field(description="absolute folder of the images, the same on every machine that runs trials")
-    digest: str | None = Field(None, description="hash of the files, filled in: other images are another trial")
+    path: str = Field(description="absolute path of the image folder, the same on every machine that runs trials")
+    digest: str | None = Field(
+        None, description="hash of the files, filled in automatically, so that other images make another trial"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -90,11 +92,11 @@ class FolderConfig(ModelConfig):
         return given
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """The folder must be there and hold images; see the base."""
+        """Raise TrialError if the folder does not exist or has no images."""
         if not Path(self.path).is_absolute():
             raise TrialError(
                 f"model.path: {self.path!r}",
-                "it is relative, and trials run in folders of their own",
+                "it is a relative path, and every trial has its own working directory",
                 "an absolute path",
                 f"model.path: {Path(self.path).resolve()}",
                 "model.path",
@@ -104,8 +106,8 @@ class FolderConfig(ModelConfig):
 
 def digest(folder: Path) -> str:
     """16 hex digits that change with the name or content of any file below a folder."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.is_file():
-            found.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
-    return found.hexdigest()[:16]
+            sha256.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return sha256.hexdigest()[:16]

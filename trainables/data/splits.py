@@ -1,4 +1,4 @@
-"""The three splits of a data set: what decides them, and how many images of one are taken."""
+"""The three splits of a data set, the interface of data sets, and the number of images to take."""
 
 from __future__ import annotations
 
@@ -16,45 +16,52 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Source(Protocol):
-    """A data set of which images can be taken, split by split, always in the same order."""
+    """A data set that provides the images of each split, always in the same order."""
 
     what: str
-    """What it is called in messages."""
+    """Name of the data set in messages."""
     more: str
-    """What to type for more images than it has."""
+    """Advice for the error if it has too few images; may be empty."""
 
     def verify(self) -> None:
-        """Raise TrialError where a file is damaged that `take` would read; decodes nothing."""
+        """Raise TrialError if a file that `take` would read is missing or damaged, without decoding images."""
 
     def count(self, split: str) -> int:
-        """How many images a split has."""
+        """Number of images in a split."""
 
     def take(self, split: str, count: int, size: int) -> Tensor:
         """The first images of a split: uint8 (count, 3, size, size)."""
 
     def names(self, split: str, start: int, stop: int) -> list[str]:
-        """Which photograph each of these images is of: the same name for two crops of one."""
+        """The photograph of each of these images; two crops of one photograph have the same name."""
 
     def read(self, split: str, start: int, stop: int, size: int, threads: int) -> Iterator[Pixels | TrialError]:
-        """These images of a split one by one, (size, size, 3); what is wrong with a file in the place of its images."""
+        """These images one by one, (size, size, 3); for a file that does not decode, the error in place of its images.
+
+        threads: number of threads that decode.
+        """
 
     def classes(self, split: str, start: int, stop: int) -> list[str]:
-        """What each of these images shows, in words. Raises TrialError where the data set does not say."""
+        """The class name of each of these images. Raises TrialError if the data set has no classes."""
 
     def objects(self, split: str, count: int, size: int) -> Tensor:
-        """Where the object of each of the first images is: uint8 (count, size, size), 1 in it. TrialError as above."""
+        """The object masks of the first images of a split: uint8 (count, size, size), 1 inside the object.
+
+        Raises TrialError if the data set has none.
+        """
 
 
 def hashed(name: str) -> int:
-    """64 bits that are the same on every machine, for ever: changing this changes every split."""
+    """A hash of 64 bits, the same on every machine. Changing this function changes every split."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
-def taken(source: Source, split: str, wanted: int | None, share: str = "") -> int:
-    """How many images of a split to take: all unless a number is wanted.
+def image_count(source: Source, split: str, wanted: int | None, share: str = "") -> int:
+    """The number of images to take of a split: `wanted`, or all if that is None.
 
-    share: what the number is a part of, where several sources give their images. Raises TrialError where the split is
-    empty or has fewer.
+    share: description of the total that `wanted` is a share of, for the error.
+
+    Raises TrialError if the split is empty or has too few images.
     """
     there = source.count(split)
     if there == 0:
@@ -62,7 +69,7 @@ def taken(source: Source, split: str, wanted: int | None, share: str = "") -> in
             f"data: the {split} split of {source.what}",
             "it is empty",
             "at least one image in each of train, val and test",
-            "add images, or name a CSV file with the columns file, split under `data.split`",
+            "add images, or set `data.split` to a CSV file with the columns file and split",
         )
     if wanted is not None and wanted > there:
         raise TrialError(
@@ -74,12 +81,12 @@ def taken(source: Source, split: str, wanted: int | None, share: str = "") -> in
     return there if wanted is None else wanted
 
 
-def no_objects(what: str) -> TrialError:
-    """What to say where holes shall be objects, and a data set does not know where they are."""
+def no_objects_error(what: str) -> TrialError:
+    """The error for object-shaped holes with a data set that has no object masks."""
     return TrialError(
         f"mask.name: object with {what}",
-        "that data set does not say where its objects are",
+        "this data set has no object masks",
         "object masks with data.name: cub200 or oxford_pets",
-        "change `data.name`, or choose another mask, e.g. mask.name=centre",
+        "change `data.name`, or choose another mask: --set mask.name=centre",
         "mask.name",
     )

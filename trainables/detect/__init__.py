@@ -1,1 +1,1 @@
-"""Task `detect`: tell inpainted images from others, and locate the hole."""
+"""Task `detect`: classify images as inpainted or not, and locate the hole."""

@@ -1,7 +1,10 @@
-"""Boxes x1 y1 x2 y2, half-open, and how much two of them agree. Computed in float32 at least, whatever they come in.
+"""IoU of boxes with its generalised, distance and complete variants, and conversion between boxes and masks.
 
-A box whose corners are swapped is the box between them; one without area has an overlap of 0 with everything. Neither
-gives a value or a gradient that is not a number.
+Boxes are x1 y1 x2 y2, half-open. Overlaps are computed in float32, or in float64 for float64 boxes. Swapped corners are
+put in order first. A box without area has IoU 0 with every box, and no value or gradient is NaN.
+
+The variants of torchvision.ops are not used because they round differently (by up to 3e-5 on boxes in [0, 1], which
+would change the golden records), and because their complete IoU of boxes without area is NaN.
 """
 
 from __future__ import annotations
@@ -16,12 +19,16 @@ EPSILON = 1e-7
 
 
 class Overlap(NamedTuple):
-    """Of n pairs of boxes: areas, and the sides and the area of the smallest box around both."""
+    """Intersection, union and smallest enclosing box of n pairs of boxes."""
 
     intersection_n: Tensor
+    """Area of the intersection."""
     union_n: Tensor
+    """Area of the union."""
     hull_n2: Tensor
+    """Width and height of the smallest box that encloses both."""
     hull_n: Tensor
+    """Area of the smallest box that encloses both."""
 
     @property
     def iou_n(self) -> Tensor:
@@ -36,12 +43,12 @@ def ordered(box_n4: Tensor) -> Tensor:
 
 
 def area(box_n4: Tensor) -> Tensor:
-    """(n,) of ordered boxes."""
+    """Areas (n,) of ordered boxes."""
     return (box_n4[:, 2] - box_n4[:, 0]) * (box_n4[:, 3] - box_n4[:, 1])
 
 
 def overlap(a_n4: Tensor, b_n4: Tensor) -> Overlap:
-    """How pairs of boxes, in one unit and with their corners in any order, lie to each other."""
+    """Overlap of pairs of boxes. Both are in the same unit; their corners may be in any order."""
     a_n4, b_n4 = (ordered(box if box.dtype == torch.float64 else box.float()) for box in (a_n4, b_n4))
     low, high = torch.maximum(a_n4[:, :2], b_n4[:, :2]), torch.minimum(a_n4[:, 2:], b_n4[:, 2:])
     intersection_n = (high - low).clamp(min=0).prod(1)
@@ -56,25 +63,29 @@ def iou(a_n4: Tensor, b_n4: Tensor) -> Tensor:
 
 
 def giou(a_n4: Tensor, b_n4: Tensor) -> Tensor:
-    """Generalised IoU (Rezatofighi et al. 2019), (n,) in [-1, 1]: less the empty share of the box around both.
+    """Generalised IoU (Rezatofighi et al. 2019), (n,) in [-1, 1]: the IoU minus the share of the enclosing box
+    that the union leaves empty.
 
-    Where one box contains the other it is the IoU, so its gradient is not "non-zero everywhere", as is often said.
+    Where one box contains the other, it equals the IoU. Contrary to a common claim, its gradient is therefore not
+    non-zero everywhere.
     """
     both = overlap(a_n4, b_n4)
     return both.iou_n - (both.hull_n - both.union_n) / both.hull_n.clamp(min=EPSILON)
 
 
 def diou(a_n4: Tensor, b_n4: Tensor) -> Tensor:
-    """Distance IoU (Zheng et al. 2020), (n,): less the squared distance of centres over the hull's squared diagonal."""
+    """Distance IoU (Zheng et al. 2020), (n,): the IoU minus the squared distance of the centres over the squared
+    diagonal of the enclosing box.
+    """
     both = overlap(a_n4, b_n4)
     centres_n2 = (a_n4[:, :2] + a_n4[:, 2:] - b_n4[:, :2] - b_n4[:, 2:]) / 2
     return both.iou_n - centres_n2.square().sum(1) / both.hull_n2.square().sum(1).clamp(min=EPSILON)
 
 
 def ciou(a_n4: Tensor, b_n4: Tensor) -> Tensor:
-    """Complete IoU (Zheng et al. 2020), (n,): the distance IoU less a term for the ratio of the sides.
+    """Complete IoU (Zheng et al. 2020), (n,): the distance IoU minus a term for the aspect ratio.
 
-    Its weight is taken as a constant in the gradient, as the authors do.
+    The weight of that term is a constant in the gradient, as in the authors' code.
     """
     angle_a_n, angle_b_n = (_angle(ordered(box_n4)) for box_n4 in (a_n4, b_n4))
     ratio_n = (4 / math.pi**2) * (angle_a_n - angle_b_n).square()
@@ -88,8 +99,8 @@ def _angle(box_n4: Tensor) -> Tensor:
     return torch.atan(width_n / height_n.clamp(min=EPSILON))
 
 
-def around(mask_n1hw: Tensor) -> Tensor:
-    """The box around the pixels that are set, (n, 4) in [0, 1] of the sides; zeros where none is."""
+def masks_to_boxes(mask_n1hw: Tensor) -> Tensor:
+    """Bounding boxes (n, 4) of the pixels that are set, as fractions of the sides; zeros for an empty mask."""
     (y1, y2), (x1, x2) = _ends(mask_n1hw[:, 0].any(2)), _ends(mask_n1hw[:, 0].any(1))
     return torch.stack([x1, y1, x2, y2], 1)
 
@@ -98,12 +109,12 @@ def _ends(line_ns: Tensor) -> tuple[Tensor, Tensor]:
     size = line_ns.shape[1]
     first_n = line_ns.int().argmax(1)
     last_n = size - line_ns.flip(1).int().argmax(1)
-    there_n = line_ns.any(1)
-    return tuple((end_n * there_n).float() / size for end_n in (first_n, last_n))  # type: ignore[return-value]
+    any_n = line_ns.any(1)
+    return tuple((end_n * any_n).float() / size for end_n in (first_n, last_n))  # type: ignore[return-value]
 
 
-def painted(box_n4: Tensor, size: int) -> Tensor:
-    """The pixels whose centres lie in boxes given in [0, 1] of the sides, (n, 1, size, size) boolean."""
+def boxes_to_masks(box_n4: Tensor, size: int) -> Tensor:
+    """Boolean masks (n, 1, size, size) of the pixels whose centres lie inside boxes given as fractions of the sides."""
     centre_s = (torch.arange(size, device=box_n4.device, dtype=box_n4.dtype) + 0.5) / size
     x1, y1, x2, y2 = (column_n[:, None] for column_n in ordered(box_n4).unbind(1))
     in_x_ns, in_y_ns = (centre_s >= x1) & (centre_s < x2), (centre_s >= y1) & (centre_s < y2)

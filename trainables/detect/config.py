@@ -1,4 +1,4 @@
-"""What a configuration of task `detect` accepts, and which part of it decides the outcome; imports no torch."""
+"""Configuration schema of task `detect`, and the part of it that determines the result. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from trainables.config.messages import unknown, validated
+from trainables.config.messages import unknown_name_error, validated
 from trainables.config.model_sections import DetectorConfig
-from trainables.config.sections import BatchConfig, EpochsConfig, Needs, Strict, SyncConfig
-from trainables.config.variants import choose, chosen, labelled, options, unless, without_none
+from trainables.config.sections import BatchConfig, EpochsConfig, Needs, StrictConfig, SyncConfig
+from trainables.config.variants import (
+    labelled_sections,
+    omit_default,
+    optional_section,
+    section_options,
+    variant_class,
+    without_none,
+)
 from trainables.errors import TrialError
 from trainables.forgery.config import forged_id, resolve_forge, resolve_set
 from trainables.registry import detection_inputs, model_config
@@ -25,82 +32,87 @@ LOSSES: dict[tuple[str, ...], dict[str, float]] = {
     ("logit", "box"): {"bce": 100.0, "smooth_l1": 0.8},
     ("logit", "mask"): {"bce": 1.0, "mask_bce": 1.0, "mask_dice": 1.0},
 }
-"""The terms where none are given, by what the model says; those of the box are the best ones of 000."""
+"""Default loss terms by the outputs of the model; those with a box are the best ones of document 000."""
 
 
-class FlipsConfig(Strict):
-    """How training images are changed, drawn anew for every image and epoch; boxes and masks move along."""
+class FlipsConfig(StrictConfig):
+    """Random flips of the training images, drawn for every image and epoch; boxes and masks are flipped with them."""
 
-    flip: float | None = Field(None, gt=0, le=1, description="mirrored left to right with this probability")
-    flip_vertical: float | None = Field(None, gt=0, le=1, description="mirrored top to bottom with this probability")
+    flip: float | None = Field(None, gt=0, le=1, description="probability of a left-right flip")
+    flip_vertical: float | None = Field(None, gt=0, le=1, description="probability of a top-bottom flip")
 
 
-class DetectDataConfig(Strict):
-    """The section `data` without its set."""
+class DetectDataConfig(StrictConfig):
+    """The section `data` except `forged` and `set`."""
 
     input_size: int | None = Field(
-        None, ge=8, le=1024, description="px that images are resized to; null: their own size, or the model's least"
+        None,
+        ge=8,
+        le=1024,
+        description="side that images are resized to, px; null: the set's, or the model's minimum if larger",
     )
     train: Annotated[int, Field(ge=2)] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="how many training images, half of them fakes, or their share of all; null for all"
+        None, description="number of training images, half of them inpainted, or a share of all; null: all"
     )
-    val: int | None = Field(None, ge=2, description="how many validation images, half of them fakes; null for all")
-    test: int | None = Field(None, ge=2, description="how many test images, half of them fakes; null for all")
+    val: int | None = Field(None, ge=2, description="number of validation images, half of them inpainted; null: all")
+    test: int | None = Field(None, ge=2, description="number of test images, half of them inpainted; null: all")
     fold: list[Annotated[int, Field(ge=0)]] | None = Field(
-        None, min_length=2, max_length=2, description="[i, k]: leave part i of k of the training photographs out"
+        None, min_length=2, max_length=2, description="[i, k]: leave out fold i of k folds of the training photographs"
     )
-    augment: FlipsConfig | None = Field(None, description="changes of the training images; null for none")
+    augment: FlipsConfig | None = Field(None, description="augmentation of the training images; null: none")
 
     @model_validator(mode="after")
-    def _fold_is_one_of_them(self) -> DetectDataConfig:
+    def _fold_is_valid(self) -> DetectDataConfig:
         if self.fold is not None and not self.fold[0] < self.fold[1]:
-            raise ValueError("`fold: [i, k]` counts from 0: i is below k")
+            raise ValueError("`fold: [i, k]` counts from 0: i must be below k")
         if self.fold is not None and self.fold[1] < 2:
-            raise ValueError("`fold: [i, k]` has at least two parts")
+            raise ValueError("`fold: [i, k]` needs k of at least 2")
         return self
 
 
-class BoxesConfig(Strict):
+class BoxesConfig(StrictConfig):
     units: Literal["pixel", "unit"] = Field(
         "pixel",
-        description="what corners are counted in where they are compared: px of the set's images, or their side",
+        description="unit of box coordinates in the loss: px of the set's images, or fractions of their side",
     )
     over: Literal["positives", "all"] = Field(
-        "positives", description="which images have a box to learn; all: of the others it is 0 0 0 0"
+        "positives", description="images that the box loss covers; all: the target of negatives is 0 0 0 0"
     )
-    beta: float = Field(1.0, gt=0, description="where smooth_l1 goes from square to linear, in `units`")
+    beta: float = Field(
+        1.0, gt=0, description="difference at which smooth_l1 changes from quadratic to linear, in `units`"
+    )
 
 
-class ChangeConfig(Strict):
-    """One change of the test images before they are scored."""
+class PerturbationConfig(StrictConfig):
+    """One perturbation of the test images before they are scored."""
 
-    jpeg: int | None = Field(None, ge=1, le=100, description="saved as JPEG of this quality")
-    webp: int | None = Field(None, ge=1, le=100, description="saved as WEBP of this quality")
+    jpeg: int | None = Field(None, ge=1, le=100, description="JPEG compression at this quality")
+    webp: int | None = Field(None, ge=1, le=100, description="WebP compression at this quality")
     blur: float | None = Field(None, gt=0, le=64, description="Gaussian blur, standard deviation in px")
     noise: float | None = Field(None, gt=0, le=255, description="Gaussian noise, standard deviation in grey levels")
-    resize: float | None = Field(None, ge=0.1, le=4, description="enlarged by this factor and back to the old size")
+    resize: float | None = Field(None, ge=0.1, le=4, description="resize by this factor, and back to the original size")
 
     @model_validator(mode="after")
-    def _is_one(self) -> ChangeConfig:
+    def _is_one(self) -> PerturbationConfig:
         if sum(value is not None for value in self.model_dump().values()) != 1:
-            raise ValueError("a change is one of jpeg, webp, blur, noise, resize")
+            raise ValueError("exactly one of jpeg, webp, blur, noise and resize is required")
         return self
 
 
 def resolve(config: dict[str, Any]) -> dict[str, Any]:
-    """A complete configuration with every default filled in, as plain data. What is off is left out, or null.
+    """Return the complete configuration as plain data, with every default filled in; what is off is absent or null.
 
-    Raises TrialError naming the key, what is wrong and what is allowed. A model without parameters has no epochs.
+    Raises TrialError naming the key, what is wrong and what is allowed. A model that is not trained has 0 epochs.
     """
     for key in config:
         if key not in SECTIONS:
-            raise unknown("key", key, SECTIONS, key)
+            raise unknown_name_error("key", key, SECTIONS, key)
     for key, example in (("data", "{forged: {...}}"), ("model", "{name: ...}")):
         if config.get(key) is None:
-            raise TrialError(f"base without `{key}`", "a trial needs it", f"{key}: {example}", f"add `{key}:`", key)
+            raise TrialError(f"base without `{key}`", f"`{key}` is required", f"{key}: {example}", f"add `{key}:`", key)
     given = {"optimiser": {"name": "adam"}, **config}
     name = _name_of(config["model"])
-    section = {"name": name, **validated("model", model_config(name), options(config["model"]))}
+    section = {"name": name, **validated("model", model_config(name), section_options(config["model"]))}
     model = detector(section)
     resolved = {
         "data": _data(config["data"], model),
@@ -109,11 +121,11 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
         "model": section,
         "loss": _loss(config.get("loss"), name, model),
         "boxes": validated("boxes", BoxesConfig, config.get("boxes") or {}),
-        "optimiser": validated("optimiser", choose("optimiser", given["optimiser"]), given["optimiser"]),
-        "schedule": chosen("schedule", config.get("schedule")),
+        "optimiser": validated("optimiser", variant_class("optimiser", given["optimiser"]), given["optimiser"]),
+        "schedule": optional_section("schedule", config.get("schedule")),
         "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
         "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
-        "sync_batch_norm": unless(True, "sync_batch_norm", SyncConfig, config),
+        "sync_batch_norm": omit_default(True, "sync_batch_norm", SyncConfig, config),
     }
     _check_labels(resolved)
     if not any(detection_inputs()[term][0].startswith("box") for term in resolved["loss"]):
@@ -126,14 +138,14 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def detector(section: Mapping[str, Any]) -> DetectorConfig:
-    """The options of a resolved `model` section."""
-    config = model_config(section["name"]).model_validate(options(dict(section)))
+    """Options of a resolved `model` section."""
+    config = model_config(section["name"]).model_validate(section_options(dict(section)))
     assert isinstance(config, DetectorConfig)
     return config
 
 
 def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The part of a resolved configuration that decides the outcome; see `sweeps.spec.trial.Trial`."""
+    """Return the part of a resolved configuration that determines the result; see `sweeps.spec.trial.Trial`."""
     parts = {key: value for key, value in resolved.items() if key != "epochs"}
     if not detector(resolved["model"]).trains:
         return without_none({key: parts[key] for key in ("data", "test_sets", "test_changes", "model")})
@@ -142,8 +154,8 @@ def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
     return {"seed": seed, **without_none(parts)}
 
 
-def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - as of the other tasks
-    """The forged sets that it learns from and is tested on."""
+def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - part of the task interface
+    """Forged sets that the trial trains and tests on."""
     sections = (resolved["data"], *(resolved["test_sets"] or {}).values())
     blocks = [section["forged"] for section in sections if section.get("forged") is not None]
     return Needs({forged_id(block): block for block in blocks})
@@ -153,26 +165,26 @@ def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - as
 
 
 def _name_of(value: Any) -> str:
-    choose("model", value, "detect")
+    variant_class("model", value, "detect")
     return str(value["name"])
 
 
 def _data(value: Any, model: DetectorConfig) -> dict[str, Any]:
-    found = _set("data", value)
+    chosen_set = _set("data", value)
     plain = {key: item for key, item in value.items() if key not in ("forged", "set")}
     data = validated("data", DetectDataConfig, plain)
     least = model.least_input()
     if data["input_size"] is None:
-        data["input_size"] = max(_size(found), least)
+        data["input_size"] = max(_size(chosen_set), least)
     elif data["input_size"] < least:
         raise TrialError(
             f"data.input_size: {data['input_size']}",
-            "the model cannot work on images that small",
+            "the model needs larger images",
             f"{least} or more, or null",
             f"data.input_size: {least}",
             "data.input_size",
         )
-    return {**found, **data}
+    return {**chosen_set, **data}
 
 
 def _set(key: str, value: Any) -> dict[str, Any]:
@@ -181,8 +193,8 @@ def _set(key: str, value: Any) -> dict[str, Any]:
     if len(given) != 1:
         raise TrialError(
             f"{key}: {value!r}"[:200],
-            "it says not, or twice, which set of images",
-            "one of forged: {...}, a forge block, and set: {layout: ...}, a set that others made",
+            "exactly one of `forged` or `set` is required",
+            "forged: {...}, a forge block, or set: {layout: ...}, a published dataset",
             f"{key}: {{forged: {{images: {{name: cifar10}}, inpainters: [{{name: telea}}]}}}}",
             key,
         )
@@ -196,22 +208,24 @@ def _size(section: Mapping[str, Any]) -> int:
 
 
 def _test_sets(value: Any, data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a forge block there does not tell is as in the one that the trial learns from."""
-    found = {}
+    """Resolve the further test sets; keys that their forge blocks omit are taken from the block under `data`."""
+    resolved = {}
     own = data.get("forged") or {}
-    for label, section in labelled("test_sets", value, "{...}", "other: {...}").items():
+    for label, section in labelled_sections("test_sets", value, "{...}", "other: {...}").items():
         given = section.get("forged") if isinstance(section, dict) else None
         whole = {**section, "forged": {**own, **given}} if isinstance(given, dict) else section
-        found[label] = _set(f"test_sets.{label}", whole)
+        resolved[label] = _set(f"test_sets.{label}", whole)
         for key in section:
             if key not in ("forged", "set"):
-                raise unknown("key", key, ("forged", "set"), f"test_sets.{label}.{key}")
-    return found or None
+                raise unknown_name_error("key", key, ("forged", "set"), f"test_sets.{label}.{key}")
+    return resolved or None
 
 
 def _test_changes(value: Any) -> dict[str, Any] | None:
-    given = labelled("test_changes", value, "{...}", "other: {...}")
-    return {label: validated(f"test_changes.{label}", ChangeConfig, item) for label, item in given.items()} or None
+    given = labelled_sections("test_changes", value, "{...}", "other: {...}")
+    return {
+        label: validated(f"test_changes.{label}", PerturbationConfig, item) for label, item in given.items()
+    } or None
 
 
 def _check_labels(resolved: Mapping[str, Any]) -> None:
@@ -220,15 +234,15 @@ def _check_labels(resolved: Mapping[str, Any]) -> None:
         label = min(both)
         raise TrialError(
             f"test_changes.{label}",
-            "`test_sets` has that label too, and their columns would have one name",
-            "labels that are in one of them",
-            f"call it {label}2",
+            "`test_sets` has the same label, so their columns would have the same names",
+            "labels that appear only once in `test_sets` and `test_changes`",
+            f"rename it to {label}2",
             f"test_changes.{label}",
         )
 
 
 def _loss(value: Any, name: str, model: DetectorConfig) -> dict[str, float]:
-    """The weights above 0. A model that does not train takes the terms of every model: it has no use for any."""
+    """Weights above 0. A model that is not trained accepts the terms of every model and uses none."""
     if value is None:
         return dict(LOSSES[model.gives()]) if model.trains else {}
     if not isinstance(value, dict):
@@ -236,7 +250,7 @@ def _loss(value: Any, name: str, model: DetectorConfig) -> dict[str, float]:
     terms = tuple(detection_inputs())
     for key in value:
         if key not in terms:
-            raise unknown("loss", key, terms, f"loss.{key}")
+            raise unknown_name_error("loss", key, terms, f"loss.{key}")
     weights = {key: weight for key, weight in validated("loss", _loss_config(terms), value).items() if weight}
     if not model.trains:
         return {}
@@ -245,19 +259,23 @@ def _loss(value: Any, name: str, model: DetectorConfig) -> dict[str, float]:
         if key not in allowed:
             raise TrialError(
                 f"loss.{key} with model.name: {name}",
-                f"what it compares is none of what the model gives: {', '.join(model.gives())}",
+                f"the model does not predict what this term needs; it predicts: {', '.join(model.gives())}",
                 ", ".join(allowed),
                 f"remove `loss.{key}`, or choose another `model.head`",
                 f"loss.{key}",
             )
     if not weights:
         raise TrialError(
-            "loss with no weight above 0", "there is nothing to learn", "one weight above 0", "loss: {bce: 1.0}", "loss"
+            "loss with no weight above 0",
+            "the model would not learn",
+            "at least one weight above 0",
+            "loss: {bce: 1.0}",
+            "loss",
         )
     return weights
 
 
 @cache
-def _loss_config(terms: tuple[str, ...]) -> type[Strict]:
+def _loss_config(terms: tuple[str, ...]) -> type[StrictConfig]:
     fields: dict[str, Any] = {name: (Annotated[float, Field(ge=0)], 0.0) for name in terms}
-    return create_model("Loss", __base__=Strict, **fields)
+    return create_model("Loss", __base__=StrictConfig, **fields)

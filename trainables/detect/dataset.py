@@ -1,6 +1,6 @@
-"""The images of task `detect` on the device: a labelled set, resized to what the network sees.
+"""Data of task `detect`: a labelled set of images on the device, resized to the network's input size.
 
-The images stay on the device as uint8 at `data.input_size`; masks and boxes stay those of the set's own size.
+Images stay on the device as uint8 at `data.input_size`; masks keep the size of the set.
 """
 
 from __future__ import annotations
@@ -15,79 +15,85 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.detect.perturbations import changed, resize
+from trainables.detect.perturbations import perturb, resize
 from trainables.errors import TrialError
 from trainables.forgery import forged_images, public_datasets
 from trainables.forgery.config import forged_id
-from trainables.forgery.forged_images import SPLITS, Forged, Labelled
+from trainables.forgery.forged_images import SPLITS, ForgedSet, LabelledImages
 from trainables.training.session import Machine
 
 RESIZED_AT_ONCE = 256
 KEPT = 3
-"""Forged sets that a process keeps: an arm's seeds read one once."""
+"""Number of forged sets cached in a process, so that the seeds of an arm read each set once."""
 
 
 @dataclass(frozen=True)
-class Data:
-    """size: side of the set's images, px. side: of the images as the network sees them.
+class DetectDataset:
+    """Splits of a labelled set, with the other sets and perturbations that the detector is tested on."""
 
-    held: training images that a fold leaves out, to which the trained network is applied; without a fold, none.
-    others: test images of further sets by their labels. changes: resolved changes of the test images by theirs.
-    plain_test: the test images at the set's size, which are changed; None where there is no change.
-    """
-
-    train: Labelled
-    val: Labelled
-    test: Labelled
-    held: Labelled | None
+    train: LabelledImages
+    val: LabelledImages
+    test: LabelledImages
+    held: LabelledImages | None
+    """Training images that a fold leaves out, to which the trained network is applied; None without a fold."""
     size: int
+    """Side of the set's images, px."""
     side: int
+    """Side of the network's input, px."""
     root: Path | None
+    """Data root."""
     device: torch.device
     own_fingerprint: str
-    others: Mapping[str, Labelled] = field(default_factory=dict)
+    """Fingerprint of the set itself."""
+    others: Mapping[str, LabelledImages] = field(default_factory=dict)
+    """Test images of further sets, by label."""
     other_fingerprints: tuple[str, ...] = ()
+    """`LABEL FINGERPRINT` of each further set."""
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Resolved perturbations of the test images, by label."""
     plain_test: Tensor | None = None
+    """Test images at the set's size, to which the perturbations apply; None without perturbations."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the set, and of those that it is tested on besides."""
+        """Fingerprint of the set and of the further test sets."""
         if not self.other_fingerprints:
             return self.own_fingerprint
         return hashlib.sha256("".join([self.own_fingerprint, *self.other_fingerprints]).encode()).hexdigest()
 
-    def split(self, name: str) -> Labelled:
-        chosen: Labelled = getattr(self, name)
+    def split(self, name: str) -> LabelledImages:
+        chosen: LabelledImages = getattr(self, name)
         return chosen
 
-    def changed_test(self, label: str) -> Labelled:
-        """The test images after a change, as the network sees them."""
+    def changed_test(self, label: str) -> LabelledImages:
+        """Test images after a perturbation, at the network's input size."""
         assert self.plain_test is not None
-        return replace(self.test, image_n3hw=_seen(changed(self.plain_test, self.changes[label]), self.side))
+        return replace(self.test, image_n3hw=_seen(perturb(self.plain_test, self.changes[label]), self.side))
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> Data:
-    """Read the sets that a resolved configuration names. Raises TrialError where one is missing or does not do."""
+def load(config: Mapping[str, Any], machine: Machine) -> DetectDataset:
+    """Read the sets that a resolved configuration names. Raises TrialError if one is missing or unsuitable."""
     sections = config.get("test_sets") or {}
     others = {label: _read(section, machine, test_alone=True) for label, section in sections.items()}
     return prepare(config, _read(config["data"], machine), others, machine)
 
 
-def prepare(config: Mapping[str, Any], own: Forged, others: Mapping[str, Forged], machine: Machine) -> Data:
-    """What of a set, and of those tested on besides, a resolved configuration asks for, on the device."""
+def prepare(
+    config: Mapping[str, Any], own: ForgedSet, others: Mapping[str, ForgedSet], machine: Machine
+) -> DetectDataset:
+    """Select the images that a resolved configuration uses, of its and further sets, and move them to the device."""
     data = config["data"]
     device = torch.device(machine.device)
-    parts = {name: limited(getattr(own, name), data[name], name) for name in SPLITS}
+    parts = {name: first_images(getattr(own, name), data[name], name) for name in SPLITS}
     for name in ("train", "val"):
         _check_classes(parts[name], name)
     held = None
     if data["fold"] is not None:
-        parts["train"], held = left_out(parts["train"], *data["fold"])
+        parts["train"], held = split_fold(parts["train"], *data["fold"])
         _check_classes(parts["train"], "train")
     changes = config.get("test_changes") or {}
     side = data["input_size"]
-    return Data(
+    return DetectDataset(
         **{name: _placed(part, side, device) for name, part in parts.items()},
         held=None if held is None else _placed(held, side, device),
         size=own.train.image_n3hw.shape[2],
@@ -102,31 +108,32 @@ def prepare(config: Mapping[str, Any], own: Forged, others: Mapping[str, Forged]
     )
 
 
-def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False) -> Forged:
+def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False) -> ForgedSet:
     if section.get("set") is not None:
         return public_datasets.load(section["set"], machine.data_root)
     name = forged_id(section["forged"])
     if name not in machine.forged:
         raise TrialError(
             f"forged set {name}",
-            "this machine was not given it",
-            ", ".join(machine.forged) or "none was given",
-            "run the study with `sweeps run`, which forges first, or `sweeps forge FILE`",
+            "it is not available on this machine",
+            f"available: {', '.join(machine.forged) or 'none'}",
+            "run the sweep with `sweeps run`, which forges the set first, or type `sweeps forge FILE`",
             "data.forged",
         )
-    return _kept(machine.forged[name], test_alone)
+    return _load_cached(machine.forged[name], test_alone)
 
 
 @lru_cache(maxsize=KEPT)
-def _kept(folder: Path, test_alone: bool) -> Forged:
-    """A forged set, read once a process: its name says what is in it, so it never changes."""
+def _load_cached(folder: Path, test_alone: bool) -> ForgedSet:
+    """Read a forged set once per process. Its name is derived from its content, so a cached set stays valid."""
     return forged_images.load(folder, {"train": 0, "val": 0} if test_alone else None)
 
 
-def limited(part: Labelled, n: int | float | None, split: str) -> Labelled:
-    """The first n images of a split, half of them positives; all for None. A smaller n gives a part of a larger one's.
+def first_images(part: LabelledImages, n: int | float | None, split: str) -> LabelledImages:
+    """The first n images of a split, half of them positives; a smaller n selects a subset of a larger n.
 
-    n: below 1, the share of all images. Raises TrialError where one half is not there.
+    n: a number of images; a float is a share of all images, None means all. Raises TrialError if either half has too
+    few images.
     """
     if n is None:
         return part
@@ -136,45 +143,45 @@ def limited(part: Labelled, n: int | float | None, split: str) -> Labelled:
     positive_n = part.label_n > 0.5
     chosen_n = torch.zeros(len(part), dtype=torch.bool)
     for label, count in wanted.items():
-        found = torch.nonzero(positive_n == label).flatten()
-        if len(found) < count:
+        index = torch.nonzero(positive_n == label).flatten()
+        if len(index) < count:
             raise TrialError(
                 f"data.{split}: {n}",
-                f"half of them, {count}, are to be {'inpainted' if label else 'others'}, and the set has {len(found)}",
+                f"half of them ({count}) must be {'' if label else 'not '}inpainted; the set has {len(index)} such",
                 f"2 to {2 * int(min(positive_n.sum(), (~positive_n).sum()))}, or null for all {len(part)}",
-                f"lower `data.{split}`, or forge a larger set",
+                f"lower `data.{split}`, or use a larger set",
                 f"data.{split}",
             )
-        chosen_n[found[:count]] = True
+        chosen_n[index[:count]] = True
     return part.take(torch.nonzero(chosen_n).flatten())
 
 
-def left_out(part: Labelled, fold: int, folds: int) -> tuple[Labelled, Labelled]:
-    """(the images of the other folds, those of one), by photograph: what was made from one is on one side."""
-    of_n = torch.tensor([int(hashlib.sha256(source.encode()).hexdigest(), 16) % folds for source in part.source])
-    kept, out = (torch.nonzero(which).flatten() for which in (of_n != fold, of_n == fold))
-    return part.take(kept), part.take(out)
+def split_fold(part: LabelledImages, fold: int, folds: int) -> tuple[LabelledImages, LabelledImages]:
+    """(images of the other folds, images of this fold). All images made from one photograph are in the same fold."""
+    fold_n = torch.tensor([int(hashlib.sha256(source.encode()).hexdigest(), 16) % folds for source in part.source])
+    others, own = (torch.nonzero(which).flatten() for which in (fold_n != fold, fold_n == fold))
+    return part.take(others), part.take(own)
 
 
-def _check_classes(part: Labelled, split: str) -> None:
+def _check_classes(part: LabelledImages, split: str) -> None:
     positives = int(part.label_n.sum())
     if not 0 < positives < len(part):
         raise TrialError(
             f"the {split} images: {len(part)}, of which {positives} are inpainted",
-            "a detector needs both kinds to learn from and to choose a threshold by",
-            "a set whose training and validation images are of both kinds",
-            "forge a set, or add images of the other kind",
+            "a detector needs both classes, to train on and to choose a threshold",
+            "a set whose training and validation images contain both classes",
+            "forge a set, or add images of the missing class",
             "data",
         )
 
 
-def _placed(part: Labelled, side: int, device: torch.device) -> Labelled:
+def _placed(part: LabelledImages, side: int, device: torch.device) -> LabelledImages:
     columns = {name: getattr(part, name).to(device) for name in ("mask_n1hw", "label_n", "box_n4")}
     return replace(part, image_n3hw=_seen(part.image_n3hw.to(device), side), **columns)
 
 
 def _seen(image_n3hw: Tensor, side: int) -> Tensor:
-    """uint8 images of the side that the network sees."""
+    """uint8 images at the network's input size."""
     if image_n3hw.shape[2] == side or not len(image_n3hw):
         return image_n3hw
     parts = [

@@ -1,4 +1,4 @@
-"""A detector applied to a split of labelled images: what it said of each, beside what is true."""
+"""Apply a detector to a split of labelled images, and collect its predictions with the labels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.detect import boxes
-from trainables.detect.metrics import LEVELS, Floats, Judged
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.metrics import LEVELS, Floats, LabelledPredictions
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 from trainables.inpaint.dataset import LAYOUT
 from trainables.training.distributed import Workers
 
@@ -21,24 +21,28 @@ BATCH = 128
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """judged: for the metrics. box_n4: x1 y1 x2 y2 in [0, 1], ordered and cut to the image; None without one."""
+class SplitPredictions:
+    """Predictions of a detector for a whole split."""
 
-    judged: Judged
+    labelled: LabelledPredictions
+    """Input of the metrics."""
     box_n4: Floats | None
+    """Predicted boxes x1 y1 x2 y2 in [0, 1], ordered and clipped to the image; None if the detector gives no place."""
 
 
-def judge(look: Callable[[Tensor], Found], part: Labelled, workers: Workers) -> Judgement:
-    """Apply a network to all images of a split; several workers share them, and all get all of it."""
+def predict_split(
+    predict: Callable[[Tensor], DetectorOutput], part: LabelledImages, workers: Workers
+) -> SplitPredictions:
+    """Apply a network to all images of a split. Workers divide the images, and each receives the whole result."""
     n, device = len(part), part.image_n3hw.device
-    columns = torch.zeros(n, 9, dtype=torch.float64, device=device)  # logit, IoU, box, pixels; sums over the workers
+    columns = torch.zeros(n, 9, dtype=torch.float64, device=device)  # logit, IoU, box (4), pixel counts (3)
     levels = torch.zeros(2, LEVELS, dtype=torch.float64, device=device)
-    kinds = torch.zeros(2, dtype=torch.float64, device=device)  # whether there is a box, and a mask
-    for index, found in answers(look, part, workers.part(torch.arange(n))):
+    kinds = torch.zeros(2, dtype=torch.float64, device=device)  # whether the detector gives a box, and a mask
+    for index, output in predict_batches(predict, part, workers.part(torch.arange(n))):
         at = index.to(device)
         size = part.mask_n1hw.shape[2]
-        columns[at, 0] = found.logit_b.double()
-        box_b4, mask_b1hw, probability_b1hw = located(found, size)
+        columns[at, 0] = output.logit_b.double()
+        box_b4, mask_b1hw, probability_b1hw = locate_hole(output, size)
         if box_b4 is None or mask_b1hw is None:
             continue
         kinds[0] = 1
@@ -56,7 +60,7 @@ def judge(look: Callable[[Tensor], Found], part: Labelled, workers: Workers) -> 
     columns, levels, kinds = (workers.sum(each) for each in (columns, levels, kinds))
     has_box, has_mask = (bool(kind) for kind in kinds.cpu())
     values = columns.cpu().numpy()
-    judged = Judged(
+    labelled = LabelledPredictions(
         logit_n=values[:, 0],
         label_n=part.label_n.cpu().numpy() > 0.5,
         kind=part.kind,
@@ -66,29 +70,31 @@ def judge(look: Callable[[Tensor], Found], part: Labelled, workers: Workers) -> 
         pixel_n3=values[:, 6:] if has_box else None,
         levels=levels.cpu().numpy() if has_mask else None,
     )
-    return Judgement(judged, np.ascontiguousarray(values[:, 2:6]) if has_box else None)
+    return SplitPredictions(labelled, np.ascontiguousarray(values[:, 2:6]) if has_box else None)
 
 
-def answers(look: Callable[[Tensor], Found], part: Labelled, index_n: Tensor) -> Iterator[tuple[Tensor, Found]]:
-    """What a network says of some images of a split, batch by batch."""
+def predict_batches(
+    predict: Callable[[Tensor], DetectorOutput], part: LabelledImages, index_n: Tensor
+) -> Iterator[tuple[Tensor, DetectorOutput]]:
+    """Yield (index, output) of a network for some images of a split, batch by batch."""
     for index in torch.split(index_n, BATCH) if len(index_n) else ():
         pixels_b3hw = part.image_n3hw[index.to(part.image_n3hw.device)]
-        yield index, look(pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255))
+        yield index, predict(pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255))
 
 
-def located(found: Found, size: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """(box_b4, mask_b1hw, probability_b1hw) of a hole in images of `size` px: each from what the head gives.
+def locate_hole(output: DetectorOutput, size: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """(box_b4, mask_b1hw, probability_b1hw) of the predicted hole in images of `size` px.
 
-    The box is ordered and cut to the image; that of a mask is around its pixels of probability 0.5 or more. A box's
-    mask is its inside, and it has no probability of pixels. None where the head gives neither.
+    A mask head: the box encloses the pixels with a probability of 0.5 or more. A box head: the box is ordered and
+    clipped to the image, the mask is its inside, and the probability is None. A label head: all three are None.
     """
-    if found.mask_logit_b1hw is not None:
-        logit_b1hw = found.mask_logit_b1hw.float()
+    if output.mask_logit_b1hw is not None:
+        logit_b1hw = output.mask_logit_b1hw.float()
         if logit_b1hw.shape[2] != size:
             logit_b1hw = F.interpolate(logit_b1hw, (size, size), mode="bilinear", align_corners=False, antialias=True)
         mask_b1hw = logit_b1hw >= 0
-        return boxes.around(mask_b1hw), mask_b1hw, logit_b1hw.sigmoid()
-    if found.box_b4 is not None:
-        box_b4 = boxes.ordered(found.box_b4.float()).clamp(0, 1)
-        return box_b4, boxes.painted(box_b4, size), None
+        return boxes.masks_to_boxes(mask_b1hw), mask_b1hw, logit_b1hw.sigmoid()
+    if output.box_b4 is not None:
+        box_b4 = boxes.ordered(output.box_b4.float()).clamp(0, 1)
+        return box_b4, boxes.boxes_to_masks(box_b4, size), None
     return None, None, None

@@ -1,4 +1,4 @@
-"""What a detector says of a batch of images."""
+"""Output of a detector for a batch of images."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Found(NamedTuple):
-    """logit_b: above 0 where it says inpainted. The others are None where its head does not give them."""
+class DetectorOutput(NamedTuple):
+    """Predictions for b images; fields that the detector's head does not predict are None."""
 
     logit_b: Tensor
+    """Logit of "inpainted"; above 0 means inpainted."""
     box_b4: Tensor | None = None
-    """x1 y1 x2 y2 in [0, 1] of the image's sides, as the network gives them: corners may be swapped or outside."""
+    """x1 y1 x2 y2 as fractions of the image's sides, unprocessed: corners may be swapped or outside the image."""
     mask_logit_b1hw: Tensor | None = None
-    """Above 0 in the pixels that it says were filled; of the size of its input."""
+    """Logit of each pixel being inpainted, at the size of the input."""
     feature_bf: Tensor | None = None
-    """What its last layer sees; of a mask, the mean over the pixels."""
+    """Input of the last layer; for a mask head, its mean over the pixels."""

@@ -1,10 +1,10 @@
-"""What a detector leaves beside its last epoch: its word on each image, and pictures. No pickles in any file.
+"""Files that a detector writes after its last epoch: predictions for each image, and pictures. No file has pickles.
 
-`per_image.npz`: of the test images, in their order: probability, label, box and true_box (n, 4; in [0, 1] of the
-sides; a detector of labels alone has neither box nor iou), iou (NaN of images that are no positives), hole_share,
-sharpness.
-`outputs.npz`: for each split of val, test and held (training images that a fold left out): <split>_logit,
-<split>_label, <split>_source, and <split>_feature in float16, what the network's last linear layer sees.
+`per_image.npz`, of the test images in their order: probability, label, box and true_box (n, 4; fractions of the
+sides), iou (NaN for negatives), hole_share, sharpness. Detectors that predict only labels have no box, true_box and
+iou.
+`outputs.npz`, for each split of val, test and held (training images that a fold leaves out): <split>_logit,
+<split>_label, <split>_source, and <split>_feature, the input of the network's last linear layer in float16.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from trainables.detect.inference import Judgement, answers, located
+from trainables.detect.inference import SplitPredictions, locate_hole, predict_batches
 from trainables.detect.metrics import probability
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 
 SAMPLES = 8
 LEAST_SIDE = 96
-"""px; smaller images are shown enlarged, so that numbers can be read below them."""
-TRUE, SAID = (0, 200, 0), (220, 30, 30)
+"""Smaller images are enlarged to at least this side, so that the probability on them is readable; px."""
+TRUE, PREDICTED = (0, 200, 0), (220, 30, 30)
 PER_IMAGE, OUTPUTS = "per_image.npz", "outputs.npz"
 
-Look = Callable[[Tensor], Found]
+Predict = Callable[[Tensor], DetectorOutput]
 
 
-def per_image(judgement: Judgement, part: Labelled) -> bytes:
-    """`per_image.npz`; equal values give equal bytes."""
-    judged = judgement.judged
+def per_image(predictions: SplitPredictions, part: LabelledImages) -> bytes:
+    """Content of `per_image.npz`; equal values give equal bytes."""
+    labelled = predictions.labelled
     arrays: dict[str, npt.NDArray[np.float64]] = {
-        "probability": probability(judged.logit_n),
-        "label": judged.label_n.astype(np.float64),
-        "hole_share": judged.hole_share_n,
-        "sharpness": judged.sharpness_n,
+        "probability": probability(labelled.logit_n),
+        "label": labelled.label_n.astype(np.float64),
+        "hole_share": labelled.hole_share_n,
+        "sharpness": labelled.sharpness_n,
     }
-    if judgement.box_n4 is not None and judged.iou_n is not None:
-        arrays["box"], arrays["true_box"] = judgement.box_n4, part.box_n4.double().cpu().numpy()
-        arrays["iou"] = np.where(judged.label_n, judged.iou_n, np.nan)
+    if predictions.box_n4 is not None and labelled.iou_n is not None:
+        arrays["box"], arrays["true_box"] = predictions.box_n4, part.box_n4.double().cpu().numpy()
+        arrays["iou"] = np.where(labelled.label_n, labelled.iou_n, np.nan)
     return _packed({name: array.astype(np.float32) for name, array in arrays.items()})
 
 
-def outputs(look: Look, parts: Mapping[str, Labelled]) -> bytes:
-    """`outputs.npz` of the splits."""
+def outputs(predict: Predict, parts: Mapping[str, LabelledImages]) -> bytes:
+    """Content of `outputs.npz`."""
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for name, part in parts.items():
-        found = [found for _, found in answers(look, part, torch.arange(len(part)))]
-        arrays[f"{name}_logit"] = torch.cat([each.logit_b for each in found]).float().cpu().numpy()
+        batches = [output for _, output in predict_batches(predict, part, torch.arange(len(part)))]
+        arrays[f"{name}_logit"] = torch.cat([output.logit_b for output in batches]).float().cpu().numpy()
         arrays[f"{name}_label"] = part.label_n.cpu().numpy()
         arrays[f"{name}_source"] = np.array(part.source)
-        features = [each.feature_bf.half().cpu() for each in found if each.feature_bf is not None]
+        features = [output.feature_bf.half().cpu() for output in batches if output.feature_bf is not None]
         if features:
             arrays[f"{name}_feature"] = torch.cat(features).numpy()
     return _packed(arrays)
@@ -67,10 +67,10 @@ def _packed(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
     return target.getvalue()
 
 
-def worst(judgement: Judgement, most: int = SAMPLES) -> Tensor:
-    """Numbers of the images that it is furthest from right about, the worst first, the earlier one of equal ones."""
-    judged = judgement.judged
-    margin = np.where(judged.label_n, judged.logit_n, -judged.logit_n)
+def worst(predictions: SplitPredictions, most: int = SAMPLES) -> Tensor:
+    """Indices of the misclassified images with the largest errors, the worst first; ties keep the image order."""
+    labelled = predictions.labelled
+    margin = np.where(labelled.label_n, labelled.logit_n, -labelled.logit_n)
     order = np.argsort(margin, kind="stable")[:most]
     return torch.from_numpy(order[margin[order] < 0])
 
@@ -78,21 +78,21 @@ def worst(judgement: Judgement, most: int = SAMPLES) -> Tensor:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def pictures(look: Look, part: Labelled, index: Tensor) -> dict[str, bytes]:
-    """Images side by side, as PNG: true boxes; the found ones beside them, with probabilities; heat maps of masks."""
-    answer = next(iter(answers(look, part, index)))[1]
+def pictures(predict: Predict, part: LabelledImages, index: Tensor) -> dict[str, bytes]:
+    """PNG strips of images: with true boxes; with true and predicted boxes and the probability; heat maps of masks."""
+    output = next(iter(predict_batches(predict, part, index)))[1]
     at = index.to(part.image_n3hw.device)
-    box_b4, _, heat_b1hw = located(answer, part.image_n3hw.shape[2])
+    box_b4, _, heat_b1hw = locate_hole(output, part.image_n3hw.shape[2])
     true = [box if label > 0.5 else None for box, label in zip(part.box_n4[at], part.label_n[at], strict=True)]
-    sure = answer.logit_b.double().sigmoid().tolist()
+    probabilities = output.logit_b.double().sigmoid().tolist()
     shown = [_picture(image) for image in part.image_n3hw[at]]
-    found: list[Tensor | None] = [None] * len(sure) if box_b4 is None else list(box_b4)
-    said = [box if p >= 0.5 else None for box, p in zip(found, sure, strict=True)]
+    boxes: list[Tensor | None] = [None] * len(probabilities) if box_b4 is None else list(box_b4)
+    predicted = [box if p >= 0.5 else None for box, p in zip(boxes, probabilities, strict=True)]
     strips = {
         "truth.png": [_drawn(image, box, None) for image, box in zip(shown, true, strict=True)],
         "found.png": [
             _captioned(_drawn(image, box, other), f"{p:.2f}")
-            for image, box, other, p in zip(shown, true, said, sure, strict=True)
+            for image, box, other, p in zip(shown, true, predicted, probabilities, strict=True)
         ],
     }
     if heat_b1hw is not None:
@@ -106,10 +106,10 @@ def _picture(image_3hw: Tensor) -> Image.Image:
     return image.resize((factor * image.width, factor * image.height), Image.Resampling.NEAREST)
 
 
-def _drawn(image: Image.Image, true_4: Tensor | None, said_4: Tensor | None) -> Image.Image:
+def _drawn(image: Image.Image, true_4: Tensor | None, predicted_4: Tensor | None) -> Image.Image:
     image = image.copy()
     draw = ImageDraw.Draw(image)
-    for box, colour in ((true_4, TRUE), (said_4, SAID)):
+    for box, colour in ((true_4, TRUE), (predicted_4, PREDICTED)):
         if box is not None:
             x1, y1, x2, y2 = (round(float(value) * (image.width - 1)) for value in box)
             draw.rectangle((x1, y1, x2, y2), outline=colour, width=2)
@@ -117,7 +117,7 @@ def _drawn(image: Image.Image, true_4: Tensor | None, said_4: Tensor | None) -> 
 
 
 def _captioned(image: Image.Image, text: str) -> Image.Image:
-    """With a text in its lower left corner: it stays a square, as the report's tiles are."""
+    """Write a text into the lower left corner, so that the image stays square like the tiles of the report."""
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, image.height - 13, 27, image.height), fill=(255, 255, 255))
     draw.text((2, image.height - 12), text, fill=(0, 0, 0))

@@ -1,4 +1,4 @@
-"""Test images as they might reach a detector: saved again, blurred, noisy, resized. Their boxes stay where they are."""
+"""Perturbations of test images: compression, blur, noise, resizing. None of them moves the boxes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from trainables.training.loop import generator
 BATCH = 256
 
 
-def changed(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
-    """uint8 images (n, 3, size, size) after a resolved change, on their device; the same whoever asks for them."""
+def perturb(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
+    """Apply a resolved perturbation to uint8 images (n, 3, size, size), on their device; deterministic."""
     name, value = next((name, value) for name, value in change.items() if value is not None)
     if name in ("jpeg", "webp"):
-        return torch.stack([_saved(image_3hw, name, value) for image_3hw in image_n3hw.cpu()]).to(image_n3hw.device)
+        return torch.stack([_compressed(image_3hw, name, value) for image_3hw in image_n3hw.cpu()]).to(
+            image_n3hw.device
+        )
     parts, first = [], 0
     for part in torch.split(image_n3hw, BATCH):
         if name == "noise":
@@ -38,7 +40,7 @@ def _to_bytes(image_b3hw: Tensor) -> Tensor:
     return image_b3hw.round().clamp(0, 255).to(torch.uint8)
 
 
-def _saved(image_3hw: Tensor, kind: str, quality: int) -> Tensor:
+def _compressed(image_3hw: Tensor, kind: str, quality: int) -> Tensor:
     target = io.BytesIO()
     Image.fromarray(image_3hw.permute(1, 2, 0).numpy()).save(target, kind.upper(), quality=quality)
     with Image.open(target) as image:
@@ -46,7 +48,7 @@ def _saved(image_3hw: Tensor, kind: str, quality: int) -> Tensor:
 
 
 def _noise(part_b3hw: Tensor, first: int) -> Tensor:
-    """Of each image by its number alone, drawn on the CPU."""
+    """Standard normal noise, drawn on the CPU; that of an image depends on its index alone."""
     draws = [
         torch.randn(part_b3hw.shape[1:], generator=generator("evaluation", "noise", first + i))
         for i in range(len(part_b3hw))
@@ -55,7 +57,7 @@ def _noise(part_b3hw: Tensor, first: int) -> Tensor:
 
 
 def _blurred(image_b3hw: Tensor, sigma: float) -> Tensor:
-    """By a Gaussian up to three standard deviations, mirrored at the border."""
+    """Gaussian blur with a kernel of up to three standard deviations and mirrored borders."""
     reach = min(max(1, round(3 * sigma)), image_b3hw.shape[2] - 1)
     at = torch.arange(-reach, reach + 1, device=image_b3hw.device, dtype=torch.float32)
     weights = (-at.square() / (2 * sigma**2)).exp()
@@ -71,7 +73,7 @@ def _resized(image_b3hw: Tensor, factor: float) -> Tensor:
 
 
 def resize(image_b3hw: Tensor, side: int) -> Tensor:
-    """Bilinear, with all pixels counted where it makes them fewer."""
+    """Bilinear interpolation, with antialiasing when downscaling."""
     if image_b3hw.shape[2] == side:
         return image_b3hw
     return F.interpolate(image_b3hw, (side, side), mode="bilinear", align_corners=False, antialias=True)

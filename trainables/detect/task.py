@@ -1,8 +1,8 @@
-"""Task `detect`: say which images were inpainted, and where.
+"""Task `detect`: predict which images were inpainted, and where.
 
-Shapes: b images, 3 channels, side = `data.input_size`; boxes x1 y1 x2 y2 in [0, 1] of the sides; masks 1 in the hole.
-The loss is a weighted sum of terms of `detection_losses`, each the mean over the images that it is about. The order of
-the images and how they are mirrored are functions of (seed, epoch); what is scored does not depend on the seed.
+Shapes: b images, 3 channels, side = `data.input_size`; boxes x1 y1 x2 y2 as fractions of the sides; masks 1 in the
+hole. The loss is a weighted sum of terms of `losses`, each a mean over the images that it applies to. The order of the
+images and their flips are functions of (seed, epoch); the images that are scored do not depend on the seed.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.config.messages import fills_nothing
+from trainables.config.messages import no_fills_error
 from trainables.detect import losses as detection_losses
 from trainables.detect import metrics as detection_metrics
 from trainables.detect import output_files
 from trainables.detect.config import detector as options_of
-from trainables.detect.dataset import Data, load
-from trainables.detect.inference import Judgement, judge
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.dataset import DetectDataset, load
+from trainables.detect.inference import SplitPredictions, predict_split
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 from trainables.inpaint.dataset import LAYOUT
 from trainables.registry import detection_inputs
 from trainables.training import optimisers
@@ -36,11 +36,11 @@ from trainables.training.sync_batch_norm import synchronise
 BEST = ("val/f1", "max")
 
 __all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
-"""What `trainables.training.loop.Task` asks of a module."""
+"""Names that `trainables.training.loop.Task` requires of a module."""
 
 
-class Detector:
-    """A network that says what was inpainted, with its optimiser; a baseline has none."""
+class DetectLearner:
+    """A detector network with its optimiser; a baseline has none."""
 
     def __init__(
         self,
@@ -51,7 +51,12 @@ class Detector:
         size: int,
         workers: Workers = Workers(),  # noqa: B008 - frozen
     ) -> None:
-        """weights: of the loss terms. boxes: the resolved section. size: of the set's images, px."""
+        """Store the parts; the optimiser is None for a baseline.
+
+        weights: weights of the loss terms.
+        boxes: the resolved section `boxes`.
+        size: side of the set's images, px.
+        """
         self.network = network
         self.optimiser = optimiser
         self.weights_of_losses = dict(weights)
@@ -59,13 +64,13 @@ class Detector:
         self.size = size
         self.workers = workers
         self._trained = workers.prepare(network) if optimiser else network
-        self.threshold: float | None = None  # a logit, of the validation images as they were scored last
+        self.threshold: float | None = None  # a logit, chosen in the last evaluation of the validation images
         self.validated = False
-        self.tested: Judgement | None = None  # of all test images, from the last evaluation here
+        self.tested: SplitPredictions | None = None  # predictions of the last evaluation of the test images
         self.parameters = sum(p.numel() for p in network.parameters())
 
-    def step(self, image_b3hw: Tensor, truth: Truth, whole: int) -> dict[str, Tensor]:
-        """One step; whole: images of the batch, of which these are this worker's part, which may be empty."""
+    def step(self, image_b3hw: Tensor, truth: Targets, whole: int) -> dict[str, Tensor]:
+        """Train on this worker's part of a batch, which may be empty. whole: number of images of the batch."""
         assert self.optimiser is not None, "a model without parameters is not trained"
         terms = self._terms(self._trained(image_b3hw), truth, whole)
         loss = torch.stack([self.weights_of_losses[name] * term for name, term in terms.items()]).sum()
@@ -75,37 +80,37 @@ class Detector:
         self.validated = False
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
 
-    def _terms(self, found: Found, truth: Truth, whole: int) -> dict[str, Tensor]:
-        """Every term that has a weight, with its graph; the mean over the workers is the one of the whole batch."""
-        of_all = self.workers.scale(len(truth.label_b), whole)
+    def _terms(self, output: DetectorOutput, truth: Targets, whole: int) -> dict[str, Tensor]:
+        """All weighted terms, with gradients; their mean over the workers is the mean over the whole batch."""
+        scale = self.workers.scale(len(truth.label_b), whole)
         unit = self.size if self.boxes.get("units") == "pixel" else 1
-        given: dict[str, Any] = {
-            "logit_b": found.logit_b,
+        arguments: dict[str, Any] = {
+            "logit_b": output.logit_b,
             "label_b": truth.label_b,
-            "mask_logit_b1hw": found.mask_logit_b1hw,
+            "mask_logit_b1hw": output.mask_logit_b1hw,
             "mask_b1hw": truth.mask_b1hw,
             "beta": self.boxes.get("beta"),
         }
-        if found.box_b4 is not None:
-            given |= {"box_b4": found.box_b4 * unit, "true_b4": truth.box_b4 * unit}
+        if output.box_b4 is not None:
+            arguments |= {"box_b4": output.box_b4 * unit, "true_b4": truth.box_b4 * unit}
         counts_b = truth.label_b if self.boxes.get("over") == "positives" else torch.ones_like(truth.label_b)
-        of_boxes: Tensor | None = None
+        box_scale: Tensor | None = None
         terms = {}
         for name in self.weights_of_losses:
             inputs = detection_inputs()[name]
-            value_b: Tensor = getattr(detection_losses, name)(**{key: given[key] for key in inputs})
+            value_b: Tensor = getattr(detection_losses, name)(**{key: arguments[key] for key in inputs})
             if inputs[0] == "box_b4":
-                of_boxes = self.workers.scale_of(counts_b.sum()) if of_boxes is None else of_boxes
-                terms[name] = (value_b * counts_b).sum() / counts_b.sum().clamp(min=1) * of_boxes
+                box_scale = self.workers.scale_of(counts_b.sum()) if box_scale is None else box_scale
+                terms[name] = (value_b * counts_b).sum() / counts_b.sum().clamp(min=1) * box_scale
             else:
-                terms[name] = value_b.sum() / max(1, len(value_b)) * of_all
+                terms[name] = value_b.sum() / max(1, len(value_b)) ** scale
         return terms
 
-    def look(self, image_b3hw: Tensor) -> Found:
-        """What the network says of images in [0, 1] of the side that it sees; no gradients."""
+    def predict(self, image_b3hw: Tensor) -> DetectorOutput:
+        """Output of the network for images in [0, 1] at its input size, without gradients."""
         with torch.inference_mode():
-            found: Found = self.network(image_b3hw)
-            return found
+            output: DetectorOutput = self.network(image_b3hw)
+            return output
 
     def state_dict(self) -> dict[str, Any]:
         optimiser = self.optimiser.state_dict() if self.optimiser else {}
@@ -120,46 +125,48 @@ class Detector:
         return self.network.state_dict()
 
 
-class Truth:
-    """What is true of a batch: label_b, box_b4, and mask_b1hw of the side of the images where a term asks for it."""
+class Targets:
+    """Labels, boxes and masks of a batch; masks have the size of the images and are None if no loss term uses them."""
 
     def __init__(self, label_b: Tensor, box_b4: Tensor, mask_b1hw: Tensor | None) -> None:
         self.label_b, self.box_b4, self.mask_b1hw = label_b, box_b4, mask_b1hw
 
-    def mirrored(self, across_b: Tensor, down_b: Tensor) -> Truth:
-        """As it is after some images were mirrored left to right, and some top to bottom."""
+    def mirrored(self, across_b: Tensor, down_b: Tensor) -> Targets:
+        """Labels, boxes and masks after flipping some images left-right, and some top-bottom."""
         x1, y1, x2, y2 = self.box_b4.unbind(1)
-        has_box = self.label_b > 0.5  # the others' zeros stay zeros
+        has_box = self.label_b > 0.5  # zeros of negatives stay zeros
         turned_x, turned_y = across_b & has_box, down_b & has_box
         x1, x2 = torch.where(turned_x, 1 - x2, x1), torch.where(turned_x, 1 - x1, x2)
         y1, y2 = torch.where(turned_y, 1 - y2, y1), torch.where(turned_y, 1 - y1, y2)
         mask = None if self.mask_b1hw is None else mirrored(self.mask_b1hw, across_b, down_b)
-        return Truth(self.label_b, torch.stack([x1, y1, x2, y2], 1), mask)
+        return Targets(self.label_b, torch.stack([x1, y1, x2, y2], 1), mask)
 
 
 def mirrored(image_bchw: Tensor, across_b: Tensor, down_b: Tensor) -> Tensor:
-    """Some images left to right, some top to bottom."""
+    """Flip some images left-right, and some top-bottom."""
     image_bchw = torch.where(across_b.view(-1, 1, 1, 1), image_bchw.flip(3), image_bchw)
     return torch.where(down_b.view(-1, 1, 1, 1), image_bchw.flip(2), image_bchw)
 
 
-def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Detector:
+def build(config: Mapping[str, Any], data: DetectDataset, machine: Machine) -> DetectLearner:
     torch.manual_seed(derive(config["seed"], "initialisation"))
-    network = build_network(config["model"], data.side, data.root)  # on the CPU, so it is the same on any device
+    network = build_network(
+        config["model"], data.side, data.root
+    )  # initialised on the CPU, so it is the same for every device
     network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
     workers = machine.workers
     module, options = model_of(config["model"])
     if not options.trains:
         module.learn(network, data.train)
-        return Detector(network.eval(), None, {}, None, data.size, workers)
+        return DetectLearner(network.eval(), None, {}, None, data.size, workers)
     if workers.size > 1 and config.get("sync_batch_norm") is not False:
         synchronise(network)
     optimiser = optimisers.build(config["optimiser"], network.parameters())
-    return Detector(network, optimiser, config["loss"], config["boxes"], data.size, workers)
+    return DetectLearner(network, optimiser, config["loss"], config["boxes"], data.size, workers)
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Whether pretrained weights can be had and fit; sets are forged, or read, before the trials."""
+    """Check that pretrained weights can be loaded. Sets are forged, or read, before the trials."""
     pretrained = config["model"].get("weights", "none") != "none"
     return [(_check_weights, config["model"])] if pretrained else []
 
@@ -172,9 +179,12 @@ def _check_weights(section: Mapping[str, Any], root: Path | None) -> None:
 
 
 def train(
-    learner: Detector, config: Mapping[str, Any], data: Data, epoch: int
+    learner: DetectLearner, config: Mapping[str, Any], data: DetectDataset, epoch: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """One epoch in an order drawn from (seed, epoch). A last batch of one image is left out: batch norm needs two."""
+    """Train for one epoch, in an order drawn from (seed, epoch).
+
+    A last batch of one image is skipped, because batch normalisation needs two.
+    """
     learner.network.train()
     if learner.optimiser is not None:
         optimisers.scale_rate(learner.optimiser, optimisers.decay(config.get("schedule"), epoch, config["epochs"]))
@@ -190,22 +200,22 @@ def train(
                 across_b, down_b = (which_n[mine].to(data.device) for which_n in flips)
                 image_b3hw, truth = mirrored(image_b3hw, across_b, down_b), truth.mirrored(across_b, down_b)
             yield len(index), learner.step(image_b3hw, truth, len(index))
-    learner.workers.spread(learner.network)
+    learner.workers.sync_buffers(learner.network)
 
 
-def batch(part: Labelled, index: Tensor, data: Data, with_masks: bool) -> tuple[Tensor, Truth]:
-    """image_b3hw in [0, 1] and what is true of them."""
+def batch(part: LabelledImages, index: Tensor, data: DetectDataset, with_masks: bool) -> tuple[Tensor, Targets]:
+    """image_b3hw in [0, 1], with their labels, boxes and masks."""
     at = index.to(data.device)
     image_b3hw = part.image_n3hw[at].to(torch.float32, memory_format=LAYOUT).div_(255)
     mask = None
     if with_masks:
         mask = part.mask_n1hw[at].float()
         mask = F.interpolate(mask, (data.side, data.side), mode="nearest-exact") if len(at) else mask
-    return image_b3hw, Truth(part.label_n[at], part.box_n4[at], mask)
+    return image_b3hw, Targets(part.label_n[at], part.box_n4[at], mask)
 
 
 def _flips(config: Mapping[str, Any], n: int, epoch: int) -> tuple[Tensor, Tensor] | None:
-    """Which images are mirrored left to right, and which top to bottom: a function of (seed, epoch, image index)."""
+    """Images to flip left-right, and images to flip top-bottom: a function of (seed, epoch, image index)."""
     section = config["data"]["augment"]
     if section is None:
         return None
@@ -216,20 +226,20 @@ def _flips(config: Mapping[str, Any], n: int, epoch: int) -> tuple[Tensor, Tenso
 # --- scoring ----------------------------------------------------------------------------------------------------------
 
 
-def evaluate(learner: Detector, data: Data, split: str) -> dict[str, float]:
-    """The metrics of a split; of the test split also on other sets and under changes, as `<metric>_on_<label>`."""
+def evaluate(learner: DetectLearner, data: DetectDataset, split: str) -> dict[str, float]:
+    """Metrics of a split; for the test split also on other sets and under perturbations, as `<metric>_on_<label>`."""
     if split == "val":
-        judged = _judged(learner, data.val).judged
-        learner.threshold = detection_metrics.best_threshold(judged.logit_n, judged.label_n)
+        labelled = _predict_split(learner, data.val).labelled
+        learner.threshold = detection_metrics.best_threshold(labelled.logit_n, labelled.label_n)
         learner.validated = True
         chosen = {} if learner.threshold is None else {"threshold": _as_probability(learner.threshold)}
-        return {**detection_metrics.scores(judged), **chosen}
+        return {**detection_metrics.scores(labelled), **chosen}
     if not learner.validated:
         evaluate(learner, data, "val")
-    learner.tested = _judged(learner, data.test)
-    values = detection_metrics.scores(learner.tested.judged, learner.threshold, shares=True)
+    learner.tested = _predict_split(learner, data.test)
+    values = detection_metrics.scores(learner.tested.labelled, learner.threshold, shares=True)
     for label, part in _others(data):
-        scored = detection_metrics.scores(_judged(learner, part).judged, learner.threshold)
+        scored = detection_metrics.scores(_predict_split(learner, part).labelled, learner.threshold)
         values |= {f"{name}_on_{label}": value for name, value in scored.items() if name != "threshold"}
     return values
 
@@ -238,42 +248,42 @@ def _as_probability(logit: float) -> float:
     return float(torch.tensor(logit, dtype=torch.float64).sigmoid())
 
 
-def _others(data: Data) -> Iterator[tuple[str, Labelled]]:
+def _others(data: DetectDataset) -> Iterator[tuple[str, LabelledImages]]:
     yield from data.others.items()
     for label in data.changes:
         yield label, data.changed_test(label)
 
 
-def _judged(learner: Detector, part: Labelled) -> Judgement:
+def _predict_split(learner: DetectLearner, part: LabelledImages) -> SplitPredictions:
     learner.network.eval()
-    return judge(learner.look, part, learner.workers)
+    return predict_split(learner.predict, part, learner.workers)
 
 
-def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - as of the other tasks
-    """There is nothing that they could score."""
+def check_extra(data: DetectDataset, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
+    """Refuse metrics of fills: this task has no fills to score."""
     if names:
-        raise fills_nothing("detect", names)
+        raise no_fills_error("detect", names)
 
 
-def extra(learner: Detector, data: Data, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
-    """Nothing."""
+def extra(learner: DetectLearner, data: DetectDataset, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
+    """No further metrics."""
     return {}
 
 
-def samples(learner: Detector, data: Data) -> dict[str, bytes]:
-    """The first test images: true boxes; true and found boxes with the probability below; heat maps of masks."""
+def samples(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:
+    """Pictures of the first test images: true boxes; also predicted boxes and the probability; heat maps of masks."""
     learner.network.eval()
-    return output_files.pictures(learner.look, data.test, torch.arange(min(output_files.SAMPLES, len(data.test))))
+    return output_files.pictures(learner.predict, data.test, torch.arange(min(output_files.SAMPLES, len(data.test))))
 
 
-def final_files(learner: Detector, data: Data) -> dict[str, bytes]:
-    """What it said of each test image, `outputs.npz` for whoever stacks detectors, and the worst images' pictures."""
+def final_files(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:
+    """Predictions for each test image, `outputs.npz` for task `stack`, and pictures of the worst images."""
     learner.network.eval()
     parts = {name: part for name in ("val", "test", "held") if (part := data.split(name)) is not None}
-    files = {output_files.OUTPUTS: output_files.outputs(learner.look, parts)}
+    files = {output_files.OUTPUTS: output_files.outputs(learner.predict, parts)}
     if learner.tested is None:
         return files
     files[output_files.PER_IMAGE] = output_files.per_image(learner.tested, data.test)
     worst = output_files.worst(learner.tested)
-    strips = output_files.pictures(learner.look, data.test, worst) if len(worst) else {}
+    strips = output_files.pictures(learner.predict, data.test, worst) if len(worst) else {}
     return files | {f"worst-{name}": png for name, png in strips.items()}

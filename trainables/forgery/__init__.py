@@ -1,1 +1,1 @@
-"""Sets of real and inpainted images: made here, or published by others."""
+"""Sets of real and inpainted images: forged here, or published by others."""

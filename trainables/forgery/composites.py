@@ -1,4 +1,4 @@
-"""The images that a block of photographs gives: reals, fakes and controls; what is drawn decides which.
+"""Makes reals, fakes and controls from a block of photographs and its random draws.
 
 Legend: n photographs of a block, h = w pixels.
 """
@@ -16,81 +16,90 @@ import torch
 from torch import Tensor
 
 from trainables.data.splits import Pixels
-from trainables.forgery.encoding import decoded, encoded
+from trainables.forgery.encoding import decode, encode
 from trainables.inpaint.inference import Inpainter
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 DRAWN = ("inpainter", "quality", "apart", "fake_real", "pasted", "resaved", "resaved_quality")
-"""What is drawn for each photograph, uniform in [0, 1); the order is part of what a set is."""
+"""The uniform draws in [0, 1) for each photograph. Changing their order changes every set."""
 RESAVED = (50, 95)
-"""JPEG qualities of the `resaved` control."""
+"""Lowest and highest JPEG quality of the `resaved` control."""
 NOISE = 1.0
-"""Least variance of the Laplacian, in grey levels squared, that sharpness is relative to: about that of rounding."""
+"""Smallest denominator of the sharpness (variance of the Laplacian, grey levels squared): about that of rounding."""
 
 
 @dataclass(frozen=True)
-class Block:
-    """Photographs that decode, with their holes.
-
-    place: in the split. caption: what is said of each, if anything. drawn: columns of n by DRAWN. skipped: photographs
-    left out, and why.
-    """
+class PhotographBlock:
+    """The usable photographs of a block, with their holes."""
 
     split: str
     place: list[int]
+    """Indices of the photographs in the split."""
     source: list[str]
+    """Names of the photographs."""
     caption: list[str]
+    """Captions of the photographs; may be empty."""
     photograph_nhw3: Pixels
     hole_nhw: Bools
     drawn: Mapping[str, list[float]]
+    """The draws of each photograph, by the names in DRAWN."""
     skipped: list[dict[str, str]]
+    """Photographs that were left out, with the reasons."""
 
 
 @dataclass(frozen=True)
-class Image:
-    """One image of the set. hole_hw: of a fake, or where a control was changed; None for a photograph as it is."""
+class ForgedImage:
+    """One image of the set."""
 
     split: str
     place: int
+    """Index of the photograph in the split."""
     source: str
+    """Name of the photograph."""
     caption: str
     kind: str
+    """One of `trainables.forgery.forged_images.KINDS`."""
     inpainter: str
+    """Label of the inpainter; '' if none was used."""
     pixels_hw3: Pixels
     photograph_hw3: Pixels
     hole_hw: Bools | None
+    """The pixels that were filled in a fake or a control; None for an unchanged photograph."""
     quality: float
+    """The draw of the encoder's quality, in [0, 1)."""
 
     @property
     def label(self) -> int:
         return int(self.kind == "inpainted")
 
 
-def drawn(uniform_nk: Tensor, kept: Sequence[int]) -> dict[str, list[float]]:
-    """The draws of the photographs that were kept. Of each two neighbours, one is `apart`, whichever are kept."""
+def draws_of(uniform_nk: Tensor, kept: Sequence[int]) -> dict[str, list[float]]:
+    """The draws of the photographs that were kept. One of each two neighbours in the block is `apart`."""
     coin = uniform_nk[0::2, DRAWN.index("apart")] < 0.5
     uniform_nk = uniform_nk.clone()
     uniform_nk[:, DRAWN.index("apart")] = torch.stack([coin, ~coin], dim=1).flatten().float()
     return {name: uniform_nk[list(kept), column].tolist() for column, name in enumerate(DRAWN)}
 
 
-def made(resolved: Mapping[str, Any], block: Block, inpainters: Sequence[Inpainter]) -> Iterator[Image]:
-    """The images of a block, photograph by photograph: the real one, the fake, then the controls."""
+def make_images(
+    resolved: Mapping[str, Any], block: PhotographBlock, inpainters: Sequence[Inpainter]
+) -> Iterator[ForgedImage]:
+    """The images of a block, photograph by photograph: the real image, the fake, then the controls."""
     fake_n = [resolved["reals"] == "paired" or apart > 0 for apart in block.drawn["apart"]]
     chosen_n = [int(u * len(inpainters)) for u in block.drawn["inpainter"]]
     passes_n = [_is_in(resolved["fake_reals"], u) for u in block.drawn["fake_real"]]
     raw = resolved["composite"] == "raw"
     fill_nhw3 = _passed(block, block.hole_nhw, inpainters, fake_n, chosen_n)
-    no_hole_nhw = np.zeros_like(block.hole_nhw)  # a composite with it is the photograph, whatever the network says
+    no_hole_nhw = np.zeros_like(block.hole_nhw)  # only needed for raw: a composite with no hole is the photograph
     rebuilt_nhw3 = _passed(block, no_hole_nhw, inpainters, passes_n, chosen_n) if raw else {}
     for n, photograph_hw3 in enumerate(block.photograph_nhw3):
         hole_hw, label = block.hole_nhw[n], inpainters[chosen_n[n]].label
 
-        def image(kind: str, pixels_hw3: Pixels, hole_hw: Bools | None, inpainter: str = "", n: int = n) -> Image:
+        def image(kind: str, pixels_hw3: Pixels, hole_hw: Bools | None, inpainter: str = "", n: int = n) -> ForgedImage:
             place, quality = block.place[n], block.drawn["quality"][n]
             photograph = block.photograph_nhw3[n]
             of = (block.split, place, block.source[n], block.caption[n])
-            return Image(*of, kind, inpainter, pixels_hw3, photograph, hole_hw, quality)
+            return ForgedImage(*of, kind, inpainter, pixels_hw3, photograph, hole_hw, quality)
 
         if resolved["reals"] == "paired" or not fake_n[n]:
             kind = "fake_real" if passes_n[n] else "real"
@@ -110,46 +119,46 @@ def _is_in(share: float | None, uniform: float) -> bool:
 
 
 def _passed(
-    block: Block,
+    block: PhotographBlock,
     hole_nhw: Bools,
     inpainters: Sequence[Inpainter],
     wanted_n: Sequence[bool],
     chosen_n: Sequence[int],
 ) -> dict[int, Pixels]:
-    """What each photograph's inpainter makes of it with these holes, for those wanted, by n."""
-    found: dict[int, Pixels] = {}
+    """The inpainter's output for each wanted photograph with these holes, by n."""
+    output_of: dict[int, Pixels] = {}
     for number, inpainter in enumerate(inpainters):
         index = [n for n, wanted in enumerate(wanted_n) if wanted and chosen_n[n] == number]
         if index:
             image_b3hw = torch.from_numpy(block.photograph_nhw3[index]).permute(0, 3, 1, 2).contiguous()
-            said = [block.caption[n] for n in index]
-            filled_b3hw = inpainter.fill(image_b3hw, torch.from_numpy(hole_nhw[index]).unsqueeze(1), said)
-            found.update(zip(index, filled_b3hw.permute(0, 2, 3, 1).contiguous().numpy(), strict=True))
-    return found
+            captions = [block.caption[n] for n in index]
+            filled_b3hw = inpainter.fill(image_b3hw, torch.from_numpy(hole_nhw[index]).unsqueeze(1), captions)
+            output_of.update(zip(index, filled_b3hw.permute(0, 2, 3, 1).contiguous().numpy(), strict=True))
+    return output_of
 
 
 def _composite(photograph_hw3: Pixels, fill_hw3: Pixels, hole_hw: Bools, feather: float | None) -> Pixels:
-    """The fill in the hole, the photograph elsewhere, to the last bit.
+    """The fill in the hole, and the photograph elsewhere, unchanged to the last bit.
 
-    feather: px inside the hole's edge over which the fill is mixed with the photograph, less and less.
+    feather: width inside the hole's edge, px, over which the photograph fades into the fill; None for a hard edge.
     """
     if feather is None:
         return np.where(hole_hw[..., None], fill_hw3, photograph_hw3)
     distance_hw = cv2.distanceTransform(hole_hw.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    weight_hw1 = np.clip(distance_hw / (feather + 1), 0, 1)[..., None]  # the hole's outermost pixels are 1 px off
+    weight_hw1 = np.clip(distance_hw / (feather + 1), 0, 1)[..., None]  # the outermost hole pixels have distance 1
     mixed_hw3 = weight_hw1 * fill_hw3 + (1 - weight_hw1) * photograph_hw3
     return np.where(hole_hw[..., None], np.rint(mixed_hw3).astype(np.uint8), photograph_hw3)
 
 
 def _saved_again(photograph_hw3: Pixels, uniform: float) -> Pixels:
     low, high = RESAVED
-    again = decoded(encoded(photograph_hw3, {"name": "jpeg"}, low + int(uniform * (high - low + 1))))
+    again = decode(encode(photograph_hw3, {"name": "jpeg"}, low + int(uniform * (high - low + 1))))
     assert again is not None
     return again
 
 
 def box(hole_hw: Bools) -> list[float]:
-    """x1 y1 x2 y2 of the pixels of a hole, as shares of the image's sides; half-open, so a pixel has a size."""
+    """Bounding box x1 y1 x2 y2 of a hole, as shares of the image's sides; half-open, so one pixel has an area."""
     (rows,), (columns,) = np.nonzero(hole_hw.any(axis=1)), np.nonzero(hole_hw.any(axis=0))
     h, w = hole_hw.shape
     return [
@@ -160,10 +169,10 @@ def box(hole_hw: Bools) -> list[float]:
     ]
 
 
-def sharpness(image: Image) -> float:
-    """Variance of the Laplacian inside a hole over that of the photograph there: below 1, the fill is blurrier.
+def sharpness(image: ForgedImage) -> float:
+    """Variance of the Laplacian inside the hole, relative to that of the photograph: below 1, the fill is blurrier.
 
-    Where the hole is wide enough, without its edge, at which the Laplacian sees known pixels as well.
+    The hole's edge, where the Laplacian depends on known pixels, is excluded if the hole is wide enough.
     """
     assert image.hole_hw is not None
     inside_hw = cv2.erode(image.hole_hw.astype(np.uint8), np.ones((3, 3), dtype=np.uint8)) > 0

@@ -1,4 +1,4 @@
-"""The data card of a forged set: where its photographs are from, how it was made, what it must not be used for."""
+"""The data card of a forged set: the source of its photographs, how it was made, what it must not be used for."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SOURCES = {
     "places365_val": "Places365-Standard, validation images (B. Zhou et al. 2017), http://places2.csail.mit.edu",
     "cub200": "Caltech-UCSD Birds-200-2011 (C. Wah et al. 2011), https://www.vision.caltech.edu/datasets/cub_200_2011",
     "oxford_pets": "Oxford-IIIT Pet (O. M. Parkhi et al. 2012), https://www.robots.ox.ac.uk/~vgg/data/pets",
-    "folder": "a folder of the user's own: `{path}`",
+    "folder": "a folder of the user: `{path}`",
 }
 _CIFAR = (
-    "None is stated by the authors, and the photographs were collected from the web without asking their owners. "
-    "The set that CIFAR was drawn from, 80 Million Tiny Images, was withdrawn by its authors in 2020 for derogatory "
-    "labels, offensive images and biases (A. Birhane, V. U. Prabhu 2021). Its classes are not those labels, but its "
-    "photographs are a part of those images."
+    "The authors state none, and the photographs were collected from the web without asking their owners. "
+    "CIFAR is a subset of 80 Million Tiny Images, which its authors withdrew in 2020 because of derogatory labels, "
+    "offensive images and biases (A. Birhane, V. U. Prabhu 2021). CIFAR does not use those labels, but its photographs "
+    "are from that set."
 )
 LICENCES = {
     "cifar10": _CIFAR,
@@ -32,30 +32,34 @@ LICENCES = {
     "their copyright stays with their owners. Read the terms at the address above: this card does not replace them.",
     "oxford_pets": "CC BY-SA 4.0, by its authors; the copyright of the photographs stays with their owners. Read the "
     "terms at the address above: this card does not replace them.",
-    "folder": "Not known to this program. Whoever made the set has to know the licence of the photographs, whether "
-    "people in them agreed, and to write both here before passing the set on.",
+    "folder": "Unknown to inpaint-sweeps. Before sharing this set, find out the licence of the photographs and whether "
+    "the people in them agreed, and write both here.",
 }
 NOT_FOR = (
     "Passing fakes off as photographs, or training inpainters to evade detectors.",
-    "Deciding about people: whether a person's picture, document or evidence is genuine. A detector trained here knows "
-    "the inpainters, holes and encoders listed above and no others; false alarms on other cameras, formats and edits "
-    "are to be expected.",
+    "Decisions about people: whether a person's picture, document or evidence is genuine. A detector trained on this "
+    "set knows only the inpainters, holes and encoders listed above; expect false alarms on other cameras, formats and "
+    "edits.",
     "Claims about other inpainters, image sizes or real-life manipulations without a test on them.",
-    "Passing on without this card, or against the licences above.",
+    "Sharing it without this card, or against the licences above.",
 )
 PAIRS = 20
-"""Near duplicates that the card names."""
+"""Number of near duplicates, and of skipped photographs, that the card lists."""
 
 
-def written(resolved: Mapping[str, Any], done: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
-    """The card as Markdown. done: what `done.json` says; pairs: near duplicates, the nearest first."""
+def card_text(resolved: Mapping[str, Any], done: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
+    """The card as Markdown.
+
+    done: the content of `done.json`.
+    pairs: near duplicates, the nearest first.
+    """
     name, size = resolved["images"]["name"], done["size"]
     source = SOURCES[name].format(path=resolved["images"]["path"])
     parts = [
         f"# Forged images {done['id']}\n",
         "Photographs and inpainted versions of them, for training and testing detectors of inpainted regions.\n",
         f"## Sources\n\n- Photographs: {source}\n- Licence: {LICENCES[name]}\n- Inpainters: {_inpainters(done)}\n",
-        f"## How it was made\n\n{_how(resolved)}\n\nImages are {size}x{size} px. The whole block:\n\n```json\n"
+        f"## How it was made\n\n{_how(resolved)}\n\nImages are {size}x{size} px. The whole forge block:\n\n```json\n"
         f"{json.dumps(without_none(resolved), indent=1, sort_keys=True)}\n```\n",
         f"## Counts\n\n{_counts(done)}\n\nAll images of one photograph are in one split. {_skipped(done)}\n",
         f"## Near duplicates across splits\n\n{_pairs(done, pairs)}\n",
@@ -75,17 +79,17 @@ def _how(resolved: Mapping[str, Any]) -> str:
         f"Holes: mask family `{resolved['mask']['name']}`, mask 1 = hole.",
         "Only pixels of the hole differ from the photograph before encoding."
         if resolved["composite"] == "hole"
-        else "A fake is the network's whole output: all of its pixels carry the network's traces.",
+        else "A fake is the inpainter's whole output: all of its pixels carry the inpainter's traces.",
         "Each photograph gives a real image and a fake."
         if resolved["reals"] == "paired"
         else "Of two photographs one gives a real image, the other a fake.",
     ]
     if resolved["fake_encoder"] is None:
-        lines.append(f"Real and fake images leave through the same encoder, {resolved['encoder']['name']}.")
+        lines.append(f"Real and fake images are saved with the same encoder, {resolved['encoder']['name']}.")
     else:
         lines.append(
-            f"**Fakes leave through {resolved['fake_encoder']['name']}, all others through "
-            f"{resolved['encoder']['name']}: the format gives the label away. For studies of that shortcut alone.**"
+            f"**Fakes are saved as {resolved['fake_encoder']['name']}, all other images as "
+            f"{resolved['encoder']['name']}: the format reveals the label. Use this set only to study that shortcut.**"
         )
     return " ".join(lines)
 
@@ -100,22 +104,22 @@ def _counts(done: Mapping[str, Any]) -> str:
 
 
 def _skipped(done: Mapping[str, Any]) -> str:
-    some = done["skipped"]
-    if not some:
+    skipped = done["skipped"]
+    if not skipped:
         return "No photograph was left out."
-    names = "; ".join(f"`{each['source']}`: {each['why']}" for each in some[:PAIRS])
-    return f"{len(some):,} photographs were left out: {names}{'; ...' if len(some) > PAIRS else ''}."
+    names = "; ".join(f"`{each['source']}`: {each['why']}" for each in skipped[:PAIRS])
+    return f"{len(skipped):,} photographs were left out: {names}{'; ...' if len(skipped) > PAIRS else ''}."
 
 
 def _pairs(done: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
-    found = done["near_duplicates"]
-    said = (
-        f"{found['pairs']:,} pairs of photographs in different splits have perceptual hashes (imagehash's `phash`, 64 "
-        f"bits) that differ in at most {found['distance']} bits; `index.json` lists them. They are left in."
+    near = done["near_duplicates"]
+    summary = (
+        f"{near['pairs']:,} pairs of photographs in different splits have perceptual hashes (imagehash's `phash`, 64 "
+        f"bits) that differ in at most {near['distance']} bits; `index.json` lists them. They were not removed."
     )
     lines = [
         f"- {pair['distance']} bits: `{pair['sources'][0]}` ({pair['splits'][0]}), "
         f"`{pair['sources'][1]}` ({pair['splits'][1]})"
         for pair in pairs[:PAIRS]
     ]
-    return "\n".join([said, "", *lines]) if lines else said
+    return "\n".join([summary, "", *lines]) if lines else summary

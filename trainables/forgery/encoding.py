@@ -1,4 +1,4 @@
-"""Pixels as image files and back by OpenCV, and tar files whose bytes depend on their content alone."""
+"""Encodes and decodes images with OpenCV, and writes tar files whose bytes depend only on their content."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ SUFFIX = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _PARAMETER = {"jpeg": cv2.IMWRITE_JPEG_QUALITY, "webp": cv2.IMWRITE_WEBP_QUALITY}
 
 
-def encoded(pixels: Pixels, encoder: Mapping[str, Any], quality: int = 0) -> bytes:
-    """(h, w, 3) in RGB, or (h, w), as a file. encoder: a resolved section; quality: for those that lose something."""
+def encode(pixels: Pixels, encoder: Mapping[str, Any], quality: int = 0) -> bytes:
+    """The content of an image file from pixels (h, w, 3) in RGB, or (h, w).
+
+    encoder: a resolved section.
+    quality: for lossy encoders.
+    """
     name = encoder["name"]
     parameters = [cv2.IMWRITE_PNG_COMPRESSION, encoder["level"]] if name == "png" else [_PARAMETER[name], quality]
     image = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
@@ -26,17 +30,17 @@ def encoded(pixels: Pixels, encoder: Mapping[str, Any], quality: int = 0) -> byt
     return bytes(data)
 
 
-def decoded(data: bytes, grey: bool = False) -> Pixels | None:
-    """The inverse; None where it does not decode."""
-    found = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
-    if found is None:
+def decode(data: bytes, grey: bool = False) -> Pixels | None:
+    """The pixels of an image file, RGB or grey; None if it does not decode."""
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
+    if image is None:
         return None
-    pixels: Pixels = found if grey else cv2.cvtColor(found, cv2.COLOR_BGR2RGB)
+    pixels: Pixels = image if grey else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return pixels
 
 
 def tar(files: Iterable[tuple[str, bytes]]) -> bytes:
-    """Uncompressed, without times, owners or anything else of the machine."""
+    """An uncompressed tar file without times, owners or other facts about the machine."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in files:
@@ -47,7 +51,7 @@ def tar(files: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def untar(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and contents, in order."""
+    """Names and contents of the files in a tar file, in order."""
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for entry in archive:
             file = archive.extractfile(entry)

@@ -1,4 +1,4 @@
-"""Photographs and fakes made from them, with holes, boxes and labels, in memory: what detectors learn from."""
+"""Real and inpainted images with masks, boxes and labels, in memory: the data that detectors are trained on."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ import torch
 from torch import Tensor
 
 from trainables.errors import TrialError
-from trainables.forgery.encoding import decoded, untar
+from trainables.forgery.encoding import decode, untar
 
 SPLITS = ("train", "val", "test")
 KINDS = ("real", "inpainted", "fake_real", "pasted", "resaved")
-"""What an image may be; only `inpainted` ones have label 1."""
+"""Kinds of images; only `inpainted` images have label 1."""
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """One split; the columns are aligned."""
+class LabelledImages:
+    """One split: n images in aligned columns."""
 
     image_n3hw: Tensor
     """uint8, all of the set's size."""
     mask_n1hw: Tensor
-    """bool, the hole; all False for negatives."""
+    """bool, True in the hole; all False for negatives."""
     label_n: Tensor
-    """float32: 1 where an image contains an inpainted hole, else 0."""
+    """float32: 1 if the image contains an inpainted hole, else 0."""
     box_n4: Tensor
-    """float32: x1 y1 x2 y2 in [0, 1] of the image's sides, half-open; zeros for negatives."""
+    """float32: x1 y1 x2 y2 as shares of the image's sides, half-open; zeros for negatives."""
     source: list[str]
-    """Which photograph an image was made from."""
+    """The photograph that the image was made from."""
     kind: list[str]
     """One of KINDS."""
     inpainter: list[str]
@@ -43,34 +43,32 @@ class Labelled:
     hole_share_n: Tensor
     """float32: share of the pixels in the hole."""
     sharpness_n: Tensor
-    """float32: variance of the Laplacian inside the hole relative to the photograph's own there; NaN without a hole."""
+    """float32: variance of the Laplacian inside the hole relative to that of the photograph; NaN without a hole."""
 
     def __len__(self) -> int:
         return len(self.label_n)
 
-    def take(self, index_n: Tensor) -> Labelled:
-        """The images of an index, in its order."""
+    def take(self, index_n: Tensor) -> LabelledImages:
+        """The images with these indices, in this order."""
         at = index_n.tolist()
         columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, column in columns.items():
             columns[name] = column[index_n] if isinstance(column, Tensor) else [column[i] for i in at]
-        return Labelled(**columns)
+        return LabelledImages(**columns)
 
 
 @dataclass(frozen=True)
-class Forged:
-    """The three splits; no photograph is in two of them.
+class ForgedSet:
+    """The three splits of a set; no photograph is in more than one of them."""
 
-    fingerprint: SHA-256 over pixels, masks, labels; of a set that was forged here, over its shards, which hold them.
-    """
-
-    train: Labelled
-    val: Labelled
-    test: Labelled
+    train: LabelledImages
+    val: LabelledImages
+    test: LabelledImages
     fingerprint: str
+    """SHA-256 over pixels, masks and labels; for a set that was forged here, over its shards, which contain them."""
 
 
-def fingerprint(train: Labelled, val: Labelled, test: Labelled) -> str:
+def fingerprint(train: LabelledImages, val: LabelledImages, test: LabelledImages) -> str:
     """SHA-256 over the pixels, masks and labels of the splits, in their order."""
     digest = hashlib.sha256()
     for part in (train, val, test):
@@ -83,21 +81,23 @@ def fingerprint(train: Labelled, val: Labelled, test: Labelled) -> str:
 # --- reading a forged set ---------------------------------------------------------------------------------------------
 
 
-def load(folder: Path, counts: Mapping[str, int | None] | None = None, threads: int = 4) -> Forged:
-    """A finished set as `trainables.forgery.shards` writes it; every shard that is read is checked against `done.json`.
+def load(folder: Path, counts: Mapping[str, int | None] | None = None, threads: int = 4) -> ForgedSet:
+    """Load a finished set written by `trainables.forgery.shards`; each shard is checked against `done.json`.
 
-    counts: so many images of a split, the first in the set's order (a photograph's images stand together, so that a
-    prefix is balanced); None for all. Shards that are not needed are not read. The fingerprint is the whole set's.
-    Raises TrialError where the set is unfinished or damaged, or has fewer images.
+    counts: number of images of each split, taken from its start (the images of a photograph are adjacent, so that the
+    first images are balanced); None for all.
+
+    Shards that are not needed are not read. The fingerprint is always that of the whole set. Raises TrialError if the
+    set is unfinished or damaged, or has too few images.
     """
-    done = _json(folder, "done.json", "it is unfinished, or not there")
+    done = _json(folder, "done.json", "the set is unfinished or missing")
     index = _read(folder, "index.json")
     if hashlib.sha256(index).hexdigest() != done["index_sha256"]:
-        raise _error(folder / "index.json", "it is damaged: its SHA-256 is not the one in done.json")
+        raise _error(folder / "index.json", "it is damaged: its SHA-256 differs from that in done.json")
     rows = json.loads(index)["rows"]
     with ThreadPoolExecutor(max_workers=threads) as pool:
         train, val, test = (_split(folder, done, rows, split, (counts or {}).get(split), pool) for split in SPLITS)
-    return Forged(train, val, test, done["fingerprint"])
+    return ForgedSet(train, val, test, done["fingerprint"])
 
 
 def _split(
@@ -107,7 +107,7 @@ def _split(
     split: str,
     count: int | None,
     pool: ThreadPoolExecutor,
-) -> Labelled:
+) -> LabelledImages:
     at = [i for i, of in enumerate(rows["split"]) if of == split]
     if count is not None and count > len(at):
         raise TrialError(
@@ -128,7 +128,7 @@ def _split(
             key, _, suffix = name.partition(".")
             if key not in place_of or suffix == "json" or (suffix == "mask.png" and key not in is_fake):
                 continue
-            pixels = decoded(content, grey=suffix == "mask.png")
+            pixels = decode(content, grey=suffix == "mask.png")
             if pixels is None or pixels.shape[:2] != (size, size):
                 raise _error(folder / "shards" / f"{shard}.tar", f"{name} does not decode to {size}x{size} px")
             if suffix == "mask.png":
@@ -140,7 +140,7 @@ def _split(
         pass
     column = {name: [values[i] for i in at] for name, values in rows.items()}
     sharpness = [math.nan if value is None else value for value in column["sharpness"]]
-    return Labelled(
+    return LabelledImages(
         image_n3hw=image_n3hw,
         mask_n1hw=mask_n1hw,
         label_n=torch.tensor(column["label"], dtype=torch.float32),
@@ -156,18 +156,19 @@ def _split(
 def _checked(folder: Path, shard: str, sha256: str) -> bytes:
     content = _read(folder, f"shards/{shard}.tar")
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise _error(folder / "shards" / f"{shard}.tar", "it is damaged: its SHA-256 is not the one in done.json")
+        raise _error(folder / "shards" / f"{shard}.tar", "it is damaged: its SHA-256 differs from that in done.json")
     return content
 
 
 def _json(folder: Path, name: str, why: str) -> dict[str, Any]:
+    """A JSON file of a set. why: the reason in the TrialError if the file cannot be read."""
     try:
-        found: dict[str, Any] = json.loads((folder / name).read_bytes())
+        content: dict[str, Any] = json.loads((folder / name).read_bytes())
     except OSError as error:
         raise _error(folder / name, why) from error
     except ValueError as error:
         raise _error(folder / name, f"it is damaged: {error}") from error
-    return found
+    return content
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -181,6 +182,6 @@ def _error(file: Path, why: str) -> TrialError:
     return TrialError(
         f"forged set, {file}",
         why,
-        "a set that was forged to its end: config.json, shards/, index.json, card.md and done.json",
-        "remove what is damaged and forge it again: finished shards are kept",
+        "a complete forged set: config.json, shards/, index.json, card.md and done.json",
+        "remove damaged files and run `sweeps forge` again: finished shards are kept",
     )

@@ -1,4 +1,4 @@
-"""What is written when all shards of a forged set are there: its index, its card, and that it is done."""
+"""The files that complete a forged set once all its shards exist: `index.json`, `card.md` and `done.json`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from trainables.forgery import data_card, near_duplicates
 from trainables.forgery.config import forged_id
 
 VERSION = 1
-"""Of the files' form."""
+"""Version of the file format."""
 SKIPPED = 0.01
-"""Largest share of the photographs that may be left out because they could not be used."""
+"""Largest share of the photographs that may be left out as unusable."""
 LISTED = 10_000
-"""Pairs of near duplicates that the index lists; all are counted."""
+"""Largest number of near-duplicate pairs that the index lists; the count covers all."""
 
 
-class Part(Protocol):
-    """A shard, as far as it is needed here."""
+class ShardLike(Protocol):
+    """The properties of a shard that are needed here."""
 
     @property
     def name(self) -> str: ...
@@ -32,33 +32,34 @@ class Part(Protocol):
 
 
 def check_skipped(skipped: Sequence[Mapping[str, str]], of: int) -> None:
-    """Raise TrialError where more than 1 % of so many photographs were left out, naming the first of them."""
+    """Raise TrialError if more than 1 % of `of` photographs were left out; it names the first three."""
     if len(skipped) <= SKIPPED * of:
         return
     first = "; ".join(f"{each['source']}: {each['why']}" for each in skipped[:3])
     raise TrialError(
         f"images: {len(skipped):,} of {of:,} photographs cannot be used",
         first + ("; ..." if len(skipped) > 3 else ""),
-        f"at most {SKIPPED:.0%} that do not decode, which are left out and counted",
-        "replace those files or move them away, then run the same command: finished shards are kept",
+        f"at most {SKIPPED:.0%} unusable photographs, which are left out and counted",
+        "replace or remove these files, then run the same command again: finished shards are kept",
         "images",
     )
 
 
-def finish(resolved: Mapping[str, Any], shards: Sequence[Part], indices: Mapping[str, bytes]) -> dict[str, bytes]:
+def finish(resolved: Mapping[str, Any], shards: Sequence[ShardLike], indices: Mapping[str, bytes]) -> dict[str, bytes]:
     """`index.json`, `card.md` and `done.json`, to be written in this order.
 
-    indices: the `.json` of every shard, by the shard's name. Raises TrialError where too many photographs were left
-    out.
+    indices: the `.json` file of every shard, by the shard's name.
+
+    Raises TrialError if too many photographs were left out.
     """
-    found = {shard.name: json.loads(indices[shard.name]) for shard in shards}
-    rows = [{"shard": name, **row} for name, each in found.items() for row in each["rows"]]
-    skipped = [entry for each in found.values() for entry in each["skipped"]]
+    parsed = {shard.name: json.loads(indices[shard.name]) for shard in shards}
+    rows = [{"shard": name, **row} for name, each in parsed.items() for row in each["rows"]]
+    skipped = [entry for each in parsed.values() for entry in each["skipped"]]
     check_skipped(skipped, max((shard.of for shard in shards), default=0))
     pairs = _near_duplicates(rows)
     columns = {key: [row[key] for row in rows] for key in rows[0]}
     index = _json({"rows": columns, "near_duplicates": pairs[:LISTED]})
-    files = {name: {key: each[key] for key in ("sha256", "bytes")} for name, each in found.items()}
+    files = {name: {key: each[key] for key in ("sha256", "bytes")} for name, each in parsed.items()}
     done = {
         "version": VERSION,
         "id": forged_id(resolved),
@@ -72,7 +73,7 @@ def finish(resolved: Mapping[str, Any], shards: Sequence[Part], indices: Mapping
         "index_sha256": hashlib.sha256(index).hexdigest(),
         "fingerprint": _fingerprint(files),
     }
-    card = data_card.written(resolved, done, pairs)
+    card = data_card.card_text(resolved, done, pairs)
     return {"index.json": index, "card.md": card.encode(), "done.json": _json(done)}
 
 
@@ -80,14 +81,16 @@ def _near_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Pairs of photographs in different splits, the nearest first."""
     photographs = {(row["split"], row["place"]): row for row in rows}
     of_split = {split: [row for (part, _), row in photographs.items() if part == split] for split in SPLITS}
-    found = near_duplicates.across({split: [row["phash"] for row in some] for split, some in of_split.items()})
+    near = near_duplicates.find_across_splits(
+        {split: [row["phash"] for row in some] for split, some in of_split.items()}
+    )
     pairs = [
         {
             "splits": [one, other],
             "sources": [of_split[one][a]["source"], of_split[other][b]["source"]],
             "distance": bits,
         }
-        for one, a, other, b, bits in found
+        for one, a, other, b, bits in near
     ]
     return sorted(pairs, key=lambda pair: pair["distance"])
 
@@ -98,7 +101,7 @@ def _counted(rows: Sequence[Mapping[str, Any]], column: str, split: str | None =
 
 
 def _fingerprint(files: Mapping[str, Mapping[str, Any]]) -> str:
-    """SHA-256 over the shards' own, so over every pixel, mask and label."""
+    """SHA-256 over the SHA-256 of all shards, and so over every pixel, mask and label."""
     return hashlib.sha256("".join(f"{name} {each['sha256']}\n" for name, each in files.items()).encode()).hexdigest()
 
 

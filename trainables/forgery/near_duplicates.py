@@ -1,6 +1,7 @@
-"""Photographs that are nearly the same, found by perceptual hashes: a test image should have no twin in training.
+"""Finds near-duplicate photographs by perceptual hashes, since test images should have no duplicates in training.
 
-The hash is imagehash's `phash`: 64 bits that say which low frequencies of the grey image are above their median.
+The hash is imagehash's `phash`: 64 bits, one for each low-frequency coefficient of the grey image, set if the
+coefficient is above the median.
 """
 
 from __future__ import annotations
@@ -16,26 +17,28 @@ from PIL import Image
 from trainables.data.splits import Pixels
 
 DISTANCE = 4
-"""Two photographs are near duplicates when at most so many of 64 bits differ."""
+"""Largest number of differing bits, of 64, between near duplicates."""
 ROWS = 512
-"""Hashes of one split that are compared with all of another at once: 50 MB for 11,500."""
+"""Hashes of one split that are compared with all hashes of another at once: 50 MB for 11,500 hashes."""
 
 
 def phash(pixels_hw3: Pixels) -> str:
-    """16 hex digits."""
+    """The perceptual hash of an image, 16 hex digits."""
     return str(imagehash.phash(Image.fromarray(pixels_hw3)))
 
 
-def across(hashes: Mapping[str, Sequence[str]], distance: int = DISTANCE) -> list[tuple[str, int, str, int, int]]:
-    """Pairs of near duplicates in different splits: split and place of the one, of the other, bits that differ.
+def find_across_splits(
+    hashes: Mapping[str, Sequence[str]], distance: int = DISTANCE
+) -> list[tuple[str, int, str, int, int]]:
+    """Pairs of near duplicates in different splits: (split, index, other split, other index, differing bits).
 
-    hashes: `phash` of the photographs of each split, by its name.
+    hashes: the `phash` of each photograph, by split.
     """
     bits = {split: np.array([int(each, 16) for each in some], dtype=np.uint64) for split, some in hashes.items()}
-    found = []
+    pairs = []
     for one, other in combinations(bits, 2):
         for start in range(0, len(bits[one]), ROWS):
             differ = np.bitwise_count(bits[one][start : start + ROWS, None] ^ bits[other])
             near: Any = np.nonzero(differ <= distance)
-            found += [(one, start + int(a), other, int(b), int(differ[a, b])) for a, b in zip(*near, strict=True)]
-    return found
+            pairs += [(one, start + int(a), other, int(b), int(differ[a, b])) for a, b in zip(*near, strict=True)]
+    return pairs

@@ -1,23 +1,25 @@
-"""Sets of manipulated images that others made, in the layouts in which they are published.
+"""Loads public sets of manipulated images in their published layouts.
 
-- `folder`: ours. images/, masks/ (white = manipulated; a mask has its image's name) and labels.csv with the columns
-  `file`, `label` (0 or 1) and, if wanted, `source` (photograph), `split`, `inpainter`, `x1 y1 x2 y2` (px, half-open).
+- `folder`: the layout of this project. images/, masks/ (white = manipulated; a mask has its image's name) and
+  labels.csv with the columns `file`, `label` (0 or 1) and optionally `source` (photograph), `split`, `inpainter`,
+  `x1`, `y1`, `x2`, `y2` (px, half-open).
 - `casia`: CASIA 2.0 (J. Dong et al. 2013). Au/Au_ani_00001.jpg, Tp/Tp_D_CND_M_N_ani00018_sec00096_00138.tif,
-  `CASIA 2 Groundtruth`/<name>_gt.png. Read in namtpham/casia2groundtruth and two loaders of others. In a name stand the
-  photograph that the part is from and the one that it was put into; the latter counts as the source.
+  `CASIA 2 Groundtruth`/<name>_gt.png. The layout is taken from namtpham/casia2groundtruth and two third-party loaders.
+  A name contains the photograph that a part was copied from and the one that it was pasted into; the latter is the
+  source.
 - `imd2020`: IMD2020, real-life (A. Novozamsky et al. 2020). 1a1ogs/1a1ogs_orig.jpg, 1a1ogs/c8tf5mq_0.png,
-  1a1ogs/c8tf5mq_0_mask.png. Read in two loaders of others; a folder is a source.
+  1a1ogs/c8tf5mq_0_mask.png. The layout is taken from two third-party loaders; each folder is one source.
 - `defacto`: DEFACTO (G. Mahfoudi et al. 2019). inpainting_img/img/0_000000000260.tif with
-  inpainting_annotations/probe_mask/0_000000000260.jpg, likewise copymove and splicing_1 to _7. Read in a loader of
-  others, which also says that masks may differ in size from their images: here they are resized. It has no photographs
-  of its own; the number in a name is that of the MS-COCO image, so `authentic` is a folder of those.
-- `coco_inpaint`: COCO-Inpaint (H. Yan et al. 2025). **Its published layout was not found.** Read are JSON files in the
-  form of IMDL-BenCo's JsonDataset (from memory): lists of [image, mask], with the word Negative in place of a
-  photograph's mask; names are relative to the set's folder. The number in a name is MS-COCO's, its folder the model.
+  inpainting_annotations/probe_mask/0_000000000260.jpg, likewise copymove and splicing_1 to _7. The layout is taken from
+  a third-party loader, according to which masks may differ in size from their images; they are resized here. The set
+  has no authentic photographs. The number in a name is that of the MS-COCO image, so `authentic` is a folder of those.
+- `coco_inpaint`: COCO-Inpaint (H. Yan et al. 2025). **Its published layout was not found.** This loader reads JSON
+  files in the form of IMDL-BenCo's JsonDataset (from memory): lists of [image, mask], with the word Negative as the
+  mask of a photograph; names are relative to the set's folder. The number in a name is MS-COCO's, its folder the model.
 
-Images and masks are resized to a square, so boxes stay where they are in shares of the sides; that blurs the traces of
-compression. Splits are 80/10/10 by a hash of the source unless `labels.csv` says. Where no original is at hand, the
-sharpness of a fill is NaN.
+Images and masks are resized to a square, which keeps boxes as shares of the sides but blurs traces of compression.
+Splits are 80/10/10 by a hash of the source unless `labels.csv` has the column `split`. The sharpness of fills is NaN,
+because the original photographs are not available.
 """
 
 from __future__ import annotations
@@ -33,28 +35,28 @@ import torch
 from PIL import Image
 
 from trainables.data.folders import split_by_hash
-from trainables.data.image_files import below, open_image
+from trainables.data.image_files import open_image, path_below
 from trainables.data.splits import SPLITS, Pixels, hashed
 from trainables.errors import TrialError
 from trainables.forgery import composites
 from trainables.forgery.composites import Bools
 from trainables.forgery.config import SetConfig
-from trainables.forgery.forged_images import Forged, Labelled, fingerprint
+from trainables.forgery.forged_images import ForgedSet, LabelledImages, fingerprint
 from trainables.forgery.manifest import check_skipped
-from trainables.forgery.public_file_lists import LISTINGS, Entry, wrong
+from trainables.forgery.public_file_lists import LISTINGS, ListedImage, set_error
 
 Read = tuple[Pixels, Bools]
 
 
-def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -> Forged:
+def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -> ForgedSet:
     """The set of a resolved section (`trainables.forgery.config.resolve_set`).
 
-    Raises TrialError for missing files, one class only, boxes outside their image, and a mask of another size. Images
-    that do not decode are left out with a warning; more than 1 % of all stop it.
+    Images that do not decode are left out with a warning. Raises TrialError if these are more than 1 %, and for missing
+    files, a split with one class only, boxes outside their image, and masks that differ in size from their image.
     """
     config = SetConfig.model_validate(section)
-    folder = below(data_root, config.path, "set.path")
-    authentic = below(data_root, config.authentic, "set.authentic") if config.authentic else None
+    folder = path_below(data_root, config.path, "set.path")
+    authentic = path_below(data_root, config.authentic, "set.authentic") if config.authentic else None
     listed = LISTINGS[config.layout](folder, authentic)
     chosen = {split: _chosen(listed, split, getattr(config, split), folder) for split in SPLITS}
     _check_there([entry for some in chosen.values() for entry in some], folder)
@@ -65,59 +67,65 @@ def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -
     if skipped:
         names = ", ".join(each["source"] for each in skipped[:5])
         warnings.warn(f"{len(skipped)} images of {folder} do not decode and were left out: {names}", stacklevel=2)
-    return Forged(train, val, test, fingerprint(train, val, test))
+    return ForgedSet(train, val, test, fingerprint(train, val, test))
 
 
-def _chosen(listed: Sequence[Entry], split: str, count: int | None, folder: Path) -> list[Entry]:
-    """A split's entries, those of one source together; the first `count` of them. Both classes have to be there."""
-    found = [entry for entry in listed if (entry.split or split_by_hash(entry.source)) == split]
-    found.sort(key=lambda entry: (hashed(entry.source), entry.source, entry.label, entry.image.name))
-    if count is not None and count > len(found):
-        raise wrong(
-            f"set.{split}: {count}", f"the set has {len(found):,} there", f"1 to {len(found)}, or null", f"set.{split}"
+def _chosen(listed: Sequence[ListedImage], split: str, count: int | None, folder: Path) -> list[ListedImage]:
+    """The first `count` entries of a split, grouped by source. Raises TrialError if one class is missing."""
+    entries = [entry for entry in listed if (entry.split or split_by_hash(entry.source)) == split]
+    entries.sort(key=lambda entry: (hashed(entry.source), entry.source, entry.label, entry.image.name))
+    if count is not None and count > len(entries):
+        raise set_error(
+            f"set.{split}: {count}",
+            f"the {split} split of the set has {len(entries):,} images",
+            f"1 to {len(entries)}, or null",
+            f"set.{split}",
         )
-    found = found[:count]
+    entries = entries[:count]
     for label, what in ((1, "manipulated image"), (0, "photograph")):
-        if not any(entry.label == label for entry in found):
-            raise wrong(
+        if not any(entry.label == label for entry in entries):
+            raise set_error(
                 f"set.path: {folder}, the {split} split",
-                f"it has no {what} among {len(found):,} images: one class only",
+                f"it has no {what} among {len(entries):,} images: one class only",
                 "images of both classes in each of train, val and test",
                 "set.path",
-                "add such images (for defacto: `authentic: FOLDER` of MS-COCO), or take more of the split",
+                f"add such images (for defacto: `authentic: FOLDER` of MS-COCO), or increase `set.{split}`",
             )
-    return found
+    return entries
 
 
-def _check_there(entries: Sequence[Entry], folder: Path) -> None:
+def _check_there(entries: Sequence[ListedImage], folder: Path) -> None:
     files = [file for entry in entries for file in (entry.image, entry.mask) if file is not None]
     missing = [file for file in files if not file.is_file()]
     if missing:
-        raise wrong(
+        raise set_error(
             f"set.path: {missing[0]}",
-            f"it is missing, one of {len(missing):,} files that are listed or belong to an image",
-            f"every image, and a mask for every manipulated one, below {folder}",
+            f"the file is missing ({len(missing):,} missing files in total)",
+            f"every image, and a mask for every manipulated image, below {folder}",
             "set.path",
-            "unpack the whole set there",
+            f"unpack the whole set in {folder}",
         )
 
 
-def _labelled(entries: Sequence[Entry], size: int, pool: ThreadPoolExecutor, skipped: list[dict[str, str]]) -> Labelled:
+def _labelled(
+    entries: Sequence[ListedImage], size: int, pool: ThreadPoolExecutor, skipped: list[dict[str, str]]
+) -> LabelledImages:
     image_n3hw = torch.empty((len(entries), 3, size, size), dtype=torch.uint8)
     mask_n1hw = torch.zeros((len(entries), 1, size, size), dtype=torch.bool)
     boxes: list[list[float]] = []
-    kept: list[Entry] = []
-    read: Callable[[Entry], Read | TrialError] = lambda entry: _read(entry, size)  # noqa: E731
-    for entry, found in zip(entries, pool.map(read, entries), strict=True):
-        if isinstance(found, TrialError):
-            skipped.append({"source": entry.image.name, "why": found.why})
+    kept: list[ListedImage] = []
+    read: Callable[[ListedImage], Read | TrialError] = lambda entry: _read(entry, size)  # noqa: E731
+    for entry, decoded in zip(entries, pool.map(read, entries), strict=True):
+        if isinstance(decoded, TrialError):
+            skipped.append({"source": entry.image.name, "why": decoded.why})
             continue
         n = len(kept)
-        image_n3hw[n], mask_n1hw[n, 0] = torch.from_numpy(found[0]).permute(2, 0, 1), torch.from_numpy(found[1])
-        boxes.append(composites.box(found[1]) if entry.label else [0.0] * 4)
+        pixels, hole = decoded
+        image_n3hw[n], mask_n1hw[n, 0] = torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(hole)
+        boxes.append(composites.box(hole) if entry.label else [0.0] * 4)
         kept.append(entry)
     n = len(kept)
-    return Labelled(
+    return LabelledImages(
         image_n3hw=image_n3hw[:n],
         mask_n1hw=mask_n1hw[:n],
         label_n=torch.tensor([entry.label for entry in kept], dtype=torch.float32),
@@ -130,8 +138,8 @@ def _labelled(entries: Sequence[Entry], size: int, pool: ThreadPoolExecutor, ski
     )
 
 
-def _read(entry: Entry, size: int) -> Read | TrialError:
-    """Pixels (size, size, 3) and hole (size, size); the error of a file that does not decode."""
+def _read(entry: ListedImage, size: int) -> Read | TrialError:
+    """Pixels (size, size, 3) and hole (size, size); a TrialError if a file does not decode."""
     try:
         image = open_image(entry.image, "set.path").convert("RGB")
         mask = None if entry.mask is None else open_image(entry.mask, "set.path").convert("L")
@@ -142,23 +150,23 @@ def _read(entry: Entry, size: int) -> Read | TrialError:
     if mask is not None:
         hole = _resized(mask, image.size, entry, size)
     if entry.label and not hole.any():
-        raise wrong(
+        raise set_error(
             f"set.path: {entry.mask}",
-            "its image is labelled as manipulated, and it marks no pixel",
-            "white where the image was changed",
+            "the image is labelled as manipulated, but the mask has no white pixel",
+            "a mask that is white where the image was changed",
             "set.path",
             "correct the mask, or label the image 0",
         )
     return pixels, hole
 
 
-def _resized(mask: Image.Image, image_size: tuple[int, int], entry: Entry, size: int) -> Bools:
-    """By nearest neighbour; a hole that they all miss is kept. Raises TrialError for a mask of another size."""
+def _resized(mask: Image.Image, image_size: tuple[int, int], entry: ListedImage, size: int) -> Bools:
+    """The mask resized by nearest neighbour; a hole that this misses is kept. Raises TrialError for a wrong size."""
     if mask.size != image_size and not entry.any_size:
-        raise wrong(
+        raise set_error(
             f"set.path: {entry.mask}",
-            f"it is {mask.width}x{mask.height} px, its image {image_size[0]}x{image_size[1]}",
-            "a mask of its image's size",
+            f"the mask has {mask.width}x{mask.height} px, its image {image_size[0]}x{image_size[1]}",
+            "a mask of the image's size",
             "set.path",
             "resize the mask, or remove the image",
         )
@@ -169,15 +177,15 @@ def _resized(mask: Image.Image, image_size: tuple[int, int], entry: Entry, size:
     return hole
 
 
-def _painted(entry: Entry, image_size: tuple[int, int], size: int) -> Bools:
-    """A box as a hole. Raises TrialError where it leaves the image or is empty."""
+def _painted(entry: ListedImage, image_size: tuple[int, int], size: int) -> Bools:
+    """The hole given by a box. Raises TrialError if the box is empty or extends beyond the image."""
     assert entry.box is not None
     x1, y1, x2, y2 = entry.box
     width, height = image_size
     if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-        raise wrong(
+        raise set_error(
             f"set.path: {entry.image}, box {x1:g} {y1:g} {x2:g} {y2:g}",
-            f"it is empty, or leaves the image of {width}x{height} px",
+            f"the box is empty, or extends beyond the image ({width}x{height} px)",
             f"0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height}",
             "set.path",
             "correct labels.csv",

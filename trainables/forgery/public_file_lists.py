@@ -1,6 +1,6 @@
-"""Which files of a published set are images and masks, and which class and photograph they belong to; opens no image.
+"""Lists the images and masks of a public set with their classes and source photographs, without opening images.
 
-`trainables.forgery.public_datasets` says how the layouts look and where that was read.
+`trainables.forgery.public_datasets` describes the layouts and their references.
 """
 
 from __future__ import annotations
@@ -22,20 +22,25 @@ COCO = re.compile(r"\d{12}")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An image of a set. box: px; any_size: its mask may have another size than the image, as published."""
+class ListedImage:
+    """An image of a set."""
 
     image: Path
     mask: Path | None
     label: int
+    """1 if the image is manipulated, else 0."""
     source: str
+    """The photograph that the image was made from."""
     inpainter: str = ""
     split: str = ""
+    """'' for a split by a hash of the source."""
     box: tuple[float, ...] | None = None
+    """x1 y1 x2 y2 in px, half-open."""
     any_size: bool = False
+    """Whether the published mask may differ in size from the image."""
 
 
-def folder(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001 - as all of them
+def folder(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: ARG001 - all layouts have this signature
     """images/, masks/ and labels.csv."""
     file = path / "labels.csv"
     if not file.is_file():
@@ -48,64 +53,64 @@ def folder(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001 -
         return [_row(path, row, masks, file, reader.line_num) for row in reader]
 
 
-def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, line: int) -> Entry:
+def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, line: int) -> ListedImage:
     name, label, split = row["file"], row["label"], row.get("split") or ""
     if not name or label not in ("0", "1"):
         raise _line(file, line, f"the label of {name!r} is {label!r}")
     if split and split not in SPLITS:
-        raise _line(file, line, f"{split!r} is no split")
+        raise _line(file, line, f"{split!r} is not a split")
     sides = [row.get(side) or "" for side in ("x1", "y1", "x2", "y2")]
     try:
         box = tuple(float(side) for side in sides) if all(sides) else None
     except ValueError as error:
-        raise _line(file, line, f"the box {' '.join(sides)} is none: {error}") from error
+        raise _line(file, line, f"the box {' '.join(sides)} is not valid: {error}") from error
     stem, fake = Path(name).stem, label == "1"
     mask = path / "masks" / masks[stem] if fake and stem in masks else None
     if fake and mask is None and box is None:
         raise _line(file, line, f"{name} has neither a mask in masks/ nor a box")
     source = row.get("source") or stem
-    return Entry(_below(path / "images", name), mask, int(fake), source, row.get("inpainter") or "", split, box)
+    return ListedImage(_below(path / "images", name), mask, int(fake), source, row.get("inpainter") or "", split, box)
 
 
-def casia(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
+def casia(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: ARG001
     """Au/, Tp/ and `CASIA 2 Groundtruth`/."""
     parts = {part: path / part for part in ("Au", "Tp", "CASIA 2 Groundtruth")}
     for part, place in parts.items():
         if not place.is_dir():
             raise _missing(path, part, "the folders Au, Tp and CASIA 2 Groundtruth")
     reals = [
-        Entry(parts["Au"] / name, None, 0, Path(name).stem.removeprefix("Au_").replace("_", ""))
+        ListedImage(parts["Au"] / name, None, 0, Path(name).stem.removeprefix("Au_").replace("_", ""))
         for name in _names(parts["Au"])
     ]
     fakes = []
     for name in _names(parts["Tp"]):
-        found = CASIA.match(Path(name).stem)
-        source = found["into"] if found else Path(name).stem
+        match = CASIA.match(Path(name).stem)
+        source = match["into"] if match else Path(name).stem
         mask = parts["CASIA 2 Groundtruth"] / f"{Path(name).stem}_gt.png"
-        fakes.append(Entry(parts["Tp"] / name, mask, 1, source, "casia"))
+        fakes.append(ListedImage(parts["Tp"] / name, mask, 1, source, "casia"))
     return reals + fakes
 
 
-def imd2020(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
-    """A folder a photograph, with all that was made of it."""
-    found = []
+def imd2020(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: ARG001
+    """One folder for each photograph, with its manipulated versions and their masks."""
+    entries = []
     for name in image_files(path, "set.path"):
         file = path / name
         if file.stem.endswith("_mask"):
             continue
         if file.stem.endswith("_orig"):
-            found.append(Entry(file, None, 0, file.parent.name))
+            entries.append(ListedImage(file, None, 0, file.parent.name))
         else:
-            found.append(Entry(file, file.with_name(f"{file.stem}_mask.png"), 1, file.parent.name, "imd2020"))
-    return found
+            entries.append(ListedImage(file, file.with_name(f"{file.stem}_mask.png"), 1, file.parent.name, "imd2020"))
+    return entries
 
 
-def defacto(path: Path, authentic: Path | None) -> list[Entry]:
-    """*_img/img/ and *_annotations/probe_mask/, in this folder or in those below it."""
+def defacto(path: Path, authentic: Path | None) -> list[ListedImage]:
+    """*_img/img/ and *_annotations/probe_mask/, in this folder or below it."""
     places = sorted(place for place in path.rglob("img") if place.is_dir() and place.parent.name.endswith("_img"))
     if not places:
         raise _missing(path, "inpainting_img/img", "folders such as inpainting_img and inpainting_annotations")
-    found = []
+    fakes = []
     for place in places:
         kind = place.parent.name.removesuffix("_img")
         masks = place.parent.parent / f"{kind}_annotations" / "probe_mask"
@@ -113,17 +118,17 @@ def defacto(path: Path, authentic: Path | None) -> list[Entry]:
         for name in _names(place):
             stem = Path(name).stem
             mask = of_stem.get(stem, masks / f"{stem}.jpg")
-            found.append(Entry(place / name, mask, 1, _coco(stem), f"defacto_{kind}", any_size=True))
+            fakes.append(ListedImage(place / name, mask, 1, _coco(stem), f"defacto_{kind}", any_size=True))
     reals = [] if authentic is None else image_files(authentic, "set.authentic")
-    return found + [Entry(Path(authentic or "") / name, None, 0, _coco(Path(name).stem)) for name in reals]
+    return fakes + [ListedImage(Path(authentic or "") / name, None, 0, _coco(Path(name).stem)) for name in reals]
 
 
-def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: ARG001
+def coco_inpaint(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: ARG001
     """Lists of [image, mask or Negative] in JSON files."""
     files = sorted(path.glob("*.json"))
     if not files:
-        raise _missing(path, "*.json", "JSON files with lists of [image, mask], and Negative for a photograph's mask")
-    found = []
+        raise _missing(path, "*.json", "JSON files with lists of [image, mask]; Negative is the mask of a photograph")
+    entries = []
     for file in files:
         try:
             pairs = json.loads(file.read_bytes())
@@ -131,15 +136,15 @@ def coco_inpaint(path: Path, authentic: Path | None) -> list[Entry]:  # noqa: AR
                 fake, place = mask != "Negative", Path(image)
                 model = place.parent.name if fake else ""
                 mask_file = _below(path, mask) if fake else None
-                found.append(Entry(_below(path, image), mask_file, int(fake), _coco(place.stem), model))
+                entries.append(ListedImage(_below(path, image), mask_file, int(fake), _coco(place.stem), model))
         except TrialError:
             raise
         except (ValueError, TypeError) as error:
-            raise _line(file, 1, f"it is no list of [image, mask]: {error}") from error
-    return found
+            raise _line(file, 1, f"it is not a list of [image, mask]: {error}") from error
+    return entries
 
 
-LISTINGS: dict[str, Callable[[Path, Path | None], list[Entry]]] = {
+LISTINGS: dict[str, Callable[[Path, Path | None], list[ListedImage]]] = {
     "folder": folder,
     "casia": casia,
     "imd2020": imd2020,
@@ -148,37 +153,40 @@ LISTINGS: dict[str, Callable[[Path, Path | None], list[Entry]]] = {
 }
 
 
-def wrong(given: str, why: str, allowed: str, key: str, fix: str = "") -> TrialError:
-    """What is wrong with a set."""
+def set_error(given: str, why: str, allowed: str, key: str, fix: str = "") -> TrialError:
+    """The error for a public set. fix: what to do; by default, change `key`."""
     return TrialError(given, why, allowed, fix or f"change `{key}`", key)
 
 
 def _names(place: Path) -> list[str]:
-    """Images right in a folder, sorted; none where there is no such folder."""
+    """Names of the images directly in a folder, sorted; empty if there is no such folder."""
     if not place.is_dir():
         return []
     return sorted(p.name for p in place.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
 
 
 def _below(path: Path, name: str) -> Path:
-    """A listed file. Raises TrialError where the name leads out of the set's folder."""
+    """The path of a listed file. Raises TrialError if it is outside the set's folder."""
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise wrong(f"set.path: {path}, file {name}", "it leads out of the set's folder", "names below it", "set.path")
+        raise set_error(
+            f"set.path: {path}, file {name}", "it is outside the set's folder", "names below the folder", "set.path"
+        )
     return path / name
 
 
 def _coco(stem: str) -> str:
-    """MS-COCO's number in a name, of 12 digits; the whole name where there is none."""
-    found = COCO.search(stem)
-    return found[0] if found else stem
+    """The 12-digit MS-COCO number in a name; the whole name if there is none."""
+    match = COCO.search(stem)
+    return match[0] if match else stem
 
 
 def _missing(path: Path, what: str, allowed: str) -> TrialError:
-    return wrong(f"set.path: {path}", f"it has no {what}", allowed, "set.path", "give the folder that holds them")
+    fix = "set `set.path` to the folder that contains them"
+    return set_error(f"set.path: {path}", f"it has no {what}", allowed, "set.path", fix)
 
 
 def _line(file: Path, line: int, why: str) -> TrialError:
-    allowed = "file, label (0 or 1) and, if wanted, source, split, inpainter, x1, y1, x2, y2"
+    allowed = "file, label (0 or 1) and optionally source, split, inpainter, x1, y1, x2, y2"
     if file.suffix == ".json":
         allowed = '[["image.png", "mask.png"], ["photograph.jpg", "Negative"]]'
-    return wrong(f"set.path: {file}, line {line}", why, allowed, "set.path", "correct that line")
+    return set_error(f"set.path: {file}, line {line}", why, allowed, "set.path", "correct this line")

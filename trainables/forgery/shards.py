@@ -1,20 +1,20 @@
-"""Makes a set of photographs and fakes from a resolved forge block, shard by shard: `trainables.forgery.config`.
+"""Makes a set of real and inpainted images from a resolved forge block (`trainables.forgery.config`), shard by shard.
 
-    shards = plan_shards(resolved, data_root)                     # list[Shard], always the same; checks what it can
+    shards = plan_shards(resolved, data_root)                     # list[Shard], always the same; checks the inputs
     files = make_shard(resolved, shard, data_root, trained, device, threads)   # {"shards/00000.tar": bytes,
                                                                   #  "shards/00000.json": bytes}, in this order
     files = finish(resolved, shards, {shard.name: bytes of its .json})         # {"index.json", "card.md", "done.json"}
 
-`trained` is {trial id: (resolved configuration, weights of its network)} for `config.forge_needs(resolved)`.
-Whoever calls writes `config.json` (the resolved block) first, then each shard's two files in the order given, and what
-`finish` gives last, in its order: a shard whose `.json` is there is done, a set whose `done.json` is there is. Names
-are relative to the set's folder; `trainables.forgery.forged_images.load` reads it. A photograph that does not decode is
-left out and counted; `make_shard` and `finish` raise where these are more than 1 % of all.
+`trained` is {trial id: (resolved configuration, weights of its network)} for `config.forge_needs(resolved)`. The caller
+writes `config.json` (the resolved block) first, then the two files of each shard in the given order, and the files of
+`finish` last, in their order. A shard is done if its `.json` exists, a set if its `done.json` exists. Names are
+relative to the set's folder, which `trainables.forgery.forged_images.load` reads. Photographs that do not decode are
+left out and counted; `make_shard` and `finish` raise TrialError if these are more than 1 % of all.
 
-Shards are pure: masks, inpainters, qualities and shares are functions of (seed, split, place of the photograph in it).
-So their bytes are the same whoever makes them, in whatever order; for trained networks on the same kind of device with
-the same number of threads. A shard is an uncompressed tar in WebDataset's layout: KEY.png (or jpg, webp), KEY.mask.png
-where there is a hole or a control, KEY.json. Photographs go through in blocks: memory does not grow with their number.
+Shards are deterministic: masks, inpainters, qualities and shares are functions of (seed, split, index of the photograph
+in it). Their bytes do not depend on the machine or on the order in which shards are made; with trained networks, this
+holds for one kind of device and number of threads. A shard is an uncompressed tar file in WebDataset's layout: KEY.png
+(or jpg, webp), KEY.mask.png for a fake or a control, KEY.json. Photographs are processed in blocks to limit memory.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.config.sections import SaidConfig, SizedConfig
+from trainables.config.sections import CaptionSourceConfig, SizedConfig
 from trainables.data import images
-from trainables.data.captions import Said
-from trainables.data.splits import SPLITS, Pixels, Source, taken
+from trainables.data.captions import CaptionSource
+from trainables.data.splits import SPLITS, Pixels, Source, image_count
 from trainables.errors import TrialError
 from trainables.forgery import composites, near_duplicates
-from trainables.forgery.encoding import SUFFIX, encoded, tar
+from trainables.forgery.encoding import SUFFIX, encode, tar
 from trainables.forgery.manifest import check_skipped, finish
 from trainables.inpaint import inference
 from trainables.masks import families as masks
@@ -46,22 +46,25 @@ from trainables.training.loop import generator
 __all__ = ["Shard", "finish", "make_shard", "plan_shards"]
 
 BLOCK = 64
-"""Photographs that go through together. Part of what a set is: their draws come from one generator."""
+"""Photographs that are processed together. Their draws come from one generator, so this number changes every set."""
 SHARD_BYTES = 2**26
-"""Pixels of a shard's photographs: 341 of 256 px."""
+"""Uncompressed bytes of a shard's photographs: 341 photographs of 256 px."""
 MOST = 64 * BLOCK
-"""Photographs of a shard at most, however small they are."""
+"""Largest number of photographs in a shard."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The photographs from `start` to `stop` of a split; `of` is how many all shards have together."""
+    """A part of a set: some consecutive photographs of a split."""
 
     number: int
     split: str
     start: int
+    """Index of the first photograph in the split."""
     stop: int
+    """Index after the last photograph."""
     of: int
+    """Number of photographs in all shards together."""
 
     @property
     def name(self) -> str:
@@ -69,30 +72,30 @@ class Shard:
 
     @property
     def files(self) -> tuple[str, str]:
-        """Its two files: the tar, and what is in it. It is done where the second is there."""
+        """Its two files: the tar file and its index. The shard is done if the second exists."""
         return f"shards/{self.name}.tar", f"shards/{self.name}.json"
 
 
 def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Shard]:
-    """All shards of a set, in order. Raises TrialError where photographs are missing or too few."""
+    """All shards of a set, in order. Raises TrialError if photographs are missing or too few."""
     section = SizedConfig.model_validate(resolved["images"])
     source = _verified(section.model_dump_json(), data_root)
-    counts = {split: taken(source, split, getattr(section, split)) for split in SPLITS}
+    counts = {split: image_count(source, split, getattr(section, split)) for split in SPLITS}
     few = next((split for split in SPLITS if resolved["reals"] == "apart" and counts[split] < 2), None)
     if few is not None:
         raise TrialError(
             f"reals: apart with {counts[few]} photograph in the {few} split",
-            "its images would have one class only",
-            "two photographs in each split at least, or reals: paired",
+            "the split would have one class only",
+            "at least two photographs in each split, or reals: paired",
             f"images: {{{few}: 2}}, or reals: paired",
             "reals",
         )
     step = min(MOST, max(1, SHARD_BYTES // (3 * section.size**2) // BLOCK) * BLOCK)
     parts = [(split, start) for split in SPLITS for start in range(0, counts[split], step)]
     whole = sum(counts.values())
-    said = _captions(resolved, source, data_root)
+    captions_of = _captions(resolved, source, data_root)
     for split, count in counts.items():
-        said(split, 0, count)
+        captions_of(split, 0, count)  # raises TrialError for a photograph without a caption
     return [
         Shard(number, split, start, min(start + step, counts[split]), whole)
         for number, (split, start) in enumerate(parts)
@@ -101,7 +104,7 @@ def plan_shards(resolved: Mapping[str, Any], data_root: Path | None) -> list[Sha
 
 @lru_cache(maxsize=8)
 def _verified(section: str, data_root: Path | None) -> Source:
-    """The photographs, of whose files the checksums were compared, once a process: CIFAR's take a third of a second."""
+    """The photographs with verified files. Cached, because the checksums of CIFAR take a third of a second."""
     source = images.source(SizedConfig.model_validate_json(section), data_root)
     source.verify()
     return source
@@ -111,17 +114,17 @@ def make_shard(
     resolved: Mapping[str, Any],
     shard: Shard,
     data_root: Path | None,
-    trained: inference.Trained | None = None,
+    trained: inference.LoadTrained | None = None,
     device: str = "cpu",
     threads: int = 2,
 ) -> dict[str, bytes]:
-    """The two files of a shard, by their names. Raises TrialError; a photograph that does not decode is left out.
+    """The two files of a shard, by name. Photographs that do not decode are left out; raises TrialError if too many.
 
-    threads: for decoding and encoding. They change no byte.
+    threads: threads for decoding and encoding; their number does not change the result.
     """
     section = SizedConfig.model_validate(resolved["images"])
     source = images.source(section, data_root)
-    said = _captions(resolved, source, data_root)
+    captions_of = _captions(resolved, source, data_root)
     canvas = masks.Canvas(section.size, data_root)
     fill = inference.load(resolved["inpainters"], section.size, resolved["mask"], trained or {}, device)
     rows: list[dict[str, Any]] = []
@@ -130,7 +133,7 @@ def make_shard(
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for start in range(shard.start, shard.stop, BLOCK):
             stop = min(start + BLOCK, shard.stop)
-            captions = said(shard.split, start, stop)
+            captions = captions_of(shard.split, start, stop)
             block = _block(resolved, source, captions, shard.split, start, canvas, threads)
             skipped += block.skipped
             for row, files in _encoded(resolved, block, fill, pool):
@@ -144,14 +147,14 @@ def make_shard(
 
 
 def _captions(resolved: Mapping[str, Any], source: Source, root: Path | None) -> Callable[[str, int, int], list[str]]:
-    """From (split, start, stop) to the first caption of each photograph; empty ones where the block has none.
+    """A function from (split, start, stop) to the first caption of each photograph; '' if the block has no captions.
 
-    Raises TrialError where a captions file does not fit the photographs, and when called where one has no caption.
+    Raises TrialError if a captions file does not fit the photographs; the function does if a photograph has no caption.
     """
-    if resolved.get("captions") is None:  # a set that was forged before there were captions has no such key
+    if resolved.get("captions") is None:  # older forged sets have no such key
         return lambda _split, start, stop: [""] * (stop - start)
-    said = Said(SaidConfig.model_validate(resolved["captions"]), [source], root)
-    return lambda split, start, stop: [first for first, *_ in said.of(source, split, start, stop)]
+    captions = CaptionSource(CaptionSourceConfig.model_validate(resolved["captions"]), [source], root)
+    return lambda split, start, stop: [first for first, *_ in captions.of(source, split, start, stop)]
 
 
 def _block(
@@ -162,10 +165,11 @@ def _block(
     start: int,
     canvas: masks.Canvas,
     threads: int,
-) -> composites.Block:
-    """The photographs of a block that decode, and what was drawn for them. start is a multiple of BLOCK.
+) -> composites.PhotographBlock:
+    """The usable photographs of a block, with their draws.
 
-    captions: of every photograph of the block.
+    captions: those of all photographs of the block.
+    start: a multiple of BLOCK.
     """
     seed, number, stop = resolved["seed"], start // BLOCK, start + len(captions)
     draw = masks.draw(resolved["mask"], BLOCK, canvas, generator(seed, "forge", "masks", split, number))
@@ -175,39 +179,42 @@ def _block(
     kept: list[int] = []
     skipped: list[dict[str, str]] = []
     names = source.names(split, start, stop)
-    for place, found in enumerate(source.read(split, start, stop, canvas.size, threads)):
-        if isinstance(found, TrialError):
-            skipped.append({"source": names[place], "why": found.why})
+    for place, photograph in enumerate(source.read(split, start, stop, canvas.size, threads)):
+        if isinstance(photograph, TrialError):
+            skipped.append({"source": names[place], "why": photograph.why})
         elif not hole_n1hw[place].any():
             skipped.append({"source": names[place], "why": "its mask has no hole"})
         else:
-            pixels.append(found)
+            pixels.append(photograph)
             kept.append(place)
-    return composites.Block(
+    return composites.PhotographBlock(
         split=split,
         place=[start + place for place in kept],
         source=[names[place] for place in kept],
         caption=[captions[place] for place in kept],
         photograph_nhw3=np.stack(pixels) if pixels else np.empty((0, canvas.size, canvas.size, 3), dtype=np.uint8),
         hole_nhw=hole_n1hw[kept, 0].numpy(),
-        drawn=composites.drawn(uniform, kept),
+        drawn=composites.draws_of(uniform, kept),
         skipped=skipped,
     )
 
 
 def _encoded(
-    resolved: Mapping[str, Any], block: composites.Block, fill: Sequence[inference.Inpainter], pool: ThreadPoolExecutor
+    resolved: Mapping[str, Any],
+    block: composites.PhotographBlock,
+    fill: Sequence[inference.Inpainter],
+    pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[dict[str, Any], list[tuple[str, bytes]]]]:
-    """The images of a block as their rows and files."""
+    """The index row and the files of each image of a block."""
     hashes = dict(zip(block.place, pool.map(near_duplicates.phash, block.photograph_nhw3), strict=True))
-    made = composites.made(resolved, block, fill)
+    made = composites.make_images(resolved, block, fill)
     yield from pool.map(lambda image: _files(resolved, image, hashes[image.place]), made)
 
 
 def _files(
-    resolved: Mapping[str, Any], image: composites.Image, phash: str
+    resolved: Mapping[str, Any], image: composites.ForgedImage, phash: str
 ) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
-    """An image's row of the index, and its files in the tar."""
+    """The index row of an image, and its files in the tar file."""
     other = resolved["fake_encoder"] if image.label else None
     encoder = other or resolved["encoder"]
     quality = None
@@ -231,10 +238,10 @@ def _files(
         "phash": phash,
         **({"caption": image.caption} if resolved.get("captions") else {}),
     }
-    files = [(f"{key}.{SUFFIX[encoder['name']]}", encoded(image.pixels_hw3, encoder, quality or 0))]
+    files = [(f"{key}.{SUFFIX[encoder['name']]}", encode(image.pixels_hw3, encoder, quality or 0))]
     if image.hole_hw is not None:
         mask = image.hole_hw.astype(np.uint8) * 255
-        files.append((f"{key}.mask.png", encoded(mask, {"name": "png", "level": 1})))
+        files.append((f"{key}.mask.png", encode(mask, {"name": "png", "level": 1})))
     return row, [*files, (f"{key}.json", _json(row))]
 
 

@@ -1,1 +1,1 @@
-"""Trained networks outside a trial: predict, export, redraw."""
+"""Use of trained networks outside a trial: predict, export, redraw."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.config.messages import unknown
+from trainables.config.messages import unknown_name_error
 from trainables.errors import TrialError
 from trainables.forgery.data_card import LICENCES
 from trainables.inference import predict
@@ -19,24 +19,27 @@ from trainables.inference import predict
 FORMATS = ("safetensors", "exported")
 _CALLS = {
     "inpaint": "`forward(damaged_b3hw, mask_b1hw) -> image_b3hw`: RGB in [0, 1], 0 in the hole; the mask is 1 in the "
-    "hole; the whole image comes back, so known pixels have to be put over it",
-    "detect": "`forward(image_b3hw) -> {logit_b, box_b4, mask_logit_b1hw}`, as far as its head gives them: RGB in "
-    "[0, 1]; the logit is above 0 where it says inpainted; boxes are x1 y1 x2 y2 in [0, 1] of the sides",
+    "hole; the output is the whole image, so copy the known pixels over it",
+    "detect": "`forward(image_b3hw) -> {logit_b, box_b4, mask_logit_b1hw}`, those that the head predicts: RGB in "
+    "[0, 1]; a logit above 0 means inpainted; boxes are x1 y1 x2 y2 as shares of the sides, in [0, 1]",
 }
 
 
 @dataclass
-class Made:
-    """files by name; notes: what could not be made, and why."""
+class ExportedFiles:
+    """An exported network."""
 
     files: dict[str, bytes] = field(default_factory=dict)
+    """The files by name."""
     notes: list[str] = field(default_factory=list)
+    """Files that could not be made, and why."""
 
 
 def check_formats(given: tuple[str, ...]) -> tuple[str, ...]:
+    """The names given with `--format`. Raises TrialError for an unknown one."""
     for name in given:
         if name not in FORMATS:
-            raise unknown("--format", name, FORMATS)
+            raise unknown_name_error("--format", name, FORMATS)
     return given
 
 
@@ -47,7 +50,7 @@ def files(
     weights: Mapping[str, Tensor],
     result: Mapping[str, Any],
     formats: tuple[str, ...],
-) -> Made:
+) -> ExportedFiles:
     """`model.safetensors`, `model.pt2`, `config.json` and `README.md` of a finished trial. Raises TrialError.
 
     config: resolved, with epochs and seed. result: as in the store.
@@ -57,9 +60,9 @@ def files(
             f"trial {trial_id}: model {config['model']['name']} of task {task}",
             "it has no weights to export",
             "a trial of task inpaint or detect that trains a network",
-            "another trial, see sweeps status",
+            "choose another trial, see `sweeps status`",
         )
-    made = Made({"config.json": json.dumps({"task": task, **config}, indent=1).encode()})
+    made = ExportedFiles({"config.json": json.dumps({"task": task, **config}, indent=1).encode()})
     if "safetensors" in formats:
         from safetensors.torch import save
 
@@ -71,28 +74,28 @@ def files(
         side = config["data"]["size" if task == "inpaint" else "input_size"]
         try:
             made.files["model.pt2"] = program(network, task, side)
-        except Exception as error:  # torch.export has errors of many kinds for what it cannot follow
+        except Exception as error:  # torch.export raises errors of many types for code that it does not support
             why = str(error).strip().partition("\n")[0][:200]
-            made.notes.append(f"no model.pt2: torch.export cannot follow {config['model']['name']}: {why}")
+            made.notes.append(f"no model.pt2: torch.export does not support {config['model']['name']}: {why}")
     made.files["README.md"] = card(trial_id, task, config, result, made).encode()
     return made
 
 
 class _Named(nn.Module):
-    """A detector whose answer is a mapping of what its head gives: a program cannot hold our own classes."""
+    """A detector that returns a mapping of tensors, because an exported program cannot return our own class."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image_b3hw: Tensor) -> dict[str, Tensor]:
-        found = self.network(image_b3hw)
-        said = {"logit_b": found.logit_b, "box_b4": found.box_b4, "mask_logit_b1hw": found.mask_logit_b1hw}
-        return {name: tensor for name, tensor in said.items() if tensor is not None}
+        output = self.network(image_b3hw)
+        tensors = {"logit_b": output.logit_b, "box_b4": output.box_b4, "mask_logit_b1hw": output.mask_logit_b1hw}
+        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 def program(network: nn.Module, task: str, side: int) -> bytes:
-    """What `torch.export.load` reads; the number of images is free where the network leaves it free."""
+    """A file for `torch.export.load`; the batch size is dynamic if the network allows it."""
     image_b3hw, mask_b1hw = torch.rand(2, 3, side, side), torch.zeros(2, 1, side, side)
     mask_b1hw[:, :, : side // 2] = 1
     given = (image_b3hw * (1 - mask_b1hw), mask_b1hw) if task == "inpaint" else (image_b3hw,)
@@ -103,7 +106,7 @@ def program(network: nn.Module, task: str, side: int) -> bytes:
     return target.getvalue()
 
 
-def card(trial_id: str, task: str, config: Mapping[str, Any], result: Mapping[str, Any], made: Made) -> str:
+def card(trial_id: str, task: str, config: Mapping[str, Any], result: Mapping[str, Any], made: ExportedFiles) -> str:
     """The model card."""
     name, data = config["model"]["name"], config["data"]
     side = data["size" if task == "inpaint" else "input_size"]
@@ -123,8 +126,9 @@ Task `{task}`, trained by inpaint-sweeps for {config["epochs"]} epochs with seed
 {listed}
 {"".join(f"- {note}" for note in made.notes)}
 
-`model.safetensors` holds the network's state: `safetensors.torch.load_file`. `model.pt2` is a program of its own:
-`torch.export.load("model.pt2").module()`. Images have {side} x {side} px. {_CALLS[task]}.
+`model.safetensors` holds the network's state; read it with `safetensors.torch.load_file`. `model.pt2` is a
+self-contained program; read it with `torch.export.load("model.pt2").module()`. Images have {side} x {side} px.
+{_CALLS[task]}.
 
 ## Configuration
 
@@ -140,7 +144,7 @@ Fingerprint of the images: `{result.get("facts", {}).get("data_fingerprint", "un
 
 ## Scores after the last epoch
 
-One seed alone; for an answer with intervals see the sweep's report.
+These are the scores of one seed; the sweep's report has intervals over seeds.
 
 | score | value |
 | --- | --- |
@@ -150,8 +154,8 @@ One seed alone; for an answer with intervals see the sweep's report.
 
 {_licences(config)}
 
-An inpainter can be used to deceive: say where images were filled. A detector errs on what it has not seen, and is no
-evidence against anybody.
+An inpainter can be used to deceive: state where images were filled. A detector makes mistakes on images unlike its
+training images, and its output is no evidence against anybody.
 """
 
 
@@ -165,12 +169,12 @@ def _data(data: Mapping[str, Any]) -> str:
 def _licences(config: Mapping[str, Any]) -> str:
     data = config["data"]
     images = data["forged"]["images"] if data.get("forged") else data
-    lines = [f"- Images that it was trained on: {LICENCES.get(images.get('name', ''), LICENCES['folder'])}"]
+    lines = [f"- Training images: {LICENCES.get(images.get('name', ''), LICENCES['folder'])}"]
     pretrained = config["model"].get("weights", "none")
     if pretrained != "none":
         lines.append(
-            f"- It began with the weights `{pretrained}`, whose terms hold for what was made of them; those of"
+            f"- Training started from the weights `{pretrained}`, and their licence also covers weights derived from"
         )
-        lines.append("  torchvision were trained on ImageNet, which is for research that is not commercial.")
-    lines.append("- The weights: whoever trained them decides; this program (Apache-2.0) claims nothing.")
+        lines.append("  them; torchvision's were trained on ImageNet, which is for non-commercial research only.")
+    lines.append("- The weights: their licence is the choice of whoever trained them; inpaint-sweeps claims no rights.")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Chosen test images, filled once more by a network that was trained earlier."""
+"""Fills chosen test images again with the network of a finished trial."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from trainables.inpaint.dataset import load
 from trainables.inpaint.evaluation import per_image
-from trainables.inpaint.learner import Inpainter
+from trainables.inpaint.learner import InpaintLearner
 from trainables.registry import model_config
 from trainables.training import checkpoint
 from trainables.training.networks import build_network
@@ -19,10 +19,12 @@ from trainables.training.session import Machine
 def strips(
     config: Mapping[str, Any], files: Mapping[str, bytes] | None, images: Sequence[int], machine: Machine
 ) -> dict[str, bytes]:
-    """Strips of these test images, as of `inpaint.samples`.
+    """Picture strips of these test images, like the samples of a trial of task `inpaint`.
 
-    config: a trial's resolved configuration. files: of its last checkpoint; None for a fill without parameters. Only
-    the network is built and loaded: no optimiser, no discriminator.
+    config: the trial's resolved configuration.
+    files: the files of its last checkpoint; None for a model without parameters.
+
+    Only the network is built and loaded, without optimiser and discriminators.
     """
     network: Any = build_network(config["model"], config["data"]["size"])
     if files is not None:
@@ -30,5 +32,5 @@ def strips(
         network.load_state_dict(state["network"])
     reads = model_config(config["model"]["name"]).takes_text
     data = load(config, machine, network.text.vocabulary if reads else None)
-    learner = Inpainter(network.to(machine.device).eval(), None, {}, takes_text=reads)
+    learner = InpaintLearner(network.to(machine.device).eval(), None, {}, takes_text=reads)
     return per_image.strips(learner.fill, data, torch.tensor(images))

@@ -1,7 +1,7 @@
-"""One image file of any kind and size, and pictures in its coordinates: for using a network outside a trial.
+"""Image files of any format and size as input of a network, and result pictures in the coordinates of the file.
 
-Networks see 8-bit colour, upright; results are in the pixels of the file as they are stored in it, before the rotation
-that its EXIF tag asks for. That tag is written to every picture made here, so it is shown as its original is.
+Networks see upright 8-bit colour images. Results are in the file's stored pixels, before the rotation of its EXIF
+orientation tag. Every result picture gets the same tag, so that it is displayed like its original.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 from trainables.errors import TrialError
 
 MOST_PIXELS = 64_000_000
-"""Of an image: 8,000 x 8,000. A small file can decode to any number; it is looked at before decoding."""
+"""Most pixels of an image: 8,000 x 8,000. Checked before decoding, because a small file can decode to any size."""
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -30,10 +30,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What an EXIF orientation asks for."""
+"""The transposition that turns an image upright, by EXIF orientation."""
 _BACK = {**_UPRIGHT, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 _SIXTEEN = 257
-"""What a value of 8 bits is multiplied with to be one of 16."""
+"""Factor from 8-bit to 16-bit values."""
 
 Box = tuple[float, float, float, float]
 Mask = npt.NDArray[np.bool_]
@@ -41,12 +41,15 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded file. stored: as in the file: L, LA, RGB, RGBA, or I;16 for more than 8 bits. orientation: EXIF's."""
+    """A decoded image file."""
 
     file: Path
     stored: Image.Image
+    """The image as stored in the file, of mode L, LA, RGB, RGBA, or I;16 for more than 8 bits."""
     orientation: int
+    """EXIF orientation, 1 to 8."""
     profile: bytes | None
+    """ICC colour profile, if the file has one that fits `stored`."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -54,7 +57,7 @@ class Picture:
         return self.stored.size
 
     def upright(self) -> Image.Image:
-        """RGB, as it is meant to be seen; what is transparent keeps the colour that it has in the file."""
+        """The upright image in RGB; transparent pixels keep their stored colour."""
         image = self.stored
         if image.mode == "I;16":
             grey = (np.asarray(image).astype(np.uint32) + _SIXTEEN // 2) // _SIXTEEN
@@ -62,14 +65,15 @@ class Picture:
         return self.turned(image.convert("RGB"), _UPRIGHT)
 
     def turned(self, image: Image.Image, how: dict[int, Image.Transpose]) -> Image.Image:
+        """An image transposed by the file's orientation. how: `_UPRIGHT` or `_BACK`."""
         return image.transpose(how[self.orientation]) if self.orientation in how else image
 
     def back(self, upright: Image.Image) -> Image.Image:
-        """An upright picture in the coordinates of the file."""
+        """An upright image in the coordinates of the file."""
         return self.turned(upright, _BACK)
 
     def box_back(self, box: Box) -> Box:
-        """A box x1 y1 x2 y2 in shares of the upright sides, in px of the file."""
+        """A box x1 y1 x2 y2 in px of the file. box: as shares of the upright image's sides."""
         x1, y1, x2, y2 = box
         width, height = self.size
         flipped_x, flipped_y = (1 - x2, y1, 1 - x1, y2), (x1, 1 - y2, x2, 1 - y1)
@@ -86,7 +90,10 @@ class Picture:
         return shares[0] * width, shares[1] * height, shares[2] * width, shares[3] * height
 
     def filled(self, fill: Image.Image, hole_hw: Mask) -> Image.Image:
-        """The stored image with another's pixels in the hole, both upright. Known pixels are kept, opaque or not."""
+        """The stored image with the pixels of `fill` in the hole; known pixels and their transparency are unchanged.
+
+        fill and hole_hw are upright.
+        """
         hole = self.back(Image.fromarray(hole_hw.astype(np.uint8) * 255))
         new = self.back(fill)
         if self.stored.mode == "I;16":
@@ -97,7 +104,7 @@ class Picture:
         return Image.composite(new.convert(self.stored.mode), self.stored, hole)
 
     def png(self, image: Image.Image) -> bytes:
-        """A picture in the file's coordinates, with its orientation and, where it still fits, its colour profile."""
+        """PNG of an image in the file's coordinates, with its orientation tag and, if it fits, its colour profile."""
         exif = Image.Exif()
         if self.orientation in _UPRIGHT:
             exif[_ORIENTATION] = self.orientation
@@ -108,7 +115,7 @@ class Picture:
 
 
 def read(file: Path) -> Picture:
-    """Any image that Pillow decodes; of several frames the first. Raises TrialError where it does not, or is too large.
+    """Read any image that Pillow decodes, of several frames the first. Raises TrialError if it fails or is too large.
 
     Palettes become colours, 1 bit becomes grey; CMYK, YCbCr, Lab and the like become RGB.
     """
@@ -137,7 +144,7 @@ def read(file: Path) -> Picture:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """One of the modes of `Picture.stored`. Raises ValueError for values whose range nobody knows."""
+    """The image in one of the modes of `Picture.stored`. Raises ValueError if the range of its values is unknown."""
     mode = image.mode
     if mode in ("L", "LA", "RGB", "RGBA", "I;16"):
         return image.copy()
@@ -150,10 +157,10 @@ def _plain(image: Image.Image) -> Image.Image:
     if mode == "I" or mode.startswith("I;16"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 0xFFFF:
-            raise ValueError("its values are not within 16 bits")
+            raise ValueError("its values exceed 16 bits")
         return Image.fromarray(values.astype(np.uint16))
     if mode == "F":
-        raise ValueError("its pixels are floating-point numbers, whose range is not known")
+        raise ValueError("its pixels are floating-point numbers of unknown range")
     return image.convert("RGB")
 
 
@@ -162,44 +169,49 @@ def _too_large(file: Path, why: str) -> TrialError:
         str(file),
         why,
         f"at most {MOST_PIXELS:,} pixels, e.g. 8,000 x 8,000",
-        "make it smaller, or cut out the part that matters",
+        "resize the image, or crop it to the part that matters",
     )
 
 
 def read_hole(given: str, picture: Picture) -> Mask:
-    """The hole (upright) that `--mask` says: x,y,w,h in px of the file, or an image in which it is white.
+    """The hole given by `--mask`, upright: either x,y,w,h in px of the file, or an image that is white in the hole.
 
-    An image of the file's size is turned as the file is; one of the upright size is taken as it is. Raises TrialError.
+    A mask with the file's stored size is turned upright like the file; one with the upright size is used unchanged.
+    Raises TrialError.
     """
     width, height = picture.size
     parts = given.split(",")
     if len(parts) == 4 and all(part.strip().lstrip("-").isdigit() for part in parts):
         x, y, w, h = (int(part) for part in parts)
         if w < 1 or h < 1 or x < 0 or y < 0 or x + w > width or y + h > height:
-            raise _bad_mask(given, f"it is not inside the image of {width} x {height} px", f"0,0,{width},{height}")
+            raise _bad_mask(given, f"it is not inside the image ({width} x {height} px)", f"0,0,{width},{height}")
         stored = np.zeros((height, width), dtype=np.uint8)
         stored[y : y + h, x : x + w] = 255
         mask = picture.turned(Image.fromarray(stored), _UPRIGHT)
     else:
         if not Path(given).is_file():
-            raise _bad_mask(given, "there is no such file, and it is not four whole numbers", "x,y,w,h or a file")
+            raise _bad_mask(given, "it is neither a file nor four whole numbers", "x,y,w,h or a file")
         of = read(Path(given))
         mask, upright = of.upright().convert("L"), picture.upright().size
         if of.size == picture.size:
             mask = picture.turned(of.stored.convert("L") if of.stored.mode != "I;16" else mask, _UPRIGHT)
         elif mask.size != upright:
-            why = f"it has {of.size[0]} x {of.size[1]} px, the image {width} x {height}"
+            why = f"the mask has {of.size[0]} x {of.size[1]} px, the image {width} x {height}"
             raise _bad_mask(given, why, f"a mask of {width} x {height} px")
     hole = np.asarray(mask) >= 128
     if not hole.any() or hole.all():
-        raise _bad_mask(given, "it has no hole" if not hole.any() else "nothing of the image is known", "a part of it")
+        raise _bad_mask(
+            given,
+            "the mask has no hole" if not hole.any() else "the hole covers the whole image",
+            "a hole that covers a part of the image",
+        )
     return hole
 
 
 def _bad_mask(given: str, why: str, allowed: str) -> TrialError:
-    return TrialError(f"--mask {given}", why, f"{allowed}; white is what is to be filled", "--mask 10,10,40,30")
+    return TrialError(f"--mask {given}", why, f"{allowed}; white marks the hole", "--mask 10,10,40,30")
 
 
 def summary(picture: Picture) -> dict[str, Any]:
-    """What a result says of its file."""
+    """The input file's name and size, for a result."""
     return {"file": str(picture.file), "width": picture.size[0], "height": picture.size[1]}

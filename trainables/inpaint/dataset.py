@@ -1,7 +1,7 @@
-"""Images and the holes that are cut into them: the data of the tasks that start from damaged images.
+"""Images with their masks: the data of the tasks that start from damaged images.
 
-The images stay on the device as uint8; masks are painted batch by batch. Evaluation masks depend on the split alone, so
-every arm and seed is scored on the same holes.
+The images stay on the device as uint8; masks are rasterised batch by batch. Evaluation masks depend only on the split,
+so every arm and seed is scored on the same holes.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from trainables.training.loop import generator
 from trainables.training.session import Machine
 
 EVALUATION_BATCH = 256
-"""Images of at most 64 px that are evaluated together; see `evaluation_batch` for larger ones."""
+"""Evaluation batch size for images of at most 64 px; `evaluation_batch` reduces it for larger images."""
 LAYOUT = torch.channels_last
 """Convolutions on the CPU are 10 to 15 % faster in this memory layout than in torch's default one."""
 
 
 @dataclass(frozen=True)
-class Data:
-    """Images and what their holes are drawn from."""
+class InpaintDataset:
+    """Images, and the configuration from which their masks are drawn."""
 
     images: images.ImageSet
     mask: Mapping[str, Any]
     canvas: masks.Canvas
     device: torch.device
     test_masks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Further masks under which the test images are scored, by what their columns are called."""
+    """Additional masks under which the test images are scored, by the label in their column names."""
     captions: captions.Captions | None = None
     objects: Mapping[str, Tensor] = field(default_factory=dict)
-    """Where the objects of each split's images are, where holes are those."""
+    """Object masks of the images, by split; empty unless a mask section is `name: object`."""
 
     @property
     def fingerprint(self) -> str:
-        """Of the images, and of the captions where there are any."""
+        """Hash of the images, and of the captions if there are any."""
         if self.captions is None:
             return self.images.fingerprint
         return hashlib.sha256(f"{self.images.fingerprint} {self.captions.fingerprint}".encode()).hexdigest()
@@ -59,7 +59,10 @@ class Data:
 
     @cached_property
     def other_masks(self) -> dict[str, MaskDraw]:
-        """Those of `test_masks` for the test images: the trial's own where the section is the same."""
+        """Masks of the test images for every section of `test_masks`, by label.
+
+        A section that equals the trial's own `mask` gives the same masks as `evaluation_masks`.
+        """
         return {label: self._evaluation_masks("test", mask) for label, mask in self.test_masks.items()}
 
     def _evaluation_masks(self, split: str, mask: Mapping[str, Any]) -> MaskDraw:
@@ -67,14 +70,15 @@ class Data:
         return masks.draw(mask, n, self.canvas_of(split), source).to(self.device)
 
     def canvas_of(self, split: str) -> masks.Canvas:
-        """What the masks of a split are drawn on."""
+        """The canvas on which the masks of a split are drawn."""
         return replace(self.canvas, objects_nhw=self.objects[split]) if self.objects else self.canvas
 
     @cached_property
     def crop(self) -> slice | None:
-        """Rows, and columns, of the square that the `_crop` metrics score; None where holes are not centred.
+        """Row and column range of the square scored by the `_crop` metrics; None unless the mask is `centre`.
 
-        003_4e78e639d4f1fa33 scores half the side, also where the hole is smaller: with the ring of known pixels.
+        003_4e78e639d4f1fa33 scores the square of half the side even if the hole is smaller, so the score includes a
+        ring of known pixels.
         """
         if self.mask["name"] != "centre":
             return None
@@ -84,45 +88,48 @@ class Data:
 
     def split(self, name: str) -> Tensor:
         """The images of a split, uint8 (n, 3, size, size)."""
-        chosen: Tensor = getattr(self.images, name)
-        return chosen
+        image_n3hw: Tensor = getattr(self.images, name)
+        return image_n3hw
 
     def batch(self, split: str, index: Tensor, draw: MaskDraw) -> tuple[Tensor, Tensor]:
-        """image_b3hw in [0, 1] and mask_b1hw, of the images at `index`."""
+        """Return image_b3hw in [0, 1] and mask_b1hw of the images at `index`."""
         pixels_b3hw = self.split(split)[index.to(self.device)]
         image_b3hw = pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255)
         return image_b3hw, draw.masks(index, self.device)
 
     def evaluation_batches(self, index: Tensor) -> tuple[Tensor, ...]:
-        """`index` in parts that are evaluated together; none where it is empty."""
+        """Split `index` into evaluation batches; an empty tuple if it is empty."""
         return torch.split(index, evaluation_batch(self.canvas.size)) if len(index) else ()
 
     def text(self, split: str, index: Tensor, drawn_n: Tensor | None = None, wrong: bool = False) -> tuple[Tensor, ...]:
-        """tokens_bt of captions of the images at `index`, as `Captions.of` has them; nothing where there are none."""
+        """Return (tokens_bt,), the captions of the images at `index` from `Captions.of`; () without captions."""
         return () if self.captions is None else (self.captions.of(split, index, drawn_n, wrong),)
 
 
 def evaluation_batch(size: int) -> int:
-    """How many images of `size` px are evaluated together: as many pixels at any size above 64 px, one at the least."""
+    """Evaluation batch size for images of `size` px: above 64 px the number of pixels is constant; at least 1."""
     return max(1, EVALUATION_BATCH * 64**2 // max(size, 64) ** 2)
 
 
-def load(config: Mapping[str, Any], machine: Machine, vocabulary: Vocabulary | None = None) -> Data:
-    """Images, captions and masks. vocabulary: for the captions, in place of their own."""
+def load(config: Mapping[str, Any], machine: Machine, vocabulary: Vocabulary | None = None) -> InpaintDataset:
+    """Load images, captions and masks.
+
+    vocabulary: used to encode the captions, instead of the vocabulary built from them.
+    """
     device = torch.device(machine.device)
     pixels = images.load(config["data"], machine.data_root).to(device)
     canvas = masks.Canvas(config["data"]["size"], machine.data_root)
-    said = captions.load(config["data"], machine.data_root, vocabulary)
+    loaded = captions.load(config["data"], machine.data_root, vocabulary)
     tests = config.get("test_masks") or {}
-    cut_out = any(mask["name"] == "object" for mask in (config["mask"], *tests.values()))
-    objects = images.objects(config["data"], machine.data_root) if cut_out else {}
-    return Data(pixels, config["mask"], canvas, device, tests, said.to(device) if said else None, objects)
+    needs_objects = any(mask["name"] == "object" for mask in (config["mask"], *tests.values()))
+    objects = images.object_masks(config["data"], machine.data_root) if needs_objects else {}
+    return InpaintDataset(pixels, config["mask"], canvas, device, tests, loaded.to(device) if loaded else None, objects)
 
 
 def check_masks(config: Mapping[str, Any], root: Path | None) -> None:
-    """Raise TrialError where a mask of a resolved configuration cannot be drawn at its size; before any training.
+    """Raise TrialError if a mask of a resolved configuration cannot be drawn at the size of the images.
 
-    Holes that are the images' objects are looked for when the images are loaded.
+    Called before training. Masks named `object` are checked when the images are loaded.
     """
     canvas = masks.Canvas(config["data"]["size"], root)
     for mask in (config["mask"], *(config.get("test_masks") or {}).values()):
@@ -131,7 +138,7 @@ def check_masks(config: Mapping[str, Any], root: Path | None) -> None:
 
 
 def png(image_b3hw: Tensor) -> bytes:
-    """Images side by side as one PNG."""
+    """Encode the images of a batch, placed side by side, as one PNG."""
     b, c, h, w = image_b3hw.shape
     pixels = image_b3hw.mul(255).round().to(torch.uint8).permute(2, 0, 3, 1).reshape(h, b * w, c).cpu().numpy()
     buffer = io.BytesIO()
@@ -140,7 +147,10 @@ def png(image_b3hw: Tensor) -> bytes:
 
 
 def export_test(config: Mapping[str, Any], machine: Machine) -> Iterator[tuple[str, bytes, bytes]]:
-    """(name, damaged image, mask) of every test image as PNG, white in the hole; names as `methods.outputs` reads."""
+    """Yield (name, damaged image, mask) for every test image, both as PNG; the mask is white in the hole.
+
+    `methods.outputs` reads filled images under these names.
+    """
     from trainables.inpaint.methods.outputs import file_name, to_uint8
 
     data = load(config, machine)

@@ -1,4 +1,4 @@
-"""Inpainters in use: fills without training and trained networks, asked for the holes of 8-bit images."""
+"""Inference on 8-bit images with trained networks and with fills that need no training."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from trainables.training.checkpoint import load_weights
 from trainables.training.networks import build_network
 from trainables.training.session import Networks
 
-Trained = Networks
+LoadTrained = Networks
 AT_ONCE = 2**21
-"""Pixels of the images that go through a network together: 32 images of 256 px."""
+"""Maximum number of pixels in one batch: 32 images of 256 px."""
 
 
 @dataclass(frozen=True)
 class Inpainter:
-    """label: a fill's name, or the id of the trial that trained the network."""
+    """A network or fill in evaluation mode, on its device."""
 
     label: str
+    """Name of the fill, or id of the trial that trained the network."""
     network: Any
     device: torch.device
     takes_text: bool = False
 
     def fill(self, image_n3hw: Tensor, mask_n1hw: Tensor, captions: Sequence[str]) -> Tensor:
-        """The whole output for uint8 images with boolean holes, as uint8 on the CPU. Holes are blanked first.
+        """Blank the holes and return the whole output for uint8 images and boolean masks, as uint8 on the CPU.
 
-        captions: one an image, which may be empty; read by a network that takes them.
+        captions: one for each image, possibly empty; ignored unless the network takes text.
         """
         at_once = max(1, AT_ONCE // image_n3hw[0, 0].numel())
         parts = []
@@ -48,14 +49,16 @@ class Inpainter:
 
 
 def load(
-    sections: Sequence[Mapping[str, Any]], size: int, mask: Mapping[str, Any], trained: Trained, device: str = "cpu"
+    sections: Sequence[Mapping[str, Any]], size: int, mask: Mapping[str, Any], trained: LoadTrained, device: str = "cpu"
 ) -> list[Inpainter]:
-    """The inpainters of a resolved forge block, in its order, for images of `size` px.
+    """Load the inpainters of a resolved forge block, in its order, for images of `size` px.
 
-    Raises TrialError for a trial that is not given (it has not finished), is no inpainter, works at another size or
-    with other holes, or whose weights do not fit its network.
+    trained: configuration and weights of finished trials, by trial id.
+
+    Raises TrialError if a trial is not in `trained` (it has not finished), is not an inpainter, was trained at another
+    size, cannot fill these masks, or has weights that do not fit its network.
     """
-    found = []
+    inpainters = []
     for section in sections:
         takes_text = False
         if "trial" in section:
@@ -64,26 +67,29 @@ def load(
         else:
             network = build_network(section, size)
         label = section.get("trial") or section["name"]
-        found.append(Inpainter(label, network.eval().to(device), torch.device(device), takes_text))
-    return found
+        inpainters.append(Inpainter(label, network.eval().to(device), torch.device(device), takes_text))
+    return inpainters
 
 
-def trained_network(trial: str, trained: Trained, size: int, mask: Mapping[str, Any]) -> nn.Module:
-    """The network of a trial with its weights, on the CPU."""
+def trained_network(trial: str, trained: LoadTrained, size: int, mask: Mapping[str, Any]) -> nn.Module:
+    """Build the network of a trial and load its weights, on the CPU."""
     if trial not in trained:
-        raise _error(trial, "it has no finished result", "a trial that is done", "run its sweep to the end first")
+        raise _error(trial, "it has no finished result", "a finished trial", "run its sweep to the end first")
     config, weights = trained[trial]
     name = config.get("model", {}).get("name")
     if name is None or model_config(name).task != "inpaint" or not model_config(name).trains:
         raise _error(
-            trial, f"it trained no inpainter but {name}", "a trial of task inpaint", "choose another, or name the fill"
+            trial,
+            f"its model is {name}, which is not a trained inpainter",
+            "a trial of task inpaint with a model that trains",
+            "name another trial; name a fill that needs no training directly, as in `inpainters: [{name: telea}]`",
         )
     if config["data"]["size"] != size:
         raise _error(
             trial,
-            f"it was trained on images of {config['data']['size']} px, these have {size}",
+            f"it was trained on images of {config['data']['size']} px, but these have {size} px",
             f"an inpainter trained at {size} px",
-            f"images: {{size: {config['data']['size']}}}, or another inpainter",
+            f"set `images: {{size: {config['data']['size']}}}`, or name another inpainter",
         )
     section = {key: value for key, value in config["model"].items() if key != "name"}
     model_config(name).model_validate(section).check(mask, size)

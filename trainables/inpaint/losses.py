@@ -1,18 +1,19 @@
-"""Reconstruction losses. Every public function is a term that a sweep file may weigh under `loss:`.
+"""Reconstruction losses. Every public function is a term that a sweep file can weight under `loss:`.
 
-A term gives a scalar tensor and takes by name what it needs of: prediction_b3hw and target_b3hw in the model's own
-value range, mask_b1hw with mask == 1 in the holes, known_weight, and features
-(`trainables.inpaint.perceptual_features`), for which a trained classifier is then loaded. All are size-averaged: a
-weight means the same at every image size and batch size.
+A term returns a scalar tensor. It takes its inputs by name: prediction_b3hw and target_b3hw in the value range of the
+model, mask_b1hw (1 in the holes), known_weight, and features (`trainables.inpaint.perceptual_features`), for which a
+trained classifier is loaded. All terms are averaged over elements, so a weight has the same meaning at every image size
+and batch size.
 
-The plain terms are means over every element; known_weight multiplies the error of the known pixels in them and is not
-divided by: the overlap ring of Pathak et al. 2016 (10 there). The `_hole` and `_valid` terms are means over the
-elements (pixels times channels) of the holes, or of the known pixels, of the whole batch; 0 where there are none.
+`l1` and `l2` are means over all elements. known_weight multiplies the error of the known pixels and does not change the
+denominator: it is the weight of the overlap ring of Pathak et al. 2016 (10 there). Terms ending in `_hole` or `_valid`
+are means over the elements (pixels times channels) of the holes or of the known pixels of the whole batch, and 0 if
+there are none.
 
 `valid`, `hole`, `tv`, `perceptual` and `style` are the terms of Liu et al. 2018, "Image Inpainting for Irregular Holes
-Using Partial Convolutions", divided as there: `valid` and `hole` by all elements, so that they add up to `l1`, and the
-published weights 1, 6, 0.1, 0.05 and 120 can be typed as they are. The adversarial terms come from a model's
-discriminators: `trainables.inpaint.adversarial`.
+Using Partial Convolutions", with the denominators of that paper: `valid` and `hole` are divided by the number of all
+elements, so that they add up to `l1`. The published weights 1, 6, 0.1, 0.05 and 120 can be used unchanged. Adversarial
+terms are computed by the discriminators of a model: see `trainables.inpaint.adversarial`.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ def hole(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Ten
 
 
 def tv(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
-    """Total variation of the composite: absolute differences of neighbours, divided by all elements.
+    """Total variation of the composite: absolute differences of neighbouring pixels, divided by all elements.
 
-    Of neighbours that both lie in the holes enlarged by one pixel to all eight sides, so the seam counts.
+    Counts pairs of pixels that both lie in the hole dilated by one pixel (3x3), which includes the seam.
     """
     composite_b3hw = target_b3hw + (prediction_b3hw - target_b3hw) * mask_b1hw
     region_b1hw = F.max_pool2d(mask_b1hw, 3, 1, 1)
@@ -76,7 +77,7 @@ def tv(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tenso
 
 
 def perceptual(features: Features) -> Tensor:
-    """Mean absolute difference of feature maps from the truth's, of the output plus of the composite, over levels."""
+    """L1 distance of feature maps from those of the truth: output plus composite, summed over levels."""
     total = features.zero
     for output, composite, truth in features:
         total = total + (output - truth).abs().mean() + (composite - truth).abs().mean()
@@ -84,7 +85,7 @@ def perceptual(features: Features) -> Tensor:
 
 
 def style(features: Features) -> Tensor:
-    """Mean absolute difference of Gram matrices from the truth's, of the output plus of the composite, over levels."""
+    """L1 distance of Gram matrices from those of the truth: output plus composite, summed over levels."""
     total = features.zero
     for level in features:
         output, composite, truth = (_gram(maps) for maps in level)
@@ -93,7 +94,7 @@ def style(features: Features) -> Tensor:
 
 
 def _gram(maps_bchw: Tensor) -> Tensor:
-    """(b, c, c): products of channels, divided by c h w; divided before they are summed, so that none overflows."""
+    """Gram matrices (b, c, c) of the channels, divided by c h w; scaled before the product to avoid overflow."""
     maps_bcp: Tensor = maps_bchw.flatten(2) / math.sqrt(maps_bchw.shape[1:].numel())
     return maps_bcp @ maps_bcp.transpose(1, 2)
 
@@ -106,4 +107,6 @@ def _mean(error_bchw: Tensor, mask_b1hw: Tensor, known_weight: float) -> Tensor:
 
 def _mean_over(region_b1hw: Tensor, error_bchw: Tensor) -> Tensor:
     elements = region_b1hw.sum() * error_bchw.shape[1]
-    return (error_bchw * region_b1hw).sum() / elements.clamp(min=1)  # empty: 0 / 1, without asking the device
+    return (error_bchw * region_b1hw).sum() / elements.clamp(
+        min=1
+    )  # an empty region gives 0 / 1; no device synchronisation

@@ -1,8 +1,8 @@
 """Feature maps of a classifier trained on ImageNet, for the loss terms `perceptual` and `style`.
 
-The first layers of two networks, up to their third pooling, whose outputs after each pooling are the maps: VGG-16
-(Simonyan & Zisserman 2015), as Liu et al. 2018 have it, and SqueezeNet 1.0 (Iandola et al. 2016), whose weights are a
-hundredth of the size. Built here with torchvision's names of weights, since importing torchvision takes six seconds.
+The maps are the outputs of the first three pooling layers of VGG-16 (Simonyan & Zisserman 2015), as in Liu et al. 2018,
+or of SqueezeNet 1.0 (Iandola et al. 2016), whose weights are a hundredth of the size. The networks are defined here,
+with torchvision's parameter names, because importing torchvision takes six seconds.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.data.image_files import below
+from trainables.data.image_files import path_below
 from trainables.errors import TrialError
 
 URLS = {
     "vgg16": "https://download.pytorch.org/models/vgg16-397923af.pth",
     "squeezenet1_0": "https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth",
 }
-"""torchvision's weights; the last part of a name is the start of the file's SHA-256."""
+"""URLs of torchvision's weights; the suffix of a file name is the beginning of the file's SHA-256."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""What both networks' inputs were normalised with."""
+"""Input normalisation of both networks."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """Maps (bchw) of an output, of its composite with the known pixels, and of the truth: one of each a level."""
+    """Feature maps (bchw) at each level, of an output, its composite with the known pixels, and the truth.
+
+    Iterating gives one (output, composite, truth) triple for each level.
+    """
 
     output: list[Tensor]
     composite: list[Tensor]
@@ -48,12 +51,13 @@ class Features:
 
 
 class FeatureNetwork(nn.Module):
-    """Frozen; `levels` are the indices of the layers whose outputs are the maps, `least` px the smallest side."""
+    """Frozen layers whose outputs at some indices are the feature maps."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, features: nn.Sequential, levels: tuple[int, ...], least: int) -> None:
+        """levels: indices of the layers whose outputs are the maps. least: smallest side of an input image, px."""
         super().__init__()
         self.features, self.levels, self.least = features, levels, least
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -61,16 +65,16 @@ class FeatureNetwork(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, image_b3hw: Tensor) -> list[Tensor]:
-        """The maps of images in [0, 1], one a level."""
-        maps, found = (image_b3hw - self.mean) / self.std, []
+        """The feature maps of images in [0, 1], one for each level."""
+        maps, levels = (image_b3hw - self.mean) / self.std, []
         for index, layer in enumerate(self.features):
             maps = layer(maps)
             if index in self.levels:
-                found.append(maps)
-        return found
+                levels.append(maps)
+        return levels
 
     def compare(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> Features:
-        """The maps of an output and of its composite, with their graph, and those of the image, without one."""
+        """Feature maps of an output and its composite, with graph, and of the original image, without graph."""
         composite_b3hw = image_b3hw + (output_b3hw - image_b3hw) * mask_b1hw
         both, b = self(torch.cat([output_b3hw, composite_b3hw])), len(output_b3hw)
         with torch.no_grad():
@@ -82,7 +86,7 @@ class FeatureNetwork(nn.Module):
 
 
 class Fire(nn.Module):
-    """SqueezeNet's block: squeezed to few channels, then 1x1 and 3x3 convolutions side by side."""
+    """SqueezeNet's block: a 1x1 convolution to few channels, then parallel 1x1 and 3x3 convolutions."""
 
     def __init__(self, inputs: int, squeezed: int, outputs: int) -> None:
         super().__init__()
@@ -96,7 +100,7 @@ class Fire(nn.Module):
 
 
 def vgg16() -> FeatureNetwork:
-    """64, 128 and 256 channels at a half, a quarter and an eighth of the side."""
+    """Maps of 64, 128 and 256 channels at 1/2, 1/4 and 1/8 of the side."""
     layers: list[nn.Module] = []
     inputs = 3
     for outputs, convolutions in ((64, 2), (128, 2), (256, 3)):
@@ -108,7 +112,7 @@ def vgg16() -> FeatureNetwork:
 
 
 def squeezenet1_0() -> FeatureNetwork:
-    """96, 256 and 512 channels; at 32 px on maps of 6x6, 3x3 and 1x1."""
+    """Maps of 96, 256 and 512 channels; for 32 px images they are 6x6, 3x3 and 1x1."""
     features = nn.Sequential(
         *(nn.Conv2d(3, 96, 7, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True)),
         *(Fire(96, 16, 128), Fire(128, 16, 128), Fire(128, 32, 256), nn.MaxPool2d(3, 2, ceil_mode=True)),
@@ -125,17 +129,19 @@ NETWORKS = {"vgg16": vgg16, "squeezenet1_0": squeezenet1_0}
 
 
 def load(section: Mapping[str, Any], root: Path | None, device: str = "cpu", side: int | None = None) -> FeatureNetwork:
-    """The network of a resolved `features` section; loaded once a process.
+    """Load the network of a resolved `features` section; networks are cached for the life of the process.
 
-    root: folder below which `weights` lies; without `weights`, torchvision's are taken from torch's cache, into which
-    they are downloaded the first time. side: of the images that it will see, px. Raises TrialError where the weights
-    cannot be had or are another network's, or the images are too small.
+    root: data root, to which `weights` is relative. Without `weights`, torchvision's weights are taken from torch's
+        cache; they are downloaded into it on first use.
+    side: side of the images that the network will see, px.
+
+    Raises TrialError if the weights are not available or belong to another network, or if the images are too small.
     """
     network = _load(section["name"], section["weights"], root, device)
     if side is not None and side < network.least:
         raise TrialError(
             f"features.name: {section['name']} with predictions of {side} px",
-            "nothing would be left of them after its third pooling",
+            "the images are too small: nothing is left of them after the third pooling layer",
             ", ".join(f"{name}: {build().least} px or more" for name, build in NETWORKS.items()),
             "set a larger `data.size`, or `features.name: vgg16`",
             "features.name",
@@ -146,10 +152,10 @@ def load(section: Mapping[str, Any], root: Path | None, device: str = "cpu", sid
 @lru_cache(maxsize=2)
 def _load(name: str, weights: str | None, root: Path | None, device: str) -> FeatureNetwork:
     network = NETWORKS[name]()
-    file = _downloaded(name) if weights is None else below(root, weights, "features.weights")
-    wanted = set(network.state_dict())
+    file = _downloaded(name) if weights is None else path_below(root, weights, "features.weights")
+    required = set(network.state_dict())
     try:
-        state = {key: value for key, value in read_weights(file).items() if key in wanted}
+        state = {key: value for key, value in read_weights(file).items() if key in required}
         network.load_state_dict(state)
     except (
         OSError,
@@ -160,7 +166,7 @@ def _load(name: str, weights: str | None, root: Path | None, device: str) -> Fea
         pickle.UnpicklingError,
         zipfile.BadZipFile,
     ) as error:
-        raise _error(name, str(file), f"it does not hold that network's weights: {str(error)[:200]}") from error
+        raise _error(name, str(file), f"the file does not hold the weights of {name}: {str(error)[:200]}") from error
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -180,7 +186,7 @@ def _downloaded(name: str) -> Path:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2], progress=False)
-        except (OSError, RuntimeError) as error:  # RuntimeError: torch's, for a wrong hash
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError for a wrong hash
             raise _error(name, "no `weights`", f"the download of {url} failed: {error}") from error
     return file
 
@@ -189,7 +195,7 @@ def _error(name: str, given: str, why: str) -> TrialError:
     return TrialError(
         f"features.name: {name}, {given}",
         why,
-        "a .pth or .npz file of torchvision's weights below the data root, or null where they can be downloaded",
-        f"download {URLS[name]} and name it under `features.weights`, or take `perceptual` and `style` out of `loss`",
+        "a .pth or .npz file of torchvision's weights below the data root, or null if they can be downloaded",
+        f"download {URLS[name]} and set `features.weights` to the file, or remove `perceptual` and `style` from `loss`",
         "features.weights",
     )

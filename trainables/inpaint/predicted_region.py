@@ -1,4 +1,4 @@
-"""What of a model's output its reconstruction losses compare."""
+"""The part of a model's output that its reconstruction losses compare."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Scope:
-    """What of a model's output the loss terms compare, and how.
-
-    window: the rows, and the columns, that the model predicts; None for all.
-    known_weight: of the known pixels among them.
-    value_range: the images' [0, 1] is mapped to it first.
-    """
+class PredictedRegion:
+    """The region of the output that the reconstruction losses compare, and how they compare it."""
 
     window: slice | None = None
+    """Row and column range that the model predicts; None for the whole image."""
     known_weight: float = 1.0
+    """Weight of the known pixels inside the window."""
     value_range: tuple[float, float] = (0.0, 1.0)
+    """Range to which images in [0, 1] are mapped before they are compared."""
 
     def image(self, image_b3hw: Tensor) -> Tensor:
         """The predicted part of an image, in the model's own range."""

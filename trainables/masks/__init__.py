@@ -1,1 +1,1 @@
-"""Masks: families of holes, strokes, and how drawn masks are rendered."""
+"""Masks: mask families, brush strokes and the rendering of masks."""

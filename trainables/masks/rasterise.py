@@ -1,6 +1,6 @@
-"""Masks that are drawn but not yet painted: parameters of n masks, and how a batch of them is rendered on a device.
+"""The parameters of n drawn masks, and the rendering of a batch of them on a device.
 
-mask == 1 means hole. Legend: b images of a batch, n of an epoch, k lines or squares of an image, g cells of noise along
+mask == 1 means hole. Legend: b images of a batch, n of an epoch, k lines or squares of an image, g noise cells along
 a side, f files, h and w pixels.
 """
 
@@ -25,12 +25,12 @@ class MaskDraw(ABC):
         return len(self.parameters)
 
     def masks(self, index_b: Tensor, device: torch.device | str) -> Tensor:
-        """float32 mask_b1hw of these images, on the device; without a synchronisation after `to(device)`."""
+        """float32 mask_b1hw of these images, on the device; does not synchronise if `to(device)` was called before."""
         parameters = self.parameters[index_b.to(self.parameters.device)].to(device)
         return self._render(parameters).unsqueeze(1).float()
 
     def to(self, device: torch.device | str) -> MaskDraw:
-        """The same masks, with the parameters on a device, where `masks` then needs no copies."""
+        """The same masks with their parameters on a device, so that `masks` needs no copies."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         moved: dict[str, Any] = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
@@ -45,10 +45,10 @@ class Lines(MaskDraw):
     """parameters_nk5: centre x and y in px, slope, and half the line's extent along x of its length and thickness."""
 
     def _render(self, parameters: Tensor) -> Tensor:
-        """A line crosses a row of pixels in one interval: the work is b k h for the lines and b h w for the images."""
+        """A line crosses a pixel row in one interval, so the work is b k h for the lines and b h w for the images."""
         x, y, slope, half_length, half_thickness = parameters.unsqueeze(2).unbind(3)  # each bk1
         dy_bkh = torch.arange(self.size, dtype=torch.float32, device=parameters.device) - y
-        # A line is where two strips meet: one bounded by its ends, one by its sides. Both have an interval in the row.
+        # A line is the intersection of two strips, one bounded by its ends, one by its sides: two intervals per row.
         ends, sides = dy_bkh * -slope, dy_bkh / slope
         first = torch.maximum(ends - half_length, sides - half_thickness).add_(x)
         last = torch.minimum(ends + half_length, sides + half_thickness).add_(x)
@@ -56,9 +56,9 @@ class Lines(MaskDraw):
 
 
 def covered(first_bkh: Tensor, last_bkh: Tensor) -> Tensor:
-    """hole_bhw: pixels whose centres lie in one of k intervals of their row; overwrites its arguments, h = w.
+    """hole_bhw: pixels whose centres are in one of k intervals of their row. Overwrites its arguments; h = w.
 
-    An interval whose first place is behind its last one is empty.
+    An interval that starts after its end is empty.
     """
     b, k, size = first_bkh.shape
     first = first_bkh.ceil_().clamp_(0, size)
@@ -76,12 +76,12 @@ def covered(first_bkh: Tensor, last_bkh: Tensor) -> Tensor:
 class FreeForm(MaskDraw):
     """parameters_n: top, left, height, width of a rectangle in whole px, then k segments of strokes, 7 numbers each.
 
-    Those are x and y of one end and of the other, the direction's cosine and sine, neither 0, and half the stroke's
-    width, px; below 0 where there is no segment. Both ends are round.
+    The 7 numbers: x and y of both ends, cosine and sine of the direction (never 0), and half the stroke's width in px,
+    which is negative for a missing segment. Both ends are round.
     """
 
     def _render(self, parameters: Tensor) -> Tensor:
-        """As of lines, a row crosses a segment in one interval, and the discs around its ends in one each."""
+        """As for lines, a row crosses a segment in one interval, and the disc around each of its ends in one."""
         rectangle_bhw = covers(parameters[:, :4], self.size)
         segments_bk7 = parameters[:, 4:].view(len(parameters), (parameters.shape[1] - 4) // 7, 7)
         x0, y0, x1, y1, cosine, sine, half = segments_bk7.unsqueeze(2).unbind(3)  # each bk1
@@ -94,7 +94,7 @@ class FreeForm(MaskDraw):
             lasts.append(x + reach)
         dy = row_h - y0
         length = (x1 - x0) * cosine + (y1 - y0) * sine
-        # Where the row passes the two ends of the segment's rectangle, and its two sides, from x0 on.
+        # Where the row crosses the two ends and the two sides of the segment's rectangle, relative to x0.
         ends = torch.stack([-dy * sine, length - dy * sine]) / cosine
         sides = torch.stack([dy * cosine - half, dy * cosine + half]) / sine
         firsts.append(torch.maximum(ends.amin(0), sides.amin(0)) + x0)
@@ -111,7 +111,7 @@ class Rectangles(MaskDraw):
 
 
 def covers(parameters_b4: Tensor, size: int) -> Tensor:
-    """hole_bhw of a rectangle an image: top, left, height, width in whole px."""
+    """hole_bhw of one rectangle per image: top, left, height, width in whole px."""
     top, left, height, width = parameters_b4.unsqueeze(2).unbind(1)  # each b1
     position = torch.arange(size, device=parameters_b4.device)
     rows_bh = (position >= top) & (position < top + height)
@@ -133,20 +133,20 @@ class Blocks(MaskDraw):
 
 @dataclass(frozen=True)
 class Regions(MaskDraw):
-    """parameters_n: number of hole pixels, shift down and right in cells, then the noise of (cells + 4)**2 cells."""
+    """parameters_n: number of hole pixels, shift down and right in cells, then noise for (cells + 4)**2 cells."""
 
     cells: int
 
     def _render(self, parameters: Tensor) -> Tensor:
         grid = self.cells + 4
-        noise_bgg = parameters[:, 3:].double().view(-1, grid, grid)  # so that rounding, which differs, ranks no pixels
+        noise_bgg = parameters[:, 3:].double().view(-1, grid, grid)  # double: rounding must not decide the pixel order
         rows_bhg, columns_bwg = (self._weights(parameters[:, axis].double()) for axis in (1, 2))
         smooth_bp = (rows_bhg @ noise_bgg @ columns_bwg.transpose(1, 2)).flatten(1)
         last_b1 = parameters[:, :1].long() - 1
         return (smooth_bp <= smooth_bp.sort(dim=1).values.gather(1, last_b1)).view(-1, self.size, self.size)
 
     def _weights(self, shift_b: Tensor) -> Tensor:
-        """(b, size, cells + 4): what each cell of noise weighs in each pixel, by Keys' cubic kernel with a = -0.5."""
+        """(b, size, cells + 4): the weight of each noise cell in each pixel, by Keys' cubic kernel with a = -0.5."""
         pixel = (torch.arange(self.size, device=shift_b.device) + 0.5) * (self.cells / self.size)
         cell = torch.arange(self.cells + 4, device=shift_b.device)
         distance = (1 + pixel[:, None] + shift_b[:, None, None] - cell).abs()
@@ -156,10 +156,11 @@ class Regions(MaskDraw):
 
 
 @dataclass(frozen=True)
-class Files(MaskDraw):
-    """parameters_n4: file, and whether it is flipped upside down, mirrored, and transposed: all eight symmetries."""
+class MaskFiles(MaskDraw):
+    """parameters_n4: file index, and whether it is flipped vertically, flipped horizontally, and transposed."""
 
     holes_fhw: Tensor
+    """The mask files, 0 or 1."""
 
     def _render(self, parameters: Tensor) -> Tensor:
         file_b = parameters[:, 0]

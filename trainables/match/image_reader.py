@@ -1,6 +1,6 @@
-"""A small network that reads an image as captions are read: features of its places, and of the whole.
+"""Small image encoder of the matching network: features of image regions and of the whole image.
 
-It stands where DAMSM has Inception: trained from the start, at 32 px or more. MODELS.md section 10.
+It replaces DAMSM's Inception network, and is trained from scratch on images of 32 px or more (MODELS.md section 10).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 PLACES = 8
-"""Side of the map whose places words are looked for in."""
+"""Side of the feature map whose positions are matched with words."""
 
 
 class ImageReader(nn.Module):
-    """Convolutions of stride 2 down to 8x8, whose 64 places are given; two more and a mean for the whole."""
+    """Convolutions of stride 2 down to 8x8 regions; two more and global average pooling for the whole image."""
 
     def __init__(self, size: int, features: int, width: int) -> None:
         super().__init__()

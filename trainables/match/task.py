@@ -1,7 +1,7 @@
-"""Task `match`: find the caption of an image, and the image of a caption, among all of a split.
+"""Task `match`: retrieve the caption of an image, and the image of a caption, among all of a split.
 
-Shapes: b images of a batch, h = w = `data.size`, t words. Each image of a batch is compared with each of its captions,
-so a trial runs in one process. An epoch draws one of an image's captions; a split is scored by the first of each.
+Shapes: b images of a batch, h = w = `data.size`, t words. Each image of a batch is compared with every caption of the
+batch, so a trial runs in one process. Each epoch draws one caption per image; scoring uses the first caption.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.config.messages import fills_nothing
+from trainables.config.messages import no_fills_error
 from trainables.data import augment, captions, images
 from trainables.errors import TrialError
 from trainables.inpaint.dataset import EVALUATION_BATCH, LAYOUT
@@ -26,12 +26,12 @@ from trainables.training.session import Machine
 
 BEST = ("val/matching", "min")
 SCORED = 64
-"""Images of a batch in which the loss of a split is taken, whatever the configuration's batch."""
+"""Batch size for the loss of a split, independent of the configured batch."""
 
 
 @dataclass(frozen=True)
-class Data:
-    """Images and what is said of them, on the device."""
+class MatchDataset:
+    """Images and their captions, on the device."""
 
     images: images.ImageSet
     captions: captions.Captions
@@ -43,14 +43,14 @@ class Data:
         return f"{self.images.fingerprint} {self.captions.fingerprint}"
 
     def batch(self, split: str, index: Tensor, drawn_n: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """image_b3hw in [0, 1], and tokens_bt of a caption of each."""
+        """image_b3hw in [0, 1], and tokens_bt of one caption of each image."""
         pixels_b3hw: Tensor = getattr(self.images, split)[index.to(self.device)]
         image_b3hw = pixels_b3hw.to(torch.float32, memory_format=LAYOUT).div_(255)
         return image_b3hw, self.captions.of(split, index, drawn_n)
 
 
-class Matcher:
-    """Both encoders, with their optimiser."""
+class MatchLearner:
+    """The matching network with its optimiser."""
 
     def __init__(self, network: Any, optimiser: torch.optim.Optimizer, weights: Mapping[str, float]) -> None:
         self.network = network
@@ -59,7 +59,7 @@ class Matcher:
         self.parameters = sum(p.numel() for p in network.parameters())
 
     def step(self, image_b3hw: Tensor, tokens_bt: Tensor) -> dict[str, Tensor]:
-        """One step; the terms, on the device."""
+        """Train on one batch; returns the loss terms, on the device."""
         terms = matching_losses.losses(*self.network(image_b3hw, tokens_bt))
         loss = torch.stack([weight * terms[name] for name, weight in self.weights_of_losses.items()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
@@ -79,38 +79,41 @@ class Matcher:
         return weights
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> Data:
+def load(config: Mapping[str, Any], machine: Machine) -> MatchDataset:
     device = torch.device(machine.device)
-    said = captions.load(config["data"], machine.data_root)
-    assert said is not None, "the schema wants captions"
+    loaded = captions.load(config["data"], machine.data_root)
+    assert loaded is not None, "the schema requires captions"
     pixels = images.load(config["data"], machine.data_root).to(device)
-    return Data(pixels, said.to(device), device, config["data"]["size"])
+    return MatchDataset(pixels, loaded.to(device), device, config["data"]["size"])
 
 
-def build(config: Mapping[str, Any], data: Data, machine: Machine) -> Matcher:
+def build(config: Mapping[str, Any], data: MatchDataset, machine: Machine) -> MatchLearner:
     if machine.workers.size > 1:
         raise TrialError(
             f"task: match with {machine.workers.size} workers",
-            "each image of a batch is compared with each of its captions, so a batch is not divided",
+            "each image of a batch is compared with every caption of the batch, so a batch cannot be divided",
             "one worker",
             "set `resources.workers: 1`",
         )
     torch.manual_seed(derive(config["seed"], "initialisation"))
     network: Any = build_network(config["model"], data.size)
-    network.know(data.captions.vocabulary)
+    network.set_vocabulary(data.captions.vocabulary)
     network = network.to(machine.device, memory_format=LAYOUT)
-    return Matcher(network, optimisers.build(config["optimiser"], network.parameters()), config["loss"])
+    return MatchLearner(network, optimisers.build(config["optimiser"], network.parameters()), config["loss"])
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Whether the images and their captions are there."""
+    """Check that the images and captions exist."""
     return [(images.check, config["data"]), (captions.check, config["data"])]
 
 
 def train(
-    learner: Matcher, config: Mapping[str, Any], data: Data, epoch: int
+    learner: MatchLearner, config: Mapping[str, Any], data: MatchDataset, epoch: int
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """One epoch in an order drawn from (seed, epoch). A last batch of one image is left out: nothing to choose."""
+    """Train for one epoch, in an order drawn from (seed, epoch).
+
+    A last batch of one image is skipped, because it has no other caption to choose from.
+    """
     learner.network.train()
     optimisers.scale_rate(learner.optimiser, optimisers.decay(config.get("schedule"), epoch, config["epochs"]))
     seed, n, section = config["seed"], len(data.images.train), config["data"].get("augment")
@@ -125,39 +128,39 @@ def train(
             yield len(index), learner.step(image_b3hw, tokens_bt)
 
 
-def evaluate(learner: Matcher, data: Data, split: str) -> dict[str, float]:
-    """The loss of batches of SCORED images, and how often the right one is among the best of the split."""
+def evaluate(learner: MatchLearner, data: MatchDataset, split: str) -> dict[str, float]:
+    """Loss of a split, in batches of SCORED images, and its retrieval recalls."""
     learner.network.eval()
     wholes, sentences, total = [], [], torch.zeros((), dtype=torch.float64, device=data.device)
     n = len(getattr(data.images, split))
     for index in torch.split(torch.arange(n), SCORED):
         with torch.inference_mode():
-            found = learner.network(*data.batch(split, index))
-            terms = matching_losses.losses(*found)
+            places, whole, text = learner.network(*data.batch(split, index))
+            terms = matching_losses.losses(places, whole, text)
             total += torch.stack(
                 [weight * terms[name] for name, weight in learner.weights_of_losses.items()]
             ).sum() * len(index)
-            wholes.append(found[1])
-            sentences.append(found[2].sentence_bc)
+            wholes.append(whole)
+            sentences.append(text.sentence_bc)
     tokens_nt = data.captions.of(split, torch.arange(n))
     recalls = matching_losses.recalls(torch.cat(wholes), torch.cat(sentences), tokens_nt, EVALUATION_BATCH)
     return {"matching": float(total) / n, **recalls}
 
 
-def check_extra(data: Data, names: Sequence[str]) -> None:  # noqa: ARG001 - as of the other tasks
-    """There is nothing that they could score."""
+def check_extra(data: MatchDataset, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
+    """Refuse metrics of fills: this task has no fills to score."""
     if names:
-        raise fills_nothing("match", names)
+        raise no_fills_error("match", names)
 
 
-def extra(learner: Matcher, data: Data, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see `check_extra`
+def extra(learner: MatchLearner, data: MatchDataset, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see `check_extra`
     return {}
 
 
-def samples(learner: Matcher, data: Data) -> dict[str, bytes]:  # noqa: ARG001 - as of the other tasks
-    """None: there is no picture of a match."""
+def samples(learner: MatchLearner, data: MatchDataset) -> dict[str, bytes]:  # noqa: ARG001 - part of the task interface
+    """No pictures."""
     return {}
 
 
-def final_files(learner: Matcher, data: Data) -> dict[str, bytes]:  # noqa: ARG001
+def final_files(learner: MatchLearner, data: MatchDataset) -> dict[str, bytes]:  # noqa: ARG001
     return {}

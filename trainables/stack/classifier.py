@@ -1,4 +1,4 @@
-"""A classifier as scikit-learn has them, of logits (n, detectors): what the ensembles share that stack nothing."""
+"""scikit-learn classifier on logits (n, detectors): base class of the ensembles that need no scikit-learn model."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from trainables.detect.metrics import probability
 
 
-class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Who derives from it says in `logit` what a row's logit is."""
+class LogitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Base class; subclasses implement `logit`, and `learn` if they depend on the training rows."""
 
-    def fit(self, logits: Any, labels: Any) -> Classifier:
+    def fit(self, logits: Any, labels: Any) -> LogitClassifier:
         self.classes_ = np.array([0, 1])
         self.learn(np.asarray(logits, dtype=np.float64), np.asarray(labels))
         return self
 
     def learn(self, logit_nk: Any, label_n: Any) -> None:
-        """Nothing, unless told otherwise."""
+        """Fit to the training rows; does nothing by default."""
 
     def logit(self, logit_nk: Any) -> Any:
-        """logit_n of the rows."""
+        """Logits (n,) of the rows."""
         raise NotImplementedError
 
     def predict_proba(self, logits: Any) -> Any:

@@ -1,1 +1,1 @@
-"""The training loop and what it needs, the same for every task."""
+"""The training loop and its parts, shared by all tasks."""

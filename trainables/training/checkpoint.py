@@ -1,6 +1,6 @@
-"""A checkpoint as files: `state.pt` (what the learner needs to go on), `history.json`, `best.pt` (best weights so far).
+"""A checkpoint as files: `state.pt` (the learner's state), `history.json`, `best.pt` (the best weights so far).
 
-Weights are read with `weights_only=True`; nothing here can execute what somebody else wrote.
+Files are read with `weights_only=True`, so a checkpoint cannot execute code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ State = dict[str, Any]
 
 
 def pack(state: State, history: list[Row], best: State | None) -> dict[str, bytes]:
-    """The files of a checkpoint. best: weights of the best epoch where that is not the last one."""
+    """The files of a checkpoint.
+
+    best: weights of the best epoch so far; None if there is none.
+    """
     files = {"state.pt": _to_bytes(state), "history.json": json.dumps(history, allow_nan=False).encode()}
     return files if best is None else {**files, "best.pt": _to_bytes(best)}
 
@@ -33,14 +36,17 @@ def unpack(files: Mapping[str, bytes]) -> tuple[State, list[Row], State | None]:
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
-    """Put weights into a network. Raises TrialError that names the layers which do not fit."""
+    """Load weights into a network. Raises TrialError with the names of tensors that do not fit.
+
+    what: where the weights come from, for the error.
+    """
     for name, part in network.named_modules():
         packed = weights.get(f"{name}.packed")
         if isinstance(part, TextEncoder) and packed is not None:
-            part.know(Vocabulary.unpacked(packed))  # as many rows as the trained one has words
+            part.set_vocabulary(Vocabulary.unpacked(packed))  # the embedding then has as many rows as the trained one
     wanted = network.state_dict()
     wrong = [f"{name} is missing" for name in wanted if name not in weights]
-    wrong += [f"{name} is not of this network" for name in weights if name not in wanted]
+    wrong += [f"the network has no {name}" for name in weights if name not in wanted]
     wrong += [
         f"{name} has the shape {tuple(weights[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -51,8 +57,8 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], what: str) -
         raise TrialError(
             what,
             "the weights do not fit the network: " + "; ".join(wrong[:5]) + more,
-            f"the {len(wanted)} tensors of that network",
-            "give the weights that were trained with this very configuration",
+            f"the {len(wanted)} tensors of the network",
+            "give weights that were trained with the same configuration",
         )
     network.load_state_dict(dict(weights))
 

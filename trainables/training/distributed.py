@@ -1,16 +1,17 @@
-"""The processes that train one trial together: what each takes, and how they agree. One process is the plain case.
+"""The processes (workers) that train one trial together: how they split batches and exchange results.
 
-Every worker runs the whole of `loop.fit`, with a copy of the network, on its part of each batch. The batch of the
-configuration is the whole one, whatever the number of workers, so their numbers are those of one process:
+Every worker runs the whole of `loop.fit`, with a copy of the network, on its part of each batch. `batch` in the
+configuration is the size of the whole batch, so the results do not depend on the number of workers:
 
-- An epoch's order and masks are drawn whole by every worker, which then takes its part of each batch.
-- A loss is a mean over the whole batch. A worker has the mean over its part, and scales it so that *the mean over the
-  workers* is the mean over the batch (`scale`, `scale_of`): then DistributedDataParallel, which averages gradients over
-  the workers, gives the gradient of the whole batch, uneven and empty parts included. So does what a step records.
+- Every worker draws the order and the masks of a whole epoch, then takes its part of each batch.
+- A loss is a mean over the whole batch. A worker computes the mean over its part and scales it so that *the mean over
+  the workers* is the mean over the batch (`scale`, `scale_of`). DistributedDataParallel averages gradients over the
+  workers and so gives the gradient of the whole batch, also with uneven and empty parts. The loss terms that a step
+  records are scaled in the same way.
 - Metrics are added up as sums and counts.
 
-The runner initialises `torch.distributed` beforehand: gloo on CPUs, nccl on GPUs. torch is imported where it is needed,
-since a driver names these classes too.
+The runner initialises `torch.distributed` beforehand: gloo on CPUs, nccl on GPUs. torch is imported inside functions,
+because a driver imports this module too.
 """
 
 from __future__ import annotations
@@ -27,30 +28,30 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DDP_OPTIONS: dict[str, Any] = {"find_unused_parameters": True}
-"""For DistributedDataParallel: its gradient buckets then stay as they were first cut. Otherwise it cuts them anew after
-one step, sums in another order, and a trial of three workers that resumes would differ in the last bits."""
+"""Options of DistributedDataParallel that keep its first gradient buckets. Without them it rebuilds the buckets after
+one step and sums in another order, so that a resumed trial with three workers would differ in the last bits."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers of a trial, seen from one of them.
-
-    rank: 0, 1, ..., this one's. device: where tensors lie that are exchanged. wrap: makes a module whose gradients are
-    averaged over the workers in each backward pass; None for torch's own DistributedDataParallel.
-    """
+    """The workers of a trial, as seen by one of them."""
 
     rank: int = 0
+    """Index of this worker: 0, 1, ..."""
     size: int = 1
+    """Number of workers."""
     device: str = "cpu"
+    """Device of the tensors that are exchanged."""
     wrap: Callable[[nn.Module], nn.Module] | None = None
+    """Wraps a module so that its gradients are averaged over the workers; None for DistributedDataParallel."""
 
     @property
     def leads(self) -> bool:
-        """Whether this is the worker that writes."""
+        """Whether this worker writes the results."""
         return self.rank == 0
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        """The module to call where gradients are wanted; the module itself with one worker."""
+        """The module to call for a forward pass with gradients; the module itself if there is one worker."""
         if self.size == 1:
             return module
         if self.wrap is not None:
@@ -62,21 +63,21 @@ class Workers:
     # --- parts of a batch ---------------------------------------------------------------------------------------------
 
     def part(self, index_n: Tensor) -> Tensor:
-        """This worker's part of a batch or a split; empty where there are fewer images than workers."""
+        """This worker's part of a batch or a split; may be empty if there are fewer images than workers."""
         return index_n if self.size == 1 else index_n.tensor_split(self.size)[self.rank]
 
-    def place(self, everywhere: int) -> Part:
-        """Where this worker's part of a batch of so many images lies in it."""
+    def place(self, everywhere: int) -> BatchPart:
+        """The position of this worker's part in a batch of `everywhere` images."""
         each, more = divmod(everywhere, self.size)
         start = self.rank * each + min(self.rank, more)
-        return Part(self, start, start + each + (self.rank < more), everywhere)
+        return BatchPart(self, start, start + each + (self.rank < more), everywhere)
 
     def scale(self, here: int, everywhere: int) -> float:
-        """What a mean over `here` of the batch's `everywhere` elements is multiplied with; 1 for equal parts."""
+        """Factor for a mean over `here` of the batch's `everywhere` elements; 1 for equal parts."""
         return self.size * here / everywhere
 
     def scale_of(self, count: Tensor) -> Tensor:
-        """The same for a count that only the workers together know; 0 where all have none."""
+        """Factor as in `scale` for this worker's count, with the total summed over the workers; 0 if the total is 0."""
         if self.size == 1:
             return count.new_ones(())
         everywhere = self.sum(count.detach().clone())
@@ -89,15 +90,15 @@ class Workers:
         return self._reduce(values, "SUM")
 
     def max(self, value: float) -> float:
-        """The largest worker's value."""
+        """The largest value among the workers."""
         if self.size == 1:
             return value
         import torch
 
         return float(self._reduce(torch.tensor(value, dtype=torch.float64, device=self.device), "MAX"))
 
-    def least(self, value: Tensor) -> Tensor:
-        """The smallest worker's value, in place."""
+    def min(self, value: Tensor) -> Tensor:
+        """The smallest value among the workers, in place."""
         return self._reduce(value, "MIN")
 
     def _reduce(self, values: Tensor, operation: str) -> Tensor:
@@ -107,27 +108,27 @@ class Workers:
             distributed.all_reduce(values, getattr(distributed.ReduceOp, operation))
         return values
 
-    def told(self, value: Any) -> Any:
-        """What worker 0 says, on every worker. value: worker 0's; anything that pickles."""
+    def broadcast(self, value: Any) -> Any:
+        """Worker 0's value, on every worker. The value must be picklable."""
         if self.size == 1:
             return value
         import torch
         from torch import distributed
 
-        said = [value if self.leads else None]
-        distributed.broadcast_object_list(said, device=torch.device(self.device))
-        return said[0]
+        values = [value if self.leads else None]
+        distributed.broadcast_object_list(values, device=torch.device(self.device))
+        return values[0]
 
-    def spread(self, module: nn.Module) -> None:
-        """Give every worker what worker 0's layers keep between batches, such as running statistics."""
+    def sync_buffers(self, module: nn.Module) -> None:
+        """Copy the buffers of worker 0's module, such as running statistics, to every worker."""
         if self.size > 1:
             from torch import distributed
 
             for buffer in module.buffers():
                 distributed.broadcast(buffer, 0)
 
-    def together(self, act: Callable[[], T]) -> T:
-        """Do something that can fail on one machine alone, such as reading data; its TrialError is then everyone's."""
+    def run_together(self, act: Callable[[], T]) -> T:
+        """Call a function that may fail on one machine only, such as reading data; all workers raise its TrialError."""
         if self.size == 1:
             return act()
         from torch import distributed
@@ -141,27 +142,30 @@ class Workers:
         distributed.all_gather_object(errors, error)
         first = next((item for item in errors if item is not None), None)
         if first is not None:
-            told = error or first
-            told.everywhere = True
-            raise told
+            shared = error or first
+            shared.everywhere = True
+            raise shared
         return value  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
-class Part:
-    """Images `start` to `stop` (exclusive) of a batch of `whole`, which are one worker's; see `Workers.part`."""
+class BatchPart:
+    """The position of one worker's part in a batch; see `Workers.part`."""
 
     workers: Workers
     start: int
+    """Index of the part's first image in the batch."""
     stop: int
+    """Index after its last image."""
     whole: int
+    """Number of images in the batch."""
 
     def of(self, x_wn: Tensor) -> Tensor:
-        """This worker's rows of something that it has of the whole batch."""
+        """This worker's rows of a tensor with the rows of the whole batch."""
         return x_wn[self.start : self.stop]
 
     def rows(self, x_bn: Tensor) -> Tensor:
-        """x_wn: the rows of all workers, of which gradients reach this one's alone."""
+        """x_wn: the rows of all workers; gradients flow to this worker's rows only."""
         all_wn = x_bn.new_zeros(self.whole, *x_bn.shape[1:])
         all_wn[self.start : self.stop] = x_bn.detach()
         all_wn = self.workers.sum(all_wn)
@@ -170,10 +174,10 @@ class Part:
         return torch.cat([all_wn[: self.start], x_bn, all_wn[self.stop :]])
 
     def shared(self, term: Tensor) -> Tensor:
-        """A term that every worker has taken of the whole batch, with a gradient by its own rows.
+        """A loss term that every worker computed over the whole batch, with its gradient rescaled.
 
-        As large as it is, but with a gradient as of a mean over this worker's images: the workers' gradients are then
-        weighed as those of other terms are.
+        The value is unchanged. The gradient, which flows through this worker's rows only, is scaled like that of a mean
+        over this worker's images, so that the workers' gradients are weighted as for other terms.
         """
         here = self.stop - self.start
         return term.detach() + (term - term.detach()) * (self.whole / here) if here else term

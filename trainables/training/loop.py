@@ -1,7 +1,7 @@
-"""The one training loop. What is learned is the task's, where it runs is the session's; here is the order of things.
+"""The training loop of all tasks. The task defines what is trained, the session where it runs.
 
-An epoch is: train, evaluate on validation (and test where asked), checkpoint, result after the last one, report. The
-report comes last because a scheduler may end the trial inside it.
+An epoch: train, evaluate on validation (and on test if requested), save a checkpoint, write the result after the last
+epoch, report. The report comes last because a scheduler may end the trial inside it.
 """
 
 from __future__ import annotations
@@ -25,68 +25,69 @@ from trainables.training.distributed import Workers
 from trainables.training.session import Goal, Machine, Row, Session, Stopped
 
 NOT_FINITE_EVERY = 50
-"""Steps between two looks at the device-side flag that says a loss was not finite."""
+"""Steps between two reads of the device-side flag for a loss that is not finite."""
 
 
-class Diverged(RuntimeError):  # noqa: N818 - what happened, as the record calls it
+class Diverged(RuntimeError):  # noqa: N818 - the word that records use
     """A loss became NaN or infinite; the message names the epoch and the first bad step."""
 
 
 class Learner(Protocol):
-    """What is trained: networks, optimisers and whatever else a step changes."""
+    """Everything that a training step changes: networks, optimisers and so on."""
 
     parameters: int
-    """How many numbers the network has that is used afterwards; a discriminator's do not count."""
+    """Number of parameters of the trained network; those of discriminators do not count."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a bit-exact continuation needs; tensors and plain data only."""
+        """The complete state for a bit-exact continuation; tensors and plain data only."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights alone, for using the trained network."""
+        """The weights of the trained network alone, for inference."""
 
 
 class Task(Protocol):
-    """How a trial learns: some functions and the column that says which epoch is the best. A module is one."""
+    """How a trial trains and evaluates. The module `trainables/<task>/task.py` implements this protocol."""
 
     BEST: tuple[str, str]
+    """The validation column that decides which epoch is best, and 'max' or 'min'."""
 
     def checks(self, config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-        """What a driver looks at before its trials start: (function, what of the configuration it takes).
+        """Checks that a driver makes before its trials start: (function, part of the configuration) pairs.
 
-        The function takes the data root as well, and raises TrialError where a trial would.
+        The function is called with that part and the data root, and raises the TrialError that a trial would raise.
         """
 
     def load(self, config: Mapping[str, Any], machine: Machine) -> Any:
         """The data, on the device."""
 
     def build(self, config: Mapping[str, Any], data: Any, machine: Machine) -> Learner:
-        """A fresh learner, initialised from the configuration's seed alone."""
+        """A new learner, initialised from the configuration's seed alone."""
 
     def train(
         self, learner: Any, config: Mapping[str, Any], data: Any, epoch: int
     ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """One epoch: after each step its number of images and its loss terms (`loss` is the sum), on the device.
+        """Train one epoch; yields the number of images and the loss terms of each step, on the device.
 
-        The images are those of all workers; of the terms, the mean over the workers is meant.
+        The term `loss` is the total. The images of all workers count; terms are averaged over the workers.
         """
 
     def evaluate(self, learner: Any, data: Any, split: str) -> dict[str, float]:
-        """The metrics of a split, 'val' or 'test', the same on all workers; draws nothing that depends on the seed."""
+        """The metrics of a split, 'val' or 'test', equal on all workers. Its random draws do not depend on the seed."""
 
     def check_extra(self, data: Any, names: Sequence[str]) -> None:
-        """Raise TrialError where `extra` could not score by these names: before the training, not after it."""
+        """Raise TrialError before training if `extra` cannot compute these metrics."""
 
     def extra(self, learner: Any, data: Any, names: Sequence[str]) -> dict[str, float]:
-        """What `Goal.extra` asks for, of the whole test split."""
+        """The metrics that `Goal.extra` lists, over the whole test split."""
 
     def samples(self, learner: Any, data: Any) -> dict[str, bytes]:
         """The same fixed test images for every arm, as PNG files."""
 
     def final_files(self, learner: Any, data: Any) -> dict[str, bytes]:
-        """What is kept beside the last epoch's samples: each test image's values, pictures of the worst ones."""
+        """Files stored with the last epoch's samples: per-image values of the test split, pictures of the worst."""
 
 
 def task_named(name: str) -> Task:
@@ -96,13 +97,13 @@ def task_named(name: str) -> Task:
 
 
 def derive(*parts: int | str) -> int:
-    """A seed of 63 bits from a name, e.g. `derive(seed, "masks", epoch)`: equal parts, equal draws, on any machine."""
+    """A seed of 63 bits, e.g. `derive(seed, "masks", epoch)`: equal parts give equal seeds on any machine."""
     text = json.dumps(parts).encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
 def generator(*parts: int | str) -> torch.Generator:
-    """A CPU generator seeded with `derive(*parts)`: draws are moved to the device, hence equal on all devices."""
+    """A generator seeded with `derive(*parts)`, on the CPU so that the draws are equal for all devices."""
     return torch.Generator().manual_seed(derive(*parts))
 
 
@@ -110,21 +111,22 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
     """Train one trial to its target epoch, from its newest checkpoint if it has one.
 
     config: a resolved configuration (`trainables.schema.resolve`) with the trial's `seed`.
-    Raises Diverged when a loss is not finite, Stopped when the session asked for the end, TrialError for the user's
-    mistakes (data that is missing, say). Global state (thread count, random state) is as before when it returns.
-    Of several workers, each calls this: they compute the same records, and worker 0 has what is to be written.
+
+    Raises Diverged if a loss is not finite, Stopped if the session asked to stop, and TrialError for mistakes of the
+    user, such as missing data. Global state (thread count, random state) is restored on return. With several workers,
+    each calls `fit`: all compute the same records, and worker 0 provides the files to write.
     """
     workers = session.machine.workers
     if session.machine.device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(session.machine.device)  # of the trial before, in a reused process
+        torch.cuda.reset_peak_memory_stats(session.machine.device)  # a reused process has those of earlier trials
     with _threads(session.machine.cpus), _random_state(session.machine.device):
-        data = workers.together(lambda: task.load(config, session.machine))
+        data = workers.run_together(lambda: task.load(config, session.machine))
         learner = task.build(config, data, session.machine)
         history, best = _restore(learner, session)
         goal = session.goal
         if goal.extra:
-            workers.together(lambda: task.check_extra(data, goal.extra))
-        if not goal.epochs:  # nothing to train: one evaluation says it all
+            workers.run_together(lambda: task.check_extra(data, goal.extra))
+        if not goal.epochs:  # nothing to train: evaluate once
             history = [_evaluate(task, learner, data, {"epoch": 0}, ("val", "test"))]
         for epoch in range(len(history) + 1, goal.epochs + 1):
             row, best = _epoch(task, learner, config, data, epoch, history, best, session)
@@ -152,10 +154,10 @@ def _epoch(
     best: dict[str, Tensor] | None,
     session: Session,
 ) -> tuple[Row, dict[str, Tensor] | None]:
-    """One epoch's record, and the weights of the best epoch so far where that is not this one."""
+    """The record of one epoch, and the weights of the best epoch so far."""
     started = session.clock()
     workers = session.machine.workers
-    # For layers that draw, such as dropout: other draws for other workers.
+    # For random layers such as dropout: each worker draws its own numbers.
     torch.manual_seed(derive(config["seed"], "noise", epoch, *([workers.rank] if workers.rank else [])))
     row: Row = {"epoch": epoch}
     images, terms = _train(task, learner, config, data, epoch, workers)
@@ -179,7 +181,7 @@ def _epoch(
 def _train(
     task: Task, learner: Learner, config: Mapping[str, Any], data: Any, epoch: int, workers: Workers
 ) -> tuple[int, dict[str, float]]:
-    """Train one epoch; the number of images and the loss terms' means over images. One synchronisation an epoch."""
+    """Train one epoch. Returns the number of images, and the loss terms as means over images."""
     images = 0
     totals: dict[str, Tensor] = {}
     flag: Tensor | None = None
@@ -201,18 +203,24 @@ def _train(
 
 
 def _check_finite(flag: Tensor | None, epoch: int, step: int, workers: Workers) -> None:
-    """flag: the first bad step of this worker, 0 for none; the earliest of all workers is told by all."""
+    """Raise Diverged if a loss of any worker was not finite; all workers name the earliest such step.
+
+    flag: the first bad step of this worker; 0 if there is none.
+    """
     if flag is not None and workers.size > 1:
-        flag = workers.least(torch.where(flag > 0, flag, step + 1)) % (step + 1)
+        flag = workers.min(torch.where(flag > 0, flag, step + 1)) % (step + 1)
     if flag is not None and int(flag):
         raise Diverged(f"the loss is not finite: first at epoch {epoch}, step {int(flag)} (noticed at step {step})")
 
 
 def _check_row(row: Row) -> None:
-    """The last step of an epoch can break the network after its loss was taken: then the evaluation shows it."""
+    """Raise Diverged if a value is not finite: the last step of an epoch can break the network after its loss."""
     bad = next((name for name, value in row.items() if not math.isfinite(value)), None)
     if bad is not None:
-        raise Diverged(f"{bad} is not finite after epoch {row['epoch']}, though every loss was: the last step broke it")
+        raise Diverged(
+            f"{bad} is not finite after epoch {row['epoch']}, although every loss was finite: "
+            "the last step of the epoch broke the network"
+        )
 
 
 def _evaluate(task: Task, learner: Learner, data: Any, row: Row, splits: tuple[str, ...]) -> Row:
@@ -222,7 +230,7 @@ def _evaluate(task: Task, learner: Learner, data: Any, row: Row, splits: tuple[s
 
 
 def _improves(row: Row, history: list[Row], best: tuple[str, str]) -> bool:
-    """Whether a record is strictly better than all before it; a column that it lacks improves nothing."""
+    """Whether a record is strictly better than all earlier ones; False if it lacks the column."""
     column, goal = best
     if column not in row:
         return False
@@ -247,13 +255,13 @@ def _save(learner: Learner, history: list[Row], best: dict[str, Tensor] | None, 
 def _finish(
     task: Task, learner: Learner, data: Any, history: list[Row], best: dict[str, Tensor] | None, session: Session
 ) -> None:
-    """Final evaluation, checkpoint, samples and result. A trial that was killed in here does just this again."""
+    """Final evaluation, checkpoint, samples and result. A trial that is killed in here repeats only this function."""
     last = history[-1]
-    if not any(name.startswith("test/") for name in last):  # the target was lowered to an epoch reached earlier
+    if not any(name.startswith("test/") for name in last):  # the target was lowered to an earlier epoch
         history[-1] = last = _evaluate(task, learner, data, last, ("test",))
     if session.goal.extra:
-        found = task.extra(learner, data, session.goal.extra)
-        history[-1] = last = {**last, **{f"test/{name}": value for name, value in found.items()}}
+        scores = task.extra(learner, data, session.goal.extra)
+        history[-1] = last = {**last, **{f"test/{name}": value for name, value in scores.items()}}
     if session.goal.epochs:
         _save(learner, history, best, session)
     leads = session.machine.workers.leads
@@ -263,14 +271,14 @@ def _finish(
 
 
 def _shows_samples(epoch: int, goal: Goal) -> bool:
-    """After epochs 1, 2, 4, 8, ..., and where the test split is evaluated."""
+    """True after epochs 1, 2, 4, 8, ... and after the epochs of `goal.test_epochs`."""
     return epoch & (epoch - 1) == 0 or epoch in goal.test_epochs
 
 
 def _peak_memory_mb(device: str) -> float:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes, but bytes on macOS
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, on macOS in bytes
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 

@@ -1,4 +1,4 @@
-"""Networks from resolved configurations."""
+"""Builds networks from resolved configurations."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trainables.registry import model_config, model_module
 
 
 def build_network(section: Mapping[str, Any], size: int, root: Path | None = None) -> nn.Module:
-    """The network of a resolved `model` section for images of a size, with the weights that it begins with.
+    """The network of a resolved `model` section for images of `size` px, with its initial weights.
 
-    root: data root, where pretrained weights are looked for.
+    root: the data root, which may hold pretrained weights.
     """
     module, options = model_of(section)
     network: nn.Module = module.build(options, size)

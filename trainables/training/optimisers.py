@@ -1,4 +1,4 @@
-"""Optimisers, and how their learning rate falls with the epochs."""
+"""Optimisers and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def build(section: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> tor
 
 
 def decay(schedule: Mapping[str, Any] | None, epoch: int, epochs: int) -> float:
-    """What the learning rates are multiplied with in an epoch (1, 2, ...) of so many in all.
+    """Factor of the learning rates in an epoch (1, 2, ...) of `epochs` in total.
 
-    As torch's StepLR, but a function of the epoch alone: there is nothing to keep in a checkpoint.
+    Like torch's StepLR, but a function of the epoch alone, so a checkpoint needs no schedule state.
     """
     if schedule is None:
         return 1.0
@@ -33,6 +33,6 @@ def decay(schedule: Mapping[str, Any] | None, epoch: int, epochs: int) -> float:
 
 
 def scale_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
-    """Set the learning rate to `factor` times the one that the optimiser was built with."""
+    """Set the learning rate to `factor` times the initial one."""
     for group in optimiser.param_groups:
         group["lr"] = optimiser.defaults["lr"] * factor

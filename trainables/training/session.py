@@ -1,7 +1,7 @@
-"""What `loop.fit` needs from whoever runs it: the only way in and out of a trial.
+"""The interface between `loop.fit` and the runner of a trial.
 
-A runner (in-process, a Ray Tune actor, a Ray Train worker) implements `Session`; `fit` calls nothing else, so the same
-trial gives the same numbers wherever it runs.
+A runner (in-process, a Ray Tune actor, a Ray Train worker) implements `Session`. `fit` calls nothing else of the
+runner, so a trial gives the same numbers with every runner.
 """
 
 from __future__ import annotations
@@ -15,97 +15,95 @@ from trainables.training.distributed import Workers
 
 Row = dict[str, float | int]
 Networks = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
-"""By trial id: its resolved configuration, and its network's weights."""
+"""By trial id: the resolved configuration and the weights of the network."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a trial has to deliver; no part of its identity.
-
-    epochs: the target epoch.
-    test_epochs: further epochs at which the test split is evaluated; the last one always is.
-    best: a validation column and 'max' or 'min': the test split is also evaluated whenever that column improves.
-    extra: what the test split is scored by besides, after the last epoch;
-    `trainables.inpaint.evaluation.perceptual_metrics.NAMES`.
-    """
+    """How far a trial is trained and when it is tested; not part of the trial's identity."""
 
     epochs: int
+    """The target epoch; 0 for a model without parameters."""
     test_epochs: tuple[int, ...] = ()
+    """Additional epochs after which the test split is evaluated; it is always evaluated after the last."""
     best: tuple[str, str] | None = None
+    """A validation column and 'max' or 'min': the test split is also evaluated whenever the column improves."""
     extra: tuple[str, ...] = ()
+    """Additional test metrics after the last epoch, from `trainables.inpaint.evaluation.perceptual_metrics.NAMES`."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """The newest intact checkpoint: the epoch it was written after, and its files."""
+    """The newest intact checkpoint."""
 
     epoch: int
+    """The epoch after which it was written."""
     files: Mapping[str, bytes]
+    """Its files by name."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the trial runs: facts that change its speed but, on one kind of CPU with one thread count, no number.
-
-    device: a torch device, e.g. 'cpu' or 'cuda'.
-    cpus: CPU threads that torch may use.
-    data_root: folder that holds the data sets; None for the user's cache and torchvision's download.
-    workers: the processes that train the trial together, each with such a device and as many threads.
-    forged, outputs: where the things lie that `trainables.schema.needs` names: the folder of each forged set by its
-    id, and what each finished trial recorded, `outputs.npz`, by the trial's id. networks: those that it names.
-    """
+    """Where the trial runs. These facts change its speed but, for one kind of CPU and thread count, no result."""
 
     device: str = "cpu"
+    """A torch device, e.g. 'cpu' or 'cuda'."""
     cpus: int = 1
+    """CPU threads that torch may use."""
     data_root: Path | None = None
+    """Folder that holds the data sets; None for the user's cache and torchvision's download."""
     workers: Workers = field(default_factory=Workers)
+    """The processes that train the trial together, each with such a device and this number of threads."""
     forged: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the forged sets that `trainables.schema.needs` lists, by id."""
     outputs: Mapping[str, Path] = field(default_factory=dict)
+    """Recorded outputs (`outputs.npz`) of the finished trials that it lists, by trial id."""
     networks: Networks = field(default_factory=dict)
+    """Trained networks of the trials that it lists."""
 
 
 class Session(Protocol):
-    """One attempt at one trial, seen from inside.
+    """One attempt at one trial, as `fit` sees it.
 
-    Where several workers train it, each has a session, and calls the same methods in the same order: what one is told
-    (`restore`, `wants_checkpoint`, `should_stop`), all are; what is written, worker 0 gives and its session writes.
+    With several workers, each has a session and calls the same methods in the same order. `restore`,
+    `wants_checkpoint` and `should_stop` return the same on all workers; only worker 0's session writes.
     """
 
     @property
     def goal(self) -> Goal:
-        """What to deliver."""
+        """How far to train and when to test."""
 
     @property
     def machine(self) -> Machine:
         """Where to compute."""
 
     def restore(self) -> Restored | None:
-        """The checkpoint to go on from, none for a fresh start."""
+        """The checkpoint to continue from; None for a fresh start."""
 
     def wants_checkpoint(self) -> bool:
-        """Whether enough time has passed since the last checkpoint. The last epoch's is always written."""
+        """Whether enough time has passed since the last checkpoint. The last epoch is always saved."""
 
     def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
-        """Keep a checkpoint: all its files become visible together or not at all."""
+        """Store a checkpoint: all its files become visible together or not at all."""
 
     def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
-        """Keep the fixed evaluation images of this epoch (PNG), and what lies beside the last ones."""
+        """Store the fixed evaluation images of this epoch (PNG) and, after the last epoch, the task's final files."""
 
     def finish(self, history: list[Row], facts: Mapping[str, Any]) -> None:
-        """Create the trial's result: its whole history, and facts about it (parameters, data fingerprint)."""
+        """Create the trial's result: its whole history and facts such as parameters and data fingerprint."""
 
     def report(self, row: Row) -> None:
-        """Tell the record of an epoch. Always the last act of an epoch: a scheduler may end the trial inside."""
+        """Report the record of an epoch. Always the last call in an epoch: a scheduler may end the trial inside."""
 
     def should_stop(self) -> bool:
-        """Whether the trial shall end after the epoch at hand: `fit` then saves a checkpoint and raises Stopped."""
+        """Whether to stop after the current epoch: `fit` then saves a checkpoint and raises Stopped."""
 
     def clock(self) -> float:
         """Seconds from an arbitrary moment, for measuring."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
-    """The trial was asked to stop and has written its checkpoint; it can go on later."""
+    """The trial was asked to stop and has written its checkpoint; it can be resumed later."""
 
 
 @dataclass

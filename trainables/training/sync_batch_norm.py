@@ -1,6 +1,6 @@
-"""Batch normalisation over the whole batch where several workers have a part of it each.
+"""Batch normalisation over the whole batch when each worker holds a part of it.
 
-torch's SyncBatchNorm does the same on GPUs only; this one works on any device, with parts of any size, empty ones too.
+torch's SyncBatchNorm works on GPUs only; this one works on any device and with parts of any size, including empty ones.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from trainables.training.precision import full
 
 
 def synchronise(module: nn.Module, twice: bool = False) -> None:
-    """Let every batch normalisation in a module see the whole batch; parameters and state stay what they are.
+    """Make every batch normalisation in a module normalise over the whole batch; parameters and state are unchanged.
 
-    twice: second derivatives are wanted as well, which cost more memory.
+    twice: support second derivatives as well, which needs more memory.
     """
     for layer in module.modules():
         if type(layer) is nn.BatchNorm2d:
@@ -24,29 +24,29 @@ def synchronise(module: nn.Module, twice: bool = False) -> None:
 
 
 class WholeBatchNorm2d(nn.BatchNorm2d):
-    """As its base, in training over the parts of all workers. All of them have to call it, and go backward."""
+    """BatchNorm2d over the parts of all workers in training. All workers must call forward and backward."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
         output, mean_c, variance_c, count = _Normalise.apply(full(input), self.weight, self.bias, self.eps)
         if self.track_running_stats:
-            self._follow(mean_c, variance_c * (count / (count - 1)))
+            self._track(mean_c, variance_c * (count / (count - 1)))
         normalised: Tensor = output.to(input.dtype)
         return normalised
 
-    def _follow(self, mean_c: Tensor, variance_c: Tensor) -> None:
+    def _track(self, mean_c: Tensor, variance_c: Tensor) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
-        assert self.momentum is not None, "no model here asks for the plain mean over batches"
+        assert self.momentum is not None, "momentum=None (a plain mean over batches) is not supported"
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean_c, self.momentum)
         self.running_var.lerp_(variance_c, self.momentum)
 
 
 class TwiceWholeBatchNorm2d(WholeBatchNorm2d):
-    """The same of which derivatives of any order can be taken, by all workers together."""
+    """WholeBatchNorm2d that supports derivatives of any order, taken by all workers together."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
@@ -60,13 +60,13 @@ class TwiceWholeBatchNorm2d(WholeBatchNorm2d):
         variance_c = _everywhere(centred_bchw.square().sum((0, 2, 3))) / count
         if self.track_running_stats:
             with torch.no_grad():
-                self._follow(mean_c, variance_c * (count / (count - 1)))
+                self._track(mean_c, variance_c * (count / (count - 1)))
         scale_c = (variance_c + self.eps).rsqrt() * self.weight
         return (centred_bchw * _wide(scale_c) + _wide(self.bias)).to(input.dtype)
 
 
 def _everywhere(values: Tensor) -> Tensor:
-    """The sum over the workers; what flows back is summed likewise."""
+    """The sum over the workers; gradients are summed over the workers too."""
     summed: Tensor = _Everywhere.apply(values)
     return summed
 
@@ -84,7 +84,7 @@ class _Everywhere(torch.autograd.Function):
 
 
 class _Normalise(torch.autograd.Function):
-    """Normalises over batch and pixels of all workers. Also returns mean, biased variance and count of the elements."""
+    """Normalises over batch and pixels of all workers. Also returns mean, biased variance and number of elements."""
 
     @staticmethod
     def forward(
@@ -111,16 +111,16 @@ class _Normalise(torch.autograd.Function):
         inner_bchw = gradient_bchw - _wide(mean_bias_c) - normal_bchw * _wide(mean_direction_c)
         return (
             inner_bchw * _wide(outer_c),
-            direction_c if ctx.needs_input_grad[1] else None,  # of this part: averaged with all other gradients
+            direction_c if ctx.needs_input_grad[1] else None,  # of this worker's part: averaged later with the others
             bias_c if ctx.needs_input_grad[2] else None,
             None,
         )
 
 
 def _moments(x_bchw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and biased variance of each channel over all workers, and the number of elements a channel.
+    """Mean and biased variance of each channel over all workers, and the number of elements per channel.
 
-    From each part's own mean and squared deviations, which are accurate where sums of squares would not be.
+    Combines the mean and the squared deviations of each part, which is more accurate than sums of squares.
     """
     elements = x_bchw.numel() // x_bchw.shape[1]
     part_c = x_bchw.sum((0, 2, 3)) / max(1, elements)

@@ -6,12 +6,12 @@ import hmac
 
 import streamlit as st
 
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.settings import DashboardSettings
 
 _KNOWN = "token_known"
 
 
-def let_in(settings: Settings) -> bool:
+def may_view(settings: DashboardSettings) -> bool:
     """Whether this session may see pages. Takes a token out of the address, so that no copied address carries it."""
     offered = st.query_params.get("token")
     if offered is not None:
@@ -20,14 +20,14 @@ def let_in(settings: Settings) -> bool:
     return not settings.closed or may_act(settings)
 
 
-def may_act(settings: Settings) -> bool:
+def may_act(settings: DashboardSettings) -> bool:
     """Whether this session may start, stop and try: it has logged in where there is a login, else shown the token."""
     if settings.login:
         return _is_logged_in() and _is_allowed(settings)
     return bool(st.session_state.get(_KNOWN))
 
 
-def ask(settings: Settings, why: str) -> None:
+def show_login_form(settings: DashboardSettings, why: str) -> None:
     """A form for the token, or the way to the login; the page runs again when it is right."""
     if settings.login:
         _ask_login(settings)
@@ -42,14 +42,14 @@ def ask(settings: Settings, why: str) -> None:
             st.error("That is not this dashboard's token. `sweeps dashboard` printed it when it was started.")
 
 
-def _is_right(settings: Settings, offered: str) -> bool:
+def _is_right(settings: DashboardSettings, offered: str) -> bool:
     return hmac.compare_digest(offered.encode(), settings.token.encode())
 
 
 # --- logins -----------------------------------------------------------------------------------------------------------
 
 
-def _ask_login(settings: Settings) -> None:
+def _ask_login(settings: DashboardSettings) -> None:
     with st.container(border=True, width=440):
         if not _is_logged_in():
             st.markdown("This dashboard shows its pages to who has logged in.")
@@ -75,5 +75,5 @@ def email() -> str:
     return said.lower() if isinstance(said, str) and st.user.get("email_verified") is not False else ""
 
 
-def _is_allowed(settings: Settings) -> bool:
+def _is_allowed(settings: DashboardSettings) -> bool:
     return not settings.allowed or email() in settings.allowed

@@ -14,7 +14,7 @@ SHARE = 5.0
 """A look counts for so many times what it took."""
 
 
-class Kept(Generic[V]):
+class VersionedCache(Generic[V]):
     """The newest values by key. A value counts while its stamp is the same; the least used go first."""
 
     def __init__(self, most: int) -> None:
@@ -45,14 +45,14 @@ class Kept(Generic[V]):
             self._values.clear()
 
 
-class Fresh(Generic[V]):
+class TTLCache(Generic[V]):
     """Values that are good for a few seconds: all sessions that look within them share one look at the store.
 
     Where a look takes long, on a busy S3 server, its value is good for longer: pages never do nothing but look.
     """
 
     def __init__(self, seconds: float, most: int = 256) -> None:
-        self._seconds, self._kept = seconds, Kept[tuple[float, V]](most)
+        self._seconds, self._kept = seconds, VersionedCache[tuple[float, V]](most)
         self._round: dict[Hashable, int] = {}
 
     def get(self, key: Hashable, make: Callable[[], V]) -> V:

@@ -6,10 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from sweeps.store.base import Store
-from sweeps.store.forwarding import Passing
+from sweeps.store.forwarding import ForwardingStore
 
 
-class Listed(Passing):
+class ListedStore(ForwardingStore):
     """looked: whole keys, and prefixes with a final `/`, that were looked for; found: version of every object there."""
 
     def __init__(self, store: Store, looked: Iterable[str], found: dict[str, str]) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from analysis.dashboard.data.cache import Fresh, Kept
-from analysis.dashboard.data.listed_store import Listed
+from analysis.dashboard.data.cache import TTLCache, VersionedCache
+from analysis.dashboard.data.listed_store import ListedStore
 from analysis.report import build as report
 from analysis.report import formats
 from analysis.report.content import Report
@@ -43,16 +43,16 @@ class Reader:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._names = Fresh[list[str]](FRESH_S)
-        self._plan_keys = Fresh[dict[str, str]](FRESH_S)
-        self._plans = Kept[Json](16)
-        self._states = Fresh[dict[str, TrialState]](FRESH_S)
-        self._listed = Fresh[Listed](FRESH_S, 8)
+        self._names = TTLCache[list[str]](FRESH_S)
+        self._plan_keys = TTLCache[dict[str, str]](FRESH_S)
+        self._plans = VersionedCache[Json](16)
+        self._states = TTLCache[dict[str, TrialState]](FRESH_S)
+        self._listed = TTLCache[ListedStore](FRESH_S, 8)
         self._building: list[str] = []
-        self._reports = Kept[Report](_REPORTS)
-        self._pages = Kept[str](3)
-        self._searches = Kept[dict[str, Search]](4)
-        self._writable = Fresh[bool](_WRITABLE_S)
+        self._reports = VersionedCache[Report](_REPORTS)
+        self._pages = VersionedCache[str](3)
+        self._searches = VersionedCache[dict[str, Search]](4)
+        self._writable = TTLCache[bool](_WRITABLE_S)
 
     def names(self) -> list[str]:
         """The sweeps of the store."""
@@ -93,7 +93,7 @@ class Reader:
         finally:
             self._building.remove(name)
 
-    def let_pages_go_first(self) -> None:
+    def yield_to_pages(self) -> None:
         """Wait while a sweep is being read for a page."""
         while self._building:
             time.sleep(0.1)
@@ -119,11 +119,11 @@ class Reader:
         found = self._look(name).found
         return digest({key: version for key, version in found.items() if not key.endswith(".beat.json")}, 32)
 
-    def _look(self, name: str) -> Listed:
+    def _look(self, name: str) -> ListedStore:
         """The store with all of a sweep listed, a few seconds ago at most."""
         return self._listed.get(name, lambda: self._list(name))
 
-    def _list(self, name: str) -> Listed:
+    def _list(self, name: str) -> ListedStore:
         """Results first: of a finished trial the attempts change nothing, and on S3 a known name costs less to find."""
         keys = {
             layout.result_key(trial, epochs): trial
@@ -134,7 +134,7 @@ class Reader:
         left = {trial for key, trial in keys.items() if key not in found}
         folders = [f"trials/{trial}/attempts/" for trial in left]
         folders += [f"sweeps/{name}/{part}/" for part in ("plans", "search", "pruned", "pictures")]
-        return Listed(self.store, [*folders, *keys], found | self.store.find(folders))
+        return ListedStore(self.store, [*folders, *keys], found | self.store.find(folders))
 
     def forget(self) -> None:
         """Look at the store anew at the next question: something was just done to it."""

@@ -26,10 +26,10 @@ def epochs(store: Store, trial_id: str) -> dict[int, str]:
 def strips(store: Store, folder: str) -> dict[str, Image]:
     """The strips of one folder of samples, by what they show; those that are missing are left out."""
     keys = {f"{folder}/{kind}.png": kind for kind in ("damaged", "composite", "truth", "mask")}
-    return {keys[key]: pictures.strip(data) for key, data in store.get_many(keys).items()}
+    return {keys[key]: pictures.open_strip(data) for key, data in store.get_many(keys).items()}
 
 
-def sheet(found: Mapping[str, Image], most: int = MOST) -> bytes | None:
+def sample_sheet(found: Mapping[str, Image], most: int = MOST) -> bytes | None:
     """A column an image: damaged, filled, error map, truth. None where a picture is missing."""
     if not {"damaged", "composite", "truth"} <= found.keys():
         return None
@@ -40,8 +40,8 @@ def sheet(found: Mapping[str, Image], most: int = MOST) -> bytes | None:
 
 def columns(rows: Sequence[Image], most: int, titles: Sequence[str] = ()) -> bytes | None:
     """Strips below each other, cut into a column an image."""
-    cut = [pictures.tiles(row, most) for row in rows]
+    cut = [pictures.cut_tiles(row, most) for row in rows]
     if not cut or not all(cut):
         return None
     heads = list(titles) or [f"image {number}" for number in range(len(cut[0]))]
-    return pictures.assembled(list(zip(heads, map(list, zip(*cut, strict=True)), strict=False)))
+    return pictures.assemble_grid(list(zip(heads, map(list, zip(*cut, strict=True)), strict=False)))

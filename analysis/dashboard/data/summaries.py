@@ -18,7 +18,7 @@ from typing import Any
 
 from analysis import study as studies
 from analysis import wording
-from analysis.dashboard.data.cache import SHARE, Fresh
+from analysis.dashboard.data.cache import SHARE, TTLCache
 from analysis.dashboard.data.reader import FRESH_S, Reader
 from analysis.report import answer, tables
 from analysis.report.sections import details
@@ -38,7 +38,7 @@ _PAUSE = 0.5
 
 
 @dataclass(frozen=True)
-class Summary:
+class SweepSummary:
     """What reading a whole sweep told. plans: how many it has; done, total: trials; over: nothing is left to come.
 
     best: '27.31 ± 0.12 dB, n = 8' of the arm `best_arm`, '' where there is none; value: its mean. ended_at: of the last
@@ -63,7 +63,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Line:
+class SweepLine:
     """A sweep in the list. total: its trials; states: how many stand how, empty until somebody has looked.
 
     summary: None until it is worked out, and where it cannot be: `unreadable`.
@@ -76,7 +76,7 @@ class Line:
     states: Counter[str]
     searching: bool
     planned_at: float
-    summary: Summary | None
+    summary: SweepSummary | None
     unreadable: bool = False
 
     @property
@@ -119,11 +119,11 @@ class _Seen:
     over: summaries of finished sweeps. plans: of all others.
     """
 
-    over: dict[str, Summary]
+    over: dict[str, SweepSummary]
     plans: dict[str, _Plan]
 
 
-def summarise(study: Study, verdicts: Mapping[str, int]) -> Summary:
+def summarise(study: Study, verdicts: Mapping[str, int]) -> SweepSummary:
     """verdicts: how many claims hold, of how many."""
     metric = study.metrics[0]
     group = next(group for group in study.groups if study.baseline in group)
@@ -132,7 +132,7 @@ def summarise(study: Study, verdicts: Mapping[str, int]) -> Summary:
     ended = [result["ended_at"] for result in study.results.values() if result.get("ended_at")]
     states = {(cell.trial, cell.epochs): cell.state for cell in study.cells}
     done = sum(state == "done" for state in states.values())
-    return Summary(
+    return SweepSummary(
         question=str(study.plan.get("question") or ""),
         task=str(study.plan.get("task") or ""),
         planned_at=float(study.plan.get("planned_at") or 0.0),
@@ -141,7 +141,7 @@ def summarise(study: Study, verdicts: Mapping[str, int]) -> Summary:
         total=len(states),
         over=done == len(states) and bool(states) and all(search.done for search in study.searches),
         best_arm=best,
-        best=answer.figure(study, best, metric) if best else "",
+        best=answer.mean_text(study, best, metric) if best else "",
         value=interval.mean if interval else None,
         metric=wording.label(metric),
         seconds=sum(details.trial_seconds(study).values()),
@@ -187,7 +187,7 @@ class _States:
         if self._due_at is not None:
             self._looked.wait(max(0.0, self._due_at + seconds - time.monotonic()))
 
-    def look(self) -> None:
+    def update(self) -> None:
         if self._due_at is None:
             return
         began, plans = time.monotonic(), self._plans
@@ -207,7 +207,7 @@ class _States:
                 wanted.setdefault(trial, set()).update(epochs)
         trials, states = sorted(wanted), dict[str, TrialState]()
         for start in range(0, len(trials), _TRIALS):
-            self._reader.let_pages_go_first()
+            self._reader.yield_to_pages()
             some = {trial: tuple(sorted(wanted[trial])) for trial in trials[start : start + _TRIALS]}
             states |= progress.states_of(self._reader.store, some)
         return {
@@ -221,16 +221,16 @@ class Summaries:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._seen = Fresh[_Seen](FRESH_S)
+        self._seen = TTLCache[_Seen](FRESH_S)
         self._plans: dict[str, _Plan] = {}
-        self._made: dict[str, tuple[str, Summary]] = {}
+        self._made: dict[str, tuple[str, SweepSummary]] = {}
         self._states = _States(reader)
         self._wanted: deque[str] = deque()
         self._unreadable: set[str] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[SweepLine]:
         """Every sweep with a plan, in the order of names; starts to find out what is missing."""
         seen = self._seen.get("", self._look)
         looks = self._states.are_due(seen.plans)
@@ -262,7 +262,7 @@ class Summaries:
         self._read_plans(store, {name: keys[-1] for name, keys in plans.items() if name not in over})
         return _Seen(over, dict(self._plans))
 
-    def _read_summaries(self, store: Store, versions: dict[str, str]) -> dict[str, Summary]:
+    def _read_summaries(self, store: Store, versions: dict[str, str]) -> dict[str, SweepSummary]:
         """The summaries of finished sweeps. versions: of those in the store, '' where there is none.
 
         One that was in the store and is no longer has been deleted by a run.
@@ -275,7 +275,7 @@ class Summaries:
             with contextlib.suppress(SweepError, TypeError, KeyError):  # of an older form: it is made anew
                 body = layout.load(key, data)
                 body.pop("schema")
-                made[new[key]] = (versions[new[key]], Summary(**body))
+                made[new[key]] = (versions[new[key]], SweepSummary(**body))
         return {name: summary for name, (_, summary) in list(made.items()) if summary.over}
 
     def _read_plans(self, store: Store, keys: dict[str, str]) -> None:
@@ -286,12 +286,12 @@ class Summaries:
                 plans[new[key]] = _small(key, layout.load(key, data))
         self._plans = plans
 
-    def _all(self, seen: _Seen) -> list[Line]:
+    def _all(self, seen: _Seen) -> list[SweepLine]:
         lines = [_over(name, summary) for name, summary in seen.over.items()]
         lines += [self._line(name, plan) for name, plan in seen.plans.items()]
         return sorted(lines, key=lambda line: line.name)
 
-    def _line(self, name: str, plan: _Plan) -> Line:
+    def _line(self, name: str, plan: _Plan) -> SweepLine:
         count = self._states.of(name, plan)
         _, summary = self._made.get(name, ("", None))
         if summary and (summary.done != count["done"] or summary.planned_at != plan.planned_at):
@@ -299,7 +299,7 @@ class Summaries:
         searching = plan.searching and not (summary and summary.over)
         total = sum(map(len, plan.targets.values()))
         unreadable = name in self._unreadable
-        return Line(name, plan.question, plan.task, total, count, searching, plan.planned_at, summary, unreadable)
+        return SweepLine(name, plan.question, plan.task, total, count, searching, plan.planned_at, summary, unreadable)
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
@@ -312,12 +312,12 @@ class Summaries:
 
     def _make_all(self) -> None:
         while True:
-            self._states.look()
+            self._states.update()
             with self._lock:
                 name = self._wanted.popleft() if self._wanted else None
             if name is None:
                 return
-            self._reader.let_pages_go_first()
+            self._reader.yield_to_pages()
             began = time.monotonic()
             try:
                 self._make(name)
@@ -340,9 +340,9 @@ class Summaries:
                 self._reader.store.put(layout.summary_key(name), layout.dump({"schema": 1, **asdict(summary)}))
 
 
-def _over(name: str, summary: Summary) -> Line:
+def _over(name: str, summary: SweepSummary) -> SweepLine:
     states = Counter({"done": summary.total})
-    return Line(name, summary.question, summary.task, summary.total, states, False, summary.planned_at, summary)
+    return SweepLine(name, summary.question, summary.task, summary.total, states, False, summary.planned_at, summary)
 
 
 def _small(key: str, plan: dict[str, Any]) -> _Plan:

@@ -19,7 +19,7 @@ _SHOWN = 4000
 
 
 @dataclass(frozen=True)
-class Child:
+class ChildProcess:
     """A command that was started. sweep: which it concerns; words: what it is called; log: file of what it prints."""
 
     sweep: str
@@ -37,22 +37,22 @@ class Child:
     def code(self) -> int | None:
         return self.process.poll()
 
-    def said(self) -> str:
+    def output(self) -> str:
         """The end of what it printed."""
-        return last_words(self.log)
+        return output_tail(self.log)
 
 
-class Children:
+class ChildProcesses:
     """The children of one server. A child goes on when the server ends: it is a run like any other."""
 
     def __init__(self) -> None:
-        self._all: list[Child] = []
+        self._all: list[ChildProcess] = []
         self._lock = threading.Lock()
 
-    def start(self, sweep: str, words: str, arguments: Sequence[str]) -> Child:
+    def start(self, sweep: str, words: str, arguments: Sequence[str]) -> ChildProcess:
         """Start `sweeps` with these arguments; its words go to a file."""
         with self._lock:
-            log = nameless()
+            log = unnamed_file()
             process = subprocess.Popen(
                 [sys.executable, "-m", "sweeps.cli", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -61,24 +61,24 @@ class Children:
                 env=environment(),
                 start_new_session=True,
             )
-            child = Child(sweep, words, ("sweeps", *arguments), process, log, time.time())
+            child = ChildProcess(sweep, words, ("sweeps", *arguments), process, log, time.time())
             weakref.finalize(child, os.close, log)
             self._all.append(child)
             return child
 
-    def of(self, sweep: str) -> list[Child]:
+    def of(self, sweep: str) -> list[ChildProcess]:
         """What was started for a sweep, newest first."""
         return [child for child in reversed(self._all) if child.sweep == sweep]
 
 
-def nameless() -> int:
+def unnamed_file() -> int:
     """A temporary file that no name leads to: it is gone when nobody has it open."""
     number, name = tempfile.mkstemp(prefix="sweeps-dashboard-")
     os.unlink(name)
     return number
 
 
-def last_words(log: int) -> str:
+def output_tail(log: int) -> str:
     """The end of such a file."""
     size = os.fstat(log).st_size
     return os.pread(log, _SHOWN, max(0, size - _SHOWN)).decode(errors="replace").strip()

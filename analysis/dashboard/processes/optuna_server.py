@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from analysis.dashboard import server
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.settings import DashboardSettings
 from sweeps.errors import SweepError
 from sweeps.search.search import stored_searches
 from sweeps.store import plans as stored_plans
@@ -23,7 +23,7 @@ _PACKAGE = "optuna_dashboard"
 _HOST = "127.0.0.1"
 
 
-def beside(given: Settings, store: Store, host: str) -> Settings:
+def serve_in_thread(given: DashboardSettings, store: Store, host: str) -> DashboardSettings:
     """Serve the searches as they are now from a thread, and note where.
 
     Raises SweepError where the package is missing, or where others would reach it: it knows no token.
@@ -38,12 +38,12 @@ def beside(given: Settings, store: Store, host: str) -> Settings:
     if not server.is_loopback(host):
         raise SweepError("--optuna", "optuna-dashboard knows no token", "--optuna on 127.0.0.1", "leave --host out")
     module: Any = importlib.import_module(_PACKAGE)
-    served = make_server(_HOST, 0, _own_address_only(module.wsgi(studies(store))), _Server, _Quiet)
+    served = make_server(_HOST, 0, _own_address_only(module.wsgi(copy_studies(store))), _Server, _Quiet)
     threading.Thread(target=served.serve_forever, name="optuna-dashboard", daemon=True).start()
     return replace(given, optuna=f"http://{_HOST}:{served.server_port}")
 
 
-def studies(store: Store) -> Any:
+def copy_studies(store: Store) -> Any:
     """One Optuna storage in memory with every search of the store: what somebody changes there changes no store."""
     import optuna
 

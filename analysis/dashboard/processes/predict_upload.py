@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
-from analysis.dashboard.processes.predictor import Predictor
-from analysis.dashboard.settings import UPLOAD_MB, Settings
+from analysis.dashboard.processes.predictor import PredictorProcess
+from analysis.dashboard.settings import UPLOAD_MB, DashboardSettings
 from sweeps.errors import SweepError
 
 MOST_PIXELS = 16_000_000
@@ -26,14 +26,14 @@ Rectangle = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Tried:
+class UploadResult:
     """What came back. pictures: PNG bytes by what they show; found: what a detector says, empty of an inpainter."""
 
     pictures: dict[str, bytes]
     found: dict[str, Any]
 
 
-def opened(data: bytes, what: str) -> Image.Image:
+def open_upload(data: bytes, what: str) -> Image.Image:
     """An upload as an upright RGB image; nothing of the file but its pixels goes on. SweepError if it is none."""
     allowed = f"{', '.join(KINDS)}, up to {MOST_PIXELS // 10**6} million pixels and {UPLOAD_MB} MB"
     if len(data) > UPLOAD_MB << 20:
@@ -54,7 +54,7 @@ def opened(data: bytes, what: str) -> Image.Image:
         ) from None
 
 
-def outlined(image: Image.Image, hole: Rectangle) -> Image.Image:
+def with_hole_outline(image: Image.Image, hole: Rectangle) -> Image.Image:
     """The image with its hole drawn in."""
     x, y, width, height = hole
     shown = image.copy()
@@ -65,13 +65,13 @@ def outlined(image: Image.Image, hole: Rectangle) -> Image.Image:
 
 
 def run(
-    given: Settings,
-    predictor: Predictor,
+    given: DashboardSettings,
+    predictor: PredictorProcess,
     trial: str,
     image: Image.Image,
     mask: Rectangle | Image.Image | None,
     text: str = "",
-) -> Tried:
+) -> UploadResult:
     """Ask `sweeps predict`. text: a caption, '' for none. Raises SweepError with what it said where it could not."""
     with _folder() as folder:
         file, out = folder / "image.png", folder / "out"
@@ -106,7 +106,7 @@ def _refused(said: str, folder: str) -> SweepError:
     )
 
 
-def _read(out: Path) -> Tried:
+def _read(out: Path) -> UploadResult:
     """The files that the command wrote: pictures, and one JSON of what a detector found."""
     pictures: dict[str, bytes] = {}
     found: dict[str, Any] = {}
@@ -118,7 +118,7 @@ def _read(out: Path) -> Tried:
         elif file.suffix == ".json":
             body = json.loads(file.read_text(encoding="utf-8"))
             found |= body if isinstance(body, dict) else {}
-    return Tried(pictures, found)
+    return UploadResult(pictures, found)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from analysis.dashboard.processes.commands import environment, last_words, nameless
+from analysis.dashboard.processes.commands import environment, output_tail, unnamed_file
 from sweeps.errors import SweepError
 
 TIME_LIMIT_S = 180.0
@@ -22,7 +22,7 @@ IDLE_S = 300.0
 """A process that is not asked for so long is ended."""
 
 
-class Predictor:
+class PredictorProcess:
     """A process of `sweeps.cli.prediction_server`, started when it is needed; one request at a time.
 
     It ends after IDLE_S without a request, with this process (also when that is killed: its input ends then), and at a
@@ -49,7 +49,7 @@ class Predictor:
             if self.pid is not None:
                 return
             self._end()
-            self._log = nameless()
+            self._log = unnamed_file()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sweeps.cli.prediction_server"],
                 stdin=subprocess.PIPE,
@@ -79,7 +79,7 @@ class Predictor:
                 raise self._too_long(limit_s)
             if not line.endswith(b"\n"):
                 process.wait(5)
-                said = last_words(self._log)
+                said = output_tail(self._log)
                 self.close()
                 return process.returncode or 1, said
             answer = json.loads(line)

@@ -26,7 +26,7 @@ _LEAST, _MOST = 2, 6
 
 
 @dataclass(frozen=True)
-class Item:
+class ComparedItem:
     """One of those that are compared. trial: whose pictures are shown, '' where no trial of an arm has finished.
 
     arm: its name in the sweep, '' for a trial by its id.
@@ -43,7 +43,7 @@ def show() -> None:
     kind = elements.segments("What", [ARMS, TRIALS], "what")
     study: Study | None = None
     if kind == ARMS:
-        name = elements.asked("sweep")
+        name = elements.query_value("sweep")
         if not name:
             elements.pick_sweep()
             return
@@ -52,7 +52,7 @@ def show() -> None:
     else:
         items = _trials()
     if len(items) < _LEAST:
-        elements.empty("Choose at least two", "Up to six can stand beside each other.")
+        elements.empty_state("Choose at least two", "Up to six can stand beside each other.")
         return
     views = [CURVES, CONFIG, PICTURES] + ([IMAGES] if study else [])
     chosen = elements.segments("View", views, "view")
@@ -66,7 +66,7 @@ def show() -> None:
         _images(study, [item.arm for item in items])
 
 
-def _arms(study: Study) -> list[Item]:
+def _arms(study: Study) -> list[ComparedItem]:
     left, right = st.columns([5, 1])
     base = [study.baseline, *(name for name in study.names if name != study.baseline)][:_LEAST]
     with left:
@@ -74,67 +74,69 @@ def _arms(study: Study) -> list[Item]:
             "Arms", study.names, default=base, max_selections=_MOST, key="arms", bind="query-params"
         )
     with right:
-        seed = int(elements.box("Seed of the pictures", [str(seed) for seed in study.seeds], "seed"))
+        seed = int(elements.select_box("Seed of the pictures", [str(seed) for seed in study.seeds], "seed"))
     items = []
     for name in chosen:
         arm = study.arm(name)
         done = [s for s, key in arm.trials.items() if key in study.results]
         shown = seed if seed in done else next(iter(done), None)
         label = name if shown in (seed, None) else f"{name} (seed {shown})"
-        items.append(Item(label, name, arm.trials[shown][0] if shown is not None else "", arm.config))
+        items.append(ComparedItem(label, name, arm.trials[shown][0] if shown is not None else "", arm.config))
     return items
 
 
-def _trials() -> list[Item]:
+def _trials() -> list[ComparedItem]:
     given = st.text_input("Trial ids, with spaces between them", key="trials", bind="query-params")
     items = []
     for trial in dict.fromkeys(given.replace(",", " ").split()[:_MOST]):
         body = current().reader.trial(trial)
         model = body["config"].get("model", {}).get("name", "trial")
-        items.append(Item(f"{model}, seed {body['seed']}, {trial[:6]}", "", trial, body["config"]))
+        items.append(ComparedItem(f"{model}, seed {body['seed']}, {trial[:6]}", "", trial, body["config"]))
     return items
 
 
-def _config(items: Sequence[Item]) -> None:
+def _config(items: Sequence[ComparedItem]) -> None:
     only = st.toggle("Differences only", value=True, key="differences", bind="query-params")
-    table, marks = configuration.beside({item.name: item.config for item in items}, items[0].name, only)
+    table, marks = configuration.comparison_table({item.name: item.config for item in items}, items[0].name, only)
     if table.empty:
-        elements.empty("No difference", "They have the same configuration.")
+        elements.empty_state("No difference", "They have the same configuration.")
         return
-    st.dataframe(table.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.height(len(table)))
+    st.dataframe(
+        table.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.table_height(len(table))
+    )
     elements.note(f"Marked: what differs from {wording.quoted(items[0].name)}.")
 
 
-def _curves(items: Sequence[Item], study: Study | None) -> None:
+def _curves(items: Sequence[ComparedItem], study: Study | None) -> None:
     reader = current().reader
     if study is not None:
         known = curves.columns(study)
         if study.records.empty or not known:
-            elements.empty("No curve yet", "Curves are drawn when the first trial has finished.")
+            elements.empty_state("No curve yet", "Curves are drawn when the first trial has finished.")
             return
     else:
         histories = {item.name: history(reader, item.trial, reader.results(item.trial), None) for item in items}
         found = sorted({name for one in histories.values() for name in one} - {"epoch"})
         known = sorted(found, key=lambda name: (not name.startswith("val/psnr"), not name.startswith("val/"), name))
         if not known:
-            elements.empty("No curve yet", "None of these trials has saved a record.")
+            elements.empty_state("No curve yet", "None of these trials has saved a record.")
             return
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     with left:
-        column = elements.box("Metric", known, "curve", wording.label)
+        column = elements.select_box("Metric", known, "curve", wording.label)
     log = right.toggle("Log axis", key="log", bind="query-params")
     if study is not None:
         names = [item.arm for item in items]
-        figure, _ = curves.of_study(study, column, names, False, 1, log, elements.dark())
+        figure, _ = curves.study_figure(study, column, names, False, 1, log, elements.is_dark())
     else:
-        figure = curves.of_histories(histories, column, elements.dark(), log)
+        figure = curves.histories_figure(histories, column, elements.is_dark(), log)
     st.plotly_chart(figure, key="compare_curves", theme=None, config=curves.CONFIG)
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def _pictures(items: Sequence[Item]) -> None:
+def _pictures(items: Sequence[ComparedItem]) -> None:
     """The same evaluation images under the same masks: those of the newest samples of each."""
     store = current().reader.store
     found: dict[str, dict[str, Image]] = {}
@@ -147,7 +149,7 @@ def _pictures(items: Sequence[Item]) -> None:
     if without:
         elements.note(f"Without pictures: {wording.listing(map(wording.quoted, without))}.")
     if not found:
-        elements.empty("No pictures yet", "A trial keeps pictures of its evaluation images while it trains.")
+        elements.empty_state("No pictures yet", "A trial keeps pictures of its evaluation images while it trains.")
         return
     first = next(iter(found.values()))
     other = [name for name, one in found.items() if not _alike(one, first)]
@@ -174,24 +176,24 @@ def _wipes(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image])
     }
     left, right = st.columns([2, 3])
     with right:
-        one = elements.box("Left", list(choices), "left")
-        two = elements.box("Right", [name for name in choices if name != one], "right")
+        one = elements.select_box("Left", list(choices), "left")
+        two = elements.select_box("Right", [name for name in choices if name != one], "right")
         image = st.slider("Image", 0, number - 1, 0, key="image", bind="query-params") if number > 1 else 0
     with left:
-        tiles = [pictures.tiles(choices[name], number)[image] for name in (one, two)]
-        ink = (theme.DARK if elements.dark() else theme.LIGHT)["ink"]
-        st.iframe(image_slider.page((one, tiles[0]), (two, tiles[1]), ink), height=450, width=400)
+        tiles = [pictures.cut_tiles(choices[name], number)[image] for name in (one, two)]
+        ink = (theme.DARK if elements.is_dark() else theme.LIGHT)["ink"]
+        st.iframe(image_slider.slider_page((one, tiles[0]), (two, tiles[1]), ink), height=450, width=400)
 
 
 def _side_by_side(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
     shown = 4
-    strips: list[tuple[str, list[Image | None]]] = [("damaged", pictures.stacked(first["damaged"], None, shown))]
+    strips: list[tuple[str, list[Image | None]]] = [("damaged", pictures.interleave(first["damaged"], None, shown))]
     for name, one in found.items():
         strips.append(
-            (name, pictures.stacked(one["composite"], pictures.errors(one["composite"], one["truth"]), shown))
+            (name, pictures.interleave(one["composite"], pictures.errors(one["composite"], one["truth"]), shown))
         )
-    strips.append(("truth", pictures.stacked(first["truth"], None, shown)))
-    st.image(pictures.assembled(strips), alt="the same images filled by each")
+    strips.append(("truth", pictures.interleave(first["truth"], None, shown)))
+    st.image(pictures.assemble_grid(strips), alt="the same images filled by each")
     elements.note(
         f"Below each image its error: white is none, the darkest red {pictures.DARKEST:g} of the range or more."
     )
@@ -205,9 +207,11 @@ def _images(study: Study, arms: Sequence[str]) -> None:
     if not st.toggle("Read what each test image scored", key="single", bind="query-params"):
         elements.note("A few hundred kilobytes a trial are read for this.")
         return
-    found = images.look(study, arms)
+    found = images.read_images(study, arms)
     if found is None:
-        elements.empty("Nothing is kept of single images", "Finished trials of one process keep the scores of each.")
+        elements.empty_state(
+            "Nothing is kept of single images", "Finished trials of one process keep the scores of each."
+        )
         return
     if found.disputed:
         elements.heading("Where they disagree most")

@@ -22,7 +22,7 @@ _HEIGHT = 1400
 def show() -> None:
     name = elements.pick_sweep("Report of")
     if name is None:
-        if not elements.asked("sweep"):
+        if not elements.query_value("sweep"):
             elements.note("A report can be read at any time, also while its sweep runs.")
         return
     reader = current().reader

@@ -33,10 +33,10 @@ def show() -> None:
     busy = searching or bool(states["running"]) or any(child.running for child in current().children.of(name))
     seconds = elements.LIVE_S if busy else elements.STILL_S
     before = _kind(states, name)
-    elements.live(lambda: _progress(name, before), seconds)
-    buttons.row(name, states, searching)
+    elements.auto_refresh(lambda: _progress(name, before), seconds)
+    buttons.button_row(name, states, searching)
     chosen = elements.segments("View", views_of(plan), "view")
-    elements.live(lambda: _view(name, chosen), seconds)
+    elements.auto_refresh(lambda: _view(name, chosen), seconds)
 
 
 def views_of(plan: Mapping[str, Any]) -> list[str]:
@@ -74,7 +74,7 @@ def _progress(name: str, before: tuple[object, ...]) -> None:
     report = reader.report(name)
     groups = min(_GROUPS, len(report.study.groups))
     for sentence in report.answer[:groups]:  # one for each group of arms that can be compared
-        st.markdown(f"**{elements.plain(sentence)}**")
+        st.markdown(f"**{elements.escape(sentence)}**")
     total, done = sum(counts.values()), counts["done"]
     if 0 < done < total or counts["running"]:
         st.progress(done / total if total else 0.0)
@@ -84,10 +84,10 @@ def _progress(name: str, before: tuple[object, ...]) -> None:
     ]
     judged = Counter(verdict.verdict for verdict in report.verdicts)
     words += [
-        f":{colour}-badge[{elements.plain(_claims(judged[v], v))}]" for v, colour in _VERDICTS.items() if judged[v]
+        f":{colour}-badge[{elements.escape(_claims(judged[v], v))}]" for v, colour in _VERDICTS.items() if judged[v]
     ]
     st.markdown(" ".join(words))
-    buttons.outcome(name)
+    buttons.show_outcome(name)
 
 
 def _view(name: str, chosen: str) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from analysis import wording
 from analysis.dashboard import theme
 from analysis.dashboard.context import current
-from analysis.dashboard.data.summaries import Line
+from analysis.dashboard.data.summaries import SweepLine
 from analysis.dashboard.widgets import elements
 
 _TABLE = "sweeps_table"
@@ -30,10 +30,10 @@ def show() -> None:
         left, right = st.columns([3, 1])
         found = left.text_input("Search", key="search", placeholder="name or question", bind="query-params")
         with right:
-            order = elements.box("Sort", _ORDERS, "sort")
+            order = elements.select_box("Sort", _ORDERS, "sort")
     lines = shared.summaries.lines()
     busy = shared.summaries.working or any(line.states["running"] for line in lines)
-    elements.live(lambda: _list(found, order), elements.LIVE_S if busy else elements.STILL_S)
+    elements.auto_refresh(lambda: _list(found, order), elements.LIVE_S if busy else elements.STILL_S)
 
 
 def _list(found: str, order: str) -> None:
@@ -45,7 +45,7 @@ def _list(found: str, order: str) -> None:
     _counts(lines)
     chosen = [line for line in lines if _matches(line, found)]
     if not chosen:
-        elements.empty(
+        elements.empty_state(
             f"No sweep with “{found}”", f"{len(lines)} sweeps are there. Search for a part of a name or question."
         )
         return
@@ -56,16 +56,16 @@ def _list(found: str, order: str) -> None:
         on_select="rerun",
         selection_mode="single-cell",
         key=_TABLE,
-        height=elements.height(len(chosen)),
+        height=elements.table_height(len(chosen)),
         column_config=_columns(),
     )
     elements.note("Click a sweep to open it. A column's head sorts by it.")
     if event.selection.cells:
         row = event.selection.cells[0][0]
-        elements.go("sweep", {"sweep": chosen[row].name})
+        elements.open_page("sweep", {"sweep": chosen[row].name})
 
 
-def _matches(line: Line, found: str) -> bool:
+def _matches(line: SweepLine, found: str) -> bool:
     text = f"{line.name} {line.question} {line.task} {line.state}".lower()
     return all(word in text for word in found.lower().split())
 
@@ -78,7 +78,7 @@ def _key(order: str) -> Any:
     return lambda line: (not line.states["running"], -line.changed_at, line.name)
 
 
-def _counts(lines: list[Line]) -> None:
+def _counts(lines: list[SweepLine]) -> None:
     """How many sweeps are in which state, and all their trials."""
     trials, sweeps = sum(line.total for line in lines), wording.count(len(lines), "sweep")
     if not all(line.known for line in lines):
@@ -90,7 +90,7 @@ def _counts(lines: list[Line]) -> None:
     st.markdown(f"{' '.join(badges)} &nbsp; {done:,} of {trials:,} trials done in {sweeps}")
 
 
-def _frame(lines: list[Line]) -> pd.DataFrame:
+def _frame(lines: list[SweepLine]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Sweep": [line.name for line in lines],
@@ -99,13 +99,13 @@ def _frame(lines: list[Line]) -> pd.DataFrame:
             "Best so far": [_best(line) for line in lines],
             "Claims": [_claims(line) for line in lines],
             "Cost": [wording.duration(line.summary.seconds) if line.summary else _nothing(line) for line in lines],
-            "Last change": ["now" if line.states["running"] else elements.ago(line.changed_at) for line in lines],
+            "Last change": ["now" if line.states["running"] else elements.time_ago(line.changed_at) for line in lines],
             "Question": [line.question for line in lines],
         }
     )
 
 
-def _state_words(line: Line) -> str:
+def _state_words(line: SweepLine) -> str:
     if not line.known:
         return _WORKING
     words = line.state
@@ -116,25 +116,25 @@ def _state_words(line: Line) -> str:
     return f"{theme.STATES[line.state][2]} {words}"
 
 
-def _share_done(line: Line) -> float | None:
+def _share_done(line: SweepLine) -> float | None:
     """In percent; None while nobody has looked."""
     if not line.known:
         return None
     return 100 * line.states["done"] / line.total if line.total else 0.0
 
 
-def _best(line: Line) -> str:
+def _best(line: SweepLine) -> str:
     if line.summary is None:
         return _nothing(line)
     return f"{line.summary.best_arm}: {line.summary.best}" if line.summary.best else "–"
 
 
-def _nothing(line: Line) -> str:
+def _nothing(line: SweepLine) -> str:
     """In place of a summary: it is being worked out, or it cannot be, which the sweep's own page explains."""
     return "–" if line.unreadable else _WORKING
 
 
-def _claims(line: Line) -> str:
+def _claims(line: SweepLine) -> str:
     if line.summary is None:
         return _nothing(line)
     return f"{line.summary.holds} of {line.summary.claims} hold" if line.summary.claims else "–"

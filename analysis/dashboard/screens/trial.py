@@ -38,10 +38,10 @@ class _Where:
 
 
 def show() -> None:
-    given = elements.asked("trial")
+    given = elements.query_value("trial")
     if not given:
         elements.title("Trial")
-        elements.empty("No trial chosen", "Open a sweep and click a cell of its grid.")
+        elements.empty_state("No trial chosen", "Open a sweep and click a cell of its grid.")
         elements.link("sweeps", "Sweeps", ":material/arrow_back:")
         return
     where = _where(given)
@@ -52,7 +52,7 @@ def show() -> None:
     state = _state(where)
     _actions(where, state)
     chosen = elements.segments("View", _VIEWS, "view")
-    elements.live(
+    elements.auto_refresh(
         lambda: _body(where, chosen, state.state), elements.LIVE_S if state.state == "running" else elements.STILL_S
     )
 
@@ -61,7 +61,7 @@ def _where(trial: str) -> _Where:
     """The trial of the address; its sweep and arm count only where the plan has them."""
     reader = current().reader
     body = reader.trial(trial)
-    sweep, arm, targets = elements.asked("sweep"), elements.asked("arm"), ()
+    sweep, arm, targets = elements.query_value("sweep"), elements.query_value("arm"), ()
     found: tuple[int, ...] = targets
     if sweep:
         plan = reader.plan(reader.check(sweep))
@@ -83,7 +83,7 @@ def _state(where: _Where) -> TrialState:
 def _actions(where: _Where, state: TrialState) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if where.sweep:
-            off = buttons.why_off(current()) or ("" if state.state == "running" else "It does not run.")
+            off = buttons.disabled_reason(current()) or ("" if state.state == "running" else "It does not run.")
             label = f"{where.arm}, seed {where.body['seed']}"
             if st.button("Stop this trial", icon=":material/stop:", disabled=bool(off), help=off or None):
                 buttons.stop_trial(where.sweep, where.trial, label)
@@ -117,7 +117,7 @@ def _body(where: _Where, chosen: str, before: str) -> None:
     if state.state != before:
         st.rerun()
     target = max(where.targets, default=state.epoch or 0)
-    st.markdown(f"{elements.badge(state.state)} {elements.plain(f'epoch {state.epoch or 0} of {target}')}")
+    st.markdown(f"{elements.badge(state.state)} {elements.escape(f'epoch {state.epoch or 0} of {target}')}")
     if state.error:
         _error(state.error)
     {
@@ -133,7 +133,7 @@ def _body(where: _Where, chosen: str, before: str) -> None:
 def _error(error: dict[str, Any]) -> None:
     """Why it failed, first."""
     with st.container(border=True):
-        st.markdown(f":red[**{elements.plain(error.get('type', 'error'))}**]")
+        st.markdown(f":red[**{elements.escape(error.get('type', 'error'))}**]")
         st.text(str(error.get("message", "")))
         if error.get("traceback"):
             with st.expander("Where in the code"):
@@ -149,20 +149,20 @@ def _curves(where: _Where, state: TrialState) -> None:
     known = [name for name in columns if name != record_columns.EPOCH and any(v is not None for v in columns[name])]
     if not known:
         if state.state == "failed":
-            elements.empty("No curve", "It failed before its first epoch was saved.")
+            elements.empty_state("No curve", "It failed before its first epoch was saved.")
         else:
-            elements.empty("No epoch yet", "Its curve begins with the first checkpoint.")
+            elements.empty_state("No epoch yet", "Its curve begins with the first checkpoint.")
         return
     known.sort(key=lambda name: (not name.startswith("val/psnr"), not name.startswith("val/"), name))
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     with left:
-        column = elements.box("Metric", known, "curve", wording.label)
+        column = elements.select_box("Metric", known, "curve", wording.label)
     log = right.toggle("Log axis", key="log", bind="query-params")
-    figure = curves.of_histories({"this trial": columns}, column, elements.dark(), log)
+    figure = curves.histories_figure({"this trial": columns}, column, elements.is_dark(), log)
     st.plotly_chart(figure, key="curve_figure", theme=None, config=curves.CONFIG)
     last = [(name, next((v for v in reversed(columns[name]) if v is not None), None)) for name in known]
     table = pd.DataFrame(
-        [(wording.label(n), elements.value(v, n), n) for n, v in last], columns=["metric", "newest", "column"]
+        [(wording.label(n), elements.format_value(v, n), n) for n, v in last], columns=["metric", "newest", "column"]
     )
     st.dataframe(table, hide_index=True, height=280)
 
@@ -171,7 +171,7 @@ def _pictures(where: _Where, _: TrialState) -> None:
     reader = current().reader
     epochs = samples.epochs(reader.store, where.trial)
     if not epochs:
-        elements.empty(
+        elements.empty_state(
             "No pictures", "A trial keeps pictures of its evaluation images after epochs 1, 2, 4, 8 and so on."
         )
         return
@@ -179,9 +179,9 @@ def _pictures(where: _Where, _: TrialState) -> None:
     epoch = known[0]
     if len(known) > 1:
         epoch = st.select_slider("Epoch", known, value=known[-1], key="epoch", bind="query-params")
-    sheet = samples.sheet(samples.strips(reader.store, epochs[epoch]))
+    sheet = samples.sample_sheet(samples.strips(reader.store, epochs[epoch]))
     if sheet is None:
-        elements.empty("Pictures are missing", "Some were deleted from the store.")
+        elements.empty_state("Pictures are missing", "Some were deleted from the store.")
         return
     st.image(sheet, alt=f"evaluation images after epoch {epoch}")
     elements.note(
@@ -200,11 +200,13 @@ def _config(where: _Where, _: TrialState) -> None:
     only = (
         st.toggle("Differences only", value=True, key="differences", bind="query-params") if len(configs) > 1 else False
     )
-    table, marks = configuration.beside(configs, reference, only)
+    table, marks = configuration.comparison_table(configs, reference, only)
     if table.empty:
-        elements.empty("No difference", "This trial has the baseline's configuration.")
+        elements.empty_state("No difference", "This trial has the baseline's configuration.")
         return
-    st.dataframe(table.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.height(len(table)))
+    st.dataframe(
+        table.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.table_height(len(table))
+    )
     if len(configs) > 1:
         elements.note("Marked: what differs from the baseline.")
 
@@ -215,7 +217,7 @@ def _attempts(where: _Where, _: TrialState) -> None:
     saved = checkpoints.checkpoints(store, where.trial)
     found = stored_attempts.attempts(store, where.trial)
     if not found:
-        elements.empty("No attempt yet", "Nobody has claimed this trial.")
+        elements.empty_state("No attempt yet", "Nobody has claimed this trial.")
         return
     keys = [key for a in found for key in (a.key("attempts", f"{a.number:04d}.json"), a.end_key, a.beat_key)]
     bodies = {key: layout.load(key, data) for key, data in store.get_many(keys).items()}
@@ -227,20 +229,20 @@ def _attempts(where: _Where, _: TrialState) -> None:
         rows.append(
             {
                 "attempt": attempt.number,
-                "began, UTC": elements.moment(claim.get("claimed_at")),
-                "ended, UTC": elements.moment(ended),
+                "began, UTC": elements.format_time(claim.get("claimed_at")),
+                "ended, UTC": elements.format_time(ended),
                 "how": end["state"] if end else "not ended",
                 "epoch": beat.get("epoch"),
                 "on": claim.get("provenance", {}).get("hardware", {}).get("host", ""),
                 "checkpoints": ", ".join(str(epoch) for name, epoch in saved if name == attempt.name),
-                "last sign of life": elements.ago(beat.get("time")),
+                "last sign of life": elements.time_ago(beat.get("time")),
             }
         )
         if end and end.get("error"):
             errors.append((attempt, end["error"]))
     st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="–")
     for attempt, error in reversed(errors):
-        with st.expander(f"Attempt {attempt.number}: {elements.plain(error.get('type', 'error'))}"):
+        with st.expander(f"Attempt {attempt.number}: {elements.escape(error.get('type', 'error'))}"):
             st.text(str(error.get("message", "")))
             st.code(str(error.get("full") or error.get("traceback") or ""), language=None)
     for result in current().reader.results(where.trial).values():
@@ -253,14 +255,16 @@ def _log(where: _Where, _: TrialState) -> None:
     store = current().reader.store
     names = {attempt.name: attempt for attempt in reversed(stored_attempts.attempts(store, where.trial))}
     if not names:
-        elements.empty("No attempt yet", "Nobody has claimed this trial.")
+        elements.empty_state("No attempt yet", "Nobody has claimed this trial.")
         return
     chosen = names[next(iter(names))]
     if len(names) > 1:
-        chosen = names[elements.box("Attempt", list(names), "attempt", lambda name: str(int(name.partition("-")[0])))]
+        chosen = names[
+            elements.select_box("Attempt", list(names), "attempt", lambda name: str(int(name.partition("-")[0])))
+        ]
     text = stored_attempts.read_log(store, chosen)
     if not text:
-        elements.empty("No log", "An attempt writes one while it runs; those of older versions wrote none.")
+        elements.empty_state("No log", "An attempt writes one while it runs; those of older versions wrote none.")
         return
     lines = text.splitlines()
     st.code("\n".join(lines[-_LOG_LINES:]), language=None, wrap_lines=True)
@@ -295,10 +299,10 @@ def _provenance(where: _Where, _: TrialState) -> None:
         claim = newest and layout.get_json(reader.store, newest.key("attempts", f"{newest.number:04d}.json"))
         facts = dict((claim or {}).get("provenance", {}))
     if not facts:
-        elements.empty("Nothing to tell yet", "Provenance is written when somebody claims the trial.")
+        elements.empty_state("Nothing to tell yet", "Provenance is written when somebody claims the trial.")
         return
-    words = pd.DataFrame(configuration.flat(facts).items(), columns=["what", "is"])
-    st.dataframe(words, hide_index=True, height=elements.height(len(words)))
+    words = pd.DataFrame(configuration.flatten_to_text(facts).items(), columns=["what", "is"])
+    st.dataframe(words, hide_index=True, height=elements.table_height(len(words)))
     given = current().settings.ray
     if given:
         st.link_button("Ray: jobs", f"{given}/#/jobs", icon=":material/open_in_new:")

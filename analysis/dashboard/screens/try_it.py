@@ -22,20 +22,20 @@ _MOST_TEXT = 1000
 
 def show() -> None:
     elements.title("Try", "a trained network on an image of yours")
-    trial = elements.asked("trial") or _choose()
+    trial = elements.query_value("trial") or _choose()
     if not trial:
         return
     reader = current().reader
     body = reader.trial(trial)
     if body["task"] not in _TASKS:
-        elements.empty(f"A trial of task {body['task']} cannot be tried", "Choose one of task inpaint or detect.")
+        elements.empty_state(f"A trial of task {body['task']} cannot be tried", "Choose one of task inpaint or detect.")
         return
     if not reader.results(trial):
-        elements.empty("This trial has not finished", "Only finished trials can be tried.")
+        elements.empty_state("This trial has not finished", "Only finished trials can be tried.")
         return
     _about(trial, body)
     if not access.may_act(current().settings):
-        access.ask(
+        access.show_login_form(
             current().settings, "A try starts a process on this machine, so it needs the token of the dashboard."
         )
         return
@@ -43,7 +43,7 @@ def show() -> None:
     if given is None:
         elements.note("The image stays on this machine: in a temporary folder that is deleted after the answer.")
         return
-    image = predict_upload.opened(given.getvalue(), given.name)
+    image = predict_upload.open_upload(given.getvalue(), given.name)
     current().predictor.start()  # it loads its libraries while a hole is drawn
     if body["task"] == "detect":
         _detect(trial, image)
@@ -71,10 +71,10 @@ def _choose() -> str:
         if states[trial["id"]].reached
     }
     if not options:
-        elements.empty("No finished trial yet", "A trial can be tried when it has finished.")
+        elements.empty_state("No finished trial yet", "A trial can be tried when it has finished.")
         return ""
     with right:
-        return str(options[elements.box("Trained trial", list(options), "of")])
+        return str(options[elements.select_box("Trained trial", list(options), "of")])
 
 
 def _about(trial: str, body: Mapping[str, Any]) -> None:
@@ -82,7 +82,7 @@ def _about(trial: str, body: Mapping[str, Any]) -> None:
     model = config.get("model", {}).get("name", "")
     size = config.get("data", {}).get("size") or config.get("data", {}).get("input_size")
     st.markdown(
-        f"**{elements.plain(model)}**, seed {body['seed']}, task {elements.plain(body['task'])}"
+        f"**{elements.escape(model)}**, seed {body['seed']}, task {elements.escape(body['task'])}"
         + (f": images are made {size} × {size} px for it" if size else "")
     )
     with st.container(horizontal=True):
@@ -96,13 +96,13 @@ def _fill(trial: str, config: Mapping[str, Any], image: Image.Image) -> None:
     with left:
         if kind == FILE:
             given = st.file_uploader("Mask: white is what is filled", type=list(predict_upload.KINDS), key="mask_file")
-            mask = None if given is None else predict_upload.opened(given.getvalue(), given.name)
+            mask = None if given is None else predict_upload.open_upload(given.getvalue(), given.name)
             _image(mask or image, "the mask" if mask else "the image")
         elif kind == DRAW:
-            mask = drawing.hole(image, f"drawn-{hashlib.sha256(image.tobytes()).hexdigest()[:16]}")
+            mask = drawing.drawing_board(image, f"drawn-{hashlib.sha256(image.tobytes()).hexdigest()[:16]}")
         else:
             mask = _rectangle(image)
-            _image(predict_upload.outlined(image, mask), "the image with its hole")
+            _image(predict_upload.with_hole_outline(image, mask), "the image with its hole")
     with right:
         text = _caption(trial, config)
         tried = _ask(trial, image, mask, "Fill", mask is not None, text)
@@ -154,12 +154,12 @@ def _say(found: Mapping[str, Any]) -> None:
     probability, threshold, box = found.get("probability"), found.get("threshold"), found.get("box")
     sure = f", probability {probability:.3f}" if probability is not None else ""
     above = f" (inpainted from {threshold:.3f} on)" if threshold is not None else ""
-    st.markdown(f"**{elements.plain(found.get('label'))}**{elements.plain(sure + above)}")
+    st.markdown(f"**{elements.escape(found.get('label'))}**{elements.escape(sure + above)}")
     edges = ", ".join(f"{edge:.0f}" for edge in box) if box else ""
     st.markdown(f"Box (x1, y1, x2, y2), px: {edges}" if box else "No box.")
 
 
-def _pictures(tried: predict_upload.Tried, captions: Mapping[str, str] | None = None) -> None:
+def _pictures(tried: predict_upload.UploadResult, captions: Mapping[str, str] | None = None) -> None:
     for kind, png in tried.pictures.items():
         words = (captions or {}).get(kind, kind)
         _image(png, words, words)
@@ -178,7 +178,7 @@ def _ask(
     words: str,
     ready: bool = True,
     text: str = "",
-) -> predict_upload.Tried | None:
+) -> predict_upload.UploadResult | None:
     """The answer to this question: asked at a click, and kept while image, hole and text stay the same."""
     question = (trial, image.tobytes(), mask.tobytes() if isinstance(mask, Image.Image) else mask, text)
     if st.button(words, type="primary", icon=":material/brush:", disabled=not ready, key="ask"):
@@ -186,5 +186,5 @@ def _ask(
             found = predict_upload.run(current().settings, current().predictor, trial, image, mask, text)
             st.session_state["tried"] = (hash(question), found)
     kept = st.session_state.get("tried")
-    answer: predict_upload.Tried | None = kept[1] if kept and kept[0] == hash(question) else None
+    answer: predict_upload.UploadResult | None = kept[1] if kept and kept[0] == hash(question) else None
     return answer

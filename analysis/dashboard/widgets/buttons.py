@@ -11,8 +11,8 @@ import streamlit as st
 
 from analysis import wording
 from analysis.dashboard.auth import access
-from analysis.dashboard.context import Shared, current
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.context import ServerState, current
+from analysis.dashboard.settings import DashboardSettings
 from analysis.dashboard.widgets import elements
 from sweeps.errors import SweepError
 
@@ -31,17 +31,17 @@ class Action:
     icon: str = ""
 
 
-def why_off(shared: Shared) -> str:
+def disabled_reason(shared: ServerState) -> str:
     """Why nothing can be started or stopped here, '' where it can."""
     if not shared.reader.writable:
         return "This process may only read the store, so nothing can be started or stopped here."
     return ""
 
 
-def row(name: str, states: Counter[str], searching: bool) -> None:
+def button_row(name: str, states: Counter[str], searching: bool) -> None:
     """The buttons of a sweep, for how its trials stand. searching: whether a search of it is not over."""
     shared = current()
-    off = why_off(shared)
+    off = disabled_reason(shared)
     busy = next((child for child in shared.children.of(name) if child.running and _runs(child.command)), None)
     left = states["interrupted"] + states["queued"] + searching
     running = states["running"] or busy
@@ -143,7 +143,7 @@ def _add(name: str) -> None:
     _confirmed(name, Action("Add seeds", says, (*_arguments("resume", name), "--set", f"seeds={given}")))
 
 
-def arguments(given: Settings, verb: str, name: str) -> tuple[str, ...]:
+def arguments(given: DashboardSettings, verb: str, name: str) -> tuple[str, ...]:
     """Of `sweeps`, for a verb that runs a sweep where the dashboard was told to."""
     found = [verb, name, "--store", given.store]
     found += ["--data", given.data] if given.data else []
@@ -170,11 +170,13 @@ def confirm(name: str, action: Action) -> None:
 
 def _confirmed(name: str, action: Action) -> None:
     shared = current()
-    st.markdown(elements.plain(action.says))
+    st.markdown(elements.escape(action.says))
     st.code(shlex.join(("sweeps", *action.arguments)), language="sh", wrap_lines=True)
     if not access.may_act(shared.settings):
         elements.note("To start or stop something this session needs the token that `sweeps dashboard` printed.")
-        access.ask(shared.settings, "It stands in the address that the command printed when it was started.")
+        access.show_login_form(
+            shared.settings, "It stands in the address that the command printed when it was started."
+        )
         return
     with st.container(horizontal=True, horizontal_alignment="right"):
         if st.button("Cancel", key="cancel"):
@@ -187,10 +189,10 @@ def _confirmed(name: str, action: Action) -> None:
 def start(name: str, action: Action) -> None:
     """Start the command; refused without the token, or where this process may only read."""
     shared = current()
-    if not access.may_act(shared.settings) or why_off(shared):
+    if not access.may_act(shared.settings) or disabled_reason(shared):
         raise SweepError(
             f"button {action.words!r}",
-            why_off(shared) or "this session has not shown the token",
+            disabled_reason(shared) or "this session has not shown the token",
             "a session that has",
             "enter it",
         )
@@ -198,14 +200,14 @@ def start(name: str, action: Action) -> None:
     shared.reader.forget()
 
 
-def outcome(name: str) -> None:
+def show_outcome(name: str) -> None:
     """What the newest children that were started for a sweep do, or how they ended, with what they said."""
     for child in current().children.of(name)[:_CHILDREN]:
-        said, code = child.said(), child.code
+        said, code = child.output(), child.code
         if code is None:
-            words = f"{child.words}: started {elements.ago(child.began)}, goes on"
+            words = f"{child.words}: started {elements.time_ago(child.began)}, goes on"
         else:
             ended = {0: "done", 1: "ended, and some trials are failed or missing"}.get(code)
             words = f"{child.words}: {ended or f'ended with code {code}'}"
-        with st.expander(elements.plain(words), expanded=code not in (None, 0, 1), icon=":material/terminal:"):
+        with st.expander(elements.escape(words), expanded=code not in (None, 0, 1), icon=":material/terminal:"):
             st.code(f"$ {shlex.join(child.command)}\n{said}", language=None, wrap_lines=True)

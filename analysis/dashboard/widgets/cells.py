@@ -21,7 +21,7 @@ MOST_ROWS = 400
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """What is told of an arm with a seed. value: of the metric, None where the trial has none yet."""
 
     arm: str
@@ -32,7 +32,7 @@ class Cell:
     value: float | None
 
 
-def cells(study: Study, states: Mapping[str, TrialState], metric: str) -> list[Cell]:
+def cells(study: Study, states: Mapping[str, TrialState], metric: str) -> list[GridCell]:
     """Every cell as it stands now. Values are of finished trials; those of running ones are on validation."""
     first = min((plan.get("planned_at") or 0.0 for plan in study.versions), default=0.0)
     values = {arm: study.values(arm, metric) for arm in study.names}
@@ -48,7 +48,7 @@ def _cell(
     values: Mapping[int, float],
     digits: int,
     planned: float,
-) -> Cell:
+) -> GridCell:
     now = states.get(cell.trial, cell.progress)
     state = now.at(cell.epochs)
     value = values.get(cell.seed)
@@ -61,7 +61,7 @@ def _cell(
         text = f"{now.epoch or 0}/{cell.epochs}" + (f"  {wording.fixed(value, digits)}" if value is not None else "")
     else:
         text = state
-    return Cell(cell.arm, cell.seed, cell.trial, state, f"{theme.STATES[state][2]} {text}", value)
+    return GridCell(cell.arm, cell.seed, cell.trial, state, f"{theme.STATES[state][2]} {text}", value)
 
 
 def _digits(values: list[dict[int, float]]) -> int:
@@ -73,14 +73,14 @@ def _digits(values: list[dict[int, float]]) -> int:
     return int(np.clip(2 - np.floor(np.log10(spread)), 1, 6))
 
 
-def table(found: list[Cell], arms: list[str], seeds: list[int]) -> pd.DataFrame:
+def table(found: list[GridCell], arms: list[str], seeds: list[int]) -> pd.DataFrame:
     """The texts, a row an arm and a column a seed."""
     texts = {(cell.arm, cell.seed): cell.text for cell in found}
     rows = [[texts.get((arm, seed), "search not finished") for seed in seeds] for arm in arms]
     return pd.DataFrame(rows, columns=[f"seed {seed}" for seed in seeds], index=pd.Index(arms, name="arm"))
 
 
-def colours(found: list[Cell], arms: list[str], seeds: list[int], metric: str, by_metric: bool) -> pd.DataFrame:
+def colours(found: list[GridCell], arms: list[str], seeds: list[int], metric: str, by_metric: bool) -> pd.DataFrame:
     """CSS for each cell: of its state, or of its value between the worst and the best of those with one."""
     styles = {(cell.arm, cell.seed): _of_state(cell.state) for cell in found}
     finished = [cell for cell in found if cell.state in ("done", "cached") and cell.value is not None]

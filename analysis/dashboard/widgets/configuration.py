@@ -14,25 +14,25 @@ _MARK = f"background-color: {theme.tint('#e69f00', 0.28)}; font-weight: 600"
 _ABSENT = "–"
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten_to_text(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """{dotted key: value in words}."""
     found: dict[str, str] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
+            found |= flatten_to_text(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
     return found
 
 
-def beside(
+def comparison_table(
     configs: Mapping[str, Mapping[str, Any]], reference: str, differing: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row a key, a column a configuration; and the CSS that marks what differs from `reference`.
 
     differing: only the keys in which any of them differs.
     """
-    values = {name: flat(config) for name, config in configs.items()}
+    values = {name: flatten_to_text(config) for name, config in configs.items()}
     keys: Iterable[str] = dict.fromkeys(key for one in values.values() for key in one)
     known = values[reference]
     rows, styles = [], []

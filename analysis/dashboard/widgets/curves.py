@@ -35,7 +35,7 @@ def title(column: str) -> str:
     return wording.label(column) + (f", {unit}" if unit else "") + (f" ({hint})" if hint else "")
 
 
-def of_study(
+def study_figure(
     study: Study, column: str, arms: Sequence[str], seeds: bool, smooth: int, log: bool, dark: bool
 ) -> tuple[go.Figure, str]:
     """The figure, and what it leaves out in words ('' for nothing). smooth: epochs of the moving mean."""
@@ -68,7 +68,9 @@ def of_study(
     return figure, f"The first {_MOST_LINES} seeds are drawn." if lines >= _MOST_LINES else ""
 
 
-def of_histories(histories: Mapping[str, Mapping[str, Sequence[Any]]], column: str, dark: bool, log: bool) -> go.Figure:
+def histories_figure(
+    histories: Mapping[str, Mapping[str, Sequence[Any]]], column: str, dark: bool, log: bool
+) -> go.Figure:
     """One line a trial, by what it is called."""
     figure = go.Figure()
     for number, (name, history) in enumerate(histories.items()):
@@ -86,7 +88,7 @@ def of_histories(histories: Mapping[str, Mapping[str, Sequence[Any]]], column: s
 
 
 def _axes(figure: go.Figure, words: str, log: bool, dark: bool) -> None:
-    theme.dress(figure, dark, 420)
+    theme.style_figure(figure, dark, 420)
     figure.update_layout(
         title_text=words, hovermode="x unified", legend={"orientation": "h", "y": -0.18, "x": 0, "title": None}
     )
@@ -135,4 +137,4 @@ def _thinned(x: list[Any], y: list[Any]) -> tuple[list[Any], list[Any]]:
 
 def _safe(name: str) -> str:
     """A name as Plotly shows it: its few tags mean nothing."""
-    return figures.short(name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    return figures.shorten(name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))

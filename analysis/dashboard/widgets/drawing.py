@@ -27,7 +27,7 @@ _FOLDER = Path(__file__).parent.parent / "browser"
 _HTML, _CSS, _JS = ((_FOLDER / f"drawing.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
 
 
-def hole(image: Image.Image, key: str) -> Image.Image | None:
+def drawing_board(image: Image.Image, key: str) -> Image.Image | None:
     """A board with the image; the mask of what is drawn on it, None before anything is. key: changes with the image."""
     board = st.components.v2.component("sweeps_drawing", html=_HTML, css=_CSS, js=_JS)
     kept = st.session_state.get(f"{key}-strokes", [])  # a board that is shown again begins with them
@@ -36,22 +36,22 @@ def hole(image: Image.Image, key: str) -> Image.Image | None:
         "width": image.width,
         "height": image.height,
         "shown": SHOWN_PX,
-        "widest": widest(image.size),
+        "widest": max_brush_px(image.size),
         "most_strokes": MOST_STROKES,
         "most_points": MOST_POINTS,
         "strokes": kept,
     }
     told = board(key=key, data=data, default={"strokes": kept}, on_strokes_change=_nothing)
-    strokes = checked(told.get("strokes"), image.size)
+    strokes = parse_strokes(told.get("strokes"), image.size)
     st.session_state[f"{key}-strokes"] = strokes
-    return painted(strokes, image.size) if strokes else None
+    return strokes_to_mask(strokes, image.size) if strokes else None
 
 
 def _nothing() -> None:
     """Streamlit keeps a state only where somebody listens to it."""
 
 
-def checked(told: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
+def parse_strokes(told: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
     """What a browser told, as strokes: {brush: px, points: [[x, y], ...] in px}. SweepError for anything else.
 
     size: width and height of the image, which no point leaves.
@@ -68,7 +68,7 @@ def _stroke(told: Any, size: tuple[int, int]) -> dict[str, Any]:
     points = told.get("points") if isinstance(told, Mapping) else None
     if not isinstance(points, Sequence) or isinstance(points, str) or not 1 <= len(points) <= MOST_POINTS:
         raise _refused("a stroke has no list of points")
-    brush = _number(told.get("brush"), widest(size))
+    brush = _number(told.get("brush"), max_brush_px(size))
     if brush < 1:
         raise _refused("a brush is thinner than 1 px")
     if not all(isinstance(one, Sequence) and not isinstance(one, str) and len(one) == 2 for one in points):
@@ -79,7 +79,7 @@ def _stroke(told: Any, size: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def widest(size: tuple[int, int]) -> int:
+def max_brush_px(size: tuple[int, int]) -> int:
     """The widest brush, px."""
     return max(2, round(max(size) / 4))
 
@@ -95,7 +95,7 @@ def _refused(why: str) -> SweepError:
     return SweepError("the drawn hole", why, allowed, "reload the page and draw again, or use a rectangle")
 
 
-def painted(strokes: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Image.Image:
+def strokes_to_mask(strokes: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Image.Image:
     """The mask of strokes, white on black, mode L. size: of the image, px."""
     mask = Image.new("L", size)
     draw = ImageDraw.Draw(mask)

@@ -20,58 +20,58 @@ LIVE_S, STILL_S = 3.0, 15.0
 """Seconds between two looks at a sweep that runs, and at one that does not."""
 
 
-def plain(text: object) -> str:
+def escape(text: object) -> str:
     """Text as Markdown that shows exactly it: no links, no emphasis, no HTML, no Streamlit colour or icon."""
     line = " ".join(str(text).split())
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()#+-.!|~$<>:&" else sign for sign in line)
 
 
 def title(text: str, below: str = "") -> None:
-    st.title(plain(text), anchor=False)
+    st.title(escape(text), anchor=False)
     if below:
-        st.markdown(f":gray[{plain(below)}]")
+        st.markdown(f":gray[{escape(below)}]")
 
 
 def heading(text: str) -> None:
-    st.subheader(plain(text), anchor=False)
+    st.subheader(escape(text), anchor=False)
 
 
-def height(rows: int) -> int | Literal["content"]:
+def table_height(rows: int) -> int | Literal["content"]:
     """Of a table: as high as its rows, or with a scroll bar of its own."""
     return "content" if rows <= 18 else 690
 
 
 def note(text: str) -> None:
     """A faint sentence."""
-    st.caption(plain(text))
+    st.caption(escape(text))
 
 
 def badge(state: str, words: str = "") -> str:
     """A state as Markdown."""
     _, colour, sign = theme.STATES[state]
-    return f":{colour}-badge[{sign} {plain(words or state)}]"
+    return f":{colour}-badge[{sign} {escape(words or state)}]"
 
 
-def empty(what: str, do: str, command: str = "") -> None:
+def empty_state(what: str, do: str, command: str = "") -> None:
     """An empty state: what is not there, and what brings it."""
     with st.container(border=True):
-        st.markdown(f"**{plain(what)}**")
-        st.markdown(plain(do))
+        st.markdown(f"**{escape(what)}**")
+        st.markdown(escape(do))
         if command:
             st.code(command, language="sh")
 
 
-def trouble(error: SweepError) -> None:
+def show_error(error: SweepError) -> None:
     """An error of the user's or the store's, as sentences."""
     away = isinstance(error, StoreAwayError)
     with st.container(border=True, key=f"trouble-{abs(hash(str(error)))}"):
-        st.markdown(f"{':orange' if away else ':red'}[**{plain(error.given)}**]")
-        st.markdown(f"**Why** {plain(error.why)}  \n**Allowed** {plain(error.allowed)}  \n**Do** {plain(error.fix)}")
+        st.markdown(f"{':orange' if away else ':red'}[**{escape(error.given)}**]")
+        st.markdown(f"**Why** {escape(error.why)}  \n**Allowed** {escape(error.allowed)}  \n**Do** {escape(error.fix)}")
         if away:
             note("The page looks again by itself.")
 
 
-def guarded(show: Callable[..., None]) -> Callable[..., None]:
+def with_errors_shown(show: Callable[..., None]) -> Callable[..., None]:
     """A page or a part of one whose errors are shown as sentences; what nobody foresaw goes to the terminal whole."""
 
     @functools.wraps(show)
@@ -79,10 +79,10 @@ def guarded(show: Callable[..., None]) -> Callable[..., None]:
         try:
             show(*given)
         except SweepError as error:
-            trouble(error)
+            show_error(error)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
-            trouble(
+            show_error(
                 SweepError(
                     "this page",
                     f"it could not be made ({type(error).__name__}: {error})",
@@ -94,20 +94,20 @@ def guarded(show: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def live(show: Callable[[], None], seconds: float) -> None:
+def auto_refresh(show: Callable[[], None], seconds: float) -> None:
     """A part that runs again by itself every few seconds; the rest of the page stays as it is."""
-    st.fragment(guarded(show), run_every=seconds)()
+    st.fragment(with_errors_shown(show), run_every=seconds)()
 
 
 # --- the address ------------------------------------------------------------------------------------------------------
 
 
-def asked(key: str) -> str:
+def query_value(key: str) -> str:
     """A value of the address, '' where it is not there."""
     return str(st.query_params.get(key, ""))
 
 
-def asked_all(key: str) -> list[str]:
+def query_values(key: str) -> list[str]:
     return [str(value) for value in st.query_params.get_all(key)]
 
 
@@ -115,7 +115,7 @@ def pick_sweep(label: str = "Sweep") -> str | None:
     """The sweep that the address names, or a box to choose one; None where the store has none, which is said."""
     reader = current().reader
     names = reader.names()
-    given = asked("sweep")
+    given = query_value("sweep")
     if given:
         return reader.check(given)
     if not names:
@@ -129,7 +129,7 @@ def pick_sweep(label: str = "Sweep") -> str | None:
 
 
 def no_sweeps() -> None:
-    empty(
+    empty_state(
         "No sweep yet",
         f"The store {current().settings.store} is empty or does not exist yet. The first command below makes it.",
         f"sweeps run sweeps/inpainting/partial_conv.yaml --store {current().settings.store}",
@@ -144,7 +144,7 @@ def segments(label: str, options: Sequence[str], key: str) -> str:
     return str(chosen or options[0])
 
 
-def box(label: str, options: Sequence[str], key: str, words: Callable[[str], str] = str) -> str:
+def select_box(label: str, options: Sequence[str], key: str, words: Callable[[str], str] = str) -> str:
     """A box of choices whose value stands in the address."""
     chosen = st.selectbox(label, options, key=key, format_func=words, bind="query-params")
     return str(chosen if chosen is not None else options[0])
@@ -152,17 +152,17 @@ def box(label: str, options: Sequence[str], key: str, words: Callable[[str], str
 
 def link(page: str, label: str, icon: str | None = None, **address: str) -> None:
     """A link to another page of the dashboard; the session stays."""
-    st.page_link(current().pages[page], label=plain(label), icon=icon, query_params=address)
+    st.page_link(current().pages[page], label=escape(label), icon=icon, query_params=address)
 
 
-def go(page: str, address: Mapping[str, str | list[str]]) -> None:
+def open_page(page: str, address: Mapping[str, str | list[str]]) -> None:
     st.switch_page(current().pages[page], query_params=dict(address))
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def ago(moment: float | None) -> str:
+def time_ago(moment: float | None) -> str:
     """'3 min ago', the date from two days on."""
     if not moment:
         return ""
@@ -174,16 +174,16 @@ def ago(moment: float | None) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(moment))
 
 
-def moment(seconds: float | None) -> str:
+def format_time(seconds: float | None) -> str:
     """Date and time in UTC, as in logs."""
     return "–" if not seconds else time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
-def value(number: float | None, column: str = "") -> str:
+def format_value(number: float | None, column: str = "") -> str:
     """A number with five significant digits and its unit."""
     return "–" if number is None else wording.with_unit(f"{number:.5g}", column)
 
 
-def dark() -> bool:
+def is_dark() -> bool:
     """Whether the reader's browser shows the dark scheme."""
     return st.context.theme.type == "dark"

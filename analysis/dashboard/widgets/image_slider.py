@@ -34,7 +34,7 @@ _PAGE = """<!doctype html>
 </script></body></html>"""
 
 
-def page(left: tuple[str, Image], right: tuple[str, Image], ink: str) -> str:
+def slider_page(left: tuple[str, Image], right: tuple[str, Image], ink: str) -> str:
     """The page. left, right: what each is called, and the image; names are escaped, images are carried within."""
     return _PAGE.format(
         nonce=secrets.token_urlsafe(12),

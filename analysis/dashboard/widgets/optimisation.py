@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import wording
 from analysis.dashboard import theme
-from sweeps.search.history import quiet
+from sweeps.search.history import silence_optuna
 from sweeps.search.search import Search
 
 FIGURES = ("history", "parallel coordinates", "slices", "importances", "Pareto front")
@@ -17,7 +17,7 @@ _LEAST = {"history": 1, "parallel coordinates": 2, "slices": 2, "importances": 4
 """Complete tries below which a figure says nothing."""
 
 
-def kinds(search: Search) -> list[str]:
+def figure_kinds(search: Search) -> list[str]:
     """The figures that a search has: a Pareto front with several metrics only, importances with several parameters."""
     several = len(search.spec.metrics) > 1
     parameters = {name for ask in search.asks() for name in ask.overrides}
@@ -28,7 +28,7 @@ def kinds(search: Search) -> list[str]:
     ]
 
 
-def too_few(search: Search, kind: str) -> int:
+def missing_tries(search: Search, kind: str) -> int:
     """How many complete tries are missing for a figure, 0 where there are enough."""
     return max(0, _LEAST[kind] - sum(ask.state == "complete" for ask in search.asks()))
 
@@ -56,8 +56,8 @@ def figure(search: Search, kind: str, metric: str, dark: bool) -> Any:
             study, target_names=[wording.label(name) for name in search.spec.metrics]
         ),
     }
-    with quiet():
-        drawn = theme.dress(draw[kind](), dark, 440)
+    with silence_optuna():
+        drawn = theme.style_figure(draw[kind](), dark, 440)
     return drawn.update_layout(title_text="")
 
 
@@ -65,7 +65,7 @@ def _of(at: int) -> Callable[[Any], float]:
     return lambda trial: float(trial.values[at])
 
 
-def tries(search: Search) -> pd.DataFrame:
+def tries_table(search: Search) -> pd.DataFrame:
     """Every try: what it changed, what was told of it, what became of it."""
     metrics = [wording.label(metric) for metric in search.spec.metrics]
     rows = []

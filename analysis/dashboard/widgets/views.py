@@ -33,9 +33,9 @@ def cells(report: Report, states: Mapping[str, TrialState]) -> None:
     study = report.study
     left, right, search = st.columns([2, 2, 3])
     with left:
-        metric = elements.box("Metric", study.metrics, "metric", wording.label)
+        metric = elements.select_box("Metric", study.metrics, "metric", wording.label)
     with right:
-        colour = elements.box("Colour", ["state", "metric"], "colour")
+        colour = elements.select_box("Colour", ["state", "metric"], "colour")
     arms = study.names
     if len(arms) > grid.MOST_ROWS // 10:
         wanted = search.text_input("Arms with", key="arms_with", bind="query-params")
@@ -48,10 +48,10 @@ def cells(report: Report, states: Mapping[str, TrialState]) -> None:
     _failures(study, found, states)
 
 
-def _grid(study: Study, found: list[grid.Cell], arms: list[str], metric: str, by_metric: bool) -> None:
+def _grid(study: Study, found: list[grid.GridCell], arms: list[str], metric: str, by_metric: bool) -> None:
     seeds = study.seeds
     if not arms:
-        elements.empty("No arm of this name", "Search for a part of an arm's name.")
+        elements.empty_state("No arm of this name", "Search for a part of an arm's name.")
         return
     texts = grid.table(found, arms, seeds)
     colours = grid.colours(found, arms, seeds, metric, by_metric)
@@ -60,11 +60,11 @@ def _grid(study: Study, found: list[grid.Cell], arms: list[str], metric: str, by
         on_select="rerun",
         selection_mode="single-cell",
         key="cells",
-        height=elements.height(len(arms)),
+        height=elements.table_height(len(arms)),
         column_config={"arm": st.column_config.TextColumn(width="medium", pinned=True)},
     )
     elements.note(
-        f"{render.metric_heading(metric)}, {study.at_words()}; of running ones the epoch and the value on validation. "
+        f"{render.metric_heading(metric)}, {study.at_epoch()}; of running ones the epoch and the value on validation. "
         "✓ done, ⟲ trained before this sweep was planned, ▶ running, ✕ failed, ❚❚ interrupted, · queued. "
         "Click a cell to open its trial."
     )
@@ -72,10 +72,10 @@ def _grid(study: Study, found: list[grid.Cell], arms: list[str], metric: str, by
         row, column = event.selection.cells[0]
         trial = {(cell.arm, f"seed {cell.seed}"): cell.trial for cell in found}.get((arms[row], column))
         if trial:
-            elements.go("trial", {"trial": trial, "sweep": study.name, "arm": arms[row]})
+            elements.open_page("trial", {"trial": trial, "sweep": study.name, "arm": arms[row]})
 
 
-def _failures(study: Study, found: list[grid.Cell], states: Mapping[str, TrialState]) -> None:
+def _failures(study: Study, found: list[grid.GridCell], states: Mapping[str, TrialState]) -> None:
     """Why trials failed, each with a link."""
     failed = [cell for cell in found if cell.state == "failed"]
     if not failed:
@@ -85,7 +85,7 @@ def _failures(study: Study, found: list[grid.Cell], states: Mapping[str, TrialSt
         error = states[cell.trial].error or {}
         with st.container(horizontal=True, vertical_alignment="center"):
             words = f"{error.get('type', 'error')}: {error.get('message', '')}".partition("\n")[0]
-            st.markdown(f"**{elements.plain(cell.arm)}, seed {cell.seed}**: {elements.plain(words)}", width="stretch")
+            st.markdown(f"**{elements.escape(cell.arm)}, seed {cell.seed}**: {elements.escape(words)}", width="stretch")
             elements.link("trial", "open", None, trial=cell.trial, sweep=study.name, arm=cell.arm)
     if len(failed) > _MOST_FAILURES:
         elements.note(f"and {len(failed) - _MOST_FAILURES} more, red in the grid")
@@ -97,7 +97,9 @@ def _failures(study: Study, found: list[grid.Cell], states: Mapping[str, TrialSt
 def table(report: Report) -> None:
     """The report's table as far as trials are done."""
     shown, marks = _frame(report)
-    st.dataframe(shown.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.height(len(shown)))
+    st.dataframe(
+        shown.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.table_height(len(shown))
+    )
     for sentence in report.table.caption:
         elements.note(sentence)
     for number, words in enumerate(report.table.footnotes, 1):
@@ -112,11 +114,11 @@ def _frame(report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:
             entry = row.entries[column.metric]
             head = render.heading(column)
             notes = "".join(f" [{number}]" for number in entry.notes)
-            texts[head] = f"{render.MARKS[entry.mark]} {render.ours(entry, column)}".strip()
+            texts[head] = f"{render.MARKS[entry.mark]} {render.own_text(entry, column)}".strip()
             style[head] = "font-weight: 700" if entry.mark == "best" else ""
             if column.theirs:
-                texts[f"published, {wording.label(column.metric)}"] = render.theirs(entry) + notes
-            texts[f"difference, {wording.label(column.metric)}"] = render.difference(entry, column, row)
+                texts[f"published, {wording.label(column.metric)}"] = render.published_text(entry) + notes
+            texts[f"difference, {wording.label(column.metric)}"] = render.difference_text(entry, column, row)
         rows.append(texts)
         styles.append({name: style.get(name, "") for name in texts})
     return pd.DataFrame(rows), pd.DataFrame(styles)
@@ -130,21 +132,21 @@ def curves(report: Report) -> None:
     study = report.study
     columns = drawing.columns(study)
     if study.records.empty or not columns:
-        elements.empty(
+        elements.empty_state(
             "No curve yet", "Curves are drawn when the first trial has finished; a running one has its own page."
         )
         return
     first, second, third, fourth = st.columns([4, 2, 2, 2], vertical_alignment="bottom")
     with first:
-        column = elements.box("Metric", columns, "curve", wording.label)
+        column = elements.select_box("Metric", columns, "curve", wording.label)
     with second:
-        smooth = elements.box("Smoothing, epochs", _SMOOTH, "smooth")
+        smooth = elements.select_box("Smoothing, epochs", _SMOOTH, "smooth")
     seeds = third.toggle("Single seeds", key="seeds", bind="query-params")
     log = fourth.toggle("Log axis", key="log", bind="query-params")
     arms = study.names
     if len(arms) > _FEW_ARMS:
         arms = st.multiselect("Arms", study.names, default=study.names[:_FEW_ARMS], key="arms", bind="query-params")
-    figure, left_out = drawing.of_study(study, column, arms, seeds, int(smooth), log, elements.dark())
+    figure, left_out = drawing.study_figure(study, column, arms, seeds, int(smooth), log, elements.is_dark())
     st.plotly_chart(figure, key="curves", theme=None, config=drawing.CONFIG)
     words = "Each seed thin, their mean thick." if seeds else "Means over seeds; bands are their 95 % intervals."
     elements.note(f"{words} Dotted levels are fills without training. {left_out}".strip())
@@ -160,35 +162,37 @@ def search(report: Report) -> None:
         elements.note(sentence)
     found = current().reader.searches(study.name)
     if not found:
-        elements.empty("The search has not begun", "Its first suggestion shows here as soon as it is asked.")
+        elements.empty_state("The search has not begun", "Its first suggestion shows here as soon as it is asked.")
         return
-    arm = elements.box("Search of", list(found), "search_of") if len(found) > 1 else next(iter(found))
+    arm = elements.select_box("Search of", list(found), "search_of") if len(found) > 1 else next(iter(found))
     one = found[arm]
     left, right = st.columns([3, 2])
     with left:
-        kind = elements.segments("Figure", optimisation.kinds(one), "figure")
+        kind = elements.segments("Figure", optimisation.figure_kinds(one), "figure")
     with right:
         metrics = list(one.spec.metrics)
-        metric = elements.box("Metric", metrics, "search_metric", wording.label) if len(metrics) > 1 else metrics[0]
-    missing = optimisation.too_few(one, kind)
+        metric = (
+            elements.select_box("Metric", metrics, "search_metric", wording.label) if len(metrics) > 1 else metrics[0]
+        )
+    missing = optimisation.missing_tries(one, kind)
     if missing:
-        elements.empty(f"Too few tries for {kind}", f"{missing} more complete ones are needed.")
+        elements.empty_state(f"Too few tries for {kind}", f"{missing} more complete ones are needed.")
     else:
-        figure = optimisation.figure(one, kind, metric, elements.dark())
+        figure = optimisation.figure(one, kind, metric, elements.is_dark())
         st.plotly_chart(figure, key=f"optuna-{kind}", theme=None, config=drawing.CONFIG)
     for fact in searches.facts(study):
         if fact.arm == arm:
             _facts(fact)
-    st.dataframe(optimisation.tries(one), hide_index=True)
+    st.dataframe(optimisation.tries_table(one), hide_index=True)
 
 
 def _facts(fact: searches.SearchFacts) -> None:
     ended = [f"{fact.complete} complete", f"{fact.pruned} pruned", f"{fact.failed} failed", f"{fact.running} running"]
-    st.markdown(f"**{elements.plain(fact.tries)} tries**: {elements.plain(', '.join(ended))}")
+    st.markdown(f"**{elements.escape(fact.tries)} tries**: {elements.escape(', '.join(ended))}")
     for number, found in enumerate(fact.found, 1):
         chosen = f", runs as {wording.quoted(found.arm)}" if found.arm else ""
         st.markdown(
-            f"{number}. {elements.plain(found.changes)}: **{elements.plain(found.value)}**{elements.plain(chosen)}"
+            f"{number}. {elements.escape(found.changes)}: **{elements.escape(found.value)}**{elements.escape(chosen)}"
         )
     if fact.importance:
         elements.note(f"Importance: {fact.importance}")
@@ -202,8 +206,8 @@ def claims(report: Report) -> None:
     colours = {judging.HOLDS: "green", judging.FAILS: "red", judging.UNDECIDED: "orange"}
     for verdict in report.verdicts:
         with st.container(border=True):
-            st.markdown(f":{colours[verdict.verdict]}-badge[{verdict.verdict}] **{elements.plain(verdict.text)}**")
-            st.markdown(elements.plain(verdict.sentence))
+            st.markdown(f":{colours[verdict.verdict]}-badge[{verdict.verdict}] **{elements.escape(verdict.text)}**")
+            st.markdown(elements.escape(verdict.sentence))
             facts = [
                 f"ours {verdict.ours}" if verdict.ours else "",
                 f"published {verdict.published}" if verdict.published else "",

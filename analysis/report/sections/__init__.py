@@ -1,1 +1,1 @@
-"""The sections of a report as data, one a file."""
+"""The sections of a report as data, one file each."""

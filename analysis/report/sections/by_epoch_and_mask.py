@@ -1,4 +1,4 @@
-"""One metric in several columns: at the epochs at which its document tells figures, or under several test masks."""
+"""One metric in several columns: at the epochs for which its document has values, or under several test masks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from analysis.study import Study
 from sweeps.results import columns as record_columns
 
 Cell = tuple[Interval | None, str]
-"""Ours, and the published figures (converted; '' where there are none)."""
+"""Our result, and the published values (converted; '' if there are none)."""
 
 
 @dataclass(frozen=True)
 class ColumnTable:
-    """One metric. headings: of its columns; rows: for each arm a cell a column."""
+    """One metric in several columns."""
 
     metric: str
     headings: list[str]
     rows: Mapping[str, list[Cell]]
+    """By arm, one cell per column."""
 
     @property
     def digits(self) -> int:
@@ -32,7 +33,7 @@ class ColumnTable:
 
 
 def by_epoch(study: Study) -> list[ColumnTable]:
-    """A table for each metric that was tested at several epochs and published, else for the report's first one."""
+    """A table for each published metric (or else the first metric of the report) that was tested at several epochs."""
     chosen = [metric for metric in study.metrics if _theirs(study, metric)] or study.metrics[:1]
     return [table for metric in chosen if (table := _table(study, metric))]
 
@@ -55,7 +56,7 @@ def _table(study: Study, metric: str) -> ColumnTable | None:
 
 
 def _heading(ours: int, theirs: int | None) -> str:
-    """'epoch 15', or 'epoch 15 (published: 100)' for a run that is shorter than the document's."""
+    """'epoch 15', or 'epoch 15 (published: 100)' if the run is shorter than the document's."""
     return f"epoch {ours}" + (f" (published: {theirs})" if theirs not in (None, ours) else "")
 
 
@@ -64,26 +65,24 @@ def _last(study: Study) -> set[int]:
 
 
 def _theirs(study: Study, metric: str) -> list[int]:
-    """The epochs at which the document tells a metric of any arm, in their order."""
+    """The epochs for which the document reports a metric of any arm, in ascending order."""
     reference = study.plan["report"].get("published")
     if not reference:
         return []
-    found = {
-        epoch for arm in study.arms if arm.published for epoch in published.epochs(reference, arm.published, metric)
-    }
-    return sorted(found)
+    epochs = (published.epochs(reference, arm.published, metric) for arm in study.arms if arm.published)
+    return sorted({epoch for of_arm in epochs for epoch in of_arm})
 
 
 def _beside(study: Study, epochs: list[int], theirs: list[int]) -> list[int | None]:
-    """The document's epoch for each of ours: the same one, or the same share of a run that was made shorter."""
+    """The document's epoch for each of ours: the same epoch, or the same fraction of a run with fewer epochs."""
     before, after = study.plan.get("epochs_scaled") or (1, 1)
-    found: list[int | None] = []
+    matched: list[int | None] = []
     for epoch in epochs:
         wanted = epoch * before / after
         nearest = min(theirs, key=lambda other: abs(other - wanted), default=None)
         close = nearest is not None and abs(nearest - wanted) <= before / after
-        found.append(nearest if close else None)
-    return found
+        matched.append(nearest if close else None)
+    return matched
 
 
 def _published(study: Study, variant: str | None, metric: str, epoch: int | None) -> str:
@@ -97,15 +96,15 @@ def _published(study: Study, variant: str | None, metric: str, epoch: int | None
 
 
 def by_mask(study: Study) -> list[ColumnTable]:
-    """A table for each metric that the report tells under two or more of the sweep's `test_masks`: rows are arms."""
+    """A table for each metric that the report has under two or more of the sweep's `test_masks`; rows are arms."""
     labels: dict[str, list[str]] = {}
     for column in study.metrics:
-        if found := record_columns.under_mask(column):
-            labels.setdefault(found[0], []).append(found[1])
+        if parts := record_columns.under_mask(column):
+            labels.setdefault(parts[0], []).append(parts[1])
     return [
-        ColumnTable(metric, [f"on {label}" for label in found], _under(study, metric, found))
-        for metric, found in labels.items()
-        if len(found) > 1
+        ColumnTable(metric, [f"on {label}" for label in of_metric], _under(study, metric, of_metric))
+        for metric, of_metric in labels.items()
+        if len(of_metric) > 1
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a study found by share of hole: its metrics over the test images with small, medium and large holes alone."""
+"""Results by hole fraction: metrics over only those test images whose hole has a given share of the pixels."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ _USUAL = "test/psnr_db"
 
 @dataclass(frozen=True)
 class ShareTable:
-    """One metric. shares: words for each share; images: how many test images it has; rows: an interval for each."""
+    """One metric by hole fraction."""
 
     metric: str
     shares: list[str]
+    """The ranges of the hole fraction, in words; the columns of the table."""
     images: list[str]
+    """Number of test images in each range, in words."""
     digits: int
     rows: dict[str, list[Interval | None]]
+    """By arm, one interval per range."""
 
 
 def tables(study: Study) -> list[ShareTable]:
-    """A table for each of the report's metrics that is told by share, else for PSNR; none with one share alone."""
+    """A table for each metric of the report with values by hole fraction, otherwise for PSNR; none for one range."""
     known = _shares(study)
     chosen = [metric for metric in study.metrics if metric in known] or [_USUAL]
     return [_table(study, metric, known[metric]) for metric in chosen if len(known.get(metric, [])) > 1]
 
 
 def _shares(study: Study) -> dict[str, list[tuple[int, int]]]:
-    """The shares of hole by metric, from the smallest to the largest."""
-    found: dict[str, list[tuple[int, int]]] = {}
+    """The ranges of the hole fraction by metric, in ascending order."""
+    ranges: dict[str, list[tuple[int, int]]] = {}
     for column in study.records.columns:
         if (share := record_columns.share_of_hole(column)) and any(study.values(name, column) for name in study.names):
-            found.setdefault(share[0], []).append(share[1:])
-    return {metric: sorted(shares) for metric, shares in found.items()}
+            ranges.setdefault(share[0], []).append(share[1:])
+    return {metric: sorted(shares) for metric, shares in ranges.items()}
 
 
 def _table(study: Study, metric: str, shares: list[tuple[int, int]]) -> ShareTable:
@@ -53,7 +56,7 @@ def _table(study: Study, metric: str, shares: list[tuple[int, int]]) -> ShareTab
 
 
 def _images(study: Study, column: str) -> str:
-    """'1,208 images', or from how few to how many where arms are tested under different masks."""
+    """'1,208 images', or the smallest and largest number if arms are tested under different masks."""
     counts = sorted({int(count) for name in study.names for count in study.values(name, column).values()})
     if len(counts) > 1:
         return f"{counts[0]:,} to {counts[-1]:,} images, by arm"

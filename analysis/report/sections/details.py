@@ -1,4 +1,4 @@
-"""What a report tells beside its figures: conditions, cost, provenance, missing cells. Plain data, worded once."""
+"""Conditions, cost, provenance and missing cells of a report, as plain data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from analysis import wording
 from analysis.claims import plan_history
 from analysis.report.sections import searches
-from analysis.study import Arm, Cell, Study
+from analysis.study import Cell, Study, StudyArm
 from sweeps.results import columns as record_columns
 
 Pairs = list[tuple[str, str]]
@@ -21,19 +21,22 @@ _MISSING = ("failed", "interrupted", "running", "queued")
 
 @dataclass(frozen=True)
 class ArmFacts:
-    """One arm's conditions and cost. trials: distinct finished ones; time_s: median of a trial; None where unknown."""
+    """Conditions and cost of one arm; None where unknown."""
 
     arm: str
     changes: str
     parameters: int | None
     trials: int
+    """Number of distinct finished trials."""
     time_s: float | None
+    """Median duration of a trial."""
     images_per_s: float | None
+    """Median training speed."""
 
 
 @dataclass(frozen=True)
 class CellFacts:
-    """One cell, for the list of trials and for the list of what is missing. checkpoint: its final one's key, or ''."""
+    """One cell, for the lists of trials and of missing cells."""
 
     arm: str
     seed: int
@@ -43,20 +46,19 @@ class CellFacts:
     commit: str
     error: str
     checkpoint: str
+    """Key of the final checkpoint, or ''."""
 
 
 def conditions(study: Study) -> Pairs:
-    """What holds for every arm that does not change it: the baseline's configuration, section by section."""
+    """The baseline's configuration by section, which applies to every arm unless the arm changes it."""
     config = study.arm(study.baseline).config
     pairs = [(key, _words(value)) for key, value in config.items() if key not in ("model", "epochs")]
-    pairs.append(
-        ("epochs", _words(config["epochs"])) if config.get("epochs") else ("epochs", "none: it does not train")
-    )
+    pairs.append(("epochs", _words(config["epochs"])) if config.get("epochs") else ("epochs", "none: no training"))
     holes = [f"{100 * value:.1f} %" for value in sorted(set(_hole_fractions(study)))]
     if holes:
-        spread = holes[0] if len(set(holes)) == 1 else f"{holes[0]} to {holes[-1]}, by arm"
-        pairs.append(("hole fraction", f"{spread} of the pixels of the test images, measured"))
-    return [*pairs, ("told", study.at_words()), ("baseline", study.baseline)]
+        by_arm = f" to {holes[-1]}, depending on the arm," if len(set(holes)) > 1 else ""
+        pairs.append(("hole fraction", f"{holes[0]}{by_arm} of the pixels of the test images, measured"))
+    return [*pairs, ("reported", study.at_epoch()), ("baseline", study.baseline)]
 
 
 def _hole_fractions(study: Study) -> Iterator[float]:
@@ -65,12 +67,12 @@ def _hole_fractions(study: Study) -> Iterator[float]:
 
 
 def arm_facts(study: Study) -> list[ArmFacts]:
-    """Conditions and cost of each arm, in the order of the plan."""
+    """Conditions and cost of each arm, in plan order."""
     seconds = trial_seconds(study)
     return [_arm_facts(study, arm, seconds) for arm in study.arms]
 
 
-def _arm_facts(study: Study, arm: Arm, seconds: Mapping[tuple[str, int], float]) -> ArmFacts:
+def _arm_facts(study: Study, arm: StudyArm, seconds: Mapping[tuple[str, int], float]) -> ArmFacts:
     keys = {key for key in arm.trials.values() if key in study.results}
     parameters = {study.results[key].get("facts", {}).get("parameters") for key in keys}
     times = [seconds[key] for key in keys if key in seconds]
@@ -86,7 +88,7 @@ def _arm_facts(study: Study, arm: Arm, seconds: Mapping[tuple[str, int], float])
     )
 
 
-def _speed(study: Study, arm: Arm) -> float | None:
+def _speed(study: Study, arm: StudyArm) -> float | None:
     rows = study.records
     if record_columns.IMAGES_PER_S not in rows.columns:
         return None
@@ -95,16 +97,16 @@ def _speed(study: Study, arm: Arm) -> float | None:
 
 
 def trial_seconds(study: Study) -> dict[tuple[str, int], float]:
-    """How long each finished trial took: the sum over its epochs, in whatever attempts; else its last attempt."""
+    """Duration of each finished trial: the sum over its epochs, or that of its last attempt if epochs are not timed."""
     epochs = _epoch_seconds(study)
-    found = {}
+    durations = {}
     for key, result in study.results.items():
         began, ended = result.get("started_at"), result.get("ended_at")
         if epochs.get(key[0]):
-            found[key] = epochs[key[0]]
+            durations[key] = epochs[key[0]]
         elif began is not None and ended is not None:
-            found[key] = float(ended - began)
-    return found
+            durations[key] = float(ended - began)
+    return durations
 
 
 def _epoch_seconds(study: Study) -> dict[str, float]:
@@ -116,7 +118,7 @@ def _epoch_seconds(study: Study) -> dict[str, float]:
 
 
 def cost(study: Study) -> Pairs:
-    """Trials and hours of the whole study; a trial that serves several cells is counted once."""
+    """Trials and computing time of the study; a trial that serves several cells counts once."""
     planned = {(cell.trial, cell.epochs) for cell in study.cells}
     seconds = list(trial_seconds(study).values())
     cells = f"{len(study.arms) - len(study.waiting)} arms × {wording.count(len(study.seeds), 'seed')}"
@@ -127,13 +129,13 @@ def cost(study: Study) -> Pairs:
     ]
     if seconds:
         pairs.append(
-            ("computing", f"{wording.duration(sum(seconds))} in all, {wording.duration(max(seconds))} at most")
+            ("computing", f"{wording.duration(sum(seconds))} in total; longest trial {wording.duration(max(seconds))}")
         )
     return [*pairs, *searches.cost(study)]
 
 
 def provenance(study: Study) -> Pairs:
-    """Where the figures come from; several values stand side by side with the number of trials of each."""
+    """Origin of the results; if trials differ in a value, each value is listed with its number of trials."""
     results = list(study.results.values())
     sources = [result.get("provenance") or {} for result in results]
     names = dict.fromkeys(name for source in sources for name in source.get("versions") or {})
@@ -154,12 +156,12 @@ def provenance(study: Study) -> Pairs:
 
 
 def _planned(study: Study) -> str:
-    moment, number = _moment(study.plan["planned_at"]), plan_history.number(study)
-    return f"{moment}, plan {number} of this name, hash {study.plan['hash']}"
+    moment, number = _moment(study.plan["planned_at"]), plan_history.plan_count(study)
+    return f"{moment}, version {number} of the plan, hash {study.plan['hash']}"
 
 
 def commit(result: Mapping[str, Any]) -> str:
-    """The code that made a result: 'a1b2c3d4e5f6', with '+ changes' where files were changed after that commit."""
+    """Commit of the code that made a result: 'a1b2c3d4e5f6', with '+ changes' if there were uncommitted changes."""
     source = result.get("provenance") or {}
     git = source.get("code") or source.get("git") or {}
     if not git.get("commit"):
@@ -168,46 +170,46 @@ def commit(result: Mapping[str, Any]) -> str:
 
 
 def warnings(study: Study) -> list[str]:
-    """What makes cells hard to compare with each other: different code, different library versions, other data."""
+    """What limits the comparison of cells: changes of the plan, different code, different versions of torch."""
     results = list(study.results.values())
     codes = Counter(map(commit, results))
-    found = [*plan_history.sentences(study), *versions_of_code(study)]
+    sentences = [*plan_history.change_sentences(study), *versions_of_code(study)]
     if any(code.endswith("+ changes") for code in codes):
-        found.append("Some cells were made with files that were changed after their commit.")
+        sentences.append("Some cells were run from code with uncommitted changes.")
     torches = [((r.get("provenance") or {}).get("versions") or {}).get("torch") for r in results]
     if len(set(filter(None, torches))) > 1:
-        found.append(f"Cells come from different versions of torch: {_tally(torches)}.")
-    return found
+        sentences.append(f"Cells were run with different versions of torch: {_tally(torches)}.")
+    return sentences
 
 
 def versions_of_code(study: Study) -> list[str]:
-    """A sentence where cells come from several versions of the code; it marks the table as well."""
+    """A sentence if cells were run with several versions of the code; the main table repeats it."""
     results = study.results.values()
     codes = set(map(commit, results))
     return (
-        [f"Cells come from {len(codes)} versions of the code: {_tally(map(commit, results))}."]
+        [f"Cells were run with {len(codes)} versions of the code: {_tally(map(commit, results))}."]
         if len(codes) > 1
         else []
     )
 
 
 def cells(study: Study) -> list[CellFacts]:
-    """Every cell, in the order of the plan."""
+    """All cells in plan order."""
     return [_cell(study, cell) for cell in study.cells]
 
 
 def missing(facts: Iterable[CellFacts]) -> list[CellFacts]:
-    """The cells without a result, the failed ones first."""
+    """Cells without a result, failed ones first."""
     return sorted((f for f in facts if f.state in _MISSING), key=lambda fact: _MISSING.index(fact.state))
 
 
 def _cell(study: Study, cell: Cell) -> CellFacts:
     error = cell.progress.error or {}
-    told = ": ".join(" ".join(str(error[key]).split()) for key in ("type", "message") if error.get(key))
+    message = ": ".join(" ".join(str(error[key]).split()) for key in ("type", "message") if error.get(key))
     result = study.results.get((cell.trial, cell.epochs))
     epoch = cell.epochs if cell.state == "done" else cell.progress.epoch
-    source, kept = (commit(result), _checkpoint(cell, result)) if result else ("", "")
-    return CellFacts(cell.arm, cell.seed, cell.state, cell.trial, epoch, source, told, kept)
+    code, checkpoint = (commit(result), _checkpoint(cell, result)) if result else ("", "")
+    return CellFacts(cell.arm, cell.seed, cell.state, cell.trial, epoch, code, message, checkpoint)
 
 
 def _checkpoint(cell: Cell, result: Mapping[str, Any]) -> str:
@@ -215,7 +217,7 @@ def _checkpoint(cell: Cell, result: Mapping[str, Any]) -> str:
 
 
 def _tally(values: Iterable[Any]) -> str:
-    """One value as it is; several with how many trials have each, the most frequent first."""
+    """A single value unchanged; several values with their numbers of trials, the most frequent first."""
     counts = Counter(str(value) for value in values if value not in (None, ""))
     if len(counts) == 1:
         return next(iter(counts))
@@ -223,7 +225,7 @@ def _tally(values: Iterable[Any]) -> str:
 
 
 def _words(value: Any) -> str:
-    """A configuration value in words: mappings as 'key value, key value', whole numbers with their thousands."""
+    """A configuration value as text: mappings as 'key value, key value', integers with thousands separators."""
     if isinstance(value, Mapping):
         items = [(key, item) for key, item in value.items() if item is not None]
         return ", ".join(_words(item) if key == "name" else f"{key} {_words(item)}" for key, item in items)

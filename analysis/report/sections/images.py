@@ -1,7 +1,7 @@
-"""The test images one by one: which an arm fills worst, on which the arms disagree, and the mean over all of them.
+"""Results on single test images: the worst of an arm, those on which arms disagree, and the mean over all.
 
-Read from the `per_image.npz` that finished trials keep. Arms are compared on the baseline's test images under its
-masks; an arm with other ones, or without the file (an older store, a trial of several workers), is left out.
+Values are read from the `per_image.npz` of finished trials. Arms are compared on the baseline's test images and masks;
+arms with other images or masks, or without the file (an older store, a trial of several workers), are left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 METRIC = "test/psnr_db_hole"
 SHOWN = 6
 MOST_SEEDS = 8
-"""Seeds whose images enter the mean over images."""
+"""Largest number of seeds whose images enter the mean over images."""
 _HOLE, _PSNR = "hole_fraction", "psnr_db_hole"
 _KINDS = ("damaged", "composite", "truth")
 
@@ -35,39 +35,47 @@ Values = Mapping[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Worst:
-    """An arm's worst images. images: (number, PSNR in the hole) of each; png: a column each, None without pictures."""
+class WorstImages:
+    """The worst test images of an arm."""
 
     arm: str
     seed: int
     images: list[tuple[int, float]]
+    """(number, PSNR in the hole) of each image."""
     png: bytes | None
+    """One column per image; None if the trial stored no pictures of them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Disputed:
-    """The images on which arms differ most. rows: PSNR in the hole by arm; spread: its standard deviation over arms."""
+class DisputedImages:
+    """The images on which arms differ most."""
 
     images: list[int]
     rows: dict[str, list[float]]
+    """PSNR in the hole by arm, one value per image."""
     spread: list[float]
+    """Standard deviation over arms of each image."""
     words: str
+    """How the images were selected."""
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
-    """What is told of single test images. seeds: that each arm's values come from; means: sentences."""
+class ImageFindings:
+    """Results on single test images."""
 
     seeds: dict[str, int]
-    worst: list[Worst]
-    disputed: Disputed | None
+    """The seed of each arm's values."""
+    worst: list[WorstImages]
+    disputed: DisputedImages | None
     means: list[str] = field(default_factory=list)
+    """Sentences on the means over images."""
 
 
-def look(study: Study, arms: Iterable[str] | None = None) -> Images | None:
-    """Read what single images scored, and the pictures of the worst; None where nothing is kept of them.
+def read_images(study: Study, arms: Iterable[str] | None = None) -> ImageFindings | None:
+    """Read the per-image values and the pictures of the worst images; None if the store has no per-image values.
 
-    arms: only these, and the worst images of each; by default all, and those of the best arm and the baseline.
+    arms: restricts the values to these arms, and shows the worst images of each; by default values are of all arms, and
+        the worst images those of the best arm and the baseline.
     """
     chosen = set(study.names if arms is None else arms)
     first = {arm: seeds[0] for arm, seeds in _finished(study).items() if arm in chosen}
@@ -76,29 +84,29 @@ def look(study: Study, arms: Iterable[str] | None = None) -> Images | None:
     values = _alike(study, {arm: read[folder] for arm, folder in folders.items() if folder in read})
     if not values:
         return None
-    told = _told(study, values) if arms is None else list(values)
-    return Images(
+    shown = _shown(study, values) if arms is None else list(values)
+    return ImageFindings(
         {arm: first[arm] for arm in values},
-        [_worst(study, arm, first[arm], values[arm]) for arm in told],
+        [_worst(study, arm, first[arm], values[arm]) for arm in shown],
         _disputed(study, values),
-        [sentence for arm in told if (sentence := _mean(study, arm, values[arm]))],
+        [sentence for arm in shown if (sentence := _mean(study, arm, values[arm]))],
     )
 
 
 def redrawn_folder(study: Study, arm: str, seed: int, images: Iterable[int]) -> str:
-    """The key below which `sweeps report --redraw` puts an arm's pictures of these test images."""
+    """The key prefix under which `sweeps report --redraw` stores an arm's pictures of these test images."""
     trial, epochs = study.arm(arm).trials[seed]
     return f"sweeps/{study.name}/pictures/{trial}/{epochs}-{digest(list(images))}"
 
 
-def disputed_grid(study: Study, found: Images | None) -> bytes | None:
-    """The disputed images for every arm, from redrawn pictures; None where there are none of these trials."""
+def disputed_grid(study: Study, found: ImageFindings | None) -> bytes | None:
+    """The disputed images for every arm, from redrawn pictures; None if these trials have none."""
     if found is None or found.disputed is None:
         return None
     images = found.disputed.images
     folders = {arm: redrawn_folder(study, arm, seed, images) for arm, seed in found.seeds.items()}
     stored = study.store.get_many([f"{folder}/{kind}.png" for folder in folders.values() for kind in _KINDS])
-    strips = {key: pictures.strip(png) for key, png in stored.items()}
+    strips = {key: pictures.open_strip(png) for key, png in stored.items()}
     truth, damaged = (
         next((strips[key] for folder in folders.values() if (key := f"{folder}/{kind}.png") in strips), None)
         for kind in ("truth", "damaged")
@@ -109,34 +117,36 @@ def disputed_grid(study: Study, found: Images | None) -> bytes | None:
     columns: list[tuple[str, Image, Image | None]] = [("damaged", damaged, None)]
     columns += [(arm, composite, pictures.errors(composite, truth)) for arm, composite in drawn.items()]
     columns += [("truth", truth, None)]
-    return pictures.assembled([(title, pictures.stacked(upper, lower, SHOWN)) for title, upper, lower in columns])
+    return pictures.assemble_grid(
+        [(title, pictures.interleave(upper, lower, SHOWN)) for title, upper, lower in columns]
+    )
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def _finished(study: Study) -> dict[str, list[int]]:
-    """The finished seeds of each arm that is tested as the baseline is; an arm without any is left out."""
+    """Finished seeds of each arm with the baseline's test images and masks; arms without any are left out."""
     group = next(group for group in study.groups if study.baseline in group)
     seeds = {name: [s for s, key in study.arm(name).trials.items() if key in study.results] for name in group}
-    return {name: found for name, found in seeds.items() if found}
+    return {name: finished for name, finished in seeds.items() if finished}
 
 
 def _folder(study: Study, arm: str, seed: int) -> str:
-    """Where a finished trial's last samples lie; no listing is asked for."""
+    """Key prefix of a finished trial's last samples, known without listing the store."""
     trial, epochs = key = study.arm(arm).trials[seed]
     return f"trials/{trial}/samples/{study.results[key]['attempt']}/{epochs}"
 
 
 def _read(study: Study, folders: Iterable[str]) -> dict[str, Values]:
-    """The values below each folder that has intact ones, read side by side."""
+    """The values of each folder with an intact file, read concurrently."""
     keys = {f"{folder}/per_image.npz": folder for folder in folders}
-    found = {keys[key]: _unpacked(data) for key, data in study.store.get_many(keys).items()}
-    return {folder: values for folder, values in found.items() if values is not None}
+    unpacked = {keys[key]: _unpacked(data) for key, data in study.store.get_many(keys).items()}
+    return {folder: values for folder, values in unpacked.items() if values is not None}
 
 
 def _unpacked(data: bytes) -> Values | None:
-    """The arrays of a file; None where it is damaged, or lacks what is told here."""
+    """The arrays of a file; None if it is damaged or lacks one of them."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             values = {name: np.asarray(arrays[name], dtype=np.float64) for name in (_HOLE, _PSNR)}
@@ -146,72 +156,73 @@ def _unpacked(data: bytes) -> Values | None:
 
 
 def _alike(study: Study, values: Mapping[str, Values]) -> dict[str, Values]:
-    """The arms that have the baseline's test images and holes; without the baseline's, the first arm's."""
+    """The arms with the same holes as the baseline, or as the first arm if the baseline has no values."""
     reference = values.get(study.baseline) or next(iter(values.values()), None)
     if reference is None:
         return {}
-    return {arm: found for arm, found in values.items() if np.array_equal(found[_HOLE], reference[_HOLE])}
+    return {arm: of_arm for arm, of_arm in values.items() if np.array_equal(of_arm[_HOLE], reference[_HOLE])}
 
 
-def _told(study: Study, values: Mapping[str, Values]) -> list[str]:
-    """The best arm in the report's first metric and the baseline, where they have values."""
+def _shown(study: Study, values: Mapping[str, Values]) -> list[str]:
+    """The best arm in the report's first metric and the baseline, as far as they have values."""
     marks = best_arms(study, study.metrics[0], list(values))
     best = [name for name, mark in marks.items() if mark == BEST]
     return [name for name in dict.fromkeys([*best, study.baseline]) if name in values]
 
 
-# --- telling ----------------------------------------------------------------------------------------------------------
+# --- rendering --------------------------------------------------------------------------------------------------------
 
 
-def _worst(study: Study, arm: str, seed: int, values: Values) -> Worst:
+def _worst(study: Study, arm: str, seed: int, values: Values) -> WorstImages:
     psnr = values[_PSNR]
     order = np.argsort(psnr, kind="stable")[: int(np.isfinite(psnr).sum())][:SHOWN]
     images = [(int(number), float(psnr[number])) for number in order]
     folder = _folder(study, arm, seed)
     stored = study.store.get_many([f"{folder}/worst-{kind}.png" for kind in _KINDS])
     strips = [stored.get(f"{folder}/worst-{kind}.png") for kind in _KINDS]
-    return Worst(arm, seed, images, _columns(images, *strips))
+    return WorstImages(arm, seed, images, _columns(images, *strips))
 
 
 def _columns(
     images: list[tuple[int, float]], damaged: bytes | None, composite: bytes | None, truth: bytes | None
 ) -> bytes | None:
-    """A column an image, under its number and PSNR: damaged, composite, errors, truth."""
+    """A column per image, titled with its number and PSNR: damaged, composite, errors, truth."""
     if damaged is None or composite is None or truth is None:
         return None
-    filled, original = pictures.strip(composite), pictures.strip(truth)
+    filled, original = pictures.open_strip(composite), pictures.open_strip(truth)
     gaps = pictures.errors(filled, original)
     if gaps is None:
         return None
-    rows = [pictures.tiles(strip, SHOWN) for strip in (pictures.strip(damaged), filled, gaps, original)]
+    rows = [pictures.cut_tiles(strip, SHOWN) for strip in (pictures.open_strip(damaged), filled, gaps, original)]
     titles = [f"{number}: {wording.fixed(psnr, 1)} dB" for number, psnr in images]
-    return pictures.assembled(list(zip(titles, map(list, zip(*rows, strict=True)), strict=False)))
+    return pictures.assemble_grid(list(zip(titles, map(list, zip(*rows, strict=True)), strict=False)))
 
 
-def _disputed(study: Study, values: Mapping[str, Values]) -> Disputed | None:
-    """By the arms that train, where there are two of them: fills would differ from them on every image."""
+def _disputed(study: Study, values: Mapping[str, Values]) -> DisputedImages | None:
+    """Select images by the trained arms if there are two; arms without training would dominate the differences."""
     trained = [arm for arm in values if study.arm(arm).trains]
-    judges = trained if len(trained) > 1 else list(values)
-    if len(judges) < 2:
+    compared = trained if len(trained) > 1 else list(values)
+    if len(compared) < 2:
         return None
-    known = np.stack([values[arm][_PSNR] for arm in judges])
+    known = np.stack([values[arm][_PSNR] for arm in compared])
     spread = known.std(axis=0, ddof=1)
-    there = int(np.isfinite(spread).sum())
-    order = np.argsort(-spread, kind="stable")[:there][:SHOWN]
-    if not there:
+    finite = int(np.isfinite(spread).sum())
+    order = np.argsort(-spread, kind="stable")[:finite][:SHOWN]
+    if not finite:
         return None
-    rows = {arm: [float(found[_PSNR][number]) for number in order] for arm, found in values.items()}
-    over = f"{len(judges)} arms" + (" that train" if judges == trained and len(judges) < len(values) else "")
-    words = f"Those with the largest standard deviation of the {wording.label(METRIC)} over the {over}."
-    return Disputed([int(number) for number in order], rows, [float(spread[number]) for number in order], words)
+    rows = {arm: [float(of_arm[_PSNR][number]) for number in order] for arm, of_arm in values.items()}
+    only_trained = compared == trained and len(compared) < len(values)
+    over = f"{len(compared)} {'trained ' if only_trained else ''}arms"
+    words = f"Images with the largest standard deviation of the {wording.label(METRIC)} over the {over}."
+    return DisputedImages([int(number) for number in order], rows, [float(spread[number]) for number in order], words)
 
 
 def _mean(study: Study, arm: str, values: Values) -> str:
-    """The mean over images in words, with an interval over seeds and their images; '' where a file is missing."""
+    """The mean over images in words, with an interval over seeds and their images; '' if a file is missing."""
     seeds = _finished(study)[arm]
-    asked = seeds[: MOST_SEEDS if study.arm(arm).trains else 1]
-    read = _read(study, [_folder(study, arm, seed) for seed in asked])
-    folders = {seed: _folder(study, arm, seed) for seed in asked}
+    used = seeds[: MOST_SEEDS if study.arm(arm).trains else 1]
+    read = _read(study, [_folder(study, arm, seed) for seed in used])
+    folders = {seed: _folder(study, arm, seed) for seed in used}
     if any(folder not in read for folder in folders.values()):
         return ""
     by_seed = {seed: [v for v in read[folder][_PSNR].tolist() if np.isfinite(v)] for seed, folder in folders.items()}
@@ -220,14 +231,14 @@ def _mean(study: Study, arm: str, values: Values) -> str:
         return ""
     images = wording.count(int(np.isfinite(values[_PSNR]).sum()), "test image")
     figure = wording.with_unit(_figure(interval), METRIC)
-    text = f"{wording.quoted(arm)}: the {wording.label(METRIC)} is {figure} in the mean over {images}"
+    text = f"{wording.quoted(arm)}: mean {wording.label(METRIC)} {figure} over {images}"
     if not study.arm(arm).trains:
-        return f"{text}, by one evaluation."
-    of = f" of {len(seeds)}" if len(asked) < len(seeds) else ""
+        return f"{text} (one evaluation)."
+    of = f" of {len(seeds)}" if len(used) < len(seeds) else ""
     if interval.n == 1:
-        return f"{text} of one seed{of}, which has no interval: its images share one network."
-    how = "the clustered bootstrap's, which draws seeds and then images of each"
-    return f"{text} and {interval.n}{of} seeds; the interval is {how}."
+        return f"{text} of one seed{of}; there is no interval, because its images share one network."
+    how = "a clustered bootstrap, which resamples seeds and then images within seeds"
+    return f"{text} and {interval.n}{of} seeds; the interval is from {how}."
 
 
 def _figure(interval: intervals.Interval) -> str:

@@ -1,7 +1,7 @@
-"""Quality against cost: which arms no other arm beats in both (Pareto's front), for each cost that a sweep file names.
+"""Quality against cost: the Pareto front of the arms, for each cost that the sweep file names.
 
-Means over seeds decide, and the picture shows their intervals: an arm that lies behind the front by less than its
-interval may be on it. A discriminator's parameters do not count, its time and memory do.
+The front is that of the means over seeds; the plot shows their intervals, because an arm behind the front by less than
+its interval may be on it. Parameters of discriminators do not count, but their time and memory do.
 """
 
 from __future__ import annotations
@@ -24,24 +24,28 @@ _LABELS = {PARAMETERS: "parameters"}
 
 
 @dataclass(frozen=True)
-class Point:
-    """One arm. cost: by what is asked for; front: those of the costs for which no other arm beats it."""
+class ParetoPoint:
+    """One arm."""
 
     arm: str
     trains: bool
     quality: Interval
     cost: Mapping[str, Interval]
+    """By the name of the cost."""
     front: frozenset[str]
+    """The costs for which the arm is on the Pareto front."""
 
 
 @dataclass(frozen=True)
 class Pareto:
-    """quality: a metric. costs: what it is told against; points: arms, best first. notes: what to mind."""
+    """A quality metric against one or more costs."""
 
     quality: str
     costs: list[str]
-    points: list[Point]
+    points: list[ParetoPoint]
+    """Best quality first."""
     notes: list[str]
+    """Sentences for the caption."""
 
     @property
     def digits(self) -> int:
@@ -52,20 +56,20 @@ class Pareto:
 
 
 def label(cost: str) -> str:
-    """'parameters', 'time an epoch (s)'."""
+    """'parameters', 'time per epoch (s)'."""
     unit = "" if cost == PARAMETERS else wording.unit(cost)
     return _LABELS.get(cost) or wording.label(cost) + (f" ({unit})" if unit else "")
 
 
 def build(study: Study) -> Pareto | None:
-    """None where the sweep does not ask for it, or fewer than two trained arms are finished.
+    """Build the comparison; None if the sweep does not ask for it or fewer than two trained arms have results.
 
-    Left out: arms that are tested on other images or masks than the baseline, and costs that nobody told.
+    Arms with other test images or masks than the baseline are left out, and so are costs that no trained arm has.
     """
-    asked = study.plan["report"].get("pareto")
-    if not asked:
+    options = study.plan["report"].get("pareto")
+    if not options:
         return None
-    quality, costs = asked["quality"], asked["cost"]
+    quality, costs = options["quality"], options["cost"]
     group = next(names for names in study.groups if study.baseline in names)
     found = {name: interval for name in group if (interval := study.interval(name, quality))}
     if sum(study.arm(name).trains for name in found) < 2:
@@ -75,13 +79,13 @@ def build(study: Study) -> Pareto | None:
     sign = wording.sign(quality)
 
     def beaten(name: str, cost: str) -> bool:
-        """Whether another arm is as good at as little, and better in one of the two."""
+        """Whether another arm dominates: no worse in quality and cost, and better in one of them."""
         here = (-sign * found[name].mean, spent[name][cost].mean)
         others = ((-sign * found[other].mean, spent[other][cost].mean) for other in found if cost in spent[other])
         return any(there != here and there[0] <= here[0] and there[1] <= here[1] for there in others)
 
     points = [
-        Point(
+        ParetoPoint(
             name,
             study.arm(name).trains,
             found[name],
@@ -94,13 +98,13 @@ def build(study: Study) -> Pareto | None:
 
 
 def _costs(study: Study, arm: str, costs: list[str]) -> dict[str, Interval]:
-    """What an arm costs; that of a fill is 0 in parameters."""
-    found = {}
+    """The costs of an arm by name."""
+    spent = {}
     for cost in costs:
         interval = _parameters(study, arm) if cost == PARAMETERS else study.interval(arm, cost)
         if interval is not None:
-            found[cost] = interval
-    return found
+            spent[cost] = interval
+    return spent
 
 
 def _parameters(study: Study, arm: str) -> Interval | None:
@@ -110,17 +114,19 @@ def _parameters(study: Study, arm: str) -> Interval | None:
 
 
 def _notes(study: Study, group: list[str], costs: list[str]) -> list[str]:
-    notes = ["On the front: no other arm is as good at as little. Means over seeds decide it."]
+    notes = [
+        "* marks the Pareto front of the means over seeds: no other arm is at least as good at the same or lower cost."
+    ]
     if PARAMETERS in costs:
-        notes.append("Parameters are those of the network, without its discriminators'.")
+        notes.append("Parameters are those of the network, without discriminators.")
     if record_columns.PEAK_MEMORY_MB in costs:
         notes.append(
-            "On a CPU peak memory is the highest of the process so far, which trains one trial after another: an upper "
-            "bound for all but the first."
+            "On a CPU, peak memory is that of the process, which trains several trials in turn: for all trials but the "
+            "first it is an upper bound."
         )
     if left := [name for name in study.names if name not in group]:
         names = wording.listing(map(wording.quoted, left))
-        notes.append(f"Left out, as they are tested on other images or masks: {names}.")
+        notes.append(f"Left out, because they are tested on other images or masks: {names}.")
     return notes
 
 
@@ -128,8 +134,8 @@ def _notes(study: Study, group: list[str], costs: list[str]) -> list[str]:
 
 
 def plot(pareto: Pareto, form: str = "svg") -> bytes:
-    """A panel for each cost, on a logarithmic axis: arms with their intervals, the front as steps, fills as levels."""
-    with figures.drawing():
+    """A panel per cost on a logarithmic axis: arms with intervals, the front as steps, untrained arms as levels."""
+    with figures.drawing_settings():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -140,11 +146,11 @@ def plot(pareto: Pareto, form: str = "svg") -> bytes:
         for ax, cost in zip(axes, pareto.costs, strict=True):
             handles = {**_panel(ax, pareto, cost), **handles}
         figures.legend(figure, None, handles)
-        return figures.saved(figure, form)
+        return figures.render_figure(figure, form)
 
 
 def _panel(ax: Axes, pareto: Pareto, cost: str) -> dict[str, object]:
-    """Draw one cost; what stands for each arm, for the legend."""
+    """Draw one cost; returns the artist of each arm for the legend."""
     handles: dict[str, object] = {}
     for number, point in enumerate(pareto.points):
         colour = figures.PALETTE[number % len(figures.PALETTE)]
@@ -167,7 +173,7 @@ def _panel(ax: Axes, pareto: Pareto, cost: str) -> dict[str, object]:
             )
     front = sorted((p.cost[cost].mean, p.quality.mean) for p in pareto.points if p.trains and cost in p.front)
     ax.step([x for x, _ in front], [y for _, y in front], where="post", color=figures.FAINT, linewidth=1.2, zorder=1)
-    figures.dress(ax, pareto.quality)
+    figures.style_axes(ax, pareto.quality)
     ax.set_xscale("log")
     ax.set_xlabel(label(cost), fontsize=9, color=figures.INK)
     ax.margins(x=0.08, y=0.08)

@@ -1,6 +1,6 @@
-"""The same pictures under the same masks for every arm, with the map of its errors.
+"""The same test images under the same masks filled by every arm, with error maps.
 
-Matplotlib and Pillow are imported when a grid is made.
+Matplotlib and Pillow are imported only when a grid is made.
 """
 
 from __future__ import annotations
@@ -13,37 +13,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.report.figures import GROUND, INK, short
-from analysis.study import Arm, Study
+from analysis.report.figures import GROUND, INK, shorten
+from analysis.study import Study, StudyArm
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont
 
 DARKEST = 0.25
-"""Error, of images in [0, 1], that is drawn in the darkest colour."""
+"""Error of images in [0, 1] from which on the darkest colour is used."""
 _PICTURES = 6
 _TILE, _GAP, _TITLE_LINES, _FONT = 128, 6, 3, 14
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A picture grid: PNG bytes, what each column shows, and the seed that each arm's pictures come from."""
+class PictureGrid:
+    """A grid of pictures."""
 
     png: bytes
     titles: list[str]
+    """Titles of the columns."""
     seeds: dict[str, int]
+    """The seed of each arm's pictures."""
 
 
-def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
-    """The evaluation images: columns are damaged, each arm's composite, truth; below each image its mask and errors.
+def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
+    """The evaluation images: damaged, each arm's composite, truth as columns; masks and error maps below the images.
 
-    An error is the mean over channels of the absolute difference to the truth; white is none, the darkest red
-    `DARKEST` of the range or more. Of detectors: the truth, each arm's boxes and, below, the heat maps of its masks.
-    Pictures are of the first seed, or of an arm's first finished one where that is missing; images and masks are the
-    same for every arm and seed. None where no finished trial has pictures.
+    An error is the absolute difference from the truth, averaged over channels; white is zero, the darkest red `DARKEST`
+    of the range or more. For detectors: each arm's boxes with its heat maps below, and the truth. Each arm's pictures
+    are those of its first finished seed; images and masks do not depend on arm or seed. None if no finished trial has
+    pictures.
     """
-    folders = {arm.name: found for arm in study.arms if (found := _folder(study, arm))}
+    folders = {arm.name: folder for arm in study.arms if (folder := _folder(study, arm))}
     arms = {name: folder for name, (_, folder) in folders.items()}
     kinds = ("found", "heat") if study.plan["task"] == "detect" else ("composite",)
     stored = study.store.get_many(f"{folder}/{kind}.png" for folder in arms.values() for kind in kinds)
@@ -53,24 +55,24 @@ def picture_grid(study: Study, most: int = _PICTURES) -> Grid | None:
     anywhere = next(iter(arms.values()))
     keys = {kind: f"{anywhere}/{kind}.png" for kind in ("damaged", "mask", "truth")}
     stored |= study.store.get_many(keys.values())
-    pictures = {key: strip(data) for key, data in stored.items()}
+    pictures = {key: open_strip(data) for key, data in stored.items()}
     damaged, mask, truth = (pictures.get(key) for key in keys.values())
     columns = [("damaged", damaged, mask)]
-    for name, folder in arms.items():
-        said = pictures.get(f"{folder}/found.png")
-        if said is not None:  # a detector: its boxes, and where it has one the heat map of its mask
-            columns.append((name, said, pictures.get(f"{folder}/heat.png")))
+    for name, place in arms.items():
+        boxes = pictures.get(f"{place}/found.png")
+        if boxes is not None:  # a detector; only those that predict masks have heat maps
+            columns.append((name, boxes, pictures.get(f"{place}/heat.png")))
         else:
-            output = pictures.get(f"{folder}/composite.png")
+            output = pictures.get(f"{place}/composite.png")
             columns.append((name, output, errors(output, truth)))
     columns += [("truth", truth, None)]
-    strips = [(title, stacked(upper, lower, most)) for title, upper, lower in columns if upper is not None]
+    strips = [(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None]
     seeds = {name: folders[name][0] for name in arms}
-    return Grid(assembled(strips), [title for title, _ in strips], seeds)
+    return PictureGrid(assemble_grid(strips), [title for title, _ in strips], seeds)
 
 
 def errors(output: Image | None, truth: Image | None) -> Image | None:
-    """The error map of a strip; None where either is missing or they differ in size."""
+    """The error map of a strip; None if an image is missing or they differ in size."""
     if output is None or truth is None or output.size != truth.size:
         return None
     import matplotlib
@@ -82,31 +84,31 @@ def errors(output: Image | None, truth: Image | None) -> Image | None:
     return Image.fromarray((colours * 255).round().astype(np.uint8))
 
 
-def stacked(upper: Image, lower: Image | None, most: int) -> list[Image | None]:
-    """The tiles of two strips in turn: image, error, image, error, ..."""
-    first = tiles(upper, most)
-    second: Sequence[Image | None] = tiles(lower, most) if lower is not None else [None] * len(first)
+def interleave(upper: Image, lower: Image | None, most: int) -> list[Image | None]:
+    """The tiles of two strips, alternating: image, error, image, error, ..."""
+    first = cut_tiles(upper, most)
+    second: Sequence[Image | None] = cut_tiles(lower, most) if lower is not None else [None] * len(first)
     return [tile for pair in zip(first, second, strict=False) for tile in pair]
 
 
-def _folder(study: Study, arm: Arm) -> tuple[int, str] | None:
-    """(seed, key) of an arm's pictures: of its first finished seed, at its last epoch. No listing is asked for."""
+def _folder(study: Study, arm: StudyArm) -> tuple[int, str] | None:
+    """(seed, key prefix) of an arm's pictures: first finished seed, last epoch; found without listing the store."""
     for seed, key in arm.trials.items():
         if key in study.results:
             return seed, f"trials/{key[0]}/samples/{study.results[key]['attempt']}/{key[1]}"
     return None
 
 
-def strip(png: bytes) -> Image:
-    """A strip of square images side by side, RGB."""
+def open_strip(png: bytes) -> Image:
+    """Decode a horizontal strip of square images as RGB."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as opened:
         return opened.convert("RGB")
 
 
-def tiles(strip: Image, most: int) -> list[Image]:
-    """The square images of one horizontal strip, at most `most` of them, enlarged without blurring."""
+def cut_tiles(strip: Image, most: int) -> list[Image]:
+    """The first `most` square images of a horizontal strip, enlarged by nearest neighbour."""
     from PIL import Image
 
     side = strip.height
@@ -115,8 +117,8 @@ def tiles(strip: Image, most: int) -> list[Image]:
     return [piece.resize((size, size), Image.Resampling.NEAREST) for piece in pieces[:most]]
 
 
-def assembled(strips: Sequence[tuple[str, Sequence[Image | None]]]) -> bytes:
-    """All strips side by side, each under its title, as PNG."""
+def assemble_grid(strips: Sequence[tuple[str, Sequence[Image | None]]]) -> bytes:
+    """The strips as columns under their titles, as PNG."""
     from PIL import Image, ImageDraw
 
     size = max(tile.width for _, column in strips for tile in column if tile is not None)
@@ -138,7 +140,7 @@ def assembled(strips: Sequence[tuple[str, Sequence[Image | None]]]) -> bytes:
 
 
 def _font() -> FreeTypeFont:
-    """Matplotlib's DejaVu Sans: the same letters on every machine, also beyond Latin."""
+    """DejaVu Sans from Matplotlib: the same font on every machine, with more than Latin letters."""
     from pathlib import Path
 
     import matplotlib
@@ -148,9 +150,9 @@ def _font() -> FreeTypeFont:
 
 
 def _wrapped(title: str, font: FreeTypeFont, width: int) -> str:
-    """A title in at most three lines that fit a column."""
+    """A title wrapped to the width of a column, in at most three lines."""
     letters = max(4, int(width / (font.getlength("abcdefghij") / 10)))
     lines = textwrap.wrap(" ".join(title.split()), letters) or [""]
     if len(lines) > _TITLE_LINES:
-        lines = [*lines[: _TITLE_LINES - 1], short(" ".join(lines[_TITLE_LINES - 1 :]), letters)]
+        lines = [*lines[: _TITLE_LINES - 1], shorten(" ".join(lines[_TITLE_LINES - 1 :]), letters)]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a report tells of a sweep's searches: budgets, what became of the tries, what was found and chosen."""
+"""The searches of a sweep: budgets, outcomes of the tries, the best configurations and the chosen ones."""
 
 from __future__ import annotations
 
@@ -16,68 +16,74 @@ from sweeps.search.status import SearchState
 from sweeps.store import layout
 
 _FOR_IMPORTANCE = 8
-"""Complete tries below which importances say nothing."""
+"""Smallest number of complete tries for which importances are reported."""
 _GOALS = {"max": "highest", "min": "lowest"}
 
 
 @dataclass(frozen=True)
-class Found:
-    """One configuration: what it changes, what the search saw of it, the arm that it became or ''."""
+class FoundConfiguration:
+    """One of the best configurations of a search."""
 
     changes: str
+    """Its changes to the searched arm."""
     value: str
+    """Its value of the objectives on the tuning seeds."""
     arm: str
+    """The arm that reports it, or ''."""
 
 
 @dataclass(frozen=True)
 class SearchFacts:
-    """One search in words. importance: how much of the differences each parameter explains, '' where it is unknown."""
+    """One search."""
 
     arm: str
     tries: str
+    """Number of tries so far, the budget, and whether the search has ended."""
     complete: int
     pruned: int
     failed: int
     running: int
     saved: str
-    found: list[Found]
+    """Epochs saved by early stopping, in words; '' if there is none."""
+    found: list[FoundConfiguration]
     importance: str
+    """Importance of each parameter, in words; '' if unknown."""
 
 
 def settings(study: Study) -> list[str]:
-    """What all searches share, as sentences; none without a search."""
+    """Settings shared by all searches, as sentences; none without a search."""
     spec = study.plan.get("search")
     if not spec:
         return []
     stopping = spec["early_stopping"]
     seeds = f"{wording.count(len(spec['tune_seeds']), 'tuning seed')} ({_listed(spec['tune_seeds'])})"
     goals = [f"the {_GOALS[goal]} {wording.label(metric)}" for metric, goal in zip(*_objectives(spec), strict=True)]
-    equal = f"; each of {len(spec['arms'])} arms gets the same budget" if len(spec["arms"]) > 1 else ""
+    equal = f"; each of {len(spec['arms'])} arms has the same budget" if len(spec["arms"]) > 1 else ""
     rule = "No early stopping."
     if stopping["name"] != "none":
-        rule = f"Early stopping by {stopping['name']} from epoch {stopping['grace_epochs']} on, of tries only."
+        rule = f"Early stopping of tries by {stopping['name']} from epoch {stopping['grace_epochs']} on."
     return [
-        f"{_tries(spec['trials'])} an arm by {spec['sampler']} on {seeds}, for {wording.listing(goals)}{equal}.",
-        "The seeds that chose a configuration never report it: figures in the table are of fresh seeds.",
+        f"{_tries(spec['trials'])} per arm by {spec['sampler']} on {seeds}, for {wording.listing(goals)}{equal}.",
+        "Configurations are reported on fresh seeds, never on the seeds that selected them.",
         rule,
     ]
 
 
 def facts(study: Study) -> list[SearchFacts]:
     """Each search, in the order of the arms."""
-    asked = stored_searches(study.store, study.name) if study.searches else {}
-    return [_facts(study, search, _importance(asked.get(search.arm))) for search in study.searches]
+    searches = stored_searches(study.store, study.name) if study.searches else {}
+    return [_facts(study, search, _importance(searches.get(search.arm))) for search in study.searches]
 
 
 def _importance(search: Search | None) -> str:
-    """Which parameters mattered in a search with one objective, where it has tries enough to tell."""
+    """Importance of the parameters of a search with one objective and enough complete tries; otherwise ''."""
     complete = 0 if search is None else sum(ask.state == "complete" for ask in search.asks())
     if search is None or complete < _FOR_IMPORTANCE or len(search.spec.metrics) > 1:
         return ""
-    found = search.importances()
-    if len(found) < 2:  # the one parameter explains everything
+    importances = search.importances()
+    if len(importances) < 2:  # a single parameter always has importance 1
         return ""
-    shares = ", ".join(f"{name} {share:.2f}" for name, share in found.items())
+    shares = ", ".join(f"{name} {share:.2f}" for name, share in importances.items())
     return f"{shares} (PED-ANOVA, {complete} complete tries)"
 
 
@@ -88,7 +94,7 @@ def _facts(study: Study, search: SearchState, importance: str) -> SearchFacts:
     for rank, ask in enumerate(search.best, 1):
         values = [wording.with_unit(f"{value:.4g}", metric) for value, metric in zip(ask.values, metrics, strict=True)]
         arm = _arm_name(spec, search.arm, rank) if rank <= search.chosen else ""
-        found.append(Found(_changes(ask.overrides), ", ".join(values), arm))
+        found.append(FoundConfiguration(_changes(ask.overrides), ", ".join(values), arm))
     state = "" if search.done and not search.exhausted else ", exhausted" if search.done else ", not finished"
     saved = ""
     if search.full and spec["early_stopping"]["name"] != "none":
@@ -140,7 +146,7 @@ def _objectives(spec: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def caption(study: Study) -> list[str]:
-    """Sentences below the table: which arms were tuned, with what budget, and which wait."""
+    """Caption sentences: which arms were tuned with which budget, and which searches are not finished."""
     spec = study.plan.get("search")
     if not spec:
         return []
@@ -148,24 +154,24 @@ def caption(study: Study) -> list[str]:
         f"{_tries(spec['trials'])} × {wording.count(len(spec['tune_seeds']), 'seed')} ({_listed(spec['tune_seeds'])})"
     )
     tuned = [arm.name for arm in study.arms if arm.trials and study.tuned(arm.name)]
-    told = []
+    sentences = []
     if tuned:
-        told.append(f"Tuned: {_some(tuned)}, {budget}{_spent(study)}, reported on fresh seeds.")
+        sentences.append(f"Tuned: {_some(tuned)}, {budget}{_spent(study)}, reported on fresh seeds.")
         others = [arm.name for arm in study.arms if arm.trains and arm.name not in tuned and arm.trials]
-        told += [f"Not tuned: {_some(others)}."] if others else []
+        sentences += [f"Not tuned: {_some(others)}."] if others else []
     if study.waiting:
-        told.append(f"Search not finished ({budget}): {_some(study.waiting)}.")
+        sentences.append(f"Search not finished ({budget}): {_some(study.waiting)}.")
     elif not tuned and spec["report_best"]:
-        told.append(f"The search is not finished ({budget}): no tuned arm yet.")
-    return told
+        sentences.append(f"The search is not finished ({budget}): no tuned arm yet.")
+    return sentences
 
 
 def _spent(study: Study) -> str:
-    """Where budgets differ in fact, what each search has asked."""
-    asked = {search.arm: search.asked for search in study.searches if search.done}
-    if all(count == study.plan["search"]["trials"] for count in asked.values()):
-        return " each" if len(asked) > 1 else ""
-    return f" at most ({', '.join(f'{wording.quoted(arm)}: {count}' for arm, count in asked.items())})"
+    """Number of tries of each search, if they differ from the budget."""
+    tries = {search.arm: search.asked for search in study.searches if search.done}
+    if all(count == study.plan["search"]["trials"] for count in tries.values()):
+        return " each" if len(tries) > 1 else ""
+    return f" at most ({', '.join(f'{wording.quoted(arm)}: {count}' for arm, count in tries.items())})"
 
 
 def _some(names: list[str], most: int = 6) -> str:
@@ -177,7 +183,7 @@ def _some(names: list[str], most: int = 6) -> str:
 
 
 def cost(study: Study) -> list[tuple[str, str]]:
-    """Epochs and hours of all searches. Hours follow from the epochs and the pace of the complete tries."""
+    """Epochs and computing time of all searches; the time is estimated from the epochs of complete tries."""
     if not study.searches:
         return []
     trained, full = sum(s.trained for s in study.searches), sum(s.full for s in study.searches)
@@ -191,7 +197,7 @@ def cost(study: Study) -> list[tuple[str, str]]:
 
 
 def _pace(study: Study) -> float | None:
-    """Mean seconds of an epoch of the complete tries; None where none is there."""
+    """Mean seconds per epoch of the complete tries; None if there are none."""
     keys = [layout.result_key(*trial) for search in study.searches for trial in search.trials]
     results = [layout.load(key, data) for key, data in study.store.get_many(keys).items()]
     seconds = [s for result in results for s in result["history"].get(record_columns.TIME_S, []) if s is not None]

@@ -1,4 +1,4 @@
-"""A boto3 client that waits: asks again what passes by itself, and takes new credentials when the old have expired."""
+"""A boto3 client that retries transient S3 errors and refreshes expired credentials."""
 
 from __future__ import annotations
 
@@ -15,47 +15,49 @@ from sweeps.store.base import Abandoned, never
 from sweeps.store.s3.errors import AWAY, EXPIRED, code_of, explain, is_wrong_key, kind_of, message_of
 
 PATIENCE_S = float(os.environ.get("SWEEPS_STORE_PATIENCE", "300"))
-"""Seconds for which a server that has answered before is asked again."""
+"""Seconds of retries if the server has answered before."""
 FIRST_S = 8.0
-"""The same for one that has never answered: a mistyped address is told at once."""
-_SHORTEST_S, _LONGEST_S, _SAY_FROM_S = 0.1, 8.0, 3.0
-"""Bounds of the pause before another try; waiting that has lasted so long is told, once."""
+"""Seconds of retries if the server has never answered, so that a mistyped address is reported soon."""
+_SHORTEST_S, _LONGEST_S, _WARN_AFTER_S = 0.1, 8.0, 3.0
+"""Shortest and longest pause between retries; seconds after which a warning is logged once."""
 _CONNECT_S, _READ_S = 4.0, 30.0
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class Absent(Exception):  # noqa: N818 - not an error
-    """There is no such object or upload."""
+class ObjectMissing(Exception):  # noqa: N818 - not an error
+    """The object or upload does not exist."""
 
 
-class Exists(Exception):  # noqa: N818 - not an error
-    """A conditional put found an object."""
+class ObjectExists(Exception):  # noqa: N818 - not an error
+    """A conditional put failed because the object exists."""
 
 
-class NotUnderstood(Exception):  # noqa: N818 - not an error
-    """The server does not know conditional puts."""
+class ConditionalPutUnsupported(Exception):  # noqa: N818 - not an error
+    """The server does not support conditional puts."""
 
 
-_MEANT: dict[str, type[Exception]] = {
-    "NoSuchKey": Absent,
-    "NoSuchUpload": Absent,
-    "PreconditionFailed": Exists,
-    "412": Exists,
-    "NotImplemented": NotUnderstood,
-    "501": NotUnderstood,
+_HANDLED: dict[str, type[Exception]] = {
+    "NoSuchKey": ObjectMissing,
+    "NoSuchUpload": ObjectMissing,
+    "PreconditionFailed": ObjectExists,
+    "412": ObjectExists,
+    "NotImplemented": ConditionalPutUnsupported,
+    "501": ConditionalPutUnsupported,
 }
-"""Error codes that are answers."""
+"""Error codes that callers handle -> the exception raised for them."""
 
 
 class Client:
-    """See the module's text. Connects at the first question. Safe to use from many threads.
-
-    uri: of the store, for errors. connections: kept open at once. patience_s: instead of `PATIENCE_S`.
-    """
+    """See the module's docstring. Connects at the first request. Thread-safe."""
 
     def __init__(self, uri: str, connections: int, patience_s: float | None = None) -> None:
+        """
+        uri: address of the store, for errors
+        connections: size of the connection pool
+        patience_s: replaces `PATIENCE_S`
+        """
         self._uri, self._connections = uri, connections
         self._patience_s = PATIENCE_S if patience_s is None else patience_s
         self._lock = threading.Lock()
@@ -63,13 +65,14 @@ class Client:
         self._answered = False
 
     def ask(self, verb: str, act: Callable[[Any], T], abandoned: Callable[[], bool] = never) -> T:
-        """What `act` does with boto3's client. Raises `Absent`, `Exists`, `NotUnderstood`, a StoreError or Abandoned.
+        """Call `act` with boto3's client, with retries. Raises Absent, Exists, NotUnderstood, StoreError or Abandoned.
 
-        verb: what is tried, for errors. abandoned: whether to give up; looked at before each try.
+        verb: description of the action for errors
+        abandoned: polled before each try; raises Abandoned once it returns True
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
-        begun, pause, said, renewed = time.monotonic(), _SHORTEST_S, False, False
+        begun, pause, warned, renewed = time.monotonic(), _SHORTEST_S, False, False
         while True:
             if abandoned():
                 raise Abandoned(verb)
@@ -77,9 +80,9 @@ class Client:
             try:
                 answer = act(client)
             except (BotoCoreError, ClientError) as error:
-                if code_of(error) in _MEANT:
+                if code_of(error) in _HANDLED:
                     self._answered = True
-                    raise _MEANT[code_of(error)] from None
+                    raise _HANDLED[code_of(error)] from None
                 kind, waited_s = kind_of(error), time.monotonic() - begun
                 if is_wrong_key(error) and not renewed:
                     kind, renewed = EXPIRED, True
@@ -88,8 +91,8 @@ class Client:
                     raise explain(error, verb, self._uri, client.meta.region_name, waited_s) from error
                 if kind == EXPIRED:
                     self._renew(client)
-                if not said and waited_s > min(_SAY_FROM_S, limit_s / 4):
-                    said = True
+                if not warned and waited_s > min(_WARN_AFTER_S, limit_s / 4):
+                    warned = True
                     _log.warning("%s: cannot %s: %s; waiting up to %.0f s", self._uri, verb, message_of(error), limit_s)
                 time.sleep(min(random.uniform(pause / 2, pause), limit_s - waited_s + 0.01))
                 pause = min(pause * 2, _LONGEST_S)
@@ -98,21 +101,21 @@ class Client:
                 return answer
 
     def now(self) -> Any:
-        """boto3's client, made if need be."""
+        """boto3's client; created at the first call."""
         with self._lock:
             if self._made is None:
                 self._made = _connect(self._uri, self._connections)
             return self._made
 
     def _renew(self, used: Any) -> None:
-        """Forget the client that was used, and with it its credentials, unless another thread has."""
+        """Drop the client and its credentials, unless another thread has replaced it already."""
         with self._lock:
             if self._made is used:
                 self._made = None
 
 
 def _connect(uri: str, connections: int) -> Any:
-    """A client from a session of its own: boto3's default session would keep credentials for ever."""
+    """Create a client in a new session, because boto3's default session never reloads credentials."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
@@ -122,15 +125,17 @@ def _connect(uri: str, connections: int) -> Any:
         "connect_timeout": _CONNECT_S,
         "read_timeout": _READ_S,
         "tcp_keepalive": True,
-        "retries": {"total_max_attempts": 1},  # `Client.ask` tries again
+        "retries": {"total_max_attempts": 1},  # `Client.ask` retries
     }
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint and "AWS_REQUEST_CHECKSUM_CALCULATION" not in os.environ:
-        settings["request_checksum_calculation"] = "when_required"  # others than AWS may not know its newer checksums
+        settings["request_checksum_calculation"] = "when_required"  # other servers may not support AWS's new checksums
     try:
         return boto3.session.Session().client("s3", config=Config(**settings))
     except ValueError as error:
         fix = "AWS_ENDPOINT_URL=http://host:port"
-        raise StoreError(f"store {uri!r}: AWS_ENDPOINT_URL={endpoint}", str(error), "an address", fix) from error
+        raise StoreError(
+            f"store {uri!r}: AWS_ENDPOINT_URL={endpoint}", str(error), "the URL of a server", fix
+        ) from error
     except BotoCoreError as error:
         raise explain(error, "connect", uri, None, 0.0) from error

@@ -1,6 +1,6 @@
-"""What an S3 server's refusal means: whether it passes by itself, and what to tell the user in four parts.
+"""Classifies S3 errors (transient, expired credentials, permanent) and explains them to the user in four parts.
 
-Works on what botocore raises by its names and codes, so that nothing of botocore is imported before S3 is used.
+Identifies botocore's exceptions by name and code, so that botocore is not imported before S3 is used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from sweeps.errors import StoreAwayError, StoreError
 
 AWAY, EXPIRED, REFUSED = "away", "expired", "refused"
-"""Passes by itself (busy, unreachable, cut off); passes once credentials are renewed; does not pass."""
+"""Transient (server busy, unreachable, connection cut); credentials expired; permanent."""
 
 _BUSY = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "ThrottlingException"}
 _BUSY |= {"TooManyRequests", "RequestLimitExceeded", "BandwidthLimitExceeded", "OperationAborted", "429"}
@@ -25,11 +25,11 @@ _NOT_HERE = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}
 
 _CHAIN = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or the machine's own role"
 RIGHTS = "s3:ListBucket on the bucket; s3:GetObject, s3:PutObject and s3:DeleteObject on its objects"
-"""What a store asks of the bucket's owner."""
+"""Permissions that a store needs."""
 
 
-class Refusal(Exception):  # noqa: N818 - as the server words it
-    """A refusal inside an answer that is no error as a whole, in the shape of botocore's ClientError."""
+class Refusal(Exception):  # noqa: N818 - not raised
+    """An error within a successful response (of delete_objects), in the form of botocore's ClientError."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -37,17 +37,17 @@ class Refusal(Exception):  # noqa: N818 - as the server words it
 
 
 def code_of(error: Exception) -> str:
-    """The server's error code; the name of the exception where no server has spoken."""
+    """The error code of the server; without a response, the name of the exception."""
     return str(_response(error).get("Error", {}).get("Code") or type(error).__name__)
 
 
 def message_of(error: Exception) -> str:
-    """The error in one line."""
+    """The first line of the error's message."""
     return (str(error).strip().splitlines() or [code_of(error)])[0]
 
 
 def status_of(error: Exception) -> int:
-    """The HTTP status; 0 where no server has spoken."""
+    """The HTTP status; 0 without a response."""
     return int(_response(error).get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
 
 
@@ -56,7 +56,7 @@ def _response(error: Exception) -> dict[str, Any]:
 
 
 def kind_of(error: Exception) -> str:
-    """Whether to wait for it: `AWAY`, `EXPIRED` or `REFUSED`."""
+    """The kind of an error: `AWAY`, `EXPIRED` or `REFUSED`."""
     code, status = code_of(error), status_of(error)
     if code in _EXPIRED or code in _EXPIRED_LOCALLY:
         return EXPIRED
@@ -64,19 +64,21 @@ def kind_of(error: Exception) -> str:
         return AWAY
     names = {base.__name__ for base in type(error).__mro__}
     cut = {"HTTPClientError", "ConnectionError", "IncompleteReadError", "ResponseParserError", "FlexibleChecksumError"}
-    untrusted = "SSLError" in names and "CERTIFICATE_VERIFY_FAILED" in str(error)  # a handshake that was cut passes by
+    untrusted = "SSLError" in names and "CERTIFICATE_VERIFY_FAILED" in str(error)  # a cut handshake is transient
     return AWAY if names & cut and not untrusted else REFUSED
 
 
 def is_wrong_key(error: Exception) -> bool:
-    """Whether the server does not know the credentials: they may have been replaced by newer ones."""
+    """Whether the server does not know the credentials. Newer ones may have replaced them."""
     return code_of(error) in _WRONG_KEY
 
 
 def explain(error: Exception, verb: str, uri: str, region: str | None, waited_s: float) -> StoreError:
-    """A StoreError for what botocore has raised; a StoreAwayError where it passes by itself.
+    """Convert a botocore exception to a StoreError; to a StoreAwayError if it is transient.
 
-    verb: what was tried ("read 'a/b'"). region: in which the client looked. waited_s: seconds since the first refusal.
+    verb: description of the action ("read 'a/b'")
+    region: region of the client
+    waited_s: seconds since the first try
     """
     code, given = code_of(error), f"store {uri!r}: cannot {verb}"
     bucket = uri.removeprefix("s3://").partition("/")[0]
@@ -86,16 +88,16 @@ def explain(error: Exception, verb: str, uri: str, region: str | None, waited_s:
     if kind == EXPIRED:
         return StoreAwayError(
             given,
-            f"the credentials have expired, and none that are newer came within {waited_s:.0f} s ({code})",
-            "credentials that are valid now",
-            "renew them (aws sso login, or what you use) and give the same command again; it goes on",
+            f"the credentials have expired and were not renewed within {waited_s:.0f} s ({code})",
+            "valid credentials",
+            "renew them (for example aws sso login) and run the same command again; it continues",
         )
     if code == "NoSuchBucket":
         return StoreError(
             given,
             f"the bucket {bucket!r} does not exist",
             "a bucket that exists",
-            f"aws s3 mb s3://{bucket}; or check it",
+            f"aws s3 mb s3://{bucket}; or correct the name",
         )
     if code in _NOT_HERE:
         return StoreError(given, f"there are no credentials ({error})", _CHAIN, "aws configure, or set AWS_PROFILE")
@@ -104,14 +106,14 @@ def explain(error: Exception, verb: str, uri: str, region: str | None, waited_s:
     if code in _DENIED:
         return StoreError(
             given,
-            f"no permission ({code})",
+            f"permission denied ({code})",
             RIGHTS,
-            "ask the bucket's owner for them; aws sts get-caller-identity says who you are",
+            "ask the bucket's owner for these permissions; aws sts get-caller-identity shows your identity",
         )
     if code in _ELSEWHERE or code == "IllegalLocationConstraintException":
         return _elsewhere(error, given, bucket, region)
     if code == "RequestTimeTooSkewed":
-        return StoreError(given, "this machine's clock is wrong", "a clock within 15 minutes", "set it (timedatectl)")
+        return StoreError(given, "this machine's clock is wrong", "a clock error of at most 15 minutes", "timedatectl")
     return StoreError(given, message_of(error), "an S3 bucket that this user may read and write", "sweeps doctor")
 
 
@@ -123,7 +125,7 @@ def _away(error: Exception, given: str, code: str, waited_s: float) -> StoreAway
         given,
         f"{why}; tried for {waited_s:.0f} s",
         "a server that answers" + (f"; AWS_ENDPOINT_URL is {endpoint}" if endpoint else ""),
-        "check the network and AWS_ENDPOINT_URL, then give the same command again; it goes on",
+        "check the network and AWS_ENDPOINT_URL, then run the same command again; it continues",
     )
 
 
@@ -133,8 +135,8 @@ def _elsewhere(error: Exception, given: str, bucket: str, region: str | None) ->
     its = headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region")
     return StoreError(
         given,
-        f"the bucket is in {f'region {its}' if its else 'another region'}, not in {region or 'the one asked'}",
-        "the bucket's own region",
+        f"the bucket is in {f'region {its}' if its else 'another region'}, not in {region or 'the requested one'}",
+        "the region of the bucket",
         f"export AWS_REGION={its}"
         if its
         else f"aws s3api get-bucket-location --bucket {bucket}; export AWS_REGION=...",

@@ -1,8 +1,8 @@
-"""Which of many objects are there, from few requests: a walk through the listing, or a question each.
+"""Looks up many objects with few requests: by walking through a listing, or with one request per object.
 
-A page of a listing holds a thousand objects, and answers for everything that is wanted among them. Where little of it
-is wanted (one sweep's trials in a store of thousands) page after page would be read for a trial or two each: then each
-object is asked about by itself (HEAD, a tenth of a listing's price), and each folder listed by itself, side by side.
+A page of a listing has a thousand objects and covers all wanted names among them. If few of them are wanted (the trials
+of one sweep in a store of thousands), a walk would read a page for every trial or two. Then each object is requested
+individually (HEAD, a tenth of the price of a listing) and each folder is listed individually, in parallel.
 """
 
 from __future__ import annotations
@@ -11,71 +11,70 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
-from sweeps.store.parallel import side_by_side
+from sweeps.store.parallel import parallel_map
 
 Page = Callable[[str, str], dict[str, Any]]
-"""Up to a thousand objects under a prefix, those after a name."""
+"""(prefix, name) -> up to a thousand objects under the prefix that come after the name."""
 Ask = Callable[[str], str | None]
-"""The version of one object, None where there is none."""
+"""Name -> version of the object, None if there is none."""
 
 _THREADS = 32
 _SHARE = 250
-"""Names that one walk looks for at least: with four objects a trial, fewer would share no page."""
+"""Minimum number of names per walk: with four objects per trial, fewer would not fill a page."""
 _FEW = 8
-"""So many objects are asked about one by one at once; of more, a page may hold most."""
+"""Up to this many objects are requested individually; more of them may be on one page."""
 _DENSE = 4
-"""Trials or sweeps that a page has to answer for; a page takes as long as so many questions."""
+"""Minimum number of trials or sweeps that a page must cover; a page takes as long as this many HEAD requests."""
 
 
-def seek(page: Page, ask: Ask, names: set[str], top: int) -> dict[str, str]:
-    """Name -> version of every object that is one of `names`, or lies below one that ends with `/`.
+def find_versions(page: Page, ask: Ask, names: set[str], top: int) -> dict[str, str]:
+    """Name -> version of every object that is one of `names`, or is below one that ends with `/`.
 
-    top: the length of what all names begin with, which is no part of a folder's name.
+    top: length of the store's prefix, with which all names begin
     """
     wanted: list[str] = []
     for name in sorted(names):
         if not wanted or not (wanted[-1].endswith("/") and name.startswith(wanted[-1])):
             wanted.append(name)
     if len(wanted) <= _FEW and not any(name.endswith("/") for name in wanted):
-        return _asked(page, ask, wanted)
+        return _head_each(page, ask, wanted)
     share = max(_SHARE, -(-len(wanted) // _THREADS))
     walks = [_Walk(page, wanted[start : start + share], top) for start in range(0, len(wanted), share)]
-    side_by_side(_Walk.go, walks, _THREADS)
-    found = {name: version for walk in walks for name, version in walk.found.items()}
+    parallel_map(_Walk.go, walks, _THREADS)
+    versions = {name: version for walk in walks for name, version in walk.versions.items()}
     groups: dict[str, list[str]] = {}
     for name in [name for walk in walks for name in walk.left]:
         groups.setdefault(_group(name, top), []).append(name)
     whole = [group for group, few in groups.items() if not any(name.endswith("/") for name in few)]
-    found |= _asked(page, ask, [name for group in whole for name in groups.pop(group)])
+    versions |= _head_each(page, ask, [name for group in whole for name in groups.pop(group)])
     walks = [_Walk(page, few, top, sparse=True) for few in groups.values()]
-    side_by_side(_Walk.go, walks, _THREADS)
-    return found | {name: version for walk in walks for name, version in walk.found.items()}
+    parallel_map(_Walk.go, walks, _THREADS)
+    return versions | {name: version for walk in walks for name, version in walk.versions.items()}
 
 
-def _asked(page: Page, ask: Ask, names: list[str]) -> dict[str, str]:
-    versions = side_by_side(ask, names, _THREADS)
-    found = {name: version for name, version in zip(names, versions, strict=True) if version is not None}
-    if names and not found:
-        page(names[0], "")  # a missing bucket answers such a question like a missing object: a listing tells them apart
-    return found
+def _head_each(page: Page, ask: Ask, names: list[str]) -> dict[str, str]:
+    versions = parallel_map(ask, names, _THREADS)
+    existing = {name: version for name, version in zip(names, versions, strict=True) if version is not None}
+    if names and not existing:
+        page(names[0], "")  # HEAD cannot tell a missing bucket from a missing object, but a listing can
+    return existing
 
 
 def _group(name: str, top: int) -> str:
-    """A trial's or a sweep's folder."""
+    """The folder of a trial or sweep."""
     return "/".join(name[top:].split("/", 2)[:2])
 
 
 class _Walk:
-    """Reads sorted names, none within another, from page to page, past what nobody wants.
-
-    found: name -> version. left: names that are not looked for, since too few of them lie on a page; none of a walk
-    that is told that they are `sparse`.
-    """
+    """Walks through listings from one wanted name to the next. The names are sorted, and none is below another."""
 
     def __init__(self, page: Page, wanted: list[str], top: int, sparse: bool = False) -> None:
+        """sparse: whether to continue even if pages cover few wanted names."""
         self._page, self._wanted, self._top, self._sparse = page, wanted, top, sparse
-        self.found: dict[str, str] = {}
+        self.versions: dict[str, str] = {}
+        """Name -> version."""
         self.left: list[str] = []
+        """Names not looked up because the pages cover too few of them."""
 
     def go(self) -> None:
         wanted = self._wanted
@@ -85,7 +84,7 @@ class _Walk:
             for item in page.get("Contents", []):
                 place = bisect_right(wanted, item["Key"]) - 1
                 if place >= 0 and _is_wanted(item["Key"], wanted[place]):
-                    self.found[item["Key"]] = item["ETag"].strip('"')
+                    self.versions[item["Key"]] = item["ETag"].strip('"')
             if not page.get("IsTruncated"):
                 return
             last, before = page["Contents"][-1]["Key"], at

@@ -1,15 +1,15 @@
-"""A store in an S3 bucket: AWS, or whatever server AWS_ENDPOINT_URL names (MinIO, Ceph, rclone).
+"""A store in an S3 bucket on AWS or on the server at AWS_ENDPOINT_URL (MinIO, Ceph, rclone).
 
-What is done about what goes wrong in runs of days:
+Failures during long runs:
 
-- A server that is busy, unreachable or cuts a connection is asked again, with growing pauses and jitter, for
-  `PATIENCE_S` (SWEEPS_STORE_PATIENCE, seconds); one that has never answered only for `FIRST_S`, so that a mistyped
-  address is told at once. After that a StoreAwayError says so.
-- Credentials come from boto3's usual chain, which refreshes those of roles. Others (a file that somebody rewrites) are
-  read again as soon as the server calls them expired or unknown.
-- `create` is a conditional put. A server may ignore the condition (rclone does); that is tried out once a process. Then
-  `create` looks, writes, waits `SETTLE_S` and reads back: of several writers the last one wins and all of them agree,
-  provided that no write takes longer than `SETTLE_S`. `exclusive` says which it is.
+- If the server is busy or unreachable or cuts a connection, requests are retried with exponential backoff and jitter
+  for `PATIENCE_S` seconds (SWEEPS_STORE_PATIENCE); if it has never answered, only for `FIRST_S`, so that a mistyped
+  address is reported soon. Then a StoreAwayError is raised.
+- Credentials come from boto3's default chain, which refreshes those of roles. Others (such as a file that is rewritten)
+  are reloaded when the server says that they are expired or unknown.
+- `create` is a conditional put. Some servers ignore the condition (rclone does), which is tested once per process. With
+  them, `create` checks, writes, waits `SETTLE_S` and reads back: of several writers the last one wins and all of them
+  agree, provided that no write takes longer than `SETTLE_S`. `exclusive` tells which of the two is used.
 """
 
 from __future__ import annotations
@@ -24,33 +24,36 @@ from typing import Any
 
 from sweeps.errors import StoreAwayError, StoreError
 from sweeps.store.base import TEMPORARY, check_key, never
-from sweeps.store.parallel import side_by_side
-from sweeps.store.s3.client import Absent, Client, Exists, NotUnderstood
+from sweeps.store.parallel import parallel_map
+from sweeps.store.s3.client import Client, ConditionalPutUnsupported, ObjectExists, ObjectMissing
 from sweeps.store.s3.errors import Refusal, explain, status_of
-from sweeps.store.s3.seek import seek
+from sweeps.store.s3.seek import find_versions
 
 SETTLE_S = 0.5
-"""Seconds between writing and reading back where the server does not decide who was first."""
+"""Seconds between writing and reading back if the server ignores conditional puts."""
 PART = 16 * 2**20
-"""Bytes above which an object is sent in parts of this size."""
+"""Size in bytes of the parts of a multipart upload, which is used for larger objects."""
 _THREADS, _PART_THREADS = 32, 4
 PAGE = 1000
-"""Objects a listing or a deletion takes at once, the most that S3 allows."""
+"""Objects per listing or deletion request, the maximum of S3."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 _log = logging.getLogger(__name__)
 
 
 class S3Store:
-    """Objects in a bucket, under a prefix. Connects at the first request. Safe to use from many threads."""
+    """Objects in a bucket under a prefix. Connects at the first request. Thread-safe."""
 
     def __init__(self, address: str, patience_s: float | None = None) -> None:
-        """address: what follows `s3://`. patience_s: see the module's text."""
+        """
+        address: the part after `s3://`
+        patience_s: replaces `PATIENCE_S`
+        """
         bucket, _, prefix = address.strip("/").partition("/")
         if not _BUCKET.fullmatch(bucket):
             raise StoreError(
                 f"store 's3://{address}'",
-                f"{bucket!r} is no name of a bucket" + ("; credentials do not belong here" if "@" in bucket else ""),
+                f"{bucket!r} is not a bucket name" + ("; credentials do not belong here" if "@" in bucket else ""),
                 "s3://bucket or s3://bucket/prefix",
                 "--store s3://my-bucket/sweeps",
             )
@@ -76,7 +79,7 @@ class S3Store:
 
         try:
             return self._ask(f"read {key!r}", read)
-        except Absent:
+        except ObjectMissing:
             raise KeyError(key) from None
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
@@ -87,8 +90,8 @@ class S3Store:
                 return None
 
         wanted = list(keys)
-        found = zip(wanted, side_by_side(read, wanted, _THREADS), strict=True)
-        return {key: data for key, data in found if data is not None}
+        bodies = zip(wanted, parallel_map(read, wanted, _THREADS), strict=True)
+        return {key: data for key, data in bodies if data is not None}
 
     def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
         name = self._name(key)
@@ -98,7 +101,7 @@ class S3Store:
             self._ask(f"write {key!r}", lambda c: c.put_object(Bucket=self._bucket, Key=name, Body=data), abandoned)
 
     def _put_parts(self, key: str, name: str, data: bytes, abandoned: Callable[[], bool]) -> None:
-        """Send an object in parts; it becomes visible with the last request, or not at all."""
+        """Upload an object in parts. It becomes visible with the last request, or not at all."""
         verb, where = f"write {key!r}", {"Bucket": self._bucket, "Key": name}
         where["UploadId"] = self._ask(verb, lambda c: c.create_multipart_upload(**where), abandoned)["UploadId"]
 
@@ -108,7 +111,7 @@ class S3Store:
             return {"PartNumber": number, "ETag": sent["ETag"]}
 
         try:
-            parts = side_by_side(send, range(1, -(-len(data) // PART) + 1), _PART_THREADS)
+            parts = parallel_map(send, range(1, -(-len(data) // PART) + 1), _PART_THREADS)
             self._complete(verb, key, where, parts, len(data), abandoned)
         except BaseException:
             self._forget_parts(where)
@@ -119,21 +122,23 @@ class S3Store:
     ) -> None:
         try:
             self._ask(verb, lambda c: c.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}), abandoned)
-        except Absent:  # asked twice, since the first answer was lost: is it there?
+        except (
+            ObjectMissing
+        ):  # a retry, because the response to the first request was lost: check whether the object exists
             if self._sizes(key).get(key) != size:
                 raise StoreError(
                     f"store {self.uri!r}: cannot {verb}",
-                    "the server has dropped the upload",
-                    "a rule for incomplete uploads that leaves them a day",
-                    "give the same command again; it goes on",
+                    "the server has discarded the incomplete upload",
+                    "a lifecycle rule that keeps incomplete uploads for at least a day",
+                    "run the same command again; it continues",
                 ) from None
 
     def _forget_parts(self, where: dict[str, Any]) -> None:
-        """Tell the server that an upload is over, once: a rule of the bucket should remove what this leaves."""
+        """Abort an upload, without retries; a lifecycle rule of the bucket should delete what is left if this fails."""
         try:
             self._client.now().abort_multipart_upload(**where)
-        except Exception as error:  # the upload's own error matters more
-            _log.debug("an incomplete upload of %s is left: %s", where["Key"], error)
+        except Exception as error:  # the error of the upload itself is raised instead
+            _log.debug("an incomplete upload of %s was not deleted: %s", where["Key"], error)
 
     def delete(self, keys: Iterable[str]) -> None:
         names = [self._name(key) for key in keys]
@@ -149,7 +154,7 @@ class S3Store:
                 refusal = Refusal(trouble.get("Code", ""), trouble.get("Message", ""))
                 raise explain(refusal, f"delete {trouble.get('Key')!r}", self.uri, None, 0.0)
 
-    # --- writing once -------------------------------------------------------------------------------------------------
+    # --- conditional writes -------------------------------------------------------------------------------------------
 
     @property
     def exclusive(self) -> bool:
@@ -159,14 +164,14 @@ class S3Store:
                 try:
                     self._put_once(name, b"1")
                     self._exclusive = not self._put_once(name, b"2")
-                except NotUnderstood:
+                except ConditionalPutUnsupported:
                     self._exclusive = False
                 self._ask("delete a probe", lambda c: c.delete_object(Bucket=self._bucket, Key=name))
             return self._exclusive
 
     @property
     def writable(self) -> bool:
-        """Begins an upload in parts and gives it up: that needs the right to write and leaves nothing."""
+        """Start a multipart upload and abort it, which needs write permission and leaves no object."""
         where = {"Bucket": self._bucket, "Key": f"{self._prefix}{TEMPORARY}{uuid.uuid4().hex}"}
         try:
             where["UploadId"] = self._ask("write", lambda c: c.create_multipart_upload(**where))["UploadId"]
@@ -189,7 +194,7 @@ class S3Store:
         return self.get(key) == data
 
     def _put_once(self, name: str, data: bytes) -> bool | None:
-        """A conditional put. None where it was refused after a try whose answer was lost: ours may be what is there."""
+        """Conditional put. Returns whether it wrote; None if a retry was refused, as the first try may have written."""
         tries = 0
 
         def write(client: Any) -> None:
@@ -199,13 +204,13 @@ class S3Store:
 
         try:
             self._ask(f"create {name!r}", write)
-        except Exists:
+        except ObjectExists:
             return False if tries == 1 else None
         return True
 
     def create_many(self, objects: Iterable[tuple[str, bytes]]) -> set[str]:
         wanted = list(objects)
-        created = side_by_side(lambda item: self.create(*item), wanted, _THREADS)
+        created = parallel_map(lambda item: self.create(*item), wanted, _THREADS)
         return {key for (key, _), done in zip(wanted, created, strict=True) if done}
 
     # --- listing ------------------------------------------------------------------------------------------------------
@@ -215,13 +220,13 @@ class S3Store:
         return wanted & self.find(wanted).keys()
 
     def find(self, prefixes: Iterable[str]) -> dict[str, str]:
-        """At most a request for each prefix; see `sweeps.store.s3.seek`."""
+        """Takes at most one request per prefix; see `sweeps.store.s3.seek`."""
         names = {self._prefix + check_key(p.rstrip("/")) + "/" * p.endswith("/") for p in prefixes}
-        found = seek(self._page, self._version, names, len(self._prefix))
-        return {name.removeprefix(self._prefix): v for name, v in found.items() if self._is_ours(name)}
+        versions = find_versions(self._page, self._version, names, len(self._prefix))
+        return {name.removeprefix(self._prefix): v for name, v in versions.items() if self._is_ours(name)}
 
     def _version(self, name: str) -> str | None:
-        """The version of one object, None where there is none."""
+        """The version of an object, None if there is none."""
 
         def look(client: Any) -> str | None:
             from botocore.exceptions import ClientError
@@ -233,7 +238,7 @@ class S3Store:
                     return None
                 if status_of(error) >= 500:
                     raise
-            # This answer has no body that would tell expired credentials from missing rights; that of a listing has.
+            # A HEAD response has no body to tell expired credentials from missing permissions; a listing has one.
             page = client.list_objects_v2(Bucket=self._bucket, Prefix=name, MaxKeys=1)
             return next((str(item["ETag"]) for item in page.get("Contents", []) if item["Key"] == name), None)
 
@@ -241,7 +246,7 @@ class S3Store:
         return version and version.strip('"')
 
     def _page(self, prefix: str, after: str) -> dict[str, Any]:
-        """Up to 1,000 objects under a prefix, those after a key."""
+        """Up to 1,000 objects under a prefix, starting after a key."""
         start = {"StartAfter": after} if after else {}
         verb = f"list {prefix!r}"
         page: dict[str, Any] = self._ask(
@@ -249,8 +254,8 @@ class S3Store:
         )
         items = page.get("Contents", [])
         if page.get("IsTruncated") and (not items or items[-1]["Key"] <= after):
-            why, fix = "its listings do not go on where they are asked to", "another S3 server"
-            raise StoreError(f"store {self.uri!r}: cannot {verb}", why, "list-objects-v2 with start-after", fix)
+            why, allowed = "the server ignores `start-after` in listings", "a server that supports it"
+            raise StoreError(f"store {self.uri!r}: cannot {verb}", why, allowed, "use another S3 server")
         return page
 
     def keys(self, prefix: str) -> Iterator[str]:
@@ -265,14 +270,14 @@ class S3Store:
 
     def children(self, prefix: str) -> list[str]:
         top = self._prefix + (check_key(prefix.rstrip("/")) + "/" if prefix else "")
-        found: set[str] = set()
+        names: set[str] = set()
         more: dict[str, str] | None = {}
         while more is not None:
             page = self._level(top, more)
-            found |= {item["Prefix"].removeprefix(top).rstrip("/") for item in page.get("CommonPrefixes", [])}
-            found |= {i["Key"].removeprefix(top) for i in page.get("Contents", []) if self._is_ours(i["Key"])}
+            names |= {item["Prefix"].removeprefix(top).rstrip("/") for item in page.get("CommonPrefixes", [])}
+            names |= {i["Key"].removeprefix(top) for i in page.get("Contents", []) if self._is_ours(i["Key"])}
             more = {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else None
-        return sorted(found - {""})
+        return sorted(names - {""})
 
     def _level(self, top: str, more: dict[str, str]) -> dict[str, Any]:
         where = {"Bucket": self._bucket, "Prefix": top, "Delimiter": "/", **more}
@@ -284,7 +289,7 @@ class S3Store:
         return {item["Key"].removeprefix(self._prefix): item["Size"] for item in page.get("Contents", [])}
 
     def _is_ours(self, name: str) -> bool:
-        """Whether an object is one of the store's: no probe of ours, no folder that a console has made."""
+        """Whether an object belongs to the store: not a probe (`TEMPORARY`) and not a folder made by a web console."""
         return not name.endswith("/") and f"/{TEMPORARY}" not in f"/{name}"
 
     def _name(self, key: str) -> str:

@@ -104,7 +104,7 @@ def test_many_claims_are_judged_on_wider_intervals(study_of: Any) -> None:
     assert study_of(near).verdict == "holds"
     together = study_of(near, others=[{"text": "x", "metric": PSNR, "order": ["good", "bad"] * 20}])
     assert together.verdict == "undecided"
-    assert "95 % interval for 40 comparisons together" in together.sentence
+    assert "95 % interval, simultaneous for 40 comparisons" in together.sentence
 
 
 def test_undecided_says_how_many_seeds_more(study_of: Any) -> None:
@@ -144,7 +144,7 @@ def test_speeds_on_different_machines_are_not_compared(tmp_path: Path) -> None:
     other = {key: {**study.results[key], "provenance": {"hardware": {"gpu": "H200"}}} for key in study.results}
     mixed = replace(study, results={**study.results, **{k: other[k] for k in study.arm("good").trials.values()}})
     assert claims.judge(study)[0].verdict == "holds"
-    assert "in the median epoch" in claims.judge(study)[0].sentence
+    assert "at the median epoch" in claims.judge(study)[0].sentence
     (verdict,) = claims.judge(mixed)
     assert verdict.verdict == "undecided"
     assert "different machines (cpu AMD EPYC 7763; gpu H200)" in verdict.sentence

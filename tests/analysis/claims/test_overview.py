@@ -20,11 +20,11 @@ STUDIES = sorted((Path(__file__).parents[3] / "sweeps").glob("*/*.yaml"))
 
 
 @pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> list[overview.Line]:
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[overview.ClaimLine]:
     return overview.collect(make_store(tmp_path_factory.mktemp("verdicts")), files=STUDIES)
 
 
-def test_claims_of_the_store_are_judged_and_those_of_files_not_run(lines: list[overview.Line]) -> None:
+def test_claims_of_the_store_are_judged_and_those_of_files_not_run(lines: list[overview.ClaimLine]) -> None:
     stored = [line for line in lines if line.study == "partial-conv"]
     assert [line.verdict for line in stored[:1]] == [claims.HOLDS]
     assert len(stored) == 4, "the file of the same name is not told again"
@@ -37,7 +37,7 @@ def test_claims_of_the_store_are_judged_and_those_of_files_not_run(lines: list[o
     )
 
 
-def test_published_figures_stand_beside_ours(lines: list[overview.Line]) -> None:
+def test_published_figures_stand_beside_ours(lines: list[overview.ClaimLine]) -> None:
     first = lines[0]
     assert first.published == "0.0005 against 0.0010"
     assert first.ours.startswith("−0.000")
@@ -53,12 +53,12 @@ def test_a_claim_of_the_report_says_the_same(tmp_path: Path) -> None:
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SweepError, match="no plan of this name"):
+    with pytest.raises(SweepError, match="no sweep of this name"):
         overview.collect(make_store(tmp_path), ["partial-cov"])
 
 
-def test_csv_and_terminal(lines: list[overview.Line]) -> None:
-    rows = list(csv.DictReader(io.StringIO(overview.comma_separated(lines))))
+def test_csv_and_terminal(lines: list[overview.ClaimLine]) -> None:
+    rows = list(csv.DictReader(io.StringIO(overview.to_csv(lines))))
     assert len(rows) == len(lines)
     assert rows[0]["sentence"].endswith(".")
     console = Console(width=150, file=io.StringIO())

@@ -47,7 +47,7 @@ def test_a_split_that_is_not_named_is_taken_with_both_blocks() -> None:
     assert {figure.split for figure in found} == {"unlabelled"}
     assert {figure.epoch for figure in found} == {200}
     assert sorted(figure.notes[1] for figure in found) == [
-        f"of its two tables the one with the {word} last PSNR" for word in ("higher", "lower")
+        f"from the one of its two tables with the {word} last PSNR" for word in ("higher", "lower")
     ]
 
 
@@ -105,7 +105,7 @@ def test_what_was_not_published_is_not_there(variant: str | None, column: str) -
 
 
 def test_every_row_of_the_file_can_be_looked_up() -> None:
-    for row in published.figures():
+    for row in published.read_figures():
         reference = {"study": row["study"], "table": row["table"]}
         split = row["split"] if row["split"] in ("train", "val", "test") else "test"
         epoch = int(row["epoch"]) if row["epoch"] else None
@@ -117,7 +117,7 @@ def test_a_wrong_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("study,table,wrong\n")
     with pytest.raises(SweepError) as error:
-        published.figures(path)
+        published.read_figures(path)
     assert "wrong" in error.value.why
     assert "variant" in error.value.allowed
 
@@ -127,5 +127,5 @@ def test_a_value_that_is_no_number_is_named(tmp_path: Path) -> None:
     lines = (published.HERE / "seeds.csv").read_text().splitlines()
     path.write_text("\n".join([lines[0], lines[1].replace("0.878", "high")]))
     with pytest.raises(SweepError) as error:
-        published.figures(path)
+        published.read_figures(path)
     assert "row 2" in error.value.given

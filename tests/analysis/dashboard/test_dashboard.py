@@ -17,8 +17,8 @@ from streamlit.util import calc_hash
 from analysis.dashboard import app, context, settings
 from analysis.dashboard.data.reader import Reader
 from analysis.dashboard.processes import optuna_server
-from analysis.dashboard.processes.predictor import Predictor
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.processes.predictor import PredictorProcess
+from analysis.dashboard.settings import DashboardSettings
 from analysis.dashboard.widgets import buttons
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
@@ -44,7 +44,7 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Open a page of a dashboard on `tmp_path / store`, with an address and with or without the token."""
 
     def open_page(page: str = "", known: bool = True, closed: bool = False, **address: str) -> AppTest:
-        given = Settings(str(tmp_path / "store"), TOKEN, closed)
+        given = DashboardSettings(str(tmp_path / "store"), TOKEN, closed)
         monkeypatch.setenv(settings.VARIABLE, json.dumps(given.__dict__))
         found = AppTest.from_file(str(Path(app.__file__)), default_timeout=20)
         for key, value in address.items():
@@ -213,7 +213,7 @@ def test_a_search_that_is_not_over_can_be_resumed_and_stopped(tmp_path: Path, vi
 def test_optuna_dashboard_would_see_every_search(tmp_path: Path) -> None:
     import optuna
 
-    storage = optuna_server.studies(whole(tmp_path / "store"))
+    storage = optuna_server.copy_studies(whole(tmp_path / "store"))
     (study,) = optuna.get_all_study_summaries(storage)
     assert study.n_trials == 6
 
@@ -224,7 +224,7 @@ def test_optuna_dashboard_would_see_every_search(tmp_path: Path) -> None:
 @pytest.fixture
 def uploaded(visit: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
     """The Try page with an image in it; no process is started before somebody asks."""
-    monkeypatch.setattr(Predictor, "start", lambda _: None)
+    monkeypatch.setattr(PredictorProcess, "start", lambda _: None)
 
     def page(**address: str) -> AppTest:
         shown = visit("try", **address)
@@ -403,7 +403,7 @@ def test_what_buttons_run_is_what_the_command_line_takes(store: FolderStore, vis
     from sweeps.cli.main import build_parser
 
     visit()
-    given = Settings(store.uri, TOKEN, data="images", address="auto")
+    given = DashboardSettings(store.uri, TOKEN, data="images", address="auto")
     for arguments in (buttons.arguments(given, "resume", "x"), [*buttons.arguments(given, "resume", "x"), "--retry"]):
         assert build_parser().parse_args(arguments).name == "x"
     assert context.current().reader.names() == ["partial-conv"]

@@ -19,7 +19,7 @@ from streamlit.util import calc_hash
 
 from analysis.dashboard import app, server, settings
 from analysis.dashboard.auth import login
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.settings import DashboardSettings
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
 from tests.analysis import make_store
@@ -192,7 +192,7 @@ def test_a_real_provider_logs_people_in(tmp_path: Path) -> None:
 
 
 def visited(store: Path, monkeypatch: pytest.MonkeyPatch, user: dict[str, Any], *allowed: str) -> AppTest:
-    given = Settings(str(store), "a-token-of-the-tests", True, login=True, allowed=allowed)
+    given = DashboardSettings(str(store), "a-token-of-the-tests", True, login=True, allowed=allowed)
     monkeypatch.setenv(settings.VARIABLE, json.dumps(given.__dict__))
     page = AppTest.from_file(str(Path(app.__file__)), default_timeout=20)
     page.user = user

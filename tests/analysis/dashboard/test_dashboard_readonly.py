@@ -14,10 +14,10 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from analysis.dashboard import app, settings
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.settings import DashboardSettings
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
-from sweeps.store.parallel import side_by_side
+from sweeps.store.parallel import parallel_map
 from tests.analysis import make_store
 from tests.proxy import Answer, proxy_to
 from tests.s3servers import Server, address
@@ -33,7 +33,7 @@ _DROP_FROM_BOUNDING_SET, _DAC_OVERRIDE = 24, 1
 
 def told(uri: str, trial: str) -> dict[str, tuple[str, list[str]]]:
     """What each page says, with the buttons that are on. Leaves the dashboard's settings in the environment."""
-    settings.hand_over(Settings(uri, TOKEN, closed=False))
+    settings.to_environment(DashboardSettings(uri, TOKEN, closed=False))
     asked: dict[str, dict[str, str]] = {
         "": {},
         **{f"sweep {view}": {"sweep": NAME, "view": view} for view in ("Cells", "Table")},
@@ -113,7 +113,7 @@ def test_s3(folder: FolderStore, moto: Server, aws: pytest.MonkeyPatch, capfd: p
     aws.setenv(settings.VARIABLE, "")  # what `told` leaves there goes with the test
     aws.setenv("AWS_ENDPOINT_URL", moto.url)
     filled = open_store(address("readonly"))
-    side_by_side(lambda key: filled.put(key, folder.get(key)), list(folder.keys("")), 8)
+    parallel_map(lambda key: filled.put(key, folder.get(key)), list(folder.keys("")), 8)
     before = filled.find(["sweeps/", "trials/"])
     with proxy_to(moto.port) as proxy:
         proxy.fault = lambda r: Answer(403, "AccessDenied") if r.method not in ("GET", "HEAD") else None

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from analysis.dashboard import server
-from analysis.dashboard.data.cache import Fresh, Kept
+from analysis.dashboard.data.cache import TTLCache, VersionedCache
 from analysis.dashboard.processes import optuna_server, predict_upload
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.settings import DashboardSettings
 from analysis.dashboard.widgets import elements, image_slider
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
@@ -117,7 +117,7 @@ def test_optuna_dashboard_is_offered_where_it_is_missing(
 
 @pytest.mark.skipif(importlib.util.find_spec("optuna_dashboard") is None, reason="pip install optuna-dashboard")
 def test_optuna_dashboard_shows_the_searches_to_this_machine_alone(tmp_path: Path) -> None:
-    given = optuna_server.beside(Settings("s", "t"), whole(tmp_path / "store"), "127.0.0.1")
+    given = optuna_server.serve_in_thread(DashboardSettings("s", "t"), whole(tmp_path / "store"), "127.0.0.1")
     assert given.optuna is not None
     place = urlsplit(given.optuna).netloc
     for host, status in ((place, 200), ("elsewhere.example", 403)):
@@ -139,9 +139,9 @@ def test_nothing_is_told_to_others_and_uploads_are_limited() -> None:
 
 
 def test_links_to_ray_follow_the_address() -> None:
-    assert Settings("s", "t").ray is None
-    assert Settings("s", "t", address="auto").ray == "http://127.0.0.1:8265"
-    assert Settings("s", "t", address="head:6379").ray == "http://head:8265"
+    assert DashboardSettings("s", "t").ray is None
+    assert DashboardSettings("s", "t", address="auto").ray == "http://127.0.0.1:8265"
+    assert DashboardSettings("s", "t", address="head:6379").ray == "http://head:8265"
     with pytest.raises(SweepError, match="no such address"):
         server.settings_for("127.0.0.1", None, "store", None, "ray://head:10001")
 
@@ -156,12 +156,12 @@ def png(size: tuple[int, int]) -> bytes:
 
 
 def test_an_upload_is_an_image_or_an_error_in_sentences() -> None:
-    assert predict_upload.opened(png((20, 10)), "a.png").size == (20, 10)
+    assert predict_upload.open_upload(png((20, 10)), "a.png").size == (20, 10)
     for data in (b"", b"no image", png((20, 10))[:40], b"<svg onload=alert(1)></svg>"):
         with pytest.raises(SweepError, match="cannot be read as an image"):
-            predict_upload.opened(data, "a.png")
+            predict_upload.open_upload(data, "a.png")
     with pytest.raises(SweepError, match="5000 × 5000"):
-        predict_upload.opened(png((5000, 5000)), "large.png")
+        predict_upload.open_upload(png((5000, 5000)), "large.png")
 
 
 def test_what_predict_refuses_is_told_without_the_folder() -> None:
@@ -174,13 +174,13 @@ def test_what_predict_refuses_is_told_without_the_folder() -> None:
 
 def test_the_wipe_escapes_names() -> None:
     image = Image.new("RGB", (4, 4))
-    page = image_slider.page(('"><script>alert(1)</script>', image), ("b", image), "#000")
+    page = image_slider.slider_page(('"><script>alert(1)</script>', image), ("b", image), "#000")
     assert "<script>alert" not in page
     assert page.count("nonce-") == 1
 
 
 def test_text_is_shown_as_it_is() -> None:
-    assert elements.plain("a_b *c* <b> :red[x] $y$") == "a\\_b \\*c\\* \\<b\\> \\:red\\[x\\] \\$y\\$"
+    assert elements.escape("a_b *c* <b> :red[x] $y$") == "a\\_b \\*c\\* \\<b\\> \\:red\\[x\\] \\$y\\$"
 
 
 def test_values_are_made_once_for_all_who_ask_at_once() -> None:
@@ -191,7 +191,7 @@ def test_values_are_made_once_for_all_who_ask_at_once() -> None:
         made.append(1)
         return len(made)
 
-    kept = Kept[int](2)
+    kept = VersionedCache[int](2)
     threads = [threading.Thread(target=lambda: kept.get("a", 1, make)) for _ in range(5)]
     for thread in threads:
         thread.start()
@@ -206,7 +206,7 @@ def test_values_are_made_once_for_all_who_ask_at_once() -> None:
 
 def test_a_look_counts_for_a_while() -> None:
     looks: list[int] = []
-    fresh = Fresh[int](0.05)
+    fresh = TTLCache[int](0.05)
     assert fresh.get("", lambda: looks.append(1) or len(looks)) == 1
     assert fresh.get("", lambda: looks.append(1) or len(looks)) == 1
     time.sleep(0.06)

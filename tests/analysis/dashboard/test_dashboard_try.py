@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from analysis.dashboard.processes import predict_upload
-from analysis.dashboard.processes.predictor import Predictor
-from analysis.dashboard.settings import Settings
+from analysis.dashboard.processes.predictor import PredictorProcess
+from analysis.dashboard.settings import DashboardSettings
 from analysis.dashboard.widgets import drawing
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
@@ -37,7 +37,7 @@ def stroke(*points: tuple[float, float], brush: float = 9) -> dict[str, Any]:
 
 def test_strokes_are_painted_where_they_were_drawn() -> None:
     told = [stroke((10, 10), (50, 10)), stroke((70, 50), brush=5)]
-    hole = np.asarray(drawing.painted(drawing.checked(told, SIZE), SIZE)) > 0
+    hole = np.asarray(drawing.strokes_to_mask(drawing.parse_strokes(told, SIZE), SIZE)) > 0
     assert hole.shape == (60, 80)
     assert hole[10, 6:54].all(), "a line with round ends"
     assert hole[7:14, 30].all()
@@ -68,7 +68,7 @@ def test_strokes_are_painted_where_they_were_drawn() -> None:
 )
 def test_what_a_board_never_tells_is_refused(told: Any) -> None:
     with pytest.raises(SweepError, match="the drawn hole"):
-        drawing.checked(told, SIZE)
+        drawing.parse_strokes(told, SIZE)
 
 
 # --- the process that answers -----------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ tiny: {set: {data.test: 16}}
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Settings:
+def given(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> DashboardSettings:
     """A store with three trained inpainters."""
     folder = tmp_path_factory.mktemp("try")
     (folder / "fill.yaml").write_text(FILL)
@@ -98,17 +98,17 @@ def given(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Settings
     command = ["run", str(folder / "fill.yaml"), "--store", store, "--data", str(data_root), "--quiet"]
     with contextlib.redirect_stdout(io.StringIO()):
         assert main([*command, "--address", "in-process"]) == 0
-    return Settings(store, "a-token-of-the-tests")
+    return DashboardSettings(store, "a-token-of-the-tests")
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Iterator[Predictor]:
-    found = Predictor()
+def predictor() -> Iterator[PredictorProcess]:
+    found = PredictorProcess()
     yield found
     found.close()
 
 
-def trials(given: Settings) -> list[str]:
+def trials(given: DashboardSettings) -> list[str]:
     return sorted(path.name for path in (Path(given.store) / "trials").iterdir())
 
 
@@ -116,8 +116,10 @@ def gradient() -> Image.Image:
     return Image.merge("RGB", [Image.linear_gradient("L").resize(SIZE).rotate(turn) for turn in (0, 90, 180)])
 
 
-def test_a_kept_process_answers_as_the_command_does(given: Settings, predictor: Predictor, tmp_path: Path) -> None:
-    hole = drawing.painted([stroke((20, 20), (50, 40))], SIZE)
+def test_a_kept_process_answers_as_the_command_does(
+    given: DashboardSettings, predictor: PredictorProcess, tmp_path: Path
+) -> None:
+    hole = drawing.strokes_to_mask([stroke((20, 20), (50, 40))], SIZE)
     answers = {}
     for trial in (*trials(given), *trials(given)):  # more of them than are kept: one is loaded again
         (answer,) = predict_upload.run(given, predictor, trial, gradient(), hole).pictures.values()
@@ -134,7 +136,7 @@ def test_a_kept_process_answers_as_the_command_does(given: Settings, predictor: 
     assert predictor.pid == pid
 
 
-def test_it_refuses_as_the_command_does(given: Settings, predictor: Predictor) -> None:
+def test_it_refuses_as_the_command_does(given: DashboardSettings, predictor: PredictorProcess) -> None:
     trial = trials(given)[0]
     with pytest.raises(SweepError, match="an inpainter needs a hole to fill"):
         predict_upload.run(given, predictor, trial, gradient(), None)
@@ -145,7 +147,7 @@ def test_it_refuses_as_the_command_does(given: Settings, predictor: Predictor) -
     assert predictor.ask(["--nothing"])[0] == 2, "what argparse refuses ends the request alone"
 
 
-def test_a_process_that_dies_is_told_and_replaced(given: Settings, predictor: Predictor) -> None:
+def test_a_process_that_dies_is_told_and_replaced(given: DashboardSettings, predictor: PredictorProcess) -> None:
     trial = trials(given)[0]
     predict_upload.run(given, predictor, trial, gradient(), (1, 1, 5, 5))
     first = predictor.pid
@@ -166,15 +168,15 @@ def test_a_process_that_dies_is_told_and_replaced(given: Settings, predictor: Pr
 
 
 def test_it_ends_when_it_is_idle_and_when_its_server_is_killed() -> None:
-    idle = Predictor(idle_s=0.3)
+    idle = PredictorProcess(idle_s=0.3)
     idle.start()
     deadline = time.monotonic() + 10
     while idle.pid is not None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     code = (
-        "from analysis.dashboard.processes.predictor import Predictor; import sys, time;"
-        "p = Predictor(); p.start(); print(p.pid, flush=True); time.sleep(60)"
+        "from analysis.dashboard.processes.predictor import PredictorProcess; import sys, time;"
+        "p = PredictorProcess(); p.start(); print(p.pid, flush=True); time.sleep(60)"
     )
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from analysis.dashboard.data.reader import Reader
-from analysis.dashboard.data.summaries import Line, Summaries
+from analysis.dashboard.data.summaries import Summaries, SweepLine
 from sweeps.errors import StoreAwayError
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
-from sweeps.store.parallel import side_by_side
+from sweeps.store.parallel import parallel_map
 from tests.analysis import make_store
 from tests.analysis.make_store import ArmSpec
 from tests.proxy import proxy_to
@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> FolderStore:
     return make_store.make_store(tmp_path / "store", seeds=range(8), name="open")
 
 
-def later(summaries: Summaries, met: Callable[[dict[str, Line]], bool]) -> dict[str, Line]:
+def later(summaries: Summaries, met: Callable[[dict[str, SweepLine]], bool]) -> dict[str, SweepLine]:
     """The lines by name, once they are as wanted."""
     deadline = time.monotonic() + 20
     while not met(lines := {line.name: line for line in summaries.lines()}):
@@ -54,7 +54,7 @@ def later(summaries: Summaries, met: Callable[[dict[str, Line]], bool]) -> dict[
     return lines
 
 
-def whole(lines: dict[str, Line]) -> bool:
+def whole(lines: dict[str, SweepLine]) -> bool:
     return all(line.known and line.summary for line in lines.values())
 
 
@@ -112,7 +112,7 @@ def test_on_s3_a_list_of_finished_sweeps_asks_for_no_trial(
     later(Summaries(Reader(here)), lambda lines: whole(lines) and len(list(folder.rglob("summary.json"))) == 3)
     aws.setenv("AWS_ENDPOINT_URL", moto.url)
     there = open_store(address("list"))
-    side_by_side(lambda key: there.put(key, here.get(key)), list(here.keys("")), 8)
+    parallel_map(lambda key: there.put(key, here.get(key)), list(here.keys("")), 8)
     with proxy_to(moto.port) as proxy:
         aws.setenv("AWS_ENDPOINT_URL", proxy.url)
         lines = {line.name: line for line in Summaries(Reader(open_store(there.uri))).lines()}

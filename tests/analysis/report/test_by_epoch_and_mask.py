@@ -83,7 +83,7 @@ def test_trained_on_by_tested_on_is_in_every_format(tmp_path: Path) -> None:
     made = report.build(store, "partial-conv", NOW)
     interval = made.study.interval("on files", metrics[2])
     assert interval is not None
-    shown = render.figure(interval, by_epoch_and_mask.by_mask(made.study)[0].digits)
+    shown = render.mean_text(interval, by_epoch_and_mask.by_mask(made.study)[0].digits)
     assert "±" in shown
     assert "(n=4)" in shown
     for text in (formats.html(made), formats.markdown(made), formats.tex(made).replace("$\\pm$", "±")):

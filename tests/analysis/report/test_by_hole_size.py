@@ -49,4 +49,4 @@ def test_one_share_alone_is_no_section(tmp_path: Path) -> None:
     )
     assert by_hole_size.tables(found.study) == []
     assert 'id="shares"' not in formats.html(found)
-    assert "By share of hole" not in formats.markdown(found)
+    assert "By hole fraction" not in formats.markdown(found)

@@ -49,8 +49,8 @@ def test_arms_are_matched_by_name(tmp_path: Path) -> None:
     before, after = study(tmp_path / "a", ArmSpec("one", 20.0)), study(tmp_path / "b", ArmSpec("two", 20.0))
     with pytest.raises(SweepError) as caught:
         compare_sweeps.compare(before, after)
-    assert "they share no arm" in str(caught.value)
-    assert [sentence[-6:] for sentence in compare_sweeps.unmatched(before, after)] == ["“one”.", "“two”."]
+    assert "have no arm in common" in str(caught.value)
+    assert [sentence[-6:] for sentence in compare_sweeps.unmatched_arms(before, after)] == ["“one”.", "“two”."]
 
 
 def test_what_changed_in_a_history() -> None:
@@ -61,10 +61,10 @@ def test_what_changed_in_a_history() -> None:
         "sys/time_s": [1.0, 1.0, 1.0],
     }
     again = {**before, "sys/time_s": [2.0, 2.0, 2.0]}
-    assert compare_sweeps.changed(before, again) is None
-    found = compare_sweeps.changed(before, {**again, "val/l2": [0.3, 0.2 + 1e-9, 0.11]})
+    assert compare_sweeps.history_change(before, again) is None
+    found = compare_sweeps.history_change(before, {**again, "val/l2": [0.3, 0.2 + 1e-9, 0.11]})
     assert found is not None
     assert (found.columns, found.epoch, found.largest) == (["val/l2"], 2, pytest.approx(0.01))
-    shorter = compare_sweeps.changed(before, {name: values[:2] for name, values in again.items()})
+    shorter = compare_sweeps.history_change(before, {name: values[:2] for name, values in again.items()})
     assert shorter is not None
     assert "test/l2" in shorter.columns

@@ -54,8 +54,8 @@ def kept(root: Path, files: Mapping[tuple[str, int], bytes] | None = None, seeds
     return store
 
 
-def looked(store: FolderStore) -> images.Images | None:
-    return images.look(studies.read(store, "partial-conv", NOW))
+def looked(store: FolderStore) -> images.ImageFindings | None:
+    return images.read_images(studies.read(store, "partial-conv", NOW))
 
 
 def test_the_worst_images_of_the_best_arm_and_of_the_baseline(tmp_path: Path) -> None:
@@ -88,11 +88,11 @@ def test_the_mean_over_images_has_an_interval_over_seeds_and_images(tmp_path: Pa
     found = looked(kept(tmp_path))
     assert found is not None
     best = np.mean([np.nanmean(psnr("best", seed)) for seed in range(3)])
-    assert found.means[0].startswith(f"“best”: the test PSNR hole is {best:.1f} [19.")
-    assert "over 39 test images and 3 seeds; the interval is the clustered bootstrap's" in found.means[0]
+    assert found.means[0].startswith(f"“best”: mean test PSNR hole {best:.1f} [19.")
+    assert "over 39 test images and 3 seeds; the interval is from a clustered bootstrap" in found.means[0]
     single = looked(kept(tmp_path / "single", seeds=1))
     assert single is not None
-    assert "of one seed, which has no interval" in single.means[0]
+    assert "of one seed; there is no interval" in single.means[0]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_an_arm_that_cannot_be_compared_is_left_out(tmp_path: Path, other: bytes
     found = looked(store)
     assert found is not None
     assert list(found.seeds) == ["plain", "telea"]
-    assert "Without values here: “best”." in formats.markdown(report.build(store, "partial-conv", NOW))
+    assert "Arms without such values: “best”." in formats.markdown(report.build(store, "partial-conv", NOW))
 
 
 def test_pickles_are_not_loaded(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_both_pages_have_the_section_and_older_stores_do_not(tmp_path: Path) -> 
     assert '<section id="images">' in page
     assert "Images on which arms disagree most" in page
     assert "| standard deviation" in text
-    assert "**The worst images of “plain” by test PSNR hole**: 11 (8.0 dB), 17 (11.2 dB)" in text
+    assert "**Worst images of “plain” by test PSNR hole**: 11 (8.0 dB), 17 (11.2 dB)" in text
     named = [name for name in ("partial-conv-worst-1.png", "partial-conv-worst-2.png") if name in text]
     assert set(named) <= set(formats.files(built, ["md"]))
     old = report.build(make_store(tmp_path / "old", ARMS, range(3), []), "partial-conv", NOW)

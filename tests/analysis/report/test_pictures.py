@@ -15,7 +15,7 @@ from tests.analysis.make_store import NOW, ArmSpec, make_store, png, strips
 
 def test_a_strip_is_cut_into_squares_and_enlarged_without_smoothing() -> None:
     strip = np.random.default_rng(0).random((16, 16 * 5, 3))
-    found = pictures.tiles(pictures.strip(png(strip)), 4)
+    found = pictures.cut_tiles(pictures.open_strip(png(strip)), 4)
     assert len(found) == 4
     assert found[1].size == (128, 128)
     pixels = np.asarray(found[1])
@@ -30,12 +30,12 @@ def test_the_grid_shows_the_same_images_for_every_arm(tmp_path: Path) -> None:
     assert set(grid.seeds.values()) == {0}
     sheet = Image.open(io.BytesIO(grid.png)).convert("RGB")
     assert sheet.width == 6 * 134 - 6
-    truth = pictures.tiles(pictures.strip(strips(0, 25.0)["truth"]), 3)[2]
+    truth = pictures.cut_tiles(pictures.open_strip(strips(0, 25.0)["truth"]), 3)[2]
     assert np.array_equal(np.asarray(sheet)[-262:-134, -128:], np.asarray(truth)), "above an empty place"
 
 
 def test_an_error_map_is_white_where_nothing_differs_and_dark_in_the_hole() -> None:
-    truth, output = (pictures.strip(strips(1, 15.0)[kind]) for kind in ("truth", "composite"))
+    truth, output = (pictures.open_strip(strips(1, 15.0)[kind]) for kind in ("truth", "composite"))
     found = pictures.errors(output, truth)
     assert found is not None
     map_, differs = np.asarray(found), (np.asarray(output) != np.asarray(truth)).any(-1)

@@ -101,13 +101,13 @@ FIRST = [
     ),
     (
         [ArmSpec("net", 24.0), FILL],
-        r"A fill without training wins: “telea” .* best trained arm is “net”: .* dB worse than",
+        r"A fill without training is best: “telea” .* best trained arm is “net”: .* dB worse than",
     ),
     (
         [ArmSpec("net", 25.05, sd=0.4), FILL],
         r"The best arm .* is not distinguishable from a fill without training: “telea”",
     ),
-    ([ArmSpec("net", 26.0), ArmSpec("twin", 26.01, sd=0.4)], r"cannot be told apart from"),
+    ([ArmSpec("net", 26.0), ArmSpec("twin", 26.01, sd=0.4)], r"is not distinguishable from"),
     (
         [ArmSpec("net", 26.0, states=QUEUED), FILL],
         r"No answer yet: no trained arm .* of the fills without training “telea”",
@@ -115,7 +115,7 @@ FIRST = [
     ([ArmSpec("net", 26.0, states=QUEUED)], r"No answer yet: no trial has finished \(8 queued\)"),
     ([ArmSpec("net", 26.0, states=FAILED)], r"No answer: all 8 cells failed, most often with Diverged"),
     ([ArmSpec("net", 26.0, nan=True)], r"No answer: no finished trial has a finite test PSNR"),
-    ([FILL, ArmSpec("mean", 20.0, trains=False)], r"A fill without training wins: .* the study trains no arm"),
+    ([FILL, ArmSpec("mean", 20.0, trains=False)], r"A fill without training is best: .* the study trains no arm"),
 ]
 
 
@@ -130,7 +130,7 @@ def test_the_first_sentence_is_the_answer(tmp_path: Path, arms: list[ArmSpec], p
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     found = built(tmp_path, [ArmSpec("net", 26.0), ArmSpec("other", 27.0)], seeds=1)
-    assert "with one seed nothing can be told apart" in found.answer[0]
+    assert "with one seed, arms cannot be distinguished" in found.answer[0]
     assert "±" not in formats.csv(found)
     assert "n = 1, no interval" in found.answer[0]
 
@@ -162,9 +162,11 @@ def test_cells_of_other_code_are_marked(tmp_path: Path) -> None:
     assert stored_trials.finish(store, attempt, epochs, {key: body[key] for key in ("history", "facts", "provenance")})
     found = report.build(store, "partial-conv", NOW)
     page = formats.html(found)
-    assert any(sentence.startswith("Cells come from 2 versions of the code") for sentence in found.table.caption)
-    assert "Cells come from 2 versions of the code: 6be6b4200000 (2 trials); ffffffffffff + changes (1 trial)." in page
-    assert "changed after their commit" in page
+    assert any(sentence.startswith("Cells were run with 2 versions of the code") for sentence in found.table.caption)
+    assert (
+        "Cells were run with 2 versions of the code: 6be6b4200000 (2 trials); ffffffffffff + changes (1 trial)." in page
+    )
+    assert "code with uncommitted changes" in page
 
 
 def test_files_are_written_and_published(tmp_path: Path) -> None:
@@ -230,7 +232,7 @@ def test_the_wheel_carries_the_files_that_a_report_needs() -> None:
     """Hatchling takes everything in a package's folder that git does not ignore."""
     root = Path(report.__file__).parents[1]
     needed = [
-        *(f"report/templates/{name}" for name in ("report.html", "macros.html", "report.css")),
+        *(f"report/templates/{name}" for name in ("report.html", "macros.html", "report.css", "report.md")),
         "claims/published/seeds.csv",
     ]
     assert all((root / name).is_file() for name in needed)

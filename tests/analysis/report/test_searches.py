@@ -93,8 +93,8 @@ def test_the_report_tells_budget_savings_and_choice(tmp_path: Path) -> None:
     # 5 told tries of 2 seeds and 20 epochs; both pruned ones ended after 5 epochs of one seed
     assert (search.full, search.trained, search.saved) == (5 * 2 * EPOCHS, 3 * 2 * EPOCHS + 2 * 5, 2 * 35)
     for text in (formats.html(found), formats.markdown(found)):
-        assert "6 tries an arm by random on 2 tuning seeds (100, 101), for the highest val PSNR" in text
-        assert "never report it" in text
+        assert "6 tries per arm by random on 2 tuning seeds (100, 101), for the highest val PSNR" in text
+        assert "never on the seeds that selected them" in text
         assert "70 of 200 epochs (35 %)" in text
         assert "25 dB" in text
         assert "optimiser.lr" in text
@@ -116,13 +116,13 @@ def test_arms_without_values_wait_for_their_search(tmp_path: Path) -> None:
     found = report.build(store, "partial-conv", NOW)
     assert found.study.waiting == ["conv"]
     assert found.verdicts[0].verdict == "undecided"
-    assert "“conv” waits for its search." in found.answer
+    assert "The search for “conv” is not finished." in found.answer
     for text in (formats.html(found), formats.markdown(found), terminal(found)):
         assert "search not finished" in text
         assert "Tuned: “net”, 6 tries × 2 seeds (100, 101), reported on fresh seeds." in text
         assert "Search not finished (6 tries × 2 seeds (100, 101)): “conv”." in text
     assert "2 of 6, not finished" in formats.markdown(found)
-    assert "each of 2 arms gets the same budget" in formats.markdown(found)
+    assert "each of 2 arms has the same budget" in formats.markdown(found)
     assert "conv" in formats.csv(found)
 
 
@@ -130,7 +130,7 @@ def test_a_study_where_every_arm_waits_says_so(tmp_path: Path) -> None:
     spec = {**SPEC, "within_arms": True}
     store = make_store(tmp_path, [ArmSpec("net", 26.0)], [0], [], change=with_search(spec, ["net"], ["net"]))
     found = report.build(store, "partial-conv", NOW)
-    assert found.answer[0] == "No answer yet: every arm waits for its search."
+    assert found.answer[0] == "No answer yet: no search has finished."
     assert formats.html(found)
     assert formats.markdown(found)
     assert terminal(found)
@@ -172,19 +172,19 @@ def test_a_version_that_a_search_wrote_is_no_change(tmp_path: Path) -> None:
     version(store, arms=[*arms, {**arms[1], "name": "tuned #2"}])
     version(store, command="sweeps run --quiet")
     assert len(study(store).versions) == 3
-    assert plan_history.number(study(store)) == 1
-    assert plan_history.sentences(study(store)) == []
+    assert plan_history.plan_count(study(store)) == 1
+    assert plan_history.change_sentences(study(store)) == []
 
 
 def test_what_was_changed_after_results_were_there_is_told(tmp_path: Path) -> None:
     store = make_store(tmp_path, [ArmSpec("net", 26.0), ArmSpec("conv", 27.0)], range(3))
     arms = stored_plans.read_plans(store, "partial-conv")[-1]["arms"]
     version(store, "# a comment\nname: partial-conv\n", at=NOW - 100)
-    assert plan_history.sentences(study(store)) == [], "a comment changes nothing that is asked"
+    assert plan_history.change_sentences(study(store)) == [], "a comment changes nothing that is asked"
     version(store, "other claims", at=NOW - 50, claims=[], arms=[arms[0], {**arms[1], "name": "partial"}])
-    (told,) = plan_history.sentences(study(store))
-    assert told.startswith("The plan was changed after results were there, 2026-")
-    assert told.endswith(": the claims, 1 arm added (“partial”) and 1 arm left out (“conv”).")
+    (told,) = plan_history.change_sentences(study(store))
+    assert told.startswith("The plan was changed after results existed, 2026-")
+    assert told.endswith(": the claims, 1 arm added (“partial”) and 1 arm removed (“conv”).")
     page = report.build(store, "partial-conv", NOW)
     assert told in formats.html(page)
     assert told in formats.markdown(page)
@@ -194,8 +194,8 @@ def test_what_was_changed_after_results_were_there_is_told(tmp_path: Path) -> No
 def test_a_change_before_the_first_result_is_nothing(tmp_path: Path) -> None:
     store = make_store(tmp_path, [ArmSpec("net", 26.0)], range(3))
     version(store, "other", at=NOW - 8000, claims=[{"text": "new"}])
-    assert plan_history.number(study(store)) == 2
-    assert plan_history.sentences(study(store)) == []
+    assert plan_history.plan_count(study(store)) == 2
+    assert plan_history.change_sentences(study(store)) == []
 
 
 def test_importances_need_tries_enough(tmp_path: Path) -> None:

@@ -43,10 +43,10 @@ def test_entries(table: tables.Table) -> None:
     column = table.columns[0]
     base, conv, _, telea = (row.entries["test/psnr_db"] for row in table.rows)
     assert base.difference is None
-    assert render.difference(base, column, table.rows[0]) == "baseline"
-    assert render.ours(conv, column).endswith("(n=6)")
-    assert "±" in render.ours(conv, column)
-    assert render.ours(telea, column) == "25.10 (exact)"
+    assert render.difference_text(base, column, table.rows[0]) == "baseline"
+    assert render.own_text(conv, column).endswith("(n=6)")
+    assert "±" in render.own_text(conv, column)
+    assert render.own_text(telea, column) == "25.10 (exact)"
     assert (conv.mark, base.mark, telea.mark) == ("best", "", "")
     assert [figure.text for figure in table.rows[1].entries["test/l2_raw"].published] == ["0.0005"]
     assert any("epoch 100" in table.footnotes[note - 1] for note in table.rows[1].entries["test/l2_raw"].notes)
@@ -113,7 +113,7 @@ def test_the_terminal_shows_names_as_they_are(hostile: tables.Table) -> None:
 
 
 def test_csv_has_all_digits(table: tables.Table) -> None:
-    rows = list(csv.DictReader(io.StringIO(render.comma_separated(table))))
+    rows = list(csv.DictReader(io.StringIO(render.to_csv(table))))
     assert len(rows) == len(table.rows) * len(table.columns)
     conv = next(row for row in rows if (row["arm"], row["metric"]) == ("partial convolution", "test/l2_raw"))
     entry = table.rows[1].entries["test/l2_raw"]
@@ -129,8 +129,8 @@ def test_an_arm_without_a_figure_keeps_its_row(tmp_path: Path) -> None:
     arms = [ArmSpec("base", 25.0), ArmSpec("null", 25.0, nan=True), ArmSpec("failed", 1.0, states={0: "failed"})]
     found = tables.build(studies.read(make_store(tmp_path, arms, [0], []), "partial-conv", NOW))
     for row in found.rows[1:]:
-        assert render.ours(row.entries["test/psnr_db"], found.columns[0]) == "–"
-        assert render.difference(row.entries["test/psnr_db"], found.columns[0], row) == "–"
+        assert render.own_text(row.entries["test/psnr_db"], found.columns[0]) == "–"
+        assert render.difference_text(row.entries["test/psnr_db"], found.columns[0], row) == "–"
     assert any("One seed" in sentence for sentence in found.caption)
 
 
@@ -170,15 +170,15 @@ def test_a_star_takes_a_test_that_could_give_one(tmp_path: Path, seeds: int, exp
     store = make_store(tmp_path, [ArmSpec("a", 26.0), ArmSpec("b", 27.0), ArmSpec("c", 26.0)], range(seeds), [])
     table = tables.build(studies.read(store, "partial-conv", NOW))
     column = table.columns[0]
-    texts = {row.arm: render.difference(row.entries[column.metric], column, row) for row in table.rows}
+    texts = {row.arm: render.difference_text(row.entries[column.metric], column, row) for row in table.rows}
     assert texts["b"].endswith(expected)
     assert "*" not in texts["c"]
-    assert ("7 seeds would do" in " ".join(table.caption)) == (seeds == 3)
+    assert ("that needs 7 seeds" in " ".join(table.caption)) == (seeds == 3)
     row = next(row for row in table.rows if row.arm == "b")
     test = row.entries[column.metric].comparison
     assert test is not None
     assert (test.p, test.family, test.improvement) == (2 ** (1 - seeds), 2, 1.0)
-    lines = list(csv.DictReader(io.StringIO(render.comma_separated(table))))
+    lines = list(csv.DictReader(io.StringIO(render.to_csv(table))))
     line = next(one for one in lines if one["arm"] == "b" and one["metric"] == column.metric)
     assert float(line["p_adjusted"]) == test.adjusted_p
 
@@ -196,5 +196,7 @@ def test_the_interquartile_mean_on_request(tmp_path: Path) -> None:
     found = other.interval("net", "test/psnr_db")
     assert found is not None
     assert found.mean == pytest.approx(sum(values[2:6]) / 4)
-    assert tables.build(other).caption[0].startswith("Interquartile mean ± half-width")
-    assert tables.build(plain).caption[0].startswith("Mean ± half-width of the 95 % interval over seeds (Student's t)")
+    assert tables.build(other).caption[0].startswith("Interquartile mean over n seeds ± half-width")
+    assert (
+        tables.build(plain).caption[0].startswith("Mean over n seeds ± half-width of its 95 % interval (Student's t)")
+    )

@@ -106,7 +106,7 @@ def test_a_study_with_missing_cells_comes_near_the_complete_one(tmp_path: Path) 
 def test_one_seed_has_no_effects(tmp_path: Path) -> None:
     found = table(tmp_path, seeds=1)
     assert found.effects == []
-    assert "need 2 seeds" in found.sentences()[0]
+    assert "needs 2 seeds" in found.sentences()[0]
 
 
 def test_a_study_of_one_factor_has_no_cross_table(tmp_path: Path) -> None:

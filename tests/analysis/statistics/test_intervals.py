@@ -28,14 +28,14 @@ def test_intervals_cover_the_truth(n: int) -> None:
     """95 % intervals cover the mean of normal data in 93 to 97 % of 2,000 studies."""
     studies = np.random.default_rng(20 + n).normal(27.0, 0.3, (2000, n))
     found = [intervals.mean_interval(study) for study in studies]
-    assert 0.93 <= np.mean([interval is not None and interval.may_be(27.0) for interval in found]) <= 0.97
+    assert 0.93 <= np.mean([interval is not None and interval.contains(27.0) for interval in found]) <= 0.97
 
 
 def test_one_value_has_no_interval() -> None:
     found = intervals.mean_interval([4.0])
     assert found == intervals.Interval(4.0, None, None, None, 1)
     assert found.bounds is None
-    assert found.may_be(99.0)
+    assert found.contains(99.0)
     assert intervals.mean_interval([]) is None
 
 
@@ -67,7 +67,7 @@ def test_differences_are_paired_by_seed() -> None:
 def test_an_exact_value_is_its_own_interval() -> None:
     found = intervals.exact_value(0.5)
     assert found.bounds == (0.5, 0.5)
-    assert not found.may_be(0.0)
+    assert not found.contains(0.0)
     assert found.negated().bounds == (-0.5, -0.5)
 
 
@@ -89,14 +89,14 @@ def test_bootstrapped_intervals_cover_the_truth() -> None:
     """95 % intervals of 20 seeds cover the mean in 93 to 97 % of 500 normal studies."""
     studies = np.random.default_rng(40).normal(27.0, 0.3, (500, 20))
     found = [intervals.mean_interval(study) for study in studies]
-    assert 0.93 <= np.mean([interval is not None and interval.may_be(27.0) for interval in found]) <= 0.97
+    assert 0.93 <= np.mean([interval is not None and interval.contains(27.0) for interval in found]) <= 0.97
 
 
 def test_how_many_seeds_more() -> None:
     values = np.array([0.3, -0.1, 0.2, 0.1])
     interval = intervals.mean_interval(values)
     assert interval is not None
-    assert interval.may_be(0.0)
+    assert interval.contains(0.0)
     more = intervals.more_seeds(interval, 0.0)
     assert more is not None
 
@@ -158,5 +158,5 @@ def test_clustered_intervals_cover_the_truth() -> None:
     for _ in range(400):
         study = {seed: 27 + rng.normal(0, 0.3) + rng.normal(0, 4, 1000) for seed in range(5)}
         found = intervals.clustered_mean(study)
-        hits += found is not None and found.may_be(27.0)
+        hits += found is not None and found.contains(27.0)
     assert 0.93 <= hits / 400 <= 0.99

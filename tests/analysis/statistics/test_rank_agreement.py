@@ -45,22 +45,25 @@ def test_metrics_are_compared_by_which_arms_they_put_first(tmp_path: Path) -> No
     assert found.metrics == ["test/psnr_db", "test/l2_raw", "test/ssim", "test/l1"]
     assert found.tau[:3] == [[1], [1, 1], [1, 1, 1]]
     assert found.tau[3] == pytest.approx([4 / 6, 4 / 6, 4 / 6, 1])
-    assert "n = 4 arms, fills without training too, by their means over 2 seeds" in found.sentences[0]
-    assert found.sentences[-1] == "They agree least on test PSNR and test L1: +0.67."
+    assert (
+        "n = 4 arms (including arms without training). Arms are ranked by their means over 2 seeds"
+        in found.sentences[0]
+    )
+    assert found.sentences[-1] == "The lowest tau is between test PSNR and test L1: +0.67."
 
 
 def test_a_metric_that_an_arm_lacks_is_left_out(tmp_path: Path) -> None:
     found = compared(tmp_path, *(arm(name, 20 + n, 0.1 if n else None) for n, name in enumerate("abcd")))
     assert found
     assert "test/l1" not in found.metrics
-    assert found.sentences[-1] == "All of them put the arms in the same order."
+    assert found.sentences[-1] == "All metrics rank the arms in the same order."
 
 
 def test_few_arms_are_left_out_with_the_reason(tmp_path: Path) -> None:
     found = compared(tmp_path, *(arm(name, 20 + n, 0.1) for n, name in enumerate("abc")))
     assert found
     assert not found.metrics
-    assert "there are 3 finished arms with the same data and masks, and 4 needed" in found.sentences[0]
+    assert "they need 4 finished arms with the same data and masks; there are 3" in found.sentences[0]
 
 
 def test_arms_with_other_masks_are_not_ranked_among_them(tmp_path: Path) -> None:

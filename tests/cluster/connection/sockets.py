@@ -1,4 +1,4 @@
-"""Who listens where, from the kernel's tables (Linux)."""
+"""Which processes listen on which addresses, from the kernel's tables (Linux)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LISTEN = "0A"
 
 
 def beyond_loopback(pids: Iterable[int]) -> tuple[list[str], int]:
-    """(sockets of these processes that listen beyond loopback, how many listen at all)."""
+    """(sockets of these processes that listen beyond loopback, number of all their listening sockets)."""
     listening = _listening()
     found = []
     total = 0
@@ -53,6 +53,6 @@ def _sockets(pid: int) -> set[str]:
             target = os.readlink(f"/proc/{pid}/fd/{name}")
             if target.startswith("socket:["):
                 found.add(target[8:-1])
-    except OSError:  # it ended meanwhile
+    except OSError:  # the process has ended
         pass
     return found

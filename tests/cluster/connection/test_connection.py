@@ -1,4 +1,4 @@
-"""A running Ray is joined, or refused with the reason within seconds. A Ray of our own: `test_own_ray.py`."""
+"""A running Ray is joined, or refused with a reason within seconds. For local Rays see `test_own_ray.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UseToken = Callable[[str | None], None]
 
 
 def test_the_rays_of_these_tests_listen_on_loopback_alone(ray_address: str, guarded: Head) -> None:
-    """One of `ray.cluster_utils`, one of `ray start` with a dashboard."""
+    """A cluster of `ray.cluster_utils`, and one of `ray start` with a dashboard."""
     assert ray_address != guarded.address
     found, total = beyond_loopback({os.getpid(), *_started_with(os.environ[MARK])})
     assert found == []
@@ -35,11 +35,11 @@ def test_the_rays_of_these_tests_listen_on_loopback_alone(ray_address: str, guar
     ("given", "says"),
     [
         ("ray://head:10001", ["Ray Client", "sweeps submit", "--address auto"]),
-        ("http://head:8265", ["jobs and dashboard", "sweeps submit FILE --address http://head:8265"]),
-        ("head", ["no address", "HOST:6379"]),
-        ("head:x", ["no address"]),
-        ("127.0.0.1:1", ["nothing can be reached there", "ray status"]),
-        ("host.invalid:6379", ["nothing can be reached there"]),
+        ("http://head:8265", ["dashboard and job server", "sweeps submit FILE --address http://head:8265"]),
+        ("head", ["not an address", "HOST:6379"]),
+        ("head:x", ["not an address"]),
+        ("127.0.0.1:1", ["it cannot be reached", "ray status"]),
+        ("host.invalid:6379", ["it cannot be reached"]),
     ],
 )
 def test_an_address_of_no_use_is_told_at_once(given: str, says: list[str]) -> None:
@@ -53,7 +53,7 @@ def test_an_address_of_no_use_is_told_at_once(given: str, says: list[str]) -> No
 
 
 def test_a_host_that_never_answers_is_given_up_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket that listens and lets nobody in: its backlog is full."""
+    """A socket that listens but accepts no connection, because its backlog is full."""
     monkeypatch.setattr(address, "REACH_S", 0.5)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         port = server.getsockname()[1]
@@ -85,7 +85,7 @@ def test_no_ray_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("none")
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(connection.services, "get_ray_address_from_environment", none)  # others' Rays run here, too
+    monkeypatch.setattr(connection.services, "get_ray_address_from_environment", none)  # other Rays may run here
     with pytest.raises(SweepError, match="no Ray runs on this machine"):
         connection.connect("auto")
 
@@ -109,7 +109,7 @@ def test_another_version_of_the_cluster_is_told(
 # --- a cluster with a token -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("token", "says"), [(None, "there is none here"), ("c" * 64, "does not accept the token")])
+@pytest.mark.parametrize(("token", "says"), [(None, "none is set here"), ("c" * 64, "does not accept the token")])
 def test_a_missing_or_wrong_token_is_told(guarded: Head, use_token: UseToken, token: str | None, says: str) -> None:
     use_token(token)
     started = time.monotonic()

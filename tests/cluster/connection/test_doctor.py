@@ -1,4 +1,4 @@
-"""The doctor finds what stands in the way of a sweep, on this machine, on a cluster, and in a store."""
+"""The doctor finds obstacles to a sweep on this machine, on a cluster and in a store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UseToken = Callable[[str | None], None]
 
 
 class Forgetful(FolderStore):
-    """A store like some S3 servers: a conditional write is a write."""
+    """A store like some S3 servers, which ignore the condition of a conditional write."""
 
     def create(self, key: str, data: bytes) -> bool:
         self.put(key, data)
@@ -26,14 +26,14 @@ class Forgetful(FolderStore):
 
 
 class Stale(FolderStore):
-    """A store whose readers see what was there before."""
+    """A store that returns outdated objects."""
 
     def get(self, key: str) -> bytes:
         super().get(key)
         return b"a"
 
 
-def failed(store: FolderStore) -> list[doctor.Line]:
+def failed(store: FolderStore) -> list[doctor.CheckResult]:
     return [line for line in doctor.check_store(store) if line.state == "failed"]
 
 
@@ -65,7 +65,7 @@ def test_a_store_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) 
 )
 def test_how_much_a_clock_is_off(clock: tuple[float, float], off: float) -> None:
     """Asked at 100 s, answered at 110 s by our clock."""
-    assert doctor.off_by(clock, 100.0, 110.0) == off
+    assert doctor.clock_offset_s(clock, 100.0, 110.0) == off
 
 
 def test_this_machine_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,8 +81,8 @@ def test_this_machine_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_limits_of_a_machine_are_told() -> None:
-    poor = doctor.Facts(versions=dict.fromkeys(doctor.COMPARED, "none"), open_files=1024, free_gb=0.5)
-    lines = list(doctor.machine("node", poor))
+    poor = doctor.MachineFacts(versions=dict.fromkeys(doctor.COMPARED, "none"), open_files=1024, free_gb=0.5)
+    lines = list(doctor.check_machine("node", poor))
     assert [line.state for line in lines] == ["failed", "warning", "failed"]
     assert "ulimit -n 65536" in lines[1].do
     assert all(line.do for line in lines)
@@ -95,7 +95,7 @@ def test_a_cluster_is_looked_at_node_by_node(
     store = ["--store", str(tmp_path / "store"), "--data", str(data_root)]
     assert main(["doctor", "--address", guarded.address, *store]) == common.DONE
     out = capsys.readouterr().out
-    for words in ("wants a token", "1 nodes, 2 CPUs, 0 GPUs", "the same packages as here", "every node must see"):
+    for words in ("requires a token", "1 nodes, 2 CPUs, 0 GPUs", "the same packages as here", "every node must have"):
         assert words in out
 
 
@@ -103,7 +103,7 @@ def test_other_packages_on_a_node_are_told(guarded: Head, use_token: UseToken, m
     use_token(TOKEN)
     here = {**provenance.versions(), "torchvision": "0.1"}
     monkeypatch.setattr(provenance, "versions", lambda: here)
-    lines = [line for line in doctor.examine(guarded.address, None, None) if line.state == "failed"]
+    lines = [line for line in doctor.run_checks(guarded.address, None, None) if line.state == "failed"]
     assert len(lines) == 1
     assert "torchvision" in lines[0].what
     assert "(here 0.1)" in lines[0].what
@@ -112,4 +112,4 @@ def test_other_packages_on_a_node_are_told(guarded: Head, use_token: UseToken, m
 
 def test_an_address_of_no_use_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["doctor", "--address", "127.0.0.1:1", "--store", str(tmp_path)]) == common.FAILED
-    assert "nothing can be reached there" in capsys.readouterr().out
+    assert "it cannot be reached" in capsys.readouterr().out

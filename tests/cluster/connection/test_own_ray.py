@@ -1,4 +1,4 @@
-"""The Ray that `sweeps run` starts for itself: what it listens on, what it wants, and how Ctrl-C ends it."""
+"""The local Ray of `sweeps run`: its addresses, its token, and how Ctrl-C ends it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeps.cli.main import main
 from sweeps.store import layout
 from sweeps.store.local import FolderStore
 from tests.cluster.connection.sockets import beyond_loopback
-from tests.cluster.driven import Driven, workplace
+from tests.cluster.driven import DriverProcess, workplace
 from tests.cluster.heads import TOKEN_VARIABLES
 from tests.cluster.runners.test_ends import LONG, ends, here, last_epochs, trained
 
@@ -22,7 +22,7 @@ from tests.cluster.runners.test_ends import LONG, ends, here, last_epochs, train
 def test_it_stays_on_loopback_wants_a_token_and_ends_with_ctrl_c(
     tmp_path: Path, data_root: Path, ray_address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another Ray runs on the machine, a killed one left its address; Ctrl-C reaches all processes of this one."""
+    """Another Ray runs here, and a killed one left its address behind; Ctrl-C reaches all processes of this one."""
     file, home, store = tmp_path / "small.yaml", tmp_path / "home", FolderStore(tmp_path / "store")
     file.write_text(LONG)
     home.mkdir()
@@ -30,21 +30,21 @@ def test_it_stays_on_loopback_wants_a_token_and_ends_with_ctrl_c(
     environment |= {"HOME": str(home), "RAY_ADDRESS": "127.0.0.1:1"}
     with workplace() as start:
         driven = start(store, "run", file, "--data", data_root, environment=environment)
-        assert driven.until(driven.at_work), driven.said()
+        assert driven.until(driven.at_work), driven.output_text()
         _check_sockets(driven, ray_address)
         assert not (home / ".ray").exists(), "no token is written into the home folder"
         trained(driven)
         driven.interrupt()
-        assert driven.wait(120) == common.INTERRUPTED, driven.said()
-        said = driven.said()
-    assert "Ctrl-C again ends at once" in said
-    assert "the same command goes on" in said
+        assert driven.wait(120) == common.INTERRUPTED, driven.output_text()
+        said = driven.output_text()
+    assert "press Ctrl-C again to stop at once" in said
+    assert "the same command continues the sweep" in said
     assert "Traceback" not in said
     assert ends(store) == ["done", "stopped", "stopped"] or ends(store) == ["stopped", "stopped"]
     _check_that_it_goes_on(file, store, capsys)
 
 
-def _check_sockets(driven: Driven, other: str) -> None:
+def _check_sockets(driven: DriverProcess, other: str) -> None:
     family = driven.family()
     beyond, total = beyond_loopback(family)
     assert beyond == []
@@ -65,7 +65,7 @@ def _check_that_it_goes_on(file: Path, store: FolderStore, capsys: pytest.Captur
     assert "3 done" in capsys.readouterr().out
     for trial_id, epoch in reached.items():
         result = layout.get_json(store, layout.result_key(trial_id, longer))
-        assert f"goes on after epoch {epoch}" in result["notes"]
+        assert f"resumed after epoch {epoch}" in result["notes"]
         assert result["history"]["epoch"] == list(range(1, longer + 1))
 
 

@@ -1,4 +1,4 @@
-"""A sweep as a Ray job: what is uploaded, what is refused and how fast, and one that really runs."""
+"""A sweep as a Ray job: what is uploaded, what is refused and how fast, and a job that really runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ UseToken = Callable[[str | None], None]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a sweep in it, which is the current one."""
+    """The current working directory, with a sweep in it."""
     here = tmp_path / "work"
     here.mkdir()
     (here / "fill.yaml").write_text(FILL)
@@ -116,11 +116,11 @@ def test_a_large_working_directory_is_told_with_what_makes_it_large(
     (folder / "b.bin").write_bytes(zlib_free(1_000_000))
     with pytest.raises(SweepError) as told:
         submit.pack(folder, (), tmp_path / "package.zip")
-    assert "it is 4 MB packed, Ray takes 3 MB; the biggest: weights/ 3 MB, b.bin 1 MB" in told.value.why
+    assert "it is 4 MB packed, Ray accepts 3 MB; the largest: weights/ 3 MB, b.bin 1 MB" in told.value.why
 
 
 def zlib_free(size: int) -> bytes:
-    """Bytes that do not get smaller when packed."""
+    """Bytes that cannot be compressed."""
     import random
 
     return random.Random(0).randbytes(size)
@@ -148,7 +148,7 @@ def test_what_the_cluster_cannot_use_is_refused(
 
 @pytest.fixture
 def no_dashboard() -> Iterator[str]:
-    """The address of a web server that is no dashboard."""
+    """The address of a web server that is not a dashboard."""
 
     class Nothing(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -167,7 +167,7 @@ def no_dashboard() -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("address", "says"),
-    [("http://127.0.0.1:1", "nothing can be reached"), ("head:6379", "over HTTP"), ("ray://h:1", "over HTTP")],
+    [("http://127.0.0.1:1", "it cannot be reached"), ("head:6379", "over HTTP"), ("ray://h:1", "over HTTP")],
 )
 def test_an_address_without_jobs_is_told_at_once(folder: Path, address: str, says: str) -> None:
     began = time.monotonic()
@@ -177,11 +177,11 @@ def test_an_address_without_jobs_is_told_at_once(folder: Path, address: str, say
 
 
 def test_another_web_server_is_told(folder: Path, no_dashboard: str) -> None:
-    with pytest.raises(SweepError, match="no Ray dashboard"):
+    with pytest.raises(SweepError, match="not a Ray dashboard"):
         submit.submit(submit.Submission(no_dashboard, folder, ("fill.yaml",)))
 
 
-@pytest.mark.parametrize(("token", "says"), [(None, "there is none here"), ("c" * 64, "does not accept")])
+@pytest.mark.parametrize(("token", "says"), [(None, "none is set here"), ("c" * 64, "does not accept")])
 def test_a_missing_or_wrong_token_of_the_jobs_is_told(
     guarded: Head, use_token: UseToken, folder: Path, token: str | None, says: str
 ) -> None:

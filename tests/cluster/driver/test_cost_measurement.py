@@ -1,4 +1,4 @@
-"""The cost of a plan as `sweeps plan` tells it, and early stopping seen in hindsight."""
+"""The cost of a plan as `sweeps plan` prints it, and early stopping checked on stored curves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.driver import cost_measurement, driver, early_stopping_check
-from sweeps.results.cost import Estimate, Recorded
+from sweeps.results.cost import Estimate, TimedTrial
 from sweeps.spec.schema import SearchFileSpec
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
@@ -28,17 +28,17 @@ def spec(name: str = "asha", grace: int = 1, **changed: Any) -> SearchFileSpec:
     return SearchFileSpec.model_validate({**given, "early_stopping": stopping, **changed})
 
 
-def curve(number: int, values: Sequence[float], **changed: Any) -> Recorded:
+def curve(number: int, values: Sequence[float], **changed: Any) -> TimedTrial:
     history = {"epoch": list(range(1, len(values) + 1)), "val/psnr_db": list(values)}
-    return Recorded(f"trial-{number}", "inpaint", CONFIG | changed, {"history": history, "started_at": number})
+    return TimedTrial(f"trial-{number}", "inpaint", CONFIG | changed, {"history": history, "started_at": number})
 
 
 STEADY = [curve(n, [20.0 + n / 10] * 9) for n in range(6)]
 LATE = curve(9, [10.0] * 5 + [30.0] * 4)
-"""Behind all others until epoch 5, then the best."""
+"""Worse than all others until epoch 5, then the best."""
 
 
-def told(known: Sequence[Recorded], rule: SearchFileSpec) -> list[str]:
+def told(known: Sequence[TimedTrial], rule: SearchFileSpec) -> list[str]:
     return early_stopping_check.warnings(rule, "inpaint", CONFIG, known, "base")
 
 
@@ -61,7 +61,7 @@ def test_a_winner_that_begins_slowly_is_named() -> None:
     ],
     ids=["no rule", "grace", "best first", "few", "other masks", "not complete", "other metric"],
 )
-def test_where_nothing_is_warned_of(known: list[Recorded], rule: SearchFileSpec) -> None:
+def test_where_nothing_is_warned_of(known: list[TimedTrial], rule: SearchFileSpec) -> None:
     assert told(known, rule) == []
 
 

@@ -1,4 +1,4 @@
-"""Early stopping: which trials a rule ends, and that a new driver's rule decides as the old one would have."""
+"""Early stopping: which trials a rule ends, and that the rule of a new driver decides as the old one would have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rule(name: str = "asha", grace: int = 1, factor: float = 2.0, epochs: int = 
 
 
 def until_stopped(stopping: EarlyStopping, trial: str, values: list[float]) -> int:
-    """The epoch after which a trial with these values is stopped; their number if it never is."""
+    """The epoch after which a trial with these values is stopped; the last epoch if it is never stopped."""
     for epoch, value in enumerate(values, 1):
         if stopping.stops(trial, {"epoch": epoch, METRIC: value}):
             return epoch
@@ -41,7 +41,7 @@ def test_the_goal_says_what_is_better() -> None:
 @pytest.mark.parametrize("epochs", [1, 2, 4, 8, 9])
 @pytest.mark.parametrize("name", ["asha", "median"])
 def test_a_trial_at_its_last_epoch_is_never_stopped(name: str, epochs: int) -> None:
-    """A rung there would end it inside its last report, and its result would be thrown away."""
+    """A rung at the target epoch would end the trial inside its last report, and its result would be lost."""
     stopping = rule(name, grace=epochs, epochs=epochs)
     for trial in range(8):
         assert until_stopped(stopping, str(trial), [20.0 - trial] * epochs) == epochs
@@ -68,7 +68,7 @@ def test_the_median_rule_stops_what_is_below_the_median_of_means() -> None:
 
 
 def test_a_record_that_comes_twice_counts_once() -> None:
-    """A resumed trial, and Tune at a natural end, report an epoch again."""
+    """A resumed trial reports an epoch again, and so does Tune at a natural end."""
     stopping = rule()
     until_stopped(stopping, "good", [20.0] * 8)
     assert stopping.stops("bad", {"epoch": 1, METRIC: 10.0})

@@ -31,11 +31,11 @@ PRUNING = SMALL.replace("test_epochs: [1]", "test_epochs: []") + (
     "  goal: max\n"
     "  early_stopping: {name: asha, grace_epochs: 1, reduction_factor: 2}\n"
 )
-"""Three tries of which two are stopped early, then three planned trials and the arm that is found."""
+"""Three tries of which two are stopped early, then three planned trials and the arm that the search adds."""
 
 
 def errors(plan: Plan, store: Store) -> dict[str, str]:
-    """Arm -> kind of error of the trials that failed."""
+    """Label -> type of error of the failed trials."""
     states = progress.trial_states(store, plan.to_json([]))
     found = {label: states[trial.id].error for trial, label in plan.runs()}
     return {label: error["type"] for label, error in found.items() if error}
@@ -44,10 +44,10 @@ def errors(plan: Plan, store: Store) -> dict[str, str]:
 def test_a_trial_that_ends_badly_when_stopped_harms_nobody(
     planned: Planned, store: Store, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tune fails the next trial in the same process and tells nobody; a planned one must not pay for it."""
+    """Tune fails the next trial in the same process without notice; a planned trial must not be lost by this."""
     monkeypatch.setattr(ray_tune, "_train", doubles.ends_badly)
     plan = planned(text=PRUNING)
-    watched = run(plan, store, data_root, ray_address, max_concurrent=1)  # so the next trial has the same process
+    watched = run(plan, store, data_root, ray_address, max_concurrent=1)  # the next trial then has the same process
     ends = Counter(state for state, _ in watched.events)
     states = [ask.state for ask in stored_searches(store, "small")["base"].asks()]
     assert states.count("pruned") >= 2, "nothing was stopped: this run proves nothing"
@@ -66,7 +66,7 @@ def test_a_trial_that_ends_badly_when_stopped_harms_nobody(
 def test_out_of_memory_and_a_process_that_always_dies_fail_alone(
     planned: Planned, store: Store, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Really: torch is asked for more than any machine has, which is in vain once more; a process may be luckier."""
+    """torch really is asked for too much memory, which is not tried again; a process that died is tried again."""
     monkeypatch.setattr(ray_tune, "_train", doubles.fails(blind=doubles.takes_all_memory, narrow=doubles.dies))
     plan = planned(text=SMALL.replace("arms:\n", "arms:\n  - {name: narrow, set: {model.width: 4}}\n"))
     watched = run(plan, store, data_root, ray_address)
@@ -78,18 +78,18 @@ def test_out_of_memory_and_a_process_that_always_dies_fail_alone(
     assert attempt.number == 1
     assert "allocate" in layout.get_json(store, attempt.end_key)["error"]["message"]
     monkeypatch.undo()
-    run(plan, store, data_root, retry=True)  # in this process, where nothing is wrong
+    run(plan, store, data_root, retry=True)  # in this process, which has no fault
     assert errors(plan, store) == {}
 
 
 @dataclass
 class NodeKiller(Watched):
-    """Kills the node that trains, once it has told two epochs, and then adds another one."""
+    """Kills the node that is training after it has reported two epochs, then adds another node."""
 
     cluster: Any = None
     node: Any = None
     killed_at: int = 0
-    """The trial waits there: Tune asks for the next record when this one has been told."""
+    """The epoch of the kill. The trial waits there, because Tune asks for a record after processing the one before."""
 
     def record(self, job: Job, row: dict[str, Any]) -> None:
         super().record(job, row)
@@ -102,7 +102,7 @@ class NodeKiller(Watched):
 def test_a_trial_whose_node_is_killed_goes_on_at_another(
     planned: Planned, tmp_path: Path, data_root: Path, ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three CPUs a trial: more than the head has."""
+    """Three CPUs per trial: more than the head has."""
     here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
     plan = planned("arms=[]", "epochs=4", "resources.cpus=3", "report.test_epochs=[]")
     killer = NodeKiller(cluster=ray_cluster, node=ray_cluster.add_node(num_cpus=3))
@@ -116,7 +116,7 @@ def test_a_trial_whose_node_is_killed_goes_on_at_another(
     assert Counter(state for state, _ in killer.events) == Counter(started=2, crashed=1, done=1)
     trial = plan.runs()[0][0]
     assert len(stored_attempts.attempt_numbers(there, trial.id)) == 2
-    assert "goes on after epoch" in str(layout.get_json(there, layout.result_key(trial.id, 4))["notes"])
+    assert "resumed after epoch" in str(layout.get_json(there, layout.result_key(trial.id, 4))["notes"])
     run(plan, here, data_root)
     assert histories(plan, there) == histories(plan, here)
 

@@ -1,4 +1,4 @@
-"""Forged sets in a store: made once, gone on with after a kill, brought to who trains, refused if unfit."""
+"""Forged sets in a store: made once, continued after a kill, copied to the training machine, refused if unfit."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_killed_and_gone_on_with_gives_the_same_bytes(
     store = FolderStore(tmp_path / "store")
     kept = contents(store)
     assert len(kept) == written
-    with pytest.raises(SweepError, match="does not have it whole"):
+    with pytest.raises(SweepError, match="it is not complete in the store"):
         inputs.forged_folder(store, forgery_config.forged_id(resolved()))
     forging.ensure(store, resolved(), data_root, quiet=True)
     assert contents(store) == contents(made)
@@ -148,7 +148,7 @@ def test_an_unfinished_or_unknown_inpainter(planned: Planned, store: Store, data
 
 
 @pytest.fixture
-def s3(moto: Server, aws: pytest.MonkeyPatch, cached: Path) -> Store:  # noqa: ARG001 - what is copied lands there
+def s3(moto: Server, aws: pytest.MonkeyPatch, cached: Path) -> Store:  # noqa: ARG001 - copies go to that folder
     aws.setenv("AWS_ENDPOINT_URL", moto.url)
     return open_store(address())
 
@@ -172,7 +172,7 @@ def test_a_set_on_s3_is_copied_once_and_whole(made: FolderStore, s3: Store, cach
     assert files(folder) == files(made.root / "datasets" / set_id)
     inode = folder.stat().st_ino
     assert inputs.forged_folder(store, set_id).stat().st_ino == inode, "not fetched again"
-    (folder / "done.json").write_bytes(b"{}")  # of another set, or a copy that somebody spoilt
+    (folder / "done.json").write_bytes(b"{}")  # of another set, or a damaged copy
     assert files(inputs.forged_folder(store, set_id)) == files(made.root / "datasets" / set_id)
     assert [path.name for path in folder.parent.iterdir()] == [set_id], "nothing half fetched is left"
 
@@ -185,7 +185,7 @@ def test_the_outputs_of_a_finished_trial(kind: str, tmp_path: Path, s3: Store) -
     attempt = stored_attempts.claim(store, "t", 0, {"claimed_at": 0.0})
     assert attempt is not None
     stored_trials.finish(store, attempt, 3, {"history": {"epoch": [1, 2, 3]}})
-    with pytest.raises(SweepError, match="recorded none"):
+    with pytest.raises(SweepError, match="no stored outputs"):
         inputs.outputs_file(store, "t")
     store.put(attempt.key("samples", attempt.name, 3, "outputs.npz"), b"logits")
     for _ in range(2):

@@ -1,8 +1,8 @@
 """Nothing is lost, whatever is killed: real processes, real SIGKILLs, real Ray, real images.
 
-A sweep of twelve trials (four planned, six of a search with early stopping, two of the arm that it finds) is run by the
-command, or one of half that size. A process is killed at a random moment of the training, and the command is given
-again until it has nothing left to do. Then every number is compared with those of the same trials undisturbed.
+The command runs a sweep of twelve trials (four planned, six of a search with early stopping, two of the arm that the
+search adds), or one of half that size. A process is killed at a random moment of the training, and the command runs
+again until nothing is left to do. Then every number is compared with those of the same trials without kills.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from cluster.connection import address as addresses
-from cluster.worker.worker import DONE, Options, run_trial
+from cluster.worker.worker import DONE, WorkerOptions, run_trial
 from sweeps.cli.main import main
 from sweeps.results.columns import same_numbers
 from sweeps.search.arm_search import pruned_key, tries_key
@@ -31,7 +31,7 @@ from sweeps.store import checkpoints, layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
-from tests.cluster.driven import ACTOR, DRIVER, RAY, Driven, workplace
+from tests.cluster.driven import ACTOR, DRIVER, RAY, DriverProcess, workplace
 
 TRIES, SEEDS, EPOCHS = 6, 2, 6
 FEW_TRIES, FEW_SEEDS = 3, 1
@@ -67,13 +67,13 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Undisturbed:
-    """What trials report that nobody kills: trained in this process, once each."""
+    """The records of trials that are not killed: each is trained once, in this process."""
 
     folder: Path
     data_root: Path
     known: dict[str, Rows] = field(default_factory=dict)
     whole: bool = True
-    """The sweep has all tries and seeds, else few, and a search's tries are compared with themselves."""
+    """Whether the sweep has all tries and seeds; if not, tries of the search are only compared with themselves."""
 
     @property
     def tries(self) -> int:
@@ -87,14 +87,14 @@ class Undisturbed:
         if trial_id not in self.known:
             fresh = FolderStore(self.folder)
             fresh.put(layout.trial_key(trial_id), store.get(layout.trial_key(trial_id)))
-            options = Options(fresh.uri, "kills", "run", data_root=str(self.data_root), test_epochs=(2,))
+            options = WorkerOptions(fresh.uri, "kills", "run", data_root=str(self.data_root), test_epochs=(2,))
             assert run_trial(options, trial_id, EPOCHS, 0, lambda row: None) == DONE
             self.known[trial_id] = result_rows(fresh, trial_id)
         return self.known[trial_id]
 
 
 def result_rows(store: Store, trial_id: str) -> Rows:
-    """The records of a result, without what depends on the machine; none where there is no result."""
+    """The records of a result, without machine-dependent columns; empty if there is no result."""
     result = layout.get_json(store, layout.result_key(trial_id, EPOCHS))
     columns = result["history"] if result else {}
     rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
@@ -102,7 +102,7 @@ def result_rows(store: Store, trial_id: str) -> Rows:
 
 
 def differences(store: Store, undisturbed: Undisturbed) -> list[str]:
-    """All in which a finished sweep differs from one that was never killed."""
+    """All differences between a finished sweep and one that was never killed."""
     plan = stored_plans.newest_plan(store, "kills")
     assert plan is not None
     planned = [trial["id"] for arm in plan["arms"] for trial in arm["trials"].values()]
@@ -128,7 +128,7 @@ def _tried(store: Store) -> dict[int, str]:
 
 
 def _in_search(store: Store, undisturbed: Undisturbed, tried: dict[int, str]) -> list[str]:
-    """Every try is asked once and told once; pruned ones are marked, and never complete."""
+    """Every suggestion is requested once and settled once; pruned ones are marked as such and never as complete."""
     search = stored_searches(store, "kills")["base"]
     asks = search.asks()
     found = [] if len(asks) == undisturbed.tries and search.done else [f"{len(asks)} tries, done: {search.done}"]
@@ -152,7 +152,7 @@ def _in_search(store: Store, undisturbed: Undisturbed, tried: dict[int, str]) ->
 
 
 def _as_marked(mark: dict[str, Any] | None) -> Rows:
-    """A pruned trial's records as its mark has them, its epochs as they should be."""
+    """A pruned trial's records from its mark, with epochs numbered from 1."""
     curve = mark["curve"] if mark else []
     return [{"epoch": epoch, "val/psnr_db": value} for epoch, (_, value) in enumerate(curve, 1)]
 
@@ -175,7 +175,7 @@ def _in_attempts(store: Store) -> list[str]:
 
 
 def survive(
-    start: Callable[..., Driven],
+    start: Callable[..., DriverProcess],
     store: Store,
     file: Path,
     kinds: list[str],
@@ -187,8 +187,8 @@ def survive(
     """Run the sweep to its end, killing one thing after another. Returns the kills that hit training.
 
     Each kill comes up to `wait_s` seconds after this run of the command has finished an epoch. After the driver's
-    death the next run starts at once, while actors of the dead one are alive. address: of the Ray that trains. finish:
-    runs the rest in place of the command when nothing is left to kill; returns its exit code.
+    death the next run starts at once, while actors of the dead one are alive. address: of the Ray to train on. finish:
+    runs the rest instead of the command when nothing is left to kill; returns its exit code.
     """
     hits: Counter[str] = Counter()
     waiting = list(kinds)
@@ -199,7 +199,7 @@ def survive(
         driven = start(store, "run", file, "--checkpoint-every", 0, "--address", address)
         killed: list[str] = []
         while waiting and set(killed) <= {ACTOR} and _trains_on(driven, chance.uniform(0, wait_s)):
-            # A trial whose process dies three times in one run is failed, as it should be: two actors a run.
+            # A trial fails after three deaths of its process in one run, so at most two actors are killed per run.
             kind = next((kind for kind in waiting if kind != ACTOR or len(killed) < 2), DRIVER)
             if driven.kill(kind, chance.choice):
                 hits[kind] += 1
@@ -209,11 +209,13 @@ def survive(
         code = driven.wait()
         if code == 0:
             return hits
-        assert not set(killed) <= {ACTOR}, f"it ended with {code} though nobody touched the driver:\n{driven.said()}"
+        assert not set(killed) <= {ACTOR}, (
+            f"it ended with {code} though nobody touched the driver:\n{driven.output_text()}"
+        )
 
 
-def _trains_on(driven: Driven, seconds: float) -> bool:
-    """Wait until another epoch is finished, and then some time. False where the command has ended."""
+def _trains_on(driven: DriverProcess, seconds: float) -> bool:
+    """Wait until another epoch is finished, and then some time. False if the command has ended."""
     before = driven.new_epochs()
     if not driven.until(lambda: driven.new_epochs() - before):
         return False
@@ -239,7 +241,7 @@ def sweep_file(tmp_path: Path, text: str = SWEEP) -> Path:
 
 @pytest.mark.parametrize("what", [RAY, DRIVER])
 def test_a_kill_loses_nothing(tmp_path: Path, undisturbed: Undisturbed, ray_address: str, what: str) -> None:
-    """All of a Ray of the command's own, or the driver on the shared Ray; this process then finishes the sweep."""
+    """Kill all of the command's own Ray, or the driver on the shared Ray; this process then finishes the sweep."""
     store, seed = FolderStore(tmp_path / "store"), random.randrange(2**31)
     file = sweep_file(tmp_path, FEW)
     undisturbed.whole = False
@@ -259,7 +261,7 @@ def test_a_kill_loses_nothing(tmp_path: Path, undisturbed: Undisturbed, ray_addr
 
 
 def _change_one_bit(store: Store) -> None:
-    """Of one number in the middle of a planned trial's history."""
+    """Change one number in the middle of a planned trial's history by one bit."""
     plan = stored_plans.newest_plan(store, "kills")
     assert plan is not None
     key = layout.result_key(plan["arms"][0]["trials"]["0"]["id"], EPOCHS)

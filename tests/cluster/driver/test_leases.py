@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from cluster.driver.leases import LEASE_S, Leases
-from cluster.driver.trial_queue import Feed, Job
+from cluster.driver.trial_queue import Job, TrialQueue
 from cluster.runners import in_process
 from cluster.worker import provenance
-from cluster.worker.worker import Options
+from cluster.worker.worker import WorkerOptions
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
 from sweeps.store import attempts as stored_attempts
@@ -33,7 +33,7 @@ ELSEWHERE = {"pid": 1, "started": "1", "machine": "another one"}
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that advances on request."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -43,7 +43,7 @@ class Clock:
 
 
 def watched(clock: Clock, leases: Leases, seconds: float) -> None:
-    """Time passes for a driver that looks every two seconds."""
+    """Advance the clock for a driver that checks every two seconds."""
     for _ in range(int(seconds / 2)):
         clock.now += 2
         leases.free_after("trial")
@@ -97,7 +97,7 @@ def test_a_process_id_that_was_given_again_is_another_process(store: Store) -> N
 
 @pytest.mark.parametrize("holder", [ELSEWHERE, provenance.process()], ids=["elsewhere", "hangs here"])
 def test_a_silent_attempt_is_over_after_its_lease(store: Store, holder: dict[str, Any]) -> None:
-    """Of a process on another machine nothing is known; one of this machine may hang, or be stopped."""
+    """Nothing is known about a process on another machine, and a process on this machine may hang or be stopped."""
     clock = Clock()
     leases = Leases(store, clock=clock)
     attempt = claim(store, holder)
@@ -127,7 +127,7 @@ def test_a_newer_attempt_has_a_lease_of_its_own(store: Store) -> None:
 
 
 def test_time_in_which_nobody_looked_is_no_silence(store: Store) -> None:
-    """The store was away for a minute, for this driver and for the heartbeats: the attempt has a chance to beat."""
+    """After a minute without the store, for driver and heartbeats alike, the attempt still has time for a heartbeat."""
     clock = Clock()
     leases = Leases(store, clock=clock)
     attempt = claim(store, ELSEWHERE)
@@ -177,13 +177,13 @@ SHARED = (
 
 
 def test_two_drivers_share_a_sweep(planned: Planned, tmp_path: Path) -> None:
-    """Six planned trials, a search and the arm that it finds: nothing is trained twice, and both drivers end."""
+    """Six planned trials, a search and the arm that it adds: nothing is trained twice, and both drivers end."""
     store = FolderStore(tmp_path / "store")
     plan = planned("epochs=4", text=SHARED)
     with workplace() as start:
         file = ("run", tmp_path / "small.yaml", "--set", "epochs=4", "--address", "in-process")
         drivers = [start(store, *file) for _ in range(2)]
-        assert [driven.wait() for driven in drivers] == [0, 0], "\n".join(driven.said() for driven in drivers)
+        assert [driven.wait() for driven in drivers] == [0, 0], "\n".join(driven.output_text() for driven in drivers)
     assert len(plan.runs()) == 6
     stored = stored_plans.newest_plan(store, "small")
     assert stored is not None
@@ -230,12 +230,12 @@ def test_a_zombie_that_wakes_while_a_newer_attempt_trains_spoils_nothing(
     with workplace() as start:
         sets = [word for change in changes for word in ("--set", change)]
         zombie = start(store, "run", tmp_path / "small.yaml", *sets, "--address", "in-process", "--checkpoint-every", 0)
-        assert zombie.until(lambda: len(zombie.new_epochs()) >= 2), zombie.said()
+        assert zombie.until(lambda: len(zombie.new_epochs()) >= 2), zombie.output_text()
         os.kill(zombie.process.pid, signal.SIGSTOP)
         assert not store.children(f"trials/{plan.runs()[0][0].id}/result"), "it was stopped in its training"
         watched = Waking(lambda: os.kill(zombie.process.pid, signal.SIGCONT))
         _train(plan, store, data_root, watched, Leases(store, lease_s=1.0))
-        assert zombie.wait() == 0, zombie.said()
+        assert zombie.wait() == 0, zombie.output_text()
     trial = plan.runs()[0][0]
     assert [row["epoch"] for row in watched.rows][-1] == 8
     assert watched.rows[0]["epoch"] > 2, "it went on where the zombie was stopped"
@@ -250,5 +250,5 @@ def test_a_zombie_that_wakes_while_a_newer_attempt_trains_spoils_nothing(
 
 def _train(plan: Plan, store: Store, data_root: Path, watched: Watched, leases: Leases) -> None:
     jobs = [Job(trial.id, trial.epochs, label) for trial, label in plan.runs()]
-    options = Options(store.uri, plan.name, "newer", data_root=str(data_root), checkpoint_s=0)
-    in_process.run(Feed(store, jobs, watched, leases=leases), options, lambda: None)
+    options = WorkerOptions(store.uri, plan.name, "newer", data_root=str(data_root), checkpoint_s=0)
+    in_process.run(TrialQueue(store, jobs, watched, leases=leases), options, lambda: None)

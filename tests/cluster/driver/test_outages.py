@@ -1,4 +1,4 @@
-"""A sweep on S3 whose server goes away: it waits and goes on, or ends with a clear error and goes on later."""
+"""A sweep on S3 whose server goes away: it waits and continues, or ends with a clear error and can be resumed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_server_that_is_killed_and_started_twice_changes_nothing(
 ) -> None:
     store, plan = open_store(address()), planned(*CHANGES)
     watched = Interrupting(own_rclone, (2, 4), away_s)
-    settings = driver.Settings(address=where, data_root=str(data_root), checkpoint_s=0)
+    settings = driver.RunSettings(address=where, data_root=str(data_root), checkpoint_s=0)
     work = driver.work_left(plan, store, schema)
     driver.write(work.plan, store, ())
     driver.run(work, store, schema, settings, watched)
@@ -85,7 +85,7 @@ def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
     where: str,
 ) -> None:
     aws.setattr(s3_client, "PATIENCE_S", 1.0)
-    aws.setattr(Leases.__init__, "__defaults__", (2.0, time.monotonic))  # else half a minute passes before it goes on
+    aws.setattr(Leases.__init__, "__defaults__", (2.0, time.monotonic))  # otherwise it waits half a minute
     aws.setenv("SWEEPS_STORE_PATIENCE", "1")  # for the processes of Ray
     plan = planned(*CHANGES)
     with proxy_to(moto.port) as proxy:
@@ -98,7 +98,7 @@ def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
                 super().record(job, row)
                 proxy.away = proxy.away or row["epoch"] == 3
 
-        settings = driver.Settings(address=where, data_root=str(data_root), checkpoint_s=0)
+        settings = driver.RunSettings(address=where, data_root=str(data_root), checkpoint_s=0)
         with pytest.raises(StoreAwayError, match="does not answer"):
             driver.run(driver.work_left(plan, store, schema), store, schema, settings, Cutting())
         proxy.away = False
@@ -108,7 +108,7 @@ def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
         assert histories(plan, store) == undisturbed(planned, tmp_path, data_root)
 
 
-def _go_on(plan: Any, store: Store, settings: driver.Settings) -> Watched:
+def _go_on(plan: Any, store: Store, settings: driver.RunSettings) -> Watched:
     worker.open_cached.cache_clear()
     watched = Watched()
     work = driver.work_left(plan, store, schema)
@@ -118,7 +118,7 @@ def _go_on(plan: Any, store: Store, settings: driver.Settings) -> Watched:
 
 
 def test_an_outage_says_nothing_about_who_lives(tmp_path: Path) -> None:
-    """Nobody's heartbeat arrives while the store is away: no lease runs out of it."""
+    """No heartbeat arrives while the store is away, so no lease may expire because of it."""
     now = 1000.0
 
     class Slow(FolderStore):

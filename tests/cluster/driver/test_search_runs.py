@@ -74,7 +74,7 @@ def test_a_search_ends_in_tuned_arms(planned: Planned, store: Store, data_root: 
 
 
 def test_a_pruned_trial_is_told_as_pruned_and_keeps_its_curve(planned: Planned, store: Store, data_root: Path) -> None:
-    # The first try is good, the next is hopeless: the rule must stop it at its first rung.
+    # The first try is good and the next one bad: the rule must stop it at its first rung.
     text = SEARCHED.replace("sampler: random", "points: [{optimiser.lr: 0.01}, {optimiser.lr: 1.0e-5}]").replace(
         "trials: 5", "trials: 2"
     )
@@ -176,8 +176,13 @@ def test_a_search_goes_on_where_it_was_stopped(
 @pytest.mark.parametrize(
     ("old", "new", "given", "why"),
     [
-        ("tune_seeds: [100]", "tune_seeds: [1]", "search.tune_seeds", "would choose configurations and report them"),
-        ("metric: val/psnr_db", "metric: test/psnr_db", "search.metric", "would spoil it"),
+        (
+            "tune_seeds: [100]",
+            "tune_seeds: [1]",
+            "search.tune_seeds",
+            "would both select configurations and report on them",
+        ),
+        ("metric: val/psnr_db", "metric: test/psnr_db", "search.metric", "would bias"),
         ("metric: val/psnr_db", "metric: val/psnr", "search.metric", "no trial reports it"),
         ("goal: max", "goal: most", "search.goal", ""),
         ("goal: max", "goal: [max, min]", "2 goals", "each metric needs a goal"),
@@ -189,7 +194,7 @@ def test_a_search_goes_on_where_it_was_stopped(
         ("sampler: random", "points: [{optimiser.lr: 7.0}]", "", ""),
         ("trials: 5", "trials: 0", "search.trials", ""),
         ("tune_seeds: [100]", "tune_seeds: []", "search.tune_seeds", ""),
-        ("tune_seeds: [100]", "report_best: 0\n  within_arms: true", "search.report_best", "report nothing"),
+        ("tune_seeds: [100]", "report_best: 0\n  within_arms: true", "search.report_best", "no tuned arms"),
         ("early_stopping: {name: asha,", "early_stopping: {name: hyperband,", "search.early_stopping.name", ""),
     ],
 )

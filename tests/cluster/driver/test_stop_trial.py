@@ -1,4 +1,4 @@
-"""`sweeps stop NAME --trial ID`: one trial ends after its epoch at hand, the others go on."""
+"""`sweeps stop NAME --trial ID`: one trial ends after its current epoch, the others continue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainables import schema
 
 
 class StopsFirst(Watched):
-    """Asks for the end of the first trial that starts, as the command does."""
+    """Requests a stop of the first trial that starts, as the command does."""
 
     def __init__(self, store: FolderStore) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ def test_one_trial_ends_and_the_others_go_on(planned: Planned, tmp_path: Path, d
     store = FolderStore(tmp_path / "store")
     plan = planned("epochs=100000", "arms=[{name: mean fill, set: {model: {name: mean_fill}}}]")
     watched = StopsFirst(store)
-    settings = driver.Settings(address=driver.IN_PROCESS, data_root=str(data_root))
+    settings = driver.RunSettings(address=driver.IN_PROCESS, data_root=str(data_root))
     work = driver.work_left(plan, store, schema)
     driver.write(plan, store, ())
     driver.run(work, store, schema, settings, watched)

@@ -1,4 +1,4 @@
-"""The queue behind every runner: in which order trials run, and what becomes of those that end badly."""
+"""The queue behind every runner: in which order trials run, and what happens to those that fail or crash."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from cluster.driver import trial_queue as feed_module
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
-from cluster.driver.trial_queue import CRASHED, CRASHES, FALSE_STARTS, Feed, Job, SearchWork
+from cluster.driver.trial_queue import CRASHED, CRASHES, FALSE_STARTS, Job, SearchWork, TrialQueue
 from cluster.worker import provenance
 from cluster.worker.worker import DONE, FAILED, HELD, STOPPED
-from sweeps.search.arm_search import Tuning, pruned_key
+from sweeps.search.arm_search import ArmSearch, pruned_key
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
 from sweeps.store import attempts as stored_attempts
@@ -36,7 +36,7 @@ SEARCHED = SMALL.replace("test_epochs: [1]", "test_epochs: []") + (
     "  early_stopping: {name: asha, grace_epochs: 1, reduction_factor: 2}\n"
 )
 OTHER = {"pid": 1, "started": "1", "machine": "another one"}
-"""A process of which nothing is known but its heartbeat."""
+"""A process of which only the heartbeat is known."""
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def jobs_of(plan: Plan, store: Store) -> list[Job]:
 
 
 def search_of(plan: Plan, store: Store, found: Callable[[], list[Job]] = list) -> SearchWork:
-    tuning = Tuning(store, plan, plan.arms[0], schema, time.time)
+    tuning = ArmSearch(store, plan, plan.arms[0], schema, time.time)
     rule = EarlyStopping(tuning.spec.early_stopping, METRIC, "max", int(plan.arms[0].config["epochs"]))
     return SearchWork(tuning, rule, found)
 
@@ -65,24 +65,24 @@ def claim(store: Store, job: Job, after: int, holder: dict[str, Any] | None = No
 
 
 def finish(store: Store, job: Job, attempt: stored_attempts.Attempt, value: float = 20.0) -> None:
-    """What a trial that is done leaves in the store."""
+    """Store what a finished trial leaves in the store."""
     epochs = list(range(1, job.epochs + 1))
     body = {"facts": {}, "history": {"epoch": epochs, METRIC: [value] * len(epochs)}}
     assert stored_trials.finish(store, attempt, job.epochs, body)
     stored_attempts.end(store, attempt, DONE, 0.0)
 
 
-def taken(feed: Feed) -> tuple[Job, int]:
-    found = feed.take()
+def taken(queue: TrialQueue) -> tuple[Job, int]:
+    found = queue.take()
     assert found is not None
     return found
 
 
-def train(feed: Feed, store: Store, value: float = 20.0) -> str:
-    """Take a job, finish it, give it back; its label."""
-    job, after = taken(feed)
+def train(queue: TrialQueue, store: Store, value: float = 20.0) -> str:
+    """Take a job, finish it and give it back; returns its label."""
+    job, after = taken(queue)
     finish(store, job, claim(store, job, after), value)
-    feed.give_back(job, DONE)
+    queue.give_back(job, DONE)
     return job.label
 
 
@@ -95,33 +95,33 @@ def told(store: Store) -> list[str]:
 
 def test_planned_trials_run_in_the_order_of_the_plan(planned: Planned, store: Store) -> None:
     plan = planned()
-    feed = Feed(store, jobs_of(plan, store), Watched())
-    assert [train(feed, store) for _ in range(3)] == [label for _, label in plan.runs()]
-    assert feed.take() is None
-    assert feed.finished
+    queue = TrialQueue(store, jobs_of(plan, store), Watched())
+    assert [train(queue, store) for _ in range(3)] == [label for _, label in plan.runs()]
+    assert queue.take() is None
+    assert queue.finished
 
 
 def test_a_job_that_is_done_meanwhile_is_not_handed_out(planned: Planned, store: Store) -> None:
     first, second, _ = jobs = jobs_of(planned(), store)
     watched = Watched()
-    feed = Feed(store, jobs, watched)
+    queue = TrialQueue(store, jobs, watched)
     finish(store, first, claim(store, first, 0, OTHER))
-    assert taken(feed)[0] == second
+    assert taken(queue)[0] == second
     assert watched.events == [(DONE, first.label), ("started", second.label)]
 
 
 def test_a_held_job_waits_and_the_next_one_runs(planned: Planned, store: Store) -> None:
     first, second, _ = jobs = jobs_of(planned(), store)
     watched = Watched()
-    feed = Feed(store, [first, second], watched)
+    queue = TrialQueue(store, [first, second], watched)
     other = claim(store, first, 0, OTHER)
-    assert taken(feed) == (second, 0)
-    assert feed.take() is None
-    feed.give_back(second, STOPPED)
-    assert not feed.finished, "the held one may come back"
+    assert taken(queue) == (second, 0)
+    assert queue.take() is None
+    queue.give_back(second, STOPPED)
+    assert not queue.finished, "the held one may come back"
     finish(store, first, other)
-    assert feed.take() is None
-    assert feed.finished
+    assert queue.take() is None
+    assert queue.finished
     assert (DONE, first.label) in watched.events
     assert ("started", first.label) not in watched.events
     assert len(jobs) == 3
@@ -129,21 +129,21 @@ def test_a_held_job_waits_and_the_next_one_runs(planned: Planned, store: Store) 
 
 def test_a_held_job_whose_holder_ends_early_is_handed_out(planned: Planned, store: Store) -> None:
     first = jobs_of(planned(), store)[0]
-    feed = Feed(store, [first], Watched())
+    queue = TrialQueue(store, [first], Watched())
     other = claim(store, first, 0, OTHER)
-    assert feed.take() is None
+    assert queue.take() is None
     stored_attempts.end(store, other, STOPPED, 0.0)
-    assert taken(feed) == (first, 1)
+    assert taken(queue) == (first, 1)
 
 
 def test_a_claim_that_was_lost_to_another_driver_is_held(planned: Planned, store: Store) -> None:
     first = jobs_of(planned(), store)[0]
-    feed = Feed(store, [first], Watched())
-    taken(feed)
+    queue = TrialQueue(store, [first], Watched())
+    taken(queue)
     claim(store, first, 0, OTHER)
-    feed.give_back(first, HELD)
-    assert feed.take() is None
-    assert not feed.finished
+    queue.give_back(first, HELD)
+    assert queue.take() is None
+    assert not queue.finished
 
 
 # --- ends -------------------------------------------------------------------------------------------------------------
@@ -152,55 +152,55 @@ def test_a_claim_that_was_lost_to_another_driver_is_held(planned: Planned, store
 def test_a_process_that_dies_three_times_fails_its_trial(planned: Planned, store: Store) -> None:
     first, second, _ = jobs_of(planned(), store)
     watched = Watched()
-    feed = Feed(store, [first, second], watched)
+    queue = TrialQueue(store, [first, second], watched)
     for crash in range(CRASHES):
-        job, after = next(got for got in iter(feed.take, None) if got[0] == first)
+        job, after = next(got for got in iter(queue.take, None) if got[0] == first)
         assert after == crash
         claim(store, first, after, {**provenance.process(), "started": "1"})
-        feed.give_back(job, CRASHED)
+        queue.give_back(job, CRASHED)
     states = [state for state, label in watched.events if label == first.label and state != "started"]
     assert states == [CRASHED, CRASHED, FAILED]
     newest = stored_attempts.newest_attempt(store, first.trial_id)
     assert newest is not None
     end = layout.get_json(store, newest.end_key)
     assert end["state"] == FAILED
-    assert "died 3 times in this run; often the machine ran out of memory" in end["error"]["message"]
+    assert "died 3 times in this run; a common cause is lack of memory" in end["error"]["message"]
     assert "--max-concurrent" in end["error"]["message"]
 
 
 def test_a_trial_that_could_say_why_it_failed_is_not_tried_again(planned: Planned, store: Store) -> None:
-    """An exception that nobody expected ends its process as well; its words are not to be covered by others."""
+    """An unexpected exception ends its process as well; the recorded error must not be overwritten."""
     first = jobs_of(planned(), store)[0]
     watched = Watched()
-    feed = Feed(store, [first], watched)
-    job, after = taken(feed)
+    queue = TrialQueue(store, [first], watched)
+    job, after = taken(queue)
     error = {"type": "out of memory", "message": "no more", "traceback": ""}
     stored_attempts.end(store, claim(store, job, after), FAILED, 0.0, error)
-    feed.give_back(job, CRASHED)
+    queue.give_back(job, CRASHED)
     assert watched.events[-1] == (FAILED, first.label)
-    assert feed.take() is None
+    assert queue.take() is None
     assert len(stored_attempts.attempts(store, first.trial_id)) == 1
 
 
 def test_a_process_that_died_too_often_and_counts_as_alive_is_failed_when_it_has_gone(
     planned: Planned, store: Store
 ) -> None:
-    """On another node only the lease tells; on this machine a process that was killed takes a moment to go."""
+    """On another node only the lease shows it; on this machine a killed process takes a moment to disappear."""
     job, *_ = jobs = jobs_of(planned("arms=[]"), store)
     now, watched = 0.0, Watched()
     leases = Leases(store, lease_s=1.0, clock=lambda: now)
-    feed = Feed(store, jobs, watched, leases=leases)
+    queue = TrialQueue(store, jobs, watched, leases=leases)
     for crash in range(CRASHES):
-        while (found := feed.take()) is None:
+        while (found := queue.take()) is None:
             now += 2.0
         claim(store, job, found[1], OTHER)
         leases.free_after(job.trial_id)
-        feed.give_back(job, CRASHED)
-        assert not feed.finished, f"nothing says yet how it ended, after {crash + 1} crashes"
+        queue.give_back(job, CRASHED)
+        assert not queue.finished, f"nothing says yet how it ended, after {crash + 1} crashes"
     for _ in range(2):
         now += 2.0
-        feed.look_again()
-    assert feed.finished
+        queue.recheck_held()
+    assert queue.finished
     assert [state for state, _ in watched.events if state != "started"] == [CRASHED, CRASHED, FAILED]
     attempt = stored_attempts.newest_attempt(store, job.trial_id)
     assert attempt is not None
@@ -208,22 +208,22 @@ def test_a_process_that_died_too_often_and_counts_as_alive_is_failed_when_it_has
 
 
 def test_a_process_that_ends_before_the_trial_began_is_no_crash_of_the_trial(planned: Planned, store: Store) -> None:
-    """Tune fails the next trial where the one before is slow to leave the process."""
+    """Tune fails the next trial if the one before is slow to leave the process."""
     first = jobs_of(planned(), store)[0]
     watched = Watched()
-    feed = Feed(store, [first], watched)
+    queue = TrialQueue(store, [first], watched)
     for _ in range(FALSE_STARTS - 1):
-        feed.give_back(taken(feed)[0], CRASHED)
-    assert train(feed, store) == first.label
+        queue.give_back(taken(queue)[0], CRASHED)
+    assert train(queue, store) == first.label
     assert watched.events[-1] == (DONE, first.label)
 
 
 def test_a_process_that_never_starts_fails_its_trial(planned: Planned, store: Store) -> None:
     first = jobs_of(planned(), store)[0]
-    feed = Feed(store, [first], Watched())
+    queue = TrialQueue(store, [first], Watched())
     for _ in range(FALSE_STARTS):
-        feed.give_back(taken(feed)[0], CRASHED)
-    assert feed.finished
+        queue.give_back(taken(queue)[0], CRASHED)
+    assert queue.finished
     newest = stored_attempts.newest_attempt(store, first.trial_id)
     assert newest is not None
     assert "before it began" in layout.get_json(store, newest.end_key)["error"]["message"]
@@ -232,22 +232,22 @@ def test_a_process_that_never_starts_fails_its_trial(planned: Planned, store: St
 def test_a_halted_feed_hands_out_nothing_and_is_finished_with_the_last_live_trial(
     planned: Planned, store: Store
 ) -> None:
-    feed = Feed(store, jobs_of(planned(), store), Watched())
-    job, _ = taken(feed)
-    feed.halt()
-    assert feed.take() is None
-    assert not feed.finished
-    feed.give_back(job, STOPPED)
-    assert feed.finished
+    queue = TrialQueue(store, jobs_of(planned(), store), Watched())
+    job, _ = taken(queue)
+    queue.halt()
+    assert queue.take() is None
+    assert not queue.finished
+    queue.give_back(job, STOPPED)
+    assert queue.finished
 
 
 @pytest.mark.parametrize(("failures", "halted"), [(None, False), (1, True), (2, False)])
 def test_failures_halt_where_that_was_asked_for(
     planned: Planned, store: Store, failures: int | None, halted: bool
 ) -> None:
-    feed = Feed(store, jobs_of(planned(), store), Watched(), failures=failures)
-    feed.give_back(taken(feed)[0], FAILED)
-    assert feed.halted == halted
+    queue = TrialQueue(store, jobs_of(planned(), store), Watched(), failures=failures)
+    queue.give_back(taken(queue)[0], FAILED)
+    assert queue.halted == halted
 
 
 # --- searches ---------------------------------------------------------------------------------------------------------
@@ -257,66 +257,66 @@ def test_suggestions_come_first_and_what_they_find_comes_last(planned: Planned, 
     plan = planned(text=SEARCHED)
     jobs = jobs_of(plan, store)
     extra = Job("extra", 3, "found")
-    feed = Feed(store, jobs, Watched(), [search_of(plan, store, lambda: [extra])])
-    order = [train(feed, store, value=20.0 + number) for number in range(10)]
+    queue = TrialQueue(store, jobs, Watched(), [search_of(plan, store, lambda: [extra])])
+    order = [train(queue, store, value=20.0 + number) for number in range(10)]
     tries = [f"base · try {n} · seed {seed}" for n in range(3) for seed in (100, 101)]
     assert order == [*tries, *(job.label for job in jobs), "found"]
-    assert feed.finished
+    assert queue.finished
     asks = stored_searches(store, "small")["base"].asks()
     assert [ask.values for ask in asks] == [(20.5,), (22.5,), (24.5,)], "the mean over the tuning seeds"
 
 
 def test_a_failed_seed_fails_its_suggestion_and_cuts_its_siblings(planned: Planned, store: Store) -> None:
     plan = planned(text=SEARCHED)
-    feed = Feed(store, [], Watched(), [search_of(plan, store)])
-    first, _ = taken(feed)
-    sibling, _ = taken(feed)
-    feed.give_back(first, FAILED)
+    queue = TrialQueue(store, [], Watched(), [search_of(plan, store)])
+    first, _ = taken(queue)
+    sibling, _ = taken(queue)
+    queue.give_back(first, FAILED)
     assert told(store) == ["failed"]
-    assert feed.record(sibling, {"epoch": 1, METRIC: 99.0}), "it has nothing to add"
-    feed.give_back(sibling, CRASHED)
+    assert queue.record(sibling, {"epoch": 1, METRIC: 99.0}), "it has nothing to add"
+    queue.give_back(sibling, CRASHED)
     assert layout.get_json(store, pruned_key("small", sibling.trial_id)) is not None
-    assert taken(feed)[0].label == "base · try 1 · seed 100"
+    assert taken(queue)[0].label == "base · try 1 · seed 100"
 
 
 def test_pruning_is_in_the_store_before_the_trial_has_ended(planned: Planned, store: Store) -> None:
     plan = planned(text=SEARCHED)
     watched = Watched()
-    feed = Feed(store, [], watched, [search_of(plan, store)])
-    train(feed, store)
-    good, _ = taken(feed)
-    assert not feed.record(good, {"epoch": 1, METRIC: 30.0})
-    bad, _ = taken(feed)
-    assert feed.record(bad, {"epoch": 1, METRIC: 10.0})
+    queue = TrialQueue(store, [], watched, [search_of(plan, store)])
+    train(queue, store)
+    good, _ = taken(queue)
+    assert not queue.record(good, {"epoch": 1, METRIC: 30.0})
+    bad, _ = taken(queue)
+    assert queue.record(bad, {"epoch": 1, METRIC: 10.0})
     assert told(store) == ["running", "pruned"]
     assert layout.get_json(store, pruned_key("small", bad.trial_id))["curve"] == [[1, 10.0]]
-    feed.give_back(bad, CRASHED)
+    queue.give_back(bad, CRASHED)
     assert watched.events[-1] == ("pruned", bad.label)
-    assert taken(feed)[0].label == "base · try 2 · seed 100", "its other seed was never begun, and is not needed"
+    assert taken(queue)[0].label == "base · try 2 · seed 100", "its other seed was never begun, and is not needed"
 
 
 def test_a_trial_in_its_last_epoch_is_not_cut(planned: Planned, store: Store) -> None:
     plan = planned(text=SEARCHED)
-    feed = Feed(store, [], Watched(), [search_of(plan, store)])
-    first, _ = taken(feed)
-    sibling, after = taken(feed)
-    feed.give_back(first, FAILED)
-    assert not feed.record(sibling, {"epoch": 3, METRIC: 1.0}), "it has its result already"
+    queue = TrialQueue(store, [], Watched(), [search_of(plan, store)])
+    first, _ = taken(queue)
+    sibling, after = taken(queue)
+    queue.give_back(first, FAILED)
+    assert not queue.record(sibling, {"epoch": 3, METRIC: 1.0}), "it has its result already"
     finish(store, sibling, claim(store, sibling, after))
-    feed.give_back(sibling, DONE)
+    queue.give_back(sibling, DONE)
     assert told(store) == ["failed"]
     assert layout.get_json(store, pruned_key("small", sibling.trial_id)) is None
 
 
 def test_a_stopped_suggestion_goes_on_in_the_next_run_in_its_order(planned: Planned, store: Store) -> None:
     plan = planned("search.tune_seeds=[100]", text=SEARCHED)
-    feed = Feed(store, [], Watched(), [search_of(plan, store)])
-    first, second = taken(feed), taken(feed)
-    feed.halt()
+    queue = TrialQueue(store, [], Watched(), [search_of(plan, store)])
+    first, second = taken(queue), taken(queue)
+    queue.halt()
     for job, _ in (first, second):
-        feed.give_back(job, STOPPED)
+        queue.give_back(job, STOPPED)
     assert told(store) == ["running", "running"]
-    again = Feed(store, [], Watched(), [search_of(plan, store)])
+    again = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     assert [taken(again)[0] for _ in range(2)] == [first[0], second[0]]
 
 
@@ -325,8 +325,8 @@ def test_a_driver_killed_between_mark_and_tell_left_a_pruned_trial(
 ) -> None:
     plan = planned("search.tune_seeds=[100]", text=SEARCHED)
     search = search_of(plan, store)
-    feed = Feed(store, [], Watched(), [search])
-    job, _ = taken(feed)
+    queue = TrialQueue(store, [], Watched(), [search])
+    job, _ = taken(queue)
 
     def killed(*_: object, **__: object) -> None:
         raise SystemExit
@@ -335,24 +335,24 @@ def test_a_driver_killed_between_mark_and_tell_left_a_pruned_trial(
     with pytest.raises(SystemExit):
         search.tuning.pruned(0, job.trial_id, {1: 10.0})
     assert told(store) == ["running"]
-    again = Feed(store, [], Watched(), [search_of(plan, store)])
+    again = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     assert told(store) == ["pruned"]
     assert taken(again)[0].label == "base · try 1 · seed 100"
 
 
 def test_suggestions_that_share_a_trial_are_all_told(planned: Planned, store: Store) -> None:
-    """A target epoch is no part of a trial's identity, so a search over it has one trial in several suggestions."""
+    """The target epoch is not part of a trial's identity, so several suggestions of a search over it share a trial."""
     text = SEARCHED.replace("{optimiser.lr: {float: [1.0e-4, 1.0e-1], log: true}}", "{epochs: {choice: [2, 3, 4]}}")
     plan = planned("search.tune_seeds=[100]", "search.early_stopping={name: none}", text=text)
-    feed = Feed(store, [], Watched(), [search_of(plan, store)])
-    first, after = taken(feed)
+    queue = TrialQueue(store, [], Watched(), [search_of(plan, store)])
+    first, after = taken(queue)
     attempt = claim(store, first, after)
-    assert feed.take() is None, "the others wait for their trial"
+    assert queue.take() is None, "the others wait for their trial"
     finish(store, first, attempt)
-    feed.give_back(first, DONE)
+    queue.give_back(first, DONE)
     for _ in range(2):
-        train(feed, store)
-    assert feed.finished
+        train(queue, store)
+    assert queue.finished
     assert told(store) == ["complete"] * 3
 
 
@@ -361,9 +361,9 @@ def test_suggestions_that_share_a_trial_are_all_told(planned: Planned, store: St
 
 def test_a_driver_takes_over_what_another_one_asked_and_left(planned: Planned, store: Store) -> None:
     plan = planned("search.tune_seeds=[100]", "search.trials=2", text=SEARCHED)
-    here = Feed(store, [], Watched(), [search_of(plan, store)])
+    here = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     train(here, store)
-    there = Feed(store, [], Watched(), [search_of(plan, store)])
+    there = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     left, after = taken(there)
     other = claim(store, left, after, OTHER)
     assert here.take() is None, "the budget is spent, and the last try is trained elsewhere"
@@ -380,9 +380,9 @@ def test_a_driver_takes_over_what_another_one_asked_and_left(planned: Planned, s
 def test_a_trial_that_another_driver_has_pruned_is_not_trained_on(planned: Planned, store: Store) -> None:
     plan = planned("search.tune_seeds=[100]", "search.trials=2", text=SEARCHED)
     found: list[str] = []
-    here = Feed(store, [], Watched(), [search_of(plan, store, lambda: found.append("over") or [])])
+    here = TrialQueue(store, [], Watched(), [search_of(plan, store, lambda: found.append("over") or [])])
     train(here, store, value=30.0)
-    there = Feed(store, [], Watched(), [search_of(plan, store)])
+    there = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     bad, after = taken(there)
     other = claim(store, bad, after, OTHER)
     assert here.take() is None

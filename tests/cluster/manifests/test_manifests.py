@@ -1,4 +1,4 @@
-"""The manifests fit what reads them: Ray's own schema, and the fields of KubeRay 1.7 that they use."""
+"""The manifests are valid: by Ray's own schema, and with fields that exist in KubeRay 1.7."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ KUBERAY = {
     },
 }
 """Fields that exist in the custom resources of KubeRay 1.7.0 (ray-operator/config/crd/bases). Both manifests were
-validated against those whole when this list was made; a field that is not here must be looked up there first."""
+validated against the complete definitions when this list was made; look up a field there before adding it here."""
 
 
 def load(name: str) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def load(name: str) -> dict[str, Any]:
 
 
 def misfits(value: Any, form: Any, place: str = "") -> list[str]:
-    """What of a manifest is not of the form."""
+    """The parts of a manifest that do not match the form."""
     if isinstance(form, dict) and isinstance(value, dict):
         found = []
         for name, below in value.items():

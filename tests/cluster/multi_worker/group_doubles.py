@@ -1,7 +1,7 @@
-"""What goes wrong in one worker of a group, to stand where `cluster.multi_worker.group.serve` would.
+"""Replacements for `cluster.multi_worker.group.serve`, in which one worker of a group fails.
 
-A test puts one of these into the driver's `cluster.multi_worker.groups`; it travels to the workers by its name. The
-trial that it concerns is known by its learning rate.
+A test puts one of these into the driver's `cluster.multi_worker.groups`; the workers import it by its name. The trial
+to disturb is recognised by its learning rate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RAISES_LR, KILLED_LR = 0.011, 0.012
 
 
 def serve_with_faults(config: dict[str, Any]) -> None:
-    """The last worker raises in each attempt at one trial, and is killed in the first one at another, in epoch 2."""
+    """In epoch 2, the last worker raises in every attempt at one trial and is killed in the first one at another."""
     original = loop._train
 
     def train(task: Any, learner: Any, trial: Any, data: Any, epoch: int, workers: Workers) -> Any:
@@ -45,7 +45,7 @@ def patched(train: Callable[..., Any], act: Callable[[], None]) -> None:
 
 
 def first(mark: Path) -> bool:
-    """Whether nobody has been here before."""
+    """Whether this is the first call with this file."""
     try:
         mark.touch(exist_ok=False)
     except FileExistsError:

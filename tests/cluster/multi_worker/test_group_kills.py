@@ -1,4 +1,4 @@
-"""A trial of two workers on two nodes loses nothing, whatever is killed: real nodes, SIGKILLs, the real command."""
+"""A trial with two workers on two nodes loses nothing, whatever is killed: real nodes, SIGKILLs, real command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
-from tests.cluster.driven import Driven, workplace
+from tests.cluster.driven import DriverProcess, workplace
 from tests.cluster.multi_worker.test_groups import TWO
 from tests.cluster.small import Planned, histories, run
 
@@ -27,7 +27,7 @@ ENDS_S = 240
 
 
 class Nodes:
-    """A head without CPUs and two nodes of one CPU each; the first of them is the drivers'."""
+    """A head without CPUs and two nodes with one CPU each; the first one is for drivers."""
 
     def __init__(self) -> None:
         self._start()
@@ -58,7 +58,7 @@ class Nodes:
         self._drivers = self._add_drivers()
 
     def kill_all(self) -> None:
-        """The head goes first. A new cluster comes after it, at another address."""
+        """Kill the cluster, head first, and start a new one at another address."""
         self._cluster.remove_node(self._cluster.head_node, allow_graceful=False)
         for node in list(self._cluster.worker_nodes):
             self._cluster.remove_node(node, allow_graceful=False)
@@ -75,12 +75,12 @@ def nodes() -> Iterator[Nodes]:
     found.end()
 
 
-Start = Callable[[], Driven]
+Start = Callable[[], DriverProcess]
 
 
 @contextlib.contextmanager
 def command(nodes: Nodes, store: Store, file: Path, data_root: Path) -> Iterator[Start]:
-    """A way to give the command, again and again; it checkpoints each epoch."""
+    """Starts the command, repeatedly; it saves a checkpoint after each epoch."""
     with workplace() as start:
         yield lambda: start(
             store, "run", file, "--address", nodes.address, "--data", data_root, "--checkpoint-every", 0
@@ -88,16 +88,16 @@ def command(nodes: Nodes, store: Store, file: Path, data_root: Path) -> Iterator
 
 
 def leader(store: Store, trial_id: str) -> int:
-    """The process that has claimed the trial last."""
+    """The process that last claimed the trial."""
     attempt = stored_attempts.newest_attempt(store, trial_id)
     assert attempt is not None
     claim = layout.get_json(store, attempt.key("attempts", f"{attempt.number:04d}.json"))
     return int(claim["process"]["pid"])
 
 
-def until_it_trains(driven: Driven) -> str:
-    """The trial that has finished three epochs of this command and is far from its end."""
-    assert driven.until(lambda: any(epoch >= 3 for _, _, epoch in driven.new_epochs())), driven.said()
+def until_it_trains(driven: DriverProcess) -> str:
+    """The trial that has finished three epochs in this command and is far from its end."""
+    assert driven.until(lambda: any(epoch >= 3 for _, _, epoch in driven.new_epochs())), driven.output_text()
     trial_id, _, epoch = max(driven.new_epochs(), key=lambda found: found[2])
     assert epoch < EPOCHS / 2
     return trial_id
@@ -105,7 +105,7 @@ def until_it_trains(driven: Driven) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed() -> dict[str, Any]:
-    """The records of the sweep when nobody disturbs it; filled by the first test that needs them."""
+    """The records of the undisturbed sweep; filled by the first test that needs them."""
     return {}
 
 
@@ -134,7 +134,7 @@ def test_a_trial_of_two_workers_survives(
         if what in ("driver", "head"):
             assert driven.wait(60) != 0
             driven = start()
-        assert driven.wait(ENDS_S) == 0, driven.said()
+        assert driven.wait(ENDS_S) == 0, driven.output_text()
     print(f"{what}: from the kill to the sweep's end {time.monotonic() - killed_at:.0f} s")
     assert len(stored_attempts.attempt_numbers(store, trial_id)) == 2
     found = histories(plan, store)
@@ -161,7 +161,7 @@ def test_elastic_workers_go_on_with_one_and_keep_the_batch(
         trial_id = until_it_trains(driven)
         killed_at = time.monotonic()
         nodes.kill_other(replace=False)
-        assert driven.wait(ENDS_S) == 0, driven.said()
+        assert driven.wait(ENDS_S) == 0, driven.output_text()
     print(f"elastic: from the kill to the sweep's end {time.monotonic() - killed_at:.0f} s")
     keys = [
         f"trials/{trial_id}/attempts/{number:04d}.json" for number in stored_attempts.attempt_numbers(store, trial_id)

@@ -1,4 +1,4 @@
-"""When groups begin and end: at their bound, when idle, for each trial, and what of them listens meanwhile."""
+"""When groups start and end (at their bound, when idle, for each trial), and on which addresses they listen."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _leaders(
     address: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[int]:
-    """The processes that have trained three trials, one after the other, with the numbers of this process."""
+    """The processes that trained three trials one after the other, with the same numbers as this process."""
     here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
     plan = planned("seeds=3", text=ONE.replace("{workers: 2}", resources))
     monkeypatch.setattr(groups, "TRIALS", 2)
@@ -68,7 +68,7 @@ def _leaders(
 
 @dataclass
 class Listened(Watched):
-    """Looks once, while two workers train, who listens where."""
+    """Checks once, while two workers train, which addresses they listen on."""
 
     beyond: list[str] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
@@ -82,7 +82,7 @@ class Listened(Watched):
 
 
 class Holder(threading.Thread):
-    """Holds a trial, as another driver would, until Ray has had all its CPUs back from the group that is idle."""
+    """Holds a trial, as another driver would, until the idle group has released all its CPUs to Ray."""
 
     def __init__(self, store: Store, trial_id: str, after: str) -> None:
         """after: the trial whose result means that the group is idle."""
@@ -116,7 +116,7 @@ def _all_cpus_are_free() -> bool:
 def test_an_idle_group_gives_its_workers_back_and_nothing_listens_beyond_loopback(
     planned: Planned, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a Ray of our own. The second trial is held elsewhere until the first one's group has gone."""
+    """On a local Ray. The second trial is held elsewhere until the group of the first one has ended."""
     here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
     plan = planned("seeds=2", text=ONE)
     first, second = [trial for trial, _ in plan.runs()]

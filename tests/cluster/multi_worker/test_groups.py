@@ -1,4 +1,4 @@
-"""Trials of several workers through Ray Train: one group for many trials, with the numbers of one process."""
+"""Multi-worker trials through Ray Train: one group for many trials, with the same numbers as one process."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ arms:
 
 @dataclass
 class Clocked(Watched):
-    """Also remembers when it was told."""
+    """Also keeps the times of the events."""
 
     times: list[tuple[str, str, float]] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ class Clocked(Watched):
 
 
 def close(a: dict[str, Any], b: dict[str, Any]) -> None:
-    """The same records, but for rounding."""
+    """The records are equal up to rounding."""
     assert a.keys() == b.keys()
     for label, rows in a.items():
         assert len(rows) == len(b[label]), label
@@ -101,7 +101,7 @@ def holders(plan: Plan, store: Store) -> dict[str, list[int]]:
 def test_one_group_trains_all_trials_though_some_are_stopped_and_one_fails(
     planned: Planned, tmp_path: Path, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More trials than fit. What the death of a worker does: the next test."""
+    """More trials than fit. For the death of a worker see the next test."""
     monkeypatch.setattr(small, "Watched", Clocked)
     here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
     plan = planned(text=TWO + PRUNING)
@@ -124,7 +124,7 @@ def test_one_group_trains_all_trials_though_some_are_stopped_and_one_fails(
 
 
 def _check_times(watched: Clocked) -> None:
-    """From the end of one trial to the first record of the next, and nothing comes after an end."""
+    """The time from the end of a trial to the first record of the next; no record comes after an end."""
     over: set[str] = set()
     ended: float | None = None
     waits = []
@@ -171,7 +171,7 @@ def test_a_worker_that_raises_or_dies_harms_no_other_trial(
 
 @pytest.fixture
 def three_nodes() -> Iterator[Any]:
-    """A head without CPUs and two nodes of one CPU each: a trial of two workers needs both."""
+    """A head without CPUs and two nodes with one CPU each: a trial with two workers needs both."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -186,7 +186,7 @@ def three_nodes() -> Iterator[Any]:
 def test_a_node_that_is_killed_costs_an_attempt(
     planned: Planned, tmp_path: Path, data_root: Path, three_nodes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A trial across two nodes loses one of them and goes on, from its checkpoint, when another one comes."""
+    """A trial on two nodes loses one of them and resumes from its checkpoint when another node joins."""
     here, there = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "there")
     plan = planned("epochs=40", text=TWO)
     (trial, label), *_ = plan.runs()

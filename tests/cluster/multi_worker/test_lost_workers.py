@@ -1,4 +1,4 @@
-"""What a worker of several sees when another one is gone: no fault of the trial's."""
+"""Errors that a worker sees when another one is lost, which are not the trial's fault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cluster.worker.worker import is_lost_worker
 
 
 def test_a_process_group_that_was_taken_down() -> None:
-    """What torch itself says when a survivor goes on after its process group has ended."""
+    """torch's own error when a surviving worker continues after its process group was destroyed."""
     with pytest.raises(ValueError, match="process group") as error:
         distributed.all_reduce(torch.zeros(1))
     assert is_lost_worker(error.value)

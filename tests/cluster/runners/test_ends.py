@@ -1,6 +1,6 @@
-"""Ends that somebody asks for: Ctrl-C once and twice, `sweeps stop`, a time budget, too many failures.
+"""Ends on request: Ctrl-C once and twice, `sweeps stop`, a time budget, too many failures.
 
-Exit codes: 130 after Ctrl-C, once or twice; 1 where trials are left or have failed; 0 when all are done.
+Exit codes: 130 after Ctrl-C, once or twice; 1 if trials are left or have failed; 0 if all are done.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sweeps.cli.main import main
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store.local import FolderStore
-from tests.cluster.driven import Driven, workplace
+from tests.cluster.driven import DriverProcess, workplace
 from tests.cluster.small import SMALL
 
 LONG = SMALL.replace("epochs: 3", "epochs: 400").replace("test_epochs: [1]", "test_epochs: []")
 """Three trials, of which two train far longer than these tests wait."""
 SHORT = ("--set", "epochs=2")
-"""What ends them: a trial that is further than its target is evaluated at once, from a checkpoint or anew."""
+"""Ends them: a trial beyond its target epoch is evaluated at once, from a checkpoint or after a new start."""
 
 
 @pytest.fixture
@@ -37,25 +37,25 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def ends(store: FolderStore) -> list[str]:
-    """How the newest attempts have ended, of the trials that were begun; '-' where one could not say."""
+    """How the newest attempts of the started trials ended; '-' if an attempt has no recorded end."""
     newest = [stored_attempts.newest_attempt(store, trial_id) for trial_id in store.children("trials")]
     bodies = [layout.get_json(store, attempt.end_key) for attempt in newest if attempt]
     return sorted(body["state"] if body else "-" for body in bodies)
 
 
 def last_epochs(store: FolderStore) -> dict[str, int]:
-    """Trial id -> epoch of the checkpoint that it would go on from."""
+    """Trial id -> epoch of the checkpoint from which it would resume."""
     found = {trial_id: checkpoints.checkpoints(store, trial_id) for trial_id in store.children("trials")}
     return {trial_id: saved[-1][1] for trial_id, saved in found.items() if saved}
 
 
 def here(store: FolderStore) -> tuple[str, ...]:
-    """What makes the command run in this process: starting one with torch costs seconds."""
+    """Makes the command run in this process, because starting one with torch costs seconds."""
     return ("--store", store.uri, "--address", "in-process")
 
 
-def trained(driven: Driven) -> None:
-    """Wait until every trial that was begun has told an epoch: it does so every five seconds."""
+def trained(driven: DriverProcess) -> None:
+    """Wait until every started trial has reported an epoch in its heartbeat, which comes every five seconds."""
 
     def told() -> bool:
         newest = [
@@ -64,22 +64,22 @@ def trained(driven: Driven) -> None:
         bodies = [layout.get_json(driven.store, attempt.beat_key) for attempt in newest if attempt]
         return bool(bodies) and all(body and body["epoch"] >= 1 for body in bodies)
 
-    assert driven.until(told), driven.said()
+    assert driven.until(told), driven.output_text()
 
 
 @pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(file: Path, store: FolderStore, ray_address: str) -> None:
-    """Long before the next heartbeat would have told the trials to end."""
+    """Long before the next heartbeat would have stopped the trials."""
     with workplace() as start:
         driven = start(store, "run", file, "--address", ray_address)
         trained(driven)
         driven.interrupt()
-        assert driven.until(lambda: "Ctrl-C again" in driven.said())
+        assert driven.until(lambda: "Ctrl-C again" in driven.output_text())
         asked = time.monotonic()
         driven.interrupt()
-        assert driven.wait(60) == common.INTERRUPTED, driven.said()
+        assert driven.wait(60) == common.INTERRUPTED, driven.output_text()
         assert time.monotonic() - asked < 10
-        assert "Traceback" not in driven.said()
+        assert "Traceback" not in driven.output_text()
     assert main(["run", str(file), *SHORT, *here(store)]) == common.DONE
 
 
@@ -88,12 +88,12 @@ def test_ctrl_c_twice_in_process(file: Path, store: FolderStore) -> None:
         driven = start(store, "run", file, "--address", "in-process")
         trained(driven)
         driven.interrupt()
-        assert driven.until(lambda: "Ctrl-C again" in driven.said())
+        assert driven.until(lambda: "Ctrl-C again" in driven.output_text())
         asked = time.monotonic()
         driven.interrupt()
-        assert driven.wait(60) == common.INTERRUPTED, driven.said()
+        assert driven.wait(60) == common.INTERRUPTED, driven.output_text()
         assert time.monotonic() - asked < 10
-        assert "Traceback" not in driven.said()
+        assert "Traceback" not in driven.output_text()
     assert ends(store) == ["stopped"]
 
 
@@ -101,12 +101,12 @@ def test_stop_and_resume(file: Path, store: FolderStore, capsys: pytest.CaptureF
     with workplace() as start:
         few = ("--set", "epochs=60", "--set", "arms=[]", "--address", "in-process")
         driven = start(store, "run", file, *few, "--checkpoint-every", 0)
-        assert driven.until(driven.new_epochs), driven.said()
+        assert driven.until(driven.new_epochs), driven.output_text()
         assert main(["stop", "small", "--store", store.uri]) == common.DONE
         assert "continue with: sweeps resume small" in capsys.readouterr().out
-        assert driven.wait(120) == common.FAILED, driven.said()
-        assert "asked to stop: ending after the epochs at hand" in driven.said()
-        assert "1 interrupted" in driven.said()
+        assert driven.wait(120) == common.FAILED, driven.output_text()
+        assert "stop requested: stopping after the current epochs" in driven.output_text()
+        assert "1 interrupted" in driven.output_text()
         assert ends(store) == ["stopped"]
         (epoch,) = last_epochs(store).values()
     assert main(["resume", "small", *here(store)]) == common.DONE
@@ -116,7 +116,7 @@ def test_stop_and_resume(file: Path, store: FolderStore, capsys: pytest.CaptureF
 
 def test_a_time_budget_ends_gracefully(file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(file), "--time-budget", "2s", *here(store)]) == common.FAILED
-    assert "the time budget is spent: ending after the epochs at hand" in capsys.readouterr().err
+    assert "the time budget is used up: stopping after the current epochs" in capsys.readouterr().err
     assert ends(store) == ["stopped"]
     assert len(last_epochs(store)) == 1
 

@@ -1,4 +1,4 @@
-"""What Tune and Ray do around a run: pickling, what a cluster holds."""
+"""The interface to Tune and Ray: what is pickled, and what a cluster holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.driver import driver
-from cluster.driver.trial_queue import Feed
+from cluster.driver.trial_queue import TrialQueue
 from cluster.runners import ray_tune
 from sweeps.errors import SweepError
 from sweeps.store.base import Store
@@ -17,16 +17,16 @@ from tests.cluster.small import Planned, Watched, run
 
 
 def test_what_tune_pickles_is_empty(store: Store) -> None:
-    """`Tuner` pickles searcher, scheduler and callbacks; a store or a lock in them must not travel."""
-    searcher = ray_tune.FeedSearcher(Feed(store, [], Watched()), concurrent=2)
+    """`Tuner` pickles searcher, scheduler and callbacks; a store or a lock in them must not be pickled."""
+    searcher = ray_tune.QueueSearcher(TrialQueue(store, [], Watched()), concurrent=2)
     assert searcher.set_max_concurrency(2), "no limiter is wrapped around it"
     again = pickle.loads(pickle.dumps(searcher))
     assert vars(again) == {}
-    assert vars(pickle.loads(pickle.dumps(ray_tune.FeedScheduler(searcher)))) == {}
+    assert vars(pickle.loads(pickle.dumps(ray_tune.QueueScheduler(searcher)))) == {}
 
 
 def test_addresses_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tune changes a worker's folder: a relative store would land somewhere else."""
+    """Tune changes a worker's folder: a relative store would be in another place."""
     monkeypatch.chdir(tmp_path)
     assert FolderStore(Path("here")).uri == str(tmp_path / "here")
 
@@ -34,9 +34,9 @@ def test_addresses_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_logger_without_its_package_is_told(planned: Planned) -> None:
     plan = planned()
     with pytest.raises(SweepError, match="pip install wandb"):
-        driver.check(plan, driver.Settings(log="wandb"))
-    with pytest.raises(SweepError, match="nothing runs on Ray"):
-        driver.check(plan, driver.Settings(log="wandb", address=driver.IN_PROCESS))
+        driver.check(plan, driver.RunSettings(log="wandb"))
+    with pytest.raises(SweepError, match="an in-process run does not use"):
+        driver.check(plan, driver.RunSettings(log="wandb", address=driver.IN_PROCESS))
 
 
 @pytest.mark.parametrize(("changed", "given"), [("resources.cpus=64", "64 CPUs"), ("resources.gpus=3", "3 GPUs")])

@@ -35,7 +35,7 @@ def test_in_process_and_through_ray_give_the_same_records(
 
 
 def test_threads_are_recorded_and_change_bits_only(planned: Planned, tmp_path: Path, data_root: Path) -> None:
-    """Why the equality above holds for equal thread counts only, and that `fit` leaves the process as it was."""
+    """Equality above holds for equal thread counts only, and `fit` restores the thread count of the process."""
     import torch
 
     before = torch.get_num_threads()
@@ -87,12 +87,12 @@ def test_fewer_epochs_are_evaluated_from_a_checkpoint_or_trained(
 
 
 class Killed(BaseException):
-    """Stands for the end of a process inside one."""
+    """Stands in for the death of a process."""
 
 
 @pytest.fixture(scope="module")
 def undisturbed() -> dict[str, Any]:
-    """The records of a trial that nobody cuts off; filled by the first test that needs them."""
+    """The records of an uninterrupted trial; filled by the first test that needs them."""
     return {}
 
 

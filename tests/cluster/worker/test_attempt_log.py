@@ -1,18 +1,20 @@
-"""An attempt's log: what stands in it, how long it gets, and that it harms no trial."""
+"""An attempt's log: what it contains, how long it gets, and that it never fails a trial."""
 
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from pathlib import Path
 
 import pytest
 
 from cluster.worker import worker
-from cluster.worker.attempt_log import HEAD_BYTES, TAIL_BYTES, AttemptLog, Listening
+from cluster.worker.attempt_log import HEAD_BYTES, TAIL_BYTES, AttemptLog, WarningCapture
 from sweeps.cli import trial_tables
 from sweeps.errors import StoreError
 from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints as stored_checkpoints
 from sweeps.store import trials as stored_trials
 from sweeps.store.attempts import Attempt
 from sweeps.store.local import FolderStore
@@ -27,15 +29,15 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def entries(log: AttemptLog) -> list[str]:
-    """What was said, without the times."""
+    """The entries, without the times."""
     return [line[21:] for line in log.text().splitlines()]
 
 
 def test_it_counts_what_is_said_again_and_again(store: FolderStore) -> None:
     log = AttemptLog(store, ATTEMPT)
     for words in ("one", "same", "same", "same", "two\nlines", "\x1b[31mred\x07"):
-        log.say(words)
-    assert entries(log)[:3] == ["one", "same", "the same again, 2 times"]
+        log.append(words)
+    assert entries(log)[:3] == ["one", "same", "last entry repeated 2 times"]
     assert "  two\n    lines\n" in log.text()
     assert entries(log)[-1] == "[31mred", "nothing that moves a terminal"
 
@@ -43,8 +45,8 @@ def test_it_counts_what_is_said_again_and_again(store: FolderStore) -> None:
 def test_a_long_log_keeps_its_beginning_and_its_end(store: FolderStore) -> None:
     log = AttemptLog(store, ATTEMPT)
     for number in range(5000):
-        log.say(f"checkpoint after epoch {number}")
-    log.say("a traceback " + "x" * 100_000 + " and what it was")
+        log.append(f"checkpoint after epoch {number}")
+    log.append("a traceback " + "x" * 100_000 + " and what it was")
     assert len(log.text()) < HEAD_BYTES + TAIL_BYTES + 200
     assert "checkpoint after epoch 0\n" in log.text()
     assert "entries left out" in log.text()
@@ -56,7 +58,7 @@ def test_warnings_and_logging_go_into_it_and_where_they_went_before(store: Folde
     before = warnings.showwarning
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        with Listening(log):
+        with WarningCapture(log):
             warnings.warn("the scheduler is old", UserWarning, stacklevel=1)
             logging.getLogger("a.library").warning("slow: %s", "disk")
             logging.getLogger("a.library").info("of no interest")
@@ -74,7 +76,7 @@ def test_each_trial_of_a_process_is_told_what_python_tells_once(store: FolderSto
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("default")
         for log in logs:
-            with Listening(log):
+            with WarningCapture(log):
                 for _ in range(2):
                     warnings.warn("old", UserWarning, stacklevel=1)
     assert [len(entries(log)) for log in logs] == [1, 1, 1]
@@ -82,7 +84,7 @@ def test_each_trial_of_a_process_is_told_what_python_tells_once(store: FolderSto
 
 def test_a_store_that_does_not_take_it_is_no_trouble(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     log = AttemptLog(store, ATTEMPT)
-    log.say("one")
+    log.append("one")
 
     def refuse(*_: object) -> None:
         raise StoreError("store", "it is away", "a store", "wait")
@@ -101,9 +103,13 @@ def test_a_trial_tells_how_it_went(
     plan = planned("epochs=2", "arms=[]")
     (trial,) = plan.arms[0].trials.values()
     stored_trials.write_trials(store, [trial])
-    options = worker.Options(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
+    options = worker.WorkerOptions(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
 
     def stop_once(_: object) -> None:
+        deadline = time.monotonic() + 60
+        while not stored_checkpoints.checkpoints(store, trial.id):  # a stopped trial abandons an upload
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         raise SystemExit
 
     with pytest.raises(SystemExit):
@@ -113,19 +119,19 @@ def test_a_trial_tells_how_it_went(
     assert "checkpoint after epoch 1, " in first
     assert first.endswith("  stopped\n")
     assert "  attempt 2 on " in second
-    assert "  goes on after epoch 1\n" in second
+    assert "  resumed after epoch 1\n" in second
     assert "checkpoint after epoch 2, " in second
     assert second.endswith("  done\n")
     capsys.readouterr()
     trial_tables.print_trial(store, trial.id)
-    assert "goes on after epoch 1" in capsys.readouterr().out
+    assert "resumed after epoch 1" in capsys.readouterr().out
 
 
 def test_a_failed_trial_tells_why(planned: Planned, store: FolderStore, data_root: Path) -> None:
     plan = planned("epochs=2", "arms=[]", "optimiser.lr=1.0e+20")
     (trial,) = plan.arms[0].trials.values()
     stored_trials.write_trials(store, [trial])
-    options = worker.Options(store.uri, "small", "run", data_root=str(data_root))
+    options = worker.WorkerOptions(store.uri, "small", "run", data_root=str(data_root))
     assert worker.run_trial(options, trial.id, 2, 0, lambda _: None) == worker.FAILED
     (attempt,) = stored_attempts.attempts(store, trial.id)
     text = stored_attempts.read_log(store, attempt)

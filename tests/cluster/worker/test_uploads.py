@@ -1,4 +1,4 @@
-"""Checkpoints go to the store while the next epoch trains: one at a time, whole, given up when the trial is ended."""
+"""Checkpoints go to the store while the next epoch trains: one at a time, complete, abandoned if the trial is ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from cluster.worker.session import StoreSession
 from cluster.worker.uploads import LEAVE_S, Uploads
-from cluster.worker.worker import CRASHED, DONE, Options, run_trial
+from cluster.worker.worker import CRASHED, DONE, WorkerOptions, run_trial
 from sweeps.errors import StoreError
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
@@ -29,12 +29,12 @@ SLOW_S = 0.4
 
 
 class Ended(BaseException):
-    """Stands for the SystemExit that Tune raises inside a report."""
+    """Stands in for the SystemExit that Tune raises inside a report."""
 
 
 @pytest.fixture
 def far(proxy: Proxy) -> Store:
-    """A store on S3 where each weight file takes its time."""
+    """A store on S3 where uploads of weights are slow."""
 
     def slow(request: Request) -> None:
         if request.method == "PUT" and request.path.partition("?")[0].endswith(".pt"):
@@ -45,12 +45,12 @@ def far(proxy: Proxy) -> Store:
 
 
 def attempt_of(store: Store, trial_id: str, epochs: int, data_root: Path, report: Callable[[Row], None]) -> str:
-    options = Options(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
+    options = WorkerOptions(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
     return run_trial(options, trial_id, epochs, len(stored_attempts.attempt_numbers(store, trial_id)), report)
 
 
 def written(proxy: Proxy) -> list[str]:
-    """What was put, in the order in which it was asked for: `checkpoint/1/state.pt`, `result/3.json`."""
+    """What was written, in the order of the requests: `checkpoint/1/state.pt`, `result/3.json`."""
     paths = [request.path.partition("?")[0].split("/") for request in proxy.requests if request.method == "PUT"]
     found = []
     for parts in paths:
@@ -128,9 +128,9 @@ def test_a_trial_leaves_at_once_though_the_store_is_away(
 def test_an_attempt_ends_as_crashed_where_the_store_stays_away_and_goes_on_later(
     planned: Planned, tmp_path: Path, data_root: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is wrong with the trial: it is not failed, and it is not done either."""
+    """The trial is not at fault: it has not failed, and it is not done either."""
     monkeypatch.setattr(s3_client, "PATIENCE_S", 1.0)
-    hasty = address()  # a store that no process-wide cache has
+    hasty = address()  # a store that is not in a process-wide cache
     plan = planned("arms=[]", "report.test_epochs=[]")
     trial = plan.runs()[0][0]
     stored_trials.write_trials(open_store(hasty), [trial])
@@ -206,7 +206,7 @@ def test_abandoned_uploads_write_nothing_more() -> None:
 
 
 def test_an_epoch_costs_at_most_six_requests(planned: Planned, data_root: Path, proxy: Proxy) -> None:
-    """With a checkpoint after every epoch; claim, restoring, pictures and result included, heartbeats apart."""
+    """With a checkpoint after every epoch, including claim, restore, samples and result, but not heartbeats."""
     epochs = 32
     small = ("data.train=16", "data.val=8", "data.test=8", "batch=16")
     trial = planned("arms=[]", "report.test_epochs=[]", f"epochs={epochs}", *small).runs()[0][0]

@@ -322,12 +322,12 @@ def test_ctrl_c_says_how_to_go_on(command: Command, small: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "no mapping"),
-        ("- a\n", "no mapping"),
+        ("", "not a mapping"),
+        ("- a\n", "not a mapping"),
         ("name: [", "not valid YAML"),
-        ("a: 1\na: 2\n", "stands twice"),
+        ("a: 1\na: 2\n", "is repeated"),
         ("name: \x07", "not valid YAML"),
-        ("name: x\n", "required and missing"),
+        ("name: x\n", "required but missing"),
         (SMALL.replace("seeds: 2", "seeds: two"), "small.yaml:11"),
         (SMALL.replace("lr: 1.0e-3", "lr: high"), "small.yaml:8"),
     ],

@@ -99,7 +99,7 @@ def test_disputed_images_are_drawn_again_for_every_arm(
         drawn = FolderStore(ran).get(f"{images.redrawn_folder(built.study, arm, seed, chosen)}/composite.png")
         trial, epochs = key = built.study.arm(arm).trials[seed]
         samples = f"trials/{trial}/samples/{built.study.results[key]['attempt']}/{epochs}/composite.png"
-        both = [pictures.tiles(pictures.strip(png), 8) for png in (drawn, FolderStore(ran).get(samples))]
+        both = [pictures.cut_tiles(pictures.open_strip(png), 8) for png in (drawn, FolderStore(ran).get(samples))]
         assert [tile.tobytes() for tile in both[0]] == [both[1][number].tobytes() for number in chosen]
     assert main([*arguments, "--redraw"]) == 0
     assert "drawn for 0 arms; 3 arms had them" in capsys.readouterr().out

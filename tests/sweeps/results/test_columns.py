@@ -1,4 +1,4 @@
-"""What is known of a record's columns."""
+"""Names, units and meanings of the columns of records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan costs, from a hand-made store; and an arm whose name stood for something else."""
+"""The cost of a plan, from a store made by hand; and arms that have changed under the same name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from sweeps.cli import console
 from sweeps.errors import SweepError
 from sweeps.results import cost, progress
-from sweeps.results.cost import Estimate, Left, Line, Speed
+from sweeps.results.cost import CostLine, Estimate, RemainingWork, Speed
 from sweeps.spec import check_unchanged
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def finish(store: FolderStore, plan: Plan, arm: int = 0, hardware: dict[str, Any] = CPU, pace: float = 1.0) -> None:
-    """Results of all trials of an arm, and the plan that names them."""
+    """Write results of all trials of an arm, and the plan that names them."""
     stored_plans.write_plan(store, plan.name, plan.to_json([]), plan.sweep.document.text, 1.0)
     trials = plan.arms[arm].trials.values()
     stored_trials.write_trials(store, trials)
@@ -50,13 +50,13 @@ def finish(store: FolderStore, plan: Plan, arm: int = 0, hardware: dict[str, Any
 
 
 def speed(store: FolderStore, plan: Plan, arm: int = 0, here: str = HERE) -> Speed | None:
-    known = cost.recorded(store, lambda *_: True)
+    known = cost.timed_trials(store, lambda *_: True)
     return cost.speed("inpaint", plan.arms[arm].config, known, here)
 
 
 def test_a_pace_is_that_of_trials_alike(store: FolderStore, expand: Expand) -> None:
     finish(store, expand())
-    other = expand(("lr: 1.0e-3", "lr: 1.0e-2"), ("epochs: 4", "epochs: 9"))  # neither changes how long an epoch takes
+    other = expand(("lr: 1.0e-3", "lr: 1.0e-2"), ("epochs: 4", "epochs: 9"))  # neither changes the time of an epoch
     assert speed(store, other) == Speed(EPOCH_S, ONCE_S, "2 finished", HERE)
 
 
@@ -98,16 +98,16 @@ def test_tries_of_a_search_are_known_without_a_plan(store: FolderStore, expand: 
 
 def test_no_more_results_are_read_than_needed(store: FolderStore, expand: Expand) -> None:
     finish(store, expand(("seeds: 2", "seeds: 9")))
-    assert len(cost.recorded(store, lambda *_: True, most=4)) == 4
-    assert cost.recorded(store, lambda *_: False) == []
+    assert len(cost.timed_trials(store, lambda *_: True, most=4)) == 4
+    assert cost.timed_trials(store, lambda *_: False) == []
 
 
 def test_an_estimate_adds_up(expand: Expand) -> None:
     base, wide, fill = expand().arms
     paces = {8: Speed(10.0, 5.0, "x", HERE), 16: None}
-    left = [Left("base", "inpaint", base.config, 1, epochs) for epochs in (4, 1)]
-    left += [Left("wide", "inpaint", wide.config, 1, 4), Left("fill", "inpaint", fill.config, 1, 0)]
-    left += [Left("tries", "inpaint", base.config, 10, 40, most=True)]
+    left = [RemainingWork("base", "inpaint", base.config, 1, epochs) for epochs in (4, 1)]
+    left += [RemainingWork("wide", "inpaint", wide.config, 1, 4), RemainingWork("fill", "inpaint", fill.config, 1, 0)]
+    left += [RemainingWork("tries", "inpaint", base.config, 10, 40, most=True)]
     found = cost.estimate(left, lambda _, config: paces.get(config["model"].get("width", 16)))
     assert [(line.labels, line.trials, line.epochs) for line in found.lines] == [
         (("base",), 2, 5),
@@ -120,7 +120,7 @@ def test_an_estimate_adds_up(expand: Expand) -> None:
 
 
 def test_the_end_is_never_before_the_longest_trial() -> None:
-    line = Line(("base",), 2, 20, False, True, Speed(10.0, 0.0, "x", HERE))
+    line = CostLine(("base",), 2, 20, False, True, Speed(10.0, 0.0, "x", HERE))
     assert Estimate((line,), at_once=1).wall_s == 200
     assert Estimate((line,), at_once=2).wall_s == 100
     assert Estimate((line,), at_once=64).wall_s == 100
@@ -132,8 +132,8 @@ def test_what_is_printed(expand: Expand, capsys: pytest.CaptureFixture[str], mon
     class Work:
         plan, jobs, cached, failed, searches, nothing = expand(), [1, 2], 3, [], [], False
 
-    line = Line(("base",), 2, 8, False, True, Speed(900.0, 0.0, "2 finished", "H200"))
-    other = Line(("wide",), 1, 4, True, True, None)
+    line = CostLine(("base",), 2, 8, False, True, Speed(900.0, 0.0, "2 finished", "H200"))
+    other = CostLine(("wide",), 1, 4, True, True, None)
     console.plan(Work(), Estimate((line, other), 2, "2 CPUs here", HERE, ("early stopping can",)))
     out = capsys.readouterr().out
     assert "3 arms x 2 seeds = 5 different trials 3 done before, 2 to run" in out
@@ -145,7 +145,7 @@ def test_what_is_printed(expand: Expand, capsys: pytest.CaptureFixture[str], mon
     assert "up to 4 epochs; time unknown: sweeps plan FILE --measure" in capsys.readouterr().out
 
 
-# --- an arm's name ----------------------------------------------------------------------------------------------------
+# --- changed arms -----------------------------------------------------------------------------------------------------
 
 WIDER = ("set: {model.width: 16}", "set: {model.width: 32, optimiser.lr: 0.1}")
 
@@ -168,7 +168,7 @@ def test_all_arms_that_a_changed_base_changes_are_counted(store: FolderStore, ex
     finish(store, expand(), arm=1)
     with pytest.raises(SweepError) as caught:
         refused(store, expand(changes=("data.train=128",)))
-    assert "data.train was 256 and is 128. So has 'wide'." in caught.value.why
+    assert "data.train was 256 and is 128. 'wide' has changed too." in caught.value.why
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_an_arm_without_results_may_change(store: FolderStore, expand: Expand) -
 
 def test_what_has_no_influence_may_change(store: FolderStore, expand: Expand) -> None:
     finish(store, expand(), arm=2)
-    refused(store, expand(("lr: 1.0e-3", "lr: 1.0e-1")))  # a fill without parameters has no learning rate
+    refused(store, expand(("lr: 1.0e-3", "lr: 1.0e-1")))  # a fill without training has no learning rate
 
 
 SEARCH = """\
@@ -217,11 +217,11 @@ def test_tuned_arms_may_change(store: FolderStore, expand: Expand) -> None:
     stored = plan.to_json([])
     untuned = expand()
     finish(store, untuned, arm=1)
-    stored["arms"] = untuned.to_json([])["arms"]  # as after the search: trials, with values that it found
+    stored["arms"] = untuned.to_json([])["arms"]  # as after the search: trials with its best values
     check_unchanged.refuse_changed_arms(stored, expand(("seeds: 2\n", SEARCH), WIDER), store)
 
 
-# --- reading less -----------------------------------------------------------------------------------------------------
+# --- reading fewer results --------------------------------------------------------------------------------------------
 
 
 def test_trials_that_are_there_are_not_written_again(store: FolderStore, expand: Expand) -> None:

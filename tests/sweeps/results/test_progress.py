@@ -1,4 +1,4 @@
-"""The state of each trial, from what the store holds: who claimed it, how that ended, whether its heart beats."""
+"""The state of each trial, from the attempts, ends and heartbeats in the store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def plan(*trials: tuple[str, int]) -> dict[str, Any]:
-    """A plan as the store holds it, with an arm for each (trial id, target epoch)."""
+    """A stored plan with an arm for each (trial id, target epoch)."""
     return {"arms": [{"trials": {"0": {"id": trial, "epochs": epochs}}} for trial, epochs in trials]}
 
 
@@ -60,7 +60,7 @@ def test_it_runs_while_its_heart_beats(store: Store) -> None:
     [("failed", "failed"), ("stopped", "interrupted"), ("superseded", "interrupted"), ("done", "interrupted")],
 )
 def test_it_has_ended(store: Store, end: str, expected: str) -> None:
-    """An end counts more than a fresh heartbeat; `done` without a result is a result that somebody deleted."""
+    """An end outweighs a fresh heartbeat; `done` without a result means that the result was deleted."""
     attempt = claimed(store)
     beats(store, attempt, age_s=1)
     stored_attempts.end(store, attempt, end, NOW, ERROR if end == "failed" else None)

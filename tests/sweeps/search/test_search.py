@@ -1,4 +1,4 @@
-"""The search: the store is enough, for every sampler; nothing is suggested twice; what is pruned has no value."""
+"""A search: all state is in the store, for every sampler; suggestions are not repeated; pruned ones have no value."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONDITIONAL: dict[str, Any] = {
 }
 FINITE: dict[str, Any] = {"a": {"choice": ["x", "y", "z"]}, "b": {"int": [1, 4]}}
 PREFIX = search_prefix("study", "base")
-LOCAL = tuple(name for name in SAMPLERS if name != "gp")  # gp takes a second an ask, and torch's import
+LOCAL = tuple(name for name in SAMPLERS if name != "gp")  # gp takes a second per ask, and imports torch
 
 
 @pytest.fixture
@@ -46,13 +46,13 @@ def spec(raw: dict[str, Any] = MIXED, **changes: Any) -> SearchSpec:
 
 
 def score(overrides: dict[str, Any]) -> float:
-    """Best at lr 1e-3 and an adversarial weight of 1e-3."""
+    """An objective that is best at lr 1e-3 and an adversarial weight of 1e-3."""
     lr, weight = overrides.get("optimiser.lr", 1e-3), overrides.get("loss.adversarial", 1e-3)
     return -((math.log10(lr) + 3) ** 2) - (math.log10(weight) + 3) ** 2 / 4
 
 
 def judge(search: Search, ask: Ask) -> None:
-    """Tell an ask: most complete, some pruned, some failed, as a function of the ask alone."""
+    """Tell an ask as complete (most), pruned or failed, depending on the ask alone."""
     several = len(search.spec.metrics) > 1
     values = (score(ask.overrides), ask.overrides["optimiser.lr"]) if several else (score(ask.overrides),)
     if ask.number % 5 == 3 and not several:
@@ -64,7 +64,7 @@ def judge(search: Search, ask: Ask) -> None:
 
 
 def drive(search: Callable[[], Search], together: int = 3, tells: int = 10_000) -> list[dict[str, Any]]:
-    """Ask and tell with `together` suggestions open, by a new `search()` for each ask; all overrides in the end."""
+    """Ask and tell with `together` open suggestions, with a new `search()` for each ask. Returns all overrides."""
     for _ in range(tells):
         now = search()
         while len(now.open()) < together and now.ask():
@@ -75,7 +75,7 @@ def drive(search: Callable[[], Search], together: int = 3, tells: int = 10_000) 
     return [ask.overrides for ask in search().asks()]
 
 
-# --- the store is enough ----------------------------------------------------------------------------------------------
+# --- all state is in the store ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -106,7 +106,7 @@ def test_several_objectives(tmp_path: Path, sampler: str) -> None:
         for a in complete
     ]
     assert one.front() == [ask for ask, worse in zip(complete, beaten, strict=True) if not worse]
-    with pytest.raises(SweepError, match="no best one"):
+    with pytest.raises(SweepError, match="no single best"):
         one.best(1)
 
 
@@ -127,11 +127,11 @@ def test_an_ask_without_tell_goes_on_with_the_same_parameters(tmp_path: Path, sa
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL."""
+    """Simulates SIGKILL."""
 
 
 class DyingStore(FolderStore):
-    """Dies right before or right after its n-th creation."""
+    """Raises `Killed` right before or right after its n-th creation."""
 
     def __init__(self, root: Path, fatal: int, after: bool) -> None:
         super().__init__(root)
@@ -156,7 +156,9 @@ def test_killed_around_every_write(tmp_path: Path, sampler: str, after: bool) ->
     root, fatal, deaths = tmp_path / "other", 1, 0
     while True:
         mortal = Search(DyingStore(root, fatal, after), "study", "base", asked)
-        fatal = fatal % 4 + 1  # so that every kind of write is hit; before its write, the first would be hit for ever
+        fatal = (
+            fatal % 4 + 1
+        )  # to hit every kind of write; a constant 1 before the write would never get past the first
         try:
             found = drive(lambda mortal=mortal: mortal, together=1)  # type: ignore[misc]
             break
@@ -168,7 +170,7 @@ def test_killed_around_every_write(tmp_path: Path, sampler: str, after: bool) ->
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
 def test_another_process_goes_the_same_way(tmp_path: Path, sampler: str) -> None:
-    """Nothing hangs on what differs from process to process, such as the order of a set."""
+    """Suggestions do not depend on what differs between processes, such as the order of a set."""
     asked = spec(CONDITIONAL, sampler=sampler, trials=16)
     one = Search(FolderStore(tmp_path / "one"), "study", "base", asked)
     undisturbed = drive(lambda: one)
@@ -244,12 +246,12 @@ def test_a_finite_corner_of_an_endless_space_is_left(store: FolderStore, sampler
     raw = {"a": {"choice": [1, 2, 3]}, "x": {"float": [0.0, 1.0], "when": {"a": 3}}}
     search = Search(store, "study", "base", spec(raw, sampler=sampler, trials=30))
     while ask := search.ask():
-        search.tell(ask.number, "complete", [-float(ask.overrides["a"])])  # the best are the two that have no x
+        search.tell(ask.number, "complete", [-float(ask.overrides["a"])])  # the best two have no x
     assert len({canonical(ask.overrides) for ask in search.asks()}) == 30
 
 
 def test_nsga2_that_only_crosses_over_repeats_nothing(store: FolderStore) -> None:
-    """Optuna's own repeats about one in ten here: children without mutation, of parents that are alike."""
+    """Optuna's nsga2 repeats about one suggestion in ten here: children of similar parents without mutation."""
     raw = {"x": {"float": [0.0, 1.0]}, "y": {"choice": ["a", "b"]}}
     search = Search(store, "study", "base", spec(raw, sampler="nsga2", trials=60))
     while ask := search.ask():
@@ -264,12 +266,12 @@ def test_two_drivers_share_one_budget(store: FolderStore) -> None:
     assert numbers == list(range(8))
     two.refresh()
     assert one.tell(0, "complete", [1.0])
-    assert not two.tell(0, "failed"), "the first word stands"
+    assert not two.tell(0, "failed"), "the first outcome stays"
     assert two.asks()[0].state == "complete"
     assert len(two.open()) == 7
 
 
-# --- what samplers are told -------------------------------------------------------------------------------------------
+# --- what samplers learn from -----------------------------------------------------------------------------------------
 
 
 def test_pruned_ones_are_pruned_for_optuna(store: FolderStore) -> None:
@@ -293,7 +295,7 @@ def test_pruned_ones_are_pruned_for_optuna(store: FolderStore) -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
 @pytest.mark.parametrize("goal", ["max", "min"])
 def test_a_search_learns(store: FolderStore, sampler: str, goal: str) -> None:
-    """Also from pruned ones: the worse half is pruned, so nothing but its place tells that it is the worse."""
+    """Pruned suggestions count too: the worse half is pruned, so only that it was pruned shows that it is worse."""
     raw = {key: MIXED[key] for key in ("loss", "optimiser.lr")}
     search = Search(store, "study", "base", spec(raw, sampler=sampler, trials=60, goals=(goal,)))
     sign = 1 if goal == "max" else -1
@@ -324,9 +326,9 @@ def test_best_are_the_best_complete_ones(store: FolderStore) -> None:
 def test_a_value_that_no_sampler_can_judge(store: FolderStore, values: list[float]) -> None:
     search = Search(store, "study", "base", spec())
     search.ask()
-    with pytest.raises(SweepError, match="tell it as failed"):
+    with pytest.raises(SweepError, match="tell the suggestion as failed"):
         search.tell(0, "complete", values)
-    with pytest.raises(SweepError, match="no sampler can judge"):
+    with pytest.raises(SweepError, match="a sampler cannot use"):
         search.tell(0, "pruned", [1.0])
     assert len(search.open()) == 1
 
@@ -359,20 +361,20 @@ def test_a_point_outside_the_space_is_refused() -> None:
         spec(points=({"optimiser.lr": 1.0},))
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("raw", "changes", "why"),
     [
-        (MIXED, {"sampler": "tpo"}, "none of this name"),
-        (MIXED, {"goals": ("up",)}, "none of this name"),
+        (MIXED, {"sampler": "tpo"}, "there is no such name"),
+        (MIXED, {"goals": ("up",)}, "there is no such name"),
         (MIXED, {"goals": ("max", "min")}, "each metric needs a goal"),
         (MIXED, {"metrics": (), "goals": ()}, "each metric needs a goal"),
-        (MIXED, {"trials": 0}, "no count"),
-        (MIXED, {"trials": True}, "no count"),
+        (MIXED, {"trials": 0}, "not a count"),
+        (MIXED, {"trials": True}, "not a count"),
         (MIXED, {"sampler": "cmaes", "metrics": ("a", "b"), "goals": ("max", "min")}, "one objective only"),
-        ({"a": {"choice": [1, 2]}}, {"sampler": "cmaes"}, "no number"),
+        ({"a": {"choice": [1, 2]}}, {"sampler": "cmaes"}, "this space has none"),
     ],
 )
 def test_an_impossible_search_is_refused(raw: dict[str, Any], changes: dict[str, Any], why: str) -> None:
@@ -391,7 +393,7 @@ def test_an_impossible_search_is_refused(raw: dict[str, Any], changes: dict[str,
 )
 def test_a_search_begun_otherwise_is_refused(store: FolderStore, changes: dict[str, Any]) -> None:
     Search(store, "study", "base", spec()).ask()
-    with pytest.raises(SweepError, match="begun with") as caught:
+    with pytest.raises(SweepError, match="began with") as caught:
         Search(store, "study", "base", spec(**changes))
     assert type(caught.value) is SweepError, "not a damaged object"
 
@@ -430,7 +432,7 @@ def test_a_damaged_object_is_named(store: FolderStore, name: str, damage: Callab
     assert caught.value.fix
 
 
-# --- manners ----------------------------------------------------------------------------------------------------------
+# --- side effects -----------------------------------------------------------------------------------------------------
 
 
 def test_arms_have_keys_of_their_own() -> None:

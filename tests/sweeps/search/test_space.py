@@ -1,4 +1,4 @@
-"""The search-space grammar: what each entry draws, what a point means, what is refused and how."""
+"""The search space: what each entry draws, how points are encoded, and errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONDITIONAL: dict[str, Any] = {
 
 
 def draw(space: Space, chance: random.Random) -> dict[str, Any]:
-    """Parameters drawn uniformly, those of inactive keys included."""
+    """Parameters drawn uniformly, including those of inactive keys."""
     return {axis.name: axis.from_unit(chance.random()) for axis in space.axes()}
 
 
@@ -124,7 +124,7 @@ def test_simplex_sums_to_one_and_keeps_the_minimum(count: int, minimum: float) -
 
 
 def test_two_weights_are_resolved_at_both_ends() -> None:
-    """The logarithm of the smaller weight is uniform: as many draws in each decade, the same at both ends."""
+    """The logarithm of the smaller weight is uniform: equally many draws in each decade, at both ends."""
     space = parse({"loss": LOSS})
     units = [i / 1000 for i in range(1001)]
     first = [space.overrides_of({"loss.simplex.l2": u})["loss.l2"] for u in units]
@@ -197,16 +197,16 @@ def test_points_may_leave_keys_open() -> None:
     ("point", "key", "why"),
     [
         ({"model.depth": 3}, "model.depth", "no such key"),
-        ({"model.width": 48}, "model.width", "none of the choices"),
-        ({"model.width": True}, "model.width", "none of the choices"),
+        ({"model.width": 48}, "model.width", "not one of the choices"),
+        ({"model.width": True}, "model.width", "not one of the choices"),
         ({"optimiser.lr": 0.1}, "optimiser.lr", "outside the range"),
-        ({"optimiser.lr": "fast"}, "optimiser.lr", "no finite number"),
+        ({"optimiser.lr": "fast"}, "optimiser.lr", "not a finite number"),
         ({"batch": 16.0}, "batch", "outside the range"),
         ({"batch": 20}, "batch", "between two steps"),
         ({"dropout": 0.15}, "dropout", "between two steps"),
-        ({"loss.l2": 0.5}, "loss.l2", "beside it"),
+        ({"loss.l2": 0.5}, "loss.l2", "also needs"),
         ({"loss.l2": 0.5, "loss.adversarial": 0.6}, "loss.l2", "sum to 1.1"),
-        ({"loss.l2": 1.0, "loss.adversarial": 0.0}, "loss.l2", "one is 0"),
+        ({"loss.l2": 1.0, "loss.adversarial": 0.0}, "loss.l2", "one weight is 0"),
         ({"mix.alpha": 0.5, "mix.beta": 0.5}, "mix.alpha", "sum to 1"),
         ({"mix.alpha": 1.999, "mix.beta": 0.001}, "mix.alpha", "outside the range"),
     ],
@@ -223,13 +223,13 @@ def test_a_point_outside_the_space_is_named(point: dict[str, Any], key: str, why
 def test_a_point_against_its_condition_is_refused() -> None:
     space = parse(CONDITIONAL)
     assert space.params_of({"optimiser.momentum": 2, "optimiser.name": "sgd"})
-    with pytest.raises(SweepError, match=r"needs 'optimiser\.name' beside it"):
+    with pytest.raises(SweepError, match=r"also needs 'optimiser\.name'"):
         space.params_of({"optimiser.momentum": 2})
     with pytest.raises(SweepError, match="does not hold"):
         space.params_of({"optimiser.momentum": 2, "optimiser.name": "adam"})
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -240,31 +240,31 @@ def test_a_point_against_its_condition_is_refused() -> None:
         ({}, "does not say what to draw"),
         ({"lr": {"float": [0, 1]}}, "does not say what to draw"),
         ({"float": [0, 1], "int": [0, 1]}, "float and int at once"),
-        ({"float": [0, 1], "logs": True}, "unknown word 'logs'"),
-        ({"choice": [1], "log": True}, "unknown word 'log'"),
-        ({"choice": []}, "nothing to choose from"),
-        ({"choice": "abc"}, "nothing to choose from"),
+        ({"float": [0, 1], "logs": True}, "the key 'logs' is unknown"),
+        ({"choice": [1], "log": True}, "the key 'log' is unknown"),
+        ({"choice": []}, "empty or not a list"),
+        ({"choice": "abc"}, "empty or not a list"),
         ({"choice": [1, 1.0]}, "two choices are equal"),
-        ({"choice": [math.nan]}, "no JSON value"),
-        ({"choice": [[math.inf]]}, "no JSON value"),
-        ({"choice": [object()]}, "no JSON value"),
+        ({"choice": [math.nan]}, "not a JSON value"),
+        ({"choice": [[math.inf]]}, "not a JSON value"),
+        ({"choice": [object()]}, "not a JSON value"),
         ({"float": [0]}, "two ends"),
         ({"float": 0.5}, "two ends"),
         ({"float": [1, 1]}, "1 is not below 1"),
         ({"float": [2.0, 1.0]}, "2 is not below 1"),
         ({"float": ["1e-5", 1]}, "write 1.0e-5"),
-        ({"float": [False, 1]}, "no finite number"),
-        ({"float": [0, math.inf]}, "no finite number"),
-        ({"float": [0, 1], "log": True}, "a log scale has no 0"),
+        ({"float": [False, 1]}, "not a finite number"),
+        ({"float": [0, math.inf]}, "not a finite number"),
+        ({"float": [0, 1], "log": True}, "a log scale does not contain 0"),
         ({"float": [0, 1], "log": "yes"}, "log is 'yes'"),
-        ({"float": [1, 2], "log": True, "step": 0.5}, "a log scale has no steps"),
+        ({"float": [1, 2], "log": True, "step": 0.5}, "both log and step"),
         ({"float": [0, 1], "step": 0}, "the step is 0"),
-        ({"float": [0, 1], "step": 0.3}, "do not meet 1"),
-        ({"int": [0, 10], "step": 3}, "do not meet 10"),
-        ({"int": [0, 10], "log": True}, "a log scale has no 0"),
-        ({"int": [0.5, 10]}, "no whole number"),
-        ({"int": [0, 10], "step": 2.5}, "no whole number"),
-        ({"simplex": "l2"}, "no names"),
+        ({"float": [0, 1], "step": 0.3}, "do not reach 1"),
+        ({"int": [0, 10], "step": 3}, "do not reach 10"),
+        ({"int": [0, 10], "log": True}, "a log scale does not contain 0"),
+        ({"int": [0.5, 10]}, "not a whole number"),
+        ({"int": [0, 10], "step": 2.5}, "not a whole number"),
+        ({"simplex": "l2"}, "does not name the weights"),
         ({"simplex": ["l2"]}, "1 names"),
         ({"simplex": ["l2", "l2"]}, "1 of them different"),
         ({"simplex": ["a", "b"], "min": 0.5}, "cannot sum to 1"),
@@ -275,10 +275,10 @@ def test_a_point_against_its_condition_is_refused() -> None:
         ({"ratio": ["a", "b"], "range": [10, 0.1]}, "not below"),
         ({"choice": [1], "when": {}}, "no condition"),
         ({"choice": [1], "when": "adam"}, "no condition"),
-        ({"choice": [1], "when": {"nothing": 1}}, "`when` names 'nothing'"),
+        ({"choice": [1], "when": {"nothing": 1}}, "`when` refers to 'nothing'"),
         ({"choice": [1], "when": {"other": 3}}, "other is never 3"),
         ({"choice": [1], "when": {"other": []}}, "no value"),
-        ({"choice": [1], "when": {"real": 0.5}}, "`when` names 'real'"),
+        ({"choice": [1], "when": {"real": 0.5}}, "`when` refers to 'real'"),
         ({"choice": [1], "when": {"key": 1}}, "circle"),
     ],
 )
@@ -295,13 +295,13 @@ def test_a_wrong_entry_is_named(entry: Any, why: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        ({}, "nothing to search"),
-        (None, "nothing to search"),
-        ([], "nothing to search"),
-        ({"a..b": {"choice": [1]}}, "no dotted configuration key"),
-        ({3: {"choice": [1]}}, "no dotted configuration key"),
-        ({"loss": LOSS, "loss.l2": {"float": [0.0, 1.0]}}, "set the same place"),
-        ({"loss": {"choice": [{"l2": 1}]}, "loss.l2": {"float": [0.0, 1.0]}}, "set the same place"),
+        ({}, "it has no keys"),
+        (None, "it has no keys"),
+        ([], "it has no keys"),
+        ({"a..b": {"choice": [1]}}, "not a dotted configuration key"),
+        ({3: {"choice": [1]}}, "not a dotted configuration key"),
+        ({"loss": LOSS, "loss.l2": {"float": [0.0, 1.0]}}, "set the same value"),
+        ({"loss": {"choice": [{"l2": 1}]}, "loss.l2": {"float": [0.0, 1.0]}}, "set the same value"),
         (
             {"a": {"choice": [1], "when": {"b": 1}}, "b": {"choice": [1], "when": {"a": 1}}},
             "circle",

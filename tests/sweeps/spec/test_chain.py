@@ -1,4 +1,4 @@
-"""A detection study from the command line: the inpainter's sweep, the set, the detector; and the use of both."""
+"""A detection study on the command line: the inpainter's sweep, the forged set, the detector; use of both networks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ tiny: {set: {batch: 4}}
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_root: Path) -> Path:
-    """The folder of the two sweep files, in which the test works."""
+    """The folder with the two sweep files; the working directory of the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWEEPS_DATA", str(data_root))
     (tmp_path / "fills.yaml").write_text(INPAINTER)

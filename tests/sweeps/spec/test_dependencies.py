@@ -1,4 +1,4 @@
-"""What a sweep takes from others: which trial is best, what is pinned, the order of sweeps, what is refused."""
+"""References to other sweeps: the best trial, pins, the order of sweeps, and errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ tiny: {set: {epochs: 1}}
 """
 DATA = "{inpainters: [{name: telea}, {best: {sweep: first.yaml, metric: val/psnr_db}}]}"
 VALUES = {("base", 0): 20.0, ("base", 1): 21.0, ("wide", 0): 23.0, ("wide", 1): 22.0, ("mean fill", 0): 30.0}
-"""val/psnr_db after the last epoch; after the first one it was 10 dB more."""
+"""val/psnr_db after the last epoch; after the first epoch it is 10 dB higher."""
 
 Write = Callable[..., Path]
 
@@ -68,7 +68,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def finish(store: Store, name: str, values: Mapping[tuple[str, int], float | None]) -> dict[tuple[str, int], str]:
-    """Write a plan of a sweep, and results with these last values; None: the trial failed. The ids of all trials."""
+    """Write a plan of a sweep and results with these last values (None: the trial failed). Returns the trial ids."""
     ids = {(arm, seed): f"{arm.replace(' ', '')}{seed}" for arm, seed in values}
     arms = []
     for arm in dict.fromkeys(arm for arm, _ in values):
@@ -80,7 +80,7 @@ def finish(store: Store, name: str, values: Mapping[tuple[str, int], float | Non
     for key, value in values.items():
         attempt = stored_attempts.claim(store, ids[key], 0, {"claimed_at": 0.0})
         if attempt is None:
-            continue  # it was finished before
+            continue  # it has finished before
         if value is None:
             stored_attempts.end(store, attempt, "failed", 1.0, {"type": "Diverged", "message": "nan", "traceback": ""})
         else:
@@ -97,17 +97,17 @@ def inpainter(sweep: Sweep) -> Any:
 
 
 def keep(store: Store, sweep: Sweep) -> None:
-    """What planning does with the pins."""
+    """Pin the references, as planning does."""
     stored_plans.write_plan(store, sweep.spec.name, {"arms": [], "pins": dict(sweep.pins)}, "", 0.0)
 
 
-# --- taking -----------------------------------------------------------------------------------------------------------
+# --- resolving references ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("asked", "best"),
     [
-        ("metric: val/psnr_db", "wide0"),  # the fill has 30 dB, but nothing to train
+        ("metric: val/psnr_db", "wide0"),  # the mean fill has 30 dB, but does not train
         ("metric: val/psnr_db, arm: base", "base1"),
         ("metric: val/psnr_db, arm: mean fill", "meanfill0"),
         ("metric: val/psnr_db, goal: min", "base0"),
@@ -131,7 +131,7 @@ def test_an_arms_trials_by_seed(write: Write, store: Store) -> None:
     file = write("second.yaml", SECOND, given, ("seeds: [0, 1]", "seeds: [0, 7]"))
     with pytest.raises(SweepError) as told:
         pinned(file, store)
-    assert "no finished trial of seed 7" in str(told.value)
+    assert "no finished trial with seed 7" in str(told.value)
     assert "0, 1" in told.value.allowed
 
 
@@ -163,8 +163,10 @@ def test_a_pin_holds_until_it_is_renewed(write: Write, store: Store) -> None:
     finish(store, "first", {**VALUES, ("new", 0): 40.0})
     assert inpainter(pinned(file, store)) == {"trial": "wide0"}
     assert inpainter(pinned(file, store, renew=True)) == {"trial": "new0"}
-    assert dependencies.first(loader.load(file), file.parent, store) == []
-    assert [one.name for one in dependencies.first(loader.load(file), file.parent, store, renew=True)] == ["first"]
+    assert dependencies.missing_dependencies(loader.load(file), file.parent, store) == []
+    assert [
+        one.name for one in dependencies.missing_dependencies(loader.load(file), file.parent, store, renew=True)
+    ] == ["first"]
 
 
 def test_pins_by_seed_grow_with_the_seeds(write: Write, store: Store) -> None:
@@ -193,8 +195,11 @@ def test_the_order_of_a_chain(write: Write, store: Store) -> None:
     write("second.yaml", SECOND)
     third = write("third.yaml", SECOND, ("name: second", "name: third"), ("sweep: first.yaml", "sweep: second.yaml"))
     for where in (None, store):
-        assert [one.name for one in dependencies.first(loader.load(third), third.parent, where)] == ["first", "second"]
-    tiny = dependencies.first(loader.load(third, tiny=True), third.parent, store)
+        assert [one.name for one in dependencies.missing_dependencies(loader.load(third), third.parent, where)] == [
+            "first",
+            "second",
+        ]
+    tiny = dependencies.missing_dependencies(loader.load(third, tiny=True), third.parent, store)
     assert [one.name for one in tiny] == ["first-tiny", "second-tiny"]
 
 
@@ -203,21 +208,23 @@ def test_a_sweep_that_only_the_store_has_and_a_study_by_name(write: Write, store
     file = write("second.yaml", SECOND, ("sweep: first.yaml", "sweep: first"))
     assert inpainter(pinned(file, store)) == {"trial": "wide0"}
     study = write("third.yaml", SECOND, ("sweep: first.yaml", "sweep: partial-conv"))
-    assert [one.name for one in dependencies.first(loader.load(study), study.parent, None)] == ["partial-conv"]
+    assert [one.name for one in dependencies.missing_dependencies(loader.load(study), study.parent, None)] == [
+        "partial-conv"
+    ]
     study = write("third.yaml", SECOND, ("sweep: first.yaml", "sweep: partial-convolution"))
     with pytest.raises(SweepError, match="there is no such sweep"):
         pinned(study, store)
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("metric: val/psnr_db", "metric: test/psnr_db"), "would spoil it"),
+        (("metric: val/psnr_db", "metric: test/psnr_db"), "would bias"),
         (("metric: val/psnr_db", "metric: val/nonsense"), "no trial reports it"),
-        (("metric: val/psnr_db", "metric: val/hole_fraction"), "no direction"),
+        (("metric: val/psnr_db", "metric: val/hole_fraction"), "no better direction"),
         ((", metric: val/psnr_db", ""), "`metric`"),
         (("metric: val/psnr_db", "metric: val/psnr_db, gaol: min"), "`gaol`"),
         (("metric: val/psnr_db", "metric: val/psnr_db, arm: narrow"), "there is no such name"),
@@ -231,7 +238,7 @@ def test_mistakes_are_told(write: Write, store: Store, change: tuple[str, str], 
     file = write("second.yaml", SECOND, change)
 
     def plan() -> None:
-        dependencies.first(loader.load(file), file.parent, store)
+        dependencies.missing_dependencies(loader.load(file), file.parent, store)
         pinned(file, store)
 
     with pytest.raises(SweepError) as told:
@@ -244,4 +251,4 @@ def test_a_circle_of_two(write: Write, store: Store) -> None:
     write("first.yaml", SECOND, ("name: second", "name: first"), ("sweep: first.yaml", "sweep: second.yaml"))
     file = write("second.yaml", SECOND)
     with pytest.raises(SweepError, match="second -> first -> second"):
-        dependencies.first(loader.load(file), file.parent, store)
+        dependencies.missing_dependencies(loader.load(file), file.parent, store)

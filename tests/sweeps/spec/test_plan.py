@@ -1,4 +1,4 @@
-"""From a file to trials: what varies, what is shared, where values come from, what is refused before anything runs."""
+"""Expanding a file to trials: arms, shared trials, origins of values, and errors before anything runs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_tiny_shrinks_epochs_of_tests_and_claims(expand: Expand) -> None:
 
 def test_twins_are_noted(expand: Expand) -> None:
     notes = expand(("set: {model.width: 16}", "set: {model.width: 8}")).notes
-    assert any("'base' and 'wide' are the same configuration" in note for note in notes)
+    assert any("'base' and 'wide' have the same configuration" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -110,15 +110,15 @@ def test_twins_are_noted(expand: Expand) -> None:
         ("set: {model.width: 16}", "set: {modle.width: 16}", "small.yaml:13", "no section `modle`", ""),
         ("set: {model.width: 16}", "set: {model.depth: 16}", "small.yaml:13: model 'depth'", "no such name", ""),
         ("set: {model.width: 16}", "set: {Model: 16}", "small.yaml:13", "pattern", ""),
-        ("seeds: 2", "seeds: [1, 1]", "small.yaml:11", "twice", ""),
+        ("seeds: 2", "seeds: [1, 1]", "small.yaml:11", "repeats a seed", ""),
         ("seeds: 2", "seeds: 0", "small.yaml:11", "greater than", ""),
         ("seeds: 2", "seeds: 2\nbaseline: bass", "small.yaml:12: baseline 'bass'", "no such name", "base"),
         ("than: base", "than: bass", "arm 'bass' of a claim", "no such name", "base"),
         ("metrics: [test/psnr_db]", "metrics: [test/psnr]", "report.metrics[0]", "no trial reports", ""),
         ("metrics: [test/psnr_db]", "extra: [fod]", "report.extra[0]", "there is no such score", "kid_squeezenet"),
         ("metrics: [test/psnr_db]", "extra: [lpips]", "report.extra[0]", "no such score", "kid_squeezenet"),
-        ("metrics: [test/psnr_db]", "at: best(test/l2)", "report.at", "it says no epoch", ""),
-        (", better: wide, than: base", ", better: wide", "claims[0]", "cannot be judged", ""),
+        ("metrics: [test/psnr_db]", "at: best(test/l2)", "report.at", "does not select an epoch", ""),
+        (", better: wide, than: base", ", better: wide", "claims[0]", "do not form a claim", ""),
         (", better: wide, than: base", ", improves: wide, after: 3", "claims[0].after", "no test at epoch 3", ""),
         ("seeds: 2", "seeds: 2\ngrid: {batch: []}", "grid.batch", "no level", ""),
     ],

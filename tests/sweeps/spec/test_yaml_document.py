@@ -1,4 +1,4 @@
-"""YAML read strictly, with places."""
+"""Strict reading of YAML with the place of every value."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def test_a_number_that_other_readers_take_for_text_is_told() -> None:
     notes = yaml_document.parse("lr: 1e-5\nbeta: 1.0e-5", "f.yaml").notes
     assert len(notes) == 1
     assert notes[0].startswith("f.yaml:1: 1e-5 is read as the number 1e-05")
-    assert "1.0e-5 is a number for all" in notes[0]
+    assert "all readers take 1.0e-5 for a number" in notes[0]
 
 
 @pytest.mark.parametrize(
     ("text", "line", "why"),
     [
         ("a: 1\nb: [", "f.yaml:2", "not valid YAML"),
-        ("a: 1\na: 2", "f.yaml:2", "stands twice"),
-        ("- a", "f.yaml", "no mapping"),
-        ("", "f.yaml", "no mapping"),
+        ("a: 1\na: 2", "f.yaml:2", "is repeated"),
+        ("- a", "f.yaml", "not a mapping"),
+        ("", "f.yaml", "not a mapping"),
         ("? [a]\n: 1", "f.yaml:1", "a list or a mapping"),
         ("a: &x [*x]", "f.yaml:1", "nested too deeply"),
         ("a: @", "f.yaml:1", "not valid YAML"),

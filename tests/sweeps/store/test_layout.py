@@ -1,4 +1,4 @@
-"""Claims, checkpoints, results: one writer each, and what happens when two want to be it."""
+"""Claims, checkpoints and results: each object has one writer, even if two processes compete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report reads few objects, on S3 as well, and the copy of finished records never makes it differ."""
+"""A report reads few objects, also on S3, and does not depend on the copy of finished records."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def proxy(moto: Server, aws: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 
 def test_a_report_asks_less_than_once_for_ten_trials(tmp_path: Path, proxy: Proxy, aws: pytest.MonkeyPatch) -> None:
-    """150 trials, and listings so short that it is as with 30 objects a trial (checkpoints, pictures)."""
+    """150 trials, and listings as short as if each trial had 30 objects (checkpoints, pictures)."""
     here = make_store(tmp_path, [ArmSpec(f"arm {i}", 25.0) for i in range(15)], range(10), [])
     store = open_store(address())
     store.create_many((key, here.get(key)) for key in here.keys(""))
@@ -108,10 +108,10 @@ def test_a_report_makes_the_copy_where_it_read_many(small: FolderStore) -> None:
     small.delete([record_cache.key_of(NAME)])
     records(small)
     assert not small.find([record_cache.key_of(NAME)]), "four objects are soon read"
-    copied = record_cache.Copied(small, NAME)
+    copied = record_cache.CachedStore(small, NAME)
     read = copied.results(results(small))
     assert copied.refresh(3)
-    again = record_cache.Copied(small, NAME)
+    again = record_cache.CachedStore(small, NAME)
     held = again.results(results(small))
     assert again.missed == 0
     assert not again.refresh(0)
@@ -131,7 +131,7 @@ def test_a_copy_of_an_older_form_is_passed_over(small: FolderStore) -> None:
 
 
 def test_claims_ask_a_few_times_for_each_study(tmp_path: Path, proxy: Proxy, aws: pytest.MonkeyPatch) -> None:
-    """Three studies of 24 trials in one bucket: one walk through the listing for all, no request for each trial."""
+    """Three studies of 24 trials in one bucket: one walk through the listing serves all, without requests per trial."""
     store, expected = open_store(address()), []
     for number in range(3):
         arms = [ArmSpec(f"arm {number}.{i}", 25.0 + (number + 1) * i) for i in range(4)]

@@ -1,4 +1,4 @@
-"""What goes wrong between us and an S3 server: each is waited for, or told in four parts; nothing is half written."""
+"""Faults of S3: each is retried or explained in four parts, and no object is half written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from sweeps.errors import StoreAwayError, StoreError
 from sweeps.store.base import Abandoned, Store
 from sweeps.store.open import open_store
-from sweeps.store.parallel import side_by_side
+from sweeps.store.parallel import parallel_map
 from sweeps.store.s3 import client as s3_client
 from sweeps.store.s3.store import S3Store
 from tests.proxy import CUT, LOST, Answer, Proxy, Request
@@ -39,7 +39,7 @@ def writes(request: Request) -> bool:
     return request.method == "PUT"
 
 
-# --- what passes ------------------------------------------------------------------------------------------------------
+# --- transient errors -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("busy", BUSY, ids=lambda busy: busy.code)
@@ -85,7 +85,7 @@ def test_an_upload_whose_last_answer_is_lost_is_there(proxy: Proxy, store: Store
 
 
 def test_a_claim_whose_answer_is_lost_is_ours(proxy: Proxy, store: Store) -> None:
-    """Asked again, the server says that there is an object: it is our own."""
+    """The retry is refused because the object exists, which our first try has written."""
     proxy.refuse(1, LOST, writes)
     assert store.create("claim", b"mine")
     assert not store.create("claim", b"another's")
@@ -112,7 +112,7 @@ def test_a_server_that_is_away_is_waited_for(proxy: Proxy, store: Store, away_s:
     timer = threading.Timer(away_s, lambda: setattr(proxy, "away", False))
     timer.start()
     started = time.monotonic()
-    side_by_side(lambda n: patient.put(f"k/{n}", b"1"), range(8), 8)
+    parallel_map(lambda n: patient.put(f"k/{n}", b"1"), range(8), 8)
     waited_s = time.monotonic() - started
     timer.join()
     assert away_s <= waited_s < away_s + s3_client._LONGEST_S + 2
@@ -131,7 +131,7 @@ def test_a_server_that_stays_away_is_an_error_after_the_patience(
     assert 0.5 < time.monotonic() - started < 2
     assert "does not answer" in error.value.why
     assert proxy.url in error.value.allowed
-    assert "goes on" in error.value.fix
+    assert "it continues" in error.value.fix
     assert "waiting up to 1 s" in caplog.text
 
 
@@ -139,7 +139,7 @@ def test_a_server_that_stays_away_is_an_error_after_the_patience(
 
 
 def test_credentials_that_expire_are_read_again(proxy: Proxy, aws: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A file that somebody rewrites, as tools for short-lived credentials do."""
+    """A file that is rewritten, as tools for short-lived credentials do."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         aws.delenv(name)
     file = tmp_path / "credentials"
@@ -193,7 +193,7 @@ def test_wrong_credentials(rclone: Server, aws: pytest.MonkeyPatch) -> None:
             open_store(address()).get("a")
 
 
-# --- what does not pass -----------------------------------------------------------------------------------------------
+# --- permanent errors -------------------------------------------------------------------------------------------------
 
 Act = Callable[[Store], object]
 ACTS: list[Act] = [
@@ -217,7 +217,7 @@ def test_a_bucket_that_does_not_exist(act: Act) -> None:
 @pytest.mark.parametrize("act", ACTS)
 def test_no_permission(proxy: Proxy, act: Act) -> None:
     proxy.fault = lambda _: Answer(403, "AccessDenied")
-    with pytest.raises(StoreError, match="no permission") as error:
+    with pytest.raises(StoreError, match="permission denied") as error:
         act(open_store(address()))
     assert "s3:PutObject" in error.value.allowed
     assert not isinstance(error.value, StoreAwayError)
@@ -238,7 +238,7 @@ def test_a_bucket_in_another_region(proxy: Proxy) -> None:
 def test_an_unreachable_endpoint_is_told_within_ten_seconds(
     aws: pytest.MonkeyPatch, where: str, first_s: float
 ) -> None:
-    """The longer of the two is what a user waits; a port that answers at once spends it in pauses."""
+    """The slower case has the default `FIRST_S`; a closed port refuses at once and spends the time in pauses."""
     aws.setattr(s3_client, "FIRST_S", first_s)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -264,7 +264,7 @@ def test_an_endpoint_that_is_no_address(aws: pytest.MonkeyPatch) -> None:
         open_store(address()).get("a")
 
 
-# --- giving up --------------------------------------------------------------------------------------------------------
+# --- abandoning -------------------------------------------------------------------------------------------------------
 
 
 def test_an_upload_is_given_up_in_its_middle(proxy: Proxy, store: Store) -> None:
@@ -278,7 +278,7 @@ def test_an_upload_is_given_up_in_its_middle(proxy: Proxy, store: Store) -> None
 
 
 def test_a_process_does_not_wait_for_a_server_when_it_ends(proxy: Proxy, store: Store) -> None:
-    """Its writes wait for minutes, it ends at once."""
+    """Its writes wait for minutes, but the process ends at once."""
     code = (
         "import sys, threading; from sweeps.store.open import open_store\n"
         "store = open_store(sys.argv[1]); store.get('first'); print(flush=True); input()\n"
@@ -303,7 +303,7 @@ def test_a_process_does_not_wait_for_a_server_when_it_ends(proxy: Proxy, store: 
 
 
 def test_the_bucket_is_not_in_the_host_name(moto: Server, aws: pytest.MonkeyPatch) -> None:
-    """Servers other than AWS's are asked for paths: nothing resolves `bucket.localhost`."""
+    """Servers other than AWS get path-style requests, because `bucket.localhost` does not resolve."""
     aws.setenv("AWS_ENDPOINT_URL", f"http://localhost:{moto.port}")
     store = open_store(f"s3://{BUCKET}/by-name")
     store.put("a", KEY.encode())

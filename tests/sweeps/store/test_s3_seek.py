@@ -1,4 +1,4 @@
-"""Looking for objects in a listing: what is found, and how many requests that takes."""
+"""Looking up objects in listings: the result and the number of requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOP = "store/"
 
 
 class Listing:
-    """Names in order, as a server lists them, twenty a page."""
+    """A server that lists names in order, twenty per page."""
 
     PAGE = 20
 
@@ -33,7 +33,7 @@ class Listing:
         return str(hash(name)) if name in self.names else None
 
     def seek(self, wanted: set[str]) -> set[str]:
-        found = s3_seek.seek(self.page, self.ask, wanted, len(TOP))
+        found = s3_seek.find_versions(self.page, self.ask, wanted, len(TOP))
         assert found == {name: str(hash(name)) for name in found}
         return set(found)
 
@@ -64,7 +64,7 @@ def test_many_that_lie_close_share_pages() -> None:
 
 
 def test_few_among_many_are_not_sought_page_by_page() -> None:
-    """One sweep of thirty trials, each in its own corner of a store of 600."""
+    """One sweep of thirty trials, scattered over a store of 600."""
     trials = range(0, 600, 20)
     listing = Listing(of_trials(range(600), 4))
     assert len(listing.seek({f"{TOP}trials/{n:04x}/result/200.json" for n in trials})) == 30

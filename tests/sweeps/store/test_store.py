@@ -14,13 +14,13 @@ from sweeps.errors import StoreError
 from sweeps.store.base import Abandoned, Store
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
-from sweeps.store.parallel import side_by_side
+from sweeps.store.parallel import parallel_map
 from sweeps.store.s3 import store as s3_store
 from tests.s3servers import Server, address
 
 
 class Contract:
-    """What every backend promises; a backend's class gives the fixture `store`."""
+    """The contract; subclasses for each backend provide the fixture `store`."""
 
     def test_put_then_get(self, store: Store) -> None:
         store.put("a/b.json", b"one")
@@ -113,7 +113,7 @@ class Contract:
         assert store.find(["v"]) != first
 
     def test_more_than_a_page(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A listing of S3 gives a thousand at once; here twenty."""
+        """A page of a listing of S3 has a thousand objects; here it has twenty."""
         monkeypatch.setattr(s3_store, "PAGE", 20)
         store.create_many((f"p/{i:04d}/{part}", b"") for i in range(16) for part in "abcd")
         assert len(list(store.keys("p/"))) == 64
@@ -144,10 +144,10 @@ class TestRclone(Contract):
         return open_store(address())
 
     def test_of_stores_in_several_processes_one_creates(self, store: Store) -> None:
-        """Without conditional writes, by writing, waiting and reading back."""
+        """Without conditional writes, `create` writes, waits and reads back."""
         stores = [open_store(store.uri) for _ in range(4)]
         assert not any(other.exclusive for other in stores)
-        wins = side_by_side(lambda n: stores[n].create("race", str(n).encode()), range(4), 4)
+        wins = parallel_map(lambda n: stores[n].create("race", str(n).encode()), range(4), 4)
         assert sum(wins) == 1
         assert store.get("race") == str(wins.index(True)).encode()
 

@@ -1,4 +1,4 @@
-"""The schema, read from source, against the modules it describes; and what it says to a wrong configuration."""
+"""The schema that is read from source equals that of the imported modules; errors for wrong configurations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ def test_a_models_config_is_the_one_of_its_module(name):
     assert read.trains == real.trains
     assert read.value_range == real.value_range
     assert read.adversarial == real.adversarial
-    assert (read.adversarial_loss, read.judged, read.terms) == (real.adversarial_loss, real.judged, real.terms)
+    assert (read.adversarial_loss, read.discriminator_input, read.terms) == (
+        real.adversarial_loss,
+        real.discriminator_input,
+        real.terms,
+    )
     assert not {*read.adversarial, *read.terms} & set(registry.loss_names()), "a term has one meaning"
     assert hasattr(module, "build_discriminator") == bool(real.adversarial)
     given = {"path": "/filled"} if name == "outputs" else {}

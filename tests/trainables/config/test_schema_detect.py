@@ -1,4 +1,4 @@
-"""What task `detect` accepts, what decides the outcome, and what it says to a mistake."""
+"""Configurations of task `detect`: defaults, identity, and errors."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_identity_leaves_out_what_is_off_or_decides_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "key", "hint"),
     [
-        ({"data": {"forged": FORGED, "set": {"layout": "casia", "path": "p"}}}, "data", "one of forged"),
+        ({"data": {"forged": FORGED, "set": {"layout": "casia", "path": "p"}}}, "data", "exactly one of `forged`"),
         ({"data": {"input_size": 64}}, "data", "forged"),
         ({"data": {"forged": {**FORGED, "inpainter": []}}}, "data.forged.inpainter", "inpainters"),
         ({"data": {"forged": FORGED, "input_size": 32}}, "data.input_size", "63"),

@@ -1,4 +1,4 @@
-"""Changes of training images: by hand, and as functions of (seed, epoch, image index) that only training sees."""
+"""Augmentation: small cases by hand; draws depend on (seed, epoch, image index) and change training images only."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_turned_counter_clockwise(image: Tensor, angle: float, quarter_turns: in
 
 
 def test_enlarged_about_the_centre(image: Tensor) -> None:
-    """Twice as large: pixel 4 of the result lies at 5.75 of the original, a quarter of the way from 6 back to 5."""
+    """At twice the size, pixel 4 of the result is at position 5.75 of the original, between pixels 5 and 6."""
     enlarged = augment.Augmentation(None, None, torch.full((8,), 2.0), None).apply(image, torch.arange(8))
     expected = sum(wy * wx * image[:, :, y, x] for y, wy in ((5, 0.25), (6, 0.75)) for x, wx in ((5, 0.25), (6, 0.75)))
     torch.testing.assert_close(enlarged[:, :, 4, 4], expected, atol=1e-5, rtol=0)
@@ -101,17 +101,19 @@ def configured(seed: int = 1, **section: Any) -> dict[str, Any]:
 
 
 def seen(config: dict[str, Any], data_root: Path, epoch: int, monkeypatch: pytest.MonkeyPatch) -> dict[int, Tensor]:
-    """What the network learns from in an epoch, by image index."""
+    """The training images of an epoch, by image index."""
     machine = Machine(data_root=data_root)
     data = inpaint.load(config, machine)
     learner = inpaint.build(config, data, machine)
     order: list[int] = []
     found: list[Tensor] = []
-    batch = inpaint.Data.batch
+    batch = inpaint.InpaintDataset.batch
     with monkeypatch.context() as patched:
-        patched.setattr(inpaint.Data, "batch", lambda s, p, i, d: (order.extend(i.tolist()), batch(s, p, i, d))[1])
-        step = inpaint.Inpainter.step
-        patched.setattr(inpaint.Inpainter, "step", lambda s, x, *m: (found.extend(x.clone()), step(s, x, *m))[1])
+        patched.setattr(
+            inpaint.InpaintDataset, "batch", lambda s, p, i, d: (order.extend(i.tolist()), batch(s, p, i, d))[1]
+        )
+        step = inpaint.InpaintLearner.step
+        patched.setattr(inpaint.InpaintLearner, "step", lambda s, x, *m: (found.extend(x.clone()), step(s, x, *m))[1])
         for _ in inpaint.train(learner, config, data, epoch):
             pass
     return dict(zip(order, found, strict=True))

@@ -1,4 +1,4 @@
-"""Captions stay with their images, words become numbers, padding changes nothing; and what is refused."""
+"""Captions stay with their images, words become tokens, padding has no effect, and wrong captions are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def said(found: captions.Captions, split: str, place: int, number: int = 0) -> s
 
 @pytest.fixture
 def photos(data_root: Path, tmp_path: Path) -> Path:
-    """A data root with the Kodak photographs, and a captions file of two lines an image."""
+    """A data root with the Kodak photographs, and a captions file with two lines for each image."""
     (tmp_path / "photos").symlink_to(data_root / "kodak24")
     names = sorted(path.name for path in (data_root / "kodak24").glob("*.png"))
     lines = [f"{name}\tthe photograph {name[:-4]}\n{name}\tagain {name[:-4]}" for name in names]
@@ -75,14 +75,14 @@ def test_a_subset_has_the_captions_of_its_images(photos: Path) -> None:
     whole = load(photos, **KODAK, captions={"file": "captions.txt"})
     few = load(photos, **KODAK, train=5, captions={"file": "captions.txt"})
     assert [said(few, "train", i) for i in range(5)] == [said(whole, "train", i) for i in range(5)]
-    names = images.chosen(DataConfig.model_validate(KODAK), photos)["train"][0][0].names("train", 0, 5)
+    names = images.image_counts(DataConfig.model_validate(KODAK), photos)["train"][0][0].names("train", 0, 5)
     assert [said(few, "train", i, 1) for i in range(5)] == [f"again {name[:-4]}" for name in names]
 
 
 def test_a_mixture_has_the_captions_of_both(photos: Path, data_root: Path) -> None:
     (photos / "cifar-10-batches-py").symlink_to(data_root / "cifar-10-batches-py")
     config = {"name": "cifar10", "train": 8, "val": 2, "test": 2}
-    source = images.chosen(DataConfig.model_validate(config), photos)
+    source = images.image_counts(DataConfig.model_validate(config), photos)
     lines = [
         f"{name}\tcifar {name}" for split in source for name in source[split][0][0].names(split, 0, source[split][0][1])
     ]
@@ -168,7 +168,7 @@ def test_a_captions_file_that_is_none(photos: Path, content: bytes, where: str) 
 
 
 def test_a_template_where_nothing_says_what_an_image_shows(photos: Path) -> None:
-    assert "no folder" in refused(photos, **KODAK, captions={"template": TEMPLATE}).why
+    assert "not in a class folder" in refused(photos, **KODAK, captions={"template": TEMPLATE}).why
 
 
 @pytest.mark.parametrize("given", [{}, {"template": "a photo"}, {"template": TEMPLATE, "file": "x"}, {"text": "none"}])
@@ -206,7 +206,7 @@ def test_a_vocabulary_does_not_depend_on_order_and_keeps_through_its_bytes() -> 
 def encoder(kind: str = "lstm") -> text_encoder.TextEncoder:
     torch.manual_seed(0)
     made = text_encoder.TextEncoder(8, 6, kind)  # type: ignore[arg-type]
-    made.know(text_encoder.Vocabulary(["a", "photo", "of", "the", "small", "bird"]))
+    made.set_vocabulary(text_encoder.Vocabulary(["a", "photo", "of", "the", "small", "bird"]))
     return made.eval()
 
 

@@ -1,4 +1,4 @@
-"""CUB-200-2011 and Oxford-IIIT Pet, as folders in the published layout; holes that are objects move with images."""
+"""CUB-200-2011 and Oxford-IIIT Pet in their published layout; object-shaped holes are augmented with their images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PETS_DATA = {"name": "oxford_pets", "size": 16}
 
 
 def photograph(file: Path, number: int) -> None:
-    """24 x 16 px whose object, a rectangle, is red."""
+    """An image of 24 x 16 px with a red rectangle as its object."""
     pixels = np.full((16, 24, 3), 40, np.uint8)
     pixels[3:12, 4 + number % 5 : 14] = (220, 0, 0)
     file.parent.mkdir(parents=True, exist_ok=True)

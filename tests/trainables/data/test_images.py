@@ -1,4 +1,4 @@
-"""Image sets: real CIFAR-10 and Kodak images, fixed splits, one copy a process, and what is refused."""
+"""Image sets: real CIFAR-10 and Kodak images, fixed splits, one copy per process, and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load(root, **options):
 
 
 def refused(root, **options):
-    """The error of `load`, which `check` must raise as well unless a file has to be decoded for it."""
+    """The error of `load`. `check` must raise it as well unless it needs decoding a file."""
     with pytest.raises(TrialError) as caught:
         load(root, **options)
     error = caught.value
@@ -45,7 +45,7 @@ def test_the_published_images_in_fixed_disjoint_splits(data_root):
     assert cifar.train.shape == (45_000, 3, 32, 32)
     assert cifar.val.shape == (5_000, 3, 32, 32)
     assert cifar.test.shape == (10_000, 3, 32, 32)
-    # Changing either means that every trial of every store was trained on another split.
+    # If either changes, every trial of every store was trained on another split.
     order = sorted(range(50_000), key=lambda index: hashlib.sha256(str(index).encode()).digest())
     assert cifar.fingerprint == "0ebf3a1f42abd415b4b13756a7b90fd7b1701f8f924d973ca44a3a8b7ca1c7e2"
     folder = data_root / "cifar-10-batches-py"
@@ -99,7 +99,7 @@ def test_to_a_device(data_root):
 
 
 def test_memory(data_root):
-    """Held once, in 184 MB, whatever is asked for; loading peaks below twice that."""
+    """CIFAR is held once, in 184 MB, whatever subsets are loaded; loading peaks below twice that."""
     code = f"""
 import resource, pathlib
 from trainables.data import images
@@ -119,8 +119,8 @@ print(used("VmHWM") - before, used("VmRSS") - before)
 
 def test_threads_load_once(data_root, monkeypatch):
     decoded = []
-    original = folders.Folder.take
-    monkeypatch.setattr(folders.Folder, "take", lambda *a: (decoded.append(1), original(*a))[1])
+    original = folders.FolderSource.take
+    monkeypatch.setattr(folders.FolderSource, "take", lambda *a: (decoded.append(1), original(*a))[1])
     found = []
     options = {"name": "folder", "path": "kodak24", "size": 9}
     threads = [threading.Thread(target=lambda: found.append(load(data_root, **options))) for _ in range(4)]
@@ -177,7 +177,7 @@ def test_more_than_there_are_is_refused(data_root):
 
 
 def test_validation_from_the_test_images(data_root):
-    """The split of 002: 50,000 / 3,000 / 7,000."""
+    """The split of document 002: 50,000 / 3,000 / 7,000."""
     usual, parted = load(data_root, name="cifar10"), load(data_root, name="cifar10", val_from_test=3_000)
     assert [len(getattr(parted, split)) for split in images.SPLITS] == [50_000, 3_000, 7_000]
     assert torch.equal(parted.train, torch.cat([usual.train, usual.val]))
@@ -191,7 +191,7 @@ def test_validation_from_the_test_images(data_root):
 
 @pytest.fixture
 def cifar100(tmp_path, monkeypatch):
-    """A root with CIFAR-100 as it is published, but of 60 and 20 images: image i has the grey value i."""
+    """A data root with CIFAR-100 in its published form, but with 60 and 20 images; image i has the grey value i."""
     folder = tmp_path / "cifar-100-python"
     folder.mkdir()
     counts, md5 = {"train": 60, "test": 20}, {}
@@ -268,7 +268,7 @@ def test_crops_of_photographs(data_root):
     assert whole.train.shape == (57, 3, 16, 16)
     assert torch.equal(some.train, whole.train[:21]), "subsets are nested"
     assert len({image.numpy().tobytes() for image in whole.train}) == 57
-    # The first 19 are crops of the 19 files, and so are the second: a file's crops are nearer to each other in colour.
+    # Images 0-18 and 19-37 are crops of the same 19 files, so crops of the same file are similar in colour.
     first, second = (part.float().mean((2, 3)) for part in whole.train[:38].split(19))
     assert (first - second).norm(dim=1).mean() < (first - second.roll(1, 0)).norm(dim=1).mean()
     assert images.check(DataConfig(**options, crops=3).model_dump(), data_root) == {"train": 57, "val": 9, "test": 6}
@@ -276,7 +276,7 @@ def test_crops_of_photographs(data_root):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A root with a folder `p` of 60 small images, red in the left half and blue in the right, in two subfolders."""
+    """A data root with a folder `p` of 60 small images in two subfolders; the left half is red, the right half blue."""
     for index in range(60):
         pixels = np.zeros((20, 30, 3), dtype=np.uint8)
         pixels[:, :15, 0], pixels[:, 15:, 2], pixels[..., 1] = 255, 255, index
@@ -287,7 +287,7 @@ def folder(tmp_path):
 
 
 def names(image_set):
-    """Which image of `folder` each one is, by split; read from the green channel."""
+    """The indices of the images of `folder` in each split, read from the green channel."""
     return {split: [int(i[1, 0, 0]) for i in getattr(image_set, split)] for split in images.SPLITS}
 
 
@@ -302,7 +302,7 @@ def test_a_folder_is_split_by_name(folder):
     found = names(load(folder, name="folder", path="p", size=10))
     assert sorted(index for each in found.values() for index in each) == list(range(60))
     assert len(found["train"]) > 40
-    # A file more or less moves no other file to another split.
+    # Adding or removing a file does not move other files to another split.
     (folder / "p" / "even" / f"{found['train'][0]}.png").unlink(missing_ok=True)
     (folder / "p" / "odd" / f"{found['train'][0]}.png").unlink(missing_ok=True)
     fewer = names(load(folder, name="folder", path="p", size=11))
@@ -351,7 +351,7 @@ def test_a_split_file(folder):
         ([], 1, "missing"),
         (["file,split", "even/0.png,training"], 2, "'training'"),
         (["file,split", "even/0.png"], 2, "None"),
-        (["file,split", "even/1.png,train"], 2, "no image"),
+        (["file,split", "even/1.png,train"], 2, "not an image"),
         (["file,split", "even/0.png,train", "even/0.png,val"], 3, "twice"),
     ],
 )

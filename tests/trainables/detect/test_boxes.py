@@ -1,4 +1,4 @@
-"""Boxes and the loss terms of detectors: by hand, against torchvision's operators, and where boxes have no area."""
+"""Boxes and the loss terms of detectors: by hand, against torchvision's operators, and for boxes without area."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainables.detect import losses as detection_losses
 
 PAIR_1 = torch.tensor([[10.0, 10, 80, 80]]), torch.tensor([[15.0, 15, 85, 85]])
 PAIR_2 = torch.tensor([[10.0, 10, 180, 180]]), torch.tensor([[15.0, 15, 200, 200]])
-"""The example of 000_0d9f1f22a9376145: a true box and a found one, at two scales."""
+"""The example of 000_0d9f1f22a9376145: a true box and a predicted one, at two scales."""
 OF_BOXES = [name for name, inputs in registry.detection_inputs().items() if inputs[0] == "box_b4"]
 
 
@@ -25,7 +25,7 @@ def term(name: str, box_b4: Tensor, true_b4: Tensor, beta: float = 1.0) -> Tenso
 
 
 def drawn(n: int, seed: int = 0) -> Tensor:
-    """Boxes with their corners in order, in [0, 100]."""
+    """Boxes with ordered corners, in [0, 100]."""
     return boxes.ordered(100 * torch.rand(n, 4, generator=torch.Generator().manual_seed(seed)))
 
 
@@ -83,10 +83,10 @@ def test_only_the_plain_iou_has_no_gradient_where_boxes_do_not_meet() -> None:
 
 def test_masks_to_boxes_and_back() -> None:
     box = torch.tensor([[0.25, 0.5, 0.75, 0.625], [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
-    mask = boxes.painted(box, 32)
+    mask = boxes.boxes_to_masks(box, 32)
     assert mask.sum((1, 2, 3)).tolist() == [16 * 4, 32 * 32, 0]
     assert mask[0, 0, 16:20, 8:24].all()
-    assert torch.equal(boxes.around(mask), box)
+    assert torch.equal(boxes.masks_to_boxes(mask), box)
 
 
 # --- against torchvision ----------------------------------------------------------------------------------------------

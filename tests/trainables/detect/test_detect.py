@@ -1,4 +1,4 @@
-"""Task `detect` on real images: what depends on the seed, resuming, flips, folds, tests on other images, files."""
+"""Task `detect` on real images: dependence on the seed, resuming, flips, folds, further test images, files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.trainables.forgery.forged_small import InMemory, configured, on_disk,
 from trainables import schema
 from trainables.detect import dataset as detect_dataset
 from trainables.detect import task as detect
-from trainables.detect.perturbations import changed
+from trainables.detect.perturbations import perturb
 from trainables.errors import TrialError
 from trainables.training import checkpoint
 from trainables.training.loop import Diverged, fit
@@ -63,14 +63,14 @@ def test_it_goes_on_to_the_last_bit(data_root: Path) -> None:
 
 
 def test_seeds_differ_and_arms_of_one_seed_see_the_same_order(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[detect.Detector, list[float]] = {}
-    step = detect.Detector.step
+    seen: dict[detect.DetectLearner, list[float]] = {}
+    step = detect.DetectLearner.step
 
-    def spy(self: detect.Detector, image: torch.Tensor, truth: detect.Truth, whole: int) -> Any:
+    def spy(self: detect.DetectLearner, image: torch.Tensor, truth: detect.Targets, whole: int) -> Any:
         seen.setdefault(self, []).extend(image.sum((1, 2, 3)).tolist())
         return step(self, image, truth, whole)
 
-    monkeypatch.setattr(detect.Detector, "step", spy)
+    monkeypatch.setattr(detect.DetectLearner, "step", spy)
     for batch, seed in ((16, 0), (8, 0), (16, 1)):
         run(data_root, epochs=1, batch=batch, seed=seed)
     first, narrow, other = seen.values()
@@ -80,7 +80,7 @@ def test_seeds_differ_and_arms_of_one_seed_see_the_same_order(data_root: Path, m
 
 
 def test_degenerate_boxes_train(data_root: Path) -> None:
-    """From boxes that all have no area, with every term that compares boxes."""
+    """Start from boxes without area, with every loss term that compares boxes."""
     own = small(data_root)
     for term in ("iou", "giou", "diou", "ciou", "l2_distance", "smooth_l1_seed"):
         config = configured(loss={"bce": 1.0, term: 1.0}, boxes={"units": "unit", "over": "all"})
@@ -123,7 +123,7 @@ def test_it_learns_64_images_by_heart(
     learner = detect.build(config, data, Machine())
     for epoch in range(1, epochs + 1):
         list(detect.train(learner, config, data, epoch))
-    found = detect.detection_metrics.scores(detect._judged(learner, data.train).judged)
+    found = detect.detection_metrics.scores(detect._predict_split(learner, data.train).labelled)
     assert found["mean_iou"] > mean_iou
     assert f1 is None or found["f1"] > f1
 
@@ -137,10 +137,10 @@ def test_flips_take_boxes_and_masks_along(data_root: Path) -> None:
     image, truth = detect.batch(data.train, torch.arange(8), data, True)
     which = torch.tensor([True, False] * 2 + [True, True, False, False]), torch.tensor([False] * 4 + [True] * 4)
     turned = truth.mirrored(*which)
-    from trainables.detect.boxes import around
+    from trainables.detect.boxes import masks_to_boxes
 
     assert turned.mask_b1hw is not None
-    torch.testing.assert_close(around(turned.mask_b1hw > 0.5), turned.box_b4)
+    torch.testing.assert_close(masks_to_boxes(turned.mask_b1hw > 0.5), turned.box_b4)
     assert torch.equal(detect.mirrored(detect.mirrored(image, *which), *which), image)
     twice = turned.mirrored(*which)
     torch.testing.assert_close(twice.box_b4, truth.box_b4)
@@ -148,16 +148,16 @@ def test_flips_take_boxes_and_masks_along(data_root: Path) -> None:
 
 def test_fewer_images_are_balanced_parts_of_more(data_root: Path) -> None:
     own = small(data_root)
-    few, more = (detect_dataset.limited(own.train, n, "train") for n in (10, 20))
+    few, more = (detect_dataset.first_images(own.train, n, "train") for n in (10, 20))
     assert few.label_n.sum() == 5
     assert set(few.source) < set(more.source)
     with pytest.raises(TrialError, match="the set has 32"):
-        detect_dataset.limited(own.train, 80, "train")
+        detect_dataset.first_images(own.train, 80, "train")
 
 
 def test_folds_part_by_photograph_and_are_recorded(data_root: Path) -> None:
     own = small(data_root)
-    kept, out = zip(*(detect_dataset.left_out(own.train, i, 3) for i in range(3)), strict=True)
+    kept, out = zip(*(detect_dataset.split_fold(own.train, i, 3) for i in range(3)), strict=True)
     assert sorted(s for part in out for s in part.source) == sorted(own.train.source)
     assert all(not set(a.source) & set(b.source) for a, b in zip(kept, out, strict=True))
     session = run(data_root, epochs=1, data={"fold": [1, 3]})
@@ -176,7 +176,7 @@ def test_a_set_of_one_kind_is_refused(data_root: Path) -> None:
 
 
 def test_a_set_that_was_not_brought_is_told() -> None:
-    with pytest.raises(TrialError, match="this machine was not given it"):
+    with pytest.raises(TrialError, match="not available on this machine"):
         detect.load(configured(), Machine())
 
 
@@ -185,12 +185,12 @@ def test_a_set_that_was_not_brought_is_told() -> None:
 )
 def test_changes_of_test_images(data_root: Path, change: dict[str, Any]) -> None:
     image = small(data_root).test.image_n3hw
-    found = changed(image, change)
+    found = perturb(image, change)
     assert found.dtype == torch.uint8
     assert found.shape == image.shape
     difference = (found.float() - image.float()).abs().mean()
     assert 1 < difference < 25
-    assert torch.equal(found, changed(image, change))
+    assert torch.equal(found, perturb(image, change))
     if change == {"noise": 8.0}:
         assert (found.float() - image.float()).std() == pytest.approx(8, rel=0.1)
 
@@ -250,12 +250,12 @@ def test_samples_of_an_epoch_are_there_for_the_eye(data_root: Path) -> None:
 
 
 def test_extra_scores_are_refused() -> None:
-    with pytest.raises(TrialError, match="fills none"):
+    with pytest.raises(TrialError, match="does not fill images"):
         detect.check_extra(None, ["fid"])  # type: ignore[arg-type]
 
 
 def test_a_forged_set_from_its_folder(data_root: Path, tmp_path: Path) -> None:
-    """As a trial finds it, with another one to be tested on."""
+    """The set of a trial, and another one to test on."""
     own, folders = on_disk(data_root, tmp_path)
     other, more = on_disk(data_root, tmp_path, inpainters=[{"name": "telea"}])
     config = configured(data={"forged": own}, test_sets={"telea": {"forged": other}})

@@ -1,4 +1,4 @@
-"""Metrics of detectors: by hand, against torchmetrics and scikit-learn, perfect and constant detectors."""
+"""Metrics of detectors: by hand, against torchmetrics and scikit-learn, and for perfect and constant detectors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from torchmetrics.functional import classification as theirs
 
 from trainables.detect import metrics as ours
-from trainables.detect.metrics import Judged
+from trainables.detect.metrics import LabelledPredictions
 
 
 def drawn(n: int = 400, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +19,7 @@ def drawn(n: int = 400, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, 
     return (np.round(logit * 2) / 2 + 0.01 if ties else logit), label
 
 
-def judged(logit: list[float] | np.ndarray, label: list[int] | np.ndarray, **changes: object) -> Judged:
+def judged(logit: list[float] | np.ndarray, label: list[int] | np.ndarray, **changes: object) -> LabelledPredictions:
     of = np.asarray(label, dtype=bool)
     nothing = np.full(len(of), np.nan)
     usual = {
@@ -29,7 +29,7 @@ def judged(logit: list[float] | np.ndarray, label: list[int] | np.ndarray, **cha
         "hole_share_n": np.where(of, 0.15, 0.0),
         "sharpness_n": nothing,
     }
-    return Judged(**{**usual, **changes})  # type: ignore[arg-type]
+    return LabelledPredictions(**{**usual, **changes})  # type: ignore[arg-type]
 
 
 # --- against others ---------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_other_classifiers_of_torchvision_work_by_the_same_code(name: str) -> No
 @pytest.mark.parametrize("head", ["box", "mask"])
 @pytest.mark.parametrize("name", SMALL)
 def test_it_learns_at_its_default_size(name: str, head: str) -> None:
-    """One backward pass in training, where batch normalisation has a map of one pixel an image."""
+    """One backward pass in training mode, where batch normalisation has maps of one pixel."""
     options = config(backbone=name, head=head, high_pass="srm")
     side = options.least_input()
     network = detector.build(options, side)
@@ -76,7 +76,7 @@ def test_an_untrained_box_is_the_central_one() -> None:
 
 @pytest.mark.parametrize("name", ["resnet50", "resnext101_32x8d"])
 def test_a_mask_is_read_from_maps_whose_modules_are_called_again(name: str) -> None:
-    """A bottleneck's one relu ends its block, and stands between its convolutions, at another side."""
+    """A bottleneck uses one ReLU both at the end of its block and between its convolutions, at another size."""
     options = config(backbone=name, head="mask")
     with torch.device("meta"):
         found = detector.build(options, 64)(torch.zeros(2, 3, 64, 64))
@@ -123,7 +123,7 @@ def test_weights_of_a_file_are_in_the_trunk(data_root: Path) -> None:
 
 
 def test_its_features_are_those_of_the_classifier(data_root: Path) -> None:
-    """With torchvision's last layer put back, the logits are the classifier's."""
+    """With torchvision's last layer restored, the logits equal the classifier's."""
     from torchvision.models import squeezenet1_0
 
     options = config(backbone="squeezenet1_0", weights=SQUEEZENET, head="label")
@@ -201,7 +201,7 @@ def test_bayars_constraint_holds_at_every_step() -> None:
     ("low", "high", "expected"), [(0.1, 0.5, 0.155), (0.2, 0.5, 0.214), (0.1, 0.9, 0.337), (0.25, 0.75, 0.384)]
 )
 def test_the_best_constant_box_of_uniform_boxes(low: float, high: float, expected: float) -> None:
-    """MODELS.md section 1.4: sides of so much of the image, at any place, all equally likely."""
+    """MODELS.md section 1.4: boxes with sides of these fractions of the image, at uniformly random places."""
 
     def drawn(seed: int) -> torch.Tensor:
         side, place = torch.rand(2, 4000, 2, generator=torch.Generator().manual_seed(seed))

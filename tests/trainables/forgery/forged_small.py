@@ -1,4 +1,4 @@
-"""A small set of photographs and fakes made from CIFAR-10 in memory, for tests of detectors."""
+"""A small set of real and inpainted images made from CIFAR-10 in memory, for tests of detectors."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from trainables.detect import dataset as detect_dataset
 from trainables.detect import task as detect
 from trainables.forgery import config as forgery_config
 from trainables.forgery import shards as forged_shards
-from trainables.forgery.forged_images import Forged, Labelled, fingerprint
+from trainables.forgery.forged_images import ForgedSet, LabelledImages, fingerprint
 from trainables.training.session import Machine
 
 BLOCK = {"images": {"name": "cifar10", "size": 32}, "inpainters": [{"name": "mean_fill"}]}
 
 
 class InMemory:
-    """Task `detect` on a set that is in memory."""
+    """Task `detect` on sets in memory."""
 
     BEST = detect.BEST
 
-    def __init__(self, own: Forged, others: dict[str, Forged] | None = None) -> None:
+    def __init__(self, own: ForgedSet, others: dict[str, ForgedSet] | None = None) -> None:
         self.own, self.others = own, others or {}
         for name in ("build", "train", "evaluate", "check_extra", "extra", "samples", "final_files"):
             setattr(self, name, getattr(detect, name))
 
-    def load(self, config: dict[str, Any], machine: Machine) -> detect_dataset.Data:
+    def load(self, config: dict[str, Any], machine: Machine) -> detect_dataset.DetectDataset:
         return detect_dataset.prepare(config, self.own, self.others, machine)
 
 
 def configured(seed: int = 0, **changes: Any) -> dict[str, Any]:
-    """A resolved small configuration with its seed."""
+    """A small resolved configuration with its seed."""
     data = {"forged": BLOCK, **changes.pop("data", {})}
     model = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": "box"}
     base = {"data": data, "model": model, "batch": 16, "epochs": 2}
@@ -47,18 +47,18 @@ def configured(seed: int = 0, **changes: Any) -> dict[str, Any]:
 
 
 @cache
-def small(root: Path, train: int = 32, val: int = 16, test: int = 16, fill: str = "mean") -> Forged:
-    """So many photographs a split, each with a fake beside it; the fill is `mean`, `telea` or `noise`."""
+def small(root: Path, train: int = 32, val: int = 16, test: int = 16, fill: str = "mean") -> ForgedSet:
+    """This number of photographs in each split, each followed by its fake. fill: `mean`, `telea` or `noise`."""
     section = {"name": "cifar10", "size": 32, "train": train, "val": val, "test": test}
     photographs = images.load(section, root)
     parts = [
         _labelled(getattr(photographs, name), np.random.default_rng(i), name, fill)
         for i, name in enumerate(("train", "val", "test"))
     ]
-    return Forged(*parts, fingerprint(*parts))
+    return ForgedSet(*parts, fingerprint(*parts))
 
 
-def _labelled(image_n3hw: Tensor, draw: np.random.Generator, split: str, fill: str) -> Labelled:
+def _labelled(image_n3hw: Tensor, draw: np.random.Generator, split: str, fill: str) -> LabelledImages:
     n, size = len(image_n3hw), image_n3hw.shape[2]
     mask_n1hw = torch.zeros(n, 1, size, size, dtype=torch.bool)
     box_n4 = torch.zeros(n, 4)
@@ -79,7 +79,7 @@ def _labelled(image_n3hw: Tensor, draw: np.random.Generator, split: str, fill: s
     ]
     share_n = alternate[1].float().mean((1, 2, 3))
     sharpness_n = torch.where(share_n > 0, torch.from_numpy(draw.random(2 * n, np.float32)), torch.nan)
-    return Labelled(
+    return LabelledImages(
         *alternate[:2],
         torch.tensor([0.0, 1.0]).repeat(n),
         alternate[2],
@@ -105,7 +105,7 @@ def _filled(image_3hw: Tensor, hole_hw: Tensor, fill: str, draw: np.random.Gener
 
 
 def on_disk(root: Path, folder: Path, **changes: Any) -> tuple[dict[str, Any], dict[str, Path]]:
-    """(resolved block, {its id: where it lies}) of a set that was forged as a driver does it."""
+    """(resolved block, {set id: folder}) of a set that was forged as a driver does it."""
     counts = {"train": 24, "val": 8, "test": 8}
     block = forgery_config.resolve_forge({**BLOCK, "images": {**BLOCK["images"], **counts}, **changes})
     name = forgery_config.forged_id(block)

@@ -1,4 +1,4 @@
-"""Forges a set into a folder, as a driver does: shard by shard, those that are there left alone."""
+"""Forges a set into a folder as a driver does: shard by shard, without repeating finished shards."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from typing import Any
 
 from trainables.forgery import shards as forged_shards
 from trainables.forgery.config import resolve_forge
-from trainables.inpaint.inference import Trained
+from trainables.inpaint.inference import LoadTrained
 
 
 def forge(
     block: dict[str, Any],
     folder: Path,
     data_root: Path,
-    trained: Trained | None = None,
+    trained: LoadTrained | None = None,
     order: Sequence[int] | None = None,
     threads: int = 2,
 ) -> dict[str, Any]:
-    """Returns the resolved block. order: numbers of the shards to make, without finishing; None: all, and finish."""
+    """Forge a set and return the resolved block.
+
+    order: numbers of the shards to make, without finishing the set; None: make all shards and finish.
+    """
     resolved = resolve_forge(block)
     shards = forged_shards.plan_shards(resolved, data_root)
     (folder / "shards").mkdir(parents=True, exist_ok=True)

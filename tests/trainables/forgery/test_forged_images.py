@@ -1,4 +1,4 @@
-"""Reading a forged set: what comes back, parts of it, and sets that are unfinished or damaged."""
+"""Reading a forged set: the whole set, parts of it, and unfinished or damaged sets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def whole(tmp_path_factory, data_root):
 
 @pytest.fixture
 def copy(whole, tmp_path):
-    """A copy that may be damaged."""
+    """A copy of the set that a test may damage."""
     for path in whole.rglob("*"):
         if path.is_file():
             target = tmp_path / path.relative_to(whole)
@@ -110,4 +110,4 @@ def test_unfinished_and_damaged_sets_are_refused(copy, break_it, file, why):
         forged_images.load(copy)
     assert file in caught.value.given
     assert why in caught.value.why
-    assert "forge it again" in caught.value.fix
+    assert "`sweeps forge` again" in caught.value.fix

@@ -1,4 +1,4 @@
-"""Sets that others made, as small folders in their published layouts with real photographs, and what is refused."""
+"""Public sets as small folders in their published layouts with real photographs, and errors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from trainables.forgery.config import resolve_set
 
 SPLITS = forged_images.SPLITS
 COUNT = 40
-"""Photographs of each small set: enough that each split gets some."""
+"""Number of photographs in each small set: enough for every split to have some."""
 
 
 @pytest.fixture(scope="module")
 def photographs(data_root):
-    """COUNT crops of Kodak photographs, 48 px high and 64 wide, each with a fill of its own and the hole's mask."""
+    """COUNT crops of Kodak photographs, 48 px high and 64 px wide, each with its own fill and the mask of its hole."""
     found = []
     image = np.array(Image.open(data_root / "kodak24" / "kodim05.png").convert("RGB"))
     for number in range(COUNT):
@@ -186,7 +186,7 @@ def test_boxes_without_masks(tmp_path, photographs):
         (("3_fake.png,1", "3_fake.png,yes"), "'yes'"),
         (("3_fake.png,1", "3_missing.png,1"), "neither a mask"),
         (("3_real.png,0", "3_missing.png,0"), "missing"),
-        (("3_real.png,0", "../3_real.png,0"), "leads out"),
+        (("3_real.png,0", "../3_real.png,0"), "outside the set"),
     ],
 )
 def test_wrong_labels_are_refused(tmp_path, photographs, change, expected):
@@ -199,10 +199,10 @@ def test_wrong_labels_are_refused(tmp_path, photographs, change, expected):
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
-        ('[["/etc/a.png", "Negative"]]', "leads out"),
-        ('[["real/1.jpg", "../m.png"]]', "leads out"),
-        ('[["a"]]', "no list"),
-        ("{", "no list"),
+        ('[["/etc/a.png", "Negative"]]', "outside the set"),
+        ('[["real/1.jpg", "../m.png"]]', "outside the set"),
+        ('[["a"]]', "not a list"),
+        ("{", "not a list"),
     ],
 )
 def test_wrong_lists_are_refused(tmp_path, pairs, expected):
@@ -220,7 +220,7 @@ def test_a_tiny_hole_is_kept_and_an_empty_mask_refused(tmp_path, photographs):
     fake = load(tmp_path, "folder", size=8).train
     assert (fake.mask_n1hw[fake.label_n == 1].sum((1, 2, 3)) == 1).all()
     save(path, np.zeros((48, 64), dtype=np.uint8))
-    assert "marks no pixel" in refused(tmp_path, "folder").why
+    assert "no white pixel" in refused(tmp_path, "folder").why
 
 
 def test_few_unreadable_files_are_left_out_with_a_warning(tmp_path, photographs):

@@ -1,4 +1,4 @@
-"""Forged sets of real CIFAR-10 and Kodak photographs: what changes, what does not, equal bytes, and what is refused."""
+"""Forged sets of real CIFAR-10 and Kodak photographs: changed and unchanged pixels, equal bytes, and errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BLOCK = {"images": CIFAR, "mask": {"name": "box"}, "inpainters": [{"name": "tele
 
 @pytest.fixture
 def made(tmp_path, data_root):
-    """A function that forges BLOCK with changes, and reads it."""
+    """A function that forges BLOCK with changes, and loads the set."""
 
     def make(name="set", trained=None, **changes):
         forge({**BLOCK, **changes}, tmp_path / name, data_root, trained)
@@ -189,7 +189,7 @@ def test_another_encoder_for_fakes_is_told(tmp_path, data_root):
     with tarfile.open(tmp_path / "shards" / "00000.tar") as archive:
         endings = {entry.name.partition("-")[2].partition("-")[2] for entry in archive}
     assert endings == {"real.png", "real.json", "inpainted.jpg", "inpainted.mask.png", "inpainted.json"}
-    assert "the format gives the label away" in (tmp_path / "card.md").read_text()
+    assert "the format reveals the label" in (tmp_path / "card.md").read_text()
 
 
 # --- equal bytes ------------------------------------------------------------------------------------------------------
@@ -273,14 +273,16 @@ def test_near_duplicates_by_brute_force():
     near = hashes[:5] ^ np.uint64(0b1011)
     far = hashes[5:10] ^ np.uint64(0b11111)
     splits = {"train": hashes, "test": np.concatenate([near, far])}
-    found = near_duplicates.across({split: [f"{each:016x}" for each in some] for split, some in splits.items()})
+    found = near_duplicates.find_across_splits(
+        {split: [f"{each:016x}" for each in some] for split, some in splits.items()}
+    )
     assert found == [("train", i, "test", i, 3) for i in range(5)]
 
 
 def test_the_card_tells_sources_counts_and_what_not_to_do(tmp_path, data_root):
     resolved = forge(BLOCK, tmp_path, data_root)
     card = (tmp_path / "card.md").read_text()
-    for words in (forged_id(resolved), "withdrawn", "| train | 100 | 100 | 100 |", "must not be used", "telea"):
+    for words in (forged_id(resolved), "withdrew", "| train | 100 | 100 | 100 |", "must not be used", "telea"):
         assert words in card
     done = json.loads((tmp_path / "done.json").read_bytes())
     assert done["counts"]["val"] == {"inpainted": 20, "real": 20}
@@ -292,7 +294,7 @@ def test_the_card_tells_sources_counts_and_what_not_to_do(tmp_path, data_root):
 
 @pytest.fixture
 def many(tmp_path):
-    """A root with a folder `p` of 240 small images."""
+    """A data root with a folder `p` of 240 small images."""
     (tmp_path / "p").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, size=(240, 16, 16, 3), dtype=np.uint8)
     for number, each in enumerate(pixels):
@@ -331,7 +333,10 @@ TRAINED = resolve(
     [
         (lambda network: {}, "no finished result"),
         (lambda network: {"abc": ({**TRAINED, "data": {"size": 64}}, network)}, "64 px"),
-        (lambda network: {"abc": ({**TRAINED, "model": {"name": "telea", "radius": 3}}, {})}, "no inpainter"),
+        (
+            lambda network: {"abc": ({**TRAINED, "model": {"name": "telea", "radius": 3}}, {})},
+            "not a trained inpainter",
+        ),
         (lambda network: {"abc": (TRAINED, dict(list(network.items())[1:]))}, "is missing"),
         (
             lambda network: {
@@ -370,8 +375,8 @@ def test_layers_that_do_not_fit_are_named():
         ({"inpainters": []}, "inpainters"),
         ({"inpainters": [{"name": "telia"}]}, "telea"),
         ({"inpainters": [{"name": "outputs"}]}, "outputs"),
-        ({"inpainters": [{"name": "telea", "trial": "a"}]}, "which inpainter"),
-        ({"inpainters": [{"trial": "A/B"}]}, "trial's id"),
+        ({"inpainters": [{"name": "telea", "trial": "a"}]}, "exactly one of"),
+        ({"inpainters": [{"trial": "A/B"}]}, "trial id"),
         ({"inpainters": [{"name": "telea"}, {"name": "telea", "radius": 3}]}, "twice"),
         ({"mask": {"name": "boxes"}}, "box"),
         ({"composite": "whole"}, "composite"),
@@ -400,9 +405,10 @@ def test_one_class_only_is_refused(data_root):
         forged_shards.plan_shards(block, data_root)
 
 
-def test_the_block_in_the_readme_is_valid():
-    text = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
-    block = next(each for each in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S) if each.startswith("images:"))
+def test_the_block_in_the_documentation_is_valid():
+    page = Path(__file__).resolve().parents[3] / "docs" / "detection-and-forged-sets.md"
+    blocks = re.findall(r"^```yaml[^\n]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    block = next(each for each in blocks if re.search("^images:", each, re.M))
     given = yaml.safe_load(block)
     assert {key for key, value in resolve_forge(given).items() if value is None} == {"fake_encoder"}, (
         "all but one shown"
@@ -419,7 +425,7 @@ def test_inpainters_that_take_text_are_told_the_captions(data_root):
     config = {"model": {"name": "tdanet", **model.model_dump()}, "data": {"size": 32}}
     torch.manual_seed(0)
     network = networks.build_network(config["model"], 32)
-    network.know(Vocabulary(["a", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]))
+    network.set_vocabulary(Vocabulary(["a", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]))
     trained = {"abc": (config, network.state_dict())}
     given = {"images": {**CIFAR, "train": 8, "val": 2, "test": 2}, "inpainters": [{"trial": "abc"}]}
 
@@ -438,7 +444,7 @@ def test_inpainters_that_take_text_are_told_the_captions(data_root):
     plain, untold = made()
     assert "caption" not in plain[0]
     assert told != untold, "the caption changes the fill"
-    with pytest.raises(TrialError, match="captions come from one of"):
+    with pytest.raises(TrialError, match="exactly one of"):
         made(captions={})
     with pytest.raises(TrialError) as caught:
         made(captions={"file": "none.txt"})
@@ -447,7 +453,7 @@ def test_inpainters_that_take_text_are_told_the_captions(data_root):
 
 def test_identity_is_what_is_on():
     resolved = resolve_forge(BLOCK)
-    assert forged_id(resolved) == "afda43daf133d1ee"  # other digits: every forged set of every store is another one
+    assert forged_id(resolved) == "afda43daf133d1ee"  # if it changes, forged sets in existing stores are not found
     assert forged_id(resolve_forge({**BLOCK, "feather": None, "composite": "hole"})) == forged_id(resolved)
     assert forged_id(resolve_forge({**BLOCK, "seed": 1})) != forged_id(resolved)
     both = resolve_forge({**BLOCK, "inpainters": [{"trial": "b"}, {"name": "telea"}, {"trial": "pending-0a"}]})
@@ -464,7 +470,7 @@ def test_a_box_in_pixels():
 
 
 def places(root, count):
-    """A root with the published layout of the validation images, of 4 px."""
+    """A data root with the published layout of the validation images, of 4 px."""
     (root / "val_256").mkdir()
     names = [f"Places365_val_{number:08d}.jpg" for number in range(1, count + 1)]
     for number, name in enumerate(names):
@@ -484,7 +490,7 @@ def test_places_in_their_published_layout(tmp_path, data_root):
     section = {"name": "places365_val", "size": 16, "train": 5, "val": 2, "test": 2}
     assert images.load(section, tmp_path).train.shape == (5, 3, 16, 16)
     (tmp_path / "val_256" / names[3]).unlink()
-    with pytest.raises(TrialError, match="the folder has not"):
+    with pytest.raises(TrialError, match="missing in the folder"):
         images.check(section, tmp_path)
     with pytest.raises(TrialError) as caught:
         images.check(section, data_root)
@@ -504,7 +510,7 @@ def test_places_scenes_have_the_names_of_the_list_beside_them(tmp_path):
     scenes = "".join(f"/s/scene_{i}/outdoor {i}\n" for i in range(365))
     (tmp_path / "categories_places365.txt").write_text(scenes)
     assert source.classes("test", 0, 2) == [f"scene {names.index(name)} outdoor" for name in source.names("test", 0, 2)]
-    with pytest.raises(TrialError, match="does not say where its objects are"):
+    with pytest.raises(TrialError, match="no object masks"):
         source.objects("test", 1, 16)
 
 

@@ -1,4 +1,4 @@
-"""Trained networks on anybody's images: every mode and orientation, what is refused, and files for other programs."""
+"""Trained networks on the user's images: every mode and orientation, errors, and exported files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def save(tmp_path: Path) -> Save:
 
 
 def pattern(width: int = 40, height: int = 24) -> Image.Image:
-    """A picture whose every corner is another."""
+    """A picture with four different corners."""
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([x * 255 // width, y * 255 // height, (x + y) * 2], 2).astype(np.uint8))
 
@@ -89,7 +89,7 @@ def test_every_orientation_and_the_way_back(save: Save, orientation: int) -> Non
     stored = np.argwhere(np.asarray(picture.back(Image.fromarray(marked))))
     assert (*stored.min(0)[::-1], *(stored.max(0)[::-1] + 1)) == pytest.approx((x1, y1, x2, y2))
     with Image.open(io.BytesIO(picture.png(picture.stored))) as written:
-        assert np.array_equal(ImageOps.exif_transpose(written), upright), "shown as its original is"
+        assert np.array_equal(ImageOps.exif_transpose(written), upright), "displayed like its original"
 
 
 MODES: dict[str, tuple[Callable[[Image.Image], Image.Image], str, str]] = {
@@ -126,7 +126,7 @@ def test_every_mode_is_read_and_known_pixels_are_kept(save: Save, kind: str) -> 
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is that large."""
+    """A PNG of a few bytes whose header states this size."""
     target = io.BytesIO()
     Image.new("1", (8, 8)).save(target, format="PNG")
     data = target.getvalue()
@@ -186,8 +186,8 @@ def test_a_hole_in_the_pixels_of_the_file(save: Save) -> None:
     [
         ("30,0,20,5", "not inside"),
         ("0,0,0,5", "not inside"),
-        ("0,0,40,24", "nothing of the image is known"),
-        ("1,2,3", "no such file"),
+        ("0,0,40,24", "covers the whole image"),
+        ("1,2,3", "neither a file"),
         ("black.png", "no hole"),
         ("other.png", "20 x 20 px"),
     ],
@@ -237,7 +237,7 @@ def test_a_network_that_takes_text_is_told_it(save: Save) -> None:
         "inpaint", {**INPAINT, "loss": {"l1": 1.0}, "model": {"name": "tdanet", "width": 2, "embedding": 8}}
     )
     trained: Any = build_network(config["model"], 32)
-    trained.know(Vocabulary(["bird", "red"]))
+    trained.set_vocabulary(Vocabulary(["bird", "red"]))
     network = predict.inpainter(config, trained.state_dict())
     hole = np.zeros((24, 40), dtype=bool)
     hole[6:18, 10:30] = True
@@ -265,7 +265,7 @@ def test_weights_that_do_not_fit_and_models_that_fill_nothing() -> None:
     config, weights = inpainter()
     with pytest.raises(TrialError, match="shape"):
         predict.inpainter({**config, "model": {**config["model"], "width": 16}}, weights)
-    with pytest.raises(TrialError, match="what others have filled"):
+    with pytest.raises(TrialError, match="filled elsewhere"):
         predict.inpainter({**config, "model": {"name": "outputs", "path": "/x", "digest": None}}, {})
 
 
@@ -278,7 +278,7 @@ def test_a_detector_says_what_and_where(save: Save, head: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 8
     picture = user_images.read(save(pattern(90, 50), exif=exif))
-    found = predict.find(predict.detector(config, weights), config, 0.0, picture)
+    found = predict.detect(predict.detector(config, weights), config, 0.0, picture)
     assert 0 < found.probability < 1
     files = predict.files(found, picture)
     said = json.loads(files["found.json"])
@@ -289,12 +289,12 @@ def test_a_detector_says_what_and_where(save: Save, head: str) -> None:
     for name in ("found.png", "heat.png"):
         with Image.open(io.BytesIO(files[name])) as shown:
             assert (shown.size, shown.getexif()[0x0112]) == ((90, 50), 8)
-    sure = predict.find(predict.detector(config, weights), config, 1.0, picture)
+    sure = predict.detect(predict.detector(config, weights), config, 1.0, picture)
     assert (sure.label, sure.box) == ("authentic", None)
 
 
 def test_class_activation_shows_where_the_logit_comes_from() -> None:
-    """A network whose logit is the brightness of a corner after a 1x1 convolution is shown to look there."""
+    """The logit is the brightness of a corner after a 1x1 convolution, so Grad-CAM highlights that corner."""
 
     class Corner(torch.nn.Module):
         def __init__(self) -> None:
@@ -306,9 +306,9 @@ def test_class_activation_shows_where_the_logit_comes_from() -> None:
             return image_b3hw
 
         def forward(self, image_b3hw: Tensor) -> Any:
-            from trainables.detect.output import Found
+            from trainables.detect.output import DetectorOutput
 
-            return Found(self.trunk(image_b3hw).mean((1, 2, 3)))
+            return DetectorOutput(self.trunk(image_b3hw).mean((1, 2, 3)))
 
     image_b3hw = torch.zeros(1, 3, 32, 32)
     image_b3hw[:, :, :8, 24:] = 1

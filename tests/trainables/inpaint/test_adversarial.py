@@ -1,4 +1,4 @@
-"""The adversarial step: its losses by hand, who gets gradients, what a weight of 0 switches off, and resuming."""
+"""The adversarial step: losses by hand, gradients, terms with weight 0, and resuming."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import adversarial, losses
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.adversarial import Adversary, frozen, gradient_norm, judge, record_name, saturated
+from trainables.inpaint.adversarial import Adversary, discriminate, frozen, gradient_norm, record_name, saturated_share
 from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise
-from trainables.inpaint.predicted_region import Scope
+from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.training import optimisers
 from trainables.training.loop import fit
 from trainables.training.session import Goal, Machine, MemorySession, Restored, Row
@@ -45,12 +45,12 @@ def run(config: dict[str, Any], root: Path, restored: Restored | None = None) ->
     return session
 
 
-def learner_of(config: dict[str, Any], root: Path) -> tuple[inpaint.Inpainter, inpaint.Data]:
+def learner_of(config: dict[str, Any], root: Path) -> tuple[inpaint.InpaintLearner, inpaint.InpaintDataset]:
     data = inpaint.load(config, Machine(data_root=root))
     return inpaint.build(config, data, Machine()), data
 
 
-def first_batch(config: dict[str, Any], data: inpaint.Data) -> tuple[Tensor, Tensor]:
+def first_batch(config: dict[str, Any], data: inpaint.InpaintDataset) -> tuple[Tensor, Tensor]:
     return data.batch("train", torch.arange(16), inpaint.epoch_masks(config, data, 1))
 
 
@@ -59,7 +59,7 @@ def same(rows: list[Row]) -> list[Row]:
 
 
 class Linear(nn.Module):
-    """A discriminator that can be computed by hand: the weighted mean of an image, without normalisation."""
+    """A discriminator that is easy to compute by hand: the weighted mean of an image, without normalisation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class TestByHand:
     @pytest.mark.parametrize("term", ["l1", "l2"])
     def test_known_pixels_weigh_more_in_the_models_own_range(self, batch, term: str) -> None:
         output, image, mask = batch
-        scope = Scope(slice(2, 6), 10.0, (-1.0, 1.0))
+        scope = PredictedRegion(slice(2, 6), 10.0, (-1.0, 1.0))
         value = getattr(losses, term)(scope.image(output), scope.image(image), scope.crop(mask), scope.known_weight)
         total, power = 0.0, int(term[1])
         for b in range(4):
@@ -158,7 +158,7 @@ class TestByHand:
         output, image, mask = (t[:2, :, :4, :4].clone() for t in batch)
         network = Linear()
         adversary = Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), 0.1))
-        scope = Scope(slice(1, 3), 10.0, (-1.0, 1.0))
+        scope = PredictedRegion(slice(1, 3), 10.0, (-1.0, 1.0))
         output.requires_grad_()
         assert torch.autograd.gradcheck(lambda x: adversary.terms(x, mask)["adversarial"], output)
         target, hole = scope.image(image), scope.crop(mask)
@@ -171,7 +171,7 @@ class TestByHand:
         assert torch.autograd.gradcheck(layer, torch.rand(2, 2, 3, 3, dtype=torch.float64, requires_grad=True))
 
     def test_saturated_and_gradient_norm(self) -> None:
-        assert saturated(torch.tensor([0.0, 0.004, 0.5, 0.9, 0.996])).item() == pytest.approx(0.6)
+        assert saturated_share(torch.tensor([0.0, 0.004, 0.5, 0.9, 0.996])).item() == pytest.approx(0.6)
         parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
         parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 0.0]), torch.tensor([4.0])
         assert gradient_norm(parameters).item() == pytest.approx(5)
@@ -183,7 +183,7 @@ class TestByHand:
 def test_real_and_fake_share_a_pass_unless_the_batch_is_normalised(batch) -> None:
     output, image, mask = batch
     plain = Linear()
-    real, fake = judge(plain, image, output, mask)
+    real, fake = discriminate(plain, image, output, mask)
     assert plain.calls == 1
     torch.testing.assert_close(torch.cat([real, fake]), torch.cat([plain(image, mask), plain(output, mask)]))
 
@@ -196,7 +196,7 @@ def test_real_and_fake_share_a_pass_unless_the_batch_is_normalised(batch) -> Non
             return super().forward(self.norm(image_b3hw).square() * image_b3hw, mask_b1hw)
 
     normalised = Normalised()
-    real, fake = judge(normalised, image, output, mask)
+    real, fake = discriminate(normalised, image, output, mask)
     assert normalised.calls == 2
     torch.testing.assert_close(real, normalised(image, mask))
     torch.testing.assert_close(fake, normalised(output, mask))
@@ -278,13 +278,13 @@ class TestWeights:
 
     def test_arms_see_the_same_images_and_masks(self, data_root: Path, monkeypatch) -> None:
         seen: list[list[Tensor]] = []
-        original = inpaint.Inpainter.step
+        original = inpaint.InpaintLearner.step
 
-        def step(self: inpaint.Inpainter, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int) -> dict[str, Tensor]:
+        def step(self: inpaint.InpaintLearner, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int) -> dict[str, Tensor]:
             seen[-1].append(image_b3hw.clone())
             return original(self, image_b3hw, mask_b1hw, whole)
 
-        monkeypatch.setattr(inpaint.Inpainter, "step", step)
+        monkeypatch.setattr(inpaint.InpaintLearner, "step", step)
         for loss in (GAN, {"l2": 1.0}):
             seen.append([])
             run(configured(loss=loss, epochs=2), data_root)

@@ -1,4 +1,4 @@
-"""The task on real images: what depends on the seed and on nothing else, and numbers that no refactor may change."""
+"""The task on real images: dependence on the seed, complete trials, and losses that a refactoring must not change."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def configured(model: str = "vanilla_autoencoder", seed: int = 3, width: int = 2
 
 
 @pytest.fixture
-def load(data_root: Path) -> Callable[[dict[str, Any]], inpaint.Data]:
+def load(data_root: Path) -> Callable[[dict[str, Any]], inpaint.InpaintDataset]:
     return lambda config: inpaint.load(config, Machine(data_root=data_root))
 
 
 @pytest.fixture
 def run(data_root: Path) -> Callable[..., MemorySession]:
-    """Train a configuration to a goal; the session that it ended in."""
+    """Train a configuration up to a goal and return the session."""
 
     def fitted(config: dict[str, Any], goal: Goal | None = None, restored: Restored | None = None) -> MemorySession:
         session = MemorySession(goal or Goal(config["epochs"]), Machine(data_root=data_root), restored)
@@ -63,18 +63,18 @@ def run(data_root: Path) -> Callable[..., MemorySession]:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch, run: Callable[..., MemorySession]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """What `Inpainter.step` receives in two epochs: image_n3hw and mask_n1hw, in the order of the steps."""
+    """The inputs of `Inpainter.step` over two epochs: image_n3hw and mask_n1hw, in the order of the steps."""
 
     def captured(config: dict[str, Any]) -> tuple[Tensor, Tensor]:
         found: list[tuple[Tensor, Tensor]] = []
-        original = inpaint.Inpainter.step
+        original = inpaint.InpaintLearner.step
 
-        def step(self: inpaint.Inpainter, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int) -> dict[str, Tensor]:
+        def step(self: inpaint.InpaintLearner, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int) -> dict[str, Tensor]:
             found.append((image_b3hw.clone(), mask_b1hw.clone()))
             return original(self, image_b3hw, mask_b1hw, whole)
 
         with monkeypatch.context() as patched:
-            patched.setattr(inpaint.Inpainter, "step", step)
+            patched.setattr(inpaint.InpaintLearner, "step", step)
             run(config)
         image_n3hw, mask_n1hw = (torch.cat(parts) for parts in zip(*found, strict=True))
         assert len(image_n3hw) == 2 * DATA["train"]
@@ -88,7 +88,7 @@ def same(rows: list[Row]) -> list[Row]:
 
 
 def fingerprints(image_n3hw: Tensor) -> Tensor:
-    """A number for each image, sorted: equal for the same images in whatever order."""
+    """A number for each image, sorted, so that the order of the images does not matter."""
     weights = torch.rand(image_n3hw[0].numel(), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     return (image_n3hw.double().contiguous().flatten(1) * weights).sum(1).sort().values
 
@@ -130,7 +130,7 @@ class TestOrderAndMasks:
         assert set(mask.unique().tolist()) == {0.0, 1.0}
 
     def test_the_mask_belongs_to_the_image_however_many_there_are(self, load) -> None:
-        """Mask i of an epoch is a function of (seed, epoch, i): twice the training images leave it as it is."""
+        """Mask i of an epoch is a function of (seed, epoch, i): it does not depend on the number of training images."""
         draws = []
         for train in (24, 48):
             config = configured(data={**DATA, "train": train})

@@ -30,7 +30,7 @@ CONFIG = {
 
 
 def test_the_layers_are_torchvisions() -> None:
-    """With the same weights the same maps, and the same files to download them from."""
+    """Equal maps for equal weights, and equal download URLs."""
     from torchvision import models
     from torchvision.models import vgg
 
@@ -56,7 +56,7 @@ def test_the_layers_are_torchvisions() -> None:
 
 
 def test_real_weights_tell_photographs_apart(data_root: Path) -> None:
-    """A photograph, itself with one pixel changed, and another one: the terms order them as the eye does."""
+    """Changing one pixel of a photograph gives a smaller loss than another photograph."""
     network = perceptual_features.load(SQUEEZENET, data_root)
     assert perceptual_features.load(SQUEEZENET, data_root) is network
     assert not any(p.requires_grad for p in network.parameters())

@@ -1,4 +1,4 @@
-"""The three-phase schedule of a GAN: who learns when, and that a trial knows it after a crash. GLCIC is the example."""
+"""The three-phase schedule of a GAN, with GLCIC as example: what each phase trains, and resuming after a crash."""
 
 from __future__ import annotations
 

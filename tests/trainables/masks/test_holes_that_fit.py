@@ -1,4 +1,4 @@
-"""Masks that do not fit the images are refused before training, and holes of next to nothing or everything are not."""
+"""Masks that do not fit the images are refused before training; holes of almost no or almost all pixels are allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks: what they cover, that they depend on generator and image index only, and what they refuse."""
+"""Masks: the pixels that they cover, their dependence on generator and image index alone, and errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def generator(seed=0):
 
 
 def config(name):
-    """A resolved `mask` section with every default."""
+    """A resolved `mask` section with every default filled in."""
     given = {"path": NVIDIA} if name == "irregular" else {}
     return mask_configs()[name].model_validate({"name": name, **given}).model_dump()
 
@@ -52,7 +52,7 @@ class TestEveryFamily:
         assert torch.equal(torch.cat(batches), mask[order])
         assert torch.equal(draw.to("cpu").masks(order, "cpu"), mask[order])
         assert torch.equal(everything(self.draw(name, size, data_root)), mask)
-        assert torch.equal(everything(self.draw(name, size, data_root, n=20)), mask[:20])  # not on n either
+        assert torch.equal(everything(self.draw(name, size, data_root, n=20)), mask[:20])  # independent of n
 
     def test_a_worker_may_have_no_image_of_a_batch(self, name, size, data_root):
         assert self.draw(name, size, data_root).masks(torch.arange(0), "cpu").shape == (0, 1, size, size)
@@ -84,14 +84,14 @@ def test_lines_cover_what_is_documented(count, thickness, percent):
 
 
 def test_a_line_is_a_rectangle_of_its_length_and_thickness():
-    """Against the distance of every pixel from the line, in float64."""
+    """Compared with the distance of every pixel from the line, in float64."""
     draw = masks.lines(200, CANVAS, generator(), count=[1, 4], thickness=[1, 3])
     x, y, slope, half_length, half_thickness = draw.parameters.double().unsqueeze(3).unsqueeze(3).unbind(2)
     angle = torch.atan2(slope, torch.ones_like(slope))
     rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     along = (columns - x) * angle.cos() + (rows - y) * angle.sin()
     across = (rows - y) * angle.cos() - (columns - x) * angle.sin()
-    # Extents along x, back to a length and a thickness. The difference is judged away from the edges: float32 rounds.
+    # Converts extents along x to length and thickness. Pixels near the edges are ignored because of float32 rounding.
     ends = along.abs() - half_length * angle.cos().abs()
     sides = across.abs() - half_thickness * angle.sin().abs()
     outside = torch.maximum(ends, sides).amin(1)
@@ -203,7 +203,7 @@ def write(folder, name, pixels):
 
 @pytest.fixture
 def one_file(tmp_path):
-    """A root with one 8x8 mask file, `m/a.png`: its first row white, and 127 and 128 in its last."""
+    """A data root with one 8x8 mask file, `m/a.png`: its first row is white, its last has the values 127 and 128."""
     pixels = np.zeros((8, 8))
     pixels[0] = 255
     pixels[7, :2] = 127, 128
@@ -248,7 +248,7 @@ def bad_file(root):
         (None, {"path": "m/a.png"}, "not a folder"),
         (lambda root: (root / "m" / "a.png").rename(root / "m" / "a.txt"), {"path": "m"}, "no image"),
         (bad_file, {"path": "m"}, "b.png"),
-        (None, {"path": "m", "fraction": [0.5, 0.6]}, "no file lies between"),
+        (None, {"path": "m", "fraction": [0.5, 0.6]}, "none is in that range"),
     ],
 )
 def test_unusable_files_are_refused(one_file, break_it, options, expected):
@@ -283,7 +283,7 @@ def test_a_free_form_hole_is_a_rectangle_and_all_pixels_near_a_stroke(size):
     draw = masks.free_form(20, masks.Canvas(size, None), generator())
     found = everything(draw)[:, 0]
     y, x = torch.meshgrid(*[torch.arange(size, dtype=torch.float64)] * 2, indexing="ij")
-    sure = torch.ones(20, size, size, dtype=torch.bool)  # further than rounding from the edge of a stroke
+    sure = torch.ones(20, size, size, dtype=torch.bool)  # pixels that rounding at a stroke's edge does not affect
     expected = torch.zeros_like(found)
     for i, parameters in enumerate(draw.parameters.double()):
         top, left, height, width = parameters[:4]

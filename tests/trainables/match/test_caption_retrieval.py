@@ -1,4 +1,4 @@
-"""Judges of fills: whose caption is found by hand, what a trial with a judge records, and which are refused."""
+"""Caption retrieval from fills: retrieved captions by hand, records of a trial with a judge, refused judges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
 from trainables.match import caption_retrieval
-from trainables.match.caption_retrieval import Judge
+from trainables.match.caption_retrieval import CaptionRetriever
 from trainables.match.networks import text_image
 from trainables.match.text_encoder import Vocabulary
 from trainables.training.loop import fit
@@ -32,13 +32,13 @@ def matcher(words: tuple[str, ...], **model: Any) -> Any:
     torch.manual_seed(0)
     options = {key: value for key, value in {**MODEL, **model}.items() if key != "name"}
     network: Any = text_image.build(text_image.Config.model_validate(options), 32)
-    network.know(Vocabulary(words))
+    network.set_vocabulary(Vocabulary(words))
     return network
 
 
 @pytest.fixture(scope="module")
 def networks(data_root: Path) -> Networks:
-    """A judge with the words of CIFAR-10's captions, untrained."""
+    """An untrained judge with the vocabulary of CIFAR-10's captions."""
     said = caption_retrieval.captions.load(JUDGED["data"], data_root)
     assert said is not None
     return {"judge": ({**JUDGED, "seed": 0}, matcher(said.vocabulary.words).state_dict())}
@@ -65,7 +65,7 @@ def ran(trial: dict[str, Any], machine: Machine) -> MemorySession:
 def test_hits_by_a_plain_loop() -> None:
     network = matcher(("a", "cat", "dog", "grey", "ship")).eval()
     texts = ["a cat", "grey", "a dog", "", "a cat", "a grey ship", "dog"]
-    judge = Judge(network, {"test": network.tokens(texts)})
+    judge = CaptionRetriever(network, {"test": network.tokens(texts)})
     image_b3hw = torch.rand(7, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     found = judge.hits("test", torch.arange(7), image_b3hw)
     with torch.inference_mode():
@@ -128,7 +128,7 @@ def test_identity_without_a_judge_is_as_before() -> None:
     ("changes", "judged", "words"),
     [
         ({"data": {"name": "cifar10"}}, {}, "no captions"),
-        ({"model": TAUGHT}, {}, "shares weights"),
+        ({"model": TAUGHT}, {}, "share weights"),
         ({"model": {**TAUGHT, "width": 4}, "judge": None}, {}, "features is 16"),
         ({"model": TAUGHT, "judge": None}, {"data": {**JUDGED["data"], "size": 64}}, "64 px"),
         ({"model": TAUGHT, "judge": None, "data": {**DATA, "captions": {"template": "some {class}"}}}, {}, "'some'"),
@@ -137,7 +137,7 @@ def test_identity_without_a_judge_is_as_before() -> None:
         ({}, {"model": {"name": "vanilla_autoencoder"}}, "task inpaint"),
         ({}, {"data": {**JUDGED["data"], "size": 64}}, "64 px"),
         ({"data": {**DATA, "captions": {"template": "some {class}"}}}, {}, "'some'"),
-        ({"judge": {"trial": "another"}}, {}, "brought"),
+        ({"judge": {"trial": "another"}}, {}, "not been downloaded"),
     ],
 )
 def test_what_is_refused(

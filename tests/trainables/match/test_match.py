@@ -1,4 +1,4 @@
-"""Task `match` on real images: it learns, repeats itself, and what is refused."""
+"""Task `match` on real images: learning, reproducibility, and refused configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ensembles of detectors: who sees which outputs, what they make of them, and what is refused."""
+"""Ensembles of detectors: alignment of the outputs, folds, scores, and refused configurations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZES = {"val": 200, "test": 300, "held": 150}
 
 
 def outputs(file: Path, noise: float, seed: int, held: Sequence[int] | None = None, shuffled: bool = False) -> Path:
-    """What a detector would have recorded whose logits are the label and some noise of its own."""
+    """Write the recorded outputs of a detector whose logits are the label plus noise."""
     arrays: dict[str, Any] = {}
     own = np.random.default_rng(seed)
     for split, n in SIZES.items():
@@ -41,7 +41,7 @@ def outputs(file: Path, noise: float, seed: int, held: Sequence[int] | None = No
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """Three detectors of unequal worth, each seen in an order of its own."""
+    """Three detectors of different quality, each with another order of the images."""
     noises = {"good": 1.0, "fair": 1.3, "bad": 6.0}
     return {
         name: outputs(tmp_path / f"{name}.npz", noise, i, shuffled=bool(i))
@@ -66,8 +66,8 @@ def run(config: dict[str, Any], files: dict[str, Path]) -> dict[str, float]:
 def test_it_averages_logits_whatever_their_order(files: dict[str, Path]) -> None:
     row = run(configured("average", files), files)
     rows = stack_dataset.load({name: [name] for name in files}, "logits", files)
-    said = rows.test.logit_nk.mean(1) >= 0
-    assert row["test/accuracy"] == pytest.approx((said == rows.test.label_n).mean())
+    predicted = rows.test.logit_nk.mean(1) >= 0
+    assert row["test/accuracy"] == pytest.approx((predicted == rows.test.label_n).mean())
     with np.load(files["good"]) as good:
         assert np.allclose(np.sort(rows.test.logit_nk[:, 0]), np.sort(good["test_logit"]))
 
@@ -81,7 +81,7 @@ def test_the_best_single_one_is_the_best_on_validation(files: dict[str, Path]) -
 
 @pytest.mark.parametrize(("model", "inputs"), [("random_forest", "logits"), ("svc", "logits"), ("svc", "features")])
 def test_stacking_learns_whom_to_trust(model: str, inputs: str, files: dict[str, Path]) -> None:
-    """The mean is spoilt by the bad detector; what is fitted leaves it out, and repeats itself to the last bit."""
+    """A bad detector degrades the mean; a fitted ensemble ignores it, and is reproducible to the last bit."""
     mean = run(configured("average", files), files)
     stacked, again = (run(configured(model, files, inputs), files) for _ in range(2))
     assert stacked["test/auc"] > mean["test/auc"] + 0.05
@@ -89,7 +89,7 @@ def test_stacking_learns_whom_to_trust(model: str, inputs: str, files: dict[str,
 
 
 def test_validation_is_never_scored_by_what_was_fitted_on_it(tmp_path: Path) -> None:
-    """A forest of single-image leaves knows its own rows by heart: on pure noise it would score far above chance."""
+    """A forest with single-image leaves memorises its rows: scored on them, pure noise would be far above chance."""
     files = {"noise": outputs(tmp_path / "noise.npz", 1e6, 3)}
     row = run(configured({"name": "random_forest", "least_leaf": 1}, files, "features"), files)
     assert row["train/loss"] < 0.4
@@ -127,16 +127,16 @@ def test_it_refuses_what_does_not_belong_together(files: dict[str, Path], tmp_pa
         changed = {key: arrays[key] for key in arrays.files}
     changed["test_source"] = np.char.add(changed["test_source"], "x")
     np.savez_compressed(other, allow_pickle=False, **changed)
-    with pytest.raises(TrialError, match="saw different images"):
+    with pytest.raises(TrialError, match="scored different images"):
         stack_dataset.load({"A": ["good"], "B": ["other"]}, "logits", {**files, "other": other})
-    with pytest.raises(TrialError, match="recorded no images that its training left out"):
+    with pytest.raises(TrialError, match="recorded no images that a fold left out"):
         stack_dataset.load({"A": ["good", "fair"]}, "logits", files)
     (tmp_path / "good.npz").write_bytes(b"PK damaged")
     with pytest.raises(TrialError, match="does not hold them"):
         stack_dataset.load({"A": ["good"]}, "logits", files)
-    with pytest.raises(TrialError, match="it works on something else"):
+    with pytest.raises(TrialError, match="does not accept these inputs"):
         configured("average", files, "features")
-    with pytest.raises(TrialError, match="needs it"):
+    with pytest.raises(TrialError, match="`model` is required"):
         schema.resolve("stack", {"data": {"bases": {"A": {"0": "good"}}}})
 
 

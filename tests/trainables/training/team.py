@@ -1,8 +1,7 @@
-"""Trials of several processes for `test_distributed.py`: `python -m tests.trainables.training.team PORT FOLDER` forks
-four of them.
+"""Workers for `test_distributed.py`: `python -m tests.trainables.training.team PORT FOLDER` forks four processes.
 
-The cases are trained by the first two of them, then by all four; what came of it is written to FOLDER. They are forked
-because each import of torch costs seconds.
+The first two processes train the cases, then all four do; results are written to FOLDER. The processes are forked
+because importing torch takes seconds.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from tests.trainables.forgery import forged_small
 from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
+from trainables.match.caption_retrieval import RetrievalDataset
 from trainables.training import checkpoint
 from trainables.training.distributed import Workers
 from trainables.training.loop import Diverged, fit
@@ -36,7 +36,7 @@ CENTRE = {"mask": {"name": "centre", "fraction": 0.2}}
 
 
 def configured(model: str, train: int = 18, **changes: Any) -> dict[str, Any]:
-    """Batches of 8 images, of which the last one has two: too few for four workers."""
+    """A configuration with batches of 8 images; the last batch has two images, too few for four workers."""
     base = {
         "data": {"name": "folder", "path": "kodak24", "train": train},
         "mask": {"name": "lines"},
@@ -49,17 +49,17 @@ def configured(model: str, train: int = 18, **changes: Any) -> dict[str, Any]:
 
 
 def told(loss: Mapping[str, float], **changes: Any) -> dict[str, Any]:
-    """A small TDANet, on images with captions; batches as above."""
+    """A small TDANet on images with captions, with batches as in `configured`."""
     data = {"name": "cifar10", "train": 10, "val": 3, "test": 3, "captions": {"template": "a photo of a {class}"}}
     given = configured("vanilla_autoencoder", **CENTRE, **changes)
     model = {"name": "tdanet", "width": 2, "embedding": 8}
     parts = {key: given[key] for key in ("mask", "optimiser", "batch", "epochs")}
-    parts["optimiser"] = {"name": "sgd", "lr": 1e-4}  # at more, KL grows without bound
+    parts["optimiser"] = {"name": "sgd", "lr": 1e-4}  # at a higher rate, the KL term diverges
     return {**schema.resolve("inpaint", {**parts, "data": data, "model": model, "loss": dict(loss)}), "seed": 1}
 
 
 def detector(train: int, head: str, **changes: Any) -> dict[str, Any]:
-    """A small detector, on batches as above: some parts of them have no positive, or no image."""
+    """A small detector with batches as in `configured`: some workers' parts have no positive, or no image."""
     model = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": head}
     changes["data"] = {**changes["data"], "train": train}
     rate = {"name": "sgd", "lr": 0.001}
@@ -115,10 +115,10 @@ BY_FOUR = (
     "phases double",
     "own terms double",
 )
-"""Cases that four workers train as well: processes without a core of their own are slow."""
+"""Cases that four workers train as well; only a few, because processes that share a core are slow."""
 
 
-class DoubleData(inpaint.Data):
+class DoubleData(RetrievalDataset):
     """Images and masks in float64."""
 
     def batch(self, split: str, index: Tensor, draw: Any) -> tuple[Tensor, Tensor]:
@@ -127,7 +127,7 @@ class DoubleData(inpaint.Data):
 
 
 class Double:
-    """The task in float64: what differs then differs for another reason than rounding."""
+    """The task in float64, in which rounding cannot explain a difference."""
 
     BEST = inpaint.BEST
     train, evaluate, samples, final_files = (
@@ -141,7 +141,9 @@ class Double:
         data = inpaint.load(config, machine)
         return DoubleData(**{field.name: getattr(data, field.name) for field in fields(data)})
 
-    def build(self, config: Mapping[str, Any], data: inpaint.Data, machine: Machine) -> inpaint.Inpainter:
+    def build(
+        self, config: Mapping[str, Any], data: inpaint.InpaintDataset, machine: Machine
+    ) -> inpaint.InpaintLearner:
         with default_type(torch.float64):
             return inpaint.build(config, data, machine)
 
@@ -167,7 +169,7 @@ def train(name: str, workers: Workers, restored: Restored | None = None) -> Memo
 
 
 def kept(session: MemorySession) -> dict[str, Any]:
-    """What is compared: the records and, from worker 0, the state of all networks."""
+    """The values that are compared: the records and, on worker 0, the state of all networks."""
     files = session.saved[session.goal.epochs]
     state = checkpoint.unpack(files)[0] if files else {}
     weights = [state.get("network", {}), *state.get("adversary", {}).get("discriminators", {}).values()]
@@ -175,16 +177,16 @@ def kept(session: MemorySession) -> dict[str, Any]:
 
 
 def resumed(workers: Workers) -> bool:
-    """Whether a trial that goes on after its first epoch ends in the same bits."""
+    """Whether a trial that is resumed after its first epoch ends with the same weights to the last bit."""
     straight = train("gan double", workers)
-    first = workers.told(straight.saved[1])
+    first = workers.broadcast(straight.saved[1])
     again = train("gan double", workers, Restored(1, first))
     a, b = kept(straight)["networks"], kept(again)["networks"]
     return all(torch.equal(x[key], y[key]) for x, y in zip(a, b, strict=True) for key in x)
 
 
 class Faulty(Double):
-    """The last worker's machine lacks the data, or its loss is not a number at the second step of epoch 2."""
+    """A task with a fault on one worker: its data is missing, or its loss is NaN from step 2 of epoch 2 on."""
 
     def __init__(self, fault: str) -> None:
         self.fault = fault
@@ -201,7 +203,7 @@ class Faulty(Double):
 
 
 def failed(fault: str, workers: Workers) -> str:
-    """What a worker says of a fault of another one."""
+    """The error that a worker raises for a fault on any worker."""
     config = CASES["autoencoder"]
     session = MemorySession(Goal(config["epochs"]), Machine(data_root=DATA_ROOT, workers=workers))
     try:
@@ -241,7 +243,7 @@ def fork(port: int, folder: Path) -> list[int]:
         except BaseException:
             traceback.print_exc()
         finally:
-            os._exit(code)  # at once: after a fault the others wait in a collective until they notice that it is gone
+            os._exit(code)  # exit at once, so that the other workers notice it and leave their collective call
     return started
 
 

@@ -1,4 +1,4 @@
-"""One, two and four processes train the same trial: same records, same weights, whatever the batch leaves each."""
+"""One, two and four workers train the same trial with the same records and weights, whatever their part of a batch."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from trainables.training.distributed import Workers
 
 ROOT = Path(__file__).resolve().parents[3]
 TOLERANCE = {"adam": 1e-3, "terms": 1e-3, "double": 1e-9, "detector": 1e-3}
-"""By the end of a case's name; 1e-6 for the others, with SGD in float32.
+"""Tolerance by the last word of a case's name; 1e-6 for the other cases, with SGD in float32.
 
-Absolute values have a corner, where rounding tips gradients; a detector's loss of boxes is counted in px."""
+Rounding changes the sign of an absolute value's gradient near 0; the box loss of a detector is in px."""
 
 
 def free_port() -> int:
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> dict[tuple[int, int], dict[str, Any]]:
-    """(number of workers, rank) -> what that worker had in the end of every case."""
+    """(number of workers, rank) -> that worker's results of all cases."""
     folder, port = tmp_path_factory.mktemp("team"), free_port()
     environment = {**os.environ, "SWEEPS_DATA": str(data_root), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.trainables.training.team"]
@@ -53,7 +53,7 @@ def together(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> dict[
 
 @pytest.fixture(scope="module")
 def alone(data_root: Path) -> Callable[[str], dict[str, Any]]:
-    """What one process has in the end of a case."""
+    """A function from a case's name to the results of one process."""
     team.DATA_ROOT = data_root
     return lambda name: team.kept(team.train(name, Workers()))
 
@@ -84,7 +84,7 @@ def test_all_workers_report_the_same_record(together: Any) -> None:
 
 
 def test_normalising_over_parts_gives_other_numbers(together: Any, alone: Any) -> None:
-    """The test of the others: what `sync_batch_norm: false` leaves out can be seen."""
+    """Checks that the comparison is sensitive: it detects that `sync_batch_norm: false` does not synchronise."""
     one = alone("apart double")["networks"]
     assert distance(together[2, 0]["apart double"]["networks"], one) > 1e-4
 
@@ -102,7 +102,7 @@ def test_all_workers_tell_the_fault_of_one(together: Any) -> None:
 @pytest.mark.parametrize("name", registry.loss_names())
 @pytest.mark.parametrize("cut", [3, 5, 0])
 def test_every_term_is_a_mean_over_what_its_name_says(name: str, cut: int) -> None:
-    """A new term that is neither over all elements nor over the hole's or the known ones' needs a scale of its own."""
+    """A term over other elements than all, the hole or the known region needs its own scale for several workers."""
     source = torch.Generator().manual_seed(0)
     output, target = torch.rand(2, 5, 3, 8, 8, dtype=torch.float64, generator=source)
     mask = (torch.rand(5, 1, 8, 8, generator=source) * torch.linspace(1, 3, 5).view(5, 1, 1, 1) > 0.9).double()

@@ -1,4 +1,4 @@
-"""The order of things in a trial: records, checkpoints, tests, samples, the end. With a task of numbers: fast."""
+"""The order of records, checkpoints, tests and samples in a trial, with a fast task that trains one number."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from trainables.training.session import Goal, Machine, MemorySession, Restored, 
 
 BATCH = 4
 VAL = {1: 1.0, 2: 3.0, 3: 2.0, 4: 3.0, 5: 4.0, 6: 0.5}
-"""What validation says after each epoch: it improves at epochs 1, 2 and 5; an equal value is no improvement."""
+"""Validation score by epoch: it improves at epochs 1, 2 and 5; an equal value is not an improvement."""
 
 
 class Number:
-    """A learner of one number, to which each step adds a draw of the global generator, as a dropout layer would."""
+    """A learner of one number. Each step adds a draw of the global generator, as a dropout layer would use it."""
 
     parameters = 1
 
@@ -46,12 +46,14 @@ class Data:
 
 @dataclass
 class Numbers:
-    """A task whose losses are given: `losses[epoch][step]`, 1 where nothing is said. calls: what was asked of it."""
+    """A task with given losses."""
 
     steps: int = 3
     losses: dict[tuple[int, int], float] = field(default_factory=dict)
+    """By (epoch, step); 1 for the others."""
     val: Mapping[int, float] = field(default_factory=lambda: VAL)
     calls: list[str] = field(default_factory=list)
+    """The calls of this task's functions."""
     epoch: int = 0
     taken: int = 0
     BEST: tuple[str, str] = ("val/psnr_db", "max")
@@ -86,7 +88,7 @@ class Numbers:
 
 @dataclass
 class Watched(MemorySession):
-    """A session that also remembers the order of what `fit` does, and stops after an epoch if told so."""
+    """A session that records the order of its calls, and stops the trial after epoch `stop_after`."""
 
     order: list[str] = field(default_factory=list)
     stop_after: int | None = None
@@ -286,7 +288,7 @@ def test_a_stop_during_the_last_epoch_changes_nothing() -> None:
 def test_a_loss_that_is_not_finite_ends_the_trial_and_names_the_first_step(
     bad: float, steps: int, first: int, noticed: int
 ) -> None:
-    """Whether it happens at a look at the flag, between two, or after the last; the steps after it are fine again."""
+    """The bad step is at a read of the flag, between two reads, or after the last; later steps are finite again."""
     assert loop.NOT_FINITE_EVERY == 50
     task = Numbers(steps, {(2, first): bad})
     session = Watched(Goal(6))

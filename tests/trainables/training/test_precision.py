@@ -1,4 +1,4 @@
-"""bfloat16 and memory layout: the same learning as in float32, and what stays in float32."""
+"""bfloat16 and memory layout: training as in float32, and the values that stay in float32."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ LOSSES: dict[str, dict[str, float]] = {
 TRAINED = [name for name in model_names() if model_config(name).trains]
 
 
-def learner(name: str, root: Path, **changes: Any) -> tuple[inpaint.Inpainter, inpaint.Data, dict[str, Any]]:
+def learner(
+    name: str, root: Path, **changes: Any
+) -> tuple[inpaint.InpaintLearner, inpaint.InpaintDataset, dict[str, Any]]:
     asked = {
         "data": {"name": "cifar10", "train": 8 * STEPS, "val": 8, "test": 8},
         "mask": {"name": "centre", "fraction": 0.2},
@@ -63,7 +65,7 @@ def test_bfloat16_learns_the_same_within_two_percent(name: str, data_root: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_memory_layout_changes_rounding_alone(name: str, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the first steps: what is rounded differently grows, tenfold a step at first for TDANet."""
+    """Only the first steps are compared: rounding differences grow, at first tenfold per step for TDANet."""
     last = losses(name, data_root, steps=4)
     for module in (inpaint, inpaint_dataset):
         monkeypatch.setattr(module, "LAYOUT", torch.contiguous_format)

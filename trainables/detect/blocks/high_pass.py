@@ -1,6 +1,6 @@
-"""High-pass filters: what a fill changes in the noise of an image is lost between the large values of its content.
+"""High-pass filters. They suppress image content, so that the traces of a fill in the noise stand out.
 
-Sources: Fridrich & Kodovsky 2012 (rich models; the three kernels that Zhou et al. 2018 take), Bayar & Stamm 2018.
+Sources: Fridrich & Kodovsky 2012 (rich models; the three kernels used by Zhou et al. 2018), Bayar & Stamm 2018.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TRUNCATED = 3.0
-"""Residuals of SRM filters are cut at so many grey levels either way, as for the rich models."""
+"""SRM residuals are clipped to plus or minus this many grey levels, as in the rich models."""
 
 
 def srm_kernels() -> Tensor:
@@ -23,7 +23,7 @@ def srm_kernels() -> Tensor:
 
 
 class Srm(nn.Module):
-    """Three fixed residuals of the mean of the channels, in [-1, 1]."""
+    """Three fixed SRM residuals of the channel mean, scaled to [-1, 1]."""
 
     kernels: Tensor
 
@@ -38,10 +38,10 @@ class Srm(nn.Module):
 
 
 class Bayar(nn.Module):
-    """A learned residual: 5x5 kernels with -1 in the centre whose other weights sum to 1, at every step.
+    """Learned residuals: 5x5 kernels whose centre is -1 and whose other weights sum to 1 at every step.
 
-    The free weights are projected onto that plane where they are used; Bayar and Stamm divide by their sum instead,
-    which leads nowhere where it passes 0.
+    The free weights are projected onto that plane before use. Bayar and Stamm divide them by their sum instead, which
+    diverges when the sum passes through 0.
     """
 
     def __init__(self) -> None:

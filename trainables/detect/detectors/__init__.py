@@ -1,1 +1,1 @@
-"""Detectors and baselines, one a file, found by module name."""
+"""Detectors and baselines, one per file, looked up by module name."""

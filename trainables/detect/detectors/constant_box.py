@@ -1,7 +1,7 @@
-"""The baseline that says "inpainted" of every image, and of each the one box that fits the training boxes best.
+"""Baseline that predicts "inpainted" and the same box for every image: the box that fits the training boxes best.
 
-What a detector's mean IoU has to be compared with: 0.155 for uniform boxes with sides of 10 to 50 % of the image's,
-0.337 for 10 to 90 % (MODELS.md section 1.4).
+It is the reference for a detector's mean IoU: 0.155 for uniform boxes with sides of 10 to 50 % of the image's, 0.337
+for 10 to 90 % (MODELS.md section 1.4).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import DetectorConfig
 from trainables.detect import boxes
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 
 SURE = 12.0
-"""The logit of every image."""
+"""Logit predicted for every image."""
 MOST = 4096
-"""Training boxes that are looked at."""
+"""Maximum number of training boxes used."""
 FINEST = 1 / 1024
-"""The search's last step, in sides of the image."""
+"""Smallest step of the search, as a fraction of the image's side."""
 
 
 class Config(DetectorConfig):
@@ -31,7 +31,7 @@ class Config(DetectorConfig):
 
 
 class ConstantBox(nn.Module):
-    """One box."""
+    """Predicts the box in its buffer."""
 
     box: Tensor
 
@@ -39,19 +39,19 @@ class ConstantBox(nn.Module):
         super().__init__()
         self.register_buffer("box", torch.tensor([0.25, 0.25, 0.75, 0.75]))
 
-    def forward(self, image_b3hw: Tensor) -> Found:
-        """The same for every image."""
+    def forward(self, image_b3hw: Tensor) -> DetectorOutput:
+        """The same output for every image."""
         b = len(image_b3hw)
-        return Found(self.box.new_full((b,), SURE), self.box.expand(b, 4))
+        return DetectorOutput(self.box.new_full((b,), SURE), self.box.expand(b, 4))
 
 
-def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - every model is built alike
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - common signature of all models
     """The baseline; any size."""
     return ConstantBox()
 
 
-def learn(network: nn.Module, train: Labelled) -> None:
-    """Search for the box with the highest mean IoU over the training images that have one; deterministic."""
+def learn(network: nn.Module, train: LabelledImages) -> None:
+    """Search for the box with the highest mean IoU over the training boxes; deterministic."""
     assert isinstance(network, ConstantBox)
     true_n4 = train.box_n4[train.label_n > 0.5][:MOST].cpu()
     if len(true_n4):
@@ -59,7 +59,7 @@ def learn(network: nn.Module, train: Labelled) -> None:
 
 
 def best_box(true_n4: Tensor) -> Tensor:
-    """(4,): from the best of centred squares and the median box, moved corner by corner in ever smaller steps."""
+    """Box (4,) found by local search with decreasing steps, from the best of centred squares and the median box."""
     sides = torch.arange(1, 20) / 20
     squares_n4 = torch.stack([0.5 - sides / 2, 0.5 - sides / 2, 0.5 + sides / 2, 0.5 + sides / 2], 1)
     best, score = _best_of(torch.cat([squares_n4, true_n4.median(0).values[None]]), true_n4)
@@ -67,16 +67,16 @@ def best_box(true_n4: Tensor) -> Tensor:
     moves = torch.cat([moves, _both_corners()])
     step = 1 / 8
     while step >= FINEST:
-        candidate, found = _best_of((best + step * moves).clamp(0, 1), true_n4)
-        if found > score:
-            best, score = candidate, found
+        candidate, candidate_score = _best_of((best + step * moves).clamp(0, 1), true_n4)
+        if candidate_score > score:
+            best, score = candidate, candidate_score
         else:
             step /= 2
     return best
 
 
 def _both_corners() -> Tensor:
-    """Moves of the whole box, and of two opposite sides away from each other."""
+    """Moves of the whole box, and moves of opposite sides in opposite directions."""
     pairs = [[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, -1, 0], [0, 1, 0, -1], [1, 1, -1, -1]]
     moves = torch.tensor(pairs, dtype=torch.float32)
     return torch.cat([moves, -moves])

@@ -1,6 +1,6 @@
-"""A baseline that learns next to nothing: a logistic regression on statistics of an image's high-pass residuals.
+"""Baseline: a logistic regression on statistics of an image's high-pass residuals.
 
-A detector that is not better has found what any fill does to the noise. MODELS.md sections 2.2 and 7.
+A detector that is not better than it detects only the change of noise that any fill causes. MODELS.md sections 2.2, 7.
 """
 
 from __future__ import annotations
@@ -14,26 +14,24 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import DetectorConfig
 from trainables.detect.blocks.high_pass import srm_kernels
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 
 BLOCK = 8
-"""Side of the parts of an image whose residuals are compared, px; half the side of images below 16 px."""
+"""Side of the blocks whose residuals are compared, px; half the side of images below 16 px."""
 BATCH = 256
 FLOOR = 0.01
-"""Added to residuals, in grey levels, before their logarithm."""
+"""Added to residuals before taking the logarithm, grey levels."""
 
 
 class Config(DetectorConfig):
     trains: ClassVar[bool] = False
 
-    strength: float = Field(
-        1.0, gt=0, description="inverse strength of the penalty on the weights, as scikit-learn's C"
-    )
+    strength: float = Field(1.0, gt=0, description="inverse strength of the penalty on the weights: scikit-learn's C")
 
 
 class HighPassProbe(nn.Module):
-    """A linear layer on `statistics`, each of which it first brings to mean 0 and deviation 1."""
+    """A linear layer on `statistics`, standardised to mean 0 and deviation 1."""
 
     kernels: Tensor
     mean: Tensor
@@ -51,9 +49,9 @@ class HighPassProbe(nn.Module):
         self.register_buffer("bias", torch.zeros(()))
 
     def statistics(self, image_b3hw: Tensor) -> Tensor:
-        """(b, 6 a kernel): over the image, the logarithms of mean and quantiles of its parts' mean absolute residual,
+        """(b, 6 per kernel): statistics of the blocks' log mean absolute residual, and the log of the highest residual.
 
-        the logarithm of its highest residual, and how far the parts differ.
+        The statistics are mean, standard deviation, minimum, first quartile and median.
         """
         grey = F.pad(255 * image_b3hw.mean(1, keepdim=True), (2, 2, 2, 2), mode="reflect")
         residual_bkhw = F.conv2d(grey, self.kernels).abs()
@@ -62,21 +60,21 @@ class HighPassProbe(nn.Module):
         part_bkm = (part_bkm + FLOOR).log()
         quantiles = torch.quantile(part_bkm, torch.tensor([0.0, 0.25, 0.5], device=part_bkm.device), 2)
         highest = (residual_bkhw.flatten(2).amax(2) + FLOOR).log()
-        found = [part_bkm.mean(2), part_bkm.std(2), *quantiles, highest]
-        return torch.stack(found, 2).flatten(1)
+        columns = [part_bkm.mean(2), part_bkm.std(2), *quantiles, highest]
+        return torch.stack(columns, 2).flatten(1)
 
-    def forward(self, image_b3hw: Tensor) -> Found:
+    def forward(self, image_b3hw: Tensor) -> DetectorOutput:
         feature_bf = (self.statistics(image_b3hw) - self.mean) / self.deviation
-        return Found(feature_bf @ self.weight + self.bias, feature_bf=feature_bf)
+        return DetectorOutput(feature_bf @ self.weight + self.bias, feature_bf=feature_bf)
 
 
-def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - every model is built alike
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - common signature of all models
     """The baseline; any size of 8 px or more."""
     return HighPassProbe(config.strength)
 
 
-def learn(network: nn.Module, train: Labelled) -> None:
-    """Fit it to the training images, by scikit-learn; deterministic."""
+def learn(network: nn.Module, train: LabelledImages) -> None:
+    """Fit the baseline to the training images with scikit-learn; deterministic."""
     from sklearn.linear_model import LogisticRegression
 
     assert isinstance(network, HighPassProbe)

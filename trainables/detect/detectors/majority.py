@@ -1,4 +1,4 @@
-"""The baseline that looks at nothing: the share of inpainted images among those that it was shown."""
+"""Baseline that ignores the image: it predicts the share of inpainted images in the training set."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.model_sections import DetectorConfig
-from trainables.detect.output import Found
-from trainables.forgery.forged_images import Labelled
+from trainables.detect.output import DetectorOutput
+from trainables.forgery.forged_images import LabelledImages
 
 MOST = 12.0
-"""The largest logit, where all training images are of one kind."""
+"""Largest magnitude of the logit, reached if all training images have one label."""
 
 
 class Config(DetectorConfig):
@@ -22,7 +22,7 @@ class Config(DetectorConfig):
 
 
 class Majority(nn.Module):
-    """One number."""
+    """Predicts the logit in its buffer."""
 
     logit: Tensor
 
@@ -30,18 +30,18 @@ class Majority(nn.Module):
         super().__init__()
         self.register_buffer("logit", torch.zeros(()))
 
-    def forward(self, image_b3hw: Tensor) -> Found:
-        """The same for every image; of two equally frequent labels, inpainted."""
-        return Found(self.logit.expand(len(image_b3hw)))
+    def forward(self, image_b3hw: Tensor) -> DetectorOutput:
+        """The same logit for every image; if both labels are equally frequent, it means inpainted."""
+        return DetectorOutput(self.logit.expand(len(image_b3hw)))
 
 
-def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - every model is built alike
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - common signature of all models
     """The baseline; any size."""
     return Majority()
 
 
-def learn(network: nn.Module, train: Labelled) -> None:
-    """Count the training images; deterministic."""
+def learn(network: nn.Module, train: LabelledImages) -> None:
+    """Set the logit from the training labels; deterministic."""
     assert isinstance(network, Majority)
     share = train.label_n.double().mean()
     network.logit.copy_((share / (1 - share)).log().clamp(-MOST, MOST))

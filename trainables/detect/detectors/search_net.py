@@ -1,7 +1,7 @@
-"""Small convolutional networks, for a search over their shape: 001_cc5423a036889870 asks for one and gives no details.
+"""Small convolutional networks for an architecture search; 001_cc5423a036889870 asks for one and gives no details.
 
 `stages` of `depth` convolutions each, with batch normalisation and ReLU; each stage but the first begins with stride 2
-and twice the channels. Then the mean over the map, and a head as of `detector`.
+and doubles the channels. Global average pooling and a head as in `detector` follow.
 """
 
 from __future__ import annotations
@@ -12,36 +12,34 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trainables.config.model_sections import DetectorConfig
-from trainables.detect.blocks.heads import Headed
+from trainables.detect.blocks.heads import TrunkWithHead
 
 
 class Config(DetectorConfig):
     width: int = Field(16, ge=1, le=256, description="channels of the first stage")
-    depth: int = Field(2, ge=1, le=8, description="convolutions a stage")
+    depth: int = Field(2, ge=1, le=8, description="convolutions per stage")
     kernel: Literal[3, 5, 7] = Field(3, description="side of the kernels, px")
-    stages: int = Field(3, ge=1, le=6, description="stages, each at half the side of the one before")
+    stages: int = Field(3, ge=1, le=6, description="number of stages; each halves the side")
     head: Literal["label", "box", "mask"] = Field(
-        "label", description="label, label and box, or a mask that gives both"
+        "label", description="label; box: label and box; mask: a mask from which both are derived"
     )
 
     def least_input(self) -> int:
-        """See the base."""
         return max(8, 1 << self.stages)
 
     def gives(self) -> tuple[str, ...]:
-        """See the base."""
         return {"label": ("logit",), "box": ("logit", "box"), "mask": ("logit", "mask")}[self.head]
 
 
-class SearchNet(Headed):
-    """Images are centred on 0 first."""
+class SearchNet(TrunkWithHead):
+    """Convolutional network on images scaled to [-1, 1]."""
 
     def prepared(self, image_b3hw: Tensor) -> Tensor:
         return 2 * image_b3hw - 1
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """The network; any size of `least_input` or more."""
+    """The network; any size from `least_input` on."""
     layers: list[nn.Module] = []
     inputs = 3
     for stage in range(config.stages):

@@ -1,1 +1,1 @@
-"""Layers and discriminators that the networks in `methods/` are built from."""
+"""Layers and discriminators shared by the networks in `methods/`."""

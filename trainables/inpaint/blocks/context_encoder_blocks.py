@@ -1,4 +1,4 @@
-"""What both context encoders are made of: the frame around the predicted square, discriminator, channel-wise layer.
+"""Parts of both context encoders: the frame around the predicted square, discriminator, channel-wise layer.
 
 Source: Pathak et al. 2016, "Context Encoders: Feature Learning by Inpainting", its Lua code (pathak22/context-encoder)
 and 003_4e78e639d4f1fa33; MODELS.md sections 4 and 10.
@@ -10,30 +10,30 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.model_sections import RegionConfig
-from trainables.inpaint.predicted_region import Scope
+from trainables.inpaint.predicted_region import PredictedRegion
 
 HOLE_COLOUR = (117 / 255, 104 / 255, 123 / 255)
-"""What holes are refilled with, on channels 0, 1, 2: ImageNet's mean in the odd order of the published code."""
+"""Fill colour of the holes on channels 0, 1, 2: ImageNet's mean in the unusual channel order of the published code."""
 
 
 def window(predicted: str | None, size: int) -> slice | None:
-    """Rows, and columns, of the central square of half the side; None for the whole image."""
+    """Row and column range of the central square of half the side; None for the whole image."""
     if predicted != "centre":
         return None
     start = (size - size // 2) // 2
     return slice(start, start + size // 2)
 
 
-def scope(config: RegionConfig, size: int) -> Scope:
-    """The losses compare what is predicted; the ring of known pixels in it weighs 10 as published."""
+def predicted_region(config: RegionConfig, size: int) -> PredictedRegion:
+    """The losses compare the predicted region; in the centre form its known pixels have weight 10, as published."""
     known_weight = config.known_weight or (10.0 if config.predicts == "centre" else 1.0)
-    return Scope(window(config.predicts, size), known_weight, config.value_range)
+    return PredictedRegion(window(config.predicts, size), known_weight, config.value_range)
 
 
-class Frame(nn.Module):
-    """From a damaged image to a whole one around a network from [-1, 1] to [-1, 1].
+class RegionFrame(nn.Module):
+    """Wraps a network that works in [-1, 1]: fills holes with HOLE_COLOUR, and pastes the prediction into the image.
 
-    network: gives the pixels inside `window`; outside of it the damaged image is returned as it is.
+    network: predicts the pixels inside `window`; outside of it the damaged image is returned unchanged.
     """
 
     def __init__(self, network: nn.Module, window: slice | None) -> None:
@@ -54,11 +54,11 @@ class Frame(nn.Module):
         return image_b3hw
 
 
-class Discriminator(nn.Module):
-    """Halving 4x4 convolutions down to a map of about 4x4, batch normalisation from the second on, one logit an image.
+class ContextEncoderDiscriminator(nn.Module):
+    """4x4 convolutions of stride 2 down to a map of about 4x4, then one logit for each image.
 
-    With 64 px seen: 64, 128, 256, 512 channels, 2.77 M parameters. Its normalisation keeps no running statistics: it is
-    never evaluated.
+    All layers but the first have batch normalisation, without running statistics because a discriminator never runs in
+    eval mode. For an input of 64 px: 64, 128, 256, 512 channels, 2.77 M parameters.
     """
 
     def __init__(self, width: int, size: int, window: slice | None) -> None:
@@ -86,8 +86,8 @@ class Discriminator(nn.Module):
 
 
 def build_discriminator(config: RegionConfig, size: int, width: int) -> nn.Module:
-    """The discriminator on what `config` says it sees, for images of size x size px."""
-    return Discriminator(width, size, window(config.discriminator or config.predicts, size))
+    """Build the discriminator for the region selected in `config`, for images of size x size px."""
+    return ContextEncoderDiscriminator(width, size, window(config.discriminator or config.predicts, size))
 
 
 class ChannelWise(nn.Module):
@@ -102,7 +102,7 @@ class ChannelWise(nn.Module):
         self.weight_cpp = nn.Parameter(torch.empty(channels, pixels, pixels))
         self.bias_cp = nn.Parameter(torch.zeros(channels, pixels))
         self.mix = nn.Conv2d(channels, channels, 1)
-        nn.init.normal_(self.weight_cpp, 0, (2 / pixels) ** 0.5)  # keeps the size of what a ReLU follows
+        nn.init.normal_(self.weight_cpp, 0, (2 / pixels) ** 0.5)  # He: preserves the variance before a ReLU
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """A map of the same shape."""
@@ -114,16 +114,16 @@ class ChannelWise(nn.Module):
 
 
 def multiples(halvings: int, repeated_from: int) -> list[int]:
-    """Channels of each halving layer in units of the first one's: 1, 2, 4, 8, 8, ...
+    """Channels of each stride-2 layer in units of the first layer's channels: 1, 2, 4, 8, 8, ...
 
-    The published networks begin 1, 1, 2, ... where they are deep: those of `repeated_from` layers or more.
+    Networks with at least `repeated_from` layers begin with 1, 1, 2, ..., as published.
     """
     growing = [min(2**level, 8) for level in range(halvings)]
     return growing if halvings < repeated_from else [1, *growing[:-1]]
 
 
 def initialise(layer: nn.Module) -> None:
-    """Weights of convolutions N(0, 0.02), of normalisations N(1, 0.02), biases 0, as published."""
+    """Initialise convolutions with N(0, 0.02) and batch normalisation with N(1, 0.02), as published."""
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(layer.weight, 0, 0.02)
     elif isinstance(layer, nn.BatchNorm2d):

@@ -1,10 +1,11 @@
-"""Contextual attention: every place of a map is rebuilt from the patches outside the hole that look like it.
+"""Contextual attention: every position of a map is rebuilt from the similar patches outside the hole.
 
 Source: Yu et al. 2018, "Generative Image Inpainting with Contextual Attention", in the form of DeepFill v2's code;
-MODELS.md section 1.5. There one mask serves the whole batch and images are taken one by one; here each has its own.
+MODELS.md section 1.5. That code uses one mask for the whole batch and loops over the images; here every image has its
+own mask, and the batch is processed at once.
 
-Legend: b images, c channels, H = W side of the map, r rate, h = w = H / r side of the map on which places are compared,
-l = h w places, k = 9 c numbers of a compared patch, p = 4 r r c numbers of a pasted one.
+Legend: b images, c channels, H = W side of the map, r rate, h = w = H / r side of the map on which positions are
+compared, l = h w positions, k = 9 c elements of a compared patch, p = 4 r r c elements of a pasted patch.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from torch import Tensor
 from trainables.training.precision import as_given, full
 
 SHARPNESS = 10.0
-"""What scores are multiplied with before the softmax."""
+"""Factor of the scores before the softmax."""
 
 
 def contextual_attention(x_bchw: Tensor, mask_b1hw: Tensor, rate: int) -> Tensor:
-    """(b, c, H, W) in float32: at each place the mean of the patches outside the hole, weighted by how alike they are.
+    """(b, c, H, W) float32: the mean of the patches outside the hole at each position, weighted by similarity.
 
-    mask_b1hw: 1 where the map belongs to the hole. Patches that touch it weigh nothing, as if they scored 0; where all
-    do, the output is 0. Patches of 2 r x 2 r are pasted every r pixels, so that four lie over each.
+    mask_b1hw: 1 where the map belongs to the hole. A patch that touches the hole has score 0 in the softmax, and its
+    weight is then set to 0; if all patches touch it, the output is 0. Patches of 2 r x 2 r pixels are pasted every r
+    pixels, so that four overlap at each pixel.
     """
     with as_given(x_bchw.device):
         x_bchw = full(x_bchw)
@@ -36,7 +38,7 @@ def contextual_attention(x_bchw: Tensor, mask_b1hw: Tensor, rate: int) -> Tensor
 
 
 def attention(x_bchw: Tensor, hole_b1hw: Tensor) -> Tensor:
-    """weight_bll: how much of the patch at a place (second axis) goes to a place (third axis)."""
+    """weight_bll: weight of the patch at a source position (second axis) for a target position (third axis)."""
     side = x_bchw.shape[2]
     patch_bkl = F.unfold(x_bchw, 3, padding=1)
     pattern_bkl = patch_bkl / patch_bkl.norm(dim=1, keepdim=True).clamp(min=1e-4)
@@ -46,16 +48,16 @@ def attention(x_bchw: Tensor, hole_b1hw: Tensor) -> Tensor:
 
 
 def fuse(score_bll: Tensor, side: int) -> Tensor:
-    """Scores plus those of both places moved together, by one along the rows and then by one down the columns.
+    """Add the scores of the pairs shifted together by one position, first along the rows, then along the columns.
 
-    So neighbours that are rebuilt from neighbours score higher. As published, the end of a row neighbours the beginning
-    of the next one.
+    This favours rebuilding neighbours from neighbours. As published, the last position of a row and the first of the
+    next row count as neighbours.
     """
     return _transposed(_diagonal(_transposed(_diagonal(score_bll), side)), side)
 
 
 def _diagonal(score_bll: Tensor) -> Tensor:
-    """The sum of each score and its two neighbours along the diagonal: a convolution with a 3x3 identity."""
+    """Sum of each score and its two neighbours along the diagonal: a convolution with a 3x3 identity matrix."""
     total_bll = score_bll.clone()
     total_bll[:, 1:, 1:] += score_bll[:, :-1, :-1]
     total_bll[:, :-1, :-1] += score_bll[:, 1:, 1:]
@@ -63,6 +65,6 @@ def _diagonal(score_bll: Tensor) -> Tensor:
 
 
 def _transposed(score_bll: Tensor, side: int) -> Tensor:
-    """Both axes of places counted down the columns instead of along the rows, or back."""
-    b, places, _ = score_bll.shape
-    return score_bll.view(b, side, side, side, side).permute(0, 2, 1, 4, 3).reshape(b, places, places)
+    """Reorder both position axes from row-major to column-major order, or back."""
+    b, positions, _ = score_bll.shape
+    return score_bll.view(b, side, side, side, side).permute(0, 2, 1, 4, 3).reshape(b, positions, positions)

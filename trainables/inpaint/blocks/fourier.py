@@ -1,6 +1,7 @@
-"""Blocks that see far: fast Fourier convolutions, aggregated dilated convolutions, and plain ones to compare them with.
+"""Residual blocks: fast Fourier convolutions, aggregated dilated convolutions (AOT-GAN), and plain convolutions.
 
-All of them keep the shape of maps_bchw, and pad by reflection.
+Fourier and aggregated blocks have a large receptive field; plain blocks are the baseline. All blocks keep the shape of
+their input and use reflection padding.
 
 Sources: Chi et al. 2020, "Fast Fourier Convolution", in the form of LaMa's code (Suvorov et al. 2022); Zeng et al.
 2022, "Aggregated Contextual Transformations for High-Resolution Image Inpainting" (AOT-GAN), and its code.
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 from trainables.training.precision import as_given, full
 
 GLOBAL_SHARE = 0.75
-"""Of a block's channels: those that see the whole image. MODELS.md section 7."""
+"""Fraction of a block's channels that are global, with the whole image as receptive field. MODELS.md section 7."""
 RATES = (1, 2, 4, 8)
-"""Dilations side by side in a block of AOT-GAN."""
+"""Dilations of the parallel branches of an AOT-GAN block."""
 EPSILON = 1e-10
 
 
@@ -25,9 +26,9 @@ EPSILON = 1e-10
 
 
 class FourierUnit(nn.Module):
-    """A 1x1 convolution, batch normalisation and ReLU of the spectrum, real and imaginary parts being channels.
+    """1x1 convolution, batch normalisation and ReLU on the spectrum, with real and imaginary parts as channels.
 
-    The transforms are computed in float32 under autocast as well.
+    The transforms are computed in float32, also under autocast.
     """
 
     def __init__(self, channels: int) -> None:
@@ -38,7 +39,7 @@ class FourierUnit(nn.Module):
     def forward(self, x_bchw: Tensor) -> Tensor:
         with as_given(x_bchw.device):
             spectrum_bchw = torch.fft.rfft2(full(x_bchw), norm="ortho")
-            # view_as_real would do, but its backward pass takes no empty batch, which a worker may have.
+            # The backward pass of view_as_real does not support an empty batch, which a worker may have.
             parts_bchw = torch.stack([spectrum_bchw.real, spectrum_bchw.imag], 2).flatten(1, 2)
         parts_bchw = F.relu(self.norm(self.conv(parts_bchw)))
         with as_given(x_bchw.device):
@@ -48,7 +49,7 @@ class FourierUnit(nn.Module):
 
 
 class Spectral(nn.Module):
-    """A Fourier unit on half the channels with a shortcut around it."""
+    """A Fourier unit on half the channels, with a shortcut around it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -66,14 +67,14 @@ class Spectral(nn.Module):
 
 
 class FastFourierConvolution(nn.Module):
-    """From local and global channels to as many of each: 3x3 convolutions, but Fourier from global to global.
+    """Maps local and global channels to the same numbers of each, followed by batch normalisation and ReLU.
 
-    Batch normalisation and ReLU follow.
+    The path from global to global channels is a `Spectral` layer; the other paths are 3x3 convolutions.
     """
 
     def __init__(self, local: int, globals_: int) -> None:
         super().__init__()
-        self.local = convolution(local + globals_, local)  # from both: one convolution is the sum of two
+        self.local = convolution(local + globals_, local)  # one convolution over both inputs: the sum of two
         self.local_to_global = convolution(local, globals_)
         self.global_to_global = Spectral(globals_)
         self.norms = nn.ModuleList([nn.BatchNorm2d(local), nn.BatchNorm2d(globals_)])
@@ -99,11 +100,11 @@ class FourierBlock(nn.Module):
         return x_bchw + torch.cat(self.second(*self.first(local_bchw, global_bchw)), 1)
 
 
-# --- what it is compared with -----------------------------------------------------------------------------------------
+# --- alternatives -----------------------------------------------------------------------------------------------------
 
 
 class PlainBlock(nn.Module):
-    """The same without a Fourier transform: every channel is local."""
+    """Two 3x3 convolutions with a shortcut around them: a Fourier block with local channels only."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -116,12 +117,10 @@ class PlainBlock(nn.Module):
 
 
 class AggregatedBlock(nn.Module):
-    """AOT-GAN's: convolutions of several dilations side by side, joined, and mixed with the input by a gate.
-
-    side: of the maps, px; a dilation is at most half of it, as a wider one would see padding alone.
-    """
+    """AOT-GAN's block: parallel convolutions with several dilations, joined, and mixed with the input by a gate."""
 
     def __init__(self, channels: int, side: int) -> None:
+        """side: side of the maps, px; dilations are limited to half of it, because larger ones only reach padding."""
         super().__init__()
         rates = [min(rate, max(1, side // 2)) for rate in RATES]
         self.branches = nn.ModuleList(convolution(channels, channels // len(RATES), rate, bias=True) for rate in rates)
@@ -130,20 +129,20 @@ class AggregatedBlock(nn.Module):
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         seen_bchw = torch.cat([F.relu(branch(x_bchw)) for branch in self.branches], 1)
-        gates_bchw = spread(self.gate(x_bchw)).sigmoid()
+        gates_bchw = standardise_gates(self.gate(x_bchw)).sigmoid()
         mixed_bchw: Tensor = x_bchw * (1 - gates_bchw) + self.joined(seen_bchw) * gates_bchw
         return mixed_bchw
 
 
-def spread(gates_bchw: Tensor) -> Tensor:
-    """Each map of gates with mean -5 and standard deviation 10, so that most are open or shut; in float32."""
+def standardise_gates(gates_bchw: Tensor) -> Tensor:
+    """Normalise each map of gates to mean -5 and standard deviation 10, so most are open or closed; in float32."""
     gates_bchw = full(gates_bchw)
     mean = gates_bchw.mean((2, 3), keepdim=True)
-    # The square root of 0, where an image is hole all over, would have no derivative.
+    # EPSILON: the square root has no derivative at 0, the variance of an image that is all hole.
     spread_bchw: Tensor = 10 * (gates_bchw - mean) / (gates_bchw.var((2, 3), keepdim=True) + EPSILON).sqrt() - 5
     return spread_bchw
 
 
 def convolution(inputs: int, outputs: int, dilation: int = 1, bias: bool = False) -> nn.Conv2d:
-    """3x3, padded by reflection."""
+    """A 3x3 convolution with reflection padding."""
     return nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation, bias=bias, padding_mode="reflect")

@@ -1,14 +1,15 @@
-"""The discriminators of GLCIC: of the image, of a window around the hole, and of both together.
+"""The discriminators of GLCIC: on the image, on a window around the hole, and on both together.
 
-Sources: Iizuka et al. 2017 for the scalar ones (5x5 convolutions of stride 2 down to 4x4, then 1024 features, each with
-ReLU, batch-normalised but for the last); Isola et al. 2017 for the PatchGAN (4x4 convolutions, leaky ReLU, no
-normalisation of the first layer), with as many halvings as the scalar one. MODELS.md sections 3.1, 3.2 and 10.
+Sources: Iizuka et al. 2017 for the scalar discriminators (5x5 convolutions of stride 2 down to 4x4 with batch
+normalisation and ReLU, then a linear layer to 1024 features with ReLU); Isola et al. 2017 for the PatchGAN (4x4
+convolutions, leaky ReLU, no normalisation in the first layer), with as many stride-2 layers as the scalar one.
+MODELS.md sections 3.1, 3.2 and 10.
 
-Where the window lies: centred on the bounding box of the hole and moved inside the image; in the image's middle where
-there is no hole. Iizuka et al. take that of the real image at another, random place. Here both images have theirs at
-one place, as in mmagic's GLCIC: they then differ in the hole and in nothing else, and a window is a function of the
-mask alone, so nothing is drawn, and a discriminator need not be told which of the two it sees. Of a hole that is larger
-than the window, the middle is judged. Normalisations keep no running statistics: a discriminator is never evaluated.
+The window is centred on the bounding box of the hole and shifted to lie inside the image; without a hole it is in the
+middle of the image, and of a hole larger than the window it covers the middle. Iizuka et al. cut the window of the real
+image at another, random position. Here both windows have the same position, as in mmagic's GLCIC: real and generated
+windows then differ only in the hole, and the position is a function of the mask, without any random draw. Batch
+normalisation has no running statistics because a discriminator never runs in eval mode.
 
 Legend: b images, s side of the window, h = w side of the image, px.
 """
@@ -21,42 +22,40 @@ import torch
 from torch import Tensor, nn
 
 MAP = 4
-"""Side of the map at which a discriminator stops halving."""
+"""Side of the last map of a discriminator."""
 WIDEST = 8
-"""The channels double at each halving, up to so many times those of the first."""
+"""Channels double at each stride-2 layer, up to this multiple of the first layer's."""
 
 
-class View(nn.Module):
-    """A discriminator of the image, or of its window.
-
-    window: side of the window, px; None for the image. network: gives the logits, above 0 for real.
-    """
+class SingleViewDiscriminator(nn.Module):
+    """A discriminator on the image, or on a window of it."""
 
     def __init__(self, window: int | None, network: nn.Module) -> None:
+        """window: side of the window, px; None for the image. network: returns the logits, positive for real."""
         super().__init__()
         self.window = window
         self.network = network
 
     def forward(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
-        """Logits (b, 1), or (b, 1, 4, 4) of patches."""
-        seen = image_b3hw if self.window is None else cut(image_b3hw, mask_b1hw, self.window)
+        """Logits (b, 1), or (b, 1, 4, 4) for patches."""
+        seen = image_b3hw if self.window is None else cut_window(image_b3hw, mask_b1hw, self.window)
         logits: Tensor = self.network(seen)
         return logits
 
 
-class Joint(nn.Module):
-    """The published discriminator: one logit from the features of the image and those of its window."""
+class JointDiscriminator(nn.Module):
+    """The published discriminator: one logit from the features of the image and of its window."""
 
     def __init__(self, size: int, window: int, width: int) -> None:
         super().__init__()
         self.window = window
-        self.whole = features(size, width)
-        self.part = features(window, width)
+        self.whole = feature_discriminator(size, width)
+        self.part = feature_discriminator(window, width)
         self.score = nn.Linear(2 * 16 * width, 1)
 
     def forward(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
         """Logits (b, 1)."""
-        part = self.part(cut(image_b3hw, mask_b1hw, self.window))
+        part = self.part(cut_window(image_b3hw, mask_b1hw, self.window))
         logits: Tensor = self.score(torch.cat([self.whole(image_b3hw), part], 1))
         return logits
 
@@ -64,13 +63,13 @@ class Joint(nn.Module):
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
-def scalar(side: int, width: int) -> nn.Sequential:
-    """One logit (b, 1) of an image (b, 3, side, side)."""
-    return nn.Sequential(features(side, width), nn.Linear(16 * width, 1))
+def scalar_discriminator(side: int, width: int) -> nn.Sequential:
+    """Discriminator with one logit (b, 1) for each image (b, 3, side, side)."""
+    return nn.Sequential(feature_discriminator(side, width), nn.Linear(16 * width, 1))
 
 
-def features(side: int, width: int) -> nn.Sequential:
-    """(b, 16 width) of an image (b, 3, side, side); side is a power of two, at least 4."""
+def feature_discriminator(side: int, width: int) -> nn.Sequential:
+    """Features (b, 16 width) of images (b, 3, side, side); side is a power of two, at least 4."""
     layers: list[nn.Module] = []
     channels = [3, *_widths(side, width)]
     for inputs, outputs in pairwise(channels):
@@ -79,8 +78,8 @@ def features(side: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * MAP * MAP, 16 * width), nn.ReLU(inplace=True))
 
 
-def patches(side: int, width: int) -> nn.Sequential:
-    """A logit for each of 4x4 overlapping patches, (b, 1, 4, 4), of an image (b, 3, side, side)."""
+def patch_discriminator(side: int, width: int) -> nn.Sequential:
+    """PatchGAN: logits (b, 1, 4, 4) of 4x4 overlapping patches of images (b, 3, side, side)."""
     layers: list[nn.Module] = []
     channels = [3, *_widths(side, width)]
     for level, (inputs, outputs) in enumerate(pairwise(channels)):
@@ -92,7 +91,7 @@ def patches(side: int, width: int) -> nn.Sequential:
 
 
 def _widths(side: int, width: int) -> list[int]:
-    """Channels after each halving, until the map is 4x4."""
+    """Channels after each stride-2 layer, down to a 4x4 map."""
     halvings = (side // MAP).bit_length() - 1
     return [width * min(2**level, WIDEST) for level in range(halvings)]
 
@@ -100,9 +99,9 @@ def _widths(side: int, width: int) -> list[int]:
 # --- the window -------------------------------------------------------------------------------------------------------
 
 
-def cut(image_b3hw: Tensor, mask_b1hw: Tensor, side: int) -> Tensor:
-    """(b, 3, s, s): each image's window around its hole, without a synchronisation."""
-    top_b, left_b = corner(mask_b1hw, side)
+def cut_window(image_b3hw: Tensor, mask_b1hw: Tensor, side: int) -> Tensor:
+    """Cut the window (b, 3, s, s) around the hole out of each image, without a device synchronisation."""
+    top_b, left_b = window_corner(mask_b1hw, side)
     offsets_s = torch.arange(side, device=image_b3hw.device)
     b, channels, height, _ = image_b3hw.shape
     rows_bs, columns_bs = top_b.unsqueeze(1) + offsets_s, left_b.unsqueeze(1) + offsets_s
@@ -110,16 +109,16 @@ def cut(image_b3hw: Tensor, mask_b1hw: Tensor, side: int) -> Tensor:
     return strip.gather(2, rows_bs.view(b, 1, side, 1).expand(-1, channels, -1, side))
 
 
-def corner(mask_b1hw: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """top_b and left_b of the window, whole px."""
+def window_corner(mask_b1hw: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Position of the window in whole px: top_b and left_b."""
     hole_bhw = mask_b1hw[:, 0] > 0.5
     return _start(hole_bhw.any(2), side), _start(hole_bhw.any(1), side)
 
 
 def _start(hole_bn: Tensor, side: int) -> Tensor:
-    """Where a window of `side` px begins in a row of n px, to be centred on the px from the first to the last hole."""
+    """Start of a window of `side` px that is centred on the range from the first to the last hole pixel of n pixels."""
     n = hole_bn.shape[1]
     position = torch.arange(n, device=hole_bn.device)
     first = torch.where(hole_bn, position, n).amin(1)
-    last = torch.where(hole_bn, position, -1).amax(1)  # without a hole, n and -1: the middle of the row
+    last = torch.where(hole_bn, position, -1).amax(1)  # without a hole: n and -1, which centres the window
     return torch.div(first + last + 1 - side, 2, rounding_mode="floor").clamp(0, n - side)

@@ -1,4 +1,4 @@
-"""The PatchGAN of pix2pixHD: 4x4 convolutions to a map of scores, each of a patch of the image.
+"""The PatchGAN of pix2pixHD: 4x4 convolutions to a map of scores, one for each patch of the image.
 
 Source: Wang et al. 2018, "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", in the form
 of LaMa's code; MODELS.md sections 7 and 10.
@@ -11,11 +11,11 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 
-class NLayer(nn.Module):
-    """`halvings` layers of stride 2 and one of stride 1, then scores; it sees the image alone, not the mask.
+class NLayerDiscriminator(nn.Module):
+    """`halvings` layers of stride 2, one of stride 1, and a layer of scores; the mask is not an input.
 
-    Batch normalisation in all layers but the first, leaky ReLU. With four halvings a score sees 142x142 px, and there
-    are 6.96 M parameters with width 64.
+    Leaky ReLU, and batch normalisation in all layers but the first. With four halvings the receptive field of a score
+    is 142x142 px, and there are 6.96 M parameters at width 64.
     """
 
     def __init__(self, halvings: int, width: int) -> None:
@@ -33,8 +33,8 @@ class NLayer(nn.Module):
         return self.maps(image_b3hw, mask_b1hw)[-1]
 
     def maps(self, image_b3hw: Tensor, mask_b1hw: Tensor) -> list[Tensor]:
-        """The maps after every layer, the logits last."""
-        found = [image_b3hw]
+        """The outputs of all layers; the last one holds the logits."""
+        maps = [image_b3hw]
         for layer in self.layers:
-            found.append(layer(found[-1]))
-        return found[1:]
+            maps.append(layer(maps[-1]))
+        return maps[1:]

@@ -1,6 +1,7 @@
-"""SN-PatchGAN: a discriminator of image and mask, convolutions with spectral normalisation and nothing else.
+"""SN-PatchGAN: a discriminator on image and mask that consists of convolutions with spectral normalisation.
 
-Source: Yu et al. 2019 and its code, the author on the last activation (issue 62 there); MODELS.md sections 1.5 and 10.
+Source: Yu et al. 2019 and its code; the activation after the last layer is confirmed by the author in issue 62 of that
+repository; MODELS.md sections 1.5 and 10.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from torch import Tensor, nn
 from trainables.training.precision import as_given
 
 MAP = 4
-"""Side of the map at which it stops halving."""
+"""Side of the last map."""
 
 
 class SpectralConv2d(nn.Conv2d):
-    """A convolution whose weights, as a matrix, have the spectral norm 1 (Miyato et al. 2018).
+    """A convolution whose weight matrix is normalised to spectral norm 1 (Miyato et al. 2018).
 
-    One power iteration a call while training, in float32 under autocast as well.
+    Each call in training mode does one power iteration, in float32 also under autocast.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
@@ -32,11 +33,11 @@ class SpectralConv2d(nn.Conv2d):
         return F.conv2d(x_bchw, self.normalised(), self.bias, self.stride, self.padding)
 
     def normalised(self) -> Tensor:
-        """The weights divided by their spectral norm, as far as the power iteration knows it."""
+        """The weights divided by their spectral norm, as estimated by the power iteration."""
         with as_given(self.weight.device):
             matrix = self.weight.flatten(1)
             with torch.no_grad():
-                left = self.left.clone()  # a later call must not change what this one's backward pass needs
+                left = self.left.clone()  # a later call must not modify a tensor of this backward pass
                 right = F.normalize(matrix.T @ left, dim=0)
                 if self.training:
                     left = F.normalize(matrix @ right, dim=0)
@@ -46,9 +47,9 @@ class SpectralConv2d(nn.Conv2d):
 
 
 class SNPatchGAN(nn.Module):
-    """5x5 convolutions of stride 2 down to 4x4, leaky ReLU after each, the last one too; every number is a score.
+    """5x5 convolutions of stride 2 down to 4x4, all followed by leaky ReLU; every value of the last map is a score.
 
-    256 px: 64, 128, 256, 256, 256, 256 channels, 5.95 M parameters.
+    At 256 px: 64, 128, 256, 256, 256, 256 channels, 5.95 M parameters.
     """
 
     def __init__(self, size: int, width: int) -> None:

@@ -1,7 +1,7 @@
-"""Blocks of TDANet: residual ones with spectral normalisation, attention over places, attention over words.
+"""Blocks of TDANet: residual blocks with spectral normalisation, self-attention, and attention over words.
 
-Source: the released code as MODELS.md section 2.1 describes it. Every convolution with spectral normalisation starts
-orthogonal with gain 0.02, all activations are LeakyReLU(0.1).
+Source: the released code as described in MODELS.md section 2.1. Every convolution with spectral normalisation has
+orthogonal initialisation with gain 0.02, and all activations are LeakyReLU(0.1).
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ GAIN = 0.02
 Layer = TypeVar("Layer", bound=nn.Conv2d)
 
 
-def active(x_bchw: Tensor) -> Tensor:
+def activate(x_bchw: Tensor) -> Tensor:
     return F.leaky_relu(x_bchw, 0.1)
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, padding: int | None = None) -> SpectralConv2d:
-    """A convolution with spectral normalisation, padded to keep the size unless told otherwise."""
-    made = SpectralConv2d(inputs, outputs, kernel, padding=kernel // 2 if padding is None else padding)
-    return orthogonal(made)
+    """A convolution with spectral normalisation; the default padding keeps the size."""
+    return orthogonal(SpectralConv2d(inputs, outputs, kernel, padding=kernel // 2 if padding is None else padding))
 
 
 def orthogonal(layer: Layer) -> Layer:
@@ -36,8 +35,8 @@ def orthogonal(layer: Layer) -> Layer:
     return layer
 
 
-class Doubling(SpectralConv2d):
-    """A transposed convolution that doubles the side, with spectral normalisation over its outputs."""
+class UpsamplingConv(SpectralConv2d):
+    """A transposed convolution that doubles the side, with spectral normalisation of the weights."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3)
@@ -49,14 +48,16 @@ class Doubling(SpectralConv2d):
 
 
 class ResBlock(nn.Module):
-    """Activation and convolution, twice, beside a 1x1 convolution; `down` halves the side of both by their means.
-
-    first: without the activation before the first convolution, as an image needs none.
-    """
+    """Two layers of activation and convolution, plus a shortcut with a 1x1 convolution."""
 
     def __init__(
         self, inputs: int, outputs: int, hidden: int | None = None, down: bool = False, first: bool = False
     ) -> None:
+        """hidden: channels between the two layers; None for `outputs`.
+
+        down: halve the side by average pooling of the sum.
+        first: leave out the activation before the first convolution, for a block whose input is an image.
+        """
         super().__init__()
         hidden = outputs if hidden is None else hidden
         self.one, self.two = conv(inputs, hidden), conv(hidden, outputs)
@@ -64,44 +65,42 @@ class ResBlock(nn.Module):
         self.down, self.first = down, first
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        y_bchw = self.two(active(self.one(x_bchw if self.first else active(x_bchw))))
+        y_bchw = self.two(activate(self.one(x_bchw if self.first else activate(x_bchw))))
         z_bchw: Tensor = y_bchw + self.beside(x_bchw)
         return F.avg_pool2d(z_bchw, 2) if self.down else z_bchw
 
 
 class DecoderBlock(nn.Module):
-    """The same with normalisation over each image, doubling the side on both ways where it is `up`."""
+    """A `ResBlock` with instance normalisation; `up` doubles the side with transposed convolutions."""
 
     def __init__(self, inputs: int, outputs: int, up: bool) -> None:
         super().__init__()
         self.before, self.between = nn.InstanceNorm2d(inputs), nn.InstanceNorm2d(outputs)
         self.one = conv(inputs, outputs)
-        self.two, self.beside = (Doubling(i, outputs) if up else conv(i, outputs) for i in (outputs, inputs))
+        self.two, self.beside = (UpsamplingConv(i, outputs) if up else conv(i, outputs) for i in (outputs, inputs))
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        y_bchw = self.one(active(self.before(x_bchw)))
-        z_bchw: Tensor = self.two(active(self.between(y_bchw))) + self.beside(x_bchw)
+        y_bchw = self.one(activate(self.before(x_bchw)))
+        z_bchw: Tensor = self.two(activate(self.between(y_bchw))) + self.beside(x_bchw)
         return z_bchw
 
 
-class Output(nn.Module):
-    """An image in [-1, 1]."""
+class ImageOutput(nn.Module):
+    """Output layer: an image in [-1, 1]."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.conv = conv(inputs, 3, padding=0)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        return torch.tanh(full(self.conv(F.pad(active(x_bchw), (1, 1, 1, 1), mode="reflect"))))
+        return torch.tanh(full(self.conv(F.pad(activate(x_bchw), (1, 1, 1, 1), mode="reflect"))))
 
 
 class PlaceAttention(nn.Module):
-    """Each place looks at all places that are like it: short-term attention; and long-term, at an encoder's features.
-
-    encoded: their channels; 0 for the short-term attention alone, which then has no block after it.
-    """
+    """Self-attention over positions ("short-term"), optionally also over the features of an encoder ("long-term")."""
 
     def __init__(self, channels: int, encoded: int = 0) -> None:
+        """encoded: channels of the encoder's features; 0 for short-term attention only, without a block after it."""
         super().__init__()
         self.query = orthogonal(nn.Conv2d(channels, max(1, channels // 4), 1))
         self.gamma = nn.Parameter(torch.zeros(1))
@@ -110,30 +109,30 @@ class PlaceAttention(nn.Module):
             self.joined = ResBlock(channels + encoded, channels, channels)
 
     def forward(self, x_bchw: Tensor, encoded_bchw: Tensor | None = None, mask_b1hw: Tensor | None = None) -> Tensor:
-        """mask_b1hw: share of hole at each place, where the encoder saw nothing."""
+        """mask_b1hw: fraction of hole at each position; the encoder has not seen the holes."""
         with as_given(x_bchw.device):
             query_bcl = full(self.query(full(x_bchw))).flatten(2)
-            to_bll = (query_bcl.transpose(1, 2) @ query_bcl).softmax(2)  # each place's shares of all places
-            seen_bchw = _moved(x_bchw, to_bll)
-            x_bchw = full(x_bchw) + self.gamma * seen_bchw
+            weight_bll = (query_bcl.transpose(1, 2) @ query_bcl).softmax(2)  # target position, source position
+            attended_bchw = _attend(x_bchw, weight_bll)
+            x_bchw = full(x_bchw) + self.gamma * attended_bchw
             if encoded_bchw is None:
                 return x_bchw
             assert mask_b1hw is not None
-            found_bchw = self.alpha * _moved(encoded_bchw, to_bll)
-            context_bchw = mask_b1hw * found_bchw + (1 - mask_b1hw) * full(encoded_bchw)
+            filled_bchw = self.alpha * _attend(encoded_bchw, weight_bll)
+            context_bchw = mask_b1hw * filled_bchw + (1 - mask_b1hw) * full(encoded_bchw)
         joined_bchw: Tensor = self.joined(torch.cat([x_bchw, context_bchw], 1))
         return joined_bchw
 
 
-def _moved(x_bchw: Tensor, to_bll: Tensor) -> Tensor:
-    """At each place the mean of the features of all, weighted."""
-    return (full(x_bchw).flatten(2) @ to_bll.transpose(1, 2)).view_as(x_bchw)
+def _attend(x_bchw: Tensor, weight_bll: Tensor) -> Tensor:
+    """The weighted mean of the features of all positions, at each position."""
+    return (full(x_bchw).flatten(2) @ weight_bll.transpose(1, 2)).view_as(x_bchw)
 
 
 class WordAttention(nn.Module):
-    """Which words belong to a region of an image: those that its places are like, or, `inverse`, unlike.
+    """Attention of the positions of an image region to words, by similarity or, with `inverse`, by dissimilarity.
 
-    The second is for the known region: the words that it does not explain are those of the hole.
+    Inverse attention is for the known region: the words that it does not explain describe the hole.
     """
 
     def __init__(self, channels: int, features: int) -> None:
@@ -143,17 +142,20 @@ class WordAttention(nn.Module):
     def forward(
         self, x_bchw: Tensor, words_bct: Tensor, there_bt: Tensor, region_b1hw: Tensor, inverse: bool
     ) -> Tensor:
-        """(b, features): of what the places of the region attend to, the largest value each.
+        """Word features attended to by the positions of the region, max-pooled over the region: (b, features).
 
-        there_bt: which tokens are words. region_b1hw: 1 in the region. Zeros where there is no word, or no region.
+        there_bt: True for tokens that are words.
+        region_b1hw: 1 inside the region.
+
+        The result is 0 for an image without words or with an empty region.
         """
         with as_given(x_bchw.device):
             score_blt = self.project(full(x_bchw)).flatten(2).transpose(1, 2) @ words_bct
             if inverse:
                 score_blt = -score_blt
             share_blt = score_blt.masked_fill(~there_bt.unsqueeze(1), -1e9).softmax(2)
-            told_bcl = words_bct @ share_blt.transpose(1, 2)
+            attended_bcl = words_bct @ share_blt.transpose(1, 2)
             outside_b1l = region_b1hw.flatten(2) == 0
-            most_bc = told_bcl.masked_fill(outside_b1l, -1e9).amax(2)
-            told_bc: Tensor = most_bc * (there_bt.any(1, keepdim=True) & ~outside_b1l.all(2))
-            return told_bc
+            pooled_bc = attended_bcl.masked_fill(outside_b1l, -1e9).amax(2)
+            word_features_bc: Tensor = pooled_bc * (there_bt.any(1, keepdim=True) & ~outside_b1l.all(2))
+            return word_features_bc

@@ -1,1 +1,1 @@
-"""Metrics of filled images."""
+"""Metrics of inpainted images."""

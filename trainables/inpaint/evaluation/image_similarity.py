@@ -1,7 +1,7 @@
-"""How alike two images are: structural similarity, overlap of their bright parts, cross entropy of their values.
+"""Similarity of two images: SSIM, Dice coefficient and IoU, and cross entropy.
 
-Images are in [0, 1], (b, c, h, w). Every function gives a value for each image, (b,), and NaN where an image has NaN,
-so that a network that diverged cannot look good.
+Images are in [0, 1], (b, c, h, w). Every function returns one value for each image, (b,). The value is NaN if the image
+contains NaN, so that a diverged network cannot score well.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BRIGHT = 0.5
-"""Values above it are foreground where images are taken for segmentations."""
+"""Threshold of `dice_binary` and `iou`: larger values are foreground."""
 LEAST_PROBABILITY = 2.0**-20
-"""Cross entropy takes values for at least this far from 0 and 1: a wholly wrong one costs 13.9 nats, not infinity."""
+"""Cross entropy clamps the output to this distance from 0 and 1; a wrong value then costs at most 13.9 nats."""
 
 
 def ssim(output_bchw: Tensor, image_bchw: Tensor) -> Tensor:
-    """Structural similarity of each image (b,): the mean over channels and over a window centred on every pixel.
+    """Structural similarity (SSIM) of each image (b,), averaged over channels and over windows centred on every pixel.
 
-    output_bchw: may have a leading dimension more, for several outputs of each image; so has the result then.
+    output_bchw: an additional leading dimension is allowed, for several outputs of each image; the result has it too.
 
-    Wang et al. 2004 with a Gaussian window of 11x11, sigma 1.5, K = (0.01, 0.03), data range 1, images continued by
-    reflection; equals `torchmetrics.functional.image.structural_similarity_index_measure` of torchmetrics 1.9. The
-    window is separable, so each direction is one product with a banded matrix: 12 times faster than a convolution on a
-    CPU at 32 px, where SSIM would otherwise take longer than everything else in an evaluation. At least 6 px a side.
+    Wang et al. 2004 with a Gaussian window of 11x11, sigma 1.5, K = (0.01, 0.03), data range 1 and reflection padding.
+    The result equals `torchmetrics.functional.image.structural_similarity_index_measure` of torchmetrics 1.9. We keep
+    our own implementation because it is 12 times faster on a CPU at 32 px, where SSIM would otherwise take most of the
+    evaluation time: the window is separable, so each direction is one product with a banded matrix. Images need a side
+    of at least 6 px.
     """
     rows, columns = (_window(side).to(image_bchw) for side in image_bchw.shape[2:])
     x, y = output_bchw, image_bchw
@@ -42,27 +43,29 @@ def ssim(output_bchw: Tensor, image_bchw: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _window(side: int) -> Tensor:
-    """(side, side) float32: row i averages a signal around position i, reflected at its ends."""
+    """(side, side) float32: row i holds the window centred on position i, with reflection at both ends."""
     offsets = torch.arange(-5, 6, dtype=torch.float64)
     weights = (-(offsets**2) / (2 * 1.5**2)).exp()
     weights /= weights.sum()
     identity = torch.eye(side, dtype=torch.float64)
-    padded = F.pad(identity.unsqueeze(0), (5, 5), mode="reflect")[0]  # row j: where a unit at j is seen
+    padded = F.pad(identity.unsqueeze(0), (5, 5), mode="reflect")[0]  # row j: a unit impulse at j
     return padded.unfold(1, 11, 1).matmul(weights).T.float().contiguous()
 
 
 def overlap(output_bchw: Tensor, image_bchw: Tensor) -> dict[str, Tensor]:
-    """Dice in three forms and the intersection over union (IoU), over all values of all channels; float64.
+    """Three forms of the Dice coefficient, and the intersection over union (IoU), over all values of all channels.
 
     dice_soft      2 sum(pq) / (sum p + sum q)
-    dice_squared   2 sum(pq) / (sum p^2 + sum q^2), Milletari et al. 2016: 1 for a perfect output, and for no other
-    dice_binary    2 |P and Q| / (|P| + |Q|), P and Q where p and q are above BRIGHT
+    dice_squared   2 sum(pq) / (sum p^2 + sum q^2), Milletari et al. 2016: 1 only for a perfect output
+    dice_binary    2 |P and Q| / (|P| + |Q|), where P and Q are the sets of values of p and q above BRIGHT
     iou            |P and Q| / |P or Q|
 
-    002_e338281c6a46a1c1 sets goals of 0.5, 0.6 and 0.75 for "the Dice coefficient". By the soft form, which is made for
-    values that are 0 or 1, they say nothing: on the 10,000 test images of CIFAR-100 a perfect output scores 0.593 in
-    the mean (0.630 pooled), so 0.75 cannot be reached, a white image 0.635, more than the perfect one, and the images
-    with a black hole of a quarter 0.514. Where neither image has anything to overlap, all forms are 1.
+    All forms are float64, and 1 if both images are empty.
+
+    002_e338281c6a46a1c1 sets goals of 0.5, 0.6 and 0.75 for "the Dice coefficient". These goals are meaningless for the
+    soft form, which is made for values of 0 and 1. On the 10,000 test images of CIFAR-100 a perfect output scores 0.593
+    on average (0.630 pooled), so 0.75 cannot be reached; a white image scores 0.635, more than the perfect output; and
+    images with a black hole of a quarter of their area score 0.514.
     """
     p, q = output_bchw.flatten(1), image_bchw.flatten(1)
     product, total, squares = _sum(p * q), _sum(p) + _sum(q), _sum(p * p) + _sum(q * q)
@@ -78,14 +81,14 @@ def overlap(output_bchw: Tensor, image_bchw: Tensor) -> dict[str, Tensor]:
 
 
 def cross_entropy(output_bchw: Tensor, image_bchw: Tensor) -> Tensor:
-    """Mean of -q log p - (1 - q) log(1 - p) in nats, p the output's values and q the image's; float64.
+    """Mean of -q log p - (1 - q) log(1 - p) in nats, with output values p and image values q; float64.
 
-    p is clamped, see LEAST_PROBABILITY. The least value is not 0 but the mean entropy of q, reached by a perfect
-    output: only differences between outputs for the same images mean something.
+    p is clamped, see LEAST_PROBABILITY. A perfect output has the minimum, which is not 0 but the mean entropy of q.
+    Compare this metric only between outputs for the same images.
     """
     p = output_bchw.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    gains = image_bchw * p.logit() + (-p).log1p()
-    return -gains.mean((1, 2, 3), dtype=torch.float64)
+    log_likelihood = image_bchw * p.logit() + (-p).log1p()
+    return -log_likelihood.mean((1, 2, 3), dtype=torch.float64)
 
 
 def _sum(values_bn: Tensor) -> Tensor:

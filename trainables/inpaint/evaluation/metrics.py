@@ -1,22 +1,23 @@
-"""How far a filled image is from the original, per image and over a split. Source: DESIGN.md, "Metrics and honesty".
+"""Distance between filled and original images, per image and over a split. Source: DESIGN.md, "Metrics and honesty".
 
-All images are in [0, 1] (outputs are clamped to it), mask == 1 in the holes. The composite keeps the known pixels:
-image * (1 - mask) + output * mask.
+All images are in [0, 1] (outputs are clamped to it), and the mask is 1 in the holes. The composite keeps the known
+pixels: image * (1 - mask) + output * mask. The value of a split is the mean of the values of its images.
 
-    psnr_db, l1, l2, ssim   of the composite, over the whole image; the mean over images of each image's value
-    sse255                  sum of squared errors of the composite over an image, values in 0 to 255
-    dice_..., iou, cross_entropy   of the composite's values, see `similarity`
+    psnr_db, l1, l2, ssim   composite, over the whole image
+    sse255                  composite, sum of squared errors over an image with values from 0 to 255
+    dice_..., iou, cross_entropy   composite, see `image_similarity`
     ..._hole                over the hole pixels only; images without a hole are left out (no ssim: it needs windows)
-    l1_seam                 over the hole pixels that touch a known one, at a side or a corner. The known side has no
-                            error, so it is also how far the step across the border is off: how visible the border is
-    ..._raw                 of the network's output without compositing, over the whole image
-    ..._crop                of the network's output without compositing, over a given centred square (no ssim)
+    l1_seam                 over the hole pixels with a known pixel among their eight neighbours. Known pixels have no
+                            error, so this is also the error of the step across the border: how visible the border is
+    ..._raw                 network output without compositing, over the whole image
+    ..._crop                network output without compositing, over a given centred square (no ssim)
     psnr_db..._pooled       from the squared error pooled over all pixels of all images
-    hole_fraction           share of hole pixels
-    ..._share_10_20         of the images whose hole is above 10 and up to 20 % alone, for SHARE_METRICS;
-                            images_share_10_20 is how many. Shares as in Liu et al. 2018, and what lies above them
+    hole_fraction           fraction of hole pixels
+    ..._share_10_20         only over images with a hole of more than 10 % and at most 20 %, for SHARE_METRICS;
+                            images_share_10_20 is the number of these images. Ranges as in Liu et al. 2018, plus one
+                            for larger holes
 
-PSNR is 10 log10(1 / mean squared error), at most 100 dB. Sums are in float64.
+PSNR is 10 log10(1 / mean squared error), at most 100 dB. Sums are float64.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ METRICS = (
     "hole_fraction",
 )
 CROP_METRICS = ("psnr_db_crop", "l1_crop", "l2_crop")
-"""Only where a crop is given."""
+"""Additional metrics if a crop is given."""
 SHARES = (0, 10, 20, 30, 40, 50, 60, 100)
-"""Borders of the shares of hole, %."""
+"""Limits of the ranges of the hole fraction, %."""
 SHARE_METRICS = ("psnr_db", "psnr_db_hole", "l1", "ssim")
-"""What is told for each share of hole."""
+"""Metrics that are also computed for each range of the hole fraction."""
 PSNR_CAP_DB = 100.0
 
 
@@ -53,20 +54,20 @@ def psnr_db(l2: Tensor) -> Tensor:
 def per_image(
     output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor, crop: slice | None = None
 ) -> dict[str, Tensor]:
-    """Each of METRICS for each image, (b,) in float64; NaN where an image lacks the pixels that a metric is of.
+    """All METRICS for each image, (b,) in float64; NaN if an image has no pixels to which a metric applies.
 
-    crop: the rows, and the columns, of CROP_METRICS, which then follow.
+    crop: row and column range of CROP_METRICS, which are then appended.
     """
     output_b3hw = output_b3hw.float().clamp(0, 1)
     error = output_b3hw - image_b3hw
     cropped = {} if crop is None else _cropped(error[:, :, crop, crop])
     l1_raw, l2_raw = _mean(error.abs()), _mean(error.square())
-    error = error * mask_b1hw  # of the composite, whose known pixels have none
+    error = error * mask_b1hw  # error of the composite: known pixels have none
     distance = error.abs()
     l1, l2, hole = _mean(distance), _mean(error.square()), _mean(mask_b1hw)
     seam_b1hw = seam(mask_b1hw)
     composite = torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw)
-    # Both at once: the image's part of it is taken once. NaN in the output stays NaN.
+    # One call for both, so that the statistics of the image are computed once. NaN in the output stays NaN.
     ssims = ssim(torch.stack([composite, output_b3hw]), image_b3hw).double()
     return {
         "psnr_db": psnr_db(l2),
@@ -90,32 +91,32 @@ def per_image(
 
 
 def seam(mask_b1hw: Tensor) -> Tensor:
-    """1 in the hole pixels that have a known one among their eight neighbours."""
-    padded = F.pad(mask_b1hw, (1, 1, 1, 1), value=1.0)  # beyond the image nothing is known
+    """1 in the hole pixels with a known pixel among their eight neighbours."""
+    padded = F.pad(mask_b1hw, (1, 1, 1, 1), value=1.0)  # pixels outside the image count as hole
     rows = padded[:, :, :-2].minimum(padded[:, :, 1:-1]).minimum(padded[:, :, 2:])
     inner = rows[..., :-2].minimum(rows[..., 1:-1]).minimum(rows[..., 2:])
     return mask_b1hw - inner
 
 
 class Meter:
-    """Means of METRICS over a split, batch by batch, without asking the device before `compute`.
-
-    crop: rows, and columns, over which CROP_METRICS are taken as well; None for none.
-    by_share: also tell SHARE_METRICS for each share of hole.
-    keep: metrics whose values for each image are kept, see `kept`.
-    totals: float64 (name, [sum of values, number of images that have one]); several workers may add up theirs.
-    """
+    """Accumulates METRICS over a split, batch by batch, without a device synchronisation before `compute`."""
 
     def __init__(self, crop: slice | None = None, by_share: bool = False, keep: tuple[str, ...] = ()) -> None:
+        """crop: row and column range of CROP_METRICS; None to leave them out.
+
+        by_share: also compute SHARE_METRICS for each range of the hole fraction.
+        keep: metrics whose values for each image are returned by `kept`.
+        """
         self.crop = crop
         self.keep = keep
         self._kept: list[Tensor] = []
         self.names = METRICS if crop is None else METRICS + CROP_METRICS
         self.shares = share_names() if by_share else ()
         self.totals = torch.zeros(len(self.names) + len(self.shares), 2, dtype=torch.float64)
+        """(name, [sum of values, number of images with a value]); the totals of several workers can be added."""
 
     def update(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> None:
-        """Count a batch."""
+        """Add a batch."""
         with torch.no_grad():
             values = per_image(output_b3hw, image_b3hw, mask_b1hw, self.crop)
             self.totals = self.totals.to(output_b3hw.device)  # copies at the first batch only
@@ -123,34 +124,34 @@ class Meter:
                 self._kept.append(torch.stack([values[name] for name in self.keep]).float())
             hole = values["hole_fraction"]
             has_hole, all_hole = hole > 0, hole == 1
-            there = {"_hole": has_hole, "_seam": has_hole & ~all_hole}
-            counts = torch.stack([there.get(name[-5:], hole >= 0) for name in values])
+            applies = {"_hole": has_hole, "_seam": has_hole & ~all_hole}
+            counts = torch.stack([applies.get(name[-5:], hole >= 0) for name in values])
             self._add(torch.stack(list(values.values())), counts, slice(0, len(self.names)))
             if self.shares:
                 borders = itertools.pairwise(SHARES)
                 counts = torch.stack([(hole > low / 100) & (hole <= high / 100) for low, high in borders])
-                chosen = torch.stack([values[name] for name in SHARE_METRICS])
+                shared = torch.stack([values[name] for name in SHARE_METRICS])
                 self._add(
-                    chosen.repeat_interleave(len(counts), 0),
+                    shared.repeat_interleave(len(counts), 0),
                     counts.repeat(len(SHARE_METRICS), 1),
                     slice(len(self.names), None),
                 )
 
     def _add(self, values: Tensor, counts: Tensor, rows: slice) -> None:
-        """values, counts: (row, b); what is not counted may be NaN."""
+        """values, counts: (row, b); values that are not counted may be NaN."""
         self.totals[rows, 0] += values.where(counts, 0).sum(1)
         self.totals[rows, 1] += counts.sum(1)
 
-    def kept(self) -> Tensor:
-        """(name, n) in float32, on the device: the metrics to `keep` for each image counted here, in that order."""
+    def per_image(self) -> Tensor:
+        """(name, n) float32 on the device: the metrics named in `keep`, for each image in the order of the updates."""
         return torch.cat(self._kept, 1) if self._kept else torch.empty(len(self.keep), 0)
 
     def compute(self) -> dict[str, float]:
-        """Every metric that can be computed: no `_hole` where no image has a hole, nothing where there is no image."""
+        """The mean of every metric that applies to at least one image."""
         sums, counts = self.totals.cpu().unbind(1)
         names = (*self.names, *self.shares)
         mean = dict(zip(names, (sums / counts).unbind(), strict=True))
-        # The composite's error lies in the holes: its mean over all pixels, by their share, is the mean over the holes.
+        # The composite only has errors in the holes: dividing its mean by the hole fraction gives the mean over holes.
         pooled = {
             "psnr_db_pooled": mean["l2"],
             "psnr_db_hole_pooled": mean["l2"] / mean["hole_fraction"],
@@ -171,7 +172,7 @@ class Meter:
 
 
 def share_names(metrics: tuple[str, ...] = SHARE_METRICS) -> tuple[str, ...]:
-    """What metrics are called for each share of hole, e.g. `psnr_db_share_10_20`; a metric's shares stand together."""
+    """Names of metrics for each range of the hole fraction, such as `psnr_db_share_10_20`, grouped by metric."""
     return tuple(f"{name}_share_{low}_{high}" for name in metrics for low, high in itertools.pairwise(SHARES))
 
 

@@ -1,8 +1,8 @@
-"""The test images one by one: what each of them scored, and the pictures of some of them.
+"""Metrics and pictures of individual test images.
 
-`per_image.npz` lies beside the final sample pictures: an array (n,) in float32 for each of NAMES, in the order of the
-test images, after the last epoch and under the trial's own masks, and `caption_hits` where the trial has a judge. It
-holds no pickles: read it with `allow_pickle=False`. `worst` gives the images of the `worst-*.png` beside it.
+`per_image.npz` is stored with the final sample pictures. It holds a float32 array (n,) for each of NAMES, in the order
+of the test images, computed after the last epoch with the trial's own masks, and `caption_hits` if the trial has a
+judge. It contains no pickles: read it with `allow_pickle=False`. `worst` selects the images of the `worst-*.png`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from trainables.inpaint.dataset import Data, png
+from trainables.inpaint.dataset import InpaintDataset, png
 
 NAMES = ("psnr_db", "psnr_db_hole", "l1", "ssim", "hole_fraction")
-"""Metrics that are kept for each image; NaN in `psnr_db_hole` where an image has no hole."""
+"""Metrics stored for each image; `psnr_db_hole` is NaN for an image without a hole."""
 FILE = "per_image.npz"
 WORST = 8
 
 
 def pack(values: Tensor, hits_n: Tensor | None = None) -> bytes:
-    """`per_image.npz` of values (name, n), and of `Judge.hits` as `caption_hits`; equal values give equal bytes."""
+    """Encode values (name, n), and `Judge.hits` as `caption_hits`, as `per_image.npz`; the bytes are reproducible."""
     target = io.BytesIO()
     arrays = dict(zip(NAMES, values.float().cpu().numpy(), strict=True))
     if hits_n is not None:
@@ -32,14 +32,17 @@ def pack(values: Tensor, hits_n: Tensor | None = None) -> bytes:
 
 
 def worst(values: Tensor, most: int = WORST) -> Tensor:
-    """Numbers of the images with the lowest PSNR in their holes, the worst first, the earlier one of equal ones."""
+    """Indices of the images with the lowest PSNR in their holes, worst first; ties keep the order of the images."""
     psnr = values[NAMES.index("psnr_db_hole")].float().cpu()
-    order = psnr.argsort(stable=True)  # NaN, where there is no hole, comes last
+    order = psnr.argsort(stable=True)  # NaN (no hole) comes last
     return order[: min(most, int(psnr.isfinite().sum()))]
 
 
-def strips(fill: Callable[..., Tensor], data: Data, index: Tensor) -> dict[str, bytes]:
-    """Test images side by side, as PNG: truth, mask, damaged, output, composite. fill: as `Inpainter.fill`."""
+def strips(fill: Callable[..., Tensor], data: InpaintDataset, index: Tensor) -> dict[str, bytes]:
+    """PNG strips of the test images at `index`, by file name: truth, mask, damaged, output and composite.
+
+    fill: called like `Inpainter.fill`.
+    """
     image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
     output_b3hw = fill(image_b3hw, mask_b1hw, *data.text("test", index))
     pictures = {

@@ -1,16 +1,18 @@
-"""Scores by trained networks, for the test split after the last epoch: options, as they need those networks' weights.
+"""Metrics computed by trained networks, on the test split after the last epoch; optional because they need weights.
 
-    lpips_alex, lpips_vgg, lpips_squeeze   learned perceptual similarity (Zhang et al. 2018) of the composite to the
-                     image, mean over images, 0 for equal ones: torchmetrics' linear layers on torchvision's network of
-                     that name, which torchvision downloads. Figures of different networks cannot be compared
+    lpips_alex, lpips_vgg, lpips_squeeze   learned perceptual similarity (Zhang et al. 2018) between composite and
+                     image, averaged over images, 0 for equal images: the linear layers of torchmetrics on the
+                     torchvision network of that name, which torchvision downloads. Values of different networks are
+                     not comparable
     kid_squeezenet   kernel Inception distance (Binkowski et al. 2018) between composites and images, on the features of
-                     a SqueezeNet 1.0 instead of Inception's, so it stands beside no published KID
-    fid              Fréchet Inception distance (Heusel et al. 2017) between composites and images, on the 2048 features
-                     of the original TensorFlow network, by torch-fidelity; too large with few images: compare arms with
-                     as many, and published figures only with 10,000 or more
+                     SqueezeNet 1.0 instead of Inception; not comparable with published KID values
+    fid              Fréchet Inception distance (Heusel et al. 2017) between composites and images, by torchmetrics, on
+                     the 2048 features of the original TensorFlow network in torch-fidelity's port. It is biased upwards
+                     for few images: only compare arms with equal numbers of images, and with published values only
+                     from 10,000 images on
 
-Images below LEAST_SIDE px are enlarged to it, bilinearly: 64 px is the size at which LPIPS was fitted. FID enlarges all
-of them to 299 px, by its own definition.
+Images smaller than LEAST_SIDE px are enlarged to it bilinearly, because LPIPS was fitted on images of 64 px. FID
+resizes all images to 299 px, as it is defined.
 """
 
 from __future__ import annotations
@@ -28,44 +30,44 @@ from torch import Tensor
 from trainables.errors import TrialError
 
 NETWORKS = {"lpips_alex": "alexnet", "lpips_vgg": "vgg16", "lpips_squeeze": "squeezenet1_1"}
-"""What torchvision calls the network of each LPIPS."""
+"""The torchvision network of each LPIPS metric."""
 NAMES = (*NETWORKS, "kid_squeezenet", "fid")
 LEAST_SIDE = 64
 SQUEEZENET = "squeezenet1_0/squeezenet1_0_torchvision_layout.npz"
-"""Where its weights lie below the data root: torchvision's parameter names in a NumPy archive."""
+"""Path of SqueezeNet's weights below the data root: a NumPy archive with torchvision's parameter names."""
 INCEPTION = "inception/pt_inception-2015-12-05-6726825d.pth"
-"""Where Inception's weights are looked for below the data root; without them, torch-fidelity downloads them (96 MB)."""
+"""Path of Inception's weights below the data root; if the file is missing, torch-fidelity downloads them (96 MB)."""
 SUBSETS, SUBSET = 50, 1000
-"""KID is the mean over so many subsets of at most so many images, drawn without replacement and always the same."""
+"""KID is the mean over SUBSETS random subsets of at most SUBSET images, drawn without replacement with a fixed seed."""
 
 Features = Callable[[Tensor], Tensor]
-"""(b, 3, h, w) in [0, 1] to (b, d)."""
+"""Maps images (b, 3, h, w) in [0, 1] to features (b, d)."""
 
 
 class Scorer(Protocol):
-    """A figure of a whole split, batch by batch."""
+    """A metric of a whole split, accumulated batch by batch."""
 
     def update(self, composite_b3hw: Tensor, image_b3hw: Tensor) -> None:
-        """Count a batch; both in [0, 1]."""
+        """Add a batch; both arguments are in [0, 1]."""
 
     def compute(self) -> float:
-        """The figure over all batches."""
+        """The value over all batches."""
 
 
 def scorers(names: Sequence[str], root: Path | None, device: torch.device) -> dict[str, Scorer]:
-    """The scorers of some NAMES. Raises TrialError where the weights of one are not to be had.
+    """Create the scorers named in `names`. Raises TrialError if the weights of one are not available.
 
     root: the data root.
     """
-    made: dict[str, Callable[[], Scorer]] = {
+    factories: dict[str, Callable[[], Scorer]] = {
         "kid_squeezenet": lambda: Kid(squeezenet_features(root, device)),
-        "fid": lambda: Fid(inception_features(root, device)),
+        "fid": lambda: Fid(root, device),
     }
-    return {name: Lpips(name, device) if name in NETWORKS else made[name]() for name in names}
+    return {name: Lpips(name, device) if name in NETWORKS else factories[name]() for name in names}
 
 
 class Lpips:
-    """See the module; float32 within a batch, as in torchmetrics."""
+    """LPIPS of torchmetrics, float32 within a batch."""
 
     def __init__(self, name: str, device: torch.device) -> None:
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
@@ -73,78 +75,83 @@ class Lpips:
         network = NETWORKS[name]
         kind: Any = name.removeprefix("lpips_")
         try:
-            made: Any = LearnedPerceptualImagePatchSimilarity(kind, normalize=True)
+            metric: Any = LearnedPerceptualImagePatchSimilarity(kind, normalize=True)
         except (OSError, RuntimeError) as error:
             raise TrialError(
                 f"report.extra: {name}",
                 f"it needs the ImageNet weights of {network}, which torchvision could not download or read "
                 f"({' '.join(str(error).split())})",
-                f"their .pth file in {torch.hub.get_dir()}/checkpoints, or a connection over which torchvision gets it",
-                f"python -c \"import torchvision; torchvision.models.{network}(weights='DEFAULT')\" where there is "
-                f"one, or leave {name} out",
+                f"their .pth file in {torch.hub.get_dir()}/checkpoints, or network access so that torchvision can "
+                "download it",
+                f"python -c \"import torchvision; torchvision.models.{network}(weights='DEFAULT')\" with network "
+                f"access, or remove {name}",
             ) from error
-        self._metric = made.to(device)
+        self._metric = metric.to(device)
 
     def update(self, composite_b3hw: Tensor, image_b3hw: Tensor) -> None:
-        self._metric.update(enlarged(composite_b3hw), enlarged(image_b3hw))
+        self._metric.update(enlarge(composite_b3hw), enlarge(image_b3hw))
 
     def compute(self) -> float:
         return float(self._metric.compute())
 
 
 class Kid:
-    """KID on any features, those of a trained trial's network too."""
+    """KID on arbitrary features."""
 
     def __init__(self, features: Features) -> None:
         self._features = features
-        self._found: list[tuple[Tensor, Tensor]] = []
+        self._pairs: list[tuple[Tensor, Tensor]] = []
 
     def update(self, composite_b3hw: Tensor, image_b3hw: Tensor) -> None:
         with torch.inference_mode():
             pair = self._features(composite_b3hw), self._features(image_b3hw)
-        self._found.append((pair[0].double(), pair[1].double()))
+        self._pairs.append((pair[0].double(), pair[1].double()))
 
     def compute(self) -> float:
-        fake, real = (torch.cat(parts) for parts in zip(*self._found, strict=True))
+        fake, real = (torch.cat(parts) for parts in zip(*self._pairs, strict=True))
         generator, size = torch.Generator().manual_seed(0), min(SUBSET, len(real))
         total = 0.0
         for _ in range(SUBSETS if size < len(real) else 1):
-            chosen_fake, chosen_real = (torch.randperm(len(real), generator=generator)[:size] for _ in range(2))
-            total += squared_discrepancy(fake[chosen_fake.to(fake.device)], real[chosen_real.to(real.device)])
+            fake_index, real_index = (torch.randperm(len(real), generator=generator)[:size] for _ in range(2))
+            total += squared_discrepancy(fake[fake_index.to(fake.device)], real[real_index.to(real.device)])
         return total / (SUBSETS if size < len(real) else 1)
 
 
 class Fid:
-    """FID on any features. Sums in float64 are all that is kept, however many images there are."""
+    """FID of torchmetrics on 8-bit images, without the antialiasing that the original network does not have."""
 
-    def __init__(self, features: Features) -> None:
-        self._features = features
-        self._sums: list[tuple[int, Tensor, Tensor]] = []
+    def __init__(self, root: Path | None, device: torch.device) -> None:
+        """Raises TrialError if torch-fidelity, whose network torchmetrics uses, or the weights are missing."""
+        path = None if root is None or not (root / INCEPTION).is_file() else root / INCEPTION
+        try:
+            from torchmetrics.image.fid import FrechetInceptionDistance
+
+            if path is not None:
+                torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle any object
+            metric = FrechetInceptionDistance(
+                2048, feature_extractor_weights_path=str(path) if path else None, antialias=False
+            )
+        except (ImportError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+            raise TrialError(
+                "report.extra: fid",
+                f"it needs torch-fidelity and the weights of Inception ({' '.join(str(error).split())[:200]})",
+                f"{INCEPTION} below the data root, or network access so that torch-fidelity can download it",
+                "pip install torch-fidelity, and download the weights on a machine with network access; or remove fid",
+            ) from error
+        self._metric: Any = metric.to(device)
 
     def update(self, composite_b3hw: Tensor, image_b3hw: Tensor) -> None:
-        with torch.inference_mode():
-            found = [self._features(images).double() for images in (composite_b3hw, image_b3hw)]
-        new = [(len(x_bd), x_bd.sum(0), x_bd.T @ x_bd) for x_bd in found]
-        old = self._sums or [(0, torch.zeros_like(total), torch.zeros_like(outer)) for _, total, outer in new]
-        self._sums = [(n + m, a + b, c + d) for (n, a, c), (m, b, d) in zip(old, new, strict=True)]
+        for images, real in ((composite_b3hw, False), (image_b3hw, True)):
+            self._metric.update(images.mul(255).round().to(torch.uint8), real=real)
 
     def compute(self) -> float:
-        moments = [(total / n, outer / (n - 1) - total.outer(total) / n / (n - 1)) for n, total, outer in self._sums]
-        return frechet_distance(*moments[0], *moments[1])
-
-
-def frechet_distance(mean_d: Tensor, covariance_dd: Tensor, other_d: Tensor, other_dd: Tensor) -> float:
-    """The squared distance of two normal distributions (Fréchet 1957), in float64."""
-    # The trace of the root of a product of covariances is the sum of the roots of its eigenvalues, none below 0.
-    roots = torch.linalg.eigvals(covariance_dd @ other_dd).real.clamp(min=0).sqrt().sum()
-    gap = (mean_d - other_d).square().sum()
-    return float(gap + covariance_dd.trace() + other_dd.trace() - 2 * roots)
+        return float(self._metric.compute())
 
 
 def squared_discrepancy(x_nd: Tensor, y_nd: Tensor) -> float:
-    """The unbiased estimate of the squared maximum mean discrepancy with the kernel (x.y / d + 1)^3.
+    """Unbiased estimate of the squared maximum mean discrepancy with the kernel (x.y / d + 1)^3; it can be negative.
 
-    It can be below 0. x_nd, y_nd: features of as many images each, at least two.
+    x_nd, y_nd: features of equal numbers of images, at least two.
     """
     n, d = x_nd.shape
     within = 0.0
@@ -155,9 +162,9 @@ def squared_discrepancy(x_nd: Tensor, y_nd: Tensor) -> float:
 
 
 def squeezenet_features(root: Path | None, device: torch.device) -> Features:
-    """The 512 channels that an ImageNet-trained SqueezeNet 1.0 classifies from, averaged over the image.
+    """The last 512 feature channels of a SqueezeNet 1.0 trained on ImageNet, averaged over the image.
 
-    Raises TrialError where its weights do not lie below the data root.
+    Raises TrialError if its weights are not below the data root.
     """
     from torchvision.models import squeezenet1_0
 
@@ -165,10 +172,10 @@ def squeezenet_features(root: Path | None, device: torch.device) -> Features:
     if path is None or not path.is_file():
         raise TrialError(
             "report.extra: kid_squeezenet",
-            f"it needs a SqueezeNet 1.0 trained on ImageNet, and {path or 'the data root, which is not given,'} is not "
-            "there",
+            "it needs a SqueezeNet 1.0 trained on ImageNet, but "
+            + ("no data root is given" if path is None else f"{path} does not exist"),
             f"{SQUEEZENET} below the data root, a NumPy archive with torchvision's parameter names",
-            "--data FOLDER with that file, or leave kid_squeezenet out",
+            "pass --data FOLDER with that file, or remove kid_squeezenet",
         )
     with np.load(path, allow_pickle=False) as archive:
         weights = {name: torch.from_numpy(archive[name]).float() for name in archive.files}
@@ -180,42 +187,17 @@ def squeezenet_features(root: Path | None, device: torch.device) -> Features:
     )
 
     def features(image_b3hw: Tensor) -> Tensor:
-        found: Tensor = layers((enlarged(image_b3hw) - mean) / sd)
-        return found.mean((2, 3))
+        maps: Tensor = layers((enlarge(image_b3hw) - mean) / sd)
+        return maps.mean((2, 3))
 
     return features
 
 
-def inception_features(root: Path | None, device: torch.device) -> Features:
-    """The 2048 features of FID. Raises TrialError where torch-fidelity or the weights are missing."""
-    path = None if root is None or not (root / INCEPTION).is_file() else root / INCEPTION
-    try:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-        if path is not None:
-            torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would also run what is no weights
-        made: Any = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], path and str(path))
-    except (ImportError, OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise TrialError(
-            "report.extra: fid",
-            f"it needs torch-fidelity and Inception's weights ({' '.join(str(error).split())[:200]})",
-            f"{INCEPTION} below the data root, or a connection over which torch-fidelity gets it",
-            "pip install torch-fidelity, get the weights where there is a connection, or leave fid out",
-        ) from error
-    network = made.to(device).eval()
-
-    def features(image_b3hw: Tensor) -> Tensor:
-        found: Tensor = network(image_b3hw.mul(255).round().to(torch.uint8))[0]
-        return found
-
-    return features
-
-
-def enlarged(image_b3hw: Tensor) -> Tensor:
-    """At least LEAST_SIDE px a side."""
+def enlarge(image_b3hw: Tensor) -> Tensor:
+    """Enlarge images whose side is smaller than LEAST_SIDE px to LEAST_SIDE."""
     side = min(image_b3hw.shape[2:])
     if side >= LEAST_SIDE:
         return image_b3hw
     factor = LEAST_SIDE / side
     large = F.interpolate(image_b3hw, scale_factor=factor, mode="bilinear", align_corners=False)
-    return large.clamp(0, 1)  # torchmetrics refuses what rounding puts above 1
+    return large.clamp(0, 1)  # torchmetrics rejects values above 1, which rounding can give

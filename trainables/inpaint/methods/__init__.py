@@ -1,1 +1,1 @@
-"""Inpainters, one a file, found by module name."""
+"""Inpainting methods: one module for each, which is looked up by its name."""

@@ -1,10 +1,11 @@
 """The context encoder: an encoder to one vector, a decoder from it, and a discriminator.
 
-Source: Pathak et al. 2016 and its Lua code; 003_4e78e639d4f1fa33; MODELS.md sections 4.1 and 10. Published form:
-128 px, `predicts: centre`, bottleneck 4000, 71.12 M parameters; with `predicts: image` the one for random regions.
-Unusual: the model works in [-1, 1], refills holes with a constant of its own, sees no mask, and in the centre form
-predicts a square that may be larger than the hole: its ring of known pixels weighs 10 times in the plain l1 and l2
-terms. Pathak's optional noise input and conditional discriminator are not built.
+Source: Pathak et al. 2016 and its Lua code; 003_4e78e639d4f1fa33; MODELS.md sections 4.1 and 10. The published form has
+128 px, `predicts: centre`, bottleneck 4000 and 71.12 M parameters; `predicts: image` is the published form for random
+regions. Unusual: the model works in [-1, 1], fills the holes of its input with a constant colour, does not get the
+mask, and in the centre form predicts a square that may be larger than the hole. The ring of known pixels inside that
+square has weight 10 in the terms `l1` and `l2`. Pathak's optional noise input and conditional discriminator are not
+implemented.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from torch import nn
 from trainables.config.model_sections import RegionConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
-from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, Frame
-from trainables.inpaint.predicted_region import Scope
+from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame
+from trainables.inpaint.predicted_region import PredictedRegion
 
 
 class Config(RegionConfig):
     """Options of the context encoder."""
 
-    width: int = Field(64, ge=1, description="channels of the first level, of the discriminator's as well")
+    width: int = Field(64, ge=1, description="channels of the first level, also of the discriminator")
     bottleneck: int | None = Field(
-        None, ge=1, description="numbers between encoder and decoder; null: 4000 from 128 px on, less in proportion"
+        None, ge=1, description="size of the bottleneck; null: 4000 from 128 px on, proportionally less below"
     )
-    channelwise: bool = Field(False, description="a channel-wise fully-connected layer on the encoder's 4x4 map")
-    extra_layer: bool = Field(False, description="one more 3x3 convolution in encoder and decoder, on their 4x4 maps")
+    channelwise: bool = Field(False, description="add a channel-wise fully-connected layer on the encoder's 4x4 map")
+    extra_layer: bool = Field(False, description="add a 3x3 convolution in encoder and decoder, on their 4x4 maps")
 
 
 def encoder(config: Config, widths: list[int], bottleneck: int) -> nn.Sequential:
-    """Halves the image down to 4x4, then to one vector."""
+    """Stride-2 convolutions down to a 4x4 map, then a convolution to a vector."""
     layers: list[nn.Module] = []
     for level, (inputs, outputs) in enumerate(pairwise([3, *widths])):
         layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False))
@@ -51,7 +52,7 @@ def encoder(config: Config, widths: list[int], bottleneck: int) -> nn.Sequential
 
 
 def decoder(config: Config, widths: list[int], bottleneck: int) -> nn.Sequential:
-    """From the vector to a 4x4 map, then doubled once a width: the last layer gives the three colours."""
+    """From the vector to a 4x4 map, then one doubling for each width; the last layer returns the three colours."""
     layers: list[nn.Module] = []
     for level, (inputs, outputs) in enumerate(pairwise([bottleneck, *widths, 3])):
         stride, padding = (2, 1) if level else (1, 0)
@@ -63,13 +64,13 @@ def decoder(config: Config, widths: list[int], bottleneck: int) -> nn.Sequential
     return nn.Sequential(*layers, nn.Tanh())
 
 
-def scope(config: Config, size: int) -> Scope:
-    """What the losses compare."""
-    return context_encoder_blocks.scope(config, size)
+def scope(config: Config, size: int) -> PredictedRegion:
+    """The region that the reconstruction losses compare."""
+    return context_encoder_blocks.predicted_region(config, size)
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """The network for images of size x size px. Raises TrialError where size is not a power of two, at least 8."""
+    """Build the network for images of size x size px. Raises TrialError unless size is a power of two, at least 8."""
     if size < 8 or size & (size - 1):
         raise TrialError(
             f"data.size: {size}",
@@ -80,11 +81,13 @@ def build(config: Config, size: int) -> nn.Module:
     halvings = size.bit_length() - 3
     widths = [config.width * multiple for multiple in context_encoder_blocks.multiples(halvings, repeated_from=4)]
     bottleneck = config.bottleneck or min(4000, 4000 * size // 128)
-    upwards = widths[::-1] if config.predicts == "image" else widths[:0:-1]  # half the side: one doubling less
+    upwards = widths[::-1] if config.predicts == "image" else widths[:0:-1]  # centre: half the side, one doubling less
     network = nn.Sequential(encoder(config, widths, bottleneck), decoder(config, upwards, bottleneck))
-    return Frame(network.apply(context_encoder_blocks.initialise), context_encoder_blocks.window(config.predicts, size))
+    return RegionFrame(
+        network.apply(context_encoder_blocks.initialise), context_encoder_blocks.window(config.predicts, size)
+    )
 
 
-def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is one term
-    """The discriminator, as deep as what it sees allows."""
+def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is only one term
+    """Build the discriminator; its depth follows from the side of its input."""
     return context_encoder_blocks.build_discriminator(config, size, config.width)

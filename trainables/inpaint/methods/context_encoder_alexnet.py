@@ -1,9 +1,10 @@
 """The context encoder on AlexNet's convolutions: a channel-wise layer instead of a bottleneck, five up-convolutions.
 
-Source: Pathak et al. 2016 (the feature-learning model) and 003_4e78e639d4f1fa33; MODELS.md sections 4.2 and 10.
-Published form: 227 px to a 6x6x256 map, back to 161 px, resized; 3.92 M parameters with AlexNet's two groups. Trained
-from scratch. Ours, where the sources are silent: no local response normalisation, He initialisation (there is no batch
-normalisation to make up for a small one), no ReLU but a tanh at the end, since outputs are in [-1, 1].
+Source: Pathak et al. 2016 (the feature-learning model) and 003_4e78e639d4f1fa33; MODELS.md sections 4.2 and 10. The
+published form maps 227 px to a 6x6x256 map and back to 161 px, which are resized; it has 3.92 M parameters with
+AlexNet's two groups. The network is trained from scratch. Our choices where the sources say nothing: no local response
+normalisation; He initialisation, because there is no batch normalisation; and tanh instead of ReLU after the last
+layer, because outputs are in [-1, 1].
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from trainables.config.model_sections import RegionConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
-from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, Frame
-from trainables.inpaint.predicted_region import Scope
+from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame
+from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.training.precision import full
 
 
@@ -26,13 +27,13 @@ class Config(RegionConfig):
     """Options of the AlexNet form."""
 
     width: int = Field(
-        32, ge=2, multiple_of=2, description="unit of all widths: AlexNet's first layer has 3 times so many channels"
+        32, ge=2, multiple_of=2, description="unit of all widths: the first layer has 3 times this number of channels"
     )
-    channelwise: bool = Field(True, description="the channel-wise fully-connected layer on the encoder's last map")
+    channelwise: bool = Field(True, description="use the channel-wise fully-connected layer on the encoder's last map")
 
 
 class AlexNetAutoencoder(nn.Module):
-    """Encoder, channel-wise layer where it is on, decoder, and a resize to `side` px."""
+    """Encoder, optional channel-wise layer, decoder, and a resize to `side` px."""
 
     def __init__(self, config: Config, size: int, side: int) -> None:
         super().__init__()
@@ -52,21 +53,23 @@ class AlexNetAutoencoder(nn.Module):
         self.between = nn.Sequential(*between)
         widths = [8 * unit, 4 * unit, 2 * unit, 2 * unit, unit, 3]
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):  # a side of n becomes one of 2 n - 1
+        for inputs, outputs in pairwise(widths):  # side n becomes 2 n - 1
             layers += [nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2), nn.ReLU(inplace=True)]
         self.decoder = nn.Sequential(*layers[:-1])
         self.apply(_he)
 
     def forward(self, seen_b3hw: Tensor) -> Tensor:
         """The predicted square, in [-1, 1]."""
-        x = full(self.decoder(self.between(self.encoder(seen_b3hw))))  # the CPU has no such resize in bfloat16
+        x = full(
+            self.decoder(self.between(self.encoder(seen_b3hw)))
+        )  # antialiased resizing on the CPU does not support bfloat16
         return F.interpolate(x, size=(self.side, self.side), mode="bilinear", antialias=True).tanh()
 
 
 def first_layer(size: int) -> tuple[int, int, int]:
-    """Kernel, stride and padding of the first convolution: as published from 227 px on, gentler on small images.
+    """Kernel, stride and padding of the first convolution: as published above 128 px, smaller strides below.
 
-    The last map is 6x6 at 227, 128 and 256 px, 2x2 at 64 px, 3x3 at 32 px.
+    The last map is 6x6 at 128, 227 and 256 px, 2x2 at 64 px, and 3x3 at 32 px.
     """
     if size < 64:
         return 5, 1, 2
@@ -76,32 +79,35 @@ def first_layer(size: int) -> tuple[int, int, int]:
 def _he(layer: nn.Module) -> None:
     if isinstance(layer, nn.Conv2d):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    elif isinstance(layer, nn.ConvTranspose2d):  # an output pixel sees a quarter of the 5x5 taps, at stride 2
+    elif isinstance(layer, nn.ConvTranspose2d):  # at stride 2 an output pixel depends on a quarter of the 5x5 taps
         fan_in = layer.in_channels * 25 / 4
         nn.init.normal_(layer.weight, 0, (2 / fan_in) ** 0.5)
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
-def scope(config: Config, size: int) -> Scope:
-    """What the losses compare."""
-    return context_encoder_blocks.scope(config, size)
+def scope(config: Config, size: int) -> PredictedRegion:
+    """The region that the reconstruction losses compare."""
+    return context_encoder_blocks.predicted_region(config, size)
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """The network for images of size x size px. Raises TrialError unless size is 227 or a power of two, at least 32."""
+    """Build the network for images of size x size px.
+
+    Raises TrialError unless size is 227 or a power of two, at least 32.
+    """
     if size != 227 and (size < 32 or size & (size - 1)):
         raise TrialError(
             f"data.size: {size}",
-            "context_encoder_alexnet is defined for AlexNet's own size and for powers of two",
+            "context_encoder_alexnet supports AlexNet's input size and powers of two",
             "227, or a power of two: 32, 64, 128, 256, ...",
             "size: 227" if size > 128 else f"size: {max(32, 1 << (size.bit_length() - 1))}",
         )
     window = context_encoder_blocks.window(config.predicts, size)
     side = size if window is None else window.stop - window.start
-    return Frame(AlexNetAutoencoder(config, size, side), window)
+    return RegionFrame(AlexNetAutoencoder(config, size, side), window)
 
 
-def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is one term
-    """The discriminator of the other context encoder, with the same 64 channels at the default width."""
+def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is only one term
+    """Build the same discriminator as `context_encoder`, with 64 channels in its first layer at the default width."""
     return context_encoder_blocks.build_discriminator(config, size, 2 * config.width)

@@ -1,16 +1,17 @@
 """Globally and locally consistent image completion, with residual blocks and a PatchGAN as options.
 
-Sources: Iizuka et al. 2017 (GLCIC), whose network and discriminators the defaults are at 256 px; Demir & Unal 2018 and
+Sources: Iizuka et al. 2017 (GLCIC), whose network and discriminators are the defaults at 256 px; Demir & Unal 2018 and
 002_e338281c6a46a1c1 for residual blocks, resize convolutions and the PatchGAN; MODELS.md sections 3 and 10 for the
 smaller forms. 6.07 M parameters at 256 px, 45.1 M in the published discriminator.
 
-Unusual: two halvings only, then dilated layers that see far without a bottleneck; the input is the image with its holes
-filled with the data's mean, and the mask; the known pixels are given back as they came (`composite`), so that the
-discriminators judge the completed image. Published code disagrees there: mmagic hands them the completed image,
-otenim's GLCIC the network's own output. The reconstruction loss is that of the holes: `l2_hole`, `l1_hole`.
+Unusual: only two stride-2 layers, followed by dilated layers with a large receptive field instead of a bottleneck. The
+input is the mask and the image with its holes filled with the mean of the data. The known pixels are returned unchanged
+(`composite`), so the discriminators see the completed image. Published code differs here: mmagic gives them the
+completed image, otenim's GLCIC the raw output of the network. The reconstruction loss is over the holes: `l2_hole` or
+`l1_hole`.
 
-The discriminators are in `blocks/glcic_discriminators.py`: `adversarial_global` sees the image, `adversarial_local` a
-window around the hole, and `adversarial_joint` is the published form, one logit from both views.
+The discriminators are in `blocks/glcic_discriminators.py`: `adversarial_global` sees the image, `adversarial_local`
+sees a window around the hole, and `adversarial_joint` is the published form, one logit from both.
 """
 
 from __future__ import annotations
@@ -33,43 +34,47 @@ class Config(ModelConfig):
 
     adversarial: ClassVar[tuple[str, ...]] = ("adversarial_global", "adversarial_local", "adversarial_joint")
     small_forms: ClassVar[Mapping[int, tuple[int, ...]]] = {8: (1,), 16: (1, 2), 32: (1, 2, 4, 2), 64: (2, 4, 8)}
-    """Dilations by the side of the image, px; from 128 px on the published ones."""
+    """Dilations by the side of the image, px; from 128 px on the published dilations are used."""
 
-    width: int = Field(64, ge=2, description="channels of the first layer; all others, discriminators' too, scale")
-    dilations: list[Annotated[int, Field(ge=1)]] | None = Field(
-        None, min_length=1, description="dilation of each dilated layer; null for 2, 4, 8, 16, or fewer below 128 px"
+    width: int = Field(
+        64, ge=2, description="channels of the first layer; all other layers and discriminators scale with it"
     )
-    dilated: bool = Field(True, description="false: the same layers with dilation 1")
+    dilations: list[Annotated[int, Field(ge=1)]] | None = Field(
+        None,
+        min_length=1,
+        description="dilation of each dilated layer; null: 2, 4, 8, 16, or smaller ones below 128 px",
+    )
+    dilated: bool = Field(True, description="false: set all dilations to 1")
     residual: bool = Field(False, description="add the input of each dilated block to its output, before its last ReLU")
     block_layers: Literal[1, 2] = Field(
-        1, description="layers of a dilated block: 1 as published, 2 with a plain convolution after the dilated one"
+        1, description="layers of a dilated block: 1 as published; 2: a plain convolution follows the dilated one"
     )
     upsampling: Literal["transposed", "resize"] = Field(
-        "transposed", description="transposed convolutions, or nearest-neighbour resizing and a convolution"
+        "transposed", description="transposed convolutions, or nearest-neighbour upsampling and a convolution"
     )
-    composite: bool = Field(True, description="give back the known pixels as they came; false: what the network makes")
+    composite: bool = Field(True, description="return the known pixels unchanged; false: return the raw output")
     fill: list[Annotated[float, Field(ge=0, le=1)]] = Field(
         [0.4914, 0.4822, 0.4465],
         min_length=3,
         max_length=3,
-        description="red, green, blue of the holes in the input: the mean of the data; the default is CIFAR-10's",
+        description="fill colour of the holes in the input (red, green, blue); default: the mean of CIFAR-10",
     )
     local: Literal["scalar", "patch"] = Field(
-        "scalar", description="adversarial_local: one score of the window, or one for each of 4x4 patches (PatchGAN)"
+        "scalar", description="adversarial_local: one score for the window, or one for each of 4x4 patches (PatchGAN)"
     )
-    window: int | None = Field(None, ge=4, description="side of the local window, px; null for half the image's")
+    window: int | None = Field(None, ge=4, description="side of the local window, px; null: half the side of the image")
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Every hole can be filled; what may not fit are images of `size` px: see `window_at` and `dilations_at`."""
+        """Check the size of the images with `window_at` and `dilations_at`; every mask can be filled."""
         self.window_at(size)
         self.dilations_at(size)
 
     def window_at(self, size: int) -> int:
-        """Side of the local window, px. Raises TrialError where it or the image cannot be halved down to 4 px."""
+        """Side of the local window, px. Raises TrialError if the window or the image cannot be halved down to 4 px."""
         if size < 8 or size & (size - 1):
             raise TrialError(
                 f"data.size: {size}",
-                "glcic's discriminators halve the image until 4x4 is left",
+                "the discriminators of glcic halve the image down to 4x4",
                 "a power of two: 8, 16, 32, 64, ...",
                 f"size: {max(8, 1 << (size.bit_length() - 1))}",
                 "data.size",
@@ -78,7 +83,7 @@ class Config(ModelConfig):
         if window > size or window & (window - 1):
             raise TrialError(
                 f"model.window: {window} with data.size: {size}",
-                "the local discriminator halves a window of the image until 4x4 is left",
+                "the local discriminator halves a window of the image down to 4x4",
                 f"a power of two from 4 to {size}, or null for {size // 2}",
                 f"window: {size // 2}",
                 "model.window",
@@ -86,7 +91,7 @@ class Config(ModelConfig):
         return window
 
     def dilations_at(self, size: int) -> list[int]:
-        """The dilation of each dilated layer. Raises TrialError where one reaches past the map that it works on."""
+        """The dilation of each dilated layer. Raises TrialError if one is not smaller than the side of the map."""
         default = list(self.small_forms.get(size, (2, 4, 8, 16)))
         dilations, side = self.dilations or default, size // 4
         for position, dilation in enumerate(dilations, 1):
@@ -94,7 +99,7 @@ class Config(ModelConfig):
                 raise TrialError(
                     f"model.dilations: {dilations} with data.size: {size}",
                     f"dilated layer {position} of {len(dilations)} (dilation {dilation}) works on a map of "
-                    f"{side}x{side}: all its taps but the middle one lie on padding, it would be a 1x1 convolution",
+                    f"{side}x{side}: all taps but the middle one lie on padding, so it would be a 1x1 convolution",
                     f"dilations below {side}, or images larger than {4 * dilation} px",
                     f"dilations: {default}",
                     "model.dilations",
@@ -102,12 +107,12 @@ class Config(ModelConfig):
         return dilations if self.dilated else [1] * len(dilations)
 
 
-class Block(nn.Module):
-    """A dilated layer, with a plain one after it where `layers` is 2, and a shortcut around them where `residual`.
+class DilatedBlock(nn.Module):
+    """A dilated layer, followed by a plain layer if `layers` is 2, with a shortcut around them if `residual`.
 
-    Without the shortcut and with one layer it is the published one. 002_e338281c6a46a1c1 has two: "a dilated
-    convolution followed by a normalization step followed by ReLU and a last convolutional layer"; the second is
-    normalised here too, and the shortcut joins before the last ReLU, as in a ResNet.
+    The published block has one layer and no shortcut. 002_e338281c6a46a1c1 has two layers: "a dilated convolution
+    followed by a normalization step followed by ReLU and a last convolutional layer". Here the second layer is
+    normalised too, and the shortcut is added before the last ReLU, as in a ResNet.
     """
 
     def __init__(self, channels: int, dilation: int, layers: int, residual: bool) -> None:
@@ -124,7 +129,7 @@ class Block(nn.Module):
 
 
 class GLCIC(nn.Module):
-    """The completion network: two halvings, dilated blocks on a quarter of the side, two doublings."""
+    """The completion network: two stride-2 layers, dilated blocks on a quarter of the side, two upsampling layers."""
 
     def __init__(self, config: Config, dilations: list[int]) -> None:
         super().__init__()
@@ -141,7 +146,7 @@ class GLCIC(nn.Module):
             *_layer(4 * width, 4 * width),
         )
         self.blocks = nn.Sequential(
-            *(Block(4 * width, dilation, config.block_layers, config.residual) for dilation in dilations)
+            *(DilatedBlock(4 * width, dilation, config.block_layers, config.residual) for dilation in dilations)
         )
         self.up = nn.Sequential(
             *_layer(4 * width, 4 * width),
@@ -163,14 +168,14 @@ class GLCIC(nn.Module):
 
 
 def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
-    """Convolution (without bias: the normalisation has one), batch normalisation, ReLU."""
+    """Convolution (without bias, because the normalisation has one), batch normalisation, ReLU."""
     padding = dilation * (kernel // 2)
     conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
     return [conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
 def _doubling(inputs: int, outputs: int, upsampling: str) -> list[nn.Module]:
-    """A layer that doubles the side; see `Config.upsampling`."""
+    """A layer that doubles the side, as selected by `Config.upsampling`."""
     if upsampling == "resize":
         return [nn.Upsample(scale_factor=2, mode="nearest"), *_layer(inputs, outputs)]
     conv = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
@@ -178,17 +183,17 @@ def _doubling(inputs: int, outputs: int, upsampling: str) -> list[nn.Module]:
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """The completion network for images of size x size px. Raises TrialError as `Config.check` does."""
+    """Build the completion network for images of size x size px. Raises TrialError like `Config.check`."""
     config.window_at(size)
     return GLCIC(config, config.dilations_at(size))
 
 
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:
-    """The discriminator of a loss term, for images of size x size px."""
+    """Build the discriminator of a loss term for images of size x size px."""
     window = config.window_at(size)
     if term == "adversarial_joint":
-        return discriminators.Joint(size, window, config.width)
+        return discriminators.JointDiscriminator(size, window, config.width)
     if term == "adversarial_global":
-        return discriminators.View(None, discriminators.scalar(size, config.width))
-    judge = discriminators.patches if config.local == "patch" else discriminators.scalar
-    return discriminators.View(window, judge(window, config.width))
+        return discriminators.SingleViewDiscriminator(None, discriminators.scalar_discriminator(size, config.width))
+    network = discriminators.patch_discriminator if config.local == "patch" else discriminators.scalar_discriminator
+    return discriminators.SingleViewDiscriminator(window, network(window, config.width))

@@ -1,17 +1,18 @@
-"""LaMa: a residual network of fast Fourier convolutions, whose every block sees the whole image.
+"""LaMa: a residual network of fast Fourier convolutions; the receptive field of every block is the whole image.
 
 Source: Suvorov et al. 2022, "Resolution-robust Large Mask Inpainting with Fourier Convolutions", and its code (the
 model LaMa-Fourier); MODELS.md sections 7 and 10 for the smaller forms. 27.05 M parameters at 256 px, 6.96 M in the
 discriminator.
 
-Unusual: the published loss is {valid: 10, adversarial: 10, feature_matching: 100, r1: 0.001}, with a perceptual term of
-weight 30 on features of a ResNet-50 trained for segmentation, which is not here; `perceptual` with `features:` is the
-nearest. No term compares the holes with the truth but `feature_matching` (and `perceptual`). The discriminator learns
-to call the output generated in its holes alone, and real around them: the mask is its target. It sees what the network
-makes, known pixels too. Learning rates were 1e-3, and 1e-4 for the discriminator.
+Unusual: the published loss is {valid: 10, adversarial: 10, feature_matching: 100, r1: 0.001}, plus a perceptual term of
+weight 30 on features of a ResNet-50 trained for segmentation. That network is not available here; the closest term is
+`perceptual` with `features:`. Only `feature_matching` and `perceptual` compare the holes with the truth. The target of
+the discriminator is the mask: it learns to label the output as generated inside the holes and as real around them. Its
+input is the raw output of the network, including the known pixels. The published learning rates are 1e-3, and 1e-4 for
+the discriminator.
 
-`block: aot` puts AOT-GAN's blocks between the same two halves, and `plain` ones without a Fourier transform. At equal
-width they have more parameters: 66.8 M and 45.6 M.
+`block: aot` replaces the Fourier blocks by AOT-GAN's blocks, and `block: plain` by blocks without a Fourier transform.
+At equal width these have more parameters, 66.8 M and 45.6 M.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks.fourier import AggregatedBlock, FourierBlock, PlainBlock
-from trainables.inpaint.blocks.patch_discriminator import NLayer
+from trainables.inpaint.blocks.patch_discriminator import NLayerDiscriminator
 
 
 class Config(ModelConfig):
@@ -36,23 +37,25 @@ class Config(ModelConfig):
     discriminator_terms: ClassVar[tuple[str, ...]] = ("r1", "feature_matching")
     masked_target: ClassVar[bool] = True
     small_forms: ClassVar[Mapping[int, tuple[int, int]]] = {8: (1, 2), 16: (2, 2), 32: (2, 4), 64: (3, 6)}
-    """Halvings and blocks by the side of the image, px; else the published ones."""
+    """Numbers of stride-2 layers and of blocks by the side of the image, px; other sizes use the published numbers."""
 
-    width: int = Field(64, ge=2, description="channels of the first layer; all others, the discriminator's too, scale")
+    width: int = Field(
+        64, ge=2, description="channels of the first layer; all other layers and the discriminator scale with it"
+    )
     block: Literal["fourier", "aot", "plain"] = Field(
-        "fourier", description="what the body is made of: fast Fourier convolutions, AOT-GAN's blocks, plain ones"
+        "fourier", description="type of the blocks: fast Fourier convolutions, AOT-GAN's blocks, or plain convolutions"
     )
 
     def form_at(self, size: int) -> tuple[int, int]:
-        """Halvings and blocks in images of `size` px."""
+        """Numbers of stride-2 layers and of blocks for images of `size` px."""
         return self.small_forms.get(size, (3, 9))
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Every hole can be filled, in images of a power of two of at least 8 px, as of all networks here."""
+        """Check that the side of the images is a power of two, at least 8; every mask can be filled."""
         if size < 8 or size & (size - 1):
             raise TrialError(
                 f"data.size: {size}",
-                "lama_fourier halves the side up to three times, and doubles it again",
+                "lama_fourier halves the side up to three times and doubles it again",
                 "a power of two: 8, 16, 32, 64, ...",
                 f"size: {max(8, 1 << (size.bit_length() - 1))}",
                 "data.size",
@@ -60,7 +63,7 @@ class Config(ModelConfig):
 
 
 class LaMa(nn.Module):
-    """A stem, halvings that double the channels, blocks, and doublings."""
+    """A stem, stride-2 layers that double the channels, residual blocks, and upsampling layers."""
 
     def __init__(self, config: Config, size: int) -> None:
         super().__init__()
@@ -77,7 +80,7 @@ class LaMa(nn.Module):
         self.layers = nn.Sequential(*layers, last, nn.Sigmoid())
 
     def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
-        """image_b3hw in [0, 1], its known pixels as the network makes them."""
+        """image_b3hw in [0, 1]; the known pixels are predicted too."""
         image_b3hw: Tensor = self.layers(torch.cat([damaged_b3hw * (1 - mask_b1hw), mask_b1hw], 1))
         return image_b3hw
 
@@ -93,11 +96,11 @@ def _block(kind: str, channels: int, side: int) -> nn.Module:
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """The network for images of size x size px. Raises TrialError as `Config.check` does."""
+    """Build the network for images of size x size px. Raises TrialError like `Config.check`."""
     config.check({}, size)
     return LaMa(config, size)
 
 
-def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is one term
-    """The discriminator: four halvings from 256 px on, fewer below, so that a score never sees far more than all."""
-    return NLayer(min(4, max(2, size.bit_length() - 5)), config.width)
+def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is only one term
+    """Build the discriminator: four halvings from 256 px on, fewer below, to limit the receptive field of a score."""
+    return NLayerDiscriminator(min(4, max(2, size.bit_length() - 5)), config.width)

@@ -1,4 +1,4 @@
-"""Fills each hole with the mean of the image's known pixels, channel by channel: the least an inpainter must beat.
+"""Fills each hole with the mean of the known pixels of the image, per channel: the simplest baseline.
 
 Source: MODELS.md section 11. An image that is all hole becomes grey (0.5).
 """
@@ -19,16 +19,16 @@ class Config(ModelConfig):
 
 
 class MeanFill(nn.Module):
-    """No parameters."""
+    """The fill; it has no parameters."""
 
     def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
-        """image_b3hw in [0, 1]; known pixels as given."""
+        """image_b3hw in [0, 1]; known pixels are unchanged."""
         valid = 1 - mask_b1hw
         known = valid.sum((2, 3), keepdim=True)
         mean = (damaged_b3hw * valid).sum((2, 3), keepdim=True) / known.clamp(min=1)
         return damaged_b3hw.where(mask_b1hw < 0.5, mean.where(known > 0, 0.5))
 
 
-def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - every model is built alike
-    """The baseline; any size."""
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - signature shared by all models
+    """Build the fill; any size."""
     return MeanFill()

@@ -1,6 +1,6 @@
 """OpenCV's fill by fluid dynamics (M. Bertalmio et al. 2001, "Navier-Stokes, fluid dynamics, and image inpainting").
 
-A classical baseline that needs no training, beside Telea's: it carries lines of equal brightness on into the hole.
+A classical baseline that needs no training: it continues isophotes (lines of equal brightness) into the hole.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Config(ModelConfig):
     """Options of the fill."""
 
     trains: ClassVar[bool] = False
-    radius: int = Field(3, ge=1, le=100, description="neighbourhood of a pixel that is filled, px")
+    radius: int = Field(3, ge=1, le=100, description="radius of the neighbourhood of a filled pixel, px")
 
 
-def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - every model is built alike
-    """The baseline; any size."""
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - signature shared by all models
+    """Build the fill; any size."""
     return OpenCVFill(config.radius, cv2.INPAINT_NS)

@@ -1,7 +1,7 @@
-"""Fills holes from their rim inwards, one ring a pass: each pixel of the ring is a mean of its known neighbours.
+"""Fills holes from their border inwards, one ring per pass: each pixel of the ring is the mean of its known neighbours.
 
-Source: MODELS.md section 11. Neighbours weigh 1-2-1: 2 where they share an edge, 1 where they share a corner. Stands in
-for Telea's fill on any device, a batch at a time. An image that is all hole becomes grey (0.5).
+Source: MODELS.md section 11. A neighbour that shares an edge has weight 2, one that shares a corner weight 1. Replaces
+Telea's fill on any device, and works on whole batches. An image that is all hole becomes grey (0.5).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class Config(ModelConfig):
 
 
 class OnionPeel(nn.Module):
-    """No parameters. Asks the device once a pass whether a hole is left."""
+    """The fill; it has no parameters. Each pass needs one device synchronisation, to check whether a hole is left."""
 
     def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
-        """image_b3hw in [0, 1]; known pixels as given."""
+        """image_b3hw in [0, 1]; known pixels are unchanged."""
         hole = mask_b1hw > 0.5
         empty_b111 = hole.all(dim=3, keepdim=True).all(dim=2, keepdim=True)
         known = (~hole | empty_b111).to(damaged_b3hw.dtype)
         image = damaged_b3hw.where(~empty_b111, 0.5) * known
-        while not known.all():  # ends: every hole that is left touches a known pixel somewhere
-            # Three weighted colours and the weight itself; the centre of a hole pixel is 0, so its weight 4 adds none.
+        while not known.all():  # terminates: every remaining hole touches a known pixel
+            # Weighted sums of the three colours and of the weights; the hole pixel itself is 0 in all four.
             around = _neighbours(torch.cat([image, known], 1))
             colour, weight = around[:, :3], around[:, 3:]
             ring = (known == 0) & (weight > 0)
@@ -41,12 +41,12 @@ class OnionPeel(nn.Module):
 
 
 def _neighbours(x_bchw: Tensor) -> Tensor:
-    """1-2-1 sums over rows and columns, zeros outside."""
+    """Sums with weights 1-2-1 along rows and columns, with zero padding."""
     x = F.pad(x_bchw, (1, 1, 1, 1))
     x = x[:, :, :-2] + 2 * x[:, :, 1:-1] + x[:, :, 2:]
     return x[..., :-2] + 2 * x[..., 1:-1] + x[..., 2:]
 
 
-def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - every model is built alike
-    """The baseline; any size."""
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - signature shared by all models
+    """Build the fill; any size."""
     return OnionPeel()

@@ -1,8 +1,8 @@
 """A U-Net of partial convolutions, small enough for CIFAR.
 
-Source: 004_93544f900a7fa97e; MODELS.md section 5, after Liu et al. 2018. Unusual: the masks travel through the network
-and are concatenated along the skip connections as the features are; batch normalisation everywhere but in the last
-layer, which has no activation either: the document names none. 3.92 M parameters at 32 px.
+Source: 004_93544f900a7fa97e; MODELS.md section 5, after Liu et al. 2018. Unusual: the masks are passed through the
+network and concatenated at the skip connections like the features. The last layer has neither batch normalisation nor
+an activation, because the document specifies none. 3.92 M parameters at 32 px.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Config(ModelConfig):
 
 
 class PartialConvUNet(nn.Module):
-    """log2(size) levels down to 1x1 (stride 2), as many back (nearest upsampling, concatenation, convolution)."""
+    """log2(size) encoder levels down to 1x1 (stride 2), and as many decoder levels (upsampling, skip, convolution)."""
 
     def __init__(self, config: Config, levels: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class PartialConvUNet(nn.Module):
             PartialConv2d((inputs,), outputs, 3, stride=2, padding=1) for inputs, outputs in pairwise(widths)
         )
         self.down_norm = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
-        # Each level's input is what comes from below and the encoder's features of the same size, each with its mask.
+        # A decoder level takes the upsampled features and the encoder's features of the same size, each with its mask.
         self.up = nn.ModuleList(
             PartialConv2d((below, skip), skip, 3, padding=1)
             for below, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
@@ -43,8 +43,8 @@ class PartialConvUNet(nn.Module):
         self.up_norm = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[-2:0:-1])
 
     def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
-        """image_b3hw, not bounded; 0 for an image that is all hole."""
-        x, valid = damaged_b3hw, 1 - mask_b1hw  # from here on, 1 means valid
+        """image_b3hw, unbounded; 0 for an image that is all hole."""
+        x, valid = damaged_b3hw, 1 - mask_b1hw  # 1 means valid from here on
         skips = []
         for conv, norm in zip(self.down, self.down_norm, strict=True):
             skips.append((x, valid))
@@ -60,11 +60,11 @@ class PartialConvUNet(nn.Module):
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """The network for images of size x size px. Raises TrialError where size is not a power of two, at least 4."""
+    """Build the network for images of size x size px. Raises TrialError unless size is a power of two, at least 4."""
     if size < 4 or size & (size - 1):
         raise TrialError(
             f"data.size: {size}",
-            "partial_conv_unet halves the image until one pixel is left",
+            "partial_conv_unet halves the image down to one pixel",
             "a power of two: 8, 16, 32, 64, ...",
             f"size: {max(8, 1 << (size.bit_length() - 1))}",
         )

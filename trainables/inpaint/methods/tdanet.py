@@ -1,26 +1,28 @@
-"""TDANet: fills a hole as a caption says, with attention to the words that the known region does not explain.
+"""TDANet: fills holes guided by a caption, with attention to the words that the known region does not explain.
 
 Source: Zhang et al. 2020, "Text-Guided Neural Image Inpainting", and its code; MODELS.md sections 2.1 and 10 for the
-smaller forms. At 256 px the encoder with its distributions has 23.2 M parameters, the decoder 10.3 M; a discriminator
-has 1.1 M, and in the code 0.5 M more in a block that is never called.
+smaller forms. At 256 px the encoder with its distributions has 23.2 M parameters and the decoder 10.3 M. A
+discriminator has 1.1 M, plus 0.5 M in the published code in a block that is never called.
 
-Unusual: two ways through one encoder. The known region gives a prior over what the hole may hold, the hole itself,
-which is seen in training alone, a posterior. Each draws a code, and the decoder makes an image of both: `rec` of the
-posterior's, `gen` of the prior's, which is what the trained network does. Which words go with a code: the prior's are
-those that the known region is least like, the posterior's those that the hole is most like. The code trains `rec` with
-the former and `gen` with the latter, which nobody has at test time; `compat: true` does that too. The image that is
-scored is that of the prior's mean; with a generator a code is drawn.
+Unusual: the encoder has two paths. The known region gives a prior over the content of the hole. The hole itself, which
+is only available in training, gives a posterior. A latent code is drawn from each distribution, and the decoder makes
+an image from each code: `rec` from the posterior and `gen` from the prior; the trained network uses the prior. The
+words for the prior are those least similar to the known region, the words for the posterior those most similar to the
+hole. The published code swaps them: it trains `rec` with the words of the known region and `gen` with the words of the
+hole, which are not available at test time. `compat: true` reproduces that. Scores are computed for the image of the
+prior's mean; with a generator, the code is drawn from the prior.
 
-Text: `forward` and `learn` take tokens_bt, the captions as `network.tokens(["a photo of a cat"])` gives them: words of
-the vocabulary that came with the weights. Without tokens, captions are empty. Text encoder and image reader learn here
-from `matching` on real images, in one go with everything else; in the code both are trained before (Inception and an
-encoder of birds' captions), and then frozen. `text_encoder: {trial: ID}` takes both from a trial of task `match`.
+Text: `forward` and `learn` take captions as tokens_bt from `network.tokens(["a photo of a cat"])`, in the vocabulary
+that is stored with the weights. Without tokens, captions are empty. Here the text encoder and the image reader learn
+from the term `matching` on real images, together with the rest of the network. In the published code both are
+pre-trained (Inception, and a text encoder for captions of birds) and frozen. `text_encoder: {trial: ID}` loads both
+from a trial of task `match`.
 
 The published loss is {l1_scales: 20, kl: 20, adversarial: 1, adversarial_features: 1, matching: 0.1}, in [-1, 1]. All
-terms are sums over `rec` and `gen`: l1_scales over the output sizes too, kl times their number, as in the code. Both
-discriminators learn from `rec`. Several workers draw and match as one would: see `part`. Of
-the code's captions only the first of an image was ever used, and padding of one caption hid words of another; neither
-is so here.
+terms are sums over `rec` and `gen`; l1_scales is also summed over the output sizes, and kl is multiplied by their
+number, as in the published code. Both discriminators learn from `rec`. With several workers, noise and matching are
+computed for the whole batch: see `part`. Two bugs of the published code are fixed: it only used the first caption of
+each image, and the padding mask of one caption was applied to another.
 """
 
 from __future__ import annotations
@@ -36,17 +38,25 @@ from torch import Tensor, nn
 from trainables.config.model_sections import ModelConfig, TrainedTextConfig
 from trainables.errors import TrialError
 from trainables.inpaint.adversarial import frozen
-from trainables.inpaint.blocks.tdanet_blocks import DecoderBlock, Output, PlaceAttention, ResBlock, WordAttention, conv
+from trainables.inpaint.blocks.tdanet_blocks import (
+    DecoderBlock,
+    ImageOutput,
+    PlaceAttention,
+    ResBlock,
+    WordAttention,
+    conv,
+)
 from trainables.match import matching_losses
 from trainables.match.image_reader import ImageReader
-from trainables.match.matching_losses import Read
+from trainables.match.matching_losses import EncodedCaptions
 from trainables.match.text_encoder import PADDING, TextEncoder, Vocabulary
-from trainables.training.distributed import Part
+from trainables.training.distributed import BatchPart
 from trainables.training.precision import as_given, full
 
 CODE = 8
-"""Side of the code, and of the map that the encoder ends with."""
+"""Side of the latent code, which is also the side of the encoder's last map."""
 LEAST_SIGMA = 1e-3
+"""Lower limit of the standard deviations."""
 
 
 class Config(ModelConfig):
@@ -60,36 +70,40 @@ class Config(ModelConfig):
     takes_text: ClassVar[bool] = True
     samples: ClassVar[bool] = True
 
-    width: int = Field(32, ge=2, description="channels of the first layer; the widest have, and words, 8 times as many")
+    width: int = Field(
+        32, ge=2, description="channels of the first layer; the widest layers and the word features have 8 times this"
+    )
     attention: Literal["dual", "single"] = Field(
-        "dual", description="single: the known region also gets the words that it is most like, instead of least"
+        "dual", description="words for the known region; dual: the least similar words; single: the most similar"
     )
-    recurrent: Literal["lstm", "gru"] = Field("lstm", description="what reads captions, in both directions")
-    embedding: int = Field(300, ge=1, description="numbers that a word is read as")
+    recurrent: Literal["lstm", "gru"] = Field("lstm", description="type of the bidirectional text encoder")
+    embedding: int = Field(300, ge=1, description="size of the word embeddings")
     text_encoder: TrainedTextConfig | None = Field(
-        None, description="{trial: ID, frozen: true}: trained before, by task match; null: learns with the rest"
+        None, description="{trial: ID, frozen: true}: pre-trained by a trial of task match; null: trained jointly"
     )
-    compat: bool = Field(False, description="true: words and codes crossed in training, as in the released code")
+    compat: bool = Field(
+        False, description="true: swap the words of prior and posterior in training, as in the published code"
+    )
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Every hole can be filled, in images of a power of two of at least 32 px."""
+        """Check that the side of the images is a power of two, at least 32; every mask can be filled."""
         if size < 32 or size & (size - 1):
             raise TrialError(
                 f"data.size: {size}",
-                "tdanet halves the side, twice or more, until 8x8 are left",
+                "tdanet halves the image at least twice, down to 8x8",
                 "a power of two: 32, 64, 128, ...",
                 f"size: {max(32, 1 << (size.bit_length() - 1))}",
                 "data.size",
             )
 
     def reads_as(self) -> Mapping[str, Any]:
-        """Features as wide as its widest layers."""
+        """The encoder sizes that a matching network must have; its features are as wide as the widest layers here."""
         sizes = {"width": 2 * self.width, "features": 8 * self.width, "embedding": self.embedding}
         return {**sizes, "recurrent": self.recurrent}
 
 
-class Encoder(nn.Module):
-    """Halves the side until 8x8 is left: 1, 4, 8, 8, ... times `width` channels."""
+class TDANetEncoder(nn.Module):
+    """Halves the side down to 8x8, with 1, 4, 8, 8, ... times `width` channels."""
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
@@ -103,7 +117,7 @@ class Encoder(nn.Module):
         self.channels = sizes
 
     def forward(self, image_b3hw: Tensor) -> list[Tensor]:
-        """The features after each halving; the last ones have 8 times `width` channels."""
+        """The features after each halving; the last map has 8 times `width` channels."""
         features = []
         for block in self.blocks:
             image_b3hw = block(image_b3hw)
@@ -111,23 +125,23 @@ class Encoder(nn.Module):
         return [*features[:-1], features[-1] if self.last is None else self.last(features[-1])]
 
 
-class Decoder(nn.Module):
-    """From a code and what is known to images of several sizes, with attention at one of them."""
+class TDANetDecoder(nn.Module):
+    """Makes images of several sizes from a code and the features of the known region, with attention at one size."""
 
     def __init__(self, width: int, size: int, encoded: Sequence[int]) -> None:
         super().__init__()
         wide = 8 * width
-        looks_at = 32 if size >= 128 else 16  # side of the map with attention, and of the smallest image
-        self.level = (size // looks_at).bit_length() - 2  # of the encoder's features with that side
+        attended = 32 if size >= 128 else 16  # side of the map with attention, and of the smallest image
+        self.level = (size // attended).bit_length() - 2  # index of the encoder's features with that side
         self.code, self.given = ResBlock(wide, wide), ResBlock(3 * wide, wide)
-        sides = [CODE] if looks_at == 16 else []
+        sides = [CODE] if attended == 16 else []
         sides += [CODE << k for k in range(1, (size // CODE).bit_length())]
         blocks, outputs, channels, before = [], [], wide, CODE
         for side in sides:
-            made = wide if side <= looks_at else max(width, channels // 2)
-            blocks.append(DecoderBlock(channels + 3 * (before >= looks_at), made, up=side > before))
-            outputs.append(Output(made) if side >= looks_at else None)
-            channels, before = made, side
+            after = wide if side <= attended else max(width, channels // 2)
+            blocks.append(DecoderBlock(channels + 3 * (before >= attended), after, up=side > before))
+            outputs.append(ImageOutput(after) if side >= attended else None)
+            channels, before = after, side
         self.blocks = nn.ModuleList(blocks)
         self.outputs = nn.ModuleList(output for output in outputs if output is not None)
         self.attention = PlaceAttention(wide, encoded[self.level])
@@ -135,7 +149,10 @@ class Decoder(nn.Module):
     def forward(
         self, code_bchw: Tensor, given_bchw: Tensor, encoded: Sequence[Tensor], mask_b1hw: Tensor
     ) -> list[Tensor]:
-        """Images in [-1, 1], the smallest first. given_bchw: features of the known region, of sentence and words."""
+        """Images in [-1, 1], smallest first.
+
+        given_bchw: features of the known region, the sentence and the words, concatenated.
+        """
         x_bchw = self.code(code_bchw) + self.given(given_bchw)
         early = len(self.blocks) - len(self.outputs)
         for block in self.blocks[: early + 1]:
@@ -150,7 +167,7 @@ class Decoder(nn.Module):
 
 
 class TDANet(nn.Module):
-    """Encoder, two distributions over codes, decoder, and what reads captions."""
+    """Encoder, prior and posterior distribution of codes, decoder, text encoder and image reader."""
 
     def __init__(self, config: Config, size: int) -> None:
         super().__init__()
@@ -162,25 +179,27 @@ class TDANet(nn.Module):
         if self.fixed:
             self.text.requires_grad_(False)
             self.reader.requires_grad_(False)
-        self.encoder = Encoder(width, size)
+        self.encoder = TDANetEncoder(width, size)
         self.infer = nn.Sequential(*(ResBlock(wide, wide) for _ in range(6)))
         self.words = WordAttention(wide, wide)
-        self.part: Part | None = None  # where the images lie in a batch of several workers; captions are of all of it
+        self.part: BatchPart | None = (
+            None  # the images' part of a batch of several workers; captions are of the whole batch
+        )
         self.prior, self.posterior = (ResBlock(3 * wide, 2 * wide) for _ in range(2))
-        self.decoder = Decoder(width, size, self.encoder.channels)
+        self.decoder = TDANetDecoder(width, size, self.encoder.channels)
 
-    def know(self, vocabulary: Vocabulary) -> None:
-        """Take the words of another vocabulary, none of which it has learned."""
-        self.text.know(vocabulary)
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Replace the vocabulary; the embeddings of the new words are untrained."""
+        self.text.set_vocabulary(vocabulary)
 
     def train(self, mode: bool = True) -> TDANet:
-        """As of any network, but that a text encoder which does not learn drops nothing."""
+        """Keep a frozen text encoder in eval mode so that dropout stays off."""
         super().train(mode)
         self.text.train(mode and not self.fixed)
         return self
 
     def tokens(self, captions: Sequence[str]) -> Tensor:
-        """tokens_bt of captions in its own vocabulary."""
+        """Encode captions as tokens_bt in the vocabulary of the network."""
         return self.text.vocabulary.tokens(captions).to(self.text.packed.device)
 
     def forward(
@@ -190,35 +209,41 @@ class TDANet(nn.Module):
         tokens_bt: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """image_b3hw in [0, 1]: of the prior's mean, or of a draw from it. generator: on the CPU, on any device."""
+        """image_b3hw in [0, 1], from the mean of the prior, or with a generator from a sample of the prior.
+
+        generator: a CPU generator, whatever the device of the network.
+        """
         text = self._mine(self._read(tokens_bt, len(damaged_b3hw)))
         features = self.encoder((damaged_b3hw * 2 - 1) * (1 - mask_b1hw))
-        told_bc = self._told(features[-1], text, 1 - mask_b1hw, self.inverse)
-        mu, sigma = _distribution(self.prior, self.infer(features[-1]), text.sentence_bc, told_bc)
+        words_bc = self._attended_words(features[-1], text, 1 - mask_b1hw, self.inverse)
+        mu, sigma = _distribution(self.prior, self.infer(features[-1]), text.sentence_bc, words_bc)
         if generator is not None:
             mu = mu + sigma * torch.randn(mu.shape, generator=generator).to(mu)
-        given_bchw = _beside(features[-1], text.sentence_bc, told_bc)
+        given_bchw = _with_vectors(features[-1], text.sentence_bc, words_bc)
         image_b3hw: Tensor = self.decoder(mu, given_bchw, features, mask_b1hw)[-1]
         return image_b3hw * 0.5 + 0.5
 
     def learn(
         self, damaged_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor, tokens_bt: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """(2 b, 3, h, w) in [0, 1], `gen` before `rec`, and the terms, on [-1, 1]. Codes are torch's own draws."""
+        """Return images (2 b, 3, h, w) in [0, 1], `gen` before `rec`, and the loss terms, computed in [-1, 1].
+
+        Codes are drawn from torch's global generator.
+        """
         b, truth_b3hw = len(image_b3hw), image_b3hw * 2 - 1
         whole = self._read(tokens_bt, b)
         text = self._mine(whole)
         known_b3hw = (damaged_b3hw * 2 - 1) * (1 - mask_b1hw)
         both = self.encoder(torch.cat([known_b3hw, truth_b3hw * mask_b1hw]))
         features, hidden_bchw = [level[:b] for level in both], both[-1][b:]
-        told_bc = self._told(features[-1], text, 1 - mask_b1hw, self.inverse)
-        told_of_hole_bc = self._told(hidden_bchw, text, mask_b1hw, inverse=False)
-        prior = _distribution(self.prior, self.infer(features[-1]), text.sentence_bc, told_bc)
-        posterior = _distribution(self.posterior, hidden_bchw, text.sentence_bc, told_of_hole_bc)
-        words = (told_of_hole_bc, told_bc) if self.compat else (told_bc, told_of_hole_bc)
+        prior_words_bc = self._attended_words(features[-1], text, 1 - mask_b1hw, self.inverse)
+        hole_words_bc = self._attended_words(hidden_bchw, text, mask_b1hw, inverse=False)
+        prior = _distribution(self.prior, self.infer(features[-1]), text.sentence_bc, prior_words_bc)
+        posterior = _distribution(self.posterior, hidden_bchw, text.sentence_bc, hole_words_bc)
+        words = (hole_words_bc, prior_words_bc) if self.compat else (prior_words_bc, hole_words_bc)
         images = self.decoder(
             torch.cat([mu + sigma * self._noise(mu) for mu, sigma in (prior, posterior)]),
-            _beside(features[-1].repeat(2, 1, 1, 1), text.sentence_bc.repeat(2, 1), torch.cat(words)),
+            _with_vectors(features[-1].repeat(2, 1, 1, 1), text.sentence_bc.repeat(2, 1), torch.cat(words)),
             [level.repeat(2, 1, 1, 1) for level in features],
             mask_b1hw.repeat(2, 1, 1, 1),
         )
@@ -229,54 +254,59 @@ class TDANet(nn.Module):
         }
         return images[-1] * 0.5 + 0.5, terms
 
-    def _read(self, tokens_bt: Tensor | None, b: int) -> Read:
+    def _read(self, tokens_bt: Tensor | None, b: int) -> EncodedCaptions:
         if tokens_bt is None:
-            tokens_bt = torch.full((b, 1), PADDING, device=self.text.packed.device)  # `torch.export` follows this
-        return Read(tokens_bt, *self.text(tokens_bt))
+            tokens_bt = torch.full(
+                (b, 1), PADDING, device=self.text.packed.device
+            )  # written so that `torch.export` can trace it
+        return EncodedCaptions(tokens_bt, *self.text(tokens_bt))
 
-    def _mine(self, text: Read) -> Read:
+    def _mine(self, text: EncodedCaptions) -> EncodedCaptions:
         return text if self.part is None else text.of(self.part)
 
     def _noise(self, mu: Tensor) -> Tensor:
-        """Standard normal numbers. Of several workers, each draws those of the whole batch and takes its own."""
+        """Standard normal noise; each of several workers draws the noise of the whole batch and takes its part."""
         whole = len(mu) if self.part is None else self.part.whole
         noise = torch.randn(whole, *mu.shape[1:], dtype=mu.dtype, device=mu.device)
         return noise if self.part is None else self.part.of(noise)
 
-    def _told(self, x_bchw: Tensor, text: Read, region_b1hw: Tensor, inverse: bool) -> Tensor:
-        """What the words tell a region. A place of the map belongs to it where any of its pixels does."""
-        places_b1hw = F.adaptive_max_pool2d(region_b1hw, CODE)
-        told_bc: Tensor = self.words(x_bchw, text.words_bct, text.there_bt, places_b1hw, inverse)
-        return told_bc
+    def _attended_words(self, x_bchw: Tensor, text: EncodedCaptions, region_b1hw: Tensor, inverse: bool) -> Tensor:
+        """Word features for a region; a position of the map belongs to it if any of its pixels does."""
+        positions_b1hw = F.adaptive_max_pool2d(region_b1hw, CODE)
+        words_bc: Tensor = self.words(x_bchw, text.words_bct, text.there_bt, positions_b1hw, inverse)
+        return words_bc
 
-    def _matching(self, truth_b3hw: Tensor, made_b3hw: Tensor, text: Read) -> Tensor:
-        """Both losses of real images, from which reader and text encoder learn, and of made ones, for the rest."""
+    def _matching(self, truth_b3hw: Tensor, made_b3hw: Tensor, text: EncodedCaptions) -> Tensor:
+        """Matching losses of real images, which train the reader and the text encoder, and of generated images.
+
+        The losses of generated images train the rest of the network.
+        """
         places_bcl, whole_bc = self.reader(truth_b3hw)
-        found = [*matching_losses.losses(places_bcl, whole_bc, text, self.part).values()]
+        terms = [*matching_losses.losses(places_bcl, whole_bc, text, self.part).values()]
         with frozen(self.reader):
             for part_b3hw in made_b3hw.chunk(2):
                 places_bcl, whole_bc = self.reader(part_b3hw)
-                found += matching_losses.losses(places_bcl, whole_bc, text.detached(), self.part).values()
-        total = torch.stack(found).sum()
+                terms += matching_losses.losses(places_bcl, whole_bc, text.detached(), self.part).values()
+        total = torch.stack(terms).sum()
         return total if self.part is None else self.part.shared(total)
 
 
 Gaussian = tuple[Tensor, Tensor]
-"""Mean and standard deviation of each number of a code."""
+"""Mean and standard deviation of each element of a code."""
 
 
-def _distribution(block: nn.Module, x_bchw: Tensor, sentence_bc: Tensor, told_bc: Tensor) -> Gaussian:
-    mu, sigma = full(block(_beside(x_bchw, sentence_bc, told_bc))).chunk(2, 1)
+def _distribution(block: nn.Module, x_bchw: Tensor, sentence_bc: Tensor, words_bc: Tensor) -> Gaussian:
+    mu, sigma = full(block(_with_vectors(x_bchw, sentence_bc, words_bc))).chunk(2, 1)
     return mu, F.softplus(sigma).clamp(min=LEAST_SIGMA)
 
 
-def _beside(x_bchw: Tensor, *vectors: Tensor) -> Tensor:
-    """A map with vectors beside it at every place."""
+def _with_vectors(x_bchw: Tensor, *vectors: Tensor) -> Tensor:
+    """Concatenate vectors to the channels of a map, at every position."""
     return torch.cat([full(x_bchw), *(v[:, :, None, None].expand(-1, -1, *x_bchw.shape[2:]) for v in vectors)], 1)
 
 
 def l1_scales(images: Sequence[Tensor], truth_b3hw: Tensor) -> Tensor:
-    """Mean absolute errors, summed over the sizes of the images and over the two batches in each."""
+    """Mean absolute errors, summed over the sizes of the images and over the two batches of each size."""
     total = truth_b3hw.new_zeros(())
     for image_2b3hw in images:
         scaled_b3hw = F.adaptive_avg_pool2d(truth_b3hw, image_2b3hw.shape[-1])
@@ -286,7 +316,7 @@ def l1_scales(images: Sequence[Tensor], truth_b3hw: Tensor) -> Tensor:
 
 
 def kl_terms(prior: Gaussian, posterior: Gaussian) -> Tensor:
-    """How far the posterior is from the standard normal distribution, and the prior from the posterior as it is."""
+    """KL divergence between standard normal and posterior, plus that between the detached posterior and the prior."""
     with as_given(prior[0].device):
         mu, sigma = posterior
         standard = torch.zeros_like(mu), torch.ones_like(sigma)
@@ -294,14 +324,14 @@ def kl_terms(prior: Gaussian, posterior: Gaussian) -> Tensor:
 
 
 def kl(first: Gaussian, second: Gaussian) -> Tensor:
-    """KL(first || second), the mean over all numbers of the code."""
+    """KL(first || second), averaged over all elements of the code."""
     (mu, sigma), (other_mu, other_sigma) = first, second
     spread = (sigma.square() + (mu - other_mu).square()) / (2 * other_sigma.square())
     return ((other_sigma / sigma).log() + spread - 0.5).mean()
 
 
-class Discriminator(nn.Module):
-    """Residual blocks down to 8x8 with attention on the way, and a map of 6x6 scores."""
+class TDANetDiscriminator(nn.Module):
+    """Residual blocks down to 8x8 with one self-attention layer, and a map of 6x6 scores."""
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
@@ -322,11 +352,14 @@ class Discriminator(nn.Module):
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """The network for images of size x size px, which knows no word yet. Raises TrialError as `Config.check` does."""
+    """Build the network for images of size x size px, with an empty vocabulary.
+
+    Raises TrialError like `Config.check`.
+    """
     config.check({}, size)
     return TDANet(config, size)
 
 
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - both are alike
-    """The discriminator of a term: each has its own."""
-    return Discriminator(config.width, size)
+    """Build the discriminator of a term; each term has its own."""
+    return TDANetDiscriminator(config.width, size)

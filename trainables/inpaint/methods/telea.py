@@ -1,7 +1,7 @@
 """OpenCV's fast-marching fill (A. Telea 2004, "An image inpainting technique based on the fast marching method").
 
-The classical baseline that needs no training. It works on 8-bit images, one after the other on the CPU, whatever the
-device. An image that is all hole becomes grey (0.5).
+A classical baseline that needs no training. It works on single 8-bit images on the CPU, whatever the device. An image
+that is all hole becomes grey (0.5).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Config(ModelConfig):
     """Options of the fill."""
 
     trains: ClassVar[bool] = False
-    radius: int = Field(3, ge=1, le=100, description="neighbourhood of a pixel that is filled, px")
+    radius: int = Field(3, ge=1, le=100, description="radius of the neighbourhood of a filled pixel, px")
 
 
-def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - every model is built alike
-    """The baseline; any size."""
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - signature shared by all models
+    """Build the fill; any size."""
     return OpenCVFill(config.radius, cv2.INPAINT_TELEA)

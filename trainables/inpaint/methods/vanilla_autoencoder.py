@@ -1,8 +1,8 @@
-"""A plain convolutional autoencoder that is not told where the holes are.
+"""A plain convolutional autoencoder for blind inpainting: the mask is not an input.
 
-Source: 004_93544f900a7fa97e; MODELS.md section 5. Unusual: no skip connections, a 1x1 bottleneck, and holes that look
-like black pixels, since the network sees only the damaged image. `see_mask` is our control: the same network with the
-mask as a fourth input channel. 2.27 M parameters at 32 px.
+Source: 004_93544f900a7fa97e; MODELS.md section 5. Unusual: no skip connections and a 1x1 bottleneck; the network cannot
+distinguish holes from black pixels because it only sees the damaged image. `see_mask` is our control condition: the
+same network with the mask as a fourth input channel. 2.27 M parameters at 32 px.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class Config(ModelConfig):
     """Options of the autoencoder."""
 
     width: int = Field(32, ge=1, description="channels of the first level; doubled at each level, up to 16 times")
-    see_mask: bool = Field(False, description="also give the network the mask, as a fourth input channel")
+    see_mask: bool = Field(False, description="add the mask as a fourth input channel")
 
 
 class VanillaAutoencoder(nn.Module):
-    """log2(size) levels down to 1x1 (3x3 convolution, 2x2 max pooling, ReLU), as many transposed convolutions back."""
+    """log2(size) levels of convolution, 2x2 max pooling and ReLU down to 1x1, and as many transposed convolutions."""
 
     def __init__(self, config: Config, levels: int) -> None:
         super().__init__()
@@ -47,11 +47,11 @@ class VanillaAutoencoder(nn.Module):
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """The network for images of size x size px. Raises TrialError where size is not a power of two, at least 4."""
+    """Build the network for images of size x size px. Raises TrialError unless size is a power of two, at least 4."""
     if size < 4 or size & (size - 1):
         raise TrialError(
             f"data.size: {size}",
-            "vanilla_autoencoder halves the image until one pixel is left",
+            "vanilla_autoencoder halves the image down to one pixel",
             "a power of two: 8, 16, 32, 64, ...",
             f"size: {max(8, 1 << (size.bit_length() - 1))}",
         )

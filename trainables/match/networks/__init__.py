@@ -1,1 +1,1 @@
-"""Matching networks, one a file, found by module name."""
+"""Matching networks, one per file, looked up by module name."""

@@ -1,7 +1,7 @@
-"""A text encoder and an image encoder that learn which caption belongs to which image.
+"""A text encoder and an image encoder, trained to match captions with images.
 
-Source: Xu et al. 2018, "AttnGAN" (DAMSM), with a small image encoder that is trained too where they have Inception;
-MODELS.md sections 2.1 and 10. The published loss is {sentence: 1, word: 1}.
+Source: Xu et al. 2018, "AttnGAN" (DAMSM), with a small jointly trained image encoder instead of Inception; MODELS.md
+sections 2.1 and 10. The published loss is {sentence: 1, word: 1}.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import ModelConfig
 from trainables.match.image_reader import ImageReader
-from trainables.match.matching_losses import Read
+from trainables.match.matching_losses import EncodedCaptions
 from trainables.match.text_encoder import TextEncoder, Vocabulary
 
 
@@ -25,32 +25,34 @@ class Config(ModelConfig):
     terms: ClassVar[tuple[str, ...]] = ("sentence", "word")
     takes_text: ClassVar[bool] = True
 
-    width: int = Field(64, ge=2, description="channels of the image encoder's first layer; the widest have 4 times so")
-    features: int = Field(256, ge=2, multiple_of=2, description="numbers that a word, a place, an image are read as")
-    embedding: int = Field(300, ge=1, description="numbers that a word is looked up as")
-    recurrent: Literal["lstm", "gru"] = Field("lstm", description="what reads captions, in both directions")
+    width: int = Field(
+        64, ge=2, description="channels of the image encoder's first layer; the widest layers have 4 times as many"
+    )
+    features: int = Field(256, ge=2, multiple_of=2, description="number of features of a word, a region, an image")
+    embedding: int = Field(300, ge=1, description="size of the word embedding")
+    recurrent: Literal["lstm", "gru"] = Field("lstm", description="bidirectional recurrent network that reads captions")
 
 
 class TextImage(nn.Module):
-    """Both encoders."""
+    """Text and image encoder."""
 
     def __init__(self, config: Config, size: int) -> None:
         super().__init__()
         self.text = TextEncoder(config.features, config.embedding, config.recurrent)
         self.reader = ImageReader(size, config.features, config.width)
 
-    def know(self, vocabulary: Vocabulary) -> None:
-        """Take the words of another vocabulary, none of which it has learned."""
-        self.text.know(vocabulary)
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Set the vocabulary; its embedding is untrained."""
+        self.text.set_vocabulary(vocabulary)
 
     def tokens(self, captions: Sequence[str]) -> Tensor:
-        """tokens_bt of captions in its own vocabulary."""
+        """tokens_bt of captions in the network's vocabulary."""
         return self.text.vocabulary.tokens(captions).to(self.text.packed.device)
 
-    def forward(self, image_b3hw: Tensor, tokens_bt: Tensor) -> tuple[Tensor, Tensor, Read]:
-        """places_bcl and whole_bc of images in [0, 1], and what is read of the captions."""
+    def forward(self, image_b3hw: Tensor, tokens_bt: Tensor) -> tuple[Tensor, Tensor, EncodedCaptions]:
+        """places_bcl and whole_bc of images in [0, 1], and the encoded captions."""
         places_bcl, whole_bc = self.reader(image_b3hw * 2 - 1)
-        return places_bcl, whole_bc, Read(tokens_bt, *self.text(tokens_bt))
+        return places_bcl, whole_bc, EncodedCaptions(tokens_bt, *self.text(tokens_bt))
 
 
 def build(config: Config, size: int) -> nn.Module:

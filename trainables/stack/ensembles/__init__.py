@@ -1,1 +1,1 @@
-"""Ensembles, one a file, found by module name."""
+"""Ensembles, one per file, looked up by module name."""

@@ -1,11 +1,11 @@
-"""The ensemble that fits nothing: the mean of the detectors' logits, what stacking has to beat."""
+"""Mean of the detectors' logits, without fitting: the baseline of stacking."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from trainables.config.model_sections import StackConfig
-from trainables.stack.classifier import Classifier
+from trainables.stack.classifier import LogitClassifier
 
 
 class Config(StackConfig):
@@ -14,11 +14,11 @@ class Config(StackConfig):
     inputs: ClassVar[tuple[str, ...]] = ("logits",)
 
 
-class Average(Classifier):
+class Average(LogitClassifier):
     def logit(self, logit_nk: Any) -> Any:
         return logit_nk.mean(1)
 
 
-def build(config: Config, seed: int) -> Any:  # noqa: ARG001 - every ensemble is built alike
-    """The estimator."""
+def build(config: Config, seed: int) -> Any:  # noqa: ARG001 - common signature of all ensembles
+    """The unfitted estimator."""
     return Average()

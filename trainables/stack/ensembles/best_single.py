@@ -1,4 +1,4 @@
-"""No ensemble: the one detector that tells the images best from which the others would learn to stack."""
+"""The single detector that is best on the rows that other ensembles are fitted on: the baseline without an ensemble."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from trainables.config.model_sections import StackConfig
-from trainables.stack.classifier import Classifier
+from trainables.stack.classifier import LogitClassifier
 
 
 class Config(StackConfig):
@@ -17,8 +17,8 @@ class Config(StackConfig):
     inputs: ClassVar[tuple[str, ...]] = ("logits",)
 
 
-class BestSingle(Classifier):
-    """Chosen by the area under the ROC curve; of equal ones the first."""
+class BestSingle(LogitClassifier):
+    """Selects the detector with the highest area under the ROC curve; ties go to the first."""
 
     def learn(self, logit_nk: Any, label_n: Any) -> None:
         self.chosen_ = int(np.argmax([roc_auc_score(label_n, column) for column in logit_nk.T]))
@@ -27,6 +27,6 @@ class BestSingle(Classifier):
         return logit_nk[:, self.chosen_]
 
 
-def build(config: Config, seed: int) -> Any:  # noqa: ARG001 - every ensemble is built alike
-    """The estimator."""
+def build(config: Config, seed: int) -> Any:  # noqa: ARG001 - common signature of all ensembles
+    """The unfitted estimator."""
     return BestSingle()

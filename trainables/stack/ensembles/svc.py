@@ -1,4 +1,4 @@
-"""Stacking by a support vector classifier (scikit-learn's), as document 001_cc5423a036889870 tried it."""
+"""Stacking by a support vector classifier (scikit-learn's), as in document 001_cc5423a036889870."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from trainables.config.model_sections import StackConfig
 
 
 class Config(StackConfig):
-    """Options of the classifier; inputs are scaled to mean 0 and variance 1 first."""
+    """Options of the classifier; its inputs are standardised to mean 0 and variance 1."""
 
-    kernel: Literal["rbf", "linear"] = Field("rbf", description="rbf: of any shape; linear: a weighted mean")
-    c: float = Field(1.0, gt=0, description="weight of the errors against a wide margin")
+    kernel: Literal["rbf", "linear"] = Field(
+        "rbf", description="kernel of the decision function; linear: a weighted sum of the inputs"
+    )
+    c: float = Field(1.0, gt=0, description="inverse strength of the regularisation: scikit-learn's C")
 
 
-def build(config: Config, seed: int) -> Any:  # noqa: ARG001 - nothing is drawn
-    """The estimator; its probabilities are Platt's, fitted on parts that it has not seen."""
+def build(config: Config, seed: int) -> Any:  # noqa: ARG001 - nothing is random
+    """The unfitted estimator; its probabilities use Platt scaling, fitted by cross-validation."""
     return CalibratedClassifierCV(
         make_pipeline(StandardScaler(), SVC(C=config.c, kernel=config.kernel)), ensemble=False
     )

@@ -1,4 +1,4 @@
-"""SSIM, Dice, IoU and cross entropy: against torchmetrics, else by hand in float64."""
+"""SSIM, Dice, IoU and cross entropy, against torchmetrics or by hand in float64."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_perfect_output_is_1_by_all_forms_but_the_soft_one():
 
 
 def test_white_beats_a_perfect_output_by_the_soft_form(data_root):
-    """What makes the Dice goals of 002_e338281c6a46a1c1 meaningless, on real images (there CIFAR-100's)."""
+    """On real images: why the Dice goals of 002_e338281c6a46a1c1, which are for CIFAR-100, are meaningless."""
     image = images.load({"name": "cifar10", "size": 32, "train": 2, "val": 2, "test": 2000}, data_root).test / 255.0
     perfect, white = (overlap(out, image)["dice_soft"].mean() for out in (image, torch.ones_like(image)))
     assert 0.5 < perfect < white < 0.75

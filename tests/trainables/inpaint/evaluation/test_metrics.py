@@ -13,7 +13,7 @@ from trainables.inpaint.evaluation import metrics
 
 @pytest.fixture
 def batch():
-    """Output, image and mask of five images; the last one has no hole, the fourth is all hole."""
+    """Output, image and mask of five images; the fourth is all hole and the last one has no hole."""
     rng = torch.Generator().manual_seed(0)
     image = torch.rand(5, 3, 16, 16, generator=rng)
     output = (image + 0.1 * torch.randn(5, 3, 16, 16, generator=rng)).clamp(0, 1)
@@ -135,14 +135,14 @@ def test_totals_of_workers_add_up(batch):
 
 def test_the_seam_of_a_square_hole():
     mask = torch.zeros(1, 1, 8, 8)
-    mask[..., 2:6, 3:8] = 1  # reaches the right border of the image, beyond which nothing is known
+    mask[..., 2:6, 3:8] = 1  # reaches the right border of the image; pixels outside are not known
     expected = mask.clone()
     expected[..., 3:5, 4:8] = 0
     assert torch.equal(metrics.seam(mask), expected)
 
 
 def test_by_share_of_hole():
-    """Each metric over the images of a share alone equals that metric over them as a split of their own."""
+    """A metric for a range of hole fractions equals the metric of a split that has only the images in this range."""
     rng = torch.Generator().manual_seed(2)
     image, output = torch.rand(6, 3, 10, 10, generator=rng), torch.rand(6, 3, 10, 10, generator=rng)
     mask = torch.zeros(6, 1, 10, 10)

@@ -1,4 +1,4 @@
-"""What a finished trial keeps of each test image, and the pictures of the worst."""
+"""The per-image metrics that a finished trial stores, and the pictures of its worst test images."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ def test_images_without_a_hole_are_never_the_worst() -> None:
     meter = metrics.Meter(keep=per_image.NAMES)
     for part in (slice(0, 2), slice(2, 3)):
         meter.update((image + 0.1 * torch.arange(3).view(3, 1, 1, 1))[part], image[part], mask[part])
-    assert per_image.worst(meter.kept()).tolist() == [2, 1]
-    packed = per_image.pack(meter.kept())
-    assert packed == per_image.pack(meter.kept())
+    assert per_image.worst(meter.per_image()).tolist() == [2, 1]
+    packed = per_image.pack(meter.per_image())
+    assert packed == per_image.pack(meter.per_image())
     assert np.isnan(read({"per_image.npz": packed})["psnr_db_hole"][0])
 
 

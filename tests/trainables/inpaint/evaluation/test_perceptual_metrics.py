@@ -1,4 +1,4 @@
-"""LPIPS and KID: against torchmetrics, offline; what is told where weights are missing."""
+"""LPIPS and KID against torchmetrics, FID by hand, all without downloads; and the errors for missing weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torchmetrics.functional.image import learned_perceptual_image_patch_similarity
-from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 from torchvision.models import squeezenet1_1
 
@@ -54,7 +53,7 @@ def test_discrepancy_is_that_of_torchmetrics() -> None:
 
 
 def test_kid_on_any_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole below a subset's size; a mean over subsets above it, always the same, that comes near the whole."""
+    """Up to a subset's size over all images, above it a mean over fixed random subsets that is close to that."""
     output, image = pair(300, 8)
 
     def kid() -> float:
@@ -84,7 +83,7 @@ def test_kid_squeezenet_tells_noise_from_images(data_root: Path) -> None:
 
 
 def test_lpips_is_that_of_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With untrained weights where torchvision keeps downloaded ones: what is tested is what we do with them."""
+    """With untrained weights in torchvision's download cache: the test is about our use of the network."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     torch.manual_seed(0)
@@ -104,7 +103,7 @@ def test_lpips_is_that_of_torchmetrics(tmp_path: Path, monkeypatch: pytest.Monke
 def test_without_weights_nothing_is_trained(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens on this port
     with pytest.raises(TrialError) as error:
         trained(data_root, ("lpips_alex",))
     assert "alexnet" in error.value.why
@@ -116,29 +115,42 @@ def test_without_weights_nothing_is_trained(tmp_path: Path, data_root: Path, mon
     assert perceptual_metrics.SQUEEZENET in error.value.allowed
 
 
-def test_frechet_distance_is_that_of_torchmetrics_and_batches_add_up() -> None:
-    rng = torch.Generator().manual_seed(0)
-    x, y = torch.rand(50, 12, generator=rng), torch.rand(50, 12, generator=rng) ** 2
-    meter = perceptual_metrics.Fid(lambda images: images)
-    for part in range(0, 50, 20):
-        meter.update(x[part : part + 20], y[part : part + 20])
-    moments = [moment for z in (x.double(), y.double()) for moment in (z.mean(0), z.T.cov())]
-    assert meter.compute() == pytest.approx(_compute_fid(*moments).item(), rel=1e-9)
-    assert perceptual_metrics.frechet_distance(*moments[:2], *moments[:2]) == pytest.approx(0, abs=1e-9)
+@pytest.fixture
+def inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A weights file below `tmp_path`, in place of which the network of FID gets random weights that keep a signal."""
 
+    def load_state_dict(network: torch.nn.Module, _: object) -> None:
+        source = torch.Generator().manual_seed(0)
+        for parameter in network.parameters():
+            if parameter.dim() == 4:
+                torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=source)
 
-def test_fid_takes_the_weights_below_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Untrained weights: what is tested is the network, that its input is 8 bits, and what a file that is none gets."""
     file = tmp_path / perceptual_metrics.INCEPTION
     file.parent.mkdir()
-    monkeypatch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+    monkeypatch.setattr(FeatureExtractorInceptionV3, "load_state_dict", load_state_dict)
     torch.save({}, file)
-    torch.manual_seed(0)
-    output, image = pair(4)
+    return file
+
+
+def test_fid_by_hand(tmp_path: Path, inception: Path) -> None:
+    """On the features of torch-fidelity's own network for 8-bit images, over two batches."""
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(inception))
     (meter,) = perceptual_metrics.scorers(["fid"], tmp_path, CPU).values()
-    meter.update(output, image)
+    output, image = pair(6)
+    for part in (slice(0, 4), slice(4, 6)):
+        meter.update(output[part], image[part])
+    fake, real = (network((x * 255).round().to(torch.uint8))[0].double() for x in (output, image))
+    fake_centred, real_centred = (x - x.mean(0) for x in (fake, real))
+    # With fewer images than features, the trace of the root is a sum of singular values of a small matrix.
+    root = torch.linalg.svdvals(fake_centred @ real_centred.T).sum()
+    spread = fake_centred.square().sum() + real_centred.square().sum() - 2 * root
+    expected = (fake.mean(0) - real.mean(0)).square().sum() + spread / 5
+    assert meter.compute() == pytest.approx(expected.item(), rel=1e-4)
     assert meter.compute() > 0
-    file.write_bytes(pickle.dumps(Path("no weights"), 2))
+
+
+def test_fid_refuses_a_file_that_does_not_hold_weights(tmp_path: Path, inception: Path) -> None:
+    inception.write_bytes(pickle.dumps(Path("no weights"), 2))
     with pytest.raises(TrialError) as error:
         perceptual_metrics.scorers(["fid"], tmp_path, CPU)
     assert perceptual_metrics.INCEPTION in error.value.allowed

@@ -1,4 +1,4 @@
-"""The context encoders: their layers against the published ones, what they see, predict and are scored on."""
+"""The context encoders: layers against the published ones, inputs, predicted regions and scores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RING = {"name": "centre", "fraction": 0.19140625}  # 14 of 32 px, 56 of 128
 
 
 def built(name: str, size: int, device: str = "meta", **options: Any) -> tuple[nn.Module, nn.Module]:
-    """A generator and its discriminator; on the meta device unless asked otherwise."""
+    """A generator and its discriminator, by default on the meta device."""
     module = MODELS[name]
     config = module.Config(**options)
     with torch.device(device):
@@ -143,7 +143,7 @@ def test_the_channelwise_layer_is_a_dense_layer_in_each_channel() -> None:
         torch.testing.assert_close(layer(x)[:, channel].flatten(1), dense.relu())
 
 
-# --- what they see and predict ----------------------------------------------------------------------------------------
+# --- inputs and predicted regions -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -231,7 +231,7 @@ def test_crop_metrics_score_the_output_over_the_square() -> None:
 )
 def test_the_crop_is_half_the_side_or_the_hole(mask: dict[str, Any], size: int, expected: slice | None) -> None:
     canvas = inpaint.masks.Canvas(size, None)
-    data = inpaint.Data(None, mask, canvas, torch.device("cpu"))  # type: ignore[arg-type]
+    data = inpaint.InpaintDataset(None, mask, canvas, torch.device("cpu"))  # type: ignore[arg-type]
     assert data.crop == expected
 
 

@@ -17,7 +17,7 @@ from trainables.inpaint import losses
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.blocks import contextual_attention as copying
 from trainables.inpaint.blocks import sn_patchgan as patchgan
-from trainables.inpaint.blocks.gated_convolutions import Layer, Stack
+from trainables.inpaint.blocks.gated_convolutions import GatedLayer, GatedStack
 from trainables.inpaint.blocks.partial_convolution import PartialConv2d
 from trainables.inpaint.evaluation import metrics
 from trainables.inpaint.methods import deepfill
@@ -49,15 +49,15 @@ def layers(network: nn.Module, *given: Tensor) -> list[Row]:
     found = []
 
     def note(layer: nn.Module, _: Any, output: Any) -> None:
-        image = output[0] if isinstance(layer, Layer) else output
-        conv = layer.conv if isinstance(layer, Layer) else layer
+        image = output[0] if isinstance(layer, GatedLayer) else output
+        conv = layer.conv if isinstance(layer, GatedLayer) else layer
         conv = conv.conv if isinstance(conv, PartialConv2d) else conv
         assert isinstance(conv, nn.Conv2d)
-        stride = -2 if isinstance(layer, Layer) and layer.doubled else conv.stride[0]
+        stride = -2 if isinstance(layer, GatedLayer) and layer.doubled else conv.stride[0]
         found.append((image.shape[1], conv.kernel_size[0], conv.dilation[0], stride, image.shape[-1]))
 
-    inner = {layer.conv for layer in network.modules() if isinstance(layer, (Layer, PartialConv2d))}
-    shown = [m for m in network.modules() if isinstance(m, (Layer, nn.Conv2d)) and m not in inner]
+    inner = {layer.conv for layer in network.modules() if isinstance(layer, (GatedLayer, PartialConv2d))}
+    shown = [m for m in network.modules() if isinstance(m, (GatedLayer, nn.Conv2d)) and m not in inner]
     hooks = [layer.register_forward_hook(note) for layer in shown]
     network(*given)
     for hook in hooks:
@@ -70,7 +70,7 @@ def blank(size: int, n: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def squares(size: int, n: int = 4, side: int = 8) -> tuple[Tensor, Tensor]:
-    """image_b3hw of noise, and mask_b1hw with one square hole an image, each at another place."""
+    """image_b3hw of noise, and mask_b1hw with one square hole per image, at different positions."""
     rng = torch.Generator().manual_seed(0)
     mask = torch.zeros(n, 1, size, size)
     for hole, (top, left) in zip(mask, torch.randint(0, size - side + 1, (n, 2), generator=rng).tolist(), strict=True):
@@ -86,7 +86,7 @@ UP = [(48, 3, 1, -2, 128), (48, 3, 1, 1, 128), (24, 3, 1, -2, 256), (12, 3, 1, 1
 
 
 def test_the_published_networks_layer_by_layer() -> None:
-    """MODELS.md section 1.5, at 256 px; what gated layers give on, half of what their convolutions make."""
+    """MODELS.md section 1.5, at 256 px; output channels of gated layers, half of their convolution's channels."""
     with torch.device("meta"):
         network = build(256)
     coarse = [*DOWN, (48, 3, 1, 2, 128), (48, 3, 1, 1, 128), (96, 3, 1, 2, 64), *[(96, 3, 1, 1, 64)] * 2, *FAR]
@@ -100,7 +100,7 @@ def test_the_published_networks_layer_by_layer() -> None:
     assert all(layer.out_channels in (24, 48, 96, 192, 3) for layer in convolutions), "features and gates"
     assert network.fine is not None
     assert network.fine.joined[0].conv.in_channels == 192
-    assert [layer.activation for layer in network.modules() if isinstance(layer, Layer)].count(F.relu) == 1
+    assert [layer.activation for layer in network.modules() if isinstance(layer, GatedLayer)].count(F.relu) == 1
     assert network.fine.near[5].activation is F.relu
 
 
@@ -158,7 +158,7 @@ def test_discriminator(size: int, channels: list[int], parameters: int) -> None:
 
 def test_a_gated_layer_is_features_times_gates() -> None:
     torch.manual_seed(0)
-    layer = Layer("gated", 2, 3)
+    layer = GatedLayer("gated", 2, 3)
     x, valid = torch.randn(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
     features, gates = F.conv2d(x, layer.conv.weight, layer.conv.bias, padding=1).split(3, 1)
     torch.testing.assert_close(layer(x, valid)[0], F.elu(features) / (1 + (-gates).exp()))
@@ -169,8 +169,8 @@ def test_the_signal_neither_vanishes_nor_grows(kind: Any, settled: float) -> Non
     torch.manual_seed(0)
     x, valid = settled**0.5 * torch.randn(2, 64, 12, 12), torch.ones(2, 1, 12, 12)
     for _ in range(20):
-        # As if without a border: padding takes from the signal.
-        x = F.pad(Layer(kind, 64, 64)(x, valid)[0][..., 1:-1, 1:-1], [1] * 4, mode="circular").detach()
+        # Measured away from the border, because padding weakens the signal.
+        x = F.pad(GatedLayer(kind, 64, 64)(x, valid)[0][..., 1:-1, 1:-1], [1] * 4, mode="circular").detach()
     assert settled / 3 < x.square().mean() < 3 * settled
 
 
@@ -217,7 +217,7 @@ def test_the_gradient_is_that_of_torchs_spectral_normalisation() -> None:
     mine.eval()
     other.eval()
     x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
-    # torch keeps both vectors; here the right one is the left one's, one half step on.
+    # torch stores both vectors; ours stores the left one and computes the right one from it.
     other.parametrizations.weight[0]._v.copy_(F.normalize(mine.weight.flatten(1).T @ mine.left, dim=0))
     for layer in (mine, other):
         layer(x).square().sum().backward()
@@ -315,7 +315,9 @@ def test_attention_in_bfloat16_is_computed_in_float32() -> None:
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
-def trial(data_root: Path, seed: int = 0, **changes: Any) -> tuple[inpaint.Inpainter, inpaint.Data, dict[str, Any]]:
+def trial(
+    data_root: Path, seed: int = 0, **changes: Any
+) -> tuple[inpaint.InpaintLearner, inpaint.InpaintDataset, dict[str, Any]]:
     asked = {
         "data": {"name": "cifar10", "train": 16, "val": 16, "test": 16},
         "mask": {"name": "free_form"},
@@ -444,8 +446,8 @@ class Copier(nn.Module):
         self.attention = attention
         dilations = (1, 1) if attention else (1, 1, 2, 4)
         self.cells, self.image = nn.Conv2d(4, 24, 4, 4), nn.ConvTranspose2d(24, 3, 4, 4)
-        self.before = Layer("gated", 24, 24)
-        self.after = Stack([Layer("gated", 24, 24, dilation=dilation) for dilation in dilations])
+        self.before = GatedLayer("gated", 24, 24)
+        self.after = GatedStack([GatedLayer("gated", 24, 24, dilation=dilation) for dilation in dilations])
 
     def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
         everything = torch.ones_like(mask_b1hw)
@@ -481,7 +483,9 @@ def test_attention_fills_a_hole_from_elsewhere_and_layers_that_see_as_far_do_not
     assert errors[1] > 0.2
 
 
-def train(learner: inpaint.Inpainter, data: inpaint.Data, configured: Mapping[str, Any], epochs: int) -> None:
+def train(
+    learner: inpaint.InpaintLearner, data: inpaint.InpaintDataset, configured: Mapping[str, Any], epochs: int
+) -> None:
     for epoch in range(1, epochs + 1):
         list(inpaint.train(learner, configured, data, epoch))
 

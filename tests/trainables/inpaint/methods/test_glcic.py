@@ -15,7 +15,7 @@ from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import losses
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.adversarial import Adversary, frozen, judge
+from trainables.inpaint.adversarial import Adversary, discriminate, frozen
 from trainables.inpaint.blocks import glcic_discriminators as discriminators
 from trainables.inpaint.evaluation import metrics
 from trainables.inpaint.methods import glcic
@@ -124,8 +124,8 @@ def test_a_residual_block_adds_its_input() -> None:
     torch.manual_seed(0)
     x = torch.rand(2, 4, 8, 8)
     for number in (1, 2):
-        block = glcic.Block(4, 2, number, residual=True).eval()
-        plain = glcic.Block(4, 2, number, residual=False).eval()
+        block = glcic.DilatedBlock(4, 2, number, residual=True).eval()
+        plain = glcic.DilatedBlock(4, 2, number, residual=False).eval()
         plain.load_state_dict(block.state_dict())
         before = block.layers(x)
         assert torch.equal(block(x), (x + before).relu())
@@ -183,7 +183,7 @@ def test_a_local_discriminator_sees_its_window_alone(local: str) -> None:
     network = glcic.build_discriminator(config(local=local, width=4), 32, "adversarial_local")
     outside = torch.ones_like(image)
     for i in range(len(image)):
-        top, left = (int(start[i]) for start in discriminators.corner(mask, 16))
+        top, left = (int(start[i]) for start in discriminators.window_corner(mask, 16))
         outside[i, :, top : top + 16, left : left + 16] = 0
     assert torch.equal(network(image, mask), network(image + outside, mask))
     assert not torch.equal(network(image, mask), network(image + 0.1 * mask, mask))
@@ -197,10 +197,10 @@ def test_a_local_discriminator_sees_its_window_alone(local: str) -> None:
 )
 def test_a_window_is_a_slice_around_the_hole(size: int, window: int, side: int) -> None:
     image, mask = squares(size, n=12, side=side)
-    cut = discriminators.cut(image, mask, window)
+    cut = discriminators.cut_window(image, mask, window)
     assert cut.shape == (12, 3, window, window)
     for i, (top, left) in enumerate(
-        zip(*(start.tolist() for start in discriminators.corner(mask, window)), strict=True)
+        zip(*(start.tolist() for start in discriminators.window_corner(mask, window)), strict=True)
     ):
         assert torch.equal(cut[i], image[i, :, top : top + window, left : left + window])
         assert 0 <= top <= size - window
@@ -219,18 +219,20 @@ def test_a_window_of_scattered_holes_and_of_none() -> None:
     mask = torch.zeros(3, 1, 32, 32)
     mask[0, 0, 2, 5] = mask[0, 0, 21, 30] = 1  # the box is 2..21 by 5..30
     mask[1] = 1
-    top, left = discriminators.corner(mask, 16)
+    top, left = discriminators.window_corner(mask, 16)
     assert list(zip(top.tolist(), left.tolist(), strict=True)) == [(4, 10), (8, 8), (8, 8)]
-    assert torch.equal(discriminators.cut(image, mask, 32), image)
+    assert torch.equal(discriminators.cut_window(image, mask, 32), image)
 
 
 def test_the_gradient_of_a_window_is_that_of_a_slice() -> None:
     image, mask = squares(16, n=2, side=5)
     image = image.double().requires_grad_()
     weight = torch.rand(2, 3, 8, 8, dtype=torch.float64)
-    (found,) = torch.autograd.grad((discriminators.cut(image, mask, 8) * weight).sum(), image)
+    (found,) = torch.autograd.grad((discriminators.cut_window(image, mask, 8) * weight).sum(), image)
     expected = torch.zeros_like(image)
-    for i, (top, left) in enumerate(zip(*(start.tolist() for start in discriminators.corner(mask, 8)), strict=True)):
+    for i, (top, left) in enumerate(
+        zip(*(start.tolist() for start in discriminators.window_corner(mask, 8)), strict=True)
+    ):
         expected[i, :, top : top + 8, left : left + 8] = weight[i]
     assert torch.equal(found, expected)
 
@@ -396,6 +398,6 @@ def test_a_discriminator_judges_real_and_completed_images_apart() -> None:
     _, adversary = gan()
     for discriminator in adversary.discriminators.values():
         with frozen(discriminator):
-            alone, _ = judge(discriminator, image, image, mask)
-            beside, _ = judge(discriminator, image, torch.zeros_like(image), mask)
+            alone, _ = discriminate(discriminator, image, image, mask)
+            beside, _ = discriminate(discriminator, image, torch.zeros_like(image), mask)
         assert torch.equal(alone, beside)

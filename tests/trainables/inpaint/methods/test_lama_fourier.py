@@ -15,10 +15,10 @@ from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import adversarial
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.adversarial import Adversary, Rules
+from trainables.inpaint.adversarial import Adversary, GANObjective
 from trainables.inpaint.blocks import fourier as blocks
-from trainables.inpaint.blocks.patch_discriminator import NLayer
-from trainables.inpaint.dataset import Data
+from trainables.inpaint.blocks.patch_discriminator import NLayerDiscriminator
+from trainables.inpaint.dataset import InpaintDataset
 from trainables.inpaint.evaluation import metrics
 from trainables.inpaint.methods import lama_fourier
 from trainables.training.session import Machine
@@ -39,7 +39,7 @@ def blank(size: int, n: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def batch(n: int = 3, size: int = 32) -> tuple[Tensor, Tensor, Tensor]:
-    """Output, image and mask, with another square hole in each image."""
+    """Output, image and mask, with a different square hole in each image."""
     rng = torch.Generator().manual_seed(0)
     output, image = (torch.rand(n, 3, size, size, generator=rng) for _ in range(2))
     mask = torch.zeros(n, 1, size, size)
@@ -89,7 +89,7 @@ def test_forms(size: int, side: int, channels: int, number: int) -> None:
 def test_discriminator(size: int, channels: list[int], side: int, parameters: int) -> None:
     with torch.device("meta"):
         network = lama_fourier.build_discriminator(lama_fourier.Config(), size, "adversarial")
-    assert isinstance(network, NLayer)
+    assert isinstance(network, NLayerDiscriminator)
     maps = network.maps(*blank(size))
     assert [layer.shape[1] for layer in maps] == channels
     assert maps[-1].shape == (2, 1, side, side)
@@ -115,7 +115,7 @@ def transform(side: int) -> Tensor:
 
 
 def test_a_fourier_unit_is_a_layer_between_two_transforms() -> None:
-    """Against matrices in float64; the half of the spectrum that is not computed is the other one's conjugate."""
+    """Against matrices in float64; the half of the spectrum that is not computed is the conjugate of the other half."""
     torch.manual_seed(0)
     side, unit = 6, blocks.FourierUnit(3).double()
     x, matrix = torch.randn(2, 3, side, side, dtype=torch.float64), transform(6)
@@ -187,17 +187,17 @@ def test_transforms_stay_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- loss terms -------------------------------------------------------------------------------------------------------
 
 
-def small() -> NLayer:
+def small() -> NLayerDiscriminator:
     torch.manual_seed(0)
-    return NLayer(2, 4)
+    return NLayerDiscriminator(2, 4)
 
 
 def adversary(network: nn.Module, rate: float = 0.0, **rules: Any) -> Adversary:
-    return Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), rate), rules=Rules(**rules))
+    return Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), rate), rules=GANObjective(**rules))
 
 
 def test_the_mask_is_the_target() -> None:
-    """A generated image's scores are to say real outside the holes; the mask is scaled by nearest neighbour."""
+    """The target of a generated image is "real" outside its holes; the mask is scaled by nearest neighbour."""
     output, image, mask = batch()
     network = small()
     real, fake = network(image, mask), network(output, mask)
@@ -223,7 +223,7 @@ def test_the_network_is_to_deceive_everywhere() -> None:
 
 
 class Square(nn.Module):
-    """A discriminator whose gradient by an image is known: weight times the sum of squares, spread over a 2x2 map."""
+    """A discriminator with a known gradient: weight times the sum of squares, spread over a 2x2 map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ class Square(nn.Module):
 
 
 def test_r1_is_the_squared_gradient_at_real_images() -> None:
-    """Of weight |x|^2 it is |2 weight x|^2 = 4 weight^2 |x|^2, and its gradient by the weight 8 weight |x|^2."""
+    """For D(x) = weight |x|^2, R1 is |2 weight x|^2 = 4 weight^2 |x|^2, with the gradient 8 weight |x|^2."""
     output, image, mask = (x.double() for x in batch())
     squares = image.square().sum((1, 2, 3))
     steps = {}
@@ -250,14 +250,14 @@ def test_r1_is_the_squared_gradient_at_real_images() -> None:
 
 
 def test_r1_through_batch_normalisation_is_autograds() -> None:
-    """Against differences of the weights, in float64."""
+    """Against finite differences in the weights, in float64."""
     output, image, mask = (x.double() for x in batch(size=16))
     network = small().double()
     weight = network.layers[1][0].weight  # type: ignore[index]
 
     def penalty() -> Tensor:
         x = image.clone().requires_grad_()
-        return adversarial.steepness(network(x, mask), x).mean()
+        return adversarial.gradient_penalty(network(x, mask), x).mean()
 
     (gradient,) = torch.autograd.grad(penalty(), weight)
     place, step = (1, 2, 1, 3), 1e-5
@@ -287,7 +287,9 @@ def test_feature_matching_by_hand() -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def trial(data_root: Path, size: int = 32, **changes: Any) -> tuple[inpaint.Inpainter, Data, dict[str, Any]]:
+def trial(
+    data_root: Path, size: int = 32, **changes: Any
+) -> tuple[inpaint.InpaintLearner, InpaintDataset, dict[str, Any]]:
     asked = {
         "data": {"name": "cifar10", "size": size, "train": 16, "val": 16, "test": 16},
         "mask": {"name": "free_form"},

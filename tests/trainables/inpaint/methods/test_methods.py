@@ -1,4 +1,4 @@
-"""Every model of the folder, found by listing it; and what each promises."""
+"""Every inpainting method, found by listing the folder, against the common contract of all methods."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 from trainables.errors import TrialError
 from trainables.registry import model_config, model_module, model_names
 
-MODELS = [name for name in model_names() if name != "outputs"]  # reads what others made: test_outputs.py
+MODELS = [name for name in model_names() if name != "outputs"]  # reads images from a folder: test_outputs.py
 FILLS = [name for name in MODELS if not model_config(name).trains]
 OPENCV = ("telea", "navier_stokes")
 NETWORKS = [name for name in model_names() if model_config(name).trains]
 SMALLEST = {"context_encoder_alexnet": 32, "tdanet": 32}
-"""Sides of the smallest images that a model takes, px, where that is not 8."""
+"""Smallest side of the images of a model, px, if it is not 8."""
 
 
 NARROW = {"tdanet": {"width": 4}}
-"""Options of networks that take seconds to draw at their full width."""
+"""Options of networks whose initialisation takes seconds at full width."""
 
 
 def build(name, size=32, **options):
@@ -30,7 +30,7 @@ def build(name, size=32, **options):
 
 
 def damaged(size=32, n=3):
-    """damaged_b3hw and mask_b1hw, and the image they came from."""
+    """damaged_b3hw, mask_b1hw and the original image."""
     rng = torch.Generator().manual_seed(0)
     image = torch.rand(n, 3, size, size, generator=rng)
     mask = (torch.rand(n, 1, size, size, generator=rng) < 0.3).float()
@@ -55,7 +55,7 @@ class TestEveryModel:
         if name != "partial_conv_unet":  # its last layer has no activation
             assert image.min() >= 0
             assert image.max() <= 1
-        assert torch.equal(given, before[0])  # inputs are not written to
+        assert torch.equal(given, before[0])  # inputs are not modified
         assert torch.equal(mask, before[1])
 
     def test_has_parameters_if_it_says_so(self, name):
@@ -138,7 +138,9 @@ def test_the_autoencoder_is_blind_unless_told():
     blind, told = (build("vanilla_autoencoder", width=4, see_mask=see_mask) for see_mask in (False, True))
     assert torch.equal(blind(given, mask), blind(given, none))
     assert not torch.equal(told(given, mask), told(given, none))
-    assert not torch.equal(blind(given, mask), blind(given + 0.5 * mask, mask))  # it sees what lies under the hole
+    assert not torch.equal(
+        blind(given, mask), blind(given + 0.5 * mask, mask)
+    )  # it depends on the values inside the hole
 
 
 @pytest.mark.parametrize("name", ["partial_conv_unet", *FILLS])
@@ -146,7 +148,7 @@ def test_what_lies_under_the_hole_does_not_matter(name):
     model = build(name).eval()
     given, mask, _ = damaged()
     with torch.inference_mode():
-        if name in OPENCV:  # OpenCV looks at it in no documented way: only the known pixels are promised
+        if name in OPENCV:  # undocumented in OpenCV: only the known pixels are guaranteed
             assert torch.equal(model(given, mask) * (1 - mask), given)
         else:
             assert torch.equal(model(given, mask), model(given + torch.rand_like(given) * mask, mask))
@@ -175,7 +177,7 @@ def test_mean_fill():
 
 def test_onion_peel_by_hand():
     image = torch.zeros(1, 3, 8, 8)
-    image[0, 0, 3, 3], image[0, 1, 2, 3] = 1.0, 1.0  # beside the pixel (3, 4), and at its corner
+    image[0, 0, 3, 3], image[0, 1, 2, 3] = 1.0, 1.0  # shares an edge, and a corner, with the pixel (3, 4)
     mask = torch.zeros(1, 1, 8, 8)
     mask[0, 0, 3, 4] = 1
     filled = build("onion_peel")(image, mask)
@@ -191,7 +193,7 @@ def test_onion_peel_goes_inwards_ring_by_ring():
 
 
 def test_fills_are_ranked_as_on_real_images(data_root):
-    """Thin lines: neighbours know more than the mean of the image."""
+    """For thin lines the neighbours are a better prediction than the mean of the image."""
     from trainables.config.sections import DataConfig
     from trainables.data import images
     from trainables.masks import families as masks

@@ -1,4 +1,4 @@
-"""Images that others have filled, scored as an arm: the names, what is refused, the metrics."""
+"""Images filled by another system, scored as an arm: names, errors and metrics."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _tensor(png: bytes, folder: Path) -> torch.Tensor:
 
 
 def test_they_are_scored_like_the_fill_they_are(filled: Path, data_root: Path) -> None:
-    """The same metrics as the built-in fill, but for the rounding to 8 bits; validation images were not given out."""
+    """The metrics equal those of the built-in fill up to rounding to 8 bits; validation images are not exported."""
     theirs = scored(resolved({"name": "outputs", "path": str(filled)}), data_root)
     ours = scored(resolved({"name": "mean_fill"}), data_root)
     assert len(list(filled.iterdir())) == 12
@@ -88,7 +88,7 @@ def test_an_image_of_another_size_is_refused(filled: Path, data_root: Path) -> N
         scored(resolved({"name": "outputs", "path": str(filled)}), data_root)
 
 
-@pytest.mark.parametrize(("path", "why"), [("filled", "it is relative"), ("/nowhere/at/all", "not a folder")])
+@pytest.mark.parametrize(("path", "why"), [("filled", "it is a relative path"), ("/nowhere/at/all", "not a folder")])
 def test_a_folder_that_is_not_there(path: str, why: str) -> None:
     with pytest.raises(TrialError, match=why):
         schema.resolve("inpaint", {**CONFIG, "model": {"name": "outputs", "path": path}})

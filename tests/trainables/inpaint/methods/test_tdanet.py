@@ -1,4 +1,4 @@
-"""TDANet: sizes, both paths, what words reach which, each loss term against a plain formula, draws; and it learns."""
+"""TDANet: sizes, both paths and their words, each loss term against a plain formula, draws, and learning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.adversarial import Adversary, Rules
+from trainables.inpaint.adversarial import Adversary, GANObjective
 from trainables.inpaint.blocks import tdanet_blocks as blocks
 from trainables.inpaint.evaluation import diversity
 from trainables.inpaint.methods import tdanet
@@ -31,12 +31,12 @@ def build(size: int = 32, width: int = 2, **options: Any) -> tdanet.TDANet:
     torch.manual_seed(0)
     network = tdanet.build(tdanet.Config(width=width, embedding=8, **options), size)
     assert isinstance(network, tdanet.TDANet)
-    network.know(Vocabulary(["a", "photo", "of", "cat", "dog", "bird"]))
+    network.set_vocabulary(Vocabulary(["a", "photo", "of", "cat", "dog", "bird"]))
     return network
 
 
 def given(size: int = 32, n: int = 4) -> tuple[Tensor, Tensor, Tensor]:
-    """damaged_b3hw, mask_b1hw and image_b3hw; each image has a hole of its own."""
+    """damaged_b3hw, mask_b1hw and image_b3hw; each image has a different hole."""
     image = torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0))
     mask = torch.zeros(n, 1, size, size)
     for i in range(n):
@@ -49,7 +49,7 @@ def count(*modules: nn.Module) -> int:
 
 
 def awake(network: tdanet.TDANet) -> tdanet.TDANet:
-    """With spread-out weights where they start at almost nothing, so that words matter."""
+    """Scales up weights that are initialised close to 0, so that words have an effect."""
     with torch.no_grad():
         network.words.project.weight.mul_(100)
         network.text.embedding.weight.mul_(10)
@@ -64,7 +64,7 @@ def awake(network: tdanet.TDANet) -> tdanet.TDANet:
 def test_parameters_at_the_published_size() -> None:
     with torch.device("meta"):
         network = tdanet.TDANet(tdanet.Config(), 256)
-        discriminator = tdanet.Discriminator(32, 256)
+        discriminator = tdanet.TDANetDiscriminator(32, 256)
         idle = blocks.ResBlock(256, 128, 128)  # built by the released code, never called
     encoder = count(network.encoder, network.infer, network.words, network.prior, network.posterior)
     assert round(encoder / 1e6, 1) == 23.2
@@ -102,7 +102,7 @@ def test_shapes_at_every_stage(
     assert seen == decoded
     assert [tuple(image.shape[1:]) for image in images] == [(3, side, side) for side in outputs]
     assert wide == 16
-    assert tdanet.Discriminator(2, size)(damaged, mask).shape == (1, 1, 6, 6)
+    assert tdanet.TDANetDiscriminator(2, size)(damaged, mask).shape == (1, 1, 6, 6)
 
 
 @pytest.mark.parametrize("size", [8, 16, 48])
@@ -168,7 +168,7 @@ def test_word_attention_by_a_plain_loop() -> None:
 
 @pytest.mark.parametrize("compat", [False, True])
 def test_which_words_go_with_which_code(compat: bool) -> None:
-    """The prior's image gets the words of the known region, as it does when it is used; crossed as in the code."""
+    """The image of the prior gets the words of the known region, as at test time; `compat` swaps the words."""
     network = awake(build(compat=compat))
     damaged, mask, image = given()
     told: list[Tensor] = []
@@ -222,7 +222,7 @@ def test_spread_and_best_of_draws_by_hand() -> None:
     image, mask = torch.zeros(2, 3, 2, 2), torch.zeros(2, 1, 2, 2)
     mask[0, :, 0] = 1  # the second image has no hole
     draws = torch.stack([torch.full((2, 3, 2, 2), value) for value in (0.1, 0.4, 0.2)])
-    found = diversity.of_images(draws, image, mask)
+    found = diversity.image_diversity(draws, image, mask)
     assert found["spread"].tolist() == pytest.approx([(0.3 + 0.1 + 0.2) / 3])
     assert found["psnr_db_hole_best_draw"].tolist() == pytest.approx([20.0])
     assert found["psnr_db_hole_mean_draw"].item() == pytest.approx(-20 / 3 * math.log10(0.1 * 0.4 * 0.2), rel=1e-5)
@@ -296,12 +296,12 @@ def plain_matching(places: Tensor, whole: Tensor, words: Tensor, sentence: Tenso
     return [(F.cross_entropy(s, right) + F.cross_entropy(s.T, right)).item() for s in score]
 
 
-def read(captions: list[str]) -> tuple[matching_losses.Read, list[int]]:
+def read(captions: list[str]) -> tuple[matching_losses.EncodedCaptions, list[int]]:
     torch.manual_seed(0)
     tokens = Vocabulary(["a", "photo", "of", "cat", "dog", "bird"]).tokens(captions)
     there = tokens > 0
     words = torch.randn(len(captions), 6, tokens.shape[1]) * there.unsqueeze(1)
-    return matching_losses.Read(tokens, words, torch.randn(len(captions), 6), there), there.sum(1).tolist()
+    return matching_losses.EncodedCaptions(tokens, words, torch.randn(len(captions), 6), there), there.sum(1).tolist()
 
 
 def test_matching_losses_against_loops() -> None:
@@ -321,7 +321,7 @@ def test_equal_and_empty_captions_are_left_out_of_matching() -> None:
     moved = text.sentence_bc.clone()
     moved[2] = 9.0
     same = matching_losses.losses(
-        places, whole, matching_losses.Read(text.tokens_bt, text.words_bct, moved, text.there_bt)
+        places, whole, matching_losses.EncodedCaptions(text.tokens_bt, text.words_bct, moved, text.there_bt)
     )
     assert found["sentence"].item() == same["sentence"].item()
     score = matching_losses.sentence_scores(whole, text)
@@ -353,7 +353,7 @@ def test_reader_and_text_learn_matching_from_real_images_alone() -> None:
 
 
 def test_recalls_by_hand() -> None:
-    """Three images: two of caption A, one of caption B. The second and the third look for the wrong caption."""
+    """Three images: two with caption A, one with caption B. The second and the third retrieve the wrong caption."""
     tokens = torch.tensor([[2], [3], [2]])
     sentence = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     image = torch.tensor([[0.9, 0.1], [0.8, 0.6], [0.2, 0.7]])
@@ -381,7 +381,9 @@ class Mean(nn.Module):
 def test_least_squares_and_matched_terms_by_hand() -> None:
     judges = nn.ModuleDict({"adversarial": Mean(), "adversarial_features": Mean()})
     optimiser = torch.optim.SGD(judges.parameters(), 0.0)
-    adversary = Adversary(judges, optimiser, loss="least_squares", rules=Rules(matched=("adversarial_features",)))  # type: ignore[arg-type]
+    adversary = Adversary(
+        judges, optimiser, loss="least_squares", rules=GANObjective(matched=("adversarial_features",))
+    )  # type: ignore[arg-type]
     image, mask = torch.full((2, 3, 4, 4), 0.75), torch.zeros(2, 1, 4, 4)
     gen, rec = torch.full((2, 3, 4, 4), 0.25), torch.full((2, 3, 4, 4), 0.5)
     records = adversary.step(rec, image, mask)
@@ -433,7 +435,7 @@ def test_bfloat16_is_close(data_root: Path) -> None:
 def test_it_learns_to_fill_with_the_colour_that_the_caption_names() -> None:
     torch.manual_seed(0)
     network = tdanet.TDANet(tdanet.Config(width=4, embedding=16), 32)
-    network.know(Vocabulary(["the", "hole", "is", "red", "blue"]))
+    network.set_vocabulary(Vocabulary(["the", "hole", "is", "red", "blue"]))
     captions, colours = ["the hole is red", "the hole is blue"], torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.1, 0.9]])
     optimiser = torch.optim.Adam(network.parameters(), 1e-3, betas=(0.0, 0.999))
     rng, mask = torch.Generator().manual_seed(1), torch.zeros(8, 1, 32, 32)
