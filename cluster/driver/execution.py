@@ -50,7 +50,7 @@ class RunEvents(Protocol):
         """The plan is stored, and the trials that the store lacks are known."""
 
     def progress(self, total: int, cached: int, metric: str) -> contextlib.AbstractContextManager[ProgressListener]:
-        """The context in which trials run; it gives the watcher of the trials.
+        """The context in which trials run; it gives the listener of the trials.
 
         total: trials of the plan. cached: those that were done before. metric: the column whose best value matters.
         """
@@ -60,7 +60,7 @@ class RunEvents(Protocol):
 
 
 class NoEvents:
-    """Shows nothing: events of a run, and watcher of its trials."""
+    """Ignores all events of a run and of its trials."""
 
     quiet = True
 
@@ -107,8 +107,8 @@ def execute_plan(
     left = work
     if not work.nothing:
         forging.prepare(work, store, settings.data_root, events.quiet)
-        with events.progress(len(work.jobs) + work.cached, work.cached, _progress_metric(plan)) as watcher:
-            driver.run(work, store, schema, settings, watcher)
+        with events.progress(len(work.jobs) + work.cached, work.cached, _progress_metric(plan)) as listener:
+            driver.run(work, store, schema, settings, listener)
         stored = stored_plans.newest_plan(store, plan.name) or stored
         left = driver.work_left(plan, store, schema)
     result = RunResult(stored, left)
