@@ -59,7 +59,7 @@ def refused(capsys: pytest.CaptureFixture[str], *command: str) -> str:
         ([replace(NET, states=FAILED), replace(OTHER, states=FAILED)], 4, "No answer: all 8 cells failed"),
         ([NET, replace(OTHER, states=FAILED)], 4, "4 failed"),
         ([replace(NET, nan=True), replace(OTHER, nan=True)], 4, "no finished trial has a finite test PSNR"),
-        ([NET, OTHER], 1, "with one seed nothing can be told apart"),
+        ([NET, OTHER], 1, "with one seed, arms cannot be distinguished"),
     ],
     ids=["nothing finished", "all failed", "one arm failed", "NaN", "one seed"],
 )

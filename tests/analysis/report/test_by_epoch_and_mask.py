@@ -87,7 +87,7 @@ def test_trained_on_by_tested_on_is_in_every_format(tmp_path: Path) -> None:
     assert "±" in shown
     assert "(n=4)" in shown
     for text in (formats.html(made), formats.markdown(made), formats.tex(made).replace("$\\pm$", "±")):
-        section = text[text.index("what was tested on") :]
+        section = text[text.lower().index("by test set") :]
         assert section.count(shown) >= 2, "on lines and on files"
     assert r"{}on lines \& more & " in formats.tex(made)
 

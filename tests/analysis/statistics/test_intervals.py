@@ -47,7 +47,7 @@ def test_equal_values_have_an_empty_interval() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_values_that_are_not_finite_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="non-finite"):
         intervals.mean_interval([1.0, bad])
 
 
