@@ -19,7 +19,7 @@ from sweeps.store import trials as stored_trials
 from sweeps.store.local import FolderStore
 
 NOW = 1_790_000_000.0
-"""The moment at which the synthetic store is read, seconds since 1970."""
+"""Time at which the synthetic store is read, in seconds since 1970."""
 EPOCHS = 20
 TEST_EPOCHS = [10]
 VERSIONS = {"python": "3.11.7", "inpaint-sweeps": "0.1.0", "torch": "2.11.0", "numpy": "2.4.6"}
@@ -102,7 +102,7 @@ def make_store(
     name: str = "partial-conv",
     change: Callable[[dict[str, Any]], None] = lambda plan: None,
 ) -> FolderStore:
-    """A store with one sweep whose trials are as `arms` say. change: edits the plan before it is written."""
+    """A store with one sweep whose trials are given by `arms`. change: edits the plan before it is written."""
     store = FolderStore(root)
     trials = {(arm.name, seed): _trial(arm, seed) for arm in arms for seed in seeds}
     plan = _plan(name, arms, seeds, claims, trials)
@@ -203,7 +203,7 @@ def hash_of(name: str) -> int:
 
 
 def history(arm: ArmSpec, seed: int) -> dict[str, list[float | None]]:
-    """Columns of a trial: what rises towards the arm's PSNR; a part of the noise is common to all arms of a seed."""
+    """Columns of a trial, rising towards the arm's PSNR; part of the noise is shared by all arms of a seed."""
     rng = np.random.default_rng([hash_of(arm.name), seed])
     shift = 0.0 if not arm.trains else 0.3 * math.sin(seed) + float(rng.normal(0, arm.sd))
     epochs = list(range(1, EPOCHS + 1)) if arm.trains else [0]

@@ -1,4 +1,4 @@
-"""What a report makes of trouble, through the real command: it is told in every format, or refused in four parts."""
+"""Bad input to `sweeps report`, through the real command: stated in every format, or refused with a four-part error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Report = Callable[..., Texts]
 
 @pytest.fixture
 def reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Report:
-    """`sweeps report` on a store, in every format; the texts, `out` among them for what the terminal showed."""
+    """Runs `sweeps report` on a store in every format; returns the texts, with the terminal's output as `out`."""
 
     def run(store: FolderStore) -> Texts:
         command = ["report", NAME, "--store", store.uri, "--out", str(tmp_path / "out"), "--format", ",".join(FORMATS)]
@@ -43,7 +43,7 @@ def reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Report:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *command: str) -> str:
-    """What a command says that ends with exit code 2."""
+    """The error text of a command that ends with exit code 2."""
     capsys.readouterr()
     assert main([*command]) == 2
     said = capsys.readouterr().err
@@ -59,7 +59,7 @@ def refused(capsys: pytest.CaptureFixture[str], *command: str) -> str:
         ([replace(NET, states=FAILED), replace(OTHER, states=FAILED)], 4, "No answer: all 8 cells failed"),
         ([NET, replace(OTHER, states=FAILED)], 4, "4 failed"),
         ([replace(NET, nan=True), replace(OTHER, nan=True)], 4, "no finished trial has a finite test PSNR"),
-        ([NET, OTHER], 1, "with one seed nothing can be told apart"),
+        ([NET, OTHER], 1, "with one seed, arms cannot be distinguished"),
     ],
     ids=["nothing finished", "all failed", "one arm failed", "NaN", "one seed"],
 )
@@ -80,7 +80,7 @@ def test_a_metric_that_one_arm_lacks_leaves_its_cells_empty(tmp_path: Path, repo
 
 
 def test_an_arm_renamed_between_runs_keeps_its_trials(tmp_path: Path, reported: Report) -> None:
-    """An arm's name is no part of a trial: under the new name its results are there, and the page says when."""
+    """An arm's name is not part of a trial's identity: a renamed arm keeps its results; the page says so."""
 
     def rename(plan: dict[str, Any]) -> None:
         plan["arms"][1]["name"] = "another <name>"

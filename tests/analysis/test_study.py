@@ -75,7 +75,7 @@ def test_the_newest_attempt_decides(tmp_path: Path) -> None:
 
 
 def test_two_arms_may_share_a_trial_to_different_epochs(tmp_path: Path) -> None:
-    """Epochs are no part of a trial's identity: the shorter arm is done while the longer one is not."""
+    """Epochs are not part of a trial's identity: the shorter arm is done while the longer one is not."""
 
     def longer(plan: dict) -> None:  # type: ignore[type-arg]
         twin = {**plan["arms"][0], "name": "longer"}

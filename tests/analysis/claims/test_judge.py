@@ -28,7 +28,7 @@ PSNR, L2 = "test/psnr_db", "test/l2_raw"
 
 @pytest.fixture(scope="module")
 def study_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A function that judges one claim on a study of all these arms; one store for each number of seeds."""
+    """A function that judges one claim on a study of these arms; it makes one store per number of seeds."""
 
     @cache
     def study(seeds: int) -> studies.Study:
@@ -99,7 +99,7 @@ def test_one_seed_decides_nothing(study_of: Any) -> None:
 
 
 def test_many_claims_are_judged_on_wider_intervals(study_of: Any) -> None:
-    """Judged alone it holds; as one of many claims that the same data must answer, it needs more seeds."""
+    """Judged alone the claim holds; as one of many claims on the same data it is undecided."""
     near = {"metric": PSNR, "better": "good", "than": "bad", "by": 1.85}
     assert study_of(near).verdict == "holds"
     together = study_of(near, others=[{"text": "x", "metric": PSNR, "order": ["good", "bad"] * 20}])

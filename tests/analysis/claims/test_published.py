@@ -67,7 +67,7 @@ CONTRADICTIONS = [
 def test_figures_that_contradict_themselves_have_a_footnote(
     tmp_path: Path, study: str, table: str, variant: str, column: str, words: str
 ) -> None:
-    """In the table of a report, also for metrics of tasks to come."""
+    """The footnote appears in the report in every format."""
 
     def change(plan: dict[str, Any]) -> None:
         plan["report"].update(metrics=[column], published={"study": study, "table": table, "columns": {}})

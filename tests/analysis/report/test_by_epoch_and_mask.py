@@ -1,4 +1,4 @@
-"""Figures by epoch beside the published ones, also of shorter runs; figures under several test masks."""
+"""Tables by epoch with published values, also for shorter runs; tables by test mask."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def study(root: Path, test_epochs: list[int], scaled: tuple[int, int] | None) ->
 
 
 def test_a_shorter_run_stands_beside_the_same_share_of_theirs(tmp_path: Path) -> None:
-    """Ours at 10 and 20 of 20 epochs, theirs at 100 and 200 of 200."""
+    """Our values are at 10 and 20 of 20 epochs, the published ones at 100 and 200 of 200."""
     psnr, l2 = by_epoch_and_mask.by_epoch(study(tmp_path, [10, 20], (200, 20)))
     assert (psnr.metric, l2.metric) == ("test/psnr_db", "test/l2_raw")
     assert psnr.headings == ["epoch 10 (published: 100)", "epoch 20 (published: 200)"]
@@ -63,7 +63,7 @@ def test_one_epoch_makes_no_table(tmp_path: Path) -> None:
 
 
 def test_trained_on_by_tested_on_is_in_every_format(tmp_path: Path) -> None:
-    """Columns from the evaluation: every cell has its interval and n."""
+    """Columns are test masks; every cell has its interval and n."""
     metrics = ["test/psnr_db", "test/psnr_db_on_lines", "test/psnr_db_on_files"]
 
     def change(plan: dict[str, Any]) -> None:
@@ -87,13 +87,13 @@ def test_trained_on_by_tested_on_is_in_every_format(tmp_path: Path) -> None:
     assert "±" in shown
     assert "(n=4)" in shown
     for text in (formats.html(made), formats.markdown(made), formats.tex(made).replace("$\\pm$", "±")):
-        section = text[text.index("what was tested on") :]
+        section = text[text.lower().index("by test set") :]
         assert section.count(shown) >= 2, "on lines and on files"
     assert r"{}on lines \& more & " in formats.tex(made)
 
 
 def test_scores_under_several_masks_are_one_table(tmp_path: Path) -> None:
-    """Rows are what was trained, columns what it was tested on; one mask alone makes no table."""
+    """Rows are arms, columns test masks; a single test mask gives no table."""
 
     def change(plan: dict[str, Any]) -> None:
         plan["report"]["metrics"] = [

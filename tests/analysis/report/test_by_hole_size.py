@@ -1,4 +1,4 @@
-"""Figures by share of hole."""
+"""Tables by hole fraction."""
 
 from __future__ import annotations
 

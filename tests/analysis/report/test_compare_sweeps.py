@@ -1,4 +1,4 @@
-"""Two sweeps side by side, and two histories of one trial."""
+"""Comparison of two sweeps, and of two histories of one trial."""
 
 from __future__ import annotations
 

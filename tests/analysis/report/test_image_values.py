@@ -1,4 +1,4 @@
-"""Single test images in the report: the worst, those on which arms disagree, and the mean over all of them."""
+"""Results on single test images: the worst, those on which arms disagree, and the mean over all."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def psnr(arm: str, seed: int) -> np.ndarray[Any, Any]:
 
 
 def kept(root: Path, files: Mapping[tuple[str, int], bytes] | None = None, seeds: int = 3) -> FolderStore:
-    """A store whose trials have per-image values; files: others in their place, empty for none."""
+    """A store whose trials have per-image values. files: replaces these files; empty bytes remove a file."""
     store = make_store(root, ARMS, range(seeds), [])
     study = studies.read(store, "partial-conv", NOW)
     for arm in study.arms:

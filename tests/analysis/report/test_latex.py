@@ -1,4 +1,4 @@
-"""The table as LaTeX: what it escapes, and that a real LaTeX sets it."""
+"""The table as LaTeX: its escapes, and that a real LaTeX compiles it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality against cost: who is on the front, the table and the picture, and what a sweep file may ask."""
+"""Quality against cost: the Pareto front, the table, the plot, and the options of a sweep file."""
 
 from __future__ import annotations
 

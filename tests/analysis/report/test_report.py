@@ -1,4 +1,4 @@
-"""The whole report: its first sentence, its files, and that it stays clear whatever the store holds."""
+"""The whole report: its first sentence, its files, and stores with failed, missing or hostile content."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_no_module_imports_what_only_some_reports_need() -> None:
-    """Each module of the package, in a fresh interpreter: what is slow to import is imported where it is used."""
+    """In a fresh interpreter, importing every module of the package must not import slow libraries."""
     heavy = ("torch", "torchvision", "ray", "optuna", "boto3", "matplotlib", "PIL", "jinja2", "scipy", "statsmodels")
     top = Path(report.__file__).parents[2]
     paths = [path.relative_to(top).with_suffix("") for path in (top / "analysis").rglob("*.py")]
@@ -229,7 +229,7 @@ def test_a_whole_report_imports_no_torch_and_no_ray(tmp_path: Path) -> None:
 
 
 def test_the_wheel_carries_the_files_that_a_report_needs() -> None:
-    """Hatchling takes everything in a package's folder that git does not ignore."""
+    """Hatchling packs every file in a package's folder that git does not ignore."""
     root = Path(report.__file__).parents[1]
     needed = [
         *(f"report/templates/{name}" for name in ("report.html", "macros.html", "report.css", "report.md")),

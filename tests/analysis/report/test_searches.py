@@ -1,4 +1,4 @@
-"""Searches in frame, table and report: budgets, what was saved, arms that wait, and what counts as a changed plan."""
+"""Searches in the report: budgets, saved epochs, unfinished searches, and what counts as a changed plan."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SPEC: dict[str, Any] = {
 
 
 def searched(store: FolderStore, arm: str, tells: Sequence[str], spec: dict[str, Any] = SPEC) -> None:
-    """A search of an arm whose tries end as `tells` say; a pruned one's first seed after 5 epochs, its second unrun."""
+    """A search of an arm whose tries end as `tells` says; a pruned one ran 5 epochs of its first seed only."""
     search = Search(
         store, "partial-conv", arm, SearchSpec(parse(spec["space"]), 6, ("val/psnr_db",), ("max",), "random")
     )
@@ -71,7 +71,7 @@ def with_search(spec: dict[str, Any], arms: list[str], waiting: Sequence[str] = 
 
 
 def whole(root: Path, **changed: Any) -> FolderStore:
-    """A study whose base was searched in full: tuned #1 stands beside it."""
+    """A study whose base has a finished search, which added the arm `tuned #1`."""
     spec = SPEC | changed
     arms = [ArmSpec("net", 26.0), ArmSpec("tuned #1", 27.0, set={"optimiser.lr": 0.01})]
     store = make_store(root, arms, range(3), [], change=with_search(spec, ["net"]))
@@ -199,7 +199,7 @@ def test_a_change_before_the_first_result_is_nothing(tmp_path: Path) -> None:
 
 
 def test_importances_need_tries_enough(tmp_path: Path) -> None:
-    """The PSNR of a try is its learning rate's alone: the width explains nothing."""
+    """The PSNR of a try depends only on its learning rate, not on the width."""
     space = {"optimiser.lr": SPEC["space"]["optimiser.lr"], "model.width": {"choice": [8, 16]}}
     spec = {**SPEC, "space": space, "trials": 24, "early_stopping": {"name": "none"}}
     store = make_store(tmp_path, [ArmSpec("net", 26.0)], range(2), [], change=with_search(spec, ["net"]))

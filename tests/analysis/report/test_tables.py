@@ -1,4 +1,4 @@
-"""The table: its entries, marks and footnotes, and what each rendering makes of hostile names."""
+"""The table: its entries, marks and footnotes, and hostile names in every rendering."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_star_takes_a_test_that_could_give_one(tmp_path: Path, seeds: int, exp
 
 
 def test_the_interquartile_mean_on_request(tmp_path: Path) -> None:
-    """One seed in eight that went astray moves the mean, not the interquartile mean."""
+    """One outlier among eight seeds moves the mean, but not the interquartile mean."""
 
     def change(plan: dict[str, Any]) -> None:
         plan["report"]["statistic"] = "interquartile mean"

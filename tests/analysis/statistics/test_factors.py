@@ -1,4 +1,4 @@
-"""Studies of two factors: the cross table, effects against an analysis of variance with blocks, the plot."""
+"""Two-factor studies: the cross table, effects against a blocked analysis of variance, the plot."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_rows_are_arms_and_columns_levels(tmp_path: Path) -> None:
 
 
 def test_effects_are_those_of_a_complete_block_design(tmp_path: Path) -> None:
-    """The F of main effects and interaction by hand, from sums of squares over rows, columns, cells and seeds."""
+    """F statistics of main effects and interaction by hand, from sums of squares of rows, columns, cells and seeds."""
     store = make_store(tmp_path, arms(0.8), range(8), [])
     study = studies.read(store, "partial-conv", NOW)
     values = np.array(

@@ -47,12 +47,12 @@ def test_equal_values_have_an_empty_interval() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_values_that_are_not_finite_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="non-finite"):
         intervals.mean_interval([1.0, bad])
 
 
 def test_differences_are_paired_by_seed() -> None:
-    """What a seed does to both arms cancels; seeds that only one has are left out."""
+    """Effects of a seed on both arms cancel; seeds that only one arm has are left out."""
     a = {0: 10.0, 1: 20.0, 2: 30.0, 7: 99.0}
     b = {2: 29.0, 1: 18.9, 0: 9.0, 5: -5.0}
     found = intervals.paired_difference(a, b)
@@ -73,7 +73,7 @@ def test_an_exact_value_is_its_own_interval() -> None:
 
 @pytest.mark.parametrize("n", [20, 40])
 def test_many_values_are_bootstrapped(n: int) -> None:
-    """BCa follows skewed values: the interval leans to their long side, and agrees with scipy's wider BCa."""
+    """The BCa interval of skewed values extends to the long tail, and equals scipy's BCa at the expanded level."""
     values = np.random.default_rng(3).lognormal(0, 1, n)
     found = intervals.mean_interval(values)
     assert found is not None
@@ -118,7 +118,7 @@ def test_interquartile_mean() -> None:
 
 
 def test_images_of_one_seed_are_not_independent() -> None:
-    """Where seeds differ and images do not, 1,000 images a seed narrow nothing."""
+    """If only seeds differ, 1,000 images per seed do not narrow the interval."""
     rng = np.random.default_rng(8)
     offsets = rng.normal(0, 1, 8)
     found = intervals.clustered_mean({seed: offset + rng.normal(0, 0.01, 1000) for seed, offset in enumerate(offsets)})
@@ -128,7 +128,7 @@ def test_images_of_one_seed_are_not_independent() -> None:
 
 
 def by_hand(clusters: list[np.ndarray[Any, Any]], draws: int) -> tuple[float, float]:
-    """The clustered bootstrap, word by word, at the level that is as wide as Student's for so many seeds."""
+    """Bounds of a direct clustered bootstrap at the expanded level for this number of seeds."""
     n = len(clusters)
     level = 2 * scipy.stats.norm.cdf(math.sqrt(n / (n - 1)) * scipy.stats.t.ppf(0.975, n - 1)) - 1
     rng, means = np.random.default_rng(1), []
@@ -141,7 +141,7 @@ def by_hand(clusters: list[np.ndarray[Any, Any]], draws: int) -> tuple[float, fl
 
 @pytest.mark.parametrize("images", [30, 2000])
 def test_the_clustered_bootstrap_is_the_one_of_the_book(images: int) -> None:
-    """Few images are drawn one by one; the mean of many comes from its normal limit. Skewed values, small spread."""
+    """Resampling images one by one and drawing means from their normal limit agree, for skewed values."""
     rng = np.random.default_rng(9)
     clusters = [rng.lognormal(0, 1, images) + offset for offset in rng.normal(0, 1 / math.sqrt(images), 6)]
     found = intervals.clustered_mean({seed: cluster.tolist() for seed, cluster in enumerate(clusters)})

@@ -1,4 +1,4 @@
-"""How far metrics agree in ranking arms."""
+"""Agreement of metrics in ranking arms."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_few_arms_are_left_out_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_arms_with_other_masks_are_not_ranked_among_them(tmp_path: Path) -> None:
-    """Among all six, the two easy ones would turn the order around."""
+    """Compared with all six arms, the two easy ones would reverse the order."""
     few = [arm(f"few {n}", 20 + n, 0.4 - 0.1 * n) for n in range(4)]
     many = [arm(f"many {n}", 40 + n, 0.8, factors={"count": [1, 2]}) for n in range(2)]
     found = compared(tmp_path, *few, *many)
