@@ -1,4 +1,4 @@
-"""Sign-flip test, corrections for multiple comparisons, effect sizes: against scipy, by hand and by simulation."""
+"""Sign-flip test, corrections for multiple comparisons, effect sizes: against libraries, by hand and by simulation."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def test_many_pairs_are_drawn() -> None:
     expected = scipy.stats.wilcoxon(values).pvalue  # another test of the same hypothesis
     assert significance.sign_flip_p(values) == pytest.approx(expected, rel=0.5)
     assert significance.sign_flip_p([1.0] * 24) == pytest.approx(1 / 65536)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("holm", "holm"), ("benjamini-hochberg", "fdr_bh")])
+def test_corrections_are_those_of_statsmodels(ours: significance.Correction, theirs: str) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    for seed in range(20):
+        ps = np.random.default_rng(seed).uniform(size=seed + 1) ** 2
+        expected = multipletests(ps, method=theirs)[1]
+        assert significance.adjust(ps.tolist(), ours) == pytest.approx(expected, rel=1e-15, abs=0)
 
 
 def test_corrections_by_hand() -> None:
