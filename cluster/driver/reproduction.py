@@ -54,8 +54,8 @@ def run_again(
     for key, data in store.get_many(layout.trial_key(job.trial_id) for job in jobs).items():
         target.create(key, data)
     work = PendingWork(plan, jobs, cached=0, failed=[], searches=[])
-    with events.progress(len(jobs), 0, plan.sweep.spec.report.metrics[0]) as watcher:
-        driver.run(work, target, schema, settings, watcher)
+    with events.progress(len(jobs), 0, plan.sweep.spec.report.metrics[0]) as listener:
+        driver.run(work, target, schema, settings, listener)
     return [_compared(store, target, job) for job in jobs]
 
 
