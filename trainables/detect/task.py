@@ -103,7 +103,7 @@ class DetectLearner:
                 box_scale = self.workers.scale_of(counts_b.sum()) if box_scale is None else box_scale
                 terms[name] = (value_b * counts_b).sum() / counts_b.sum().clamp(min=1) * box_scale
             else:
-                terms[name] = value_b.sum() / max(1, len(value_b)) ** scale
+                terms[name] = value_b.sum() / max(1, len(value_b)) * scale
         return terms
 
     def predict(self, image_b3hw: Tensor) -> DetectorOutput:

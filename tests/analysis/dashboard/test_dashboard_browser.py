@@ -97,7 +97,7 @@ def test_every_page_opens(reader: Reader, store: FolderStore) -> None:
     assert "2 failed trials" in said
     assert "Diverged" in said
     for view, words in (
-        ("Table", "Differences are to"),
+        ("Table", "Differences from"),
         ("Curves", "Means over seeds"),
         ("Claims", "mean fill is best"),
     ):

@@ -57,7 +57,10 @@ def test_what_the_report_tells_of_the_seeds_is_chosen_in_the_file(
     assert FolderStore(store).children("trials/") == trials
     assert len(list(FolderStore(store).keys("trials/"))) == len(list(FolderStore(ran).keys("trials/")))
     capsys.readouterr()
-    for folder, words in ((store, ("Benjamini and Hochberg's", "Interquartile mean ±")), (ran, ("Holm's", "Mean ±"))):
+    for folder, words in (
+        (store, ("Benjamini-Hochberg-adjusted", "Interquartile mean over")),
+        (ran, ("Holm-adjusted", "Mean over")),
+    ):
         out = [*map(str, ["--store", folder, "--out", tmp_path / "report", "--format", "html,md,tex"])]
         assert main(["report", "small", *out]) == 0
         for ending in ("html", "md", "tex"):
