@@ -185,7 +185,7 @@ class TrialQueue:
                 self._conclude(job, DONE)
             elif self._leases.free_after(job.trial_id) is None:
                 self._held.append(job)
-            elif self._has_failed(job):
+            elif self._record_crashes(job):
                 self._conclude(job, FAILED)
             else:
                 self._waiting.append(job)
@@ -303,16 +303,16 @@ class TrialQueue:
         self._crashes[job.trial_id, begun] += 1
         if not self._too_often(job.trial_id, begun):
             return CRASHED
-        return FAILED if self._has_failed(job) else HELD  # held: its last attempt still counts as alive
+        return FAILED if self._record_crashes(job) else HELD  # held: its last attempt still counts as alive
 
     def _too_often(self, trial_id: str, begun: bool) -> bool:
         return self._crashes[trial_id, begun] >= (CRASHES if begun else FALSE_STARTS)
 
-    def _has_failed(self, job: Job) -> bool:
-        """Whether the trial's process died too often; if so, record the failure in the store.
+    def _record_crashes(self, job: Job) -> bool:
+        """Record a trial whose process died too often as failed. Returns whether it is recorded.
 
-        The dead process could not record it, so this process claims an attempt to do so. False while the trial's last
-        attempt still counts as alive.
+        The dead process could not record it, so this process claims an attempt to do so. Nothing is recorded for a
+        trial that may be tried again, or while the trial's last attempt still counts as alive.
         """
         begun = self._too_often(job.trial_id, True)
         if not begun and not self._too_often(job.trial_id, False):

@@ -92,7 +92,7 @@ def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, skip_fini
     work = api.work_left(plan, store)
     if work.nothing and skip_finished:
         return
-    place = api.RunOptions(address=options.address or ("in-process" if options.tiny else "local"), data=options.data)
+    place = api.RunOptions(address=options.address, data=options.data)
     console.plan(work, None if work.nothing else api.estimate(work, store, place, measure=options.measure))
 
 
