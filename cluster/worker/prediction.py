@@ -101,9 +101,9 @@ def predictions(
     SweepError and TrialError if the trial cannot be used in this way; an image that cannot be used is a prediction with
     its error.
     """
-    result = finished_trial.newest_result(store, trial_id, "which is to predict")
+    result = finished_trial.newest_result(store, trial_id, "needed for the prediction")
     key = (store.uri, trial_id, str(result["attempt"]), int(result["epochs"]))
-    loaded = NETWORKS.get(key) or TrainedNetwork(finished_trial.read(store, trial_id, "which is to predict"))
+    loaded = NETWORKS.get(key) or TrainedNetwork(finished_trial.read(store, trial_id, "needed for the prediction"))
     _check_request(loaded.trial, mask, text)
     _ = loaded.network  # load it now, so that a trial without usable weights is an error before the first image
     NETWORKS.put(key, loaded)

@@ -107,7 +107,7 @@ def export(options: argparse.Namespace) -> int:
     from trainables.inference import export
 
     store = api.open(options.store)
-    trial = finished_trial.read(store, api.find_trial(store, options.trial), "which is to be exported")
+    trial = finished_trial.read(store, api.find_trial(store, options.trial), "needed for the export")
     formats = export.check_formats(tuple(options.format.split(",")))
     folder = options.out or Path(f"export-{trial.trial_id}")
     common.make_folder(folder)
