@@ -40,7 +40,7 @@ def start(folder: Path, data_root: Path, module: str = "tests.golden.produce") -
 def produce(folder: Path) -> None:
     """Write records/, resumed/, reports/ and fingerprint.json into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="golden-") as work:
+    with tempfile.TemporaryDirectory(prefix="golden_") as work:
         os.chdir(work)
         shutil.copytree(SWEEPS, "sweeps")
         for name in IN_ORDER:

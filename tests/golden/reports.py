@@ -37,7 +37,8 @@ def printed(*arguments: str) -> str:
 
 def without_what_may_vary(text: str) -> str:
     """Text without what differs from one look to the next: the working folder, ages, spaces at the end of a line."""
-    text = _AGE.sub("AGE ago", text.replace(str(Path.cwd()), "FOLDER"))
+    folder = "".join(rf"\\?{re.escape(letter)}" for letter in str(Path.cwd()))  # Markdown and LaTeX escape some letters
+    text = _AGE.sub("AGE ago", re.sub(folder, "FOLDER", text))
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
