@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,15 +10,27 @@ import torch
 from torch import nn
 
 
+def _without_compiler(optimiser: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """A subclass that computes the same but does not prepare for `torch.compile`.
+
+    torch wraps these methods so that a compiler can trace around them. The wrappers import the compiler on the first
+    call, which takes over a second in every process that trains.
+    """
+    wrapped = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(optimiser, name)) for name in wrapped}
+    methods["step"] = torch.no_grad()(inspect.unwrap(optimiser.step))
+    return type(optimiser.__name__, (optimiser,), methods)
+
+
+_Adam = _without_compiler(torch.optim.Adam)
+_SGD = _without_compiler(torch.optim.SGD)
+
+
 def build(section: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimiser of a resolved `optimiser` section."""
     if section["name"] == "sgd":
-        return torch.optim.SGD(
-            parameters, section["lr"], momentum=section["momentum"], weight_decay=section["weight_decay"]
-        )
-    return torch.optim.Adam(
-        parameters, section["lr"], betas=tuple(section["betas"]), weight_decay=section["weight_decay"]
-    )
+        return _SGD(parameters, section["lr"], momentum=section["momentum"], weight_decay=section["weight_decay"])
+    return _Adam(parameters, section["lr"], betas=tuple(section["betas"]), weight_decay=section["weight_decay"])
 
 
 def decay(schedule: Mapping[str, Any] | None, epoch: int, epochs: int) -> float:
