@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
-def _without_compiler(optimiser: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+
+def _without_compiler(optimiser: type[Kind]) -> type[Kind]:
     """A subclass that computes the same but does not prepare for `torch.compile`.
 
     torch wraps these methods so that a compiler can trace around them. The wrappers import the compiler on the first
     call, which takes over a second in every process that trains.
     """
     wrapped = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
-    methods = {name: inspect.unwrap(getattr(optimiser, name)) for name in wrapped}
+    methods: dict[str, Any] = {name: inspect.unwrap(getattr(optimiser, name)) for name in wrapped}
     methods["step"] = torch.no_grad()(inspect.unwrap(optimiser.step))
     return type(optimiser.__name__, (optimiser,), methods)
 
