@@ -1,4 +1,4 @@
-"""The script that Streamlit runs for every session: who may look, then the page that the address names."""
+"""The script that Streamlit runs for every session: checks access, then shows the page that the address names."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ def main() -> None:
     given = settings.from_environment()
     if not access.may_view(given):
         elements.title("inpaint-sweeps")
-        access.show_login_form(
-            given, "This dashboard shows its pages to who knows its token. `sweeps dashboard` was given it."
-        )
+        access.show_login_form(given, "Enter the access token printed by `sweeps dashboard`.")
         return
     shown = {
         "sweeps": st.Page(elements.with_errors_shown(sweeps.show), title="Sweeps", url_path="sweeps", default=True),
@@ -32,7 +30,7 @@ def main() -> None:
     page.run()
     if given.login:
         with st.container(horizontal=True, vertical_alignment="center"):
-            elements.note(f"Logged in as {access.email() or 'somebody without an e-mail address'}.")
+            elements.note(f"Logged in as {access.email() or 'a user without an e-mail address'}.")
             access.log_out()
 
 

@@ -1,4 +1,4 @@
-"""What every page can ask for: the settings, the reader of the store, the children, the pages to link to."""
+"""State that every page can use: the settings, the store reader, the child processes, and the pages to link to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServerState:
-    """What all sessions share."""
+    """State shared by all sessions of a server."""
 
     settings: DashboardSettings
     reader: Reader
@@ -39,11 +39,11 @@ def _shared(given: DashboardSettings) -> ServerState:
 
 
 _PAGES: dict[str, Any] = {}
-"""By name; a page is the same for every session."""
+"""Pages by name, the same for every session."""
 
 
 def current() -> ServerState:
-    """Of the running server. Raises SweepError where the store's address is none."""
+    """The state of the running server. Raises SweepError if the store's address is invalid."""
     shared = _shared(settings.from_environment())
     return replace(shared, pages=_PAGES)
 

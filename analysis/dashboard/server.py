@@ -1,4 +1,4 @@
-"""Start Streamlit's server on the dashboard's script, closed to everybody that it is not meant for."""
+"""Starts Streamlit's server with the dashboard's script, protected against unauthorised access."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ _LOOPBACK = ["localhost", "127.0.0.1", "::1"]
 def settings_for(
     host: str, token: str | None, store: str, data: str | None, address: str | None, login: Login | None = None
 ) -> DashboardSettings:
-    """What the dashboard is started with. Raises SweepError for a host that others reach, without token and login."""
+    """Settings for a new dashboard. Raises SweepError if others can reach the host and there is no token or login."""
     if not is_loopback(host) and not token and not login:
         raise SweepError(
             f"--host {host}",
-            "whoever reaches it could read the store, and stop or start its sweeps",
-            "127.0.0.1 without a token, any host with one or with a login",
-            f"sweeps dashboard --host {host} --token {secrets.token_urlsafe(12)}; or leave --host out and use a tunnel",
+            "everybody who can reach this host could read the store and start or stop sweeps",
+            "127.0.0.1, or any other host with a token or a login",
+            f"sweeps dashboard --host {host} --token {secrets.token_urlsafe(12)}; or leave out --host and use a tunnel",
         )
     if token is not None and len(token) < 8:
         raise SweepError("--token", f"it has {len(token)} characters", "8 or more", secrets.token_urlsafe(12))
     if token is not None and login is not None:
-        why = "who knows the token would need no login"
-        raise SweepError("--token and --login", why, "one of them", "leave --token out")
+        why = "the token would bypass the login"
+        raise SweepError("--token and --login", why, "one of them", "leave out --token")
     if address is not None and (address.startswith("ray://") or "://" in address):
         raise SweepError(
             f"--address {address}",
-            "buttons run `sweeps resume`, which takes no such address",
-            "local, auto, HOST:PORT of a running Ray",
+            "the buttons run `sweeps resume`, which does not accept such an address",
+            "local, auto, or HOST:PORT of a running Ray",
             "--address auto, on a node of the cluster",
         )
     closed = token is not None or login is not None
@@ -60,7 +60,7 @@ def is_loopback(host: str) -> bool:
 
 
 def options(host: str, port: int, login: Login | None = None) -> dict[str, Any]:
-    """Streamlit's settings, by option: no telemetry, both protections on, errors never shown as tracebacks."""
+    """Streamlit's options: no telemetry, CORS and XSRF protection on, no tracebacks on pages."""
     return {
         "server.address": host,
         "server.port": port,
@@ -84,7 +84,7 @@ def options(host: str, port: int, login: Login | None = None) -> dict[str, Any]:
 
 
 def serve(host: str, port: int, given: DashboardSettings, login: Login | None = None) -> None:
-    """Listen until Ctrl-C. Raises SweepError where the port is taken."""
+    """Serve until Ctrl-C. Raises SweepError if the port is taken."""
     with listening(host, port) as taken:
         port = taken.getsockname()[1]
         settings.to_environment(replace(given))
@@ -92,13 +92,13 @@ def serve(host: str, port: int, given: DashboardSettings, login: Login | None = 
         print(f"store      {given.store}")
         print(f"dashboard  http://{shown}:{port}/{'' if login else f'?token={quote(given.token)}'}")
         if login:
-            whom = f"{len(login.allowed)} e-mail addresses" if login.allowed else "EVERYBODY whom it logs in"
-            print(f"login      {login.provider}: lets in {whom}")
+            whom = f"{len(login.allowed)} e-mail addresses" if login.allowed else "EVERYBODY whom it accepts"
+            print(f"login      {login.provider}: allows {whom}")
         if not given.closed:
-            print("           without the token pages can be read, but nothing can be started or stopped")
+            print("           without the token, pages can be viewed, but nothing can be started or stopped")
         if given.optuna:
             print(f"optuna     {given.optuna}")
-        print("Ctrl-C ends it; what it has started goes on", flush=True)
+        print("Press Ctrl-C to end the dashboard; commands that it has started go on", flush=True)
         _run(host, port, taken, login)
 
 
@@ -117,24 +117,24 @@ def _run(host: str, port: int, taken: socket.socket, login: Login | None) -> Non
 
 
 def _warm_up(current: Callable[[], ServerState]) -> None:
-    """Connect to the store and read what the first page shows, before somebody asks for it."""
-    with contextlib.suppress(SweepError):  # the page says so
+    """Connect to the store and read what the first page shows, before it is requested."""
+    with contextlib.suppress(SweepError):  # the page shows the error
         shared = current()
         shared.summaries.lines()
-        from analysis.dashboard import app  # noqa: F401 - and with it what pages are drawn with
+        from analysis.dashboard import app  # noqa: F401 - imports the plotting libraries
 
         _ = shared.reader.writable
 
 
 def _headers() -> Any:
-    """Middleware: no other site may frame the dashboard or learn its addresses."""
+    """Middleware that keeps other sites from framing the dashboard and from learning its addresses."""
     from starlette.middleware import Middleware
 
     return Middleware(_Headers)
 
 
 class _Headers:
-    """Adds what tells a browser to be careful to every answer."""
+    """Adds security headers to every response."""
 
     ADDED = (
         (b"x-frame-options", b"SAMEORIGIN"),
@@ -156,7 +156,7 @@ class _Headers:
 
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Any:
-    """A socket that listens on host and port before anything is said about it."""
+    """A socket that listens on host and port, opened before the address is printed."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:

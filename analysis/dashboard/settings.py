@@ -1,4 +1,4 @@
-"""What a dashboard was started with, handed over to the script that Streamlit runs for every session."""
+"""Settings of a running dashboard, passed in the environment to the script that Streamlit runs for every session."""
 
 from __future__ import annotations
 
@@ -7,31 +7,35 @@ import os
 from dataclasses import asdict, dataclass
 
 VARIABLE = "SWEEPS_DASHBOARD"
+"""Environment variable that holds the settings as JSON."""
 UPLOAD_MB = 20
-"""What an upload may weigh."""
+"""Maximum size of an upload."""
 
 
 @dataclass(frozen=True)
 class DashboardSettings:
-    """store: its address. data: folder of the data sets, None for the machine's own.
-
-    token: what actions need; closed: whether pages need it too. address: where buttons run sweeps, as in `sweeps run`;
-    None for the verb's own choice. optuna: address of optuna-dashboard where it runs. login: a login takes the place of
-    the token; allowed: the e-mails that it lets in, everybody's where there are none.
-    """
+    """Settings of a dashboard."""
 
     store: str
+    """Address of the store."""
     token: str
+    """Token that is needed to start, stop and try."""
     closed: bool = False
+    """Whether viewing pages needs the token too."""
     data: str | None = None
+    """Folder of the data sets; None for the default of the machine that runs the command."""
     address: str | None = None
+    """Where buttons run sweeps, as in `sweeps run --address`; None for the default of the command."""
     optuna: str | None = None
+    """Address of optuna-dashboard, if it was started."""
     login: bool = False
+    """Whether a login replaces the token."""
     allowed: tuple[str, ...] = ()
+    """E-mail addresses that may log in; empty for everybody whom the provider accepts."""
 
     @property
     def ray(self) -> str | None:
-        """The address of Ray's own dashboard, where a running Ray was named."""
+        """Address of Ray's own dashboard; None unless `address` names a running Ray."""
         if self.address in (None, "local", "in-process"):
             return None
         host = "127.0.0.1" if self.address == "auto" else str(self.address).rpartition(":")[0]

@@ -1,7 +1,7 @@
-"""How the dashboard looks: one type scale, one palette in light and dark, the same in Streamlit's parts and in figures.
+"""Type sizes and colours, light and dark, for Streamlit's elements and for figures.
 
-Colours of arms are those of the report (Okabe and Ito), which stay apart for colour-blind readers. Colours over
-which text stands are tints, so that they fit a light and a dark ground.
+Arms have the colours of the report (Okabe and Ito), which colour-blind readers can tell apart. Colours behind text are
+translucent tints, so that they suit a light and a dark background.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from analysis.report.figures import PALETTE
 
 STATES: dict[str, tuple[str, str, str]] = {
-    # state: (colour, Streamlit's name of it, sign)
+    # state: (colour, Streamlit's name of the colour, symbol)
     "done": ("#009e73", "green", "✓"),
     "cached": ("#009e73", "green", "⟲"),
     "running": ("#0072b2", "blue", "▶"),
@@ -23,9 +23,9 @@ STATES: dict[str, tuple[str, str, str]] = {
 LIGHT = {"ground": "#ffffff", "second": "#f5f6f8", "ink": "#1b1f24", "faint": "#57606a", "line": "#d8dde3"}
 DARK = {"ground": "#12161c", "second": "#1b2129", "ink": "#e6e9ed", "faint": "#9aa5b1", "line": "#313a45"}
 _SIZES = ["1.75rem", "1.25rem", "1.0625rem", "1rem", "0.9375rem", "0.875rem"]
-"""Headings one to six; text is 1rem of 15 px."""
+"""Sizes of headings one to six; text has 1rem, which is 15 px."""
 _LOW, _HIGH = (86, 180, 233), (0, 114, 178)
-"""Ends of the scale that a metric is drawn on."""
+"""Colours of the worst and the best value of a metric, as RGB."""
 
 
 def options() -> dict[str, Any]:
@@ -54,13 +54,13 @@ def _scheme(name: str, colours: dict[str, str], primary: str) -> dict[str, Any]:
 
 
 def tint(colour: str, strength: float = 0.18) -> str:
-    """A colour as a tint that both grounds shine through."""
+    """A colour as a translucent tint, for a light or a dark background."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{strength})"
 
 
 def scale(share: float) -> str:
-    """The tint of a value between the worst (0) and the best (1)."""
+    """The tint of a value; share: position between the worst (0) and the best (1)."""
     strength = 0.06 + 0.5 * min(max(share, 0.0), 1.0)
     red, green, blue = (round(low + share * (high - low)) for low, high in zip(_LOW, _HIGH, strict=True))
     return f"rgba({red},{green},{blue},{strength:.3f})"
@@ -71,12 +71,12 @@ def arm_colour(number: int) -> str:
 
 
 def arm_dash(number: int) -> str:
-    """Arms beyond the palette differ by their dashes."""
+    """Dash of an arm's lines; arms that share a colour differ in their dashes."""
     return ("solid", "dash", "dashdot", "dot")[number // len(PALETTE) % 4]
 
 
 def style_figure(figure: Any, dark: bool, height: int = 380) -> Any:
-    """A Plotly figure in the dashboard's colours and type, without frame and with room for its labels."""
+    """Give a Plotly figure the dashboard's colours, font and margins. Returns the figure."""
     colours = DARK if dark else LIGHT
     axis = {"gridcolor": colours["line"], "zeroline": False, "linecolor": colours["line"], "automargin": True}
     figure.update_layout(

@@ -173,7 +173,7 @@ def say(words: str) -> None:
 
 def pages(reader: Reader, factor: int) -> None:
     limit = SWEEP_S * factor
-    for view, wanted in (("Cells", "Click a cell"), ("Table", "Differences are to"), ("Curves", "Means over seeds")):
+    for view, wanted in (("Cells", "Click a cell"), ("Table", "Differences from"), ("Curves", "Means over seeds")):
         measure(reader, f"a sweep, {view}", limit, "sweep", wanted, sweep=f"sweep-00{len(view)}", view=view)
     measure(reader, "the same again", limit, "sweep", "Click a cell", sweep="sweep-005")
 

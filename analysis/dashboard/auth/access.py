@@ -1,4 +1,4 @@
-"""Who may look and who may act: by the token or by a login, asked in the session before anything else is shown."""
+"""Access checks of a session: who may view pages, and who may start or stop something, by token or by login."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _KNOWN = "token_known"
 
 
 def may_view(settings: DashboardSettings) -> bool:
-    """Whether this session may see pages. Takes a token out of the address, so that no copied address carries it."""
+    """Whether this session may view pages. Removes the token from the address, so that a copied address lacks it."""
     offered = st.query_params.get("token")
     if offered is not None:
-        st.session_state[_KNOWN] = _is_right(settings, offered)
+        st.session_state[_KNOWN] = _token_matches(settings, offered)
         del st.query_params["token"]
     return not settings.closed or may_act(settings)
 
 
 def may_act(settings: DashboardSettings) -> bool:
-    """Whether this session may start, stop and try: it has logged in where there is a login, else shown the token."""
+    """Whether this session may start, stop and try: needs the login if one is configured, otherwise the token."""
     if settings.login:
         return _is_logged_in() and _is_allowed(settings)
     return bool(st.session_state.get(_KNOWN))
 
 
 def show_login_form(settings: DashboardSettings, why: str) -> None:
-    """A form for the token, or the way to the login; the page runs again when it is right."""
+    """Show a form for the token, or the login button. After a correct token the page runs again."""
     if settings.login:
         _ask_login(settings)
         return
@@ -36,13 +36,13 @@ def show_login_form(settings: DashboardSettings, why: str) -> None:
         st.markdown(f"**Token**  \n{why}")
         offered = st.text_input("Token", type="password", label_visibility="collapsed", autocomplete="off")
         if st.form_submit_button("Continue", type="primary"):
-            if _is_right(settings, offered):
+            if _token_matches(settings, offered):
                 st.session_state[_KNOWN] = True
                 st.rerun()
-            st.error("That is not this dashboard's token. `sweeps dashboard` printed it when it was started.")
+            st.error("Wrong token. `sweeps dashboard` printed the right one when it was started.")
 
 
-def _is_right(settings: DashboardSettings, offered: str) -> bool:
+def _token_matches(settings: DashboardSettings, offered: str) -> bool:
     return hmac.compare_digest(offered.encode(), settings.token.encode())
 
 
@@ -52,12 +52,12 @@ def _is_right(settings: DashboardSettings, offered: str) -> bool:
 def _ask_login(settings: DashboardSettings) -> None:
     with st.container(border=True, width=440):
         if not _is_logged_in():
-            st.markdown("This dashboard shows its pages to who has logged in.")
+            st.markdown("Log in to see this dashboard.")
             st.button("Log in", type="primary", icon=":material/login:", on_click=st.login)
             return
         assert not _is_allowed(settings)
-        st.markdown("You have logged in, but this dashboard does not let you in. Who has started it can add you.")
-        st.text(email() or "Your provider tells no e-mail address, or says that it is not verified.")
+        st.markdown("You are logged in, but not allowed here. Ask whoever runs this dashboard to add your address.")
+        st.text(email() or "Your login provider sent no e-mail address, or one that is not verified.")
         log_out()
 
 
@@ -70,9 +70,9 @@ def _is_logged_in() -> bool:
 
 
 def email() -> str:
-    """Of who has logged in, in lower case; '' where the provider tells none, or one that it has not verified."""
-    said = st.user.get("email")
-    return said.lower() if isinstance(said, str) and st.user.get("email_verified") is not False else ""
+    """E-mail address of the user in lower case; '' if the provider sent none or has not verified it."""
+    address = st.user.get("email")
+    return address.lower() if isinstance(address, str) and st.user.get("email_verified") is not False else ""
 
 
 def _is_allowed(settings: DashboardSettings) -> bool:

@@ -1,8 +1,8 @@
-"""A login through an OpenID Connect provider (Google, Entra, Keycloak, ...), in place of the token.
+"""Login through an OpenID Connect provider (Google, Entra, Keycloak, ...) instead of a token.
 
-Streamlit does the login; here its file is read and checked. The same file is what Streamlit calls secrets.toml:
+Streamlit performs the login; this module reads and checks its file, which Streamlit reads as its `secrets.toml`:
 
-    allowed = ["ada@example.org"]    # whom it lets in, by e-mail; without it, everybody whom the provider knows
+    allowed = ["ada@example.org"]    # who may log in; without this line, everybody whom the provider accepts
     [auth]
     redirect_uri = "https://HOST/oauth2callback"
     cookie_secret = "..."            # random
@@ -30,41 +30,44 @@ _LEAST_SECRET = 32
 
 @dataclass(frozen=True)
 class Login:
-    """file: what Streamlit reads. allowed: e-mails in lower case, empty for everybody whom the provider logs in."""
+    """A checked login file."""
 
     file: Path
+    """Absolute path of the file; Streamlit reads it too."""
     allowed: tuple[str, ...]
+    """E-mail addresses in lower case; empty for everybody whom the provider accepts."""
     provider: str
+    """URL of the provider's metadata."""
 
 
 def read(file: Path) -> Login:
-    """The login in a file. Raises SweepError where it is none, or where a package that it needs is missing."""
+    """Read a login file. Raises SweepError if it is invalid or a required package is missing."""
     given = f"--login {file}"
     try:
         body = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise _refused(given, f"it cannot be read ({why})") from None
+        raise _login_error(given, f"it cannot be read ({why})") from None
     auth = body.get("auth")
     if not isinstance(auth, dict):
-        raise _refused(given, "it has no section [auth]")
+        raise _login_error(given, "it has no section [auth]")
     unknown = [*(body.keys() - {"allowed", "auth"}), *(f"auth.{k}" for k in auth.keys() - {*_NEEDED, "client_kwargs"})]
     if unknown:
-        raise _refused(given, f"it has {', '.join(sorted(unknown))}, which the dashboard does not know")
+        raise _login_error(given, f"it has unknown keys: {', '.join(sorted(unknown))}")
     missing = [key for key in _NEEDED if not isinstance(auth.get(key), str) or not auth[key]]
     if missing:
-        raise _refused(given, f"its section [auth] lacks {', '.join(missing)}")
+        raise _login_error(given, f"its section [auth] lacks {', '.join(missing)}")
     if not auth["redirect_uri"].endswith(_CALLBACK):
-        raise _refused(given, f"its redirect_uri does not end with {_CALLBACK}")
+        raise _login_error(given, f"its redirect_uri does not end with {_CALLBACK}")
     if len(auth["cookie_secret"]) < _LEAST_SECRET:
-        raise _refused(given, f"its cookie_secret has fewer than {_LEAST_SECRET} characters", secrets.token_hex(32))
+        raise _login_error(given, f"its cookie_secret has fewer than {_LEAST_SECRET} characters", secrets.token_hex(32))
     _check_packages(given)
     return Login(file.resolve(), _allowed(given, body.get("allowed", [])), auth["server_metadata_url"])
 
 
 def _allowed(given: str, listed: Any) -> tuple[str, ...]:
     if not isinstance(listed, list) or not all(isinstance(one, str) and "@" in one for one in listed):
-        raise _refused(given, "`allowed` is no list of e-mail addresses")
+        raise _login_error(given, "`allowed` is not a list of e-mail addresses")
     return tuple(one.strip().lower() for one in listed)
 
 
@@ -75,12 +78,12 @@ def _check_packages(given: str) -> None:
     except ImportError as error:
         raise SweepError(
             given,
-            f"a login needs the packages that Streamlit does it with ({error})",
-            "an environment that has them",
+            f"a package that Streamlit needs for logins is missing ({error})",
+            "an environment with these packages",
             "pip install 'streamlit[auth]'; or --token",
         ) from None
 
 
-def _refused(given: str, why: str, fix: str = "") -> SweepError:
-    allowed = f"TOML with [auth] and in it {', '.join(_NEEDED)}; client_kwargs; before it `allowed`, a list of e-mails"
-    return SweepError(given, why, allowed, fix or "see the README, The dashboard; or --token")
+def _login_error(given: str, why: str, fix: str = "") -> SweepError:
+    allowed = f"a TOML file: `allowed` (e-mail addresses), [auth] with {', '.join(_NEEDED)} and client_kwargs"
+    return SweepError(given, why, allowed, fix or "see docs/dashboard.md, or use --token")

@@ -1,9 +1,9 @@
-// Strokes over an image, in its pixels. The server paints and checks them; nothing here decides anything.
-const INK = "#d55e00"; // as `trying.outlined` marks a rectangle
+// Draws strokes on an image and sends them, in its pixels, to the server, which checks them and makes the mask.
+const INK = "#d55e00"; // the colour with which `predict_upload.with_hole_outline` marks a rectangle
 
 export default function ({ data, parentElement, setStateValue }) {
   const board = parentElement.querySelector(".board");
-  if (board.kept) return board.kept.show(data); // the page runs again: what was drawn stays
+  if (board.instance) return board.instance.show(data); // the page was run again: keep what was drawn
   const image = board.querySelector("img");
   const canvas = board.querySelector("canvas");
   const brush = board.querySelector("input");
@@ -12,9 +12,9 @@ export default function ({ data, parentElement, setStateValue }) {
   const clear = board.querySelector(".clear");
   const ink = canvas.getContext("2d");
   let strokes = [];
-  let drawn = null; // the stroke at hand, and the pointer that draws it
-  let pointer = null;
-  let room = 0; // points that it may have
+  let drawn = null; // the current stroke
+  let pointer = null; // id of the pointer that draws it
+  let room = 0; // maximum number of points in it
 
   function paint() {
     ink.setTransform(canvas.width / data.width, 0, 0, canvas.height / data.height, 0, 0);
@@ -56,7 +56,7 @@ export default function ({ data, parentElement, setStateValue }) {
     if (far && room > drawn.points.length) drawn.points.push(point);
   }
 
-  function tell() {
+  function send() {
     paint();
     setStateValue("strokes", strokes);
   }
@@ -79,16 +79,16 @@ export default function ({ data, parentElement, setStateValue }) {
     if (!drawn || event.pointerId !== pointer) return;
     strokes = [...strokes, drawn];
     drawn = null;
-    tell();
+    send();
   };
   brush.oninput = () => (size.value = `${brush.value} px`);
   undo.onclick = () => {
     strokes = strokes.slice(0, -1);
-    tell();
+    send();
   };
   clear.onclick = () => {
     strokes = [];
-    tell();
+    send();
   };
 
   function show(given) {
@@ -105,6 +105,6 @@ export default function ({ data, parentElement, setStateValue }) {
   brush.value = Math.max(1, Math.round(longest / 12));
   brush.oninput();
   strokes = data.strokes;
-  board.kept = { show };
+  board.instance = { show };
   paint();
 }

@@ -1,1 +1,1 @@
-"""What the dashboard's pages read from the store, cached."""
+"""Cached reading of the store for the dashboard's pages."""

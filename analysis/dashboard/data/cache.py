@@ -1,4 +1,4 @@
-"""Values that are kept while what they were made from stays the same, a few at a time, and made once at a time."""
+"""Thread-safe caches of a few values, valid while their source is unchanged or for a limited time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Generic, TypeVar
 
 V = TypeVar("V")
 
-SHARE = 5.0
-"""A look counts for so many times what it took."""
+TTL_FACTOR = 5.0
+"""A value stays valid for at least this many times the time it took to read."""
 
 
 class VersionedCache(Generic[V]):
-    """The newest values by key. A value counts while its stamp is the same; the least used go first."""
+    """Values by key, each valid while its stamp is unchanged. The least recently used ones are dropped first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -24,7 +24,7 @@ class VersionedCache(Generic[V]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, stamp: Hashable, make: Callable[[], V]) -> V:
-        """The value of `key` if it was made under `stamp`, else a new one; two who ask at once wait for one making."""
+        """The cached value if its stamp is `stamp`, else a new one. Concurrent callers share one call of `make`."""
         with self._lock:
             making = self._locks.setdefault(key, threading.Lock())
         with making:
@@ -46,13 +46,13 @@ class VersionedCache(Generic[V]):
 
 
 class TTLCache(Generic[V]):
-    """Values that are good for a few seconds: all sessions that look within them share one look at the store.
+    """Values that are valid for a few seconds, so that all sessions share one read of the store.
 
-    Where a look takes long, on a busy S3 server, its value is good for longer: pages never do nothing but look.
+    A value that takes long to read, as on a busy S3 server, stays valid for longer (`TTL_FACTOR`).
     """
 
     def __init__(self, seconds: float, most: int = 256) -> None:
-        self._seconds, self._kept = seconds, VersionedCache[tuple[float, V]](most)
+        self._seconds, self._cache = seconds, VersionedCache[tuple[float, V]](most)
         self._round: dict[Hashable, int] = {}
 
     def get(self, key: Hashable, make: Callable[[], V]) -> V:
@@ -60,13 +60,13 @@ class TTLCache(Generic[V]):
             began = time.monotonic()
             value = make()
             now = time.monotonic()
-            return now + max(self._seconds, SHARE * (now - began)), value
+            return now + max(self._seconds, TTL_FACTOR * (now - began)), value
 
-        until, value = self._kept.get(key, self._round.get(key, 0), timed)
+        until, value = self._cache.get(key, self._round.get(key, 0), timed)
         if time.monotonic() < until:
             return value
         self._round[key] = self._round.get(key, 0) + 1
-        return self._kept.get(key, self._round[key], timed)[1]
+        return self._cache.get(key, self._round[key], timed)[1]
 
     def forget(self) -> None:
-        self._kept.forget()
+        self._cache.forget()

@@ -1,7 +1,8 @@
-"""What pages read of a store, kept by what changed: one look at listings tells whether anything has to be read again.
+"""Reads a store for the pages and caches what it read; listings show what has to be read again.
 
-A sweep is stamped with the versions of its plans, of what its search wrote and of its trials' claims, ends and results;
-heartbeats change every few seconds and are read apart. No page reads one object a trial of a finished sweep.
+The stamp of a sweep is a digest of the versions of its plans, of the objects of its search, and of the claims, ends and
+results of its trials. Heartbeats change every few seconds, so they are read separately. For a finished sweep, no page
+reads one object per trial.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 
 FRESH_S = 2.0
-"""Seconds for which a look at the store counts."""
+"""Seconds for which a listing of the store is valid."""
 _WRITABLE_S = 60.0
 _REPORTS = 6
-"""Sweeps that are held in memory."""
+"""Maximum number of reports in memory."""
 _ID = re.compile(r"[0-9a-f]{8,64}")
 
 Json = dict[str, Any]
 
 
 class Reader:
-    """One a server, shared by its sessions; thread-safe."""
+    """Reads one store. One per server, shared by its sessions; thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -55,52 +56,50 @@ class Reader:
         self._writable = TTLCache[bool](_WRITABLE_S)
 
     def names(self) -> list[str]:
-        """The sweeps of the store."""
+        """Names of the sweeps in the store."""
         return self._names.get("", lambda: stored_plans.sweep_names(self.store))
 
     def check(self, name: str) -> str:
-        """The name itself. SweepError where it is a path, or where the store has no sweep of it."""
+        """Return the name. Raises SweepError if it is a path or the store has no such sweep."""
         if check_name(self.store, name) not in self.names():
             raise SweepError(
                 f"sweep {name!r}",
                 f"the store {self.store.uri} has no sweep of this name",
-                ", ".join(self.names()[:12]) or "none yet: the store holds no sweep",
-                "choose one on the page Sweeps",
+                ", ".join(self.names()[:12]) or "none yet: the store has no sweeps",
+                "choose one on the Sweeps page",
             )
         return name
 
     def plan(self, name: str) -> Json:
-        """The newest plan of a sweep. SweepError where it has none."""
+        """The newest plan of a sweep. Raises SweepError if it has none."""
         key = self._plan_keys.get(name, lambda: newest_plans(self.store, [self.check(name)])).get(name)
         if key is None:
-            raise SweepError(
-                f"sweep {name!r}", "the store has no plan of it", "a sweep that was planned", "sweeps run FILE"
-            )
+            raise SweepError(f"sweep {name!r}", "the store has no plan for it", "a planned sweep", "sweeps run FILE")
         return self._plans.get(name, key, lambda: layout.load(key, self.store.get(key)))
 
     def states(self, name: str) -> dict[str, TrialState]:
-        """The state of each trial of a sweep's plan, a few seconds old at most."""
-        return self._states.get(name, lambda: progress.trial_states(self._look(name), self.plan(name)))
+        """The state of each trial in a sweep's plan, at most a few seconds old."""
+        return self._states.get(name, lambda: progress.trial_states(self._listing(name), self.plan(name)))
 
     def report(self, name: str) -> Report:
-        """A sweep's report: read again only when something of the sweep has changed."""
+        """A sweep's report, built again only when the sweep has changed."""
         return self._reports.get(name, self.stamp(name), lambda: self._build(name))
 
     def _build(self, name: str) -> Report:
         self._building.append(name)
         try:
-            return report.build(self._look(name), self.check(name))
+            return report.build(self._listing(name), self.check(name))
         finally:
             self._building.remove(name)
 
     def yield_to_pages(self) -> None:
-        """Wait while a sweep is being read for a page."""
+        """Wait while a page is reading a sweep."""
         while self._building:
             time.sleep(0.1)
 
     @property
     def writable(self) -> bool:
-        """Whether this process may write to the store, as it was a minute ago at most."""
+        """Whether this process may write to the store, checked at most a minute ago."""
         return self._writable.get("", lambda: self.store.writable)
 
     def page(self, name: str) -> str:
@@ -111,20 +110,20 @@ class Reader:
         return self.report(name).study
 
     def searches(self, name: str) -> dict[str, Search]:
-        """The searches of a sweep by arm, whole."""
+        """The searches of a sweep by arm, with all their suggestions."""
         return self._searches.get(name, self.stamp(name), lambda: stored_searches(self.store, self.check(name)))
 
     def stamp(self, name: str) -> str:
-        """A text that changes with what the report of a sweep is made from."""
-        found = self._look(name).found
-        return digest({key: version for key, version in found.items() if not key.endswith(".beat.json")}, 32)
+        """A digest that changes when the data behind a sweep's report change."""
+        versions = self._listing(name).versions
+        return digest({key: version for key, version in versions.items() if not key.endswith(".beat.json")}, 32)
 
-    def _look(self, name: str) -> ListedStore:
-        """The store with all of a sweep listed, a few seconds ago at most."""
+    def _listing(self, name: str) -> ListedStore:
+        """The store with everything of a sweep listed, at most a few seconds ago."""
         return self._listed.get(name, lambda: self._list(name))
 
     def _list(self, name: str) -> ListedStore:
-        """Results first: of a finished trial the attempts change nothing, and on S3 a known name costs less to find."""
+        """Results come first: a finished trial needs no list of attempts, and S3 finds a known key at lower cost."""
         keys = {
             layout.result_key(trial, epochs): trial
             for trial, many in progress.targets(self.plan(name)).items()
@@ -137,17 +136,17 @@ class Reader:
         return ListedStore(self.store, [*folders, *keys], found | self.store.find(folders))
 
     def forget(self) -> None:
-        """Look at the store anew at the next question: something was just done to it."""
-        for kept in (self._names, self._plan_keys, self._states, self._listed):
-            kept.forget()
+        """Drop the cached listings and states, because the store has just been changed."""
+        for cache in (self._names, self._plan_keys, self._states, self._listed):
+            cache.forget()
 
     # --- trials -------------------------------------------------------------------------------------------------------
 
     def trial(self, trial_id: str) -> Json:
-        """A trial's task, configuration and seed. SweepError where its id is none or the store has no such trial."""
+        """A trial's task, configuration and seed. Raises SweepError if the id is invalid or not in the store."""
         if not _ID.fullmatch(trial_id):
             raise SweepError(
-                f"trial {trial_id[:80]!r}", "it is no id", "16 hexadecimal digits", "choose a cell of a sweep"
+                f"trial {trial_id[:80]!r}", "it is not a trial id", "16 hexadecimal digits", "click a cell in a sweep"
             )
         return stored_trials.read_trial(self.store, trial_id)
 
@@ -161,7 +160,7 @@ class Reader:
 
 
 def newest_plans(store: Store, names: Iterable[str]) -> dict[str, str]:
-    """The key of each sweep's newest plan, from few listings."""
+    """{sweep: key of its newest plan}, from few listings."""
     found: dict[str, str] = {}
     for key in sorted(store.find(f"sweeps/{name}/plans/" for name in names)):
         found[key.split("/")[1]] = key
@@ -169,7 +168,7 @@ def newest_plans(store: Store, names: Iterable[str]) -> dict[str, str]:
 
 
 def history(reader: Reader, trial_id: str, results: dict[int, Json], state: TrialState | None) -> dict[str, list[Any]]:
-    """A trial's columns over epochs: of its longest result, else of its last checkpoint and newest heartbeat."""
+    """A trial's columns over epochs: from its longest result, else from its last checkpoint and newest heartbeat."""
     if results:
         last: dict[str, list[Any]] = results[max(results)]["history"]
         return last

@@ -1,4 +1,4 @@
-"""The pictures that a trial keeps of its evaluation images while it learns, as rows of images that a page shows."""
+"""The sample pictures that a trial saves of its evaluation images during training, arranged as a grid."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from analysis.report.sections import pictures
 from sweeps.store.base import Store
 
 MOST = 8
-ROWS = ("damaged", "filled", "error, white is none", "truth")
+"""Maximum number of images."""
+ROWS = ("damaged", "filled", "error (white is none)", "truth")
 
 
 def epochs(store: Store, trial_id: str) -> dict[int, str]:
-    """{epoch: folder} of a trial's samples, ascending; the newest attempt that has an epoch counts."""
+    """{epoch: folder} of a trial's samples, ascending; for each epoch, those of the newest attempt that has it."""
     found: dict[int, str] = {}
     for key in store.keys(f"trials/{trial_id}/samples/"):
         parts = key.split("/")
@@ -24,13 +25,13 @@ def epochs(store: Store, trial_id: str) -> dict[int, str]:
 
 
 def strips(store: Store, folder: str) -> dict[str, Image]:
-    """The strips of one folder of samples, by what they show; those that are missing are left out."""
+    """The strips in a folder of samples, by kind; missing ones are left out."""
     keys = {f"{folder}/{kind}.png": kind for kind in ("damaged", "composite", "truth", "mask")}
     return {keys[key]: pictures.open_strip(data) for key, data in store.get_many(keys).items()}
 
 
 def sample_sheet(found: Mapping[str, Image], most: int = MOST) -> bytes | None:
-    """A column an image: damaged, filled, error map, truth. None where a picture is missing."""
+    """PNG with one column per image: damaged, filled, error map, truth. None if a picture is missing."""
     if not {"damaged", "composite", "truth"} <= found.keys():
         return None
     gaps = pictures.errors(found["composite"], found["truth"])
@@ -39,7 +40,7 @@ def sample_sheet(found: Mapping[str, Image], most: int = MOST) -> bytes | None:
 
 
 def columns(rows: Sequence[Image], most: int, titles: Sequence[str] = ()) -> bytes | None:
-    """Strips below each other, cut into a column an image."""
+    """PNG of strips below each other, cut into one column per image. None if a strip is missing."""
     cut = [pictures.cut_tiles(row, most) for row in rows]
     if not cut or not all(cut):
         return None

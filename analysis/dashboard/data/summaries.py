@@ -1,9 +1,9 @@
-"""One line a sweep, for stores of hundreds: the best arm and the cost are worked out once and kept in the store.
+"""The list of sweeps: one line per sweep, fast for stores with hundreds of them.
 
-`sweeps/<name>/summary.json` of a finished sweep is a copy and no truth: it counts while the sweep has as many plans as
-when it was made, and a run that trains finished trials anew deletes it. A page asks for names, plans and summaries; how
-trials stand (on S3 a listing of all of them, for minutes where a server is slow), and what is missing besides, is found
-out by a thread while the list already shows.
+The best arm and the cost of a finished sweep are computed once and cached in the store as `sweeps/<name>/summary.json`.
+A cached summary is valid while the sweep has as many plans as when it was written; a run that trains finished trials
+again deletes it. A page reads names, plans and summaries only. A thread reads the states of trials (on S3 a listing of
+all of them, which takes minutes on a slow server) and computes missing summaries while the list is already shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from analysis import study as studies
 from analysis import wording
-from analysis.dashboard.data.cache import SHARE, TTLCache
+from analysis.dashboard.data.cache import TTL_FACTOR, TTLCache
 from analysis.dashboard.data.reader import FRESH_S, Reader
 from analysis.report import answer, tables
 from analysis.report.sections import details
@@ -30,63 +30,78 @@ from sweeps.store import layout
 from sweeps.store.base import Store
 
 _SOON, _WAIT_S = 8, 0.4
-"""So few sweeps are waited for, so long: a small store shows whole at once. States are waited for as long."""
+"""A page waits this many seconds for states, and for summaries if at most `_SOON` are missing.
+
+So the list of a small store is complete at once.
+"""
 _TRIALS = 1000
-"""Trials that are looked at in one go: pages come first."""
+"""Number of trials whose states are read at a time; between two such reads, the thread yields to pages."""
 _PAUSE = 0.5
-"""How long the thread rests after a sweep, as a share of the time it took: pages come first."""
+"""Pause of the thread after each sweep, as a share of the time that the sweep took, so that pages come first."""
 
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """What reading a whole sweep told. plans: how many it has; done, total: trials; over: nothing is left to come.
-
-    best: '27.31 ± 0.12 dB, n = 8' of the arm `best_arm`, '' where there is none; value: its mean. ended_at: of the last
-    finished trial, seconds since 1970.
-    """
+    """Facts about a sweep for the list of sweeps; computing them reads the whole sweep."""
 
     question: str
     task: str
     planned_at: float
+    """Time of the newest plan, seconds since 1970."""
     plans: int
+    """Number of stored plans."""
     done: int
+    """Number of finished trials."""
     total: int
+    """Number of trials."""
     over: bool
+    """Whether all trials and searches are done."""
     best_arm: str
+    """Name of the arm with the best mean; '' if there is none."""
     best: str
+    """Mean of the best arm, such as '27.31 ± 0.12 dB, n = 8'; '' if there is none."""
     value: float | None
+    """Mean of the best arm."""
     metric: str
+    """Label of the metric."""
     seconds: float
+    """Computing time of the finished trials."""
     ended_at: float | None
+    """When the last finished trial ended, seconds since 1970."""
     holds: int
+    """Number of claims that hold."""
     claims: int
+    """Number of claims."""
 
 
 @dataclass(frozen=True)
 class SweepLine:
-    """A sweep in the list. total: its trials; states: how many stand how, empty until somebody has looked.
-
-    summary: None until it is worked out, and where it cannot be: `unreadable`.
-    """
+    """A sweep in the list."""
 
     name: str
     question: str
     task: str
     total: int
+    """Number of trials."""
     states: Counter[str]
+    """Number of trials by state; empty until they have been read."""
     searching: bool
+    """Whether a search has not ended."""
     planned_at: float
+    """Time of the newest plan, seconds since 1970."""
     summary: SweepSummary | None
+    """None until it has been computed, and if the sweep is unreadable."""
     unreadable: bool = False
+    """Whether computing the summary failed."""
 
     @property
     def known(self) -> bool:
-        """Whether somebody has looked at its trials."""
+        """Whether the states of its trials have been read."""
         return bool(self.states) or not self.total
 
     @property
     def state(self) -> str:
-        """The one word that says how a sweep stands; '' while that is not known."""
+        """State of the sweep in one word; '' if it is not known yet."""
         if not self.known:
             return ""
         for state in ("running", "failed", "interrupted", "queued"):
@@ -96,35 +111,38 @@ class SweepLine:
 
     @property
     def changed_at(self) -> float:
-        """When something last ended, or the sweep was planned."""
+        """When the last trial ended or the sweep was planned, whichever is later; seconds since 1970."""
         return max(self.planned_at, (self.summary.ended_at or 0.0) if self.summary else 0.0)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the list needs of a plan; the plan itself is hundreds of kilobytes. key: under which it is stored."""
+    """The parts of a plan that the list needs; a whole plan has hundreds of kilobytes."""
 
     key: str
+    """Key of the plan in the store."""
     question: str
     task: str
     targets: dict[str, tuple[int, ...]]
+    """{trial: target epochs}."""
     searching: bool
+    """Whether the sweep has a search."""
     planned_at: float
+    """Seconds since 1970."""
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What one look at the store found of each sweep that has a plan.
-
-    over: summaries of finished sweeps. plans: of all others.
-    """
+class _SweepListing:
+    """All sweeps with a plan, as read from the store at one time."""
 
     over: dict[str, SweepSummary]
+    """Summaries of finished sweeps, by name."""
     plans: dict[str, _Plan]
+    """Plans of all other sweeps, by name."""
 
 
 def summarise(study: Study, verdicts: Mapping[str, int]) -> SweepSummary:
-    """verdicts: how many claims hold, of how many."""
+    """The summary of a sweep. verdicts: {holds: number of claims that hold, claims: number of claims}."""
     metric = study.metrics[0]
     group = next(group for group in study.groups if study.baseline in group)
     best = next((n for n, mark in tables.best_arms(study, metric, group).items() if mark == tables.BEST), "")
@@ -152,7 +170,7 @@ def summarise(study: Study, verdicts: Mapping[str, int]) -> SweepSummary:
 
 
 class _States:
-    """How the trials of sweeps stand that are not known to be over. `look` is the thread's, the rest is the pages'."""
+    """States of the trials of unfinished sweeps. The thread calls `update`, pages call the other methods."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -160,16 +178,16 @@ class _States:
         self._counts: dict[str, tuple[str, Counter[str]]] = {}
         self._good_until = 0.0
         self._due_at: float | None = None
-        self._looked = threading.Event()
+        self._updated = threading.Event()
         self._error: Exception | None = None
 
     def of(self, name: str, plan: _Plan) -> Counter[str]:
-        """How many trials stand how, empty where nobody has looked since the plan was stored."""
+        """Number of trials by state; empty if they have not been read since the plan was stored."""
         key, count = self._counts.get(name, ("", Counter[str]()))
         return count if key == plan.key else Counter()
 
     def are_due(self, plans: dict[str, _Plan]) -> bool:
-        """Whether somebody has to look. Raises what the last look has raised."""
+        """Whether the states must be read again. Raises the error of the last update, if it had one."""
         self._plans = plans
         error, self._error = self._error, None
         if error is not None:
@@ -178,16 +196,17 @@ class _States:
         if known and time.monotonic() < self._good_until:
             return False
         if self._due_at is None:
-            self._looked.clear()
+            self._updated.clear()
             self._due_at = time.monotonic()
         return True
 
     def wait(self, seconds: float) -> None:
-        """For a look that is due, until so long after it was due."""
+        """Wait for a due update, at most until so many seconds after it became due."""
         if self._due_at is not None:
-            self._looked.wait(max(0.0, self._due_at + seconds - time.monotonic()))
+            self._updated.wait(max(0.0, self._due_at + seconds - time.monotonic()))
 
     def update(self) -> None:
+        """Read the states if that is due."""
         if self._due_at is None:
             return
         began, plans = time.monotonic(), self._plans
@@ -196,9 +215,9 @@ class _States:
         except (SweepError, KeyError, ValueError, TypeError) as error:
             self._error = error
         now = time.monotonic()
-        self._good_until = now + max(FRESH_S, SHARE * (now - began))
+        self._good_until = now + max(FRESH_S, TTL_FACTOR * (now - began))
         self._due_at = None
-        self._looked.set()
+        self._updated.set()
 
     def _count(self, plans: dict[str, _Plan]) -> dict[str, tuple[str, Counter[str]]]:
         wanted: dict[str, set[int]] = {}
@@ -217,13 +236,13 @@ class _States:
 
 
 class Summaries:
-    """The list of a store's sweeps. One a server."""
+    """The list of a store's sweeps. One per server."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._seen = TTLCache[_Seen](FRESH_S)
+        self._listings = TTLCache[_SweepListing](FRESH_S)
         self._plans: dict[str, _Plan] = {}
-        self._made: dict[str, tuple[str, SweepSummary]] = {}
+        self._summaries: dict[str, tuple[str, SweepSummary]] = {}
         self._states = _States(reader)
         self._wanted: deque[str] = deque()
         self._unreadable: set[str] = set()
@@ -231,25 +250,25 @@ class Summaries:
         self._thread: threading.Thread | None = None
 
     def lines(self) -> list[SweepLine]:
-        """Every sweep with a plan, in the order of names; starts to find out what is missing."""
-        seen = self._seen.get("", self._look)
-        looks = self._states.are_due(seen.plans)
-        lines = self._all(seen)
+        """Every sweep with a plan, sorted by name. Starts the thread if states or summaries are missing."""
+        listing = self._listings.get("", self._list)
+        states_due = self._states.are_due(listing.plans)
+        lines = self._all(listing)
         missing = [line.name for line in lines if line.summary is None and not line.unreadable]
-        self._work(missing, looks)
+        self._start_thread(missing, states_due)
         until = time.monotonic() + _WAIT_S
-        if looks:
+        if states_due:
             self._states.wait(_WAIT_S)
         if 0 < len(missing) <= _SOON and self._thread is not None:
             self._thread.join(max(0.0, until - time.monotonic()))
-        return self._all(seen) if looks or missing else lines
+        return self._all(listing) if states_due or missing else lines
 
     @property
     def working(self) -> bool:
-        """Whether something is being found out."""
+        """Whether the thread is reading states or computing summaries."""
         return self._thread is not None and self._thread.is_alive()
 
-    def _look(self) -> _Seen:
+    def _list(self) -> _SweepListing:
         store, names = self._reader.store, self._reader.names()
         keys = [key for name in names for key in (f"sweeps/{name}/plans/", layout.summary_key(name))]
         found = store.find(keys)
@@ -260,19 +279,19 @@ class Summaries:
         over = self._read_summaries(store, {name: found.get(layout.summary_key(name), "") for name in plans})
         over = {name: summary for name, summary in over.items() if summary.plans == len(plans[name])}
         self._read_plans(store, {name: keys[-1] for name, keys in plans.items() if name not in over})
-        return _Seen(over, dict(self._plans))
+        return _SweepListing(over, dict(self._plans))
 
     def _read_summaries(self, store: Store, versions: dict[str, str]) -> dict[str, SweepSummary]:
-        """The summaries of finished sweeps. versions: of those in the store, '' where there is none.
+        """The summaries of finished sweeps. versions: {sweep: version of its stored summary, '' if it has none}.
 
-        One that was in the store and is no longer has been deleted by a run.
+        Summaries that are no longer in the store are dropped, because a run has deleted them.
         """
-        made = self._made
+        made = self._summaries
         for name in [name for name, (version, _) in list(made.items()) if versions.get(name) != version]:
             del made[name]
         new = {layout.summary_key(name): name for name, version in versions.items() if version and name not in made}
         for key, data in store.get_many(new).items():
-            with contextlib.suppress(SweepError, TypeError, KeyError):  # of an older form: it is made anew
+            with contextlib.suppress(SweepError, TypeError, KeyError):  # written in an older format: computed again
                 body = layout.load(key, data)
                 body.pop("schema")
                 made[new[key]] = (versions[new[key]], SweepSummary(**body))
@@ -282,18 +301,18 @@ class Summaries:
         plans = {name: plan for name, plan in self._plans.items() if keys.get(name) == plan.key}
         new = {key: name for name, key in keys.items() if name not in plans}
         for key, data in store.get_many(new).items():
-            with contextlib.suppress(SweepError, KeyError, TypeError):  # a damaged plan says so on its own page
-                plans[new[key]] = _small(key, layout.load(key, data))
+            with contextlib.suppress(SweepError, KeyError, TypeError):  # damaged, as the sweep's own page shows
+                plans[new[key]] = _plan_from_json(key, layout.load(key, data))
         self._plans = plans
 
-    def _all(self, seen: _Seen) -> list[SweepLine]:
-        lines = [_over(name, summary) for name, summary in seen.over.items()]
-        lines += [self._line(name, plan) for name, plan in seen.plans.items()]
+    def _all(self, listing: _SweepListing) -> list[SweepLine]:
+        lines = [_finished_line(name, summary) for name, summary in listing.over.items()]
+        lines += [self._line(name, plan) for name, plan in listing.plans.items()]
         return sorted(lines, key=lambda line: line.name)
 
     def _line(self, name: str, plan: _Plan) -> SweepLine:
         count = self._states.of(name, plan)
-        _, summary = self._made.get(name, ("", None))
+        _, summary = self._summaries.get(name, ("", None))
         if summary and (summary.done != count["done"] or summary.planned_at != plan.planned_at):
             summary = None
         searching = plan.searching and not (summary and summary.over)
@@ -303,14 +322,14 @@ class Summaries:
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
-    def _work(self, names: list[str], looks: bool) -> None:
+    def _start_thread(self, names: list[str], states_due: bool) -> None:
         with self._lock:
             self._wanted = deque(names)
-            if (names or looks) and not self.working:
-                self._thread = threading.Thread(target=self._make_all, name="summaries", daemon=True)
+            if (names or states_due) and not self.working:
+                self._thread = threading.Thread(target=self._run_thread, name="summaries", daemon=True)
                 self._thread.start()
 
-    def _make_all(self) -> None:
+    def _run_thread(self) -> None:
         while True:
             self._states.update()
             with self._lock:
@@ -320,32 +339,32 @@ class Summaries:
             self._reader.yield_to_pages()
             began = time.monotonic()
             try:
-                self._make(name)
+                self._compute(name)
             except StoreAwayError:
-                return  # the list says so, and asks again
-            except (SweepError, KeyError, ValueError, TypeError):  # its own page says why
+                return  # the page shows the error and starts the thread again
+            except (SweepError, KeyError, ValueError, TypeError):  # the sweep's own page shows the error
                 self._unreadable.add(name)
             time.sleep(min(2.0, _PAUSE * (time.monotonic() - began)))
 
-    def _make(self, name: str) -> None:
+    def _compute(self, name: str) -> None:
         from analysis.claims import judge as claims
 
         study = studies.read(self._reader.store, name)
         verdicts = claims.judge(study)
         counts = {"holds": sum(v.verdict == claims.HOLDS for v in verdicts), "claims": len(verdicts)}
         summary = summarise(study, counts)
-        self._made[name] = ("", summary)
+        self._summaries[name] = ("", summary)
         if summary.over and self._reader.writable:
-            with contextlib.suppress(SweepError):  # who may only read the store works it out for himself
+            with contextlib.suppress(SweepError):  # without write access, every server computes it again
                 self._reader.store.put(layout.summary_key(name), layout.dump({"schema": 1, **asdict(summary)}))
 
 
-def _over(name: str, summary: SweepSummary) -> SweepLine:
+def _finished_line(name: str, summary: SweepSummary) -> SweepLine:
     states = Counter({"done": summary.total})
     return SweepLine(name, summary.question, summary.task, summary.total, states, False, summary.planned_at, summary)
 
 
-def _small(key: str, plan: dict[str, Any]) -> _Plan:
+def _plan_from_json(key: str, plan: dict[str, Any]) -> _Plan:
     return _Plan(
         key,
         str(plan.get("question") or ""),

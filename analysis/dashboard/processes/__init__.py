@@ -1,1 +1,1 @@
-"""Child processes that the dashboard starts."""
+"""The dashboard's child processes, and optuna-dashboard's server."""

@@ -1,4 +1,4 @@
-"""The `sweeps` command in child processes, which buttons start."""
+"""Runs the `sweeps` command in child processes, for the buttons."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from dataclasses import dataclass
 from analysis.dashboard.settings import VARIABLE
 
 _SHOWN = 4000
-"""Characters of a child's last words that are shown."""
+"""Maximum number of characters of a child's output that are shown, from its end."""
 
 
 @dataclass(frozen=True)
 class ChildProcess:
-    """A command that was started. sweep: which it concerns; words: what it is called; log: file of what it prints."""
+    """A command that was started."""
 
     sweep: str
-    words: str
+    """Name of its sweep."""
+    label: str
+    """Label of the button that started it."""
     command: tuple[str, ...]
     process: subprocess.Popen[bytes]
     log: int
+    """File descriptor of its output."""
     began: float
+    """Seconds since 1970."""
 
     @property
     def running(self) -> bool:
@@ -38,19 +42,19 @@ class ChildProcess:
         return self.process.poll()
 
     def output(self) -> str:
-        """The end of what it printed."""
+        """The end of its output."""
         return output_tail(self.log)
 
 
 class ChildProcesses:
-    """The children of one server. A child goes on when the server ends: it is a run like any other."""
+    """The child processes of one server. They go on when the server ends, like any other run."""
 
     def __init__(self) -> None:
         self._all: list[ChildProcess] = []
         self._lock = threading.Lock()
 
-    def start(self, sweep: str, words: str, arguments: Sequence[str]) -> ChildProcess:
-        """Start `sweeps` with these arguments; its words go to a file."""
+    def start(self, sweep: str, label: str, arguments: Sequence[str]) -> ChildProcess:
+        """Start `sweeps` with these arguments; its output goes to a file."""
         with self._lock:
             log = unnamed_file()
             process = subprocess.Popen(
@@ -61,30 +65,30 @@ class ChildProcesses:
                 env=environment(),
                 start_new_session=True,
             )
-            child = ChildProcess(sweep, words, ("sweeps", *arguments), process, log, time.time())
+            child = ChildProcess(sweep, label, ("sweeps", *arguments), process, log, time.time())
             weakref.finalize(child, os.close, log)
             self._all.append(child)
             return child
 
     def of(self, sweep: str) -> list[ChildProcess]:
-        """What was started for a sweep, newest first."""
+        """The child processes of a sweep, newest first."""
         return [child for child in reversed(self._all) if child.sweep == sweep]
 
 
 def unnamed_file() -> int:
-    """A temporary file that no name leads to: it is gone when nobody has it open."""
-    number, name = tempfile.mkstemp(prefix="sweeps-dashboard-")
+    """File descriptor of a temporary file without a name, which disappears when it is closed."""
+    descriptor, name = tempfile.mkstemp(prefix="sweeps-dashboard-")
     os.unlink(name)
-    return number
+    return descriptor
 
 
 def output_tail(log: int) -> str:
-    """The end of such a file."""
+    """The end of the text in a file, given by its descriptor."""
     size = os.fstat(log).st_size
     return os.pread(log, _SHOWN, max(0, size - _SHOWN)).decode(errors="replace").strip()
 
 
 def environment() -> dict[str, str]:
-    """The environment of a child: without what only the dashboard needs to know."""
+    """The environment of a child process, without the dashboard's settings (and so without its token)."""
     found = {key: value for key, value in os.environ.items() if key != VARIABLE}
     return {**found, "COLUMNS": "110", "PYTHONUNBUFFERED": "1"}

@@ -1,4 +1,4 @@
-"""Start optuna-dashboard, where it is installed, on the searches of a store."""
+"""Starts optuna-dashboard, if it is installed, on the searches of a store."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ _HOST = "127.0.0.1"
 
 
 def serve_in_thread(given: DashboardSettings, store: Store, host: str) -> DashboardSettings:
-    """Serve the searches as they are now from a thread, and note where.
+    """Serve a copy of the current searches from a thread. Returns the settings with the server's address.
 
-    Raises SweepError where the package is missing, or where others would reach it: it knows no token.
+    Raises SweepError if the package is missing, or if others could reach the host, because optuna-dashboard has no
+    access control.
     """
     if importlib.util.find_spec(_PACKAGE) is None:
         raise SweepError(
             "--optuna",
             "the package optuna-dashboard is not installed",
-            "an installed one",
-            "pip install optuna-dashboard; the page of a sweep has Optuna's figures without it",
+            "an installed package",
+            "pip install optuna-dashboard; the page of a sweep shows Optuna's figures without it",
         )
     if not server.is_loopback(host):
-        raise SweepError("--optuna", "optuna-dashboard knows no token", "--optuna on 127.0.0.1", "leave --host out")
+        raise SweepError("--optuna", "optuna-dashboard has no login", "--optuna on 127.0.0.1", "leave out --host")
     module: Any = importlib.import_module(_PACKAGE)
     served = make_server(_HOST, 0, _own_address_only(module.wsgi(copy_studies(store))), _Server, _Quiet)
     threading.Thread(target=served.serve_forever, name="optuna-dashboard", daemon=True).start()
@@ -44,12 +45,12 @@ def serve_in_thread(given: DashboardSettings, store: Store, host: str) -> Dashbo
 
 
 def copy_studies(store: Store) -> Any:
-    """One Optuna storage in memory with every search of the store: what somebody changes there changes no store."""
+    """An Optuna storage in memory with a copy of every search; changes to it do not reach the store."""
     import optuna
 
     storage = optuna.storages.InMemoryStorage()
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells each study that is made
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would log every study that is created
     try:
         for name in stored_plans.sweep_names(store):
             for search in stored_searches(store, name).values():
@@ -61,14 +62,14 @@ def copy_studies(store: Store) -> Any:
 
 
 def _own_address_only(app: WSGIApplication) -> WSGIApplication:
-    """Refuse requests that name another host: a page elsewhere whose name leads here could read the studies."""
+    """Refuse requests for other host names, so that DNS rebinding cannot read the studies."""
 
     def checked(environ: dict[str, Any], start: Any) -> Any:
         named = str(environ.get("HTTP_HOST", ""))
         if server.is_loopback(named.rpartition(":")[0].strip("[]")):
             return app(environ, start)
         start("403 Forbidden", [("Content-Type", "text/plain")])
-        return [b"ask for this server by the address that `sweeps dashboard` has printed\n"]
+        return [b"use the address that `sweeps dashboard` printed\n"]
 
     return checked
 
@@ -79,4 +80,4 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *_: Any) -> None:
-        """No line a request on the terminal."""
+        """Do not log requests."""

@@ -1,4 +1,4 @@
-"""A trained network on somebody's image: the upload, checked; `sweeps predict` on it in a temporary folder."""
+"""Applies a trained network to an uploaded image: checks the upload and runs `sweeps predict` in a temporary folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from analysis.dashboard.settings import UPLOAD_MB, DashboardSettings
 from sweeps.errors import SweepError
 
 MOST_PIXELS = 16_000_000
+"""Maximum number of pixels of an upload."""
 KINDS = ("png", "jpg", "jpeg", "webp", "bmp")
+"""File name extensions of uploads."""
 
 Rectangle = tuple[int, int, int, int]
 """x, y, width, height in px."""
@@ -27,14 +29,16 @@ Rectangle = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What came back. pictures: PNG bytes by what they show; found: what a detector says, empty of an inpainter."""
+    """Output of a trained network for an upload."""
 
     pictures: dict[str, bytes]
-    found: dict[str, Any]
+    """PNG by kind, such as `filled`, `box` or `heat`."""
+    detection: dict[str, Any]
+    """Label, probability and box from a detector; empty for an inpainter."""
 
 
 def open_upload(data: bytes, what: str) -> Image.Image:
-    """An upload as an upright RGB image; nothing of the file but its pixels goes on. SweepError if it is none."""
+    """An upload as an upright RGB image without metadata. Raises SweepError if it is not an allowed image."""
     allowed = f"{', '.join(KINDS)}, up to {MOST_PIXELS // 10**6} million pixels and {UPLOAD_MB} MB"
     if len(data) > UPLOAD_MB << 20:
         raise SweepError(what, f"it has {len(data) >> 20} MB", allowed, "a smaller file")
@@ -55,7 +59,7 @@ def open_upload(data: bytes, what: str) -> Image.Image:
 
 
 def with_hole_outline(image: Image.Image, hole: Rectangle) -> Image.Image:
-    """The image with its hole drawn in."""
+    """A copy of the image with the hole drawn on it."""
     x, y, width, height = hole
     shown = image.copy()
     draw = ImageDraw.Draw(shown)
@@ -72,7 +76,7 @@ def run(
     mask: Rectangle | Image.Image | None,
     text: str = "",
 ) -> UploadResult:
-    """Ask `sweeps predict`. text: a caption, '' for none. Raises SweepError with what it said where it could not."""
+    """Run `sweeps predict`. text: a caption, or ''. Raises SweepError with the command's error if it fails."""
     with _folder() as folder:
         file, out = folder / "image.png", folder / "out"
         image.save(file, "PNG")
@@ -84,15 +88,15 @@ def run(
             arguments += ["--mask", ",".join(map(str, mask))]
         if text:
             arguments += [f"--text={text}"]
-        code, said = predictor.ask(arguments)
+        code, output = predictor.ask(arguments)
         if code != 0:
-            raise _refused(said, str(folder))
+            raise _error_from_output(output, str(folder))
         return _read(out)
 
 
-def _refused(said: str, folder: str) -> SweepError:
-    """The command's own error in its four parts, without the name of the temporary folder."""
-    lines = said.replace(f"{folder}/", "").strip().splitlines()
+def _error_from_output(output: str, folder: str) -> SweepError:
+    """The four-part error that the command printed, without the path of the temporary folder."""
+    lines = output.replace(f"{folder}/", "").strip().splitlines()
     parts = {
         key: line.partition(":")[2].strip()
         for line in lines
@@ -100,16 +104,16 @@ def _refused(said: str, folder: str) -> SweepError:
         if line.strip().startswith(f"{key}:")
     }
     first = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), "sweeps predict")
-    why = parts.get("why") or (lines[-1] if lines else "it said nothing")
+    why = parts.get("why") or (lines[-1] if lines else "it printed nothing")
     return SweepError(
-        first, why, parts.get("allowed", "a finished trial and a hole that fits it"), parts.get("do", "another")
+        first, why, parts.get("allowed", "a finished trial and a hole that fits it"), parts.get("do", "another image")
     )
 
 
 def _read(out: Path) -> UploadResult:
-    """The files that the command wrote: pictures, and one JSON of what a detector found."""
+    """Read the files that the command wrote: pictures, and for a detector a JSON file."""
     pictures: dict[str, bytes] = {}
-    found: dict[str, Any] = {}
+    detection: dict[str, Any] = {}
     for file in sorted(out.glob("*")):
         if file.suffix == ".png":
             words = {"found": "box", "image": "filled"}
@@ -117,12 +121,12 @@ def _read(out: Path) -> UploadResult:
             pictures[words.get(kind, kind)] = file.read_bytes()
         elif file.suffix == ".json":
             body = json.loads(file.read_text(encoding="utf-8"))
-            found |= body if isinstance(body, dict) else {}
-    return UploadResult(pictures, found)
+            detection |= body if isinstance(body, dict) else {}
+    return UploadResult(pictures, detection)
 
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """A folder for one try, gone afterwards; only this user can look into it."""
+    """A temporary folder for one request; only this user can read it."""
     with tempfile.TemporaryDirectory(prefix="sweeps-try-") as name:
         yield Path(name)

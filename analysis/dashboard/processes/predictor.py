@@ -1,4 +1,4 @@
-"""One child process that answers the Try page: `sweeps predict` without its start, which loads torch each time."""
+"""A child process that runs `sweeps predict` for the Try page, so that torch is not loaded for every request."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from analysis.dashboard.processes.commands import environment, output_tail, unna
 from sweeps.errors import SweepError
 
 TIME_LIMIT_S = 180.0
-"""Of a request, the start of the process and the wait for others' requests included."""
+"""Limit for a request, including the start of the process and the wait for other requests."""
 IDLE_S = 300.0
-"""A process that is not asked for so long is ended."""
+"""The process is ended after this time without a request."""
 
 
 class PredictorProcess:
-    """A process of `sweeps.cli.prediction_server`, started when it is needed; one request at a time.
+    """A process of `sweeps.cli.prediction_server`, started when needed; it handles one request at a time.
 
-    It ends after IDLE_S without a request, with this process (also when that is killed: its input ends then), and at a
-    request that takes too long. The next request starts another one.
+    It ends after IDLE_S without a request, after a request that takes too long, and with this process, even if this
+    process is killed, because then its input ends. The next request starts a new one.
     """
 
     def __init__(self, idle_s: float = IDLE_S) -> None:
@@ -40,11 +40,11 @@ class PredictorProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, None where there is none."""
+        """Id of the process; None if it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Start the process, unless it runs; returns at once."""
+        """Start the process unless it runs already. Returns at once."""
         with self._starting:
             if self.pid is not None:
                 return
@@ -58,10 +58,10 @@ class PredictorProcess:
                 env=environment(),
                 start_new_session=True,
             )
-            self._wait_idle()
+            self._restart_timer()
 
     def ask(self, arguments: Sequence[str], limit_s: float = TIME_LIMIT_S) -> tuple[int, str]:
-        """The exit code of `sweeps predict` with these arguments, and what it said. SweepError after `limit_s`."""
+        """(exit code, output) of `sweeps predict` with these arguments. Raises SweepError after `limit_s` seconds."""
         deadline = time.monotonic() + limit_s
         if not self._asking.acquire(timeout=limit_s):
             raise self._too_long(limit_s)
@@ -70,7 +70,7 @@ class PredictorProcess:
             process = self._process
             assert process is not None
             assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):  # its end is told below
+            with contextlib.suppress(BrokenPipeError):  # the process has ended, which is handled below
                 process.stdin.write(json.dumps(list(arguments)).encode() + b"\n")
                 process.stdin.flush()
             line = self._line(process, deadline)
@@ -79,18 +79,18 @@ class PredictorProcess:
                 raise self._too_long(limit_s)
             if not line.endswith(b"\n"):
                 process.wait(5)
-                said = output_tail(self._log)
+                output = output_tail(self._log)
                 self.close()
-                return process.returncode or 1, said
+                return process.returncode or 1, output
             answer = json.loads(line)
-            self._wait_idle()
+            self._restart_timer()
             return int(answer["code"]), str(answer["said"])
         finally:
             self._asking.release()
 
     @staticmethod
     def _line(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
-        """Its next line; what there is of one where it has ended; None where nothing came in time."""
+        """The next line of output; an incomplete one if the process has ended; None after the deadline."""
         assert process.stdout is not None
         line = b""
         while not line.endswith(b"\n"):
@@ -106,10 +106,10 @@ class PredictorProcess:
     @staticmethod
     def _too_long(limit_s: float) -> SweepError:
         why = f"it took longer than {limit_s:.0f} s"
-        return SweepError("sweeps predict", why, "a smaller image or network", "the command itself")
+        return SweepError("sweeps predict", why, "a smaller image or network", "run the command in a terminal")
 
-    def _wait_idle(self) -> None:
-        """Count the idle time anew."""
+    def _restart_timer(self) -> None:
+        """Restart the timer that ends the idle process."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = threading.Timer(self._idle_s, self._end_idle)
@@ -123,7 +123,7 @@ class PredictorProcess:
             finally:
                 self._asking.release()
         else:
-            self._wait_idle()
+            self._restart_timer()
 
     def close(self) -> None:
         """End the process."""

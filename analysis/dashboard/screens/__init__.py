@@ -1,1 +1,1 @@
-"""What the dashboard's pages show, one module a page; Streamlit takes a folder called pages for scripts."""
+"""The dashboard's pages, one module each. Not called `pages`, because Streamlit runs the files of such a folder."""

@@ -1,4 +1,4 @@
-"""Two to six trials or arms side by side: configurations, curves, the same images, the images that tell them apart."""
+"""Compares two to six arms or trials: configurations, curves, sample pictures, and single test images."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _LEAST, _MOST = 2, 6
 
 @dataclass(frozen=True)
 class ComparedItem:
-    """One of those that are compared. trial: whose pictures are shown, '' where no trial of an arm has finished.
-
-    arm: its name in the sweep, '' for a trial by its id.
-    """
+    """An arm or a trial in the comparison."""
 
     name: str
+    """Label."""
     arm: str
+    """Name of the arm; '' for a trial given by its id."""
     trial: str
+    """Id of the trial with the pictures; '' if no trial of the arm has finished."""
     config: Mapping[str, Any]
 
 
 def show() -> None:
-    elements.title("Compare", "two to six arms of a sweep, or trials of any")
+    elements.title("Compare", "two to six arms of a sweep, or trials of any sweep")
     kind = elements.segments("What", [ARMS, TRIALS], "what")
     study: Study | None = None
     if kind == ARMS:
@@ -52,7 +52,7 @@ def show() -> None:
     else:
         items = _trials()
     if len(items) < _LEAST:
-        elements.empty_state("Choose at least two", "Up to six can stand beside each other.")
+        elements.empty_state("Choose at least two", "Up to six can be compared.")
         return
     views = [CURVES, CONFIG, PICTURES] + ([IMAGES] if study else [])
     chosen = elements.segments("View", views, "view")
@@ -86,7 +86,7 @@ def _arms(study: Study) -> list[ComparedItem]:
 
 
 def _trials() -> list[ComparedItem]:
-    given = st.text_input("Trial ids, with spaces between them", key="trials", bind="query-params")
+    given = st.text_input("Trial ids, separated by spaces", key="trials", bind="query-params")
     items = []
     for trial in dict.fromkeys(given.replace(",", " ").split()[:_MOST]):
         body = current().reader.trial(trial)
@@ -99,12 +99,12 @@ def _config(items: Sequence[ComparedItem]) -> None:
     only = st.toggle("Differences only", value=True, key="differences", bind="query-params")
     table, marks = configuration.comparison_table({item.name: item.config for item in items}, items[0].name, only)
     if table.empty:
-        elements.empty_state("No difference", "They have the same configuration.")
+        elements.empty_state("No difference", "All have the same configuration.")
         return
     st.dataframe(
         table.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.table_height(len(table))
     )
-    elements.note(f"Marked: what differs from {wording.quoted(items[0].name)}.")
+    elements.note(f"Differences from {wording.quoted(items[0].name)} are marked.")
 
 
 def _curves(items: Sequence[ComparedItem], study: Study | None) -> None:
@@ -112,7 +112,7 @@ def _curves(items: Sequence[ComparedItem], study: Study | None) -> None:
     if study is not None:
         known = curves.columns(study)
         if study.records.empty or not known:
-            elements.empty_state("No curve yet", "Curves are drawn when the first trial has finished.")
+            elements.empty_state("No curve yet", "Curves appear when the first trial has finished.")
             return
     else:
         histories = {item.name: history(reader, item.trial, reader.results(item.trial), None) for item in items}
@@ -137,7 +137,7 @@ def _curves(items: Sequence[ComparedItem], study: Study | None) -> None:
 
 
 def _pictures(items: Sequence[ComparedItem]) -> None:
-    """The same evaluation images under the same masks: those of the newest samples of each."""
+    """The newest sample pictures of each item, where images and masks are the same."""
     store = current().reader.store
     found: dict[str, dict[str, Image]] = {}
     for item in items:
@@ -149,26 +149,26 @@ def _pictures(items: Sequence[ComparedItem]) -> None:
     if without:
         elements.note(f"Without pictures: {wording.listing(map(wording.quoted, without))}.")
     if not found:
-        elements.empty_state("No pictures yet", "A trial keeps pictures of its evaluation images while it trains.")
+        elements.empty_state("No pictures yet", "A trial saves pictures of its evaluation images during training.")
         return
     first = next(iter(found.values()))
-    other = [name for name, one in found.items() if not _alike(one, first)]
+    other = [name for name, one in found.items() if not _same_inputs(one, first)]
     if other:
-        elements.note(f"Other images or masks, so left out: {wording.listing(map(wording.quoted, other))}.")
+        elements.note(f"Left out because of different images or masks: {wording.listing(map(wording.quoted, other))}.")
     found = {name: one for name, one in found.items() if name not in other}
-    _wipes(found, first)
-    _side_by_side(found, first)
+    _slider(found, first)
+    _grid(found, first)
 
 
-def _alike(one: Mapping[str, Image], other: Mapping[str, Image]) -> bool:
-    """Whether two trials were shown the same images with the same holes."""
+def _same_inputs(one: Mapping[str, Image], other: Mapping[str, Image]) -> bool:
+    """Whether two trials have samples of the same images with the same holes."""
     return all(
         one[kind].size == other[kind].size and np.array_equal(np.asarray(one[kind]), np.asarray(other[kind]))
         for kind in ("truth", "damaged")
     )
 
 
-def _wipes(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
+def _slider(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
     number = first["truth"].width // first["truth"].height
     choices = {name: one["composite"] for name, one in found.items()} | {
         "truth": first["truth"],
@@ -185,7 +185,7 @@ def _wipes(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image])
         st.iframe(image_slider.slider_page((one, tiles[0]), (two, tiles[1]), ink), height=450, width=400)
 
 
-def _side_by_side(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
+def _grid(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
     shown = 4
     strips: list[tuple[str, list[Image | None]]] = [("damaged", pictures.interleave(first["damaged"], None, shown))]
     for name, one in found.items():
@@ -193,9 +193,9 @@ def _side_by_side(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, 
             (name, pictures.interleave(one["composite"], pictures.errors(one["composite"], one["truth"]), shown))
         )
     strips.append(("truth", pictures.interleave(first["truth"], None, shown)))
-    st.image(pictures.assemble_grid(strips), alt="the same images filled by each")
+    st.image(pictures.assemble_grid(strips), alt="the same images, filled by each arm or trial")
     elements.note(
-        f"Below each image its error: white is none, the darkest red {pictures.DARKEST:g} of the range or more."
+        f"Below each image is its error map: white is zero, the darkest red {pictures.DARKEST:g} of the range or more."
     )
 
 
@@ -203,25 +203,23 @@ def _side_by_side(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, 
 
 
 def _images(study: Study, arms: Sequence[str]) -> None:
-    """The worst images of each and those on which they disagree most; read when asked for."""
-    if not st.toggle("Read what each test image scored", key="single", bind="query-params"):
-        elements.note("A few hundred kilobytes a trial are read for this.")
+    """The worst images of each arm, and those on which the arms disagree most; read only on request."""
+    if not st.toggle("Read the scores of each test image", key="single", bind="query-params"):
+        elements.note("This reads a few hundred kilobytes per trial.")
         return
     found = images.read_images(study, arms)
     if found is None:
-        elements.empty_state(
-            "Nothing is kept of single images", "Finished trials of one process keep the scores of each."
-        )
+        elements.empty_state("No scores of single images", "Finished trials that trained in one process have them.")
         return
     if found.disputed:
-        elements.heading("Where they disagree most")
+        elements.heading("Largest disagreement")
         elements.note(found.disputed.words)
         st.markdown(render.disputed_markdown(found.disputed))
         drawn = images.disputed_grid(study, found)
         if drawn:
             st.image(drawn, alt="the images on which arms disagree most")
     for worst in found.worst:
-        elements.heading(f"The worst of {wording.quoted(worst.arm)}")
+        elements.heading(f"Worst images of {wording.quoted(worst.arm)}")
         elements.note(", ".join(f"image {number}: {wording.fixed(psnr, 1)} dB" for number, psnr in worst.images))
         if worst.png:
             st.image(worst.png, alt=f"worst images of {worst.arm}")

@@ -1,4 +1,4 @@
-"""The report of a sweep as `sweeps report` writes it, and its files."""
+"""Shows the report of a sweep as `sweeps report` writes it, with its files for download."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def show() -> None:
     name = elements.pick_sweep("Report of")
     if name is None:
         if not elements.query_value("sweep"):
-            elements.note("A report can be read at any time, also while its sweep runs.")
+            elements.note("A report is available at any time, even while its sweep is running.")
         return
     reader = current().reader
     elements.link("sweep", name, ":material/arrow_back:", sweep=name)

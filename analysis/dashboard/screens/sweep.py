@@ -1,4 +1,4 @@
-"""One sweep: what it has found so far, how its cells stand, and what can be done to it."""
+"""One sweep: the answer so far, the states of its trials, buttons to act on it, and its views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sweeps.results.progress import TrialState
 CELLS, TABLE, CURVES, SEARCH, CLAIMS = "Cells", "Table", "Curves", "Search", "Claims"
 _VERDICTS = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "orange"}
 _GROUPS = 4
-"""Groups of arms whose sentence is shown, at most."""
+"""Maximum number of groups of arms whose answer is shown."""
 
 
 def show() -> None:
@@ -32,7 +32,7 @@ def show() -> None:
     searching = _searches(name)
     busy = searching or bool(states["running"]) or any(child.running for child in current().children.of(name))
     seconds = elements.LIVE_S if busy else elements.STILL_S
-    before = _kind(states, name)
+    before = _buttons_key(states, name)
     elements.auto_refresh(lambda: _progress(name, before), seconds)
     buttons.button_row(name, states, searching)
     chosen = elements.segments("View", views_of(plan), "view")
@@ -40,40 +40,40 @@ def show() -> None:
 
 
 def views_of(plan: Mapping[str, Any]) -> list[str]:
-    """The views that a sweep has."""
+    """Names of the views of a sweep."""
     found = [CELLS, TABLE, CURVES]
     found += [SEARCH] if plan.get("search") else []
     return [*found, CLAIMS] if plan.get("claims") else found
 
 
 def count(plan: Mapping[str, Any], states: Mapping[str, TrialState]) -> Counter[str]:
-    """How many different trials are in which state; a trial to two target epochs counts as two."""
+    """Number of distinct trials by state; a trial with two target epochs counts as two."""
     runs = progress.targets(dict(plan))
     return Counter(states[trial].at(epochs) for trial, many in runs.items() for epochs in many if trial in states)
 
 
-def _kind(states: Counter[str], name: str) -> tuple[object, ...]:
-    """What decides which buttons are on: when it changes the whole page is drawn anew."""
+def _buttons_key(states: Counter[str], name: str) -> tuple[object, ...]:
+    """The values that decide which buttons are enabled; when they change, the whole page is drawn again."""
     busy = any(child.running for child in current().children.of(name))
     left = bool(states["interrupted"] + states["queued"])
     return bool(states["running"]), bool(states["failed"]), left, busy, _searches(name)
 
 
 def _searches(name: str) -> bool:
-    """Whether a search of a sweep is not over; its trials are none of the plan's cells."""
+    """Whether a search of the sweep has not ended; the plan's cells do not include its trials."""
     reader = current().reader
     return bool(reader.plan(name).get("search")) and not all(one.done for one in reader.study(name).searches)
 
 
 def _progress(name: str, before: tuple[object, ...]) -> None:
-    """The answer so far, then how many trials are where. before: what the buttons were drawn for."""
+    """The answer so far, then the number of trials by state. before: `_buttons_key` when the buttons were drawn."""
     reader = current().reader
     counts = count(reader.plan(name), reader.states(name))
-    if _kind(counts, name) != before:
+    if _buttons_key(counts, name) != before:
         st.rerun()
     report = reader.report(name)
     groups = min(_GROUPS, len(report.study.groups))
-    for sentence in report.answer[:groups]:  # one for each group of arms that can be compared
+    for sentence in report.answer[:groups]:  # one per group of comparable arms
         st.markdown(f"**{elements.escape(sentence)}**")
     total, done = sum(counts.values()), counts["done"]
     if 0 < done < total or counts["running"]:
@@ -105,7 +105,7 @@ def _claims(number: int, verdict: str) -> str:
 
 
 def _links(name: str) -> None:
-    """Where else something stands about this sweep."""
+    """Links to other pages about this sweep."""
     given = current().settings
     with st.container(horizontal=True):
         elements.link("report", "Report", ":material/article:", sweep=name)

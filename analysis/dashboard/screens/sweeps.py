@@ -1,4 +1,4 @@
-"""Every sweep of the store: its question, how it stands, the best so far, what it cost."""
+"""The list of sweeps: question, state, best arm so far, claims, cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ORDERS = ("newest first", "name", "state")
 _WORKING = "…"
 _URGENT = ("running", "failed", "interrupted", "queued", "done", "")
 _FEW = 8
-"""With fewer sweeps than this nothing has to be searched."""
+"""With fewer sweeps than this, the page has no search and no sorting."""
 
 
 def show() -> None:
@@ -46,7 +46,7 @@ def _list(found: str, order: str) -> None:
     chosen = [line for line in lines if _matches(line, found)]
     if not chosen:
         elements.empty_state(
-            f"No sweep with “{found}”", f"{len(lines)} sweeps are there. Search for a part of a name or question."
+            f"No sweep matches “{found}”", f"There are {len(lines)} sweeps. Search for part of a name or question."
         )
         return
     chosen.sort(key=_key(order))
@@ -59,7 +59,7 @@ def _list(found: str, order: str) -> None:
         height=elements.table_height(len(chosen)),
         column_config=_columns(),
     )
-    elements.note("Click a sweep to open it. A column's head sorts by it.")
+    elements.note("Click a sweep to open it. Click a column heading to sort by it.")
     if event.selection.cells:
         row = event.selection.cells[0][0]
         elements.open_page("sweep", {"sweep": chosen[row].name})
@@ -79,10 +79,10 @@ def _key(order: str) -> Any:
 
 
 def _counts(lines: list[SweepLine]) -> None:
-    """How many sweeps are in which state, and all their trials."""
+    """Number of sweeps by state, and of trials."""
     trials, sweeps = sum(line.total for line in lines), wording.count(len(lines), "sweep")
     if not all(line.known for line in lines):
-        st.markdown(f"{wording.count(trials, 'trial')} in {sweeps}; looking how they stand {_WORKING}")
+        st.markdown(f"{wording.count(trials, 'trial')} in {sweeps}; reading their states {_WORKING}")
         return
     states = [line.state for line in lines]
     badges = [elements.badge(state, f"{states.count(state)} {state}") for state in _URGENT if state in states]
@@ -98,7 +98,7 @@ def _frame(lines: list[SweepLine]) -> pd.DataFrame:
             "Done": [_share_done(line) for line in lines],
             "Best so far": [_best(line) for line in lines],
             "Claims": [_claims(line) for line in lines],
-            "Cost": [wording.duration(line.summary.seconds) if line.summary else _nothing(line) for line in lines],
+            "Cost": [wording.duration(line.summary.seconds) if line.summary else _placeholder(line) for line in lines],
             "Last change": ["now" if line.states["running"] else elements.time_ago(line.changed_at) for line in lines],
             "Question": [line.question for line in lines],
         }
@@ -117,7 +117,7 @@ def _state_words(line: SweepLine) -> str:
 
 
 def _share_done(line: SweepLine) -> float | None:
-    """In percent; None while nobody has looked."""
+    """Share of finished trials in percent; None while the states are not known."""
     if not line.known:
         return None
     return 100 * line.states["done"] / line.total if line.total else 0.0
@@ -125,18 +125,18 @@ def _share_done(line: SweepLine) -> float | None:
 
 def _best(line: SweepLine) -> str:
     if line.summary is None:
-        return _nothing(line)
+        return _placeholder(line)
     return f"{line.summary.best_arm}: {line.summary.best}" if line.summary.best else "–"
 
 
-def _nothing(line: SweepLine) -> str:
-    """In place of a summary: it is being worked out, or it cannot be, which the sweep's own page explains."""
+def _placeholder(line: SweepLine) -> str:
+    """Text in place of a missing summary: being computed, or not computable (the sweep's own page shows why)."""
     return "–" if line.unreadable else _WORKING
 
 
 def _claims(line: SweepLine) -> str:
     if line.summary is None:
-        return _nothing(line)
+        return _placeholder(line)
     return f"{line.summary.holds} of {line.summary.claims} hold" if line.summary.claims else "–"
 
 
@@ -146,9 +146,9 @@ def _columns() -> dict[str, Any]:
         "Sweep": column.TextColumn(width="medium", pinned=True),
         "State": column.TextColumn(width=120),
         "Done": column.ProgressColumn(width=110, min_value=0.0, max_value=100.0, format="%d%%"),
-        "Best so far": column.TextColumn(width="medium", help="The best mean of the first metric, with its interval"),
+        "Best so far": column.TextColumn(width="medium", help="Best mean of the first metric, with its interval"),
         "Claims": column.TextColumn(width=90),
-        "Cost": column.TextColumn(width=80, help="Hours of computing of the finished trials"),
+        "Cost": column.TextColumn(width=80, help="Computing time of the finished trials"),
         "Last change": column.TextColumn(width=100),
         "Question": column.TextColumn(width="medium"),
     }

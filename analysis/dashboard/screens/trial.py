@@ -1,4 +1,4 @@
-"""One trial: why it failed if it did, its curves, pictures as they improved, configuration, attempts, provenance."""
+"""One trial: the error if it failed, curves, sample pictures by epoch, configuration, attempts, log, provenance."""
 
 from __future__ import annotations
 
@@ -27,14 +27,18 @@ _BASE = "baseline"
 
 
 @dataclass(frozen=True)
-class _Where:
-    """What the address says. targets: epochs that the sweep's plan asks of this trial."""
+class _Address:
+    """The trial that the page's address names, with its sweep and arm if the sweep's plan has it."""
 
     trial: str
     body: dict[str, Any]
+    """The trial as stored."""
     sweep: str
+    """Name of the sweep, or ''."""
     arm: str
+    """Name of the arm, or ''."""
     targets: tuple[int, ...]
+    """Target epochs of the trial in the sweep's plan."""
 
 
 def show() -> None:
@@ -44,21 +48,21 @@ def show() -> None:
         elements.empty_state("No trial chosen", "Open a sweep and click a cell of its grid.")
         elements.link("sweeps", "Sweeps", ":material/arrow_back:")
         return
-    where = _where(given)
-    if where.sweep:
-        elements.link("sweep", where.sweep, ":material/arrow_back:", sweep=where.sweep)
-    name = where.arm or str(where.body["config"].get("model", {}).get("name", "trial"))
-    elements.title(f"{name}, seed {where.body['seed']}", f"trial {where.trial}, task {where.body['task']}")
-    state = _state(where)
-    _actions(where, state)
+    address = _read_address(given)
+    if address.sweep:
+        elements.link("sweep", address.sweep, ":material/arrow_back:", sweep=address.sweep)
+    name = address.arm or str(address.body["config"].get("model", {}).get("name", "trial"))
+    elements.title(f"{name}, seed {address.body['seed']}", f"trial {address.trial}, task {address.body['task']}")
+    state = _state(address)
+    _actions(address, state)
     chosen = elements.segments("View", _VIEWS, "view")
     elements.auto_refresh(
-        lambda: _body(where, chosen, state.state), elements.LIVE_S if state.state == "running" else elements.STILL_S
+        lambda: _body(address, chosen, state.state), elements.LIVE_S if state.state == "running" else elements.STILL_S
     )
 
 
-def _where(trial: str) -> _Where:
-    """The trial of the address; its sweep and arm count only where the plan has them."""
+def _read_address(trial: str) -> _Address:
+    """Look up the trial; sweep and arm are ignored unless the plan has this trial in them."""
     reader = current().reader
     body = reader.trial(trial)
     sweep, arm, targets = elements.query_value("sweep"), elements.query_value("arm"), ()
@@ -68,55 +72,55 @@ def _where(trial: str) -> _Where:
         found = progress.targets(plan).get(trial, ())
         names = [one["name"] for one in plan["arms"] if any(t["id"] == trial for t in one["trials"].values())]
         arm = arm if arm in names else next(iter(names), "")
-    return _Where(trial, body, sweep if found else "", arm if found else "", found)
+    return _Address(trial, body, sweep if found else "", arm if found else "", found)
 
 
-def _state(where: _Where) -> TrialState:
-    """How it stands: for its sweep's target, else for what it has reached."""
+def _state(address: _Address) -> TrialState:
+    """State of the trial: for its target in the sweep if there is one, else for the epochs that it has reached."""
     reader = current().reader
-    if where.sweep:
-        return reader.states(where.sweep).get(where.trial, TrialState("queued"))
-    reached = tuple(sorted(reader.results(where.trial)))
-    return progress.states_of(reader.store, {where.trial: reached or (10**9,)})[where.trial]
+    if address.sweep:
+        return reader.states(address.sweep).get(address.trial, TrialState("queued"))
+    reached = tuple(sorted(reader.results(address.trial)))
+    return progress.states_of(reader.store, {address.trial: reached or (10**9,)})[address.trial]
 
 
-def _actions(where: _Where, state: TrialState) -> None:
+def _actions(address: _Address, state: TrialState) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        if where.sweep:
-            off = buttons.disabled_reason(current()) or ("" if state.state == "running" else "It does not run.")
-            label = f"{where.arm}, seed {where.body['seed']}"
+        if address.sweep:
+            off = buttons.disabled_reason(current()) or ("" if state.state == "running" else "It is not running.")
+            label = f"{address.arm}, seed {address.body['seed']}"
             if st.button("Stop this trial", icon=":material/stop:", disabled=bool(off), help=off or None):
-                buttons.stop_trial(where.sweep, where.trial, label)
+                buttons.stop_trial(address.sweep, address.trial, label)
         if state.reached:
-            elements.link("try", "Try it on an image", ":material/brush:", trial=where.trial)
-        if other := _of_baseline(where):
-            pair = f"{other} {where.trial}"
+            elements.link("try", "Try it on an image", ":material/brush:", trial=address.trial)
+        if other := _baseline_trial(address):
+            pair = f"{other} {address.trial}"
             elements.link("compare", "Compare with the baseline", ":material/compare:", what="Trials", trials=pair)
 
 
-def _of_baseline(where: _Where) -> str:
-    """The trial of the same seed that this one's arm is compared with; '' where there is none but itself."""
-    if not where.sweep:
+def _baseline_trial(address: _Address) -> str:
+    """The baseline's trial with the same seed; '' if there is none or it is this trial."""
+    if not address.sweep:
         return ""
-    arm, base = _arm_and_baseline(where)
-    seed = next((seed for seed, trial in arm.get("trials", {}).items() if trial["id"] == where.trial), "")
+    arm, base = _arm_and_baseline(address)
+    seed = next((seed for seed, trial in arm.get("trials", {}).items() if trial["id"] == address.trial), "")
     trial = str(base.get("trials", {}).get(seed, {}).get("id", ""))
-    return "" if trial == where.trial else trial
+    return "" if trial == address.trial else trial
 
 
-def _arm_and_baseline(where: _Where) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A trial's arm in its sweep's plan, and the arm that this one is compared with; empty where the plan has none."""
-    plan = current().reader.plan(where.sweep)
+def _arm_and_baseline(address: _Address) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The trial's arm in the plan and that arm's baseline; empty if the plan has none."""
+    plan = current().reader.plan(address.sweep)
     arms = {arm["name"]: arm for arm in plan["arms"]}
-    arm = arms.get(where.arm, {})
+    arm = arms.get(address.arm, {})
     return arm, arms.get(arm.get("baseline") or plan["baseline"], {})
 
 
-def _body(where: _Where, chosen: str, before: str) -> None:
-    state = _state(where)
+def _body(address: _Address, chosen: str, before: str) -> None:
+    state = _state(address)
     if state.state != before:
         st.rerun()
-    target = max(where.targets, default=state.epoch or 0)
+    target = max(address.targets, default=state.epoch or 0)
     st.markdown(f"{elements.badge(state.state)} {elements.escape(f'epoch {state.epoch or 0} of {target}')}")
     if state.error:
         _error(state.error)
@@ -127,11 +131,11 @@ def _body(where: _Where, chosen: str, before: str) -> None:
         ATTEMPTS: _attempts,
         LOG: _log,
         PROVENANCE: _provenance,
-    }[chosen](where, state)
+    }[chosen](address, state)
 
 
 def _error(error: dict[str, Any]) -> None:
-    """Why it failed, first."""
+    """The error of a failed trial."""
     with st.container(border=True):
         st.markdown(f":red[**{elements.escape(error.get('type', 'error'))}**]")
         st.text(str(error.get("message", "")))
@@ -143,15 +147,15 @@ def _error(error: dict[str, Any]) -> None:
 # --- views ------------------------------------------------------------------------------------------------------------
 
 
-def _curves(where: _Where, state: TrialState) -> None:
-    results = current().reader.results(where.trial)
-    columns = history(current().reader, where.trial, results, state)
+def _curves(address: _Address, state: TrialState) -> None:
+    results = current().reader.results(address.trial)
+    columns = history(current().reader, address.trial, results, state)
     known = [name for name in columns if name != record_columns.EPOCH and any(v is not None for v in columns[name])]
     if not known:
         if state.state == "failed":
-            elements.empty_state("No curve", "It failed before its first epoch was saved.")
+            elements.empty_state("No curve", "The trial failed before its first epoch was saved.")
         else:
-            elements.empty_state("No epoch yet", "Its curve begins with the first checkpoint.")
+            elements.empty_state("No epoch yet", "The curve begins with the first checkpoint.")
         return
     known.sort(key=lambda name: (not name.startswith("val/psnr"), not name.startswith("val/"), name))
     left, right = st.columns([4, 1], vertical_alignment="bottom")
@@ -167,12 +171,12 @@ def _curves(where: _Where, state: TrialState) -> None:
     st.dataframe(table, hide_index=True, height=280)
 
 
-def _pictures(where: _Where, _: TrialState) -> None:
+def _pictures(address: _Address, _: TrialState) -> None:
     reader = current().reader
-    epochs = samples.epochs(reader.store, where.trial)
+    epochs = samples.epochs(reader.store, address.trial)
     if not epochs:
         elements.empty_state(
-            "No pictures", "A trial keeps pictures of its evaluation images after epochs 1, 2, 4, 8 and so on."
+            "No pictures", "A trial saves pictures of its evaluation images after epochs 1, 2, 4, 8 and so on."
         )
         return
     known = list(epochs)
@@ -181,20 +185,20 @@ def _pictures(where: _Where, _: TrialState) -> None:
         epoch = st.select_slider("Epoch", known, value=known[-1], key="epoch", bind="query-params")
     sheet = samples.sample_sheet(samples.strips(reader.store, epochs[epoch]))
     if sheet is None:
-        elements.empty_state("Pictures are missing", "Some were deleted from the store.")
+        elements.empty_state("Pictures are missing", "Some of them were deleted from the store.")
         return
     st.image(sheet, alt=f"evaluation images after epoch {epoch}")
     elements.note(
-        f"After epoch {epoch}. Rows from the top: {', '.join(samples.ROWS)}. The same images and masks at every epoch."
+        f"After epoch {epoch}. Rows from the top: {', '.join(samples.ROWS)}. All epochs have the same images and masks."
     )
 
 
-def _config(where: _Where, _: TrialState) -> None:
-    mine = {**where.body["config"], **({"epochs": max(where.targets)} if where.targets else {})}
+def _config(address: _Address, _: TrialState) -> None:
+    mine = {**address.body["config"], **({"epochs": max(address.targets)} if address.targets else {})}
     configs, reference = {"this trial": mine}, "this trial"
-    if where.sweep:
-        base = _arm_and_baseline(where)[1]
-        if base and base["name"] != where.arm:
+    if address.sweep:
+        base = _arm_and_baseline(address)[1]
+        if base and base["name"] != address.arm:
             reference = f"{_BASE}: {base['name']}"
             configs = {reference: base["config"], "this trial": mine}
     only = (
@@ -208,16 +212,16 @@ def _config(where: _Where, _: TrialState) -> None:
         table.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.table_height(len(table))
     )
     if len(configs) > 1:
-        elements.note("Marked: what differs from the baseline.")
+        elements.note("Differences from the baseline are marked.")
 
 
-def _attempts(where: _Where, _: TrialState) -> None:
-    """Every try with its times, where it ran, what it left, and the whole text of its error."""
+def _attempts(address: _Address, _: TrialState) -> None:
+    """Every attempt with its times, host, checkpoints, and full error."""
     store = current().reader.store
-    saved = checkpoints.checkpoints(store, where.trial)
-    found = stored_attempts.attempts(store, where.trial)
+    saved = checkpoints.checkpoints(store, address.trial)
+    found = stored_attempts.attempts(store, address.trial)
     if not found:
-        elements.empty_state("No attempt yet", "Nobody has claimed this trial.")
+        elements.empty_state("No attempt yet", "This trial has not been started.")
         return
     keys = [key for a in found for key in (a.key("attempts", f"{a.number:04d}.json"), a.end_key, a.beat_key)]
     bodies = {key: layout.load(key, data) for key, data in store.get_many(keys).items()}
@@ -231,11 +235,11 @@ def _attempts(where: _Where, _: TrialState) -> None:
                 "attempt": attempt.number,
                 "began, UTC": elements.format_time(claim.get("claimed_at")),
                 "ended, UTC": elements.format_time(ended),
-                "how": end["state"] if end else "not ended",
+                "state": end["state"] if end else "not ended",
                 "epoch": beat.get("epoch"),
-                "on": claim.get("provenance", {}).get("hardware", {}).get("host", ""),
+                "host": claim.get("provenance", {}).get("hardware", {}).get("host", ""),
                 "checkpoints": ", ".join(str(epoch) for name, epoch in saved if name == attempt.name),
-                "last sign of life": elements.time_ago(beat.get("time")),
+                "last heartbeat": elements.time_ago(beat.get("time")),
             }
         )
         if end and end.get("error"):
@@ -245,17 +249,17 @@ def _attempts(where: _Where, _: TrialState) -> None:
         with st.expander(f"Attempt {attempt.number}: {elements.escape(error.get('type', 'error'))}"):
             st.text(str(error.get("message", "")))
             st.code(str(error.get("full") or error.get("traceback") or ""), language=None)
-    for result in current().reader.results(where.trial).values():
+    for result in current().reader.results(address.trial).values():
         for note in result.get("notes", []):
             elements.note(note)
 
 
-def _log(where: _Where, _: TrialState) -> None:
-    """What happened in an attempt, the newest one first."""
+def _log(address: _Address, _: TrialState) -> None:
+    """The log of an attempt, by default of the newest."""
     store = current().reader.store
-    names = {attempt.name: attempt for attempt in reversed(stored_attempts.attempts(store, where.trial))}
+    names = {attempt.name: attempt for attempt in reversed(stored_attempts.attempts(store, address.trial))}
     if not names:
-        elements.empty_state("No attempt yet", "Nobody has claimed this trial.")
+        elements.empty_state("No attempt yet", "This trial has not been started.")
         return
     chosen = names[next(iter(names))]
     if len(names) > 1:
@@ -264,23 +268,23 @@ def _log(where: _Where, _: TrialState) -> None:
         ]
     text = stored_attempts.read_log(store, chosen)
     if not text:
-        elements.empty_state("No log", "An attempt writes one while it runs; those of older versions wrote none.")
+        elements.empty_state("No log", "Attempts of older versions did not write one.")
         return
     lines = text.splitlines()
     st.code("\n".join(lines[-_LOG_LINES:]), language=None, wrap_lines=True)
     if len(lines) > _LOG_LINES:
         elements.note(f"The last {_LOG_LINES} of {len(lines)} lines.")
-    name = f"{where.trial}-{chosen.name}.txt"
+    name = f"{address.trial}-{chosen.name}.txt"
     st.download_button("Whole log", text, name, "text/plain", icon=":material/download:", on_click="ignore")
     elements.note(
-        "Times are UTC. It tells of checkpoints, warnings, stops and errors; what is merely printed is not kept."
+        "Times are UTC. The log has checkpoints, warnings, stops and errors, but not what the program printed."
     )
 
 
-def _provenance(where: _Where, _: TrialState) -> None:
-    """Code, versions, hardware, speed: of the result, else of the newest attempt."""
+def _provenance(address: _Address, _: TrialState) -> None:
+    """Code, versions, hardware and speed, from the result, else from the newest attempt."""
     reader = current().reader
-    results = reader.results(where.trial)
+    results = reader.results(address.trial)
     facts: dict[str, Any] = {}
     if results:
         result = results[max(results)]
@@ -295,13 +299,13 @@ def _provenance(where: _Where, _: TrialState) -> None:
         if speeds:
             facts["training speed, median"] = f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s"
     else:
-        newest = stored_attempts.newest_attempt(reader.store, where.trial)
+        newest = stored_attempts.newest_attempt(reader.store, address.trial)
         claim = newest and layout.get_json(reader.store, newest.key("attempts", f"{newest.number:04d}.json"))
         facts = dict((claim or {}).get("provenance", {}))
     if not facts:
-        elements.empty_state("Nothing to tell yet", "Provenance is written when somebody claims the trial.")
+        elements.empty_state("No provenance yet", "It is written when the trial is started.")
         return
-    words = pd.DataFrame(configuration.flatten_to_text(facts).items(), columns=["what", "is"])
+    words = pd.DataFrame(configuration.flatten_to_text(facts).items(), columns=["fact", "value"])
     st.dataframe(words, hide_index=True, height=elements.table_height(len(words)))
     given = current().settings.ray
     if given:

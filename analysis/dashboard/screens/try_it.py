@@ -1,4 +1,4 @@
-"""Try a trained network: an inpainter fills a hole in an image, a detector says whether and where one was filled."""
+"""Applies a trained network to an uploaded image: an inpainter fills a hole, a detector looks for a filled region."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_TEXT = 1000
 
 
 def show() -> None:
-    elements.title("Try", "a trained network on an image of yours")
+    elements.title("Try", "a trained network on your own image")
     trial = elements.query_value("trial") or _choose()
     if not trial:
         return
@@ -36,15 +36,15 @@ def show() -> None:
     _about(trial, body)
     if not access.may_act(current().settings):
         access.show_login_form(
-            current().settings, "A try starts a process on this machine, so it needs the token of the dashboard."
+            current().settings, "Trying a network starts a process on this machine, which requires the token."
         )
         return
     given = st.file_uploader("Image", type=list(predict_upload.KINDS), key="image_file", max_upload_size=UPLOAD_MB)
     if given is None:
-        elements.note("The image stays on this machine: in a temporary folder that is deleted after the answer.")
+        elements.note("The image stays on this machine, in a temporary folder that is deleted after the answer.")
         return
     image = predict_upload.open_upload(given.getvalue(), given.name)
-    current().predictor.start()  # it loads its libraries while a hole is drawn
+    current().predictor.start()  # loads its libraries while the user draws a hole
     if body["task"] == "detect":
         _detect(trial, image)
     else:
@@ -52,7 +52,7 @@ def show() -> None:
 
 
 def _choose() -> str:
-    """A finished trial of a sweep: sweep, then arm and seed."""
+    """Let the user choose a finished trial: sweep, then arm and seed. '' until one is chosen."""
     reader = current().reader
     names = reader.names()
     if not names:
@@ -83,7 +83,7 @@ def _about(trial: str, body: Mapping[str, Any]) -> None:
     size = config.get("data", {}).get("size") or config.get("data", {}).get("input_size")
     st.markdown(
         f"**{elements.escape(model)}**, seed {body['seed']}, task {elements.escape(body['task'])}"
-        + (f": images are made {size} × {size} px for it" if size else "")
+        + (f"; images are resized to {size} × {size} px" if size else "")
     )
     with st.container(horizontal=True):
         elements.link("trial", f"trial {trial}", ":material/arrow_forward:", trial=trial)
@@ -95,7 +95,7 @@ def _fill(trial: str, config: Mapping[str, Any], image: Image.Image) -> None:
     mask: predict_upload.Rectangle | Image.Image | None
     with left:
         if kind == FILE:
-            given = st.file_uploader("Mask: white is what is filled", type=list(predict_upload.KINDS), key="mask_file")
+            given = st.file_uploader("Mask (white is filled)", type=list(predict_upload.KINDS), key="mask_file")
             mask = None if given is None else predict_upload.open_upload(given.getvalue(), given.name)
             _image(mask or image, "the mask" if mask else "the image")
         elif kind == DRAW:
@@ -107,15 +107,15 @@ def _fill(trial: str, config: Mapping[str, Any], image: Image.Image) -> None:
         text = _caption(trial, config)
         tried = _ask(trial, image, mask, "Fill", mask is not None, text)
         if kind == DRAW and mask is None:
-            elements.note("Draw the hole over the image, with mouse, pen or finger.")
+            elements.note("Draw the hole on the image with a mouse, pen or finger.")
         if tried:
             _pictures(tried)
             size = config.get("data", {}).get("size")
-            elements.note(f"The network fills a copy of {size} × {size} px; of that the hole is enlarged and put back.")
+            elements.note(f"The network fills a copy of {size} × {size} px; the filled hole is enlarged and put back.")
 
 
 def _caption(trial: str, config: Mapping[str, Any]) -> str:
-    """What the image shows, of a network that learnt from captions; '' of others, and where nothing is said."""
+    """The caption that the user enters, if the network was trained with captions; otherwise ''."""
     captions = config.get("data", {}).get("captions")
     learnt = any(result["facts"].get("parameters") for result in current().reader.results(trial).values())
     if not captions or not learnt:
@@ -124,12 +124,12 @@ def _caption(trial: str, config: Mapping[str, Any]) -> str:
     template, file = captions.get("template"), captions.get("file") or captions.get("folder")
     words = f"“{template}”" if template else f"as in {file}"
     words += {"shuffled": ", of other images", "none": ", withheld from it"}.get(captions.get("text", "right"), "")
-    elements.note(f"It learnt from captions: {words}. Words that none of them has are unknown to it.")
+    elements.note(f"The network was trained with captions: {words}. It does not know words outside them.")
     return text.strip()
 
 
 def _rectangle(image: Image.Image) -> predict_upload.Rectangle:
-    """The hole by its edges, in px."""
+    """Let the user set the edges of the hole, in px."""
     width, height = image.size
     across = st.slider("From left to right, px", 0, width, (width * 3 // 8, width * 5 // 8), key="across")
     down = st.slider("From top to bottom, px", 0, height, (height * 3 // 8, height * 5 // 8), key="down")
@@ -141,19 +141,19 @@ def _detect(trial: str, image: Image.Image) -> None:
     with left:
         _image(image, "the image")
     with right:
-        tried = _ask(trial, image, None, "Look for a fill")
+        tried = _ask(trial, image, None, "Detect")
         if tried is None:
             return
-        _say(tried.found)
-        made = tried.found.get("heat_map")
-        _pictures(tried, {"box": "with the box" if tried.found.get("box") else "no box", "heat": f"heat map: {made}"})
+        _show_detection(tried.detection)
+        kind = tried.detection.get("heat_map")
+        _pictures(tried, {"box": "the box" if tried.detection.get("box") else "no box", "heat": f"heat map: {kind}"})
 
 
-def _say(found: Mapping[str, Any]) -> None:
-    """Label, probability and box in words."""
+def _show_detection(found: Mapping[str, Any]) -> None:
+    """Show label, probability and box as text."""
     probability, threshold, box = found.get("probability"), found.get("threshold"), found.get("box")
     sure = f", probability {probability:.3f}" if probability is not None else ""
-    above = f" (inpainted from {threshold:.3f} on)" if threshold is not None else ""
+    above = f" (inpainted if at least {threshold:.3f})" if threshold is not None else ""
     st.markdown(f"**{elements.escape(found.get('label'))}**{elements.escape(sure + above)}")
     edges = ", ".join(f"{edge:.0f}" for edge in box) if box else ""
     st.markdown(f"Box (x1, y1, x2, y2), px: {edges}" if box else "No box.")
@@ -166,7 +166,7 @@ def _pictures(tried: predict_upload.UploadResult, captions: Mapping[str, str] | 
 
 
 def _image(image: Image.Image | bytes, alt: str, caption: str | None = None) -> None:
-    """An image as wide as the board for drawing, or as the page where that is narrower."""
+    """Show an image as wide as the drawing board, or as the page if that is narrower."""
     with st.container(width=drawing.SHOWN_PX):
         st.image(image, caption=caption, width="stretch", alt=alt)
 
@@ -179,7 +179,7 @@ def _ask(
     ready: bool = True,
     text: str = "",
 ) -> predict_upload.UploadResult | None:
-    """The answer to this question: asked at a click, and kept while image, hole and text stay the same."""
+    """The answer to a request: made on a click, and kept while trial, image, hole and text stay the same."""
     question = (trial, image.tobytes(), mask.tobytes() if isinstance(mask, Image.Image) else mask, text)
     if st.button(words, type="primary", icon=":material/brush:", disabled=not ready, key="ask"):
         with st.spinner("Asking the network. Loading it takes some seconds the first time."):

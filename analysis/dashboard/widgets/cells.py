@@ -1,4 +1,4 @@
-"""Arms by seeds as a table of cells: the state of each, and a metric as its colour."""
+"""The grid of arms by seeds: the state of each cell in words, and its state or a metric as colour."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from analysis.study import Study
 from sweeps.results.progress import TrialState
 
 NO_COLOUR = "state"
-"""Colours that say how a cell stands, not what it reached."""
+"""Choice of colours by state instead of by metric."""
 MOST_ROWS = 400
-"""Arms that a page shows at once."""
+"""Maximum number of arms that a page shows."""
 
 
 @dataclass(frozen=True)
 class GridCell:
-    """What is told of an arm with a seed. value: of the metric, None where the trial has none yet."""
+    """The cell of an arm and a seed."""
 
     arm: str
     seed: int
     trial: str
+    """Id of the trial."""
     state: str
     text: str
     value: float | None
+    """Value of the metric; None if the trial has none yet."""
 
 
 def cells(study: Study, states: Mapping[str, TrialState], metric: str) -> list[GridCell]:
-    """Every cell as it stands now. Values are of finished trials; those of running ones are on validation."""
+    """Every cell in its current state. Unfinished trials have the value on validation."""
     first = min((plan.get("planned_at") or 0.0 for plan in study.versions), default=0.0)
     values = {arm: study.values(arm, metric) for arm in study.names}
     digits = _digits(list(values.values()))
@@ -65,7 +67,7 @@ def _cell(
 
 
 def _digits(values: list[dict[int, float]]) -> int:
-    """Decimals that tell the values of a grid apart."""
+    """Number of decimals with which the values of a grid differ."""
     known = [value for by_seed in values for value in by_seed.values()]
     if not known:
         return 2
@@ -74,14 +76,14 @@ def _digits(values: list[dict[int, float]]) -> int:
 
 
 def table(found: list[GridCell], arms: list[str], seeds: list[int]) -> pd.DataFrame:
-    """The texts, a row an arm and a column a seed."""
+    """The texts of the cells: a row per arm and a column per seed."""
     texts = {(cell.arm, cell.seed): cell.text for cell in found}
     rows = [[texts.get((arm, seed), "search not finished") for seed in seeds] for arm in arms]
     return pd.DataFrame(rows, columns=[f"seed {seed}" for seed in seeds], index=pd.Index(arms, name="arm"))
 
 
 def colours(found: list[GridCell], arms: list[str], seeds: list[int], metric: str, by_metric: bool) -> pd.DataFrame:
-    """CSS for each cell: of its state, or of its value between the worst and the best of those with one."""
+    """CSS for each cell, by its state or, for finished trials, by its value between the worst and the best one."""
     styles = {(cell.arm, cell.seed): _of_state(cell.state) for cell in found}
     finished = [cell for cell in found if cell.state in ("done", "cached") and cell.value is not None]
     sign = wording.sign(metric) or 1

@@ -1,4 +1,4 @@
-"""Configurations side by side, as flat tables in which differences are marked."""
+"""Compares configurations in a flat table with marked differences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ABSENT = "–"
 
 
 def flatten_to_text(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """{dotted key: value in words}."""
+    """{dotted key: value as text}."""
     found: dict[str, str] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
@@ -28,9 +28,9 @@ def flatten_to_text(config: Mapping[str, Any], prefix: str = "") -> dict[str, st
 def comparison_table(
     configs: Mapping[str, Mapping[str, Any]], reference: str, differing: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A row a key, a column a configuration; and the CSS that marks what differs from `reference`.
+    """A table with a row per key and a column per configuration, and the CSS that marks differences from `reference`.
 
-    differing: only the keys in which any of them differs.
+    differing: whether to leave out keys with the same value in all configurations.
     """
     values = {name: flatten_to_text(config) for name, config in configs.items()}
     keys: Iterable[str] = dict.fromkeys(key for one in values.values() for key in one)

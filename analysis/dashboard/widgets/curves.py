@@ -1,4 +1,4 @@
-"""Curves over epochs as Plotly figures: means with bands, single seeds, smoothed, on a log axis."""
+"""Curves over epochs as Plotly figures: means with bands or single seeds, smoothing, log axis."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from analysis.study import Study
 from sweeps.results import columns as record_columns
 
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d"]}
-"""What Plotly's own buttons offer."""
+"""Configuration of Plotly's own buttons."""
 _POINTS = 400
-"""Points that a line is drawn with; longer histories are thinned for the browser."""
+"""Maximum number of points of a line; longer histories are thinned for the browser."""
 _MOST_LINES = 200
+"""Maximum number of lines of single seeds."""
 
 
 def columns(study: Study) -> list[str]:
-    """The metrics that can be drawn, those of the report first."""
+    """Metrics with a curve, those of the report first."""
     known = [name for name in study.records.columns if name not in ("arm", "seed", "trial", record_columns.EPOCH)]
     first = [name for name in [*figures.curve_columns(study), *study.metrics] if name in known]
     return list(dict.fromkeys([*first, *sorted(known)]))
@@ -38,7 +39,7 @@ def title(column: str) -> str:
 def study_figure(
     study: Study, column: str, arms: Sequence[str], seeds: bool, smooth: int, log: bool, dark: bool
 ) -> tuple[go.Figure, str]:
-    """The figure, and what it leaves out in words ('' for nothing). smooth: epochs of the moving mean."""
+    """A figure of a sweep, and a sentence on what it leaves out, or ''. smooth: epochs of the moving mean."""
     figure = go.Figure()
     rows_of = {str(arm): rows for arm, rows in study.records.groupby("arm", sort=False)}
     lines = 0
@@ -65,13 +66,13 @@ def study_figure(
             figure.add_trace(_band(low, high, smooth, colour, name))
         figure.add_trace(_line(mean.index, _smoothed(mean, smooth), name, colour, dash, 2.2).update(legendgroup=name))
     _axes(figure, title(column), log, dark)
-    return figure, f"The first {_MOST_LINES} seeds are drawn." if lines >= _MOST_LINES else ""
+    return figure, f"Only the first {_MOST_LINES} seeds are drawn." if lines >= _MOST_LINES else ""
 
 
 def histories_figure(
     histories: Mapping[str, Mapping[str, Sequence[Any]]], column: str, dark: bool, log: bool
 ) -> go.Figure:
-    """One line a trial, by what it is called."""
+    """A figure with a line per trial. histories: {label: columns over epochs}."""
     figure = go.Figure()
     for number, (name, history) in enumerate(histories.items()):
         pairs = [
@@ -136,5 +137,5 @@ def _thinned(x: list[Any], y: list[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def _safe(name: str) -> str:
-    """A name as Plotly shows it: its few tags mean nothing."""
+    """A name with escaped HTML, because Plotly interprets some tags."""
     return figures.shorten(name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))

@@ -1,4 +1,4 @@
-"""What several pages show: headings, states, empty states, errors in sentences, links, choices in the address."""
+"""Elements that several pages use: headings, states, empty states, errors, links, choices kept in the address."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from analysis.dashboard.context import current
 from sweeps.errors import StoreAwayError, SweepError
 
 LIVE_S, STILL_S = 3.0, 15.0
-"""Seconds between two looks at a sweep that runs, and at one that does not."""
+"""Seconds between two refreshes of a running sweep, and of one that is not running."""
 
 
 def escape(text: object) -> str:
-    """Text as Markdown that shows exactly it: no links, no emphasis, no HTML, no Streamlit colour or icon."""
+    """Escape text for Markdown: no links, no emphasis, no HTML, no Streamlit colours or icons."""
     line = " ".join(str(text).split())
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()#+-.!|~$<>:&" else sign for sign in line)
 
@@ -37,23 +37,23 @@ def heading(text: str) -> None:
 
 
 def table_height(rows: int) -> int | Literal["content"]:
-    """Of a table: as high as its rows, or with a scroll bar of its own."""
+    """Height of a table: its content, or a fixed height with a scroll bar for many rows."""
     return "content" if rows <= 18 else 690
 
 
 def note(text: str) -> None:
-    """A faint sentence."""
+    """Show text in small grey type."""
     st.caption(escape(text))
 
 
 def badge(state: str, words: str = "") -> str:
-    """A state as Markdown."""
+    """A state as a coloured badge in Markdown."""
     _, colour, sign = theme.STATES[state]
     return f":{colour}-badge[{sign} {escape(words or state)}]"
 
 
 def empty_state(what: str, do: str, command: str = "") -> None:
-    """An empty state: what is not there, and what brings it."""
+    """Show what is missing and what to do about it."""
     with st.container(border=True):
         st.markdown(f"**{escape(what)}**")
         st.markdown(escape(do))
@@ -62,17 +62,17 @@ def empty_state(what: str, do: str, command: str = "") -> None:
 
 
 def show_error(error: SweepError) -> None:
-    """An error of the user's or the store's, as sentences."""
+    """Show the four parts of an error."""
     away = isinstance(error, StoreAwayError)
     with st.container(border=True, key=f"trouble-{abs(hash(str(error)))}"):
         st.markdown(f"{':orange' if away else ':red'}[**{escape(error.given)}**]")
         st.markdown(f"**Why** {escape(error.why)}  \n**Allowed** {escape(error.allowed)}  \n**Do** {escape(error.fix)}")
         if away:
-            note("The page looks again by itself.")
+            note("The page tries again automatically.")
 
 
 def with_errors_shown(show: Callable[..., None]) -> Callable[..., None]:
-    """A page or a part of one whose errors are shown as sentences; what nobody foresaw goes to the terminal whole."""
+    """Wrap a page, or a part of one, so that it shows its errors. Unexpected ones also print a traceback."""
 
     @functools.wraps(show)
     def run(*given: Any) -> None:
@@ -85,9 +85,9 @@ def with_errors_shown(show: Callable[..., None]) -> Callable[..., None]:
             show_error(
                 SweepError(
                     "this page",
-                    f"it could not be made ({type(error).__name__}: {error})",
-                    "a store that was written by this version",
-                    "reload the page; the terminal of `sweeps dashboard` shows where it happened",
+                    f"it could not be shown ({type(error).__name__}: {error})",
+                    "a store written by this version",
+                    "reload the page; the traceback is in the terminal of `sweeps dashboard`",
                 )
             )
 
@@ -95,7 +95,7 @@ def with_errors_shown(show: Callable[..., None]) -> Callable[..., None]:
 
 
 def auto_refresh(show: Callable[[], None], seconds: float) -> None:
-    """A part that runs again by itself every few seconds; the rest of the page stays as it is."""
+    """Show a part of the page that is refreshed every few seconds, without the rest of the page."""
     st.fragment(with_errors_shown(show), run_every=seconds)()
 
 
@@ -103,7 +103,7 @@ def auto_refresh(show: Callable[[], None], seconds: float) -> None:
 
 
 def query_value(key: str) -> str:
-    """A value of the address, '' where it is not there."""
+    """A parameter of the address; '' if it is missing."""
     return str(st.query_params.get(key, ""))
 
 
@@ -112,7 +112,7 @@ def query_values(key: str) -> list[str]:
 
 
 def pick_sweep(label: str = "Sweep") -> str | None:
-    """The sweep that the address names, or a box to choose one; None where the store has none, which is said."""
+    """The sweep that the address names. Without one, show a box to choose a sweep and return None."""
     reader = current().reader
     names = reader.names()
     given = query_value("sweep")
@@ -131,13 +131,13 @@ def pick_sweep(label: str = "Sweep") -> str | None:
 def no_sweeps() -> None:
     empty_state(
         "No sweep yet",
-        f"The store {current().settings.store} is empty or does not exist yet. The first command below makes it.",
+        f"The store {current().settings.store} is empty or does not exist yet. This command creates it:",
         f"sweeps run sweeps/inpainting/partial_conv.yaml --store {current().settings.store}",
     )
 
 
 def segments(label: str, options: Sequence[str], key: str) -> str:
-    """A row of choices whose value stands in the address."""
+    """A row of choices; the chosen one is kept in the address."""
     chosen = st.segmented_control(
         label, options, default=options[0], key=key, label_visibility="collapsed", bind="query-params", required=True
     )
@@ -145,13 +145,13 @@ def segments(label: str, options: Sequence[str], key: str) -> str:
 
 
 def select_box(label: str, options: Sequence[str], key: str, words: Callable[[str], str] = str) -> str:
-    """A box of choices whose value stands in the address."""
+    """A box of choices; the chosen one is kept in the address."""
     chosen = st.selectbox(label, options, key=key, format_func=words, bind="query-params")
     return str(chosen if chosen is not None else options[0])
 
 
 def link(page: str, label: str, icon: str | None = None, **address: str) -> None:
-    """A link to another page of the dashboard; the session stays."""
+    """A link to another page of the dashboard, in the same session."""
     st.page_link(current().pages[page], label=escape(label), icon=icon, query_params=address)
 
 
@@ -163,7 +163,7 @@ def open_page(page: str, address: Mapping[str, str | list[str]]) -> None:
 
 
 def time_ago(moment: float | None) -> str:
-    """'3 min ago', the date from two days on."""
+    """'3 min ago'; a date after two days."""
     if not moment:
         return ""
     seconds = max(0.0, time.time() - moment)
@@ -175,7 +175,7 @@ def time_ago(moment: float | None) -> str:
 
 
 def format_time(seconds: float | None) -> str:
-    """Date and time in UTC, as in logs."""
+    """Date and time in UTC, in the format of logs."""
     return "–" if not seconds else time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
@@ -185,5 +185,5 @@ def format_value(number: float | None, column: str = "") -> str:
 
 
 def is_dark() -> bool:
-    """Whether the reader's browser shows the dark scheme."""
+    """Whether the browser uses the dark theme."""
     return st.context.theme.type == "dark"

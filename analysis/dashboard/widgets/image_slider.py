@@ -1,4 +1,4 @@
-"""Two images over each other with a slider that wipes from one to the other, as a page of its own within the page."""
+"""Two images on top of each other with a slider that wipes between them, as an HTML page for an iframe."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL.Image import Image
 from analysis.report.page import data_uri
 
 _SIDE = 384
+"""Width and height of the images, in px."""
 _PAGE = """<!doctype html>
 <html><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy"
@@ -35,7 +36,7 @@ _PAGE = """<!doctype html>
 
 
 def slider_page(left: tuple[str, Image], right: tuple[str, Image], ink: str) -> str:
-    """The page. left, right: what each is called, and the image; names are escaped, images are carried within."""
+    """The HTML page, with embedded images. left, right: label and image; labels are escaped."""
     return _PAGE.format(
         nonce=secrets.token_urlsafe(12),
         ink=ink,

@@ -1,4 +1,4 @@
-"""Optuna's own figures of a search, from the study that is rebuilt out of the store."""
+"""Optuna's own figures of a search, from a study that is rebuilt from the store."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sweeps.search.search import Search
 
 FIGURES = ("history", "parallel coordinates", "slices", "importances", "Pareto front")
 _LEAST = {"history": 1, "parallel coordinates": 2, "slices": 2, "importances": 4, "Pareto front": 1}
-"""Complete tries below which a figure says nothing."""
+"""Smallest number of complete suggestions for a figure."""
 
 
 def figure_kinds(search: Search) -> list[str]:
-    """The figures that a search has: a Pareto front with several metrics only, importances with several parameters."""
+    """Figures of a search: a Pareto front needs several metrics, importances need several parameters."""
     several = len(search.spec.metrics) > 1
     parameters = {name for ask in search.asks() for name in ask.overrides}
     return [
@@ -28,13 +28,13 @@ def figure_kinds(search: Search) -> list[str]:
     ]
 
 
-def missing_tries(search: Search, kind: str) -> int:
-    """How many complete tries are missing for a figure, 0 where there are enough."""
+def missing_suggestions(search: Search, kind: str) -> int:
+    """Number of complete suggestions that a figure still needs; 0 if it can be drawn."""
     return max(0, _LEAST[kind] - sum(ask.state == "complete" for ask in search.asks()))
 
 
 def figure(search: Search, kind: str, metric: str, dark: bool) -> Any:
-    """One figure of a search, of one of its metrics."""
+    """A figure of a search, for one of its metrics."""
     import optuna
 
     at = search.spec.metrics.index(metric)
@@ -65,8 +65,8 @@ def _of(at: int) -> Callable[[Any], float]:
     return lambda trial: float(trial.values[at])
 
 
-def tries_table(search: Search) -> pd.DataFrame:
-    """Every try: what it changed, what was told of it, what became of it."""
+def suggestions_table(search: Search) -> pd.DataFrame:
+    """Every suggestion with its state, metrics and parameters."""
     metrics = [wording.label(metric) for metric in search.spec.metrics]
     rows = []
     for ask in search.asks():
@@ -74,14 +74,14 @@ def tries_table(search: Search) -> pd.DataFrame:
         state = {"complete": "done"}.get(ask.state, ask.state)
         rows.append(
             {
-                "try": ask.number,
+                "suggestion": ask.number,
                 "state": f"{theme.STATES[state][2]} {ask.state}",
                 **dict(zip(metrics, values, strict=False)),
-                **{str(name): _word(value) for name, value in ask.overrides.items()},
+                **{str(name): _format(value) for name, value in ask.overrides.items()},
             }
         )
     return pd.DataFrame(rows)
 
 
-def _word(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

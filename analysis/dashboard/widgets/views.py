@@ -1,4 +1,4 @@
-"""The views of a sweep: its cells, the table of the report, curves, its search, its claims."""
+"""The views of a sweep: cells, table, curves, search, claims."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FEW_ARMS = 8
 
 
 def cells(report: Report, states: Mapping[str, TrialState]) -> None:
-    """Arms by seeds; a click opens the trial."""
+    """The grid of arms by seeds; a click on a cell opens its trial."""
     study = report.study
     left, right, search = st.columns([2, 2, 3])
     with left:
@@ -38,11 +38,11 @@ def cells(report: Report, states: Mapping[str, TrialState]) -> None:
         colour = elements.select_box("Colour", ["state", "metric"], "colour")
     arms = study.names
     if len(arms) > grid.MOST_ROWS // 10:
-        wanted = search.text_input("Arms with", key="arms_with", bind="query-params")
+        wanted = search.text_input("Filter arms", key="arms_with", bind="query-params")
         arms = [arm for arm in arms if wanted.lower() in arm.lower()]
     found = [cell for cell in grid.cells(study, states, metric) if cell.arm in set(arms[: grid.MOST_ROWS])]
     if len(arms) > grid.MOST_ROWS:
-        elements.note(f"The first {grid.MOST_ROWS} of {len(arms):,} arms; search for a part of a name to see others.")
+        elements.note(f"The first {grid.MOST_ROWS} of {len(arms):,} arms; filter by part of a name to see others.")
         arms = arms[: grid.MOST_ROWS]
     _grid(study, found, arms, metric, colour == "metric")
     _failures(study, found, states)
@@ -51,7 +51,7 @@ def cells(report: Report, states: Mapping[str, TrialState]) -> None:
 def _grid(study: Study, found: list[grid.GridCell], arms: list[str], metric: str, by_metric: bool) -> None:
     seeds = study.seeds
     if not arms:
-        elements.empty_state("No arm of this name", "Search for a part of an arm's name.")
+        elements.empty_state("No arm matches", "Filter by part of an arm's name.")
         return
     texts = grid.table(found, arms, seeds)
     colours = grid.colours(found, arms, seeds, metric, by_metric)
@@ -64,7 +64,7 @@ def _grid(study: Study, found: list[grid.GridCell], arms: list[str], metric: str
         column_config={"arm": st.column_config.TextColumn(width="medium", pinned=True)},
     )
     elements.note(
-        f"{render.metric_heading(metric)}, {study.at_epoch()}; of running ones the epoch and the value on validation. "
+        f"{render.metric_heading(metric)}, {study.at_epoch()}; for running trials the epoch and the validation value. "
         "✓ done, ⟲ trained before this sweep was planned, ▶ running, ✕ failed, ❚❚ interrupted, · queued. "
         "Click a cell to open its trial."
     )
@@ -76,7 +76,7 @@ def _grid(study: Study, found: list[grid.GridCell], arms: list[str], metric: str
 
 
 def _failures(study: Study, found: list[grid.GridCell], states: Mapping[str, TrialState]) -> None:
-    """Why trials failed, each with a link."""
+    """Failed trials with their errors and links."""
     failed = [cell for cell in found if cell.state == "failed"]
     if not failed:
         return
@@ -88,14 +88,14 @@ def _failures(study: Study, found: list[grid.GridCell], states: Mapping[str, Tri
             st.markdown(f"**{elements.escape(cell.arm)}, seed {cell.seed}**: {elements.escape(words)}", width="stretch")
             elements.link("trial", "open", None, trial=cell.trial, sweep=study.name, arm=cell.arm)
     if len(failed) > _MOST_FAILURES:
-        elements.note(f"and {len(failed) - _MOST_FAILURES} more, red in the grid")
+        elements.note(f"{len(failed) - _MOST_FAILURES} more are red in the grid.")
 
 
 # --- table ------------------------------------------------------------------------------------------------------------
 
 
 def table(report: Report) -> None:
-    """The report's table as far as trials are done."""
+    """The report's table of the trials that are done."""
     shown, marks = _frame(report)
     st.dataframe(
         shown.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.table_height(len(shown))
@@ -128,12 +128,12 @@ def _frame(report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def curves(report: Report) -> None:
-    """Any metric over epochs."""
+    """A metric over epochs."""
     study = report.study
     columns = drawing.columns(study)
     if study.records.empty or not columns:
         elements.empty_state(
-            "No curve yet", "Curves are drawn when the first trial has finished; a running one has its own page."
+            "No curve yet", "Curves appear when a trial has finished. Those of a running trial are on its page."
         )
         return
     first, second, third, fourth = st.columns([4, 2, 2, 2], vertical_alignment="bottom")
@@ -148,21 +148,21 @@ def curves(report: Report) -> None:
         arms = st.multiselect("Arms", study.names, default=study.names[:_FEW_ARMS], key="arms", bind="query-params")
     figure, left_out = drawing.study_figure(study, column, arms, seeds, int(smooth), log, elements.is_dark())
     st.plotly_chart(figure, key="curves", theme=None, config=drawing.CONFIG)
-    words = "Each seed thin, their mean thick." if seeds else "Means over seeds; bands are their 95 % intervals."
-    elements.note(f"{words} Dotted levels are fills without training. {left_out}".strip())
+    words = "Thin: single seeds; thick: their mean." if seeds else "Means over seeds with 95 % intervals."
+    elements.note(f"{words} Dotted lines: arms without training. {left_out}".strip())
 
 
 # --- search -----------------------------------------------------------------------------------------------------------
 
 
 def search(report: Report) -> None:
-    """What the searches of a sweep asked, were told and found, in Optuna's figures."""
+    """The searches of a sweep, with Optuna's figures, the best configurations and all suggestions."""
     study = report.study
     for sentence in searches.settings(study):
         elements.note(sentence)
     found = current().reader.searches(study.name)
     if not found:
-        elements.empty_state("The search has not begun", "Its first suggestion shows here as soon as it is asked.")
+        elements.empty_state("The search has not begun", "Suggestions appear here as soon as they are made.")
         return
     arm = elements.select_box("Search of", list(found), "search_of") if len(found) > 1 else next(iter(found))
     one = found[arm]
@@ -174,23 +174,23 @@ def search(report: Report) -> None:
         metric = (
             elements.select_box("Metric", metrics, "search_metric", wording.label) if len(metrics) > 1 else metrics[0]
         )
-    missing = optimisation.missing_tries(one, kind)
+    missing = optimisation.missing_suggestions(one, kind)
     if missing:
-        elements.empty_state(f"Too few tries for {kind}", f"{missing} more complete ones are needed.")
+        elements.empty_state(f"Too few suggestions for {kind}", f"{missing} more must be complete.")
     else:
         figure = optimisation.figure(one, kind, metric, elements.is_dark())
         st.plotly_chart(figure, key=f"optuna-{kind}", theme=None, config=drawing.CONFIG)
     for fact in searches.facts(study):
         if fact.arm == arm:
             _facts(fact)
-    st.dataframe(optimisation.tries_table(one), hide_index=True)
+    st.dataframe(optimisation.suggestions_table(one), hide_index=True)
 
 
 def _facts(fact: searches.SearchFacts) -> None:
     ended = [f"{fact.complete} complete", f"{fact.pruned} pruned", f"{fact.failed} failed", f"{fact.running} running"]
-    st.markdown(f"**{elements.escape(fact.tries)} tries**: {elements.escape(', '.join(ended))}")
+    st.markdown(f"**{elements.escape(fact.tries)} suggestions**: {elements.escape(', '.join(ended))}")
     for number, found in enumerate(fact.found, 1):
-        chosen = f", runs as {wording.quoted(found.arm)}" if found.arm else ""
+        chosen = f", reported as {wording.quoted(found.arm)}" if found.arm else ""
         st.markdown(
             f"{number}. {elements.escape(found.changes)}: **{elements.escape(found.value)}**{elements.escape(chosen)}"
         )
@@ -202,7 +202,7 @@ def _facts(fact: searches.SearchFacts) -> None:
 
 
 def claims(report: Report) -> None:
-    """What the study claims, and whether it holds so far."""
+    """The claims of a study with their verdicts so far."""
     colours = {judging.HOLDS: "green", judging.FAILS: "red", judging.UNDECIDED: "orange"}
     for verdict in report.verdicts:
         with st.container(border=True):
@@ -215,4 +215,4 @@ def claims(report: Report) -> None:
             ]
             if any(facts):
                 elements.note("; ".join(filter(None, facts)))
-    elements.note("Verdicts change while trials finish. Intervals hold for all comparisons of the claims together.")
+    elements.note("Verdicts can change while trials finish. Intervals are simultaneous for all claims' comparisons.")

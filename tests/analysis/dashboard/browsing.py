@@ -1,4 +1,4 @@
-"""A dashboard in a process of its own and a headless Chromium that looks at it, for the tests."""
+"""Test helpers: a dashboard in its own process, and a headless Chromium that opens its pages."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "a-token-of-the-tests"
 PATIENCE_S = 60.0
+"""Maximum time to wait for a page."""
 DEMAND = "SWEEPS_DEMAND_BROWSER"
-"""Where this is set, a missing browser fails the tests instead of skipping them."""
+"""If this environment variable is set, a missing browser fails the tests instead of skipping them."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 class Served(NamedTuple):
-    """A dashboard that runs. address: without a final slash."""
+    """A running dashboard."""
 
     address: str
+    """Without a final slash."""
     pid: int
 
 
 def programs() -> tuple[str, str]:
-    """A Chromium and its driver; skips the test where there are none."""
+    """Paths of Chromium and its driver; skips the test if one is missing."""
     browser = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
     if browser is None or driver is None:
@@ -54,14 +56,14 @@ def dashboard(store: str, *options: str, host: str = "127.0.0.1") -> Iterator[Se
     )
     try:
         assert process.stdout is not None
-        said = ""
+        output = ""
         for line in process.stdout:
-            said += line
+            output += line
             if match := re.search(r"dashboard +(http://[^/]+)/", line):
                 yield Served(match[1], process.pid)
                 break
         else:
-            raise AssertionError(f"the dashboard did not start:\n{said}")
+            raise AssertionError(f"the dashboard did not start:\n{output}")
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE_S)
@@ -69,7 +71,7 @@ def dashboard(store: str, *options: str, host: str = "127.0.0.1") -> Iterator[Se
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Any]:
-    """A headless browser. folder: where it may write."""
+    """A headless browser. folder: for its user data."""
     from selenium import webdriver
     from selenium.webdriver.chrome.options import Options
     from selenium.webdriver.chrome.service import Service
@@ -89,20 +91,20 @@ def chromium(folder: Path) -> Iterator[Any]:
 
 
 class Reader:
-    """Somebody who looks at a dashboard: opens pages, reads what they say, presses what has a name."""
+    """A browser on a dashboard: opens pages, reads their text, clicks buttons by their labels."""
 
     def __init__(self, browser: Any, address: str) -> None:
         self.browser, self.address = browser, address
 
     def open(self, page: str = "", **asked: str) -> str:
-        """Open a page and wait until it has been drawn; what it says."""
+        """Open a page, wait until it has been drawn, and return its text."""
         query = urlencode({**asked, "token": TOKEN}, quote_via=quote)
         self.browser.get(f"{self.address}/{page}?{query}")
         self.until(lambda: self.state() == "notRunning" and self.text() != "")
         return self.text()
 
     def shows(self, words: str, page: str = "", **asked: str) -> None:
-        """Open a page and wait until it says so: some parts are drawn when the rest is."""
+        """Open a page and wait until it shows this text; some parts are drawn after the rest."""
         self.open(page, **asked)
         self.says(words)
 
@@ -111,26 +113,26 @@ class Reader:
         return str(self.browser.execute_script(code))
 
     def text(self) -> str:
-        """What the page and an open dialog say."""
+        """Text of the page and of an open dialog."""
         code = "return [...document.querySelectorAll('[data-testid=stMain], [role=dialog]')].map(e => e.innerText)"
         return "\n".join(self.browser.execute_script(code))
 
     def cells(self) -> str:
-        """What the tables of the page hold: they are drawn on a canvas, with a table beside it for those who listen."""
+        """Text of the page's tables, from the accessible tables that accompany their canvases."""
         code = "return [...document.querySelectorAll('canvas table td')].map(e => e.innerText || e.textContent)"
         return "\n".join(self.browser.execute_script(code))
 
     def says(self, words: str) -> None:
-        """Wait until the page says so."""
+        """Wait until the page shows this text."""
         self.until(lambda: words in self.text(), f"{words!r} in:")
 
     def press(self, label: str) -> None:
-        """Press the button of this name; the last one, which is a dialog's where one is open."""
-        self.until(lambda: self._button(label) is not None, f"button {label!r} on in:")
+        """Click the last enabled button with this label; a dialog's buttons come last."""
+        self.until(lambda: self._button(label) is not None, f"an enabled button {label!r} in:")
         self.browser.execute_script("arguments[0].click()", self._button(label))
 
     def element(self, selector: str) -> Any:
-        """Wait until the page has an element with a size, by its CSS selector; parts are drawn when the rest is."""
+        """Wait for a visible element with this CSS selector."""
 
         def there() -> bool:
             found = self.browser.find_elements("css selector", selector)
@@ -140,7 +142,7 @@ class Reader:
         return self.browser.find_element("css selector", selector)
 
     def within_shadow(self, selector: str) -> Any:
-        """Wait for an element of a component, whose parts are apart from the page's."""
+        """Wait for a visible element inside a component's shadow DOM."""
         code = (
             "return [...document.querySelectorAll('[data-testid=stMain] *')].filter(e => e.shadowRoot)"
             ".map(e => e.shadowRoot.querySelector(arguments[0])).find(e => e && e.getBoundingClientRect().height > 0)"
@@ -156,6 +158,7 @@ class Reader:
         return self.browser.execute_script(code, label)
 
     def until(self, met: Callable[[], bool], what: str = "") -> None:
+        """Wait until a condition is met. what: description for the error after PATIENCE_S."""
         deadline = time.monotonic() + PATIENCE_S
         while not met():
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The dashboard's pages on synthetic stores, run by Streamlit's AppTest: what they show, offer and refuse."""
+"""The dashboard's pages on synthetic stores, run by Streamlit's AppTest."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
 
 
 def words(page: AppTest) -> str:
-    """Everything that a page says, without Markdown's backslashes."""
+    """All text of a page, without Markdown's backslashes."""
     texts = [element.value for element in (*page.title, *page.markdown, *page.caption, *page.text, *page.code)]
     return "\n".join(map(str, texts)).replace("\\", "")
 
@@ -71,7 +71,7 @@ def button(page: AppTest, label: str) -> Any:
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_list_tells_every_sweep(store: FolderStore, visit: Open, tmp_path: Path) -> None:
+def test_the_list_has_every_sweep(store: FolderStore, visit: Open, tmp_path: Path) -> None:
     make_store.make_store(tmp_path / "store", arms=[ArmSpec("base", 25.0)], seeds=range(2), name="other", claims=[])
     page = visit()
     table = page.dataframe[0].value
@@ -84,12 +84,12 @@ def test_the_list_tells_every_sweep(store: FolderStore, visit: Open, tmp_path: P
             break
         time.sleep(0.1)
     assert table.loc["partial-conv", "Best so far"].startswith("partial convolution: 27.")
-    assert layout.get_json(store, layout.summary_key("other")) is not None, "a finished sweep's summary is kept"
+    assert layout.get_json(store, layout.summary_key("other")) is not None, "a finished sweep's summary is stored"
     assert layout.get_json(store, layout.summary_key("partial-conv")) is None, "an unfinished one's is not"
 
 
 @pytest.mark.usefixtures("store")
-def test_a_sweep_leads_with_its_answer_and_says_why_trials_failed(visit: Open) -> None:
+def test_a_sweep_page_shows_its_answer_and_the_errors_of_failed_trials(visit: Open) -> None:
     page = visit("sweep", sweep="partial-conv")
     said = words(page)
     assert not page.exception
@@ -104,7 +104,7 @@ def test_a_sweep_leads_with_its_answer_and_says_why_trials_failed(visit: Open) -
 
 
 @pytest.mark.usefixtures("store")
-def test_the_table_is_the_reports_with_the_published_column(visit: Open) -> None:
+def test_the_table_view_is_the_table_of_the_report(visit: Open) -> None:
     page = visit("sweep", sweep="partial-conv", view="Table")
     table = page.dataframe[0].value.set_index("arm")
     assert table.loc["partial convolution", "test PSNR (dB) ↑"].startswith("● 27.")
@@ -117,7 +117,7 @@ def test_the_table_is_the_reports_with_the_published_column(visit: Open) -> None
 def test_other_views_of_a_sweep(visit: Open, view: str) -> None:
     page = visit("sweep", sweep="partial-conv", view=view, seeds="true", smooth="3", log="true")
     assert not page.exception
-    assert "could not be made" not in words(page)
+    assert "could not be shown" not in words(page)
     if view == "Claims":
         assert "partial convolution has the lower error" in words(page)
         assert "does not hold" in words(page)
@@ -129,7 +129,7 @@ def test_a_search_in_optunas_figures(tmp_path: Path, visit: Open, figure: str) -
     page = visit("sweep", sweep="partial-conv", view="Search", figure=figure)
     said = words(page)
     assert not page.exception
-    assert "could not be made" not in said
+    assert "could not be shown" not in said
     assert "3 complete, 2 pruned, 1 failed" in said
     assert "25" in said
     assert list(page.dataframe[0].value["state"]).count("✂ pruned") == 2
@@ -137,20 +137,20 @@ def test_a_search_in_optunas_figures(tmp_path: Path, visit: Open, figure: str) -
 
 
 @pytest.mark.parametrize("view", ["Curves", "Pictures", "Configuration", "Attempts", "Log", "Provenance"])
-def test_a_trial(store: FolderStore, visit: Open, view: str) -> None:
+def test_views_of_a_trial(store: FolderStore, visit: Open, view: str) -> None:
     plan = stored_plans.newest_plan(store, "partial-conv")
     assert plan is not None
     trials = plan["arms"][1]["trials"]
     for seed in ("0", "7") if view in ("Curves", "Provenance") else ("0",):
         page = visit("trial", trial=trials[seed]["id"], sweep="partial-conv", view=view)
         assert not page.exception
-        assert "could not be made" not in words(page)
+        assert "could not be shown" not in words(page)
         assert page.title[0].value.replace("\\", "") == f"partial convolution, seed {seed}"
     failed = words(visit("trial", trial=trials["6"]["id"], sweep="partial-conv", view=view))
     assert "the loss is not finite in epoch 3, step 41" in failed
 
 
-def test_a_trials_log_is_shown_by_its_end_and_can_be_taken_whole(store: FolderStore, visit: Open) -> None:
+def test_the_log_view_shows_the_last_lines_and_offers_the_whole_log(store: FolderStore, visit: Open) -> None:
     plan = stored_plans.newest_plan(store, "partial-conv")
     assert plan is not None
     trial = plan["arms"][1]["trials"]["0"]["id"]
@@ -175,13 +175,13 @@ def test_differences_from_the_baseline_are_marked(store: FolderStore, visit: Ope
 
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("view", ["Curves", "Configuration", "Pictures", "Single images"])
-def test_arms_beside_each_other(visit: Open, view: str) -> None:
+def test_compare_arms(visit: Open, view: str) -> None:
     page = visit("compare", sweep="partial-conv", view=view)
     assert not page.exception
-    assert "could not be made" not in words(page)
+    assert "could not be shown" not in words(page)
 
 
-def test_trials_beside_each_other(store: FolderStore, visit: Open) -> None:
+def test_compare_trials(store: FolderStore, visit: Open) -> None:
     plan = stored_plans.newest_plan(store, "partial-conv")
     assert plan is not None
     ids = " ".join(arm["trials"]["0"]["id"] for arm in plan["arms"][:2])
@@ -193,11 +193,11 @@ def test_trials_beside_each_other(store: FolderStore, visit: Open) -> None:
 def test_the_report_and_its_files(visit: Open) -> None:
     page = visit("report", sweep="partial-conv")
     assert not page.exception
-    assert "could not be made" not in words(page)
+    assert "could not be shown" not in words(page)
     assert [one.label for one in page.get("download_button")] == ["HTML", "CSV", "LaTeX", "Markdown"]
 
 
-def test_a_search_that_is_not_over_can_be_resumed_and_stopped(tmp_path: Path, visit: Open) -> None:
+def test_an_unfinished_search_can_be_resumed_and_stopped(tmp_path: Path, visit: Open) -> None:
     change = with_search(SPEC, ["net"], waiting=["tuned #1"])
     found = make_store.make_store(tmp_path / "store", [ArmSpec("net", 26.0)], range(2), [], change=change)
     searched(found, "net", ["complete"])
@@ -207,10 +207,10 @@ def test_a_search_that_is_not_over_can_be_resumed_and_stopped(tmp_path: Path, vi
     assert on["Stop"]
     button(page, "Resume").click()
     page.run()
-    assert "what is left of the search to run, on this machine" in words(page)
+    assert "Runs the rest of the search on this machine" in words(page)
 
 
-def test_optuna_dashboard_would_see_every_search(tmp_path: Path) -> None:
+def test_optuna_dashboard_gets_every_search(tmp_path: Path) -> None:
     import optuna
 
     storage = optuna_server.copy_studies(whole(tmp_path / "store"))
@@ -223,7 +223,7 @@ def test_optuna_dashboard_would_see_every_search(tmp_path: Path) -> None:
 
 @pytest.fixture
 def uploaded(visit: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
-    """The Try page with an image in it; no process is started before somebody asks."""
+    """The Try page with an uploaded image; no prediction process is started."""
     monkeypatch.setattr(PredictorProcess, "start", lambda _: None)
 
     def page(**address: str) -> AppTest:
@@ -235,14 +235,14 @@ def uploaded(visit: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
     return page
 
 
-def test_a_hole_can_be_drawn_given_as_a_rectangle_or_as_a_file(store: FolderStore, uploaded: Open) -> None:
+def test_a_hole_is_drawn_or_given_as_a_rectangle_or_a_file(store: FolderStore, uploaded: Open) -> None:
     plan = stored_plans.newest_plan(store, "partial-conv")
     assert plan is not None
     trial = plan["arms"][1]["trials"]["0"]["id"]
     page = uploaded(trial=trial)
     assert not page.exception
     assert button(page, "Fill").disabled
-    assert "Draw the hole over the image" in words(page)
+    assert "Draw the hole on the image" in words(page)
     assert not page.text_input, "this network takes no captions"
     page = uploaded(trial=trial, hole="Rectangle")
     assert not button(page, "Fill").disabled
@@ -250,7 +250,7 @@ def test_a_hole_can_be_drawn_given_as_a_rectangle_or_as_a_file(store: FolderStor
     assert button(uploaded(trial=trial, hole="Mask file"), "Fill").disabled
 
 
-def test_a_network_that_learnt_from_captions_takes_one(tmp_path: Path, uploaded: Open) -> None:
+def test_a_network_trained_with_captions_takes_a_caption(tmp_path: Path, uploaded: Open) -> None:
     captions = {"template": "a photo of a {class}", "text": "shuffled"}
     make_store.make_store(tmp_path / "store", [ArmSpec("base", 25.0)], range(2), [])
     found = FolderStore(tmp_path / "store")
@@ -264,11 +264,11 @@ def test_a_network_that_learnt_from_captions_takes_one(tmp_path: Path, uploaded:
     assert "“a photo of a {class}”, of other images" in words(page)
 
 
-# --- nothing there, or not what it should be --------------------------------------------------------------------------
+# --- missing and invalid input ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", ["", "sweep", "trial", "compare", "try", "report"])
-def test_a_missing_store_has_pages_that_say_so(visit: Open, page: str) -> None:
+def test_every_page_shows_that_the_store_is_missing(visit: Open, page: str) -> None:
     shown = visit(page)
     assert not shown.exception
     assert not shown.error
@@ -283,10 +283,10 @@ def test_a_missing_store_has_pages_that_say_so(visit: Open, page: str) -> None:
         ("sweep", {"sweep": "../partial-conv"}, "it is a path"),
         ("sweep", {"sweep": "nothing"}, "has no sweep of this name"),
         ("report", {"sweep": ".."}, "it is a path"),
-        ("trial", {"trial": "../../etc/passwd"}, "it is no id"),
+        ("trial", {"trial": "../../etc/passwd"}, "it is not a trial id"),
         ("trial", {"trial": "0123456789abcdef"}, "the store has no such trial"),
-        ("compare", {"what": "Trials", "trials": "a/../b 0123456789abcdef"}, "it is no id"),
-        ("try", {"trial": "<script>"}, "it is no id"),
+        ("compare", {"what": "Trials", "trials": "a/../b 0123456789abcdef"}, "it is not a trial id"),
+        ("try", {"trial": "<script>"}, "it is not a trial id"),
     ],
 )
 def test_an_address_cannot_leave_the_store(visit: Open, page: str, address: dict[str, str], why: str) -> None:
@@ -295,13 +295,13 @@ def test_an_address_cannot_leave_the_store(visit: Open, page: str, address: dict
     assert why in words(shown)
 
 
-def test_a_damaged_plan_is_told_in_sentences(store: FolderStore, visit: Open) -> None:
+def test_a_damaged_plan_is_shown_as_an_error(store: FolderStore, visit: Open) -> None:
     store.put("sweeps/partial-conv/plans/0002.json", b"{")
     assert "it is damaged" in words(visit("sweep", sweep="partial-conv"))
     assert not visit().exception
 
 
-def test_names_are_shown_as_they_are(tmp_path: Path, visit: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_escaped(tmp_path: Path, visit: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(make_store, "NOW", time.time())
     nasty = "<img src=x onerror=alert(1)> **bold** :red[x] $y$"
     make_store.make_store(tmp_path / "store", arms=[ArmSpec(nasty, 25.0)], seeds=range(2), claims=[])
@@ -314,7 +314,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path, visit: Open, monkeypatch: p
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_sweep_is_read_again_only_when_something_of_it_has_changed(store: FolderStore) -> None:
+def test_a_report_is_built_again_only_when_its_sweep_has_changed(store: FolderStore) -> None:
     reader = Reader(store)
     first = reader.report("partial-conv")
     running = next(cell for cell in first.study.cells if cell.state == "running")
@@ -333,14 +333,14 @@ def test_a_sweep_is_read_again_only_when_something_of_it_has_changed(store: Fold
 
 
 @pytest.mark.usefixtures("store")
-def test_buttons_are_on_where_they_would_do_something(visit: Open) -> None:
+def test_buttons_without_effect_are_disabled(visit: Open) -> None:
     page = visit("sweep", sweep="partial-conv")
     on = {one.label: not one.disabled for one in page.button}
     assert on["Stop"]
-    assert not on["Resume"], "it runs"
+    assert not on["Resume"], "the sweep is running"
 
 
-def test_a_dialog_says_what_will_happen_before_it_does(store: FolderStore, visit: Open) -> None:
+def test_a_dialog_describes_the_action_before_it_starts(store: FolderStore, visit: Open) -> None:
     page = visit("sweep", sweep="partial-conv")
     button(page, "Stop").click()
     page.run()
@@ -351,7 +351,7 @@ def test_a_dialog_says_what_will_happen_before_it_does(store: FolderStore, visit
 
 
 @pytest.mark.usefixtures("store")
-def test_without_the_token_pages_show_and_nothing_can_be_done(visit: Open) -> None:
+def test_without_the_token_pages_can_be_viewed_but_nothing_can_be_stopped(visit: Open) -> None:
     page = visit("sweep", known=False, sweep="partial-conv")
     assert "has the best test PSNR" in words(page)
     button(page, "Stop").click()
@@ -365,7 +365,7 @@ def test_without_the_token_pages_show_and_nothing_can_be_done(visit: Open) -> No
 
 
 @pytest.mark.usefixtures("store")
-def test_with_a_given_token_nothing_shows_without_it(visit: Open) -> None:
+def test_a_closed_dashboard_shows_nothing_without_the_token(visit: Open) -> None:
     page = visit(known=False, closed=True)
     assert not page.dataframe
     assert "partial-conv" not in words(page)
@@ -382,16 +382,16 @@ def test_with_a_given_token_nothing_shows_without_it(visit: Open) -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_a_token_in_the_address_does_not_stay_there(visit: Open) -> None:
+def test_the_token_is_removed_from_the_address(visit: Open) -> None:
     page = visit(closed=True)
     assert page.dataframe
     assert "token" not in page.query_params
 
 
-def test_a_store_that_cannot_be_written_turns_buttons_off(
+def test_buttons_are_disabled_on_a_read_only_store(
     store: FolderStore, visit: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As root every folder can be written, so what the system would say is put in its place."""
+    """Root may write to every folder, so the answer of `os.access` is replaced."""
     monkeypatch.setattr("os.access", lambda *_: False)
     assert not store.writable
     page = visit("sweep", sweep="partial-conv")
@@ -399,7 +399,7 @@ def test_a_store_that_cannot_be_written_turns_buttons_off(
     assert "may only read the store" in words(page)
 
 
-def test_what_buttons_run_is_what_the_command_line_takes(store: FolderStore, visit: Open) -> None:
+def test_the_command_line_accepts_the_commands_of_the_buttons(store: FolderStore, visit: Open) -> None:
     from sweeps.cli.main import build_parser
 
     visit()

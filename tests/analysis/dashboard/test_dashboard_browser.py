@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, on sweeps that really ran: watched, stopped, resumed, tried."""
+"""The dashboard in a real browser, on sweeps with real trials: watch, stop, resume, try."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ CLAIM = '{text: "mean fill is best", metric: test/psnr_db, better: mean fill, th
 
 def sweep_file(folder: Path, name: str, epochs: int, seeds: int, arms: str = "", claims: str = "") -> Path:
     file = folder / f"{name}.yaml"
-    batch = 16 + len(name)  # no sweep shares a trial with another
+    batch = 16 + len(name)  # so that sweeps share no trials
     file.write_text(SMALL.format(name=name, batch=batch, epochs=epochs, seeds=seeds, arms=arms, claims=claims))
     return file
 
 
 def planned(store: FolderStore, file: Path, *changes: str) -> None:
-    """Plan a sweep, and run nothing of it."""
+    """Plan a sweep without running it."""
     from cluster.driver import driver
 
     driver.write(
@@ -62,7 +62,7 @@ def planned(store: FolderStore, file: Path, *changes: str) -> None:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> FolderStore:
-    """A store with a sweep that has just run, one trial of which failed, and one that waits."""
+    """A store with a sweep that has run and has failed trials, and a sweep that is only planned."""
     browsing.programs()
     folder = tmp_path_factory.mktemp("dashboard")
     found = FolderStore(folder / "store")
@@ -104,8 +104,8 @@ def test_every_page_opens(reader: Reader, store: FolderStore) -> None:
         reader.shows(words, "sweep", sweep="small-tiny", view=view)
     trial = trial_of(store, "small-tiny", "base")
     reader.shows("Rows from the top", "trial", trial=trial, sweep="small-tiny", view="Pictures")
-    reader.shows("Marked: what differs", "compare", sweep="small-tiny", view="Configuration")
-    reader.shows("Below each image its error", "compare", sweep="small-tiny", view="Pictures")
+    reader.shows("are marked.", "compare", sweep="small-tiny", view="Configuration")
+    reader.shows("Below each image is its error map", "compare", sweep="small-tiny", view="Pictures")
     reader.shows("LaTeX", "report", sweep="small-tiny")
     frame = reader.element("iframe")
     reader.browser.switch_to.frame(frame)
@@ -114,13 +114,13 @@ def test_every_page_opens(reader: Reader, store: FolderStore) -> None:
     reader.shows("Upload", "try", trial=trial)
 
 
-def test_why_a_trial_failed_is_the_first_thing_its_page_says(reader: Reader, store: FolderStore) -> None:
+def test_the_page_of_a_failed_trial_shows_its_error_without_the_traceback(reader: Reader, store: FolderStore) -> None:
     said = reader.open("trial", trial=trial_of(store, "small-tiny", "wild"), sweep="small-tiny")
     assert "Diverged" in said
     assert "Traceback" not in said
 
 
-def test_a_sweep_is_resumed_watched_stopped_and_finished(reader: Reader, store: FolderStore) -> None:
+def test_resume_watch_stop_and_finish_a_sweep(reader: Reader, store: FolderStore) -> None:
     trial = trial_of(store, "long-tiny", "base")
     reader.open("sweep", sweep="long-tiny")
     reader.press("Resume")
@@ -130,7 +130,7 @@ def test_a_sweep_is_resumed_watched_stopped_and_finished(reader: Reader, store: 
     reached = progress.states_of(store, {trial: (100_000,)})[trial].epoch or 0
     reader.until(lambda: f"▶ {reached}/" not in reader.cells() and "▶" in reader.cells(), "a later epoch")
     reader.press("Stop")
-    reader.says("each saves a checkpoint after the epoch at hand")
+    reader.says("each saves a checkpoint after the current epoch")
     reader.press("Stop")
     reader.says("1 interrupted")
     reader.says("Resume: ended")
@@ -138,7 +138,7 @@ def test_a_sweep_is_resumed_watched_stopped_and_finished(reader: Reader, store: 
     planned(store, Path(store.root).parent / "long.yaml", f"epochs={target}")
     reader.open("sweep", sweep="long-tiny")
     reader.press("Resume")
-    reader.says("1 interrupted trial to run")
+    reader.says("Runs 1 interrupted trial")
     reader.press("Resume")
     reader.says("1 of 1 trials done")
     reader.says("Resume: done")
@@ -153,7 +153,7 @@ def test_a_click_on_a_cell_opens_its_trial(reader: Reader) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
     def arrived() -> bool:
-        """A click is lost before the table is whole: so look, and click again."""
+        """Click the cell again and again, because clicks are lost until the table is complete."""
         with contextlib.suppress(StaleElementReferenceException):
             canvas = reader.element("[data-testid=stDataFrame] canvas")
             across, down = canvas.size["width"] // 2 - 60, 20 - canvas.size["height"] // 2 + 36
@@ -168,7 +168,7 @@ def test_a_click_on_a_cell_opens_its_trial(reader: Reader) -> None:
     assert "sweep=small-tiny" in reader.browser.current_url
 
 
-def test_a_trial_that_is_deleted_while_looking_is_told(reader: Reader, store: FolderStore) -> None:
+def test_a_trial_deleted_while_its_page_is_open_is_shown_as_missing(reader: Reader, store: FolderStore) -> None:
     trial = trial_of(store, "small-tiny", "base", "1")
     reader.open("trial", trial=trial, sweep="small-tiny")
     shutil.rmtree(store.root / "trials" / trial)
@@ -176,30 +176,28 @@ def test_a_trial_that_is_deleted_while_looking_is_told(reader: Reader, store: Fo
     reader.until(lambda: "1 queued" in reader.open("sweep", sweep="small-tiny"), "the deleted trial in the queue:")
 
 
-def test_a_hole_is_drawn_over_an_image_and_filled(reader: Reader, store: FolderStore, tmp_path: Path) -> None:
+def test_draw_a_hole_on_an_image_and_fill_it(reader: Reader, store: FolderStore, tmp_path: Path) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
     Image.linear_gradient("L").resize((96, 64)).convert("RGB").save(tmp_path / "given.png")
     reader.open("try", trial=trial_of(store, "small-tiny", "base"))
-    reader.until(
-        lambda: bool(reader.browser.find_elements("css selector", "input[type=file]")), "a place for a file in:"
-    )
+    reader.until(lambda: bool(reader.browser.find_elements("css selector", "input[type=file]")), "a file input in:")
     reader.browser.find_element("css selector", "input[type=file]").send_keys(str(tmp_path / "given.png"))
-    reader.says("Draw the hole over the image")
+    reader.says("Draw the hole on the image")
     canvas = reader.within_shadow("canvas")
     hand = ActionChains(reader.browser, duration=20).move_to_element(canvas)
     hand.click_and_hold().move_by_offset(60, 30).move_by_offset(-90, 20).release().perform()
-    reader.until(lambda: "Draw the hole" not in reader.text(), "what was drawn, in:")
+    reader.until(lambda: "Draw the hole" not in reader.text(), "the drawn hole in:")
     reader.press("Fill")
     reader.says("filled")
     width = "return document.querySelector('[alt=filled]').naturalWidth"
     reader.until(lambda: reader.browser.execute_script(width) == 96, "the filled image in:")
     reader.within_shadow(".undo").click()
-    reader.says("Draw the hole over the image")
+    reader.says("Draw the hole on the image")
 
 
-def test_a_store_without_anything_says_what_to_do(reader: Reader, tmp_path: Path) -> None:
-    """A folder that is missing, then one that is empty."""
+def test_an_empty_store_shows_what_to_do(reader: Reader, tmp_path: Path) -> None:
+    """First the folder is missing, then it is empty."""
     folder = tmp_path / "nothing"
     with browsing.dashboard(str(folder), "--token", browsing.TOKEN) as served:
         fresh = Reader(reader.browser, served.address)

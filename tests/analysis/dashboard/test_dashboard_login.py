@@ -1,4 +1,4 @@
-"""A login in place of the token: what its file may hold, and that nothing shows or starts before it."""
+"""Login instead of a token: checks of the login file, and access to pages and buttons."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def written(folder: Path, auth: dict[str, Any] | None = None, head: str = "") ->
     [
         ({**AUTH, "client_id": ""}, "", "lacks client_id"),
         ({k: v for k, v in AUTH.items() if k != "server_metadata_url"}, "", "lacks server_metadata_url"),
-        ({**AUTH, "google": {}}, "", "auth.google, which"),
-        ({**AUTH, "expose_tokens": "id"}, "", "auth.expose_tokens, which"),
-        (AUTH, 'password = "x"', "password, which"),
+        ({**AUTH, "google": {}}, "", "unknown keys: auth.google"),
+        ({**AUTH, "expose_tokens": "id"}, "", "unknown keys: auth.expose_tokens"),
+        (AUTH, 'password = "x"', "unknown keys: password"),
         ({**AUTH, "redirect_uri": "http://localhost"}, "", "does not end with /oauth2callback"),
         ({**AUTH, "cookie_secret": "short"}, "", "fewer than 32"),
         (AUTH, "allowed = [", "cannot be read"),
-        (AUTH, 'allowed = "ada@example.org"', "no list of e-mail"),
-        (AUTH, 'allowed = ["ada"]', "no list of e-mail"),
+        (AUTH, 'allowed = "ada@example.org"', "not a list of e-mail"),
+        (AUTH, 'allowed = ["ada"]', "not a list of e-mail"),
     ],
 )
-def test_a_file_that_is_no_login_is_told(
+def test_an_invalid_login_file_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: dict[str, Any], head: str, why: str
 ) -> None:
     monkeypatch.setattr(login, "_check_packages", lambda _: None)
@@ -79,7 +79,7 @@ def test_a_missing_file_or_package_ends_the_command(
     assert "pip install 'streamlit[auth]'" in capsys.readouterr().err
 
 
-def test_a_login_closes_the_dashboard_and_takes_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_closes_the_dashboard_and_excludes_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login, "_check_packages", lambda _: None)
     found = login.read(written(tmp_path, head='allowed = [" Ada@Example.org"]'))
     assert found.allowed == ("ada@example.org",)
@@ -95,7 +95,7 @@ def test_a_login_closes_the_dashboard_and_takes_no_token(tmp_path: Path, monkeyp
 
 
 class Provider(http.server.ThreadingHTTPServer):
-    """An OpenID Connect provider that logs everybody in as `email`, without asking."""
+    """An OpenID Connect provider that logs everybody in as `email`, without a password."""
 
     def __init__(self, email: str) -> None:
         from joserfc.jwk import RSAKey
@@ -159,13 +159,13 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.slow
 def test_a_real_provider_logs_people_in(tmp_path: Path) -> None:
-    """In a browser: before the login nothing shows, after it pages do, unless the e-mail is not on the list."""
+    """In a browser: pages are shown only after a login with an allowed e-mail address."""
     for package in ("authlib", "httpx"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: pip install 'streamlit[auth]'")
     make_store.make_store(tmp_path / "store", seeds=range(2))
     with browsing.chromium(tmp_path / "chromium") as browser:
-        for email, shown in (("eve@example.org", "does not let you in"), ("ada@example.org", "partial-conv")):
+        for email, shown in (("eve@example.org", "but not allowed here"), ("ada@example.org", "partial-conv")):
             provider = Provider(email)
             threading.Thread(target=provider.serve_forever, daemon=True).start()
             with socket.socket() as free:
@@ -178,12 +178,12 @@ def test_a_real_provider_logs_people_in(tmp_path: Path) -> None:
             file = written(tmp_path, {**AUTH, **own}, 'allowed = ["ada@example.org"]')
             with browsing.dashboard(str(tmp_path / "store"), "--port", str(port), "--login", str(file)):
                 reader = browsing.Reader(browser, f"http://localhost:{port}")
-                reader.shows("who has logged in")
+                reader.shows("Log in to see")
                 assert "partial-conv" not in reader.text() + reader.cells()
                 reader.press("Log in")
                 reader.until(lambda: shown in reader.text() + reader.cells(), f"{shown!r} in:")  # noqa: B023
                 reader.press("Log out")
-                reader.says("who has logged in")
+                reader.says("Log in to see")
             provider.shutdown()
             provider.server_close()
 
@@ -197,7 +197,7 @@ def visited(store: Path, monkeypatch: pytest.MonkeyPatch, user: dict[str, Any], 
     page = AppTest.from_file(str(Path(app.__file__)), default_timeout=20)
     page.user = user
     page.query_params["sweep"] = "partial-conv"
-    page.query_params["token"] = given.token  # no way round the login
+    page.query_params["token"] = given.token  # the token must not bypass the login
     page._page_hash = calc_hash("sweep")
     return page.run()
 
@@ -214,7 +214,7 @@ def visited(store: Path, monkeypatch: pytest.MonkeyPatch, user: dict[str, Any], 
         ({"is_logged_in": True}, ("ada@example.org",), False),
     ],
 )
-def test_only_who_has_logged_in_and_is_allowed_sees_and_acts(
+def test_only_allowed_logged_in_users_can_view_and_act(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: dict[str, Any], allowed: tuple[str, ...], enters: bool
 ) -> None:
     monkeypatch.setattr(make_store, "NOW", time.time())
@@ -231,4 +231,4 @@ def test_only_who_has_logged_in_and_is_allowed_sees_and_acts(
     assert "Log out" in labels
     next(one for one in page.button if one.label == "Stop").click()
     page.run()
-    assert [one for one in page.button if one.key == "confirm"], "no token is asked for"
+    assert [one for one in page.button if one.key == "confirm"], "the login is enough, without a token"

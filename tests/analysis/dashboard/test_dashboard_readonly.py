@@ -1,4 +1,4 @@
-"""The dashboard on a store that it may only read, a folder and S3: every page shows, buttons are off and say why."""
+"""The dashboard on a read-only store, a folder and S3: all pages work, and the buttons are disabled with the reason."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ ROOT = Path(__file__).resolve().parents[3]
 MODULE = "tests.analysis.dashboard.test_dashboard_readonly"
 OFF = "may only read the store"
 _DROP_FROM_BOUNDING_SET, _DAC_OVERRIDE = 24, 1
-"""Numbers of Linux: prctl's option, and the capability that lets root write where no bit allows it."""
+"""Linux constants: the option of prctl, and the capability with which root ignores file permissions."""
 
 
-def told(uri: str, trial: str) -> dict[str, tuple[str, list[str]]]:
-    """What each page says, with the buttons that are on. Leaves the dashboard's settings in the environment."""
+def read_pages(uri: str, trial: str) -> dict[str, tuple[str, list[str]]]:
+    """{page: (text, labels of enabled buttons)}. Leaves the dashboard's settings in the environment."""
     settings.to_environment(DashboardSettings(uri, TOKEN, closed=False))
     asked: dict[str, dict[str, str]] = {
         "": {},
@@ -76,7 +76,7 @@ def some_trial(store: FolderStore) -> str:
 
 @pytest.fixture
 def sealed(folder: FolderStore) -> Iterator[FolderStore]:
-    """A store without a single bit that allows to write."""
+    """A store without write permission on any file or folder."""
     places = [folder.root, *folder.root.rglob("*")]
     for place in places:
         place.chmod(0o555 if place.is_dir() else 0o444)
@@ -86,14 +86,14 @@ def sealed(folder: FolderStore) -> Iterator[FolderStore]:
 
 
 def become_ordinary() -> None:
-    """Make the process that follows obey permissions, also root's."""
+    """Drop the capability, so that the next program obeys file permissions even as root."""
     ctypes.CDLL(None).prctl(_DROP_FROM_BOUNDING_SET, _DAC_OVERRIDE, 0, 0, 0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="how root gives up its rights is Linux's")
-def test_a_folder(sealed: FolderStore) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="dropping capabilities needs Linux")
+def test_read_only_folder(sealed: FolderStore) -> None:
     before = sorted(sealed.keys(""))
-    code = f"import json, sys; from {MODULE} import told; print(json.dumps(told(*sys.argv[1:])))"
+    code = f"import json, sys; from {MODULE} import read_pages; print(json.dumps(read_pages(*sys.argv[1:])))"
     ended = subprocess.run(
         [sys.executable, "-c", code, sealed.uri, some_trial(sealed)],
         cwd=ROOT,
@@ -109,8 +109,10 @@ def test_a_folder(sealed: FolderStore) -> None:
     assert sorted(sealed.keys("")) == before
 
 
-def test_s3(folder: FolderStore, moto: Server, aws: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    aws.setenv(settings.VARIABLE, "")  # what `told` leaves there goes with the test
+def test_read_only_s3(
+    folder: FolderStore, moto: Server, aws: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    aws.setenv(settings.VARIABLE, "")  # so that monkeypatch also undoes what `read_pages` sets
     aws.setenv("AWS_ENDPOINT_URL", moto.url)
     filled = open_store(address("readonly"))
     parallel_map(lambda key: filled.put(key, folder.get(key)), list(folder.keys("")), 8)
@@ -118,15 +120,15 @@ def test_s3(folder: FolderStore, moto: Server, aws: pytest.MonkeyPatch, capfd: p
     with proxy_to(moto.port) as proxy:
         proxy.fault = lambda r: Answer(403, "AccessDenied") if r.method not in ("GET", "HEAD") else None
         aws.setenv("AWS_ENDPOINT_URL", proxy.url)
-        check(told(filled.uri, some_trial(folder)))
+        check(read_pages(filled.uri, some_trial(folder)))
         refused = [request.method for request in proxy.requests if request.method not in ("GET", "HEAD")]
-    assert 1 <= len(refused) <= 6, "it does not try again and again"
+    assert 1 <= len(refused) <= 6, "the check must not be repeated for every page"
     assert filled.find(["sweeps/", "trials/"]) == before
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_s3_that_can_be_written(moto: Server, aws: pytest.MonkeyPatch) -> None:
-    """Telling leaves nothing, no upload that was begun either."""
+def test_writable_s3(moto: Server, aws: pytest.MonkeyPatch) -> None:
+    """The check leaves no object and no unfinished upload."""
     import boto3
 
     aws.setenv("AWS_ENDPOINT_URL", moto.url)

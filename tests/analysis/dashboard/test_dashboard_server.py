@@ -1,4 +1,4 @@
-"""The dashboard's server: whom it listens to, what it refuses; and the parts below the pages."""
+"""The dashboard's server: access, refused requests, options; and modules that need no page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> object:
 
 
 def upgraded(address: str, **headers: str) -> int:
-    """The status with which the server answers a request for the stream that carries every press of a button."""
+    """HTTP status of a request for the WebSocket that carries all user input."""
     place = urlsplit(address)
     asked = {
         "Upgrade": "websocket",
@@ -67,7 +67,7 @@ def test_an_upload_without_a_session_is_refused(address: str) -> None:
     connection.close()
 
 
-def test_answers_carry_what_makes_a_browser_careful(address: str) -> None:
+def test_responses_have_security_headers(address: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
     connection.request("GET", "/")
     answer = connection.getresponse()
@@ -79,17 +79,17 @@ def test_answers_carry_what_makes_a_browser_careful(address: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/..%2f..%2fetc/passwd", "/media/../../etc/passwd", "/app/static/x"])
-def test_no_file_of_the_machine_is_served(address: str, path: str) -> None:
+def test_files_outside_the_dashboard_are_not_served(address: str, path: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
     connection.request("GET", path)
     assert b"root:" not in connection.getresponse().read()
     connection.close()
 
 
-def test_a_host_that_others_reach_demands_a_token(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_host_that_others_can_reach_requires_a_token(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["dashboard", "--store", str(tmp_path), "--host", "0.0.0.0"]) == 2
     said = capsys.readouterr().err
-    assert "whoever reaches it could read the store" in said
+    assert "everybody who can reach this host could read the store" in said
     assert "--token" in said
     with pytest.raises(SweepError, match="characters"):
         server.settings_for("0.0.0.0", "short", "store", None, None)
@@ -98,7 +98,7 @@ def test_a_host_that_others_reach_demands_a_token(capsys: pytest.CaptureFixture[
     assert server.settings_for("127.0.0.1", None, "store", None, None).token
 
 
-def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_taken_port_is_an_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -107,7 +107,7 @@ def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str], tmp_pa
     assert "--port 0" in capsys.readouterr().err
 
 
-def test_optuna_dashboard_is_offered_where_it_is_missing(
+def test_a_missing_optuna_dashboard_is_an_error(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
@@ -116,7 +116,7 @@ def test_optuna_dashboard_is_offered_where_it_is_missing(
 
 
 @pytest.mark.skipif(importlib.util.find_spec("optuna_dashboard") is None, reason="pip install optuna-dashboard")
-def test_optuna_dashboard_shows_the_searches_to_this_machine_alone(tmp_path: Path) -> None:
+def test_optuna_dashboard_answers_only_for_its_own_address(tmp_path: Path) -> None:
     given = optuna_server.serve_in_thread(DashboardSettings("s", "t"), whole(tmp_path / "store"), "127.0.0.1")
     assert given.optuna is not None
     place = urlsplit(given.optuna).netloc
@@ -129,7 +129,7 @@ def test_optuna_dashboard_shows_the_searches_to_this_machine_alone(tmp_path: Pat
         connection.close()
 
 
-def test_nothing_is_told_to_others_and_uploads_are_limited() -> None:
+def test_options_disable_telemetry_and_limit_uploads() -> None:
     options = server.options("127.0.0.1", 8501)
     assert options["browser.gatherUsageStats"] is False
     assert options["server.enableXsrfProtection"] is True
@@ -142,11 +142,11 @@ def test_links_to_ray_follow_the_address() -> None:
     assert DashboardSettings("s", "t").ray is None
     assert DashboardSettings("s", "t", address="auto").ray == "http://127.0.0.1:8265"
     assert DashboardSettings("s", "t", address="head:6379").ray == "http://head:8265"
-    with pytest.raises(SweepError, match="no such address"):
+    with pytest.raises(SweepError, match="does not accept such an address"):
         server.settings_for("127.0.0.1", None, "store", None, "ray://head:10001")
 
 
-# --- parts ------------------------------------------------------------------------------------------------------------
+# --- modules ----------------------------------------------------------------------------------------------------------
 
 
 def png(size: tuple[int, int]) -> bytes:
@@ -155,7 +155,7 @@ def png(size: tuple[int, int]) -> bytes:
     return target.getvalue()
 
 
-def test_an_upload_is_an_image_or_an_error_in_sentences() -> None:
+def test_an_upload_that_is_not_an_image_is_an_error() -> None:
     assert predict_upload.open_upload(png((20, 10)), "a.png").size == (20, 10)
     for data in (b"", b"no image", png((20, 10))[:40], b"<svg onload=alert(1)></svg>"):
         with pytest.raises(SweepError, match="cannot be read as an image"):
@@ -164,26 +164,26 @@ def test_an_upload_is_an_image_or_an_error_in_sentences() -> None:
         predict_upload.open_upload(png((5000, 5000)), "large.png")
 
 
-def test_what_predict_refuses_is_told_without_the_folder() -> None:
-    said = (
+def test_errors_of_predict_are_parsed() -> None:
+    output = (
         "error: trial x\n  why:     it has not finished\n  allowed: a finished trial\n  do:      sweeps resume NAME\n"
     )
-    error = predict_upload._refused(said, "/folder")
+    error = predict_upload._error_from_output(output, "/folder")
     assert (error.given, error.why, error.allowed) == ("trial x", "it has not finished", "a finished trial")
 
 
-def test_the_wipe_escapes_names() -> None:
+def test_the_image_slider_escapes_labels() -> None:
     image = Image.new("RGB", (4, 4))
     page = image_slider.slider_page(('"><script>alert(1)</script>', image), ("b", image), "#000")
     assert "<script>alert" not in page
     assert page.count("nonce-") == 1
 
 
-def test_text_is_shown_as_it_is() -> None:
+def test_escape_makes_markdown_literal() -> None:
     assert elements.escape("a_b *c* <b> :red[x] $y$") == "a\\_b \\*c\\* \\<b\\> \\:red\\[x\\] \\$y\\$"
 
 
-def test_values_are_made_once_for_all_who_ask_at_once() -> None:
+def test_concurrent_callers_share_one_computation() -> None:
     made: list[int] = []
 
     def make() -> int:
@@ -191,25 +191,25 @@ def test_values_are_made_once_for_all_who_ask_at_once() -> None:
         made.append(1)
         return len(made)
 
-    kept = VersionedCache[int](2)
-    threads = [threading.Thread(target=lambda: kept.get("a", 1, make)) for _ in range(5)]
+    cache = VersionedCache[int](2)
+    threads = [threading.Thread(target=lambda: cache.get("a", 1, make)) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert made == [1]
-    assert kept.get("a", 2, make) == 2, "another stamp, another value"
-    kept.get("b", 1, make)
-    kept.get("c", 1, make)
-    assert kept.get("a", 2, make) == 5, "the least used one was given up"
+    assert cache.get("a", 2, make) == 2, "another stamp, another value"
+    cache.get("b", 1, make)
+    cache.get("c", 1, make)
+    assert cache.get("a", 2, make) == 5, "the least recently used one was dropped"
 
 
-def test_a_look_counts_for_a_while() -> None:
-    looks: list[int] = []
+def test_ttl_cache_reads_again_after_its_time() -> None:
+    reads: list[int] = []
     fresh = TTLCache[int](0.05)
-    assert fresh.get("", lambda: looks.append(1) or len(looks)) == 1
-    assert fresh.get("", lambda: looks.append(1) or len(looks)) == 1
+    assert fresh.get("", lambda: reads.append(1) or len(reads)) == 1
+    assert fresh.get("", lambda: reads.append(1) or len(reads)) == 1
     time.sleep(0.06)
-    assert fresh.get("", lambda: looks.append(1) or len(looks)) == 2
+    assert fresh.get("", lambda: reads.append(1) or len(reads)) == 2
     fresh.forget()
-    assert fresh.get("", lambda: looks.append(1) or len(looks)) == 3
+    assert fresh.get("", lambda: reads.append(1) or len(reads)) == 3

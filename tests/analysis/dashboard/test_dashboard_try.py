@@ -1,4 +1,4 @@
-"""The Try page: holes drawn in a browser, checked and painted here; and the process that answers, kept alive."""
+"""The Try page: checks and masks of drawn holes, and the process that answers requests."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def stroke(*points: tuple[float, float], brush: float = 9) -> dict[str, Any]:
     return {"brush": brush, "points": [list(point) for point in points]}
 
 
-def test_strokes_are_painted_where_they_were_drawn() -> None:
-    told = [stroke((10, 10), (50, 10)), stroke((70, 50), brush=5)]
-    hole = np.asarray(drawing.strokes_to_mask(drawing.parse_strokes(told, SIZE), SIZE)) > 0
+def test_the_mask_covers_the_strokes() -> None:
+    strokes = [stroke((10, 10), (50, 10)), stroke((70, 50), brush=5)]
+    hole = np.asarray(drawing.strokes_to_mask(drawing.parse_strokes(strokes, SIZE), SIZE)) > 0
     assert hole.shape == (60, 80)
     assert hole[10, 6:54].all(), "a line with round ends"
     assert hole[7:14, 30].all()
@@ -46,7 +46,7 @@ def test_strokes_are_painted_where_they_were_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "drawn",
     [
         None,
         "strokes",
@@ -66,12 +66,12 @@ def test_strokes_are_painted_where_they_were_drawn() -> None:
         [stroke(*[(3, 3)] * drawing.MOST_POINTS)] * 2,
     ],
 )
-def test_what_a_board_never_tells_is_refused(told: Any) -> None:
+def test_invalid_strokes_are_refused(drawn: Any) -> None:
     with pytest.raises(SweepError, match="the drawn hole"):
-        drawing.parse_strokes(told, SIZE)
+        drawing.parse_strokes(drawn, SIZE)
 
 
-# --- the process that answers -----------------------------------------------------------------------------------------
+# --- the prediction process -------------------------------------------------------------------------------------------
 
 FILL = """\
 # Does it fill?
@@ -116,12 +116,12 @@ def gradient() -> Image.Image:
     return Image.merge("RGB", [Image.linear_gradient("L").resize(SIZE).rotate(turn) for turn in (0, 90, 180)])
 
 
-def test_a_kept_process_answers_as_the_command_does(
+def test_the_process_gives_the_same_answers_as_the_command(
     given: DashboardSettings, predictor: PredictorProcess, tmp_path: Path
 ) -> None:
     hole = drawing.strokes_to_mask([stroke((20, 20), (50, 40))], SIZE)
     answers = {}
-    for trial in (*trials(given), *trials(given)):  # more of them than are kept: one is loaded again
+    for trial in (*trials(given), *trials(given)):  # more networks than stay in memory, so some are loaded again
         (answer,) = predict_upload.run(given, predictor, trial, gradient(), hole).pictures.values()
         assert answers.setdefault(trial, answer) == answer
     assert len(set(answers.values())) == 3
@@ -136,7 +136,9 @@ def test_a_kept_process_answers_as_the_command_does(
     assert predictor.pid == pid
 
 
-def test_it_refuses_as_the_command_does(given: DashboardSettings, predictor: PredictorProcess) -> None:
+def test_the_process_gives_the_same_errors_as_the_command(
+    given: DashboardSettings, predictor: PredictorProcess
+) -> None:
     trial = trials(given)[0]
     with pytest.raises(SweepError, match="an inpainter needs a hole to fill"):
         predict_upload.run(given, predictor, trial, gradient(), None)
@@ -144,10 +146,10 @@ def test_it_refuses_as_the_command_does(given: DashboardSettings, predictor: Pre
         predict_upload.run(given, predictor, trial, gradient(), (1, 1, 5, 5), "--a bird")
     with pytest.raises(SweepError, match="no trial starts with it"):
         predict_upload.run(given, predictor, "0" * 16, gradient(), (1, 1, 5, 5))
-    assert predictor.ask(["--nothing"])[0] == 2, "what argparse refuses ends the request alone"
+    assert predictor.ask(["--nothing"])[0] == 2, "an error of argparse ends the request, not the process"
 
 
-def test_a_process_that_dies_is_told_and_replaced(given: DashboardSettings, predictor: PredictorProcess) -> None:
+def test_a_dead_process_is_reported_and_replaced(given: DashboardSettings, predictor: PredictorProcess) -> None:
     trial = trials(given)[0]
     predict_upload.run(given, predictor, trial, gradient(), (1, 1, 5, 5))
     first = predictor.pid
@@ -161,13 +163,13 @@ def test_a_process_that_dies_is_told_and_replaced(given: DashboardSettings, pred
     assert second is not None
     os.kill(second, signal.SIGSTOP)
     threading.Timer(0.3, os.kill, (second, signal.SIGKILL)).start()
-    with pytest.raises(SweepError, match="it said nothing"):
+    with pytest.raises(SweepError, match="it printed nothing"):
         predict_upload.run(given, predictor, trial, gradient(), (1, 1, 5, 5))
     assert predict_upload.run(given, predictor, trial, gradient(), (1, 1, 5, 5)).pictures
     assert predictor.pid not in (first, second)
 
 
-def test_it_ends_when_it_is_idle_and_when_its_server_is_killed() -> None:
+def test_the_process_ends_when_idle_and_when_its_server_is_killed() -> None:
     idle = PredictorProcess(idle_s=0.3)
     idle.start()
     deadline = time.monotonic() + 10
@@ -189,7 +191,7 @@ def test_it_ends_when_it_is_idle_and_when_its_server_is_killed() -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and is not waited for does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The list of sweeps: what it asks of a store before it shows, and what it finds out while it does."""
+"""The list of sweeps: what it reads from the store before it is shown, and what it computes afterwards."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.proxy import proxy_to
 from tests.s3servers import Server, address
 
 
-class Slow(FolderStore):
-    """A store whose trials are looked at once somebody allows it."""
+class GatedStore(FolderStore):
+    """A store that answers questions about results only once that is allowed."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -40,13 +40,13 @@ class Slow(FolderStore):
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    """A finished sweep and one with trials that failed and run."""
+    """A finished sweep, and one with failed and running trials."""
     make_store.make_store(tmp_path / "store", arms=[ArmSpec("base", 25.0)], seeds=range(2), name="over", claims=[])
     return make_store.make_store(tmp_path / "store", seeds=range(8), name="open")
 
 
-def later(summaries: Summaries, met: Callable[[dict[str, SweepLine]], bool]) -> dict[str, SweepLine]:
-    """The lines by name, once they are as wanted."""
+def wait_for_lines(summaries: Summaries, met: Callable[[dict[str, SweepLine]], bool]) -> dict[str, SweepLine]:
+    """Wait until a condition on the lines is met. Returns the lines by name."""
     deadline = time.monotonic() + 20
     while not met(lines := {line.name: line for line in summaries.lines()}):
         assert time.monotonic() < deadline, lines
@@ -54,44 +54,44 @@ def later(summaries: Summaries, met: Callable[[dict[str, SweepLine]], bool]) -> 
     return lines
 
 
-def whole(lines: dict[str, SweepLine]) -> bool:
+def complete(lines: dict[str, SweepLine]) -> bool:
     return all(line.known and line.summary for line in lines.values())
 
 
-def test_the_list_shows_before_its_trials_have_been_looked_at(store: FolderStore) -> None:
-    slow = Slow(store.root)
+def test_the_list_is_shown_before_states_are_known(store: FolderStore) -> None:
+    slow = GatedStore(store.root)
     summaries = Summaries(Reader(slow))
     assert [(line.name, line.known, line.state) for line in summaries.lines()] == [
         ("open", False, ""),
         ("over", False, ""),
     ]
     slow.allowed.set()
-    lines = later(summaries, whole)
+    lines = wait_for_lines(summaries, complete)
     assert lines["over"].state == "done"
     assert lines["open"].states["failed"] == 1
     assert lines["open"].total == sum(lines["open"].states.values()) == 18
 
 
-def test_trouble_while_looking_is_told(store: FolderStore) -> None:
-    slow = Slow(store.root)
+def test_an_error_in_the_thread_reaches_the_page(store: FolderStore) -> None:
+    slow = GatedStore(store.root)
     slow.refusal = StoreAwayError("store", "it is broken", "a whole one", "mend it")
     slow.allowed.set()
     summaries = Summaries(Reader(slow))
     with pytest.raises(StoreAwayError, match="broken"):
-        later(summaries, lambda _: False)
+        wait_for_lines(summaries, lambda _: False)
     slow.refusal = None
-    later(summaries, whole)
+    wait_for_lines(summaries, complete)
 
 
-def test_a_sum_that_a_run_has_deleted_is_made_anew(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_summary_is_computed_again(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run --replace` trains finished trials again."""
     monkeypatch.setattr("analysis.dashboard.data.summaries.FRESH_S", 0.05)
     summaries, key = Summaries(Reader(store)), layout.summary_key("over")
-    later(summaries, lambda lines: whole(lines) and layout.get_json(store, key) is not None)
-    later(summaries, lambda _: summaries._made["over"][0] != "")  # it has seen its own sum in the store
+    wait_for_lines(summaries, lambda lines: complete(lines) and layout.get_json(store, key) is not None)
+    wait_for_lines(summaries, lambda _: summaries._summaries["over"][0] != "")  # it has read its own summary back
     result = next(k for k in store.keys("trials/") if "/result/" in k and _is_of(store, k, "over"))
     store.delete([result, key])
-    lines = later(summaries, lambda lines: lines["over"].states["done"] == 1)
+    lines = wait_for_lines(summaries, lambda lines: lines["over"].states["done"] == 1)
     assert lines["over"].state != "done"
 
 
@@ -101,7 +101,7 @@ def _is_of(store: FolderStore, key: str, name: str) -> bool:
     return any(t["id"] == key.split("/")[1] for arm in plan["arms"] for t in arm["trials"].values())
 
 
-def test_on_s3_a_list_of_finished_sweeps_asks_for_no_trial(
+def test_on_s3_the_list_of_finished_sweeps_reads_no_trial(
     tmp_path: Path, moto: Server, aws: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "store"
@@ -109,7 +109,9 @@ def test_on_s3_a_list_of_finished_sweeps_asks_for_no_trial(
         seeds = range(number, number + 2)
         make_store.make_store(folder, arms=[ArmSpec("base", 25.0)], seeds=seeds, name=f"sweep-{number}", claims=[])
     here = FolderStore(folder)
-    later(Summaries(Reader(here)), lambda lines: whole(lines) and len(list(folder.rglob("summary.json"))) == 3)
+    wait_for_lines(
+        Summaries(Reader(here)), lambda lines: complete(lines) and len(list(folder.rglob("summary.json"))) == 3
+    )
     aws.setenv("AWS_ENDPOINT_URL", moto.url)
     there = open_store(address("list"))
     parallel_map(lambda key: there.put(key, here.get(key)), list(here.keys("")), 8)
@@ -117,6 +119,6 @@ def test_on_s3_a_list_of_finished_sweeps_asks_for_no_trial(
         aws.setenv("AWS_ENDPOINT_URL", proxy.url)
         lines = {line.name: line for line in Summaries(Reader(open_store(there.uri))).lines()}
     assert len(lines) == 3
-    assert whole(lines)
+    assert complete(lines)
     assert not any("trials" in request.path for request in proxy.requests)
-    assert len(proxy.requests) == 2 + 3, "names, a listing, and a sum each"
+    assert len(proxy.requests) == 2 + 3, "names, a listing, and a summary each"
