@@ -20,6 +20,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from cluster.multi_worker import group_host
 from cluster.multi_worker.group import serve
 from cluster.multi_worker.group_host import LOST, MOVED, NAMESPACE, RECORD, Host
+from cluster.multi_worker.orphans import remove_orphans
 from cluster.multi_worker.trainer import ENVIRONMENT, GroupShape
 from cluster.worker.worker import CRASHED, FAILED, HELD, STOPPED, WorkerOptions, open_cached
 from sweeps.store import attempts as stored_attempts
@@ -37,6 +38,8 @@ STILLBORN = 3
 """After this many groups in a row whose workers did not start, no more groups are started."""
 CLOSE_S = 10.0
 """Seconds that the groups may take to end when the driver ends."""
+ORPHANS_S = 20.0
+"""Seconds that a group may wait for its workers before placement groups of dead drivers are removed, each time."""
 STARTING = {"ready": False, "broken": False, "placement": None, "over": None}
 """A group's state until its host reports one."""
 
@@ -58,6 +61,8 @@ class _Group:
     idle_since: float = field(default_factory=time.monotonic)
     ending: bool = False
     was_ready: bool = False
+    waiting_since: float = field(default_factory=time.monotonic)
+    """When the group was started, or when its resources were last looked for."""
 
 
 class Groups:
@@ -126,6 +131,14 @@ class Groups:
                 self._forget(group)
             elif group.state["ready"] and not group.ticket and not group.ending and now - group.idle_since > IDLE_S:
                 self._end(group)
+            elif not group.was_ready and now - group.waiting_since > ORPHANS_S:
+                group.waiting_since = now
+                self._free_resources()
+
+    def _free_resources(self) -> None:
+        """Remove placement groups that dead drivers left behind, because a group waits for its workers."""
+        for identifier in remove_orphans(self._shape):
+            print(f"removed placement group {identifier}, which a driver that died left behind", file=sys.stderr)
 
     def _update(self, group: _Group) -> None:
         if group.asked is not None and ray.wait([group.asked], timeout=0)[0]:

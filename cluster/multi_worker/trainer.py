@@ -23,6 +23,11 @@ class GroupShape:
     gpus: float
     """GPUs per worker."""
 
+    @property
+    def resources(self) -> dict[str, float]:
+        """Ray resources of one worker."""
+        return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
+
 
 COLLECTIVE_S = 1800
 """Seconds after which a collective operation fails; longer than worker 0 waits for an unreachable store."""
@@ -55,13 +60,12 @@ def trainer(work: Callable[[dict[str, Any]], None], shape: GroupShape, options: 
     from cluster.multi_worker.rendezvous import OwnAddressConfig
 
     os.environ.update(ENVIRONMENT | ({} if isinstance(shape.workers, int) else ELASTIC))
-    resources = {"CPU": shape.cpus, **({"GPU": shape.gpus} if shape.gpus else {})}
     return TorchTrainer(
         work,
         train_loop_config={"host": host, "options": options},
         torch_config=OwnAddressConfig(timeout_s=COLLECTIVE_S),
         scaling_config=train.ScalingConfig(
-            num_workers=shape.workers, use_gpu=bool(shape.gpus), resources_per_worker=resources
+            num_workers=shape.workers, use_gpu=bool(shape.gpus), resources_per_worker=shape.resources
         ),
         run_config=train.RunConfig(
             name=shape.name,
