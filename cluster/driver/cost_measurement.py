@@ -78,7 +78,7 @@ def _hardware(device: str, cpus: int) -> str:
 
 
 def _left(work: PendingWork, store: Store) -> list[RemainingWork]:
-    """Planned trials with their remaining epochs, remaining tries of searches, and the arms that these will add."""
+    """Planned trials with their remaining epochs, remaining suggestions of searches, and the arms these will add."""
     jobs = {(job.trial_id, job.epochs): job for job in work.jobs}
     states = progress.states_of(store, progress.by_trial(jobs)) if jobs else {}
     arm_of = {trial.id: arm for arm in work.plan.arms for trial in arm.trials.values()}
@@ -93,10 +93,12 @@ def _left(work: PendingWork, store: Store) -> list[RemainingWork]:
         asks_by_state = Counter(ask.state for ask in tuning.search.asks())
         size = tuning.search.spec.space.size()
         budget = spec.trials if size is None else min(spec.trials, size)
-        tries = max(0, budget - sum(asks_by_state.values()) + asks_by_state["running"]) * len(spec.tune_seeds)
-        words = f"tries of {arm.name}"
+        suggestions = max(0, budget - sum(asks_by_state.values()) + asks_by_state["running"]) * len(spec.tune_seeds)
+        words = f"suggestions of {arm.name}"
         left.append(
-            RemainingWork(words, arm.task, arm.config, tries, tries * epochs, spec.early_stopping.name != "none")
+            RemainingWork(
+                words, arm.task, arm.config, suggestions, suggestions * epochs, spec.early_stopping.name != "none"
+            )
         )
         runs = min(spec.report_best, budget) * len(work.plan.sweep.spec.seed_list)
         left.append(RemainingWork(f"best of {arm.name}", arm.task, arm.config, runs, runs * epochs))

@@ -72,10 +72,11 @@ class SearchWork:
 
 
 @dataclass(frozen=True)
-class _Try:
+class _SuggestedJob:
     """The suggestion that a search's job belongs to: its number, and the jobs of all its seeds.
 
-    Two suggestions can share a trial (for example where `epochs` is searched), so `_tries` maps jobs, not trial ids.
+    Two suggestions can share a trial, for example if `epochs` is searched, so
+    `_suggested` maps jobs, not trial ids.
     """
 
     search: SearchWork
@@ -109,7 +110,7 @@ class TrialQueue:
         self._looked = time.monotonic()
         self._crashes: Counter[tuple[str, bool]] = Counter()
         self._reached: Counter[str] = Counter()
-        self._tries: dict[Job, _Try] = {}
+        self._suggested: dict[Job, _SuggestedJob] = {}
         self._curves: dict[str, dict[int, float]] = {}
         self._cut: set[Job] = set()
         self._failures = failures
@@ -128,7 +129,7 @@ class TrialQueue:
         """The next job that may run, and its newest attempt's number (0: none); None if no job may run at present."""
         self.recheck_held()
         while not self.halted:
-            if not self._waiting or self._waiting[0] not in self._tries:
+            if not self._waiting or self._waiting[0] not in self._suggested:
                 self._ask()
             if not self._waiting:
                 return None
@@ -157,9 +158,9 @@ class TrialQueue:
             self._finish_search(search)
 
     def _suggest(self, search: SearchWork, suggestion: Suggestion) -> None:
-        label = f"{search.tuning.arm.name} · try {suggestion.number}"
+        label = f"{search.tuning.arm.name} · suggestion {suggestion.number}"
         jobs = [Job(trial.id, trial.epochs, f"{label} · seed {trial.seed}") for trial in suggestion.trials]
-        self._tries.update(dict.fromkeys(jobs, _Try(search, suggestion.number, tuple(jobs))))
+        self._suggested.update(dict.fromkeys(jobs, _SuggestedJob(search, suggestion.number, tuple(jobs))))
         self._watcher.added(jobs)
         self._waiting.extendleft(reversed(jobs))
 
@@ -195,7 +196,7 @@ class TrialQueue:
 
     def _is_settled(self, job: Job) -> bool:
         """Whether a search no longer needs a trial: another seed or another driver has settled its suggestion."""
-        owner = self._tries.get(job)
+        owner = self._suggested.get(job)
         if owner is None or owner.is_open:
             return False
         self._watcher.ended(job, DONE if self._is_done(job) else PRUNED)
@@ -203,7 +204,7 @@ class TrialQueue:
 
     def _is_settled_elsewhere(self, job: Job) -> bool:
         """As `_is_settled`, after reading the store: a driver that prunes a trial stores this before the trial ends."""
-        owner = self._tries.get(job)
+        owner = self._suggested.get(job)
         if owner is None:
             return False
         self._adopt(owner.search, owner.search.tuning.catch_up())
@@ -217,7 +218,7 @@ class TrialQueue:
         if int(row["epoch"]) > self._reached[job.trial_id]:  # progress resets the count of crashes
             self._reached[job.trial_id] = int(row["epoch"])
             self._crashes.pop((job.trial_id, True), None)
-        owner = self._tries.get(job)
+        owner = self._suggested.get(job)
         if owner is None or int(row["epoch"]) >= job.epochs:
             return False
         metric = owner.search.tuning.spec.metrics[0]
@@ -251,12 +252,12 @@ class TrialQueue:
             self._failures -= 1
             if self._failures <= 0:
                 self.halt()
-        owner = self._tries.get(job)
+        owner = self._suggested.get(job)
         if owner is not None and state != STOPPED:
             self._settle(owner, job, state)
             self._finish_search(owner.search)
 
-    def _settle(self, owner: _Try, job: Job, state: str) -> None:
+    def _settle(self, owner: _SuggestedJob, job: Job, state: str) -> None:
         """Report to a search how one of its trials ended."""
         tuning = owner.search.tuning
         if owner.is_open and state in (PRUNED, FAILED):

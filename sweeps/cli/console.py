@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sweeps.search.status import SearchState
     from sweeps.store.layout import Json
 
-TRY_STATES = ("complete", "pruned", "failed", "running")
+SUGGESTION_STATES = ("complete", "pruned", "failed", "running")
 _MAX_FAILED = 20
 """Earlier failures that are listed; further ones are only counted."""
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "queued": "dim"}
@@ -111,7 +111,7 @@ def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
 def _search_summary(tuning: ArmSearch) -> str:
     spec, asked = tuning.spec, len(tuning.search.asks())
     seeds = f"{_count(len(spec.tune_seeds), 'seed')} ({', '.join(map(str, spec.tune_seeds))})"
-    words = f"search of {tuning.arm.name!r}: {spec.trials} tries by {spec.sampler} x {seeds}"
+    words = f"search of {tuning.arm.name!r}: {spec.trials} suggestions by {spec.sampler} x {seeds}"
     stopping = spec.early_stopping.name
     words += f", {stopping} from epoch {spec.early_stopping.grace_epochs}" if stopping != "none" else ""
     return f"{words}; {asked} suggested so far; the best {spec.report_best} run on the reporting seeds"
@@ -225,11 +225,13 @@ def status(stored: Json, states: dict[str, TrialState], searches: Sequence[Searc
 
 def _searches(out: Console, spec: dict[str, Any], searches: Sequence[SearchState]) -> None:
     seeds = ", ".join(map(str, spec["tune_seeds"]))
-    words = f"search: {spec['trials']} tries for each arm by {spec['sampler']} on seeds {seeds}, which are not reported"
+    words = (
+        f"search: {spec['trials']} suggestions per arm by {spec['sampler']} on seeds {seeds}, which are not reported"
+    )
     out.print(Text(words))
-    table = make_table("search of", "suggested", *TRY_STATES, "best", "epochs saved")
+    table = make_table("search of", "suggested", *SUGGESTION_STATES, "best", "epochs saved")
     for search in searches:
-        counts = [str(search.counts[state]) for state in TRY_STATES]
+        counts = [str(search.counts[state]) for state in SUGGESTION_STATES]
         best = ", ".join(f"{value:.4g}" for value in search.best[0].values) if search.best else ""
         saved = f"{search.saved:,} of {search.full:,}" if search.full else ""
         table.add_row(Text(search.arm), f"{search.asked} of {search.budget}", *counts, best, saved)

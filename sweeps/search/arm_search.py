@@ -120,7 +120,7 @@ class ArmSearch:
         suggestion = Suggestion(ask.number, trials)
         stored_trials.write_trials(self._store, trials)
         ids = {str(trial.seed): trial.id for trial in trials}
-        self._store.create(tries_key(self.sweep, self.arm.name, ask.number), layout.dump(ids))
+        self._store.create(suggestion_key(self.sweep, self.arm.name, ask.number), layout.dump(ids))
         self._open[ask.number] = suggestion
         return suggestion
 
@@ -192,7 +192,7 @@ class ArmSearch:
         return {trial_id: curve for trial_id, curve in curves.items() if curve}
 
 
-def tries_key(sweep: str, arm: str, number: int) -> str:
+def suggestion_key(sweep: str, arm: str, number: int) -> str:
     """Key of the object that maps tuning seeds to the trial ids of a suggestion. Read by displays and reports only."""
     return f"{search_prefix(sweep, arm)}{number:04d}.trials.json"
 

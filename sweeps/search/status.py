@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.search.arm_search import pruned_key, tries_key
+from sweeps.search.arm_search import pruned_key, suggestion_key
 from sweeps.search.search import Ask, Search, stored_searches
 from sweeps.store import layout
 from sweeps.store.base import Store
@@ -104,7 +104,7 @@ def _has_tuned_arms(plan: Mapping[str, Any], arm: str) -> bool:
 
 def _trials(store: Store, sweep: str, arm: str, asks: list[Ask]) -> dict[int, list[str]]:
     """The trial ids of each suggestion."""
-    keys = {tries_key(sweep, arm, ask.number): ask.number for ask in asks}
+    keys = {suggestion_key(sweep, arm, ask.number): ask.number for ask in asks}
     bodies = store.get_many(keys)
     return {
         number: list(layout.load(key, bodies[key]).values()) if key in bodies else [] for key, number in keys.items()

@@ -3,7 +3,7 @@
 Both ask the same random configurations (the random sampler does not look at what it is told), so the best of the full
 search is known, and the question is whether ASHA let it live. Real CIFAR-10, blind autoencoder, learning rate, width.
 
-    python tests/benchmarks/bench_asha.py [--tries 16] [--epochs 9] [--images 1000] [--grace 3]
+    python tests/benchmarks/bench_asha.py [--suggestions 16] [--epochs 9] [--images 1000] [--grace 3]
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ base:
   epochs: {epochs}
 search:
   space: {{optimiser.lr: {{float: [1.0e-5, 1.0e-1], log: true}}, model.width: {{choice: [8, 16, 32]}}}}
-  trials: {tries}
+  trials: {suggestions}
   sampler: random
   metric: val/psnr_db
   goal: max
@@ -76,7 +76,7 @@ def search(rule: str, options: argparse.Namespace, folder: Path) -> tuple[Search
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tries", type=int, default=16)
+    parser.add_argument("--suggestions", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--grace", type=int, default=3)
@@ -87,11 +87,11 @@ def main() -> None:
         asha, some_epochs = search("asha", options, Path(folder))
         assert [a.overrides for a in full.asks()] == [a.overrides for a in asha.asks()], "the same questions"
         winner, kept = full.best(1)[0], asha.best(1)[0]
-        rank = [ask.number for ask in full.best(options.tries)].index(kept.number) + 1
+        rank = [ask.number for ask in full.best(options.suggestions)].index(kept.number) + 1
         print(
-            f"{options.tries} tries x {options.epochs} epochs, grace {options.grace}, factor {options.factor:g}: "
-            f"full search best is try {winner.number} ({winner.values[0]:.2f} dB), with ASHA try {kept.number} "
-            f"({kept.values[0]:.2f} dB, rank {rank} of the full search); "
+            f"{options.suggestions} suggestions x {options.epochs} epochs, grace {options.grace}, "
+            f"factor {options.factor:g}: full search best is suggestion {winner.number} ({winner.values[0]:.2f} dB), "
+            f"with ASHA suggestion {kept.number} ({kept.values[0]:.2f} dB, rank {rank} of the full search); "
             f"epochs {some_epochs} of {all_epochs}, {1 - some_epochs / all_epochs:.0%} saved"
         )
 

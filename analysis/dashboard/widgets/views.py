@@ -188,7 +188,7 @@ def search(report: Report) -> None:
 
 def _facts(fact: searches.SearchFacts) -> None:
     ended = [f"{fact.complete} complete", f"{fact.pruned} pruned", f"{fact.failed} failed", f"{fact.running} running"]
-    st.markdown(f"**{elements.escape(fact.tries)} suggestions**: {elements.escape(', '.join(ended))}")
+    st.markdown(f"**{elements.escape(fact.suggestions)} suggestions**: {elements.escape(', '.join(ended))}")
     for number, found in enumerate(fact.found, 1):
         chosen = f", reported as {wording.quoted(found.arm)}" if found.arm else ""
         st.markdown(

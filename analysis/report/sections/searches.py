@@ -1,4 +1,4 @@
-"""The searches of a sweep: budgets, outcomes of the tries, the best configurations and the chosen ones."""
+"""The searches of a sweep: budgets, outcomes of the suggestions, the best configurations and the chosen ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sweeps.search.status import SearchState
 from sweeps.store import layout
 
 _FOR_IMPORTANCE = 8
-"""Smallest number of complete tries for which importances are reported."""
+"""Smallest number of complete suggestions for which importances are reported."""
 _GOALS = {"max": "highest", "min": "lowest"}
 
 
@@ -37,8 +37,8 @@ class SearchFacts:
     """One search."""
 
     arm: str
-    tries: str
-    """Number of tries so far, the budget, and whether the search has ended."""
+    suggestions: str
+    """Number of suggestions so far, the budget, and whether the search has ended."""
     complete: int
     pruned: int
     failed: int
@@ -61,9 +61,9 @@ def settings(study: Study) -> list[str]:
     equal = f"; each of {len(spec['arms'])} arms has the same budget" if len(spec["arms"]) > 1 else ""
     rule = "No early stopping."
     if stopping["name"] != "none":
-        rule = f"Early stopping of tries by {stopping['name']} from epoch {stopping['grace_epochs']} on."
+        rule = f"Early stopping of suggestions by {stopping['name']} from epoch {stopping['grace_epochs']} on."
     return [
-        f"{_tries(spec['trials'])} per arm by {spec['sampler']} on {seeds}, for {wording.listing(goals)}{equal}.",
+        f"{_suggested(spec['trials'])} per arm by {spec['sampler']} on {seeds}, for {wording.listing(goals)}{equal}.",
         "Configurations are reported on fresh seeds, never on the seeds that selected them.",
         rule,
     ]
@@ -76,7 +76,7 @@ def facts(study: Study) -> list[SearchFacts]:
 
 
 def _importance(search: Search | None) -> str:
-    """Importance of the parameters of a search with one objective and enough complete tries; otherwise ''."""
+    """Importance of the parameters of a search with one objective and enough complete suggestions; otherwise ''."""
     complete = 0 if search is None else sum(ask.state == "complete" for ask in search.asks())
     if search is None or complete < _FOR_IMPORTANCE or len(search.spec.metrics) > 1:
         return ""
@@ -84,7 +84,7 @@ def _importance(search: Search | None) -> str:
     if len(importances) < 2:  # a single parameter always has importance 1
         return ""
     shares = ", ".join(f"{name} {share:.2f}" for name, share in importances.items())
-    return f"{shares} (PED-ANOVA, {complete} complete tries)"
+    return f"{shares} (PED-ANOVA, {complete} complete suggestions)"
 
 
 def _facts(study: Study, search: SearchState, importance: str) -> SearchFacts:
@@ -102,7 +102,7 @@ def _facts(study: Study, search: SearchState, importance: str) -> SearchFacts:
     counts = search.counts
     return SearchFacts(
         arm=search.arm,
-        tries=f"{search.asked} of {search.budget}{state}",
+        suggestions=f"{search.asked} of {search.budget}{state}",
         complete=counts["complete"],
         pruned=counts["pruned"],
         failed=counts["failed"],
@@ -129,8 +129,8 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _tries(number: int) -> str:
-    return f"{number:,} {'try' if number == 1 else 'tries'}"
+def _suggested(number: int) -> str:
+    return f"{number:,} {'suggestion' if number == 1 else 'suggestions'}"
 
 
 def _listed(values: list[int]) -> str:
@@ -150,9 +150,8 @@ def caption(study: Study) -> list[str]:
     spec = study.plan.get("search")
     if not spec:
         return []
-    budget = (
-        f"{_tries(spec['trials'])} × {wording.count(len(spec['tune_seeds']), 'seed')} ({_listed(spec['tune_seeds'])})"
-    )
+    seeds = f"{wording.count(len(spec['tune_seeds']), 'seed')} ({_listed(spec['tune_seeds'])})"
+    budget = f"{_suggested(spec['trials'])} × {seeds}"
     tuned = [arm.name for arm in study.arms if arm.trials and study.tuned(arm.name)]
     sentences = []
     if tuned:
@@ -167,11 +166,11 @@ def caption(study: Study) -> list[str]:
 
 
 def _spent(study: Study) -> str:
-    """Number of tries of each search, if they differ from the budget."""
-    tries = {search.arm: search.asked for search in study.searches if search.done}
-    if all(count == study.plan["search"]["trials"] for count in tries.values()):
-        return " each" if len(tries) > 1 else ""
-    return f" at most ({', '.join(f'{wording.quoted(arm)}: {count}' for arm, count in tries.items())})"
+    """Number of suggestions of each search, if they differ from the budget."""
+    suggestions = {search.arm: search.asked for search in study.searches if search.done}
+    if all(count == study.plan["search"]["trials"] for count in suggestions.values()):
+        return " each" if len(suggestions) > 1 else ""
+    return f" at most ({', '.join(f'{wording.quoted(arm)}: {count}' for arm, count in suggestions.items())})"
 
 
 def _some(names: list[str], most: int = 6) -> str:
@@ -183,11 +182,11 @@ def _some(names: list[str], most: int = 6) -> str:
 
 
 def cost(study: Study) -> list[tuple[str, str]]:
-    """Epochs and computing time of all searches; the time is estimated from the epochs of complete tries."""
+    """Epochs and computing time of all searches; the time is estimated from the epochs of complete suggestions."""
     if not study.searches:
         return []
     trained, full = sum(s.trained for s in study.searches), sum(s.full for s in study.searches)
-    words = f"{trained:,} epochs in {sum(s.asked for s in study.searches):,} tries"
+    words = f"{trained:,} epochs in {sum(s.asked for s in study.searches):,} suggestions"
     pace = _pace(study)
     if pace:
         words += f", about {wording.duration(trained * pace)}"
@@ -197,7 +196,7 @@ def cost(study: Study) -> list[tuple[str, str]]:
 
 
 def _pace(study: Study) -> float | None:
-    """Mean seconds per epoch of the complete tries; None if there are none."""
+    """Mean seconds per epoch of the complete suggestions; None if there are none."""
     keys = [layout.result_key(*trial) for search in study.searches for trial in search.trials]
     results = [layout.load(key, data) for key, data in study.store.get_many(keys).items()]
     seconds = [s for result in results for s in result["history"].get(record_columns.TIME_S, []) if s is not None]

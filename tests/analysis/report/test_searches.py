@@ -16,7 +16,7 @@ from analysis import study as studies
 from analysis.claims import plan_history
 from analysis.report import build as report
 from analysis.report import content, formats
-from sweeps.search.arm_search import pruned_key, tries_key
+from sweeps.search.arm_search import pruned_key, suggestion_key
 from sweeps.search.search import Search, SearchSpec
 from sweeps.search.space import parse
 from sweeps.store import layout
@@ -39,7 +39,7 @@ SPEC: dict[str, Any] = {
 
 
 def searched(store: FolderStore, arm: str, tells: Sequence[str], spec: dict[str, Any] = SPEC) -> None:
-    """A search of an arm whose tries end as `tells` says; a pruned one ran 5 epochs of its first seed only."""
+    """A search of an arm whose suggestions end as `tells` says; a pruned one ran 5 epochs of its first seed only."""
     search = Search(
         store, "partial-conv", arm, SearchSpec(parse(spec["space"]), 6, ("val/psnr_db",), ("max",), "random")
     )
@@ -47,7 +47,7 @@ def searched(store: FolderStore, arm: str, tells: Sequence[str], spec: dict[str,
         ask = search.ask()
         assert ask is not None
         ids = {str(seed): f"{arm}-{number}-{seed}".replace(" ", "-") for seed in spec["tune_seeds"]}
-        store.create(tries_key("partial-conv", arm, number), layout.dump(ids))
+        store.create(suggestion_key("partial-conv", arm, number), layout.dump(ids))
         if state == "complete":
             search.tell(number, state, [20.0 + number])
             for trial in ids.values():
@@ -90,17 +90,17 @@ def test_the_report_tells_budget_savings_and_choice(tmp_path: Path) -> None:
     (search,) = found.study.searches
     assert (search.asked, dict(search.counts)) == (6, {"complete": 3, "pruned": 2, "failed": 1})
     assert search.done
-    # 5 told tries of 2 seeds and 20 epochs; both pruned ones ended after 5 epochs of one seed
+    # 5 told suggestions of 2 seeds and 20 epochs; both pruned ones ended after 5 epochs of one seed
     assert (search.full, search.trained, search.saved) == (5 * 2 * EPOCHS, 3 * 2 * EPOCHS + 2 * 5, 2 * 35)
     for text in (formats.html(found), formats.markdown(found)):
-        assert "6 tries per arm by random on 2 tuning seeds (100, 101), for the highest val PSNR" in text
+        assert "6 suggestions per arm by random on 2 tuning seeds (100, 101), for the highest val PSNR" in text
         assert "never on the seeds that selected them" in text
         assert "70 of 200 epochs (35 %)" in text
         assert "25 dB" in text
         assert "optimiser.lr" in text
-        assert "Tuned: “tuned #1”, 6 tries × 2 seeds (100, 101), reported on fresh seeds." in text
+        assert "Tuned: “tuned #1”, 6 suggestions × 2 seeds (100, 101), reported on fresh seeds." in text
         assert "Not tuned: “net”." in text
-        assert "130 epochs in 6 tries, about 6.5 min; early stopping saved 70 of 200 epochs (35 %)" in text
+        assert "130 epochs in 6 suggestions, about 6.5 min; early stopping saved 70 of 200 epochs (35 %)" in text
     assert "chosen as “tuned \\#1”" in formats.markdown(found) or "chosen as “tuned #1”" in formats.markdown(found)
     assert "Tuned: “tuned #1”" in terminal(found)
     assert formats.csv(found)
@@ -119,8 +119,8 @@ def test_arms_without_values_wait_for_their_search(tmp_path: Path) -> None:
     assert "The search for “conv” is not finished." in found.answer
     for text in (formats.html(found), formats.markdown(found), terminal(found)):
         assert "search not finished" in text
-        assert "Tuned: “net”, 6 tries × 2 seeds (100, 101), reported on fresh seeds." in text
-        assert "Search not finished (6 tries × 2 seeds (100, 101)): “conv”." in text
+        assert "Tuned: “net”, 6 suggestions × 2 seeds (100, 101), reported on fresh seeds." in text
+        assert "Search not finished (6 suggestions × 2 seeds (100, 101)): “conv”." in text
     assert "2 of 6, not finished" in formats.markdown(found)
     assert "each of 2 arms has the same budget" in formats.markdown(found)
     assert "conv" in formats.csv(found)
@@ -148,7 +148,7 @@ def test_a_claim_about_an_arm_that_is_not_found_yet(tmp_path: Path) -> None:
 def test_a_search_that_ended_early_says_what_it_asked(tmp_path: Path) -> None:
     found = report.build(whole(tmp_path, trials=9), "partial-conv", NOW)  # its plan has tuned arms, so it is over
     assert "6 of 9, exhausted" in formats.markdown(found)
-    assert "9 tries × 2 seeds (100, 101) at most (“net”: 6)" in formats.markdown(found)
+    assert "9 suggestions × 2 seeds (100, 101) at most (“net”: 6)" in formats.markdown(found)
 
 
 # --- versions of a plan -----------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_a_change_before_the_first_result_is_nothing(tmp_path: Path) -> None:
     assert plan_history.change_sentences(study(store)) == []
 
 
-def test_importances_need_tries_enough(tmp_path: Path) -> None:
+def test_importances_need_enough_suggestions(tmp_path: Path) -> None:
     """The PSNR of a try depends only on its learning rate, not on the width."""
     space = {"optimiser.lr": SPEC["space"]["optimiser.lr"], "model.width": {"choice": [8, 16]}}
     spec = {**SPEC, "space": space, "trials": 24, "early_stopping": {"name": "none"}}
@@ -219,5 +219,5 @@ def test_importances_need_tries_enough(tmp_path: Path) -> None:
         )
     )
     assert float(found["optimiser.lr"]) > 0.8
-    assert "24 complete tries" in text
+    assert "24 complete suggestions" in text
     assert "Importance in the search of net" in formats.html(made)

@@ -116,11 +116,11 @@ search:
 )
 
 
-def test_tries_and_what_they_will_find_are_counted(planned: Planned, tmp_path: Path, data_root: Path) -> None:
+def test_suggestions_and_what_they_will_find_are_counted(planned: Planned, tmp_path: Path, data_root: Path) -> None:
     found = estimated(planned, FolderStore(tmp_path / "store"), data_root, text=SEARCHED)
     lines = {line.labels: (line.trials, line.epochs, line.most) for line in found.lines}
     assert lines["base", "best of base"] == (2 + 2 * 2, (2 + 4) * 3, False)
-    assert lines["tries of base",] == (5 * 2, 5 * 2 * 3, True)
+    assert lines["suggestions of base",] == (5 * 2, 5 * 2 * 3, True)
     assert found.most
 
 

@@ -31,7 +31,7 @@ PRUNING = SMALL.replace("test_epochs: [1]", "test_epochs: []") + (
     "  goal: max\n"
     "  early_stopping: {name: asha, grace_epochs: 1, reduction_factor: 2}\n"
 )
-"""Three tries of which two are stopped early, then three planned trials and the arm that the search adds."""
+"""Three suggestions of which two are stopped early, then three planned trials and the arm that the search adds."""
 
 
 def errors(plan: Plan, store: Store) -> dict[str, str]:

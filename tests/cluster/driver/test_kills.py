@@ -23,7 +23,7 @@ from cluster.connection import address as addresses
 from cluster.worker.worker import DONE, WorkerOptions, run_trial
 from sweeps.cli.main import main
 from sweeps.results.columns import same_numbers
-from sweeps.search.arm_search import pruned_key, tries_key
+from sweeps.search.arm_search import pruned_key, suggestion_key
 from sweeps.search.search import stored_searches
 from sweeps.spec.trial import canonical
 from sweeps.store import attempts as stored_attempts
@@ -73,10 +73,10 @@ class Undisturbed:
     data_root: Path
     known: dict[str, Rows] = field(default_factory=dict)
     whole: bool = True
-    """Whether the sweep has all tries and seeds; if not, tries of the search are only compared with themselves."""
+    """Whether the sweep has all suggestions and seeds; if not, suggestions are only compared with themselves."""
 
     @property
-    def tries(self) -> int:
+    def suggestions(self) -> int:
         return TRIES if self.whole else FEW_TRIES
 
     @property
@@ -124,14 +124,15 @@ def differences(store: Store, undisturbed: Undisturbed) -> list[str]:
 def _tried(store: Store) -> dict[int, str]:
     """The trial of each try of the search."""
     asks = stored_searches(store, "kills")["base"].asks()
-    return {ask.number: layout.get_json(store, tries_key("kills", "base", ask.number))["100"] for ask in asks}
+    return {ask.number: layout.get_json(store, suggestion_key("kills", "base", ask.number))["100"] for ask in asks}
 
 
 def _in_search(store: Store, undisturbed: Undisturbed, tried: dict[int, str]) -> list[str]:
     """Every suggestion is requested once and settled once; pruned ones are marked as such and never as complete."""
     search = stored_searches(store, "kills")["base"]
     asks = search.asks()
-    found = [] if len(asks) == undisturbed.tries and search.done else [f"{len(asks)} tries, done: {search.done}"]
+    complete = len(asks) == undisturbed.suggestions and search.done
+    found = [] if complete else [f"{len(asks)} suggestions, done: {search.done}"]
     if len({canonical(ask.overrides) for ask in asks}) != len(asks) or len(set(tried.values())) != len(asks):
         found.append("a suggestion was repeated")
     for ask in asks:

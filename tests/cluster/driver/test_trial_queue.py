@@ -259,8 +259,8 @@ def test_suggestions_come_first_and_what_they_find_comes_last(planned: Planned, 
     extra = Job("extra", 3, "found")
     queue = TrialQueue(store, jobs, Watched(), [search_of(plan, store, lambda: [extra])])
     order = [train(queue, store, value=20.0 + number) for number in range(10)]
-    tries = [f"base · try {n} · seed {seed}" for n in range(3) for seed in (100, 101)]
-    assert order == [*tries, *(job.label for job in jobs), "found"]
+    suggestions = [f"base · suggestion {n} · seed {seed}" for n in range(3) for seed in (100, 101)]
+    assert order == [*suggestions, *(job.label for job in jobs), "found"]
     assert queue.finished
     asks = stored_searches(store, "small")["base"].asks()
     assert [ask.values for ask in asks] == [(20.5,), (22.5,), (24.5,)], "the mean over the tuning seeds"
@@ -276,7 +276,7 @@ def test_a_failed_seed_fails_its_suggestion_and_cuts_its_siblings(planned: Plann
     assert queue.record(sibling, {"epoch": 1, METRIC: 99.0}), "it has nothing to add"
     queue.give_back(sibling, CRASHED)
     assert layout.get_json(store, pruned_key("small", sibling.trial_id)) is not None
-    assert taken(queue)[0].label == "base · try 1 · seed 100"
+    assert taken(queue)[0].label == "base · suggestion 1 · seed 100"
 
 
 def test_pruning_is_in_the_store_before_the_trial_has_ended(planned: Planned, store: Store) -> None:
@@ -292,7 +292,7 @@ def test_pruning_is_in_the_store_before_the_trial_has_ended(planned: Planned, st
     assert layout.get_json(store, pruned_key("small", bad.trial_id))["curve"] == [[1, 10.0]]
     queue.give_back(bad, CRASHED)
     assert watched.events[-1] == ("pruned", bad.label)
-    assert taken(queue)[0].label == "base · try 2 · seed 100", "its other seed was never begun, and is not needed"
+    assert taken(queue)[0].label == "base · suggestion 2 · seed 100", "its other seed was never begun"
 
 
 def test_a_trial_in_its_last_epoch_is_not_cut(planned: Planned, store: Store) -> None:
@@ -337,7 +337,7 @@ def test_a_driver_killed_between_mark_and_tell_left_a_pruned_trial(
     assert told(store) == ["running"]
     again = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     assert told(store) == ["pruned"]
-    assert taken(again)[0].label == "base · try 1 · seed 100"
+    assert taken(again)[0].label == "base · suggestion 1 · seed 100"
 
 
 def test_suggestions_that_share_a_trial_are_all_told(planned: Planned, store: Store) -> None:

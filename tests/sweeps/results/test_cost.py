@@ -90,7 +90,7 @@ def test_the_hardware_at_hand_is_preferred(store: FolderStore, expand: Expand) -
     assert found.hardware == "H200"
 
 
-def test_tries_of_a_search_are_known_without_a_plan(store: FolderStore, expand: Expand) -> None:
+def test_suggestions_of_a_search_are_known_without_a_plan(store: FolderStore, expand: Expand) -> None:
     finish(store, expand())
     store.delete(list(store.keys("sweeps/")))
     assert speed(store, expand()) == Speed(EPOCH_S, ONCE_S, "2 finished", HERE)
@@ -107,13 +107,13 @@ def test_an_estimate_adds_up(expand: Expand) -> None:
     paces = {8: Speed(10.0, 5.0, "x", HERE), 16: None}
     left = [RemainingWork("base", "inpaint", base.config, 1, epochs) for epochs in (4, 1)]
     left += [RemainingWork("wide", "inpaint", wide.config, 1, 4), RemainingWork("fill", "inpaint", fill.config, 1, 0)]
-    left += [RemainingWork("tries", "inpaint", base.config, 10, 40, most=True)]
+    left += [RemainingWork("suggestions", "inpaint", base.config, 10, 40, most=True)]
     found = cost.estimate(left, lambda _, config: paces.get(config["model"].get("width", 16)))
     assert [(line.labels, line.trials, line.epochs) for line in found.lines] == [
         (("base",), 2, 5),
         (("wide",), 1, 4),
         (("fill",), 1, 0),
-        (("tries",), 10, 40),
+        (("suggestions",), 10, 40),
     ]
     assert (found.epochs, found.most, found.computing_s) == (49, True, 60.0 + 450.0)
     assert [line.labels for line in found.unknown] == [("wide",)], "an evaluation alone is over soon"
