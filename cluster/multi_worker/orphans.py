@@ -50,4 +50,4 @@ def _could_be_ours(group: dict[str, Any], shape: GroupShape) -> bool:
 def _is_unused(group: dict[str, Any], available: dict[str, float]) -> bool:
     """Whether all CPUs of a placement group are available."""
     cpus = sum(bundle["CPU"] for bundle in group["bundles"].values())
-    return available.get(f"CPU_group_{group['placement_group_id']}", 0.0) >= cpus
+    return bool(available.get(f"CPU_group_{group['placement_group_id']}", 0.0) >= cpus)
