@@ -259,13 +259,7 @@ def newest_plan(store: StoreLike, name: str) -> Json:
     """The newest stored plan of a sweep. SweepError, with the names that exist, if there is none."""
     from sweeps.store import plans as stored_plans
 
-    store = open(store)
-    names = stored_plans.sweep_names(store)
-    newest = stored_plans.newest_plan(store, name) if name in names else None
-    if newest is None:
-        known = ", ".join(names) or "none: there is no sweep in it yet"
-        raise SweepError(f"sweep {name!r}", f"the store {store.uri} has no plan of this name", known, "sweeps status")
-    return newest
+    return stored_plans.require_plan(open(store), name)
 
 
 def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[Json, Plan]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import sweeps as sw
 from sweeps import api
 from sweeps.errors import SweepError
+from sweeps.store import plans as stored_plans
+from sweeps.store.local import FolderStore
 from tests.sweeps.cli.test_cli import FILL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,8 +58,34 @@ def test_a_sweep_from_file_to_report(
     assert sw.read(store, "fill").seeds == [0]
     assert sw.report(store, "fill").study.name == "fill"
     assert capsys.readouterr() == ("", ""), "nothing is printed"
-    with pytest.raises(SweepError, match="no plan of this name"):
+    with pytest.raises(SweepError, match="no sweep of this name"):
         sw.stop(store, "fil")
+
+
+@pytest.mark.parametrize("name", ["smal", "other", "../small", "", "unplanned"])
+def test_an_unknown_sweep_is_one_error_everywhere(name: str, tmp_path: Path) -> None:
+    """In the Python interface, the analysis and the dashboard."""
+    from analysis import study
+    from analysis.dashboard.data.reader import Reader
+
+    store = FolderStore(tmp_path)
+    stored_plans.write_plan(store, "small", {"arms": []}, "", 0.0)
+    stored_plans.request_stop(store, "unplanned")  # a folder without a plan
+    reads: list[Callable[[], object]] = [
+        lambda: api.newest_plan(store, name),
+        lambda: study.read(store, name),
+        lambda: Reader(store).plan(name),
+    ]
+    errors = []
+    for read in reads:
+        with pytest.raises(SweepError) as raised:
+            read()
+        errors.append(str(raised.value))
+    assert len(set(errors)) == 1
+    assert f"sweep {name!r}" in errors[0]
+    assert ("it is a path" if name in ("", "../small") else "no sweep of this name") in errors[0]
+    assert raised.value.allowed == ("small" if name == "unplanned" else "small, unplanned")
+    assert ("did you mean `small`?" in errors[0]) == (name in ("smal", "../small"))
 
 
 def test_a_run_reports_its_events(fill: Path, tmp_path: Path, data_root: Path) -> None:
