@@ -26,6 +26,7 @@ from sweeps.store import layout
 from sweeps.store.base import Store
 from trainables import schema
 from trainables.forgery import config as forgery_config
+from trainables.training.session import available_device
 
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
@@ -74,7 +75,7 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
         for key in _order([key for key in shard_of if key not in existing]):
             shard = shard_of[key]
             if not store.exists_many([key]):  # another driver may be making the same set
-                made = forged_shards.make_shard(resolved, shard, data_root, networks, device(), threads)
+                made = forged_shards.make_shard(resolved, shard, data_root, networks, available_device(), threads)
                 _keep(store, set_key(set_id, shard.files[0]), made[shard.files[0]], key, made[shard.files[-1]])
             advance(_photographs(shard))
     indices = store.get_many(shard_of)
@@ -98,13 +99,6 @@ def _keep(store: Store, tar_key: str, tar: bytes, index_key: str, index: bytes) 
 
 def _photographs(shard: Shard) -> int:
     return shard.stop - shard.start
-
-
-def device() -> str:
-    """`cuda` if there is a GPU, else `cpu`."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextlib.contextmanager
