@@ -37,10 +37,10 @@ OTHER_S = 20.0
 """Seconds that another driver may take between writing the two files of a shard."""
 
 
-def prepare(work: PendingWork, store: Store, data_root: str | None, quiet: bool) -> None:
+def prepare(work: PendingWork, store: Store, data_root: Path | None, quiet: bool) -> None:
     """Make the forged sets that the remaining trials need, one after the other."""
     for resolved in needed(work).values():
-        ensure(store, resolved, Path(data_root) if data_root else None, quiet)
+        ensure(store, resolved, data_root, quiet)
 
 
 def needed(work: PendingWork) -> dict[str, Mapping[str, Any]]:
