@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps import api
-from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
     from sweeps.spec.plan import Plan
@@ -106,6 +105,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--log", choices=["tensorboard", "mlflow", "wandb"], help="also log the records there, through Ray Tune"
     )
     add_quiet(parser)
+    parser.set_defaults(fresh=False)
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
@@ -150,14 +150,18 @@ def print_notes(plan: Plan) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def data_root(options: argparse.Namespace) -> Path | None:
-    """The folder of the data sets, absolute."""
-    return Path(options.data).resolve() if options.data else None
-
-
-def make_folder(folder: Path) -> None:
-    """Create an output folder. SweepError if that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SweepError(f"--out {folder}", str(error), "a folder that this user may write to", "--out ./out") from None
+def run_options(options: argparse.Namespace) -> api.RunOptions:
+    """The arguments of `run`, `resume` and `submit` with their types."""
+    return api.RunOptions(
+        address=options.address,
+        data=options.data,
+        max_concurrent=options.max_concurrent,
+        retry=options.retry is not None,
+        fresh=options.fresh,
+        replace=options.replace,
+        time_budget_s=options.time_budget,
+        stop_after_failures=options.stop_after_failures,
+        checkpoint_every_s=options.checkpoint_every,
+        log=options.log,
+        command=options.command,
+    )

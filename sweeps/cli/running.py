@@ -43,7 +43,6 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)
-    parser.set_defaults(fresh=False)
 
     parser = verbs.add(
         stop, "stop", "stop a sweep gracefully: its trials save a checkpoint at the end of the current epoch"
@@ -98,28 +97,13 @@ def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, skip_fini
 
 def run(options: argparse.Namespace) -> int:
     store, sweep = api.open(options.store), common.load_sweep(options)
-    return _exit_code(api.run(sweep, store, run_options(options), _events(options)))
+    return _exit_code(api.run(sweep, store, common.run_options(options), _events(options)))
 
 
 def resume(options: argparse.Namespace) -> int:
     store = api.open(options.store)
-    return _exit_code(api.resume(store, options.name, run_options(options), _events(options), changes=options.set))
-
-
-def run_options(options: argparse.Namespace) -> api.RunOptions:
-    """The arguments of `run` and `resume` with their types."""
-    return api.RunOptions(
-        address=options.address,
-        data=options.data,
-        max_concurrent=options.max_concurrent,
-        retry=options.retry is not None,
-        fresh=options.fresh,
-        replace=options.replace,
-        time_budget_s=options.time_budget,
-        stop_after_failures=options.stop_after_failures,
-        checkpoint_every_s=options.checkpoint_every,
-        log=options.log,
-        command=options.command,
+    return _exit_code(
+        api.resume(store, options.name, common.run_options(options), _events(options), changes=options.set)
     )
 
 
