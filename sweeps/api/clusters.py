@@ -28,7 +28,7 @@ class ClusterJob:
     runtime_env: Path | None = None
     """YAML file with a runtime environment of Ray."""
     quiet: bool = False
-    """The job prints nothing but errors."""
+    """Whether the job prints only errors."""
 
 
 def doctor(store: StoreLike, *, address: str | None = None, data: str | Path | None = None) -> Iterator[CheckResult]:

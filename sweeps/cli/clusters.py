@@ -11,18 +11,20 @@ from sweeps.cli import common
 
 
 def register(verbs: common.Verbs) -> None:
-    parser = verbs.add(submit, "submit", "submit a sweep to a Ray cluster as a job, and follow it")
+    parser = verbs.add(submit, "submit", "submit a sweep to a Ray cluster as a job and print its log")
     common.add_sweep_file(parser)
     common.add_store(parser)
-    parser.add_argument("--address", required=True, help="dashboard of the cluster: http://HOST:8265")
+    parser.add_argument("--address", required=True, help="address of the cluster's Ray dashboard: http://HOST:8265")
     parser.add_argument(
         "--data", metavar="DIR", help="folder of the data sets on the nodes (default: $SWEEPS_DATA there)"
     )
     parser.add_argument(
         "--working-dir", metavar="DIR", type=Path, help="folder to upload (default: the current folder)"
     )
-    parser.add_argument("--runtime-env", metavar="FILE", type=Path, help="runtime environment of Ray (YAML)")
-    parser.add_argument("--detach", action="store_true", help="do not wait for the end of the job")
+    parser.add_argument("--runtime-env", metavar="FILE", type=Path, help="YAML file with a Ray runtime environment")
+    parser.add_argument(
+        "--detach", action="store_true", help="return at once instead of printing the log until the job ends"
+    )
     common.add_run_options(parser)
 
     parser = verbs.add(
@@ -30,7 +32,9 @@ def register(verbs: common.Verbs) -> None:
     )
     common.add_store(parser)
     common.add_data(parser)
-    parser.add_argument("--address", help="a running Ray: auto, or HOST:PORT (default: check this machine only)")
+    parser.add_argument(
+        "--address", help="also check a running Ray: auto or HOST:PORT (default: check this machine only)"
+    )
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -19,18 +19,20 @@ def register(verbs: common.Verbs) -> None:
     common.add_quiet(parser)
 
     parser = verbs.add(
-        predict, "predict", "fill a hole in images, or find inpainted regions in them, with a trained network"
+        predict, "predict", "use a trained network to fill a hole in images or to find inpainted regions in them"
     )
     common.add_trial(parser, "id of a finished trial, or the start of it")
     parser.add_argument("image", metavar="IMAGE", nargs="+", type=Path, help="image files of any format and size")
     common.add_store(parser)
-    parser.add_argument("--mask", metavar="FILE|X,Y,W,H", help="the hole: white in an image, or a rectangle in px")
+    parser.add_argument(
+        "--mask", metavar="FILE|X,Y,W,H", help="the hole to fill: an image in which it is white, or a rectangle in px"
+    )
     parser.add_argument("--text", metavar="CAPTION", help="what the images show, for an inpainter that takes captions")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path(), help="output folder (default: the current folder)"
     )
 
-    parser = verbs.add(export, "export", "write a trained network as safetensors, with a model card")
+    parser = verbs.add(export, "export", "write a trained network for use in other programs, with a model card")
     common.add_trial(parser, "id of a finished trial, or the start of it")
     common.add_store(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="output folder (default: export-TRIAL)")
@@ -38,7 +40,7 @@ def register(verbs: common.Verbs) -> None:
         "--format",
         metavar="LIST",
         default="safetensors,exported",
-        help="file types, from safetensors,exported,torchscript (default: safetensors,exported)",
+        help="comma-separated: safetensors (weights), exported (torch.export program) (default: both)",
     )
 
 

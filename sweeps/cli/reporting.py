@@ -16,15 +16,19 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="folder for the report files (default: only print the table)"
     )
-    parser.add_argument("--publish", metavar="URI", help="write the report files to a store, below reports/NAME/")
+    parser.add_argument(
+        "--publish", metavar="URI", help="store to which the report files are written, below reports/NAME/"
+    )
     parser.add_argument(
         "--format",
         metavar="LIST",
         default="html,md,csv",
-        help="file types, from html,md,tex,csv,parquet (default: html,md,csv)",
+        help="comma-separated file types: html, md, tex, csv, parquet (default: html,md,csv)",
     )
     parser.add_argument(
-        "--redraw", action="store_true", help="first draw the images on which the arms differ, from final checkpoints"
+        "--redraw",
+        action="store_true",
+        help="first fill the test images on which the arms differ most, with the final checkpoint of each arm",
     )
     common.add_data(parser, "folder of the data sets, for --redraw (default: $SWEEPS_DATA)")
 
@@ -33,11 +37,24 @@ def register(verbs: common.Verbs) -> None:
         "name", metavar="NAME", nargs="*", help="name of a sweep (default: all, including studies that were not run)"
     )
     common.add_store(parser)
-    parser.add_argument("--csv", action="store_true", help="print CSV with the source and reason of each verdict")
+    parser.add_argument(
+        "--csv",
+        action="store_true",
+        help="print CSV, which includes the source of each claim and the evidence for its verdict",
+    )
 
-    parser = verbs.add(compare, "compare", "compare two sweeps, or a sweep in two stores, and show what has drifted")
+    parser = verbs.add(
+        compare,
+        "compare",
+        "compare two sweeps, or one sweep in two stores, and show which results differ by more than noise",
+    )
     parser.add_argument("before", metavar="A", help="name of a sweep")
-    parser.add_argument("after", metavar="B", nargs="?", help="name of the other sweep (default: A, with --with-store)")
+    parser.add_argument(
+        "after",
+        metavar="B",
+        nargs="?",
+        help="name of the other sweep (default: A in the store of --with-store)",
+    )
     common.add_store(parser)
     parser.add_argument("--with-store", metavar="URI", help="store of B (default: the same store)")
 
@@ -46,17 +63,17 @@ def register(verbs: common.Verbs) -> None:
     common.add_store(parser)
     common.add_data(parser)
     parser.add_argument("--address", help="where to run: in-process (default), local, auto or HOST:PORT")
-    parser.add_argument("--cell", metavar="ARM", help="this arm only")
-    parser.add_argument("--seed", metavar="N", type=int, help="this seed only")
+    parser.add_argument("--cell", metavar="ARM", help="reproduce only this arm")
+    parser.add_argument("--seed", metavar="N", type=int, help="reproduce only this seed")
     parser.add_argument("--into", metavar="URI", help="store for the new results (default: they are deleted)")
 
     parser = verbs.add(
-        export_test, "export-test", "write the damaged test images and masks of a study for another system to fill"
+        export_test, "export-test", "write the damaged test images and masks of a sweep, for another system to fill"
     )
     common.add_sweep_name(parser)
     common.add_store(parser)
     common.add_data(parser)
-    parser.add_argument("--arm", metavar="ARM", help="use the images and masks of this arm (default: the baseline)")
+    parser.add_argument("--arm", metavar="ARM", help="arm whose images and masks are written (default: the baseline)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder")
 
 

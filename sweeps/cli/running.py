@@ -21,12 +21,18 @@ def register(verbs: common.Verbs) -> None:
     common.add_sweep_file(parser)
     parser.add_argument("--arm", metavar="NAME", help="show this arm only")
 
-    parser = verbs.add(plan, "plan", "print what a sweep would run: open trials, trials already done, expected time")
+    parser = verbs.add(
+        plan, "plan", "print what a sweep would run: trials that are done, trials that are left, expected time"
+    )
     common.add_sweep_file(parser)
     common.add_store(parser)
     common.add_data(parser)
     common.add_address(parser)
-    parser.add_argument("--measure", action="store_true", help="time a few steps of trials without recorded times")
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="measure the speed of trials without recorded times on a few training steps",
+    )
 
     parser = verbs.add(run, "run", "run a sweep, or continue it")
     common.add_sweep_file(parser)
@@ -34,12 +40,14 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)
-    parser.add_argument("--fresh", action="store_true", help="train all planned trials again, also those that are done")
+    parser.add_argument(
+        "--fresh", action="store_true", help="delete the results of all planned trials and train them again"
+    )
 
-    parser = verbs.add(resume, "resume", "continue a sweep of the store by its name")
+    parser = verbs.add(resume, "resume", "continue a sweep by name, from the file that the store keeps")
     common.add_sweep_name(parser)
     common.add_store(parser)
-    common.add_changes(parser, "change a value of its file, e.g. seeds=8")
+    common.add_changes(parser, "change a value of the file, e.g. seeds=8; can be repeated")
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)

@@ -107,3 +107,55 @@ def test_a_run_reports_its_events(fill: Path, tmp_path: Path, data_root: Path) -
     events = Events()
     sw.run(sw.load(fill, tiny=True), tmp_path / "store", sw.RunOptions(data=data_root), events)
     assert events.seen == ["1 to run", "base done", "complete: True"]
+
+
+def test_the_state_claims_and_comparison_of_sweeps(fill: Path, tmp_path: Path, data_root: Path) -> None:
+    store = sw.open(tmp_path / "store")
+    assert sw.list_sweeps(store) == []
+    sw.run(sw.load(fill), store, sw.RunOptions(address="in-process", data=data_root))
+    state = sw.status(store, "fill")
+    assert [one.state for one in state.trials.values()] == ["done"]
+    assert [one.plan["name"] for one in sw.list_sweeps(store)] == ["fill"]
+    assert sw.claims(store, ["fill"]) == []
+    assert any(line.verdict == "not run" for line in sw.claims(store)), "the studies of the package"
+    same = sw.compare(store, "fill", after_store=store)
+    assert ([line.arm for line in same.arms], same.unmatched, same.drifted) == (["base"], [], False)
+    built = sw.report(store, "fill")
+    assert sw.write_report(built, tmp_path / "out", ["csv"]) == [tmp_path / "out" / "fill.csv"]
+    assert sw.publish_report(built, store, ["csv"]) == ["reports/fill/fill.csv"]
+
+
+def test_test_images_for_another_system(fill: Path, tmp_path: Path, data_root: Path) -> None:
+    options = sw.RunOptions(data=data_root)
+    sw.run(sw.load(fill, tiny=True), tmp_path / "store", options)
+    assert sw.export_test(tmp_path / "store", "fill-tiny", tmp_path / "out", data=data_root) == 4
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 4
+    with pytest.raises(SweepError, match="--arm 'bas'"):
+        sw.export_test(tmp_path / "store", "fill-tiny", tmp_path / "out", arm="bas", data=data_root)
+
+
+def test_a_job_gets_the_options_as_arguments(fill: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster.connection import submit
+
+    submitted: list[submit.Submission] = []
+    monkeypatch.setattr(submit, "submit", lambda given: submitted.append(given) or "job_1")
+    options = sw.RunOptions(data="/data", retry=True, fresh=True, time_budget_s=90.0, max_concurrent=2)
+    job = sw.ClusterJob("http://head:8265", fill.parent, quiet=True)
+    assert sw.submit(sw.load(fill, tiny=True, changes=["batch=8"]), "s3://bucket/prefix", job, options) == "job_1"
+    (given,) = submitted
+    assert given.arguments == (
+        "fill.yaml",
+        "--set=batch=8",
+        "--store=s3://bucket/prefix",
+        "--data=/data",
+        "--max-concurrent=2",
+        "--time-budget=90s",
+        "--checkpoint-every=20",
+        "--tiny",
+        "--retry",
+        "--fresh",
+        "--quiet",
+    )
+    assert (given.folder, given.skipped) == (fill.parent, (Path("/data"),))
+    with pytest.raises(SweepError, match="deleted with the job"):
+        sw.submit(sw.load(fill), "store", job)
