@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -246,10 +245,10 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     versions: versions of the results, if `record_cache.result_versions` has fetched them for many sweeps at once.
     Raises SweepError if the store has no sweep of this name, or if the name is a path.
     """
-    copied = record_cache.CachedStore(store, check_name(store, name), versions)
+    copied = record_cache.CachedStore(store, stored_plans.check_name(store, name), versions)
     plans = stored_plans.read_plans(store, name)
     if not plans:
-        raise _unknown(store, name)
+        raise stored_plans.unknown_sweep_error(store, name)
     plan = plans[-1]
     arms = tuple(_arm(arm, plan["baseline"]) for arm in plan["arms"])
     states = progress.trial_states(copied, plan, now)
@@ -267,29 +266,6 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     with contextlib.suppress(SweepError):  # a report needs no permission to write
         copied.refresh()
     return Study(copied, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches)
-
-
-def check_name(store: Store, name: str) -> str:
-    """The name itself. Raises SweepError if it is a path, which could point outside the store's `sweeps/`."""
-    if not name or name in (".", "..") or any(sign in name for sign in "/\\\0"):
-        raise SweepError(
-            f"sweep name {name!r}", "it is a path", f"a name: {_known(store)}", "sweeps report NAME, without a folder"
-        )
-    return name
-
-
-def _unknown(store: Store, name: str) -> SweepError:
-    near = difflib.get_close_matches(name, stored_plans.sweep_names(store), 1)
-    return SweepError(
-        f"sweep {name!r}",
-        f"the store {store.uri} has no sweep of this name",
-        _known(store),
-        f"sweeps report {near[0]}" if near else "sweeps run FILE, which plans and runs it",
-    )
-
-
-def _known(store: Store) -> str:
-    return ", ".join(stored_plans.sweep_names(store)) or "none yet: the store has no sweeps"
 
 
 def _arm(arm: Mapping[str, Any], baseline: str) -> StudyArm:

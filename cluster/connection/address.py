@@ -13,6 +13,11 @@ REACH_S = 5.0
 ALLOWED = "local, auto (on a node of the cluster), HOST:PORT of its head (port 6379), in-process"
 
 
+def chosen(address: str | None, tiny: bool) -> str:
+    """The given address, by default `in-process` for the tiny form of a sweep and `local` otherwise."""
+    return address or (IN_PROCESS if tiny else LOCAL)
+
+
 def check(address: str) -> None:
     """SweepError for an address that a sweep cannot run on, or where nothing listens (within 10 s)."""
     if address in (LOCAL, AUTO, IN_PROCESS):

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.connection import address as addresses
@@ -23,6 +22,7 @@ from cluster.worker.worker import WorkerOptions
 from sweeps.errors import SweepError
 from sweeps.results import progress
 from sweeps.results.columns import describe
+from sweeps.run_options import RunOptions
 from sweeps.search.arm_search import ArmSearch, check_space, with_tuned_arms
 from sweeps.spec.plan import Plan, Schema
 from sweeps.spec.schema import BEST, Resources
@@ -37,32 +37,6 @@ if TYPE_CHECKING:
 IN_PROCESS = addresses.IN_PROCESS
 LOOK_EVERY_S = 1.0
 """Seconds between two checks for a reason to stop."""
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How to run a plan. Nothing here changes a result."""
-
-    address: str = "local"
-    """`local` (start a Ray here), `auto` or HOST:PORT (join a running Ray), `in-process` (no Ray)."""
-    data_root: str | None = None
-    """Folder of the data sets."""
-    max_concurrent: int | None = None
-    """Maximum number of concurrent trials; None for as many as fit."""
-    retry: bool = False
-    """Also run trials that failed before."""
-    checkpoint_s: float = 20.0
-    """Seconds between checkpoints."""
-    budget_s: float | None = None
-    """Stop after this many seconds, as if a stop had been requested."""
-    failures: int | None = None
-    """Stop after this many failed trials."""
-    log: str | None = None
-    """`tensorboard`, `mlflow` or `wandb`."""
-    command: tuple[str, ...] = ()
-    """The command line, for provenance."""
-    inputs: str | None = None
-    """See `cluster.worker.worker.WorkerOptions`."""
 
 
 @dataclass(frozen=True)
@@ -117,43 +91,52 @@ def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
     return stored
 
 
-def run(work: PendingWork, store: Store, schema: Schema, settings: RunSettings, watch: ProgressListener) -> None:
+def run(
+    work: PendingWork,
+    store: Store,
+    schema: Schema,
+    options: RunOptions,
+    watch: ProgressListener,
+    inputs: str | None = None,
+) -> None:
     """Run what is left of a plan. Afterwards the store has the outcome of each trial.
 
+    inputs: see `cluster.worker.worker.WorkerOptions`. `fresh` and `replace` of the options have no effect here.
     Raises KeyboardInterrupt after Ctrl-C: when the running trials have ended, or at once after a second Ctrl-C.
     """
-    driver = _Driver(work, store, schema, settings, watch)
+    driver = _Driver(work, store, schema, options, watch, inputs)
+    address = addresses.chosen(options.address, work.plan.sweep.tiny)
     with driver.interruptible():
-        if settings.address == IN_PROCESS:
+        if address == IN_PROCESS:
             from cluster.runners import in_process
 
-            in_process.run(driver.queue, driver.options(_local_gpus()), driver.on_step)
+            in_process.run(driver.queue, driver.worker_options(_local_gpus()), driver.on_step)
         else:
-            _run_on_ray(driver, settings)
+            _run_on_ray(driver, address, options)
     driver.on_step()
     record_cache.refresh(store, driver.plan.name)
     if driver.interrupted:
         raise KeyboardInterrupt
 
 
-def _run_on_ray(driver: _Driver, settings: RunSettings) -> None:
+def _run_on_ray(driver: _Driver, address: str, options: RunOptions) -> None:
     from cluster.connection import connection
     from cluster.runners import ray_tune
 
-    connection.connect(settings.address)
+    connection.connect(address)
     try:
-        options = driver.options(ray_tune.gpus_in_cluster())
+        worker_options = driver.worker_options(ray_tune.gpus_in_cluster())
         resources = driver.plan.sweep.spec.resources
-        fits = ray_tune.trials_at_once(resources, options.gpus)
-        if settings.address != "local" and settings.max_concurrent:
-            fits = settings.max_concurrent  # on an autoscaling cluster, the user knows how many will fit
+        fits = ray_tune.trials_at_once(resources, worker_options.gpus)
+        if address != addresses.LOCAL and options.max_concurrent:
+            fits = options.max_concurrent  # on an autoscaling cluster, the user knows how many will fit
         if not fits:
-            raise too_large_error(resources, options.gpus)
-        callbacks = [logger_callback(settings.log, driver.plan.name)] if settings.log else []
-        at_once = min(fits, settings.max_concurrent or fits)
-        groups = driver.groups(options, at_once) if resources.grouped else None
+            raise too_large_error(resources, worker_options.gpus)
+        callbacks = [logger_callback(options.log, driver.plan.name)] if options.log else []
+        at_once = min(fits, options.max_concurrent or fits)
+        groups = driver.groups(worker_options, at_once) if resources.grouped else None
         try:
-            ray_tune.run(driver.queue, options, at_once, driver.on_step, callbacks, groups)
+            ray_tune.run(driver.queue, worker_options, at_once, driver.on_step, callbacks, groups)
         finally:
             if groups is not None:
                 groups.close()
@@ -180,18 +163,24 @@ class _Driver:
     """One run of a plan: its queue, the arms that its searches add, and the reasons to stop early."""
 
     def __init__(
-        self, work: PendingWork, store: Store, schema: Schema, settings: RunSettings, watch: ProgressListener
+        self,
+        work: PendingWork,
+        store: Store,
+        schema: Schema,
+        options: RunOptions,
+        watch: ProgressListener,
+        inputs: str | None,
     ) -> None:
         self.plan, self.token = work.plan, uuid.uuid4().hex[:8]
         self.interrupted = False
         self._ending = False
-        self._store, self._schema, self._settings = store, schema, settings
+        self._store, self._schema, self._options, self._inputs = store, schema, options, inputs
         self._stops_seen = stored_plans.stop_requests(store, self.plan.name)
-        self._deadline = None if settings.budget_s is None else time.monotonic() + settings.budget_s
+        self._deadline = None if options.time_budget_s is None else time.monotonic() + options.time_budget_s
         self._groups: Groups | None = None
         self._looked = time.monotonic()
         searches = [self._search(tuning) for tuning in work.searches]
-        self.queue = TrialQueue(store, work.jobs, watch, searches, failures=settings.failures)
+        self.queue = TrialQueue(store, work.jobs, watch, searches, failures=options.stop_after_failures)
 
     def _search(self, tuning: ArmSearch) -> SearchWork:
         spec, epochs = tuning.spec, int(tuning.arm.config["epochs"])
@@ -202,11 +191,11 @@ class _Driver:
         """Add the best configurations of a finished search as arms. Returns the jobs that these arms still need."""
         planned = {(trial.id, trial.epochs) for trial, _ in self.plan.runs()}
         self.plan = with_tuned_arms(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
-        write(self.plan, self._store, self._settings.command)
-        jobs, _, _ = _left(self.plan, self._store, self._settings.retry)
+        write(self.plan, self._store, self._options.command)
+        jobs, _, _ = _left(self.plan, self._store, self._options.retry)
         return [job for job in jobs if (job.trial_id, job.epochs) not in planned]
 
-    def options(self, gpus_available: float) -> WorkerOptions:
+    def worker_options(self, gpus_available: float) -> WorkerOptions:
         report, resources = self.plan.sweep.spec.report, self.plan.sweep.spec.resources
         best = BEST.match(report.at)
         gpus = (1.0 if gpus_available >= 1 else 0.0) if resources.gpus == "auto" else float(resources.gpus)
@@ -215,16 +204,16 @@ class _Driver:
             sweep=self.plan.name,
             run=self.token,
             stops_seen=self._stops_seen,
-            data_root=self._settings.data_root,
+            data_root=None if self._options.data_root is None else str(self._options.data_root),
             cpus=resources.cpus,
             gpus=gpus,
             test_epochs=tuple(report.test_epochs),
             extra=tuple(report.extra),
             best=(best["column"], describe(best["column"])[1]) if best else None,
-            checkpoint_s=self._settings.checkpoint_s,
+            checkpoint_s=self._options.checkpoint_every_s,
             code=provenance.code_version(),
-            command=" ".join(self._settings.command),
-            inputs=self._settings.inputs,
+            command=" ".join(self._options.command),
+            inputs=self._inputs,
         )
 
     def groups(self, options: WorkerOptions, at_once: int) -> Groups:
@@ -243,7 +232,7 @@ class _Driver:
     def on_step(self) -> None:
         """Check for reasons to stop: failures, time budget, stop request. Trials then save a checkpoint and end."""
         if self.queue.halted:
-            self.stop(f"failed trials: {self._settings.failures} (--stop-after-failures)")
+            self.stop(f"failed trials: {self._options.stop_after_failures} (--stop-after-failures)")
         now = time.monotonic()
         if self._ending or now - self._looked < LOOK_EVERY_S:
             return
@@ -289,29 +278,29 @@ def _local_gpus() -> float:
     return float(torch.cuda.device_count())
 
 
-def check(plan: Plan, settings: RunSettings) -> None:
+def check(plan: Plan, options: RunOptions) -> None:
     """Check the address, the logger and, for runs on this machine, data and weights before anything runs."""
-    addresses.check(settings.address)
-    if settings.log:
-        if settings.address == IN_PROCESS:
+    address = addresses.chosen(options.address, plan.sweep.tiny)
+    addresses.check(address)
+    if options.log:
+        if address == IN_PROCESS:
             raise SweepError(
-                f"--log {settings.log}",
+                f"--log {options.log}",
                 "loggers belong to Ray Tune, which an in-process run does not use",
                 "a run on Ray",
                 "--address local",
             )
-        logger_callback(settings.log, plan.name)
-    if settings.address not in ("local", IN_PROCESS):
+        logger_callback(options.log, plan.name)
+    if address not in (addresses.LOCAL, IN_PROCESS):
         return
     from trainables.training.loop import task_named
 
-    root = Path(settings.data_root) if settings.data_root else None
     seen: list[Any] = []
     for arm in plan.arms:
         for check_input, section in task_named(arm.task).checks(arm.config):
             if (check_input, section) not in seen:
                 seen.append((check_input, section))
-                check_input(section, root)
+                check_input(section, options.data_root)
 
 
 def forget(plan: Plan, store: Store) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cluster.driver import driver, forging
-from cluster.driver.driver import PendingWork, RunSettings
+from cluster.driver.driver import PendingWork
 from cluster.driver.trial_queue import Job, ProgressListener
 from cluster.worker import inputs
+from sweeps.run_options import RunOptions
 from sweeps.spec import check_unchanged
 from sweeps.spec.plan import Plan
 from sweeps.store import plans as stored_plans
@@ -84,31 +85,25 @@ class NoEvents:
     def ended(self, job: Job, state: str) -> None: ...
 
 
-def execute_plan(
-    plan: Plan, store: Store, settings: RunSettings, events: RunEvents, *, fresh: bool = False, replace: bool = False
-) -> RunResult:
-    """Check a plan, store it, forge the sets that it needs and run the trials that the store lacks.
-
-    fresh: delete the results of the planned trials first. replace: accept that an arm has results of another
-    configuration.
-    """
-    if not replace:
+def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvents) -> RunResult:
+    """Check a plan, store it, forge the sets that it needs and run the trials that the store lacks."""
+    if not options.replace:
         check_unchanged.refuse_changed_arms(stored_plans.newest_plan(store, plan.name), plan, store)
-    if fresh:
-        driver.check(plan, settings)  # before anything is deleted
+    if options.fresh:
+        driver.check(plan, options)  # before anything is deleted
         inputs.check(plan, store)
         driver.forget(plan, store)
-    work = driver.work_left(plan, store, schema, settings.retry)
+    work = driver.work_left(plan, store, schema, options.retry)
     if not work.nothing:
-        driver.check(work.plan, settings)  # before anything is written
+        driver.check(work.plan, options)  # before anything is written
         inputs.check(work.plan, store)
-    stored = driver.write(work.plan, store, settings.command)
+    stored = driver.write(work.plan, store, options.command)
     events.planned(work)
     left = work
     if not work.nothing:
-        forging.prepare(work, store, settings.data_root, events.quiet)
+        forging.prepare(work, store, options.data_root, events.quiet)
         with events.progress(len(work.jobs) + work.cached, work.cached, _progress_metric(plan)) as listener:
-            driver.run(work, store, schema, settings, listener)
+            driver.run(work, store, schema, options, listener)
         stored = stored_plans.newest_plan(store, plan.name) or stored
         left = driver.work_left(plan, store, schema)
     result = RunResult(stored, left)

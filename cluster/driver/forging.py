@@ -26,6 +26,7 @@ from sweeps.store import layout
 from sweeps.store.base import Store
 from trainables import schema
 from trainables.forgery import config as forgery_config
+from trainables.training.session import available_device
 
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
@@ -36,10 +37,10 @@ OTHER_S = 20.0
 """Seconds that another driver may take between writing the two files of a shard."""
 
 
-def prepare(work: PendingWork, store: Store, data_root: str | None, quiet: bool) -> None:
+def prepare(work: PendingWork, store: Store, data_root: Path | None, quiet: bool) -> None:
     """Make the forged sets that the remaining trials need, one after the other."""
     for resolved in needed(work).values():
-        ensure(store, resolved, Path(data_root) if data_root else None, quiet)
+        ensure(store, resolved, data_root, quiet)
 
 
 def needed(work: PendingWork) -> dict[str, Mapping[str, Any]]:
@@ -74,7 +75,7 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
         for key in _order([key for key in shard_of if key not in existing]):
             shard = shard_of[key]
             if not store.exists_many([key]):  # another driver may be making the same set
-                made = forged_shards.make_shard(resolved, shard, data_root, networks, device(), threads)
+                made = forged_shards.make_shard(resolved, shard, data_root, networks, available_device(), threads)
                 _keep(store, set_key(set_id, shard.files[0]), made[shard.files[0]], key, made[shard.files[-1]])
             advance(_photographs(shard))
     indices = store.get_many(shard_of)
@@ -98,13 +99,6 @@ def _keep(store: Store, tar_key: str, tar: bytes, index_key: str, index: bytes) 
 
 def _photographs(shard: Shard) -> int:
     return shard.stop - shard.start
-
-
-def device() -> str:
-    """`cuda` if there is a GPU, else `cpu`."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextlib.contextmanager

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.driver import driver
-from cluster.driver.driver import PendingWork, RunSettings
+from cluster.driver.driver import PendingWork
 from cluster.driver.execution import RunEvents
 from cluster.driver.trial_queue import Job
+from sweeps.run_options import RunOptions
 from sweeps.spec.loader import unknown_name_error
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
@@ -48,14 +49,14 @@ def finished_trials(stored: Mapping[str, Any], store: Store, arm: str | None, se
 
 
 def run_again(
-    plan: Plan, jobs: list[Job], store: Store, target: Store, settings: RunSettings, events: RunEvents
+    plan: Plan, jobs: list[Job], store: Store, target: Store, options: RunOptions, events: RunEvents
 ) -> list[Reproduction]:
     """Run trials of `store` again, with results in `target`."""
     for key, data in store.get_many(layout.trial_key(job.trial_id) for job in jobs).items():
         target.create(key, data)
     work = PendingWork(plan, jobs, cached=0, failed=[], searches=[])
     with events.progress(len(jobs), 0, plan.sweep.spec.report.metrics[0]) as listener:
-        driver.run(work, target, schema, settings, listener)
+        driver.run(work, target, schema, options, listener, inputs=store.uri)
     return [_compared(store, target, job) for job in jobs]
 
 

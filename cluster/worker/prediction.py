@@ -13,6 +13,7 @@ from sweeps.errors import SweepError
 from sweeps.store.base import Store
 from trainables.errors import TrialError
 from trainables.inference import predict, user_images
+from trainables.training.session import available_device
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,10 +51,8 @@ class TrainedNetwork:
     @cached_property
     def network(self) -> nn.Module:
         """The network on the GPU if there is one."""
-        from cluster.driver import forging
-
         build = predict.inpainter if self.trial.task == "inpaint" else predict.detector
-        return build(self.trial.config, self.trial.weights, forging.device())
+        return build(self.trial.config, self.trial.weights, available_device())
 
     def fill(self, picture: user_images.Picture, mask: str, text: str | None) -> dict[str, bytes]:
         """Output file of an inpainter. mask: X,Y,W,H or a file, see `user_images.read_hole`."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps import api
-from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
     from sweeps.spec.plan import Plan
@@ -42,9 +41,11 @@ class Verbs:
 def add_sweep_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="sweep file (YAML)")
     parser.add_argument(
-        "--tiny", action="store_true", help="run the small form in seconds, without Ray; its name ends in -tiny"
+        "--tiny",
+        action="store_true",
+        help="use the tiny form, which takes seconds and runs without Ray; its name ends in -tiny",
     )
-    add_changes(parser, "change a value of the file")
+    add_changes(parser, "change a value of the file, e.g. epochs=3; can be repeated")
 
 
 def add_changes(parser: argparse.ArgumentParser, text: str) -> None:
@@ -64,7 +65,7 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         "--store",
         metavar="URI",
         default=os.environ.get("SWEEPS_STORE", DEFAULT_STORE),
-        help=f"folder or s3://bucket/prefix of the results (default: $SWEEPS_STORE, otherwise {DEFAULT_STORE})",
+        help=f"store: a folder or s3://bucket/prefix (default: $SWEEPS_STORE, otherwise {DEFAULT_STORE})",
     )
 
 
@@ -75,23 +76,28 @@ def add_data(parser: argparse.ArgumentParser, text: str = "folder of the data se
 def add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address",
-        help="where to run: local starts a Ray on this machine (default); auto or HOST:PORT uses a running Ray; "
-        "in-process runs without Ray (default with --tiny)",
+        help="where to run: local (start Ray on this machine; default), auto or HOST:PORT (use a running Ray), "
+        "in-process (run without Ray; default with --tiny)",
     )
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """How to run a sweep, on this machine or as a job."""
     parser.add_argument(
-        "--max-concurrent", metavar="N", type=_positive, help="trials that run at the same time (default: what fits)"
+        "--max-concurrent",
+        metavar="N",
+        type=_positive,
+        help="maximum number of trials that run at the same time (default: as many as fit)",
     )
     parser.add_argument(
         "--retry", nargs="?", const="failed", choices=["failed"], help="also run trials that failed before"
     )
     parser.add_argument(
-        "--replace", action="store_true", help="let an arm have another configuration than its stored results"
+        "--replace", action="store_true", help="run an arm even if its stored results have another configuration"
     )
-    parser.add_argument("--time-budget", metavar="TIME", type=_seconds, help="stop gracefully after 90s, 30m, 8h or 2d")
+    parser.add_argument(
+        "--time-budget", metavar="TIME", type=_seconds, help="stop gracefully after this time, e.g. 90s, 30m, 8h or 2d"
+    )
     parser.add_argument(
         "--stop-after-failures", metavar="N", type=_positive, help="stop gracefully after N failed trials"
     )
@@ -103,13 +109,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="time between checkpoints (default: 20)",
     )
     parser.add_argument(
-        "--log", choices=["tensorboard", "mlflow", "wandb"], help="also log the records there, through Ray Tune"
+        "--log", choices=["tensorboard", "mlflow", "wandb"], help="also log the records with this logger of Ray Tune"
     )
     add_quiet(parser)
+    parser.set_defaults(fresh=False)
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--quiet", action="store_true", help="print only errors")
 
 
 def _seconds(text: str) -> float:
@@ -150,14 +157,18 @@ def print_notes(plan: Plan) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def data_root(options: argparse.Namespace) -> Path | None:
-    """The folder of the data sets, absolute."""
-    return Path(options.data).resolve() if options.data else None
-
-
-def make_folder(folder: Path) -> None:
-    """Create an output folder. SweepError if that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SweepError(f"--out {folder}", str(error), "a folder that this user may write to", "--out ./out") from None
+def run_options(options: argparse.Namespace) -> api.RunOptions:
+    """The arguments of `run`, `resume` and `submit` with their types."""
+    return api.RunOptions(
+        address=options.address,
+        data=options.data,
+        max_concurrent=options.max_concurrent,
+        retry=options.retry is not None,
+        fresh=options.fresh,
+        replace=options.replace,
+        time_budget_s=options.time_budget,
+        stop_after_failures=options.stop_after_failures,
+        checkpoint_every_s=options.checkpoint_every,
+        log=options.log,
+        command=options.command,
+    )

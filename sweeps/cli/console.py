@@ -17,11 +17,11 @@ from sweeps.cli.common import DEFAULT_STORE
 from sweeps.results import progress
 from sweeps.spec.dependencies import PENDING, is_pending
 from sweeps.spec.plan import Arm, Plan, flatten
-from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
+    from sweeps.api import SweepStatus
     from sweeps.results.cost import CostLine, Estimate, Speed
     from sweeps.results.progress import TrialState
     from sweeps.search.arm_search import ArmSearch
@@ -186,25 +186,23 @@ def outcome(stored: Json, store: Store, address: str) -> None:
     out.print(Text(f"sweeps report {stored['name']}{where} --out report", style="bold"))
 
 
-def sweeps(store: Store, names: Sequence[str]) -> None:
-    """One line for each sweep."""
-    newest = {name: plan for name in names if (plan := stored_plans.newest_plan(store, name))}
-    if not newest:
-        console().print(Text(f"no sweep in {store.uri}; start one with: sweeps run FILE"))
+def sweeps(statuses: Sequence[SweepStatus], uri: str) -> None:
+    """One line for each sweep of the store at `uri`."""
+    if not statuses:
+        console().print(Text(f"no sweep in {uri}; start one with: sweeps run FILE"))
         return
     table = make_table("sweep", "trials", "done", "running", "failed", "open", "question")
-    for name, stored in newest.items():
-        states = progress.trial_states(store, stored)
-        count = Counter(state.state for state in states.values())
+    for sweep in statuses:
+        count = Counter(state.state for state in sweep.trials.values())
         waiting = count["interrupted"] + count["queued"]
-        cells = [name, *map(str, (len(states), count["done"], count["running"], count["failed"], waiting))]
-        table.add_row(*cells, Text(stored["question"]))
+        cells = map(str, (len(sweep.trials), count["done"], count["running"], count["failed"], waiting))
+        table.add_row(sweep.plan["name"], *cells, Text(sweep.plan["question"]))
     show(table)
 
 
-def status(stored: Json, states: dict[str, TrialState], searches: Sequence[SearchState] = ()) -> None:
+def status(sweep: SweepStatus) -> None:
     """The state of each arm and seed, the searches, and the reasons of failures."""
-    out = console()
+    out, stored, states = console(), sweep.plan, sweep.trials
     out.print(Text(stored["name"], style="bold"), Text(stored["question"], style="dim"))
     table = make_table("arm", *(f"seed {seed}" for seed in stored["seeds"]))
     for arm in stored["arms"]:
@@ -217,7 +215,7 @@ def status(stored: Json, states: dict[str, TrialState], searches: Sequence[Searc
     for key, pinned in stored.get("pins", {}).items():
         out.print(Text(f"pinned: {format_value(pinned)} for {key}"))
     if stored.get("search"):
-        _searches(out, stored["search"], searches)
+        _searches(out, stored["search"], sweep.searches)
     for trial_id, state in states.items():
         if state.error:
             out.print(Text(f"{trial_id}: {state.error['type']}: {state.error['message']}", style="red"))

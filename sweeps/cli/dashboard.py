@@ -15,17 +15,22 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     parser.add_argument(
         "--address",
-        help="where its buttons run sweeps: local (default), auto or HOST:PORT; links to the dashboard of that Ray",
+        help="where to run sweeps started from the dashboard: local (default), auto or HOST:PORT (use a running Ray "
+        "and link to its dashboard)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
     parser.add_argument("--port", type=int, default=8501, help="port to listen on; 0 picks a free one (default: 8501)")
     parser.add_argument(
-        "--token", help="access token that visitors must enter; --host of another address needs this or --login"
+        "--token",
+        help="access token that visitors must enter; this or --login is required if --host is not this machine",
     )
     parser.add_argument(
-        "--login", metavar="FILE", type=Path, help="use an OpenID Connect login instead of a token: a TOML file"
+        "--login",
+        metavar="FILE",
+        type=Path,
+        help="TOML file with the settings of an OpenID Connect login, which replaces the token",
     )
-    parser.add_argument("--optuna", action="store_true", help="also start optuna-dashboard for the searches")
+    parser.add_argument("--optuna", action="store_true", help="also start optuna-dashboard, which shows the searches")
 
 
 def dashboard(options: argparse.Namespace) -> int:

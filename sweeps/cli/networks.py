@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from sweeps import api
+from sweeps.api.arguments import make_folder
 from sweeps.cli import common
-
-if TYPE_CHECKING:
-    from sweeps.store.base import Store
 
 
 def register(verbs: common.Verbs) -> None:
@@ -23,18 +19,20 @@ def register(verbs: common.Verbs) -> None:
     common.add_quiet(parser)
 
     parser = verbs.add(
-        predict, "predict", "fill a hole in images, or find inpainted regions in them, with a trained network"
+        predict, "predict", "use a trained network to fill a hole in images or to find inpainted regions in them"
     )
     common.add_trial(parser, "id of a finished trial, or the start of it")
     parser.add_argument("image", metavar="IMAGE", nargs="+", type=Path, help="image files of any format and size")
     common.add_store(parser)
-    parser.add_argument("--mask", metavar="FILE|X,Y,W,H", help="the hole: white in an image, or a rectangle in px")
+    parser.add_argument(
+        "--mask", metavar="FILE|X,Y,W,H", help="the hole to fill: an image in which it is white, or a rectangle in px"
+    )
     parser.add_argument("--text", metavar="CAPTION", help="what the images show, for an inpainter that takes captions")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path(), help="output folder (default: the current folder)"
     )
 
-    parser = verbs.add(export, "export", "write a trained network as safetensors, with a model card")
+    parser = verbs.add(export, "export", "write a trained network for use in other programs, with a model card")
     common.add_trial(parser, "id of a finished trial, or the start of it")
     common.add_store(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="output folder (default: export-TRIAL)")
@@ -42,50 +40,32 @@ def register(verbs: common.Verbs) -> None:
         "--format",
         metavar="LIST",
         default="safetensors,exported",
-        help="file types, from safetensors,exported,torchscript (default: safetensors,exported)",
+        help="comma-separated: safetensors (weights), exported (torch.export program) (default: both)",
     )
 
 
 def forge(options: argparse.Namespace) -> int:
-    from cluster.driver import forging
-    from cluster.worker import inputs
-
     store = api.open(options.store)
-    resolved = _forge_block(options.file, store)
-    set_id = forging.ensure(store, resolved, common.data_root(options), options.quiet)
-    if not options.quiet:
-        done = json.loads(store.get(inputs.set_key(set_id, inputs.DONE)))
-        print(f"forged set {set_id}")
-        for split, counts in done["counts"].items():
-            print(f"{split:6} {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}")
-        pairs = done["near_duplicates"]["pairs"]
-        print(f"near duplicates across splits: {pairs:,} pairs{', listed in index.json' if pairs else ''}")
-        if done["skipped"]:
-            print(f"images that could not be used: {len(done['skipped']):,}, listed in done.json")
-        print(f"stored in {store.uri}/{inputs.set_key(set_id)} with its data card, card.md")
-    return common.DONE
-
-
-def _forge_block(file: Path, store: Store) -> dict[str, Any]:
-    """The resolved block of a forge file; references to sweeps are resolved as in a sweep file."""
-    from sweeps.spec import dependencies, yaml_document
-    from sweeps.spec.loader import Sweep
-    from trainables.forgery import config as forgery_config
-
-    source = yaml_document.read(file)
-    place: yaml_document.Place = ("base", "data", "forged")
-    source.value = {"name": file.stem, "task": "detect", "base": {"data": {"forged": source.value}}}
-    source.origins = {(*place, *at): origin for at, origin in source.origins.items()}
-    pinned = dependencies.pin(Sweep(source), file.parent, store)
-    for key, trial in pinned.pins.items():
+    loaded = api.load_forge(options.file, store)
+    for key, trial in loaded.trials.items():
         print(f"{key} is trial {trial}")
-    return forgery_config.resolve_forge(pinned.spec.base["data"]["forged"])
+    made = api.forge(loaded, store, data=options.data, quiet=options.quiet)
+    if not options.quiet:
+        print(f"forged set {made.set_id}")
+        for split, counts in made.counts.items():
+            print(f"{split:6} {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}")
+        pairs = made.near_duplicates
+        print(f"near duplicates across splits: {pairs:,} pairs{', listed in index.json' if pairs else ''}")
+        if made.skipped:
+            print(f"images that could not be used: {made.skipped:,}, listed in done.json")
+        print(f"stored in {store.uri}/{made.key} with its data card, card.md")
+    return common.DONE
 
 
 def predict(options: argparse.Namespace) -> int:
     """Write the output files of each image. One of several images that cannot be used does not stop the others."""
     predictions = api.predict(options.store, options.trial, options.image, mask=options.mask, text=options.text)
-    common.make_folder(options.out)
+    make_folder(options.out)
     failed = False
     for prediction in predictions:
         if prediction.error is not None:
@@ -103,18 +83,9 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    from cluster.worker import finished_trial
-    from trainables.inference import export
-
-    store = api.open(options.store)
-    trial = finished_trial.read(store, api.find_trial(store, options.trial), "needed for the export")
-    formats = export.check_formats(tuple(options.format.split(",")))
-    folder = options.out or Path(f"export-{trial.trial_id}")
-    common.make_folder(folder)
-    made = export.files(trial.trial_id, trial.task, trial.config, trial.weights, trial.result, formats)
-    for name, data in made.files.items():
-        (folder / name).write_bytes(data)
-        print(folder / name)
-    for note in made.notes:
+    exported = api.export(options.store, options.trial, options.out, formats=options.format.split(","))
+    for path in exported.files:
+        print(path)
+    for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
     return common.DONE

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sweeps import api
 from sweeps.cli import common
-
-if TYPE_CHECKING:
-    from analysis.report.content import Report
-    from sweeps.store.base import Store
-
-STUDIES = Path(__file__).parent.parent
-"""Root of the folders with the studies of the package."""
 
 
 def register(verbs: common.Verbs) -> None:
@@ -24,15 +16,19 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="folder for the report files (default: only print the table)"
     )
-    parser.add_argument("--publish", metavar="URI", help="write the report files to a store, below reports/NAME/")
+    parser.add_argument(
+        "--publish", metavar="URI", help="store to which the report files are written, below reports/NAME/"
+    )
     parser.add_argument(
         "--format",
         metavar="LIST",
         default="html,md,csv",
-        help="file types, from html,md,tex,csv,parquet (default: html,md,csv)",
+        help="comma-separated file types: html, md, tex, csv, parquet (default: html,md,csv)",
     )
     parser.add_argument(
-        "--redraw", action="store_true", help="first draw the images on which the arms differ, from final checkpoints"
+        "--redraw",
+        action="store_true",
+        help="first fill the test images on which the arms differ most, with the final checkpoint of each arm",
     )
     common.add_data(parser, "folder of the data sets, for --redraw (default: $SWEEPS_DATA)")
 
@@ -41,11 +37,24 @@ def register(verbs: common.Verbs) -> None:
         "name", metavar="NAME", nargs="*", help="name of a sweep (default: all, including studies that were not run)"
     )
     common.add_store(parser)
-    parser.add_argument("--csv", action="store_true", help="print CSV with the source and reason of each verdict")
+    parser.add_argument(
+        "--csv",
+        action="store_true",
+        help="print CSV, which includes the source of each claim and the evidence for its verdict",
+    )
 
-    parser = verbs.add(compare, "compare", "compare two sweeps, or a sweep in two stores, and show what has drifted")
+    parser = verbs.add(
+        compare,
+        "compare",
+        "compare two sweeps, or one sweep in two stores, and show which results differ by more than noise",
+    )
     parser.add_argument("before", metavar="A", help="name of a sweep")
-    parser.add_argument("after", metavar="B", nargs="?", help="name of the other sweep (default: A, with --with-store)")
+    parser.add_argument(
+        "after",
+        metavar="B",
+        nargs="?",
+        help="name of the other sweep (default: A in the store of --with-store)",
+    )
     common.add_store(parser)
     parser.add_argument("--with-store", metavar="URI", help="store of B (default: the same store)")
 
@@ -54,17 +63,17 @@ def register(verbs: common.Verbs) -> None:
     common.add_store(parser)
     common.add_data(parser)
     parser.add_argument("--address", help="where to run: in-process (default), local, auto or HOST:PORT")
-    parser.add_argument("--cell", metavar="ARM", help="this arm only")
-    parser.add_argument("--seed", metavar="N", type=int, help="this seed only")
+    parser.add_argument("--cell", metavar="ARM", help="reproduce only this arm")
+    parser.add_argument("--seed", metavar="N", type=int, help="reproduce only this seed")
     parser.add_argument("--into", metavar="URI", help="store for the new results (default: they are deleted)")
 
     parser = verbs.add(
-        export_test, "export-test", "write the damaged test images and masks of a study for another system to fill"
+        export_test, "export-test", "write the damaged test images and masks of a sweep, for another system to fill"
     )
     common.add_sweep_name(parser)
     common.add_store(parser)
     common.add_data(parser)
-    parser.add_argument("--arm", metavar="ARM", help="use the images and masks of this arm (default: the baseline)")
+    parser.add_argument("--arm", metavar="ARM", help="arm whose images and masks are written (default: the baseline)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder")
 
 
@@ -72,66 +81,38 @@ def report(options: argparse.Namespace) -> int:
     from analysis.report import formats
     from sweeps.cli import console
 
-    kinds = tuple(options.format.split(","))
+    kinds = options.format.split(",")
     store = api.open(options.store)
     for name in options.name:
         built = api.report(store, name)
         console.show(formats.terminal(built))
         if options.redraw:
-            _redraw(store, built, common.data_root(options))
+            _print_redrawn(name, api.redraw(store, built, options.data))
         if options.out is not None:
-            for path in formats.write(built, options.out, kinds):
+            for path in api.write_report(built, options.out, kinds):
                 print(path)
         if options.publish is not None:
             target = api.open(options.publish)
-            for key in formats.publish(built, target, kinds):
+            for key in api.publish_report(built, target, kinds):
                 print(f"{target.uri}/{key}")
     return common.DONE
 
 
-def _redraw(store: Store, built: Report, data_root: Path | None) -> None:
-    """Fill the disputed test images with the final checkpoint of each arm, and store them for the report.
-
-    Images that were drawn for the same trials before are kept. An arm without a checkpoint of its last epoch is skipped
-    with a message.
-    """
-    from analysis.report.sections import images
-    from sweeps.store import checkpoints
-    from sweeps.store import trials as stored_trials
-    from trainables.inference import redraw
-    from trainables.training.session import Machine
-
-    study, shown = built.study, built.images
-    if shown is None or shown.disputed is None:
-        print(f"{study.name}: nothing to redraw, because no two arms have values of single test images")
+def _print_redrawn(name: str, redrawn: api.RedrawnImages | None) -> None:
+    if redrawn is None:
+        print(f"{name}: nothing to redraw, because no two arms have values of single test images")
         return
-    disputed = shown.disputed.images
-    folders = {arm: images.redrawn_folder(study, arm, seed, disputed) for arm, seed in shown.seeds.items()}
-    drawn = store.exists_many(f"{folder}/composite.png" for folder in folders.values())
-    machine, drawn_now = Machine(data_root=data_root), 0
-    for arm, folder in folders.items():
-        if f"{folder}/composite.png" in drawn:
-            continue
-        trial, epochs = study.arm(arm).trials[shown.seeds[arm]]
-        saved = checkpoints.latest_checkpoint(store, trial, epochs) if study.arm(arm).trains else None
-        if study.arm(arm).trains and (saved is None or saved.epoch != epochs):
-            print(f"{arm}: not drawn, because the store has no checkpoint of trial {trial} at epoch {epochs}")
-            continue
-        body = stored_trials.read_trial(store, trial)
-        config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
-        strips = redraw.strips(config, saved.files if saved else None, disputed, machine)
-        for name in ("truth.png", "damaged.png", "composite.png"):  # the last one marks the folder as complete
-            store.put(f"{folder}/{name}", strips[name])
-        drawn_now += 1
-    print(f"{study.name}: {len(disputed)} disputed images drawn for {drawn_now} arms; {len(drawn)} arms had them")
+    for arm, why in redrawn.skipped.items():
+        print(f"{arm}: not drawn, because {why}")
+    drawn = f"{redrawn.images} disputed images drawn for {len(redrawn.drawn)} arms"
+    print(f"{name}: {drawn}; {redrawn.kept} arms had them")
 
 
 def claims(options: argparse.Namespace) -> int:
     from analysis.claims import overview
     from sweeps.cli import console
 
-    files = [] if options.name else sorted(STUDIES.glob("*/*.yaml"))
-    lines = overview.collect(api.open(options.store), options.name, files)
+    lines = api.claims(options.store, options.name)
     if options.csv:
         print(overview.to_csv(lines), end="")
     else:
@@ -143,14 +124,11 @@ def compare(options: argparse.Namespace) -> int:
     from analysis.report import compare_sweeps
     from sweeps.cli import console
 
-    store = api.open(options.store)
-    other = api.open(options.with_store) if options.with_store else store
-    before, after = api.read(store, options.before), api.read(other, options.after or options.before)
-    lines = compare_sweeps.compare(before, after)
-    console.show(compare_sweeps.terminal(lines))
-    for sentence in compare_sweeps.unmatched_arms(before, after):
+    comparison = api.compare(options.store, options.before, options.after, after_store=options.with_store)
+    console.show(compare_sweeps.terminal(comparison.arms))
+    for sentence in comparison.unmatched:
         print(sentence)
-    return common.FAILED if any(line.verdict == compare_sweeps.DRIFT for line in lines) else common.DONE
+    return common.FAILED if comparison.drifted else common.DONE
 
 
 def reproduce(options: argparse.Namespace) -> int:
@@ -178,24 +156,8 @@ def reproduce(options: argparse.Namespace) -> int:
 
 
 def export_test(options: argparse.Namespace) -> int:
-    from sweeps.spec.loader import unknown_name_error
-    from trainables.inpaint import dataset as inpaint_dataset
-    from trainables.training.session import Machine
-
-    stored = api.newest_plan(options.store, options.name)
-    arms = {arm["name"]: arm for arm in stored["arms"]}
-    if options.arm is not None and options.arm not in arms:
-        raise unknown_name_error(f"--arm {options.arm!r}", options.arm, arms)
-    config = arms[options.arm or stored["baseline"]]["config"]
-    folders = {kind: options.out / kind for kind in ("damaged", "masks")}
-    for folder in folders.values():
-        folder.mkdir(parents=True, exist_ok=True)
-    count = 0
-    for name, image, mask in inpaint_dataset.export_test(config, Machine(data_root=common.data_root(options))):
-        (folders["damaged"] / name).write_bytes(image)
-        (folders["masks"] / name).write_bytes(mask)
-        count += 1
-    print(f"{count} images in {folders['damaged']}, their masks in {folders['masks']} (white: fill this)")
+    count = api.export_test(options.store, options.name, options.out, arm=options.arm, data=options.data)
+    print(f"{count} images in {options.out / 'damaged'}, their masks in {options.out / 'masks'} (white: fill this)")
     print("fill them into a folder under the same names, then add an arm to the sweep file:")
     print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")
     return common.DONE

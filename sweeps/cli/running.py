@@ -21,12 +21,18 @@ def register(verbs: common.Verbs) -> None:
     common.add_sweep_file(parser)
     parser.add_argument("--arm", metavar="NAME", help="show this arm only")
 
-    parser = verbs.add(plan, "plan", "print what a sweep would run: open trials, trials already done, expected time")
+    parser = verbs.add(
+        plan, "plan", "print what a sweep would run: trials that are done, trials that are left, expected time"
+    )
     common.add_sweep_file(parser)
     common.add_store(parser)
     common.add_data(parser)
     common.add_address(parser)
-    parser.add_argument("--measure", action="store_true", help="time a few steps of trials without recorded times")
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="measure the speed of trials without recorded times on a few training steps",
+    )
 
     parser = verbs.add(run, "run", "run a sweep, or continue it")
     common.add_sweep_file(parser)
@@ -34,16 +40,17 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)
-    parser.add_argument("--fresh", action="store_true", help="train all planned trials again, also those that are done")
+    parser.add_argument(
+        "--fresh", action="store_true", help="delete the results of all planned trials and train them again"
+    )
 
-    parser = verbs.add(resume, "resume", "continue a sweep of the store by its name")
+    parser = verbs.add(resume, "resume", "continue a sweep by name, from the file that the store keeps")
     common.add_sweep_name(parser)
     common.add_store(parser)
-    common.add_changes(parser, "change a value of its file, e.g. seeds=8")
+    common.add_changes(parser, "change a value of the file, e.g. seeds=8; can be repeated")
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)
-    parser.set_defaults(fresh=False)
 
     parser = verbs.add(
         stop, "stop", "stop a sweep gracefully: its trials save a checkpoint at the end of the current epoch"
@@ -98,28 +105,13 @@ def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, skip_fini
 
 def run(options: argparse.Namespace) -> int:
     store, sweep = api.open(options.store), common.load_sweep(options)
-    return _exit_code(api.run(sweep, store, run_options(options), _events(options)))
+    return _exit_code(api.run(sweep, store, common.run_options(options), _events(options)))
 
 
 def resume(options: argparse.Namespace) -> int:
     store = api.open(options.store)
-    return _exit_code(api.resume(store, options.name, run_options(options), _events(options), changes=options.set))
-
-
-def run_options(options: argparse.Namespace) -> api.RunOptions:
-    """The arguments of `run` and `resume` with their types."""
-    return api.RunOptions(
-        address=options.address,
-        data=options.data,
-        max_concurrent=options.max_concurrent,
-        retry=options.retry is not None,
-        fresh=options.fresh,
-        replace=options.replace,
-        time_budget_s=options.time_budget,
-        stop_after_failures=options.stop_after_failures,
-        checkpoint_every_s=options.checkpoint_every,
-        log=options.log,
-        command=options.command,
+    return _exit_code(
+        api.resume(store, options.name, common.run_options(options), _events(options), changes=options.set)
     )
 
 

@@ -22,16 +22,12 @@ def register(verbs: common.Verbs) -> None:
 
 def status(options: argparse.Namespace) -> int:
     from sweeps.cli import console
-    from sweeps.results import progress
-    from sweeps.search import status
-    from sweeps.store import plans as stored_plans
 
     store = api.open(options.store)
     if options.name is None:
-        console.sweeps(store, stored_plans.sweep_names(store))
-        return common.DONE
-    stored = api.newest_plan(store, options.name)
-    console.status(stored, progress.trial_states(store, stored), status.search_states(store, stored))
+        console.sweeps(api.list_sweeps(store), store.uri)
+    else:
+        console.status(api.status(store, options.name))
     return common.DONE
 
 

@@ -124,7 +124,7 @@ def test_an_unknown_name_lists_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(SweepError) as error:
         studies.read(store, "partial-con", NOW)
     assert "partial-conv" in error.value.allowed
-    assert error.value.fix == "sweeps report partial-conv"
+    assert error.value.fix == "did you mean `partial-conv`?"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", ".", "", "a\\b", "x\0"])

@@ -17,6 +17,7 @@ from typing import Any
 
 from cluster.driver import driver
 from cluster.driver.trial_queue import Job
+from sweeps.run_options import RunOptions
 from sweeps.search.search import Search, stored_searches
 from sweeps.spec import loader, plan
 from sweeps.store.local import FolderStore
@@ -70,7 +71,7 @@ def search(rule: str, options: argparse.Namespace, folder: Path) -> tuple[Search
     work = driver.work_left(plan.expand(loader.load(file), schema), store, schema)
     driver.write(work.plan, store, ())
     root = str(Path(os.environ.get("SWEEPS_DATA", "../shared/data")).resolve())
-    driver.run(work, store, schema, driver.RunSettings(data_root=root), count)
+    driver.run(work, store, schema, RunOptions(data=root), count)
     return stored_searches(store, "search")["base"], count.epochs
 
 

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cluster.driver import driver
 from cluster.driver.trial_queue import Job
+from sweeps.run_options import RunOptions
 from sweeps.spec import loader, plan
 from sweeps.store import layout
 from sweeps.store.local import FolderStore
@@ -65,7 +66,7 @@ def measure(address: str, trials: int, group: str) -> None:
         work = driver.work_left(planned, store, schema)
         driver.write(planned, store, ())
         began = time.monotonic()
-        driver.run(work, store, schema, driver.RunSettings(address, os.environ.get("SWEEPS_DATA")), clock)
+        driver.run(work, store, schema, RunOptions(address, os.environ.get("SWEEPS_DATA")), clock)
         took = time.monotonic() - began
         first, *later = clock.first.values()
         middle = statistics.median(later)

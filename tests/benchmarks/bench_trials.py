@@ -19,6 +19,7 @@ from typing import Any
 
 from cluster.driver import driver
 from cluster.driver.trial_queue import Job
+from sweeps.run_options import RunOptions
 from sweeps.spec import loader, plan
 from sweeps.store.local import FolderStore
 from trainables import schema
@@ -80,7 +81,7 @@ def main() -> None:
         driver.write(planned, store, ())
         work = driver.work_left(planned, store, schema)
         before = memory_mb(), open_files()
-        driver.run(work, store, schema, driver.RunSettings(data_root=root), clock)
+        driver.run(work, store, schema, RunOptions(data=root), clock)
         after = memory_mb(), open_files()
     ends = clock.ends[4:]  # the first ones pay for starting their actors
     tenth = len(ends) // 10

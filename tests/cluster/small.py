@@ -10,6 +10,7 @@ from typing import Any
 from cluster.driver import driver
 from cluster.driver.trial_queue import Job
 from sweeps.results.columns import same_numbers
+from sweeps.run_options import RunOptions
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
 from sweeps.store.base import Store
@@ -60,7 +61,7 @@ Planned = Callable[..., Plan]
 def run(plan: Plan, store: Store, data_root: Path, address: str = driver.IN_PROCESS, **settings: Any) -> Watched:
     """Run what the store lacks of a plan."""
     watched = Watched()
-    chosen = driver.RunSettings(address=address, data_root=str(data_root), **settings)
+    chosen = RunOptions(address=address, data=data_root, **settings)
     work = driver.work_left(plan, store, schema, chosen.retry)
     if not work.nothing:
         driver.check(work.plan, chosen)

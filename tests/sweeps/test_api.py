@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import sweeps as sw
 from sweeps import api
 from sweeps.errors import SweepError
+from sweeps.store import plans as stored_plans
+from sweeps.store.local import FolderStore
 from tests.sweeps.cli.test_cli import FILL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,8 +58,34 @@ def test_a_sweep_from_file_to_report(
     assert sw.read(store, "fill").seeds == [0]
     assert sw.report(store, "fill").study.name == "fill"
     assert capsys.readouterr() == ("", ""), "nothing is printed"
-    with pytest.raises(SweepError, match="no plan of this name"):
+    with pytest.raises(SweepError, match="no sweep of this name"):
         sw.stop(store, "fil")
+
+
+@pytest.mark.parametrize("name", ["smal", "other", "../small", "", "unplanned"])
+def test_an_unknown_sweep_is_one_error_everywhere(name: str, tmp_path: Path) -> None:
+    """In the Python interface, the analysis and the dashboard."""
+    from analysis import study
+    from analysis.dashboard.data.reader import Reader
+
+    store = FolderStore(tmp_path)
+    stored_plans.write_plan(store, "small", {"arms": []}, "", 0.0)
+    stored_plans.request_stop(store, "unplanned")  # a folder without a plan
+    reads: list[Callable[[], object]] = [
+        lambda: api.newest_plan(store, name),
+        lambda: study.read(store, name),
+        lambda: Reader(store).plan(name),
+    ]
+    errors = []
+    for read in reads:
+        with pytest.raises(SweepError) as raised:
+            read()
+        errors.append(str(raised.value))
+    assert len(set(errors)) == 1
+    assert f"sweep {name!r}" in errors[0]
+    assert ("it is a path" if name in ("", "../small") else "no sweep of this name") in errors[0]
+    assert raised.value.allowed == ("small" if name == "unplanned" else "small, unplanned")
+    assert ("did you mean `small`?" in errors[0]) == (name in ("smal", "../small"))
 
 
 def test_a_run_reports_its_events(fill: Path, tmp_path: Path, data_root: Path) -> None:
@@ -78,3 +107,55 @@ def test_a_run_reports_its_events(fill: Path, tmp_path: Path, data_root: Path) -
     events = Events()
     sw.run(sw.load(fill, tiny=True), tmp_path / "store", sw.RunOptions(data=data_root), events)
     assert events.seen == ["1 to run", "base done", "complete: True"]
+
+
+def test_the_state_claims_and_comparison_of_sweeps(fill: Path, tmp_path: Path, data_root: Path) -> None:
+    store = sw.open(tmp_path / "store")
+    assert sw.list_sweeps(store) == []
+    sw.run(sw.load(fill), store, sw.RunOptions(address="in-process", data=data_root))
+    state = sw.status(store, "fill")
+    assert [one.state for one in state.trials.values()] == ["done"]
+    assert [one.plan["name"] for one in sw.list_sweeps(store)] == ["fill"]
+    assert sw.claims(store, ["fill"]) == []
+    assert any(line.verdict == "not run" for line in sw.claims(store)), "the studies of the package"
+    same = sw.compare(store, "fill", after_store=store)
+    assert ([line.arm for line in same.arms], same.unmatched, same.drifted) == (["base"], [], False)
+    built = sw.report(store, "fill")
+    assert sw.write_report(built, tmp_path / "out", ["csv"]) == [tmp_path / "out" / "fill.csv"]
+    assert sw.publish_report(built, store, ["csv"]) == ["reports/fill/fill.csv"]
+
+
+def test_test_images_for_another_system(fill: Path, tmp_path: Path, data_root: Path) -> None:
+    options = sw.RunOptions(data=data_root)
+    sw.run(sw.load(fill, tiny=True), tmp_path / "store", options)
+    assert sw.export_test(tmp_path / "store", "fill-tiny", tmp_path / "out", data=data_root) == 4
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 4
+    with pytest.raises(SweepError, match="--arm 'bas'"):
+        sw.export_test(tmp_path / "store", "fill-tiny", tmp_path / "out", arm="bas", data=data_root)
+
+
+def test_a_job_gets_the_options_as_arguments(fill: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster.connection import submit
+
+    submitted: list[submit.Submission] = []
+    monkeypatch.setattr(submit, "submit", lambda given: submitted.append(given) or "job_1")
+    options = sw.RunOptions(data="/data", retry=True, fresh=True, time_budget_s=90.0, max_concurrent=2)
+    job = sw.ClusterJob("http://head:8265", fill.parent, quiet=True)
+    assert sw.submit(sw.load(fill, tiny=True, changes=["batch=8"]), "s3://bucket/prefix", job, options) == "job_1"
+    (given,) = submitted
+    assert given.arguments == (
+        "fill.yaml",
+        "--set=batch=8",
+        "--store=s3://bucket/prefix",
+        "--data=/data",
+        "--max-concurrent=2",
+        "--time-budget=90s",
+        "--checkpoint-every=20",
+        "--tiny",
+        "--retry",
+        "--fresh",
+        "--quiet",
+    )
+    assert (given.folder, given.skipped) == (fill.parent, (Path("/data"),))
+    with pytest.raises(SweepError, match="deleted with the job"):
+        sw.submit(sw.load(fill), "store", job)

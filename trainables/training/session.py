@@ -62,6 +62,13 @@ class Machine:
     """Trained networks of the trials that it lists."""
 
 
+def available_device() -> str:
+    """`cuda` if this machine has a GPU that torch can use, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 class Session(Protocol):
     """One attempt at one trial, as `fit` sees it.
 

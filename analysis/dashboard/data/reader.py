@@ -18,7 +18,7 @@ from analysis.dashboard.data.listed_store import ListedStore
 from analysis.report import build as report
 from analysis.report import formats
 from analysis.report.content import Report
-from analysis.study import Study, check_name
+from analysis.study import Study
 from sweeps.errors import SweepError
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
@@ -61,20 +61,15 @@ class Reader:
 
     def check(self, name: str) -> str:
         """Return the name. Raises SweepError if it is a path or the store has no such sweep."""
-        if check_name(self.store, name) not in self.names():
-            raise SweepError(
-                f"sweep {name!r}",
-                f"the store {self.store.uri} has no sweep of this name",
-                ", ".join(self.names()[:12]) or "none yet: the store has no sweeps",
-                "choose one on the Sweeps page",
-            )
+        if stored_plans.check_name(self.store, name) not in self.names():
+            raise stored_plans.unknown_sweep_error(self.store, name, self.names())
         return name
 
     def plan(self, name: str) -> Json:
         """The newest plan of a sweep. Raises SweepError if it has none."""
         key = self._plan_keys.get(name, lambda: newest_plans(self.store, [self.check(name)])).get(name)
         if key is None:
-            raise SweepError(f"sweep {name!r}", "the store has no plan for it", "a planned sweep", "sweeps run FILE")
+            raise stored_plans.unknown_sweep_error(self.store, name, self.names())
         return self._plans.get(name, key, lambda: layout.load(key, self.store.get(key)))
 
     def states(self, name: str) -> dict[str, TrialState]:

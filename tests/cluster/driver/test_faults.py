@@ -108,7 +108,7 @@ def test_a_trial_whose_node_is_killed_goes_on_at_another(
     killer = NodeKiller(cluster=ray_cluster, node=ray_cluster.add_node(num_cpus=3))
     monkeypatch.setattr(small, "Watched", lambda: killer)
     try:
-        run(plan, there, data_root, ray_cluster.address, checkpoint_s=0)
+        run(plan, there, data_root, ray_cluster.address, checkpoint_every_s=0)
     finally:
         ray_cluster.remove_node(killer.node, allow_graceful=False)
     monkeypatch.undo()

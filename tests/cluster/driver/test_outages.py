@@ -14,6 +14,7 @@ from cluster.driver import driver
 from cluster.driver.leases import LEASE_S, Leases
 from cluster.worker import worker
 from sweeps.errors import StoreAwayError
+from sweeps.run_options import RunOptions
 from sweeps.store import attempts as stored_attempts
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
@@ -66,7 +67,7 @@ def test_a_server_that_is_killed_and_started_twice_changes_nothing(
 ) -> None:
     store, plan = open_store(address()), planned(*CHANGES)
     watched = Interrupting(own_rclone, (2, 4), away_s)
-    settings = driver.RunSettings(address=where, data_root=str(data_root), checkpoint_s=0)
+    settings = RunOptions(address=where, data=data_root, checkpoint_every_s=0)
     work = driver.work_left(plan, store, schema)
     driver.write(work.plan, store, ())
     driver.run(work, store, schema, settings, watched)
@@ -98,7 +99,7 @@ def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
                 super().record(job, row)
                 proxy.away = proxy.away or row["epoch"] == 3
 
-        settings = driver.RunSettings(address=where, data_root=str(data_root), checkpoint_s=0)
+        settings = RunOptions(address=where, data=data_root, checkpoint_every_s=0)
         with pytest.raises(StoreAwayError, match="does not answer"):
             driver.run(driver.work_left(plan, store, schema), store, schema, settings, Cutting())
         proxy.away = False
@@ -108,7 +109,7 @@ def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
         assert histories(plan, store) == undisturbed(planned, tmp_path, data_root)
 
 
-def _go_on(plan: Any, store: Store, settings: driver.RunSettings) -> Watched:
+def _go_on(plan: Any, store: Store, settings: RunOptions) -> Watched:
     worker.open_cached.cache_clear()
     watched = Watched()
     work = driver.work_left(plan, store, schema)

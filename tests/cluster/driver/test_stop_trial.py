@@ -9,6 +9,7 @@ import pytest
 from cluster.driver import driver
 from cluster.driver.trial_queue import Job
 from sweeps.cli.main import main
+from sweeps.run_options import RunOptions
 from sweeps.store import checkpoints
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
@@ -34,7 +35,7 @@ def test_one_trial_ends_and_the_others_go_on(planned: Planned, tmp_path: Path, d
     store = FolderStore(tmp_path / "store")
     plan = planned("epochs=100000", "arms=[{name: mean fill, set: {model: {name: mean_fill}}}]")
     watched = StopsFirst(store)
-    settings = driver.RunSettings(address=driver.IN_PROCESS, data_root=str(data_root))
+    settings = RunOptions(address=driver.IN_PROCESS, data=data_root)
     work = driver.work_left(plan, store, schema)
     driver.write(plan, store, ())
     driver.run(work, store, schema, settings, watched)

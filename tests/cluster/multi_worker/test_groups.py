@@ -149,7 +149,7 @@ def test_a_worker_that_raises_or_dies_harms_no_other_trial(
     plan = planned(text=TWO + FAULTS)
     with monkeypatch.context() as patch:
         patch.setattr(groups, "serve", group_doubles.serve_with_faults)
-        watched = run(plan, there, data_root, ray_address, checkpoint_s=0)
+        watched = run(plan, there, data_root, ray_address, checkpoint_every_s=0)
     states = progress.trial_states(there, plan.to_json([]))
     by_label = {label.partition(" ·")[0]: states[trial.id] for trial, label in plan.runs()}
     assert {label: state.state for label, state in by_label.items()} == {
@@ -201,7 +201,7 @@ def test_a_node_that_is_killed_costs_an_attempt(
                 three_nodes.add_node(num_cpus=1)
 
     monkeypatch.setattr(small, "Watched", Killer)
-    watched = run(plan, there, data_root, three_nodes.address, checkpoint_s=0)
+    watched = run(plan, there, data_root, three_nodes.address, checkpoint_every_s=0)
     assert killed
     assert killed[0] < 40
     assert Counter(state for state, _ in watched.events) == Counter(started=2, crashed=1, done=1)

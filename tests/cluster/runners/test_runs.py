@@ -110,7 +110,7 @@ def test_a_trial_cut_off_anywhere_resumes_to_the_same_bits(
     plan, cut = planned("arms=[]"), FolderStore(tmp_path / "cut")
     if not undisturbed:
         straight = FolderStore(tmp_path / "straight")
-        run(plan, straight, data_root, checkpoint_s=0)
+        run(plan, straight, data_root, checkpoint_every_s=0)
         undisturbed.update(histories(plan, straight))
     original = getattr(StoreSession, moment)
     calls: list[int] = []
@@ -123,9 +123,9 @@ def test_a_trial_cut_off_anywhere_resumes_to_the_same_bits(
 
     monkeypatch.setattr(StoreSession, moment, cut_off)
     with pytest.raises(Killed):
-        run(plan, cut, data_root, checkpoint_s=0)
+        run(plan, cut, data_root, checkpoint_every_s=0)
     monkeypatch.undo()
-    run(plan, cut, data_root, checkpoint_s=0)
+    run(plan, cut, data_root, checkpoint_every_s=0)
     assert histories(plan, cut) == undisturbed
 
 

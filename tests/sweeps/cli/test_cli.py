@@ -313,7 +313,7 @@ def test_ctrl_c_says_how_to_go_on(command: Command, small: Path, monkeypatch: py
     monkeypatch.setattr(api, "load", interrupted)
     said = command("check", small)
     assert said.code == INTERRUPTED
-    assert "the same command goes on" in said.err
+    assert "Run the same command again to continue." in said.err
 
 
 # --- mistakes in files and values -------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ def test_status_without_any_sweep(command: Command, tmp_path: Path) -> None:
     said = command("status", "--store", tmp_path / "[red]none")
     assert said.code == DONE
     assert f"no sweep in {tmp_path}/[red]none" in said.out.replace("\n", "")
-    is_told(command("status", "x", "--store", tmp_path / "none"), "no sweep in it yet")
+    is_told(command("status", "x", "--store", tmp_path / "none"), "the store has no sweeps")
 
 
 def test_status_lists_sweeps_past_stray_files(command: Command, filled: Path) -> None:

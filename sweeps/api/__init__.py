@@ -1,0 +1,88 @@
+"""The Python interface: load, plan, run and read sweeps. The `sweeps` command calls these functions.
+
+`import sweeps as sw` makes them available as `sw.load`, `sw.run` and so on. Heavy packages are imported inside the
+functions, so importing this package is cheap.
+"""
+
+from sweeps.api.arguments import LoadedSweep, load, open
+from sweeps.api.clusters import ClusterJob, doctor, follow, submit
+from sweeps.api.networks import (
+    ExportedNetwork,
+    ForgeResult,
+    LoadedForge,
+    export,
+    export_test,
+    find_trial,
+    forge,
+    load_forge,
+    predict,
+)
+from sweeps.api.results import (
+    RedrawnImages,
+    SweepComparison,
+    SweepStatus,
+    claims,
+    compare,
+    list_sweeps,
+    newest_plan,
+    publish_report,
+    read,
+    redraw,
+    report,
+    status,
+    write_report,
+)
+from sweeps.api.running import (
+    delete_checkpoints,
+    dependencies,
+    estimate,
+    plan,
+    reproduce,
+    resume,
+    run,
+    stop,
+    work_left,
+)
+from sweeps.run_options import RunOptions
+
+__all__ = [
+    "ClusterJob",
+    "ExportedNetwork",
+    "ForgeResult",
+    "LoadedForge",
+    "LoadedSweep",
+    "RedrawnImages",
+    "RunOptions",
+    "SweepComparison",
+    "SweepStatus",
+    "claims",
+    "compare",
+    "delete_checkpoints",
+    "dependencies",
+    "doctor",
+    "estimate",
+    "export",
+    "export_test",
+    "find_trial",
+    "follow",
+    "forge",
+    "list_sweeps",
+    "load",
+    "load_forge",
+    "newest_plan",
+    "open",
+    "plan",
+    "predict",
+    "publish_report",
+    "read",
+    "redraw",
+    "report",
+    "reproduce",
+    "resume",
+    "run",
+    "status",
+    "stop",
+    "submit",
+    "work_left",
+    "write_report",
+]

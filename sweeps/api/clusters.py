@@ -1,0 +1,143 @@
+"""Clusters in the Python interface: check whether one is ready for a sweep, and submit a sweep to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.api import arguments
+from sweeps.api.running import plan
+from sweeps.errors import SweepError
+from sweeps.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from cluster.connection.doctor import CheckResult
+    from sweeps.api.arguments import LoadedSweep, StoreLike
+
+
+@dataclass(frozen=True)
+class ClusterJob:
+    """The cluster that runs a sweep as a job, and what the job gets."""
+
+    address: str
+    """Dashboard of the cluster: `http://HOST:8265`."""
+    working_dir: Path | None = None
+    """Folder to upload, which contains the sweep file; None: the current folder."""
+    runtime_env: Path | None = None
+    """YAML file with a runtime environment of Ray."""
+    quiet: bool = False
+    """Whether the job prints only errors."""
+
+
+def doctor(store: StoreLike, *, address: str | None = None, data: str | Path | None = None) -> Iterator[CheckResult]:
+    """Check whether this machine, a cluster and a store are ready for a sweep.
+
+    Yields each result as soon as it is known; its `state` is "failed" if a sweep would not run.
+    address: a running Ray, `auto` or HOST:PORT; None: check this machine only. data: folder of the data sets.
+    """
+    from cluster.connection import doctor as checks
+
+    root = arguments.absolute(data)
+    return checks.run_checks(address, arguments.open(store), str(root) if root else None)
+
+
+def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunOptions | None = None) -> str:
+    """Start `sweeps run` of a sweep file as a job on a cluster; returns the id of the job.
+
+    store: `s3://bucket/prefix`, or the absolute path of a folder that every node has mounted. options: for the run on
+    the cluster; `data` is a folder on its nodes, `address` and `command` are not used. Submitting again is safe: the
+    sweep continues from its store.
+    Raises SweepError for a mistake in the file, a file outside the uploaded folder, a relative folder as store, and a
+    cluster that cannot be reached.
+    """
+    from cluster.connection import submit as jobs
+
+    options = options or RunOptions()
+    if sweep.folder is None:
+        raise SweepError(f"sweep {sweep.name!r}", "it was read from a store", "a sweep file", "sweeps.load(FILE)")
+    folder = job.working_dir or Path.cwd()
+    file = jobs.relative_file(sweep.folder / sweep.sweep.document.name, folder)
+    plan(sweep)  # reports mistakes in the file here, not on the cluster
+    skipped = [Path(options.data)] if options.data else []
+    if "://" not in str(store):
+        _check_absolute(Path(store))
+        skipped.append(Path(store))
+    return jobs.submit(
+        jobs.Submission(
+            address=job.address,
+            folder=folder,
+            arguments=(file, *_run_arguments(sweep, store, options, job.quiet)),
+            skipped=tuple(skipped),
+            runtime_env=_runtime_env(job.runtime_env),
+        )
+    )
+
+
+def follow(address: str, job: str) -> bool:
+    """Print the log of a job until it ends; returns whether it succeeded.
+
+    address: dashboard of the cluster. job: its id, from `submit`. KeyboardInterrupt does not end the job.
+    """
+    from cluster.connection import submit as jobs
+
+    return jobs.follow(address, job)
+
+
+def _check_absolute(store: Path) -> None:
+    """Refuse a relative folder: it would be in the working directory of the job, which Ray deletes."""
+    if not store.is_absolute():
+        raise SweepError(
+            f"--store {store}",
+            "a relative folder is deleted with the job on the cluster",
+            "s3://BUCKET/PREFIX, or the absolute path of a folder that every node has mounted",
+            "--store s3://BUCKET/PREFIX",
+        )
+
+
+def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, quiet: bool) -> list[str]:
+    """The arguments of `sweeps run` on the cluster, without the file."""
+    budget_s = options.time_budget_s
+    values: list[tuple[str, Any]] = [
+        *(("--set", change) for change in sweep.sweep.changes),
+        ("--store", store),
+        ("--data", options.data),
+        ("--max-concurrent", options.max_concurrent),
+        ("--time-budget", None if budget_s is None else f"{budget_s:g}s"),
+        ("--stop-after-failures", options.stop_after_failures),
+        ("--checkpoint-every", f"{options.checkpoint_every_s:g}"),
+        ("--log", options.log),
+    ]
+    flags = {
+        "--tiny": sweep.sweep.tiny,
+        "--retry": options.retry,
+        "--fresh": options.fresh,
+        "--replace": options.replace,
+        "--quiet": quiet,
+    }
+    given = [f"{name}={value}" for name, value in values if value is not None]
+    return given + [name for name, is_set in flags.items() if is_set]
+
+
+def _runtime_env(file: Path | None) -> dict[str, Any]:
+    """Read a runtime environment from a YAML file."""
+    import yaml
+
+    if file is None:
+        return {}
+    try:
+        environment = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        why = str(error).splitlines()[0]
+        raise SweepError(
+            f"--runtime-env {file}", why, "a YAML file", "see cluster/manifests/runtime_env.yaml"
+        ) from error
+    if not isinstance(environment, dict) or "working_dir" in environment:
+        raise SweepError(
+            f"--runtime-env {file}",
+            "this command sets `working_dir` itself" if isinstance(environment, dict) else "it is not a mapping",
+            "a runtime environment of Ray without working_dir (env_vars, pip, ...)",
+            "see cluster/manifests/runtime_env.yaml; --working-dir names another folder",
+        )
+    return environment

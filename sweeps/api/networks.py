@@ -1,0 +1,182 @@
+"""Trained networks in the Python interface: predict, export, make forged sets, write test images for other systems."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.api import arguments
+from sweeps.api.results import newest_plan
+from sweeps.errors import SweepError
+
+if TYPE_CHECKING:
+    from cluster.worker.prediction import Prediction
+    from sweeps.api.arguments import StoreLike
+
+
+# --- predictions and files of one trial -------------------------------------------------------------------------------
+
+
+def find_trial(store: StoreLike, prefix: str) -> str:
+    """The id of the trial that starts with `prefix`. SweepError if there is none or more than one."""
+    ids = [name for name in arguments.open(store).children("trials") if name.startswith(prefix)]
+    if len(ids) != 1:
+        why = "several trials start with it" if ids else "no trial starts with it"
+        raise SweepError(
+            f"trial {prefix!r}", why, ", ".join(ids[:8]) or "an id from `sweeps status NAME`", "a complete id"
+        )
+    return ids[0]
+
+
+def predict(
+    store: StoreLike,
+    trial: str,
+    images: Sequence[str | Path],
+    *,
+    mask: str | None = None,
+    text: str | None = None,
+) -> Iterator[Prediction]:
+    """Fill a hole in image files, or find inpainted regions, with the network of a finished trial.
+
+    trial: its id or the start of it. mask: the hole for an inpainter, X,Y,W,H in px or an image in which it is white.
+    text: what the images show, for an inpainter that takes captions. The network is loaded at once; the images are
+    processed one by one, and an image that cannot be used gives a prediction with its error.
+    """
+    from cluster.worker import prediction
+
+    store = arguments.open(store)
+    return prediction.predictions(store, find_trial(store, trial), [Path(image) for image in images], mask, text)
+
+
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """The files of an exported network."""
+
+    files: list[Path]
+    notes: list[str]
+    """Formats that the network does not support, and why."""
+
+
+def export(
+    store: StoreLike,
+    trial: str,
+    out: str | Path | None = None,
+    *,
+    formats: Sequence[str] = ("safetensors", "exported"),
+) -> ExportedNetwork:
+    """Write the network of a finished trial for other programs, with its configuration and a model card.
+
+    trial: its id or the start of it. out: the folder, which is created; None: `export-TRIAL` in the current folder.
+    formats: `safetensors` (weights), `exported` (a `torch.export` program).
+    Raises SweepError if the trial has not finished or the folder cannot be created, TrialError for an unknown format
+    and for a trial without weights.
+    """
+    from cluster.worker import finished_trial
+    from trainables.inference import export
+
+    store = arguments.open(store)
+    finished = finished_trial.read(store, find_trial(store, trial), "needed for the export")
+    chosen = export.check_formats(tuple(formats))
+    folder = Path(out or f"export-{finished.trial_id}")
+    arguments.make_folder(folder)
+    made = export.files(finished.trial_id, finished.task, finished.config, finished.weights, finished.result, chosen)
+    for name, content in made.files.items():
+        (folder / name).write_bytes(content)
+    return ExportedNetwork([folder / name for name in made.files], made.notes)
+
+
+# --- forged sets ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LoadedForge:
+    """What a forged set is made from, as its file states it, with references to trials resolved."""
+
+    block: Mapping[str, Any]
+    trials: Mapping[str, Any]
+    """The trials that its references stand for, by the key in the file."""
+
+
+@dataclass(frozen=True)
+class ForgeResult:
+    """A complete forged set in a store."""
+
+    set_id: str
+    key: str
+    """Key of its folder in the store."""
+    counts: Mapping[str, Mapping[str, int]]
+    """Number of images by split and kind."""
+    near_duplicates: int
+    """Pairs of near duplicates across splits."""
+    skipped: int
+    """Images that could not be used."""
+
+
+def load_forge(file: str | Path, store: StoreLike) -> LoadedForge:
+    """Read and check a forge file, the content of `data.forged`. References to sweeps are resolved in the store.
+
+    Raises SweepError for a mistake in the file and for a trial that the store lacks.
+    """
+    from sweeps.spec import dependencies, yaml_document
+    from sweeps.spec.loader import Sweep
+    from trainables.forgery import config as forgery_config
+
+    path = Path(file)
+    source = yaml_document.read(path)
+    place: yaml_document.Place = ("base", "data", "forged")
+    source.value = {"name": path.stem, "task": "detect", "base": {"data": {"forged": source.value}}}
+    source.origins = {(*place, *at): origin for at, origin in source.origins.items()}
+    pinned = dependencies.pin(Sweep(source), path.parent, arguments.open(store))
+    return LoadedForge(forgery_config.resolve_forge(pinned.spec.base["data"]["forged"]), pinned.pins)
+
+
+def forge(loaded: LoadedForge, store: StoreLike, *, data: str | Path | None = None, quiet: bool = True) -> ForgeResult:
+    """Make a set of real and inpainted images in the store, or continue an unfinished one.
+
+    data: folder of the data sets. quiet: show no progress bar.
+    Raises SweepError if an inpainter has not finished, TrialError if it does not fit or images are missing.
+    """
+    from cluster.driver import forging
+    from cluster.worker import inputs
+
+    store = arguments.open(store)
+    set_id = forging.ensure(store, loaded.block, arguments.absolute(data), quiet)
+    done = json.loads(store.get(inputs.set_key(set_id, inputs.DONE)))
+    return ForgeResult(
+        set_id, inputs.set_key(set_id), done["counts"], done["near_duplicates"]["pairs"], len(done["skipped"])
+    )
+
+
+# --- test images for other systems ------------------------------------------------------------------------------------
+
+
+def export_test(
+    store: StoreLike, name: str, out: str | Path, *, arm: str | None = None, data: str | Path | None = None
+) -> int:
+    """Write the damaged test images of a sweep to `out/damaged`, their masks (white: fill this) to `out/masks`.
+
+    Another system fills them under the same names; the filled folder is then an arm: `{name: theirs, outputs: FOLDER}`.
+    arm: whose images and masks; None: those of the baseline. data: folder of the data sets. Returns the number of
+    images. Raises SweepError for an unknown sweep or arm.
+    """
+    from sweeps.spec.loader import unknown_name_error
+    from trainables.inpaint import dataset as inpaint_dataset
+    from trainables.training.session import Machine
+
+    stored = newest_plan(store, name)
+    arms = {one["name"]: one for one in stored["arms"]}
+    if arm is not None and arm not in arms:
+        raise unknown_name_error(f"--arm {arm!r}", arm, arms)
+    damaged, masks = Path(out) / "damaged", Path(out) / "masks"
+    for folder in (damaged, masks):
+        arguments.make_folder(folder)
+    config = arms[arm or stored["baseline"]]["config"]
+    count = 0
+    for file, image, mask in inpaint_dataset.export_test(config, Machine(data_root=arguments.absolute(data))):
+        (damaged / file).write_bytes(image)
+        (masks / file).write_bytes(mask)
+        count += 1
+    return count

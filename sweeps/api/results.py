@@ -1,0 +1,209 @@
+"""Results in the Python interface: the state of sweeps, their tables, reports, claims and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps.api import arguments
+
+if TYPE_CHECKING:
+    from analysis.claims.overview import ClaimLine
+    from analysis.report.compare_sweeps import ComparedArm
+    from analysis.report.content import Report
+    from analysis.study import Study
+    from sweeps.api.arguments import StoreLike
+    from sweeps.results.progress import TrialState
+    from sweeps.search.status import SearchState
+    from sweeps.store.base import Store
+    from sweeps.store.layout import Json
+
+
+# --- state ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """The state of a sweep."""
+
+    plan: Json
+    """Its newest stored plan."""
+    trials: Mapping[str, TrialState]
+    """The state of each trial, by id."""
+    searches: Sequence[SearchState] = ()
+    """The state of each search of the plan."""
+
+
+def newest_plan(store: StoreLike, name: str) -> Json:
+    """The newest stored plan of a sweep. SweepError, with the names that exist, if there is none."""
+    from sweeps.store import plans as stored_plans
+
+    return stored_plans.require_plan(arguments.open(store), name)
+
+
+def status(store: StoreLike, name: str) -> SweepStatus:
+    """The state of each trial and each search of a sweep. SweepError for an unknown name."""
+    from sweeps.results import progress
+    from sweeps.search import status
+
+    store = arguments.open(store)
+    stored = newest_plan(store, name)
+    return SweepStatus(stored, progress.trial_states(store, stored), status.search_states(store, stored))
+
+
+def list_sweeps(store: StoreLike) -> list[SweepStatus]:
+    """The state of every sweep of a store, without the searches."""
+    from sweeps.results import progress
+    from sweeps.store import plans as stored_plans
+
+    store = arguments.open(store)
+    plans = [stored_plans.newest_plan(store, name) for name in stored_plans.sweep_names(store)]
+    return [SweepStatus(stored, progress.trial_states(store, stored)) for stored in plans if stored]
+
+
+# --- tables and reports -----------------------------------------------------------------------------------------------
+
+
+def read(store: StoreLike, name: str) -> Study:
+    """The results of a sweep: records as a table, intervals and differences."""
+    from analysis import study
+
+    return study.read(arguments.open(store), name)
+
+
+def report(store: StoreLike, name: str) -> Report:
+    """The report of a sweep as data: table, verdicts and figures; `write_report` writes it."""
+    from analysis.report import build
+
+    return build.build(arguments.open(store), name)
+
+
+def write_report(report: Report, out: str | Path, formats: Sequence[str] = ("html", "md", "csv")) -> list[Path]:
+    """Write a report to files in a folder, which is created if needed, and replace older ones. Returns their paths.
+
+    formats: of html, md, tex, csv, parquet. SweepError for another one and for a folder that cannot be written.
+    """
+    from analysis.report import formats as report_formats
+
+    return report_formats.write(report, Path(out), formats)
+
+
+def publish_report(report: Report, store: StoreLike, formats: Sequence[str] = ("html", "md", "csv")) -> list[str]:
+    """Write the files of a report to a store, below `reports/NAME/`; returns their keys.
+
+    formats: as for `write_report`.
+    """
+    from analysis.report import formats as report_formats
+
+    return report_formats.publish(report, arguments.open(store), formats)
+
+
+@dataclass(frozen=True)
+class RedrawnImages:
+    """The disputed test images of a sweep, filled by the final checkpoint of each arm."""
+
+    images: int
+    """Number of images."""
+    drawn: Sequence[str]
+    """Arms for which they were drawn now."""
+    kept: int
+    """Number of arms for which the store already had them."""
+    skipped: Mapping[str, str]
+    """Arms for which they could not be drawn, and why."""
+
+
+def redraw(store: StoreLike, report: Report, data: str | Path | None = None) -> RedrawnImages | None:
+    """Fill the test images on which the arms differ with the final checkpoint of each arm, for the files of a report.
+
+    They are kept in the store; images that were drawn before for the same trials are not drawn again. data: folder of
+    the data sets. Returns None if no two arms have values of single test images.
+    """
+    from analysis.report.sections import images
+
+    store, shown = arguments.open(store), report.images
+    if shown is None or shown.disputed is None:
+        return None
+    disputed = shown.disputed.images
+    folders = {arm: images.redrawn_folder(report.study, arm, seed, disputed) for arm, seed in shown.seeds.items()}
+    kept = store.exists_many(f"{folder}/composite.png" for folder in folders.values())
+    drawn, skipped = [], {}
+    for arm, folder in folders.items():
+        if f"{folder}/composite.png" in kept:
+            continue
+        strips = _strips(store, report.study, arm, shown.seeds[arm], disputed, arguments.absolute(data))
+        if isinstance(strips, str):
+            skipped[arm] = strips
+            continue
+        for name in ("truth.png", "damaged.png", "composite.png"):  # the last one marks the folder as complete
+            store.put(f"{folder}/{name}", strips[name])
+        drawn.append(arm)
+    return RedrawnImages(len(disputed), drawn, len(kept), skipped)
+
+
+def _strips(
+    store: Store, study: Study, arm: str, seed: int, images: Sequence[int], data_root: Path | None
+) -> Mapping[str, bytes] | str:
+    """The test images with these numbers as an arm fills them, as PNG by file name; a text says why it cannot."""
+    from sweeps.store import checkpoints
+    from sweeps.store import trials as stored_trials
+    from trainables.inference import redraw
+    from trainables.training.session import Machine
+
+    trial, epochs = study.arm(arm).trials[seed]
+    saved = checkpoints.latest_checkpoint(store, trial, epochs) if study.arm(arm).trains else None
+    if study.arm(arm).trains and (saved is None or saved.epoch != epochs):
+        return f"the store has no checkpoint of trial {trial} at epoch {epochs}"
+    body = stored_trials.read_trial(store, trial)
+    config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
+    return redraw.strips(config, saved.files if saved else None, images, Machine(data_root=data_root))
+
+
+# --- claims and comparisons -------------------------------------------------------------------------------------------
+
+
+def claims(store: StoreLike, names: Sequence[str] = ()) -> list[ClaimLine]:
+    """The claims of sweeps: published value, measured value, verdict.
+
+    names: the sweeps; none: all of the store, then the studies of this package that were not run.
+    SweepError for an unknown name.
+    """
+    from analysis.claims import overview
+    from sweeps.spec.dependencies import STUDIES
+
+    files = [] if names else sorted(STUDIES.glob("*/*.yaml"))
+    return overview.collect(arguments.open(store), names, files)
+
+
+@dataclass(frozen=True)
+class SweepComparison:
+    """How the results of a sweep differ from those of another one."""
+
+    arms: list[ComparedArm]
+    """The shared arms, in each shared metric."""
+    unmatched: list[str]
+    """Sentences on arms that only one of the two sweeps has."""
+
+    @property
+    def drifted(self) -> bool:
+        """Whether any difference exceeds the noise."""
+        from analysis.report.compare_sweeps import DRIFT
+
+        return any(line.verdict == DRIFT for line in self.arms)
+
+
+def compare(
+    store: StoreLike, before: str, after: str | None = None, *, after_store: StoreLike | None = None
+) -> SweepComparison:
+    """Compare two sweeps, or a sweep in two stores, arm by arm; seeds are paired.
+
+    after: the other sweep; None: the one of the same name in `after_store`. after_store: its store; None: `store`.
+    SweepError for an unknown name and for sweeps that have no arm or metric in common.
+    """
+    from analysis.report import compare_sweeps
+
+    store = arguments.open(store)
+    old = read(store, before)
+    new = read(store if after_store is None else after_store, after or before)
+    return SweepComparison(compare_sweeps.compare(old, new), compare_sweeps.unmatched_arms(old, new))

@@ -1,0 +1,213 @@
+"""Runs in the Python interface: plan a sweep, run it, continue it, stop it, reproduce its trials."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sweeps.api import arguments
+from sweeps.api.arguments import LoadedSweep
+from sweeps.api.results import newest_plan
+from sweeps.errors import SweepError
+from sweeps.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from cluster.driver.driver import PendingWork
+    from cluster.driver.execution import RunEvents, RunResult
+    from cluster.driver.reproduction import Reproduction
+    from sweeps.api.arguments import StoreLike
+    from sweeps.results.cost import Estimate
+    from sweeps.spec.plan import Plan
+    from sweeps.store.base import Store
+    from sweeps.store.layout import Json
+
+
+# --- before a run -----------------------------------------------------------------------------------------------------
+
+
+def plan(sweep: LoadedSweep, store: StoreLike | None = None) -> Plan:
+    """The trials of a sweep. Trials of other sweeps that have not run yet get temporary ids.
+
+    store: where to look up trials of other sweeps; None: nowhere.
+    """
+    return _expand(sweep, None if store is None else arguments.open(store), pending=True)
+
+
+def dependencies(sweep: LoadedSweep, store: StoreLike | None = None, *, replace: bool = False) -> list[LoadedSweep]:
+    """The sweeps that must run before this one, in order."""
+    from sweeps.spec import dependencies
+
+    opened = None if store is None else arguments.open(store)
+    return [
+        LoadedSweep(one.sweep, one.folder)
+        for one in dependencies.missing_dependencies(sweep.sweep, sweep.folder, opened, replace)
+    ]
+
+
+def work_left(plan: Plan, store: StoreLike) -> PendingWork:
+    """The trials and searches of a plan that are not done in a store."""
+    from cluster.driver import driver
+    from trainables import schema
+
+    return driver.work_left(plan, arguments.open(store), schema)
+
+
+def estimate(
+    work: PendingWork, store: StoreLike, options: RunOptions | None = None, *, measure: bool = False
+) -> Estimate:
+    """How long work takes, from the times in the store. measure: time a few steps of trials without recorded times."""
+    from cluster.connection import address as addresses
+    from cluster.driver import cost_measurement
+
+    options = options or RunOptions()
+    address = addresses.chosen(options.address, work.plan.sweep.tiny)
+    return cost_measurement.estimate(work, arguments.open(store), address, options.data_root, measure)
+
+
+def _expand(sweep: LoadedSweep, store: Store | None, *, renew: bool = False, pending: bool) -> Plan:
+    """See `sweeps.spec.dependencies.pin` for `renew` and `pending`."""
+    from sweeps.spec import dependencies, plan
+    from trainables import schema
+
+    return plan.expand(dependencies.pin(sweep.sweep, sweep.folder, store, renew=renew, pending=pending), schema)
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+def run(
+    sweep: LoadedSweep,
+    store: StoreLike,
+    options: RunOptions | None = None,
+    events: RunEvents | None = None,
+) -> RunResult:
+    """Run the sweeps that a sweep depends on, then the sweep itself. Trials that are done are not run again.
+
+    Returns the result of the sweep, or that of a dependency which ended early. KeyboardInterrupt after Ctrl-C.
+    """
+    from cluster.connection import address as addresses
+    from cluster.driver.execution import NoEvents, execute_plan
+
+    store, options, events = arguments.open(store), options or RunOptions(), events or NoEvents()
+    _expand(sweep, store, renew=options.replace, pending=True)  # reports mistakes in the file before anything runs
+    options = dataclasses.replace(options, address=addresses.chosen(options.address, sweep.sweep.tiny))
+    first = dataclasses.replace(options, fresh=False, replace=False)
+    began, budget_s = time.monotonic(), options.time_budget_s
+    for dependency in dependencies(sweep, store, replace=options.replace):
+        planned = _expand(dependency, store, pending=False)
+        events.dependency(planned)
+        result = execute_plan(planned, store, first, events)
+        if not result.left.nothing:
+            return result
+        if budget_s is not None:
+            left_s = max(budget_s - (time.monotonic() - began), 1.0)
+            first, options = (dataclasses.replace(one, time_budget_s=left_s) for one in (first, options))
+    planned = _expand(sweep, store, renew=options.replace, pending=False)
+    events.notes(planned)
+    return execute_plan(planned, store, options, events)
+
+
+def resume(
+    store: StoreLike,
+    name: str,
+    options: RunOptions | None = None,
+    events: RunEvents | None = None,
+    *,
+    changes: Sequence[str] = (),
+) -> RunResult:
+    """Continue a sweep from the file that its newest plan holds.
+
+    changes: KEY=VALUE, in addition to those with which it was planned.
+    """
+    from cluster.driver.execution import NoEvents, execute_plan
+
+    store, options = arguments.open(store), options or RunOptions()
+    _, planned = _plan_again(store, name, changes)
+    return execute_plan(planned, store, options, events or NoEvents())
+
+
+def stop(store: StoreLike, name: str, *, trial: str | None = None) -> None:
+    """Ask the drivers of a sweep to stop after the current epochs. trial: stop this trial only.
+
+    A trial of a search cannot be stopped alone, since its driver waits for the result of every suggestion.
+    """
+    from sweeps.results import progress
+    from sweeps.spec.loader import unknown_name_error
+    from sweeps.store import plans as stored_plans
+
+    store = arguments.open(store)
+    stored = newest_plan(store, name)
+    if trial is None:
+        stored_plans.request_stop(store, name)
+        return
+    trials = progress.targets(stored)
+    if trial not in trials:
+        raise unknown_name_error(f"--trial {trial!r}", trial, trials)
+    stored_plans.request_stop(store, name, trial)
+
+
+def delete_checkpoints(store: StoreLike, name: str | None = None) -> tuple[int, int]:
+    """Delete the checkpoints that are no longer needed, of one sweep or of all trials; running trials are skipped.
+
+    Returns the number of deleted checkpoints and of trials.
+    """
+    from cluster.driver.leases import Leases
+    from sweeps.store import checkpoints
+
+    store = arguments.open(store)
+    if name is None:
+        trials = store.children("trials")
+    else:
+        arms = newest_plan(store, name)["arms"]
+        trials = sorted({trial["id"] for arm in arms for trial in arm["trials"].values()})
+    leases = Leases(store)
+    deleted = sum(checkpoints.collect(store, trial) for trial in trials if leases.free_after(trial) is not None)
+    return deleted, len(trials)
+
+
+def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[Json, Plan]:
+    """The newest stored plan of a sweep, and the plan that its stored file makes with its own and further changes."""
+    from sweeps.spec import loader, yaml_document
+
+    stored = newest_plan(store, name)
+    if not {"tiny", "changes"} <= stored.keys():
+        raise SweepError(
+            f"sweep {name!r}",
+            "an older version planned it, without recording --tiny and --set",
+            "a plan of this version",
+            f"the command that planned it: {stored['command']}",
+        )
+    source = yaml_document.parse(stored["text"], stored["file"])
+    sweep = loader.adapt(source, stored["tiny"], (*stored["changes"], *changes))
+    return stored, _expand(LoadedSweep(sweep, None), store, pending=False)
+
+
+def reproduce(
+    store: StoreLike,
+    name: str,
+    options: RunOptions | None = None,
+    events: RunEvents | None = None,
+    *,
+    arm: str | None = None,
+    seed: int | None = None,
+    into: str | None = None,
+) -> list[Reproduction]:
+    """Run finished trials of a sweep again from their recorded configuration.
+
+    They run without Ray unless `options.address` says otherwise. arm, seed: only these trials. into: the store that
+    keeps the new results; None: they are deleted.
+    """
+    from cluster.connection import address as addresses
+    from cluster.driver import reproduction
+    from cluster.driver.execution import NoEvents
+
+    store, options = arguments.open(store), options or RunOptions()
+    stored, planned = _plan_again(store, name)
+    trials = reproduction.finished_trials(stored, store, arm, seed)
+    options = dataclasses.replace(options, address=options.address or addresses.IN_PROCESS)
+    with tempfile.TemporaryDirectory(prefix="sweeps-reproduce-") as folder:
+        target = arguments.open(into or folder)
+        return reproduction.run_again(planned, trials, store, target, options, events or NoEvents())

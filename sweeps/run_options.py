@@ -1,0 +1,40 @@
+"""The options of a run, for the Python interface, the command and the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how to run a sweep."""
+
+    address: str | None = None
+    """`local`: start a Ray on this machine. `auto` or HOST:PORT: use a running Ray. `in-process`: run without Ray.
+    None: `in-process` for the tiny form of a sweep, otherwise `local`."""
+    data: str | Path | None = None
+    """Folder of the data sets; None: $SWEEPS_DATA on the machine that trains."""
+    max_concurrent: int | None = None
+    """Trials that run at the same time; None: as many as fit."""
+    retry: bool = False
+    """Also run trials that failed before."""
+    fresh: bool = False
+    """Delete the results of the planned trials first and train them again."""
+    replace: bool = False
+    """Accept that an arm has results of another configuration, and resolve references to other sweeps again."""
+    time_budget_s: float | None = None
+    """Stop gracefully after this many seconds."""
+    stop_after_failures: int | None = None
+    """Stop gracefully after this many failed trials."""
+    checkpoint_every_s: float = 20.0
+    """Seconds between checkpoints."""
+    log: str | None = None
+    """Also log records to `tensorboard`, `mlflow` or `wandb`, through Ray Tune."""
+    command: tuple[str, ...] = ()
+    """The command line, which is stored with the plan and the results."""
+
+    @property
+    def data_root(self) -> Path | None:
+        """The absolute path of `data`."""
+        return Path(self.data).resolve() if self.data else None
