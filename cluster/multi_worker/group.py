@@ -19,7 +19,7 @@ from ray.exceptions import RayActorError
 
 from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT
 from cluster.worker.inputs import with_inputs
-from cluster.worker.session import StoreSession
+from cluster.worker.store_session import StoreSession
 from cluster.worker.worker import WorkerOptions, data_root, error_record, is_lost_worker, open_cached, run_trial
 from sweeps.store import trials as stored_trials
 from trainables.errors import TrialError

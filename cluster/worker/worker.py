@@ -18,7 +18,7 @@ from typing import Any
 from cluster.worker import provenance
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
-from cluster.worker.session import Heartbeat, StoreSession, Superseded
+from cluster.worker.store_session import Heartbeat, StoreSession, Superseded
 from cluster.worker.uploads import run_briefly
 from sweeps.errors import StoreAwayError, SweepError
 from sweeps.store import attempts as stored_attempts

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from cluster.worker.session import StoreSession
+from cluster.worker.store_session import StoreSession
 from sweeps.store import attempts as stored_attempts
 from sweeps.store.base import Store
 from sweeps.store.open import open_store

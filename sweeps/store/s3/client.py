@@ -65,7 +65,10 @@ class Client:
         self._answered = False
 
     def ask(self, verb: str, act: Callable[[Any], T], abandoned: Callable[[], bool] = never) -> T:
-        """Call `act` with boto3's client, with retries. Raises Absent, Exists, NotUnderstood, StoreError or Abandoned.
+        """Call `act` with boto3's client, with retries.
+
+        Raises ObjectMissing, ObjectExists, ConditionalPutUnsupported, StoreError or Abandoned.
+
 
         verb: description of the action for errors
         abandoned: polled before each try; raises Abandoned once it returns True

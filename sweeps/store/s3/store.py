@@ -27,7 +27,7 @@ from sweeps.store.base import TEMPORARY, check_key, never
 from sweeps.store.parallel import parallel_map
 from sweeps.store.s3.client import Client, ConditionalPutUnsupported, ObjectExists, ObjectMissing
 from sweeps.store.s3.errors import Refusal, explain, status_of
-from sweeps.store.s3.seek import find_versions
+from sweeps.store.s3.lookup import find_versions
 
 SETTLE_S = 0.5
 """Seconds between writing and reading back if the server ignores conditional puts."""
@@ -220,7 +220,7 @@ class S3Store:
         return wanted & self.find(wanted).keys()
 
     def find(self, prefixes: Iterable[str]) -> dict[str, str]:
-        """Takes at most one request per prefix; see `sweeps.store.s3.seek`."""
+        """Takes at most one request per prefix; see `sweeps.store.s3.lookup`."""
         names = {self._prefix + check_key(p.rstrip("/")) + "/" * p.endswith("/") for p in prefixes}
         versions = find_versions(self._page, self._version, names, len(self._prefix))
         return {name.removeprefix(self._prefix): v for name, v in versions.items() if self._is_ours(name)}

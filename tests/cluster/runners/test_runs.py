@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cluster.driver import driver
-from cluster.worker.session import StoreSession
+from cluster.worker.store_session import StoreSession
 from sweeps.results import progress
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout

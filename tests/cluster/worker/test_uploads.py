@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.worker.session import StoreSession
+from cluster.worker.store_session import StoreSession
 from cluster.worker.uploads import LEAVE_S, Uploads
 from cluster.worker.worker import CRASHED, DONE, WorkerOptions, run_trial
 from sweeps.errors import StoreError

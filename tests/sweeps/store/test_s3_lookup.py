@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.store.s3 import seek as s3_seek
+from sweeps.store.s3 import lookup as s3_lookup
 
 TOP = "store/"
 
@@ -33,7 +33,7 @@ class Listing:
         return str(hash(name)) if name in self.names else None
 
     def seek(self, wanted: set[str]) -> set[str]:
-        found = s3_seek.find_versions(self.page, self.ask, wanted, len(TOP))
+        found = s3_lookup.find_versions(self.page, self.ask, wanted, len(TOP))
         assert found == {name: str(hash(name)) for name in found}
         return set(found)
 
@@ -46,7 +46,7 @@ def of_trials(trials: range, objects: int) -> set[str]:
 @pytest.mark.parametrize("few", [0, 128])
 @pytest.mark.parametrize("seed", range(8))
 def test_it_finds_what_is_there(monkeypatch: pytest.MonkeyPatch, seed: int, few: int) -> None:
-    monkeypatch.setattr(s3_seek, "_FEW", few)
+    monkeypatch.setattr(s3_lookup, "_FEW", few)
     draw = random.Random(seed)
     listing = Listing(of_trials(range(60), draw.choice([2, 5, 30])) | {f"{TOP}trials/0001/result/200.json.more"})
     wanted = {f"{TOP}trials/{n:04x}/result/200.json" for n in draw.sample(range(70), 20)}
