@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from analysis.claims import published
+from analysis.report import build as report
+from analysis.report import formats
 from sweeps.cli.main import main
 from sweeps.results import columns as record_columns
 from sweeps.spec import dependencies, loader, plan
@@ -23,6 +25,15 @@ from trainables import schema
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "sweeps").glob("*/*.yaml"))
 THROUGH_RAY = "sweeps/inpainting/partial_conv.yaml"
+DRAWN = (
+    *("sweeps/inpainting/partial_conv.yaml", "sweeps/inpainting/context_encoder_l1.yaml"),
+    *(
+        "sweeps/detection/cross_inpainter.yaml",
+        "sweeps/detection/classifier_search.yaml",
+        "sweeps/text/text_judge.yaml",
+    ),
+)
+"""Studies whose whole page is drawn in every run of the tests."""
 
 
 def planned(study: str, tiny: bool = False) -> Plan:
@@ -136,7 +147,19 @@ def test_every_column_of_its_records_is_described(study: str, ran: Any, store: P
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_the_report_of_its_tiny_form_names_every_arm(study: str, ran: Any, store: Path, tmp_path: Path) -> None:
+def test_the_report_of_its_tiny_form_names_every_arm(study: str, ran: Any, store: Path) -> None:
+    ran(study)
+    tiny = planned(study, tiny=True)
+    text = formats.markdown(report.build(FolderStore(store), tiny.name))
+    assert [arm.name for arm in tiny.arms if arm.name not in text] == []
+    assert [claim.text for claim in tiny.sweep.spec.claims if claim.text not in text] == []
+
+
+@pytest.mark.parametrize(
+    "study", [pytest.param(study, marks=[] if study in DRAWN else pytest.mark.slow) for study in STUDIES]
+)
+def test_the_page_of_its_tiny_form_is_drawn(study: str, ran: Any, store: Path, tmp_path: Path) -> None:
+    """With all pictures, which take a second for each page."""
     ran(study)
     tiny = planned(study, tiny=True)
     assert main(["report", tiny.name, "--store", str(store), "--out", str(tmp_path)]) == 0
