@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import json
+import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,32 @@ def unpack(files: Mapping[str, bytes]) -> tuple[State, list[Row], State | None]:
     """The inverse of `pack`; tensors on the CPU."""
     best = _from_bytes(files["best.pt"]) if "best.pt" in files else None
     return _from_bytes(files["state.pt"]), json.loads(files["history.json"]), best
+
+
+class Restorable(Protocol):
+    """The part of `trainables.training.loop.Learner` that a checkpoint needs."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+def load_state(learner: Restorable, state: State, epoch: int) -> None:
+    """Restore a learner. Raises TrialError if its network has other tensors than the one that was saved.
+
+    A trial's id contains its configuration but no code, so the network can have changed since the checkpoint.
+
+    epoch: the epoch after which the checkpoint was written, for the error.
+    """
+    try:
+        learner.load_state_dict(state)
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        raise TrialError(
+            f"the checkpoint after epoch {epoch}",
+            f"its tensors do not fit the network: {textwrap.shorten(str(error), 300)}",
+            "a checkpoint of the network as this version builds it",
+            "train the trial from its start: sweeps run FILE --fresh",
+        ) from error
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:

@@ -243,7 +243,7 @@ def _restore(learner: Learner, session: Session) -> tuple[list[Row], dict[str, T
     if restored is None:
         return [], None
     state, history, best = checkpoint.unpack(restored.files)
-    learner.load_state_dict(state)
+    session.machine.workers.run_together(lambda: checkpoint.load_state(learner, state, restored.epoch))
     return history, best
 
 

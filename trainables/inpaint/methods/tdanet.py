@@ -1,16 +1,18 @@
 """TDANet: fills holes guided by a caption, with attention to the words that the known region does not explain.
 
 Source: Zhang et al. 2020, "Text-Guided Neural Image Inpainting", and its code; MODELS.md sections 2.1 and 10 for the
-smaller forms. At 256 px the encoder with its distributions has 23.2 M parameters and the decoder 10.3 M. A
-discriminator has 1.1 M, plus 0.5 M in the published code in a block that is never called.
+smaller forms. At 256 px the encoder with the blocks after it, the attention to words and the two distributions has
+23,155,648 parameters, and the decoder 10,257,696, as in the published code. A discriminator has 1.1 M, plus 0.5 M in
+the published code in a block that is never called.
 
 Unusual: the encoder has two paths. The known region gives a prior over the content of the hole. The hole itself, which
 is only available in training, gives a posterior. A latent code is drawn from each distribution, and the decoder makes
-an image from each code: `rec` from the posterior and `gen` from the prior; the trained network uses the prior. The
-words for the prior are those least similar to the known region, the words for the posterior those most similar to the
-hole. The published code swaps them: it trains `rec` with the words of the known region and `gen` with the words of the
-hole, which are not available at test time. `compat: true` reproduces that. Scores are computed for the image of the
-prior's mean; with a generator, the code is drawn from the prior.
+an image from each code: `rec` from the posterior and `gen` from the prior; the trained network uses the prior. For
+both images the decoder also takes the features of the known region, as they leave the six blocks before the prior
+(`infer`). The words for the prior are those least similar to the known region, the words for the posterior those most
+similar to the hole. The published code swaps them: it trains `rec` with the words of the known region and `gen` with
+the words of the hole, which are not available at test time. `compat: true` reproduces that. Scores are computed for the
+image of the prior's mean; with a generator, the code is drawn from the prior.
 
 Text: `forward` and `learn` take captions as tokens_bt from `network.tokens(["a photo of a cat"])`, in the vocabulary
 that is stored with the weights. Without tokens, captions are empty. Here the text encoder and the image reader learn
@@ -23,6 +25,12 @@ terms are sums over `rec` and `gen`; l1_scales is also summed over the output si
 number, as in the published code. Both discriminators learn from `rec`. With several workers, noise and matching are
 computed for the whole batch: see `part`. Two bugs of the published code are fixed: it only used the first caption of
 each image, and the padding mask of one caption was applied to another.
+
+Three things are done better on purpose. The targets of l1_scales and the mask in the decoder's attention are scaled by
+area means, not by bilinear interpolation, which skips pixels when it makes an image much smaller. The maximum over a
+region's places is taken over these places alone; in the published code all others compete with the value 0. A place
+belongs to a region if any of its pixels does; in the published code, to none if its interpolated mask is between 0 and
+1.
 """
 
 from __future__ import annotations
@@ -151,7 +159,7 @@ class TDANetDecoder(nn.Module):
     ) -> list[Tensor]:
         """Images in [-1, 1], smallest first.
 
-        given_bchw: features of the known region, the sentence and the words, concatenated.
+        given_bchw: inferred features of the known region, the sentence and the words, concatenated.
         """
         x_bchw = self.code(code_bchw) + self.given(given_bchw)
         early = len(self.blocks) - len(self.outputs)
@@ -216,10 +224,11 @@ class TDANet(nn.Module):
         text = self._mine(self._read(tokens_bt, len(damaged_b3hw)))
         features = self.encoder((damaged_b3hw * 2 - 1) * (1 - mask_b1hw))
         words_bc = self._attended_words(features[-1], text, 1 - mask_b1hw, self.inverse)
-        mu, sigma = _distribution(self.prior, self.infer(features[-1]), text.sentence_bc, words_bc)
+        inferred_bchw = self.infer(features[-1])
+        mu, sigma = _distribution(self.prior, inferred_bchw, text.sentence_bc, words_bc)
         if generator is not None:
             mu = mu + sigma * torch.randn(mu.shape, generator=generator).to(mu)
-        given_bchw = _with_vectors(features[-1], text.sentence_bc, words_bc)
+        given_bchw = _with_vectors(inferred_bchw, text.sentence_bc, words_bc)
         image_b3hw: Tensor = self.decoder(mu, given_bchw, features, mask_b1hw)[-1]
         return image_b3hw * 0.5 + 0.5
 
@@ -238,12 +247,13 @@ class TDANet(nn.Module):
         features, hidden_bchw = [level[:b] for level in both], both[-1][b:]
         prior_words_bc = self._attended_words(features[-1], text, 1 - mask_b1hw, self.inverse)
         hole_words_bc = self._attended_words(hidden_bchw, text, mask_b1hw, inverse=False)
-        prior = _distribution(self.prior, self.infer(features[-1]), text.sentence_bc, prior_words_bc)
+        inferred_bchw = self.infer(features[-1])
+        prior = _distribution(self.prior, inferred_bchw, text.sentence_bc, prior_words_bc)
         posterior = _distribution(self.posterior, hidden_bchw, text.sentence_bc, hole_words_bc)
         words = (hole_words_bc, prior_words_bc) if self.compat else (prior_words_bc, hole_words_bc)
         images = self.decoder(
             torch.cat([mu + sigma * self._noise(mu) for mu, sigma in (prior, posterior)]),
-            _with_vectors(features[-1].repeat(2, 1, 1, 1), text.sentence_bc.repeat(2, 1), torch.cat(words)),
+            _with_vectors(inferred_bchw.repeat(2, 1, 1, 1), text.sentence_bc.repeat(2, 1), torch.cat(words)),
             [level.repeat(2, 1, 1, 1) for level in features],
             mask_b1hw.repeat(2, 1, 1, 1),
         )
