@@ -4,8 +4,8 @@ An image is classified as inpainted if its probability is 0.5 or more. Positives
 
     precision, recall, f1, accuracy     at that threshold; precision is 0 if no image is classified as inpainted
     ..._tuned                           the same at `threshold`, which maximises F1 on the validation images
-    auc, eer, tpr_at_fpr_1              over all thresholds: area under the ROC curve, equal error rate, true positive
-                                        rate at a false positive rate of at most 1 %
+    auc, eer, tpr_at_fpr_1              over all thresholds: area under the ROC curve; equal error rate, interpolated
+                                        between thresholds; true positive rate at a false positive rate of at most 1 %
     fpr_authentic, fpr_<kind>           false positive rate on untouched photographs, or on one kind of control
     ece                                 expected calibration error over 15 bins of the probability
     mean_iou, iou_above_50              of the boxes, over all positives: mean IoU, and share with an IoU above 0.5
@@ -156,12 +156,23 @@ def _of_all_thresholds(logit_n: Floats, label_n: Bools) -> dict[str, float]:
     if area is None:
         return {}
     false, true = roc(logit_n, label_n)
-    nearest = int(np.abs(false - (1 - true)).argmin())
     return {
         "auc": area,
-        "eer": float(false[nearest] + 1 - true[nearest]) / 2,
+        "eer": equal_error_rate(false, true),
         "tpr_at_fpr_1": float(true[false <= 0.01].max()),
     }
+
+
+def equal_error_rate(false_k: Floats, true_k: Floats) -> float:
+    """The rate at which false positives and misses are equal, by linear interpolation between points of the ROC curve.
+
+    false_k, true_k: false and true positive rates of the points, both rising from 0 to 1.
+    """
+    gap_k = false_k - (1 - true_k)  # rises from -1 to 1
+    after = int((gap_k >= 0).argmax())
+    before = after - 1
+    share = -gap_k[before] / (gap_k[after] - gap_k[before])
+    return float(false_k[before] + share * (false_k[after] - false_k[before]))
 
 
 def _false_positives(predictions: LabelledPredictions) -> dict[str, float]:

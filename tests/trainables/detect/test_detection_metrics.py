@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
+from scipy.optimize import brentq
+from sklearn.metrics import average_precision_score, roc_curve
 from torchmetrics.functional import classification as theirs
 
 from trainables.detect import metrics as ours
@@ -47,13 +48,22 @@ def test_labels_are_scored_as_by_torchmetrics(ties: bool) -> None:
         "f1": theirs.binary_f1_score(p, t),
         "accuracy": theirs.binary_accuracy(p, t),
         "auc": theirs.binary_auroc(p, t),
-        "eer": theirs.binary_eer(p, t),
         "ece": theirs.binary_calibration_error(p, t, n_bins=ours.BINS, norm="l1"),
         "tpr_at_fpr_1": true[false <= 0.01].max(),
         "fpr_authentic": 1 - theirs.binary_specificity(p, t),
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value.item(), abs=2e-6), name
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("n", [8, 30, 400])
+def test_equal_error_rate_is_where_the_roc_curve_crosses_the_diagonal(n: int, ties: bool) -> None:
+    for seed in range(20):
+        logit, label = drawn(n, seed, ties)
+        false, true, _ = roc_curve(label, logit)
+        expected = brentq(lambda rate: 1 - rate - np.interp(rate, false, true), 0, 1)  # noqa: B023 - called at once
+        assert ours.scores(judged(logit, label))["eer"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_best_threshold_is_the_best_of_all() -> None:
@@ -98,6 +108,20 @@ def test_boxes_and_pixels_by_hand() -> None:
     assert found["iou_above_50"] == pytest.approx(2 / 3)
     assert found["pixel_iou"] == pytest.approx((0.6 + 0.5 + 1 / 3) / 3)
     assert found["pixel_f1"] == pytest.approx((12 / 16 + 10 / 15 + 2 / 4) / 3)
+
+
+@pytest.mark.parametrize(
+    ("logit", "label", "expected"),
+    [
+        ([3, 2, 1, 0], [1, 0, 1, 0], 1 / 2),  # from (0, 1/2) up to (1/2, 1/2)
+        ([2, 1, 1, 1, 0], [1, 1, 0, 0, 0], 2 / 7),  # from (0, 1/2) to (2/3, 1): the nearest point gave 1/4
+        ([0, 0, 0], [1, 0, 0], 1 / 2),  # from (0, 0) to (1, 1)
+        ([0, 1, 1], [1, 0, 0], 1),  # the wrong way round
+        ([1, 0, 0], [1, 0, 0], 0),
+    ],
+)
+def test_equal_error_rate_by_hand(logit: list[float], label: list[int], expected: float) -> None:
+    assert ours.scores(judged(logit, label))["eer"] == pytest.approx(expected)
 
 
 def test_calibration_by_hand() -> None:
