@@ -11,7 +11,7 @@ An image is classified as inpainted if its probability is 0.5 or more. Positives
     mean_iou, iou_above_50              of the boxes, over all positives: mean IoU, and share with an IoU above 0.5
     mean_iou_tp                         mean IoU over the true positives
     pixel_f1, pixel_iou                 of the mask, or of the filled box, mean over positives
-    average_precision_pixel             of the mask, over all pixels of positives
+    average_precision_pixel             of the mask, over all pixels of positives, ranked by their logits
     ..._share_10_20                     SHARE_METRICS of the positives whose hole covers more than 10 and up to 20 %
     ..._sharp_low, _mid, _high          SHARE_METRICS of a third of the positives, by the sharpness of the fill
                                         relative to the photograph there; `auc` compares with all negatives
@@ -35,8 +35,6 @@ Bools = npt.NDArray[np.bool_]
 
 BINS = 15
 """Bins of the probability, for the calibration error."""
-LEVELS = 1000
-"""Steps of a pixel's probability, for the average precision."""
 SHARE_METRICS = ("recall", "auc", "mean_iou", "pixel_f1")
 THIRDS = ("low", "mid", "high")
 CONTROLS = ("fake_real", "pasted", "resaved")
@@ -60,12 +58,13 @@ class LabelledPredictions:
     """IoU of the predicted with the true box; None if the detector gives no place."""
     pixel_n3: Floats | None = None
     """True positive, false positive and false negative pixels of the predicted mask."""
-    levels: Floats | None = None
-    """(2, LEVELS): histograms of the pixel probability of positives, outside and inside the hole."""
+    average_precision_pixel: float | None = None
+    """Average precision of the pixels of positives; None if the detector gives no mask, or there are no positives."""
 
     @property
     def finite(self) -> bool:
-        return bool(np.isfinite(self.logit_n).all() and (self.iou_n is None or np.isfinite(self.iou_n).all()))
+        numbers = (self.logit_n, self.iou_n, self.average_precision_pixel)
+        return all(bool(np.isfinite(one).all()) for one in numbers if one is not None)
 
 
 def scores(predictions: LabelledPredictions, threshold: float | None = None, shares: bool = False) -> dict[str, float]:
@@ -87,8 +86,8 @@ def scores(predictions: LabelledPredictions, threshold: float | None = None, sha
     detected = label & (logit >= 0)
     if predictions.iou_n is not None and detected.any():
         values["mean_iou_tp"] = float(predictions.iou_n[detected].mean())
-    if predictions.levels is not None and predictions.levels[1].sum():
-        values["average_precision_pixel"] = average_precision(predictions.levels)
+    if predictions.average_precision_pixel is not None:
+        values["average_precision_pixel"] = predictions.average_precision_pixel
     return values | (_by_group(predictions) if shares else {})
 
 
@@ -206,13 +205,6 @@ def _of_holes(predictions: LabelledPredictions, among_n: Bools) -> dict[str, flo
         values["pixel_f1"] = float((2 * right / np.maximum(1, 2 * right + wrong + missed)).mean())
         values["pixel_iou"] = float((right / either).mean())
     return values
-
-
-def average_precision(levels: Floats) -> float:
-    """Average precision, without interpolation, from (2, LEVELS) counts of negatives and positives."""
-    negative, positive = np.cumsum(levels[:, ::-1], 1)
-    precision = positive / np.maximum(1, negative + positive)
-    return float((np.diff(positive, prepend=0) * precision).sum() / positive[-1])
 
 
 def _by_group(predictions: LabelledPredictions) -> dict[str, float]:

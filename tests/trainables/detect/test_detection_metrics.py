@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import brentq
-from sklearn.metrics import average_precision_score, roc_curve
+from sklearn.metrics import roc_curve
 from torchmetrics.functional import classification as theirs
 
 from trainables.detect import metrics as ours
@@ -76,23 +76,14 @@ def test_the_best_threshold_is_the_best_of_all() -> None:
         assert not (logit == threshold).any(), "it lies between two"
 
 
-def test_average_precision_of_pixels_is_scikit_learns() -> None:
-    source = np.random.default_rng(0)
-    step, label = source.integers(0, ours.LEVELS, 5000), source.random(5000) < 0.2
-    step[label] = np.minimum(ours.LEVELS - 1, step[label] + 200)
-    levels = np.stack([np.bincount(step[~label], minlength=1000), np.bincount(step[label], minlength=1000)])
-    assert ours.average_precision(levels.astype(float)) == pytest.approx(average_precision_score(label, step))
-
-
 # --- by hand ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_perfect_detector_scores_one() -> None:
     label = [1, 0, 1, 0]
     pixels = np.array([[10.0, 0, 0], [0, 0, 0], [20, 0, 0], [0, 0, 0]])
-    levels = np.zeros((2, ours.LEVELS))
-    levels[0, 0], levels[1, -1] = 90, 30
-    perfect = judged([9, -9, 9, -9], label, iou_n=np.array([1.0, 0, 1, 0]), pixel_n3=pixels, levels=levels)
+    iou = np.array([1.0, 0, 1, 0])
+    perfect = judged([9, -9, 9, -9], label, iou_n=iou, pixel_n3=pixels, average_precision_pixel=1.0)
     found = ours.scores(perfect, threshold=0.0)
     ones = ("precision", "recall", "f1", "accuracy", "auc", "tpr_at_fpr_1", "mean_iou", "mean_iou_tp", "iou_above_50")
     assert {found[name] for name in (*ones, "pixel_f1", "pixel_iou", "average_precision_pixel", "f1_tuned")} == {1.0}
@@ -158,4 +149,5 @@ def test_what_cannot_be_computed_is_left_out() -> None:
 
 def test_a_detector_that_gives_no_number_is_told() -> None:
     assert np.isnan(ours.scores(judged([1.0, np.nan], [0, 1]))["accuracy"])
-    assert np.isnan(ours.scores(judged([1.0, 1.0], [0, 1], iou_n=np.array([0, np.nan])))["accuracy"])
+    for changes in ({"iou_n": np.array([0, np.nan])}, {"average_precision_pixel": np.nan}):
+        assert np.isnan(ours.scores(judged([1.0, 1.0], [0, 1], **changes))["accuracy"])
