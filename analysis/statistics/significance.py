@@ -20,6 +20,10 @@ ALPHA = 0.05
 _EXACT_PAIRS = 16
 """Up to this many pairs all assignments of signs are enumerated; above, `_DRAWS` of them are drawn at random."""
 _DRAWS = 2**16 - 1
+_ROUNDING = 1e-12
+"""Differences of values below this share of the values are rounding errors."""
+_LEAST_PAIRS = 3
+"""Fewest pairs with an effect size: with two, the correction of Hedges' g is 0, whatever the differences."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Comparison:
     adjusted_p: float
     """The p value corrected for the family."""
     effect: float | None
-    """Hedges' g: the mean difference in standard deviations, corrected for small n; None if all differences agree."""
+    """Hedges' g: the mean difference in standard deviations, corrected for small n.
+
+    None if it is undefined: for fewer than three pairs, or if all differences agree except for rounding."""
     improvement: float
     """Share of pairs with a positive difference; a tie counts as half."""
     n: int
@@ -80,7 +86,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     values = np.abs(np.asarray(differences, dtype=np.float64))
     observed = abs(math.fsum(differences))
     n = len(values)
-    tolerance = 1e-12 * float(values.sum())  # sums that differ only by rounding count as equal
+    tolerance = _ROUNDING * float(values.sum())  # sums that differ only by rounding count as equal
     if n <= _EXACT_PAIRS:
         return float(np.mean(np.abs(_signs(n) @ values) >= observed - tolerance))
     signs = np.random.default_rng(0).choice(np.array([-1.0, 1.0]), size=(_DRAWS, n))
@@ -112,8 +118,12 @@ def adjust(ps: Sequence[float], correction: Correction = "holm") -> list[float]:
 
 def _hedges_g(differences: Sequence[float]) -> float | None:
     n = len(differences)
-    sd = float(np.std(differences, ddof=1)) if n > 1 else 0.0
-    return float(np.mean(differences)) / sd * (1 - 3 / (4 * (n - 1) - 1)) if sd > 0 and n > 1 else None
+    if n < _LEAST_PAIRS:
+        return None
+    sd = float(np.std(differences, ddof=1))
+    if sd <= _ROUNDING * float(np.abs(differences).max()):
+        return None
+    return float(np.mean(differences)) / sd * (1 - 3 / (4 * (n - 1) - 1))
 
 
 def _improvement(differences: Sequence[float]) -> float:

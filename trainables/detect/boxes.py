@@ -1,7 +1,7 @@
 """IoU of boxes with its generalised, distance and complete variants, and conversion between boxes and masks.
 
-Boxes are x1 y1 x2 y2, half-open. Overlaps are computed in float32, or in float64 for float64 boxes. Swapped corners are
-put in order first. A box without area has IoU 0 with every box, and no value or gradient is NaN.
+Boxes are x1 y1 x2 y2, half-open. Boxes in half precision are converted to float32 first; float64 boxes stay float64.
+Swapped corners are put in order first. A box without area has IoU 0 with every box, and no value or gradient is NaN.
 
 The variants of torchvision.ops are not used because they round differently (by up to 3e-5 on boxes in [0, 1], which
 would change the golden records), and because their complete IoU of boxes without area is NaN.
@@ -36,8 +36,14 @@ class Overlap(NamedTuple):
         return self.intersection_n / self.union_n.clamp(min=EPSILON)
 
 
+def at_least_float32(box_n4: Tensor) -> Tensor:
+    """The same boxes in float32; float64 boxes stay float64."""
+    return box_n4 if box_n4.dtype == torch.float64 else box_n4.float()
+
+
 def ordered(box_n4: Tensor) -> Tensor:
-    """The same boxes with x1 <= x2 and y1 <= y2."""
+    """The same boxes, at least in float32, with x1 <= x2 and y1 <= y2."""
+    box_n4 = at_least_float32(box_n4)
     first, second = box_n4[:, :2], box_n4[:, 2:]
     return torch.cat([torch.minimum(first, second), torch.maximum(first, second)], 1)
 
@@ -49,7 +55,7 @@ def area(box_n4: Tensor) -> Tensor:
 
 def overlap(a_n4: Tensor, b_n4: Tensor) -> Overlap:
     """Overlap of pairs of boxes. Both are in the same unit; their corners may be in any order."""
-    a_n4, b_n4 = (ordered(box if box.dtype == torch.float64 else box.float()) for box in (a_n4, b_n4))
+    a_n4, b_n4 = ordered(a_n4), ordered(b_n4)
     low, high = torch.maximum(a_n4[:, :2], b_n4[:, :2]), torch.minimum(a_n4[:, 2:], b_n4[:, 2:])
     intersection_n = (high - low).clamp(min=0).prod(1)
     union_n = area(a_n4) + area(b_n4) - intersection_n
@@ -77,6 +83,7 @@ def diou(a_n4: Tensor, b_n4: Tensor) -> Tensor:
     """Distance IoU (Zheng et al. 2020), (n,): the IoU minus the squared distance of the centres over the squared
     diagonal of the enclosing box.
     """
+    a_n4, b_n4 = at_least_float32(a_n4), at_least_float32(b_n4)
     both = overlap(a_n4, b_n4)
     centres_n2 = (a_n4[:, :2] + a_n4[:, 2:] - b_n4[:, :2] - b_n4[:, 2:]) / 2
     return both.iou_n - centres_n2.square().sum(1) / both.hull_n2.square().sum(1).clamp(min=EPSILON)
@@ -115,7 +122,8 @@ def _ends(line_ns: Tensor) -> tuple[Tensor, Tensor]:
 
 def boxes_to_masks(box_n4: Tensor, size: int) -> Tensor:
     """Boolean masks (n, 1, size, size) of the pixels whose centres lie inside boxes given as fractions of the sides."""
+    box_n4 = ordered(box_n4)
     centre_s = (torch.arange(size, device=box_n4.device, dtype=box_n4.dtype) + 0.5) / size
-    x1, y1, x2, y2 = (column_n[:, None] for column_n in ordered(box_n4).unbind(1))
+    x1, y1, x2, y2 = (column_n[:, None] for column_n in box_n4.unbind(1))
     in_x_ns, in_y_ns = (centre_s >= x1) & (centre_s < x2), (centre_s >= y1) & (centre_s < y2)
     return (in_y_ns[:, :, None] & in_x_ns[:, None, :]).unsqueeze(1)

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.detect import boxes
-from trainables.detect.metrics import LEVELS, Floats, LabelledPredictions
+from trainables.detect.metrics import Floats, LabelledPredictions
 from trainables.detect.output import DetectorOutput
+from trainables.detect.pixel_ranking import PixelRanking
 from trainables.forgery.forged_images import LabelledImages
 from trainables.inpaint.dataset import LAYOUT
 from trainables.training.distributed import Workers
@@ -36,13 +37,13 @@ def predict_split(
     """Apply a network to all images of a split. Workers divide the images, and each receives the whole result."""
     n, device = len(part), part.image_n3hw.device
     columns = torch.zeros(n, 9, dtype=torch.float64, device=device)  # logit, IoU, box (4), pixel counts (3)
-    levels = torch.zeros(2, LEVELS, dtype=torch.float64, device=device)
+    ranking = PixelRanking(device)
     kinds = torch.zeros(2, dtype=torch.float64, device=device)  # whether the detector gives a box, and a mask
     for index, output in predict_batches(predict, part, workers.part(torch.arange(n))):
         at = index.to(device)
         size = part.mask_n1hw.shape[2]
         columns[at, 0] = output.logit_b.double()
-        box_b4, mask_b1hw, probability_b1hw = locate_hole(output, size)
+        box_b4, mask_b1hw, mask_logit_b1hw = locate_hole(output, size)
         if box_b4 is None or mask_b1hw is None:
             continue
         kinds[0] = 1
@@ -51,13 +52,11 @@ def predict_split(
         columns[at, 2:6] = box_b4.double()
         counts = (mask_b1hw & true_b1hw, mask_b1hw & ~true_b1hw, ~mask_b1hw & true_b1hw)
         columns[at, 6:9] = torch.stack([count.sum((1, 2, 3)).double() for count in counts], 1)
-        if probability_b1hw is not None:
+        if mask_logit_b1hw is not None:
             kinds[1] = 1
             positive = part.label_n[at] > 0.5
-            step = (probability_b1hw[positive] * LEVELS).long().clamp(0, LEVELS - 1)
-            place = step + LEVELS * true_b1hw[positive].long()
-            levels += torch.bincount(place.flatten(), minlength=2 * LEVELS).view(2, LEVELS)
-    columns, levels, kinds = (workers.sum(each) for each in (columns, levels, kinds))
+            ranking.add(mask_logit_b1hw[positive], true_b1hw[positive])
+    columns, kinds = workers.sum(columns), workers.sum(kinds)
     has_box, has_mask = (bool(kind) for kind in kinds.cpu())
     values = columns.cpu().numpy()
     labelled = LabelledPredictions(
@@ -68,7 +67,7 @@ def predict_split(
         sharpness_n=part.sharpness_n.double().cpu().numpy(),
         iou_n=values[:, 1] if has_box else None,
         pixel_n3=values[:, 6:] if has_box else None,
-        levels=levels.cpu().numpy() if has_mask else None,
+        average_precision_pixel=ranking.average_precision(workers) if has_mask else None,
     )
     return SplitPredictions(labelled, np.ascontiguousarray(values[:, 2:6]) if has_box else None)
 
@@ -83,17 +82,17 @@ def predict_batches(
 
 
 def locate_hole(output: DetectorOutput, size: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """(box_b4, mask_b1hw, probability_b1hw) of the predicted hole in images of `size` px.
+    """(box_b4, mask_b1hw, mask_logit_b1hw) of the predicted hole in images of `size` px.
 
     A mask head: the box encloses the pixels with a probability of 0.5 or more. A box head: the box is ordered and
-    clipped to the image, the mask is its inside, and the probability is None. A label head: all three are None.
+    clipped to the image, the mask is its inside, and the logit is None. A label head: all three are None.
     """
     if output.mask_logit_b1hw is not None:
         logit_b1hw = output.mask_logit_b1hw.float()
         if logit_b1hw.shape[2] != size:
             logit_b1hw = F.interpolate(logit_b1hw, (size, size), mode="bilinear", align_corners=False, antialias=True)
         mask_b1hw = logit_b1hw >= 0
-        return boxes.masks_to_boxes(mask_b1hw), mask_b1hw, logit_b1hw.sigmoid()
+        return boxes.masks_to_boxes(mask_b1hw), mask_b1hw, logit_b1hw
     if output.box_b4 is not None:
         box_b4 = boxes.ordered(output.box_b4.float()).clamp(0, 1)
         return box_b4, boxes.boxes_to_masks(box_b4, size), None

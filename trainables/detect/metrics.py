@@ -4,14 +4,14 @@ An image is classified as inpainted if its probability is 0.5 or more. Positives
 
     precision, recall, f1, accuracy     at that threshold; precision is 0 if no image is classified as inpainted
     ..._tuned                           the same at `threshold`, which maximises F1 on the validation images
-    auc, eer, tpr_at_fpr_1              over all thresholds: area under the ROC curve, equal error rate, true positive
-                                        rate at a false positive rate of at most 1 %
+    auc, eer, tpr_at_fpr_1              over all thresholds: area under the ROC curve; equal error rate, interpolated
+                                        between thresholds; true positive rate at a false positive rate of at most 1 %
     fpr_authentic, fpr_<kind>           false positive rate on untouched photographs, or on one kind of control
     ece                                 expected calibration error over 15 bins of the probability
     mean_iou, iou_above_50              of the boxes, over all positives: mean IoU, and share with an IoU above 0.5
     mean_iou_tp                         mean IoU over the true positives
     pixel_f1, pixel_iou                 of the mask, or of the filled box, mean over positives
-    average_precision_pixel             of the mask, over all pixels of positives
+    average_precision_pixel             of the mask, over all pixels of positives, ranked by their logits
     ..._share_10_20                     SHARE_METRICS of the positives whose hole covers more than 10 and up to 20 %
     ..._sharp_low, _mid, _high          SHARE_METRICS of a third of the positives, by the sharpness of the fill
                                         relative to the photograph there; `auc` compares with all negatives
@@ -35,8 +35,6 @@ Bools = npt.NDArray[np.bool_]
 
 BINS = 15
 """Bins of the probability, for the calibration error."""
-LEVELS = 1000
-"""Steps of a pixel's probability, for the average precision."""
 SHARE_METRICS = ("recall", "auc", "mean_iou", "pixel_f1")
 THIRDS = ("low", "mid", "high")
 CONTROLS = ("fake_real", "pasted", "resaved")
@@ -60,12 +58,13 @@ class LabelledPredictions:
     """IoU of the predicted with the true box; None if the detector gives no place."""
     pixel_n3: Floats | None = None
     """True positive, false positive and false negative pixels of the predicted mask."""
-    levels: Floats | None = None
-    """(2, LEVELS): histograms of the pixel probability of positives, outside and inside the hole."""
+    average_precision_pixel: float | None = None
+    """Average precision of the pixels of positives; None if the detector gives no mask, or there are no positives."""
 
     @property
     def finite(self) -> bool:
-        return bool(np.isfinite(self.logit_n).all() and (self.iou_n is None or np.isfinite(self.iou_n).all()))
+        numbers = (self.logit_n, self.iou_n, self.average_precision_pixel)
+        return all(bool(np.isfinite(one).all()) for one in numbers if one is not None)
 
 
 def scores(predictions: LabelledPredictions, threshold: float | None = None, shares: bool = False) -> dict[str, float]:
@@ -87,8 +86,8 @@ def scores(predictions: LabelledPredictions, threshold: float | None = None, sha
     detected = label & (logit >= 0)
     if predictions.iou_n is not None and detected.any():
         values["mean_iou_tp"] = float(predictions.iou_n[detected].mean())
-    if predictions.levels is not None and predictions.levels[1].sum():
-        values["average_precision_pixel"] = average_precision(predictions.levels)
+    if predictions.average_precision_pixel is not None:
+        values["average_precision_pixel"] = predictions.average_precision_pixel
     return values | (_by_group(predictions) if shares else {})
 
 
@@ -156,12 +155,23 @@ def _of_all_thresholds(logit_n: Floats, label_n: Bools) -> dict[str, float]:
     if area is None:
         return {}
     false, true = roc(logit_n, label_n)
-    nearest = int(np.abs(false - (1 - true)).argmin())
     return {
         "auc": area,
-        "eer": float(false[nearest] + 1 - true[nearest]) / 2,
+        "eer": equal_error_rate(false, true),
         "tpr_at_fpr_1": float(true[false <= 0.01].max()),
     }
+
+
+def equal_error_rate(false_k: Floats, true_k: Floats) -> float:
+    """The rate at which false positives and misses are equal, by linear interpolation between points of the ROC curve.
+
+    false_k, true_k: false and true positive rates of the points, both rising from 0 to 1.
+    """
+    gap_k = false_k - (1 - true_k)  # rises from -1 to 1
+    after = int((gap_k >= 0).argmax())
+    before = after - 1
+    share = -gap_k[before] / (gap_k[after] - gap_k[before])
+    return float(false_k[before] + share * (false_k[after] - false_k[before]))
 
 
 def _false_positives(predictions: LabelledPredictions) -> dict[str, float]:
@@ -195,13 +205,6 @@ def _of_holes(predictions: LabelledPredictions, among_n: Bools) -> dict[str, flo
         values["pixel_f1"] = float((2 * right / np.maximum(1, 2 * right + wrong + missed)).mean())
         values["pixel_iou"] = float((right / either).mean())
     return values
-
-
-def average_precision(levels: Floats) -> float:
-    """Average precision, without interpolation, from (2, LEVELS) counts of negatives and positives."""
-    negative, positive = np.cumsum(levels[:, ::-1], 1)
-    precision = positive / np.maximum(1, negative + positive)
-    return float((np.diff(positive, prepend=0) * precision).sum() / positive[-1])
 
 
 def _by_group(predictions: LabelledPredictions) -> dict[str, float]:

@@ -82,7 +82,7 @@ def pictures(predict: Predict, part: LabelledImages, index: Tensor) -> dict[str,
     """PNG strips of images: with true boxes; with true and predicted boxes and the probability; heat maps of masks."""
     output = next(iter(predict_batches(predict, part, index)))[1]
     at = index.to(part.image_n3hw.device)
-    box_b4, _, heat_b1hw = locate_hole(output, part.image_n3hw.shape[2])
+    box_b4, _, mask_logit_b1hw = locate_hole(output, part.image_n3hw.shape[2])
     true = [box if label > 0.5 else None for box, label in zip(part.box_n4[at], part.label_n[at], strict=True)]
     probabilities = output.logit_b.double().sigmoid().tolist()
     shown = [_picture(image) for image in part.image_n3hw[at]]
@@ -95,7 +95,8 @@ def pictures(predict: Predict, part: LabelledImages, index: Tensor) -> dict[str,
             for image, box, other, p in zip(shown, true, predicted, probabilities, strict=True)
         ],
     }
-    if heat_b1hw is not None:
+    if mask_logit_b1hw is not None:
+        heat_b1hw = mask_logit_b1hw.sigmoid()
         strips["heat.png"] = [_picture((255 * heat.expand(3, -1, -1)).round().to(torch.uint8)) for heat in heat_b1hw]
     return {name: _strip(each) for name, each in strips.items()}
 

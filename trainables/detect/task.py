@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.config.messages import no_fills_error
+from trainables.detect import boxes, output_files
 from trainables.detect import losses as detection_losses
 from trainables.detect import metrics as detection_metrics
-from trainables.detect import output_files
 from trainables.detect.config import detector as options_of
 from trainables.detect.dataset import DetectDataset, load
 from trainables.detect.inference import SplitPredictions, predict_split
@@ -92,7 +92,7 @@ class DetectLearner:
             "beta": self.boxes.get("beta"),
         }
         if output.box_b4 is not None:
-            arguments |= {"box_b4": output.box_b4 * unit, "true_b4": truth.box_b4 * unit}
+            arguments |= {"box_b4": boxes.at_least_float32(output.box_b4) * unit, "true_b4": truth.box_b4 * unit}
         counts_b = truth.label_b if self.boxes.get("over") == "positives" else torch.ones_like(truth.label_b)
         box_scale: Tensor | None = None
         terms = {}

@@ -143,16 +143,15 @@ def detect(network: nn.Module, config: Mapping[str, Any], threshold: float, pict
     image_b3hw = resize(_tensor(small, device).mul(255), side).round().clamp(0, 255).div(255)
     with torch.inference_mode():
         found: DetectorOutput = network(image_b3hw)
-        box_b4, _, heat_b1hw = locate_hole(found, own)
+        box_b4, _, mask_logit_b1hw = locate_hole(found, own)
     probability = float(found.logit_b.double().sigmoid())
     box: Box | None = None
     if box_b4 is not None and probability >= threshold:
         x1, y1, x2, y2 = box_b4[0].tolist()
         box = picture.box_back((x1, y1, x2, y2))
-    if heat_b1hw is not None:
-        return Detection(
-            probability, threshold, box, heat_b1hw[0, 0].cpu(), "probability of each pixel, by the mask head"
-        )
+    if mask_logit_b1hw is not None:
+        heat_hw = mask_logit_b1hw[0, 0].sigmoid().cpu()
+        return Detection(probability, threshold, box, heat_hw, "probability of each pixel, by the mask head")
     return Detection(probability, threshold, box, activation(network, image_b3hw), "Grad-CAM of the label")
 
 

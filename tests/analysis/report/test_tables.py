@@ -125,6 +125,16 @@ def test_csv_has_all_digits(table: tables.Table) -> None:
     assert (fill["sd"], fill["low"], fill["trains"]) == ("", "", "False")
 
 
+def test_an_undefined_effect_size_is_an_empty_cell(table: tables.Table, hostile: tables.Table) -> None:
+    """`hostile` has two seeds."""
+    cells = {}
+    for name, one in (("several", table), ("two", hostile)):
+        rows = csv.DictReader(io.StringIO(render.to_csv(one)))
+        cells[name] = {row["effect_size"] for row in rows if row["p"]}
+    assert cells["two"] == {""}
+    assert "" not in cells["several"]
+
+
 def test_an_arm_without_a_figure_keeps_its_row(tmp_path: Path) -> None:
     arms = [ArmSpec("base", 25.0), ArmSpec("null", 25.0, nan=True), ArmSpec("failed", 1.0, states={0: "failed"})]
     found = tables.build(studies.read(make_store(tmp_path, arms, [0], []), "partial-conv", NOW))

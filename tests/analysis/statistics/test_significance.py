@@ -73,5 +73,19 @@ def test_effect_and_probability_of_improvement() -> None:
     [found] = significance.compare([[1.0, 2.0, 3.0, 0.0, -1.0]])
     assert found.effect == pytest.approx(1 / math.sqrt(2.5) * (1 - 3 / 15))
     assert found.improvement == pytest.approx(0.7)
-    [equal] = significance.compare([[2.0, 2.0]])
-    assert equal.effect is None
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [[1.0], [1.0, 3.0], [2.0, 2.0, 2.0], [0.0, 0.0, 0.0], [0.1, 0.1, 0.1], [0.3 - 0.2, 0.1, 0.4 - 0.3]],
+    ids=["one pair", "two pairs", "equal", "zero", "equal, mean rounded", "equal but for rounding"],
+)
+def test_an_undefined_effect_is_missing(differences: list[float]) -> None:
+    """The correction for two pairs is 0; a deviation that is mere rounding gave effects of 1e15."""
+    [found] = significance.compare([differences])
+    assert found.effect is None
+
+
+def test_the_effect_is_defined_from_three_pairs_on() -> None:
+    [found] = significance.compare([[1.0, 2.0, 3.0]])
+    assert found.effect == pytest.approx(2 * (1 - 3 / 7))

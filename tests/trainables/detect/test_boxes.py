@@ -152,10 +152,21 @@ def test_swapped_corners_are_the_box_between_them() -> None:
         assert term(name, swapped, true).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_half_precision_is_raised() -> None:
-    found, true = drawn(20), drawn(20, seed=1)
-    for name in OF_BOXES:
-        assert term(name, found.half(), true).dtype == torch.float32
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", OF_BOXES)
+def test_boxes_in_half_precision_are_compared_in_float32(name: str, dtype: torch.dtype) -> None:
+    found, true = (drawn(200, seed=seed).to(dtype) for seed in (0, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        values = [term(name, found, true), term(name, found, true.float())]
+    for value in values:
+        assert value.dtype == torch.float32
+        assert torch.equal(value, term(name, found.float(), true.float()))
+    assert term(name, found.double(), true.double()).dtype == torch.float64
+
+
+def test_a_mask_of_a_box_in_half_precision_is_that_of_its_float32_value() -> None:
+    box = (drawn(200) / 100).bfloat16()
+    assert torch.equal(boxes.boxes_to_masks(box, 300), boxes.boxes_to_masks(box.float(), 300))
 
 
 # --- labels and masks -------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tests.trainables.forgery.forged_small import InMemory, configured, on_disk,
 from trainables import schema
 from trainables.detect import dataset as detect_dataset
 from trainables.detect import task as detect
+from trainables.detect.output import DetectorOutput
 from trainables.detect.perturbations import perturb
 from trainables.errors import TrialError
 from trainables.training import checkpoint
@@ -104,6 +105,19 @@ def test_units_change_the_loss_and_over_all_counts_negatives(data_root: Path) ->
         first[units, over] = float(terms["mse"])
     assert first["pixel", "positives"] == pytest.approx(32**2 * first["unit", "positives"], rel=1e-4)
     assert first["unit", "all"] > first["unit", "positives"], "a central box is far from 0 0 0 0"
+
+
+def test_boxes_in_half_precision_are_converted_before_they_become_pixels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    box, true = torch.rand(2, 50, 4, generator=generator)
+    truth = detect.Targets(torch.ones(50), true, None)
+    section = {"units": "pixel", "over": "positives", "beta": 1.0}
+    learner = detect.DetectLearner(torch.nn.Identity(), None, {"l1": 1.0, "ciou": 1.0}, section, 224)
+    half, full = (
+        learner._terms(DetectorOutput(torch.zeros(50), found), truth, 50)
+        for found in (box.bfloat16(), box.bfloat16().float())
+    )
+    assert half == full
 
 
 def test_a_rate_that_is_too_high_ends_as_diverged(data_root: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
+from scipy.optimize import brentq
+from sklearn.metrics import roc_curve
 from torchmetrics.functional import classification as theirs
 
 from trainables.detect import metrics as ours
@@ -47,13 +48,22 @@ def test_labels_are_scored_as_by_torchmetrics(ties: bool) -> None:
         "f1": theirs.binary_f1_score(p, t),
         "accuracy": theirs.binary_accuracy(p, t),
         "auc": theirs.binary_auroc(p, t),
-        "eer": theirs.binary_eer(p, t),
         "ece": theirs.binary_calibration_error(p, t, n_bins=ours.BINS, norm="l1"),
         "tpr_at_fpr_1": true[false <= 0.01].max(),
         "fpr_authentic": 1 - theirs.binary_specificity(p, t),
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value.item(), abs=2e-6), name
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("n", [8, 30, 400])
+def test_equal_error_rate_is_where_the_roc_curve_crosses_the_diagonal(n: int, ties: bool) -> None:
+    for seed in range(20):
+        logit, label = drawn(n, seed, ties)
+        false, true, _ = roc_curve(label, logit)
+        expected = brentq(lambda rate: 1 - rate - np.interp(rate, false, true), 0, 1)  # noqa: B023 - called at once
+        assert ours.scores(judged(logit, label))["eer"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_best_threshold_is_the_best_of_all() -> None:
@@ -66,23 +76,14 @@ def test_the_best_threshold_is_the_best_of_all() -> None:
         assert not (logit == threshold).any(), "it lies between two"
 
 
-def test_average_precision_of_pixels_is_scikit_learns() -> None:
-    source = np.random.default_rng(0)
-    step, label = source.integers(0, ours.LEVELS, 5000), source.random(5000) < 0.2
-    step[label] = np.minimum(ours.LEVELS - 1, step[label] + 200)
-    levels = np.stack([np.bincount(step[~label], minlength=1000), np.bincount(step[label], minlength=1000)])
-    assert ours.average_precision(levels.astype(float)) == pytest.approx(average_precision_score(label, step))
-
-
 # --- by hand ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_perfect_detector_scores_one() -> None:
     label = [1, 0, 1, 0]
     pixels = np.array([[10.0, 0, 0], [0, 0, 0], [20, 0, 0], [0, 0, 0]])
-    levels = np.zeros((2, ours.LEVELS))
-    levels[0, 0], levels[1, -1] = 90, 30
-    perfect = judged([9, -9, 9, -9], label, iou_n=np.array([1.0, 0, 1, 0]), pixel_n3=pixels, levels=levels)
+    iou = np.array([1.0, 0, 1, 0])
+    perfect = judged([9, -9, 9, -9], label, iou_n=iou, pixel_n3=pixels, average_precision_pixel=1.0)
     found = ours.scores(perfect, threshold=0.0)
     ones = ("precision", "recall", "f1", "accuracy", "auc", "tpr_at_fpr_1", "mean_iou", "mean_iou_tp", "iou_above_50")
     assert {found[name] for name in (*ones, "pixel_f1", "pixel_iou", "average_precision_pixel", "f1_tuned")} == {1.0}
@@ -98,6 +99,20 @@ def test_boxes_and_pixels_by_hand() -> None:
     assert found["iou_above_50"] == pytest.approx(2 / 3)
     assert found["pixel_iou"] == pytest.approx((0.6 + 0.5 + 1 / 3) / 3)
     assert found["pixel_f1"] == pytest.approx((12 / 16 + 10 / 15 + 2 / 4) / 3)
+
+
+@pytest.mark.parametrize(
+    ("logit", "label", "expected"),
+    [
+        ([3, 2, 1, 0], [1, 0, 1, 0], 1 / 2),  # from (0, 1/2) up to (1/2, 1/2)
+        ([2, 1, 1, 1, 0], [1, 1, 0, 0, 0], 2 / 7),  # from (0, 1/2) to (2/3, 1): the nearest point gave 1/4
+        ([0, 0, 0], [1, 0, 0], 1 / 2),  # from (0, 0) to (1, 1)
+        ([0, 1, 1], [1, 0, 0], 1),  # the wrong way round
+        ([1, 0, 0], [1, 0, 0], 0),
+    ],
+)
+def test_equal_error_rate_by_hand(logit: list[float], label: list[int], expected: float) -> None:
+    assert ours.scores(judged(logit, label))["eer"] == pytest.approx(expected)
 
 
 def test_calibration_by_hand() -> None:
@@ -134,4 +149,5 @@ def test_what_cannot_be_computed_is_left_out() -> None:
 
 def test_a_detector_that_gives_no_number_is_told() -> None:
     assert np.isnan(ours.scores(judged([1.0, np.nan], [0, 1]))["accuracy"])
-    assert np.isnan(ours.scores(judged([1.0, 1.0], [0, 1], iou_n=np.array([0, np.nan])))["accuracy"])
+    for changes in ({"iou_n": np.array([0, np.nan])}, {"average_precision_pixel": np.nan}):
+        assert np.isnan(ours.scores(judged([1.0, 1.0], [0, 1], **changes))["accuracy"])

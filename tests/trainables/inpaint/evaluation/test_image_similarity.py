@@ -28,6 +28,24 @@ def test_ssim_of_any_size_agrees_with_torchmetrics(shape):
     assert torch.equal(ssim(torch.stack([y, x]), x), torch.stack([ssim(y, x), ssim(x, x)]))
 
 
+def test_ssim_of_flat_images():
+    """Equal ones have 1; otherwise only the luminance counts. Rounding must not pass for structure."""
+    grey = torch.arange(256, dtype=torch.float64) / 255
+    x, y = (values.float().view(-1, 1, 1, 1).expand(-1, 3, 32, 32).contiguous() for values in (grey, grey.roll(1)))
+    assert torch.equal(ssim(x, x), torch.ones(256))
+    expected = (2 * grey * grey.roll(1) + 1e-4) / (grey**2 + grey.roll(1) ** 2 + 1e-4)
+    assert (ssim(x, y) - expected).abs().max() < 2e-6
+
+
+def test_ssim_agrees_with_float64():
+    """Flat regions, bright texture and an inverted image."""
+    y = pair(32, 32)[1] * 0.05 + 0.95
+    y[:, :, 8:24, 8:24] = 0.8
+    for x in (1 - y, y.flip(0), y.clamp(max=0.97), torch.ones_like(y)):
+        assert (ssim(x, y) - ssim(x.double(), y.double())).abs().max() < 1e-5
+    assert torch.equal(ssim(y, y), torch.ones(32))
+
+
 def test_binary_forms_agree_with_torchmetrics():
     output, image = pair()
     found = overlap(output, image)
