@@ -32,6 +32,7 @@ from trainables.training.loop import derive, generator
 from trainables.training.networks import build_network, model_of
 from trainables.training.session import Machine
 from trainables.training.sync_batch_norm import synchronise
+from trainables.training.terms import Terms, as_sums
 
 BEST = ("val/f1", "max")
 
@@ -121,7 +122,7 @@ class DetectLearner:
         if self.optimiser:
             self.optimiser.load_state_dict(state["optimiser"])
 
-    def weights(self) -> dict[str, Tensor]:
+    def inference_weights(self) -> dict[str, Tensor]:
         return self.network.state_dict()
 
 
@@ -180,7 +181,7 @@ def _check_weights(section: Mapping[str, Any], root: Path | None) -> None:
 
 def train(
     learner: DetectLearner, config: Mapping[str, Any], data: DetectDataset, epoch: int
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
+) -> Iterator[tuple[int, Terms]]:
     """Train for one epoch, in an order drawn from (seed, epoch).
 
     A last batch of one image is skipped, because batch normalisation needs two.
@@ -199,7 +200,7 @@ def train(
             if flips is not None:
                 across_b, down_b = (which_n[mine].to(data.device) for which_n in flips)
                 image_b3hw, truth = mirrored(image_b3hw, across_b, down_b), truth.mirrored(across_b, down_b)
-            yield len(index), learner.step(image_b3hw, truth, len(index))
+            yield len(index), as_sums(learner.step(image_b3hw, truth, len(index)), learner.workers.place(len(index)))
     learner.workers.sync_buffers(learner.network)
 
 

@@ -198,7 +198,7 @@ class InpaintLearner:
         if self.adversary:
             self.adversary.load_state_dict(state["adversary"])
 
-    def weights(self) -> dict[str, Tensor]:
+    def inference_weights(self) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = self.network.state_dict()
         return weights
 

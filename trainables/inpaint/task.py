@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.config.sections import Phase, PhasesConfig
 from trainables.data import augment, captions, images
@@ -42,6 +42,7 @@ from trainables.training.networks import build_network, model_of
 from trainables.training.precision import Precision
 from trainables.training.session import Machine
 from trainables.training.sync_batch_norm import synchronise
+from trainables.training.terms import Terms, as_sums
 
 BEST = ("val/psnr_db", "max")
 SAMPLES = 8
@@ -151,7 +152,7 @@ def epoch_changes(config: Mapping[str, Any], data: InpaintDataset, epoch: int) -
 
 def train(
     learner: InpaintLearner, config: Mapping[str, Any], data: InpaintDataset, epoch: int
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
+) -> Iterator[tuple[int, Terms]]:
     """Train one epoch in an order drawn from (seed, epoch).
 
     A last batch of a single image is skipped because batch normalisation needs two.
@@ -177,7 +178,10 @@ def train(
                 if data.mask["name"] == "object":
                     mask_b1hw = changes.move(mask_b1hw, mine)
             text = data.text("train", index if learner.needs_full_batch else mine, caption_draw_n)
-            yield len(index), learner.step(image_b3hw, mask_b1hw, len(index), *text)
+            yield (
+                len(index),
+                as_sums(learner.step(image_b3hw, mask_b1hw, len(index), *text), learner.workers.place(len(index))),
+            )
     learner.workers.sync_buffers(learner.network)
 
 

@@ -20,9 +20,11 @@ from trainables.errors import TrialError
 from trainables.inpaint.dataset import EVALUATION_BATCH, LAYOUT
 from trainables.match import matching_losses
 from trainables.training import optimisers
+from trainables.training.distributed import Workers
 from trainables.training.loop import derive, generator
 from trainables.training.networks import build_network
 from trainables.training.session import Machine
+from trainables.training.terms import Terms, as_sums
 
 BEST = ("val/matching", "min")
 SCORED = 64
@@ -74,7 +76,7 @@ class MatchLearner:
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
 
-    def weights(self) -> dict[str, Tensor]:
+    def inference_weights(self) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = self.network.state_dict()
         return weights
 
@@ -109,7 +111,7 @@ def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None],
 
 def train(
     learner: MatchLearner, config: Mapping[str, Any], data: MatchDataset, epoch: int
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
+) -> Iterator[tuple[int, Terms]]:
     """Train for one epoch, in an order drawn from (seed, epoch).
 
     A last batch of one image is skipped, because it has no other caption to choose from.
@@ -125,7 +127,7 @@ def train(
             image_b3hw, tokens_bt = data.batch("train", index, drawn_n)
             if changes:
                 image_b3hw = changes.apply(image_b3hw, index)
-            yield len(index), learner.step(image_b3hw, tokens_bt)
+            yield len(index), as_sums(learner.step(image_b3hw, tokens_bt), Workers().place(len(index)))
 
 
 def evaluate(learner: MatchLearner, data: MatchDataset, split: str) -> dict[str, float]:

@@ -25,6 +25,7 @@ from trainables.stack.dataset import StackDataset, StackRows
 from trainables.training.loop import derive
 from trainables.training.networks import model_of
 from trainables.training.session import Machine
+from trainables.training.terms import Terms
 
 BEST = ("val/auc", "max")
 PARTS = 5
@@ -56,7 +57,7 @@ class StackLearner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Does nothing; see the class."""
 
-    def weights(self) -> dict[str, Tensor]:
+    def inference_weights(self) -> dict[str, Tensor]:
         return {}
 
 
@@ -95,11 +96,11 @@ def train(
     config: Mapping[str, Any],  # noqa: ARG001 - part of the task interface
     data: StackDataset,
     epoch: int,  # noqa: ARG001
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
+) -> Iterator[tuple[int, Terms]]:
     """Yield the cross-entropy on the training rows; the ensemble is already fitted."""
     probability = detection_metrics.probability(learner.logit(data.learn, data.inputs))
-    loss = torch.tensor(log_loss(data.learn.label_n, probability))
-    yield len(data.learn.label_n), {"loss": loss}
+    n = len(data.learn.label_n)
+    yield n, {"loss": (torch.tensor(log_loss(data.learn.label_n, probability)).double() * n, n)}
 
 
 def evaluate(learner: StackLearner, data: StackDataset, split: str) -> dict[str, float]:

@@ -160,12 +160,30 @@ class BatchPart:
     whole: int
     """Number of images in the batch."""
 
+    @property
+    def images(self) -> int:
+        """Number of images in the part."""
+        return self.stop - self.start
+
+    @property
+    def scale(self) -> float:
+        """Factor for a mean over the images of the part: the mean over the workers is then that of the batch."""
+        return self.workers.scale(self.images, self.whole)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of values of the part's images, times `scale`; if there are no images, 0 with a graph."""
+        if self.workers.size == 1:
+            return values.mean()
+        return values.mean() * self.scale if self.images else values.sum()
+
     def of(self, x_wn: Tensor) -> Tensor:
         """This worker's rows of a tensor with the rows of the whole batch."""
-        return x_wn[self.start : self.stop]
+        return x_wn if self.workers.size == 1 else x_wn[self.start : self.stop]
 
     def rows(self, x_bn: Tensor) -> Tensor:
         """x_wn: the rows of all workers; gradients flow to this worker's rows only."""
+        if self.workers.size == 1:
+            return x_bn
         all_wn = x_bn.new_zeros(self.whole, *x_bn.shape[1:])
         all_wn[self.start : self.stop] = x_bn.detach()
         all_wn = self.workers.sum(all_wn)
@@ -179,5 +197,6 @@ class BatchPart:
         The value is unchanged. The gradient, which flows through this worker's rows only, is scaled like that of a mean
         over this worker's images, so that the workers' gradients are weighted as for other terms.
         """
-        here = self.stop - self.start
-        return term.detach() + (term - term.detach()) * (self.whole / here) if here else term
+        if self.workers.size == 1 or not self.images:
+            return term
+        return term.detach() + (term - term.detach()) * (self.whole / self.images)

@@ -23,6 +23,7 @@ from torch import Tensor
 from trainables.training import checkpoint
 from trainables.training.distributed import Workers
 from trainables.training.session import Goal, Machine, Row, Session, Stopped
+from trainables.training.terms import Terms, TermTotals
 
 NOT_FINITE_EVERY = 50
 """Steps between two reads of the device-side flag for a loss that is not finite."""
@@ -44,8 +45,8 @@ class Learner(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
 
-    def weights(self) -> dict[str, Tensor]:
-        """The weights of the trained network alone, for inference."""
+    def inference_weights(self) -> dict[str, Tensor]:
+        """The weights of the trained network alone."""
 
 
 class Task(Protocol):
@@ -66,12 +67,11 @@ class Task(Protocol):
     def build(self, config: Mapping[str, Any], data: Any, machine: Machine) -> Learner:
         """A new learner, initialised from the configuration's seed alone."""
 
-    def train(
-        self, learner: Any, config: Mapping[str, Any], data: Any, epoch: int
-    ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """Train one epoch; yields the number of images and the loss terms of each step, on the device.
+    def train(self, learner: Any, config: Mapping[str, Any], data: Any, epoch: int) -> Iterator[tuple[int, Terms]]:
+        """Train one epoch; yields the number of images of the whole batch and the loss terms of each step.
 
-        The term `loss` is the total. The images of all workers count; terms are averaged over the workers.
+        A term is (sum, count), see `trainables.training.terms`: the recorded value is the sum over steps and workers,
+        divided by that of the counts. The term `loss` is the total.
         """
 
     def evaluate(self, learner: Any, data: Any, split: str) -> dict[str, float]:
@@ -171,7 +171,7 @@ def _epoch(
         row = _evaluate(task, learner, data, row, ("test",))
     _check_row(row)
     if improved:
-        best = {name: tensor.detach().clone() for name, tensor in learner.weights().items()}
+        best = {name: tensor.detach().clone() for name, tensor in learner.inference_weights().items()}
     row["sys/time_s"] = session.clock() - started
     row["sys/images_per_s"] = images / max(trained - started, 1e-9)
     row["sys/peak_memory_mb"] = workers.max(_peak_memory_mb(session.machine.device))
@@ -182,35 +182,22 @@ def _train(
     task: Task, learner: Learner, config: Mapping[str, Any], data: Any, epoch: int, workers: Workers
 ) -> tuple[int, dict[str, float]]:
     """Train one epoch. Returns the number of images, and the loss terms as means over images."""
-    images = 0
-    totals: dict[str, Tensor] = {}
-    flag: Tensor | None = None
-    step = 0
+    images = step = 0
+    totals = TermTotals()
     for step, (count, terms) in enumerate(task.train(learner, config, data, epoch), 1):
         images += count
-        for name, value in terms.items():
-            totals[name] = totals[name].add_(value, alpha=count) if name in totals else value.double() * count
-        loss = terms["loss"]
-        bad = torch.where(torch.isfinite(loss), 0, step)
-        flag = bad if flag is None else torch.where(flag > 0, flag, bad)
+        totals.add(terms)
         if step % NOT_FINITE_EVERY == 0:
-            _check_finite(flag, epoch, step, workers)
-    _check_finite(flag, epoch, step, workers)
-    if workers.size > 1 and totals:
-        sums = workers.sum(torch.stack(list(totals.values()))) / workers.size
-        totals = dict(zip(totals, sums, strict=True))
-    return images, {name: float(total) / images for name, total in totals.items()}
+            _check_finite(totals, epoch, step, workers)
+    _check_finite(totals, epoch, step, workers)
+    return images, totals.means(workers)
 
 
-def _check_finite(flag: Tensor | None, epoch: int, step: int, workers: Workers) -> None:
-    """Raise Diverged if a loss of any worker was not finite; all workers name the earliest such step.
-
-    flag: the first bad step of this worker; 0 if there is none.
-    """
-    if flag is not None and workers.size > 1:
-        flag = workers.min(torch.where(flag > 0, flag, step + 1)) % (step + 1)
-    if flag is not None and int(flag):
-        raise Diverged(f"the loss is not finite: first at epoch {epoch}, step {int(flag)} (noticed at step {step})")
+def _check_finite(totals: TermTotals, epoch: int, step: int, workers: Workers) -> None:
+    """Raise Diverged if a loss of any worker was not finite; all workers name the earliest such step."""
+    first = totals.first_bad_step(step, workers)
+    if first is not None:
+        raise Diverged(f"the loss is not finite: first at epoch {epoch}, step {first} (noticed at step {step})")
 
 
 def _check_row(row: Row) -> None:

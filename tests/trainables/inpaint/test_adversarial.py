@@ -270,7 +270,9 @@ class TestWeights:
         arms = [configured(), configured(loss={"l2": 1.0}), configured(loss={"adversarial": 1.0}, batch=48)]
         first, *others = [learner_of(arm, data_root)[0] for arm in arms]
         for other in others:
-            assert all(torch.equal(value, first.weights()[name]) for name, value in other.weights().items())
+            assert all(
+                torch.equal(value, first.inference_weights()[name]) for name, value in other.inference_weights().items()
+            )
         assert first.adversary is not None
         assert others[1].adversary is not None
         pair = [learner.adversary.discriminators["adversarial"] for learner in (first, others[1])]

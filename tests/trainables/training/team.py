@@ -199,7 +199,8 @@ class Faulty(Double):
     def train(self, learner: Any, config: Mapping[str, Any], data: Any, epoch: int) -> Iterator[Any]:  # type: ignore[override]
         for step, (count, terms) in enumerate(inpaint.train(learner, config, data, epoch), 1):
             bad = self.fault == "nan" and epoch == 2 and step >= 2 and learner.workers.rank == 1
-            yield count, {**terms, "loss": terms["loss"] * (float("nan") if bad else 1)}
+            total, images = terms["loss"]
+            yield count, {**terms, "loss": (total * (float("nan") if bad else 1), images)}
 
 
 def failed(fault: str, workers: Workers) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from trainables.training import checkpoint, loop
 from trainables.training.loop import Diverged, derive, fit, generator
 from trainables.training.session import Goal, Machine, MemorySession, Restored, Row, Stopped
+from trainables.training.terms import Terms
 
 BATCH = 4
 VAL = {1: 1.0, 2: 3.0, 3: 2.0, 4: 3.0, 5: 4.0, 6: 0.5}
@@ -35,7 +36,7 @@ class Number:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.value = state["value"].clone()
 
-    def weights(self) -> dict[str, Tensor]:
+    def inference_weights(self) -> dict[str, Tensor]:
         return {"value": self.value}
 
 
@@ -65,15 +66,14 @@ class Numbers:
     def build(self, config: Mapping[str, Any], data: Data, machine: Machine) -> Number:
         return Number(config["seed"])
 
-    def train(
-        self, learner: Number, config: Mapping[str, Any], data: Data, epoch: int
-    ) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    def train(self, learner: Number, config: Mapping[str, Any], data: Data, epoch: int) -> Iterator[tuple[int, Terms]]:
         self.epoch = epoch
         for step in range(1, self.steps + 1):
             self.taken += 1
             learner.value += torch.rand(1, dtype=torch.float64)
             loss = torch.tensor(self.losses.get((epoch, step), float(step)))
-            yield BATCH if step < self.steps else 1, {"loss": loss, "l2": 2 * loss}
+            images = BATCH if step < self.steps else 1
+            yield images, {"loss": (loss * images, images), "l2": (2 * loss * images, images)}
 
     def evaluate(self, learner: Number, data: Data, split: str) -> dict[str, float]:
         self.calls.append(f"{split} {self.epoch}")

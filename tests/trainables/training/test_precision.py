@@ -51,7 +51,7 @@ def losses(name: str, root: Path, steps: int = STEPS, **changes: Any) -> Tensor:
     rows = [terms for _, terms in itertools.islice(inpaint.train(found, config, data, 1), steps)]
     assert len(rows) == steps
     names = ["loss", *(term for term in rows[0] if term.startswith("discriminator") and term.endswith("_loss"))]
-    return torch.stack([torch.stack([row[term] for term in names]) for row in rows])
+    return torch.stack([torch.stack([row[term][0] / row[term][1] for term in names]) for row in rows])
 
 
 @pytest.mark.parametrize("name", ["deepfill", *(pytest.param(n, marks=pytest.mark.slow) for n in TRAINED)])
