@@ -100,7 +100,7 @@ _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
     # "max" and "min" are from the discriminator's view.
     "loss": ("", "min", "sum of its losses on real and generated images: cross entropy on logits, hinge or squared"),
     "accuracy_real": ("", "max", "share of its scores of real images that are right, during training"),
-    # With the mask as its target, the right score around the holes is "real": `ModelConfig.masked_target`.
+    # With the mask as its target, the right score around the holes is "real": an objective with a masked target.
     "accuracy_fake": ("", "max", "share of its scores of generated images that are right, during training"),
     "r1": ("", "", "squared norm of the gradient of its scores with respect to a real image, mean over images"),
     "gradient_norm": ("", "", "Euclidean norm of its gradient, mean over steps"),

@@ -28,6 +28,7 @@ from torch.utils.flop_counter import flop_registry
 
 from trainables import schema
 from trainables.inpaint import task as inpaint
+from trainables.inpaint.method import GAN, Batch, Regression
 from trainables.training.session import Machine
 
 LAMA = {"valid": 10.0, "adversarial": 10.0, "feature_matching": 100.0, "r1": 0.001}
@@ -62,8 +63,8 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return found
 
 
-def build(arm: str, size: int, batch: int, machine: Machine) -> tuple[inpaint.InpaintLearner, tuple[Any, ...]]:
-    """The learner, and what a step of it takes: one batch."""
+def build(arm: str, size: int, batch: int, machine: Machine) -> tuple[Regression, Batch]:
+    """The method, and a batch."""
     model, loss = ARMS[arm]
     given = {
         "data": {"name": "cifar10", "size": size, "train": batch, "val": 1, "test": 1} | SAID.get(arm, {}),
@@ -76,10 +77,10 @@ def build(arm: str, size: int, batch: int, machine: Machine) -> tuple[inpaint.In
     config = {**schema.resolve("inpaint", given), "seed": 0}
     data = inpaint.load(config, machine)
     learner = inpaint.build(config, data, machine)
-    learner.network.train()
+    assert isinstance(learner.method, Regression)
     index = torch.arange(batch)
     image_b3hw, mask_b1hw = data.batch("train", index, inpaint.epoch_masks(config, data, 1))
-    return learner, (image_b3hw, mask_b1hw, batch, *data.text("train", index))
+    return learner.method, Batch.of(image_b3hw, mask_b1hw, data.text("train", index))
 
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
@@ -87,22 +88,22 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(options.threads)
     root = Path(os.environ.get("SWEEPS_DATA", "../shared/data")).resolve()
     gpu = options.device.startswith("cuda")
-    learner, given = build(options.arm, options.sizes[0], options.batch, Machine(options.device, 1, root))
+    method, given = build(options.arm, options.sizes[0], options.batch, Machine(options.device, 1, root))
     fastest = rate(options.device)
     before = 0.0 if gpu else memory()
     with Counter() as counter:  # type: ignore[no-untyped-call]  # the first step, which also warms up
-        learner.step(*given)
+        method.training_step(given)
     times = []
     for _ in range(options.steps):
         started = time.perf_counter()
-        learner.step(*given)
+        method.training_step(given)
         if gpu:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
     peak = torch.cuda.max_memory_allocated() / 2**20 if gpu else memory()
-    judges = learner.adversary.discriminators.values() if learner.adversary else ()
+    judges = method.discriminators.networks.values() if isinstance(method, GAN) and method.discriminators else ()
     return {
-        "parameters": learner.parameters,
+        "parameters": method.parameters,
         "judges": sum(p.numel() for judge in judges for p in judge.parameters()),
         "flop": counter.total / options.batch,
         "step_s": statistics.median(times),

@@ -27,36 +27,14 @@ class ModelConfig(StrictConfig):
     task: ClassVar[str] = "inpaint"
     trains: ClassVar[bool] = True
     """Whether the model has parameters to train."""
-    value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """Range in which the model's losses are computed."""
     adversarial: ClassVar[tuple[str, ...]] = ()
-    """Adversarial loss terms. Each has its own discriminator, made by the module's `build_discriminator`."""
-    adversarial_loss: ClassVar[Literal["logistic", "hinge", "least_squares"]] = "logistic"
-    """The loss of these terms, for network and discriminators; a key of `trainables.inpaint.adversarial.LOSSES`."""
-    matched: ClassVar[tuple[str, ...]] = ()
-    """The adversarial terms whose loss for the network is the distance between the scores of its images and of real
-    ones."""
-    discriminator_input: ClassVar[Literal["output", "composite"]] = "output"
-    """What the discriminators see: the network's output, or the output in the holes and the real image around them."""
-    masked_target: ClassVar[bool] = False
-    """Whether the discriminators' target is "generated" inside the holes only and "real" around them; their logits are
-    then maps."""
+    """Adversarial loss terms; each has its own discriminator."""
     discriminator_terms: ClassVar[tuple[str, ...]] = ()
-    """Additional loss terms of the discriminators, from `trainables.inpaint.adversarial.FURTHER`.
-
-    `feature_matching` needs a discriminator with `maps(image_b3hw, mask_b1hw)`: its feature maps, the logits last.
-    """
+    """Additional loss terms that need a discriminator, such as `r1` and `feature_matching`."""
     terms: ClassVar[tuple[str, ...]] = ()
-    """Loss terms that the network computes in `learn(damaged_b3hw, mask_b1hw, image_b3hw) -> (image_b3hw, terms)`.
-
-    The terms are scalars by name, each a mean over the images. `learn` is called instead of `forward` if one of them
-    has a weight. After its b images it may return another b: the discriminators are trained on the last b, and the
-    network is trained to deceive them with all. A network that draws random numbers, or compares the images of a
-    batch, has an attribute `part`, which is set in training with several workers
-    (`trainables.training.distributed.BatchPart`); its text is then that of the whole batch.
-    """
+    """Loss terms that the method computes itself."""
     takes_text: ClassVar[bool] = False
-    """Whether `forward` and `learn` take tokens_bt of captions as their last argument.
+    """Whether `forward` takes tokens_bt of captions as its third argument.
 
     The network then has `set_vocabulary(vocabulary)` and `tokens(captions) -> tokens_bt`, see
     `trainables.match.text_encoder`. If the argument is left out, captions are empty.
@@ -77,7 +55,6 @@ class ModelConfig(StrictConfig):
 class RegionConfig(ModelConfig):
     """Base `Config` of the context encoders, which predict the centre of an image or the whole image, in [-1, 1]."""
 
-    value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     adversarial: ClassVar[tuple[str, ...]] = ("adversarial",)
 
     predicts: Literal["image", "centre"] = Field(

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
+from trainables.inpaint import task as inpaint
 from trainables.inpaint.dataset import load
 from trainables.inpaint.evaluation import per_image
-from trainables.inpaint.learner import InpaintLearner
-from trainables.registry import model_config
 from trainables.training import checkpoint
 from trainables.training.networks import build_network
 from trainables.training.session import Machine
@@ -24,13 +23,14 @@ def strips(
     config: the trial's resolved configuration.
     files: the files of its last checkpoint; None for a model without parameters.
 
-    Only the network is built and loaded, without optimiser and discriminators.
+    Only what fills holes is built and loaded, without optimiser and discriminators.
     """
-    network: Any = build_network(config["model"], config["data"]["size"])
+    config = {**config, "loss": {}, "features": None}
+    size = config["data"]["size"]
+    network: Any = build_network(config["model"], size)
+    method, options = inpaint.build_method(config, network, size, machine)
     if files is not None:
         state, _, _ = checkpoint.unpack(files)
-        network.load_state_dict(state["network"])
-    reads = model_config(config["model"]["name"]).takes_text
-    data = load(config, machine, network.text.vocabulary if reads else None)
-    learner = InpaintLearner(network.to(machine.device).eval(), None, {}, takes_text=reads)
-    return per_image.strips(learner.fill, data, torch.tensor(images))
+        method.load_state_dict(state)
+    data = load(config, machine, network.text.vocabulary if options.takes_text else None)
+    return per_image.strips(method.fill, data, torch.tensor(images))

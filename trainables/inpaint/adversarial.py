@@ -1,23 +1,20 @@
-"""The adversarial part of a training step: discriminators, their losses, and the adversarial terms of the generator.
+"""Discriminators and their objectives.
 
 A discriminator is a module with `forward(image_b3hw, mask_b1hw) -> logits` of any shape, positive for real. It takes
 images in [0, 1] and crops its own input (the hole, a window, or the whole image). Each adversarial loss term has one
 discriminator, and all discriminators share one optimiser.
 
-The model selects the loss (`ModelConfig.adversarial_loss`):
+An `Objective` says what a discriminator and the generator minimise. Its elementwise losses of logits are one of:
 
-- `logistic`: the original GAN loss with the non-saturating generator (Goodfellow et al. 2014), as in the code of the
+- `LOGISTIC`: the original GAN loss with the non-saturating generator (Goodfellow et al. 2014), as in the code of the
   context encoder: binary cross entropy on logits, summed over real and generated images for the discriminator, and
   against the label "real" for the generator.
-- `hinge`: with the factors 1/2 of DeepFill v2's code, max(0, 1 - D(real)) / 2 + max(0, 1 + D(fake)) / 2 for the
+- `HINGE`: with the factors 1/2 of DeepFill v2's code, max(0, 1 - D(real)) / 2 + max(0, 1 + D(fake)) / 2 for the
   discriminator and -D(fake) for the generator.
-- `least_squares` (Mao et al. 2017): with the factors 1/2 of TDANet's code, (D(real) - 1)^2 / 2 + D(fake)^2 / 2 for the
+- `LEAST_SQUARES` (Mao et al. 2017): with the factors 1/2 of TDANet's code, (D(real) - 1)^2 / 2 + D(fake)^2 / 2 for the
   discriminator and (D(fake) - 1)^2 for the generator; a score above 0.5 means real.
 
 Means are computed in float32, and all values stay on the device.
-
-`GANObjective` holds the additions of TDANet (Zhang et al. 2020) and LaMa (Suvorov et al. 2022) as found in their code;
-they are off unless a model sets them.
 """
 
 from __future__ import annotations
@@ -31,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables.inpaint.batch import Batch
 from trainables.training.distributed import Workers
 from trainables.training.precision import Precision, as_given, full
 
@@ -52,160 +50,171 @@ class AdversarialLoss:
     """Decision threshold: a larger logit means real."""
 
 
-LOSSES = {
-    # -log D(real), -log(1 - D(fake)), -log D(fake)
-    "logistic": AdversarialLoss(lambda real: F.softplus(-real), F.softplus, lambda fake: F.softplus(-fake)),
-    "hinge": AdversarialLoss(lambda real: F.relu(1 - real) / 2, lambda fake: F.relu(1 + fake) / 2, torch.neg),
-    "least_squares": AdversarialLoss(
-        lambda real: (real - 1).square() / 2, lambda fake: fake.square() / 2, lambda fake: (fake - 1).square(), 0.5
-    ),
-}
+# -log D(real), -log(1 - D(fake)), -log D(fake)
+LOGISTIC = AdversarialLoss(lambda real: F.softplus(-real), F.softplus, lambda fake: F.softplus(-fake))
+HINGE = AdversarialLoss(lambda real: F.relu(1 - real) / 2, lambda fake: F.relu(1 + fake) / 2, torch.neg)
+LEAST_SQUARES = AdversarialLoss(
+    lambda real: (real - 1).square() / 2, lambda fake: fake.square() / 2, lambda fake: (fake - 1).square(), 0.5
+)
 
 
 @dataclass(frozen=True)
-class GANObjective:
-    """Additions of a model to the adversarial loss."""
+class Objective:
+    """What one discriminator and the generator minimise. Subclasses override single methods."""
 
-    masked_target: bool = False
-    """The discriminator labels an output as generated only inside its holes and as real elsewhere.
-
-    The logits must be maps; the mask is scaled to their size by nearest neighbour.
-    """
+    loss: AdversarialLoss = LOGISTIC
     r1: float = 0.0
-    """Weight of the R1 penalty (Mescheder et al. 2018) in the discriminators' loss.
+    """Weight of the R1 penalty (Mescheder et al. 2018) in the discriminator's loss; 0 for none.
 
     The penalty is the squared norm of the gradient of the logits with respect to real images, averaged over images and
     computed in full precision.
     """
-    matches: bool = False
-    """The discriminators also provide the term `feature_matching`.
+    feature_matching: bool = False
+    """Whether the generator has the term `feature_matching` as well.
 
-    It is the mean squared difference between their features of the output and of the original image.
+    It is the mean squared difference between the discriminator's features of the output and of the original image. The
+    discriminator needs a method `maps(image_b3hw, mask_b1hw)` that returns its feature maps, the logits last.
     """
-    matched: tuple[str, ...] = ()
-    """Terms for which the generator minimises the mean squared difference between the scores of its images and of the
-    real images, position by position, instead of its adversarial loss."""
+
+    def target(self, mask_b1hw: Tensor, logits: Tensor) -> Tensor | None:
+        """Where the label of generated images is "generated" (1) and where "real" (0), at the size of the logits.
+
+        None for "generated" everywhere.
+        """
+        return None
+
+    def fake_loss(self, logits: Tensor, target: Tensor | None) -> Tensor:
+        """The discriminator's loss of the logits of generated images, elementwise."""
+        loss = self.loss.fake(logits)
+        return loss if target is None else target * loss + (1 - target) * self.loss.real(logits)
+
+    def generator_loss(self, logits: Tensor, real_logits: Callable[[], Tensor]) -> Tensor:
+        """The adversarial term of the generator, a mean.
+
+        real_logits: returns the logits of the real images, without a graph.
+        """
+        return self.loss.generator(logits).mean()
 
 
-FURTHER = ("r1", "feature_matching")
-"""Loss terms of the discriminators besides the adversarial ones."""
+class MaskedTarget(Objective):
+    """The discriminator labels an output as generated only inside its holes and as real elsewhere (LaMa).
+
+    The logits must be maps; the mask is scaled to their size by nearest neighbour.
+    """
+
+    def target(self, mask_b1hw: Tensor, logits: Tensor) -> Tensor | None:
+        return F.interpolate(mask_b1hw, logits.shape[-2:], mode="nearest")
 
 
-class Adversary:
+class ScoreMatching(Objective):
+    """The generator minimises the squared difference between the scores of its images and of the real ones (TDANet)."""
+
+    def generator_loss(self, logits: Tensor, real_logits: Callable[[], Tensor]) -> Tensor:
+        return (logits - real_logits()).square().mean()
+
+
+class Discriminators:
     """The discriminators, by adversarial loss term, with their optimiser."""
 
     def __init__(
         self,
-        discriminators: Mapping[str, nn.Module],
+        networks: Mapping[str, nn.Module],
         optimiser: torch.optim.Optimizer,
+        objectives: Mapping[str, Objective],
         workers: Workers = Workers(),  # noqa: B008 - frozen
-        loss: str = "logistic",
         precision: Precision = Precision(),  # noqa: B008 - frozen
-        rules: GANObjective = GANObjective(),
     ) -> None:
-        self.discriminators = dict(discriminators)
-        self.rules = rules
-        self.loss = LOSSES[loss]
-        self.precision = precision
+        self.networks: dict[str, Any] = dict(networks)
         self.optimiser = optimiser
-        self._group = workers.prepare(DiscriminatorGroup(self.discriminators, exact=bool(rules.r1)))
+        self.objectives = dict(objectives)
+        self.precision = precision
+        self._exact = tuple(term for term in networks if objectives[term].r1)
+        self._group = workers.prepare(DiscriminatorGroup(networks, self._exact))
 
-    def step(self, output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor, share: float = 1.0) -> dict[str, Tensor]:
-        """Train every discriminator on one batch, and return the values to record.
+    def step(self, made_b3hw: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Train every discriminator on one batch.
 
-        output_b3hw: images of the generator; they are detached, so the generator gets no gradient from this step.
-        share: factor for means over these images, 0 if there are none (`trainables.training.distributed`).
+        made_b3hw: images of the generator; they are detached, so the generator gets no gradient from this step.
+
+        Returns the values to record, as means like those of `batch_means`.
         """
         records: dict[str, Tensor] = {}
-        total = output_b3hw.new_zeros(())
-        if self.rules.r1:
-            image_b3hw = image_b3hw.detach().requires_grad_()
+        losses = []
+        image_b3hw = batch.image_b3hw.detach().requires_grad_() if self._exact else batch.image_b3hw
         with self.precision.cast():
-            judged = self._group(image_b3hw, output_b3hw.detach(), mask_b1hw)
-        for term, (real, fake) in judged.items():
-            hole = resize_mask(mask_b1hw, fake) if self.rules.masked_target else None
-            loss = mean(self.loss.real(full(real)), share) + mean(self._fake(full(fake), hole), share)
-            total = total + loss
-            name = record_name(term)
-            records[f"{name}_loss"] = loss.detach()
-            border = self.loss.border
-            records[f"{name}_accuracy_real"] = mean((real.detach() > border).to(total), share)
-            correct = fake.detach() < border if hole is None else (fake.detach() < border) == (hole > 0)
-            records[f"{name}_accuracy_fake"] = mean(correct.to(total), share)
-            if self.rules.r1:
-                penalty = mean(gradient_penalty(real, image_b3hw), share)
-                total = total + self.rules.r1 * penalty
-                records[f"{name}_r1"] = penalty.detach()
+            scores = self._group(image_b3hw, made_b3hw.detach(), batch.mask_b1hw)
+        for term, (real, fake) in scores.items():
+            records |= self._scored(term, real, fake, batch)
+            losses.append(records[f"{record_name(term)}_loss"])
+            if term in self._exact:
+                penalty = batch.part.mean(gradient_penalty(real, image_b3hw))
+                losses.append(self.objectives[term].r1 * penalty)
+                records[f"{record_name(term)}_r1"] = penalty
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        for term, discriminator in self.discriminators.items():
-            records[f"{record_name(term)}_gradient_norm"] = gradient_norm(discriminator.parameters())
+        sum(losses[1:], losses[0]).backward()  # type: ignore[no-untyped-call]
+        for term, network in self.networks.items():
+            records[f"{record_name(term)}_gradient_norm"] = gradient_norm(network.parameters())
         self.optimiser.step()
-        return records
+        return {name: value.detach() for name, value in records.items()}
 
-    def _fake(self, logits: Tensor, hole: Tensor | None) -> Tensor:
-        """Discriminator loss of the logits of generated images.
+    def _scored(self, term: str, real: Tensor, fake: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Loss and accuracies of one discriminator."""
+        objective, mean, name = self.objectives[term], batch.part.mean, record_name(term)
+        border = objective.loss.border
+        target = objective.target(batch.mask_b1hw, fake)
+        loss = mean(objective.loss.real(full(real))) + mean(objective.fake_loss(full(fake), target))
+        correct = fake.detach() < border if target is None else (fake.detach() < border) == (target > 0)
+        return {
+            f"{name}_loss": loss,
+            f"{name}_accuracy_real": mean((real.detach() > border).to(loss.dtype)),
+            f"{name}_accuracy_fake": mean(correct.to(loss.dtype)),
+        }
 
-        hole: 1 where the target is "generated", 0 where it is "real"; None for "generated" everywhere.
-        """
-        loss = self.loss.fake(logits)
-        return loss if hole is None else hole * loss + (1 - hole) * self.loss.real(logits)
+    def terms(self, made_b3hw: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The loss terms of the generator, means over its images; the discriminators get no gradient from them.
 
-    def terms(
-        self, output_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor | None = None, paths: int = 1
-    ) -> dict[str, Tensor]:
-        """The adversarial loss terms of the generator; the weights of the discriminators get no gradient from them.
-
-        The discriminators are called without the DistributedDataParallel wrapper, because only the generator's
-        gradients of this pass are averaged over the workers.
-
-        image_b3hw: real images, for the terms that compare outputs with them.
-        paths: number of batches concatenated in `output_b3hw`; a term is the sum over them. `feature_matching` is also
-            summed over the discriminators.
+        `feature_matching` is summed over the discriminators. They are called without the DistributedDataParallel
+        wrapper, because only the generator's gradients of this pass are averaged over the workers.
         """
         totals: dict[str, Tensor] = {}
-        for term, discriminator in self.discriminators.items():
-            with frozen(discriminator):
-                for part in output_b3hw.chunk(paths) if paths > 1 else (output_b3hw,):
-                    for name, value in self._terms(term, part, mask_b1hw, image_b3hw).items():
-                        totals[name] = totals[name] + value if name in totals else value
+        for term, network in self.networks.items():
+            with frozen(network):
+                for name, value in self._terms(term, made_b3hw, batch).items():
+                    totals[name] = totals[name] + value if name in totals else value
         return totals
 
-    def _terms(self, term: str, output_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor | None) -> dict[str, Tensor]:
-        """The terms of one discriminator for one batch: its adversarial term, and `feature_matching` if it is on."""
-        discriminator = self.discriminators[term]
+    def _terms(self, term: str, made_b3hw: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The terms of one discriminator."""
+        network, objective = self.networks[term], self.objectives[term]
         terms: dict[str, Tensor] = {}
-        if self.rules.matches:
-            assert image_b3hw is not None
-            logits, terms["feature_matching"] = self._features(discriminator, output_b3hw, mask_b1hw, image_b3hw)
+        if objective.feature_matching:
+            logits, terms["feature_matching"] = self._features(network, made_b3hw, batch)
         else:
             with self.precision.cast():
-                logits = discriminator(output_b3hw, mask_b1hw)
-        if term not in self.rules.matched:
-            return {**terms, term: self.loss.generator(full(logits)).mean()}
-        assert image_b3hw is not None
-        with self.precision.cast(), torch.no_grad():
-            real = discriminator(image_b3hw, mask_b1hw)
-        return {**terms, term: (full(logits) - full(real)).square().mean()}
+                logits = network(made_b3hw, batch.mask_b1hw)
 
-    def _features(
-        self, discriminator: Any, output_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        def real_logits() -> Tensor:
+            with self.precision.cast(), torch.no_grad():
+                return full(network(batch.image_b3hw, batch.mask_b1hw))
+
+        return {**terms, term: objective.generator_loss(full(logits), real_logits)}
+
+    def _features(self, network: Any, made_b3hw: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The logits of an output, and the squared distance of its features from the image's, averaged over layers."""
         with self.precision.cast():
-            *features, logits = discriminator.maps(output_b3hw, mask_b1hw)
+            *features, logits = network.maps(made_b3hw, batch.mask_b1hw)
             with torch.no_grad():
-                *truths, _ = discriminator.maps(image_b3hw, mask_b1hw)
+                *truths, _ = network.maps(batch.image_b3hw, batch.mask_b1hw)
         pairs = zip(features, truths, strict=True)
         errors = [F.mse_loss(full(feature), full(truth)) for feature, truth in pairs]
         return logits, torch.stack(errors).mean()
 
     def state_dict(self) -> dict[str, Any]:
-        networks = {term: network.state_dict() for term, network in self.discriminators.items()}
+        networks = {term: network.state_dict() for term, network in self.networks.items()}
         return {"discriminators": networks, "optimiser": self.optimiser.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for term, network in self.discriminators.items():
+        for term, network in self.networks.items():
             network.load_state_dict(state["discriminators"][term])
         self.optimiser.load_state_dict(state["optimiser"])
 
@@ -213,16 +222,17 @@ class Adversary:
 class DiscriminatorGroup(nn.Module):
     """All discriminators as one module: DistributedDataParallel needs exactly one forward call per backward pass."""
 
-    def __init__(self, discriminators: Mapping[str, nn.Module], exact: bool) -> None:
+    def __init__(self, networks: Mapping[str, nn.Module], exact: tuple[str, ...]) -> None:
+        """exact: the terms of `discriminate`'s exact scores."""
         super().__init__()
-        self.discriminators = nn.ModuleDict(discriminators)
+        self.discriminators = nn.ModuleDict(networks)
         self.exact = exact
 
     def forward(self, real_b3hw: Tensor, fake_b3hw: Tensor, mask_b1hw: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """The logits of real and of generated images, by loss term."""
         return {
-            term: discriminate(discriminator, real_b3hw, fake_b3hw, mask_b1hw, self.exact)
-            for term, discriminator in self.discriminators.items()
+            term: discriminate(network, real_b3hw, fake_b3hw, mask_b1hw, term in self.exact)
+            for term, network in self.discriminators.items()
         }
 
 
@@ -246,11 +256,6 @@ def discriminate(
     return real, fake
 
 
-def resize_mask(mask_b1hw: Tensor, logits_b1hw: Tensor) -> Tensor:
-    """Resize a mask to the size of a map of logits, by nearest neighbour."""
-    return F.interpolate(mask_b1hw, logits_b1hw.shape[-2:], mode="nearest")
-
-
 def gradient_penalty(logits: Tensor, image_b3hw: Tensor) -> Tensor:
     """Squared norm (b,) of the gradient of the summed logits with respect to each image.
 
@@ -259,11 +264,6 @@ def gradient_penalty(logits: Tensor, image_b3hw: Tensor) -> Tensor:
     (gradient_b3hw,) = torch.autograd.grad(logits.sum(), image_b3hw, create_graph=True)
     norms_b: Tensor = gradient_b3hw.square().sum((1, 2, 3))
     return norms_b
-
-
-def mean(values: Tensor, share: float) -> Tensor:
-    """The mean times `share`; if there are no values, 0 with a graph."""
-    return values.mean() * share if share else values.sum()
 
 
 @contextlib.contextmanager
@@ -292,7 +292,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
-def saturated_share(output_bchw: Tensor, share: float = 1.0) -> Tensor:
-    """Fraction of the elements of an output in [0, 1] that are close to 0 or 1; near 1 if a generator has collapsed."""
+def saturated(output_bchw: Tensor) -> Tensor:
+    """1 for elements of an output in [0, 1] that are close to 0 or 1: nearly all if a generator has collapsed."""
     output_bchw = output_bchw.detach()
-    return mean(((output_bchw < SATURATED) | (output_bchw > 1 - SATURATED)).to(output_bchw.dtype), share)
+    return ((output_bchw < SATURATED) | (output_bchw > 1 - SATURATED)).to(output_bchw.dtype)

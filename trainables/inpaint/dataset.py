@@ -101,9 +101,9 @@ class InpaintDataset:
         """Split `index` into evaluation batches; an empty tuple if it is empty."""
         return torch.split(index, evaluation_batch(self.canvas.size)) if len(index) else ()
 
-    def text(self, split: str, index: Tensor, drawn_n: Tensor | None = None, wrong: bool = False) -> tuple[Tensor, ...]:
-        """Return (tokens_bt,), the captions of the images at `index` from `Captions.of`; () without captions."""
-        return () if self.captions is None else (self.captions.of(split, index, drawn_n, wrong),)
+    def text(self, split: str, index: Tensor, drawn_n: Tensor | None = None, wrong: bool = False) -> Tensor | None:
+        """tokens_bt, the captions of the images at `index` from `Captions.of`; None without captions."""
+        return None if self.captions is None else self.captions.of(split, index, drawn_n, wrong)
 
 
 def evaluation_batch(size: int) -> int:

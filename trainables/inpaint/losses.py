@@ -1,12 +1,13 @@
 """Reconstruction losses. Every public function is a term that a sweep file can weight under `loss:`.
 
-A term returns a scalar tensor. It takes its inputs by name: prediction_b3hw and target_b3hw in the value range of the
-model, mask_b1hw (1 in the holes), known_weight, and features (`trainables.inpaint.perceptual_features`), for which a
-trained classifier is loaded. All terms are averaged over elements, so a weight has the same meaning at every image size
-and batch size.
+A term returns a scalar tensor, a mean over the images of the batch, or (sum, count) if the number of elements that it
+averages over depends on the masks. It takes its inputs by name: prediction_b3hw and target_b3hw in the value range of
+the model, mask_b1hw (1 in the holes), known_weight, and features (`trainables.inpaint.perceptual_features`), for which
+a trained classifier is loaded. All terms are averaged over elements, so a weight has the same meaning at every image
+size and batch size.
 
 `l1` and `l2` are means over all elements. known_weight multiplies the error of the known pixels and does not change the
-denominator: it is the weight of the overlap ring of Pathak et al. 2016 (10 there). Terms ending in `_hole` or `_valid`
+denominator: it is the weight of the overlap ring of Pathak et al. 2016 (10 there). `l1_hole`, `l2_hole` and `l1_valid`
 are means over the elements (pixels times channels) of the holes or of the known pixels of the whole batch, and 0 if
 there are none.
 
@@ -24,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.inpaint.perceptual_features import Features
+from trainables.training.terms import Term
 
 
 def l1(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor, known_weight: float = 1.0) -> Tensor:
@@ -36,19 +38,19 @@ def l2(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor, known_we
     return _mean((prediction_b3hw - target_b3hw).square(), mask_b1hw, known_weight)
 
 
-def l1_hole(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+def l1_hole(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Term:
     """Mean absolute error over the holes."""
-    return _mean_over(mask_b1hw, (prediction_b3hw - target_b3hw).abs())
+    return _over(mask_b1hw, (prediction_b3hw - target_b3hw).abs())
 
 
-def l2_hole(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+def l2_hole(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Term:
     """Mean squared error over the holes."""
-    return _mean_over(mask_b1hw, (prediction_b3hw - target_b3hw).square())
+    return _over(mask_b1hw, (prediction_b3hw - target_b3hw).square())
 
 
-def l1_valid(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
+def l1_valid(prediction_b3hw: Tensor, target_b3hw: Tensor, mask_b1hw: Tensor) -> Term:
     """Mean absolute error over the known pixels."""
-    return _mean_over(1 - mask_b1hw, (prediction_b3hw - target_b3hw).abs())
+    return _over(1 - mask_b1hw, (prediction_b3hw - target_b3hw).abs())
 
 
 # --- Liu et al. 2018 --------------------------------------------------------------------------------------------------
@@ -105,8 +107,6 @@ def _mean(error_bchw: Tensor, mask_b1hw: Tensor, known_weight: float) -> Tensor:
     return (error_bchw * (known_weight + (1 - known_weight) * mask_b1hw)).mean()
 
 
-def _mean_over(region_b1hw: Tensor, error_bchw: Tensor) -> Tensor:
-    elements = region_b1hw.sum() * error_bchw.shape[1]
-    return (error_bchw * region_b1hw).sum() / elements.clamp(
-        min=1
-    )  # an empty region gives 0 / 1; no device synchronisation
+def _over(region_b1hw: Tensor, error_bchw: Tensor) -> Term:
+    """Sum of the errors in a region, and the number of its elements."""
+    return (error_bchw * region_b1hw).sum(), region_b1hw.sum() * error_bchw.shape[1]

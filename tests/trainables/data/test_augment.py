@@ -14,6 +14,7 @@ from trainables import schema
 from trainables.data import augment
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
+from trainables.inpaint.method import Regression
 from trainables.training.session import Machine
 
 ALL = {"rotation_deg": 10.0, "zoom": [1.0, 1.2], "blur_sigma": [0.0, 1.0], "flip": 0.5}
@@ -112,8 +113,10 @@ def seen(config: dict[str, Any], data_root: Path, epoch: int, monkeypatch: pytes
         patched.setattr(
             inpaint.InpaintDataset, "batch", lambda s, p, i, d: (order.extend(i.tolist()), batch(s, p, i, d))[1]
         )
-        step = inpaint.InpaintLearner.step
-        patched.setattr(inpaint.InpaintLearner, "step", lambda s, x, *m: (found.extend(x.clone()), step(s, x, *m))[1])
+        step = Regression.begin_step
+        patched.setattr(
+            Regression, "begin_step", lambda s, batch: (found.extend(batch.image_b3hw.clone()), step(s, batch))[1]
+        )
         for _ in inpaint.train(learner, config, data, epoch):
             pass
     return dict(zip(order, found, strict=True))

@@ -10,12 +10,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.trainables.inpaint.stepping import discriminators_of
 from trainables import schema
 from trainables.errors import TrialError
-from trainables.inpaint import adversarial, losses
+from trainables.inpaint import losses
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.adversarial import Adversary, discriminate, frozen, gradient_norm, record_name, saturated_share
+from trainables.inpaint.adversarial import (
+    HINGE,
+    LOGISTIC,
+    AdversarialLoss,
+    Discriminators,
+    Objective,
+    discriminate,
+    frozen,
+    gradient_norm,
+    record_name,
+    saturated,
+)
+from trainables.inpaint.batch import Batch
 from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise
+from trainables.inpaint.method import Regression
 from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.training import optimisers
 from trainables.training.loop import fit
@@ -72,6 +86,13 @@ class Linear(nn.Module):
         return self.weight * image_b3hw.mean((1, 2, 3)) + self.bias + 0 * mask_b1hw.sum()
 
 
+def discriminators(network: nn.Module, rate: float = 0.1, loss: AdversarialLoss = LOGISTIC) -> Discriminators:
+    """One discriminator, trained by gradient descent."""
+    return Discriminators(
+        {"adversarial": network}, torch.optim.SGD(network.parameters(), rate), {"adversarial": Objective(loss)}
+    )
+
+
 @pytest.fixture
 def batch() -> tuple[Tensor, Tensor, Tensor]:
     """Output, image and mask, float64."""
@@ -93,9 +114,9 @@ class TestByHand:
         output, image, mask = batch
         network = Linear()
         rate = 0.1
-        adversary = Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), rate))
+        adversary = discriminators(network, rate)
         real, fake = ([1.5 * m - 0.4 for m in t.mean((1, 2, 3)).tolist()] for t in (image, output))
-        records = adversary.step(output, image, mask)
+        records = adversary.step(output, Batch.of(image, mask))
         expected = sum(-math.log(sigmoid(x)) / 4 for x in real) + sum(-math.log(1 - sigmoid(x)) / 4 for x in fake)
         assert records["discriminator_loss"].item() == pytest.approx(expected, rel=1e-12)
         assert records["discriminator_accuracy_real"].item() == sum(x > 0 for x in real) / 4
@@ -110,29 +131,29 @@ class TestByHand:
         output, image, mask = batch
         network = Linear()
         rate = 0.1
-        adversary = Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), rate), loss="hinge")
+        adversary = discriminators(network, rate, HINGE)
         with torch.no_grad():
             network.weight.fill_(40.0)
             network.bias.fill_(-19.5)
         real, fake = ([40 * m - 19.5 for m in t.mean((1, 2, 3)).tolist()] for t in (image, output))
         assert any(x > 1 for x in fake) or any(x > 1 for x in real) or any(x < -1 for x in [*real, *fake])
-        records = adversary.step(output, image, mask)
+        records = adversary.step(output, Batch.of(image, mask))
         expected = sum(max(0.0, 1 - x) / 8 for x in real) + sum(max(0.0, 1 + x) / 8 for x in fake)
         assert records["discriminator_loss"].item() == pytest.approx(expected, rel=1e-12)
         by_bias = sum(-1 / 8 for x in real if x < 1) + sum(1 / 8 for x in fake if x > -1)
         assert network.bias.item() == pytest.approx(-19.5 - rate * by_bias, rel=1e-12)
         weight, bias = network.weight.item(), network.bias.item()
-        term = adversary.terms(output.requires_grad_(), mask)["adversarial"]
+        term = adversary.terms(output.requires_grad_(), Batch.of(image, mask))["adversarial"]
         means = output.mean((1, 2, 3)).tolist()
         assert term.item() == pytest.approx(-sum(weight * m + bias for m in means) / 4, rel=1e-12)
         (gradient,) = torch.autograd.grad(term, output)
         torch.testing.assert_close(gradient, torch.full_like(gradient, -weight / 4 / (3 * 8 * 8)))
 
     def test_generator_term_does_not_saturate(self, batch) -> None:
-        output, _, mask = batch
+        output, image, mask = batch
         network = Linear()
-        adversary = Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), 0.1))
-        term = adversary.terms(output.requires_grad_(), mask)["adversarial"]
+        adversary = discriminators(network)
+        term = adversary.terms(output.requires_grad_(), Batch.of(image, mask))["adversarial"]
         logits = (1.5 * output.mean((1, 2, 3)) - 0.4).tolist()
         assert term.item() == pytest.approx(sum(-math.log(sigmoid(x)) / 4 for x in logits), rel=1e-12)
         (gradient,) = torch.autograd.grad(term, output)
@@ -157,13 +178,13 @@ class TestByHand:
     def test_gradients(self, batch) -> None:
         output, image, mask = (t[:2, :, :4, :4].clone() for t in batch)
         network = Linear()
-        adversary = Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), 0.1))
+        adversary = discriminators(network)
         scope = PredictedRegion(slice(1, 3), 10.0, (-1.0, 1.0))
         output.requires_grad_()
-        assert torch.autograd.gradcheck(lambda x: adversary.terms(x, mask)["adversarial"], output)
+        assert torch.autograd.gradcheck(lambda x: adversary.terms(x, Batch.of(image, mask))["adversarial"], output)
         target, hole = scope.image(image), scope.crop(mask)
         assert torch.autograd.gradcheck(lambda x: losses.l2(scope.image(x), target, hole, 10.0), output)
-        assert torch.autograd.gradcheck(lambda x: losses.l2_hole(scope.image(x), target, hole), output)
+        assert torch.autograd.gradcheck(lambda x: losses.l2_hole(scope.image(x), target, hole)[0], output)
 
     def test_gradient_of_the_channelwise_layer(self) -> None:
         layer = ChannelWise(2, 3).double()
@@ -171,7 +192,7 @@ class TestByHand:
         assert torch.autograd.gradcheck(layer, torch.rand(2, 2, 3, 3, dtype=torch.float64, requires_grad=True))
 
     def test_saturated_and_gradient_norm(self) -> None:
-        assert saturated_share(torch.tensor([0.0, 0.004, 0.5, 0.9, 0.996])).item() == pytest.approx(0.6)
+        assert saturated(torch.tensor([0.0, 0.004, 0.5, 0.9, 0.996])).tolist() == [1, 1, 0, 0, 1]
         parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
         parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 0.0]), torch.tensor([4.0])
         assert gradient_norm(parameters).item() == pytest.approx(5)
@@ -219,22 +240,22 @@ def test_each_step_moves_its_own_network_alone(data_root: Path) -> None:
     config = configured()
     learner, data = learner_of(config, data_root)
     image, mask = first_batch(config, data)
-    assert learner.adversary is not None
-    discriminator = learner.adversary.discriminators["adversarial"]
+    network, adversary = learner.method.network, discriminators_of(learner)
+    discriminator = adversary.networks["adversarial"]
 
     def weights(network: nn.Module) -> list[Tensor]:
         return [p.detach().clone() for p in network.parameters()]
 
-    output = learner.network(image * (1 - mask), mask)
-    before = weights(learner.network), weights(discriminator)
-    learner.adversary.step(output, image, mask)
-    assert all(p.grad is None for p in learner.network.parameters())
-    assert all(torch.equal(a, b) for a, b in zip(weights(learner.network), before[0], strict=True))
+    output = network(image * (1 - mask), mask)
+    before = weights(network), weights(discriminator)
+    adversary.step(output, Batch.of(image, mask))
+    assert all(p.grad is None for p in network.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(weights(network), before[0], strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(weights(discriminator), before[1], strict=True))
 
     held = [p.grad.clone() for p in discriminator.parameters() if p.grad is not None]
-    learner.adversary.terms(output, mask)["adversarial"].backward()
-    assert all(p.grad is not None for p in learner.network.parameters())
+    adversary.terms(output, Batch.of(image, mask))["adversarial"].backward()
+    assert all(p.grad is not None for p in network.parameters())
     assert all(torch.equal(p.grad, g) for p, g in zip(discriminator.parameters(), held, strict=True))
 
 
@@ -244,8 +265,8 @@ def test_each_step_moves_its_own_network_alone(data_root: Path) -> None:
 class TestWeights:
     def test_without_an_adversarial_weight_there_is_no_discriminator(self, data_root: Path, monkeypatch) -> None:
         built = []
-        original = adversarial.Adversary.__init__
-        monkeypatch.setattr(adversarial.Adversary, "__init__", lambda *a, **k: (built.append(1), original(*a, **k))[1])
+        original = Discriminators.__init__
+        monkeypatch.setattr(Discriminators, "__init__", lambda *a, **k: (built.append(1), original(*a, **k))[1])
         off = run(configured(loss={"l2": 1.0, "adversarial": 0.0}, epochs=1), data_root)
         assert not built
         assert not [name for name in off.rows[0] if "discriminator" in name or "adversarial" in name]
@@ -273,20 +294,18 @@ class TestWeights:
             assert all(
                 torch.equal(value, first.inference_weights()[name]) for name, value in other.inference_weights().items()
             )
-        assert first.adversary is not None
-        assert others[1].adversary is not None
-        pair = [learner.adversary.discriminators["adversarial"] for learner in (first, others[1])]
+        pair = [discriminators_of(learner).networks["adversarial"] for learner in (first, others[1])]
         assert all(torch.equal(a, b) for a, b in zip(pair[0].parameters(), pair[1].parameters(), strict=True))
 
     def test_arms_see_the_same_images_and_masks(self, data_root: Path, monkeypatch) -> None:
         seen: list[list[Tensor]] = []
-        original = inpaint.InpaintLearner.step
+        original = Regression.begin_step
 
-        def step(self: inpaint.InpaintLearner, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int) -> dict[str, Tensor]:
-            seen[-1].append(image_b3hw.clone())
-            return original(self, image_b3hw, mask_b1hw, whole)
+        def begin_step(self: Regression, batch: Batch) -> None:
+            seen[-1].append(batch.image_b3hw.clone())
+            original(self, batch)
 
-        monkeypatch.setattr(inpaint.InpaintLearner, "step", step)
+        monkeypatch.setattr(Regression, "begin_step", begin_step)
         for loss in (GAN, {"l2": 1.0}):
             seen.append([])
             run(configured(loss=loss, epochs=2), data_root)
@@ -356,10 +375,9 @@ def test_the_schedule_is_torchs_step_schedule(data_root: Path) -> None:
     learner, data = learner_of(config, data_root)
     for epoch in (1, 3):
         list(inpaint.train(learner, config, data, epoch))
-        assert learner.optimiser is not None
-        assert learner.adversary is not None
-        assert learner.optimiser.param_groups[0]["lr"] == pytest.approx(1e-3 * 0.1 ** (epoch - 1))
-        assert learner.adversary.optimiser.param_groups[0]["lr"] == pytest.approx(0.5 * 0.1 ** (epoch - 1))
+        assert isinstance(learner.method, Regression)
+        rates = [optimiser.param_groups[0]["lr"] for optimiser in learner.method.all_optimisers()]
+        assert rates == pytest.approx([1e-3 * 0.1 ** (epoch - 1), 0.5 * 0.1 ** (epoch - 1)])
 
 
 # --- configuration ----------------------------------------------------------------------------------------------------

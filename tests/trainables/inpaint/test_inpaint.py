@@ -15,6 +15,8 @@ from torch import Tensor
 
 from trainables import registry, schema
 from trainables.inpaint import task as inpaint
+from trainables.inpaint.batch import Batch
+from trainables.inpaint.method import Regression
 from trainables.training import checkpoint
 from trainables.training.loop import Diverged, fit
 from trainables.training.session import Goal, Machine, MemorySession, Restored, Row
@@ -63,18 +65,18 @@ def run(data_root: Path) -> Callable[..., MemorySession]:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch, run: Callable[..., MemorySession]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The inputs of `Inpainter.step` over two epochs: image_n3hw and mask_n1hw, in the order of the steps."""
+    """What `Regression.training_step` gets over two epochs: image_n3hw and mask_n1hw, in the order of the steps."""
 
     def captured(config: dict[str, Any]) -> tuple[Tensor, Tensor]:
         found: list[tuple[Tensor, Tensor]] = []
-        original = inpaint.InpaintLearner.step
+        original = Regression.begin_step
 
-        def step(self: inpaint.InpaintLearner, image_b3hw: Tensor, mask_b1hw: Tensor, whole: int) -> dict[str, Tensor]:
-            found.append((image_b3hw.clone(), mask_b1hw.clone()))
-            return original(self, image_b3hw, mask_b1hw, whole)
+        def begin_step(self: Regression, batch: Batch) -> None:
+            found.append((batch.image_b3hw.clone(), batch.mask_b1hw.clone()))
+            original(self, batch)
 
         with monkeypatch.context() as patched:
-            patched.setattr(inpaint.InpaintLearner, "step", step)
+            patched.setattr(Regression, "begin_step", begin_step)
             run(config)
         image_n3hw, mask_n1hw = (torch.cat(parts) for parts in zip(*found, strict=True))
         assert len(image_n3hw) == 2 * DATA["train"]
@@ -223,7 +225,7 @@ def test_the_best_weights_score_what_the_best_epoch_scored(run, load) -> None:
     best_epoch = max(scores, key=lambda epoch: scores[epoch])
     _, _, best = checkpoint.unpack(session.saved[4])
     learner = inpaint.build(config, load(config), Machine())
-    learner.network.load_state_dict(best)
+    learner.method.network.load_state_dict(best)
     assert inpaint.evaluate(learner, load(config), "val")["psnr_db"] == scores[best_epoch]
 
 

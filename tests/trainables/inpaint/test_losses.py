@@ -6,10 +6,18 @@ import pytest
 import torch
 
 from trainables.inpaint import losses
+from trainables.inpaint.batch import batch_means
+from trainables.training.distributed import Workers
 
 PREDICTION = torch.tensor([[[[0.5, 0.0]], [[1.0, 0.0]], [[0.0, 0.0]]]])  # one image of 1x2 px, three channels
 TARGET = torch.zeros(1, 3, 1, 2)
 MASK = torch.tensor([[[[1.0, 0.0]]]])
+
+
+def mean(term, *inputs):
+    """The mean of a term of a whole batch."""
+    (value,) = batch_means({"term": term(*inputs)}, Workers().place(len(inputs[0]))).values()
+    return value
 
 
 @pytest.mark.parametrize(
@@ -21,7 +29,7 @@ MASK = torch.tensor([[[[1.0, 0.0]]]])
     ],
 )
 def test_value(term, expected):
-    loss = term(PREDICTION, TARGET, MASK)
+    loss = mean(term, PREDICTION, TARGET, MASK)
     assert loss.shape == ()
     assert loss.item() == pytest.approx(expected)
 
@@ -30,9 +38,9 @@ def test_value(term, expected):
 def test_a_hole_term_sees_only_the_hole_and_is_zero_without_one(term):
     prediction = torch.rand(2, 3, 4, 4, requires_grad=True)
     mask = torch.zeros(2, 1, 4, 4)
-    assert term(prediction, torch.zeros(2, 3, 4, 4), mask).item() == 0
+    assert mean(term, prediction, torch.zeros(2, 3, 4, 4), mask).item() == 0
     mask[0, 0, 1, 2] = 1
-    term(prediction, torch.zeros(2, 3, 4, 4), mask).backward()
+    mean(term, prediction, torch.zeros(2, 3, 4, 4), mask).backward()
     assert prediction.grad is not None
     touched = prediction.grad.abs().sum(1, keepdim=True) > 0
     assert torch.equal(touched.float(), mask)
@@ -43,7 +51,7 @@ def test_a_hole_term_does_not_depend_on_the_size_of_the_hole(term):
     ones, zeros = torch.ones(4, 3, 8, 8), torch.zeros(4, 3, 8, 8)
     for fraction in (0.1, 0.9, 1.1):
         mask = (torch.rand(4, 1, 8, 8) < fraction).float()
-        assert term(ones, zeros, mask).item() == pytest.approx(1)
+        assert mean(term, ones, zeros, mask).item() == pytest.approx(1)
 
 
 # --- against a hand computation in float64 ----------------------------------------------------------------------------
@@ -64,10 +72,10 @@ def test_the_known_pixels_by_hand(batch):
         abs(prediction[b, c, y, x] - target[b, c, y, x]).item()
         for b, c, y, x in (prediction * (1 - mask)).nonzero().tolist()
     ]
-    assert losses.l1_valid(*batch).item() == pytest.approx(sum(errors) / len(errors), rel=1e-12)
+    assert mean(losses.l1_valid, *batch).item() == pytest.approx(sum(errors) / len(errors), rel=1e-12)
     assert losses.valid(*batch).item() == pytest.approx(sum(errors) / prediction.numel(), rel=1e-12)
     assert (losses.valid(*batch) + losses.hole(*batch)).item() == pytest.approx(losses.l1(*batch).item(), rel=1e-12)
-    assert losses.l1_valid(prediction, target, torch.ones_like(mask)).item() == 0
+    assert mean(losses.l1_valid, prediction, target, torch.ones_like(mask)).item() == 0
 
 
 def test_total_variation_by_hand(batch):
@@ -94,4 +102,4 @@ def test_total_variation_by_hand(batch):
 def test_gradients(term, batch):
     """Absolute values have a corner at 0, where random numbers are not."""
     prediction, target, mask = batch
-    assert torch.autograd.gradcheck(lambda x: term(x, target, mask), prediction.requires_grad_())
+    assert torch.autograd.gradcheck(lambda x: mean(term, x, target, mask), prediction.requires_grad_())

@@ -107,10 +107,11 @@ def test_a_text_encoder_that_was_trained_before(frozen: bool, networks: Networks
     learner = inpaint.build(trial, data, machine)
     first = {name: tensor.clone() for name, tensor in networks["judge"][1].items()}
     assert data.captions is not None
-    assert data.captions.vocabulary.words == learner.network.text.vocabulary.words
+    network = learner.method.network  # type: ignore[attr-defined]
+    assert data.captions.vocabulary.words == network.text.vocabulary.words
     list(inpaint.train(learner, trial, data, 1))
-    assert learner.network.text.training is not frozen, "no dropout in what does not learn"
-    state = learner.network.state_dict()
+    assert network.text.training is not frozen, "no dropout in what does not learn"
+    state = network.state_dict()
     same = {name: torch.equal(state[name], tensor) for name, tensor in first.items()}
     assert all(same.values()) if frozen else not any(v for name, v in same.items() if name.endswith("weight"))
 

@@ -17,10 +17,12 @@ import torch
 
 from sweeps.results.columns import same_numbers
 from tests.trainables.training import team
+from tests.trainables.training.threads import together as in_threads
 from trainables import registry, schema
 from trainables.inpaint import losses
+from trainables.inpaint.batch import batch_means
 from trainables.inpaint.perceptual_features import Features
-from trainables.training.distributed import Workers
+from trainables.training.distributed import BatchPart, Workers
 
 ROOT = Path(__file__).resolve().parents[3]
 TOLERANCE = {"adam": 1e-3, "terms": 1e-3, "double": 1e-9, "detector": 1e-3}
@@ -101,31 +103,28 @@ def test_all_workers_tell_the_fault_of_one(together: Any) -> None:
 
 @pytest.mark.parametrize("name", registry.loss_names())
 @pytest.mark.parametrize("cut", [3, 5, 0])
-def test_every_term_is_a_mean_over_what_its_name_says(name: str, cut: int) -> None:
-    """A term over other elements than all, the hole or the known region needs its own scale for several workers."""
+def test_every_term_is_a_mean_over_the_whole_batch(name: str, cut: int) -> None:
+    """Two workers with uneven parts, one of which may be empty."""
     source = torch.Generator().manual_seed(0)
     output, target = torch.rand(2, 5, 3, 8, 8, dtype=torch.float64, generator=source)
     mask = (torch.rand(5, 1, 8, 8, generator=source) * torch.linspace(1, 3, 5).view(5, 1, 1, 1) > 0.9).double()
-    regions = {"hole": mask, "valid": 1 - mask}
-    region = regions.get(name.partition("_")[2], torch.ones_like(mask))
 
-    def value(part: slice) -> float:
+    def value(part: BatchPart) -> float:
+        some = slice(part.start, part.stop)
         given = {
-            "prediction_b3hw": output[part],
-            "target_b3hw": target[part],
-            "mask_b1hw": mask[part],
+            "prediction_b3hw": output[some],
+            "target_b3hw": target[some],
+            "mask_b1hw": mask[some],
             "known_weight": 2.0,
-            "features": Features([output[part]], [(output * mask)[part]], [target[part]]),
+            "features": Features([output[some]], [(output * mask)[some]], [target[some]]),
         }
-        return float(getattr(losses, name)(**{key: given[key] for key in registry.loss_inputs()[name]}))
+        term = getattr(losses, name)(**{key: given[key] for key in registry.loss_inputs()[name]})
+        mean = float(batch_means({name: term}, part)[name])
+        return mean if part.images else 0.0
 
-    total = 0.0
-    for part in (slice(0, cut), slice(cut, 5)):
-        weight = float(region[part].sum() / region.sum())
-        if weight:
-            total += value(part) * weight
-    whole = value(slice(None))
-    assert total == pytest.approx(whole, abs=1e-12)
+    bounds = [(0, cut), (cut, 5)]
+    parts = in_threads(2, lambda workers: value(BatchPart(workers, *bounds[workers.rank], 5)))
+    assert sum(parts) / 2 == pytest.approx(value(Workers().place(5)), abs=1e-12)
 
 
 def test_turning_synchronisation_on_is_no_other_trial() -> None:

@@ -10,9 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.trainables.inpaint.stepping import discriminators_of
 from trainables import schema
 from trainables.inpaint import dataset as inpaint_dataset
+from trainables.inpaint import setup as inpaint_setup
 from trainables.inpaint import task as inpaint
+from trainables.inpaint.batch import Batch
 from trainables.registry import model_config, model_names
 from trainables.training.precision import Precision, as_given, full
 from trainables.training.session import Machine
@@ -67,7 +70,7 @@ def test_bfloat16_learns_the_same_within_two_percent(name: str, data_root: Path)
 def test_the_memory_layout_changes_rounding_alone(name: str, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the first steps are compared: rounding differences grow, at first tenfold per step for TDANet."""
     last = losses(name, data_root, steps=4)
-    for module in (inpaint, inpaint_dataset):
+    for module in (inpaint_setup, inpaint_dataset):
         monkeypatch.setattr(module, "LAYOUT", torch.contiguous_format)
     first = losses(name, data_root, steps=4)
     torch.testing.assert_close(first, last, rtol=5e-3, atol=0)
@@ -77,15 +80,20 @@ def test_weights_terms_and_outputs_stay_in_float32(data_root: Path) -> None:
     found, data, config = learner("deepfill", data_root, precision="bf16")
     image, mask = data.batch("train", torch.arange(8), inpaint.epoch_masks(config, data, 1))
     seen = set()
-    assert found.adversary is not None
-    for module in (*found.network.modules(), *found.adversary.discriminators["adversarial"].modules()):
+    method, discriminators = found.method, discriminators_of(found)
+    for module in (*method.network.modules(), *discriminators.networks["adversarial"].modules()):
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(lambda _, __, output: seen.add(output.dtype))
-    terms = found.step(image, mask)
+    batch = Batch.of(image, mask)
+    prediction = method.predict(batch)
+    terms = {**method.losses(prediction, batch), **discriminators.terms(prediction.image_b3hw, batch)}
+    terms |= discriminators.step(prediction.image_b3hw, batch)
     assert seen == {torch.bfloat16}
     assert {term.dtype for term in terms.values()} == {torch.float32}
-    assert found.fill(image, mask).dtype == torch.float32
-    states = [found.state_dict()["network"], found.adversary.state_dict()["discriminators"]["adversarial"]]
+    assert terms.keys() >= {"l1", "l1_coarse", "adversarial", "discriminator_loss"}
+    method.training_step(batch)
+    assert method.fill(image, mask).dtype == torch.float32
+    states = [found.state_dict()["network"], discriminators.state_dict()["discriminators"]["adversarial"]]
     assert {value.dtype for state in states for value in state.values()} == {torch.float32}
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.model_sections import RegionConfig
+from trainables.inpaint.method import GAN
 from trainables.inpaint.predicted_region import PredictedRegion
 
 HOLE_COLOUR = (117 / 255, 104 / 255, 123 / 255)
@@ -27,7 +28,14 @@ def window(predicted: str | None, size: int) -> slice | None:
 def predicted_region(config: RegionConfig, size: int) -> PredictedRegion:
     """The losses compare the predicted region; in the centre form its known pixels have weight 10, as published."""
     known_weight = config.known_weight or (10.0 if config.predicts == "centre" else 1.0)
-    return PredictedRegion(window(config.predicts, size), known_weight, config.value_range)
+    return PredictedRegion(window(config.predicts, size), known_weight, (-1.0, 1.0))
+
+
+class RegionGAN(GAN):
+    """A `GAN` whose losses compare the predicted region, in [-1, 1]."""
+
+    def compared_region(self) -> PredictedRegion:
+        return predicted_region(self.options, self.setup.size)
 
 
 class RegionFrame(nn.Module):

@@ -27,7 +27,7 @@ BATCH = 32
 def split_diversity(fill: Callable[..., Tensor], data: InpaintDataset, split: str, draws: int) -> dict[str, float]:
     """Compute the diversity metrics of a split.
 
-    fill: called like `Inpainter.fill`, with `generator=` for each draw.
+    fill: called like `Method.fill`, with `generator=` for each draw.
     """
     values_by_name: dict[str, list[Tensor]] = {}
     for index in torch.split(torch.arange(len(data.split(split))), min(BATCH, evaluation_batch(data.canvas.size))):
@@ -35,7 +35,7 @@ def split_diversity(fill: Callable[..., Tensor], data: InpaintDataset, split: st
         text = data.text(split, index)
         draws_kb3hw = torch.stack(
             [
-                fill(image_b3hw, mask_b1hw, *text, generator=generator("draw", split, int(index[0]), k))
+                fill(image_b3hw, mask_b1hw, text, generator=generator("draw", split, int(index[0]), k))
                 for k in range(draws)
             ]
         )

@@ -41,10 +41,10 @@ def worst(values: Tensor, most: int = WORST) -> Tensor:
 def strips(fill: Callable[..., Tensor], data: InpaintDataset, index: Tensor) -> dict[str, bytes]:
     """PNG strips of the test images at `index`, by file name: truth, mask, damaged, output and composite.
 
-    fill: called like `Inpainter.fill`.
+    fill: called like `Method.fill`.
     """
     image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
-    output_b3hw = fill(image_b3hw, mask_b1hw, *data.text("test", index))
+    output_b3hw = fill(image_b3hw, mask_b1hw, data.text("test", index))
     pictures = {
         "truth": image_b3hw,
         "mask": mask_b1hw.expand_as(image_b3hw),

@@ -18,8 +18,8 @@ from torch import nn
 from trainables.config.model_sections import RegionConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
-from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame
-from trainables.inpaint.predicted_region import PredictedRegion
+from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame, RegionGAN
+from trainables.inpaint.method import Method, Setup
 
 
 class Config(RegionConfig):
@@ -64,11 +64,6 @@ def decoder(config: Config, widths: list[int], bottleneck: int) -> nn.Sequential
     return nn.Sequential(*layers, nn.Tanh())
 
 
-def scope(config: Config, size: int) -> PredictedRegion:
-    """The region that the reconstruction losses compare."""
-    return context_encoder_blocks.predicted_region(config, size)
-
-
 def build(config: Config, size: int) -> nn.Module:
     """Build the network for images of size x size px. Raises TrialError unless size is a power of two, at least 8."""
     if size < 8 or size & (size - 1):
@@ -91,3 +86,14 @@ def build(config: Config, size: int) -> nn.Module:
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is only one term
     """Build the discriminator; its depth follows from the side of its input."""
     return context_encoder_blocks.build_discriminator(config, size, config.width)
+
+
+class ContextEncoderGAN(RegionGAN):
+    """The network with its discriminator."""
+
+    def build_discriminator(self, term: str) -> nn.Module:
+        return build_discriminator(self.options, self.setup.size, term)
+
+
+def method(setup: Setup) -> Method:
+    return ContextEncoderGAN(setup)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from trainables.config.model_sections import RegionConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
-from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame
-from trainables.inpaint.predicted_region import PredictedRegion
+from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame, RegionGAN
+from trainables.inpaint.method import Method, Setup
 from trainables.training.precision import full
 
 
@@ -86,11 +86,6 @@ def _he(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def scope(config: Config, size: int) -> PredictedRegion:
-    """The region that the reconstruction losses compare."""
-    return context_encoder_blocks.predicted_region(config, size)
-
-
 def build(config: Config, size: int) -> nn.Module:
     """Build the network for images of size x size px.
 
@@ -111,3 +106,14 @@ def build(config: Config, size: int) -> nn.Module:
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is only one term
     """Build the same discriminator as `context_encoder`, with 64 channels in its first layer at the default width."""
     return context_encoder_blocks.build_discriminator(config, size, 2 * config.width)
+
+
+class AlexNetGAN(RegionGAN):
+    """The network with its discriminator."""
+
+    def build_discriminator(self, term: str) -> nn.Module:
+        return build_discriminator(self.options, self.setup.size, term)
+
+
+def method(setup: Setup) -> Method:
+    return AlexNetGAN(setup)

@@ -25,9 +25,13 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
+from trainables.inpaint.adversarial import HINGE, Objective
 from trainables.inpaint.blocks.contextual_attention import contextual_attention
 from trainables.inpaint.blocks.gated_convolutions import GatedLayer, GatedStack, Kind
 from trainables.inpaint.blocks.sn_patchgan import SNPatchGAN
+from trainables.inpaint.method import GAN, Batch, Calls, LossTerm, Method, Setup, TrainingOutput
+from trainables.inpaint.predicted_region import PredictedRegion
+from trainables.training.precision import full
 
 HALVINGS = 2
 """Number of stride-2 layers before the dilated layers; these and the attention work on a quarter of the side."""
@@ -36,10 +40,7 @@ HALVINGS = 2
 class Config(ModelConfig):
     """Options of the two networks; the discriminator scales with `width`."""
 
-    value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     adversarial: ClassVar[tuple[str, ...]] = ("adversarial",)
-    adversarial_loss: ClassVar[Literal["logistic", "hinge"]] = "hinge"
-    discriminator_input: ClassVar[Literal["output", "composite"]] = "composite"
     terms: ClassVar[tuple[str, ...]] = ("l1_coarse",)
     small_forms: ClassVar[Mapping[int, tuple[int, ...]]] = {8: (1,), 16: (2,), 32: (2, 4), 64: (2, 4, 8)}
     """Dilations by the side of the image, px; from 128 px on the published dilations are used."""
@@ -147,12 +148,6 @@ class DeepFill(nn.Module):
         """image_b3hw in [0, 1]; the known pixels are predicted too."""
         return self.outputs(damaged_b3hw, mask_b1hw)[-1] * 0.5 + 0.5
 
-    def learn(self, damaged_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return image_b3hw and `l1_coarse`, the mean absolute error of the coarse network's output in [-1, 1]."""
-        outputs = self.outputs(damaged_b3hw, mask_b1hw)
-        error_b3hw = outputs[0] - (image_b3hw * 2 - 1)
-        return outputs[-1] * 0.5 + 0.5, {"l1_coarse": error_b3hw.abs().mean()}
-
     def outputs(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> list[Tensor]:
         """The output of each network, image_b3hw in [-1, 1]; the last one is the output of the model."""
         known_b3hw = (damaged_b3hw * 2 - 1) * (1 - mask_b1hw)
@@ -187,3 +182,36 @@ def build(config: Config, size: int) -> nn.Module:
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is only one term
     """Build the discriminator; its first layer has 64 channels at the default width of 24."""
     return SNPatchGAN(size, config.width * 8 // 3)
+
+
+class DeepFillGAN(GAN):
+    """Both networks with a discriminator that sees the composite."""
+
+    def compared_region(self) -> PredictedRegion:
+        return PredictedRegion(value_range=(-1.0, 1.0))
+
+    def training_module(self) -> nn.Module:
+        return Calls(self.network, "outputs")
+
+    def predict(self, batch: Batch) -> TrainingOutput:
+        """The last output, and `l1_coarse`, the mean absolute error of the coarse network's output in [-1, 1]."""
+        with self.precision.cast():
+            outputs = self.trained(batch.damaged_b3hw, batch.mask_b1hw)
+            image_b3hw = outputs[-1] * 0.5 + 0.5
+        terms: dict[str, LossTerm] = {}
+        if "l1_coarse" in self.weights:
+            terms["l1_coarse"] = (full(outputs[0]) - (batch.image_b3hw * 2 - 1)).abs().mean()
+        return TrainingOutput(full(image_b3hw), terms)
+
+    def build_discriminator(self, term: str) -> nn.Module:
+        return build_discriminator(self.options, self.setup.size, term)
+
+    def objective(self, term: str) -> Objective:
+        return Objective(HINGE)
+
+    def discriminator_input(self, prediction: TrainingOutput, batch: Batch) -> Tensor:
+        return batch.image_b3hw * (1 - batch.mask_b1hw) + prediction.image_b3hw * batch.mask_b1hw
+
+
+def method(setup: Setup) -> Method:
+    return DeepFillGAN(setup)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks import glcic_discriminators as discriminators
+from trainables.inpaint.method import GAN, Method, Setup
 
 
 class Config(ModelConfig):
@@ -197,3 +198,14 @@ def build_discriminator(config: Config, size: int, term: str) -> nn.Module:
         return discriminators.SingleViewDiscriminator(None, discriminators.scalar_discriminator(size, config.width))
     network = discriminators.patch_discriminator if config.local == "patch" else discriminators.scalar_discriminator
     return discriminators.SingleViewDiscriminator(window, network(window, config.width))
+
+
+class GLCICGAN(GAN):
+    """The completion network with a discriminator for each adversarial term."""
+
+    def build_discriminator(self, term: str) -> nn.Module:
+        return build_discriminator(self.options, self.setup.size, term)
+
+
+def method(setup: Setup) -> Method:
+    return GLCICGAN(setup)

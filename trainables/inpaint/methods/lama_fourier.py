@@ -26,8 +26,10 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
+from trainables.inpaint.adversarial import MaskedTarget, Objective
 from trainables.inpaint.blocks.fourier import AggregatedBlock, FourierBlock, PlainBlock
 from trainables.inpaint.blocks.patch_discriminator import NLayerDiscriminator
+from trainables.inpaint.method import GAN, Method, Setup
 
 
 class Config(ModelConfig):
@@ -35,7 +37,6 @@ class Config(ModelConfig):
 
     adversarial: ClassVar[tuple[str, ...]] = ("adversarial",)
     discriminator_terms: ClassVar[tuple[str, ...]] = ("r1", "feature_matching")
-    masked_target: ClassVar[bool] = True
     small_forms: ClassVar[Mapping[int, tuple[int, int]]] = {8: (1, 2), 16: (2, 2), 32: (2, 4), 64: (3, 6)}
     """Numbers of stride-2 layers and of blocks by the side of the image, px; other sizes use the published numbers."""
 
@@ -104,3 +105,17 @@ def build(config: Config, size: int) -> nn.Module:
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - there is only one term
     """Build the discriminator: four halvings from 256 px on, fewer below, to limit the receptive field of a score."""
     return NLayerDiscriminator(min(4, max(2, size.bit_length() - 5)), config.width)
+
+
+class LaMaGAN(GAN):
+    """The network with a discriminator that learns to find the holes."""
+
+    def build_discriminator(self, term: str) -> nn.Module:
+        return build_discriminator(self.options, self.setup.size, term)
+
+    def objective(self, term: str) -> Objective:
+        return MaskedTarget(r1=self.weights.get("r1", 0.0), feature_matching="feature_matching" in self.weights)
+
+
+def method(setup: Setup) -> Method:
+    return LaMaGAN(setup)

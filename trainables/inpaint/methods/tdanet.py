@@ -23,7 +23,7 @@ from a trial of task `match`.
 The published loss is {l1_scales: 20, kl: 20, adversarial: 1, adversarial_features: 1, matching: 0.1}, in [-1, 1]. All
 terms are sums over `rec` and `gen`; l1_scales is also summed over the output sizes, and kl is multiplied by their
 number, as in the published code. Both discriminators learn from `rec`. With several workers, noise and matching are
-computed for the whole batch: see `part`. Two bugs of the published code are fixed: it only used the first caption of
+computed for the whole batch. Two bugs of the published code are fixed: it only used the first caption of
 each image, and the padding mask of one caption was applied to another.
 
 Three things are done better on purpose. The targets of l1_scales and the mask in the decoder's attention are scaled by
@@ -36,6 +36,7 @@ belongs to a region if any of its pixels does; in the published code, to none if
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -45,7 +46,7 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import ModelConfig, TrainedTextConfig
 from trainables.errors import TrialError
-from trainables.inpaint.adversarial import frozen
+from trainables.inpaint.adversarial import LEAST_SQUARES, Discriminators, Objective, ScoreMatching, frozen
 from trainables.inpaint.blocks.tdanet_blocks import (
     DecoderBlock,
     ImageOutput,
@@ -54,11 +55,13 @@ from trainables.inpaint.blocks.tdanet_blocks import (
     WordAttention,
     conv,
 )
+from trainables.inpaint.method import GAN, Batch, Method, Setup, TrainingOutput
+from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.match import matching_losses
 from trainables.match.image_reader import ImageReader
 from trainables.match.matching_losses import EncodedCaptions
 from trainables.match.text_encoder import PADDING, TextEncoder, Vocabulary
-from trainables.training.distributed import BatchPart
+from trainables.training.distributed import BatchPart, Workers
 from trainables.training.precision import as_given, full
 
 CODE = 8
@@ -70,10 +73,7 @@ LEAST_SIGMA = 1e-3
 class Config(ModelConfig):
     """Options of the network; the discriminators scale with `width`."""
 
-    value_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     adversarial: ClassVar[tuple[str, ...]] = ("adversarial", "adversarial_features")
-    adversarial_loss: ClassVar[Literal["logistic", "hinge", "least_squares"]] = "least_squares"
-    matched: ClassVar[tuple[str, ...]] = ("adversarial_features",)
     terms: ClassVar[tuple[str, ...]] = ("l1_scales", "kl", "matching")
     takes_text: ClassVar[bool] = True
     samples: ClassVar[bool] = True
@@ -190,9 +190,6 @@ class TDANet(nn.Module):
         self.encoder = TDANetEncoder(width, size)
         self.infer = nn.Sequential(*(ResBlock(wide, wide) for _ in range(6)))
         self.words = WordAttention(wide, wide)
-        self.part: BatchPart | None = (
-            None  # the images' part of a batch of several workers; captions are of the whole batch
-        )
         self.prior, self.posterior = (ResBlock(3 * wide, 2 * wide) for _ in range(2))
         self.decoder = TDANetDecoder(width, size, self.encoder.channels)
 
@@ -221,7 +218,7 @@ class TDANet(nn.Module):
 
         generator: a CPU generator, whatever the device of the network.
         """
-        text = self._mine(self._read(tokens_bt, len(damaged_b3hw)))
+        text = self._read(tokens_bt, len(damaged_b3hw))
         features = self.encoder((damaged_b3hw * 2 - 1) * (1 - mask_b1hw))
         words_bc = self._attended_words(features[-1], text, 1 - mask_b1hw, self.inverse)
         inferred_bchw = self.infer(features[-1])
@@ -233,15 +230,24 @@ class TDANet(nn.Module):
         return image_b3hw * 0.5 + 0.5
 
     def learn(
-        self, damaged_b3hw: Tensor, mask_b1hw: Tensor, image_b3hw: Tensor, tokens_bt: Tensor | None = None
+        self,
+        damaged_b3hw: Tensor,
+        mask_b1hw: Tensor,
+        image_b3hw: Tensor,
+        tokens_wt: Tensor | None = None,
+        part: BatchPart | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return images (2 b, 3, h, w) in [0, 1], `gen` before `rec`, and the loss terms, computed in [-1, 1].
 
-        Codes are drawn from torch's global generator.
+        Codes are drawn from torch's global generator, which must have the same state on all workers.
+
+        tokens_wt: the captions of the whole batch.
+        part: the place of the images in the whole batch; None if they are the whole batch.
         """
         b, truth_b3hw = len(image_b3hw), image_b3hw * 2 - 1
-        whole = self._read(tokens_bt, b)
-        text = self._mine(whole)
+        part = part or Workers().place(b)
+        whole = self._read(tokens_wt, part.whole)
+        text = whole.of(part)
         known_b3hw = (damaged_b3hw * 2 - 1) * (1 - mask_b1hw)
         both = self.encoder(torch.cat([known_b3hw, truth_b3hw * mask_b1hw]))
         features, hidden_bchw = [level[:b] for level in both], both[-1][b:]
@@ -252,7 +258,7 @@ class TDANet(nn.Module):
         posterior = _distribution(self.posterior, hidden_bchw, text.sentence_bc, hole_words_bc)
         words = (hole_words_bc, prior_words_bc) if self.compat else (prior_words_bc, hole_words_bc)
         images = self.decoder(
-            torch.cat([mu + sigma * self._noise(mu) for mu, sigma in (prior, posterior)]),
+            torch.cat([mu + sigma * _noise(mu, part) for mu, sigma in (prior, posterior)]),
             _with_vectors(inferred_bchw.repeat(2, 1, 1, 1), text.sentence_bc.repeat(2, 1), torch.cat(words)),
             [level.repeat(2, 1, 1, 1) for level in features],
             mask_b1hw.repeat(2, 1, 1, 1),
@@ -260,7 +266,7 @@ class TDANet(nn.Module):
         terms = {
             "l1_scales": l1_scales(images, truth_b3hw),
             "kl": len(images) * kl_terms(prior, posterior),
-            "matching": self._matching(truth_b3hw, images[-1], whole),
+            "matching": self._matching(truth_b3hw, images[-1], whole, part),
         }
         return images[-1] * 0.5 + 0.5, terms
 
@@ -271,34 +277,24 @@ class TDANet(nn.Module):
             )  # written so that `torch.export` can trace it
         return EncodedCaptions(tokens_bt, *self.text(tokens_bt))
 
-    def _mine(self, text: EncodedCaptions) -> EncodedCaptions:
-        return text if self.part is None else text.of(self.part)
-
-    def _noise(self, mu: Tensor) -> Tensor:
-        """Standard normal noise; each of several workers draws the noise of the whole batch and takes its part."""
-        whole = len(mu) if self.part is None else self.part.whole
-        noise = torch.randn(whole, *mu.shape[1:], dtype=mu.dtype, device=mu.device)
-        return noise if self.part is None else self.part.of(noise)
-
     def _attended_words(self, x_bchw: Tensor, text: EncodedCaptions, region_b1hw: Tensor, inverse: bool) -> Tensor:
         """Word features for a region; a position of the map belongs to it if any of its pixels does."""
         positions_b1hw = F.adaptive_max_pool2d(region_b1hw, CODE)
         words_bc: Tensor = self.words(x_bchw, text.words_bct, text.there_bt, positions_b1hw, inverse)
         return words_bc
 
-    def _matching(self, truth_b3hw: Tensor, made_b3hw: Tensor, text: EncodedCaptions) -> Tensor:
+    def _matching(self, truth_b3hw: Tensor, made_b3hw: Tensor, text: EncodedCaptions, part: BatchPart) -> Tensor:
         """Matching losses of real images, which train the reader and the text encoder, and of generated images.
 
         The losses of generated images train the rest of the network.
         """
         places_bcl, whole_bc = self.reader(truth_b3hw)
-        terms = [*matching_losses.losses(places_bcl, whole_bc, text, self.part).values()]
+        terms = [*matching_losses.losses(places_bcl, whole_bc, text, part).values()]
         with frozen(self.reader):
             for part_b3hw in made_b3hw.chunk(2):
                 places_bcl, whole_bc = self.reader(part_b3hw)
-                terms += matching_losses.losses(places_bcl, whole_bc, text.detached(), self.part).values()
-        total = torch.stack(terms).sum()
-        return total if self.part is None else self.part.shared(total)
+                terms += matching_losses.losses(places_bcl, whole_bc, text.detached(), part).values()
+        return part.shared(torch.stack(terms).sum())
 
 
 Gaussian = tuple[Tensor, Tensor]
@@ -308,6 +304,11 @@ Gaussian = tuple[Tensor, Tensor]
 def _distribution(block: nn.Module, x_bchw: Tensor, sentence_bc: Tensor, words_bc: Tensor) -> Gaussian:
     mu, sigma = full(block(_with_vectors(x_bchw, sentence_bc, words_bc))).chunk(2, 1)
     return mu, F.softplus(sigma).clamp(min=LEAST_SIGMA)
+
+
+def _noise(mu: Tensor, part: BatchPart) -> Tensor:
+    """Standard normal noise; each of several workers draws the noise of the whole batch and takes its part."""
+    return part.of(torch.randn(part.whole, *mu.shape[1:], dtype=mu.dtype, device=mu.device))
 
 
 def _with_vectors(x_bchw: Tensor, *vectors: Tensor) -> Tensor:
@@ -373,3 +374,72 @@ def build(config: Config, size: int) -> nn.Module:
 def build_discriminator(config: Config, size: int, term: str) -> nn.Module:  # noqa: ARG001 - both are alike
     """Build the discriminator of a term; each term has its own."""
     return TDANetDiscriminator(config.width, size)
+
+
+class TDANetTraining(nn.Module):
+    """Calls `learn` and returns the terms with a weight: DistributedDataParallel waits for gradients of all outputs."""
+
+    def __init__(self, network: TDANet, terms: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network, self.terms = network, terms
+
+    def forward(self, *inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        image_2b3hw, terms = self.network.learn(*inputs)
+        return image_2b3hw, {name: terms[name] for name in self.terms}
+
+
+@dataclass(frozen=True)
+class TwoPaths(TrainingOutput):
+    """`gen` and `rec`; only the image of the prior's mean if no term of the network itself has a weight."""
+
+    paths: tuple[Tensor, ...] = ()
+
+
+class TDANetGAN(GAN):
+    """The network with two discriminators, which learn from `rec`; it has to deceive them with both paths."""
+
+    def compared_region(self) -> PredictedRegion:
+        return PredictedRegion(value_range=(-1.0, 1.0))
+
+    def own_terms(self) -> tuple[str, ...]:
+        """The terms with a weight that the network computes."""
+        return tuple(name for name in self.weights if name in self.options.terms)
+
+    def training_module(self) -> nn.Module:
+        return TDANetTraining(self.network, self.own_terms()) if self.own_terms() else super().training_module()
+
+    def predict(self, batch: Batch) -> TwoPaths:
+        if not self.own_terms():
+            image_b3hw = super().predict(batch).image_b3hw
+            return TwoPaths(image_b3hw, paths=(image_b3hw,))
+        torch.manual_seed(batch.noise_seed)  # for dropout and codes: every worker draws those of the whole batch
+        with self.precision.cast():
+            images = batch.damaged_b3hw, batch.mask_b1hw, batch.image_b3hw
+            made_2b3hw, terms = self.trained(*images, batch.tokens_wt, batch.part)
+        gen_b3hw, rec_b3hw = full(made_2b3hw).tensor_split(2)
+        return TwoPaths(gen_b3hw, {name: full(term) for name, term in terms.items()}, (gen_b3hw, rec_b3hw))
+
+    def build_discriminator(self, term: str) -> nn.Module:
+        return build_discriminator(self.options, self.setup.size, term)
+
+    def objective(self, term: str) -> Objective:
+        return ScoreMatching(LEAST_SQUARES) if term == "adversarial_features" else Objective(LEAST_SQUARES)
+
+    def discriminator_input(self, prediction: TrainingOutput, batch: Batch) -> Tensor:
+        assert isinstance(prediction, TwoPaths)
+        return prediction.paths[-1]
+
+    def adversarial_terms(
+        self,
+        discriminators: Discriminators,
+        seen_b3hw: Tensor,
+        prediction: TrainingOutput,
+        batch: Batch,
+    ) -> dict[str, Tensor]:
+        assert isinstance(prediction, TwoPaths)
+        terms = [discriminators.terms(image_b3hw, batch) for image_b3hw in prediction.paths]
+        return {name: sum((path[name] for path in terms[1:]), terms[0][name]) for name in terms[0]}
+
+
+def method(setup: Setup) -> Method:
+    return TDANetGAN(setup)

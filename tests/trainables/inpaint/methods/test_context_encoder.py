@@ -268,8 +268,7 @@ def test_it_overfits_sixteen_images(name: str, steps: int, data_root: Path) -> N
     learner = inpaint.build(config, data, Machine())
     for epoch in range(1, steps + 1):  # one batch an epoch
         list(inpaint.train(learner, config, data, epoch))
-    learner.network.eval()
     image, mask = data.batch("train", torch.arange(16), data.evaluation_masks["test"])
     meter = metrics.Meter()
-    meter.update(learner.fill(image, mask), image, mask)
+    meter.update(learner.method.fill(image, mask), image, mask)
     assert meter.compute()["psnr_db_hole"] > 25

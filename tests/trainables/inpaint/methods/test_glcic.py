@@ -15,7 +15,8 @@ from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import losses
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.adversarial import Adversary, discriminate, frozen
+from trainables.inpaint.adversarial import Discriminators, Objective, discriminate, frozen
+from trainables.inpaint.batch import Batch
 from trainables.inpaint.blocks import glcic_discriminators as discriminators
 from trainables.inpaint.evaluation import metrics
 from trainables.inpaint.methods import glcic
@@ -320,12 +321,13 @@ def test_holes_are_refilled_with_a_colour() -> None:
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
-def gan(**options: Any) -> tuple[nn.Module, Adversary]:
+def gan(**options: Any) -> tuple[nn.Module, Discriminators]:
     torch.manual_seed(0)
     chosen = config(width=8, **options)
     judges = {term: glcic.build_discriminator(chosen, 32, term) for term in TERMS}
     parameters = list(itertools.chain(*(judge.parameters() for judge in judges.values())))
-    return glcic.build(chosen, 32), Adversary(judges, torch.optim.Adam(parameters, 1e-3, (0.5, 0.999)))
+    optimiser = torch.optim.Adam(parameters, 1e-3, (0.5, 0.999))
+    return glcic.build(chosen, 32), Discriminators(judges, optimiser, dict.fromkeys(TERMS, Objective()))
 
 
 @pytest.mark.parametrize(
@@ -340,8 +342,9 @@ def test_losses_fall_within_ten_steps(options: dict[str, Any]) -> None:
         fixed = network(image * (1 - mask), mask)
     judged, filled = [], []
     for _ in range(10):
-        judged.append(adversary.step(fixed, image, mask))
-        loss = losses.l2_hole(network(image * (1 - mask), mask), image, mask)
+        judged.append(adversary.step(fixed, Batch.of(image, mask)))
+        total, count = losses.l2_hole(network(image * (1 - mask), mask), image, mask)
+        loss = total / count
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -369,10 +372,9 @@ def test_it_overfits_sixteen_images(options: dict[str, Any], data_root: Path) ->
     learner = inpaint.build(trial, data, Machine())
     for epoch in range(1, 101):  # one batch an epoch
         list(inpaint.train(learner, trial, data, epoch))
-    learner.network.eval()
     image, mask = data.batch("train", torch.arange(16), data.evaluation_masks["test"])
     meter = metrics.Meter()
-    meter.update(learner.fill(image, mask), image, mask)
+    meter.update(learner.method.fill(image, mask), image, mask)
     assert meter.compute()["psnr_db_hole"] > 25
 
 
@@ -380,15 +382,15 @@ def test_gradients_go_where_they_belong() -> None:
     image, mask = squares(32)
     network, adversary = gan(local="patch")
     output = network(image * (1 - mask), mask)
-    adversary.step(output, image, mask)
+    adversary.step(output, Batch.of(image, mask))
     assert all(parameter.grad is None for parameter in network.parameters())
-    assert all(p.grad is not None for judge in adversary.discriminators.values() for p in judge.parameters())
+    assert all(p.grad is not None for judge in adversary.networks.values() for p in judge.parameters())
     adversary.optimiser.zero_grad()
-    for term, value in adversary.terms(output, mask).items():
+    for term, value in adversary.terms(output, Batch.of(image, mask)).items():
         (found,) = torch.autograd.grad(value, output, retain_graph=True)
         assert (found * mask).abs().max() > 0, term
         value.backward(retain_graph=True)
-    assert all(p.grad is None for judge in adversary.discriminators.values() for p in judge.parameters())
+    assert all(p.grad is None for judge in adversary.networks.values() for p in judge.parameters())
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
@@ -396,7 +398,7 @@ def test_a_discriminator_judges_real_and_completed_images_apart() -> None:
     """Batch normalisation: the scores of the real images do not depend on the completed ones."""
     image, mask = squares(32)
     _, adversary = gan()
-    for discriminator in adversary.discriminators.values():
+    for discriminator in adversary.networks.values():
         with frozen(discriminator):
             alone, _ = discriminate(discriminator, image, image, mask)
             beside, _ = discriminate(discriminator, image, torch.zeros_like(image), mask)

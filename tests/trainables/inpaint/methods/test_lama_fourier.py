@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.trainables.inpaint.stepping import step
 from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import adversarial
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.adversarial import Adversary, GANObjective
+from trainables.inpaint.adversarial import Discriminators, MaskedTarget, Objective
+from trainables.inpaint.batch import Batch
 from trainables.inpaint.blocks import fourier as blocks
 from trainables.inpaint.blocks.patch_discriminator import NLayerDiscriminator
 from trainables.inpaint.dataset import InpaintDataset
@@ -192,8 +194,9 @@ def small() -> NLayerDiscriminator:
     return NLayerDiscriminator(2, 4)
 
 
-def adversary(network: nn.Module, rate: float = 0.0, **rules: Any) -> Adversary:
-    return Adversary({"adversarial": network}, torch.optim.SGD(network.parameters(), rate), rules=GANObjective(**rules))
+def adversary(network: nn.Module, objective: Objective = Objective(), rate: float = 0.0) -> Discriminators:  # noqa: B008
+    optimiser = torch.optim.SGD(network.parameters(), rate)
+    return Discriminators({"adversarial": network}, optimiser, {"adversarial": objective})
 
 
 def test_the_mask_is_the_target() -> None:
@@ -201,7 +204,7 @@ def test_the_mask_is_the_target() -> None:
     output, image, mask = batch()
     network = small()
     real, fake = network(image, mask), network(output, mask)
-    found = adversary(network, masked_target=True).step(output, image, mask)
+    found = adversary(network, MaskedTarget()).step(output, Batch.of(image, mask))
     rows = [int(place * 32 / 11) for place in range(11)]
     hole = mask[:, :, rows][..., rows]
     assert 0 < hole.mean() < 1
@@ -209,7 +212,7 @@ def test_the_mask_is_the_target() -> None:
     torch.testing.assert_close(found["discriminator_loss"], expected.detach())
     right = torch.where(hole > 0, fake < 0, fake > 0).float().mean()
     torch.testing.assert_close(found["discriminator_accuracy_fake"], right)
-    plain = adversary(network).step(output, image, mask)
+    plain = adversary(network).step(output, Batch.of(image, mask))
     torch.testing.assert_close(
         plain["discriminator_loss"], (F.softplus(-real).mean() + F.softplus(fake).mean()).detach()
     )
@@ -218,7 +221,7 @@ def test_the_mask_is_the_target() -> None:
 def test_the_network_is_to_deceive_everywhere() -> None:
     output, image, mask = batch()
     network = small()
-    found = adversary(network, masked_target=True, matches=True).terms(output, mask, image)
+    found = adversary(network, MaskedTarget(feature_matching=True)).terms(output, Batch.of(image, mask))
     torch.testing.assert_close(found["adversarial"], F.softplus(-network(output, mask)).mean())
 
 
@@ -241,11 +244,11 @@ def test_r1_is_the_squared_gradient_at_real_images() -> None:
     steps = {}
     for r1 in (0.0, 0.5):
         network = Square()
-        found = adversary(network, rate=1.0, r1=r1).step(output, image, mask)
+        found = adversary(network, Objective(r1=r1), rate=1.0).step(output, Batch.of(image, mask))
         steps[r1] = 0.01 - network.weight.item()
     assert found["discriminator_r1"].item() == pytest.approx((4 * 0.01**2 * squares).mean().item())
     assert steps[0.5] - steps[0.0] == pytest.approx(0.5 * (8 * 0.01 * squares).mean().item())
-    assert "discriminator_r1" not in adversary(Square()).step(output, image, mask)
+    assert "discriminator_r1" not in adversary(Square()).step(output, Batch.of(image, mask))
     assert not image.requires_grad
 
 
@@ -269,7 +272,7 @@ def test_r1_through_batch_normalisation_is_autograds() -> None:
         with torch.no_grad():
             weight[place] -= sign * step
     assert gradient[place].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4)
-    found = adversary(network, r1=0.1).step(output, image, mask)
+    found = adversary(network, Objective(r1=0.1)).step(output, Batch.of(image, mask))
     assert found["discriminator_r1"].item() == pytest.approx(penalty().item())
 
 
@@ -277,7 +280,9 @@ def test_feature_matching_by_hand() -> None:
     output, image, mask = batch()
     network = small()
     output.requires_grad_()
-    found = adversary(network, matches=True).terms(output, mask, image)["feature_matching"]
+    found = adversary(network, Objective(feature_matching=True)).terms(output, Batch.of(image, mask))[
+        "feature_matching"
+    ]
     ours, truth = network.maps(output, mask)[:-1], network.maps(image, mask)[:-1]
     assert len(ours) == 3, "all layers but the scores"
     expected = torch.stack([(a - b).square().mean() for a, b in zip(ours, truth, strict=True)]).mean()
@@ -310,8 +315,8 @@ def test_a_step_adds_up(data_root: Path) -> None:
     learner, _, _ = trial(data_root)
     _, image, mask = batch(4)
     with torch.no_grad():
-        output = learner.network(image * (1 - mask), mask)
-    found = learner.step(image, mask)
+        output = learner.method.network(image * (1 - mask), mask)
+    found = step(learner, image, mask)
     assert found["valid"].item() == pytest.approx(((output - image).abs() * (1 - mask)).mean().item(), rel=1e-5)
     total = sum(weight * found[term] for term, weight in PUBLISHED.items() if term != "r1")
     assert found["loss"].item() == pytest.approx(float(total), rel=1e-6)
@@ -335,8 +340,8 @@ def test_a_hole_that_covers_everything_or_nothing_gives_numbers(block: str, data
     image, mask = torch.rand(3, 3, 32, 32), torch.zeros(3, 1, 32, 32)
     mask[1:] = 1
     for _ in range(2):
-        assert all(value.isfinite() for value in learner.step(image, mask).values())
-    assert learner.fill(image, mask).isfinite().all()
+        assert all(value.isfinite() for value in step(learner, image, mask).values())
+    assert learner.method.fill(image, mask).isfinite().all()
 
 
 @pytest.mark.slow
@@ -346,12 +351,10 @@ def test_overfits_sixteen_images(block: str, data_root: Path) -> None:
     loss = {"l1": 10.0, "adversarial": 0.1, "feature_matching": 1.0, "r1": 0.001}
     learner, data, config = trial(data_root, model=model, loss=loss, mask={"name": "centre", "fraction": 0.1})
     image, mask = data.batch("train", torch.arange(16), inpaint.epoch_masks(config, data, 1))
-    learner.network.train()
     for _ in range(300):
-        learner.step(image, mask)
-    learner.network.eval()
+        step(learner, image, mask)
     meter = metrics.Meter(data.crop)
-    meter.update(learner.fill(image, mask), image, mask)
+    meter.update(learner.method.fill(image, mask), image, mask)
     psnr = meter.compute()["psnr_db_hole"]
     print(f"{block}: {psnr:.1f} dB in the holes after 300 steps")
     assert psnr > 24

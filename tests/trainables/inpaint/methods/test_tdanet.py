@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.adversarial import Adversary, GANObjective
+from trainables.inpaint.adversarial import LEAST_SQUARES, Discriminators, Objective, ScoreMatching
+from trainables.inpaint.batch import Batch
 from trainables.inpaint.blocks import tdanet_blocks as blocks
 from trainables.inpaint.evaluation import diversity
 from trainables.inpaint.methods import tdanet
@@ -463,16 +464,16 @@ class Mean(nn.Module):
 def test_least_squares_and_matched_terms_by_hand() -> None:
     judges = nn.ModuleDict({"adversarial": Mean(), "adversarial_features": Mean()})
     optimiser = torch.optim.SGD(judges.parameters(), 0.0)
-    adversary = Adversary(
-        judges, optimiser, loss="least_squares", rules=GANObjective(matched=("adversarial_features",))
-    )  # type: ignore[arg-type]
+    objectives = {"adversarial": Objective(LEAST_SQUARES), "adversarial_features": ScoreMatching(LEAST_SQUARES)}
+    adversary = Discriminators(dict(judges.items()), optimiser, objectives)
     image, mask = torch.full((2, 3, 4, 4), 0.75), torch.zeros(2, 1, 4, 4)
     gen, rec = torch.full((2, 3, 4, 4), 0.25), torch.full((2, 3, 4, 4), 0.5)
-    records = adversary.step(rec, image, mask)
+    records = adversary.step(rec, Batch.of(image, mask))
     assert records["discriminator_loss"].item() == pytest.approx(0.25**2 / 2 + 0.5**2 / 2)
     assert records["discriminator_accuracy_real"].item() == 1
     assert records["discriminator_accuracy_fake"].item() == 0  # 0.5 is on the border
-    terms = adversary.terms(torch.cat([gen, rec]), mask, image, paths=2)
+    paths = tdanet.TwoPaths(gen, paths=(gen, rec))
+    terms = tdanet.TDANetGAN.adversarial_terms(None, adversary, rec, paths, Batch.of(image, mask))  # type: ignore[arg-type]
     assert terms["adversarial"].item() == pytest.approx(0.75**2 + 0.5**2)
     assert terms["adversarial_features"].item() == pytest.approx(0.5**2 + 0.25**2)
 
@@ -569,9 +570,8 @@ def test_overfits_sixteen_images(data_root: Path) -> None:
     for epoch in range(1, trial["epochs"] + 1):
         for _ in inpaint.train(learner, trial, data, epoch):
             pass
-    learner.network.eval()
     image, mask = data.batch("train", torch.arange(16), inpaint.epoch_masks(trial, data, 1))
-    error = (learner.fill(image, mask, *data.text("train", torch.arange(16))) - image) * mask
+    error = (learner.method.fill(image, mask, data.text("train", torch.arange(16))) - image) * mask
     psnr = -10 * (error.square().sum() / mask.sum() / 3).log10().item()
     print(f"PSNR of the holes of 16 training images: {psnr:.1f} dB")
     assert psnr > 22
