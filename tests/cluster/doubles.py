@@ -25,7 +25,7 @@ def ends_badly(config: dict[str, Any], options: WorkerOptions) -> None:
     try:
         ray_tune._train(config, options)
     except SystemExit as stop:
-        if " try 1" not in config["label"]:
+        if " suggestion 1" not in config["label"]:
             raise RuntimeError("raised while it was being stopped") from stop
         time.sleep(TEARDOWN_S)
         raise

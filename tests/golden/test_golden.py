@@ -113,6 +113,10 @@ def test_a_sweep_of_the_old_store_is_resumed_to_the_numbers_of_an_undisturbed_ru
     resumed = store_files.read_json(produced.folder / "resumed" / f"{name}.json")
     undisturbed = golden(name)
     for block, row in resumed.items():
+        for key in [key for key in row if "/ssim" in key]:  # SSIM was computed a little differently then
+            assert row.pop(key) == pytest.approx(undisturbed[block].pop(key), abs=1e-5), f"{block}: {key}"
+        for each in (row, undisturbed[block]):
+            each.pop(f"{store_files.DIGEST}per_image.npz", None)
         for key in [key for key in {**undisturbed[block], **row} if key.startswith(store_files.DIGEST)]:
             if key.endswith(".png") or key not in row:  # grey in the old store, or left out of it
                 undisturbed[block].pop(key, None)

@@ -122,7 +122,7 @@ def differences(store: Store, undisturbed: Undisturbed) -> list[str]:
 
 
 def _tried(store: Store) -> dict[int, str]:
-    """The trial of each try of the search."""
+    """The trial of each suggestion of the search."""
     asks = stored_searches(store, "kills")["base"].asks()
     return {ask.number: layout.get_json(store, suggestion_key("kills", "base", ask.number))["100"] for ask in asks}
 
@@ -142,13 +142,13 @@ def _in_search(store: Store, undisturbed: Undisturbed, tried: dict[int, str]) ->
         whole = undisturbed.rows(store, trial_id) if undisturbed.whole else rows or _as_marked(mark)
         if ask.state == "complete":
             if mark is not None or rows != whole or ask.values != (whole[-1]["val/psnr_db"],):
-                found.append(f"try {ask.number} is complete: marked {mark is not None}, value {ask.values}")
+                found.append(f"suggestion {ask.number} is complete: marked {mark is not None}, value {ask.values}")
         elif ask.state == "pruned":
             curve = [[row["epoch"], row["val/psnr_db"]] for row in whole]
             if mark is None or rows or mark["curve"] != curve[: len(mark["curve"])] or len(mark["curve"]) == EPOCHS:
-                found.append(f"try {ask.number} is pruned: mark {mark}, {len(rows)} rows in a result")
+                found.append(f"suggestion {ask.number} is pruned: mark {mark}, {len(rows)} rows in a result")
         else:
-            found.append(f"try {ask.number} is {ask.state}")
+            found.append(f"suggestion {ask.number} is {ask.state}")
     return found
 
 

@@ -74,12 +74,12 @@ def test_a_search_ends_in_tuned_arms(planned: Planned, store: Store, data_root: 
 
 
 def test_a_pruned_trial_is_told_as_pruned_and_keeps_its_curve(planned: Planned, store: Store, data_root: Path) -> None:
-    # The first try is good and the next one bad: the rule must stop it at its first rung.
+    # The first suggestion is good and the next one bad: the rule must stop it at its first rung.
     text = SEARCHED.replace("sampler: random", "points: [{optimiser.lr: 0.01}, {optimiser.lr: 1.0e-5}]").replace(
         "trials: 5", "trials: 2"
     )
     watched = run(planned(text=text), store, data_root)
-    assert [event for event, label in watched.events if "try 1" in label] == ["added", "started", "pruned"]
+    assert [event for event, label in watched.events if "suggestion 1" in label] == ["added", "started", "pruned"]
     search = stored_searches(store, "searched")["base"]
     assert [ask.state for ask in search.asks()] == ["complete", "pruned"]
     study = search.study()

@@ -366,7 +366,7 @@ def test_a_driver_takes_over_what_another_one_asked_and_left(planned: Planned, s
     there = TrialQueue(store, [], Watched(), [search_of(plan, store)])
     left, after = taken(there)
     other = claim(store, left, after, OTHER)
-    assert here.take() is None, "the budget is spent, and the last try is trained elsewhere"
+    assert here.take() is None, "the budget is spent, and the last suggestion is trained elsewhere"
     assert not here.finished
     stored_attempts.end(store, other, STOPPED, 0.0)
     job, after = taken(here)
