@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from trainables import registry
+
 ROOT = Path(__file__).resolve().parents[1]
 OURS: dict[str, set[str]] = {
     "sweeps": set(),
@@ -201,8 +203,10 @@ def test_a_circle_is_found() -> None:
 
 
 def test_no_folder_is_crowded() -> None:
+    """Folders with one file for each method of one kind may grow; a file is found there by the method's name."""
+    named = {f"trainables/{folder}" for folder in registry.FOLDERS}
     folders = [path.rpartition("/")[0] for path in files() if not path.endswith("/__init__.py")]
-    crowded = {folder: folders.count(folder) for folder in folders if folders.count(folder) > MOST_FILES}
+    crowded = {one: folders.count(one) for one in folders if folders.count(one) > MOST_FILES and one not in named}
     assert not crowded
 
 
