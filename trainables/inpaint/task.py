@@ -28,8 +28,8 @@ from trainables.masks import families as masks
 from trainables.masks.rasterise import MaskDraw
 from trainables.match.caption_retrieval import (
     HITS,
+    CaptionRetriever,
     RetrievalAccuracy,
-    RetrievalDataset,
     load_retriever,
     real_image_accuracy,
     set_trained_encoders,
@@ -50,18 +50,28 @@ __all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final
 """The functions and constants required by the protocol `trainables.training.loop.Task`."""
 
 
-def load(config: Mapping[str, Any], machine: Machine) -> RetrievalDataset:
-    """Load images, captions and masks, and the network of `judge` if the configuration names one."""
-    data = inpaint_dataset.load(config, machine, vocabulary_of(config, machine))
-    return RetrievalDataset.of(data, load_retriever(config, machine))
+def load(config: Mapping[str, Any], machine: Machine) -> InpaintDataset:
+    """Load images, captions and masks."""
+    return inpaint_dataset.load(config, machine, vocabulary_of(config, machine))
 
 
 class InpaintLearner:
-    """A method in training, and what the task keeps of its last evaluation."""
+    """A method in training, with what evaluates it, and what the task keeps of its last evaluation."""
 
-    def __init__(self, method: Method, options: ModelConfig, workers: Workers, draws: int | None = None) -> None:
-        """draws: fills drawn for each test image by the diversity metrics; None for a deterministic method."""
+    def __init__(
+        self,
+        method: Method,
+        options: ModelConfig,
+        workers: Workers,
+        draws: int | None = None,
+        retriever: CaptionRetriever | None = None,
+    ) -> None:
+        """draws: fills drawn for each test image by the diversity metrics; None for a deterministic method.
+
+        retriever: the network of `judge`, which retrieves captions from fills; None without `judge`.
+        """
         self.method, self.options, self.workers, self.draws = method, options, workers, draws
+        self.retriever = retriever
         self.parameters = method.parameters
         self.tested: Tensor | None = None  # `per_image.NAMES` of all test images, from the last evaluation
         self.tested_hits: Tensor | None = None  # `RetrievalAccuracy.hits` of the same images
@@ -83,7 +93,9 @@ def build(config: Mapping[str, Any], data: InpaintDataset, machine: Machine) -> 
         network.set_vocabulary(data.captions.vocabulary)
         set_trained_encoders(network, config, machine)
     method, options = build_method(config, network, data.canvas.size, replace(machine, data_root=data.canvas.root))
-    return InpaintLearner(method, options, machine.workers, config.get("draws"))
+    judged = config.get("judge") is not None
+    retriever = machine.workers.run_together(lambda: load_retriever(config, machine)) if judged else None
+    return InpaintLearner(method, options, machine.workers, config.get("draws"), retriever)
 
 
 def build_method(
@@ -158,27 +170,27 @@ def _batches(learner: InpaintLearner, config: Mapping[str, Any], data: InpaintDa
         )
 
 
-def evaluate(learner: InpaintLearner, data: RetrievalDataset, split: str) -> dict[str, float]:
+def evaluate(learner: InpaintLearner, data: InpaintDataset, split: str) -> dict[str, float]:
     """Compute the metrics of a split; the test split is also scored under `test_masks`, as `<metric>_on_<label>`."""
     if split not in learner.options.splits:
         return {}
     keeps = split == "test" and learner.workers.size == 1  # each of several workers sees only a part of the images
     meter = metrics.Meter(data.crop, by_share=split == "test", keep=per_image.NAMES if keeps else ())
-    hits = RetrievalAccuracy(data.retriever, split)
+    hits = RetrievalAccuracy(learner.retriever, split)
     values = _scores(learner, data, split, data.evaluation_masks[split], meter, hits)
-    values |= real_image_accuracy(data, split, learner.workers)
+    values |= real_image_accuracy(learner.retriever, data, split, learner.workers)
     if keeps:
         learner.tested, learner.tested_hits = meter.per_image(), hits.per_image()
     if split == "test" and learner.options.takes_text and data.captions is not None:
         draw = data.evaluation_masks[split]
         scores = _scores(
-            learner, data, split, draw, metrics.Meter(), RetrievalAccuracy(data.retriever, split), wrong_text=True
+            learner, data, split, draw, metrics.Meter(), RetrievalAccuracy(learner.retriever, split), wrong_text=True
         )
         values |= {f"{name}_wrong_text": scores[name] for name in WRONG_TEXT if name in scores}
     if split == "test" and learner.draws:  # every worker evaluates the whole split: the draws depend on the batches
         values |= diversity.split_diversity(learner.method.fill, data, split, learner.draws)
     for label, draw in data.other_masks.items() if split == "test" else ():
-        scores = _scores(learner, data, split, draw, metrics.Meter(), RetrievalAccuracy(data.retriever, split))
+        scores = _scores(learner, data, split, draw, metrics.Meter(), RetrievalAccuracy(learner.retriever, split))
         values |= {f"{name}_on_{label}": value for name, value in scores.items()}
     return values
 

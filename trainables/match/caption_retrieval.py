@@ -12,7 +12,6 @@ inpainter that it evaluates. It always reads the correct captions, even if the i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -72,18 +71,6 @@ class CaptionRetriever:
         return (best_b == wanted_b).float().where(wanted_b >= 0, torch.nan)
 
 
-@dataclass(frozen=True)
-class RetrievalDataset(InpaintDataset):
-    """Data of task `inpaint`, with the matching network that scores its fills."""
-
-    retriever: CaptionRetriever | None = None
-    """Retrieves the caption of a filled image; None without `judge` in the configuration."""
-
-    @classmethod
-    def of(cls, data: InpaintDataset, retriever: CaptionRetriever | None) -> RetrievalDataset:
-        return cls(**{field.name: getattr(data, field.name) for field in fields(data)}, retriever=retriever)
-
-
 class RetrievalAccuracy:
     """Accuracy of caption retrieval from fills; empty without a matching network."""
 
@@ -111,17 +98,19 @@ class RetrievalAccuracy:
         return {HITS: hits / images} if images else {}
 
 
-def real_image_accuracy(data: RetrievalDataset, split: str, workers: Workers) -> dict[str, float]:
+def real_image_accuracy(
+    retriever: CaptionRetriever | None, data: InpaintDataset, split: str, workers: Workers
+) -> dict[str, float]:
     """Retrieval accuracy on the original images, which fills should not exceed; empty without a matching network."""
-    if data.retriever is None:
+    if retriever is None:
         return {}
-    if split not in data.retriever.on_real_images:
-        hits = RetrievalAccuracy(data.retriever, split)
+    if split not in retriever.on_real_images:
+        hits = RetrievalAccuracy(retriever, split)
         mine = workers.part(torch.arange(len(data.split(split))))
         for index in data.evaluation_batches(mine):
             hits.update(index, data.batch(split, index, data.evaluation_masks[split])[0])
-        data.retriever.on_real_images[split] = hits.compute(workers, data.device)
-    return {f"{name}_real": rate for name, rate in data.retriever.on_real_images[split].items()}
+        retriever.on_real_images[split] = hits.compute(workers, data.device)
+    return {f"{name}_real": rate for name, rate in retriever.on_real_images[split].items()}
 
 
 def load_retriever(config: Mapping[str, Any], machine: Machine) -> CaptionRetriever | None:

@@ -145,8 +145,12 @@ def test_what_is_refused(
     changes: dict[str, Any], judged: dict[str, Any], words: str, networks: Networks, data_root: Path
 ) -> None:
     given, weights = networks["judge"]
+    machine = Machine(data_root=data_root, networks={"judge": ({**given, **judged}, weights)})
     with pytest.raises(TrialError, match=words) as caught:
-        inpaint.load(
-            config(**changes), Machine(data_root=data_root, networks={"judge": ({**given, **judged}, weights)})
-        )
+        _started(changes, machine)
     assert all((caught.value.given, caught.value.why, caught.value.allowed, caught.value.fix))
+
+
+def _started(changes: dict[str, Any], machine: Machine) -> inpaint.InpaintLearner:
+    trial = {**config(**changes), "seed": 0}
+    return inpaint.build(trial, inpaint.load(trial, machine), machine)

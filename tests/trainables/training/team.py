@@ -22,7 +22,7 @@ from tests.trainables.forgery import forged_small
 from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
-from trainables.match.caption_retrieval import RetrievalDataset
+from trainables.inpaint.dataset import InpaintDataset
 from trainables.training import checkpoint
 from trainables.training.distributed import Workers
 from trainables.training.loop import Diverged, fit
@@ -118,7 +118,7 @@ BY_FOUR = (
 """Cases that four workers train as well; only a few, because processes that share a core are slow."""
 
 
-class DoubleData(RetrievalDataset):
+class DoubleData(InpaintDataset):
     """Images and masks in float64."""
 
     def batch(self, split: str, index: Tensor, draw: Any) -> tuple[Tensor, Tensor]:
