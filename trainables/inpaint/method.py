@@ -146,7 +146,12 @@ class Regression:
         assert self.optimiser is not None, "a method without parameters is not trained"
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        records = self.use_gradients()
         self.optimiser.step()
+        return records
+
+    def use_gradients(self) -> dict[str, Tensor]:
+        """Called between the backward pass and the optimiser's step: may change gradients; returns values to record."""
         return {}
 
     def learning_rate_factor(self, epoch: int) -> float:
@@ -270,13 +275,8 @@ class GAN(Regression):
         """The loss terms of the generator that the discriminators compute. seen_b3hw: see `discriminator_input`."""
         return discriminators.terms(seen_b3hw, batch)
 
-    def minimise(self, loss: Tensor) -> dict[str, Tensor]:
-        assert self.optimiser is not None, "a method without parameters is not trained"
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = gradient_norm(self.network.parameters())
-        self.optimiser.step()
-        return {"gradient_norm": norm}
+    def use_gradients(self) -> dict[str, Tensor]:
+        return {"gradient_norm": gradient_norm(self.network.parameters())}
 
     def phase(self, epoch: int) -> Phase:
         """What an epoch trains. It depends only on the epoch, so checkpoints do not store it."""

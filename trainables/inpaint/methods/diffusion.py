@@ -237,18 +237,15 @@ class FlowMatching(Regression):
         return TrainingOutput(torch.where(batch.mask_b1hw > 0.5, estimate_b3hw, batch.image_b3hw), terms)
 
     def minimise(self, loss: Tensor) -> dict[str, Tensor]:
-        """Take one step of the optimiser with a clipped gradient, then update the average of the weights.
-
-        Returns the norm of the gradient before clipping.
-        """
-        assert self.optimiser is not None, "a method without parameters is not trained"
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        limit = math.inf if self.options.clip is None else self.options.clip
-        norm = nn.utils.clip_grad_norm_(self.learning.parameters(), limit)
-        self.optimiser.step()
+        """Take one step of the optimiser, then update the average of the weights."""
+        records = super().minimise(loss)
         self.update_average()
-        return {"gradient_norm": norm}
+        return records
+
+    def use_gradients(self) -> dict[str, Tensor]:
+        """Clip the gradient; returns its norm before clipping."""
+        limit = math.inf if self.options.clip is None else self.options.clip
+        return {"gradient_norm": nn.utils.clip_grad_norm_(self.learning.parameters(), limit)}
 
     @torch.no_grad()
     def update_average(self) -> None:
