@@ -19,6 +19,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -33,6 +34,11 @@ SECRETS = {".netrc", "credentials", "id_rsa", "id_ed25519", ".git-credentials", 
 _PAUSE_S = 30
 """Maximum number of seconds between two attempts to follow a job's log."""
 _ANSWER_S = 4.0
+_NOT_READY = "No available agent to submit job"
+"""What the job server answers (Ray 2.60) as long as the agent of the head node has not registered."""
+_READY_S = 5.0
+"""Pause before a job is submitted again to a cluster that is starting; the head itself waits 10 s for its agent."""
+_ATTEMPTS = 8
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Environment variables that Ray would use instead of the given address."""
 
@@ -76,8 +82,22 @@ def submit(submission: Submission) -> str:
         package = Path(folder) / "working_dir.zip"
         pack(submission.folder.resolve(), submission.skipped, package)
         environment = {**submission.runtime_env, "working_dir": str(package)}
-        job: str = _request(submission.address, lambda: client.submit_job(entrypoint=entry, runtime_env=environment))
+        start = partial(client.submit_job, entrypoint=entry, runtime_env=environment)
+        job: str = _request(submission.address, lambda: _when_ready(start))
     return job
+
+
+def _when_ready(start: Callable[[], T]) -> T:
+    """The result of `start`; it is tried again while the head has started its dashboard but not yet its job agent."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return start()
+        except RuntimeError as error:
+            if _NOT_READY not in str(error):
+                raise
+            print("the cluster is starting and does not accept jobs yet: trying again", file=sys.stderr)
+            time.sleep(_READY_S)
+    return start()
 
 
 def follow(address: str, job: str) -> bool:

@@ -190,3 +190,26 @@ def test_a_missing_or_wrong_token_of_the_jobs_is_told(
     with pytest.raises(SweepError, match=says):
         submit.submit(submit.Submission(guarded.jobs, folder, ("fill.yaml",)))
     assert time.monotonic() - began < 10
+
+
+def test_a_cluster_that_is_starting_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(submit, "_READY_S", 0.0)
+    refusals = iter(["status code 500: No available agent to submit job, please try again later."] * 2)
+
+    def start() -> str:
+        for refusal in refusals:
+            raise RuntimeError(refusal)
+        return "raysubmit_1"
+
+    assert submit._when_ready(start) == "raysubmit_1"
+    assert capsys.readouterr().err.count("trying again") == 2
+
+    refusals = iter(["status code 500: no disk space"])
+    with pytest.raises(RuntimeError, match="no disk space"):
+        submit._when_ready(start)
+
+    refusals = iter(["No available agent to submit job"] * 100)
+    with pytest.raises(RuntimeError, match="No available agent"):
+        submit._when_ready(start)
