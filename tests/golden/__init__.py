@@ -4,6 +4,7 @@
     records/*.json    what came out: every column but `sys/`, digests of weights and files, a search's asks and tells
     reports/          a report in every format, and what the command says of a store
     old_store.tar.xz  a store as an interrupted run leaves it, to be read, resumed and reported
+    identities.json   the ids and configurations of the trials of every shipped study, as digests
     fingerprint.json  the library versions and the arithmetic that the records were computed with
 
 `make golden` writes records and reports anew when a change of numbers is meant: read its diff like code. Where only the

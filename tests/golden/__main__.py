@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.golden import produce, reports
+from tests.golden import identities, produce, reports
 from tests.golden.compare import differences
 from tests.golden.store_files import read_json
 
@@ -33,6 +33,8 @@ def main() -> int:
             return 1
         for item in ("reports",) if options.wording else WRITTEN:
             _replace(found / item, produce.HERE / item)
+    if not options.wording:
+        identities.FILE.write_text(identities.text())
     print("written; read what changed: git diff --stat tests/golden")
     return 0
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 TASKS = ("inpaint", "detect", "match", "stack")
 
@@ -39,3 +41,13 @@ def loss_names() -> set[str]:
         *registry.network_names(),
         *registry.detection_inputs(),
     }
+
+
+def trials_of(file: Path, tiny: bool) -> Iterator[tuple[str, list[str], dict[str, Any]]]:
+    """For every arm of a sweep file: its name, the ids of its trials, its resolved configuration."""
+    from sweeps.spec import dependencies, loader, plan
+    from trainables import schema
+
+    sweep = dependencies.pin(loader.load(file, tiny), file.parent, None, pending=True)
+    for arm in plan.expand(sweep, schema).arms:
+        yield arm.name, [trial.id for trial in arm.trials.values()], arm.config

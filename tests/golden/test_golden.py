@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.golden import arithmetic, compare, doors, old_store, produce, reports, store_files
+from tests.golden import arithmetic, compare, doors, identities, old_store, produce, reports, store_files
 from tests.golden.conftest import TOLERANCE
 
 HERE = produce.HERE
@@ -188,3 +188,10 @@ def test_numbers_of_reports_are_told_from_words() -> None:
     assert reports.numbers(["so 1.5 dB"]) == reports.numbers(["1.5 dB, so"])
     assert reports.numbers(["1.5 dB"]) != reports.numbers(["1.6 dB"])
     assert not reports.numbers([f"{store_files.DIGEST}12ab"])
+
+
+def test_every_study_keeps_its_trials() -> None:
+    assert identities.identities() == json.loads(identities.FILE.read_text()), (
+        "finished trials of these studies would be trained again, or their configurations differ from the stored ones; "
+        + FIX
+    )
