@@ -25,7 +25,7 @@ from trainables.errors import TrialError
 
 HERE = Path(__file__).parent
 FOLDERS = ("inpaint/methods", "detect/detectors", "stack/ensembles", "match/networks")
-"""The folders of model modules; a module's name is the model's name."""
+"""The folders of the models: each holds one package for each model, with the model's name."""
 
 _NAMES: dict[str, Any] = {
     "Annotated": Annotated,
@@ -55,8 +55,8 @@ def all_model_names() -> tuple[str, ...]:
 
 @cache
 def _model_files() -> dict[str, Path]:
-    files = [path for folder in FOLDERS for path in (HERE / folder).glob("*.py")]
-    return {path.stem: path for path in files if not path.stem.startswith("_")}
+    files = [path for folder in FOLDERS for path in (HERE / folder).glob("*/network.py")]
+    return {path.parent.name: path for path in files}
 
 
 def model_module(name: str) -> str:

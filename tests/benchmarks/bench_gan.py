@@ -22,7 +22,7 @@ import torch.nn.functional as F
 
 from trainables import schema
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.methods import context_encoder
+from trainables.inpaint.methods.context_encoder import network as context_encoder
 from trainables.training.loop import fit, task_named
 from trainables.training.session import Goal, Machine, MemorySession
 

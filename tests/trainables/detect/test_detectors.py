@@ -13,7 +13,11 @@ import torch
 from tests.trainables.forgery.forged_small import small
 from trainables.detect import boxes
 from trainables.detect.blocks import high_pass
-from trainables.detect.detectors import constant_box, detector, high_pass_probe, majority, search_net
+from trainables.detect.detectors.constant_box import network as constant_box
+from trainables.detect.detectors.detector import network as detector
+from trainables.detect.detectors.high_pass_probe import network as high_pass_probe
+from trainables.detect.detectors.majority import network as majority
+from trainables.detect.detectors.search_net import network as search_net
 from trainables.errors import TrialError
 
 SQUEEZENET = "squeezenet1_0/squeezenet1_0_torchvision_layout.npz"

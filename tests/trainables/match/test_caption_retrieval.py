@@ -16,7 +16,7 @@ from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
 from trainables.match import caption_retrieval
 from trainables.match.caption_retrieval import CaptionRetriever
-from trainables.match.networks import text_image
+from trainables.match.networks.text_image import network as text_image
 from trainables.match.text_encoder import Vocabulary
 from trainables.training.loop import fit
 from trainables.training.session import Goal, Machine, MemorySession, Networks

@@ -14,7 +14,8 @@ from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.blocks import context_encoder_blocks
 from trainables.inpaint.evaluation import metrics
-from trainables.inpaint.methods import context_encoder, context_encoder_alexnet
+from trainables.inpaint.methods.context_encoder import network as context_encoder
+from trainables.inpaint.methods.context_encoder_alexnet import network as context_encoder_alexnet
 from trainables.training.loop import fit
 from trainables.training.session import Goal, Machine, MemorySession
 

@@ -16,12 +16,12 @@ from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import losses
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.blocks import contextual_attention as copying
-from trainables.inpaint.blocks import sn_patchgan as patchgan
-from trainables.inpaint.blocks.gated_convolutions import GatedLayer, GatedStack
 from trainables.inpaint.blocks.partial_convolution import PartialConv2d
 from trainables.inpaint.evaluation import metrics
-from trainables.inpaint.methods import deepfill
+from trainables.inpaint.methods.deepfill import contextual_attention as copying
+from trainables.inpaint.methods.deepfill import discriminator as patchgan
+from trainables.inpaint.methods.deepfill import network as deepfill
+from trainables.inpaint.methods.deepfill.gated import GatedLayer, GatedStack
 from trainables.training.session import Machine
 
 PUBLISHED = {"l1": 1.0, "l1_coarse": 1.0, "adversarial": 1.0}

@@ -16,7 +16,7 @@ from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.batch import Batch
 from trainables.inpaint.method import Setup
-from trainables.inpaint.methods import diffusion
+from trainables.inpaint.methods.diffusion import network as diffusion
 from trainables.training import checkpoint
 from trainables.training.distributed import BatchPart, Workers
 from trainables.training.loop import fit

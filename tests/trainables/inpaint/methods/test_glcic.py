@@ -17,9 +17,9 @@ from trainables.inpaint import losses
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.adversarial import Discriminators, Objective, discriminate, frozen
 from trainables.inpaint.batch import Batch
-from trainables.inpaint.blocks import glcic_discriminators as discriminators
 from trainables.inpaint.evaluation import metrics
-from trainables.inpaint.methods import glcic
+from trainables.inpaint.methods.glcic import discriminators as discriminators
+from trainables.inpaint.methods.glcic import network as glcic
 from trainables.training.session import Machine
 
 TERMS = glcic.Config.adversarial

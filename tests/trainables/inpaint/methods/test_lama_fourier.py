@@ -18,11 +18,11 @@ from trainables.inpaint import adversarial
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.adversarial import Discriminators, MaskedTarget, Objective
 from trainables.inpaint.batch import Batch
-from trainables.inpaint.blocks import fourier as blocks
-from trainables.inpaint.blocks.patch_discriminator import NLayerDiscriminator
 from trainables.inpaint.dataset import InpaintDataset
 from trainables.inpaint.evaluation import metrics
-from trainables.inpaint.methods import lama_fourier
+from trainables.inpaint.methods.lama_fourier import fourier as blocks
+from trainables.inpaint.methods.lama_fourier import network as lama_fourier
+from trainables.inpaint.methods.lama_fourier.discriminator import NLayerDiscriminator
 from trainables.training.session import Machine
 
 PUBLISHED = {"valid": 10.0, "adversarial": 10.0, "feature_matching": 100.0, "r1": 0.001}

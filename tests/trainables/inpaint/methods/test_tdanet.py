@@ -16,9 +16,9 @@ from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.adversarial import LEAST_SQUARES, Discriminators, Objective, ScoreMatching
 from trainables.inpaint.batch import Batch
-from trainables.inpaint.blocks import tdanet_blocks as blocks
 from trainables.inpaint.evaluation import diversity
-from trainables.inpaint.methods import tdanet
+from trainables.inpaint.methods.tdanet import network as tdanet
+from trainables.inpaint.methods.tdanet import residual_blocks as blocks
 from trainables.match import matching_losses
 from trainables.match.text_encoder import Vocabulary
 from trainables.training import checkpoint

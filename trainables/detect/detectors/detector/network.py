@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trainables.config.model_sections import DetectorConfig
-from trainables.detect.blocks import pretrained_weights
 from trainables.detect.blocks.heads import TrunkWithHead
 from trainables.detect.blocks.high_pass import FILTERS
+from trainables.detect.detectors.detector import pretrained_weights
 from trainables.errors import TrialError
 from trainables.inpaint.perceptual_features import MEAN, STD
 

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
 from trainables.inpaint.adversarial import MaskedTarget, Objective
-from trainables.inpaint.blocks.fourier import AggregatedBlock, FourierBlock, PlainBlock
-from trainables.inpaint.blocks.patch_discriminator import NLayerDiscriminator
 from trainables.inpaint.method import GAN, Method, Setup
+from trainables.inpaint.methods.lama_fourier.discriminator import NLayerDiscriminator
+from trainables.inpaint.methods.lama_fourier.fourier import AggregatedBlock, FourierBlock, PlainBlock
 
 
 class Config(ModelConfig):

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
-from trainables.inpaint.blocks import glcic_discriminators as discriminators
 from trainables.inpaint.method import GAN, Method, Setup
+from trainables.inpaint.methods.glcic import discriminators as discriminators
 
 
 class Config(ModelConfig):

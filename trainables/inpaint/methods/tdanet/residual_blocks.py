@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.inpaint.blocks.sn_patchgan import SpectralConv2d
+from trainables.inpaint.methods.deepfill.discriminator import SpectralConv2d
 from trainables.training.precision import as_given, full
 
 GAIN = 0.02

@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
 from trainables.inpaint.adversarial import HINGE, Objective
-from trainables.inpaint.blocks.contextual_attention import contextual_attention
-from trainables.inpaint.blocks.gated_convolutions import GatedLayer, GatedStack, Kind
-from trainables.inpaint.blocks.sn_patchgan import SNPatchGAN
 from trainables.inpaint.method import GAN, Batch, Calls, LossTerm, Method, Setup, TrainingOutput
+from trainables.inpaint.methods.deepfill.contextual_attention import contextual_attention
+from trainables.inpaint.methods.deepfill.discriminator import SNPatchGAN
+from trainables.inpaint.methods.deepfill.gated import GatedLayer, GatedStack, Kind
 from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.training.precision import full
 

@@ -47,7 +47,8 @@ from torch import Tensor, nn
 from trainables.config.model_sections import ModelConfig, TrainedTextConfig
 from trainables.errors import TrialError
 from trainables.inpaint.adversarial import LEAST_SQUARES, Discriminators, Objective, ScoreMatching, frozen
-from trainables.inpaint.blocks.tdanet_blocks import (
+from trainables.inpaint.method import GAN, Batch, Method, Setup, TrainingOutput
+from trainables.inpaint.methods.tdanet.residual_blocks import (
     DecoderBlock,
     ImageOutput,
     PlaceAttention,
@@ -55,7 +56,6 @@ from trainables.inpaint.blocks.tdanet_blocks import (
     WordAttention,
     conv,
 )
-from trainables.inpaint.method import GAN, Batch, Method, Setup, TrainingOutput
 from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.match import matching_losses
 from trainables.match.image_reader import ImageReader

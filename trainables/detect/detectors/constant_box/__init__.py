@@ -1,0 +1,1 @@
+"""Model `constant_box`."""

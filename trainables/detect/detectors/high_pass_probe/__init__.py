@@ -1,0 +1,1 @@
+"""Model `high_pass_probe`."""

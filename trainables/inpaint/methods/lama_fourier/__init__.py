@@ -1,0 +1,1 @@
+"""Model `lama_fourier`."""

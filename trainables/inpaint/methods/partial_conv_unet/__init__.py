@@ -1,0 +1,1 @@
+"""Model `partial_conv_unet`."""

@@ -1,0 +1,1 @@
+"""Model `random_forest`."""
