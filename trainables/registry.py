@@ -1,27 +1,26 @@
-"""Lists the models, masks and loss terms with their options, read from their source; imports no torch.
+"""Lists the models, masks and loss terms with their options; imports no torch, so that a sweep file is checked quickly.
 
-The options of a model are the fields of the `Config` class of its module in one of FOLDERS. The options of a mask are
-the keyword-only parameters of its function in `masks/families.py`. The loss terms are the public functions of
-`inpaint/losses.py` and `detect/losses.py`, plus the terms of discriminators and networks that a model's `Config` names.
-Only these definitions are executed, so that a sweep file is checked in milliseconds. They may use only the names in
-`_NAMES`; `tests/trainables/config/test_schema.py` compares the result with the imported modules.
+The options of a model are the fields of `Config` in `config.py` of its package in one of FOLDERS. Only this file of the
+package is imported. The options of a mask are the keyword-only parameters of its function in `masks/families.py`, read
+from the source: only these definitions are executed, and they may use only the names in `_NAMES`. The loss terms are
+the public functions of `inpaint/losses.py` and `detect/losses.py`, plus the terms of discriminators and networks that a
+model's `Config` names. `tests/trainables/config/test_schema.py` compares what is read with the imported modules.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model
 
-from trainables.config.model_sections import DetectorConfig, ModelConfig, RegionConfig, StackConfig, TrainedTextConfig
+from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import FractionRange, IntRange, StrictConfig
-from trainables.data.image_files import FolderConfig
-from trainables.errors import TrialError
 
 HERE = Path(__file__).parent
 FOLDERS = ("inpaint/methods", "detect/detectors", "stack/ensembles", "match/networks")
@@ -29,39 +28,29 @@ FOLDERS = ("inpaint/methods", "detect/detectors", "stack/ensembles", "match/netw
 
 _NAMES: dict[str, Any] = {
     "Annotated": Annotated,
-    "Any": Any,
-    "ClassVar": ClassVar,
-    "DetectorConfig": DetectorConfig,
-    "StackConfig": StackConfig,
     "Field": Field,
-    "FolderConfig": FolderConfig,
     "FractionRange": FractionRange,
     "IntRange": IntRange,
     "Literal": Literal,
-    "Mapping": Mapping,
-    "ModelConfig": ModelConfig,
-    "RegionConfig": RegionConfig,
-    "TrainedTextConfig": TrainedTextConfig,
-    "TrialError": TrialError,
-    "model_validator": model_validator,
 }
 
 
 @cache
 def all_model_names() -> tuple[str, ...]:
     """The models of every task."""
-    return tuple(sorted(_model_files()))
+    return tuple(sorted(_model_packages()))
 
 
 @cache
-def _model_files() -> dict[str, Path]:
-    files = [path for folder in FOLDERS for path in (HERE / folder).glob("*/network.py")]
-    return {path.parent.name: path for path in files}
+def _model_packages() -> dict[str, str]:
+    """The dotted name of each model's package."""
+    packages = [path.parent for folder in FOLDERS for path in (HERE / folder).glob("*/config.py")]
+    return {path.name: ".".join([__package__, *path.relative_to(HERE).parts]) for path in packages}
 
 
 def model_module(name: str) -> str:
-    """The dotted name of a model's module."""
-    return ".".join([__package__, *_model_files()[name].relative_to(HERE).with_suffix("").parts])
+    """The dotted name of the module with a model's `build`."""
+    return f"{_model_packages()[name]}.network"
 
 
 @cache
@@ -72,10 +61,8 @@ def model_names(task: str = "inpaint") -> tuple[str, ...]:
 
 @cache
 def model_config(name: str) -> type[ModelConfig]:
-    """The `Config` class of a model's module."""
-    tree = ast.parse(_model_files()[name].read_text())
-    node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Config")
-    config: type[ModelConfig] = _execute(node, model_module(name))["Config"]
+    """The `Config` class of a model."""
+    config: type[ModelConfig] = importlib.import_module(f"{_model_packages()[name]}.config").Config
     return config
 
 

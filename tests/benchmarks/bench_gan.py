@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from trainables import schema
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.methods.context_encoder import network as context_encoder
+from trainables.inpaint.methods.context_encoder.config import Config
 from trainables.training.loop import fit, task_named
 from trainables.training.session import Goal, Machine, MemorySession
 
@@ -62,7 +63,7 @@ def by_hand(config: dict[str, Any], machine: Machine, cpu_time: bool) -> float:
     data = inpaint.load(config, machine)
     index = torch.arange(len(data.images.train))
     images, masks = data.batch("train", index, inpaint.epoch_masks(config, data, 1))
-    options = context_encoder.Config(predicts=config["model"]["predicts"])
+    options = Config(predicts=config["model"]["predicts"])
     layout = torch.channels_last
     generator = context_encoder.build(options, 32).to(machine.device, memory_format=layout).train()  # type: ignore[call-overload]
     discriminator = context_encoder.build_discriminator(options, 32, "adversarial")

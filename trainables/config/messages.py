@@ -108,7 +108,7 @@ def unknown_name_error(what: str, given: str, allowed: tuple[str, ...], key: str
     near = difflib.get_close_matches(given, allowed, 1)
     hint = f"did you mean {near[0]!r}?" if near else "choose one of the allowed names"
     if what == "model.name":
-        hint += f" (to add one, create trainables/inpaint/methods/{given}.py)"
+        hint += f" (to add one, create trainables/inpaint/methods/{given}/ with config.py and network.py)"
     return TrialError(f"{what} {given!r}", "there is no such name", ", ".join(allowed) or "nothing", hint, key)
 
 

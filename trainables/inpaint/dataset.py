@@ -151,7 +151,7 @@ def export_test(config: Mapping[str, Any], machine: Machine) -> Iterator[tuple[s
 
     `methods.outputs` reads filled images under these names.
     """
-    from trainables.inpaint.methods.outputs.network import file_name, to_uint8
+    from trainables.inpaint.methods.outputs.file_names import file_name, to_uint8
 
     data = load(config, machine)
     for index in data.evaluation_batches(torch.arange(len(data.images.test))):

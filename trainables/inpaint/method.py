@@ -1,7 +1,8 @@
 """Methods: what learns in task `inpaint`, and the base classes that most methods are built on.
 
-The module of a method gives `build(config, size) -> nn.Module`; it is then a `Regression`, or a fill without training
-if the network has no parameters. Anything else is a function or class `method(setup) -> Method` in the same module.
+The module `network` of a method gives `build(config, size) -> nn.Module`; the method is then a `Regression`, or a fill
+without training if the network has no parameters. Anything else is a function or class `method(setup) -> Method` in the
+same module.
 Most return a subclass of `Regression` or `GAN` that overrides the one function that is different.
 
 Every network is called as `forward(damaged_b3hw, mask_b1hw) -> image_b3hw`, with images in [0, 1]. It takes tokens_bt

@@ -25,9 +25,9 @@ class Setup:
     config: Mapping[str, Any]
     """The resolved configuration, with the trial's seed."""
     options: Any
-    """The `model` section as the `Config` of the method's module."""
+    """The `model` section as the `Config` of the method."""
     network: Any
-    """The module's network, initialised, on the device."""
+    """The method's network, initialised, on the device."""
     size: int
     """Side of the images, px."""
     machine: Machine

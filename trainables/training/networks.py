@@ -26,7 +26,7 @@ def build_network(section: Mapping[str, Any], size: int, root: Path | None = Non
 
 
 def model_of(section: Mapping[str, Any]) -> tuple[Any, ModelConfig]:
-    """The module of a resolved `model` section, and its options."""
+    """The network module of a resolved `model` section, and its options."""
     options = {key: value for key, value in section.items() if key != "name"}
     module = importlib.import_module(model_module(section["name"]))
     return module, model_config(section["name"]).model_validate(options)

@@ -1,4 +1,4 @@
-"""The schema that is read from source equals that of the imported modules; errors for wrong configurations."""
+"""The options of models and masks are those of their code, read without torch; errors for wrong configurations."""
 
 from __future__ import annotations
 
@@ -19,34 +19,53 @@ from trainables.masks import families as masks
 from trainables.registry import model_module
 
 ROOT = Path(__file__).resolve().parents[3]
+INTERFACE = {
+    "task",
+    "trains",
+    "adversarial",
+    "discriminator_terms",
+    "terms",
+    "takes_text",
+    "samples",
+    "splits",
+    "inputs",
+}
+"""What a model's `Config` may set for the class, besides its options."""
 BASE = {"data": {"name": "cifar10"}, "mask": {"name": "lines"}, "model": {"name": "vanilla_autoencoder", "width": 8}}
 
 
-# --- source and modules agree -----------------------------------------------------------------------------------------
+# --- what is listed is what is imported -------------------------------------------------------------------------------
 
 
-def test_models_are_the_files_of_the_folder():
-    files = {p.stem for folder in registry.FOLDERS for p in (ROOT / "trainables" / folder).glob("*.py")}
-    assert set(registry.all_model_names()) == {name for name in files if not name.startswith("_")}
-    assert registry.all_model_names()
+def test_models_are_the_packages_of_the_folders():
+    entries = [p for folder in registry.FOLDERS for p in (ROOT / "trainables" / folder).iterdir()]
+    packages = [p.name for p in entries if p.name not in ("__init__.py", "__pycache__")]
+    assert sorted(packages) == list(registry.all_model_names()), "nothing else in these folders, no name twice"
+    assert packages
 
 
 @pytest.mark.parametrize("name", registry.all_model_names())
-def test_a_models_config_is_the_one_of_its_module(name):
-    module = importlib.import_module(model_module(name))
-    read, real = registry.model_config(name), module.Config
-    assert read.model_json_schema() == real.model_json_schema()
-    assert read.trains == real.trains
-    assert read.adversarial == real.adversarial
-    assert (read.discriminator_terms, read.terms) == (real.discriminator_terms, real.terms)
-    assert not {*read.adversarial, *read.terms} & set(registry.loss_names()), "a term has one meaning"
-    assert hasattr(module, "build_discriminator") == bool(real.adversarial)
-    given = {"path": "/filled"} if name == "outputs" else {}
-    assert read(**given).model_dump() == real(**given).model_dump()
-    assert read.splits == real.splits
-    assert all(field.description for field in read.model_fields.values()), "one line of meaning a field"
-    given = "seed" if real.task == "stack" else "size"
-    assert list(inspect.signature(module.build).parameters) == ["config", given]
+def test_a_models_package_has_options_and_a_network(name):
+    module, config = importlib.import_module(model_module(name)), registry.model_config(name)
+    package = importlib.import_module(model_module(name).rpartition(".")[0])
+    assert config.__module__ == f"{package.__name__}.config"
+    assert module.__name__ == f"{package.__name__}.network"
+    assert package.__doc__, "the source of the method, and what is unusual"
+    assert not {*config.adversarial, *config.terms} & set(registry.loss_names()), "a term has one meaning"
+    assert all(field.description for field in config.model_fields.values()), "one line of meaning a field"
+    assert config(**({"path": "/filled"} if name == "outputs" else {})), "every other option has a default"
+    assert config.__class_vars__ <= INTERFACE, "a constant of a model is a constant of its module"
+
+
+@pytest.mark.parametrize("name", registry.all_model_names())
+def test_a_models_network_is_built_from_its_options(name):
+    module, config = importlib.import_module(model_module(name)), registry.model_config(name)
+    assert list(inspect.signature(module.build).parameters) == ["config", "seed" if config.task == "stack" else "size"]
+    assert typing.get_type_hints(module.build)["config"] is config
+    assert hasattr(module, "build_discriminator") == bool(config.adversarial)
+    if config.adversarial:
+        assert list(inspect.signature(module.build_discriminator).parameters) == ["config", "size", "term"]
+        assert typing.get_type_hints(module.build_discriminator)["config"] is config
 
 
 def test_masks_are_the_functions_that_return_a_draw():
@@ -79,15 +98,19 @@ def test_losses_are_the_public_functions():
 
 
 def test_it_imports_no_torch():
+    """Neither for a configuration nor for the options of any model."""
     code = """
 import sys
-from trainables import schema
+from trainables import registry, schema
 schema.resolve("inpaint", {key: {"name": name} for key, name in
                            (("data", "cifar10"), ("mask", "lines"), ("model", "vanilla_autoencoder"))})
-print([name for name in ("torch", "cv2", "numpy") if name in sys.modules])
+assert all(registry.model_config(name).model_json_schema() for name in registry.all_model_names())
+heavy = ("torch", "torchvision", "cv2", "numpy", "sklearn", "scipy", "pandas")
+print([name for name in heavy if name in sys.modules])
+print([name for name in sys.modules if name.startswith("trainables.") and name.endswith(".network")])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split() == ["[]", "[]"]
 
 
 # --- resolving --------------------------------------------------------------------------------------------------------
@@ -130,7 +153,7 @@ def test_the_precision_is_part_of_a_trial_where_it_is_not_float32():
     ("change", "given", "hint"),
     [
         ({"model": {"name": "vanila_autoencoder"}}, "vanila_autoencoder", "vanilla_autoencoder"),
-        ({"model": {"name": "new"}}, "new", "trainables/inpaint/methods/new.py"),
+        ({"model": {"name": "new"}}, "new", "trainables/inpaint/methods/new/"),
         ({"model": {"name": "telea", "radios": 3}}, "radios", "radius"),
         ({"model": {"name": "telea", "radius": 0}}, "model.radius: 0", "radius"),
         ({"model": {"name": "telea", "radius": "3"}}, "model.radius: '3'", "radius"),

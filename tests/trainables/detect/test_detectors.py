@@ -15,10 +15,12 @@ from trainables.detect import boxes
 from trainables.detect.blocks import high_pass
 from trainables.detect.detectors.constant_box import network as constant_box
 from trainables.detect.detectors.detector import network as detector
+from trainables.detect.detectors.detector.config import Config
 from trainables.detect.detectors.high_pass_probe import network as high_pass_probe
 from trainables.detect.detectors.majority import network as majority
 from trainables.detect.detectors.search_net import network as search_net
 from trainables.errors import TrialError
+from trainables.registry import model_config
 
 SQUEEZENET = "squeezenet1_0/squeezenet1_0_torchvision_layout.npz"
 PARAMETERS = {
@@ -30,8 +32,8 @@ PARAMETERS = {
 SMALL = ("alexnet", "resnet18", "swin_t", "efficientnet_b0", "squeezenet1_0", "mnasnet1_0")
 
 
-def config(**options: Any) -> detector.Config:
-    return detector.Config(**options)
+def config(**options: Any) -> Config:
+    return Config(**options)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -74,7 +76,7 @@ def test_it_learns_at_its_default_size(name: str, head: str) -> None:
 
 
 def test_an_untrained_box_is_the_central_one() -> None:
-    found = search_net.build(search_net.Config(head="box", width=4), 32)(torch.zeros(3, 3, 32, 32))
+    found = search_net.build(model_config("search_net")(head="box", width=4), 32)(torch.zeros(3, 3, 32, 32))
     assert boxes.area(boxes.ordered(found.box_b4)).min() > 0.05
 
 
@@ -103,7 +105,7 @@ def test_an_unknown_backbone_is_told() -> None:
 @pytest.mark.parametrize("stages", [1, 3])
 @pytest.mark.parametrize("head", ["label", "box", "mask"])
 def test_search_nets(stages: int, head: Any) -> None:
-    network = search_net.build(search_net.Config(width=4, depth=2, kernel=5, stages=stages, head=head), 24)
+    network = search_net.build(model_config("search_net")(width=4, depth=2, kernel=5, stages=stages, head=head), 24)
     found = network(torch.rand(2, 3, 24, 24))
     assert [found.box_b4 is not None, found.mask_logit_b1hw is not None] == [head == "box", head == "mask"]
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.trunk.modules()) == 2 * stages
@@ -219,17 +221,17 @@ def test_the_best_constant_box_of_uniform_boxes(low: float, high: float, expecte
 
 def test_the_constant_box_learns_from_positives_alone(data_root: Path) -> None:
     train = small(data_root).train
-    network = constant_box.build(constant_box.Config(), 32)
+    network = constant_box.build(model_config("constant_box")(), 32)
     constant_box.learn(network, train)
     moved = replace(train, box_n4=torch.where(train.label_n[:, None] > 0.5, train.box_n4, 0.5))
-    other = constant_box.build(constant_box.Config(), 32)
+    other = constant_box.build(model_config("constant_box")(), 32)
     constant_box.learn(other, moved)
     assert torch.equal(network.box, other.box)
 
 
 def test_the_majority(data_root: Path) -> None:
     train = small(data_root).train
-    network = majority.build(majority.Config(), 32)
+    network = majority.build(model_config("majority")(), 32)
     for index, share in ((torch.arange(64), 0.5), (torch.tensor([0, 2, 4, 1]), 0.25)):
         majority.learn(network, train.take(index))
         assert network(torch.zeros(3, 3, 32, 32)).logit_b.sigmoid().tolist() == pytest.approx([share] * 3)
@@ -237,7 +239,7 @@ def test_the_majority(data_root: Path) -> None:
 
 def test_the_probe_finds_a_fill_without_noise(data_root: Path) -> None:
     data = small(data_root)
-    network = high_pass_probe.build(high_pass_probe.Config(), 32)
+    network = high_pass_probe.build(model_config("high_pass_probe")(), 32)
     high_pass_probe.learn(network, data.train)
     said = network(data.test.image_n3hw.float() / 255).logit_b > 0
     assert (said == (data.test.label_n > 0.5)).float().mean() > 0.65

@@ -21,7 +21,7 @@ from trainables.errors import TrialError
 from trainables.forgery import composites, forged_images, near_duplicates
 from trainables.forgery import shards as forged_shards
 from trainables.forgery.config import forge_needs, forged_id, resolve_forge
-from trainables.inpaint.methods.vanilla_autoencoder.network import Config
+from trainables.inpaint.methods.vanilla_autoencoder.config import Config
 from trainables.inpaint.methods.vanilla_autoencoder.network import build as build_autoencoder
 from trainables.match.text_encoder import Vocabulary
 from trainables.registry import model_config

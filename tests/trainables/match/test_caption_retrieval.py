@@ -17,6 +17,7 @@ from trainables.inpaint import task as inpaint
 from trainables.match import caption_retrieval
 from trainables.match.caption_retrieval import CaptionRetriever
 from trainables.match.networks.text_image import network as text_image
+from trainables.match.networks.text_image.config import Config
 from trainables.match.text_encoder import Vocabulary
 from trainables.training.loop import fit
 from trainables.training.session import Goal, Machine, MemorySession, Networks
@@ -31,7 +32,7 @@ JUDGED = schema.resolve("match", {"data": DATA, "model": MODEL})
 def matcher(words: tuple[str, ...], **model: Any) -> Any:
     torch.manual_seed(0)
     options = {key: value for key, value in {**MODEL, **model}.items() if key != "name"}
-    network: Any = text_image.build(text_image.Config.model_validate(options), 32)
+    network: Any = text_image.build(Config.model_validate(options), 32)
     network.set_vocabulary(Vocabulary(words))
     return network
 

@@ -1,1 +1,1 @@
-"""Heads, filters and pretrained weights of the detectors."""
+"""Heads and high-pass filters that several detectors use."""

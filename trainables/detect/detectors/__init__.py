@@ -1,1 +1,1 @@
-"""Detectors and baselines, one per file, looked up by module name."""
+"""Detectors and baselines: one package for each, which is looked up by its name."""

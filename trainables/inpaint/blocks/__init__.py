@@ -1,1 +1,1 @@
-"""Layers and discriminators shared by the networks in `methods/`."""
+"""Layers and discriminators that several networks in `methods/` use."""

@@ -1,1 +1,1 @@
-"""Inpainting methods: one module for each, which is looked up by its name."""
+"""Inpainting methods: one package for each, which is looked up by its name."""

@@ -1,1 +1,1 @@
-"""Matching networks, one per file, looked up by module name."""
+"""Matching networks: one package for each, which is looked up by its name."""

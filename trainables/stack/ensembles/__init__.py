@@ -1,1 +1,1 @@
-"""Ensembles, one per file, looked up by module name."""
+"""Ensembles: one package for each, which is looked up by its name."""

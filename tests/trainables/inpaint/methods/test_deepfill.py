@@ -17,10 +17,12 @@ from trainables.errors import TrialError
 from trainables.inpaint import losses
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.blocks.partial_convolution import PartialConv2d
+from trainables.inpaint.blocks.spectral_normalisation import SpectralConv2d
 from trainables.inpaint.evaluation import metrics
 from trainables.inpaint.methods.deepfill import contextual_attention as copying
-from trainables.inpaint.methods.deepfill import discriminator as patchgan
 from trainables.inpaint.methods.deepfill import network as deepfill
+from trainables.inpaint.methods.deepfill.config import Config
+from trainables.inpaint.methods.deepfill.discriminator import SNPatchGAN
 from trainables.inpaint.methods.deepfill.gated import GatedLayer, GatedStack
 from trainables.training.session import Machine
 
@@ -28,8 +30,8 @@ PUBLISHED = {"l1": 1.0, "l1_coarse": 1.0, "adversarial": 1.0}
 Row = tuple[int, int, int, int, int]
 
 
-def config(**options: Any) -> deepfill.Config:
-    return deepfill.Config(**options)
+def config(**options: Any) -> Config:
+    return Config(**options)
 
 
 def build(size: int, **options: Any) -> deepfill.DeepFill:
@@ -198,7 +200,7 @@ def test_the_coarse_network_of_partial_convolutions_sees_nothing_under_the_hole(
 
 def test_weights_have_the_spectral_norm_1_after_some_steps() -> None:
     torch.manual_seed(0)
-    layer = patchgan.SpectralConv2d(4, 8, 5)
+    layer = SpectralConv2d(4, 8, 5)
     for _ in range(50):
         weight = layer.normalised()
     torch.testing.assert_close(torch.linalg.matrix_norm(weight.flatten(1), 2), torch.tensor(1.0), rtol=1e-3, atol=0)
@@ -210,7 +212,7 @@ def test_weights_have_the_spectral_norm_1_after_some_steps() -> None:
 
 def test_the_gradient_is_that_of_torchs_spectral_normalisation() -> None:
     torch.manual_seed(0)
-    mine, other = patchgan.SpectralConv2d(4, 8, 5, 2, 2).double(), nn.Conv2d(4, 8, 5, 2, 2).double()
+    mine, other = SpectralConv2d(4, 8, 5, 2, 2).double(), nn.Conv2d(4, 8, 5, 2, 2).double()
     other.load_state_dict({"weight": mine.weight, "bias": mine.bias})
     other = nn.utils.parametrizations.spectral_norm(other, n_power_iterations=1)
     with torch.no_grad():
@@ -230,7 +232,7 @@ def test_the_gradient_is_that_of_torchs_spectral_normalisation() -> None:
 def test_leaky_relu_follows_the_last_layer_too() -> None:
     torch.manual_seed(0)
     image, mask = squares(8, side=3)
-    network = patchgan.SNPatchGAN(8, 4).eval()
+    network = SNPatchGAN(8, 4).eval()
     (layer,) = network.layers
     raw = layer(torch.cat([image * 2 - 1, mask], 1))
     assert torch.equal(network(image, mask), torch.where(raw > 0, raw, 0.2 * raw).flatten(1))

@@ -17,6 +17,8 @@ from trainables.inpaint import task as inpaint
 from trainables.inpaint.batch import Batch
 from trainables.inpaint.method import Setup
 from trainables.inpaint.methods.diffusion import network as diffusion
+from trainables.inpaint.methods.diffusion.config import Config
+from trainables.inpaint.methods.diffusion.flow_matching import FlowMatching
 from trainables.training import checkpoint
 from trainables.training.distributed import BatchPart, Workers
 from trainables.training.loop import fit
@@ -27,7 +29,7 @@ SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.0, "weight_decay": 0.0}
 
 def build(size: int = 32, **options: Any) -> diffusion.DiffusionUNet:
     torch.manual_seed(0)
-    network = diffusion.build(diffusion.Config(**{"width": 4, "steps": 3, **options}), size)
+    network = diffusion.build(Config(**{"width": 4, "steps": 3, **options}), size)
     assert isinstance(network, diffusion.DiffusionUNet)
     return network
 
@@ -37,11 +39,11 @@ def method(
     loss: dict[str, float] | None = None,
     network: nn.Module | None = None,
     **options: Any,
-) -> diffusion.FlowMatching:
+) -> FlowMatching:
     """A small method for images of 16 px, in float64. network: None builds it."""
     config = {"loss": loss or {"velocity": 1.0}, "optimiser": SGD, "epochs": 1, "seed": 0}
-    given = diffusion.Config(**{"width": 4, "steps": 3, **options})
-    return diffusion.FlowMatching(Setup(config, given, network or build(16, **options).double(), 16, machine))
+    given = Config(**{"width": 4, "steps": 3, **options})
+    return FlowMatching(Setup(config, given, network or build(16, **options).double(), 16, machine))
 
 
 def images(n: int = 5, size: int = 16, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -65,7 +67,7 @@ def seeded(seed: int) -> torch.Generator:
 )
 def test_parameters(size: int, width: int, parameters: int) -> None:
     with torch.device("meta"):
-        network = diffusion.build(diffusion.Config(width=width), size)
+        network = diffusion.build(Config(width=width), size)
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
 
 
@@ -240,7 +242,7 @@ def test_workers_draw_the_noise_and_find_the_terms_and_gradients_of_the_whole_ba
 ) -> None:
     network, (image, mask) = build(16).double(), images()
 
-    def step(part: BatchPart) -> tuple[diffusion.FlowMatching, dict[str, Any]]:
+    def step(part: BatchPart) -> tuple[FlowMatching, dict[str, Any]]:
         some = slice(part.start, part.stop)
         machine = Machine(workers=Workers(part.workers.rank, part.workers.size, wrap=lambda module: module))
         trained = method(machine, loss={"velocity": 1.0, "l1": 0.5}, network=copy.deepcopy(network), clip=None)
@@ -309,7 +311,7 @@ def test_resuming_is_the_straight_run_to_the_last_bit(data_root: Path) -> None:
 @pytest.mark.parametrize("size", [4, 24, 100])
 def test_a_size_that_does_not_fit_is_refused_before_anything_runs(size: int) -> None:
     with pytest.raises(TrialError) as caught:
-        diffusion.Config().check({}, size)
+        Config().check({}, size)
     assert caught.value.key == "data.size"
     assert "power of two" in caught.value.allowed
     with pytest.raises(TrialError):

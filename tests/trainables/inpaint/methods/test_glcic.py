@@ -18,16 +18,17 @@ from trainables.inpaint import task as inpaint
 from trainables.inpaint.adversarial import Discriminators, Objective, discriminate, frozen
 from trainables.inpaint.batch import Batch
 from trainables.inpaint.evaluation import metrics
-from trainables.inpaint.methods.glcic import discriminators as discriminators
+from trainables.inpaint.methods.glcic import discriminators
 from trainables.inpaint.methods.glcic import network as glcic
+from trainables.inpaint.methods.glcic.config import Config
 from trainables.training.session import Machine
 
-TERMS = glcic.Config.adversarial
+TERMS = Config.adversarial
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
-def config(**options: Any) -> glcic.Config:
-    return glcic.Config(**options)
+def config(**options: Any) -> Config:
+    return Config(**options)
 
 
 def count(network: nn.Module) -> int:

@@ -22,6 +22,7 @@ from trainables.inpaint.dataset import InpaintDataset
 from trainables.inpaint.evaluation import metrics
 from trainables.inpaint.methods.lama_fourier import fourier as blocks
 from trainables.inpaint.methods.lama_fourier import network as lama_fourier
+from trainables.inpaint.methods.lama_fourier.config import Config
 from trainables.inpaint.methods.lama_fourier.discriminator import NLayerDiscriminator
 from trainables.training.session import Machine
 
@@ -29,7 +30,7 @@ PUBLISHED = {"valid": 10.0, "adversarial": 10.0, "feature_matching": 100.0, "r1"
 
 
 def build(size: int, **options: Any) -> nn.Module:
-    return lama_fourier.build(lama_fourier.Config(**options), size)
+    return lama_fourier.build(Config(**options), size)
 
 
 def count(network: nn.Module) -> int:
@@ -90,7 +91,7 @@ def test_forms(size: int, side: int, channels: int, number: int) -> None:
 )
 def test_discriminator(size: int, channels: list[int], side: int, parameters: int) -> None:
     with torch.device("meta"):
-        network = lama_fourier.build_discriminator(lama_fourier.Config(), size, "adversarial")
+        network = lama_fourier.build_discriminator(Config(), size, "adversarial")
     assert isinstance(network, NLayerDiscriminator)
     maps = network.maps(*blank(size))
     assert [layer.shape[1] for layer in maps] == channels

@@ -1,4 +1,4 @@
-"""Every inpainting method, found by listing the folder, against the common contract of all methods."""
+"""Every inpainting method, found by listing the packages, against the common contract of all methods."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(name, size=32, **options):
     options = {**NARROW.get(name, {}), **options}
     module = importlib.import_module(model_module(name))
     torch.manual_seed(0)
-    return module.build(module.Config(**options), size)
+    return module.build(model_config(name)(**options), size)
 
 
 def damaged(size=32, n=3):

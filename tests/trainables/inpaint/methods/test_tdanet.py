@@ -16,9 +16,15 @@ from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.adversarial import LEAST_SQUARES, Discriminators, Objective, ScoreMatching
 from trainables.inpaint.batch import Batch
+from trainables.inpaint.blocks.spectral_normalisation import SpectralConv2d
 from trainables.inpaint.evaluation import diversity
+from trainables.inpaint.methods.tdanet import losses
 from trainables.inpaint.methods.tdanet import network as tdanet
 from trainables.inpaint.methods.tdanet import residual_blocks as blocks
+from trainables.inpaint.methods.tdanet.attention import WordAttention
+from trainables.inpaint.methods.tdanet.config import Config
+from trainables.inpaint.methods.tdanet.discriminator import TDANetDiscriminator
+from trainables.inpaint.methods.tdanet.generator import TDANet
 from trainables.match import matching_losses
 from trainables.match.text_encoder import Vocabulary
 from trainables.training import checkpoint
@@ -29,10 +35,10 @@ CAPTIONS = ["a photo of a cat", "dog", "", "a bird of unseen words"]
 LOSS = {"l1_scales": 20.0, "kl": 20.0, "adversarial": 1.0, "adversarial_features": 1.0, "matching": 0.1}
 
 
-def build(size: int = 32, width: int = 2, **options: Any) -> tdanet.TDANet:
+def build(size: int = 32, width: int = 2, **options: Any) -> TDANet:
     torch.manual_seed(0)
-    network = tdanet.build(tdanet.Config(width=width, embedding=8, **options), size)
-    assert isinstance(network, tdanet.TDANet)
+    network = tdanet.build(Config(width=width, embedding=8, **options), size)
+    assert isinstance(network, TDANet)
     network.set_vocabulary(Vocabulary(["a", "photo", "of", "cat", "dog", "bird"]))
     return network
 
@@ -50,7 +56,7 @@ def count(*modules: nn.Module) -> int:
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
-def awake(network: tdanet.TDANet) -> tdanet.TDANet:
+def awake(network: TDANet) -> TDANet:
     """Scales up weights that are initialised close to 0, so that words have an effect."""
     with torch.no_grad():
         network.words.project.weight.mul_(100)
@@ -65,8 +71,8 @@ def awake(network: tdanet.TDANet) -> tdanet.TDANet:
 
 def test_parameters_at_the_published_size() -> None:
     with torch.device("meta"):
-        network = tdanet.TDANet(tdanet.Config(), 256)
-        discriminator = tdanet.TDANetDiscriminator(32, 256)
+        network = TDANet(Config(), 256)
+        discriminator = TDANetDiscriminator(32, 256)
         idle = blocks.ResBlock(256, 128, 128)  # built by the released code, never called
     encoder = count(network.encoder, network.infer, network.words, network.prior, network.posterior)
     assert encoder == 23_155_648
@@ -104,7 +110,7 @@ def test_shapes_at_every_stage(
     assert seen == decoded
     assert [tuple(image.shape[1:]) for image in images] == [(3, side, side) for side in outputs]
     assert wide == 16
-    assert tdanet.TDANetDiscriminator(2, size)(damaged, mask).shape == (1, 1, 6, 6)
+    assert TDANetDiscriminator(2, size)(damaged, mask).shape == (1, 1, 6, 6)
 
 
 @pytest.mark.parametrize("size", [8, 16, 48])
@@ -120,8 +126,8 @@ def test_a_size_that_it_cannot_take(size: int) -> None:
 def test_layers_with_spectral_normalisation_keep_pytorchs_initialisation_and_the_others_are_orthogonal() -> None:
     network = build(width=16)
     spectral, plain = [], []
-    for layer in [*network.modules(), *tdanet.TDANetDiscriminator(16, 32).modules()]:
-        if isinstance(layer, blocks.SpectralConv2d):
+    for layer in [*network.modules(), *TDANetDiscriminator(16, 32).modules()]:
+        if isinstance(layer, SpectralConv2d):
             spectral.append(layer)
         elif isinstance(layer, nn.Conv2d):
             plain.append(layer)
@@ -229,7 +235,7 @@ def test_no_caption_is_an_empty_one_and_a_hole_may_be_all_or_nothing() -> None:
 
 def test_word_attention_by_a_plain_loop() -> None:
     torch.manual_seed(0)
-    attention = blocks.WordAttention(5, 4).double()
+    attention = WordAttention(5, 4).double()
     x, words = torch.randn(2, 5, 8, 8).double(), torch.randn(2, 4, 3).double()
     nn.init.normal_(attention.project.weight)
     there = torch.tensor([[True, True, False], [True, False, False]])
@@ -276,10 +282,10 @@ def test_single_attention_is_another_one() -> None:
 
 def test_weights_bring_their_words_to_a_network_that_knows_none() -> None:
     network = awake(build()).eval()
-    other = tdanet.build(tdanet.Config(width=2, embedding=8), 32)
+    other = tdanet.build(Config(width=2, embedding=8), 32)
     other.load_state_dict(network.state_dict())
     damaged, mask, _ = given()
-    assert isinstance(other, tdanet.TDANet)
+    assert isinstance(other, TDANet)
     assert torch.equal(
         other.eval()(damaged, mask, other.tokens(CAPTIONS)), network(damaged, mask, network.tokens(CAPTIONS))
     )
@@ -334,10 +340,10 @@ def test_kl_against_torchs_distributions() -> None:
     standard = torch.distributions.Normal(0.0, 1.0)
     divergence = torch.distributions.kl_divergence
     expected = divergence(standard, p).mean() + divergence(p, q).mean()
-    torch.testing.assert_close(tdanet.kl_terms(prior, posterior), expected)
+    torch.testing.assert_close(losses.kl_terms(prior, posterior), expected)
     mu = posterior[0].requires_grad_()
-    tdanet.kl((mu.detach(), posterior[1]), prior)
-    (gradient,) = torch.autograd.grad(tdanet.kl_terms(prior, (mu, posterior[1])), mu)
+    losses.kl((mu.detach(), posterior[1]), prior)
+    (gradient,) = torch.autograd.grad(losses.kl_terms(prior, (mu, posterior[1])), mu)
     torch.testing.assert_close(gradient, mu.detach() / posterior[1].square() / 6), "of the standard normal's part alone"
 
 
@@ -346,8 +352,8 @@ def test_l1_scales_by_hand() -> None:
     truth[..., 2:] = 1.0
     small = torch.stack([torch.zeros(3, 2, 2), torch.ones(3, 2, 2)])
     large = torch.full((2, 3, 4, 4), 0.5)
-    assert tdanet.l1_scales([small, large], truth).item() == pytest.approx(0.5 + 0.5 + 0.5 + 0.5)
-    assert tdanet.l1_scales([F.adaptive_avg_pool2d(truth, 2).repeat(2, 1, 1, 1)], truth).item() == 0
+    assert losses.l1_scales([small, large], truth).item() == pytest.approx(0.5 + 0.5 + 0.5 + 0.5)
+    assert losses.l1_scales([F.adaptive_avg_pool2d(truth, 2).repeat(2, 1, 1, 1)], truth).item() == 0
 
 
 def test_the_terms_are_of_the_images_that_learn_gives() -> None:
@@ -532,7 +538,7 @@ def test_bfloat16_is_close(data_root: Path) -> None:
 @pytest.mark.slow
 def test_it_learns_to_fill_with_the_colour_that_the_caption_names() -> None:
     torch.manual_seed(0)
-    network = tdanet.TDANet(tdanet.Config(width=4, embedding=16), 32)
+    network = TDANet(Config(width=4, embedding=16), 32)
     network.set_vocabulary(Vocabulary(["the", "hole", "is", "red", "blue"]))
     captions, colours = ["the hole is red", "the hole is blue"], torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.1, 0.9]])
     optimiser = torch.optim.Adam(network.parameters(), 1e-3, betas=(0.0, 0.999))

@@ -1,18 +1,12 @@
-"""Baseline that predicts "inpainted" and the same box for every image: the box that fits the training boxes best.
-
-It is the reference for a detector's mean IoU: 0.155 for uniform boxes with sides of 10 to 50 % of the image's, 0.337
-for 10 to 90 % (MODELS.md section 1.4).
-"""
+"""The constant box, and its fit to the training boxes."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from trainables.config.model_sections import DetectorConfig
 from trainables.detect import boxes
+from trainables.detect.detectors.constant_box.config import Config
 from trainables.detect.output import DetectorOutput
 from trainables.forgery.forged_images import LabelledImages
 
@@ -22,12 +16,6 @@ MOST = 4096
 """Maximum number of training boxes used."""
 FINEST = 1 / 1024
 """Smallest step of the search, as a fraction of the image's side."""
-
-
-class Config(DetectorConfig):
-    """No options."""
-
-    trains: ClassVar[bool] = False
 
 
 class ConstantBox(nn.Module):

@@ -1,51 +1,18 @@
-"""Detector on any of torchvision's classifiers, whose last layer is replaced by a label, label and box, or mask head.
-
-Sources: 000_0d9f1f22a9376145 (one sigmoid and four linear outputs, or segmentation), 001_cc5423a036889870 (label only).
-The last linear layer or convolution of the classifier is located in the network and removed; all earlier layers stay.
-The network normalises images with ImageNet's mean and standard deviation.
-"""
+"""The detector on a classifier of torchvision."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.model_sections import DetectorConfig
 from trainables.detect.blocks.heads import TrunkWithHead
 from trainables.detect.blocks.high_pass import FILTERS
 from trainables.detect.detectors.detector import pretrained_weights
+from trainables.detect.detectors.detector.config import Config
 from trainables.errors import TrialError
 from trainables.inpaint.perceptual_features import MEAN, STD
-
-
-class Config(DetectorConfig):
-    least: ClassVar[Mapping[str, int]] = {"alexnet": 63, "inception_v3": 75, "maxvit_t": 224, "vit_": 224}
-    """Minimum input sides by backbone name or prefix; 32 px for all others."""
-
-    backbone: str = Field("resnet18", description="name of a classifier in torchvision")
-    weights: str = Field(
-        "none",
-        min_length=1,
-        description="imagenet: downloaded from torchvision; none: random; or a .pth or .npz file below the data root",
-    )
-    head: Literal["label", "box", "mask"] = Field(
-        "box", description="label; box: label and box; mask: a mask from which both are derived"
-    )
-    high_pass: Literal["srm", "bayar"] | None = Field(
-        None,
-        description="three additional input channels of fixed (srm) or learned (bayar) high-pass residuals; null: none",
-    )
-
-    def least_input(self) -> int:
-        return next((side for name, side in self.least.items() if self.backbone.startswith(name)), 32)
-
-    def gives(self) -> tuple[str, ...]:
-        return {"label": ("logit",), "box": ("logit", "box"), "mask": ("logit", "mask")}[self.head]
 
 
 class BackboneDetector(TrunkWithHead):

@@ -1,19 +1,13 @@
-"""Baseline: a logistic regression on statistics of an image's high-pass residuals.
-
-A detector that is not better than it detects only the change of noise that any fill causes. MODELS.md sections 2.2, 7.
-"""
+"""The regression on high-pass residuals, and its fit."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.model_sections import DetectorConfig
 from trainables.detect.blocks.high_pass import srm_kernels
+from trainables.detect.detectors.high_pass_probe.config import Config
 from trainables.detect.output import DetectorOutput
 from trainables.forgery.forged_images import LabelledImages
 
@@ -22,12 +16,6 @@ BLOCK = 8
 BATCH = 256
 FLOOR = 0.01
 """Added to residuals before taking the logarithm, grey levels."""
-
-
-class Config(DetectorConfig):
-    trains: ClassVar[bool] = False
-
-    strength: float = Field(1.0, gt=0, description="inverse strength of the penalty on the weights: scikit-learn's C")
 
 
 class HighPassProbe(nn.Module):

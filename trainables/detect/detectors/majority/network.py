@@ -1,24 +1,16 @@
-"""Baseline that ignores the image: it predicts the share of inpainted images in the training set."""
+"""The share of inpainted images as a prediction, and its fit."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from trainables.config.model_sections import DetectorConfig
+from trainables.detect.detectors.majority.config import Config
 from trainables.detect.output import DetectorOutput
 from trainables.forgery.forged_images import LabelledImages
 
 MOST = 12.0
 """Largest magnitude of the logit, reached if all training images have one label."""
-
-
-class Config(DetectorConfig):
-    """No options."""
-
-    trains: ClassVar[bool] = False
 
 
 class Majority(nn.Module):

@@ -1,36 +1,16 @@
-"""The context encoder: an encoder to one vector, a decoder from it, and a discriminator.
-
-Source: Pathak et al. 2016 and its Lua code; 003_4e78e639d4f1fa33; MODELS.md sections 4.1 and 10. The published form has
-128 px, `predicts: centre`, bottleneck 4000 and 71.12 M parameters; `predicts: image` is the published form for random
-regions. Unusual: the model works in [-1, 1], fills the holes of its input with a constant colour, does not get the
-mask, and in the centre form predicts a square that may be larger than the hole. The ring of known pixels inside that
-square has weight 10 in the terms `l1` and `l2`. Pathak's optional noise input and conditional discriminator are not
-implemented.
-"""
+"""The network, the discriminator and the training of the context encoder."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
-from pydantic import Field
 from torch import nn
 
-from trainables.config.model_sections import RegionConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
 from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame, RegionGAN
 from trainables.inpaint.method import Method, Setup
-
-
-class Config(RegionConfig):
-    """Options of the context encoder."""
-
-    width: int = Field(64, ge=1, description="channels of the first level, also of the discriminator")
-    bottleneck: int | None = Field(
-        None, ge=1, description="size of the bottleneck; null: 4000 from 128 px on, proportionally less below"
-    )
-    channelwise: bool = Field(False, description="add a channel-wise fully-connected layer on the encoder's 4x4 map")
-    extra_layer: bool = Field(False, description="add a 3x3 convolution in encoder and decoder, on their 4x4 maps")
+from trainables.inpaint.methods.context_encoder.config import Config
 
 
 def encoder(config: Config, widths: list[int], bottleneck: int) -> nn.Sequential:

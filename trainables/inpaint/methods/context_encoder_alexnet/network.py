@@ -1,35 +1,18 @@
-"""The context encoder on AlexNet's convolutions: a channel-wise layer instead of a bottleneck, five up-convolutions.
-
-Source: Pathak et al. 2016 (the feature-learning model) and 003_4e78e639d4f1fa33; MODELS.md sections 4.2 and 10. The
-published form maps 227 px to a 6x6x256 map and back to 161 px, which are resized; it has 3.92 M parameters with
-AlexNet's two groups. The network is trained from scratch. Our choices where the sources say nothing: no local response
-normalisation; He initialisation, because there is no batch normalisation; and tanh instead of ReLU after the last
-layer, because outputs are in [-1, 1].
-"""
+"""The network, the discriminator and the training of the context encoder on AlexNet's convolutions."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.model_sections import RegionConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
 from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame, RegionGAN
 from trainables.inpaint.method import Method, Setup
+from trainables.inpaint.methods.context_encoder_alexnet.config import Config
 from trainables.training.precision import full
-
-
-class Config(RegionConfig):
-    """Options of the AlexNet form."""
-
-    width: int = Field(
-        32, ge=2, multiple_of=2, description="unit of all widths: the first layer has 3 times this number of channels"
-    )
-    channelwise: bool = Field(True, description="use the channel-wise fully-connected layer on the encoder's last map")
 
 
 class AlexNetAutoencoder(nn.Module):

@@ -1,32 +1,14 @@
-"""DeepFill v2: a coarse and a fine network of gated convolutions, with contextual attention and SN-PatchGAN.
-
-Source: Yu et al. 2019, "Free-Form Image Inpainting with Gated Convolution", and its code; MODELS.md sections 1.5 and 10
-for the smaller forms. 4.05 M parameters at 256 px, 5.95 M in the discriminator.
-
-Unusual: `width` is the number of output channels of the first gated layer, 24; the 48 of the published code counts
-features and gates. The coarse network fills the hole roughly, and its output is pasted into the hole. The fine network
-sees this image but not the mask, and one of its two branches copies from outside the hole
-(`blocks/contextual_attention.py`). The published loss is {l1: 1.0, l1_coarse: 1.0, adversarial: 1.0}: the errors of
-both outputs over the whole image in [-1, 1], and the hinge loss of a discriminator that sees the composite. mmagic's
-reproduction uses an adversarial weight of 0.1, and a user of the published code reports that this fixes grey coarse
-outputs. Stride-2 convolutions pad all sides equally here, while TensorFlow pads more on the right and at the bottom;
-this would only matter for loading the published weights.
-"""
+"""The two networks of DeepFill v2 and their training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
-
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.model_sections import ModelConfig
-from trainables.errors import TrialError
 from trainables.inpaint.adversarial import HINGE, Objective
 from trainables.inpaint.method import GAN, Batch, Calls, LossTerm, Method, Setup, TrainingOutput
+from trainables.inpaint.methods.deepfill.config import Config
 from trainables.inpaint.methods.deepfill.contextual_attention import contextual_attention
 from trainables.inpaint.methods.deepfill.discriminator import SNPatchGAN
 from trainables.inpaint.methods.deepfill.gated import GatedLayer, GatedStack, Kind
@@ -35,45 +17,6 @@ from trainables.training.precision import full
 
 HALVINGS = 2
 """Number of stride-2 layers before the dilated layers; these and the attention work on a quarter of the side."""
-
-
-class Config(ModelConfig):
-    """Options of the two networks; the discriminator scales with `width`."""
-
-    adversarial: ClassVar[tuple[str, ...]] = ("adversarial",)
-    terms: ClassVar[tuple[str, ...]] = ("l1_coarse",)
-    small_forms: ClassVar[Mapping[int, tuple[int, ...]]] = {8: (1,), 16: (2,), 32: (2, 4), 64: (2, 4, 8)}
-    """Dilations by the side of the image, px; from 128 px on the published dilations are used."""
-
-    width: int = Field(
-        24, ge=2, description="channels of the first layer; all other layers and the discriminator scale with it"
-    )
-    convolution: Literal["gated", "plain", "partial"] = Field(
-        "gated", description="type of every layer; partial affects only the first network, as the second has no holes"
-    )
-    stages: Literal[1, 2] = Field(2, description="1: only the coarse network; l1 and l1_coarse are then the same error")
-    attention: bool = Field(
-        True, description="false: the attention branch without contextual attention, which has no parameters"
-    )
-
-    def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Check that the side of the images is a power of two, at least 8; every mask can be filled."""
-        if size < 8 or size & (size - 1):
-            raise TrialError(
-                f"data.size: {size}",
-                "deepfill divides the side by 4, and its discriminator halves the image down to 4x4",
-                "a power of two: 8, 16, 32, 64, ...",
-                f"size: {max(8, 1 << (size.bit_length() - 1))}",
-                "data.size",
-            )
-
-    def dilations_at(self, size: int) -> tuple[int, ...]:
-        """The dilation of each dilated layer for images of `size` px."""
-        return self.small_forms.get(size, (2, 4, 8, 16))
-
-    def rate_at(self, size: int) -> int:
-        """Factor by which the attention downsamples its map to compare positions; 1 for maps of 8x8 and less."""
-        return 1 if size <= 32 else 2
 
 
 class CoarseNetwork(nn.Module):

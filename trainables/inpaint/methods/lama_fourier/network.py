@@ -1,66 +1,15 @@
-"""LaMa: a residual network of fast Fourier convolutions; the receptive field of every block is the whole image.
-
-Source: Suvorov et al. 2022, "Resolution-robust Large Mask Inpainting with Fourier Convolutions", and its code (the
-model LaMa-Fourier); MODELS.md sections 7 and 10 for the smaller forms. 27.05 M parameters at 256 px, 6.96 M in the
-discriminator.
-
-Unusual: the published loss is {valid: 10, adversarial: 10, feature_matching: 100, r1: 0.001}, plus a perceptual term of
-weight 30 on features of a ResNet-50 trained for segmentation. That network is not available here; the closest term is
-`perceptual` with `features:`. Only `feature_matching` and `perceptual` compare the holes with the truth. The target of
-the discriminator is the mask: it learns to label the output as generated inside the holes and as real around them. Its
-input is the raw output of the network, including the known pixels. The published learning rates are 1e-3, and 1e-4 for
-the discriminator.
-
-`block: aot` replaces the Fourier blocks by AOT-GAN's blocks, and `block: plain` by blocks without a Fourier transform.
-At equal width these have more parameters, 66.8 M and 45.6 M.
-"""
+"""The network of LaMa and its training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.model_sections import ModelConfig
-from trainables.errors import TrialError
 from trainables.inpaint.adversarial import MaskedTarget, Objective
 from trainables.inpaint.method import GAN, Method, Setup
+from trainables.inpaint.methods.lama_fourier.config import Config
 from trainables.inpaint.methods.lama_fourier.discriminator import NLayerDiscriminator
 from trainables.inpaint.methods.lama_fourier.fourier import AggregatedBlock, FourierBlock, PlainBlock
-
-
-class Config(ModelConfig):
-    """Options of the network; the discriminator scales with `width`."""
-
-    adversarial: ClassVar[tuple[str, ...]] = ("adversarial",)
-    discriminator_terms: ClassVar[tuple[str, ...]] = ("r1", "feature_matching")
-    small_forms: ClassVar[Mapping[int, tuple[int, int]]] = {8: (1, 2), 16: (2, 2), 32: (2, 4), 64: (3, 6)}
-    """Numbers of stride-2 layers and of blocks by the side of the image, px; other sizes use the published numbers."""
-
-    width: int = Field(
-        64, ge=2, description="channels of the first layer; all other layers and the discriminator scale with it"
-    )
-    block: Literal["fourier", "aot", "plain"] = Field(
-        "fourier", description="type of the blocks: fast Fourier convolutions, AOT-GAN's blocks, or plain convolutions"
-    )
-
-    def form_at(self, size: int) -> tuple[int, int]:
-        """Numbers of stride-2 layers and of blocks for images of `size` px."""
-        return self.small_forms.get(size, (3, 9))
-
-    def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Check that the side of the images is a power of two, at least 8; every mask can be filled."""
-        if size < 8 or size & (size - 1):
-            raise TrialError(
-                f"data.size: {size}",
-                "lama_fourier halves the side up to three times and doubles it again",
-                "a power of two: 8, 16, 32, 64, ...",
-                f"size: {max(8, 1 << (size.bit_length() - 1))}",
-                "data.size",
-            )
 
 
 class LaMa(nn.Module):

@@ -1,21 +1,10 @@
-"""Fills each hole with the mean of the known pixels of the image, per channel: the simplest baseline.
-
-Source: MODELS.md section 11. An image that is all hole becomes grey (0.5).
-"""
+"""The fill with the mean of the known pixels."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor, nn
 
-from trainables.config.model_sections import ModelConfig
-
-
-class Config(ModelConfig):
-    """No options."""
-
-    trains: ClassVar[bool] = False
+from trainables.inpaint.methods.mean_fill.config import Config
 
 
 class MeanFill(nn.Module):

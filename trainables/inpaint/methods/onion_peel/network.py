@@ -1,24 +1,12 @@
-"""Fills holes from their border inwards, one ring per pass: each pixel of the ring is the mean of its known neighbours.
-
-Source: MODELS.md section 11. A neighbour that shares an edge has weight 2, one that shares a corner weight 1. Replaces
-Telea's fill on any device, and works on whole batches. An image that is all hole becomes grey (0.5).
-"""
+"""The fill from the border inwards."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.config.model_sections import ModelConfig
-
-
-class Config(ModelConfig):
-    """No options."""
-
-    trains: ClassVar[bool] = False
+from trainables.inpaint.methods.onion_peel.config import Config
 
 
 class OnionPeel(nn.Module):

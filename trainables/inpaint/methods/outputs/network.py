@@ -1,29 +1,17 @@
-"""Reads images filled by another inpainting system from a folder, so that they can be scored as an arm of a sweep.
-
-`sweeps export-test` writes the damaged test images and masks of a study under names that are a hash of their content.
-Each filled image has to be stored in `path` under the name of its damaged image. The order of the images is therefore
-irrelevant, and a folder made for other images or masks is detected at once.
-"""
+"""The reader of filled images, as a network."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.data.image_files import FolderConfig, open_image
+from trainables.data.image_files import open_image
 from trainables.errors import TrialError
-
-
-class Config(FolderConfig):
-    """The folder of the images."""
-
-    trains: ClassVar[bool] = False
-    splits: ClassVar[tuple[str, ...]] = ("test",)
+from trainables.inpaint.methods.outputs.config import Config
+from trainables.inpaint.methods.outputs.file_names import file_name, to_uint8
 
 
 class Outputs(nn.Module):
@@ -59,17 +47,6 @@ class Outputs(nn.Module):
                 "model.path",
             )
         return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1) / 255
-
-
-def to_uint8(image_bchw: Tensor) -> Tensor:
-    """Convert values in [0, 1] to uint8 on the CPU."""
-    return image_bchw.mul(255).round().to(torch.uint8).cpu()
-
-
-def file_name(damaged_3hw: Tensor, mask_1hw: Tensor) -> str:
-    """File name for a damaged image (uint8) and its mask (uint8, 255 in holes): 16 hex digits of a hash, `.png`."""
-    content = damaged_3hw.contiguous().numpy().tobytes() + mask_1hw.contiguous().numpy().tobytes()
-    return hashlib.sha256(content).hexdigest()[:16] + ".png"
 
 
 def build(config: Config, size: int) -> nn.Module:

@@ -1,9 +1,4 @@
-"""A U-Net of partial convolutions, small enough for CIFAR.
-
-Source: 004_93544f900a7fa97e; MODELS.md section 5, after Liu et al. 2018. Unusual: the masks are passed through the
-network and concatenated at the skip connections like the features. The last layer has neither batch normalisation nor
-an activation, because the document specifies none. 3.92 M parameters at 32 px.
-"""
+"""The U-Net of partial convolutions."""
 
 from __future__ import annotations
 
@@ -11,18 +6,11 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
 from trainables.inpaint.blocks.partial_convolution import PartialConv2d
-
-
-class Config(ModelConfig):
-    """Options of the U-Net."""
-
-    width: int = Field(32, ge=1, description="channels of the first level; doubled at each level, up to 16 times")
+from trainables.inpaint.methods.partial_conv_unet.config import Config
 
 
 class PartialConvUNet(nn.Module):

@@ -1,26 +1,12 @@
-"""OpenCV's fast-marching fill (A. Telea 2004, "An image inpainting technique based on the fast marching method").
-
-A classical baseline that needs no training. It works on single 8-bit images on the CPU, whatever the device. An image
-that is all hole becomes grey (0.5).
-"""
+"""OpenCV's fast-marching fill."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import cv2
-from pydantic import Field
 from torch import nn
 
-from trainables.config.model_sections import ModelConfig
 from trainables.inpaint.blocks.opencv_fill import OpenCVFill
-
-
-class Config(ModelConfig):
-    """Options of the fill."""
-
-    trains: ClassVar[bool] = False
-    radius: int = Field(3, ge=1, le=100, description="radius of the neighbourhood of a filled pixel, px")
+from trainables.inpaint.methods.telea.config import Config
 
 
 def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - signature shared by all models

@@ -1,25 +1,12 @@
-"""A plain convolutional autoencoder for blind inpainting: the mask is not an input.
-
-Source: 004_93544f900a7fa97e; MODELS.md section 5. Unusual: no skip connections and a 1x1 bottleneck; the network cannot
-distinguish holes from black pixels because it only sees the damaged image. `see_mask` is our control condition: the
-same network with the mask as a fourth input channel. 2.27 M parameters at 32 px.
-"""
+"""The plain autoencoder."""
 
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.model_sections import ModelConfig
 from trainables.errors import TrialError
-
-
-class Config(ModelConfig):
-    """Options of the autoencoder."""
-
-    width: int = Field(32, ge=1, description="channels of the first level; doubled at each level, up to 16 times")
-    see_mask: bool = Field(False, description="add the mask as a fourth input channel")
+from trainables.inpaint.methods.vanilla_autoencoder.config import Config
 
 
 class VanillaAutoencoder(nn.Module):

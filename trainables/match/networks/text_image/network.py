@@ -1,36 +1,15 @@
-"""A text encoder and an image encoder, trained to match captions with images.
-
-Source: Xu et al. 2018, "AttnGAN" (DAMSM), with a small jointly trained image encoder instead of Inception; MODELS.md
-sections 2.1 and 10. The published loss is {sentence: 1, word: 1}.
-"""
+"""The text and image encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
-from trainables.config.model_sections import ModelConfig
 from trainables.match.image_reader import ImageReader
 from trainables.match.matching_losses import EncodedCaptions
+from trainables.match.networks.text_image.config import Config
 from trainables.match.text_encoder import TextEncoder, Vocabulary
-
-
-class Config(ModelConfig):
-    """Options of both encoders."""
-
-    task: ClassVar[str] = "match"
-    terms: ClassVar[tuple[str, ...]] = ("sentence", "word")
-    takes_text: ClassVar[bool] = True
-
-    width: int = Field(
-        64, ge=2, description="channels of the image encoder's first layer; the widest layers have 4 times as many"
-    )
-    features: int = Field(256, ge=2, multiple_of=2, description="number of features of a word, a region, an image")
-    embedding: int = Field(300, ge=1, description="size of the word embedding")
-    recurrent: Literal["lstm", "gru"] = Field("lstm", description="bidirectional recurrent network that reads captions")
 
 
 class TextImage(nn.Module):

@@ -1,1 +1,1 @@
-"""Model `average`."""
+"""Mean of the detectors' logits, without fitting: the baseline of stacking."""

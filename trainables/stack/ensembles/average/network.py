@@ -1,17 +1,11 @@
-"""Mean of the detectors' logits, without fitting: the baseline of stacking."""
+"""The mean of the detectors' logits."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from trainables.config.model_sections import StackConfig
 from trainables.stack.classifier import LogitClassifier
-
-
-class Config(StackConfig):
-    """No options."""
-
-    inputs: ClassVar[tuple[str, ...]] = ("logits",)
+from trainables.stack.ensembles.average.config import Config
 
 
 class Average(LogitClassifier):

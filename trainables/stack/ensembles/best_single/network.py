@@ -1,20 +1,14 @@
-"""The single detector that is best on the rows that other ensembles are fitted on: the baseline without an ensemble."""
+"""The best single detector."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from trainables.config.model_sections import StackConfig
 from trainables.stack.classifier import LogitClassifier
-
-
-class Config(StackConfig):
-    """No options."""
-
-    inputs: ClassVar[tuple[str, ...]] = ("logits",)
+from trainables.stack.ensembles.best_single.config import Config
 
 
 class BestSingle(LogitClassifier):

@@ -1,0 +1,13 @@
+"""Options of the fill with the mean; it has none."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from trainables.config.model_sections import ModelConfig
+
+
+class Config(ModelConfig):
+    """No options."""
+
+    trains: ClassVar[bool] = False
