@@ -75,12 +75,12 @@ def place(name: str) -> str:
     return re.findall(r"`((?:sweeps|trainables)/[^`]*)`", recipe(name))[0]
 
 
-def example() -> str:
-    """The file of docs/your-own.md, to which the recipe points."""
+def example() -> dict[str, str]:
+    """The files of docs/your-own.md, to which the recipe points: path -> text."""
     page = (ROOT / "docs" / "your-own.md").read_text(encoding="utf-8")
-    match = re.search(r'^```python title="tiny_net.py"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
-    assert match, "docs/your-own.md has no complete tiny_net.py"
-    return match[1]
+    found = re.findall(r'^```python title="(tiny_net/\w+\.py)"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+    assert len(found) == 3, "docs/your-own.md shows no complete tiny_net"
+    return dict(found)
 
 
 def pyproject() -> dict[str, Any]:
@@ -97,7 +97,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("checkout")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / place("A model") / "tiny_net.py").write_text(example(), encoding="utf-8")
+    (copy / place("A model") / "tiny_net").mkdir()
+    for path, text in example().items():
+        (copy / place("A model") / path).write_text(text, encoding="utf-8")
     append(copy / place("A mask"), MASK)
     append(copy / place("A loss"), LOSS)
     study = place("A study").replace("<topic>", "inpainting").replace("<name>", "recipes")
