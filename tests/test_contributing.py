@@ -20,17 +20,23 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PACKAGES = ("sweeps", "trainables", "cluster", "analysis")
 
+OPTIONS = """
+
+class StripeConfig(MaskConfig):
+    family: ClassVar[str] = "stripe"
+
+    share: float = Field(0.25, gt=0, lt=1, description="height, as a share of the image's side")
+"""
 MASK = '''
 
 def stripe(
     n: int,
     canvas: Canvas,
     generator: torch.Generator,
-    *,
-    share: Annotated[float, Field(gt=0, lt=1, description="height, as a share of the image's side")] = 0.25,
+    options: config.StripeConfig,
 ) -> MaskDraw:
     """One stripe across the image, uniform in place."""
-    height = round(canvas.size * share)
+    height = round(canvas.size * options.share)
     top = _integer(_uniform(n, 1, generator), 0, canvas.size - height)
     rest = torch.tensor([0, height, canvas.size]).expand(n, 3)
     return Rectangles(canvas.size, torch.cat([top, rest], dim=1))
@@ -101,6 +107,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, text in example().items():
         (copy / place("A model") / path).write_text(text, encoding="utf-8")
     append(copy / place("A mask"), MASK)
+    append((copy / place("A mask")).with_name("config.py"), OPTIONS)
     append(copy / place("A loss"), LOSS)
     study = place("A study").replace("<topic>", "inpainting").replace("<name>", "recipes")
     (copy / study).write_text(STUDY.lstrip(), encoding="utf-8")

@@ -1,151 +1,133 @@
-"""Lists the models, masks and loss terms with their options; imports no torch, so that a sweep file is checked quickly.
+"""Turns a name in a sweep file into the code that it means; the only place that does so.
 
-The options of a model are the fields of `Config` in `config.py` of its package in one of FOLDERS. Only this file of the
-package is imported. The options of a mask are the keyword-only parameters of its function in `masks/families.py`, read
-from the source: only these definitions are executed, and they may use only the names in `_NAMES`. The loss terms are
-the public functions of `inpaint/losses.py` and `detect/losses.py`, plus the terms of discriminators and networks that a
-model's `Config` names. `tests/trainables/config/test_schema.py` compares what is read with the imported modules.
+The names of a kind are found by listing: a package for each task, method, detector, ensemble and matching network, and
+a public function for each mask and loss term. The options of a name are a pydantic class that is imported without
+torch, so that a sweep file is checked in milliseconds; the code itself is imported when it is first used.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
-import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, create_model
-
-from trainables.config.model_sections import ModelConfig
-from trainables.config.sections import FractionRange, IntRange, StrictConfig
+from trainables.config.messages import unknown_name_error
+from trainables.config.sections import StrictConfig
+from trainables.config.variant import options
+from trainables.masks import config as mask_config
 
 HERE = Path(__file__).parent
-FOLDERS = ("inpaint/methods", "detect/detectors", "stack/ensembles", "match/networks")
-"""The folders of the models: each holds one package for each model, with the model's name."""
-
-_NAMES: dict[str, Any] = {
-    "Annotated": Annotated,
-    "Field": Field,
-    "FractionRange": FractionRange,
-    "IntRange": IntRange,
-    "Literal": Literal,
+FOLDERS: Mapping[str, str] = {
+    "task": "",
+    "method": "inpaint/methods",
+    "detector": "detect/detectors",
+    "ensemble": "stack/ensembles",
+    "matcher": "match/networks",
 }
+"""By kind: the folder with a package for each name. A package has `config.py`, with a class `Config`, and its code in
+`task.py` for a task and in `network.py` otherwise."""
+FUNCTIONS = {"mask": "masks/families", "loss": "inpaint/losses", "detection_loss": "detect/losses"}
+"""By kind: the module with a public function for each name."""
+MODELS = ("method", "detector", "ensemble", "matcher")
+"""The kinds of code that `model.name` can mean; each belongs to another task."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a name means."""
+
+    kind: str
+    name: str
+    config: type[Any]
+    """The class of its options; for a task, of a whole configuration."""
+    module: str
+    """Dotted name of the module with its code."""
+
+    def options(self, section: Mapping[str, Any]) -> Any:
+        """The options of a section of a resolved configuration, as an instance of `config`."""
+        return options(self.config, section)
+
+    def load(self) -> Any:
+        """The module with its code; imports torch."""
+        return importlib.import_module(self.module)
 
 
 @cache
-def all_model_names() -> tuple[str, ...]:
+def names(kind: str) -> tuple[str, ...]:
+    """The names of a kind."""
+    if kind == "mask":
+        return tuple(_masks())
+    if kind in FUNCTIONS:
+        return tuple(parameters(kind))
+    files = (HERE / FOLDERS[kind]).glob(f"*/{_module(kind)}.py")
+    return tuple(sorted(file.parent.name for file in files if file.with_name("config.py").exists()))
+
+
+@cache
+def find(kind: str, name: str) -> Code:
+    """The code of a name. Raises TrialError if there is no such name."""
+    if name not in names(kind):
+        raise unknown_name_error(kind, name, names(kind))
+    if kind == "mask":
+        return Code(kind, name, _masks()[name], _dotted(FUNCTIONS[kind]))
+    package = _dotted(f"{FOLDERS[kind]}/{name}")
+    return Code(kind, name, importlib.import_module(f"{package}.config").Config, f"{package}.{_module(kind)}")
+
+
+def model(name: str) -> Code:
+    """The code of `model.name`, of whatever task. Raises TrialError if there is no such model."""
+    for kind in MODELS:
+        if name in names(kind):
+            return find(kind, name)
+    raise unknown_name_error("model.name", name, models(), "model.name")
+
+
+def models() -> tuple[str, ...]:
     """The models of every task."""
-    return tuple(sorted(_model_packages()))
+    return tuple(sorted(name for kind in MODELS for name in names(kind)))
+
+
+class Options(Mapping[str, type[StrictConfig]]):
+    """The classes of options of a kind, by name; a class is imported when it is asked for."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __getitem__(self, name: str) -> type[StrictConfig]:
+        if name not in names(self.kind):
+            raise KeyError(name)
+        return find(self.kind, name).config
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(names(self.kind))
+
+    def __len__(self) -> int:
+        return len(names(self.kind))
 
 
 @cache
-def _model_packages() -> dict[str, str]:
-    """The dotted name of each model's package."""
-    packages = [path.parent for folder in FOLDERS for path in (HERE / folder).glob("*/config.py")]
-    return {path.name: ".".join([__package__, *path.relative_to(HERE).parts]) for path in packages}
-
-
-def model_module(name: str) -> str:
-    """The dotted name of the module with a model's `build`."""
-    return f"{_model_packages()[name]}.network"
+def parameters(kind: str) -> dict[str, tuple[str, ...]]:
+    """The public functions of a kind, in the order of their source, each with the names of its parameters."""
+    tree = ast.parse((HERE / f"{FUNCTIONS[kind]}.py").read_text())
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
+    return {node.name: tuple(argument.arg for argument in node.args.args) for node in functions}
 
 
 @cache
-def model_names(task: str = "inpaint") -> tuple[str, ...]:
-    """The models of a task."""
-    return tuple(name for name in all_model_names() if model_config(name).task == task)
+def _masks() -> dict[str, type[mask_config.MaskConfig]]:
+    """The classes of the module, in their order."""
+    classes = [one for one in vars(mask_config).values() if isinstance(one, type)]
+    families = [one for one in classes if issubclass(one, mask_config.MaskConfig) and one is not mask_config.MaskConfig]
+    return {one.family: one for one in families}
 
 
-@cache
-def model_config(name: str) -> type[ModelConfig]:
-    """The `Config` class of a model."""
-    config: type[ModelConfig] = importlib.import_module(f"{_model_packages()[name]}.config").Config
-    return config
+def _module(kind: str) -> str:
+    return "task" if kind == "task" else "network"
 
 
-@cache
-def mask_configs() -> dict[str, type[StrictConfig]]:
-    """A configuration class for each mask family.
-
-    The families are the functions of `trainables/masks/families.py` that return a `MaskDraw`, except `draw`.
-    """
-    return {
-        node.name: _function_config(node)
-        for node in _public_functions(HERE / "masks" / "families.py")
-        if node.returns is not None and ast.unparse(node.returns) == "MaskDraw" and node.name != "draw"
-    }
-
-
-@cache
-def adversarial_names() -> dict[str, tuple[str, ...]]:
-    """The adversarial loss terms, each with the models that have a discriminator for it."""
-    return _by_term({model: model_config(model).adversarial for model in model_names()})
-
-
-@cache
-def discriminator_names() -> dict[str, tuple[str, ...]]:
-    """The additional loss terms of discriminators, each with the models that have it."""
-    return _by_term({model: model_config(model).discriminator_terms for model in model_names()})
-
-
-@cache
-def network_names() -> dict[str, tuple[str, ...]]:
-    """The loss terms that a network computes itself, each with the models that do so."""
-    return _by_term({model: model_config(model).terms for model in model_names()})
-
-
-def _by_term(terms: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    models: dict[str, tuple[str, ...]] = {}
-    for model, names in terms.items():
-        for term in names:
-            models[term] = (*models.get(term, ()), model)
-    return models
-
-
-@cache
-def loss_inputs() -> dict[str, tuple[str, ...]]:
-    """The reconstruction terms (the public functions of `inpaint/losses.py`) with their parameter names."""
-    return {
-        node.name: tuple(a.arg for a in node.args.args) for node in _public_functions(HERE / "inpaint" / "losses.py")
-    }
-
-
-@cache
-def loss_names() -> tuple[str, ...]:
-    """The reconstruction terms."""
-    return tuple(loss_inputs())
-
-
-@cache
-def detection_inputs() -> dict[str, tuple[str, ...]]:
-    """The loss terms of task `detect` (the public functions of `detect/losses.py`) with their parameter names."""
-    functions = _public_functions(HERE / "detect" / "losses.py")
-    return {node.name: tuple(a.arg for a in node.args.args) for node in functions}
-
-
-def _public_functions(path: Path) -> list[ast.FunctionDef]:
-    tree = ast.parse(path.read_text())
-    return [n for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
-
-
-def _function_config(node: ast.FunctionDef) -> type[StrictConfig]:
-    arguments = ast.arguments([], [], None, node.args.kwonlyargs, node.args.kw_defaults, None, [])
-    stub = ast.parse(f"def {node.name}({ast.unparse(arguments)}): ...").body[0]
-    function = _execute(stub, "trainables.masks.families")[node.name]
-    fields = {
-        p.name: (p.annotation, ... if p.default is p.empty else p.default)
-        for p in inspect.signature(function).parameters.values()
-    }
-    config: type[StrictConfig] = create_model(
-        node.name, __base__=StrictConfig, name=(Literal[node.name], ...), **fields
-    )  # type: ignore[call-overload]
-    return config
-
-
-def _execute(node: ast.stmt, module: str) -> dict[str, Any]:
-    names = dict(_NAMES, __name__=module)
-    exec(compile(ast.Module([node], []), module, "exec", dont_inherit=True), names)  # one definition of our own source
-    return names
+def _dotted(path: str) -> str:
+    return ".".join([__package__, *filter(None, path.split("/"))])

@@ -4,7 +4,7 @@ A page asks for one with a comment on a line of its own:
 
     <!-- keys: SweepSpec -->       the fields of a pydantic model: key, type, default, meaning
     <!-- masks -->                 the mask families with their options
-    <!-- models: inpaint -->       the models of a task with their options
+    <!-- models: method -->        the models of a kind, see trainables/registry.py, with their options
     <!-- functions: l1_valid -->   the public functions of the module that defines this one, a line each
     <!-- columns: _METRICS -->     metric names with unit, direction and meaning
     <!-- api: Study values -->     a class or function, by mkdocstrings; of a class, these members
@@ -158,27 +158,22 @@ def masks(_: str) -> str:
     """Every mask family: its docstring's first sentence and its options."""
     parts = []
     summaries = _summaries(file_of("random_blocks"))
-    for name, model in load("mask_configs")().items():
+    for name, model in load("Options")("mask").items():
         rows = list(_rows(model, skip=("name",)))
         parts += [f"**`{name}`**: {summaries[name]}", "", table(["key", "type", "default", "meaning"], rows), ""]
     return "\n".join(parts)
 
 
-def models(task: str) -> str:
-    """Every model of a task: the first sentence of its module and its options."""
+def models(kind: str) -> str:
+    """Every model of a kind: the first sentence of its package and its options."""
     rows = []
-    for name in load("model_names")(task):
-        (path,) = [p for p in (ROOT / "trainables").rglob("*.py") if name in (p.stem, p.parent.name) and _has_config(p)]
+    for name in load("Options")(kind):
+        path = ROOT / "trainables" / load("FOLDERS")[kind] / name / "__init__.py"
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        fields = load("model_config")(name).model_json_schema()["properties"]
+        fields = load("Options")(kind)[name].model_json_schema()["properties"]
         options = ", ".join(f"`{key}`" for key in fields) or "none"
         rows.append([f"`{name}`", _sentence(docstring), options])
     return table(["model.name", "what it is", "options"], rows)
-
-
-def _has_config(path: Path) -> bool:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return any(isinstance(node, ast.ClassDef) and node.name == "Config" for node in tree.body)
 
 
 def functions(name: str) -> str:

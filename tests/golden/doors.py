@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-TASKS = ("inpaint", "detect", "match", "stack")
-
 
 def command(arguments: Sequence[str]) -> int:
     """Run `sweeps ...` in this process; its exit code."""
@@ -18,28 +16,29 @@ def command(arguments: Sequence[str]) -> int:
 
 def model_names() -> set[str]:
     """Everything that `model.name` may be, over all tasks."""
-    from trainables.registry import model_names
+    from trainables import registry
 
-    return {name for task in TASKS for name in model_names(task)}
+    return {name for kind in registry.MODELS for name in registry.names(kind)}
 
 
 def mask_names() -> set[str]:
     """Everything that `mask.name` may be."""
-    from trainables.registry import mask_configs
+    from trainables import registry
 
-    return set(mask_configs())
+    return set(registry.names("mask"))
 
 
 def loss_names() -> set[str]:
     """Every loss term of the tasks `inpaint` and `detect`."""
     from trainables import registry
+    from trainables.inpaint import config
 
     return {
-        *registry.loss_names(),
-        *registry.adversarial_names(),
-        *registry.discriminator_names(),
-        *registry.network_names(),
-        *registry.detection_inputs(),
+        *registry.names("loss"),
+        *config.adversarial_names(),
+        *config.discriminator_names(),
+        *config.network_names(),
+        *registry.names("detection_loss"),
     }
 
 

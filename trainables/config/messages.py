@@ -7,8 +7,9 @@ import typing
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from trainables.config.variant import Variant
 from trainables.errors import TrialError
 
 
@@ -20,43 +21,82 @@ def validated(section: str, config: type[BaseModel], value: Any) -> dict[str, An
     try:
         return config.model_validate(value).model_dump()
     except ValidationError as error:
-        raise _translate(section, config, error) from None
+        raise _translate(section, config, value, error) from None
 
 
-def _translate(section: str, config: type[BaseModel], error: ValidationError) -> TrialError:
-    first = error.errors()[0]
-    key = ".".join([section] * bool(section) + [str(part) for part in first["loc"]])
-    top = str(first["loc"][0]) if first["loc"] else ""
+def _translate(section: str, config: type[BaseModel], value: Any, error: ValidationError) -> TrialError:
+    """An unknown key is told first: it is often the reason why another one is missing."""
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    loc, context, given = first["loc"], first.get("ctx", {}), first["input"]
+    key = ".".join([section] * bool(section) + [str(part) for part in loc])
+    owner, name = _owner(config, value, loc)
+    if isinstance(context.get("error"), TrialError):
+        return _below(key, context["error"])
     if first["type"] == "extra_forbidden":
-        fields = _section_of(config, first["loc"]).model_fields
-        return unknown_name_error(key.rpartition(".")[0] or section, str(first["loc"][-1]), tuple(fields), key)
-    if first["type"] == "missing":
+        what = key.rpartition(".")[0] or section or "key"
+        return unknown_name_error(what, str(loc[-1]), tuple(owner.model_fields), key)
+    if first["type"] == "unknown_name":
+        return unknown_name_error(f"{key}.name", str(context["name"]), tuple(context["allowed"]), f"{key}.name")
+    if first["type"] == "no_name":
         return TrialError(
-            f"{section or 'base'} without `{top}`",
+            f"{key}: {given!r}"[:200], "it has no `name`", "{name: ..., options}", f"{key}: {{name: ...}}"
+        )
+    if first["type"] == "missing":
+        above = key.rpartition(".")[0]
+        return TrialError(
+            f"{above or 'base'} without `{loc[-1]}`",
             "it is required",
-            _allowed(config, top),
-            f"add `{top}:` under `{section}:`",
+            _allowed(owner, name),
+            f"add `{loc[-1]}:` under `{above or 'base'}:`",
+            key,
         )
     why = first["msg"].removeprefix("Value error, ")
     return TrialError(
-        f"{key}: {first['input']!r}" if first["loc"] else f"{section}: {first['input']!r}",
-        why[0].lower() + why[1:],
-        _allowed(config, top),
-        f"change `{key}`",
-        key,
+        f"{key}: {given!r}"[:200], why[0].lower() + why[1:], _allowed(owner, name), f"change `{key}`", key
     )
 
 
-def _section_of(config: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The class of the section that contains a key; the innermost one that can be determined."""
-    for part in loc[:-1]:
-        field = config.model_fields.get(str(part))
-        inner = [] if field is None else [field.annotation, *typing.get_args(field.annotation)]
-        sections = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if len(sections) != 1:
-            break
-        config = sections[0]
-    return config
+def _below(section: str, error: TrialError) -> TrialError:
+    """The error of a section's own check, told of the section."""
+    if not section:
+        return error
+    key = f"{section}.{error.key}" if error.key else section
+    begins = bool(error.key) and error.given.startswith(error.key)
+    return TrialError(f"{section}{'.' if begins else ': '}{error.given}", error.why, error.allowed, error.fix, key)
+
+
+def _owner(config: type[BaseModel], value: Any, loc: tuple[int | str, ...]) -> tuple[type[BaseModel], str]:
+    """The class of the innermost section that contains a place, and the name of the place's field in it."""
+    name = str(loc[0]) if loc else ""
+    field = config.model_fields.get(name)
+    if field is None or len(loc) == 1:
+        return config, name
+    return _inner(field.annotation, field.metadata, _item(value, name), loc[1:]) or (config, name)
+
+
+def _inner(
+    annotation: Any, metadata: Sequence[Any], value: Any, loc: tuple[int | str, ...]
+) -> tuple[type[BaseModel], str] | None:
+    """As `_owner`, for a place below a value with this type; None if no section is below it."""
+    for item in metadata:
+        if isinstance(item, Variant):
+            return _owner(item.choices[value["name"]], value, loc)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _inner(arguments[0], arguments[1:], value, loc)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _owner(annotation, value, loc)
+    if origin in (dict, list):
+        return _inner(arguments[-1], (), _item(value, loc[0]), loc[1:]) if len(loc) > 1 else None
+    found = (_inner(argument, (), value, loc) for argument in arguments)
+    return next((one for one in found if one), None)
+
+
+def _item(value: Any, key: int | str) -> Any:
+    try:
+        return value[key]
+    except (TypeError, LookupError):
+        return None
 
 
 def _allowed(config: type[BaseModel], name: str) -> str:
@@ -64,8 +104,9 @@ def _allowed(config: type[BaseModel], name: str) -> str:
     if name not in config.model_fields:
         return "a valid combination of " + ", ".join(config.model_fields)
     field = config.model_fields[name]
-    kind = _type_name(field.annotation)
-    bounds = ", ".join(_bound(item) for item in field.metadata if not isinstance(item, AfterValidator))
+    variant = next((item for item in field.metadata if isinstance(item, Variant)), None)
+    kind = f"one of {', '.join(variant.choices)}" if variant else _type_name(field.annotation)
+    bounds = ", ".join(_bound(item) for item in field.metadata if type(item).__module__ == "annotated_types")
     default = "" if field.is_required() else f" (default {field.default!r})"
     return " ".join(filter(None, [kind, bounds])) + default + (f": {field.description}" if field.description else "")
 

@@ -92,6 +92,10 @@ class DetectorConfig(ModelConfig):
         """Side of the smallest input images, px."""
         return 8
 
+    def pretrained(self) -> bool:
+        """Whether training starts from weights that the network's module loads (`load_pretrained`)."""
+        return False
+
     def gives(self) -> tuple[str, ...]:
         """The outputs that the network is trained to predict: of `logit`, `box` and `mask`."""
         return ("logit",)

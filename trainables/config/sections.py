@@ -178,7 +178,6 @@ class FeaturesConfig(StrictConfig):
 
 
 class AdamConfig(StrictConfig):
-    name: Literal["adam"] = "adam"
     lr: float = Field(1e-3, gt=0, description="learning rate")
     betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
         [0.9, 0.999],
@@ -192,7 +191,6 @@ class AdamConfig(StrictConfig):
 
 
 class SGDConfig(StrictConfig):
-    name: Literal["sgd"] = "sgd"
     lr: float = Field(1e-2, gt=0, description="learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="factor that keeps the previous update direction; 0: none")
     weight_decay: float = Field(
@@ -201,7 +199,6 @@ class SGDConfig(StrictConfig):
 
 
 class StepConfig(StrictConfig):
-    name: Literal["step"] = "step"
     every: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
         0.25, description="epochs between two steps; a value below 1 is a share of all epochs"
     )
@@ -209,7 +206,7 @@ class StepConfig(StrictConfig):
 
 
 class NoScheduleConfig(StrictConfig):
-    name: Literal["none"] = "none"
+    """No options: learning rates stay the same."""
 
 
 class PhasesConfig(StrictConfig):
@@ -231,42 +228,10 @@ class PhasesConfig(StrictConfig):
         return "discriminators" if epoch <= alone + max(1, round(self.discriminators * epochs)) else "both"
 
 
-class BatchConfig(StrictConfig):
-    batch: int = Field(ge=2, description="images per step, over all workers; at least 2 for batch normalisation")
-
-
-class EpochsConfig(StrictConfig):
-    epochs: int = Field(ge=1, description="passes over the training images")
-
-
-class DrawsConfig(StrictConfig):
-    draws: int | None = Field(
-        None,
-        ge=2,
-        le=64,
-        description="fills per test image, for models that draw at random; adds columns for their spread and the best",
-    )
-
-
 class CaptionRetrieverConfig(StrictConfig):
     """The trained matching network that finds the caption of a filled image."""
 
     trial: str = Field(pattern=TRIAL, description="id of a finished trial of task match, on images of the same size")
-
-
-class PrecisionConfig(StrictConfig):
-    precision: Literal["float32", "bf16"] | None = Field(
-        None,
-        description="bf16: networks compute in bfloat16 (autocast), losses and weights stay in float32; null: float32",
-    )
-
-
-class SyncConfig(StrictConfig):
-    sync_batch_norm: bool | None = Field(
-        None,
-        description="batch normalisation with several workers; false: each over its own part of the batch, which is "
-        "faster but gives other numbers; null or true: over the whole batch, as with one process",
-    )
 
 
 OPTIMISERS: dict[str, type[StrictConfig]] = {"adam": AdamConfig, "sgd": SGDConfig}

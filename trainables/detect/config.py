@@ -1,32 +1,23 @@
-"""Configuration schema of task `detect`, and the part of it that determines the result. Imports no torch."""
+"""The configuration of task `detect`: keys, defaults, and what they require of each other; imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, model_validator
 
-from trainables.config.messages import unknown_name_error, validated
+from trainables import registry
+from trainables.config.messages import unknown_name_error
 from trainables.config.model_sections import DetectorConfig
-from trainables.config.sections import BatchConfig, EpochsConfig, Needs, StrictConfig, SyncConfig
-from trainables.config.variants import (
-    labelled_sections,
-    omit_default,
-    optional_section,
-    section_options,
-    variant_class,
-    without_none,
-)
+from trainables.config.sections import Needs, StrictConfig
+from trainables.config.task_config import Labelled, SyncBatchNorm, TrainingConfig, Weight, positive_weights
+from trainables.config.variant import Variant
 from trainables.errors import TrialError
-from trainables.forgery.config import forged_id, resolve_forge, resolve_set
-from trainables.registry import detection_inputs, model_config
+from trainables.forgery.config import ForgeConfig, SetConfig, forged_id
 
-SECTIONS = (
-    *("data", "test_sets", "test_changes", "model", "loss", "boxes"),
-    *("optimiser", "schedule", "batch", "epochs", "sync_batch_norm"),
-)
+TERMS = registry.parameters("detection_loss")
+"""The loss terms (the public functions of `losses.py`), each with the names of its inputs."""
 LOSSES: dict[tuple[str, ...], dict[str, float]] = {
     ("logit",): {"bce": 1.0},
     ("logit", "box"): {"bce": 100.0, "smooth_l1": 0.8},
@@ -42,8 +33,21 @@ class FlipsConfig(StrictConfig):
     flip_vertical: float | None = Field(None, gt=0, le=1, description="probability of a top-bottom flip")
 
 
-class DetectDataConfig(StrictConfig):
-    """The section `data` except `forged` and `set`."""
+class LabelledSetConfig(StrictConfig):
+    """A set of labelled images: a forged set, or a published one."""
+
+    forged: ForgeConfig | None = Field(None, description="a forge block")
+    set: SetConfig | None = Field(None, description="{layout: ..., path: ...}: a published set")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> LabelledSetConfig:
+        if (self.forged is None) == (self.set is None):
+            raise ValueError("exactly one of `forged` (a forge block) and `set` (a published set) is required")
+        return self
+
+
+class DetectDataConfig(LabelledSetConfig):
+    """The images to train on, and those to test on."""
 
     input_size: int | None = Field(
         None,
@@ -99,84 +103,77 @@ class PerturbationConfig(StrictConfig):
         return self
 
 
-def resolve(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the complete configuration as plain data, with every default filled in; what is off is absent or null.
+class Config(TrainingConfig):
+    """The keys of `base`. A model that is not trained gets `epochs: 0`."""
 
-    Raises TrialError naming the key, what is wrong and what is allowed. A model that is not trained has 0 epochs.
-    """
-    for key in config:
-        if key not in SECTIONS:
-            raise unknown_name_error("key", key, SECTIONS, key)
-    for key, example in (("data", "{forged: {...}}"), ("model", "{name: ...}")):
-        if config.get(key) is None:
-            raise TrialError(f"base without `{key}`", f"`{key}` is required", f"{key}: {example}", f"add `{key}:`", key)
-    given = {"optimiser": {"name": "adam"}, **config}
-    name = _name_of(config["model"])
-    section = {"name": name, **validated("model", model_config(name), section_options(config["model"]))}
-    model = detector(section)
-    resolved = {
-        "data": _data(config["data"], model),
-        "test_sets": _test_sets(config.get("test_sets"), config["data"]),
-        "test_changes": _test_changes(config.get("test_changes")),
-        "model": section,
-        "loss": _loss(config.get("loss"), name, model),
-        "boxes": validated("boxes", BoxesConfig, config.get("boxes") or {}),
-        "optimiser": validated("optimiser", variant_class("optimiser", given["optimiser"]), given["optimiser"]),
-        "schedule": optional_section("schedule", config.get("schedule")),
-        "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
-        "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
-        "sync_batch_norm": omit_default(True, "sync_batch_norm", SyncConfig, config),
-    }
-    _check_labels(resolved)
-    if not any(detection_inputs()[term][0].startswith("box") for term in resolved["loss"]):
-        resolved["boxes"] = None
-    if resolved["schedule"] == {"name": "none"}:
-        resolved["schedule"] = None
-    if not model.trains:
-        resolved["boxes"], resolved["epochs"] = None, 0
-    return resolved
+    scored: ClassVar[tuple[str, ...]] = ("data", "test_sets", "test_changes", "model")
+
+    data: DetectDataConfig = Field(description="{forged: {...}}, a forge block, or {set: {layout: ...}}")
+    test_sets: Labelled[LabelledSetConfig] = Field(
+        None, description="{label: {forged: {...}}}: further test sets; keys that a forge block omits are those of data"
+    )
+    test_changes: Labelled[PerturbationConfig] = Field(None, description="{label: {jpeg: 75}}: changed test images")
+    model: Annotated[dict[str, Any], Variant(registry.Options("detector"))] = Field(description="{name: ..., options}")
+    loss: dict[str, Weight] | None = Field(None, description="{term: weight}; null: by the outputs of the model")
+    boxes: BoxesConfig | None = Field(None, description="how the box loss is computed")
+    sync_batch_norm: SyncBatchNorm = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_test_sets(cls, config: Any) -> Any:
+        """A forge block of `test_sets` has the keys that it omits from the block under `data`."""
+        data, sets = (config.get(key) for key in ("data", "test_sets"))
+        own = data.get("forged") if isinstance(data, dict) else None
+        if not isinstance(own, dict) or not isinstance(sets, dict):
+            return config
+        return {**config, "test_sets": {label: _with_keys(own, section) for label, section in sets.items()}}
+
+    @classmethod
+    def trains(cls, resolved: Mapping[str, Any]) -> bool:
+        return detector(resolved["model"]).trains
+
+    @classmethod
+    def complete(cls, resolved: dict[str, Any]) -> dict[str, Any]:
+        model = detector(resolved["model"])
+        for section in (resolved["data"], *(resolved["test_sets"] or {}).values()):
+            section.pop("set" if section["set"] is None else "forged")
+        resolved["data"]["input_size"] = _input_size(resolved["data"], model)
+        resolved["loss"] = _loss(resolved["loss"], resolved["model"]["name"], model)
+        _check_labels(resolved)
+        on_boxes = any(TERMS[term][0].startswith("box") for term in resolved["loss"])
+        resolved["boxes"] = (resolved["boxes"] or BoxesConfig().model_dump()) if on_boxes else None
+        if not model.trains:
+            resolved["epochs"] = 0
+        return resolved
+
+    @classmethod
+    def needs(cls, resolved: Mapping[str, Any], seed: int) -> Needs:
+        """Forged sets that the trial trains and tests on."""
+        sections = (resolved["data"], *(resolved["test_sets"] or {}).values())
+        blocks = [section["forged"] for section in sections if section.get("forged") is not None]
+        return Needs({forged_id(block): block for block in blocks})
 
 
 def detector(section: Mapping[str, Any]) -> DetectorConfig:
     """Options of a resolved `model` section."""
-    config = model_config(section["name"]).model_validate(section_options(dict(section)))
-    assert isinstance(config, DetectorConfig)
-    return config
+    options: DetectorConfig = registry.find("detector", section["name"]).options(section)
+    return options
 
 
-def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return the part of a resolved configuration that determines the result; see `sweeps.spec.trial.Trial`."""
-    parts = {key: value for key, value in resolved.items() if key != "epochs"}
-    if not detector(resolved["model"]).trains:
-        return without_none({key: parts[key] for key in ("data", "test_sets", "test_changes", "model")})
-    if isinstance((resolved["schedule"] or {}).get("every"), float):
-        parts["epochs"] = resolved["epochs"]
-    return {"seed": seed, **without_none(parts)}
+# --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - part of the task interface
-    """Forged sets that the trial trains and tests on."""
-    sections = (resolved["data"], *(resolved["test_sets"] or {}).values())
-    blocks = [section["forged"] for section in sections if section.get("forged") is not None]
-    return Needs({forged_id(block): block for block in blocks})
+def _with_keys(own: Mapping[str, Any], section: Any) -> Any:
+    given = section.get("forged") if isinstance(section, dict) else None
+    return {**section, "forged": {**own, **given}} if isinstance(given, dict) else section
 
 
-# --- sections ---------------------------------------------------------------------------------------------------------
-
-
-def _name_of(value: Any) -> str:
-    variant_class("model", value, "detect")
-    return str(value["name"])
-
-
-def _data(value: Any, model: DetectorConfig) -> dict[str, Any]:
-    chosen_set = _set("data", value)
-    plain = {key: item for key, item in value.items() if key not in ("forged", "set")}
-    data = validated("data", DetectDataConfig, plain)
+def _input_size(data: Mapping[str, Any], model: DetectorConfig) -> int:
+    """Side of the network's input, px."""
     least = model.least_input()
     if data["input_size"] is None:
-        data["input_size"] = max(_size(chosen_set), least)
-    elif data["input_size"] < least:
+        return max(int(data["forged"]["images"]["size"] if "forged" in data else data["set"]["size"]), least)
+    if data["input_size"] < least:
         raise TrialError(
             f"data.input_size: {data['input_size']}",
             "the model needs larger images",
@@ -184,48 +181,7 @@ def _data(value: Any, model: DetectorConfig) -> dict[str, Any]:
             f"data.input_size: {least}",
             "data.input_size",
         )
-    return {**chosen_set, **data}
-
-
-def _set(key: str, value: Any) -> dict[str, Any]:
-    """{forged: resolved block} or {set: resolved section}."""
-    given = [name for name in ("forged", "set") if isinstance(value, dict) and value.get(name) is not None]
-    if len(given) != 1:
-        raise TrialError(
-            f"{key}: {value!r}"[:200],
-            "exactly one of `forged` or `set` is required",
-            "forged: {...}, a forge block, or set: {layout: ...}, a published dataset",
-            f"{key}: {{forged: {{images: {{name: cifar10}}, inpainters: [{{name: telea}}]}}}}",
-            key,
-        )
-    if given == ["forged"]:
-        return {"forged": resolve_forge(value["forged"], f"{key}.forged")}
-    return {"set": resolve_set(value["set"], f"{key}.set")}
-
-
-def _size(section: Mapping[str, Any]) -> int:
-    return int(section["forged"]["images"]["size"] if "forged" in section else section["set"]["size"])
-
-
-def _test_sets(value: Any, data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Resolve the further test sets; keys that their forge blocks omit are taken from the block under `data`."""
-    resolved = {}
-    own = data.get("forged") or {}
-    for label, section in labelled_sections("test_sets", value, "{...}", "other: {...}").items():
-        given = section.get("forged") if isinstance(section, dict) else None
-        whole = {**section, "forged": {**own, **given}} if isinstance(given, dict) else section
-        resolved[label] = _set(f"test_sets.{label}", whole)
-        for key in section:
-            if key not in ("forged", "set"):
-                raise unknown_name_error("key", key, ("forged", "set"), f"test_sets.{label}.{key}")
-    return resolved or None
-
-
-def _test_changes(value: Any) -> dict[str, Any] | None:
-    given = labelled_sections("test_changes", value, "{...}", "other: {...}")
-    return {
-        label: validated(f"test_changes.{label}", PerturbationConfig, item) for label, item in given.items()
-    } or None
+    return int(data["input_size"])
 
 
 def _check_labels(resolved: Mapping[str, Any]) -> None:
@@ -241,22 +197,18 @@ def _check_labels(resolved: Mapping[str, Any]) -> None:
         )
 
 
-def _loss(value: Any, name: str, model: DetectorConfig) -> dict[str, float]:
+def _loss(value: Mapping[str, float] | None, name: str, model: DetectorConfig) -> dict[str, float]:
     """Weights above 0. A model that is not trained accepts the terms of every model and uses none."""
     if value is None:
         return dict(LOSSES[model.gives()]) if model.trains else {}
-    if not isinstance(value, dict):
-        raise TrialError(f"loss: {value!r}", "it is not a mapping", "{term: weight}", "loss: {bce: 1.0}", "loss")
-    terms = tuple(detection_inputs())
     for key in value:
-        if key not in terms:
-            raise unknown_name_error("loss", key, terms, f"loss.{key}")
-    weights = {key: weight for key, weight in validated("loss", _loss_config(terms), value).items() if weight}
+        if key not in TERMS:
+            raise unknown_name_error("loss", key, tuple(TERMS), f"loss.{key}")
     if not model.trains:
         return {}
-    allowed = tuple(term for term in terms if detection_inputs()[term][0].startswith(model.gives()))
-    for key in weights:
-        if key not in allowed:
+    allowed = tuple(term for term, inputs in TERMS.items() if inputs[0].startswith(model.gives()))
+    for key, weight in value.items():
+        if weight and key not in allowed:
             raise TrialError(
                 f"loss.{key} with model.name: {name}",
                 f"the model does not predict what this term needs; it predicts: {', '.join(model.gives())}",
@@ -264,18 +216,4 @@ def _loss(value: Any, name: str, model: DetectorConfig) -> dict[str, float]:
                 f"remove `loss.{key}`, or choose another `model.head`",
                 f"loss.{key}",
             )
-    if not weights:
-        raise TrialError(
-            "loss with no weight above 0",
-            "the model would not learn",
-            "at least one weight above 0",
-            "loss: {bce: 1.0}",
-            "loss",
-        )
-    return weights
-
-
-@cache
-def _loss_config(terms: tuple[str, ...]) -> type[StrictConfig]:
-    fields: dict[str, Any] = {name: (Annotated[float, Field(ge=0)], 0.0) for name in terms}
-    return create_model("Loss", __base__=StrictConfig, **fields)
+    return positive_weights({term: value.get(term, 0.0) for term in TERMS}, "bce")

@@ -15,21 +15,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables import registry
 from trainables.config.messages import no_fills_error
 from trainables.detect import boxes, output_files
 from trainables.detect import losses as detection_losses
 from trainables.detect import metrics as detection_metrics
+from trainables.detect.config import TERMS
 from trainables.detect.config import detector as options_of
 from trainables.detect.dataset import DetectDataset, load
 from trainables.detect.inference import SplitPredictions, predict_split
 from trainables.detect.output import DetectorOutput
 from trainables.forgery.forged_images import LabelledImages
 from trainables.inpaint.dataset import LAYOUT
-from trainables.registry import detection_inputs
 from trainables.training import optimisers
 from trainables.training.distributed import Workers
 from trainables.training.loop import derive, generator
-from trainables.training.networks import build_network, model_of
 from trainables.training.session import Machine
 from trainables.training.sync_batch_norm import synchronise
 from trainables.training.terms import Terms, as_sums
@@ -98,7 +98,7 @@ class DetectLearner:
         box_scale: Tensor | None = None
         terms = {}
         for name in self.weights_of_losses:
-            inputs = detection_inputs()[name]
+            inputs = TERMS[name]
             value_b: Tensor = getattr(detection_losses, name)(**{key: arguments[key] for key in inputs})
             if inputs[0] == "box_b4":
                 box_scale = self.workers.scale_of(counts_b.sum()) if box_scale is None else box_scale
@@ -151,14 +151,11 @@ def mirrored(image_bchw: Tensor, across_b: Tensor, down_b: Tensor) -> Tensor:
 
 def build(config: Mapping[str, Any], data: DetectDataset, machine: Machine) -> DetectLearner:
     torch.manual_seed(derive(config["seed"], "initialisation"))
-    network = build_network(
-        config["model"], data.side, data.root
-    )  # initialised on the CPU, so it is the same for every device
+    network = _network(config["model"], data.side, data.root)  # on the CPU: the same initialisation on any device
     network = network.to(machine.device, memory_format=LAYOUT)  # type: ignore[call-overload]
     workers = machine.workers
-    module, options = model_of(config["model"])
-    if not options.trains:
-        module.learn(network, data.train)
+    if not options_of(config["model"]).trains:
+        registry.find("detector", config["model"]["name"]).load().learn(network, data.train)
         return DetectLearner(network.eval(), None, {}, None, data.size, workers)
     if workers.size > 1 and config.get("sync_batch_norm") is not False:
         synchronise(network)
@@ -168,12 +165,20 @@ def build(config: Mapping[str, Any], data: DetectDataset, machine: Machine) -> D
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
     """Check that pretrained weights can be loaded. Sets are forged, or read, before the trials."""
-    pretrained = config["model"].get("weights", "none") != "none"
-    return [(_check_weights, config["model"])] if pretrained else []
+    return [(_check_weights, config["model"])] if options_of(config["model"]).pretrained() else []
 
 
 def _check_weights(section: Mapping[str, Any], root: Path | None) -> None:
-    build_network(section, max(64, options_of(section).least_input()), root)
+    _network(section, max(64, options_of(section).least_input()), root)
+
+
+def _network(section: Mapping[str, Any], size: int, root: Path | None) -> nn.Module:
+    """The network of a resolved `model` section, with pretrained weights from the data root if it asks for them."""
+    module, options = registry.find("detector", section["name"]).load(), options_of(section)
+    network: nn.Module = module.build(options, size)
+    if options.pretrained():
+        module.load_pretrained(network, options, root)
+    return network
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -192,7 +197,7 @@ def train(
     n = len(data.train)
     order = torch.randperm(n, generator=generator(config["seed"], "order", epoch))
     flips = _flips(config, n, epoch)
-    with_masks = any(detection_inputs()[name][0].startswith("mask") for name in learner.weights_of_losses)
+    with_masks = any(TERMS[name][0].startswith("mask") for name in learner.weights_of_losses)
     for index in torch.split(order, config["batch"]):
         if len(index) > 1:
             mine = learner.workers.part(index)

@@ -11,13 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
+from trainables import registry
 from trainables.config.messages import unknown_name_error, validated
 from trainables.config.sections import TRIAL, CaptionSourceConfig, SizedConfig, StrictConfig
-from trainables.config.variants import section_options, variant_class, without_none
+from trainables.config.task_config import without_none
+from trainables.config.variant import Variant
 from trainables.errors import TrialError
-from trainables.registry import model_config, model_names
 
 NOT_FILLS = ("outputs",)
 """Models without parameters that do not fill holes themselves."""
@@ -37,19 +38,16 @@ Quality = Annotated[
 
 
 class PngConfig(StrictConfig):
-    name: Literal["png"] = "png"
     level: int = Field(1, ge=0, le=9, description="lossless compression: 0 none, 1 fastest, 9 smallest files")
 
 
 class JpegConfig(StrictConfig):
-    name: Literal["jpeg"] = "jpeg"
     quality: Quality = Field(
         [75, 95], description="[lowest, highest] quality, drawn uniformly, the same for all images of a photograph"
     )
 
 
 class WebpConfig(StrictConfig):
-    name: Literal["webp"] = "webp"
     quality: Quality = Field(
         [75, 95], description="[lowest, highest] quality, drawn uniformly, the same for all images of a photograph"
     )
@@ -58,9 +56,79 @@ class WebpConfig(StrictConfig):
 ENCODERS: dict[str, type[StrictConfig]] = {"png": PngConfig, "jpeg": JpegConfig, "webp": WebpConfig}
 
 
-class ForgeConfig(StrictConfig):
-    """The top-level keys of a forge block. Shares are of the photographs, drawn independently for each."""
+# --- inpainters -------------------------------------------------------------------------------------------------------
 
+
+def fills() -> tuple[str, ...]:
+    """Names of the inpainters that need no training."""
+    trains = {name: registry.find("method", name).config.trains for name in registry.names("method")}
+    return tuple(name for name, trained in trains.items() if not trained and name not in NOT_FILLS)
+
+
+def _inpainter(value: Any) -> dict[str, Any]:
+    """{name: ..., options} or {trial: id}."""
+    if not isinstance(value, dict) or ("name" in value) == ("trial" in value):
+        raise TrialError(
+            f"{value!r}",
+            "exactly one of `name` and `trial` is required",
+            f"{{name: ...}} with {', '.join(fills())}, or {{trial: ...}} with the id of a trained inpainter",
+            "{name: telea}",
+        )
+    if "name" in value:
+        if value["name"] not in fills():
+            raise unknown_name_error("name", str(value["name"]), fills(), "name")
+        return Variant(registry.Options("method")).resolve(value)
+    trial = value["trial"]
+    if set(value) != {"trial"} or not isinstance(trial, str) or not re.match(TRIAL, trial):
+        raise TrialError(
+            f"{value!r}",
+            "it is not a trial id without further options",
+            "{trial: 16 digits of 0-9 and a-f}",
+            "{trial: ID}, with an id that `sweeps status` lists",
+            "trial",
+        )
+    return {"trial": trial}
+
+
+def _distinct(inpainters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for index, each in enumerate(inpainters):
+        if each in inpainters[:index]:
+            raise TrialError(
+                f"{each}",
+                "it is listed twice, but inpainters are drawn with equal probability",
+                "each inpainter once",
+                "remove one of the two",
+                str(index),
+            )
+    return inpainters
+
+
+def _not_object(section: dict[str, Any]) -> dict[str, Any]:
+    if section["name"] == "object":
+        raise TrialError(
+            "name: object", "forged sets do not support object masks", "any other mask", "mask: {name: box}", "name"
+        )
+    return section
+
+
+# --- forge blocks -----------------------------------------------------------------------------------------------------
+
+Encoder = Annotated[dict[str, Any], Variant(ENCODERS)]
+
+
+class ForgeConfig(StrictConfig):
+    """A forge block. Shares are of the photographs, drawn independently for each."""
+
+    images: SizedConfig = Field(description="{name: ..., size: ...}: the photographs")
+    captions: CaptionSourceConfig | None = Field(None, description="captions of the photographs; null: none")
+    mask: Annotated[dict[str, Any], Variant(registry.Options("mask")), AfterValidator(_not_object)] = Field(
+        {"name": "box"}, validate_default=True, description="{name: ..., options}: the holes"
+    )
+    inpainters: Annotated[list[Annotated[dict[str, Any], PlainValidator(_inpainter)]], AfterValidator(_distinct)] = (
+        Field(min_length=1, description="[{name: telea}, {trial: ID}]: fills without training, and trained inpainters")
+    )
+    encoder: Encoder = Field({"name": "png"}, validate_default=True, description="{name: png, jpeg or webp, options}")
+    fake_encoder: Encoder | None = Field(None, description="another encoder for the inpainted images; null: the same")
     composite: Literal["hole", "raw"] = Field(
         "hole",
         description="hole: a fake differs from the photograph in the hole only; raw: the inpainter's whole output",
@@ -99,67 +167,9 @@ class ForgeConfig(StrictConfig):
         return self
 
 
-SECTIONS = ("images", "captions", "mask", "inpainters", "encoder", "fake_encoder")
-
-
-def fills() -> tuple[str, ...]:
-    """Names of the inpainters that need no training."""
-    return tuple(name for name in model_names() if not model_config(name).trains and name not in NOT_FILLS)
-
-
-def resolve_forge(block: Any, section: str = "") -> dict[str, Any]:
-    """A complete block with every default filled in, as plain data; options that are off are None. Raises TrialError.
-
-    section: the dotted key of the block; '' for a forge file.
-    """
-    try:
-        return _resolve(block)
-    except TrialError as error:
-        if not section:
-            raise
-        key = f"{section}.{error.key}" if error.key else section
-        raise TrialError(f"{section}: {error.given}", error.why, error.allowed, error.fix, key) from None
-
-
-def _resolve(block: Any) -> dict[str, Any]:
-    keys = (*SECTIONS, *ForgeConfig.model_fields)
-    if not isinstance(block, dict):
-        raise TrialError(
-            f"{block!r}",
-            "a forge block must be a mapping",
-            ", ".join(keys),
-            "{images: {name: cifar10}, mask: {name: box}, inpainters: [{name: telea}]}",
-        )
-    for key in block:
-        if key not in keys:
-            raise unknown_name_error("key", str(key), keys, str(key))
-    for key, example in (("images", "{name: cifar10}"), ("inpainters", "[{name: telea}]")):
-        if block.get(key) is None:
-            raise TrialError(
-                f"a forge block without `{key}`", f"`{key}` is required", f"{key}: {example}", f"add `{key}:`"
-            )
-    mask = {"name": "box"} if block.get("mask") is None else block["mask"]
-    section = validated("mask", variant_class("mask", mask), mask)
-    if section["name"] == "object":
-        raise TrialError(
-            "mask.name: object",
-            "forged sets do not support object masks",
-            "any other mask",
-            "mask: {name: box}",
-            "mask.name",
-        )
-    plain = {key: value for key, value in block.items() if key not in SECTIONS}
-    return {
-        "images": validated("images", SizedConfig, block["images"]),
-        "captions": None
-        if block.get("captions") is None
-        else validated("captions", CaptionSourceConfig, block["captions"]),
-        "mask": section,
-        "inpainters": _inpainters(block["inpainters"]),
-        "encoder": _encoder("encoder", block.get("encoder") or {"name": "png"}),
-        "fake_encoder": None if block.get("fake_encoder") is None else _encoder("fake_encoder", block["fake_encoder"]),
-        **validated("", ForgeConfig, plain),
-    }
+def resolve_forge(block: Any) -> dict[str, Any]:
+    """A complete block with every default filled in, as plain data; what is off is None. Raises TrialError."""
+    return validated("", ForgeConfig, block)
 
 
 def forged_id(resolved: Mapping[str, Any]) -> str:
@@ -173,61 +183,6 @@ def forged_id(resolved: Mapping[str, Any]) -> str:
 def forge_needs(resolved: Mapping[str, Any]) -> tuple[str, ...]:
     """Ids of the trials whose networks are used as inpainters, each once, in the order of the block."""
     return tuple(dict.fromkeys(each["trial"] for each in resolved["inpainters"] if "trial" in each))
-
-
-def _inpainters(value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not value:
-        raise TrialError(
-            f"inpainters: {value!r}",
-            "it must be a list of at least one inpainter",
-            f"[{{name: ...}}, {{trial: ...}}]; name: {', '.join(fills())}; trial: the id of a trained inpainter",
-            "inpainters: [{name: telea}]",
-            "inpainters",
-        )
-    inpainters = [_inpainter(f"inpainters.{index}", each) for index, each in enumerate(value)]
-    for index, each in enumerate(inpainters):
-        if each in inpainters[:index]:
-            raise TrialError(
-                f"inpainters.{index}: {each}",
-                "it is listed twice, but inpainters are drawn with equal probability",
-                "each inpainter once",
-                "remove one of the two",
-                f"inpainters.{index}",
-            )
-    return inpainters
-
-
-def _inpainter(key: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or ("name" in value) == ("trial" in value):
-        raise TrialError(
-            f"{key}: {value!r}",
-            "exactly one of `name` and `trial` is required",
-            f"{{name: ...}} with {', '.join(fills())}, or {{trial: ...}} with the id of a trained inpainter",
-            f"{key}: {{name: telea}}",
-            key,
-        )
-    if "name" in value:
-        name = value["name"]
-        if name not in fills():
-            raise unknown_name_error(f"{key}.name", str(name), fills(), f"{key}.name")
-        return {"name": name, **validated(key, model_config(name), section_options(value))}
-    trial = value["trial"]
-    if set(value) != {"trial"} or not isinstance(trial, str) or not re.match(TRIAL, trial):
-        raise TrialError(
-            f"{key}: {value!r}",
-            "it is not a trial id without further options",
-            "{trial: 16 digits of 0-9 and a-f}",
-            f"{key}: {{trial: ID}}, with an id that `sweeps status` lists",
-            f"{key}.trial",
-        )
-    return {"trial": trial}
-
-
-def _encoder(key: str, value: Any) -> dict[str, Any]:
-    name = value.get("name") if isinstance(value, dict) else value
-    if not isinstance(value, dict) or name not in ENCODERS:
-        raise unknown_name_error(f"{key}.name", str(name), tuple(ENCODERS), f"{key}.name")
-    return validated(key, ENCODERS[str(name)], value)
 
 
 # --- public sets ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainables.config.variants import without_none
+from trainables.config.task_config import without_none
 
 SOURCES = {
     "cifar10": "CIFAR-10 (A. Krizhevsky 2009), https://www.cs.toronto.edu/~kriz/cifar.html",

@@ -17,6 +17,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
+from trainables import registry
 from trainables.detect.blocks.heads import levels_of
 from trainables.detect.inference import locate_hole
 from trainables.detect.output import DetectorOutput
@@ -24,7 +25,6 @@ from trainables.detect.perturbations import resize
 from trainables.errors import TrialError
 from trainables.inference import user_images
 from trainables.inference.user_images import Box, Mask, Picture
-from trainables.registry import model_config, model_names
 from trainables.training.checkpoint import load_weights
 from trainables.training.networks import build_network
 
@@ -38,7 +38,7 @@ def inpainter(config: Mapping[str, Any], weights: Mapping[str, Tensor], device: 
 
     config: the trial's resolved configuration.
     """
-    if "val" not in model_config(config["model"]["name"]).splits:
+    if "val" not in registry.model(config["model"]["name"]).config.splits:
         raise _unfit(config, "it only reads images that were filled elsewhere", "a trial whose model fills holes")
     network = build_network(config["model"], config["data"]["size"])
     load_weights(network, weights, "weights")
@@ -47,10 +47,9 @@ def inpainter(config: Mapping[str, Any], weights: Mapping[str, Tensor], device: 
 
 def detector(config: Mapping[str, Any], weights: Mapping[str, Tensor], device: str = "cpu") -> nn.Module:
     """The network of a trial of task `detect`. Raises TrialError for a baseline without weights."""
-    if not model_config(config["model"]["name"]).trains:
+    if not registry.model(config["model"]["name"]).config.trains:
         raise _unfit(config, "it is a baseline without stored weights", "a trained detector")
-    section = {**config["model"], **({"weights": "none"} if "weights" in config["model"] else {})}  # no download
-    network = build_network(section, config["data"]["input_size"])
+    network = build_network(config["model"], config["data"]["input_size"])
     load_weights(network, weights, "weights")
     return network.eval().to(device)
 
@@ -71,14 +70,13 @@ def check_hole(config: Mapping[str, Any], hole_hw: Mask) -> None:
         for positions, side, (low, high) in zip((rows, columns), hole_hw.shape, share, strict=True)
     )
     mask = {"name": "centre", "fraction": 0.25} if inside else {"name": "the one given"}
-    section = {key: value for key, value in config["model"].items() if key != "name"}
-    model_config(config["model"]["name"]).model_validate(section).check(mask, config["data"]["size"])
+    registry.find("method", config["model"]["name"]).options(config["model"]).check(mask, config["data"]["size"])
 
 
 def check_text(config: Mapping[str, Any]) -> None:
     """Raise TrialError if the model does not take a caption."""
-    if not model_config(config["model"]["name"]).takes_text:
-        some = ", ".join(name for name in model_names() if model_config(name).takes_text)
+    if not registry.model(config["model"]["name"]).config.takes_text:
+        some = ", ".join(name for name in registry.names("method") if registry.find("method", name).config.takes_text)
         raise _unfit(config, "it takes no text", f"text with a model that takes it: {some}")
 
 

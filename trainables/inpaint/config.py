@@ -1,102 +1,131 @@
-"""The configuration of task `inpaint`: validation, defaults and trial identity. This module does not import torch."""
+"""The configuration of task `inpaint`: keys, defaults, and what they require of each other; imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, create_model
+from pydantic import Field
 
-from trainables.config.messages import unknown_name_error, validated
+from trainables import registry
+from trainables.config.messages import unknown_name_error
 from trainables.config.model_sections import ModelConfig
-from trainables.config.sections import (
-    BatchConfig,
-    CaptionRetrieverConfig,
-    DataConfig,
-    DrawsConfig,
-    EpochsConfig,
-    FeaturesConfig,
-    Needs,
-    PhasesConfig,
-    PrecisionConfig,
-    StrictConfig,
-    SyncConfig,
+from trainables.config.sections import CaptionRetrieverConfig, DataConfig, FeaturesConfig, Needs, PhasesConfig
+from trainables.config.task_config import (
+    Labelled,
+    Optimiser,
+    Precision,
+    SyncBatchNorm,
+    TrainingConfig,
+    Weight,
+    positive_weights,
 )
-from trainables.config.variants import (
-    omit_default,
-    optional_section,
-    section_options,
-    test_masks,
-    variant_class,
-    without_none,
-)
+from trainables.config.variant import Variant
 from trainables.errors import TrialError
-from trainables.registry import (
-    adversarial_names,
-    discriminator_names,
-    loss_inputs,
-    loss_names,
-    model_config,
-    network_names,
-)
 
-SECTIONS = (
-    *("data", "mask", "test_masks", "model", "loss", "features", "optimiser", "discriminator_optimiser"),
-    *("schedule", "phases", "batch", "epochs", "sync_batch_norm", "precision", "draws", "judge"),
-)
+Mask = Annotated[dict[str, Any], Variant(registry.Options("mask"))]
 
 
-def resolve(config: dict[str, Any]) -> dict[str, Any]:
-    """Validate a configuration and return it as plain data with all defaults filled in; options that are off are null.
+class Config(TrainingConfig):
+    """The keys of `base`. Loss terms with weight 0 are left out; a model without parameters gets `epochs: 0`."""
 
-    Loss terms with weight 0 are left out, and a model without parameters gets `epochs: 0`. Raises TrialError with the
-    key, what is wrong and what is allowed.
-    """
-    for key in config:
-        if key not in SECTIONS:
-            raise unknown_name_error("key", key, SECTIONS, key)
-    for key in ("data", "mask", "model"):
-        if key not in config:
-            raise TrialError(
-                f"base without `{key}`",
-                f"every trial of task inpaint needs `{key}`",
-                f"{key}: {{name: ...}}",
-                f"add `{key}:` to the base",
-            )
-    given = {"optimiser": {"name": "adam"}, **config}
-    model, mask, optimiser = (variant_class(key, given[key]) for key in ("model", "mask", "optimiser"))
-    name = config["model"]["name"]
-    resolved = {
-        "data": validated("data", DataConfig, config["data"]),
-        "mask": validated("mask", mask, config["mask"]),
-        "test_masks": test_masks(config.get("test_masks")),
-        "model": {"name": name, **validated("model", model, section_options(config["model"]))},
-        "loss": _loss(config.get("loss", {"l2": 1.0}), name),
-        "features": validated("features", FeaturesConfig, config.get("features") or {}),
-        "optimiser": validated("optimiser", optimiser, given["optimiser"]),
-        "discriminator_optimiser": optional_section("discriminator_optimiser", config.get("discriminator_optimiser")),
-        "schedule": optional_section("schedule", config.get("schedule")),
-        "phases": None if config.get("phases") is None else validated("phases", PhasesConfig, config["phases"]),
-        "batch": validated("", BatchConfig, {"batch": config.get("batch", 64)})["batch"],
-        "epochs": validated("", EpochsConfig, {"epochs": config.get("epochs", 1)})["epochs"],
-        "sync_batch_norm": omit_default(True, "sync_batch_norm", SyncConfig, config),
-        "precision": omit_default("float32", "precision", PrecisionConfig, config),
-        "draws": omit_default(None, "draws", DrawsConfig, config),
-        "judge": None if config.get("judge") is None else validated("judge", CaptionRetrieverConfig, config["judge"]),
-    }
-    if not adversarial_terms(resolved):
-        resolved["discriminator_optimiser"] = resolved["phases"] = None
-    if not _trains(resolved) or not any("features" in loss_inputs().get(term, ()) for term in resolved["loss"]):
-        resolved["features"] = None
-    if resolved["schedule"] == {"name": "none"}:
-        resolved["schedule"] = None
-    if resolved["phases"]:
-        _check_phases(resolved)
-    if not model_config(name).samples:
-        resolved["draws"] = None
-    if not _trains(resolved):
-        resolved["epochs"] = 0
+    off: ClassVar[Mapping[str, Any]] = {**TrainingConfig.off, "precision": "float32"}
+    scored: ClassVar[tuple[str, ...]] = ("data", "mask", "test_masks", "model", "judge")
+
+    data: DataConfig = Field(description="{name: ..., size: ...}, see docs/sweep-files.md")
+    mask: Mask = Field(description="{name: ..., options}: the holes of the training and test images")
+    test_masks: Labelled[Mask] = Field(None, description="{label: {name: ..., options}}: further holes to test on")
+    model: Annotated[dict[str, Any], Variant(registry.Options("method"))] = Field(description="{name: ..., options}")
+    loss: dict[str, Weight] = Field({"l2": 1.0}, description="{term: weight}")
+    features: FeaturesConfig | None = Field(None, description="the classifier of `perceptual` and `style`")
+    discriminator_optimiser: Optimiser | None = Field(None, description="null: as `optimiser`")
+    phases: PhasesConfig | None = Field(None, description="training phases of a GAN; null: all networks from the start")
+    sync_batch_norm: SyncBatchNorm = None
+    precision: Precision = None
+    draws: int | None = Field(
+        None,
+        ge=2,
+        le=64,
+        description="fills per test image, for models that draw at random; adds columns for their spread and the best",
+    )
+    judge: CaptionRetrieverConfig | None = Field(None, description="the network that finds the caption of a fill")
+
+    @classmethod
+    def trains(cls, resolved: Mapping[str, Any]) -> bool:
+        return method_options(resolved).trains
+
+    @classmethod
+    def complete(cls, resolved: dict[str, Any]) -> dict[str, Any]:
+        model, trains = method_options(resolved), cls.trains(resolved)
+        resolved["loss"] = _loss(resolved["loss"], resolved["model"]["name"], model)
+        if not any(term in adversarial_names() for term in resolved["loss"]):
+            resolved["discriminator_optimiser"] = resolved["phases"] = None
+        needs_features = any("features" in registry.parameters("loss").get(term, ()) for term in resolved["loss"])
+        resolved["features"] = (
+            (resolved["features"] or FeaturesConfig().model_dump()) if trains and needs_features else None
+        )
+        if resolved["phases"]:
+            _check_phases(resolved)
+        if not model.samples:
+            resolved["draws"] = None
+        if not trains:
+            resolved["epochs"] = 0
+        _check_captions(resolved)
+        _check_matchers(resolved)
+        for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
+            model.check(section, resolved["data"]["size"])
+        return resolved
+
+    @classmethod
+    def needs(cls, resolved: Mapping[str, Any], seed: int) -> Needs:
+        """The finished trials that this trial needs: the networks named by `judge` and `model.text_encoder`."""
+        return Needs(networks=tuple(dict.fromkeys(_matchers(resolved).values())))
+
+
+def method_options(resolved: Mapping[str, Any]) -> ModelConfig:
+    """The options of the method of a resolved configuration."""
+    options: ModelConfig = registry.find("method", resolved["model"]["name"]).options(resolved["model"])
+    return options
+
+
+# --- names of loss terms ----------------------------------------------------------------------------------------------
+
+
+@cache
+def adversarial_names() -> dict[str, tuple[str, ...]]:
+    """The adversarial loss terms, each with the models that have a discriminator for it."""
+    return _by_term({name: config.adversarial for name, config in _methods().items()})
+
+
+@cache
+def discriminator_names() -> dict[str, tuple[str, ...]]:
+    """The additional loss terms of discriminators, each with the models that have it."""
+    return _by_term({name: config.discriminator_terms for name, config in _methods().items()})
+
+
+@cache
+def network_names() -> dict[str, tuple[str, ...]]:
+    """The loss terms that a method computes itself, each with the models that do so."""
+    return _by_term({name: config.terms for name, config in _methods().items()})
+
+
+def _methods() -> dict[str, type[ModelConfig]]:
+    return {name: registry.find("method", name).config for name in registry.names("method")}
+
+
+def _by_term(terms: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    models: dict[str, tuple[str, ...]] = {}
+    for model, names in terms.items():
+        for term in names:
+            models[term] = (*models.get(term, ()), model)
+    return models
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _check_captions(resolved: Mapping[str, Any]) -> None:
     if "matching" in resolved["loss"] and (resolved["data"]["captions"] or {"text": "none"})["text"] == "none":
         raise TrialError(
             "loss.matching with images that have no captions",
@@ -105,44 +134,70 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
             'data: {captions: {template: "a photo of a {class}"}}, or remove `loss.matching`',
             "loss.matching",
         )
-    _check_matchers(resolved)
-    checked = model_config(name).model_validate(section_options(resolved["model"]))
-    for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
-        checked.check(section, resolved["data"]["size"])
-    return resolved
 
 
-def _trains(resolved: Mapping[str, Any]) -> bool:
-    return model_config(resolved["model"]["name"]).trains
+def _loss(value: Mapping[str, float], name: str, model: ModelConfig) -> dict[str, float]:
+    """The loss weights above 0, in the order of the terms.
 
-
-def adversarial_terms(resolved: Mapping[str, Any]) -> tuple[str, ...]:
-    """The adversarial loss terms with a weight above 0; only their discriminators are built and trained."""
-    return tuple(term for term in resolved["loss"] if term in adversarial_names())
-
-
-def network_terms(resolved: Mapping[str, Any]) -> tuple[str, ...]:
-    """The loss terms with a weight above 0 that the network computes itself, in its `learn` method."""
-    return tuple(term for term in resolved["loss"] if term in network_names())
-
-
-def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The part of a resolved configuration that determines the result of a trial; see `sweeps.spec.trial.Trial`.
-
-    Options that are off (null) are left out, so a new option does not change the identity of older trials. `epochs` is
-    left out unless the schedule or the phases are defined as fractions of the epochs.
+    A model without parameters accepts the terms of every model, because it uses none.
     """
-    parts = {key: value for key, value in resolved.items() if key != "epochs"}
-    if not _trains(resolved):
-        return without_none({key: parts[key] for key in ("data", "mask", "test_masks", "model", "judge")})
-    if resolved["phases"] or isinstance((resolved["schedule"] or {}).get("every"), float):
-        parts["epochs"] = resolved["epochs"]
-    return {"seed": seed, **without_none(parts)}
+    special = {**adversarial_names(), **discriminator_names(), **network_names()}
+    own = (*model.adversarial, *model.discriminator_terms, *model.terms)
+    terms = (*registry.names("loss"), *(own if model.trains else special))
+    for key in value:
+        if key in special and key not in terms:
+            raise TrialError(
+                f"loss.{key} with model.name: {name}",
+                f"{name} has no {'discriminator for this term' if key in adversarial_names() else 'such term'}",
+                f"models with this term: {', '.join(special[key])}; terms of {name}: {', '.join(terms)}",
+                f"remove `loss.{key}`, or choose another model",
+                f"loss.{key}",
+            )
+        if key not in terms:
+            raise unknown_name_error("loss", key, terms, f"loss.{key}")
+    weights = positive_weights({term: value.get(term, 0.0) for term in terms}, "l2")
+    _check_discriminators(weights, model)
+    return weights
 
 
-def needs(resolved: Mapping[str, Any], seed: int) -> Needs:  # noqa: ARG001 - signature shared by all tasks
-    """The finished trials that this trial needs: the networks named by `judge` and `model.text_encoder`."""
-    return Needs(networks=tuple(dict.fromkeys(_matchers(resolved).values())))
+def _check_discriminators(weights: Mapping[str, float], config: ModelConfig) -> None:
+    """Check that additional discriminator terms come with an adversarial term, whose discriminator is trained."""
+    if not config.trains or any(term in weights for term in config.adversarial):
+        return
+    for term in config.discriminator_terms:
+        if term in weights:
+            raise TrialError(
+                f"loss.{term}: {weights[term]} without a weight of {' or '.join(config.adversarial)}",
+                f"{term} is computed by a discriminator, and no discriminator is trained",
+                f"both {term} and {config.adversarial[0]}, or neither",
+                f"add `{config.adversarial[0]}: 1.0` to `loss`, or set `loss.{term}: 0.0`",
+                f"loss.{term}",
+            )
+
+
+def _check_phases(resolved: dict[str, Any]) -> None:
+    """Check that every phase has an epoch, and that the first phase has a loss term without a discriminator."""
+    phases, epochs = PhasesConfig.model_validate(resolved["phases"]), resolved["epochs"]
+    if phases.at(epochs, epochs) != "both":
+        raise TrialError(
+            f"phases: {resolved['phases']} with epochs: {epochs}",
+            "no epoch is left for training the network and its discriminators together",
+            "fractions of the epochs that leave at least one epoch; each phase takes at least one",
+            f"epochs: {max(3, epochs)} with phases: {{}}, or `phases: null` to train both from the first epoch on",
+            "phases",
+        )
+    judged = {*adversarial_names(), *discriminator_names()}
+    if judged.issuperset(resolved["loss"]):
+        raise TrialError(
+            f"phases with loss: {resolved['loss']}",
+            "in the first phase the network is trained without discriminators, and no other loss term has a weight",
+            f"a weight above 0 for at least one of {', '.join(registry.names('loss'))}",
+            "add `l2_hole: 1.0` to `loss`, or set `phases: null`",
+            "phases",
+        )
+
+
+# --- networks of other trials ----------------------------------------------------------------------------------------
 
 
 def _matchers(resolved: Mapping[str, Any]) -> dict[str, str]:
@@ -197,7 +252,7 @@ def check_networks(resolved: Mapping[str, Any], configs: Mapping[str, Mapping[st
 
 def _check_sizes(given: str, matcher: Mapping[str, Any], model: Mapping[str, Any]) -> None:
     """Raise TrialError if the encoders of a matching network have other sizes than those of the model."""
-    required = model_config(model["name"]).model_validate(section_options(dict(model))).reads_as()
+    required = registry.find("method", model["name"]).options(model).reads_as()
     wrong = [f"{name} is {matcher.get(name)}" for name, value in required.items() if matcher.get(name) != value]
     if wrong:
         raise TrialError(
@@ -210,7 +265,7 @@ def _check_sizes(given: str, matcher: Mapping[str, Any], model: Mapping[str, Any
 
 
 def _check_matcher(given: str, model: str, key: str) -> None:
-    task = model_config(model).task
+    task = registry.model(model).config.task
     if task != "match":
         raise TrialError(
             given,
@@ -219,77 +274,3 @@ def _check_matcher(given: str, model: str, key: str) -> None:
             f"{key}: {{best: {{sweep: text-encoder, metric: val/text_r1}}}}, or the id of a trial of task match",
             key,
         )
-
-
-def _loss(value: Any, model: str) -> dict[str, float]:
-    """Validate the loss weights and return those above 0.
-
-    A model without parameters accepts the terms of every model, because it uses none.
-    """
-    if not isinstance(value, dict):
-        raise TrialError(f"loss: {value!r}", "it is not a mapping", "{term: weight}", "loss: {l2: 1.0}")
-    config = model_config(model)
-    special = {**adversarial_names(), **discriminator_names(), **network_names()}
-    own = (*config.adversarial, *config.discriminator_terms, *config.terms)
-    terms = (*loss_names(), *(own if config.trains else special))
-    for key in value:
-        if key in special and key not in terms:
-            raise TrialError(
-                f"loss.{key} with model.name: {model}",
-                f"{model} has no {'discriminator for this term' if key in adversarial_names() else 'such term'}",
-                f"models with this term: {', '.join(special[key])}; terms of {model}: {', '.join(terms)}",
-                f"remove `loss.{key}`, or choose another model",
-                f"loss.{key}",
-            )
-        if key not in terms:
-            raise unknown_name_error("loss", key, terms, f"loss.{key}")
-    weights = validated("loss", _loss_config(terms), value)
-    if not any(weights.values()):
-        raise TrialError(
-            "loss with no weight above 0", "there is nothing to learn", "at least one weight above 0", "loss: {l2: 1.0}"
-        )
-    _check_discriminators(weights, config)
-    return {name: weight for name, weight in weights.items() if weight}
-
-
-def _check_discriminators(weights: Mapping[str, float], config: type[ModelConfig]) -> None:
-    """Check that additional discriminator terms come with an adversarial term, whose discriminator is trained."""
-    if not config.trains or any(weights[term] for term in config.adversarial):
-        return
-    for term in config.discriminator_terms:
-        if weights[term]:
-            raise TrialError(
-                f"loss.{term}: {weights[term]} without a weight of {' or '.join(config.adversarial)}",
-                f"{term} is computed by a discriminator, and no discriminator is trained",
-                f"both {term} and {config.adversarial[0]}, or neither",
-                f"add `{config.adversarial[0]}: 1.0` to `loss`, or set `loss.{term}: 0.0`",
-                f"loss.{term}",
-            )
-
-
-def _check_phases(resolved: dict[str, Any]) -> None:
-    """Check that every phase has an epoch, and that the first phase has a loss term without a discriminator."""
-    phases, epochs = PhasesConfig.model_validate(resolved["phases"]), resolved["epochs"]
-    if phases.at(epochs, epochs) != "both":
-        raise TrialError(
-            f"phases: {resolved['phases']} with epochs: {epochs}",
-            "no epoch is left for training the network and its discriminators together",
-            "fractions of the epochs that leave at least one epoch; each phase takes at least one",
-            f"epochs: {max(3, epochs)} with phases: {{}}, or `phases: null` to train both from the first epoch on",
-            "phases",
-        )
-    judged = {*adversarial_names(), *discriminator_names()}
-    if judged.issuperset(resolved["loss"]):
-        raise TrialError(
-            f"phases with loss: {resolved['loss']}",
-            "in the first phase the network is trained without discriminators, and no other loss term has a weight",
-            f"a weight above 0 for at least one of {', '.join(loss_names())}",
-            "add `l2_hole: 1.0` to `loss`, or set `phases: null`",
-            "phases",
-        )
-
-
-@cache
-def _loss_config(terms: tuple[str, ...]) -> type[StrictConfig]:
-    fields: dict[str, Any] = {name: (Annotated[float, Field(ge=0)], 0.0) for name in terms}
-    return create_model("Loss", __base__=StrictConfig, **fields)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables import registry
 from trainables.errors import TrialError
-from trainables.registry import model_config
 from trainables.training.checkpoint import load_weights
 from trainables.training.networks import build_network
 from trainables.training.session import Networks
@@ -63,7 +63,7 @@ def load(
         takes_text = False
         if "trial" in section:
             network = trained_network(section["trial"], trained, size, mask)
-            takes_text = model_config(trained[section["trial"]][0]["model"]["name"]).takes_text
+            takes_text = registry.model(trained[section["trial"]][0]["model"]["name"]).config.takes_text
         else:
             network = build_network(section, size)
         label = section.get("trial") or section["name"]
@@ -77,7 +77,7 @@ def trained_network(trial: str, trained: LoadTrained, size: int, mask: Mapping[s
         raise _error(trial, "it has no finished result", "a finished trial", "run its sweep to the end first")
     config, weights = trained[trial]
     name = config.get("model", {}).get("name")
-    if name is None or model_config(name).task != "inpaint" or not model_config(name).trains:
+    if name not in registry.names("method") or not registry.find("method", name).config.trains:
         raise _error(
             trial,
             f"its model is {name}, which is not a trained inpainter",
@@ -91,8 +91,7 @@ def trained_network(trial: str, trained: LoadTrained, size: int, mask: Mapping[s
             f"an inpainter trained at {size} px",
             f"set `images: {{size: {config['data']['size']}}}`, or name another inpainter",
         )
-    section = {key: value for key, value in config["model"].items() if key != "name"}
-    model_config(name).model_validate(section).check(mask, size)
+    registry.find("method", name).options(config["model"]).check(mask, size)
     network = build_network(config["model"], size)
     load_weights(network, weights, f"inpainters: {{trial: {trial}}}")
     return network

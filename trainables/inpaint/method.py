@@ -26,7 +26,7 @@ from trainables.inpaint.adversarial import Discriminators, Objective, gradient_n
 from trainables.inpaint.batch import Batch, LossTerm, batch_means
 from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.inpaint.setup import Setup
-from trainables.registry import loss_inputs
+from trainables.registry import parameters
 from trainables.training import optimisers
 from trainables.training.loop import derive
 from trainables.training.precision import full
@@ -137,9 +137,10 @@ class Regression:
         if self.features:
             inputs["features"] = self.features.compare(crop(output_b3hw), crop(batch.image_b3hw), crop(batch.mask_b1hw))
         terms = dict(prediction.terms)
+        known = parameters("loss")
         for name in self.weights:
-            if name in loss_inputs():
-                terms[name] = getattr(losses, name)(**{key: inputs[key] for key in loss_inputs()[name]})
+            if name in known:
+                terms[name] = getattr(losses, name)(**{key: inputs[key] for key in known[name]})
         return terms
 
     def minimise(self, loss: Tensor) -> dict[str, Tensor]:

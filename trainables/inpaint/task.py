@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables import registry
 from trainables.config.model_sections import ModelConfig
 from trainables.data import augment, captions, images
 from trainables.inpaint import dataset as inpaint_dataset
 from trainables.inpaint import perceptual_features
 from trainables.inpaint.batch import Batch, check_terms
+from trainables.inpaint.config import method_options
 from trainables.inpaint.dataset import InpaintDataset
 from trainables.inpaint.evaluation import diversity, metrics, per_image, perceptual_metrics
 from trainables.inpaint.method import Method, Regression
@@ -37,7 +39,7 @@ from trainables.match.caption_retrieval import (
 )
 from trainables.training.distributed import Workers
 from trainables.training.loop import derive, generator
-from trainables.training.networks import build_network, model_of
+from trainables.training.networks import build_network
 from trainables.training.session import Machine
 from trainables.training.terms import Terms
 
@@ -89,7 +91,7 @@ class InpaintLearner:
 def build(config: Mapping[str, Any], data: InpaintDataset, machine: Machine) -> InpaintLearner:
     torch.manual_seed(derive(config["seed"], "initialisation"))
     network: Any = build_network(config["model"], data.canvas.size)  # on the CPU: the same initialisation on any device
-    if data.captions is not None and model_of(config["model"])[1].takes_text:
+    if data.captions is not None and method_options(config).takes_text:
         network.set_vocabulary(data.captions.vocabulary)
         set_trained_encoders(network, config, machine)
     method, options = build_method(config, network, data.canvas.size, replace(machine, data_root=data.canvas.root))
@@ -105,8 +107,8 @@ def build_method(
 
     network: from `build_network`, for images of `size` px.
     """
-    module, options = model_of(config["model"])
-    make: Callable[[Setup], Method] = getattr(module, "method", Regression)  # a module may give `build` alone
+    code, options = registry.find("method", config["model"]["name"]), method_options(config)
+    make: Callable[[Setup], Method] = getattr(code.load(), "method", Regression)  # a module may give `build` alone
     return make(Setup(config, options, place(network, config, machine), size, machine)), options
 
 

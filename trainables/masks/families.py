@@ -1,11 +1,8 @@
 """Mask families. mask == 1 means hole, here and everywhere else.
 
-A mask family is a public function that takes (n, canvas, generator) and its options as keyword-only parameters. It
-returns a `MaskDraw`: the parameters of n masks, drawn for a whole epoch from one generator, from which batches are
-rendered on the device. Mask i depends on the generator's seed and on i, but not on n or on the batch size.
-
-To add a family, write such a function. `trainables.registry` reads its options from this source, so their annotations
-may use only the names that are listed there.
+A mask family is a public function (n, canvas, generator, options); `config.py` has the options of each. It returns a
+`MaskDraw`: the parameters of n masks, drawn for a whole epoch from one generator, from which batches are rendered on
+the device. Mask i depends on the generator's seed and on i, but not on n or on the batch size.
 
 Legend: b images of a batch, n of an epoch, k lines or squares of an image, f files, h and w pixels.
 """
@@ -18,22 +15,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import Field
 from torch import Tensor
 
-from trainables.config.messages import unknown_name_error
-from trainables.config.sections import FractionRange, IntRange
+from trainables import registry
 from trainables.data.image_files import image_files, open_image, path_below
 from trainables.data.splits import no_objects_error
 from trainables.errors import TrialError
+from trainables.masks import config
 from trainables.masks.rasterise import Blocks, FreeForm, Lines, MaskDraw, MaskFiles, Rectangles, Regions
 from trainables.masks.strokes import NUMBERS, segments
-from trainables.registry import mask_configs
 
 
 @dataclass(frozen=True)
@@ -48,16 +43,13 @@ class Canvas:
     """The object mask of each image, for object-shaped holes."""
 
 
-def draw(config: Mapping[str, Any], n: int, canvas: Canvas, generator: torch.Generator) -> MaskDraw:
+def draw(section: Mapping[str, Any], n: int, canvas: Canvas, generator: torch.Generator) -> MaskDraw:
     """n masks of the family that a resolved `mask` section names. Raises TrialError if they cannot be drawn.
 
     generator: always on the CPU, so that all devices get the same masks.
     """
-    name = config["name"]
-    if name not in mask_configs():
-        raise unknown_name_error("mask.name", name, tuple(mask_configs()))
-    family = globals()[name]
-    drawn: MaskDraw = family(n, canvas, generator, **{key: value for key, value in config.items() if key != "name"})
+    options = registry.find("mask", section["name"]).options(section)
+    drawn: MaskDraw = globals()[section["name"]](n, canvas, generator, options)
     return drawn
 
 
@@ -79,14 +71,7 @@ def _integer(uniform: Tensor, lowest: int, highest: int | Tensor) -> Tensor:
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-def lines(
-    n: int,
-    canvas: Canvas,
-    generator: torch.Generator,
-    *,
-    count: Annotated[IntRange, Field(description="number of lines per image: [lowest, highest]")] = [1, 10],  # noqa: B006 - never written to
-    thickness: Annotated[IntRange, Field(description="thickness of a line, px: [lowest, highest]")] = [1, 3],  # noqa: B006
-) -> MaskDraw:
+def lines(n: int, canvas: Canvas, generator: torch.Generator, options: config.LinesConfig) -> MaskDraw:
     """Straight lines with flat ends, clipped at the image border.
 
     The number of lines is uniform per image. The centre (inside the image), the direction, the length (in [size / 4,
@@ -96,21 +81,27 @@ def lines(
     Drawing one end and a direction instead would clip more and give 3.5, 5.2 and 12.2 %. Thickness is in px, so images
     of twice the size have about half the share.
     """
-    _require(count[1] <= 1000, "mask.count", count, "at most 1000 lines per image are supported", "count: [1, 10]")
     _require(
-        thickness[1] <= canvas.size,
+        options.count[1] <= 1000,
+        "mask.count",
+        options.count,
+        "at most 1000 lines per image are supported",
+        "count: [1, 10]",
+    )
+    _require(
+        options.thickness[1] <= canvas.size,
         "mask.thickness",
-        thickness,
+        options.thickness,
         f"a line would be thicker than the image side ({canvas.size} px)",
         f"thickness: [1, {min(3, canvas.size)}]",
     )
-    most = count[1]
+    most = options.count[1]
     uniform = _uniform(n, 1 + 5 * most, generator)
-    drawn = torch.arange(most) < _integer(uniform[:, :1], count[0], most)
+    drawn = torch.arange(most) < _integer(uniform[:, :1], options.count[0], most)
     x, y, angle, length, thick = uniform[:, 1:].view(n, most, 5).unbind(2)
     sine = (math.pi * angle).sin().clamp(min=1e-4)  # avoids division by 0; 1e-4 rad moves a line by less than a pixel
     cosine = (math.pi * angle).cos()
-    across = _integer(thick, *thickness) / 2 / sine
+    across = _integer(thick, *options.thickness) / 2 / sine
     half_length = _between(length, canvas.size / 4, canvas.size) / 2
     parameters = torch.stack(
         [
@@ -128,21 +119,16 @@ def lines(
 # --- rectangles -------------------------------------------------------------------------------------------------------
 
 
-def rectangle(
-    n: int,
-    canvas: Canvas,
-    generator: torch.Generator,
-    *,
-    fraction: Annotated[FractionRange, Field(description="share of the image area: [lowest, highest]")] = [0.1, 0.25],  # noqa: B006
-    aspect: Annotated[float, Field(ge=1, le=10, description="largest ratio of the longer to the shorter side")] = 2.0,
-) -> MaskDraw:
+def rectangle(n: int, canvas: Canvas, generator: torch.Generator, options: config.RectangleConfig) -> MaskDraw:
     """One rectangle inside the image. Its share of the area, the logarithm of height / width and its place are uniform.
 
     Sides are rounded to whole pixels. The ratio is limited where a side would be longer than the image.
     """
     share, ratio, top, left = _uniform(n, 4, generator).unbind(1)
-    area = _between(share, *fraction)
-    widest = (-area.log()).clamp(max=math.log(aspect))  # height^2 = area * ratio and width^2 = area / ratio, both <= 1
+    area = _between(share, *options.fraction)
+    widest = (-area.log()).clamp(
+        max=math.log(options.aspect)
+    )  # height^2 = area * ratio and width^2 = area / ratio, both <= 1
     log_ratio = (2 * ratio - 1) * widest
     height, width = (
         (canvas.size * (area * r.exp()).sqrt()).round().clamp(1, canvas.size) for r in (log_ratio, -log_ratio)
@@ -151,24 +137,13 @@ def rectangle(
     return Rectangles(canvas.size, torch.stack([*corner, height, width], dim=1))
 
 
-def box(
-    n: int,
-    canvas: Canvas,
-    generator: torch.Generator,
-    *,
-    side: Annotated[
-        FractionRange, Field(description="height and width as shares of the image side: [lowest, highest]")
-    ] = [  # noqa: B006
-        0.1,
-        0.5,
-    ],
-) -> MaskDraw:
+def box(n: int, canvas: Canvas, generator: torch.Generator, options: config.BoxConfig) -> MaskDraw:
     """One rectangle inside the image. Its height, width and place are uniform and independent of each other.
 
     These are the boxes of 000_0d9f1f22a9376145, which does not state their range. Sides are rounded to whole pixels.
     """
     tall, wide, top, left = _uniform(n, 4, generator).unbind(1)
-    height, width = ((canvas.size * _between(u, *side)).round().clamp(1, canvas.size) for u in (tall, wide))
+    height, width = ((canvas.size * _between(u, *options.side)).round().clamp(1, canvas.size) for u in (tall, wide))
     corner = [_integer(top, 0, canvas.size - height), _integer(left, 0, canvas.size - width)]
     return Rectangles(canvas.size, torch.stack([*corner, height, width], dim=1))
 
@@ -177,15 +152,14 @@ def centre(
     n: int,
     canvas: Canvas,
     generator: torch.Generator,  # noqa: ARG001 - nothing is random
-    *,
-    fraction: Annotated[float, Field(gt=0, lt=1, description="share of the image area")] = 0.25,
+    options: config.CentreConfig,
 ) -> MaskDraw:
     """One centred square, the same for every image. Its side is rounded to whole pixels (16 px for 32 px and 0.25)."""
-    side = round(canvas.size * math.sqrt(fraction))
+    side = round(canvas.size * math.sqrt(options.fraction))
     _require(
         0 < side < canvas.size,
         "mask.fraction",
-        fraction,
+        options.fraction,
         f"at {canvas.size} px the hole would cover {'no' if side == 0 else 'every'} pixel",
         "fraction: 0.25",
     )
@@ -196,69 +170,50 @@ def centre(
 # --- random regions and blocks (Pathak et al. 2016) -------------------------------------------------------------------
 
 
-def random_blocks(
-    n: int,
-    canvas: Canvas,
-    generator: torch.Generator,
-    *,
-    count: Annotated[IntRange, Field(description="number of squares per image: [lowest, highest]")] = [1, 5],  # noqa: B006
-    side: Annotated[float, Field(gt=0, lt=1, description="side of a square as a share of the image side")] = 0.2,
-) -> MaskDraw:
+def random_blocks(n: int, canvas: Canvas, generator: torch.Generator, options: config.RandomBlocksConfig) -> MaskDraw:
     """Squares inside the image that may overlap, uniform in number and place.
 
     Five squares with a fifth of the side cover at most a fifth of the image, below the quarter that the source allows.
     """
-    pixels = round(canvas.size * side)
+    pixels = round(canvas.size * options.side)
     _require(
         0 < pixels < canvas.size,
         "mask.side",
-        side,
+        options.side,
         f"at {canvas.size} px a square would cover {'no' if pixels == 0 else 'every'} pixel",
         "side: 0.2",
     )
-    _require(count[1] <= 1000, "mask.count", count, "at most 1000 squares per image are supported", "count: [1, 5]")
-    uniform = _uniform(n, 1 + 2 * count[1], generator)
-    drawn = torch.arange(count[1]) < _integer(uniform[:, :1], *count)
-    corner_nk2 = _integer(uniform[:, 1:].view(n, count[1], 2), 0, canvas.size - pixels)
+    _require(
+        options.count[1] <= 1000,
+        "mask.count",
+        options.count,
+        "at most 1000 squares per image are supported",
+        "count: [1, 5]",
+    )
+    uniform = _uniform(n, 1 + 2 * options.count[1], generator)
+    drawn = torch.arange(options.count[1]) < _integer(uniform[:, :1], *options.count)
+    corner_nk2 = _integer(uniform[:, 1:].view(n, options.count[1], 2), 0, canvas.size - pixels)
     extent_nk2 = (drawn * float(pixels)).unsqueeze(2).expand(-1, -1, 2)  # a square that is not drawn has no pixel
     return Blocks(canvas.size, torch.cat([corner_nk2, extent_nk2], dim=2))
 
 
-def random_regions(
-    n: int,
-    canvas: Canvas,
-    generator: torch.Generator,
-    *,
-    fraction: Annotated[FractionRange, Field(description="share of the image area: [lowest, highest]")] = [0.2, 0.3],  # noqa: B006
-    cells: Annotated[
-        int, Field(ge=2, le=64, description="noise cells per image side; more cells make smaller regions")
-    ] = 8,
-) -> MaskDraw:
+def random_regions(n: int, canvas: Canvas, generator: torch.Generator, options: config.RandomRegionsConfig) -> MaskDraw:
     """Blobs of any shape: the pixels where smooth noise is lowest. The share of each image is uniform in `fraction`.
 
     Pathak's code enlarges uniform noise bicubically (7.7 cells along 128 px), thresholds it at 0.25 and keeps a crop
     with 20 to 30 % holes, one for each batch. Here each image has its own noise, shifted at random within a cell and
     thresholded at its own quantile, so no crop is rejected. Each image has its own mask.
     """
-    grid = cells + 4  # two more cells on either side, for the bicubic window at any shift
+    grid = options.cells + 4  # two more cells on either side, for the bicubic window at any shift
     uniform = _uniform(n, 3 + grid * grid, generator)
-    pixels = (_between(uniform[:, :1], *fraction) * canvas.size**2).round_().clamp_(1, canvas.size**2 - 1)
-    return Regions(canvas.size, torch.cat([pixels, uniform[:, 1:]], dim=1), cells)
+    pixels = (_between(uniform[:, :1], *options.fraction) * canvas.size**2).round_().clamp_(1, canvas.size**2 - 1)
+    return Regions(canvas.size, torch.cat([pixels, uniform[:, 1:]], dim=1), options.cells)
 
 
 # --- free form (Yu et al. 2019) ---------------------------------------------------------------------------------------
 
 
-def free_form(
-    n: int,
-    canvas: Canvas,
-    generator: torch.Generator,
-    *,
-    strokes: Annotated[IntRange, Field(description="number of strokes per image: [lowest, highest]")] = [1, 3],  # noqa: B006
-    rectangle: Annotated[
-        bool, Field(description="true: add a rectangle with sides of up to half the image side")
-    ] = True,
-) -> MaskDraw:
+def free_form(n: int, canvas: Canvas, generator: torch.Generator, options: config.FreeFormConfig) -> MaskDraw:
     """Brush strokes (`strokes.py`) and a rectangle: the training masks of DeepFill v2's code, scaled to the image.
 
     The rectangle has half the image's height and width and a uniform place. It is then shortened by up to a sixteenth
@@ -266,34 +221,26 @@ def free_form(
     third of the image at any size.
     """
     _require(
-        strokes[1] <= 100, "mask.strokes", strokes, "at most 100 strokes per image are supported", "strokes: [1, 3]"
+        options.strokes[1] <= 100,
+        "mask.strokes",
+        options.strokes,
+        "at most 100 strokes per image are supported",
+        "strokes: [1, 3]",
     )
-    uniform = _uniform(n, 5 + NUMBERS * strokes[1], generator)
+    uniform = _uniform(n, 5 + NUMBERS * options.strokes[1], generator)
     box, cut = canvas.size // 2, canvas.size // 16
     corner_n2 = _integer(uniform[:, :2], 0, canvas.size - box - 1)
     cut_n2 = _integer(uniform[:, 2:4], 0, cut)
-    rectangle_n4 = torch.cat([corner_n2 + cut_n2, (box - 2 * cut_n2) * rectangle], dim=1)
-    drawn_nk = torch.arange(strokes[1]) < _integer(uniform[:, 4:5], *strokes)
-    strokes_nks = segments(uniform[:, 5:].view(n, strokes[1], NUMBERS), drawn_nk, canvas.size)
+    rectangle_n4 = torch.cat([corner_n2 + cut_n2, (box - 2 * cut_n2) * options.rectangle], dim=1)
+    drawn_nk = torch.arange(options.strokes[1]) < _integer(uniform[:, 4:5], *options.strokes)
+    strokes_nks = segments(uniform[:, 5:].view(n, options.strokes[1], NUMBERS), drawn_nk, canvas.size)
     return FreeForm(canvas.size, torch.cat([rectangle_n4, strokes_nks.flatten(1)], dim=1))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def irregular(
-    n: int,
-    canvas: Canvas,
-    generator: torch.Generator,
-    *,
-    path: Annotated[str, Field(min_length=1, description="folder of mask images, relative to the data root")],
-    hole: Annotated[Literal["white", "black"], Field(description="colour of the holes")] = "white",
-    fraction: Annotated[
-        FractionRange | None,
-        Field(description="use only files with a hole share in [lowest, highest]; null: use all files"),
-    ] = None,
-    augment: Annotated[bool, Field(description="flip and rotate the files by quarter turns at random")] = True,
-) -> MaskDraw:
+def irregular(n: int, canvas: Canvas, generator: torch.Generator, options: config.IrregularConfig) -> MaskDraw:
     """One mask file for each image, drawn uniformly from a folder with its subfolders.
 
     For example the masks of Liu et al. 2018 (`nvidia_irregular_masks/testing_mask_dataset`, holes white). Files are
@@ -301,20 +248,20 @@ def irregular(
     that. A mean hole share above 0.7 gives a warning that the polarity may be wrong. Raises TrialError if the folder is
     missing, a file does not decode, or no file has a share in `fraction`.
     """
-    holes_fhw = _mask_files(path_below(canvas.root, path, "mask.path"), canvas.size, hole == "white")
-    if fraction is not None:
+    holes_fhw = _mask_files(path_below(canvas.root, options.path, "mask.path"), canvas.size, options.hole == "white")
+    if options.fraction is not None:
         shares = holes_fhw.float().mean((1, 2))
-        fitting = (shares >= fraction[0]) & (shares <= fraction[1])
+        fitting = (shares >= options.fraction[0]) & (shares <= options.fraction[1])
         _require(
             bool(fitting.any()),
             "mask.fraction",
-            fraction,
-            f"the hole shares in {path} are {shares.min():.3f} to {shares.max():.3f}, and none is in that range",
+            options.fraction,
+            f"the hole shares in {options.path} are {shares.min():.3f} to {shares.max():.3f}, none is in that range",
             f"fraction: [{math.floor(shares.min() * 100) / 100}, {math.ceil(shares.max() * 100) / 100}]",
         )
         holes_fhw = holes_fhw[fitting]
     uniform = _uniform(n, 4, generator)
-    turns = (uniform[:, 1:] < 0.5) & augment
+    turns = (uniform[:, 1:] < 0.5) & options.augment
     file = _integer(uniform[:, :1], 0, len(holes_fhw) - 1)
     return MaskFiles(canvas.size, torch.cat([file.long(), turns.long()], dim=1), holes_fhw)
 
@@ -342,6 +289,7 @@ def object(
     n: int,
     canvas: Canvas,
     generator: torch.Generator,  # noqa: ARG001 - nothing is random
+    options: config.ObjectConfig,  # noqa: ARG001 - it has none
 ) -> MaskDraw:
     """The object of each image (a bird or a pet), from the data set's outlines, cropped and augmented like the image.
 

@@ -1,4 +1,4 @@
-"""Configuration schema of task `stack`, and the part of it that determines the result. Imports no torch."""
+"""The configuration of task `stack`: keys, defaults, and what they require of each other; imports no torch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trainables.config.messages import unknown_name_error, validated
+from trainables import registry
 from trainables.config.model_sections import StackConfig
 from trainables.config.sections import TRIAL, Needs, StrictConfig
-from trainables.config.variants import section_options, variant_class, without_none
+from trainables.config.task_config import TaskConfig, without_none
+from trainables.config.variant import Variant
 from trainables.errors import TrialError
-from trainables.registry import model_config
 
-SECTIONS = ("data", "model")
 BySeed = dict[str, Annotated[str, Field(pattern=TRIAL)]]
 """Trial ids of an arm by seed; in a sweep file `{trials_of: {sweep: NAME, arm: ARM}}`."""
 
@@ -32,53 +31,42 @@ class StackDataConfig(StrictConfig):
     )
 
 
-def resolve(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the complete configuration as plain data, with every default filled in.
+class Config(TaskConfig):
+    """The keys of `base`. An ensemble is fitted once."""
 
-    Raises TrialError naming the key, what is wrong and what is allowed. An ensemble has one epoch.
-    """
-    for key in config:
-        if key not in (*SECTIONS, "epochs"):
-            raise unknown_name_error("key", key, SECTIONS, key)
-    for key, example in (("data", "{bases: {NAME: {trials_of: {sweep: ..., arm: ...}}}}"), ("model", "{name: svc}")):
-        if config.get(key) is None:
-            raise TrialError(f"base without `{key}`", f"`{key}` is required", f"{key}: {example}", f"add `{key}:`", key)
-    if config.get("epochs", 1) != 1:
-        raise TrialError(f"epochs: {config['epochs']}", "an ensemble is fitted once", "1", "remove `epochs`", "epochs")
-    chosen = variant_class("model", config["model"], "stack")
-    section = {"name": config["model"]["name"], **validated("model", chosen, section_options(config["model"]))}
-    data = validated("data", StackDataConfig, config["data"])
-    allowed = ensemble(section).inputs
-    if data["inputs"] not in allowed:
-        raise TrialError(
-            f"data.inputs: {data['inputs']} with model.name: {section['name']}",
-            "this ensemble does not accept these inputs",
-            ", ".join(allowed),
-            f"data.inputs: {allowed[0]}",
-            "data.inputs",
-        )
-    return {"data": data, "model": section, "epochs": 1}
+    data: StackDataConfig = Field(description="{bases: {NAME: {trials_of: {sweep: ..., arm: ...}}}}")
+    model: Annotated[dict[str, Any], Variant(registry.Options("ensemble"))] = Field(description="{name: ..., options}")
+    epochs: Literal[1] = Field(1, description="an ensemble is fitted once")
 
+    @classmethod
+    def complete(cls, resolved: dict[str, Any]) -> dict[str, Any]:
+        allowed = ensemble(resolved).inputs
+        if resolved["data"]["inputs"] not in allowed:
+            raise TrialError(
+                f"data.inputs: {resolved['data']['inputs']} with model.name: {resolved['model']['name']}",
+                "this ensemble does not accept these inputs",
+                ", ".join(allowed),
+                f"data.inputs: {allowed[0]}",
+                "data.inputs",
+            )
+        return resolved
 
-def ensemble(section: Mapping[str, Any]) -> StackConfig:
-    """Options of a resolved `model` section."""
-    config = model_config(section["name"]).model_validate(section_options(dict(section)))
-    assert isinstance(config, StackConfig)
-    return config
+    @classmethod
+    def identity(cls, resolved: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """As for every task, with only the trials of this seed: adding seeds does not change it."""
+        data = {**resolved["data"], "bases": {name: list(ids) for name, ids in trials(resolved, seed).items()}}
+        return {"seed": seed, **without_none({"data": data, "model": resolved["model"]})}
+
+    @classmethod
+    def needs(cls, resolved: Mapping[str, Any], seed: int) -> Needs:
+        """Detectors of this seed, whose recorded outputs the trial reads."""
+        return Needs(trials=tuple(dict.fromkeys(one for ids in trials(resolved, seed).values() for one in ids)))
 
 
-def identity(resolved: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return the part of a resolved configuration that determines the result; see `sweeps.spec.trial.Trial`.
-
-    It contains only the trials of this seed, so adding seeds does not change it.
-    """
-    data = {**resolved["data"], "bases": {name: list(ids) for name, ids in trials(resolved, seed).items()}}
-    return {"seed": seed, **without_none({"data": data, "model": resolved["model"]})}
-
-
-def needs(resolved: Mapping[str, Any], seed: int) -> Needs:
-    """Detectors of this seed, whose recorded outputs the trial reads."""
-    return Needs(trials=tuple(dict.fromkeys(one for ids in trials(resolved, seed).values() for one in ids)))
+def ensemble(resolved: Mapping[str, Any]) -> StackConfig:
+    """The options of the ensemble of a resolved configuration."""
+    options: StackConfig = registry.find("ensemble", resolved["model"]["name"]).options(resolved["model"])
+    return options
 
 
 def trials(resolved: Mapping[str, Any], seed: int) -> dict[str, tuple[str, ...]]:

@@ -16,6 +16,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from torch import Tensor
 
+from trainables import registry
 from trainables.config.messages import no_fills_error
 from trainables.detect import metrics as detection_metrics
 from trainables.errors import TrialError
@@ -23,7 +24,6 @@ from trainables.stack import dataset as stack_dataset
 from trainables.stack.config import trials
 from trainables.stack.dataset import StackDataset, StackRows
 from trainables.training.loop import derive
-from trainables.training.networks import model_of
 from trainables.training.session import Machine
 from trainables.training.terms import Terms
 
@@ -79,7 +79,8 @@ def load(config: Mapping[str, Any], machine: Machine) -> StackDataset:
 
 
 def build(config: Mapping[str, Any], data: StackDataset, machine: Machine) -> StackLearner:  # noqa: ARG001 - part of the task interface
-    module, options = model_of(config["model"])
+    code = registry.find("ensemble", config["model"]["name"])
+    module, options = code.load(), code.options(config["model"])
     one, other = (module.build(options, derive(config["seed"], "ensemble")) for _ in range(2))
     if data.learn.label_n.all() or not data.learn.label_n.any():
         raise TrialError(

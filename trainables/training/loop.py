@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import json
 import math
 import resource
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from trainables import registry
 from trainables.training import checkpoint
 from trainables.training.distributed import Workers
 from trainables.training.session import Goal, Machine, Row, Session, Stopped
@@ -92,8 +92,8 @@ class Task(Protocol):
 
 def task_named(name: str) -> Task:
     """The task in `trainables/<name>/task.py`."""
-    module: Task = importlib.import_module(f"trainables.{name}.task")
-    return module
+    task: Task = registry.find("task", name).load()
+    return task
 
 
 def derive(*parts: int | str) -> int:

@@ -16,7 +16,6 @@ from trainables import registry, schema
 from trainables.errors import TrialError
 from trainables.inpaint import losses
 from trainables.masks import families as masks
-from trainables.registry import model_module
 
 ROOT = Path(__file__).resolve().parents[3]
 INTERFACE = {
@@ -38,28 +37,29 @@ BASE = {"data": {"name": "cifar10"}, "mask": {"name": "lines"}, "model": {"name"
 
 
 def test_models_are_the_packages_of_the_folders():
-    entries = [p for folder in registry.FOLDERS for p in (ROOT / "trainables" / folder).iterdir()]
+    folders = [ROOT / "trainables" / registry.FOLDERS[kind] for kind in registry.MODELS]
+    entries = [path for folder in folders for path in folder.iterdir()]
     packages = [p.name for p in entries if p.name not in ("__init__.py", "__pycache__")]
-    assert sorted(packages) == list(registry.all_model_names()), "nothing else in these folders, no name twice"
+    assert sorted(packages) == list(registry.models()), "nothing else in these folders, no name twice"
     assert packages
 
 
-@pytest.mark.parametrize("name", registry.all_model_names())
+@pytest.mark.parametrize("name", registry.models())
 def test_a_models_package_has_options_and_a_network(name):
-    module, config = importlib.import_module(model_module(name)), registry.model_config(name)
-    package = importlib.import_module(model_module(name).rpartition(".")[0])
+    module, config = registry.model(name).load(), registry.model(name).config
+    package = importlib.import_module(registry.model(name).module.rpartition(".")[0])
     assert config.__module__ == f"{package.__name__}.config"
     assert module.__name__ == f"{package.__name__}.network"
     assert package.__doc__, "the source of the method, and what is unusual"
-    assert not {*config.adversarial, *config.terms} & set(registry.loss_names()), "a term has one meaning"
+    assert not {*config.adversarial, *config.terms} & set(registry.names("loss")), "a term has one meaning"
     assert all(field.description for field in config.model_fields.values()), "one line of meaning a field"
     assert config(**({"path": "/filled"} if name == "outputs" else {})), "every other option has a default"
     assert config.__class_vars__ <= INTERFACE, "a constant of a model is a constant of its module"
 
 
-@pytest.mark.parametrize("name", registry.all_model_names())
+@pytest.mark.parametrize("name", registry.models())
 def test_a_models_network_is_built_from_its_options(name):
-    module, config = importlib.import_module(model_module(name)), registry.model_config(name)
+    module, config = registry.model(name).load(), registry.model(name).config
     assert list(inspect.signature(module.build).parameters) == ["config", "seed" if config.task == "stack" else "size"]
     assert typing.get_type_hints(module.build)["config"] is config
     assert hasattr(module, "build_discriminator") == bool(config.adversarial)
@@ -71,30 +71,23 @@ def test_a_models_network_is_built_from_its_options(name):
 def test_masks_are_the_functions_that_return_a_draw():
     functions = [(n, f) for n, f in inspect.getmembers(masks, inspect.isfunction) if f.__module__ == masks.__name__]
     returning = {n for n, f in functions if typing.get_type_hints(f).get("return") is masks.MaskDraw}
-    assert set(registry.mask_configs()) == returning - {"draw"}
+    assert set(registry.names("mask")) == returning - {"draw"}
 
 
-@pytest.mark.parametrize("name", sorted(registry.mask_configs()))
-def test_a_masks_options_are_the_keywords_of_its_function(name):
-    fields = dict(registry.mask_configs()[name].model_fields)
-    assert fields.pop("name").annotation == typing.Literal[name]
-    signature = inspect.signature(getattr(masks, name))
-    assert list(signature.parameters)[:3] == ["n", "canvas", "generator"]
-    keywords = {p.name: p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
-    hints = typing.get_type_hints(getattr(masks, name), include_extras=True)
-    assert list(fields) == list(keywords)
-    for option, field in fields.items():
+@pytest.mark.parametrize("name", registry.names("mask"))
+def test_a_masks_options_are_those_that_its_function_takes(name):
+    config = registry.find("mask", name).config
+    assert list(inspect.signature(getattr(masks, name)).parameters) == ["n", "canvas", "generator", "options"]
+    assert typing.get_type_hints(getattr(masks, name))["options"] is config
+    for option, field in config.model_fields.items():
         assert field.description, f"{name}.{option} has no line of meaning"
-        default = keywords[option].default
-        assert field.is_required() == (default is inspect.Parameter.empty)
         if not field.is_required():
-            assert field.default == default
-            TypeAdapter(hints[option]).validate_python(default, strict=True)
+            TypeAdapter(field.annotation).validate_python(field.default, strict=True)
 
 
 def test_losses_are_the_public_functions():
     public = [n for n, f in inspect.getmembers(losses, inspect.isfunction) if not n.startswith("_")]
-    assert sorted(registry.loss_names()) == sorted(public)
+    assert sorted(registry.names("loss")) == sorted(public)
 
 
 def test_it_imports_no_torch():
@@ -104,7 +97,7 @@ import sys
 from trainables import registry, schema
 schema.resolve("inpaint", {key: {"name": name} for key, name in
                            (("data", "cifar10"), ("mask", "lines"), ("model", "vanilla_autoencoder"))})
-assert all(registry.model_config(name).model_json_schema() for name in registry.all_model_names())
+assert all(registry.model(name).config.model_json_schema() for name in registry.models())
 heavy = ("torch", "torchvision", "cv2", "numpy", "sklearn", "scipy", "pandas")
 print([name for name in heavy if name in sys.modules])
 print([name for name in sys.modules if name.startswith("trainables.") and name.endswith(".network")])
@@ -166,6 +159,7 @@ def test_the_precision_is_part_of_a_trial_where_it_is_not_float32():
         ({"mask": {"name": "centre", "fraction": 1.0}}, "mask.fraction: 1.0", "fraction"),
         ({"mask": {"name": "rectangle", "fraction": [0.0, 0.5]}}, "0.0", "fraction"),
         ({"mask": {"name": "irregular"}}, "`path`", "path"),
+        ({"mask": {"name": "irregular", "path": ""}}, "mask.path: ''", "path"),
         ({"mask": {"name": "irregular", "path": None}}, "mask.path: None", "path"),
         ({"mask": {"name": "irregular", "path": "p", "hole": "grey"}}, "mask.hole: 'grey'", "hole"),
         ({"data": {"name": "cifar10", "path": "p"}}, "data", ""),
@@ -194,4 +188,4 @@ def test_values_are_never_changed():
     resolved = schema.resolve("inpaint", {**BASE, "optimiser": {"name": "adam", "lr": 1e-5}})
     assert resolved["optimiser"]["lr"] == 1e-5
     with pytest.raises(ValidationError):
-        registry.model_config("telea")(radius=True)
+        registry.model("telea").config(radius=True)

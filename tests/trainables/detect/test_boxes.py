@@ -15,11 +15,11 @@ from trainables.detect import losses as detection_losses
 PAIR_1 = torch.tensor([[10.0, 10, 80, 80]]), torch.tensor([[15.0, 15, 85, 85]])
 PAIR_2 = torch.tensor([[10.0, 10, 180, 180]]), torch.tensor([[15.0, 15, 200, 200]])
 """The example of 000_0d9f1f22a9376145: a true box and a predicted one, at two scales."""
-OF_BOXES = [name for name, inputs in registry.detection_inputs().items() if inputs[0] == "box_b4"]
+OF_BOXES = [name for name, inputs in registry.parameters("detection_loss").items() if inputs[0] == "box_b4"]
 
 
 def term(name: str, box_b4: Tensor, true_b4: Tensor, beta: float = 1.0) -> Tensor:
-    extra = {"beta": beta} if "beta" in registry.detection_inputs()[name] else {}
+    extra = {"beta": beta} if "beta" in registry.parameters("detection_loss")[name] else {}
     value: Tensor = getattr(detection_losses, name)(box_b4, true_b4, **extra)
     return value
 
@@ -188,4 +188,4 @@ def test_label_and_mask_terms_by_hand() -> None:
 
 def test_terms_are_the_public_functions() -> None:
     public = {name for name, _ in inspect.getmembers(detection_losses, inspect.isfunction) if not name.startswith("_")}
-    assert set(registry.detection_inputs()) == public
+    assert set(registry.parameters("detection_loss")) == public

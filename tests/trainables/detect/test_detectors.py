@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.trainables.forgery.forged_small import small
+from trainables import registry
 from trainables.detect import boxes
 from trainables.detect.blocks import high_pass
 from trainables.detect.detectors.constant_box import network as constant_box
@@ -20,7 +21,6 @@ from trainables.detect.detectors.high_pass_probe import network as high_pass_pro
 from trainables.detect.detectors.majority import network as majority
 from trainables.detect.detectors.search_net import network as search_net
 from trainables.errors import TrialError
-from trainables.registry import model_config
 
 SQUEEZENET = "squeezenet1_0/squeezenet1_0_torchvision_layout.npz"
 PARAMETERS = {
@@ -76,7 +76,7 @@ def test_it_learns_at_its_default_size(name: str, head: str) -> None:
 
 
 def test_an_untrained_box_is_the_central_one() -> None:
-    found = search_net.build(model_config("search_net")(head="box", width=4), 32)(torch.zeros(3, 3, 32, 32))
+    found = search_net.build(registry.model("search_net").config(head="box", width=4), 32)(torch.zeros(3, 3, 32, 32))
     assert boxes.area(boxes.ordered(found.box_b4)).min() > 0.05
 
 
@@ -105,7 +105,9 @@ def test_an_unknown_backbone_is_told() -> None:
 @pytest.mark.parametrize("stages", [1, 3])
 @pytest.mark.parametrize("head", ["label", "box", "mask"])
 def test_search_nets(stages: int, head: Any) -> None:
-    network = search_net.build(model_config("search_net")(width=4, depth=2, kernel=5, stages=stages, head=head), 24)
+    network = search_net.build(
+        registry.model("search_net").config(width=4, depth=2, kernel=5, stages=stages, head=head), 24
+    )
     found = network(torch.rand(2, 3, 24, 24))
     assert [found.box_b4 is not None, found.mask_logit_b1hw is not None] == [head == "box", head == "mask"]
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.trunk.modules()) == 2 * stages
@@ -118,7 +120,7 @@ def test_weights_of_a_file_are_in_the_trunk(data_root: Path) -> None:
     options = config(backbone="squeezenet1_0", weights=SQUEEZENET, high_pass="bayar")
     network = detector.build(options, 32)
     before = network.trunk.features[0].weight[:, 3:].clone()
-    detector.initialise(network, options, data_root)
+    detector.load_pretrained(network, options, data_root)
     with np.load(data_root / SQUEEZENET) as arrays:
         for name in ("features.3.squeeze.weight", "features.12.expand3x3.bias"):
             np.testing.assert_array_equal(network.trunk.state_dict()[name].numpy(), arrays[name])
@@ -134,7 +136,7 @@ def test_its_features_are_those_of_the_classifier(data_root: Path) -> None:
 
     options = config(backbone="squeezenet1_0", weights=SQUEEZENET, head="label")
     network = detector.build(options, 64).eval()
-    detector.initialise(network, options, data_root)
+    detector.load_pretrained(network, options, data_root)
     whole = squeezenet1_0().eval()
     with np.load(data_root / SQUEEZENET) as arrays:
         whole.load_state_dict({name: torch.from_numpy(arrays[name]) for name in arrays.files})
@@ -147,7 +149,7 @@ def test_its_features_are_those_of_the_classifier(data_root: Path) -> None:
 def test_weights_of_another_network_name_its_layers(data_root: Path) -> None:
     options = config(backbone="resnet18", weights=SQUEEZENET)
     with pytest.raises(TrialError) as caught:
-        detector.initialise(detector.build(options, 32), options, data_root)
+        detector.load_pretrained(detector.build(options, 32), options, data_root)
     assert "layer1.0.conv1.weight" in str(caught.value) or "conv1.weight is missing" in str(caught.value)
 
 
@@ -158,10 +160,10 @@ def test_weights_of_another_shape_name_both(tmp_path: Path, data_root: Path) -> 
     torch.save(state, tmp_path / "cut.pth")
     options = config(backbone="squeezenet1_0", weights="cut.pth")
     with pytest.raises(TrialError, match=r"features.0.weight is \(90, 3, 7, 7\), not \(96, 3, 7, 7\)"):
-        detector.initialise(detector.build(options, 32), options, tmp_path)
+        detector.load_pretrained(detector.build(options, 32), options, tmp_path)
     (tmp_path / "cut.pth").write_bytes(b"nothing")
     with pytest.raises(TrialError, match="cannot be read"):
-        detector.initialise(detector.build(options, 32), options, tmp_path)
+        detector.load_pretrained(detector.build(options, 32), options, tmp_path)
 
 
 def test_a_download_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +172,7 @@ def test_a_download_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody answers there
     options = config(backbone="mnasnet1_0", weights="imagenet")
     with pytest.raises(TrialError) as caught:
-        detector.initialise(detector.build(options, 32), options, None)
+        detector.load_pretrained(detector.build(options, 32), options, None)
     text = str(caught.value)
     assert "the download of https://download.pytorch.org" in text
     assert str(tmp_path / "checkpoints") in text
@@ -221,17 +223,17 @@ def test_the_best_constant_box_of_uniform_boxes(low: float, high: float, expecte
 
 def test_the_constant_box_learns_from_positives_alone(data_root: Path) -> None:
     train = small(data_root).train
-    network = constant_box.build(model_config("constant_box")(), 32)
+    network = constant_box.build(registry.model("constant_box").config(), 32)
     constant_box.learn(network, train)
     moved = replace(train, box_n4=torch.where(train.label_n[:, None] > 0.5, train.box_n4, 0.5))
-    other = constant_box.build(model_config("constant_box")(), 32)
+    other = constant_box.build(registry.model("constant_box").config(), 32)
     constant_box.learn(other, moved)
     assert torch.equal(network.box, other.box)
 
 
 def test_the_majority(data_root: Path) -> None:
     train = small(data_root).train
-    network = majority.build(model_config("majority")(), 32)
+    network = majority.build(registry.model("majority").config(), 32)
     for index, share in ((torch.arange(64), 0.5), (torch.tensor([0, 2, 4, 1]), 0.25)):
         majority.learn(network, train.take(index))
         assert network(torch.zeros(3, 3, 32, 32)).logit_b.sigmoid().tolist() == pytest.approx([share] * 3)
@@ -239,7 +241,7 @@ def test_the_majority(data_root: Path) -> None:
 
 def test_the_probe_finds_a_fill_without_noise(data_root: Path) -> None:
     data = small(data_root)
-    network = high_pass_probe.build(model_config("high_pass_probe")(), 32)
+    network = high_pass_probe.build(registry.model("high_pass_probe").config(), 32)
     high_pass_probe.learn(network, data.train)
     said = network(data.test.image_n3hw.float() / 255).logit_b > 0
     assert (said == (data.test.label_n > 0.5)).float().mean() > 0.65

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from tests.trainables.forgery.make_forged import forge
+from trainables import registry
 from trainables.config.sections import SizedConfig
 from trainables.data import images
 from trainables.errors import TrialError
@@ -24,7 +25,6 @@ from trainables.forgery.config import forge_needs, forged_id, resolve_forge
 from trainables.inpaint.methods.vanilla_autoencoder.config import Config
 from trainables.inpaint.methods.vanilla_autoencoder.network import build as build_autoencoder
 from trainables.match.text_encoder import Vocabulary
-from trainables.registry import model_config
 from trainables.schema import resolve
 from trainables.training import networks
 from trainables.training.checkpoint import load_weights
@@ -395,7 +395,7 @@ def test_blocks_that_are_wrong_are_refused(change, expected):
     assert expected in str(error)
     assert all((error.given, error.why, error.allowed, error.fix))
     with pytest.raises(TrialError) as inside:
-        resolve_forge({**BLOCK, **change}, "data.forged")
+        resolve("detect", {"data": {"forged": {**BLOCK, **change}}, "model": {"name": "majority"}})
     assert inside.value.key.startswith("data.forged")
 
 
@@ -421,7 +421,7 @@ def test_holes_are_not_outlined():
 
 
 def test_inpainters_that_take_text_are_told_the_captions(data_root):
-    model = model_config("tdanet")(width=2, embedding=8)
+    model = registry.model("tdanet").config(width=2, embedding=8)
     config = {"model": {"name": "tdanet", **model.model_dump()}, "data": {"size": 32}}
     torch.manual_seed(0)
     network = networks.build_network(config["model"], 32)

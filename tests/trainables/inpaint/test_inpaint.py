@@ -21,8 +21,8 @@ from trainables.training import checkpoint
 from trainables.training.loop import Diverged, fit
 from trainables.training.session import Goal, Machine, MemorySession, Restored, Row
 
-TRAINED = [name for name in registry.model_names() if registry.model_config(name).trains]
-FILLS = [name for name in registry.model_names() if name not in (*TRAINED, "outputs")]
+TRAINED = [name for name in registry.names("method") if registry.model(name).config.trains]
+FILLS = [name for name in registry.names("method") if name not in (*TRAINED, "outputs")]
 DATA = {"name": "cifar10", "train": 48, "val": 20, "test": 12}
 
 GOLDEN = {
@@ -38,6 +38,8 @@ GOLDEN = {
 }
 """Losses of the first five steps with seed 3, width 8 and batch 16 on a CPU with one thread. A refactor must
 not change them; a change that does says so in CHANGELOG.md, since the trials in older stores then differ."""
+TOLERANCE = {"tdanet": 1e-3}
+"""Relative; 1e-4 for all others. Normalising 2x2 maps enlarges rounding: two processors were 2.5e-4 apart at step 5."""
 
 
 def configured(model: str = "vanilla_autoencoder", seed: int = 3, width: int = 2, **changes: Any) -> dict[str, Any]:
@@ -295,4 +297,4 @@ def test_the_first_five_losses_are_what_they_were(load, model: str) -> None:
     learner = inpaint.build(config, data, Machine())
     losses = [float(terms["loss"][0]) / count for count, terms in inpaint.train(learner, config, data, 1)]
     print(f'    "{model}": [{", ".join(f"{loss:.7f}" for loss in losses)}],')
-    assert losses == pytest.approx(GOLDEN[model], rel=1e-4)
+    assert losses == pytest.approx(GOLDEN[model], rel=TOLERANCE.get(model, 1e-4))

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from trainables import registry
 from trainables.errors import TrialError
 from trainables.masks import families as masks
-from trainables.registry import mask_configs
 
 NVIDIA = "nvidia_irregular_masks/testing_mask_dataset"
 CANVAS = masks.Canvas(32, None)
@@ -24,14 +24,19 @@ def generator(seed=0):
 def config(name):
     """A resolved `mask` section with every default filled in."""
     given = {"path": NVIDIA} if name == "irregular" else {}
-    return mask_configs()[name].model_validate({"name": name, **given}).model_dump()
+    return {"name": name, **registry.find("mask", name).options(given).model_dump()}
+
+
+def family(name, n, canvas, source, **options):
+    """Masks of a family with some options."""
+    return getattr(masks, name)(n, canvas, source, registry.find("mask", name).options(options))
 
 
 def everything(draw):
     return draw.masks(torch.arange(len(draw)), "cpu")
 
 
-@pytest.mark.parametrize("name", sorted(mask_configs()))
+@pytest.mark.parametrize("name", sorted(registry.names("mask")))
 @pytest.mark.parametrize("size", [32, 40])
 class TestEveryFamily:
     def draw(self, name, size, root, n=37, seed=0):
@@ -79,13 +84,13 @@ def test_an_unknown_family_is_refused():
     ("count", "thickness", "percent"), [([1, 3], [1, 2], 4.5), ([1, 5], [1, 2], 6.6), ([1, 10], [1, 3], 15.4)]
 )
 def test_lines_cover_what_is_documented(count, thickness, percent):
-    draw = masks.lines(4000, CANVAS, generator(), count=count, thickness=thickness)
+    draw = family("lines", 4000, CANVAS, generator(), count=count, thickness=thickness)
     assert everything(draw).mean().item() * 100 == pytest.approx(percent, abs=0.4)
 
 
 def test_a_line_is_a_rectangle_of_its_length_and_thickness():
     """Compared with the distance of every pixel from the line, in float64."""
-    draw = masks.lines(200, CANVAS, generator(), count=[1, 4], thickness=[1, 3])
+    draw = family("lines", 200, CANVAS, generator(), count=[1, 4], thickness=[1, 3])
     x, y, slope, half_length, half_thickness = draw.parameters.double().unsqueeze(3).unsqueeze(3).unbind(2)
     angle = torch.atan2(slope, torch.ones_like(slope))
     rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
@@ -103,7 +108,7 @@ def test_a_line_is_a_rectangle_of_its_length_and_thickness():
 
 def test_thickness_is_in_pixels_and_lines_have_no_gaps():
     for thickness in (1, 3):
-        draw = masks.lines(300, CANVAS, generator(), count=[1, 1], thickness=[thickness, thickness])
+        draw = family("lines", 300, CANVAS, generator(), count=[1, 1], thickness=[thickness, thickness])
         area = everything(draw).sum((1, 2, 3))
         x, y, slope, half_length, _ = draw.parameters[:, 0].unbind(1)
         length = 2 * half_length / (1 + slope.square()).sqrt()
@@ -118,13 +123,13 @@ def test_thickness_is_in_pixels_and_lines_have_no_gaps():
 def test_a_level_line_is_finite(monkeypatch):
     """The generator does draw a direction of exactly 0, once in 17 million lines."""
     monkeypatch.setattr(masks, "_uniform", lambda n, columns, _: torch.zeros(n, columns))
-    draw = masks.lines(1, CANVAS, generator(), count=[1, 1], thickness=[1, 1])
+    draw = family("lines", 1, CANVAS, generator(), count=[1, 1], thickness=[1, 1])
     assert draw.parameters.isfinite().all()
     assert everything(draw)[0, 0, 0, :4].tolist() == [1, 1, 1, 1]  # centred on the corner, level, 8 px long
 
 
 def test_a_rectangle_has_its_share_and_aspect():
-    draw = masks.rectangle(2000, masks.Canvas(64, None), generator(), fraction=[0.1, 0.4], aspect=3.0)
+    draw = family("rectangle", 2000, masks.Canvas(64, None), generator(), fraction=[0.1, 0.4], aspect=3.0)
     _, _, height, width = draw.parameters.unbind(1)
     share = everything(draw).mean((1, 2, 3))
     assert torch.allclose(share, height * width / 64**2)
@@ -137,14 +142,14 @@ def test_a_rectangle_has_its_share_and_aspect():
 
 
 def test_a_rectangle_that_would_not_fit_gets_a_smaller_aspect():
-    share = everything(masks.rectangle(500, CANVAS, generator(), fraction=[0.9, 0.95], aspect=2.0)).mean((1, 2, 3))
+    share = everything(family("rectangle", 500, CANVAS, generator(), fraction=[0.9, 0.95], aspect=2.0)).mean((1, 2, 3))
     assert share.min() > 0.85
     assert share.max() < 1
 
 
 @pytest.mark.parametrize(("size", "fraction", "side"), [(32, 0.25, 16), (128, 0.25, 64), (32, 0.19140625, 14)])
 def test_the_centre_is_a_centred_square(size, fraction, side):
-    mask = everything(masks.centre(2, masks.Canvas(size, None), generator(), fraction=fraction))[0, 0]
+    mask = everything(family("centre", 2, masks.Canvas(size, None), generator(), fraction=fraction))[0, 0]
     corner = (size - side) // 2
     expected = torch.zeros(size, size)
     expected[corner : corner + side, corner : corner + side] = 1
@@ -153,7 +158,7 @@ def test_the_centre_is_a_centred_square(size, fraction, side):
 
 def test_random_regions_have_the_share_that_was_drawn():
     for size in (32, 128):
-        draw = masks.random_regions(300, masks.Canvas(size, None), generator())
+        draw = family("random_regions", 300, masks.Canvas(size, None), generator())
         share = everything(draw).mean((1, 2, 3))
         assert torch.equal((share * size**2).round(), draw.parameters[:, 0])
         assert share.min() >= 0.2 - 1 / size**2
@@ -162,16 +167,16 @@ def test_random_regions_have_the_share_that_was_drawn():
 
 
 def test_random_regions_lie_anywhere_and_are_blobs():
-    mask = everything(masks.random_regions(2000, CANVAS, generator()))
+    mask = everything(family("random_regions", 2000, CANVAS, generator()))
     assert (mask.mean(0) - 0.25).abs().max() < 0.05, "no pixel is preferred"
     neighbours = (mask[..., 1:] == mask[..., :-1]).float().mean()
     assert neighbours > 0.85, "independent pixels would agree in 62 %"
-    finer = everything(masks.random_regions(200, CANVAS, generator(), cells=16))
+    finer = everything(family("random_regions", 200, CANVAS, generator(), cells=16))
     assert (finer[..., 1:] == finer[..., :-1]).float().mean() < neighbours
 
 
 def test_the_weights_of_noise_cells_are_those_of_bicubic_interpolation():
-    draw = masks.random_regions(5, CANVAS, generator())
+    draw = family("random_regions", 5, CANVAS, generator())
     weights = draw._weights(draw.parameters[:, 1].double())
     assert weights.sum(2).sub(1).abs().max() < 1e-12
     ramp = torch.arange(12, dtype=torch.float64)  # Keys' kernel reproduces it
@@ -180,7 +185,7 @@ def test_the_weights_of_noise_cells_are_those_of_bicubic_interpolation():
 
 
 def test_random_blocks_are_squares_of_a_fifth_of_the_side():
-    draw = masks.random_blocks(3000, masks.Canvas(128, None), generator())
+    draw = family("random_blocks", 3000, masks.Canvas(128, None), generator())
     mask = everything(draw)
     assert mask.mean((1, 2, 3)).max() <= 0.25
     single = draw.parameters[:, :, 2].bool().sum(1) == 1
@@ -213,24 +218,24 @@ def one_file(tmp_path):
 
 def test_a_mask_file_is_cut_at_128(one_file):
     canvas = masks.Canvas(8, one_file)
-    mask = everything(masks.irregular(1, canvas, generator(), path="m", augment=False))[0, 0]
+    mask = everything(family("irregular", 1, canvas, generator(), path="m", augment=False))[0, 0]
     assert mask[0].tolist() == [1] * 8
     assert mask[7].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
     with pytest.warns(UserWarning, match="hole: white"):
-        black = masks.irregular(1, canvas, generator(), path="m", hole="black", augment=False)
+        black = family("irregular", 1, canvas, generator(), path="m", hole="black", augment=False)
     assert torch.equal(everything(black)[0, 0], 1 - mask)
 
 
 def test_files_are_flipped_and_turned_all_eight_ways(one_file):
-    draw = masks.irregular(200, masks.Canvas(8, one_file), generator(), path="m")
+    draw = family("irregular", 200, masks.Canvas(8, one_file), generator(), path="m")
     assert len(everything(draw).unique(dim=0)) == 8
 
 
 def test_nvidias_masks(data_root):
     canvas = masks.Canvas(32, data_root)
-    shares = everything(masks.irregular(500, canvas, generator(), path=NVIDIA)).mean((1, 2, 3))
+    shares = everything(family("irregular", 500, canvas, generator(), path=NVIDIA)).mean((1, 2, 3))
     assert 0.2 < shares.mean() < 0.4
-    some = everything(masks.irregular(200, canvas, generator(), path=NVIDIA, fraction=[0.1, 0.2])).mean((1, 2, 3))
+    some = everything(family("irregular", 200, canvas, generator(), path=NVIDIA, fraction=[0.1, 0.2])).mean((1, 2, 3))
     assert some.min() >= 0.1
     assert some.max() <= 0.2
 
@@ -243,7 +248,6 @@ def bad_file(root):
     ("break_it", "options", "expected"),
     [
         (None, {"path": "missing"}, "missing"),
-        (None, {"path": ""}, "data root"),
         (None, {"path": "../m"}, "data root"),
         (None, {"path": "m/a.png"}, "not a folder"),
         (lambda root: (root / "m" / "a.png").rename(root / "m" / "a.txt"), {"path": "m"}, "no image"),
@@ -255,23 +259,23 @@ def test_unusable_files_are_refused(one_file, break_it, options, expected):
     if break_it is not None:
         break_it(one_file)
     with pytest.raises(TrialError) as caught:
-        masks.irregular(1, masks.Canvas(8, one_file), generator(), **options)
+        family("irregular", 1, masks.Canvas(8, one_file), generator(), **options)
     assert expected in str(caught.value)
 
 
 def test_other_impossible_options_are_refused():
-    for family, options in (
-        (masks.irregular, {"path": "m"}),  # the canvas has no root
-        (masks.centre, {"fraction": 1e-4}),
-        (masks.centre, {"fraction": 0.999}),
-        (masks.lines, {"thickness": [1, 33]}),
-        (masks.lines, {"count": [1, 5000]}),
-        (masks.random_blocks, {"count": [1, 5000]}),
-        (masks.random_blocks, {"side": 0.01}),
-        (masks.random_blocks, {"side": 0.99}),
+    for name, options in (
+        ("irregular", {"path": "m"}),  # the canvas has no root
+        ("centre", {"fraction": 1e-4}),
+        ("centre", {"fraction": 0.999}),
+        ("lines", {"thickness": [1, 33]}),
+        ("lines", {"count": [1, 5000]}),
+        ("random_blocks", {"count": [1, 5000]}),
+        ("random_blocks", {"side": 0.01}),
+        ("random_blocks", {"side": 0.99}),
     ):
         with pytest.raises(TrialError) as caught:
-            family(1, CANVAS, generator(), **options)
+            family(name, 1, CANVAS, generator(), **options)
         assert all((caught.value.given, caught.value.why, caught.value.allowed, caught.value.fix))
 
 
@@ -280,7 +284,7 @@ def test_other_impossible_options_are_refused():
 
 @pytest.mark.parametrize("size", [32, 128])
 def test_a_free_form_hole_is_a_rectangle_and_all_pixels_near_a_stroke(size):
-    draw = masks.free_form(20, masks.Canvas(size, None), generator())
+    draw = family("free_form", 20, masks.Canvas(size, None), generator())
     found = everything(draw)[:, 0]
     y, x = torch.meshgrid(*[torch.arange(size, dtype=torch.float64)] * 2, indexing="ij")
     sure = torch.ones(20, size, size, dtype=torch.bool)  # pixels that rounding at a stroke's edge does not affect
@@ -303,7 +307,7 @@ def test_a_free_form_hole_is_a_rectangle_and_all_pixels_near_a_stroke(size):
 def test_free_form_holes_are_those_of_deepfill():
     """MODELS.md section 1.5, at 256 px; see `strokes.py`."""
     n = 3000
-    draw = masks.free_form(n, masks.Canvas(256, None), generator())
+    draw = family("free_form", n, masks.Canvas(256, None), generator())
     box = draw.parameters[:, :4]
     assert (box[:, 2:].min(), box[:, 2:].max()) == (96, 128)
     assert box[:, :2].min() >= 0
@@ -330,7 +334,7 @@ def test_free_form_holes_are_those_of_deepfill():
 @pytest.mark.parametrize("size", [32, 64, 256])
 def test_free_form_holes_cover_a_third_at_every_size(size):
     both, strokes = (
-        everything(masks.free_form(300, masks.Canvas(size, None), generator(), rectangle=rectangle)).mean().item()
+        everything(family("free_form", 300, masks.Canvas(size, None), generator(), rectangle=rectangle)).mean().item()
         for rectangle in (True, False)
     )
     assert both == pytest.approx(0.31, abs=0.02)

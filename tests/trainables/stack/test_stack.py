@@ -136,9 +136,9 @@ def test_it_refuses_what_does_not_belong_together(files: dict[str, Path], tmp_pa
         stack_dataset.load({"A": ["good"]}, "logits", files)
     with pytest.raises(TrialError, match="does not accept these inputs"):
         configured("average", files, "features")
-    with pytest.raises(TrialError, match="`model` is required"):
+    with pytest.raises(TrialError, match="base without `model`"):
         schema.resolve("stack", {"data": {"bases": {"A": {"0": "good"}}}})
 
 
 def test_every_ensemble_of_the_folder_is_tested_here() -> None:
-    assert set(registry.model_names("stack")) == {"average", "best_single", "random_forest", "svc"}
+    assert set(registry.names("ensemble")) == {"average", "best_single", "random_forest", "svc"}

@@ -101,7 +101,7 @@ def test_all_workers_tell_the_fault_of_one(together: Any) -> None:
         assert "first at epoch 2, step 2" in found["faults"]["nan"], rank
 
 
-@pytest.mark.parametrize("name", registry.loss_names())
+@pytest.mark.parametrize("name", registry.names("loss"))
 @pytest.mark.parametrize("cut", [3, 5, 0])
 def test_every_term_is_a_mean_over_the_whole_batch(name: str, cut: int) -> None:
     """Two workers with uneven parts, one of which may be empty."""
@@ -118,7 +118,7 @@ def test_every_term_is_a_mean_over_the_whole_batch(name: str, cut: int) -> None:
             "known_weight": 2.0,
             "features": Features([output[some]], [(output * mask)[some]], [target[some]]),
         }
-        term = getattr(losses, name)(**{key: given[key] for key in registry.loss_inputs()[name]})
+        term = getattr(losses, name)(**{key: given[key] for key in registry.parameters("loss")[name]})
         mean = float(batch_means({name: term}, part)[name])
         return mean if part.images else 0.0
 

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from tests.trainables.inpaint.stepping import discriminators_of
-from trainables import schema
+from trainables import registry, schema
 from trainables.inpaint import dataset as inpaint_dataset
 from trainables.inpaint import setup as inpaint_setup
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.batch import Batch
-from trainables.registry import model_config, model_names
 from trainables.training.precision import Precision, as_given, full
 from trainables.training.session import Machine
 
@@ -28,7 +27,7 @@ LOSSES: dict[str, dict[str, float]] = {
     "glcic": {"l2_hole": 0.995, "adversarial_global": 0.0025, "adversarial_local": 0.0025},
     "lama_fourier": {"valid": 10.0, "adversarial": 10.0, "feature_matching": 100.0, "r1": 0.001},
 }
-TRAINED = [name for name in model_names() if model_config(name).trains]
+TRAINED = [name for name in registry.names("method") if registry.model(name).config.trains]
 
 
 def learner(

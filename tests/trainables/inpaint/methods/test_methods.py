@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
 
+from trainables import registry
 from trainables.errors import TrialError
-from trainables.registry import model_config, model_module, model_names
 
-MODELS = [name for name in model_names() if name != "outputs"]  # reads images from a folder: test_outputs.py
-FILLS = [name for name in MODELS if not model_config(name).trains]
+MODELS = [name for name in registry.names("method") if name != "outputs"]  # reads images from a folder: test_outputs.py
+FILLS = [name for name in MODELS if not registry.model(name).config.trains]
 OPENCV = ("telea", "navier_stokes")
-NETWORKS = [name for name in model_names() if model_config(name).trains]
+NETWORKS = [name for name in registry.names("method") if registry.model(name).config.trains]
 SMALLEST = {"context_encoder_alexnet": 32, "tdanet": 32}
 """Smallest side of the images of a model, px, if it is not 8."""
 
@@ -24,9 +22,9 @@ NARROW = {"tdanet": {"width": 4}}
 
 def build(name, size=32, **options):
     options = {**NARROW.get(name, {}), **options}
-    module = importlib.import_module(model_module(name))
+    module = registry.model(name).load()
     torch.manual_seed(0)
-    return module.build(model_config(name)(**options), size)
+    return module.build(registry.model(name).config(**options), size)
 
 
 def damaged(size=32, n=3):
@@ -43,7 +41,7 @@ class TestEveryModel:
     @pytest.mark.parametrize("size", [8, 32, 64])
     def test_gives_an_image(self, name, size):
         size = max(size, SMALLEST.get(name, 8))
-        options = {"width": 4} if "width" in model_config(name).model_fields else {}
+        options = {"width": 4} if "width" in registry.model(name).config.model_fields else {}
         model = build(name, size, **options).eval()
         given, mask, _ = damaged(size)
         before = given.clone(), mask.clone()
@@ -59,7 +57,7 @@ class TestEveryModel:
         assert torch.equal(mask, before[1])
 
     def test_has_parameters_if_it_says_so(self, name):
-        assert any(True for _ in build(name).parameters()) == model_config(name).trains
+        assert any(True for _ in build(name).parameters()) == registry.model(name).config.trains
 
     def test_an_image_does_not_depend_on_its_batch(self, name):
         model = build(name).eval()
@@ -92,7 +90,7 @@ class TestEveryNetwork:
             gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
             there = [gradient for gradient in gradients if gradient is not None]
             assert all(gradient.isfinite().all() for gradient in there)
-            assert len(there) == len(gradients) or model_config(name).terms, "a part that only `learn` uses"
+            assert len(there) == len(gradients) or registry.model(name).config.terms, "a part that only `learn` uses"
             with torch.no_grad():  # by hand: torch.optim takes seconds to import
                 for parameter, gradient in zip(model.parameters(), gradients, strict=True):
                     if gradient is not None:

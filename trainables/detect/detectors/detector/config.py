@@ -28,6 +28,9 @@ class Config(DetectorConfig):
         description="three additional input channels of fixed (srm) or learned (bayar) high-pass residuals; null: none",
     )
 
+    def pretrained(self) -> bool:
+        return self.weights != "none"
+
     def least_input(self) -> int:
         return next((side for name, side in LEAST_INPUT.items() if self.backbone.startswith(name)), 32)
 

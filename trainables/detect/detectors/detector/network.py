@@ -58,11 +58,13 @@ def build(config: Config, size: int) -> nn.Module:
         ) from error
 
 
-def initialise(network: nn.Module, config: Config, root: Path | None) -> None:
-    """Load the configured weights into the trunk; the head and added channels keep their random initialisation."""
-    if config.weights != "none":
-        assert isinstance(network, BackboneDetector)
-        pretrained_weights.load(network.trunk, config.backbone, config.weights, root)
+def load_pretrained(network: nn.Module, config: Config, root: Path | None) -> None:
+    """Load the configured weights into the trunk; the head and added channels keep their random initialisation.
+
+    root: the data root.
+    """
+    assert isinstance(network, BackboneDetector)
+    pretrained_weights.load(network.trunk, config.backbone, config.weights, root)
 
 
 def _backbone(name: str) -> nn.Module:

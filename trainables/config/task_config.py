@@ -1,0 +1,150 @@
+"""The configuration of a trial: one class for each task, with a field for each key of `base`; imports no torch.
+
+`resolve` fills in the defaults and gives plain data. What a task adds are its checks of keys against each other
+(`complete`), the keys that determine a trial without training, and what a trial needs from the store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field
+
+from trainables.config.messages import validated
+from trainables.config.sections import OPTIMISERS, SCHEDULES, Needs, StrictConfig
+from trainables.config.variant import Variant
+from trainables.errors import TrialError
+
+Optimiser = Annotated[dict[str, Any], Variant(OPTIMISERS)]
+Schedule = Annotated[dict[str, Any], Variant(SCHEDULES)]
+Weight = Annotated[float, Field(ge=0)]
+T = TypeVar("T")
+
+
+class TaskConfig(StrictConfig):
+    """Base of the `Config` of every task. Configurations are used as plain data, so there are no instances."""
+
+    off: ClassVar[Mapping[str, Any]] = {}
+    """Values that mean the same as null, by key; they become null, so that writing them makes no other trial."""
+    scored: ClassVar[tuple[str, ...]] = ()
+    """The keys that determine the result of a model that is not trained."""
+
+    @classmethod
+    def resolve(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """A complete configuration with every default filled in, as plain data; options that are off are null.
+
+        Raises TrialError with the key, what is wrong and what is allowed.
+        """
+        resolved = validated("", cls, config)
+        return cls.complete(
+            {key: None if key in cls.off and item == cls.off[key] else item for key, item in resolved.items()}
+        )
+
+    @classmethod
+    def complete(cls, resolved: dict[str, Any]) -> dict[str, Any]:
+        """Check keys against each other, and settle what depends on several of them."""
+        return resolved
+
+    @classmethod
+    def trains(cls, resolved: Mapping[str, Any]) -> bool:
+        """Whether the model has parameters to train."""
+        return True
+
+    @classmethod
+    def identity(cls, resolved: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """The part of a resolved configuration that determines the result of a trial; see `sweeps.spec.trial.Trial`.
+
+        Options that are off (null) are left out, so a new option does not change the identity of older trials. `epochs`
+        is left out unless the schedule or the phases are defined as fractions of the epochs.
+        """
+        if not cls.trains(resolved):
+            return without_none({key: resolved[key] for key in cls.scored})
+        parts = {key: value for key, value in resolved.items() if key != "epochs"}
+        if resolved.get("phases") or isinstance((resolved.get("schedule") or {}).get("every"), float):
+            parts["epochs"] = resolved["epochs"]
+        return {"seed": seed, **without_none(parts)}
+
+    @classmethod
+    def needs(cls, resolved: Mapping[str, Any], seed: int) -> Needs:
+        """What must be in the store before a trial with this configuration can start."""
+        return Needs()
+
+
+class TrainingConfig(TaskConfig):
+    """Base of the `Config` of a task that trains a network."""
+
+    off: ClassVar[Mapping[str, Any]] = {"schedule": {"name": "none"}, "sync_batch_norm": True}
+
+    optimiser: Optimiser = Field({"name": "adam"}, validate_default=True, description="how weights are updated")
+    schedule: Schedule | None = Field(None, description="how learning rates change; null: they do not")
+    batch: int = Field(64, ge=2, description="images per step, over all workers; at least 2 for batch normalisation")
+    epochs: int = Field(1, ge=1, description="passes over the training images")
+
+
+SyncBatchNorm = Annotated[
+    bool | None,
+    Field(
+        description="batch normalisation with several workers; false: each over its own part of the batch, which is "
+        "faster but gives other numbers; null or true: over the whole batch, as with one process",
+    ),
+]
+Precision = Annotated[
+    Literal["float32", "bf16"] | None,
+    Field(
+        description="bf16: networks compute in bfloat16 (autocast), losses and weights stay in float32; null: float32"
+    ),
+]
+
+
+# --- mappings by label ------------------------------------------------------------------------------------------------
+
+LABEL = re.compile(r"[a-z][a-z0-9]*$")
+"""A label of `test_masks`, `test_sets` or `test_changes`, which becomes the suffix of a column."""
+
+
+def _labelled(value: Any) -> dict[str, Any] | None:
+    """The items by label, without those that are null; None if there are none."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(label, str) and LABEL.match(label) for label in value):
+        raise TrialError(
+            f"{value!r}"[:200],
+            "it is not a mapping from labels, which become suffixes of columns",
+            "{label: {...}}; labels have lower-case letters and digits and begin with a letter",
+            "{other: {...}}",
+        )
+    return {label: item for label, item in value.items() if item is not None} or None
+
+
+Labelled = Annotated[dict[str, T] | None, BeforeValidator(_labelled)]
+"""Sections by label; null and {} mean none."""
+
+
+# --- plain data -------------------------------------------------------------------------------------------------------
+
+
+def without_none(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A section without the options that are None, at any depth; None in a list is kept."""
+    return {key: _without_none(item) for key, item in section.items() if item is not None}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return without_none(value)
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def positive_weights(weights: Mapping[str, float], example: str) -> dict[str, float]:
+    """The loss terms with a weight above 0. Raises TrialError if there is none."""
+    positive = {term: weight for term, weight in weights.items() if weight}
+    if not positive:
+        raise TrialError(
+            "loss with no weight above 0",
+            "there is nothing to learn",
+            "at least one weight above 0",
+            f"loss: {{{example}: 1.0}}",
+            "loss",
+        )
+    return positive
