@@ -11,13 +11,15 @@ import ast
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from trainables.code import definitions, references
+from trainables.code.definitions import Definition
 from trainables.config.messages import unknown_name_error
 from trainables.config.sections import StrictConfig
-from trainables.config.variant import options
+from trainables.config.variant import Variant, options
 from trainables.masks import config as mask_config
 
 HERE = Path(__file__).parent
@@ -32,6 +34,8 @@ FOLDERS: Mapping[str, str] = {
 `task.py` for a task and in `network.py` otherwise."""
 FUNCTIONS = {"mask": "masks/families", "loss": "inpaint/losses", "detection_loss": "detect/losses"}
 """By kind: the module with a public function for each name."""
+USER_KINDS = ("method", "mask", "loss")
+"""The kinds of code that users can bring."""
 MODELS = ("method", "detector", "ensemble", "matcher")
 """The kinds of code that `model.name` can mean; each belongs to another task."""
 
@@ -46,6 +50,8 @@ class Code:
     """The class of its options; for a task, of a whole configuration."""
     module: str
     """Dotted name of the module with its code."""
+    definition: Definition | None = None
+    """Of a user's code: what its file defines."""
 
     def options(self, section: Mapping[str, Any]) -> Any:
         """The options of a section of a resolved configuration, as an instance of `config`."""
@@ -53,7 +59,16 @@ class Code:
 
     def load(self) -> Any:
         """The module with its code; imports torch."""
-        return importlib.import_module(self.module)
+        return self.definition.code if self.definition else importlib.import_module(self.module)
+
+    def function(self) -> Any:
+        """The function of a mask or loss term."""
+        return self.definition.code if self.definition else getattr(self.load(), self.name)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Of a loss term: the names of its inputs, in the order of its parameters."""
+        return self.definition.inputs if self.definition else parameters(self.kind)[self.name]
 
 
 @cache
@@ -69,11 +84,17 @@ def names(kind: str) -> tuple[str, ...]:
 
 @cache
 def find(kind: str, name: str) -> Code:
-    """The code of a name. Raises TrialError if there is no such name."""
+    """The code of a name of ours, or of a resolved name of a user's. Raises TrialError if there is no such name."""
+    theirs = references.parse(name)
+    if theirs and kind in USER_KINDS:
+        defined = definitions.define(kind, theirs)
+        return Code(kind, name, defined.config, theirs.module, defined)
     if name not in names(kind):
         raise unknown_name_error(kind, name, names(kind))
     if kind == "mask":
         return Code(kind, name, _masks()[name], _dotted(FUNCTIONS[kind]))
+    if kind in FUNCTIONS:
+        return Code(kind, name, StrictConfig, _dotted(FUNCTIONS[kind]))
     package = _dotted(f"{FOLDERS[kind]}/{name}")
     return Code(kind, name, importlib.import_module(f"{package}.config").Config, f"{package}.{_module(kind)}")
 
@@ -83,6 +104,8 @@ def model(name: str) -> Code:
     for kind in MODELS:
         if name in names(kind):
             return find(kind, name)
+    if references.parse(name):
+        return find("method", name)
     raise unknown_name_error("model.name", name, models(), "model.name")
 
 
@@ -98,15 +121,38 @@ class Options(Mapping[str, type[StrictConfig]]):
         self.kind = kind
 
     def __getitem__(self, name: str) -> type[StrictConfig]:
-        if name not in names(self.kind):
+        if name not in self:
             raise KeyError(name)
-        return find(self.kind, name).config
+        config: type[StrictConfig] = find(self.kind, name).config
+        return config
+
+    def __contains__(self, name: object) -> bool:
+        return name in names(self.kind) or (self.kind in USER_KINDS and bool(references.parse(str(name))))
 
     def __iter__(self) -> Iterator[str]:
         return iter(names(self.kind))
 
     def __len__(self) -> int:
         return len(names(self.kind))
+
+
+def section(kind: str) -> Variant:
+    """The annotation of a section that names code of a kind, ours or a user's, and gives its options."""
+    return Variant(Options(kind), partial(resolve_name, kind))
+
+
+def resolve_name(kind: str, name: str, context: Mapping[str, Any]) -> str:
+    """The name that `find` takes, of a name in a sweep file.
+
+    context: `folder` of the sweep file, and `user_code`, which holds the names of a user's code that are resolved, and
+    gets those that are resolved now: within one plan, a name means the same even if its file changes.
+    """
+    known: dict[str, str] = context.get("user_code", {})
+    if name in names(kind) or kind not in USER_KINDS or references.parse(name):
+        return name
+    if name not in known and (references.is_written(name) or name in references.installed(kind)):
+        known[name] = references.resolve(kind, name, context.get("folder"))
+    return known.get(name, name)
 
 
 @cache

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from trainables import registry
+from trainables.code import references
 from trainables.config.sections import Needs
-from trainables.config.task_config import TaskConfig
+from trainables.config.task_config import TaskConfig, strings
 
 TASKS = registry.names("task")
 
 
-def resolve(task: str, config: dict[str, Any]) -> dict[str, Any]:
+def resolve(task: str, config: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
     """A complete configuration with every default filled in, as plain data. Options that are off are left out or null.
 
-    A model without parameters has no epochs. Raises TrialError with the key, the reason and the allowed values.
+    folder: of the sweep file, for names of files; None for the working directory. A model without parameters has no
+    epochs. Raises TrialError with the key, the reason and the allowed values.
     """
-    return _config(task).resolve(config)
+    return _config(task).resolve(config, folder)
 
 
 def identity(task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -30,7 +34,13 @@ def identity(task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
 
 def needs(task: str, resolved: dict[str, Any], seed: int) -> Needs:
     """What must be in the store before a trial with this configuration can start."""
-    return _config(task).needs(resolved, seed)
+    needs = _config(task).needs(resolved, seed)
+    return replace(needs, code=(*needs.code, *code_of(resolved)))
+
+
+def code_of(resolved: dict[str, Any]) -> tuple[str, ...]:
+    """The hashes of the user's code that a configuration names."""
+    return references.hashes(strings(resolved))
 
 
 def trains(resolved: dict[str, Any]) -> bool:

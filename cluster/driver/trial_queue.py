@@ -15,6 +15,7 @@ from typing import Protocol
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.worker import provenance
+from cluster.worker.user_code import store_code
 from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED
 from sweeps.search.arm_search import ArmSearch, Suggestion
 from sweeps.store import attempts as stored_attempts
@@ -158,6 +159,7 @@ class TrialQueue:
             self._finish_search(search)
 
     def _suggest(self, search: SearchWork, suggestion: Suggestion) -> None:
+        store_code(self._store, (trial.config for trial in suggestion.trials))
         label = f"{search.tuning.arm.name} · suggestion {suggestion.number}"
         jobs = [Job(trial.id, trial.epochs, f"{label} · seed {trial.seed}") for trial in suggestion.trials]
         self._suggested.update(dict.fromkeys(jobs, _SuggestedJob(search, suggestion.number, tuple(jobs))))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.worker.user_code import bring_code
 from sweeps.errors import SweepError
 from sweeps.store import checkpoints, layout
 from sweeps.store import trials as stored_trials
@@ -63,6 +64,7 @@ def read(store: Store, trial_id: str, why: str) -> FinishedTrial:
     epochs = int(result["epochs"])
     config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
     files = None
+    bring_code(store, schema.code_of(config))
     if schema.trains(config):
         saved = checkpoints.latest_checkpoint(store, trial_id, epochs)
         if saved is None or saved.epoch != epochs:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.worker.finished_trial import newest_result, read
+from cluster.worker.user_code import bring_code
 from sweeps.errors import SweepError
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
@@ -39,6 +40,7 @@ def with_inputs(machine: Machine, store: Store, trial: Mapping[str, Any], epochs
     needs = schema.needs(trial["task"], {**trial["config"], "epochs": epochs}, trial["seed"])
     if needs == Needs():
         return machine
+    bring_code(store, needs.code)
     networks = {trial_id: read(store, trial_id, "whose network is used") for trial_id in needs.networks}
     return replace(
         machine,

@@ -171,6 +171,7 @@ def delete_checkpoints(store: StoreLike, name: str | None = None) -> tuple[int, 
 def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[Json, Plan]:
     """The newest stored plan of a sweep, and the plan that its stored file makes with its own and further changes."""
     from sweeps.spec import loader, yaml_document
+    from sweeps.store import plans as stored_plans
 
     stored = newest_plan(store, name)
     if not {"tiny", "changes"} <= stored.keys():
@@ -182,6 +183,7 @@ def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[J
         )
     source = yaml_document.parse(stored["text"], stored["file"])
     sweep = loader.adapt(source, stored["tiny"], (*stored["changes"], *changes))
+    sweep.user_code = stored_plans.user_code(stored)
     return stored, _expand(LoadedSweep(sweep, None), store, pending=False)
 
 

@@ -233,7 +233,7 @@ def resolve_with(arm: Arm, overrides: Mapping[str, Any], schema: Schema) -> dict
         for part in path:
             inner = inner.setdefault(part, {})
         inner[last] = deep_copy(value)
-    return schema.resolve(arm.task, config)
+    return schema.resolve(arm.task, config, arm.folder)
 
 
 def with_tuned_arms(plan: Plan, best: Mapping[str, Sequence[Mapping[str, Any]]], schema: Schema) -> Plan:

@@ -103,6 +103,7 @@ def pin(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool =
         replace(source.value, reference, pins[reference.key])
     pinned = Sweep(source, sweep.tiny, sweep.changes)
     pinned.epochs_scaled, pinned.pins = sweep.epochs_scaled, pins
+    pinned.folder, pinned.user_code = sweep.folder, sweep.user_code
     return pinned
 
 
@@ -165,7 +166,9 @@ def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store 
             "run that sweep first, or give its file",
         )
     source = yaml_document.parse(stored["text"], stored["file"])
-    return Dependency(loader.adapt(source, stored["tiny"], tuple(stored["changes"])), None)
+    adapted = loader.adapt(source, stored["tiny"], tuple(stored["changes"]))
+    adapted.user_code = stored_plans.user_code(stored)
+    return Dependency(adapted, None)
 
 
 def _file(name: str, folder: Path | None) -> Path | None:

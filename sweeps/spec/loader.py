@@ -32,6 +32,10 @@ class Sweep:
     def __init__(self, source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> None:
         self.document, self.tiny, self.changes = source, tiny, changes
         self.epochs_scaled: tuple[int, int] | None = None
+        self.folder: Path | None = None
+        """Folder of the file, for names of a user's code; None for a sweep that was not read from a file."""
+        self.user_code: Mapping[str, str] = {}
+        """What such names mean in a sweep that was read from a store."""
         self.pins: Mapping[str, Any] = {}
         """Resolved references to trials of other sweeps, see `sweeps.spec.dependencies`."""
         self.spec = _validate(source)
@@ -44,7 +48,9 @@ class Sweep:
 
 def load(path: Path, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:
     """Read and check a sweep file; see `adapt` for `tiny` and `changes`."""
-    return adapt(yaml_document.read(path), tiny, changes)
+    sweep = adapt(yaml_document.read(path), tiny, changes)
+    sweep.folder = path.parent
+    return sweep
 
 
 def adapt(source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:

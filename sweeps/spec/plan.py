@@ -23,8 +23,11 @@ DEFAULT = "default"
 class Schema(Protocol):
     """Checks and resolves configurations. Passed in by the caller, because `sweeps` does not import `trainables`."""
 
-    def resolve(self, task: str, config: dict[str, Any]) -> dict[str, Any]:
-        """The configuration with all defaults. Raises a four-part error if it is invalid."""
+    def resolve(self, task: str, config: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
+        """The configuration with all defaults. Raises a four-part error if it is invalid.
+
+        folder: of the sweep file, for names of files; None for the working directory.
+        """
 
     def identity(self, task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
         """The part of the configuration that determines the outcome."""
@@ -49,6 +52,8 @@ class Arm:
     """Name of the arm that this one is compared with; in a grid, the baseline at the same level."""
     given: dict[str, Any]
     """The configuration before defaults are filled in."""
+    folder: Path | None
+    """Folder of the sweep file."""
     config: dict[str, Any]
     """The resolved configuration."""
     trains: bool
@@ -242,7 +247,11 @@ def _resolve(
     config: dict[str, Any] = deep_copy(sweep.spec.base)
     for key, (value, place) in changes.items():
         _set(sweep, config, key, deep_copy(value), place)
-    resolved = _checked(sweep, row.place, changes, lambda: schema.resolve(sweep.spec.task, config))
+    if sweep.user_code:
+        config["user_code"] = dict(sweep.user_code)
+    resolved = _checked(sweep, row.place, changes, lambda: schema.resolve(sweep.spec.task, config, sweep.folder))
+    if "user_code" in resolved:  # a suggestion of a search is resolved with the code that was planned
+        config["user_code"] = resolved["user_code"]
     trials = trials_of(sweep.spec.task, resolved, sweep.spec.seed_list, schema)
     return Arm(
         task=sweep.spec.task,
@@ -252,6 +261,7 @@ def _resolve(
         published=row.published,
         baseline=with_cell(baseline),
         given=config,
+        folder=sweep.folder,
         config=resolved,
         trains=schema.trains(resolved),
         trace=lambda: _origins(sweep, resolved, config, changes),

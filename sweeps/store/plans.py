@@ -46,6 +46,14 @@ def read_plans(store: Store, name: str) -> list[Json]:
     return [load(key, bodies[key]) for key in sorted(bodies)]
 
 
+def user_code(plan: Json) -> dict[str, str]:
+    """What names of a user's code meant when a stored plan was made, by how they are written in its file."""
+    known: dict[str, str] = {}
+    for arm in plan["arms"]:
+        known |= arm["config"].get("user_code") or {}
+    return known
+
+
 def request_stop(store: Store, name: str, whom: str = ALL_RUNS) -> None:
     """Request that all runs of a sweep, one run or one trial stop after the current epoch.
 

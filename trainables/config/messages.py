@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -13,18 +14,34 @@ from trainables.config.variant import Variant
 from trainables.errors import TrialError
 
 
-def validated(section: str, config: type[BaseModel], value: Any) -> dict[str, Any]:
+def validated(
+    section: str, config: type[BaseModel], value: Any, context: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """A section with its defaults filled in, as plain data. Raises TrialError for the first wrong key.
 
-    section: the dotted key of the section, '' for top-level keys.
+    section: the dotted key of the section, '' for top-level keys. context: of the validation.
     """
     try:
-        return config.model_validate(value).model_dump()
+        return config.model_validate(value, context=context).model_dump()
     except ValidationError as error:
-        raise _translate(section, config, value, error) from None
+        raise _translate(section, config, _Given(value, context), error) from None
 
 
-def _translate(section: str, config: type[BaseModel], value: Any, error: ValidationError) -> TrialError:
+@dataclass(frozen=True)
+class _Given:
+    """A value, and the context in which it was validated."""
+
+    value: Any
+    context: Mapping[str, Any] | None
+
+    def __getitem__(self, key: int | str) -> _Given:
+        try:
+            return _Given(self.value[key], self.context)
+        except (TypeError, LookupError):
+            return _Given(None, self.context)
+
+
+def _translate(section: str, config: type[BaseModel], value: _Given, error: ValidationError) -> TrialError:
     """An unknown key is told first: it is often the reason why another one is missing."""
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     loc, context, given = first["loc"], first.get("ctx", {}), first["input"]
@@ -65,38 +82,31 @@ def _below(section: str, error: TrialError) -> TrialError:
     return TrialError(f"{section}{'.' if begins else ': '}{error.given}", error.why, error.allowed, error.fix, key)
 
 
-def _owner(config: type[BaseModel], value: Any, loc: tuple[int | str, ...]) -> tuple[type[BaseModel], str]:
+def _owner(config: type[BaseModel], value: _Given, loc: tuple[int | str, ...]) -> tuple[type[BaseModel], str]:
     """The class of the innermost section that contains a place, and the name of the place's field in it."""
     name = str(loc[0]) if loc else ""
     field = config.model_fields.get(name)
     if field is None or len(loc) == 1:
         return config, name
-    return _inner(field.annotation, field.metadata, _item(value, name), loc[1:]) or (config, name)
+    return _inner(field.annotation, field.metadata, value[name], loc[1:]) or (config, name)
 
 
 def _inner(
-    annotation: Any, metadata: Sequence[Any], value: Any, loc: tuple[int | str, ...]
+    annotation: Any, metadata: Sequence[Any], value: _Given, loc: tuple[int | str, ...]
 ) -> tuple[type[BaseModel], str] | None:
     """As `_owner`, for a place below a value with this type; None if no section is below it."""
     for item in metadata:
         if isinstance(item, Variant):
-            return _owner(item.choices[value["name"]], value, loc)
+            return _owner(item.config(value.value, value.context), value, loc)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return _inner(arguments[0], arguments[1:], value, loc)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _owner(annotation, value, loc)
     if origin in (dict, list):
-        return _inner(arguments[-1], (), _item(value, loc[0]), loc[1:]) if len(loc) > 1 else None
+        return _inner(arguments[-1], (), value[loc[0]], loc[1:]) if len(loc) > 1 else None
     found = (_inner(argument, (), value, loc) for argument in arguments)
     return next((one for one in found if one), None)
-
-
-def _item(value: Any, key: int | str) -> Any:
-    try:
-        return value[key]
-    except (TypeError, LookupError):
-        return None
 
 
 def _allowed(config: type[BaseModel], name: str) -> str:

@@ -52,6 +52,8 @@ class Needs:
     """Ids of the trials whose recorded outputs are read."""
     networks: tuple[str, ...] = ()
     """Ids of the trials whose trained networks are used."""
+    code: tuple[str, ...] = ()
+    """Hashes of the user's code that the configuration names."""
 
 
 class SourceConfig(StrictConfig):

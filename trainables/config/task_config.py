@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
@@ -31,16 +32,30 @@ class TaskConfig(StrictConfig):
     scored: ClassVar[tuple[str, ...]] = ()
     """The keys that determine the result of a model that is not trained."""
 
+    user_code: dict[str, str] | None = Field(
+        None, description="what names of a user's code mean, by how they are written; filled in when a sweep is planned"
+    )
+
     @classmethod
-    def resolve(cls, config: dict[str, Any]) -> dict[str, Any]:
+    def resolve(cls, config: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
         """A complete configuration with every default filled in, as plain data; options that are off are null.
 
-        Raises TrialError with the key, what is wrong and what is allowed.
+        folder: of the sweep file, for names of files; None for the working directory. Raises TrialError with the key,
+        what is wrong and what is allowed.
         """
-        resolved = validated("", cls, config)
-        return cls.complete(
-            {key: None if key in cls.off and item == cls.off[key] else item for key, item in resolved.items()}
+        known = dict(config.get("user_code") or {})
+        resolved = validated("", cls, config, {"folder": folder, "user_code": known})
+        own = [key for key in cls.model_fields if key in cls.__annotations__]  # before those of the base classes
+        complete = cls.complete(
+            {
+                key: None if key in cls.off and resolved[key] == cls.off[key] else resolved[key]
+                for key in dict.fromkeys([*own, *resolved])
+                if key != "user_code"
+            }
         )
+        used = set(strings(complete))
+        code = {written: name for written, name in known.items() if name in used}
+        return {**complete, "user_code": code} if code else complete
 
     @classmethod
     def complete(cls, resolved: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +76,7 @@ class TaskConfig(StrictConfig):
         """
         if not cls.trains(resolved):
             return without_none({key: resolved[key] for key in cls.scored})
-        parts = {key: value for key, value in resolved.items() if key != "epochs"}
+        parts = {key: value for key, value in resolved.items() if key not in ("epochs", "user_code")}
         if resolved.get("phases") or isinstance((resolved.get("schedule") or {}).get("every"), float):
             parts["epochs"] = resolved["epochs"]
         return {"seed": seed, **without_none(parts)}
@@ -134,6 +149,19 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return without_none(value)
     return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every text in plain data, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from strings(key)
+            yield from strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)
 
 
 def positive_weights(weights: Mapping[str, float], example: str) -> dict[str, float]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+NameResolver = Callable[[str, Mapping[str, Any]], str]
 
 
 class Variant:
@@ -17,24 +19,36 @@ class Variant:
     is plain data with every default filled in, the name first.
     """
 
-    def __init__(self, choices: Mapping[str, type[BaseModel]]) -> None:
-        self.choices = choices
+    def __init__(self, choices: Mapping[str, type[BaseModel]], resolve_name: NameResolver | None = None) -> None:
+        """resolve_name: turns a name that is not among the choices as it is written into one that is."""
+        self.choices, self._resolve_name = choices, resolve_name
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.resolve)
+        return core_schema.with_info_plain_validator_function(lambda section, info: self.resolve(section, info.context))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"oneOf": [_json_schema(name, config) for name, config in self.choices.items()]}
 
-    def resolve(self, section: Any) -> dict[str, Any]:
-        """The section with its defaults. Raises ValidationError, or PydanticCustomError for the name itself."""
+    def resolve(self, section: Any, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The section with its defaults. Raises ValidationError, or PydanticCustomError for the name itself.
+
+        context: of the validation, for the resolver of names.
+        """
         if not isinstance(section, dict) or not isinstance(section.get("name"), str):
             raise PydanticCustomError("no_name", "it has no `name`")
-        name = section["name"]
+        name = self._name(section, context)
         if name not in self.choices:
             context = {"name": name, "allowed": list(self.choices)}
             raise PydanticCustomError("unknown_name", "there is no such name", context)
         return {"name": name, **options(self.choices[name], section).model_dump()}
+
+    def config(self, section: Mapping[str, Any], context: Mapping[str, Any] | None) -> type[BaseModel]:
+        """The class of a section's other keys."""
+        return self.choices[self._name(section, context)]
+
+    def _name(self, section: Mapping[str, Any], context: Mapping[str, Any] | None) -> str:
+        name: str = section["name"]
+        return name if self._resolve_name is None else self._resolve_name(name, context or {})
 
 
 def _json_schema(name: str, config: type[BaseModel]) -> JsonSchemaValue:

@@ -12,7 +12,6 @@ from trainables.config.messages import unknown_name_error
 from trainables.config.model_sections import DetectorConfig
 from trainables.config.sections import Needs, StrictConfig
 from trainables.config.task_config import Labelled, SyncBatchNorm, TrainingConfig, Weight, positive_weights
-from trainables.config.variant import Variant
 from trainables.errors import TrialError
 from trainables.forgery.config import ForgeConfig, SetConfig, forged_id
 
@@ -113,7 +112,7 @@ class Config(TrainingConfig):
         None, description="{label: {forged: {...}}}: further test sets; keys that a forge block omits are those of data"
     )
     test_changes: Labelled[PerturbationConfig] = Field(None, description="{label: {jpeg: 75}}: changed test images")
-    model: Annotated[dict[str, Any], Variant(registry.Options("detector"))] = Field(description="{name: ..., options}")
+    model: Annotated[dict[str, Any], registry.section("detector")] = Field(description="{name: ..., options}")
     loss: dict[str, Weight] | None = Field(None, description="{term: weight}; null: by the outputs of the model")
     boxes: BoxesConfig | None = Field(None, description="how the box loss is computed")
     sync_batch_norm: SyncBatchNorm = None

@@ -77,7 +77,7 @@ def _inpainter(value: Any) -> dict[str, Any]:
     if "name" in value:
         if value["name"] not in fills():
             raise unknown_name_error("name", str(value["name"]), fills(), "name")
-        return Variant(registry.Options("method")).resolve(value)
+        return registry.section("method").resolve(value)
     trial = value["trial"]
     if set(value) != {"trial"} or not isinstance(trial, str) or not re.match(TRIAL, trial):
         raise TrialError(
@@ -121,7 +121,7 @@ class ForgeConfig(StrictConfig):
 
     images: SizedConfig = Field(description="{name: ..., size: ...}: the photographs")
     captions: CaptionSourceConfig | None = Field(None, description="captions of the photographs; null: none")
-    mask: Annotated[dict[str, Any], Variant(registry.Options("mask")), AfterValidator(_not_object)] = Field(
+    mask: Annotated[dict[str, Any], registry.section("mask"), AfterValidator(_not_object)] = Field(
         {"name": "box"}, validate_default=True, description="{name: ..., options}: the holes"
     )
     inpainters: Annotated[list[Annotated[dict[str, Any], PlainValidator(_inpainter)]], AfterValidator(_distinct)] = (

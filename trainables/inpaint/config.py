@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from trainables import registry
+from trainables.code import references
 from trainables.config.messages import unknown_name_error
 from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import CaptionRetrieverConfig, DataConfig, FeaturesConfig, Needs, PhasesConfig
@@ -21,10 +22,14 @@ from trainables.config.task_config import (
     Weight,
     positive_weights,
 )
-from trainables.config.variant import Variant
 from trainables.errors import TrialError
+from trainables.registry import Code
 
-Mask = Annotated[dict[str, Any], Variant(registry.Options("mask"))]
+Mask = Annotated[dict[str, Any], registry.section("mask")]
+
+
+def _loss_name(name: str, info: ValidationInfo) -> str:
+    return registry.resolve_name("loss", name, info.context or {})
 
 
 class Config(TrainingConfig):
@@ -36,8 +41,8 @@ class Config(TrainingConfig):
     data: DataConfig = Field(description="{name: ..., size: ...}, see docs/sweep-files.md")
     mask: Mask = Field(description="{name: ..., options}: the holes of the training and test images")
     test_masks: Labelled[Mask] = Field(None, description="{label: {name: ..., options}}: further holes to test on")
-    model: Annotated[dict[str, Any], Variant(registry.Options("method"))] = Field(description="{name: ..., options}")
-    loss: dict[str, Weight] = Field({"l2": 1.0}, description="{term: weight}")
+    model: Annotated[dict[str, Any], registry.section("method")] = Field(description="{name: ..., options}")
+    loss: dict[Annotated[str, AfterValidator(_loss_name)], Weight] = Field({"l2": 1.0}, description="{term: weight}")
     features: FeaturesConfig | None = Field(None, description="the classifier of `perceptual` and `style`")
     discriminator_optimiser: Optimiser | None = Field(None, description="null: as `optimiser`")
     phases: PhasesConfig | None = Field(None, description="training phases of a GAN; null: all networks from the start")
@@ -61,7 +66,7 @@ class Config(TrainingConfig):
         resolved["loss"] = _loss(resolved["loss"], resolved["model"]["name"], model)
         if not any(term in adversarial_names() for term in resolved["loss"]):
             resolved["discriminator_optimiser"] = resolved["phases"] = None
-        needs_features = any("features" in registry.parameters("loss").get(term, ()) for term in resolved["loss"])
+        needs_features = any("features" in code.inputs for code in reconstruction_terms(resolved["loss"]).values())
         resolved["features"] = (
             (resolved["features"] or FeaturesConfig().model_dump()) if trains and needs_features else None
         )
@@ -90,6 +95,13 @@ def method_options(resolved: Mapping[str, Any]) -> ModelConfig:
 
 
 # --- names of loss terms ----------------------------------------------------------------------------------------------
+
+
+def reconstruction_terms(loss: Iterable[str]) -> dict[str, Code]:
+    """Those of some loss terms that compare images, by label: ours, and those of users."""
+    known = registry.names("loss")
+    terms = [name for name in loss if name in known or references.parse(name)]
+    return {references.label(name): registry.find("loss", name) for name in terms}
 
 
 @cache
@@ -143,7 +155,9 @@ def _loss(value: Mapping[str, float], name: str, model: ModelConfig) -> dict[str
     """
     special = {**adversarial_names(), **discriminator_names(), **network_names()}
     own = (*model.adversarial, *model.discriminator_terms, *model.terms)
-    terms = (*registry.names("loss"), *(own if model.trains else special))
+    theirs = [term for term in value if references.parse(term)]
+    _check_labels(theirs, {*registry.names("loss"), *special})
+    terms = (*registry.names("loss"), *(own if model.trains else special), *theirs)
     for key in value:
         if key in special and key not in terms:
             raise TrialError(
@@ -158,6 +172,21 @@ def _loss(value: Mapping[str, float], name: str, model: ModelConfig) -> dict[str
     weights = positive_weights({term: value.get(term, 0.0) for term in terms}, "l2")
     _check_discriminators(weights, model)
     return weights
+
+
+def _check_labels(theirs: Iterable[str], taken: set[str]) -> None:
+    """Check that every term of a user has a column of its own."""
+    for name in theirs:
+        label = references.label(name)
+        if label in taken:
+            raise TrialError(
+                f"loss.{name}",
+                f"there is another loss term {label}, and each needs a column of its own",
+                "functions whose names no other term has",
+                f"rename the function, for example to my_{label}",
+                "loss",
+            )
+        taken = {*taken, label}
 
 
 def _check_discriminators(weights: Mapping[str, float], config: ModelConfig) -> None:

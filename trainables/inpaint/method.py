@@ -20,13 +20,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from trainables.code.references import label
 from trainables.config.sections import Phase, PhasesConfig
-from trainables.inpaint import losses, perceptual_features
+from trainables.inpaint import perceptual_features
 from trainables.inpaint.adversarial import Discriminators, Objective, gradient_norm, saturated
 from trainables.inpaint.batch import Batch, LossTerm, batch_means
+from trainables.inpaint.config import reconstruction_terms
 from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.inpaint.setup import Setup
-from trainables.registry import parameters
 from trainables.training import optimisers
 from trainables.training.loop import derive
 from trainables.training.precision import full
@@ -96,7 +97,8 @@ class Regression:
         self.setup = setup
         self.options, self.network, self.workers = setup.options, setup.network, setup.workers
         self.precision = setup.precision
-        self.weights: dict[str, float] = dict(setup.config["loss"])
+        self.weights: dict[str, float] = {label(name): weight for name, weight in setup.config["loss"].items()}
+        self.reconstruction = reconstruction_terms(self.weights)
         self.parameters = sum(p.numel() for p in self.network.parameters())
         self.region = self.compared_region()
         self.optimiser: torch.optim.Optimizer | None = None
@@ -137,10 +139,8 @@ class Regression:
         if self.features:
             inputs["features"] = self.features.compare(crop(output_b3hw), crop(batch.image_b3hw), crop(batch.mask_b1hw))
         terms = dict(prediction.terms)
-        known = parameters("loss")
-        for name in self.weights:
-            if name in known:
-                terms[name] = getattr(losses, name)(**{key: inputs[key] for key in known[name]})
+        for name, code in self.reconstruction.items():
+            terms[name] = code.function()(*(inputs[key] for key in code.inputs))
         return terms
 
     def minimise(self, loss: Tensor) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from trainables import registry
 from trainables.data.image_files import image_files, open_image, path_below
 from trainables.data.splits import no_objects_error
 from trainables.errors import TrialError
-from trainables.masks import config
+from trainables.masks import config, user_mask
 from trainables.masks.rasterise import Blocks, FreeForm, Lines, MaskDraw, MaskFiles, Rectangles, Regions
 from trainables.masks.strokes import NUMBERS, segments
 
@@ -48,8 +48,11 @@ def draw(section: Mapping[str, Any], n: int, canvas: Canvas, generator: torch.Ge
 
     generator: always on the CPU, so that all devices get the same masks.
     """
-    options = registry.find("mask", section["name"]).options(section)
-    drawn: MaskDraw = globals()[section["name"]](n, canvas, generator, options)
+    code = registry.find("mask", section["name"])
+    options = code.options(section)
+    if code.definition:
+        return user_mask.draw(code, n, canvas.size, generator, options)
+    drawn: MaskDraw = code.function()(n, canvas, generator, options)
     return drawn
 
 

@@ -10,7 +10,6 @@ from pydantic import Field
 from trainables import registry
 from trainables.config.sections import DataConfig, StrictConfig
 from trainables.config.task_config import TrainingConfig, positive_weights
-from trainables.config.variant import Variant
 from trainables.errors import TrialError
 
 
@@ -25,7 +24,7 @@ class Config(TrainingConfig):
     off: ClassVar[Mapping[str, Any]] = {"schedule": {"name": "none"}}
 
     data: DataConfig = Field(description="{name: ..., captions: {...}}, see docs/sweep-files.md")
-    model: Annotated[dict[str, Any], Variant(registry.Options("matcher"))] = Field(description="{name: ..., options}")
+    model: Annotated[dict[str, Any], registry.section("matcher")] = Field(description="{name: ..., options}")
     loss: LossConfig | None = Field(None, description="{sentence: weight, word: weight}; null: 1 for both")
 
     @classmethod

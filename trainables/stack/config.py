@@ -11,7 +11,6 @@ from trainables import registry
 from trainables.config.model_sections import StackConfig
 from trainables.config.sections import TRIAL, Needs, StrictConfig
 from trainables.config.task_config import TaskConfig, without_none
-from trainables.config.variant import Variant
 from trainables.errors import TrialError
 
 BySeed = dict[str, Annotated[str, Field(pattern=TRIAL)]]
@@ -35,7 +34,7 @@ class Config(TaskConfig):
     """The keys of `base`. An ensemble is fitted once."""
 
     data: StackDataConfig = Field(description="{bases: {NAME: {trials_of: {sweep: ..., arm: ...}}}}")
-    model: Annotated[dict[str, Any], Variant(registry.Options("ensemble"))] = Field(description="{name: ..., options}")
+    model: Annotated[dict[str, Any], registry.section("ensemble")] = Field(description="{name: ..., options}")
     epochs: Literal[1] = Field(1, description="an ensemble is fitted once")
 
     @classmethod

@@ -1,0 +1,299 @@
+"""What a user's file defines, in the form that this package has for its own: options, and functions that build.
+
+A method may be a module with `build(config, size)` (and `Config`, and `method`), a class of networks, a function that
+builds a network, or a function `(image, mask) -> image`. A mask is a function `(n, size, generator)`, a loss term a
+function of some of `LOSS_INPUTS`. Options are the further parameters, with their annotations and defaults.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from pydantic import create_model
+from pydantic.errors import PydanticSchemaGenerationError
+
+from trainables.code import bundle
+from trainables.code.references import Resolved
+from trainables.config.model_sections import DetectorConfig, ModelConfig, StackConfig
+from trainables.config.sections import StrictConfig
+from trainables.errors import TrialError
+
+LOSS_INPUTS = {
+    "prediction": "prediction_b3hw",
+    "target": "target_b3hw",
+    "mask": "mask_b1hw",
+    "prediction_b3hw": "prediction_b3hw",
+    "target_b3hw": "target_b3hw",
+    "mask_b1hw": "mask_b1hw",
+    "known_weight": "known_weight",
+    "features": "features",
+}
+"""What a loss term may ask for by the name of a parameter, and the input of our own terms that it is."""
+MASK_INPUTS = ("n", "size", "generator")
+_CONFIGS = {"method": ModelConfig, "detector": DetectorConfig, "ensemble": StackConfig, "matcher": ModelConfig}
+
+
+class UntrainedConfig(ModelConfig):
+    """Base of the options of a user's network or function that is not trained."""
+
+    trains: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A class or function of a user, with its options."""
+
+    config: type[StrictConfig]
+    code: Any
+    """A method: an object with `build` and perhaps `method`, as our modules have. Otherwise a function."""
+    inputs: tuple[str, ...] = ()
+    """Of a loss term: the inputs of our own terms that it takes, in the order of its parameters."""
+
+
+class NetworkModule:
+    """A module of a method, made of a class or function that builds a network from options."""
+
+    def __init__(self, make: Callable[..., Any], options: tuple[str, ...], takes_size: bool) -> None:
+        self._make, self._options, self._takes_size = make, options, takes_size
+
+    def build(self, config: Any, size: int) -> Any:
+        arguments = {name: getattr(config, name) for name in self._options}
+        return self._make(**arguments, **({"size": size} if self._takes_size else {}))
+
+
+def define(kind: str, name: Resolved) -> Definition:
+    """What a resolved name means. Imports the user's file, and torch if it does.
+
+    Raises TrialError if the file fails when it is imported, or does not define one thing of this kind.
+    """
+    module = _import(name)
+    if kind in _CONFIGS:
+        return _method(kind, module, name)
+    function = _item(module, name, lambda: _functions(module), "function")
+    if not callable(function):
+        raise _error(name, f"{name.item} is not a function", "a function", "name a function")
+    return _loss(function, name) if kind == "loss" else _mask(function, name)
+
+
+def _import(name: Resolved) -> ModuleType:
+    try:
+        return bundle.load(name.hash, name.module)
+    except TrialError:
+        raise
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        raise _error(
+            name, f"importing it failed: {error}", "installed packages", f"pip install {package or 'what is missing'}"
+        ) from error
+    except Exception as error:
+        raise _error(
+            name,
+            f"importing it raised {type(error).__name__}: {error} ({_place(error, name)})",
+            "a file that can be imported without side effects",
+            "correct the line; code that is to run once belongs below `if __name__ == '__main__':`",
+        ) from error
+
+
+def _place(error: BaseException, name: Resolved) -> str:
+    """The last line in the user's code that led to an error, `file:line`."""
+    place, trace = name.file, error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.is_relative_to(bundle.cache_folder()):
+            place = f"{file.relative_to(bundle.cache_folder() / name.hash)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _error(name: Resolved, why: str, allowed: str, fix: str) -> TrialError:
+    shown = f"{name.file}:{name.item}" if name.item else name.file
+    return TrialError(shown, why, allowed, fix)
+
+
+def _item(module: ModuleType, name: Resolved, candidates: Callable[[], list[Any]], what: str) -> Any:
+    """The named thing of a module, or the only one of its kind."""
+    if name.item:
+        if not hasattr(module, name.item):
+            defined = ", ".join(sorted(key for key, one in vars(module).items() if _is_own(one, module))) or "nothing"
+            raise _error(name, f"it does not define {name.item}", f"what it defines: {defined}", "correct the name")
+        return getattr(module, name.item)
+    found = candidates()
+    if len(found) != 1:
+        listed = ", ".join(one.__name__ for one in found) or f"no {what}"
+        raise _error(
+            name,
+            f"it defines {listed}, and the name does not say which is meant",
+            f"one {what}, or FILE.py:NAME",
+            f"./{name.file}:{found[0].__name__}" if found else f"define a {what}",
+        )
+    return found[0]
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    return getattr(value, "__module__", None) == module.__name__
+
+
+def _functions(module: ModuleType) -> list[Any]:
+    functions = [one for one in vars(module).values() if inspect.isfunction(one) and _is_own(one, module)]
+    return [one for one in functions if not one.__name__.startswith("_")]
+
+
+# --- methods ----------------------------------------------------------------------------------------------------------
+
+
+def _method(kind: str, module: ModuleType, name: Resolved) -> Definition:
+    if not name.item and hasattr(module, "build"):
+        return Definition(_config(kind, module, name), module)
+    if kind != "method":
+        raise _error(
+            name,
+            f"it has no function `build`, which a {kind} needs",
+            "Config and build(config, size)",
+            "define them in the file",
+        )
+    item = _item(module, name, lambda: _networks(module), "class of networks with forward(image, mask)")
+    parameters = _parameters(item)
+    if not inspect.isclass(item) and tuple(parameters)[:2] in (("image", "mask"), ("damaged", "mask")):
+        options = _options(item, parameters, ("image", "damaged", "mask"), name, UntrainedConfig)
+        return Definition(options, NetworkModule(_fill_of(item), tuple(options.model_fields), False))
+    takes_size = "size" in parameters
+    base = ModelConfig if getattr(item, "trains", True) else UntrainedConfig
+    options = _options(item, parameters, ("size",), name, base)
+    _check_forward(item, name)
+    return Definition(options, NetworkModule(item, tuple(options.model_fields), takes_size))
+
+
+def _config(kind: str, module: ModuleType, name: Resolved) -> type[StrictConfig]:
+    """The `Config` of a file with `build`; one without options if it has none."""
+    base = _CONFIGS[kind]
+    config = getattr(module, "Config", None)
+    if config is None and kind == "method":
+        return create_model("Config", __base__=base)
+    if not (isinstance(config, type) and issubclass(config, base)):
+        raise _error(
+            name,
+            f"its `Config` is {'missing' if config is None else f'not a subclass of {base.__name__}'}",
+            f"class Config({base.__name__}) with a field for each option",
+            f"from trainables.config.model_sections import {base.__name__}",
+        )
+    return config
+
+
+def _networks(module: ModuleType) -> list[Any]:
+    """The classes of networks that a file defines; those that take an image and a mask, if any does."""
+    from torch import nn
+
+    classes = [one for one in vars(module).values() if inspect.isclass(one) and _is_own(one, module)]
+    networks = [one for one in classes if issubclass(one, nn.Module)]
+    whole = [one for one in networks if _takes_image_and_mask(one)]
+    return whole or networks
+
+
+def _takes_image_and_mask(network: Any) -> bool:
+    return len(_parameters(network.forward)) >= 3  # with self
+
+
+def _check_forward(item: Any, name: Resolved) -> None:
+    if inspect.isclass(item) and hasattr(item, "forward") and not _takes_image_and_mask(item):
+        raise _error(
+            name,
+            f"{item.__name__}.forward takes {max(0, len(_parameters(item.forward)) - 1)} argument(s)",
+            "forward(self, image, mask): the image with 0 in its holes, in [0, 1], and the mask, 1 in the holes",
+            "add the parameter `mask`; a network that does not need it may ignore it",
+        )
+
+
+def _fill_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A class of networks without parameters that call a function."""
+
+    def make(**options: Any) -> Any:
+        from torch import nn
+
+        class Fill(nn.Module):
+            def forward(self, damaged_b3hw: Any, mask_b1hw: Any) -> Any:
+                return function(damaged_b3hw, mask_b1hw, **options)
+
+        return Fill()
+
+    return make
+
+
+# --- losses and masks -------------------------------------------------------------------------------------------------
+
+
+def _loss(function: Any, name: Resolved) -> Definition:
+    parameters = _parameters(function)
+    unknown = [one for one in parameters if one not in LOSS_INPUTS]
+    if unknown:
+        raise _error(
+            name,
+            f"{function.__name__} has a parameter {unknown[0]!r}, which is no input of a loss term",
+            ", ".join(LOSS_INPUTS),
+            f"rename it, or set a constant in {name.file}",
+        )
+    return Definition(StrictConfig, function, tuple(LOSS_INPUTS[one] for one in parameters))
+
+
+def _mask(function: Any, name: Resolved) -> Definition:
+    parameters = _parameters(function)
+    if tuple(parameters)[:3] != MASK_INPUTS:
+        raise _error(
+            name,
+            f"{function.__name__} takes ({', '.join(parameters)})",
+            "(n, size, generator, *, options): n masks of size x size px, drawn with the generator; returns 1 in holes",
+            f"def {function.__name__}(n, size, generator):",
+        )
+    return Definition(_options(function, parameters, MASK_INPUTS, name, StrictConfig), function)
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def _options(
+    function: Any,
+    parameters: Mapping[str, inspect.Parameter],
+    inputs: Iterable[str],
+    name: Resolved,
+    base: type[StrictConfig],
+) -> Any:
+    """A class with a field for each parameter that is not an input."""
+    hints = _hints(function)
+    fields: dict[str, Any] = {}
+    for one in parameters.values():
+        if one.name in inputs or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+            continue
+        if one.name == "name" or one.name.startswith("_"):
+            raise _error(name, f"an option cannot be called {one.name!r}", "another name", "rename the parameter")
+        default = ... if one.default is one.empty else one.default
+        usual = Any if default in (..., None) else type(default)
+        fields[one.name] = (hints.get(one.name, usual), default)
+    try:
+        return create_model("Config", __base__=base, **fields)
+    except PydanticSchemaGenerationError as error:
+        raise _error(
+            name,
+            f"a parameter has a type that no YAML value has: {error}",
+            "int, float, bool, str, list and dict",
+            "annotate it with one of these types, or give it a default",
+        ) from error
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    target = function.__init__ if inspect.isclass(function) else function
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except Exception:  # an annotation that only a type checker understands
+        return {}
