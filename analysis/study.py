@@ -19,6 +19,7 @@ from analysis.statistics.significance import Correction
 from sweeps.errors import SweepError
 from sweeps.results import columns as record_columns
 from sweeps.results import progress
+from sweeps.results.older_code import older_code
 from sweeps.results.progress import TrialState
 from sweeps.search import status
 from sweeps.search.status import SearchState
@@ -88,6 +89,8 @@ class Study:
     """Facts, provenance, attempt and times of each finished trial, without its history, by (trial id, epochs)."""
     searches: tuple[SearchState, ...] = ()
     """The state of each search of the plan."""
+    older_code: str = ""
+    """A sentence on finished trials of older code, which are left out; empty if there are none."""
 
     @property
     def seeds(self) -> list[int]:
@@ -265,7 +268,8 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     searches = tuple(status.search_states(copied, plan))
     with contextlib.suppress(SweepError):  # a report needs no permission to write
         copied.refresh()
-    return Study(copied, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches)
+    older = older_code(copied, plans)
+    return Study(copied, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches, older)
 
 
 def _arm(arm: Mapping[str, Any], baseline: str) -> StudyArm:

@@ -34,6 +34,8 @@ class SweepStatus:
     """The state of each trial, by id."""
     searches: Sequence[SearchState] = ()
     """The state of each search of the plan."""
+    older_code: str = ""
+    """A sentence on finished trials that older code of the user's made; empty if there are none."""
 
 
 def newest_plan(store: StoreLike, name: str) -> Json:
@@ -46,11 +48,14 @@ def newest_plan(store: StoreLike, name: str) -> Json:
 def status(store: StoreLike, name: str) -> SweepStatus:
     """The state of each trial and each search of a sweep. SweepError for an unknown name."""
     from sweeps.results import progress
+    from sweeps.results.older_code import older_code
     from sweeps.search import status
+    from sweeps.store import plans as stored_plans
 
     store = arguments.open(store)
     stored = newest_plan(store, name)
-    return SweepStatus(stored, progress.trial_states(store, stored), status.search_states(store, stored))
+    states, searches = progress.trial_states(store, stored), status.search_states(store, stored)
+    return SweepStatus(stored, states, searches, older_code(store, stored_plans.read_plans(store, name)))
 
 
 def list_sweeps(store: StoreLike) -> list[SweepStatus]:

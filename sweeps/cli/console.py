@@ -214,6 +214,8 @@ def status(sweep: SweepStatus) -> None:
     show(table)
     for key, pinned in stored.get("pins", {}).items():
         out.print(Text(f"pinned: {format_value(pinned)} for {key}"))
+    if sweep.older_code:
+        out.print(Text(sweep.older_code))
     if stored.get("search"):
         _searches(out, stored["search"], sweep.searches)
     for trial_id, state in states.items():

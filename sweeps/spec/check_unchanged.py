@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeps.errors import SweepError
+from sweeps.results.older_code import without_hash
 from sweeps.spec.plan import Arm, Plan, flatten
 from sweeps.store import layout
 from sweeps.store.base import Store
@@ -55,11 +56,20 @@ def _changes(stored: Mapping[str, Any], arm: Arm) -> dict[str, tuple[Any, Any]]:
     """{key: (before, now)}. Empty if the arms share a trial id, because then no difference affects the outcome."""
     if any(trial.id == stored["trials"].get(str(seed), {}).get("id") for seed, trial in arm.trials.items()):
         return {}
-    then, now = flatten(stored["config"]), flatten(arm.config)
+    then, now = (_without_code(flatten(config)) for config in (stored["config"], arm.config))
     keys = [key for key in dict.fromkeys([*then, *now]) if key != "epochs"]
     differing = {key: (then.get(key, _ABSENT), now.get(key, _ABSENT)) for key in keys}
     return {
         key: pair for key, pair in differing.items() if pair[0] != pair[1] and {*map(str, pair)} != {_ABSENT, "None"}
+    }
+
+
+def _without_code(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat values without the hashes of a user's code: changed code makes new trials under the same name."""
+    return {
+        without_hash(key): without_hash(value) if isinstance(value, str) else value
+        for key, value in config.items()
+        if not key.startswith("user_code")
     }
 
 

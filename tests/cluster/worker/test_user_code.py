@@ -1,0 +1,214 @@
+"""Code of the user's own: it runs from the store, on machines without the files, and its changes make new trials."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cluster.driver import driver
+from cluster.worker.user_code import bring_code
+from sweeps.cli import common
+from sweeps.cli.main import main
+from sweeps.errors import StoreError
+from sweeps.spec import loader, plan
+from sweeps.store import plans as stored_plans
+from sweeps.store.local import FolderStore
+from tests.cluster.small import histories, run
+from trainables import schema
+from trainables.code import bundle
+
+SWEEP = """\
+# Does depth help a network of mine?
+name: mine
+task: inpaint
+base:
+  data: {name: cifar10, train: 32, val: 8, test: 8}
+  mask: {name: ./mine/holes.py:stripe, width: 6}
+  model: {name: ./mine/net.py, width: 4}
+  loss: {l2: 1.0, ./mine/terms.py: 0.5}
+  batch: 16
+  epochs: 2
+arms:
+  - {name: deep, set: {model.depth: 2}}
+  - {name: grey, set: {model: {name: ./mine/net.py:grey, level: 0.25}}}
+seeds: 1
+report: {metrics: [test/psnr_db]}
+resources: {workers: WORKERS}
+"""
+FILES = {
+    "net.py": """
+import torch
+from torch import nn
+from parts.layers import layer
+
+class MyNet(nn.Module):
+    def __init__(self, width: int = 8, depth: int = 1):
+        super().__init__()
+        hidden = [layer(width, width) for _ in range(depth)]
+        self.layers = nn.Sequential(layer(4, width), *hidden, nn.Conv2d(width, 3, 3, padding=1))
+
+    def forward(self, image, mask):
+        return torch.sigmoid(self.layers(torch.cat([image, mask], 1)))
+
+def grey(image, mask, level: float = 0.5):
+    return image + level * mask
+""",
+    "parts/__init__.py": "",
+    "parts/layers.py": """
+from torch import nn
+
+def layer(inputs, outputs):
+    from .activations import last  # imported when it is called
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), last())
+""",
+    "parts/activations.py": "from torch import nn\nlast = nn.ReLU\n",
+    "terms.py": """
+def l3(prediction, target, mask):
+    return ((prediction - target).abs() ** 3 * mask).mean()
+""",
+    "holes.py": """
+import torch
+
+def stripe(n, size, generator, *, width: int = 4):
+    top = torch.randint(0, size - width + 1, (n, 1), generator=generator)
+    row = torch.arange(size)
+    return ((row >= top) & (row < top + width))[:, :, None].expand(n, size, size)
+
+def other(n, size, generator):
+    return torch.ones(n, size, size)
+""",
+}
+Command = Callable[..., int]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sweep file beside the code that it names; this process has an empty cache of code."""
+    for name, text in FILES.items():
+        file = tmp_path / "home" / "mine" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    file = tmp_path / "home" / "mine.yaml"
+    file.write_text(SWEEP.replace("WORKERS", "1"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return file
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+@pytest.fixture
+def command(store: FolderStore, data_root: Path) -> Command:
+    def run(verb: str, *arguments: str, address: str = "in-process") -> int:
+        where = [] if verb == "status" else ["--address", address, "--data", str(data_root)]
+        return main([verb, *arguments, "--store", store.uri, *where])
+
+    return run
+
+
+def trials(store: FolderStore) -> dict[str, str]:
+    """The id of the one trial of each arm in the newest plan."""
+    plan = stored_plans.require_plan(store, "mine")
+    return {arm["name"]: arm["trials"]["0"]["id"] for arm in plan["arms"]}
+
+
+def results(store: FolderStore) -> set[str]:
+    return {key for key in store.keys("trials/") if "/result/" in key}
+
+
+def test_changed_code_makes_new_trials_and_comments_do_not(
+    sweep: Path, store: FolderStore, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("run", str(sweep)) == common.DONE
+    first, done = trials(store), results(store)
+    assert len(done) == 3
+
+    layers = sweep.parent / "mine" / "parts" / "layers.py"
+    layers.write_text(
+        '"""Layers."""\n# a remark\n' + layers.read_text().replace("inputs, outputs,", "inputs,  outputs,")
+    )
+    capsys.readouterr()
+    assert command("run", str(sweep)) == common.DONE
+    assert trials(store) == first
+    assert results(store) == done
+
+    activations = sweep.parent / "mine" / "parts" / "activations.py"  # three imports deep
+    activations.write_text(activations.read_text().replace("ReLU", "ELU"))
+    assert command("run", str(sweep)) == common.DONE
+    second = trials(store)
+    assert not set(first.values()) & set(second.values())
+    assert len(results(store)) == 6
+
+    capsys.readouterr()
+    assert command("status", "mine") == common.DONE
+    older = "3 finished trials were made by older code (./mine/net.py"
+    assert older in capsys.readouterr().out
+    report = tmp_path / "report"
+    assert main(["report", "mine", "--store", store.uri, "--out", str(report)]) == common.DONE
+    assert older in next(report.glob("*.md")).read_text()
+
+
+def test_a_sweep_goes_on_from_its_store_when_its_files_are_gone(
+    sweep: Path, store: FolderStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("run", str(sweep), "--set", "epochs=1") == common.DONE
+    before = trials(store)
+    shutil.rmtree(sweep.parent)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    assert command("resume", "mine", "--set", "epochs=2") == common.DONE
+    assert trials(store) == before
+    image = tmp_path / "image.png"
+    Image.new("RGB", (32, 32), (200, 100, 50)).save(image)
+    arguments = [before["deep"], str(image), "--mask", "8,8,8,8", "--store", store.uri, "--out", str(tmp_path / "out")]
+    assert main(["predict", *arguments]) == common.DONE
+    assert list((tmp_path / "out").glob("*.png"))
+
+
+def test_through_ray_the_code_comes_from_the_store(
+    sweep: Path, store: FolderStore, command: Command, tmp_path: Path, data_root: Path, ray_address: str
+) -> None:
+    """The processes of Ray have another cache and another working directory than this one."""
+    assert command("run", str(sweep), address=ray_address) == common.DONE
+    there = FolderStore(tmp_path / "there")
+    arguments = ["run", str(sweep), "--store", there.uri, "--address", "in-process", "--data", str(data_root)]
+    assert main(arguments) == common.DONE
+    plan = stored_plans.require_plan(store, "mine")
+    for trial in trials(store).values():
+        keys = [list(one.keys(f"trials/{trial}/result/")) for one in (store, there)]
+        assert keys[0] == keys[1]
+    assert plan["arms"] == stored_plans.require_plan(there, "mine")["arms"]
+
+
+def test_code_that_was_changed_in_the_store_does_not_run(
+    sweep: Path, store: FolderStore, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("run", str(sweep), "--set", "epochs=1") == common.DONE
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    code = next(name for name in store.children("code") if not name.endswith(".json"))
+    key = next(key for key in store.keys(f"code/{code}/") if not key.endswith("__init__.py"))
+    store.put(key, b"import os\nos.abort()\n")
+    with pytest.raises(StoreError, match="have another hash"):
+        bring_code(store, [code])
+    assert not bundle.is_kept(code)
+    store.put(f"code/{code}.json", b'{"schema": 1, "files": ["../../../evil.py"]}')
+    with pytest.raises((StoreError, ValueError)):
+        bring_code(store, [code])
+    assert not list(tmp_path.rglob("evil.py"))
+
+
+def test_files_that_change_while_the_sweep_runs_change_nothing(
+    sweep: Path, store: FolderStore, tmp_path: Path, data_root: Path
+) -> None:
+    planned = plan.expand(loader.load(sweep), schema)
+    undisturbed = FolderStore(tmp_path / "undisturbed")
+    run(planned, undisturbed, data_root)
+    (sweep.parent / "mine" / "net.py").write_text("this is not Python")
+    run(planned, store, data_root)
+    assert driver.work_left(planned, store, schema).jobs == []
+    assert histories(planned, store) == histories(planned, undisturbed)
