@@ -34,10 +34,10 @@ FOLDERS: Mapping[str, str] = {
 `task.py` for a task and in `network.py` otherwise."""
 FUNCTIONS = {"mask": "masks/families", "loss": "inpaint/losses", "detection_loss": "detect/losses"}
 """By kind: the module with a public function for each name."""
-USER_KINDS = ("method", "mask", "loss")
-"""The kinds of code that users can bring."""
 MODELS = ("method", "detector", "ensemble", "matcher")
 """The kinds of code that `model.name` can mean; each belongs to another task."""
+USER_KINDS = (*MODELS, "mask", "loss")
+"""The kinds of code that users can bring."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def model(name: str) -> Code:
     for kind in MODELS:
         if name in names(kind):
             return find(kind, name)
-    if references.parse(name):
-        return find("method", name)
+    if theirs := references.parse(name):
+        return find(definitions.model_kind(theirs), name)
     raise unknown_name_error("model.name", name, models(), "model.name")
 
 

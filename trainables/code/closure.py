@@ -18,6 +18,7 @@ from pathlib import Path
 
 from trainables.errors import TrialError
 
+HERE = Path(__file__).resolve().parents[2]
 OURS = ("analysis", "cluster", "sweeps", "trainables")
 
 
@@ -127,7 +128,10 @@ class _ImportWalk:
 
     def _top(self, name: str) -> ModuleSpec | None:
         """Where a top-level name is found, if it is code of the user's."""
-        spec = PathFinder.find_spec(name, [self.root] if name == self.own else self.folders)
+        own = name == self.own or name in OURS  # of our packages, only one beside the file would be the user's
+        if name in OURS and Path(self.root) == HERE:
+            return None
+        spec = PathFinder.find_spec(name, [self.root] if own else self.folders)
         if spec is None and name not in sys.stdlib_module_names and name not in OURS:
             spec = _findable(name)
             if is_installed(name):

@@ -36,6 +36,7 @@ LOSS_INPUTS = {
 }
 """What a loss term may ask for by the name of a parameter, and the input of our own terms that it is."""
 MASK_INPUTS = ("n", "size", "generator")
+_KINDS = {"detect": "detector", "stack": "ensemble", "match": "matcher"}
 _CONFIGS = {"method": ModelConfig, "detector": DetectorConfig, "ensemble": StackConfig, "matcher": ModelConfig}
 
 
@@ -79,6 +80,12 @@ def define(kind: str, name: Resolved) -> Definition:
     if not callable(function):
         raise _error(name, f"{name.item} is not a function", "a function", "name a function")
     return _loss(function, name) if kind == "loss" else _mask(function, name)
+
+
+def model_kind(name: Resolved) -> str:
+    """The kind of a model: that of the base of its `Config`; `method` for a file without one."""
+    config = getattr(_import(name), "Config", ModelConfig)
+    return _KINDS.get(getattr(config, "task", "inpaint"), "method")
 
 
 def _import(name: Resolved) -> ModuleType:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,25 +15,6 @@ from trainables.code.syntax import source_hash
 from trainables.errors import TrialError
 
 Write = Callable[[dict[str, str]], Path]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Write files of a user, given by their path; returns their folder."""
-
-    def _write(files: dict[str, str]) -> Path:
-        for name, text in files.items():
-            file = tmp_path / "mine" / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(textwrap.dedent(text))
-        return tmp_path / "mine"
-
-    return _write
 
 
 def packed(folder: Path, name: str = "net.py") -> bundle.Bundle:
@@ -104,6 +84,13 @@ def test_files_that_the_source_names_belong_to_the_code(write: Write, opening: s
     first = packed(write(files))
     assert name in first.files
     assert packed(write({name: "2"})).hash != first.hash
+
+
+def test_our_own_packages_are_no_part_of_it(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither installed nor from a checkout on the path."""
+    monkeypatch.syspath_prepend(str(Path(bundle.__file__).parents[2]))
+    found = packed(write({"net.py": "from trainables.config.model_sections import ModelConfig\nimport sweeps\n"}))
+    assert set(found.files) == {"net.py"}
 
 
 # --- the hash ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,216 @@
+"""What a user's file may define, what its options are, and what is refused when a sweep is checked."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainables import registry, schema
+from trainables.config.model_sections import DetectorConfig
+from trainables.errors import TrialError
+
+Write = Callable[[dict[str, str]], Path]
+NETWORK = """
+from torch import nn
+
+class Part(nn.Module):
+    def forward(self, x):
+        return x
+
+class Net(nn.Module):
+    def __init__(self, width: int = 8, bias=True, name_of_it: str | None = None):
+        super().__init__()
+        self.layer = nn.Conv2d(4, 3, 1)
+
+    def forward(self, image, mask):
+        return image
+"""
+
+
+def resolved(folder: Path, model: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    config = {
+        "data": {"name": "cifar10"},
+        "mask": {"name": "lines"},
+        "model": model or {"name": "mean_fill"},
+        **changes,
+    }
+    return schema.resolve("inpaint", config, folder)
+
+
+# --- methods ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_only_class_that_takes_image_and_mask_is_meant(write: Write) -> None:
+    config = resolved(write({"net.py": NETWORK}), {"name": "./net.py", "width": 4})
+    section = config["model"]
+    assert {key: section[key] for key in ("width", "bias", "name_of_it")} == {
+        "width": 4,
+        "bias": True,
+        "name_of_it": None,
+    }
+    assert section["name"].startswith("net.py#")
+    assert config["user_code"] == {"./net.py": section["name"]}
+    assert schema.resolve("inpaint", config) == config, "what is resolved needs no files"
+    network = registry.model(section["name"]).load().build(registry.model(section["name"]).options(section), 32)
+    assert type(network).__name__ == "Net"
+
+
+def test_a_function_may_build_the_network_for_a_size(write: Write) -> None:
+    text = "from torch import nn\ndef build_it(size, depth: int = 2):\n    return nn.Linear(size, depth)\n"
+    section = resolved(write({"net.py": text}), {"name": "./net.py:build_it"})["model"]
+    code = registry.model(section["name"])
+    assert code.load().build(code.options(section), 24).in_features == 24
+    assert code.config.trains
+
+
+def test_a_function_of_image_and_mask_is_a_fill_without_training(write: Write) -> None:
+    text = "def white(image, mask, level: float = 1.0):\n    return image + level * mask\n"
+    config = resolved(write({"fill.py": text}), {"name": "./fill.py:white", "level": 0.5}, epochs=7)
+    assert config["epochs"] == 0
+    code = registry.model(config["model"]["name"])
+    network = code.load().build(code.options(config["model"]), 8)
+    assert torch.equal(network(torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8)), torch.full((1, 3, 8, 8), 0.5))
+    assert schema.identity("inpaint", config, 0) == schema.identity("inpaint", config, 1)
+
+
+def test_a_file_may_be_like_a_package_of_ours(write: Write) -> None:
+    text = """
+        from pydantic import Field
+        from torch import nn
+        from trainables.config.model_sections import ModelConfig
+
+        class Config(ModelConfig):
+            width: int = Field(8, ge=1, description="channels")
+
+        def build(config, size):
+            return nn.Conv2d(4, config.width, 1)
+    """
+    section = resolved(write({"net.py": text}), {"name": "./net.py"})["model"]
+    assert section["width"] == 8
+    with pytest.raises(TrialError, match=r"model\.width: 0"):
+        resolved(write({}), {"name": "./net.py", "width": 0})
+
+
+def test_a_detector_of_the_users_own(write: Write) -> None:
+    text = """
+        from trainables.config.model_sections import DetectorConfig
+
+        class Config(DetectorConfig):
+            pass
+
+        def build(config, size):
+            raise NotImplementedError
+    """
+    folder = write({"finder.py": text})
+    forged = {"images": {"name": "cifar10"}, "inpainters": [{"name": "telea"}]}
+    config = {"data": {"forged": forged}, "model": {"name": "./finder.py"}}
+    name = schema.resolve("detect", config, folder)["model"]["name"]
+    assert registry.model(name).kind == "detector"
+    assert issubclass(registry.model(name).config, DetectorConfig)
+    with pytest.raises(TrialError, match="not a subclass of ModelConfig|defines"):
+        resolved(write({"other.py": "Config = 3\ndef build(config, size): pass"}), {"name": "./other.py"})
+
+
+def test_an_entry_point_of_an_installed_package(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(
+        {
+            "theirs/__init__.py": "",
+            "theirs/nets.py": NETWORK,
+            "theirs-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: theirs\nVersion: 1\n",
+            "theirs-1.dist-info/entry_points.txt": "[inpaint_sweeps.methods]\ntheir_net = theirs.nets:Net\n",
+        }
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    assert importlib.metadata.entry_points(group="inpaint_sweeps.methods")
+    names = [resolved(folder, {"name": name})["model"]["name"] for name in ("their_net", "theirs.nets:Net")]
+    assert names[0] == names[1]
+    assert names[0].startswith("theirs/nets.py:Net#")
+
+
+# --- losses and masks -------------------------------------------------------------------------------------------------
+
+
+def test_terms_of_a_loss_by_the_names_of_their_parameters(write: Write) -> None:
+    folder = write({"terms.py": "def l5(target, prediction, mask):\n    return (prediction - target).pow(5).mean()\n"})
+    config = resolved(folder, {"name": "vanilla_autoencoder"}, loss={"l2": 1.0, "./terms.py": 0.5})
+    (name,) = [term for term in config["loss"] if term != "l2"]
+    assert registry.find("loss", name).inputs == ("target_b3hw", "prediction_b3hw", "mask_b1hw")
+
+
+def test_the_identity_of_a_trial_is_that_of_the_code_wherever_its_file_is(write: Write) -> None:
+    folder = write({"net.py": NETWORK, "below/net.py": "# the same\n" + NETWORK})
+    configs = [resolved(folder, {"name": name}) for name in ("./net.py", "./below/net.py")]
+    assert configs[0]["user_code"] != configs[1]["user_code"]
+    assert schema.identity("inpaint", configs[0], 0) == schema.identity("inpaint", configs[1], 0)
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ("", "./gone.py", r"there is no file .*gone\.py"),
+        ("", "../net.py", "outside the folder of the sweep file"),
+        ("", "./net.py", "it defines no class of networks"),
+        (NETWORK + NETWORK.replace("Net(", "Other("), "./net.py", "it defines Net, Other"),
+        (NETWORK, "./net.py:Nett", "it does not define Nett"),
+        (NETWORK, "./net.py:Part", r"Part\.forward takes 1 argument"),
+        ("raise RuntimeError('no GPU')", "./net.py", r"raised RuntimeError: no GPU \(net\.py:1\)"),
+        ("import nowhere_to_be_found", "./net.py", r"net\.py:1 imports nowhere_to_be_found"),
+        ("def f(image, mask, name=1): ...", "./net.py:f", "an option cannot be called 'name'"),
+        ("import torch\ndef f(size, x: torch.nn.Module = None): ...", "./net.py:f", "a type that no YAML value has"),
+        ("class Config: pass\ndef build(config, size): ...", "./net.py", "not a subclass of ModelConfig"),
+        ("", "no_such_package.module:Net", "there is no module no_such_package"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_when_it_is_checked(write: Write, text: str, name: str, says: str) -> None:
+    with pytest.raises(TrialError, match=says) as caught:
+        resolved(write({"net.py": text}), {"name": name})
+    assert all((caught.value.given, caught.value.why, caught.value.allowed, caught.value.fix))
+    assert caught.value.given.startswith("model: "), caught.value.given
+
+
+def test_an_unknown_option_names_those_there_are(write: Write) -> None:
+    with pytest.raises(TrialError) as caught:
+        resolved(write({"net.py": NETWORK}), {"name": "./net.py", "widht": 4})
+    assert caught.value.key == "model.widht"
+    assert "width" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def f(output, target):\n    return 0\n", "a parameter 'output', which is no input of a loss term"),
+        ("def l2(prediction, target):\n    return 0\n", "there is another loss term l2"),
+    ],
+)
+def test_a_loss_that_cannot_be_used(write: Write, text: str, says: str) -> None:
+    folder = write({"terms.py": text})
+    name = "./terms.py:" + text.split()[1].partition("(")[0]
+    with pytest.raises(TrialError, match=says):
+        resolved(folder, {"name": "vanilla_autoencoder"}, loss={name: 1.0})
+
+
+def test_a_mask_that_takes_other_arguments(write: Write) -> None:
+    folder = write({"holes.py": "def f(size):\n    return 0\n"})
+    with pytest.raises(TrialError, match=r"f takes \(size\)"):
+        resolved(folder, mask={"name": "./holes.py"})
+
+
+def test_a_symlink_out_of_the_folder(write: Write, tmp_path: Path) -> None:
+    folder = write({"net.py": NETWORK})
+    (tmp_path / "outside.py").write_text(NETWORK)
+    (folder / "link.py").symlink_to(tmp_path / "outside.py")
+    with pytest.raises(TrialError, match="outside the folder"):
+        resolved(folder, {"name": "./link.py"})
+
+
+def test_resolved_names_of_code_that_is_not_here(write: Write) -> None:
+    with pytest.raises(TrialError, match="not on this machine"):
+        resolved(write({}), {"name": "net.py#0123456789abcdef"})
