@@ -89,8 +89,8 @@ class Study:
     """Facts, provenance, attempt and times of each finished trial, without its history, by (trial id, epochs)."""
     searches: tuple[SearchState, ...] = ()
     """The state of each search of the plan."""
-    older_code: str = ""
-    """A sentence on finished trials of older code, which are left out; empty if there are none."""
+    notes: tuple[str, ...] = ()
+    """Sentences on trials that older code has made, for every table."""
 
     @property
     def seeds(self) -> list[int]:
@@ -268,8 +268,8 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     searches = tuple(status.search_states(copied, plan))
     with contextlib.suppress(SweepError):  # a report needs no permission to write
         copied.refresh()
-    older = older_code(copied, plans)
-    return Study(copied, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches, older)
+    notes = tuple(filter(None, [older_code(copied, plans)]))
+    return Study(copied, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches, notes)
 
 
 def _arm(arm: Mapping[str, Any], baseline: str) -> StudyArm:

@@ -21,6 +21,8 @@ class RunOptions:
     """Also run trials that failed before."""
     fresh: bool = False
     """Delete the results of the planned trials first and train them again."""
+    retrain_stale: bool = False
+    """Train finished trials again that other code of this package than today's has made."""
     replace: bool = False
     """Accept that an arm has results of another configuration, and resolve references to other sweeps again."""
     time_budget_s: float | None = None

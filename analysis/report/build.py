@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from analysis import study as studies
 from analysis.claims import judge as claims
 from analysis.report import answer, tables
@@ -9,12 +12,14 @@ from analysis.report.content import Report
 from sweeps.store.base import Store
 
 
-def build(store: Store, name: str, now: float | None = None) -> Report:
+def build(store: Store, name: str, now: float | None = None, notes: Iterable[str] = ()) -> Report:
     """Read a study from the store and build its report; a study without finished trials has one too.
 
     now: seconds since 1970 against which the heartbeats of running trials are measured.
+    notes: sentences on the results, for every table.
     Raises SweepError for an unknown name.
     """
     study = studies.read(store, name, now)
+    study = replace(study, notes=(*study.notes, *notes))
     verdicts = claims.judge(study)
     return Report(study, tables.build(study), verdicts, answer.answer(study, verdicts))

@@ -190,7 +190,7 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
     states = study.states()
     caption += searches.caption(study)
     caption += details.versions_of_code(study)
-    caption += [study.older_code] if study.older_code else []
+    caption += study.notes
     missing = [f"{states[state]} {state}" for state in ("running", "failed", "interrupted", "queued") if states[state]]
     if missing:
         caption.append(f"Not in this table: {wording.listing(missing)} of {sum(states.values())} cells.")

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ class PendingWork:
     """Trials that failed before; they run again only with `retry`."""
     searches: list[ArmSearch]
     """Searches that are not done."""
+    stale: str = ""
+    """A sentence on finished trials that other code than today's has made; empty if there are none or nobody looked."""
 
     @property
     def nothing(self) -> bool:
@@ -305,10 +307,13 @@ def check(plan: Plan, options: RunOptions) -> None:
                 check_input(section, options.data_root)
 
 
-def forget(plan: Plan, store: Store) -> None:
-    """Delete what the store has of the planned trials, except trials that are being trained right now."""
+def forget(plan: Plan, store: Store, trials: Collection[str] | None = None) -> None:
+    """Delete what the store has of the planned trials, except trials that are being trained right now.
+
+    trials: ids of the only ones to delete; None for all.
+    """
     leases = Leases(store)
-    for trial_id in {trial.id for trial, _ in plan.runs()}:
+    for trial_id in {trial.id for trial, _ in plan.runs() if trials is None or trial.id in trials}:
         if leases.free_after(trial_id) is not None:
             stored_trials.forget(store, trial_id)
     store.delete([layout.summary_key(plan.name)])

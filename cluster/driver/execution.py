@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from cluster.driver import driver, forging
 from cluster.driver.driver import PendingWork
 from cluster.driver.trial_queue import Job, ProgressListener
-from cluster.worker import inputs
+from cluster.worker import inputs, stale_code
+from cluster.worker.stale_code import StaleCode
 from sweeps.run_options import RunOptions
 from sweeps.spec import check_unchanged
 from sweeps.spec.plan import Plan
@@ -93,7 +94,14 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
         driver.check(plan, options)  # before anything is deleted
         inputs.check(plan, store)
         driver.forget(plan, store)
-    work = driver.work_left(plan, store, schema, options.retry)
+    stored_before = stored_plans.newest_plan(store, plan.name)
+    stale = StaleCode({}, 0) if stored_before is None else stale_code.find(store, stored_before)
+    if options.retrain_stale and stale.trials:
+        driver.check(plan, options)
+        inputs.check(plan, store)
+        driver.forget(plan, store, {trial for trial, _ in stale.trials})
+        stale = StaleCode({}, 0)
+    work = replace(driver.work_left(plan, store, schema, options.retry), stale=stale.sentence)
     if not work.nothing:
         driver.check(work.plan, options)  # before anything is written
         inputs.check(work.plan, store)

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.worker import provenance
+from cluster.worker import provenance, stale_code
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
 from cluster.worker.store_session import Heartbeat, StoreSession, Superseded
@@ -91,17 +91,18 @@ def run_trial(
     from trainables.training.loop import Diverged, fit, task_named
 
     store = open_cached(options.store)
+    made_by: dict[str, Any] = {
+        "code": options.code,
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(options.device),
+        "cpus": options.cpus,
+        **({"workers": workers.size} if workers.size > 1 else {}),
+        "command": options.command,
+    }
     claim = {
         "claimed_at": time.time(),
         "process": provenance.process(),
-        "provenance": {
-            "code": options.code,
-            "versions": provenance.versions(),
-            "hardware": provenance.hardware(options.device),
-            "cpus": options.cpus,
-            **({"workers": workers.size} if workers.size > 1 else {}),
-            "command": options.command,
-        },
+        "provenance": made_by,
     }
     attempt = stored_attempts.claim(store, trial_id, after, claim)
     if attempt is None:
@@ -123,6 +124,7 @@ def run_trial(
         ):
             _check_device(options)
             session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
+            made_by["modules"] = stale_code.record(store, trial["task"], trial["config"])
             config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
             fit(task_named(trial["task"]), config, shared(session) if shared else session)
     except Stopped:

@@ -113,6 +113,7 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
         "--tiny": sweep.sweep.tiny,
         "--retry": options.retry,
         "--fresh": options.fresh,
+        "--retrain-stale": options.retrain_stale,
         "--replace": options.replace,
         "--quiet": quiet,
     }

@@ -34,8 +34,8 @@ class SweepStatus:
     """The state of each trial, by id."""
     searches: Sequence[SearchState] = ()
     """The state of each search of the plan."""
-    older_code: str = ""
-    """A sentence on finished trials that older code of the user's made; empty if there are none."""
+    notes: Sequence[str] = ()
+    """Sentences on finished trials that older code made, the user's or ours."""
 
 
 def newest_plan(store: StoreLike, name: str) -> Json:
@@ -47,6 +47,7 @@ def newest_plan(store: StoreLike, name: str) -> Json:
 
 def status(store: StoreLike, name: str) -> SweepStatus:
     """The state of each trial and each search of a sweep. SweepError for an unknown name."""
+    from cluster.worker import stale_code
     from sweeps.results import progress
     from sweeps.results.older_code import older_code
     from sweeps.search import status
@@ -55,7 +56,8 @@ def status(store: StoreLike, name: str) -> SweepStatus:
     store = arguments.open(store)
     stored = newest_plan(store, name)
     states, searches = progress.trial_states(store, stored), status.search_states(store, stored)
-    return SweepStatus(stored, states, searches, older_code(store, stored_plans.read_plans(store, name)))
+    notes = (older_code(store, stored_plans.read_plans(store, name)), stale_code.find(store, stored).sentence)
+    return SweepStatus(stored, states, searches, tuple(filter(None, notes)))
 
 
 def list_sweeps(store: StoreLike) -> list[SweepStatus]:
@@ -81,8 +83,11 @@ def read(store: StoreLike, name: str) -> Study:
 def report(store: StoreLike, name: str) -> Report:
     """The report of a sweep as data: table, verdicts and figures; `write_report` writes it."""
     from analysis.report import build
+    from cluster.worker import stale_code
 
-    return build.build(arguments.open(store), name)
+    store = arguments.open(store)
+    stale = stale_code.find(store, newest_plan(store, name)).sentence
+    return build.build(store, name, notes=[stale] if stale else [])
 
 
 def write_report(report: Report, out: str | Path, formats: Sequence[str] = ("html", "md", "csv")) -> list[Path]:

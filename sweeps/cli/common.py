@@ -112,7 +112,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--log", choices=["tensorboard", "mlflow", "wandb"], help="also log the records with this logger of Ray Tune"
     )
     add_quiet(parser)
-    parser.set_defaults(fresh=False)
+    parser.set_defaults(fresh=False, retrain_stale=False)
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
@@ -165,6 +165,7 @@ def run_options(options: argparse.Namespace) -> api.RunOptions:
         max_concurrent=options.max_concurrent,
         retry=options.retry is not None,
         fresh=options.fresh,
+        retrain_stale=options.retrain_stale,
         replace=options.replace,
         time_budget_s=options.time_budget,
         stop_after_failures=options.stop_after_failures,

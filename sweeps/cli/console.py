@@ -102,6 +102,8 @@ def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
         out.print(Text(f"failed before, skipped: {job.label} ({job.trial_id}); --retry tries it again", style="red"))
     if len(work.failed) > _MAX_FAILED:
         out.print(Text(f"and {len(work.failed) - _MAX_FAILED} more failed before", style="red"))
+    if work.stale:
+        out.print(Text(work.stale, style="yellow"))
     if work.nothing:
         out.print(Text("nothing to run"))
     elif estimate is not None:
@@ -214,8 +216,8 @@ def status(sweep: SweepStatus) -> None:
     show(table)
     for key, pinned in stored.get("pins", {}).items():
         out.print(Text(f"pinned: {format_value(pinned)} for {key}"))
-    if sweep.older_code:
-        out.print(Text(sweep.older_code))
+    for note in sweep.notes:
+        out.print(Text(note, style="yellow"))
     if stored.get("search"):
         _searches(out, stored["search"], sweep.searches)
     for trial_id, state in states.items():

@@ -43,6 +43,11 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="delete the results of all planned trials and train them again"
     )
+    parser.add_argument(
+        "--retrain-stale",
+        action="store_true",
+        help="train finished trials again that other code of this package than today's has made",
+    )
 
     parser = verbs.add(resume, "resume", "continue a sweep by name, from the file that the store keeps")
     common.add_sweep_name(parser)

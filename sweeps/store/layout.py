@@ -11,6 +11,7 @@
 | `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG; at the end the scores of each |
 | `.../result/<epoch>.json` | the result for a target epoch, with the name of its attempt; created once |
 | `code/<hash>/`, `code/<hash>.json` | the code of users that trials ran, see `sweeps.store.code` |
+| `modules/<digest>.json` | hashes of the modules of this package that trials ran, see `cluster.worker.stale_code` |
 | `sweeps/<name>/plans/<n>.json` | a plan with the text of its sweep file; created once |
 | `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search.search` and `sweeps.search.arm_search` |
 | `sweeps/<name>/records.parquet` | a copy of finished records, see `sweeps.store.record_cache` |

@@ -30,7 +30,7 @@ SETTINGS = f"--data --address {MANNER}"
 SURFACE = {
     "check": "FILE --tiny --set --arm",
     "plan": "FILE --tiny --set --store --data --address --measure",
-    "run": f"FILE --tiny --set --store {SETTINGS} --fresh",
+    "run": f"FILE --tiny --set --store {SETTINGS} --fresh --retrain-stale",
     "submit": f"FILE --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
     "doctor": "--store --data --address",
     "forge": "FILE --store --data --quiet",

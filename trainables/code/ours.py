@@ -1,0 +1,71 @@
+"""Which of our own modules a trial runs, and a hash of each: so that a result tells whether today's code made it.
+
+Imports are read from the syntax tree, starting with the modules of the task and of the model that the trial names: the
+code of other methods does not count. Comments, docstrings and layout do not change a hash.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from trainables import registry
+from trainables.code import references
+from trainables.code.syntax import source_hash
+
+HERE = Path(__file__).resolve().parents[1]
+PACKAGE = "trainables"
+NOT_NUMBERS = ("trainables.code", "trainables.errors", "trainables.registry", "trainables.config.messages")
+"""Modules that find code and explain mistakes: no number depends on them."""
+
+
+def modules_of(task: str, config: Mapping[str, Any]) -> dict[str, str]:
+    """The hash of each of our modules that a trial with this resolved configuration runs, by dotted name."""
+    starts = [registry.find("task", task).module]
+    model = config.get("model", {}).get("name")
+    if model and not references.parse(model):
+        starts.append(registry.model(model).module)
+    return dict(_closure(tuple(starts)))
+
+
+def digest(hashes: Mapping[str, str]) -> str:
+    """16 hexadecimal digits for the hashes of some modules."""
+    text = "\n".join(f"{name} {hashes[name]}" for name in sorted(hashes))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def _closure(starts: tuple[str, ...]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    waiting = list(starts)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and not name.startswith(NOT_NUMBERS):
+            found[name], imported = _module(name)
+            waiting += [*imported, *([name.rpartition(".")[0]] if "." in name else [])]
+    return found
+
+
+@cache
+def _module(name: str) -> tuple[str, tuple[str, ...]]:
+    """The hash of a module, and the modules of ours that it imports."""
+    source = _file(name).read_bytes()
+    return source_hash(source), tuple(dict.fromkeys(_imports(ast.parse(source))))
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == PACKAGE:
+            below = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (one for one in (node.module, *below) if _file(one).is_file())
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] == PACKAGE)
+
+
+def _file(name: str) -> Path:
+    path = HERE.joinpath(*name.split(".")[1:])
+    return path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
