@@ -17,7 +17,9 @@ from typing import Any
 
 from trainables.code import definitions, references
 from trainables.code.definitions import Definition
+from trainables.config.code_checks import check_config
 from trainables.config.messages import unknown_name_error
+from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import StrictConfig
 from trainables.config.variant import Variant, options
 from trainables.masks import config as mask_config
@@ -84,7 +86,10 @@ def names(kind: str) -> tuple[str, ...]:
 
 @cache
 def find(kind: str, name: str) -> Code:
-    """The code of a name of ours, or of a resolved name of a user's. Raises TrialError if there is no such name."""
+    """The code of a name of ours, or of a resolved name of a user's.
+
+    Raises TrialError if there is no such name, or if its `Config` cannot be used.
+    """
     theirs = references.parse(name)
     if theirs and kind in USER_KINDS:
         defined = definitions.define(kind, theirs)
@@ -96,7 +101,9 @@ def find(kind: str, name: str) -> Code:
     if kind in FUNCTIONS:
         return Code(kind, name, StrictConfig, _dotted(FUNCTIONS[kind]))
     package = _dotted(f"{FOLDERS[kind]}/{name}")
-    return Code(kind, name, importlib.import_module(f"{package}.config").Config, f"{package}.{_module(kind)}")
+    base = StrictConfig if kind == "task" else ModelConfig
+    config = check_config(importlib.import_module(f"{package}.config"), name, base)
+    return Code(kind, name, config, f"{package}.{_module(kind)}")
 
 
 def model(name: str) -> Code:

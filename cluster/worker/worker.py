@@ -26,6 +26,7 @@ from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from sweeps.store.open import open_store
+from trainables.code.bundle import path_in_code
 from trainables.errors import TrialError
 from trainables.training.distributed import Workers
 from trainables.training.session import Goal, Machine, Row, Session, Stopped
@@ -197,13 +198,17 @@ def open_cached(uri: str) -> Store:
 
 
 def error_record(error: Exception) -> dict[str, str]:
-    """An error as stored: type, message, traceback (only our own frames if there are any) and full traceback."""
+    """An error as stored: type, message, traceback (only frames of ours and of the user's code), full traceback."""
     frames = traceback.extract_tb(error.__traceback__)
-    here = str(Path(__file__).resolve().parents[2])
-    ours = [frame for frame in frames if frame.filename.startswith(here) and "site-packages" not in frame.filename]
-    shown = "".join(traceback.format_list(ours or list(frames)))
+    shown = "".join(traceback.format_list([frame for frame in frames if _is_near(frame.filename)] or list(frames)))
     kind = "out of memory" if _is_out_of_memory(error) else type(error).__name__
     return {"type": kind, "message": str(error), "traceback": shown, "full": "".join(traceback.format_exception(error))}
+
+
+def _is_near(file: str) -> bool:
+    """Whether a file belongs to this package or to the code of a user."""
+    here = str(Path(__file__).resolve().parents[2])
+    return (file.startswith(here) and "site-packages" not in file) or path_in_code(Path(file)) is not None
 
 
 def is_lost_worker(error: Exception) -> bool:

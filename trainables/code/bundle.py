@@ -143,6 +143,14 @@ def keep(files: Mapping[str, bytes]) -> str:
     return name
 
 
+def path_in_code(path: Path) -> str | None:
+    """The path of a kept file as its user knows it, below the folder of the code; None for other files."""
+    try:
+        return Path(*path.resolve().relative_to(cache_folder().resolve()).parts[1:]).as_posix()
+    except ValueError:
+        return None
+
+
 def is_kept(name: str) -> bool:
     """Whether the cache has the code with this hash, unchanged."""
     folder = cache_folder() / name

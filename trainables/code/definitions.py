@@ -20,6 +20,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from trainables.code import bundle
 from trainables.code.references import Resolved
+from trainables.config.code_checks import check_config
 from trainables.config.model_sections import DetectorConfig, ModelConfig, StackConfig
 from trainables.config.sections import StrictConfig
 from trainables.errors import TrialError
@@ -112,8 +113,8 @@ def _place(error: BaseException, name: Resolved) -> str:
     place, trace = name.file, error.__traceback__
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)
-        if file.is_relative_to(bundle.cache_folder()):
-            place = f"{file.relative_to(bundle.cache_folder() / name.hash)}:{trace.tb_lineno}"
+        if theirs := bundle.path_in_code(file):
+            place = f"{theirs}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place
 
@@ -182,14 +183,8 @@ def _config(kind: str, module: ModuleType, name: Resolved) -> type[StrictConfig]
     config = getattr(module, "Config", None)
     if config is None and kind == "method":
         return create_model("Config", __base__=base)
-    if not (isinstance(config, type) and issubclass(config, base)):
-        raise _error(
-            name,
-            f"its `Config` is {'missing' if config is None else f'not a subclass of {base.__name__}'}",
-            f"class Config({base.__name__}) with a field for each option",
-            f"from trainables.config.model_sections import {base.__name__}",
-        )
-    return config
+    checked: type[StrictConfig] = check_config(module, name.file, base)
+    return checked
 
 
 def _networks(module: ModuleType) -> list[Any]:

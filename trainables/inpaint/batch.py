@@ -6,7 +6,6 @@ is missing.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainables.config.code_checks import KEY, described
 from trainables.errors import TrialError
 from trainables.training.distributed import BatchPart, Workers
 from trainables.training.terms import Term
@@ -105,12 +105,10 @@ def check_terms(terms: Any, method: object) -> None:
 
 
 def _terms_error(method: object, why: str) -> TrialError:
-    step = inspect.unwrap(type(method).training_step)  # type: ignore[attr-defined]
-    place = f"{inspect.getsourcefile(step)}:{step.__code__.co_firstlineno}"
     return TrialError(
-        f"{type(method).__name__}.training_step ({place})",
+        described(type(method).training_step),  # type: ignore[attr-defined]
         why,
         "{name: (sum, count)} with a term `loss`; the sum is a scalar tensor, the count a number of images or a tensor",
         'return as_sums({"loss": loss, ...}, batch.part), from trainables.training.terms',
-        "model.name",
+        KEY,
     )

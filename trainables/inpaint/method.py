@@ -26,6 +26,7 @@ from trainables.inpaint import perceptual_features
 from trainables.inpaint.adversarial import Discriminators, Objective, gradient_norm, saturated
 from trainables.inpaint.batch import Batch, LossTerm, batch_means
 from trainables.inpaint.config import reconstruction_terms
+from trainables.inpaint.method_checks import check_output, check_prediction, check_values
 from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.inpaint.setup import Setup
 from trainables.training import optimisers
@@ -104,6 +105,7 @@ class Regression:
         self.optimiser: torch.optim.Optimizer | None = None
         self.features: perceptual_features.FeatureNetwork | None = None
         self.trained: nn.Module = self.network
+        self.checked = False  # whether the values of an output have been checked
         if self.parameters and self.weights:
             self.optimiser = setup.optimiser(self.network.parameters())
             meta = torch.empty(1, 1, setup.size, setup.size, device="meta")
@@ -125,7 +127,9 @@ class Regression:
     def predict(self, batch: Batch) -> TrainingOutput:
         """Call the network with gradients."""
         with self.precision.cast():
-            return TrainingOutput(full(self.trained(batch.damaged_b3hw, batch.mask_b1hw, *self.text(batch.tokens_bt))))
+            output_b3hw: Tensor = self.trained(batch.damaged_b3hw, batch.mask_b1hw, *self.text(batch.tokens_bt))
+        check_output(self.network, output_b3hw, batch.image_b3hw, self.precision, self.setup.build)
+        return TrainingOutput(full(output_b3hw))
 
     def losses(self, prediction: TrainingOutput, batch: Batch) -> dict[str, LossTerm]:
         """All loss terms with a weight: those of the prediction, and those of `trainables.inpaint.losses`."""
@@ -164,9 +168,17 @@ class Regression:
 
     def training_step(self, batch: Batch) -> Terms:
         self.begin_step(batch)
-        means = batch_means(self.losses(self.predict(batch), batch), batch.part)
+        means = batch_means(self.losses(self.checked_prediction(batch), batch), batch.part)
         loss = self.total(means)
         return self.end_step(batch, {"loss": loss, **means}, self.minimise(loss))
+
+    def checked_prediction(self, batch: Batch) -> TrainingOutput:
+        """`predict`; the first output is checked, also of a `predict` that calls other functions of the network."""
+        prediction = self.predict(batch)
+        if not self.checked:
+            check_prediction(self, prediction, batch.image_b3hw)
+            self.checked = True
+        return prediction
 
     def begin_step(self, batch: Batch) -> None:
         """Set training mode and learning rates."""
@@ -212,6 +224,10 @@ class Regression:
         with torch.inference_mode(), self.precision.cast():
             damaged_b3hw = image_b3hw * (1 - mask_b1hw)
             output_b3hw: Tensor = self.network(damaged_b3hw, mask_b1hw, *self.text(tokens_bt), **drawn)
+            check_output(self.network, output_b3hw, image_b3hw, self.precision, self.setup.build)
+            if not self.parameters and not self.checked:
+                check_values(self.network, output_b3hw, self.setup.build)
+                self.checked = True
             return full(output_b3hw).clamp(0, 1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -294,7 +310,7 @@ class GAN(Regression):
         terms: dict[str, LossTerm] = {}
         records: dict[str, Tensor] = {}
         with torch.set_grad_enabled(learns):
-            prediction = self.predict(batch)
+            prediction = self.checked_prediction(batch)
         if discriminators:
             with torch.set_grad_enabled(learns):
                 seen_b3hw = self.discriminator_input(prediction, batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ class Setup:
     size: int
     """Side of the images, px."""
     machine: Machine
+    build: Callable[..., nn.Module] | None = None
+    """The function that made the network, for errors."""
 
     @property
     def workers(self) -> Workers:

@@ -25,6 +25,15 @@ from trainables.inpaint.config import method_options
 from trainables.inpaint.dataset import InpaintDataset
 from trainables.inpaint.evaluation import diversity, metrics, per_image, perceptual_metrics
 from trainables.inpaint.method import Method, Regression
+from trainables.inpaint.method_checks import (
+    check_built,
+    check_code,
+    check_fill,
+    check_method,
+    check_restores,
+    check_state,
+    check_weights,
+)
 from trainables.inpaint.setup import Setup, place
 from trainables.masks import families as masks
 from trainables.masks.rasterise import MaskDraw
@@ -75,17 +84,40 @@ class InpaintLearner:
         self.method, self.options, self.workers, self.draws = method, options, workers, draws
         self.retriever = retriever
         self.parameters = method.parameters
+        self.filled = False  # whether `fill` has been called
         self.tested: Tensor | None = None  # `per_image.NAMES` of all test images, from the last evaluation
         self.tested_hits: Tensor | None = None  # `RetrievalAccuracy.hits` of the same images
 
+    def fill(self, image_b3hw: Tensor, mask_b1hw: Tensor, tokens_bt: Tensor | None = None) -> Tensor:
+        """The method's fill. Raises TrialError if it does not return images like the given ones."""
+        output_b3hw = self.method.fill(image_b3hw, mask_b1hw, tokens_bt)
+        check_fill(self.method, output_b3hw, image_b3hw)
+        self.filled = True
+        return output_b3hw
+
+    def try_fill(self, batch: Batch) -> None:
+        """Fill two images of a batch, so that a fault in evaluation mode ends the trial before an epoch is lost.
+
+        This comes after a training step: a network may keep tensors from its first call, and those of a fill have no
+        gradients.
+        """
+        device = batch.image_b3hw.device
+        tokens_bt = None if batch.tokens_bt is None else batch.tokens_bt[:2]
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            self.fill(batch.image_b3hw[:2], batch.mask_b1hw[:2], tokens_bt)
+
     def state_dict(self) -> dict[str, Any]:
-        return self.method.state_dict()
+        state = self.method.state_dict()
+        check_state(self.method, state)
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.method.load_state_dict(state)
 
     def inference_weights(self) -> dict[str, Tensor]:
-        return self.method.inference_weights()
+        weights = self.method.inference_weights()
+        check_weights(self.method, weights)
+        return weights
 
 
 def build(config: Mapping[str, Any], data: InpaintDataset, machine: Machine) -> InpaintLearner:
@@ -97,7 +129,10 @@ def build(config: Mapping[str, Any], data: InpaintDataset, machine: Machine) -> 
     method, options = build_method(config, network, data.canvas.size, replace(machine, data_root=data.canvas.root))
     judged = config.get("judge") is not None
     retriever = machine.workers.run_together(lambda: load_retriever(config, machine)) if judged else None
-    return InpaintLearner(method, options, machine.workers, config.get("draws"), retriever)
+    learner = InpaintLearner(method, options, machine.workers, config.get("draws"), retriever)
+    check_restores(method)
+    learner.inference_weights()  # checked
+    return learner
 
 
 def build_method(
@@ -107,16 +142,20 @@ def build_method(
 
     network: from `build_network`, for images of `size` px.
     """
-    code, options = registry.find("method", config["model"]["name"]), method_options(config)
-    make: Callable[[Setup], Method] = getattr(code.load(), "method", Regression)  # a module may give `build` alone
-    return make(Setup(config, options, place(network, config, machine), size, machine)), options
+    module, options = registry.find("method", config["model"]["name"]).load(), method_options(config)
+    check_built(network, module.build)
+    make: Callable[[Setup], Method] = getattr(module, "method", Regression)  # a module may give `build` alone
+    method = make(Setup(config, options, place(network, config, machine), size, machine, module.build))
+    check_method(method, make)
+    return method, options
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Checks to run before training, each with its argument: images, captions, masks and the feature network."""
+    """Checks to run before training, each with its argument: code, images, captions, masks, the feature network."""
     required: list[tuple[Callable[[Any, Path | None], Any], Any]]
     masked = {"data": {"size": config["data"]["size"]}, "mask": config["mask"], "test_masks": config.get("test_masks")}
-    required = [(images.check, config["data"]), (captions.check, config["data"]), (inpaint_dataset.check_masks, masked)]
+    required = [(check_code, config["model"]["name"]), (images.check, config["data"])]
+    required += [(captions.check, config["data"]), (inpaint_dataset.check_masks, masked)]
     return [*required, (perceptual_features.load, config["features"])] if config.get("features") else required
 
 
@@ -143,6 +182,8 @@ def train(
     for batch in _batches(learner, config, data, epoch):
         terms = learner.method.training_step(batch)
         check_terms(terms, learner.method)
+        if not learner.filled and batch.part.images:
+            learner.try_fill(batch)
         yield batch.part.whole, terms
 
 
@@ -209,7 +250,7 @@ def _scores(
     mine = learner.workers.part(torch.arange(len(data.split(split))))
     for index in data.evaluation_batches(mine):
         image_b3hw, mask_b1hw = data.batch(split, index, draw)
-        output_b3hw = learner.method.fill(image_b3hw, mask_b1hw, data.text(split, index, wrong=wrong_text))
+        output_b3hw = learner.fill(image_b3hw, mask_b1hw, data.text(split, index, wrong=wrong_text))
         meter.update(output_b3hw, image_b3hw, mask_b1hw)
         hits.update(index, torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw))
     meter.totals = learner.workers.sum(meter.totals.to(data.device))

@@ -112,7 +112,7 @@ def test_a_detector_of_the_users_own(write: Write) -> None:
     name = schema.resolve("detect", config, folder)["model"]["name"]
     assert registry.model(name).kind == "detector"
     assert issubclass(registry.model(name).config, DetectorConfig)
-    with pytest.raises(TrialError, match="not a subclass of ModelConfig"):
+    with pytest.raises(TrialError, match="is of type int"):
         resolved(write({"other.py": "Config = 3\ndef build(config, size): pass"}), {"name": "./other.py"})
 
 
@@ -165,7 +165,7 @@ def test_the_identity_of_a_trial_is_that_of_the_code_wherever_its_file_is(write:
         ("import nowhere_to_be_found", "./net.py", r"net\.py:1 imports nowhere_to_be_found"),
         ("def f(image, mask, name=1): ...", "./net.py:f", "an option cannot be called 'name'"),
         ("import torch\ndef f(size, x: torch.nn.Module = None): ...", "./net.py:f", "a type that no YAML value has"),
-        ("class Config: pass\ndef build(config, size): ...", "./net.py", "not a subclass of ModelConfig"),
+        ("class Config: pass\ndef build(config, size): ...", "./net.py", "is no subclass of ModelConfig"),
         ("", "no_such_package.module:Net", "there is no module no_such_package"),
     ],
 )

@@ -285,9 +285,8 @@ def test_a_square_hole_of_8_to_12_px() -> None:
     """What the studies' mask is: `rectangle` with equal sides."""
     from trainables.masks import families as masks
 
-    draw = masks.rectangle(
-        500, masks.Canvas(32, None), torch.Generator().manual_seed(0), fraction=[0.0625, 0.140625], aspect=1.0
-    )
+    section = {"name": "rectangle", "fraction": [0.0625, 0.140625], "aspect": 1.0}
+    draw = masks.draw(section, 500, masks.Canvas(32, None), torch.Generator().manual_seed(0))
     mask = draw.masks(torch.arange(500), "cpu")[:, 0]
     heights, widths = mask.amax(2).sum(1), mask.amax(1).sum(1)
     assert torch.equal(heights, widths)

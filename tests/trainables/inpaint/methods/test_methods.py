@@ -198,7 +198,7 @@ def test_fills_are_ranked_as_on_real_images(data_root):
 
     config = DataConfig(name="folder", path="kodak24", size=64).model_dump()
     image = images.load(config, data_root).train.float() / 255
-    draw = masks.lines(len(image), masks.Canvas(64, None), torch.Generator().manual_seed(0))
+    draw = masks.draw({"name": "lines"}, len(image), masks.Canvas(64, None), torch.Generator().manual_seed(0))
     mask = draw.masks(torch.arange(len(image)), "cpu")
     error = {name: (build(name)(image * (1 - mask), mask) - image).square().mean().item() for name in FILLS}
     assert error["onion_peel"] < 0.5 * error["mean_fill"]
