@@ -40,11 +40,13 @@ def open(store: StoreLike) -> Store:
 def load(file: str | Path, *, tiny: bool = False, changes: Sequence[str] = ()) -> LoadedSweep:
     """Read and check a sweep file.
 
-    tiny: its small form, which takes seconds. changes: KEY=VALUE, as for `--set`.
+    file: its path, or the name of a shipped study. tiny: its small form, which takes seconds. changes: KEY=VALUE, as
+    for `--set`.
     """
-    from sweeps.spec import loader
+    from sweeps.spec import loader, studies
 
-    return LoadedSweep(loader.load(Path(file), tiny, tuple(changes)), Path(file).parent)
+    path = studies.sweep_file(file)
+    return LoadedSweep(loader.load(path, tiny, tuple(changes)), path.parent)
 
 
 def absolute(folder: str | Path | None) -> Path | None:

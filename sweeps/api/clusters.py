@@ -53,12 +53,18 @@ def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunO
     cluster that cannot be reached.
     """
     from cluster.connection import submit as jobs
+    from sweeps.spec import studies
 
     options = options or RunOptions()
     if sweep.folder is None:
         raise SweepError(f"sweep {sweep.name!r}", "it was read from a store", "a sweep file", "sweeps.load(FILE)")
     folder = job.working_dir or Path.cwd()
-    file = jobs.relative_file(sweep.folder / sweep.sweep.document.name, folder)
+    path = sweep.folder / sweep.sweep.document.name
+    study = studies.find(path.stem)
+    if study and study.path.samefile(path) and not path.resolve().is_relative_to(folder.resolve()):
+        file = study.stem  # the package on the cluster has it
+    else:
+        file = jobs.relative_file(path, folder)
     plan(sweep)  # reports mistakes in the file here, not on the cluster
     skipped = [Path(options.data)] if options.data else []
     if "://" not in str(store):

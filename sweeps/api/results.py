@@ -180,9 +180,9 @@ def claims(store: StoreLike, names: Sequence[str] = ()) -> list[ClaimLine]:
     SweepError for an unknown name.
     """
     from analysis.claims import overview
-    from sweeps.spec.dependencies import STUDIES
+    from sweeps.spec.studies import studies
 
-    files = [] if names else sorted(STUDIES.glob("*/*.yaml"))
+    files = [] if names else [study.path for study in studies()]
     return overview.collect(arguments.open(store), names, files)
 
 

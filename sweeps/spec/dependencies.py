@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.spec import loader, resolve_reference, yaml_document
+from sweeps.spec import loader, resolve_reference, studies, yaml_document
 from sweeps.spec.loader import Sweep
 from sweeps.spec.plan import deep_copy
 from sweeps.spec.references import Best, Reference, references, replace
@@ -26,8 +26,6 @@ from sweeps.spec.trial import digest
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 
-STUDIES = Path(__file__).parent.parent
-"""Folder that contains the shipped studies."""
 PENDING = "pending-"
 """Prefix of a placeholder for a trial id that is not known because the other sweep has not run yet."""
 
@@ -180,12 +178,7 @@ def _file(name: str, folder: Path | None) -> Path | None:
 
 def _studies() -> dict[str, Path]:
     """Files of the shipped studies by the `name:` in them."""
-    files = {}
-    for path in sorted(STUDIES.glob("*/*.yaml")):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        name = next((line.removeprefix("name:").strip() for line in lines if line.startswith("name:")), path.stem)
-        files[name.strip("\"'")] = path
-    return files
+    return {study.name: study.path for study in studies.studies()}
 
 
 # --- resolving the reference ------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from sweeps.errors import SweepError
 Place = tuple[str | int, ...]
 """Path to a value: keys and list positions."""
 
+EDITOR_LINE = "# yaml-language-server:"
+"""Start of a comment that tells an editor which JSON schema the file has."""
 _DEPTH = 40
 _NULL, _TRUE, _FALSE = ("", "~", "null", "Null", "NULL"), ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _INT = re.compile(r"[-+]?[0-9]+$")
@@ -40,12 +42,13 @@ class Document:
 
     @property
     def header(self) -> str:
-        """The comment block at the top of the file, without `#`."""
+        """The comment block at the top of the file, without `#` and without a line for the editor."""
         lines = []
         for line in self.text.splitlines():
             if not line.startswith("#"):
                 break
-            lines.append(line.lstrip("#").removeprefix(" "))
+            if not line.startswith(EDITOR_LINE):
+                lines.append(line.lstrip("#").removeprefix(" "))
         return "\n".join(lines).strip()
 
     @property
