@@ -124,6 +124,9 @@ def models() -> tuple[str, ...]:
 class Options(Mapping[str, type[StrictConfig]]):
     """The classes of options of a kind, by name; a class is imported when it is asked for."""
 
+    others = r"\.py(:.+)?$|^[A-Za-z_][\w.]*:\w+$"
+    """Further names, of the user's own code, as a regular expression."""
+
     def __init__(self, kind: str) -> None:
         self.kind = kind
 

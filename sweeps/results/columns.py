@@ -125,6 +125,33 @@ def is_column(name: str) -> bool:
     return name == EPOCH or bool(_COLUMN.match(name))
 
 
+def metrics() -> dict[str, tuple[str, str, str]]:
+    """(unit, better direction, meaning) of each metric, without its split or region; system measures as `sys/NAME`."""
+    system = {f"{SYSTEM}/{name}": described for name, described in _SYSTEM.items()}
+    training = {f"train/{name}": described for name, described in _TRAINING.items()}
+    return {**_METRICS, **_DETECTION, **training, **system}
+
+
+def regions() -> dict[str, str]:
+    """The suffixes of a metric that limit it to a part of the images, with their meaning."""
+    return dict(_REGIONS)
+
+
+def column_pattern(splits: tuple[str, ...] = SPLITS) -> str:
+    """A regular expression, valid in JavaScript as well, for the columns that `describe` knows.
+
+    splits: only columns of these
+    """
+    regions = "|".join(re.escape(suffix) for suffix in _REGIONS)
+    by_image = f"({'|'.join(map(re.escape, _METRICS))})({regions})*"
+    labels = "(_share_[0-9]+_[0-9]+)?(_sharp_(low|mid|high))?(_tuned)?(_on_[a-z][a-z0-9]*)?"
+    of_images = f"({by_image}|({'|'.join(_DETECTION)})){labels}"
+    parts = [f"{split}/{'[a-z0-9_]+' if split == 'train' else of_images}" for split in splits]
+    if splits == SPLITS:
+        parts.append(f"{SYSTEM}/({'|'.join(_SYSTEM)})")
+    return f"^({'|'.join(parts)})$"
+
+
 def same_numbers(record: Record) -> dict[str, float | int]:
     """The columns in which two runs of a trial must agree to the last bit."""
     return {name: value for name, value in record.items() if not name.startswith(SYSTEM + "/")}

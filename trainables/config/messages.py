@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from trainables.config.variant import Variant
 from trainables.errors import TrialError
@@ -114,11 +115,26 @@ def _allowed(config: type[BaseModel], name: str) -> str:
     if name not in config.model_fields:
         return "a valid combination of " + ", ".join(config.model_fields)
     field = config.model_fields[name]
-    variant = next((item for item in field.metadata if isinstance(item, Variant)), None)
-    kind = f"one of {', '.join(variant.choices)}" if variant else _type_name(field.annotation)
-    bounds = ", ".join(_bound(item) for item in field.metadata if type(item).__module__ == "annotated_types")
     default = "" if field.is_required() else f" (default {field.default!r})"
-    return " ".join(filter(None, [kind, bounds])) + default + (f": {field.description}" if field.description else "")
+    return values_in_words(field) + default + (f": {field.description}" if field.description else "")
+
+
+# --- fields in words --------------------------------------------------------------------------------------------------
+
+
+def variant(field: FieldInfo) -> Variant | None:
+    """The choices of a field that is a section with a `name`; None for other fields."""
+    given = (*field.metadata, *(item for one in typing.get_args(field.annotation) for item in typing.get_args(one)[1:]))
+    return next((item for item in given if isinstance(item, Variant)), None)
+
+
+def values_in_words(field: FieldInfo) -> str:
+    """Type and bounds of a field: `a whole number of at least 1`."""
+    choices = variant(field)
+    kind = _type_name(field.annotation)
+    if choices:
+        kind = f"one of {', '.join(choices.choices)}" + " or null" * kind.endswith("null")
+    return _with_bounds(kind, field.metadata)
 
 
 _BOUNDS = {
@@ -130,18 +146,31 @@ _BOUNDS = {
 }
 
 
-def _bound(item: Any) -> str:
-    """A bound of `annotated_types` in words."""
-    return next((f"{words} {getattr(item, name)}" for name, words in _BOUNDS.items() if hasattr(item, name)), str(item))
+def _with_bounds(kind: str, metadata: Sequence[Any]) -> str:
+    nested = (item.metadata if isinstance(item, FieldInfo) else [item] for item in metadata)
+    bounds = [item for items in nested for item in items if type(item).__module__ == "annotated_types"]
+    words = [
+        f"{words} {getattr(item, name)}" for item in bounds for name, words in _BOUNDS.items() if hasattr(item, name)
+    ]
+    least = next((item.min_length for item in bounds if hasattr(item, "min_length")), None)
+    most = next((item.max_length for item in bounds if hasattr(item, "max_length")), None)
+    if kind.startswith("a list") and least is not None:
+        kind = kind.replace("a list", f"a list of length {least}{'' if most == least else ' or more'}", 1)
+    before_null, null, _ = kind.partition(" or null")
+    return " ".join(filter(None, [before_null, ", ".join(words)])) + null
 
 
 def _type_name(annotation: Any) -> str:
-    origin = typing.get_origin(annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
-        return " or ".join(repr(item) for item in typing.get_args(annotation))
+        return " or ".join(repr(item) for item in arguments)
     if origin is Annotated:
-        return _type_name(typing.get_args(annotation)[0])
+        choices = next((item for item in arguments[1:] if isinstance(item, Variant)), None)
+        kind = f"one of {', '.join(choices.choices)}" if choices else _type_name(arguments[0])
+        return _with_bounds(kind, arguments[1:])
     if isinstance(annotation, type) and origin is None:
+        if issubclass(annotation, BaseModel):
+            return "a section"
         return {
             "int": "a whole number",
             "float": "a number",
@@ -150,8 +179,10 @@ def _type_name(annotation: Any) -> str:
             "NoneType": "null",
         }.get(annotation.__name__, annotation.__name__)
     if origin is list:
-        return f"a list of {_type_name(typing.get_args(annotation)[0])}"
-    return " or ".join(_type_name(item) for item in typing.get_args(annotation))
+        return f"a list ({_type_name(arguments[0])})"
+    if origin is dict:
+        return "a section" if arguments[1] is Any else f"a mapping of names ({_type_name(arguments[1])})"
+    return " or ".join(_type_name(item) for item in arguments)
 
 
 def unknown_name_error(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> TrialError:

@@ -180,6 +180,8 @@ class FeaturesConfig(StrictConfig):
 
 
 class AdamConfig(StrictConfig):
+    """Adam (Kingma and Ba 2015): steps scaled by running means of the gradient and of its square."""
+
     lr: float = Field(1e-3, gt=0, description="learning rate")
     betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
         [0.9, 0.999],
@@ -193,6 +195,8 @@ class AdamConfig(StrictConfig):
 
 
 class SGDConfig(StrictConfig):
+    """Stochastic gradient descent with momentum."""
+
     lr: float = Field(1e-2, gt=0, description="learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="factor that keeps the previous update direction; 0: none")
     weight_decay: float = Field(
@@ -201,6 +205,8 @@ class SGDConfig(StrictConfig):
 
 
 class StepConfig(StrictConfig):
+    """The learning rates are multiplied by a factor at regular intervals."""
+
     every: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
         0.25, description="epochs between two steps; a value below 1 is a share of all epochs"
     )

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 
 from trainables.config.messages import validated
 from trainables.config.sections import OPTIMISERS, SCHEDULES, Needs, StrictConfig
-from trainables.config.variant import Variant
+from trainables.config.variant import Variant, inlined
 from trainables.errors import TrialError
 
 Optimiser = Annotated[dict[str, Any], Variant(OPTIMISERS)]
@@ -56,6 +56,11 @@ class TaskConfig(StrictConfig):
         used = set(strings(complete))
         code = {written: name for written, name in known.items() if name in used}
         return {**complete, "user_code": code} if code else complete
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON schema of `base`, without references to definitions."""
+        return inlined(cls.model_json_schema())
 
     @classmethod
     def complete(cls, resolved: dict[str, Any]) -> dict[str, Any]:

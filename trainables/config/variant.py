@@ -27,7 +27,12 @@ class Variant:
         return core_schema.with_info_plain_validator_function(lambda section, info: self.resolve(section, info.context))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"oneOf": [_json_schema(name, config) for name, config in self.choices.items()]}
+        others = [
+            {"type": "object", "properties": {"name": {"type": "string", "pattern": pattern}}, "required": ["name"]}
+            for pattern in [getattr(self.choices, "others", None)]
+            if pattern
+        ]
+        return {"oneOf": [*(_json_schema(name, config) for name, config in self.choices.items()), *others]}
 
     def resolve(self, section: Any, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The section with its defaults. Raises ValidationError, or PydanticCustomError for the name itself.
@@ -52,9 +57,25 @@ class Variant:
 
 
 def _json_schema(name: str, config: type[BaseModel]) -> JsonSchemaValue:
-    schema = config.model_json_schema()
+    schema = inlined(config.model_json_schema())
     properties = {"name": {"const": name}, **schema.get("properties", {})}
     return {**schema, "title": name, "properties": properties, "required": ["name", *schema.get("required", [])]}
+
+
+def inlined(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """A JSON schema with its definitions in the places that refer to them, so that it can be a part of another one."""
+    definitions = schema.get("$defs", {})
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, list):
+            return [walk(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        rest = {key: walk(item) for key, item in value.items() if key not in ("$ref", "$defs")}
+        return {**walk(definitions[value["$ref"].rpartition("/")[2]]), **rest} if "$ref" in value else rest
+
+    result: JsonSchemaValue = walk(schema)
+    return result
 
 
 def options(config: type[BaseModel], section: Mapping[str, Any]) -> Any:

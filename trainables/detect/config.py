@@ -128,6 +128,15 @@ class Config(TrainingConfig):
         return {**config, "test_sets": {label: _with_keys(own, section) for label, section in sets.items()}}
 
     @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """A forge block of `test_sets` has no required keys."""
+        schema = super().json_schema()
+        sets = next(one for one in schema["properties"]["test_sets"]["anyOf"] if one.get("type") == "object")
+        for forged in sets["additionalProperties"]["properties"]["forged"]["anyOf"]:
+            forged.pop("required", None)
+        return schema
+
+    @classmethod
     def trains(cls, resolved: Mapping[str, Any]) -> bool:
         return detector(resolved["model"]).trains
 

@@ -11,7 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from trainables import registry
 from trainables.config.messages import unknown_name_error, validated
@@ -90,6 +92,20 @@ def _inpainter(value: Any) -> dict[str, Any]:
     return {"trial": trial}
 
 
+class InpainterItem:
+    """Annotation of a list item: a fill without training, or the trial of a trained inpainter."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_inpainter)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        methods = registry.Options("method")
+        fill = Variant({name: methods[name] for name in fills()}).__get_pydantic_json_schema__(schema, handler)
+        trial = {"trial": {"type": "string", "pattern": TRIAL}}
+        trained = {"type": "object", "properties": trial, "required": ["trial"], "additionalProperties": False}
+        return {"oneOf": [*fill["oneOf"], trained]}
+
+
 def _distinct(inpainters: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for index, each in enumerate(inpainters):
         if each in inpainters[:index]:
@@ -124,8 +140,8 @@ class ForgeConfig(StrictConfig):
     mask: Annotated[dict[str, Any], registry.section("mask"), AfterValidator(_not_object)] = Field(
         {"name": "box"}, validate_default=True, description="{name: ..., options}: the holes"
     )
-    inpainters: Annotated[list[Annotated[dict[str, Any], PlainValidator(_inpainter)]], AfterValidator(_distinct)] = (
-        Field(min_length=1, description="[{name: telea}, {trial: ID}]: fills without training, and trained inpainters")
+    inpainters: Annotated[list[Annotated[dict[str, Any], InpainterItem()]], AfterValidator(_distinct)] = Field(
+        min_length=1, description="[{name: telea}, {trial: ID}]: fills without training, and trained inpainters"
     )
     encoder: Encoder = Field({"name": "png"}, validate_default=True, description="{name: png, jpeg or webp, options}")
     fake_encoder: Encoder | None = Field(None, description="another encoder for the inpainted images; null: the same")
