@@ -6,6 +6,7 @@ functions, so importing this package is cheap.
 
 from sweeps.api.arguments import LoadedSweep, load, open
 from sweeps.api.clusters import ClusterJob, doctor, follow, submit
+from sweeps.api.discovery import describe, json_schema, list_names
 from sweeps.api.networks import (
     ExportedNetwork,
     ForgeResult,
@@ -59,6 +60,7 @@ __all__ = [
     "compare",
     "delete_checkpoints",
     "dependencies",
+    "describe",
     "doctor",
     "estimate",
     "export",
@@ -66,6 +68,8 @@ __all__ = [
     "find_trial",
     "follow",
     "forge",
+    "json_schema",
+    "list_names",
     "list_sweeps",
     "load",
     "load_forge",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sweeps import api
@@ -39,13 +38,38 @@ class Verbs:
 
 
 def add_sweep_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", type=Path, help="sweep file (YAML)")
+    file = parser.add_argument("file", metavar="FILE", help="sweep file (YAML), or the name of a shipped study")
+    complete(file, _study_names, files=True)
     parser.add_argument(
         "--tiny",
         action="store_true",
         help="use the tiny form, which takes seconds and runs without Ray; its name ends in -tiny",
     )
     add_changes(parser, "change a value of the file, e.g. epochs=3; can be repeated")
+
+
+def complete(argument: argparse.Action, names: Callable[[], Iterable[str]], files: bool = False) -> None:
+    """Let a shell complete an argument with names, and with YAML files if `files`."""
+
+    def completer(prefix: str, **_: object) -> list[str]:
+        found = [name for name in names() if name.startswith(prefix)]
+        if files:
+            from argcomplete.completers import FilesCompleter
+
+            found += FilesCompleter(["yaml", "yml"])(prefix)
+        return found
+
+    argument.completer = completer  # type: ignore[attr-defined]  # argcomplete reads this attribute
+
+
+def _study_names() -> list[str]:
+    from sweeps.spec.studies import studies
+
+    return [study.stem for study in studies()]
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def add_changes(parser: argparse.ArgumentParser, text: str) -> None:

@@ -10,15 +10,34 @@ from collections.abc import Sequence
 import sweeps
 from sweeps.cli import clusters, dashboard, networks, reporting, running, show
 from sweeps.cli.common import DONE, INTERRUPTED, USER_ERROR, Verbs
+from sweeps.cli.discovery import editors, names
 
-VERB_GROUPS = (running, show, reporting, networks, clusters, dashboard)
+VERB_GROUPS = (running, show, reporting, networks, clusters, dashboard, names, editors)
 """Modules whose `register` adds verbs, in the order of the help."""
+
+
+class Version(argparse.Action):
+    """Prints the version of the installed package; it is read only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata
+
+        print(f"inpaint-sweeps {metadata.version('inpaint-sweeps')}")
+        parser.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     command = ("sweeps", *(sys.argv[1:] if arguments is None else arguments))
-    options = build_parser().parse_args(arguments, argparse.Namespace(command=command))
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:  # set by the completion script of a shell, see `sweeps completion`
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    options = parser.parse_args(arguments, argparse.Namespace(command=command))
     try:
         sweeps.check_packages()
         code: int = options.verb(options)
@@ -42,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sweeps", description="Ablation studies of image inpainting, from YAML to report."
     )
+    parser.add_argument("--version", action=Version, help="print the version and exit")
     verbs = Verbs(parser)
     for group in VERB_GROUPS:
         group.register(verbs)

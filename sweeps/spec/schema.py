@@ -144,6 +144,18 @@ class ReportSpec(StrictSpec):
     pareto: ParetoSpec | None = Field(None, description="adds a table and a figure of quality against cost")
 
 
+CLAIM_FORMS = (
+    {"metric", "better", "than"},
+    {"metric", "equal", "within"},
+    {"metric", "order"},
+    {"metric", "improves", "after"},
+    {"metric", "settles", "after", "within"},
+    {"metric", "arm", "above"},
+    {"fails"},
+)
+"""The sets of keys that make a claim, beside `text`, `source`, `epoch` and `by`."""
+
+
 class ClaimSpec(StrictSpec):
     text: Name = Field(description="the claim in words")
     source: str | None = Field(None, description="where the document states it")
@@ -170,16 +182,7 @@ class ClaimSpec(StrictSpec):
     def can_be_judged(self) -> bool:
         """Whether its keys are exactly those of one form."""
         given = {key for key, value in self if value is not None and key not in ("text", "source", "epoch", "by")}
-        forms = (
-            {"metric", "better", "than"},
-            {"metric", "equal", "within"},
-            {"metric", "order"},
-            {"metric", "improves", "after"},
-            {"metric", "settles", "after", "within"},
-            {"metric", "arm", "above"},
-            {"fails"},
-        )
-        return given in forms and (not self.by or "better" in given or "improves" in given)
+        return given in CLAIM_FORMS and (not self.by or "better" in given or "improves" in given)
 
     @property
     def arms(self) -> list[str]:

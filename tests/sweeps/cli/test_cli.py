@@ -47,6 +47,10 @@ SURFACE = {
     "export-test": "NAME --store --data --arm --out",
     "reproduce": "NAME --store --data --address --cell --seed --into",
     "dashboard": "--store --data --address --host --port --token --login --optuna",
+    "list": "KIND --json",
+    "describe": "NAME --json",
+    "schema": "--out",
+    "completion": "SHELL",
 }
 """Every verb with its arguments, a line each. Scripts depend on them: add to it, but rename and remove nothing."""
 

@@ -1,0 +1,1 @@
+"""Verbs that say what there is, to people, editors and shells."""
