@@ -103,7 +103,7 @@ WRONG: list[tuple[str, Any]] = [
     ("base/model", None),
     ("extra_key", 1),
     ("base/extra_key", 1),
-    ("base/data/sise", 32),
+    ("base/data/side", 32),
     ("base/data/size", "32"),
     ("base/data/size", 4),
     ("base/data/name", "cifar11"),
