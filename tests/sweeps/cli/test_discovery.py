@@ -69,7 +69,7 @@ def test_studies_say_their_question_and_whether_they_ran(command: Command) -> No
 
 
 def test_an_unknown_kind(command: Command) -> None:
-    is_told(command("list", "methodss"), "methods, detectors", "did you mean `methods`?")
+    is_told(command("list", "method_s"), "methods, detectors", "did you mean `methods`?")
 
 
 # --- describe ---------------------------------------------------------------------------------------------------------
