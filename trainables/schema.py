@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trainables import registry
-from trainables.code import references
 from trainables.config.sections import Needs
-from trainables.config.task_config import TaskConfig, strings
+from trainables.config.task_config import TaskConfig
 
 TASKS = registry.names("task")
 
@@ -35,16 +34,18 @@ def identity(task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
 def needs(task: str, resolved: dict[str, Any], seed: int) -> Needs:
     """What must be in the store before a trial with this configuration can start."""
     needs = _config(task).needs(resolved, seed)
-    return replace(needs, code=(*needs.code, *code_of(resolved)))
+    return replace(needs, code=code_of(task, resolved))
 
 
-def code_of(resolved: dict[str, Any]) -> tuple[str, ...]:
+def code_of(task: str, resolved: dict[str, Any]) -> tuple[str, ...]:
     """The hashes of the user's code that a configuration names."""
-    return references.hashes(strings(resolved))
+    return _config(task).code_of(resolved)
 
 
 def trains(resolved: dict[str, Any]) -> bool:
-    """Whether the model has parameters to train."""
+    """Whether the model has parameters to train; a program, which has no `model`, always trains."""
+    if "model" not in resolved:
+        return True
     trained: bool = registry.model(resolved["model"]["name"]).config.trains
     return trained
 

@@ -22,6 +22,7 @@ from sweeps.results.cost import (
     TimedTrial,
     cost_key,
     hardware_text,
+    learner_name,
     timed_trials,
 )
 from sweeps.results.cost import estimate as estimate_of
@@ -48,8 +49,10 @@ def estimate(work: PendingWork, store: Store, address: str, data_root: Path | No
     at_once, where, gpus = _at_once(resources, address)
     device = "cuda" if gpus else "cpu"
     left = _left(work, store)
-    models = {item.config["model"]["name"] for item in left}
-    known = timed_trials(store, lambda task, config: task == work.plan.sweep.spec.task and _model(config) in models)
+    models = {learner_name(item.config) for item in left}
+    known = timed_trials(
+        store, lambda task, config: task == work.plan.sweep.spec.task and learner_name(config) in models
+    )
     here = "" if address not in ("local", IN_PROCESS) else _hardware(device, resources.cpus)
     timed: dict[str, Speed | None] = {}
 
@@ -64,10 +67,6 @@ def estimate(work: PendingWork, store: Store, address: str, data_root: Path | No
 
     warnings = tuple(_early_stopping(work, known))
     return replace(estimate_of(left, speeds), at_once=at_once, where=where, here=here, warnings=warnings)
-
-
-def _model(config: Config) -> Any:
-    return (config.get("model") or {}).get("name")
 
 
 def _hardware(device: str, cpus: int) -> str:

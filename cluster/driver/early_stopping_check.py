@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.driver.early_stopping import EarlyStopping
 from sweeps.results.columns import EPOCH, describe
-from sweeps.results.cost import TimedTrial
+from sweeps.results.cost import TimedTrial, learner_name
 from sweeps.spec.schema import SearchFileSpec
 from sweeps.spec.trial import canonical
 
@@ -42,7 +42,7 @@ def warnings(
     then = f"{curves[best][ended]:.4g} {unit}".rstrip()
     return [
         f"early stopping can discard the winner of the search of {label!r}: of {len(curves)} recorded trials of "
-        f"{config['model']['name']}, the best at epoch {epochs} ({best}, {spec.metrics[0]} {value}) had {then} at "
+        f"{learner_name(config)}, the best at epoch {epochs} ({best}, {spec.metrics[0]} {value}) had {then} at "
         f"epoch {ended}, where {spec.early_stopping.name} would have ended it if it had started last; raise "
         f"early_stopping.grace_epochs above {ended}, or set early_stopping.name: none"
     ]
@@ -63,7 +63,7 @@ def _curves(
 
 
 def _comparable(task: str, config: Mapping[str, Any]) -> str:
-    return canonical([task, config["model"]["name"], config.get("data"), config.get("mask")])
+    return canonical([task, learner_name(config), config.get("code_hash"), config.get("data"), config.get("mask")])
 
 
 def _ends_at(rule: EarlyStopping, trial: str, curve: Mapping[int, float], metric: str) -> int | None:

@@ -159,7 +159,7 @@ class TrialQueue:
             self._finish_search(search)
 
     def _suggest(self, search: SearchWork, suggestion: Suggestion) -> None:
-        store_code(self._store, (trial.config for trial in suggestion.trials))
+        store_code(self._store, search.tuning.arm.task, (trial.config for trial in suggestion.trials))
         label = f"{search.tuning.arm.name} · suggestion {suggestion.number}"
         jobs = [Job(trial.id, trial.epochs, f"{label} · seed {trial.seed}") for trial in suggestion.trials]
         self._suggested.update(dict.fromkeys(jobs, _SuggestedJob(search, suggestion.number, tuple(jobs))))

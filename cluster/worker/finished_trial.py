@@ -64,7 +64,7 @@ def read(store: Store, trial_id: str, why: str) -> FinishedTrial:
     epochs = int(result["epochs"])
     config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
     files = None
-    bring_code(store, schema.code_of(config))
+    bring_code(store, schema.code_of(str(body["task"]), config))
     if schema.trains(config):
         saved = checkpoints.latest_checkpoint(store, trial_id, epochs)
         if saved is None or saved.epoch != epochs:

@@ -53,7 +53,9 @@ def with_inputs(machine: Machine, store: Store, trial: Mapping[str, Any], epochs
 def check(plan: Plan, store: Store) -> None:
     """Raise TrialError, before anything runs, if an arm names a trial whose network it cannot use."""
     for arm in plan.arms:
-        network_ids = schema.needs(arm.task, arm.config, 0).networks if arm.task == "inpaint" else ()
+        if arm.task != "inpaint":
+            continue
+        network_ids = schema.needs(arm.task, arm.config, 0).networks
         bodies = {trial_id: layout.get_json(store, layout.trial_key(trial_id)) for trial_id in network_ids}
         known = {trial_id: body["config"] for trial_id, body in bodies.items() if body is not None}
         inpaint_config.check_networks(arm.config, known)  # missing trials are reported when they are read

@@ -12,9 +12,9 @@ from trainables import schema
 from trainables.code import bundle
 
 
-def store_code(store: Store, configs: Iterable[dict[str, Any]]) -> None:
+def store_code(store: Store, task: str, configs: Iterable[dict[str, Any]]) -> None:
     """Store the code that configurations name; the machine that resolved them has it in its cache."""
-    needed = {name for config in configs for name in schema.code_of(config)}
+    needed = {name for config in configs for name in schema.code_of(task, config)}
     for name in sorted(needed):
         if bundle.is_kept(name):  # otherwise they were read from the store, which has it
             stored_code.put_code(store, name, bundle.kept_files(name))

@@ -10,7 +10,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,7 @@ def run_trial(
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
     log = session.log
     log.append(_beginning(attempt, claim, goal, machine))
+    machine = replace(machine, log=log.append)
     failure: Exception | None = None
     state, error = DONE, None
     try:

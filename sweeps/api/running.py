@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sweeps.api.arguments import StoreLike
     from sweeps.results.cost import Estimate
     from sweeps.spec.plan import Plan
+    from sweeps.spec.yaml_document import Document
     from sweeps.store.base import Store
     from sweeps.store.layout import Json
 
@@ -182,9 +183,24 @@ def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[J
             f"the command that planned it: {stored['command']}",
         )
     source = yaml_document.parse(stored["text"], stored["file"])
+    _use_stored_code(source, stored)
     sweep = loader.adapt(source, stored["tiny"], (*stored["changes"], *changes))
     sweep.user_code = stored_plans.user_code(stored)
     return stored, _expand(LoadedSweep(sweep, None), store, pending=False)
+
+
+def _use_stored_code(source: Document, stored: Json) -> None:
+    """Let a sweep of task `command` run the code of its stored plan, because the folder of its file is not known."""
+    hashes = {arm["config"].get("code_hash") for arm in stored["arms"]}
+    if len(hashes) > 1:
+        raise SweepError(
+            f"sweep {stored['name']!r}",
+            "its arms run different files, which only the folder of its file has",
+            "a sweep with the same `code` in every arm",
+            f"in the folder of the file: sweeps run {stored['file']}",
+        )
+    if None not in hashes:
+        source.set(("base", "code_hash"), hashes.pop(), "the stored plan")
 
 
 def reproduce(

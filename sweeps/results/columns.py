@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 SCHEMA = 1
 """Version of every object in a store. Objects with a higher version are refused, see `sweeps.store.layout.load`."""
@@ -159,6 +160,10 @@ def same_numbers(record: Record) -> dict[str, float | int]:
 
 def describe(column: str) -> tuple[str, str, str]:
     """(unit, better direction, meaning) of a column. The direction is 'max', 'min' or ''; all are '' if unknown."""
+    return _declared(column) if _describe(column) == _UNKNOWN else _describe(column)
+
+
+def _describe(column: str) -> tuple[str, str, str]:
     split, _, name = column.partition("/")
     if split == SYSTEM:
         return _SYSTEM.get(name, _UNKNOWN)
@@ -173,6 +178,35 @@ def describe(column: str) -> tuple[str, str, str]:
 
 
 _UNKNOWN = ("", "", "")
+
+
+# --- columns of users' programs ---------------------------------------------------------------------------------------
+
+_PROGRAMS: dict[str, str] = {}
+"""Directions of columns that sweeps of task `command` have declared in this process; '' where two contradict."""
+_UNITS = {"db": "dB", "s": "s", "ms": "ms", "mb": "MiB", "px": "px", "percent": "%", "nats": "nats"}
+"""Units by the last word of a column's name."""
+
+
+def declare(metrics: Any) -> None:
+    """Tell the columns of a sweep's program: {column: 'max' or 'min'}. Anything else is ignored.
+
+    Names that have a meaning here keep it. A column that two sweeps declare with opposite directions has none.
+    """
+    for column, better in metrics.items() if isinstance(metrics, Mapping) else ():
+        if isinstance(column, str) and is_column(column) and better in ("max", "min"):
+            _PROGRAMS[column] = better if _PROGRAMS.get(column, better) == better else ""
+
+
+def usual_direction(column: str) -> str:
+    """The better direction of a column whose name has a meaning here; else ''."""
+    return _describe(column)[1]
+
+
+def _declared(column: str) -> tuple[str, str, str]:
+    if column not in _PROGRAMS:
+        return _UNKNOWN
+    return _UNITS.get(column.rpartition("_")[2].rpartition("/")[2], ""), _PROGRAMS[column], "reported by the program"
 
 
 def under_mask(column: str) -> tuple[str, str] | None:

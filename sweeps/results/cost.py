@@ -221,11 +221,24 @@ def cost_key(task: str, config: Config) -> str:
     counts = [images_of(config, split) for split in ("train", "val")]
     data = config.get("data") or {}
     where = [data.get(key) for key in ("name", "path", "size")]
-    return canonical([task, config.get("model"), where, counts, config.get("batch")])
+    return canonical([task, _learner(config), where, counts, config.get("batch")])
 
 
 def _same_model(task: str, config: Config) -> str:
-    return canonical([task, config.get("model"), (config.get("data") or {}).get("size")])
+    return canonical([task, _learner(config), (config.get("data") or {}).get("size")])
+
+
+def _learner(config: Config) -> Any:
+    """The model of a configuration, or the program with its parameters."""
+    return config.get("model") or [config.get(key) for key in ("run", "code_hash", "parameters")]
+
+
+def learner_name(config: Config) -> str:
+    """The name of the model of a configuration, or the command line of its program."""
+    if "model" in config:
+        return str(config["model"]["name"])
+    run = config.get("run", "")
+    return run if isinstance(run, str) else " ".join(map(str, run))
 
 
 def speed(task: str, config: Config, known: Sequence[TimedTrial], here: str = "") -> Speed | None:

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweeps.errors import SweepError
-from sweeps.results.columns import EXTRA, describe, is_column
+from sweeps.results.columns import EXTRA, declare, describe, is_column, usual_direction
 from sweeps.spec import yaml_document
 from sweeps.spec.schema import (
     BEST,
+    COMMAND,
     ArmSpec,
     ClaimSpec,
     EarlyStoppingSpec,
@@ -39,6 +40,7 @@ class Sweep:
         self.pins: Mapping[str, Any] = {}
         """Resolved references to trials of other sweeps, see `sweeps.spec.dependencies`."""
         self.spec = _validate(source)
+        _declare_columns(self)
         _check_references(self)
 
     def error(self, place: Place, why: str, allowed: str, fix: str) -> SweepError:
@@ -188,6 +190,21 @@ def _dotted(place: Place) -> str:
     return f"`{text.removeprefix('.')}`" if place else "the file"
 
 
+def _declare_columns(sweep: Sweep) -> None:
+    """Tell the columns of a program, which only its sweep file knows."""
+    metrics = sweep.spec.base.get("metrics") if sweep.spec.task == COMMAND else None
+    for column, better in metrics.items() if isinstance(metrics, dict) else ():
+        usual = usual_direction(column) if is_column(str(column)) else ""
+        if usual and better in ("max", "min") and better != usual:
+            raise sweep.error(
+                ("base", "metrics", column),
+                f"{better!r} contradicts the meaning of this name: {describe(column)[2]}",
+                f"{usual}, or a name with another meaning",
+                f"{column}: {usual}",
+            )
+    declare(metrics)
+
+
 def _check_references(sweep: Sweep) -> None:
     """Check the seeds, columns and epochs that the file names. Arm names are checked by `sweeps.spec.plan`."""
     spec = sweep.spec
@@ -212,7 +229,9 @@ def _check_references(sweep: Sweep) -> None:
             raise sweep.error(
                 place,
                 f"no trial reports {column!r}",
-                "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db",
+                ", ".join(spec.base.get("metrics") or ())
+                if spec.task == COMMAND
+                else "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db",
                 "correct the column",
             )
     if pareto and not (pareto.quality.startswith("test/") and describe(pareto.quality)[1]):

@@ -327,10 +327,12 @@ def _origins(
     """The origin of each value of a resolved configuration."""
     origins: dict[str, str] = {}
     for key in flatten(resolved):
+        # `base` has the parameters of a program as its own keys.
+        written = key if "parameters" in given else key.removeprefix("parameters.")
         inner: Any = given
-        for part in key.split("."):
+        for part in written.split("."):
             inner = inner.get(part, DEFAULT) if isinstance(inner, dict) else DEFAULT
-        place = None if inner is DEFAULT else _place_of(sweep, key, changes)
+        place = None if inner is DEFAULT else _place_of(sweep, written, changes)
         origins[key] = DEFAULT if place is None else sweep.document.origin(place)
     return origins
 

@@ -6,6 +6,7 @@ Configurations (`base` and its changes) are checked elsewhere, by the `Schema` t
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -109,6 +110,23 @@ class PublishedSpec(StrictSpec):
     columns: dict[str, str] = Field({}, description="{our column: the document's metric} where the names differ")
 
 
+COMMAND = "command"
+"""The task whose columns are declared in the sweep file, as `base.metrics`."""
+
+
+def declared_metrics(sweep: Mapping[str, Any]) -> dict[str, str]:
+    """The columns that the program of a sweep reports, each with its direction: those of `test`, if there are any.
+
+    sweep: a sweep file as read, valid or not.
+    """
+    base = sweep.get("base")
+    metrics = base.get("metrics") if sweep.get("task") == COMMAND and isinstance(base, dict) else None
+    if not isinstance(metrics, dict):
+        return {}
+    tests = {column: better for column, better in metrics.items() if str(column).startswith("test/")}
+    return tests or metrics
+
+
 METRICS = {"detect": ["test/f1", "test/auc", "test/mean_iou"]}
 """Default of `report.metrics` for tasks other than `inpaint`."""
 
@@ -195,7 +213,7 @@ class SweepSpec(StrictSpec):
     """The top level of a sweep file."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,79}$")] = Field(description="letters, digits, - and _")
-    task: str = Field(description="the kind of training: inpaint, detect, match or stack")
+    task: str = Field(description="the kind of training: inpaint, detect, match, stack or command")
     base: dict[str, Any] = Field(description="one complete configuration")
     base_name: Name = Field("base", description="name of the base as an arm")
     seeds: Annotated[int, Field(ge=1, le=10_000)] | list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
@@ -220,9 +238,10 @@ class SweepSpec(StrictSpec):
     def _report_has_the_tasks_metrics(cls, value: Any) -> Any:
         task = value.get("task") if isinstance(value, dict) else None
         report = value.get("report", {}) if isinstance(value, dict) else None
-        if task not in METRICS or not isinstance(report, dict) or "metrics" in report:
+        if not isinstance(report, dict) or "metrics" in report:
             return value
-        return {**value, "report": {**report, "metrics": METRICS[task]}}
+        metrics = METRICS.get(str(task)) or declared_metrics(value)
+        return {**value, "report": {**report, "metrics": list(metrics)}} if metrics else value
 
     @property
     def seed_list(self) -> list[int]:

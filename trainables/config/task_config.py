@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
+from trainables.code import references
 from trainables.config.messages import validated
 from trainables.config.sections import OPTIMISERS, SCHEDULES, Needs, StrictConfig
 from trainables.config.variant import Variant, inlined
@@ -85,6 +86,11 @@ class TaskConfig(StrictConfig):
         if resolved.get("phases") or isinstance((resolved.get("schedule") or {}).get("every"), float):
             parts["epochs"] = resolved["epochs"]
         return {"seed": seed, **without_none(parts)}
+
+    @classmethod
+    def code_of(cls, resolved: Mapping[str, Any]) -> tuple[str, ...]:
+        """The hashes of the user's code that a resolved configuration names."""
+        return references.hashes(strings(resolved))
 
     @classmethod
     def needs(cls, resolved: Mapping[str, Any], seed: int) -> Needs:

@@ -7,6 +7,7 @@ epoch, report. The report comes last because a scheduler may end the trial insid
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -71,7 +72,7 @@ class Task(Protocol):
         """Train one epoch; yields the number of images of the whole batch and the loss terms of each step.
 
         A term is (sum, count), see `trainables.training.terms`: the recorded value is the sum over steps and workers,
-        divided by that of the counts. The term `loss` is the total.
+        divided by that of the counts. The term `loss` is the total, which is checked for NaN in every step.
         """
 
     def evaluate(self, learner: Any, data: Any, split: str) -> dict[str, float]:
@@ -110,6 +111,8 @@ def generator(*parts: int | str) -> torch.Generator:
 def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
     """Train one trial to its target epoch, from its newest checkpoint if it has one.
 
+    A task that raises Stopped within an epoch is saved as after the epoch before it.
+
     config: a resolved configuration (`trainables.schema.resolve`) with the trial's `seed`.
 
     Raises Diverged if a loss is not finite, Stopped if the session asked to stop, and TrialError for mistakes of the
@@ -119,9 +122,14 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
     workers = session.machine.workers
     if session.machine.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(session.machine.device)  # a reused process has those of earlier trials
-    with _threads(session.machine.cpus), _random_state(session.machine.device):
-        data = workers.run_together(lambda: task.load(config, session.machine))
-        learner = task.build(config, data, session.machine)
+    with (
+        _threads(session.machine.cpus),
+        _random_state(session.machine.device),
+        contextlib.ExitStack() as resources,
+    ):
+        machine = dataclasses.replace(session.machine, resources=resources, stopping=session.should_stop)
+        data = workers.run_together(lambda: task.load(config, machine))
+        learner = task.build(config, data, machine)
         history, best = _restore(learner, session)
         goal = session.goal
         if goal.extra:
@@ -129,7 +137,11 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
         if not goal.epochs:  # nothing to train: evaluate once
             history = [_evaluate(task, learner, data, {"epoch": 0}, ("val", "test"))]
         for epoch in range(len(history) + 1, goal.epochs + 1):
-            row, best = _epoch(task, learner, config, data, epoch, history, best, session)
+            try:
+                row, best = _epoch(task, learner, config, data, epoch, history, best, session)
+            except Stopped:
+                _save(learner, history, best, session)
+                raise
             history.append(row)
             stopping = session.should_stop()
             if epoch < goal.epochs:
@@ -173,7 +185,8 @@ def _epoch(
     if improved:
         best = {name: tensor.detach().clone() for name, tensor in learner.inference_weights().items()}
     row["sys/time_s"] = session.clock() - started
-    row["sys/images_per_s"] = images / max(trained - started, 1e-9)
+    if images:
+        row["sys/images_per_s"] = images / max(trained - started, 1e-9)
     row["sys/peak_memory_mb"] = workers.max(_peak_memory_mb(session.machine.device))
     return row, best
 
@@ -236,7 +249,8 @@ def _restore(learner: Learner, session: Session) -> tuple[list[Row], dict[str, T
 
 def _save(learner: Learner, history: list[Row], best: dict[str, Tensor] | None, session: Session) -> None:
     leads = session.machine.workers.leads
-    session.save(int(history[-1]["epoch"]), checkpoint.pack(learner.state_dict(), history, best) if leads else {})
+    epoch = int(history[-1]["epoch"]) if history else 0
+    session.save(epoch, checkpoint.pack(learner.state_dict(), history, best) if leads else {})
 
 
 def _finish(

@@ -6,7 +6,8 @@ runner, so a trial gives the same numbers with every runner.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,6 +43,14 @@ class Restored:
     """Its files by name."""
 
 
+def _no_log(words: str) -> None:
+    """Discards an entry."""
+
+
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Machine:
     """Where the trial runs. These facts change its speed but, for one kind of CPU and thread count, no result."""
@@ -60,6 +69,12 @@ class Machine:
     """Recorded outputs (`outputs.npz`) of the finished trials that it lists, by trial id."""
     networks: Networks = field(default_factory=dict)
     """Trained networks of the trials that it lists."""
+    log: Callable[[str], None] = _no_log
+    """Adds an entry to the log of the attempt."""
+    stopping: Callable[[], bool] = _never
+    """Whether the trial is asked to stop, for a task that can stop within an epoch; set by `fit`."""
+    resources: ExitStack = field(default_factory=ExitStack, compare=False)
+    """What is released when the trial ends, however it ends; set by `fit`."""
 
 
 def available_device() -> str:

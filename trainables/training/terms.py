@@ -37,7 +37,7 @@ class TermTotals:
         self._finite: Tensor | None = None
 
     def add(self, terms: Mapping[str, Term]) -> None:
-        """Add the terms of one step, among them `loss`."""
+        """Add the terms of one step. The first step that is not finite is found by `loss`, if there is such a term."""
         names = tuple(terms)
         sums = torch.stack([total.detach() for total, _ in terms.values()])
         if names in self._sums:
@@ -46,7 +46,8 @@ class TermTotals:
             self._sums[names] = sums.double()
         for name, (_, count) in terms.items():
             self._counts[name] = self._counts.get(name, 0) + count
-        self._count_finite(terms["loss"][0].detach())
+        if "loss" in terms:
+            self._count_finite(terms["loss"][0].detach())
 
     def _count_finite(self, loss: Tensor) -> None:
         """Count the steps before the first one whose loss is not finite: from there on the total is not finite."""

@@ -1,0 +1,1 @@
+"""Task `command`: the user's own program, in any language, as one trial."""

@@ -1,0 +1,118 @@
+"""The files of a program: found by patterns, hashed, kept in the cache, and copied for a trial."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from trainables.code import bundle
+from trainables.errors import TrialError
+
+LEFT_OUT = (".git", "__pycache__")
+"""Folders that `*` and `**` do not enter."""
+
+
+def find(patterns: Sequence[str], folder: Path) -> list[str]:
+    """The files that the patterns match, relative to the folder of the sweep file.
+
+    A folder stands for everything in it. Raises TrialError for a pattern without a match, a file outside the folder,
+    or more than `bundle.MOST_BYTES` of files.
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = _matches(pattern, folder)
+        if not matches:
+            raise TrialError(
+                f"code: {pattern}",
+                f"no file in {folder} matches it",
+                "paths and patterns with * and **, relative to the sweep file",
+                f"create the file, or choose among: {_listing(folder)}",
+                "code",
+            )
+        found |= matches
+    _check_size(found, folder)
+    return sorted(found)
+
+
+def _matches(pattern: str, folder: Path) -> set[str]:
+    parts = Path(pattern).parts
+    if not parts or Path(pattern).is_absolute() or ".." in parts or "\0" in pattern:
+        raise _outside(pattern, folder)
+    found = set()
+    for path in folder.glob(pattern):
+        for file in path.rglob("*") if path.is_dir() else [path]:
+            if file.is_file() and not any(part in LEFT_OUT for part in file.relative_to(folder).parts):
+                if not file.resolve().is_relative_to(folder.resolve()):
+                    raise _outside(f"{pattern} ({file} is a link to {file.resolve()})", folder)
+                found.add(file.relative_to(folder).as_posix())
+    return found
+
+
+def _outside(given: str, folder: Path) -> TrialError:
+    return TrialError(
+        f"code: {given}",
+        f"it leaves the folder of the sweep file, {folder}",
+        "files below the folder of the sweep file",
+        "move the sweep file to the root of the program's repository, or copy the files beside it",
+        "code",
+    )
+
+
+def _check_size(found: set[str], folder: Path) -> None:
+    sizes = {name: (folder / name).stat().st_size for name in found}
+    total = sum(sizes.values())
+    if total > bundle.MOST_BYTES:
+        raise TrialError(
+            f"code: {len(found)} files",
+            f"they have {total / 1e6:.1f} MB together; the largest is {max(sizes, key=lambda name: sizes[name])}",
+            f"at most {bundle.MOST_BYTES / 1e6:.0f} MB of code",
+            "narrow the patterns, and move data to the data root (SWEEPS_DATA)",
+            "code",
+        )
+
+
+def _listing(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))[:12])
+
+
+def keep(found: Sequence[str], folder: Path) -> str:
+    """Write files into the cache of this machine; returns their hash. Raises TrialError if they cannot be read."""
+    try:
+        stats = [(folder / name).stat() for name in found]
+        return _keep(folder, tuple((n, s.st_mtime_ns, s.st_size) for n, s in zip(found, stats, strict=True)))
+    except OSError as error:
+        why = f"{error.filename} cannot be read: {error.strerror}"
+        raise TrialError("code", why, "readable files", "change its permissions", "code") from error
+    except SyntaxError as error:
+        raise TrialError(
+            f"code: {error.filename}",
+            f"line {error.lineno} does not parse as Python: {error.msg}",
+            "Python files without syntax errors",
+            "correct the line, or leave the file out of `code`",
+            "code",
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _keep(folder: Path, known: tuple[tuple[str, int, int], ...]) -> str:
+    """known: name, time of the last change and size of each file: unchanged files are not read again."""
+    return bundle.keep({name: (folder / name).read_bytes() for name, _, _ in known})
+
+
+def copy(name: str, target: Path) -> None:
+    """Copy the code with this hash to a new folder. Files that begin with `#!`, and binaries, become executable."""
+    if not bundle.is_kept(name):
+        raise TrialError(
+            f"code {name}",
+            "the program's files are not on this machine",
+            "code that a sweep or a store has brought here",
+            "run the command again with the sweep file: sweeps run FILE",
+        )
+    for path, content in bundle.kept_files(name).items():
+        file = target / bundle.safe_path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        if content.startswith((b"#!", b"\x7fELF")) or content[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"):
+            os.chmod(file, 0o755)
