@@ -14,6 +14,7 @@ import torch
 from trainables.code import bundle
 from trainables.command.arguments import command_line, placeholders
 from trainables.command.learner import SAMPLES, ProgramLearner
+from trainables.command.pictures import with_strip
 from trainables.command.program import check_program
 from trainables.config.messages import no_fills_error
 from trainables.errors import TrialError
@@ -115,8 +116,11 @@ def extra(learner: ProgramLearner, data: ProgramData, names: Sequence[str]) -> d
 
 
 def samples(learner: ProgramLearner, data: ProgramData) -> dict[str, bytes]:  # noqa: ARG001 - part of the task interface
-    """The PNG files in the program's folder of samples, by name, up to `MOST_PICTURES`."""
-    folder = learner.out / SAMPLES
+    """The PNG files in the program's folder of samples, by name, and `pictures.STRIP`, which reports show."""
+    return with_strip(_pictures(learner.out / SAMPLES))
+
+
+def _pictures(folder: Path) -> dict[str, bytes]:
     pictures: dict[str, bytes] = {}
     for path in sorted(folder.glob("*.png")) if folder.is_dir() else []:
         if len(pictures) < MOST_PICTURES and path.is_file() and path.stat().st_size <= MOST_PICTURE_BYTES:

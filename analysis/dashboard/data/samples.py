@@ -32,6 +32,8 @@ def strips(store: Store, folder: str) -> dict[str, Image]:
 
 def sample_sheet(found: Mapping[str, Image], most: int = MOST) -> bytes | None:
     """PNG with one column per image: damaged, filled, error map, truth. None if a picture is missing."""
+    if found.keys() == {"composite"}:  # the pictures of a program
+        return columns([found["composite"]], most)
     if not {"damaged", "composite", "truth"} <= found.keys():
         return None
     gaps = pictures.errors(found["composite"], found["truth"])
