@@ -51,6 +51,7 @@ class Program:
             os.close(status)
         self._guard.wait()  # it detaches itself
         self._name, self._words = arguments[0], b""
+        self._is_closed = False
         self.exit_code: int | None = None
         """Negative for a signal; None while it runs."""
         self._reader = threading.Thread(target=self._read, name="program output", daemon=True)
@@ -101,7 +102,10 @@ class Program:
         self.has_ended(5.0)
 
     def close(self) -> None:
-        """Kill it if it runs, and release what belongs to it."""
+        """Kill it if it runs, and release what belongs to it. A second call does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         with contextlib.suppress(TrialError):
             if not self.has_ended():
                 self.kill()
@@ -109,8 +113,9 @@ class Program:
             with contextlib.suppress(OSError):
                 if stream and not (stream is self._guard.stdout and self._reader.is_alive()):
                     stream.close()
-        with contextlib.suppress(OSError):
-            os.close(self._status)
+        os.close(self._status)
+        if self.exit_code is None:  # it does not end, as in an uninterruptible system call
+            self.exit_code = -signal.SIGKILL
 
     def _send(self, word: bytes) -> None:
         assert self._guard.stdin is not None

@@ -137,12 +137,13 @@ for epoch in range(state["epoch"] + 1, config["epochs"] + 1):
     while state["part"] < 10:
         time.sleep(0.05)
         state = {**state, "part": state["part"] + 1}
+        open(config["ready"], "w").close()
     state = {"epoch": epoch, "part": 0}
     report(epoch, epoch)
 """
 
 
-def _log_of_stopped(config: dict[str, Any], stop: Any, **options: Any) -> Trial:
+def _stopped_trial(config: dict[str, Any], stop: Any, **options: Any) -> Trial:
     from trainables.training.loop import fit, task_named
     from trainables.training.session import Goal, Machine
 
@@ -154,9 +155,8 @@ def _log_of_stopped(config: dict[str, Any], stop: Any, **options: Any) -> Trial:
 
 
 def test_a_stop_within_an_epoch_lets_the_program_save(tmp_path: Path) -> None:
-    config = resolved(tmp_path, SAVES_ON_SIGTERM, epochs=2)
-    began = time.monotonic()
-    stopped = _log_of_stopped(config, lambda _: time.monotonic() > began + 0.4)
+    config = resolved(tmp_path, SAVES_ON_SIGTERM, epochs=2, ready=str(tmp_path / "ready"))
+    stopped = _stopped_trial(config, lambda _: (tmp_path / "ready").exists())
     assert stopped.rows == []
     assert list(stopped.saved) == [0]
     assert "saved" in stopped.log
@@ -168,7 +168,7 @@ def test_a_program_that_ignores_sigterm_is_killed_after_the_grace_time(tmp_path:
     program = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('pid', os.getpid())\n" + WALK
     config = resolved(tmp_path, program, nap=0.3, epochs=100, grace=0.5)
     began = time.monotonic()
-    stopped = _log_of_stopped(config, lambda trial: len(trial.rows) > 0)
+    stopped = _stopped_trial(config, lambda trial: len(trial.rows) > 0)
     assert time.monotonic() - began < 10
     assert "did not end, and was killed" in stopped.log
     pid = int(stopped.log.partition("pid ")[2].split()[0])
