@@ -171,8 +171,10 @@ def delete_checkpoints(store: StoreLike, name: str | None = None) -> tuple[int, 
 
 def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[Json, Plan]:
     """The newest stored plan of a sweep, and the plan that its stored file makes with its own and further changes."""
+    from cluster.worker import user_code
     from sweeps.spec import loader, yaml_document
     from sweeps.store import plans as stored_plans
+    from trainables import schema
 
     stored = newest_plan(store, name)
     if not {"tiny", "changes"} <= stored.keys():
@@ -183,6 +185,9 @@ def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[J
             f"the command that planned it: {stored['command']}",
         )
     source = yaml_document.parse(stored["text"], stored["file"])
+    user_code.bring_code(
+        store, {name for arm in stored["arms"] for name in schema.code_of(stored["task"], arm["config"])}
+    )
     _use_stored_code(source, stored)
     sweep = loader.adapt(source, stored["tiny"], (*stored["changes"], *changes))
     sweep.user_code = stored_plans.user_code(stored)

@@ -50,7 +50,7 @@ def user_code(plan: Json) -> dict[str, str]:
     """What names of a user's code meant when a stored plan was made, by how they are written in its file."""
     known: dict[str, str] = {}
     for arm in plan["arms"]:
-        known |= arm["config"].get("user_code") or {}
+        known |= arm.get("config", {}).get("user_code") or {}
     return known
 
 
