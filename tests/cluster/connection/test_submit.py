@@ -146,6 +146,15 @@ def test_what_the_cluster_cannot_use_is_refused(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_shipped_study_is_submitted_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file is outside the uploaded folder, but the package on the cluster has it."""
+    submitted: list[submit.Submission] = []
+    monkeypatch.setattr(submit, "submit", lambda one: submitted.append(one) or "job")
+    main(["submit", "partial-conv", "--store", "s3://b/p", "--address", "http://127.0.0.1:1", "--detach"])
+    assert submitted[0].arguments[0] == "partial_conv"
+
+
 @pytest.fixture
 def no_dashboard() -> Iterator[str]:
     """The address of a web server that is not a dashboard."""
