@@ -170,6 +170,7 @@ def test_the_page_of_its_tiny_form_is_drawn(study: str, ran: Any, store: Path, t
     assert [claim.text for claim in tiny.sweep.spec.claims if claim.text not in page] == []
 
 
+@pytest.mark.slow  # tests/golden and tests/cluster/runners/test_runs.py do the same with other sweeps
 def test_a_tiny_form_through_ray_gives_the_same_numbers(
     ran: Any, store: Path, tmp_path: Path, data_root: Path, ray_address: str
 ) -> None:

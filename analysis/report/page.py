@@ -27,7 +27,7 @@ _BADGES = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "unde
 
 
 def context(report: Report) -> dict[str, Any]:
-    """The variables of the templates, as data and unescaped text."""
+    """The variables of both templates, as data and unescaped text."""
     study = report.study
     cells = details.cells(study)
     return {
@@ -44,13 +44,10 @@ def context(report: Report) -> dict[str, Any]:
         "epochs": by_epoch_and_mask.by_epoch(study),
         "masks": by_epoch_and_mask.by_mask(study),
         "crosses": report.crosses,
-        "interaction": report.interaction,
         "shares": by_hole_size.tables(study),
         "pareto": report.pareto,
-        "front": report.front,
         "cost_label": pareto.label,
         "agreement": rank_agreement.compare(study),
-        "curves": report.curves,
         "curve_columns": [wording.label(column) for column in figures.curve_columns(study)],
         "grid": report.grid,
         "grid_note": grid_note(report),
@@ -118,11 +115,15 @@ def data_uri(data: bytes, kind: str) -> str:
 
 def html(report: Report) -> str:
     """The report as one HTML page. The template escapes every value; figures are embedded."""
-    return _environment(autoescape=True).get_template("report.html").render(context(report))
+    drawn = {"curves": report.curves, "front": report.front, "interaction": report.interaction}
+    return _environment(autoescape=True).get_template("report.html").render({**context(report), **drawn})
 
 
 def markdown(report: Report) -> str:
-    """The report as Markdown that also reads well as plain text; `formats.files` writes the figures it links to."""
+    """The report as Markdown that also reads well as plain text.
+
+    Draws nothing over epochs or costs: `formats.files` writes the figures that the text links to.
+    """
     environment = _environment(autoescape=False)
     environment.filters["md"] = escape
     return environment.get_template("report.md").render(context(report))

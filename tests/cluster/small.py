@@ -1,4 +1,4 @@
-"""A small sweep on real images and ways to run it."""
+"""A small sweep on real images, with short or longer epochs, and ways to run it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SMALL = """\
 name: small
 task: inpaint
 base:
-  data: {name: cifar10, train: 192, val: 64, test: 64}
+  data: {name: cifar10, train: 48, val: 16, test: 16}
   mask: {name: lines}
   model: {name: partial_conv_unet, width: 8}
   optimiser: {name: adam, lr: 1.0e-3}
-  batch: 64
+  batch: 16
   epochs: 3
 seeds: 1
 arms:
@@ -33,6 +33,8 @@ arms:
   - {name: mean fill, set: {model: {name: mean_fill}}}
 report: {metrics: [test/psnr_db], test_epochs: [1]}
 """
+LONGER = SMALL.replace("train: 48, val: 16, test: 16", "train: 192, val: 64, test: 64").replace("batch: 16", "batch: 64")
+"""With as many steps, of four times as many images: for tests that do something while a trial trains."""
 
 
 @dataclass

@@ -9,6 +9,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,11 +31,20 @@ _TILE, _GAP, _TITLE_LINES, _FONT = 128, 6, 3, 14
 class PictureGrid:
     """A grid of pictures."""
 
-    png: bytes
-    titles: list[str]
-    """Titles of the columns."""
+    strips: list[tuple[str, list[Image | None]]]
+    """Title and tiles of each column."""
     seeds: dict[str, int]
     """The seed of each arm's pictures."""
+
+    @property
+    def titles(self) -> list[str]:
+        """Titles of the columns."""
+        return [title for title, _ in self.strips]
+
+    @cached_property
+    def png(self) -> bytes:
+        """Compressed where it is wanted, which takes longer than all else."""
+        return assemble_grid(self.strips)
 
 
 def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
@@ -68,7 +78,7 @@ def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
     columns += [("truth", truth, None)]
     strips = [(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None]
     seeds = {name: folders[name][0] for name in arms}
-    return PictureGrid(assemble_grid(strips), [title for title, _ in strips], seeds)
+    return PictureGrid(strips, seeds)
 
 
 def errors(output: Image | None, truth: Image | None) -> Image | None:

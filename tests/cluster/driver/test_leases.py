@@ -27,7 +27,7 @@ from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from tests.cluster.driven import ROOT, workplace
-from tests.cluster.small import SMALL, Planned, Watched, histories, run
+from tests.cluster.small import LONGER, Planned, Watched, histories, run
 
 ELSEWHERE = {"pid": 1, "started": "1", "machine": "another one"}
 
@@ -161,7 +161,7 @@ def test_a_wall_clock_that_jumps_changes_nothing(store: Store, monkeypatch: pyte
 # --- two drivers ------------------------------------------------------------------------------------------------------
 
 SHARED = (
-    SMALL.replace("seeds: 1", "seeds: 2")
+    LONGER.replace("seeds: 1", "seeds: 2")
     .replace("test_epochs: [1]", "test_epochs: []")
     .replace(
         "  - {name: mean fill, set: {model: {name: mean_fill}}}\n",
@@ -225,7 +225,7 @@ def test_a_zombie_that_wakes_while_a_newer_attempt_trains_spoils_nothing(
 ) -> None:
     store, straight = FolderStore(tmp_path / "store"), FolderStore(tmp_path / "straight")
     changes = ("arms=[]", "epochs=8", "report.test_epochs=[]")
-    plan = planned(*changes)
+    plan = planned(*changes, text=LONGER)
     run(plan, straight, data_root)
     with workplace() as start:
         sets = [word for change in changes for word in ("--set", change)]

@@ -16,9 +16,9 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store.local import FolderStore
 from tests.cluster.driven import DriverProcess, workplace
-from tests.cluster.small import SMALL
+from tests.cluster.small import LONGER
 
-LONG = SMALL.replace("epochs: 3", "epochs: 400").replace("test_epochs: [1]", "test_epochs: []")
+LONG = LONGER.replace("epochs: 3", "epochs: 400").replace("test_epochs: [1]", "test_epochs: []")
 """Three trials, of which two train far longer than these tests wait."""
 SHORT = ("--set", "epochs=2")
 """Ends them: a trial beyond its target epoch is evaluated at once, from a checkpoint or after a new start."""

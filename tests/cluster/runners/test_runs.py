@@ -18,7 +18,7 @@ from tests.cluster.small import Planned, histories, run
 from trainables import schema
 
 
-@pytest.mark.parametrize("cpus", [pytest.param(1, marks=pytest.mark.slow), 2])  # 1: tests/test_studies.py has it too
+@pytest.mark.parametrize("cpus", [pytest.param(1, marks=pytest.mark.slow), 2])  # 1: tests/golden has it too
 def test_in_process_and_through_ray_give_the_same_records(
     planned: Planned, tmp_path: Path, data_root: Path, ray_address: str, cpus: int
 ) -> None:

@@ -63,7 +63,7 @@ def detector(train: int, head: str, **changes: Any) -> dict[str, Any]:
     model = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": head}
     changes["data"] = {**changes["data"], "train": train}
     rate = {"name": "sgd", "lr": 0.001}
-    return forged_small.configured(1, model=model, optimiser=rate, batch=8, epochs=3, **changes)
+    return forged_small.configured(1, model=model, optimiser=rate, batch=8, epochs=2, **changes)
 
 
 GLCIC = {"l2_hole": 1.0, "adversarial_global": 0.1, "adversarial_local": 0.1}
@@ -91,15 +91,17 @@ CASES: dict[str, dict[str, Any]] = {
         "context_encoder", train=16, loss={"l2": 0.9, "adversarial": 0.1}, optimiser=ADAM, **CENTRE
     ),
     "own terms double": configured(
-        "deepfill", loss={"l1": 1.0, "l1_coarse": 1.0, "adversarial": 0.1}, mask={"name": "free_form"}
+        "deepfill", epochs=1, loss={"l1": 1.0, "l1_coarse": 1.0, "adversarial": 0.1}, mask={"name": "free_form"}
     ),
     "mask as target double": configured(
         "lama_fourier",
+        epochs=1,
         loss={"valid": 1.0, "adversarial": 0.1, "feature_matching": 1.0, "r1": 0.01},
         mask={"name": "free_form"},
     ),
     "text double": told(
-        {"l1_scales": 1.0, "kl": 1.0, "adversarial": 0.1, "adversarial_features": 0.1, "matching": 0.1}
+        {"l1_scales": 1.0, "kl": 1.0, "adversarial": 0.1, "adversarial_features": 0.1, "matching": 0.1},
+        epochs=1,
     ),
     "text without matching double": told({"l1_scales": 1.0, "kl": 1.0}, epochs=1),
     "apart double": configured("partial_conv_unet", train=16, sync_batch_norm=False),
