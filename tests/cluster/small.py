@@ -33,7 +33,9 @@ arms:
   - {name: mean fill, set: {model: {name: mean_fill}}}
 report: {metrics: [test/psnr_db], test_epochs: [1]}
 """
-LONGER = SMALL.replace("train: 48, val: 16, test: 16", "train: 192, val: 64, test: 64").replace("batch: 16", "batch: 64")
+LONGER = SMALL.replace("train: 48, val: 16, test: 16", "train: 192, val: 64, test: 64").replace(
+    "batch: 16", "batch: 64"
+)
 """With as many steps, of four times as many images: for tests that do something while a trial trains."""
 
 

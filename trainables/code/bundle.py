@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
-from trainables.code.closure import OURS, closure, is_installed, module_name
+from trainables.code.closure import OURS, closure, is_installed, is_installed_path, module_name
 from trainables.code.syntax import source_hash
 from trainables.errors import TrialError
 
@@ -60,7 +60,7 @@ def pack(file: Path, given: str) -> Bundle:
     given: the name as the user wrote it, for errors. Raises TrialError if a file does not parse, is missing, is larger
     than `MOST_BYTES`, or has the name of a package that it would hide.
     """
-    _, module = module_name(file)
+    root, module = module_name(file)
     try:
         found = closure(file)
         files = {name: path.read_bytes() for name, path in found.files.items()}
@@ -75,7 +75,7 @@ def pack(file: Path, given: str) -> Bundle:
             given, f"{error.filename} cannot be read: {error.strerror}", "a readable file", "make it readable"
         ) from error
     _check_size(given, files)
-    _check_names(given, module, files)
+    _check_names(given, files, module.partition(".")[0] if is_installed_path(root) else None)
     for name, place in found.missing.items():
         raise TrialError(
             given,
@@ -98,11 +98,12 @@ def _check_size(given: str, files: Mapping[str, bytes]) -> None:
         )
 
 
-def _check_names(given: str, module: str, files: Mapping[str, bytes]) -> None:
+def _check_names(given: str, files: Mapping[str, bytes], own: str | None) -> None:
+    """own: the top-level name of an installed package that the code is part of."""
     tops = {PurePosixPath(name).parts[0].removesuffix(".py") for name in files if name.endswith(".py")}
     for top in sorted(tops):
         hidden = "of this package" if top in OURS else "of Python" if top in sys.stdlib_module_names else ""
-        if not hidden and top != module.partition(".")[0] and is_installed(top):
+        if not hidden and top != own and is_installed(top):
             hidden = "of an installed package"
         if hidden:
             raise TrialError(

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from trainables.errors import TrialError
 
-HERE = Path(__file__).resolve().parents[2]
 OURS = ("analysis", "cluster", "sweeps", "trainables")
+_PROJECT = Path(__file__).resolve().parents[2]
+"""The folder that our packages are in: that of the installed packages, or a checkout."""
 
 
 @dataclass
@@ -40,7 +41,7 @@ def closure(file: Path) -> Closure:
     file's own package is followed even where it is installed.
     """
     root, module = module_name(file)
-    walk = _ImportWalk(root, module.partition(".")[0], [*([] if _is_installed(root) else [root]), *_own_folders()])
+    walk = _ImportWalk(root, module.partition(".")[0], [*([] if is_installed_path(root) else [root]), *_own_folders()])
     walk.add(file)
     return walk.closure
 
@@ -56,10 +57,13 @@ def module_name(file: Path) -> tuple[Path, str]:
 
 def _own_folders() -> list[Path]:
     """Folders of `sys.path` with code that is neither installed nor part of Python."""
-    return [path for entry in sys.path if (path := Path(entry or ".").resolve()).is_dir() and not _is_installed(path)]
+    return [
+        path for entry in sys.path if (path := Path(entry or ".").resolve()).is_dir() and not is_installed_path(path)
+    ]
 
 
-def _is_installed(path: Path) -> bool:
+def is_installed_path(path: Path) -> bool:
+    """Whether a file or folder is part of an installed package or of Python."""
     standard = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
     inside = any(path == folder or path.is_relative_to(folder) for folder in standard)
     return inside or any(part in ("site-packages", "dist-packages") for part in path.parts)
@@ -128,11 +132,11 @@ class _ImportWalk:
 
     def _top(self, name: str) -> ModuleSpec | None:
         """Where a top-level name is found, if it is code of the user's."""
-        own = name == self.own or name in OURS  # of our packages, only one beside the file would be the user's
-        if name in OURS and Path(self.root) == HERE:
-            return None
-        spec = PathFinder.find_spec(name, [self.root] if own else self.folders)
-        if spec is None and name not in sys.stdlib_module_names and name not in OURS:
+        if name in OURS:  # never part of the code; a file of its name beside the code is, and `pack` refuses it
+            spec = PathFinder.find_spec(name, [self.root])
+            return None if spec and spec.origin and Path(spec.origin).resolve().is_relative_to(_PROJECT) else spec
+        spec = PathFinder.find_spec(name, [self.root] if name == self.own else self.folders)
+        if spec is None and name not in sys.stdlib_module_names:
             spec = _findable(name)
             if is_installed(name):
                 self.closure.packages.add(name)
@@ -147,7 +151,7 @@ class _ImportWalk:
 def is_installed(name: str) -> bool:
     """Whether a top-level name belongs to an installed package."""
     spec = _findable(name)
-    return spec is not None and spec.origin is not None and _is_installed(Path(spec.origin).resolve())
+    return spec is not None and spec.origin is not None and is_installed_path(Path(spec.origin).resolve())
 
 
 def _findable(name: str) -> ModuleSpec | None:

@@ -132,13 +132,14 @@ def _item(module: ModuleType, name: Resolved, candidates: Callable[[], list[Any]
             raise _error(name, f"it does not define {name.item}", f"what it defines: {defined}", "correct the name")
         return getattr(module, name.item)
     found = candidates()
-    if len(found) != 1:
-        listed = ", ".join(one.__name__ for one in found) or f"no {what}"
+    if not found:
+        raise _error(name, f"it defines no {what}", f"one {what}, or FILE.py:NAME", f"define a {what}")
+    if len(found) > 1:
         raise _error(
             name,
-            f"it defines {listed}, and the name does not say which is meant",
+            f"it defines {', '.join(one.__name__ for one in found)}, and the name does not say which is meant",
             f"one {what}, or FILE.py:NAME",
-            f"./{name.file}:{found[0].__name__}" if found else f"define a {what}",
+            f"name one of them: ./{name.file}:{found[0].__name__}",
         )
     return found[0]
 
@@ -165,9 +166,9 @@ def _method(kind: str, module: ModuleType, name: Resolved) -> Definition:
             "Config and build(config, size)",
             "define them in the file",
         )
-    item = _item(module, name, lambda: _networks(module), "class of networks with forward(image, mask)")
+    item = _item(module, name, lambda: _networks(module), "network with forward(image, mask) or function of them")
     parameters = _parameters(item)
-    if not inspect.isclass(item) and tuple(parameters)[:2] in (("image", "mask"), ("damaged", "mask")):
+    if _is_fill(item):
         options = _options(item, parameters, ("image", "damaged", "mask"), name, UntrainedConfig)
         return Definition(options, NetworkModule(_fill_of(item), tuple(options.model_fields), False))
     takes_size = "size" in parameters
@@ -188,13 +189,18 @@ def _config(kind: str, module: ModuleType, name: Resolved) -> type[StrictConfig]
 
 
 def _networks(module: ModuleType) -> list[Any]:
-    """The classes of networks that a file defines; those that take an image and a mask, if any does."""
+    """The networks that a file defines: classes that take an image and a mask, else any, else functions that do."""
     from torch import nn
 
     classes = [one for one in vars(module).values() if inspect.isclass(one) and _is_own(one, module)]
     networks = [one for one in classes if issubclass(one, nn.Module)]
     whole = [one for one in networks if _takes_image_and_mask(one)]
-    return whole or networks
+    return whole or networks or [one for one in _functions(module) if _is_fill(one)]
+
+
+def _is_fill(item: Any) -> bool:
+    """Whether this is a function that fills images, and not a class or a function that builds a network."""
+    return not inspect.isclass(item) and tuple(_parameters(item))[:2] in (("image", "mask"), ("damaged", "mask"))
 
 
 def _takes_image_and_mask(network: Any) -> bool:

@@ -110,6 +110,14 @@ def _located(name: str, folder: Path) -> tuple[Path, str | None]:
 
 def _file(name: str, path: str, folder: Path) -> Path:
     file = (folder / path).resolve()
+    if not re.fullmatch(r"[\w./-]+", path):
+        better = re.sub(r"[^\w./-]+", "_", path)
+        raise TrialError(
+            name,
+            "its path has other characters than letters, digits, `_`, `-` and `.`",
+            "paths of these characters",
+            f"rename the file, for example to {better}",
+        )
     if not file.is_relative_to(folder):
         raise TrialError(
             name,

@@ -182,7 +182,7 @@ def _type_name(annotation: Any) -> str:
         return f"a list ({_type_name(arguments[0])})"
     if origin is dict:
         return "a section" if arguments[1] is Any else f"a mapping of names ({_type_name(arguments[1])})"
-    return " or ".join(_type_name(item) for item in arguments)
+    return " or ".join(_type_name(item) for item in arguments) or "any value"
 
 
 def unknown_name_error(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> TrialError:

@@ -34,7 +34,19 @@ from trainables.training.loop import derive
 from trainables.training.precision import full
 from trainables.training.terms import Terms, as_sums
 
-__all__ = ["GAN", "Batch", "Calls", "LossTerm", "Method", "Regression", "Setup", "Terms", "TrainingOutput", "as_sums"]
+__all__ = [
+    "GAN",
+    "Batch",
+    "Calls",
+    "LossTerm",
+    "Method",
+    "Regression",
+    "Setup",
+    "Terms",
+    "TrainingOutput",
+    "as_sums",
+    "batch_means",
+]
 """What the module of a method needs."""
 
 

@@ -14,6 +14,7 @@ from trainables.code import bundle
 from trainables.code.syntax import source_hash
 from trainables.errors import TrialError
 
+ROOT = Path(__file__).resolve().parents[3]
 Write = Callable[[dict[str, str]], Path]
 
 
@@ -64,6 +65,13 @@ def test_an_editable_install_belongs_to_the_code(write: Write, tmp_path: Path, m
     (source / "elsewhere" / "part.py").write_text("x = 1")
     monkeypatch.syspath_prepend(str(source))  # as the .pth file of an editable install does
     assert set(packed(folder).files) == {"net.py", "elsewhere/__init__.py", "elsewhere/part.py"}
+
+
+def test_our_packages_do_not_belong_to_the_code(write: Write) -> None:
+    """Here they are imported from a checkout, which is no folder of installed packages."""
+    files = packed(write({"net.py": "from trainables.inpaint.method import Regression\nimport sweeps.api\n"})).files
+    assert set(files) == {"net.py"}
+    assert set(bundle.pack(ROOT / "examples" / "residual_network.py", "").files) == {"residual_network.py"}
 
 
 @pytest.mark.parametrize(
@@ -211,3 +219,8 @@ def test_code_that_cannot_be_used_is_refused(write: Write, files: dict[str, str]
 def test_code_cannot_leave_its_folder(path: str) -> None:
     with pytest.raises(TrialError, match="outside the folder"):
         bundle.keep({path: b"1"})
+
+
+def test_a_file_cannot_have_the_name_of_an_installed_package(write: Write) -> None:
+    with pytest.raises(TrialError, match="would hide the module torch of an installed package"):
+        packed(write({"torch.py": ""}), "torch.py")

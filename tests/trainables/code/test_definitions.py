@@ -157,7 +157,7 @@ def test_the_identity_of_a_trial_is_that_of_the_code_wherever_its_file_is(write:
     [
         ("", "./gone.py", r"there is no file .*gone\.py"),
         ("", "../net.py", "outside the folder of the sweep file"),
-        ("", "./net.py", "it defines no class of networks"),
+        ("", "./net.py", "it defines no network with forward"),
         (NETWORK + NETWORK.replace("Net(", "Other("), "./net.py", "it defines Net, Other"),
         (NETWORK, "./net.py:Nett", "it does not define Nett"),
         (NETWORK, "./net.py:Part", r"Part\.forward takes 1 argument"),
