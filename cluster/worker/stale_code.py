@@ -14,6 +14,7 @@ from sweeps.results.columns import SCHEMA
 from sweeps.store import layout, record_cache
 from sweeps.store.base import Store
 from trainables.code import ours
+from trainables.errors import TrialError
 
 _SHOWN = 3
 """Number of changed modules that a sentence names."""
@@ -54,8 +55,9 @@ def record(store: Store, task: str, config: Mapping[str, Any]) -> str:
 def find(store: Store, plan: Mapping[str, Any]) -> StaleCode:
     """The finished trials of a stored plan that other code has made."""
     today = {
-        (trial["id"], trial["epochs"]): ours.modules_of(plan["task"], arm["config"])
+        (trial["id"], trial["epochs"]): modules
         for arm in plan["arms"]
+        if (modules := _modules(plan["task"], arm["config"])) is not None
         for trial in arm["trials"].values()
     }
     keys = {layout.result_key(*target): target for target in today}
@@ -67,6 +69,14 @@ def find(store: Store, plan: Mapping[str, Any]) -> StaleCode:
         target: _changed((then[digest] or {}).get("modules", {}), today[target]) for target, digest in other.items()
     }
     return StaleCode(changed, len(made))
+
+
+def _modules(task: str, config: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """The modules that a trial would run today; None for a model or task that this version does not have."""
+    try:
+        return ours.modules_of(task, config)
+    except TrialError:
+        return None
 
 
 def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.worker import stale_code
 from sweeps.store.local import FolderStore
 from trainables.code import ours
 
@@ -89,3 +90,12 @@ def test_the_modules_of_a_trial_are_those_that_it_runs() -> None:
     found = set(ours.modules_of("inpaint", {"model": {"name": "lama_fourier"}}))
     assert not imported - found, "not followed"
     assert not [name for name in found if "methods." in name and "lama" not in name and "outputs" not in name]
+
+
+def test_a_model_that_this_version_does_not_have_is_no_obstacle(tmp_path: Path) -> None:
+    plan = {
+        "name": "other",
+        "task": "inpaint",
+        "arms": [{"config": {"model": {"name": "../../evil"}}, "trials": {"0": {"id": "a" * 16, "epochs": 1}}}],
+    }
+    assert stale_code.find(FolderStore(tmp_path), plan).sentence == ""
