@@ -17,7 +17,7 @@ from cluster.connection import address as addresses
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.driver.trial_queue import Job, ProgressListener, SearchWork, TrialQueue
-from cluster.worker import provenance
+from cluster.worker import provenance, stale_code
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions
 from sweeps.errors import SweepError
@@ -88,6 +88,7 @@ def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[J
 def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
     """Store the plan and every trial in it. Returns the plan as stored."""
     store_code(store, plan.sweep.spec.task, (arm.config for arm in plan.arms))
+    stale_code.store_modules(store, plan.sweep.spec.task, (arm.config for arm in plan.arms))
     stored = stored_plans.write_plan(
         store, plan.name, plan.to_json(list(command)), plan.sweep.document.text, time.time()
     )

@@ -6,7 +6,7 @@ stands for under `modules/<digest>.json`. Results of versions that recorded none
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,20 +36,24 @@ class StaleCode:
             return ""
         modules = sorted({module for changed in self.trials.values() for module in changed})
         shown = ", ".join(modules[:_SHOWN]) + (f" and {len(modules) - _SHOWN} more" if len(modules) > _SHOWN else "")
+        shown = shown or "modules that the store does not name"
         return (
             f"{len(self.trials)} of {self.finished} finished trials were made by other code than today's: {shown} "
             "changed. `sweeps run FILE --retrain-stale` trains them again."
         )
 
 
-def record(store: Store, task: str, config: Mapping[str, Any]) -> str:
-    """Store which modules a trial is about to run; returns their digest."""
-    hashes = ours.modules_of(task, config)
-    digest = ours.digest(hashes)
-    key = _key(digest)
-    if not store.exists_many([key]):
-        store.create(key, layout.dump({"schema": SCHEMA, "modules": hashes}))
-    return digest
+def digest_of(task: str, config: Mapping[str, Any]) -> str:
+    """The digest of the modules that a trial is about to run."""
+    return ours.digest(ours.modules_of(task, config))
+
+
+def store_modules(store: Store, task: str, configs: Iterable[Mapping[str, Any]]) -> None:
+    """Store what the digests of some trials stand for; for the driver, so that it costs no request of a trial."""
+    hashes = [ours.modules_of(task, config) for config in configs]
+    bodies = {_key(ours.digest(one)): layout.dump({"schema": SCHEMA, "modules": one}) for one in hashes}
+    known = store.exists_many(bodies)
+    store.create_many((key, body) for key, body in bodies.items() if key not in known)
 
 
 def find(store: Store, plan: Mapping[str, Any]) -> StaleCode:
@@ -65,9 +69,7 @@ def find(store: Store, plan: Mapping[str, Any]) -> StaleCode:
     made = {keys[key]: result.get("provenance", {}).get("modules") for key, (result, _) in results.items()}
     other = {target: digest for target, digest in made.items() if digest and digest != ours.digest(today[target])}
     then = {digest: layout.get_json(store, _key(digest)) for digest in set(other.values())}
-    changed = {
-        target: _changed((then[digest] or {}).get("modules", {}), today[target]) for target, digest in other.items()
-    }
+    changed = {target: _changed(then[digest], today[target]) for target, digest in other.items()}
     return StaleCode(changed, len(made))
 
 
@@ -79,7 +81,9 @@ def _modules(task: str, config: Mapping[str, Any]) -> Mapping[str, str] | None:
         return None
 
 
-def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+def _changed(stored: Mapping[str, Any] | None, now: Mapping[str, str]) -> tuple[str, ...]:
+    """The modules that differ; none are named if the store does not know those of the digest."""
+    then = now if stored is None else stored["modules"]
     return tuple(sorted(name for name in {*then, *now} if then.get(name) != now.get(name)))
 
 

@@ -126,7 +126,7 @@ def run_trial(
         ):
             _check_device(options)
             session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
-            made_by["modules"] = stale_code.record(store, trial["task"], trial["config"])
+            made_by["modules"] = stale_code.digest_of(trial["task"], trial["config"])
             config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
             fit(task_named(trial["task"]), config, shared(session) if shared else session)
     except Stopped:
