@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from sweeps.cli import common
 from sweeps.cli.main import main
+from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from trainables import registry, schema
+from trainables.errors import TrialError
+from trainables.inpaint.batch import Batch
+from trainables.inpaint.task import build_method
+from trainables.training.networks import build_network
+from trainables.training.session import Machine
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -34,6 +42,41 @@ def test_the_sweep_runs(examples: Path, tmp_path: Path, data_root: Path) -> None
     arms = {arm["name"]: arm for arm in stored_plans.require_plan(store, "my-sweep-tiny")["arms"]}
     assert {name for name, arm in arms.items() if not arm["trains"]} == {"pipeline", "onion peel", "Telea", "mean fill"}
     assert len([key for key in store.keys("trials/") if "/result/" in key]) == len(arms)
+    history = {name: result_of(store, arms[name]) for name in ("base", "with my loss")}
+    assert "train/my_loss" in history["with my loss"]
+    assert history["base"]["train/l2_hole"] != history["with my loss"]["train/l2_hole"]
+
+
+def result_of(store: FolderStore, arm: dict[str, Any]) -> dict[str, Any]:
+    trial = arm["trials"]["0"]
+    history: dict[str, Any] = json.loads(store.get(layout.result_key(trial["id"], trial["epochs"])))["history"]
+    return history
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("(prediction - target).abs()", r"(?s)term \(own\.py:1\).*returned a tensor \(8, 3, 8, 8\)"),
+        ("3.0", "returned float"),
+        ("(1, 2, 3)", "returned tuple"),
+    ],
+)
+def test_a_loss_term_that_is_no_number_is_refused(examples: Path, body: str, says: str) -> None:
+    (examples / "own.py").write_text(f"def term(prediction, target): return {body}\n")
+    config = schema.resolve(
+        "inpaint",
+        {
+            "data": {"name": "cifar10", "size": 8},
+            "mask": {"name": "lines"},
+            "model": {"name": "./residual_network.py", "width": 4},
+            "loss": {"./own.py": 1.0},
+        },
+        examples,
+    )
+    network = build_network(config["model"], 8)
+    method, _ = build_method({**config, "seed": 0}, network, 8, Machine())
+    with pytest.raises(TrialError, match=says):
+        method.training_step(Batch.of(torch.rand(8, 3, 8, 8), torch.ones(8, 1, 8, 8)))
 
 
 def test_a_torchscript_file_fills_holes(

@@ -26,7 +26,7 @@ from trainables.inpaint import perceptual_features
 from trainables.inpaint.adversarial import Discriminators, Objective, gradient_norm, saturated
 from trainables.inpaint.batch import Batch, LossTerm, batch_means
 from trainables.inpaint.config import reconstruction_terms
-from trainables.inpaint.method_checks import check_output, check_prediction, check_values
+from trainables.inpaint.method_checks import check_loss, check_output, check_prediction, check_values
 from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.inpaint.setup import Setup
 from trainables.training import optimisers
@@ -111,7 +111,7 @@ class Regression:
         self.options, self.network, self.workers = setup.options, setup.network, setup.workers
         self.precision = setup.precision
         self.weights: dict[str, float] = {label(name): weight for name, weight in setup.config["loss"].items()}
-        self.reconstruction = reconstruction_terms(self.weights)
+        self.reconstruction = reconstruction_terms(setup.config["loss"])
         self.parameters = sum(p.numel() for p in self.network.parameters())
         self.region = self.compared_region()
         self.optimiser: torch.optim.Optimizer | None = None
@@ -156,7 +156,7 @@ class Regression:
             inputs["features"] = self.features.compare(crop(output_b3hw), crop(batch.image_b3hw), crop(batch.mask_b1hw))
         terms = dict(prediction.terms)
         for name, code in self.reconstruction.items():
-            terms[name] = code.function()(*(inputs[key] for key in code.inputs))
+            terms[name] = check_loss(code, code.function()(*(inputs[key] for key in code.inputs)))
         return terms
 
     def minimise(self, loss: Tensor) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from trainables import registry
 from trainables.config.code_checks import KEY, check_network, described
 from trainables.errors import TrialError
+from trainables.inpaint.batch import LossTerm
 from trainables.training.precision import Precision
 
 BASES = f"{__package__}.method"
@@ -33,6 +34,26 @@ IMAGES = "images like the given ones: one tensor of the same shape, dtype and de
 def check_code(name: str, data_root: Path | None) -> None:  # noqa: ARG001 - signature shared by all checks
     """Import the code of a method and check its functions, before the trials start."""
     check_network(registry.find("method", name).load(), name)
+
+
+# --- loss terms -------------------------------------------------------------------------------------------------------
+
+
+def check_loss(code: registry.Code, term: Any) -> LossTerm:
+    """The value of a loss term. Raises TrialError unless it is a scalar tensor or (sum, count)."""
+    total = term[0] if isinstance(term, tuple) and len(term) == 2 else term
+    if isinstance(total, Tensor) and not total.dim():
+        checked: LossTerm = term
+        return checked
+    function = code.function()
+    place = f"{function.__module__.replace('.', '/')}.py:{function.__code__.co_firstlineno}"
+    raise TrialError(
+        f"loss: {function.__name__} ({place})",
+        f"it returned {f'a tensor {tuple(total.shape)}' if isinstance(total, Tensor) else type(total).__name__}",
+        "a tensor without dimensions that is a mean over the images, or (sum, count)",
+        "return error.mean(), or (error * mask).sum(), 3 * mask.sum()",
+        "loss",
+    )
 
 
 # --- outputs ----------------------------------------------------------------------------------------------------------
