@@ -40,6 +40,8 @@ MODELS = ("method", "detector", "ensemble", "matcher")
 """The kinds of code that `model.name` can mean; each belongs to another task."""
 USER_KINDS = (*MODELS, "mask", "loss")
 """The kinds of code that users can bring."""
+USER_NAMES = r"\.py(:.+)?$|^[A-Za-z_][\w.]*:\w+$"
+"""How users write the names of their code, as a regular expression for JSON schemas."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,6 @@ def models() -> tuple[str, ...]:
 class Options(Mapping[str, type[StrictConfig]]):
     """The classes of options of a kind, by name; a class is imported when it is asked for."""
 
-    others = r"\.py(:.+)?$|^[A-Za-z_][\w.]*:\w+$"
-    """Further names, of the user's own code, as a regular expression."""
-
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
@@ -148,7 +147,7 @@ class Options(Mapping[str, type[StrictConfig]]):
 
 def section(kind: str) -> Variant:
     """The annotation of a section that names code of a kind, ours or a user's, and gives its options."""
-    return Variant(Options(kind), partial(resolve_name, kind))
+    return Variant(Options(kind), partial(resolve_name, kind), USER_NAMES)
 
 
 def resolve_name(kind: str, name: str, context: Mapping[str, Any]) -> str:

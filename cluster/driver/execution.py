@@ -88,14 +88,14 @@ class NoEvents:
 
 def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvents) -> RunResult:
     """Check a plan, store it, forge the sets that it needs and run the trials that the store lacks."""
+    before = stored_plans.newest_plan(store, plan.name)
     if not options.replace:
-        check_unchanged.refuse_changed_arms(stored_plans.newest_plan(store, plan.name), plan, store)
+        check_unchanged.refuse_changed_arms(before, plan, store)
     if options.fresh:
         driver.check(plan, options)  # before anything is deleted
         inputs.check(plan, store)
         driver.forget(plan, store)
-    stored_before = stored_plans.newest_plan(store, plan.name)
-    stale = StaleCode({}, 0) if stored_before is None else stale_code.find(store, stored_before)
+    stale = StaleCode({}, 0) if before is None else stale_code.find(store, before)
     if options.retrain_stale and stale.trials:
         driver.check(plan, options)
         inputs.check(plan, store)

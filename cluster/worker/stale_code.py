@@ -6,7 +6,8 @@ stands for under `modules/<digest>.json`. Results of versions that recorded none
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,26 +60,24 @@ def store_modules(store: Store, task: str, configs: Iterable[Mapping[str, Any]])
 def find(store: Store, plan: Mapping[str, Any]) -> StaleCode:
     """The finished trials of a stored plan that other code has made."""
     today = {
-        (trial["id"], trial["epochs"]): modules
-        for arm in plan["arms"]
-        if (modules := _modules(plan["task"], arm["config"])) is not None
-        for trial in arm["trials"].values()
+        (trial["id"], trial["epochs"]): (ours.digest(modules), modules)
+        for modules, trials in _arms(plan)
+        for trial in trials
     }
     keys = {layout.result_key(*target): target for target in today}
     results = record_cache.CachedStore(store, plan["name"]).results(keys)
     made = {keys[key]: result.get("provenance", {}).get("modules") for key, (result, _) in results.items()}
-    other = {target: digest for target, digest in made.items() if digest and digest != ours.digest(today[target])}
+    other = {target: digest for target, digest in made.items() if digest and digest != today[target][0]}
     then = {digest: layout.get_json(store, _key(digest)) for digest in set(other.values())}
-    changed = {target: _changed(then[digest], today[target]) for target, digest in other.items()}
+    changed = {target: _changed(then[digest], today[target][1]) for target, digest in other.items()}
     return StaleCode(changed, len(made))
 
 
-def _modules(task: str, config: Mapping[str, Any]) -> Mapping[str, str] | None:
-    """The modules that a trial would run today; None for a model or task that this version does not have."""
-    try:
-        return ours.modules_of(task, config)
-    except TrialError:
-        return None
+def _arms(plan: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, str], Iterable[Mapping[str, Any]]]]:
+    """What the trials of each arm would run today, and its trials; without arms that this version cannot run."""
+    for arm in plan["arms"]:
+        with contextlib.suppress(TrialError):
+            yield ours.modules_of(plan["task"], arm["config"]), arm["trials"].values()
 
 
 def _changed(stored: Mapping[str, Any] | None, now: Mapping[str, str]) -> tuple[str, ...]:

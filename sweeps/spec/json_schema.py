@@ -7,7 +7,6 @@ known keys are checked. References to trials of other sweeps are accepted wherev
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ _ARMS = ("arms", "pairs", "leave_one_out")
 def build(tasks: Mapping[str, Schema], terms: Mapping[str, Mapping[str, str]], samplers: Sequence[str]) -> Schema:
     """The schema of a sweep file.
 
-    tasks: the schema of `base` by task, without references to definitions. terms: meaning of each loss term by task.
+    tasks: the schema of `base` by task. terms: meaning of each loss term by task.
     samplers: the allowed values of `search.sampler`.
     """
     schema = _inlined(SweepSpec.model_json_schema())
@@ -40,7 +39,7 @@ def build(tasks: Mapping[str, Schema], terms: Mapping[str, Mapping[str, str]], s
     definitions: Schema = {}
     branches = []
     for task, given in tasks.items():
-        base = _with_references(copy.deepcopy(given))
+        base = _with_references(_inlined(given))
         _restrict_terms(base["properties"].get("loss", {}), terms.get(task, {}))
         known = {key: _value_of(values) for key, values in _dotted_keys(base, f"#/$defs/{task}-base").items()}
         levels = {key: _levels({"$ref": f"#/$defs/{task}-set/properties/{key}"}) for key in known}

@@ -89,7 +89,7 @@ class _ImportWalk:
             return
         tree = ast.parse(file.read_bytes(), file.name)
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-        for name, optional, line in _imports(tree, package):
+        for name, optional, line in imports(tree, package):
             self._import(name, optional, f"{file.name}:{line}")
         for named in _named_files(tree, file.parent):
             if named.is_relative_to(root):
@@ -162,7 +162,7 @@ def _findable(name: str) -> ModuleSpec | None:
         return None
 
 
-def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, bool, int]]:
+def imports(tree: ast.Module, package: str) -> Iterator[tuple[str, bool, int]]:
     """Dotted names that a source imports, whether their last part may be no module, and the line.
 
     package: the package of the module, '' for a module of none.

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from trainables import registry
 from trainables.code import references
-from trainables.code.syntax import source_hash
+from trainables.code.closure import imports
+from trainables.code.syntax import tree_hash
 
 HERE = Path(__file__).resolve().parents[1]
 PACKAGE = "trainables"
@@ -54,16 +55,10 @@ def _closure(starts: tuple[str, ...]) -> Mapping[str, str]:
 def _module(name: str) -> tuple[str, tuple[str, ...]]:
     """The hash of a module, and the modules of ours that it imports."""
     source = _file(name).read_bytes()
-    return source_hash(source), tuple(dict.fromkeys(_imports(ast.parse(source))))
-
-
-def _imports(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == PACKAGE:
-            below = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (one for one in (node.module, *below) if _file(one).is_file())
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] == PACKAGE)
+    tree = ast.parse(source)
+    imported = dict.fromkeys(one for one, _, _ in imports(tree, name.rpartition(".")[0]))
+    ours = (one for one in imported if one.partition(".")[0] == PACKAGE and _file(one).is_file())
+    return tree_hash(tree, b"__doc__" in source), tuple(ours)
 
 
 def _file(name: str) -> Path:

@@ -84,8 +84,6 @@ def resolve(kind: str, name: str, folder: Path | None) -> str:
     folder: of the sweep file; None for the working directory. Raises TrialError if there is no such code, or if it
     cannot be used.
     """
-    if parse(name):
-        return name
     point = installed(kind).get(name)
     written = point.value if point else name
     file, item = _located(written, (folder or Path.cwd()).resolve())
@@ -131,7 +129,7 @@ def _file(name: str, path: str, folder: Path) -> Path:
             name,
             f"there is no file {file}",
             f"a Python file, relative to the sweep file{f'; there are {near}' if near else ''}",
-            f"sweeps new method {path}, or correct the path",
+            f"create {path}, or correct the path",
         )
     return file
 

@@ -16,8 +16,11 @@ def source_hash(source: str | bytes) -> str:
 
     Docstrings count where the source reads them, as `__doc__`.
     """
-    tree = ast.parse(source)
-    keep = b"__doc__" in (source.encode() if isinstance(source, str) else source)
+    return tree_hash(ast.parse(source), b"__doc__" in (source.encode() if isinstance(source, str) else source))
+
+
+def tree_hash(tree: ast.Module, keep: bool) -> str:
+    """As `source_hash`, of a tree. keep: whether docstrings count."""
     hashed = hashlib.sha256()
     for part in _parts(tree, keep):
         hashed.update(part.encode("utf-8", "surrogatepass"))

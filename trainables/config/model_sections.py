@@ -52,6 +52,18 @@ class ModelConfig(StrictConfig):
         return {}
 
 
+def check_power_of_two(size: int, why: str, least: int = 8) -> None:
+    """Raise TrialError unless the side of the images is a power of two, at least `least` px. why: what halves it."""
+    if size < least or size & (size - 1):
+        raise TrialError(
+            f"data.size: {size}",
+            why,
+            "a power of two: 8, 16, 32, 64, ...",
+            f"size: {max(8, 1 << (size.bit_length() - 1))}",
+            "data.size",
+        )
+
+
 class RegionConfig(ModelConfig):
     """Base `Config` of the context encoders, which predict the centre of an image or the whole image, in [-1, 1]."""
 

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 from trainables.code import references
 from trainables.config.messages import validated
 from trainables.config.sections import OPTIMISERS, SCHEDULES, Needs, StrictConfig
-from trainables.config.variant import Variant, inlined
+from trainables.config.variant import Variant
 from trainables.errors import TrialError
 
 Optimiser = Annotated[dict[str, Any], Variant(OPTIMISERS)]
@@ -60,8 +60,8 @@ class TaskConfig(StrictConfig):
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """The JSON schema of `base`, without references to definitions."""
-        return inlined(cls.model_json_schema())
+        """The JSON schema of `base`."""
+        return cls.model_json_schema()
 
     @classmethod
     def complete(cls, resolved: dict[str, Any]) -> dict[str, Any]:

@@ -19,20 +19,27 @@ class Variant:
     is plain data with every default filled in, the name first.
     """
 
-    def __init__(self, choices: Mapping[str, type[BaseModel]], resolve_name: NameResolver | None = None) -> None:
-        """resolve_name: turns a name that is not among the choices as it is written into one that is."""
-        self.choices, self._resolve_name = choices, resolve_name
+    def __init__(
+        self,
+        choices: Mapping[str, type[BaseModel]],
+        resolve_name: NameResolver | None = None,
+        others: str | None = None,
+    ) -> None:
+        """resolve_name: turns a name that is not among the choices as it is written into one that is.
+
+        others: a regular expression for the names that it turns, for the JSON schema.
+        """
+        self.choices, self._resolve_name, self._others = choices, resolve_name, others
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_plain_validator_function(lambda section, info: self.resolve(section, info.context))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        others = [
-            {"type": "object", "properties": {"name": {"type": "string", "pattern": pattern}}, "required": ["name"]}
-            for pattern in [getattr(self.choices, "others", None)]
-            if pattern
-        ]
-        return {"oneOf": [*(_json_schema(name, config) for name, config in self.choices.items()), *others]}
+        choices = [_json_schema(name, config, handler) for name, config in self.choices.items()]
+        if self._others:
+            name = {"type": "string", "pattern": self._others}
+            choices.append({"type": "object", "properties": {"name": name}, "required": ["name"]})
+        return {"oneOf": choices}
 
     def resolve(self, section: Any, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The section with its defaults. Raises ValidationError, or PydanticCustomError for the name itself.
@@ -56,26 +63,10 @@ class Variant:
         return name if self._resolve_name is None else self._resolve_name(name, context or {})
 
 
-def _json_schema(name: str, config: type[BaseModel]) -> JsonSchemaValue:
-    schema = inlined(config.model_json_schema())
+def _json_schema(name: str, config: type[BaseModel], handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    schema = handler.resolve_ref_schema(handler(config.__pydantic_core_schema__))
     properties = {"name": {"const": name}, **schema.get("properties", {})}
     return {**schema, "title": name, "properties": properties, "required": ["name", *schema.get("required", [])]}
-
-
-def inlined(schema: JsonSchemaValue) -> JsonSchemaValue:
-    """A JSON schema with its definitions in the places that refer to them, so that it can be a part of another one."""
-    definitions = schema.get("$defs", {})
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, list):
-            return [walk(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        rest = {key: walk(item) for key, item in value.items() if key not in ("$ref", "$defs")}
-        return {**walk(definitions[value["$ref"].rpartition("/")[2]]), **rest} if "$ref" in value else rest
-
-    result: JsonSchemaValue = walk(schema)
-    return result
 
 
 def options(config: type[BaseModel], section: Mapping[str, Any]) -> Any:

@@ -131,9 +131,10 @@ class Config(TrainingConfig):
     def json_schema(cls) -> dict[str, Any]:
         """A forge block of `test_sets` has no required keys."""
         schema = super().json_schema()
-        sets = next(one for one in schema["properties"]["test_sets"]["anyOf"] if one.get("type") == "object")
-        for forged in sets["additionalProperties"]["properties"]["forged"]["anyOf"]:
-            forged.pop("required", None)
+        classes = schema["$defs"]
+        block = {key: value for key, value in classes["ForgeConfig"].items() if key != "required"}
+        classes["ForgeChanges"] = block
+        classes["LabelledSetConfig"]["properties"]["forged"]["anyOf"][0] = {"$ref": "#/$defs/ForgeChanges"}
         return schema
 
     @classmethod

@@ -45,10 +45,8 @@ def check_loss(code: registry.Code, term: Any) -> LossTerm:
     if isinstance(total, Tensor) and not total.dim():
         checked: LossTerm = term
         return checked
-    function = code.function()
-    place = f"{function.__module__.replace('.', '/')}.py:{function.__code__.co_firstlineno}"
     raise TrialError(
-        f"loss: {function.__name__} ({place})",
+        f"loss: {described(code.function())}",
         f"it returned {f'a tensor {tuple(total.shape)}' if isinstance(total, Tensor) else type(total).__name__}",
         "a tensor without dimensions that is a mean over the images, or (sum, count)",
         "return error.mean(), or (error * mask).sum(), 3 * mask.sum()",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainables.config.code_checks import described
 from trainables.config.sections import StrictConfig
 from trainables.errors import TrialError
 from trainables.masks.rasterise import MaskDraw, MaskFiles
@@ -27,6 +28,4 @@ def draw(code: Code, n: int, size: int, generator: torch.Generator, options: Str
 
 
 def _error(code: Code, why: str, allowed: str) -> TrialError:
-    function = code.function()
-    place = f"{function.__name__} ({function.__module__.replace('.', '/')}.py:{function.__code__.co_firstlineno})"
-    return TrialError(f"mask.name: {place}", why, allowed, "correct the function", "mask.name")
+    return TrialError(f"mask.name: {described(code.function())}", why, allowed, "correct the function", "mask.name")

@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.config.model_sections import ModelConfig
-from trainables.errors import TrialError
+from trainables.config.model_sections import ModelConfig, check_power_of_two
 
 SMALL_DILATIONS: Mapping[int, tuple[int, ...]] = {8: (1,), 16: (2,), 32: (2, 4), 64: (2, 4, 8)}
 """Dilations by the side of the image, px; from 128 px on the published dilations are used."""
@@ -33,14 +32,7 @@ class Config(ModelConfig):
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
         """Check that the side of the images is a power of two, at least 8; every mask can be filled."""
-        if size < 8 or size & (size - 1):
-            raise TrialError(
-                f"data.size: {size}",
-                "deepfill divides the side by 4, and its discriminator halves the image down to 4x4",
-                "a power of two: 8, 16, 32, 64, ...",
-                f"size: {max(8, 1 << (size.bit_length() - 1))}",
-                "data.size",
-            )
+        check_power_of_two(size, "deepfill divides the side by 4, and its discriminator halves the image down to 4x4")
 
     def dilations_at(self, size: int) -> tuple[int, ...]:
         """The dilation of each dilated layer for images of `size` px."""

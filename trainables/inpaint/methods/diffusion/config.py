@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from trainables.config.model_sections import ModelConfig
-from trainables.errors import TrialError
+from trainables.config.model_sections import ModelConfig, check_power_of_two
 
 
 class Config(ModelConfig):
@@ -26,11 +25,4 @@ class Config(ModelConfig):
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
         """Check that the side of the images is a power of two, at least 8; every mask can be filled."""
-        if size < 8 or size & (size - 1):
-            raise TrialError(
-                f"data.size: {size}",
-                "diffusion halves the image down to 8x8, an image of 8 px to 4x4",
-                "a power of two: 8, 16, 32, 64, ...",
-                f"size: {max(8, 1 << (size.bit_length() - 1))}",
-                "data.size",
-            )
+        check_power_of_two(size, "diffusion halves the image down to 8x8, an image of 8 px to 4x4")

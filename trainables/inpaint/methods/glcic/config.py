@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.config.model_sections import ModelConfig
+from trainables.config.model_sections import ModelConfig, check_power_of_two
 from trainables.errors import TrialError
 
 SMALL_DILATIONS: Mapping[int, tuple[int, ...]] = {8: (1,), 16: (1, 2), 32: (1, 2, 4, 2), 64: (2, 4, 8)}
@@ -54,14 +54,7 @@ class Config(ModelConfig):
 
     def window_at(self, size: int) -> int:
         """Side of the local window, px. Raises TrialError if the window or the image cannot be halved down to 4 px."""
-        if size < 8 or size & (size - 1):
-            raise TrialError(
-                f"data.size: {size}",
-                "the discriminators of glcic halve the image down to 4x4",
-                "a power of two: 8, 16, 32, 64, ...",
-                f"size: {max(8, 1 << (size.bit_length() - 1))}",
-                "data.size",
-            )
+        check_power_of_two(size, "the discriminators of glcic halve the image down to 4x4")
         window = self.window or size // 2
         if window > size or window & (window - 1):
             raise TrialError(

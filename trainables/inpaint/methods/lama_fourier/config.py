@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.config.model_sections import ModelConfig
-from trainables.errors import TrialError
+from trainables.config.model_sections import ModelConfig, check_power_of_two
 
 SMALL_FORMS: Mapping[int, tuple[int, int]] = {8: (1, 2), 16: (2, 2), 32: (2, 4), 64: (3, 6)}
 """Numbers of stride-2 layers and of blocks by the side of the image, px; other sizes use the published numbers."""
@@ -33,11 +32,4 @@ class Config(ModelConfig):
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
         """Check that the side of the images is a power of two, at least 8; every mask can be filled."""
-        if size < 8 or size & (size - 1):
-            raise TrialError(
-                f"data.size: {size}",
-                "lama_fourier halves the side up to three times and doubles it again",
-                "a power of two: 8, 16, 32, 64, ...",
-                f"size: {max(8, 1 << (size.bit_length() - 1))}",
-                "data.size",
-            )
+        check_power_of_two(size, "lama_fourier halves the side up to three times and doubles it again")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainables.errors import TrialError
+from trainables.config.model_sections import check_power_of_two
 from trainables.inpaint.methods.vanilla_autoencoder.config import Config
 
 
@@ -35,11 +35,5 @@ class VanillaAutoencoder(nn.Module):
 
 def build(config: Config, size: int) -> nn.Module:
     """Build the network for images of size x size px. Raises TrialError unless size is a power of two, at least 4."""
-    if size < 4 or size & (size - 1):
-        raise TrialError(
-            f"data.size: {size}",
-            "vanilla_autoencoder halves the image down to one pixel",
-            "a power of two: 8, 16, 32, 64, ...",
-            f"size: {max(8, 1 << (size.bit_length() - 1))}",
-        )
+    check_power_of_two(size, "vanilla_autoencoder halves the image down to one pixel", least=4)
     return VanillaAutoencoder(config, levels=size.bit_length() - 1)
