@@ -89,8 +89,9 @@ class _ImportWalk:
             return
         tree = ast.parse(file.read_bytes(), file.name)
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-        for name, optional, line in imports(tree, package):
-            self._import(name, optional, f"{file.name}:{line}")
+        guarded = set(map(id, _guarded(tree)))
+        for name, optional, node in imports(tree, package):
+            self._import(name, optional, None if id(node) in guarded else f"{file.name}:{node.lineno}")
         for named in _named_files(tree, file.parent):
             if named.is_relative_to(root):
                 self._is_new(root, named)
@@ -110,12 +111,15 @@ class _ImportWalk:
         self.seen.add(file)
         return new
 
-    def _import(self, module: str, optional: bool, place: str) -> None:
-        """Follow an import of a dotted name. optional: its last part may be something else than a module."""
+    def _import(self, module: str, optional: bool, place: str | None) -> None:
+        """Follow an import of a dotted name.
+
+        optional: its last part may be something else than a module. place: of the import; None if it may fail.
+        """
         parts = module.split(".")
         top = self._top(parts[0])
         if top is None:
-            if parts[0] not in (*sys.stdlib_module_names, *OURS):
+            if place and parts[0] not in (*sys.stdlib_module_names, *OURS):
                 self._note(parts[0], place)
             return
         spec: ModuleSpec | None = top
@@ -124,7 +128,7 @@ class _ImportWalk:
                 folders = spec.submodule_search_locations if spec else None
                 spec = PathFinder.find_spec(".".join(parts[: count + 1]), list(folders)) if folders else None
             if spec is None:
-                if not (optional and count == len(parts) - 1):
+                if place and not (optional and count == len(parts) - 1):
                     self.closure.missing.setdefault(module, place)
                 return
             if spec.origin and Path(spec.origin).is_file():
@@ -162,24 +166,37 @@ def _findable(name: str) -> ModuleSpec | None:
         return None
 
 
-def imports(tree: ast.Module, package: str) -> Iterator[tuple[str, bool, int]]:
-    """Dotted names that a source imports, whether their last part may be no module, and the line.
+def _guarded(tree: ast.Module) -> Iterator[ast.AST]:
+    """The nodes of a source that may import what is not installed: those in `try:`, and those for type checkers."""
+    for node in ast.walk(tree):
+        tried = isinstance(node, ast.Try) and any(map(_catches_import_errors, node.handlers))
+        if tried or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            yield from (inner for statement in node.body for inner in ast.walk(statement))  # type: ignore[attr-defined]
+
+
+def _catches_import_errors(handler: ast.ExceptHandler) -> bool:
+    caught = "Exception" if handler.type is None else ast.unparse(handler.type)
+    return any(name in caught for name in ("ImportError", "ModuleNotFoundError", "Exception"))
+
+
+def imports(tree: ast.Module, package: str) -> Iterator[tuple[str, bool, ast.stmt | ast.expr]]:
+    """Dotted names that a source imports, whether their last part may be no module, and the node.
 
     package: the package of the module, '' for a module of none.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, False, node.lineno) for alias in node.names)
+            yield from ((alias.name, False, node) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".") if node.level else []
             base = [*above[: len(above) - node.level + 1], *([node.module] if node.module else [])]
             if base:
-                yield ".".join(base), False, node.lineno
-            yield from ((".".join([*base, alias.name]), True, node.lineno) for alias in node.names if alias.name != "*")
+                yield ".".join(base), False, node
+            yield from ((".".join([*base, alias.name]), True, node) for alias in node.names if alias.name != "*")
         elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__") and node.args:
             named = node.args[0]
             if isinstance(named, ast.Constant) and isinstance(named.value, str) and not named.value.startswith("."):
-                yield named.value, False, node.lineno
+                yield named.value, False, node
 
 
 def _called(node: ast.Call) -> str:

@@ -6,6 +6,7 @@ import difflib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -177,6 +178,7 @@ def _type_name(annotation: Any) -> str:
             "str": "text",
             "bool": "true or false",
             "NoneType": "null",
+            "Any": "any value",
         }.get(annotation.__name__, annotation.__name__)
     if origin is list:
         return f"a list ({_type_name(arguments[0])})"
@@ -190,7 +192,8 @@ def unknown_name_error(what: str, given: str, allowed: tuple[str, ...], key: str
     near = difflib.get_close_matches(given, allowed, 1)
     hint = f"did you mean {near[0]!r}?" if near else "choose one of the allowed names"
     if what == "model.name":
-        hint += f" (to add one, create trainables/inpaint/methods/{given}/ with config.py and network.py)"
+        file = f"./{PurePosixPath(given).stem or 'net'}.py"
+        hint += f" (for one of your own, name its file: {file}; `sweeps new method {file}` writes one to start from)"
     return TrialError(f"{what} {given!r}", "there is no such name", ", ".join(allowed) or "nothing", hint, key)
 
 

@@ -151,7 +151,7 @@ def _check_captions(resolved: Mapping[str, Any]) -> None:
 def _loss(value: Mapping[str, float], name: str, model: ModelConfig) -> dict[str, float]:
     """The loss weights above 0, in the order of the terms.
 
-    A model without parameters accepts the terms of every model, because it uses none.
+    A model without parameters accepts any term, because it uses none: the base may have one of a user's method.
     """
     special = {**adversarial_names(), **discriminator_names(), **network_names()}
     own = (*model.adversarial, *model.discriminator_terms, *model.terms)
@@ -168,7 +168,9 @@ def _loss(value: Mapping[str, float], name: str, model: ModelConfig) -> dict[str
                 f"loss.{key}",
             )
         if key not in terms:
-            raise unknown_name_error("loss", key, terms, f"loss.{key}")
+            if model.trains:
+                raise unknown_name_error("loss", key, terms, f"loss.{key}")
+            terms = (*terms, key)
     weights = positive_weights({term: value.get(term, 0.0) for term in terms}, "l2")
     _check_discriminators(weights, model)
     return weights

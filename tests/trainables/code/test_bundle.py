@@ -75,6 +75,18 @@ def test_our_packages_do_not_belong_to_the_code(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
+    "source",
+    [
+        "try:\n    import not_there\nexcept ImportError:\n    not_there = None\n",
+        "try:\n    from not_there import x\nexcept (ValueError, ModuleNotFoundError):\n    x = None\n",
+        "import typing\nif typing.TYPE_CHECKING:\n    import not_there\n",
+    ],
+)
+def test_an_import_that_may_fail_is_not_missing(write: Write, source: str) -> None:
+    assert packed(write({"net.py": source})).packages == ()
+
+
+@pytest.mark.parametrize(
     ("opening", "name"),
     [
         ('open("table.json")', "table.json"),

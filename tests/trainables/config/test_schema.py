@@ -146,7 +146,7 @@ def test_the_precision_is_part_of_a_trial_where_it_is_not_float32():
     ("change", "given", "hint"),
     [
         ({"model": {"name": "vanila_autoencoder"}}, "vanila_autoencoder", "vanilla_autoencoder"),
-        ({"model": {"name": "new"}}, "new", "trainables/inpaint/methods/new/"),
+        ({"model": {"name": "new"}}, "new", "sweeps new method ./new.py"),
         ({"model": {"name": "telea", "radios": 3}}, "radios", "radius"),
         ({"model": {"name": "telea", "radius": 0}}, "model.radius: 0", "radius"),
         ({"model": {"name": "telea", "radius": "3"}}, "model.radius: '3'", "radius"),
