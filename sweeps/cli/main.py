@@ -11,8 +11,9 @@ import sweeps
 from sweeps.cli import clusters, dashboard, networks, reporting, running, show
 from sweeps.cli.common import DONE, INTERRUPTED, USER_ERROR, Verbs
 from sweeps.cli.discovery import editors, names
+from sweeps.cli.new import verb as new
 
-VERB_GROUPS = (running, show, reporting, networks, clusters, dashboard, names, editors)
+VERB_GROUPS = (running, show, reporting, networks, clusters, dashboard, names, editors, new)
 """Modules whose `register` adds verbs, in the order of the help."""
 
 

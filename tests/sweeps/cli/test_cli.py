@@ -51,6 +51,7 @@ SURFACE = {
     "describe": "NAME --json",
     "schema": "--out",
     "completion": "SHELL",
+    "new": "KIND FILE",
 }
 """Every verb with its arguments, a line each. Scripts depend on them: add to it, but rename and remove nothing."""
 

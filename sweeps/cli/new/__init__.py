@@ -1,0 +1,1 @@
+"""The verb `new`: files to start from."""

@@ -1,0 +1,79 @@
+"""The texts of the files that `sweeps new` writes. Each one runs as it is."""
+
+from __future__ import annotations
+
+METHOD = '''\
+"""A network that fills holes. In a sweep file: model: {name: ./FILE, width: 32}"""
+
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    # The parameters are options under `model:` in the sweep file. Give each a default, or a type.
+    def __init__(self, width: int = 32, depth: int = 2):
+        super().__init__()
+        layers = [nn.Conv2d(4, width, 3, padding=1), nn.ReLU()]
+        for _ in range(depth):
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1))
+
+    # image: (batch, 3, height, width) in [0, 1], with 0 in the holes. mask: (batch, 1, height, width), 1 in the holes.
+    # Return whole images in [0, 1]. Only the pixels in the holes count as filled.
+    def forward(self, image, mask):
+        return torch.sigmoid(self.layers(torch.cat([image, mask], 1)))
+'''
+
+LOSS = '''\
+"""A loss term. In a sweep file: loss: {l2: 1.0, ./FILE: 0.1}"""
+
+
+# The names of the parameters choose what the term gets: prediction, target, mask, known_weight, features.
+# prediction and target: (batch, 3, height, width) in [0, 1]. mask: (batch, 1, height, width), 1 in the holes.
+# Return a scalar that is a mean over the images, or (sum, count) if the masks decide how many elements are averaged.
+def term(prediction, target, mask):
+    error = ((prediction - target) ** 2 + 1e-6).sqrt()
+    return (error * mask).sum(), 3 * mask.sum()
+'''
+
+MASK = '''\
+"""A mask family. In a sweep file: mask: {name: ./FILE, height: 0.25}"""
+
+import torch
+
+
+# Return n masks of size x size px, with 1 (or true) in the holes. Draw random numbers with the generator only, so that
+# every arm gets the same masks. Further parameters are options under `mask:`; give each a default, or a type.
+def stripe(n, size, generator, *, height: float = 0.25):
+    top = (1 - height) * torch.rand(n, 1, 1, generator=generator)
+    row = ((torch.arange(size) + 0.5) / size)[:, None]
+    return ((row >= top) & (row < top + height)).expand(n, size, size)
+'''
+
+SWEEP = """\
+# Which question does this study answer?
+#
+# Run: sweeps run FILE --store results        (with --tiny: seconds, to see whether everything works)
+name: NAME
+task: inpaint
+base:                                         # one complete configuration
+  data: {name: cifar10, train: 2000, val: 200, test: 1000}
+  mask: {name: lines}                         # or one of your own: ./my_mask.py (sweeps new mask my_mask.py)
+  model: {name: partial_conv_unet}            # or one of your own: ./net.py (sweeps new method net.py)
+  loss: {l2: 1.0}                             # further terms of your own: ./my_loss.py: 0.1
+  optimiser: {name: adam, lr: 1.0e-3}
+  batch: 32
+  epochs: 3
+seeds: 3                                      # the same seed: same images, masks and order in every arm
+arms:                                         # each is the base with only this changed
+  - {name: slower, set: {optimiser.lr: 3.0e-4}}
+  - {name: onion peel, set: {model: {name: onion_peel}}}      # fills without training
+  - {name: mean fill, set: {model: {name: mean_fill}}}
+claims:                                       # statements that the report judges
+  - {text: "training beats the simplest fill", metric: test/psnr_db, better: base, than: mean fill}
+report: {metrics: [test/psnr_db]}
+tiny: {set: {data.train: 64, data.val: 16, data.test: 16, epochs: 1}, seeds: 1}      # for --tiny
+"""
+
+TEXTS = {"method": METHOD, "loss": LOSS, "mask": MASK, "sweep": SWEEP}
+"""By kind. FILE stands for the name of the file, NAME for that of the sweep."""

@@ -1,0 +1,86 @@
+"""`sweeps new`: every file runs as it is written, none is overwritten, and unusable names are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sweeps.cli.common import DONE, USER_ERROR
+from sweeps.cli.main import main
+from sweeps.cli.new.skeletons import TEXTS
+from sweeps.store.local import FolderStore
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and an empty cache of code."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def tiny(store: Path, data_root: Path, *changes: str) -> list[dict[str, list[float]]]:
+    """Run the tiny form of s.yaml with changes; returns the records of its trials."""
+    options = [word for change in changes for word in ("--set", change)]
+    where = ["--store", str(store), "--data", str(data_root), "--address", "in-process"]
+    assert main(["run", "s.yaml", "--tiny", *where, *options]) == DONE
+    kept = FolderStore(store)
+    return [json.loads(kept.get(key))["history"] for key in kept.keys("trials/") if "/result/" in key]
+
+
+def test_a_new_sweep_runs(tmp_path: Path, data_root: Path) -> None:
+    assert main(["new", "sweep", "s.yaml"]) == DONE
+    assert len(tiny(tmp_path / "store", data_root)) == 4
+
+
+def test_new_code_runs_in_a_new_sweep(tmp_path: Path, data_root: Path) -> None:
+    for kind, file in (("sweep", "s.yaml"), ("method", "net.py"), ("loss", "my-loss.py"), ("mask", "holes.py")):
+        assert main(["new", kind, file]) == DONE
+    changes = ("model={name: ./net.py, width: 4}", "loss={l2: 1.0, ./my-loss.py: 0.1}", "mask.name=./holes.py")
+    histories = tiny(tmp_path / "store", data_root, *changes)
+    assert sum("train/my-loss" in history for history in histories) == 2
+    assert {round(history["test/hole_fraction"][-1], 2) for history in histories} == {0.25}
+
+
+def test_it_says_what_to_do_next(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "sub").mkdir()
+    assert main(["new", "method", "sub/net.py"]) == DONE
+    assert "model: {name: ./net.py}" in capsys.readouterr().out
+    assert main(["new", "sweep", "sub/s.yaml"]) == DONE
+    assert "sweeps run sub/s.yaml --tiny" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_no_placeholder_is_left(folder: Path, kind: str) -> None:
+    file = folder / ("x.yaml" if kind == "sweep" else "x.py")
+    assert main(["new", kind, file.name]) == DONE
+    assert "FILE" not in file.read_text()
+    assert "NAME" not in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "says"),
+    [
+        ("method", "there.py", "it exists"),
+        ("method", "net", "do:      sweeps new method net.py"),
+        ("sweep", "s.py", "do:      sweeps new sweep s.yaml"),
+        ("loss", "my loss.py", "do:      sweeps new loss my_loss.py"),
+        ("mask", "random.py", "do:      sweeps new mask my_random.py"),
+        ("method", "torch.py", "would hide the module torch"),
+        ("method", "sweeps.py", "would hide the module sweeps"),
+        ("method", "nowhere/net.py", "do:      mkdir -p nowhere"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(
+    folder: Path, kind: str, file: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "there.py").write_text("mine")
+    assert main(["new", kind, file]) == USER_ERROR
+    err = capsys.readouterr().err
+    assert says in err
+    assert all(part in err for part in ("why:", "allowed:", "do:"))
+    assert [path.name for path in folder.iterdir()] == ["there.py"]
+    assert (folder / "there.py").read_text() == "mine"
