@@ -23,6 +23,10 @@ class SweepError(ValueError):
         return f"{self.given}\n  why:     {self.why}\n  allowed: {self.allowed}\n  do:      {self.fix}"
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM asked this process to end. A run ends as after Ctrl-C, with another exit code."""
+
+
 class StoreError(SweepError):
     """The store cannot be read or written: disk full, no permission, damaged object, newer schema."""
 

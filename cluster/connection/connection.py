@@ -13,7 +13,9 @@ import logging
 import os
 import platform
 import shutil
+import signal
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,7 @@ def connect(address: str, dashboard: bool = False) -> None:
     addresses.check(address)
     os.environ.update(ENVIRONMENT)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    sigterm = signal.getsignal(signal.SIGTERM)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if address == addresses.LOCAL:
@@ -102,6 +105,9 @@ def connect(address: str, dashboard: bool = False) -> None:
     except BaseException:
         _changes.undo()
         raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, sigterm)  # Ray sets a handler that ends the process at once
 
 
 def disconnect() -> None:

@@ -20,7 +20,7 @@ from cluster.driver.trial_queue import Job, ProgressListener, SearchWork, TrialQ
 from cluster.worker import provenance, stale_code
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions
-from sweeps.errors import SweepError
+from sweeps.errors import SweepError, Terminated
 from sweeps.results import progress
 from sweeps.results.columns import describe
 from sweeps.run_options import RunOptions
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 IN_PROCESS = addresses.IN_PROCESS
 LOOK_EVERY_S = 1.0
 """Seconds between two checks for a reason to stop."""
+_INTERRUPTS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+"""Signals that stop a run, and what it raises when it has stopped."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class PendingWork:
     """Trials that failed before; they run again only with `retry`."""
     searches: list[ArmSearch]
     """Searches that are not done."""
+    continued: str = ""
+    """A sentence on an unfinished run with `--fresh` that this one continues; empty if there is none."""
     stale: str = ""
     """A sentence on finished trials that other code than today's has made; empty if there are none or nobody looked."""
 
@@ -107,7 +111,8 @@ def run(
     """Run what is left of a plan. Afterwards the store has the outcome of each trial.
 
     inputs: see `cluster.worker.worker.WorkerOptions`. `fresh` and `replace` of the options have no effect here.
-    Raises KeyboardInterrupt after Ctrl-C: when the running trials have ended, or at once after a second Ctrl-C.
+    Raises KeyboardInterrupt after Ctrl-C, and Terminated after SIGTERM: when the running trials have ended, or at once
+    after a second signal.
     """
     driver = _Driver(work, store, schema, options, watch, inputs)
     address = addresses.chosen(options.address, work.plan.sweep.tiny)
@@ -120,8 +125,8 @@ def run(
             _run_on_ray(driver, address, options)
     driver.on_step()
     record_cache.refresh(store, driver.plan.name)
-    if driver.interrupted:
-        raise KeyboardInterrupt
+    if driver.interrupted is not None:
+        raise driver.interrupted
 
 
 def _run_on_ray(driver: _Driver, address: str, options: RunOptions) -> None:
@@ -177,7 +182,7 @@ class _Driver:
         inputs: str | None,
     ) -> None:
         self.plan, self.token = work.plan, uuid.uuid4().hex[:8]
-        self.interrupted = False
+        self.interrupted: type[KeyboardInterrupt] | None = None
         self._ending = False
         self._store, self._schema, self._options, self._inputs = store, schema, options, inputs
         self._stops_seen = stored_plans.stop_requests(store, self.plan.name)
@@ -259,22 +264,24 @@ class _Driver:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """The first Ctrl-C stops gracefully, the second one at once."""
+        """The first Ctrl-C or SIGTERM stops gracefully, the second one at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def on_signal(*_: object) -> None:
+        def on_signal(number: int, _: object) -> None:
+            self.interrupted = _INTERRUPTS[number]
             if self._ending:
-                raise KeyboardInterrupt
-            self.interrupted = True
-            self.stop("interrupted (press Ctrl-C again to stop at once)")
+                raise self.interrupted
+            again = "press Ctrl-C again" if number == signal.SIGINT else "SIGTERM again"
+            self.stop(f"{'interrupted' if number == signal.SIGINT else 'terminated'} ({again} to stop at once)")
 
-        before = signal.signal(signal.SIGINT, on_signal)
+        before = {number: signal.signal(number, on_signal) for number in _INTERRUPTS}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _local_gpus() -> float:

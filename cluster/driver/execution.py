@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from cluster.driver import driver, forging
+from cluster.driver import driver, forging, fresh_run
 from cluster.driver.driver import PendingWork
 from cluster.driver.trial_queue import Job, ProgressListener
 from cluster.worker import inputs, stale_code
@@ -91,17 +91,19 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
     before = stored_plans.newest_plan(store, plan.name)
     if not options.replace:
         check_unchanged.refuse_changed_arms(before, plan, store)
+    continued = ""
     if options.fresh:
         driver.check(plan, options)  # before anything is deleted
         inputs.check(plan, store)
-        driver.forget(plan, store)
+        continued = fresh_run.delete_results(plan, store)
     stale = StaleCode({}, 0) if before is None else stale_code.find(store, before)
     if options.retrain_stale and stale.trials:
         driver.check(plan, options)
         inputs.check(plan, store)
         driver.forget(plan, store, {trial for trial, _ in stale.trials})
         stale = StaleCode({}, 0)
-    work = replace(driver.work_left(plan, store, schema, options.retry), stale=stale.sentence)
+    work = driver.work_left(plan, store, schema, options.retry)
+    work = replace(work, continued=continued, stale=stale.sentence)
     if not work.nothing:
         driver.check(work.plan, options)  # before anything is written
         inputs.check(work.plan, store)
@@ -115,6 +117,8 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
         stored = stored_plans.newest_plan(store, plan.name) or stored
         left = driver.work_left(plan, store, schema)
     result = RunResult(stored, left)
+    if result.complete:
+        fresh_run.end(plan, store)
     events.finished(result, store)
     return result
 

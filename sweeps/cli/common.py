@@ -13,8 +13,8 @@ from sweeps import api
 if TYPE_CHECKING:
     from sweeps.spec.plan import Plan
 
-DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: all trials are done; some failed or are missing; a mistake of the user; Ctrl-C."""
+DONE, FAILED, USER_ERROR, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+"""Exit codes: all trials are done; some failed or are missing; a mistake of the user; Ctrl-C; SIGTERM."""
 DEFAULT_STORE = "./store"
 
 Verb = Callable[[argparse.Namespace], int]

@@ -102,6 +102,8 @@ def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
         out.print(Text(f"failed before, skipped: {job.label} ({job.trial_id}); --retry tries it again", style="red"))
     if len(work.failed) > _MAX_FAILED:
         out.print(Text(f"and {len(work.failed) - _MAX_FAILED} more failed before", style="red"))
+    if work.continued:
+        out.print(Text(work.continued))
     if work.stale:
         out.print(Text(work.stale, style="yellow"))
     if work.nothing:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import sweeps
 from sweeps.cli import clusters, dashboard, networks, reporting, running, show
-from sweeps.cli.common import DONE, INTERRUPTED, USER_ERROR, Verbs
+from sweeps.cli.common import DONE, INTERRUPTED, TERMINATED, USER_ERROR, Verbs
 from sweeps.cli.discovery import editors, names
 from sweeps.cli.new import verb as new
+from sweeps.errors import Terminated
 
 VERB_GROUPS = (running, show, reporting, networks, clusters, dashboard, names, editors, new)
 """Modules whose `register` adds verbs, in the order of the help."""
+CONTINUE = "Run the same command again to continue."
 
 
 class Version(argparse.Action):
@@ -41,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments, argparse.Namespace(command=command))
     try:
         sweeps.check_packages()
-        code: int = options.verb(options)
+        with sigterm_raises():
+            code: int = options.verb(options)
         sys.stdout.flush()  # raises BrokenPipeError here and not when Python ends
         return code
-    except KeyboardInterrupt:
-        print("interrupted. Run the same command again to continue.", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        terminated = isinstance(interrupt, Terminated)
+        print(f"{'terminated' if terminated else 'interrupted'}. {CONTINUE}", file=sys.stderr)
+        return TERMINATED if terminated else INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -55,6 +62,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+
+
+@contextlib.contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM end a verb as Ctrl-C does: temporary files are removed and processes are ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_sigterm(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -41,7 +41,9 @@ def register(verbs: common.Verbs) -> None:
     common.add_address(parser)
     common.add_run_options(parser)
     parser.add_argument(
-        "--fresh", action="store_true", help="delete the results of all planned trials and train them again"
+        "--fresh",
+        action="store_true",
+        help="delete the results of all planned trials and train them again; repeat the command to continue such a run",
     )
     parser.add_argument(
         "--retrain-stale",

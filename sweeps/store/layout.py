@@ -17,6 +17,7 @@
 | `sweeps/<name>/records.parquet` | a copy of finished records, see `sweeps.store.record_cache` |
 | `sweeps/<name>/pictures/<id>/<epochs>-<images>/` | of `report --redraw`, see `analysis.report.sections.images` |
 | `sweeps/<name>/stops/<token>-<run>.json` | requests to stop all runs, one run, or one trial after the current epoch |
+| `sweeps/<name>/fresh.json` | an unfinished run with `--fresh`, see `cluster.driver.fresh_run` |
 | `sweeps/<name>/summary.json` | best arm, cost and counts of a sweep, see `analysis.dashboard.data.summaries` |
 """
 
@@ -72,6 +73,10 @@ def trial_key(trial_id: str) -> str:
 
 def result_key(trial_id: str, epochs: int) -> str:
     return f"trials/{trial_id}/result/{epochs}.json"
+
+
+def fresh_key(name: str) -> str:
+    return f"sweeps/{name}/fresh.json"
 
 
 def summary_key(name: str) -> str:

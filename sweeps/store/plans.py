@@ -14,6 +14,8 @@ from sweeps.store.layout import Json, dump, get_json, load
 
 ALL_RUNS = "all"
 """Target of a stop request: every run of the sweep."""
+_SPELLING = frozenset({"command", "file"})
+"""Keys of a plan that depend on how a command was typed; they alone do not make another plan."""
 
 
 def write_plan(store: Store, name: str, plan: Json, text: str, planned_at: float) -> Json:
@@ -21,7 +23,7 @@ def write_plan(store: Store, name: str, plan: Json, text: str, planned_at: float
 
     A stored plan never changes: an edited file makes a new plan, so that the report can say what changed and when.
     """
-    content = digest([plan, text], 32)
+    content = digest([{key: value for key, value in plan.items() if key not in _SPELLING}, text], 32)
     while True:
         newest = newest_plan(store, name)
         if newest is not None and newest["hash"] == content:

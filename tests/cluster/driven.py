@@ -101,9 +101,12 @@ class DriverProcess:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it still runs after {timeout_s} s:\n{self.output_text()}") from None
 
-    def interrupt(self) -> None:
-        """Ctrl-C: a terminal sends it to every process of the group."""
-        os.killpg(self.process.pid, signal.SIGINT)
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        """Ctrl-C, which a terminal sends to every process of the group, or another signal to the driver alone."""
+        if number == signal.SIGINT:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
 
     def output_text(self) -> str:
         return self.output.read_text(errors="replace")

@@ -1,10 +1,11 @@
 """Ends on request: Ctrl-C once and twice, `sweeps stop`, a time budget, too many failures.
 
-Exit codes: 130 after Ctrl-C, once or twice; 1 if trials are left or have failed; 0 if all are done.
+Exit codes: 130 after Ctrl-C, 143 after SIGTERM, once or twice; 1 if trials are left or have failed; 0 if all are done.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -83,17 +84,26 @@ def test_ctrl_c_twice_ends_at_once(file: Path, store: FolderStore, ray_address: 
     assert main(["run", str(file), *SHORT, *here(store)]) == common.DONE
 
 
-def test_ctrl_c_twice_in_process(file: Path, store: FolderStore) -> None:
+@pytest.mark.parametrize(
+    ("number", "again", "code"),
+    [
+        (signal.SIGINT, "press Ctrl-C again", common.INTERRUPTED),
+        (signal.SIGTERM, "SIGTERM again", common.TERMINATED),
+    ],
+)
+def test_a_second_signal_ends_at_once(file: Path, store: FolderStore, number: int, again: str, code: int) -> None:
+    """Both signals: the first one stops after the current epochs, as `test_own_ray` shows."""
     with workplace() as start:
         driven = start(store, "run", file, "--address", "in-process")
         trained(driven)
-        driven.interrupt()
-        assert driven.until(lambda: "Ctrl-C again" in driven.output_text())
+        driven.interrupt(number)
+        assert driven.until(lambda: f"{again} to stop at once" in driven.output_text())
         asked = time.monotonic()
-        driven.interrupt()
-        assert driven.wait(60) == common.INTERRUPTED, driven.output_text()
+        driven.interrupt(number)
+        assert driven.wait(60) == code, driven.output_text()
         assert time.monotonic() - asked < 10
         assert "Traceback" not in driven.output_text()
+        assert "Run the same command again" in driven.output_text()
     assert ends(store) == ["stopped"]
 
 

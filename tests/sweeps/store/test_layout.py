@@ -97,6 +97,8 @@ def test_an_attempt_deletes_only_its_own_checkpoints(store: Store) -> None:
 def test_a_plan_is_kept_when_the_file_changes(store: Store) -> None:
     one = stored_plans.write_plan(store, "s", {"name": "s", "arms": []}, "text", 1.0)
     again = stored_plans.write_plan(store, "s", {"name": "s", "arms": []}, "text", 2.0)
+    for spelling in ({"command": "sweeps run ./s.yaml"}, {"file": "../s.yaml"}):
+        assert stored_plans.write_plan(store, "s", {"name": "s", "arms": [], **spelling}, "text", 2.0) == one
     other = stored_plans.write_plan(store, "s", {"name": "s", "arms": ["x"]}, "text", 3.0)
     assert one == again
     assert [plan["planned_at"] for plan in stored_plans.read_plans(store, "s")] == [1.0, 3.0]
