@@ -1,9 +1,9 @@
 """Start a Ray on this machine or join a running one, and restore the settings of this process afterwards.
 
-Other than by Ray's defaults, a Ray that we start listens on loopback only, and its token is in a temporary file instead
-of the home folder; the user's own token settings take precedence. A running Ray is checked through its GCS before this
-process joins it, because Ray itself tries for 20 s (wrong token) to two minutes (nothing there) and then ends the
-process.
+Other than by Ray's defaults, a Ray that we start listens on loopback only, and its files and its token are in a
+temporary folder instead of /tmp/ray and the home folder; the user's own token settings take precedence. A running Ray
+is checked through its GCS before this process joins it, because Ray itself tries for 20 s (wrong token) to two minutes
+(nothing there) and then ends the process.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import json
 import logging
 import os
 import platform
-import shutil
 import signal
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from ray.core.generated import gcs_service_pb2 as messages
 from ray.core.generated import gcs_service_pb2_grpc as gcs
 
 from cluster.connection import address as addresses
+from sweeps import scratch
 from sweeps.errors import SweepError
 
 ENVIRONMENT = {
@@ -45,6 +44,8 @@ _LOCAL = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
 """If all of a local Ray was killed, the driver ends after this many seconds; nothing would restart it."""
 _MODE, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
 _PROBE_S = 4.0
+_LONGEST_PARENT = 24
+"""Longest path of $TMPDIR that Ray can use: its sockets are 80 characters deeper, and Linux allows 107 in all."""
 
 
 class _Changes:
@@ -68,7 +69,7 @@ class _Changes:
         if self.cluster_mode is not None:
             ray_constants.ENABLE_RAY_CLUSTER = self.cluster_mode
         if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            scratch.remove(self.folder)
         token_mode = {_MODE, _TOKEN_PATH} & self.environment.keys()
         self.environment, self.cluster_mode, self.folder = {}, None, None
         if token_mode:
@@ -92,9 +93,10 @@ def connect(address: str, dashboard: bool = False) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if address == addresses.LOCAL:
-            _prepare_local()
+            folder = _prepare_local()
             ray.init(
                 address="local",
+                _temp_dir=str(folder),
                 include_dashboard=dashboard,
                 dashboard_host=LOOPBACK,
                 _node_ip_address=LOOPBACK,
@@ -115,7 +117,9 @@ def disconnect() -> None:
     _changes.undo()
 
 
-def _prepare_local() -> None:
+def _prepare_local() -> Path:
+    """Set this process up to start a Ray of its own. Returns the folder for Ray's files and its token."""
+    folder = _changes.folder = scratch.new_folder("ray", os.environ.get("RAY_TMPDIR"), _LONGEST_PARENT)
     for name, value in _LOCAL.items():
         if name not in os.environ:
             _changes.set(name, value)
@@ -123,12 +127,12 @@ def _prepare_local() -> None:
     mode = os.environ.get(_MODE)
     if mode is None or mode.lower() == "token":
         if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
-            _changes.folder = Path(tempfile.mkdtemp(prefix="sweeps-ray-"))  # accessible to this user only
-            path = _changes.folder / "auth_token"
+            path = folder / "auth_token"
             path.write_text(generate_new_authentication_token())
             _changes.set(_TOKEN_PATH, str(path))
         _changes.set(_MODE, "token")
         reload_settings()
+    return folder
 
 
 def _stay_on_loopback() -> None:

@@ -13,7 +13,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 import zipfile
@@ -25,6 +24,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cluster.connection import address as addresses
+from sweeps import scratch
 from sweeps.errors import SweepError
 
 EXCLUDED = {".git", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"}
@@ -78,8 +78,8 @@ def submit(submission: Submission) -> str:
     """Start the job and return its id. SweepError, within 10 s, if the address or the token does not work."""
     client = _client(submission.address)
     entry = shlex.join(["python", "-m", "sweeps.cli", "run", *submission.arguments, "--address", "auto"])
-    with tempfile.TemporaryDirectory(prefix="sweeps-submit-") as folder:
-        package = Path(folder) / "working_dir.zip"
+    with scratch.folder("submit") as folder:
+        package = folder / "working_dir.zip"
         pack(submission.folder.resolve(), submission.skipped, package)
         environment = {**submission.runtime_env, "working_dir": str(package)}
         start = partial(client.submit_job, entrypoint=entry, runtime_env=environment)

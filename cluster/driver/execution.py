@@ -12,6 +12,7 @@ from cluster.driver.driver import PendingWork
 from cluster.driver.trial_queue import Job, ProgressListener
 from cluster.worker import inputs, stale_code
 from cluster.worker.stale_code import StaleCode
+from sweeps import scratch
 from sweeps.run_options import RunOptions
 from sweeps.spec import check_unchanged
 from sweeps.spec.plan import Plan
@@ -88,6 +89,7 @@ class NoEvents:
 
 def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvents) -> RunResult:
     """Check a plan, store it, forge the sets that it needs and run the trials that the store lacks."""
+    scratch.remove_abandoned()
     before = stored_plans.newest_plan(store, plan.name)
     if not options.replace:
         check_unchanged.refuse_changed_arms(before, plan, store)

@@ -11,13 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from cluster.worker import provenance
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
+from sweeps.store.holders import LEASE_S, is_gone
 
-LEASE_S = 30.0
-"""Seconds without a new heartbeat after which an attempt counts as dead: six heartbeats."""
 LOOK_S = 5.0
 """Seconds of silence that one interval between two checks adds at most; drivers check every 2 s."""
 
@@ -40,9 +38,7 @@ class Leases:
     def _is_over(self, attempt: stored_attempts.Attempt) -> bool:
         if layout.get_json(self._store, attempt.end_key) is not None:
             return True
-        claim_key = attempt.key("attempts", f"{attempt.number:04d}.json")
-        claim = layout.get_json(self._store, claim_key) or {}
-        if provenance.is_gone(claim.get("process", {})):
+        if is_gone(attempt.holder):
             return True
         beat = self._store.get_many([attempt.beat_key]).get(attempt.beat_key, b"")
         now = self._clock()

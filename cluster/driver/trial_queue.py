@@ -14,13 +14,13 @@ from typing import Protocol
 
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
-from cluster.worker import provenance
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED
 from sweeps.search.arm_search import ArmSearch, Suggestion
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
+from sweeps.store.holders import this_process
 from trainables.training.session import Row
 
 PRUNED = "pruned"
@@ -321,7 +321,7 @@ class TrialQueue:
         if not begun and not self._too_often(job.trial_id, False):
             return False
         after = self._leases.free_after(job.trial_id)
-        claim = {"claimed_at": time.time(), "process": provenance.process(), "provenance": {}}
+        claim = {"claimed_at": time.time(), "process": this_process(), "provenance": {}}
         attempt = None if after is None else stored_attempts.claim(self._store, job.trial_id, after, claim)
         if attempt is not None:
             often = self._crashes[job.trial_id, begun]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from ray.tune.utils import flatten_dict
 from cluster.driver.trial_queue import Job, TrialQueue
 from cluster.multi_worker.groups import Groups, driver_node_resources, relay
 from cluster.worker.worker import CRASHED, WorkerOptions, run_trial
+from sweeps import scratch
 from sweeps.results.columns import EPOCH, is_column
 from sweeps.spec.schema import Resources
 from trainables.training.session import Row
@@ -183,8 +183,8 @@ def _folder(keep: bool) -> Iterator[str]:
     if keep:
         yield str(Path("tune-logs").resolve())
     else:
-        with tempfile.TemporaryDirectory(prefix="sweeps-tune-") as folder:
-            yield folder
+        with scratch.folder("tune") as folder:
+            yield str(folder)
 
 
 def gpus_in_cluster() -> float:

@@ -1,4 +1,4 @@
-"""Provenance of an attempt: process, machine, versions and code, so that a result can be explained years later."""
+"""Provenance of an attempt: machine, versions and code, so that a result can be explained years later."""
 
 from __future__ import annotations
 
@@ -67,33 +67,3 @@ def _cpu_model() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def process() -> dict[str, Any]:
-    """A unique identification of this process: if it is gone, nobody has to wait until its lease expires."""
-    return {"pid": os.getpid(), "started": _started(os.getpid()), "machine": _machine()}
-
-
-def is_gone(holder: dict[str, Any]) -> bool:
-    """Whether a process described by `process()` has certainly ended. False for processes of other machines."""
-    if holder.get("machine") is None or holder["machine"] != _machine():
-        return False
-    return bool(_started(holder["pid"]) != holder["started"])
-
-
-@cache
-def _machine() -> str | None:
-    """Identifies this boot of this machine and the process namespace; None if unavailable (not Linux)."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + " " + os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return None
-
-
-def _started(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot; None if it has ended or is a zombie."""
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state in "ZX" else fields[18]

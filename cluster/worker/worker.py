@@ -25,6 +25,7 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
+from sweeps.store.holders import this_process
 from sweeps.store.open import open_store
 from trainables.code.bundle import path_in_code
 from trainables.errors import TrialError
@@ -102,7 +103,7 @@ def run_trial(
     }
     claim = {
         "claimed_at": time.time(),
-        "process": provenance.process(),
+        "process": this_process(),
         "provenance": made_by,
     }
     attempt = stored_attempts.claim(store, trial_id, after, claim)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sweeps import scratch
 from sweeps.api import arguments
 from sweeps.api.arguments import LoadedSweep
 from sweeps.api.results import newest_plan
@@ -169,6 +169,18 @@ def delete_checkpoints(store: StoreLike, name: str | None = None) -> tuple[int, 
     return deleted, len(trials)
 
 
+UNFINISHED_S = 24 * 3600.0
+"""Age in seconds from which a write that never ended is deleted."""
+
+
+def remove_leftovers(store: StoreLike) -> tuple[int, int]:
+    """Delete what killed processes left: writes to the store that never ended, and temporary folders of this machine.
+
+    Returns the number of writes, which are at least a day old, and of folders, which are at least an hour old.
+    """
+    return arguments.open(store).remove_unfinished(UNFINISHED_S), scratch.remove_abandoned()
+
+
 def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[Json, Plan]:
     """The newest stored plan of a sweep, and the plan that its stored file makes with its own and further changes."""
     from cluster.worker import user_code
@@ -231,6 +243,6 @@ def reproduce(
     stored, planned = _plan_again(store, name)
     trials = reproduction.finished_trials(stored, store, arm, seed)
     options = dataclasses.replace(options, address=options.address or addresses.IN_PROCESS)
-    with tempfile.TemporaryDirectory(prefix="sweeps-reproduce-") as folder:
-        target = arguments.open(into or folder)
+    with scratch.folder("reproduce") as folder:
+        target = arguments.open(into or str(folder))
         return reproduction.run_again(planned, trials, store, target, options, events or NoEvents())

@@ -18,6 +18,7 @@ from sweeps.results import progress
 from sweeps.spec.dependencies import PENDING, is_pending
 from sweeps.spec.plan import Arm, Plan, flatten
 from sweeps.store.base import Store
+from sweeps.store.holders import LEASE_S
 
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
@@ -216,6 +217,10 @@ def status(sweep: SweepStatus) -> None:
             cells.append(_cell(states[trial["id"]], trial["epochs"]))
         table.add_row(Text(arm["name"]), *(cells or [Text("search not finished", style="dim")]))
     show(table)
+    if any(_is_silent(state) for state in states.values()):
+        out.print(
+            Text(f"a silent trial counts as interrupted {LEASE_S:.0f} s after its last heartbeat", style="yellow")
+        )
     for key, pinned in stored.get("pins", {}).items():
         out.print(Text(f"pinned: {format_value(pinned)} for {key}"))
     for note in sweep.notes:
@@ -245,4 +250,9 @@ def _searches(out: Console, spec: dict[str, Any], searches: Sequence[SearchState
 def _cell(state: TrialState, target: int) -> Text:
     word = state.at(target)
     epoch = f" {state.epoch or 0}/{target}" if word in ("running", "interrupted") else ""
-    return Text(word + epoch, style=_STYLES[word])
+    silent = f", silent for {state.silent_s:.0f} s" if _is_silent(state) else ""
+    return Text(word + epoch + silent, style=_STYLES[word])
+
+
+def _is_silent(state: TrialState) -> bool:
+    return state.silent_s is not None and state.silent_s > progress.QUIET_S

@@ -66,7 +66,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_store(parser)
     parser.add_argument("--trial", metavar="ID", help="stop this trial only")
 
-    parser = verbs.add(gc, "gc", "delete checkpoints that are no longer needed")
+    parser = verbs.add(gc, "gc", "delete checkpoints that are no longer needed, and files that killed runs left")
     parser.add_argument("name", metavar="NAME", nargs="?", help="name of a sweep (default: all trials of the store)")
     common.add_store(parser)
 
@@ -149,4 +149,7 @@ def stop(options: argparse.Namespace) -> int:
 def gc(options: argparse.Namespace) -> int:
     deleted, trials = api.delete_checkpoints(options.store, options.name)
     print(f"{deleted} checkpoints deleted; {trials} trials examined")
+    writes, folders = api.remove_leftovers(options.store)
+    if writes or folders:
+        print(f"{writes} unfinished writes and {folders} temporary folders of killed processes deleted")
     return common.DONE

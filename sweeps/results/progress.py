@@ -2,8 +2,9 @@
 
 done         there is a result for the target epoch
 failed       the newest attempt ended with an error
-running      the newest attempt has not ended, and its heartbeat is fresh
-interrupted  the newest attempt ended early, or its heartbeat stopped: `sweeps run` continues from its checkpoint
+running      the newest attempt has not ended, and its last heartbeat is younger than `LEASE_S`
+interrupted  the newest attempt ended early, its process is gone or its heartbeat stopped: `sweeps run` continues from
+             its checkpoint
 queued       there is no attempt yet
 """
 
@@ -11,16 +12,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
+from sweeps.store.holders import LEASE_S, is_gone
 
 STATES = ("done", "running", "failed", "interrupted", "queued")
-FRESH_S = 60.0
-"""A heartbeat younger than this, in seconds, means that the attempt is alive."""
+QUIET_S = 12.0
+"""Seconds without a heartbeat, of which one is due every 5 s, after which a running attempt is displayed as silent."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class TrialState:
     """The newest record, for display only; it does not count as a result."""
     reached: tuple[int, ...] = ()
     """Target epochs with a result."""
+    silent_s: float | None = None
+    """Of a running trial: seconds since its last heartbeat."""
 
     def at(self, target: int) -> str:
         """The state for one target epoch. Two arms that differ only in `epochs` share a trial with two targets."""
@@ -86,7 +90,7 @@ def states_of(store: Store, wanted: dict[str, tuple[int, ...]], now: float | Non
 
 def _with_reached(state: TrialState, reached: tuple[int, ...]) -> TrialState:
     epoch = max([*reached, *([] if state.epoch is None else [state.epoch])], default=None)
-    return TrialState(state.state, epoch, state.error, state.attempt, state.record, reached)
+    return replace(state, epoch=epoch, reached=reached)
 
 
 def _unfinished(store: Store, trials: Iterable[str], now: float) -> dict[str, TrialState]:
@@ -107,9 +111,11 @@ def _claimed(
 ) -> TrialState:
     """The state from the end and the heartbeat of the newest attempt; either may be missing."""
     beat = beat or {}
+    silent_s = now - beat.get("time", float("-inf"))
     if end is not None:
         state = "failed" if end.get("state") == "failed" else "interrupted"
     else:
-        state = "running" if now - beat.get("time", float("-inf")) < FRESH_S else "interrupted"
+        state = "running" if silent_s < LEASE_S and not is_gone(attempt.holder) else "interrupted"
     error = (end or {}).get("error") if state == "failed" else None
-    return TrialState(state, beat.get("epoch"), error, attempt.name, beat.get("record") or {})
+    silence = silent_s if state == "running" else None
+    return TrialState(state, beat.get("epoch"), error, attempt.name, beat.get("record") or {}, silent_s=silence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sweeps.results.columns import SCHEMA
 from sweeps.store.base import Store
@@ -19,6 +19,8 @@ class Attempt:
     number: int
     token: str
     """Random; makes the keys of this attempt unique."""
+    holder: Json = field(default_factory=dict, compare=False)
+    """The process that claimed it, see `sweeps.store.holders`."""
 
     @property
     def name(self) -> str:
@@ -51,14 +53,14 @@ def attempts(store: Store, trial_id: str) -> list[Attempt]:
     keys = [f"trials/{trial_id}/attempts/{n:04d}.json" for n in attempt_numbers(store, trial_id)]
     bodies = store.get_many(keys)
     claims = [load(key, bodies[key]) for key in keys if key in bodies]
-    return [Attempt(trial_id, claim["number"], claim["token"]) for claim in claims]
+    return [_claimed(trial_id, claim) for claim in claims]
 
 
 def newest_attempt(store: Store, trial_id: str) -> Attempt | None:
     """The newest attempt at a trial; None if there is none."""
     numbers = attempt_numbers(store, trial_id)
     claim = get_json(store, f"trials/{trial_id}/attempts/{numbers[-1]:04d}.json") if numbers else None
-    return Attempt(trial_id, claim["number"], claim["token"]) if claim else None
+    return _claimed(trial_id, claim) if claim else None
 
 
 def newest_attempts(store: Store, trial_ids: Iterable[str]) -> dict[str, Attempt | None]:
@@ -70,12 +72,11 @@ def newest_attempts(store: Store, trial_ids: Iterable[str]) -> dict[str, Attempt
             newest[trial_id] = key
     bodies = store.get_many(key for key in newest.values() if key)
     claims = {trial_id: load(key, bodies[key]) for trial_id, key in newest.items() if key and key in bodies}
-    return {
-        trial_id: Attempt(trial_id, claims[trial_id]["number"], claims[trial_id]["token"])
-        if trial_id in claims
-        else None
-        for trial_id in newest
-    }
+    return {trial_id: _claimed(trial_id, claims[trial_id]) if trial_id in claims else None for trial_id in newest}
+
+
+def _claimed(trial_id: str, claim: Json) -> Attempt:
+    return Attempt(trial_id, claim["number"], claim["token"], claim.get("process") or {})
 
 
 def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None:

@@ -77,6 +77,9 @@ class Store(Protocol):
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; absent keys are ignored."""
 
+    def remove_unfinished(self, older_than_s: float) -> int:
+        """Remove writes that were begun at least so many seconds ago and never ended. Returns how many."""
+
 
 def check_key(key: str) -> str:
     """Return the key. StoreError if it is absolute, has empty parts, or could leave the store."""

@@ -54,3 +54,6 @@ class ForwardingStore:
 
     def delete(self, keys: Iterable[str]) -> None:
         self._store.delete(keys)
+
+    def remove_unfinished(self, older_than_s: float) -> int:
+        return self._store.remove_unfinished(older_than_s)

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -146,6 +147,15 @@ class FolderStore:
             except OSError as error:
                 raise self._trouble("delete", key, error) from error
             _drop_empty_parents(path, self.root)
+
+    def remove_unfinished(self, older_than_s: float) -> int:
+        removed = 0
+        for path in self.root.rglob(f"{TEMPORARY}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.lstat().st_mtime >= older_than_s:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def _trouble(self, verb: str, key: str, error: OSError) -> StoreError:
         why = error.strerror or str(error)

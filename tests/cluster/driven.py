@@ -13,10 +13,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from cluster.worker import provenance
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store.base import Store
+from sweeps.store.holders import is_gone
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_MARK = "INPAINT_SWEEPS_TEST_RUN"
@@ -64,7 +64,7 @@ class DriverProcess:
                 continue
             claim = layout.get_json(self.store, attempt.key("attempts", f"{attempt.number:04d}.json"))
             holder = (claim or {}).get("process", {})
-            if holder and not provenance.is_gone(holder):
+            if holder and not is_gone(holder):
                 found[trial_id] = holder["pid"]
         return found
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import tempfile
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from analysis.dashboard.processes.predictor import PredictorProcess
 from analysis.dashboard.settings import UPLOAD_MB, DashboardSettings
+from sweeps import scratch
 from sweeps.errors import SweepError
 
 MOST_PIXELS = 16_000_000
@@ -77,7 +75,7 @@ def run(
     text: str = "",
 ) -> UploadResult:
     """Run `sweeps predict`. text: a caption, or ''. Raises SweepError with the command's error if it fails."""
-    with _folder() as folder:
+    with scratch.folder("try") as folder:
         file, out = folder / "image.png", folder / "out"
         image.save(file, "PNG")
         arguments = [trial, str(file), "--store", given.store, "--out", str(out)]
@@ -123,10 +121,3 @@ def _read(out: Path) -> UploadResult:
             body = json.loads(file.read_text(encoding="utf-8"))
             detection |= body if isinstance(body, dict) else {}
     return UploadResult(pictures, detection)
-
-
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """A temporary folder for one request; only this user can read it."""
-    with tempfile.TemporaryDirectory(prefix="sweeps-try-") as name:
-        yield Path(name)

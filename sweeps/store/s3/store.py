@@ -154,6 +154,14 @@ class S3Store:
                 refusal = Refusal(trouble.get("Code", ""), trouble.get("Message", ""))
                 raise explain(refusal, f"delete {trouble.get('Key')!r}", self.uri, None, 0.0)
 
+    def remove_unfinished(self, older_than_s: float) -> int:
+        where = {"Bucket": self._bucket, "Prefix": self._prefix}
+        listed = self._ask("list incomplete uploads", lambda c: c.list_multipart_uploads(**where)).get("Uploads", [])
+        old = [upload for upload in listed if time.time() - upload["Initiated"].timestamp() >= older_than_s]
+        for upload in old:
+            self._forget_parts({"Bucket": self._bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]})
+        return len(old)
+
     # --- conditional writes -------------------------------------------------------------------------------------------
 
     @property

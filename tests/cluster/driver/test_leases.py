@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from cluster.driver.leases import LEASE_S, Leases
+from cluster.driver.leases import Leases
 from cluster.driver.trial_queue import Job, TrialQueue
 from cluster.runners import in_process
-from cluster.worker import provenance
 from cluster.worker.worker import WorkerOptions
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
@@ -25,6 +24,7 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
+from sweeps.store.holders import LEASE_S, this_process
 from sweeps.store.local import FolderStore
 from tests.cluster.driven import ROOT, workplace
 from tests.cluster.small import LONGER, Planned, Watched, histories, run
@@ -67,7 +67,7 @@ def test_a_trial_without_attempts_is_free(store: Store) -> None:
 
 
 def test_an_attempt_that_has_ended_is_over(store: Store) -> None:
-    attempt = claim(store, provenance.process())
+    attempt = claim(store, this_process())
     assert Leases(store).free_after("trial") is None
     stored_attempts.end(store, attempt, "stopped", 0.0)
     assert Leases(store).free_after("trial") == 1
@@ -75,7 +75,7 @@ def test_an_attempt_that_has_ended_is_over(store: Store) -> None:
 
 def test_a_dead_process_of_this_machine_is_over_at_once(store: Store) -> None:
     code = (
-        "import json; from cluster.worker import provenance as p; print(json.dumps(p.process()), flush=True); input()"
+        "import json; from sweeps.store import holders as h; print(json.dumps(h.this_process()), flush=True); input()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -91,11 +91,11 @@ def test_a_dead_process_of_this_machine_is_over_at_once(store: Store) -> None:
 
 
 def test_a_process_id_that_was_given_again_is_another_process(store: Store) -> None:
-    claim(store, {**provenance.process(), "started": "1"})
+    claim(store, {**this_process(), "started": "1"})
     assert Leases(store).free_after("trial") == 1
 
 
-@pytest.mark.parametrize("holder", [ELSEWHERE, provenance.process()], ids=["elsewhere", "hangs here"])
+@pytest.mark.parametrize("holder", [ELSEWHERE, this_process()], ids=["elsewhere", "hangs here"])
 def test_a_silent_attempt_is_over_after_its_lease(store: Store, holder: dict[str, Any]) -> None:
     """Nothing is known about a process on another machine, and a process on this machine may hang or be stopped."""
     clock = Clock()

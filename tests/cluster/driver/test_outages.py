@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from cluster.driver import driver
-from cluster.driver.leases import LEASE_S, Leases
+from cluster.driver.leases import Leases
 from cluster.worker import worker
 from sweeps.errors import StoreAwayError
 from sweeps.run_options import RunOptions
 from sweeps.store import attempts as stored_attempts
 from sweeps.store.base import Store
+from sweeps.store.holders import LEASE_S
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
 from sweeps.store.s3 import client as s3_client

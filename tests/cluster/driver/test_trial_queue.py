@@ -12,7 +12,6 @@ from cluster.driver import trial_queue as feed_module
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.driver.trial_queue import CRASHED, CRASHES, FALSE_STARTS, Job, SearchWork, TrialQueue
-from cluster.worker import provenance
 from cluster.worker.worker import DONE, FAILED, HELD, STOPPED
 from sweeps.search.arm_search import ArmSearch, pruned_key
 from sweeps.search.search import stored_searches
@@ -21,6 +20,7 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
+from sweeps.store.holders import this_process
 from tests.cluster.small import SMALL, Planned, Watched
 from trainables import schema
 
@@ -56,7 +56,7 @@ def search_of(plan: Plan, store: Store, found: Callable[[], list[Job]] = list) -
 
 
 def claim(store: Store, job: Job, after: int, holder: dict[str, Any] | None = None) -> stored_attempts.Attempt:
-    process = holder or provenance.process()
+    process = holder or this_process()
     attempt = stored_attempts.claim(
         store, job.trial_id, after, {"claimed_at": 0.0, "process": process, "provenance": {}}
     )
@@ -156,7 +156,7 @@ def test_a_process_that_dies_three_times_fails_its_trial(planned: Planned, store
     for crash in range(CRASHES):
         job, after = next(got for got in iter(queue.take, None) if got[0] == first)
         assert after == crash
-        claim(store, first, after, {**provenance.process(), "started": "1"})
+        claim(store, first, after, {**this_process(), "started": "1"})
         queue.give_back(job, CRASHED)
     states = [state for state, label in watched.events if label == first.label and state != "started"]
     assert states == [CRASHED, CRASHED, FAILED]

@@ -14,11 +14,11 @@ import ray
 
 from cluster.driver.trial_queue import Job
 from cluster.multi_worker import groups
-from cluster.worker import provenance
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
+from sweeps.store.holders import this_process
 from sweeps.store.local import FolderStore
 from tests.cluster import small
 from tests.cluster.connection.sockets import beyond_loopback
@@ -88,7 +88,7 @@ class Holder(threading.Thread):
         """after: the trial whose result means that the group is idle."""
         super().__init__(daemon=True)
         self._store, self._after = store, layout.result_key(after, 2)
-        claim = {"claimed_at": time.time(), "process": provenance.process(), "provenance": {}}
+        claim = {"claimed_at": time.time(), "process": this_process(), "provenance": {}}
         attempt = stored_attempts.claim(store, trial_id, 0, claim)
         assert attempt is not None
         self._attempt = attempt

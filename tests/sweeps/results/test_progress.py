@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from sweeps.results import progress
-from sweeps.results.progress import FRESH_S, TrialState
+from sweeps.results.progress import TrialState
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import trials as stored_trials
 from sweeps.store.attempts import Attempt
 from sweeps.store.base import Store
+from sweeps.store.holders import LEASE_S, this_process
 from sweeps.store.local import FolderStore
 
 NOW = 1_000_000.0
@@ -29,8 +30,8 @@ def plan(*trials: tuple[str, int]) -> dict[str, Any]:
     return {"arms": [{"trials": {"0": {"id": trial, "epochs": epochs}}} for trial, epochs in trials]}
 
 
-def claimed(store: Store, after: int = 0) -> Attempt:
-    attempt = stored_attempts.claim(store, "t", after, {"claimed_at": NOW})
+def claimed(store: Store, after: int = 0, holder: dict[str, Any] | None = None) -> Attempt:
+    attempt = stored_attempts.claim(store, "t", after, {"claimed_at": NOW, "process": holder})
     assert attempt is not None
     return attempt
 
@@ -49,10 +50,18 @@ def test_nobody_has_claimed_it(store: Store) -> None:
 
 def test_it_runs_while_its_heart_beats(store: Store) -> None:
     attempt = claimed(store)
-    beats(store, attempt, age_s=FRESH_S - 1)
-    assert state(store) == TrialState("running", 2, None, attempt.name, {"epoch": 2})
-    beats(store, attempt, age_s=FRESH_S + 1)
+    beats(store, attempt, age_s=LEASE_S - 1)
+    assert state(store) == TrialState("running", 2, None, attempt.name, {"epoch": 2}, silent_s=LEASE_S - 1)
+    beats(store, attempt, age_s=LEASE_S + 1)
     assert state(store).state == "interrupted"
+
+
+def test_a_process_of_this_machine_that_is_gone_interrupts_at_once(store: Store) -> None:
+    beats(store, claimed(store, holder=this_process()), age_s=1)
+    assert state(store).state == "running"
+    killed = {**this_process(), "started": "1"}
+    beats(store, claimed(store, after=1, holder=killed), age_s=1)
+    assert state(store) == TrialState("interrupted", 2, None, state(store).attempt, {"epoch": 2})
 
 
 @pytest.mark.parametrize(
