@@ -6,8 +6,10 @@ Arms are matched by name and seeds by number. A difference, paired by seed, coun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from analysis import wording
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 History = Mapping[str, Sequence[float | None]]
 """A trial's records as columns; see `sweeps.store.layout`."""
 SAME, NOISE, DRIFT, OPEN = "same numbers", "within noise", "drift", "too few seeds"
+_SHOWN = 4
+"""Number of columns that a change of a trial's records names."""
+_SMALL = 1e-3
+"""Values below this count as this large when a difference is compared with a tolerance."""
 _STYLES = {SAME: "green", NOISE: "", DRIFT: "bold red", OPEN: "dim"}
 
 
@@ -70,36 +76,60 @@ def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> C
 
 
 @dataclass(frozen=True)
-class HistoryChange:
-    """How the records of a trial changed when it ran again."""
+class ColumnChange:
+    """How one column of a trial's records changed when the trial ran again."""
 
-    columns: list[str]
-    """The columns that differ."""
+    column: str
     epoch: int
     """First epoch with a difference."""
     largest: float
-    """Largest absolute difference."""
+    """Largest absolute difference, in the unit of the column."""
+    relative: float
+    """The largest difference as a share of the larger of the two values; infinite if only one run has a value."""
+
+
+@dataclass(frozen=True)
+class HistoryChange:
+    """How the records of a trial changed when it ran again."""
+
+    columns: tuple[ColumnChange, ...]
+    """The columns that differ, the largest relative difference first."""
+
+    def exceeds(self, tolerance: float) -> bool:
+        """Whether a column differs by more than rounding. tolerance: largest relative difference by rounding."""
+        return any(one.relative > tolerance and one.largest > tolerance * _SMALL for one in self.columns)
 
     def __str__(self) -> str:
-        named = wording.listing(self.columns[:4]) + (" and more" if len(self.columns) > 4 else "")
-        return f"differs from epoch {self.epoch} on, by {self.largest:.2g} at most, in {named}"
+        shown = [f"{one.column} by {one.largest:.2g} ({_percent(one.relative)})" for one in self.columns[:_SHOWN]]
+        more = f" and {len(self.columns) - _SHOWN} more columns" if len(self.columns) > _SHOWN else ""
+        return f"differs from epoch {min(one.epoch for one in self.columns)} on, at most: {', '.join(shown)}{more}"
+
+
+def _percent(share: float) -> str:
+    return "a value in one run only" if math.isinf(share) else f"{100 * share:.2g} %"
 
 
 def history_change(before: History, after: History) -> HistoryChange | None:
     """The differences between two histories of one trial, without `sys/` columns; None if they are equal."""
     epochs = before[record_columns.EPOCH]
-    found: dict[str, tuple[int, float]] = {}
+    found: list[ColumnChange] = []
     for name in dict.fromkeys([*before, *after]):
         if name.startswith(f"{record_columns.SYSTEM}/"):
             continue
-        old, new = before.get(name, [None] * len(epochs)), after.get(name, [None] * len(epochs))
-        rows = [row for row, (x, y) in enumerate(zip(old, new, strict=False)) if x != y]
-        if rows or len(old) != len(new):
-            gaps = [abs((old[row] or 0.0) - (new[row] or 0.0)) for row in rows]
-            found[name] = (int(epochs[rows[0]] or 0) if rows else len(epochs), max(gaps, default=0.0))
-    if not found:
-        return None
-    return HistoryChange(list(found), min(epoch for epoch, _ in found.values()), max(gap for _, gap in found.values()))
+        pairs = list(zip_longest(before.get(name, ()), after.get(name, ())))
+        rows = [row for row, (old, new) in enumerate(pairs) if old != new]
+        if rows:
+            gaps = [_gap_of(*pairs[row]) for row in rows]
+            epoch = int(epochs[rows[0]] or 0) if rows[0] < len(epochs) else len(epochs)
+            found.append(ColumnChange(name, epoch, max(gap for gap, _ in gaps), max(share for _, share in gaps)))
+    return HistoryChange(tuple(sorted(found, key=lambda one: -one.relative))) if found else None
+
+
+def _gap_of(old: float | None, new: float | None) -> tuple[float, float]:
+    """(absolute difference, its share of the larger value)"""
+    if old is None or new is None:
+        return abs(old or new or 0.0), math.inf
+    return abs(old - new), abs(old - new) / max(abs(old), abs(new))
 
 
 def unmatched_arms(before: Study, after: Study) -> list[str]:

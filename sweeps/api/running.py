@@ -232,8 +232,8 @@ def reproduce(
 ) -> list[Reproduction]:
     """Run finished trials of a sweep again from their recorded configuration.
 
-    They run without Ray unless `options.address` says otherwise. arm, seed: only these trials. into: the store that
-    keeps the new results; None: they are deleted.
+    They run without Ray unless `options.address` says otherwise or several workers have trained them.
+    arm, seed: only these trials. into: the store that keeps the new results; None: they are deleted.
     """
     from cluster.connection import address as addresses
     from cluster.driver import reproduction
@@ -242,7 +242,8 @@ def reproduce(
     store, options = arguments.open(store), options or RunOptions()
     stored, planned = _plan_again(store, name)
     trials = reproduction.finished_trials(stored, store, arm, seed)
-    options = dataclasses.replace(options, address=options.address or addresses.IN_PROCESS)
+    default = addresses.LOCAL if planned.sweep.spec.resources.grouped else addresses.IN_PROCESS
+    options = dataclasses.replace(options, address=options.address or default)
     with scratch.folder("reproduce") as folder:
         target = arguments.open(into or str(folder))
         return reproduction.run_again(planned, trials, store, target, options, events or NoEvents())

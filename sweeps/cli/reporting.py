@@ -62,7 +62,11 @@ def register(verbs: common.Verbs) -> None:
     common.add_sweep_name(parser)
     common.add_store(parser)
     common.add_data(parser)
-    parser.add_argument("--address", help="where to run: in-process (default), local, auto or HOST:PORT")
+    parser.add_argument(
+        "--address",
+        help="where to run: in-process, local, auto or HOST:PORT (default: local for "
+        "trials of several workers, otherwise in-process)",
+    )
     parser.add_argument("--cell", metavar="ARM", help="reproduce only this arm")
     parser.add_argument("--seed", metavar="N", type=int, help="reproduce only this seed")
     parser.add_argument("--into", metavar="URI", help="store for the new results (default: they are deleted)")
@@ -148,7 +152,11 @@ def reproduce(options: argparse.Namespace) -> int:
     for trial in trials:
         outcome: object = "did not finish again"
         if trial.after is not None:
-            outcome = compare_sweeps.history_change(trial.before, trial.after)
+            change = compare_sweeps.history_change(trial.before, trial.after)
+            outcome = change if change and change.exceeds(trial.tolerance) else None
+            if change and not outcome:
+                print(f"{trial.label}: the same numbers within {trial.tolerance:.1%}, as one process ran it")
+                continue
         changed += outcome is not None
         print(f"{trial.label}: {outcome or 'the same numbers, to the last bit'}")
     print(f"{len(trials)} finished trials run again, {changed} changed")

@@ -64,7 +64,22 @@ def test_what_changed_in_a_history() -> None:
     assert compare_sweeps.history_change(before, again) is None
     found = compare_sweeps.history_change(before, {**again, "val/l2": [0.3, 0.2 + 1e-9, 0.11]})
     assert found is not None
-    assert (found.columns, found.epoch, found.largest) == (["val/l2"], 2, pytest.approx(0.01))
+    (change,) = found.columns
+    assert (change.column, change.epoch) == ("val/l2", 2)
+    assert (change.largest, change.relative) == (pytest.approx(0.01), pytest.approx(0.01 / 0.11))
+    assert str(found) == "differs from epoch 2 on, at most: val/l2 by 0.01 (9.1 %)"
+    assert found.exceeds(0.05)
+    assert not found.exceeds(0.1)
     shorter = compare_sweeps.history_change(before, {name: values[:2] for name, values in again.items()})
     assert shorter is not None
-    assert "test/l2" in shorter.columns
+    assert [one.column for one in shorter.columns if one.relative == float("inf")] == ["epoch", "val/l2", "test/l2"]
+
+
+def test_columns_of_different_units_are_compared_by_share() -> None:
+    before = {"epoch": [1], "train/gradient": [5e6], "test/psnr_db": [20.0], "test/l2": [1e-9]}
+    rounded = {"epoch": [1], "train/gradient": [5e6 + 8.8e3], "test/psnr_db": [20.2], "test/l2": [2e-9]}
+    found = compare_sweeps.history_change(before, rounded)
+    assert found is not None
+    assert [one.column for one in found.columns] == ["test/l2", "test/psnr_db", "train/gradient"]
+    assert found.exceeds(0.005)
+    assert not found.exceeds(0.02), "1e-9 is nothing beside 1e-3"
