@@ -33,6 +33,8 @@ class RunOptions:
     """Seconds between checkpoints."""
     log: str | None = None
     """Also log records to `tensorboard`, `mlflow` or `wandb`, through Ray Tune."""
+    restart: tuple[str, ...] = ()
+    """Command line that replaces this process, once, if the local Ray dies; empty: none."""
     command: tuple[str, ...] = ()
     """The command line, which is stored with the plan and the results."""
 

@@ -130,10 +130,11 @@ def run(
 
 
 def _run_on_ray(driver: _Driver, address: str, options: RunOptions) -> None:
-    from cluster.connection import connection
+    from cluster.connection import connection, local_ray_watch
     from cluster.runners import ray_tune
 
     connection.connect(address)
+    watch = local_ray_watch.watched(options.restart) if address == addresses.LOCAL else contextlib.nullcontext()
     try:
         worker_options = driver.worker_options(ray_tune.gpus_in_cluster())
         resources = driver.plan.sweep.spec.resources
@@ -146,7 +147,8 @@ def _run_on_ray(driver: _Driver, address: str, options: RunOptions) -> None:
         at_once = min(fits, options.max_concurrent or fits)
         groups = driver.groups(worker_options, at_once) if resources.grouped else None
         try:
-            ray_tune.run(driver.queue, worker_options, at_once, driver.on_step, callbacks, groups)
+            with watch:
+                ray_tune.run(driver.queue, worker_options, at_once, driver.on_step, callbacks, groups)
         finally:
             if groups is not None:
                 groups.close()

@@ -195,5 +195,6 @@ def run_options(options: argparse.Namespace) -> api.RunOptions:
         stop_after_failures=options.stop_after_failures,
         checkpoint_every_s=options.checkpoint_every,
         log=options.log,
+        restart=options.restart,
         command=options.command,
     )

@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import argcomplete
 
         argcomplete.autocomplete(parser)
-    options = parser.parse_args(arguments, argparse.Namespace(command=command))
+    restart = (sys.executable, *sys.orig_argv[1:]) if arguments is None else ()
+    options = parser.parse_args(arguments, argparse.Namespace(command=command, restart=restart))
     try:
         sweeps.check_packages()
         with sigterm_raises():
