@@ -26,6 +26,7 @@ from ray.core.generated import gcs_service_pb2 as messages
 from ray.core.generated import gcs_service_pb2_grpc as gcs
 
 from cluster.connection import address as addresses
+from cluster.connection import ray_messages
 from sweeps import scratch
 from sweeps.errors import SweepError
 
@@ -112,8 +113,17 @@ def connect(address: str, dashboard: bool = False) -> None:
             signal.signal(signal.SIGTERM, sigterm)  # Ray sets a handler that ends the process at once
 
 
+def logs() -> Path:
+    """The folder of Ray's log files on this machine."""
+    return Path(ray._private.worker._global_node.get_logs_dir_path())
+
+
 def disconnect() -> None:
+    """Leave Ray; a local one ends. The files of a local one stay for a later run to remove if it left messages."""
+    said = (logs() / ray_messages.FILE).exists()
     ray.shutdown()
+    if said:
+        _changes.folder = None
     _changes.undo()
 
 

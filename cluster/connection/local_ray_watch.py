@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import ray
 from ray._private import ray_constants
 
+from cluster.connection import connection
 from sweeps.errors import SweepError
 
 RESTARTED = "SWEEPS_RAY_RESTARTED"
@@ -53,7 +54,7 @@ def _end(dead: Sequence[str], node: ray._private.node.Node, restart: Sequence[st
         for info in infos:
             with contextlib.suppress(OSError):
                 info.process.kill()
-    died = f"Ray's {' and '.join(sorted(set(dead)))} died; its logs are in {node.get_logs_dir_path()}"
+    died = f"Ray's {' and '.join(sorted(set(dead)))} died; its logs are in {connection.logs()}"
     if RESTARTED not in os.environ:
         print(f"{died}\nstarting the command again, which continues the sweep", file=sys.stderr)
         sys.stderr.flush()

@@ -130,11 +130,12 @@ def run(
 
 
 def _run_on_ray(driver: _Driver, address: str, options: RunOptions) -> None:
-    from cluster.connection import connection, local_ray_watch
+    from cluster.connection import connection, local_ray_watch, ray_messages
     from cluster.runners import ray_tune
 
     connection.connect(address)
     watch = local_ray_watch.watched(options.restart) if address == addresses.LOCAL else contextlib.nullcontext()
+    messages = ray_messages.shortened(connection.logs())
     try:
         worker_options = driver.worker_options(ray_tune.gpus_in_cluster())
         resources = driver.plan.sweep.spec.resources
@@ -147,7 +148,7 @@ def _run_on_ray(driver: _Driver, address: str, options: RunOptions) -> None:
         at_once = min(fits, options.max_concurrent or fits)
         groups = driver.groups(worker_options, at_once) if resources.grouped else None
         try:
-            with watch:
+            with watch, messages:
                 ray_tune.run(driver.queue, worker_options, at_once, driver.on_step, callbacks, groups)
         finally:
             if groups is not None:
