@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from trainables import registry, schema
+from trainables.code import references
 from trainables.config.model_sections import DetectorConfig
 from trainables.errors import TrialError
 
@@ -130,6 +131,23 @@ def test_an_entry_point_of_an_installed_package(write: Write, monkeypatch: pytes
     names = [resolved(folder, {"name": name})["model"]["name"] for name in ("their_net", "theirs.nets:Net")]
     assert names[0] == names[1]
     assert names[0].startswith("theirs/nets.py:Net#")
+
+
+def test_a_package_is_found_though_it_is_installed_while_the_program_runs(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The metadata of installed packages, which takes 0.1 s to read, is read again only after such a change."""
+    folder = write({"theirs/__init__.py": "", "theirs/nets.py": NETWORK})
+    monkeypatch.syspath_prepend(str(folder))
+    assert "their_net" not in references.installed("method")
+    assert references.installed("method") is references.installed("method")
+    write(
+        {
+            "theirs-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: theirs\nVersion: 1\n",
+            "theirs-1.dist-info/entry_points.txt": "[inpaint_sweeps.methods]\ntheir_net = theirs.nets:Net\n",
+        }
+    )
+    assert references.installed("method")["their_net"].value == "theirs.nets:Net"
 
 
 # --- losses and masks -------------------------------------------------------------------------------------------------
