@@ -6,6 +6,7 @@ import html
 import json
 import re
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ DRAWN = (
 """Studies whose whole page is drawn in every run of the tests."""
 
 
+@cache
 def planned(study: str, tiny: bool = False) -> Plan:
     file = ROOT / study
     return plan.expand(dependencies.pin(loader.load(file, tiny), file.parent, None, pending=True), schema)
