@@ -16,6 +16,7 @@ import pytest
 
 from analysis import study as studies
 from analysis import wording
+from sweeps.cli.main import main
 from sweeps.results.columns import same_numbers
 from sweeps.store import layout
 from sweeps.store.local import FolderStore
@@ -62,7 +63,8 @@ base:
   grace: 0.5
   metrics: {val/steps: max}
 """
-Sweeps = Callable[..., "subprocess.Popen[str]"]
+Sweeps = Callable[..., str]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -73,17 +75,38 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "repository"
 
 
+@pytest.fixture(autouse=True)
+def environment(folder: Path, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The working folder is that of the sweep files; the cache of code is empty."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SWEEPS_DATA", str(data_root))
+    return monkeypatch
+
+
 @pytest.fixture
-def sweeps(folder: Path, data_root: Path, tmp_path: Path) -> Iterator[Sweeps]:
-    """Starts the command in the folder of the sweep files."""
+def sweeps(capsys: pytest.CaptureFixture[str]) -> Sweeps:
+    """Run the command in this process, because starting one costs seconds; returns what it printed."""
+
+    def run(*arguments: str, code: int = 0) -> str:
+        capsys.readouterr()
+        ended = main(arguments)
+        said = "".join(capsys.readouterr())
+        assert ended == code, said
+        return said
+
+    return run
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start the command in a process of its own, for what stops or kills it."""
     started = []
 
-    def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-        own = {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache"), "SWEEPS_DATA": str(data_root)}
+    def run(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "sweeps.cli", *arguments],
-            cwd=folder,
-            env={**os.environ, **own, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -92,19 +115,13 @@ def sweeps(folder: Path, data_root: Path, tmp_path: Path) -> Iterator[Sweeps]:
         started.append(process)
         return process
 
-    yield start
+    yield run
     for process in started:
         if process.poll() is None:
             process.kill()
         process.wait()
         if process.stdout:
             process.stdout.close()
-
-
-def _run(process: subprocess.Popen[str], code: int = 0) -> str:
-    text, _ = process.communicate(timeout=140)
-    assert process.returncode == code, text
-    return text
 
 
 def _until(is_so: Callable[[], object], what: str, within_s: float = 60) -> None:
@@ -122,15 +139,19 @@ def _rows(store: Path, sweep: str) -> dict[tuple[str, int], list[dict[str, float
     }
 
 
-def test_a_torch_script_is_killed_and_resumed_with_equal_numbers_and_arguments(sweeps: Sweeps, tmp_path: Path) -> None:
+def test_a_torch_script_is_killed_and_resumed_with_equal_numbers_and_arguments(
+    sweeps: Sweeps, start: Start, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
     whole, broken, told = tmp_path / "whole", tmp_path / "broken", tmp_path / "arguments"
     arguments = ("run", "denoise.yaml", "--address", "in-process", "--checkpoint-every", "0")
-    killed = sweeps(*arguments, "--store", str(broken), SWEEPS_TEST_ARGUMENTS=str(told))
+    environment.setenv("SWEEPS_TEST_ARGUMENTS", str(told))
+    killed = start(*arguments, "--store", str(broken))
     _until(lambda: list(broken.glob("trials/*/checkpoint/*/2/manifest.json")), "no checkpoint after epoch 2")
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
-    _run(sweeps(*arguments, "--store", str(broken), SWEEPS_TEST_ARGUMENTS=str(told)))
-    _run(sweeps(*arguments, "--store", str(whole)))
+    sweeps(*arguments, "--store", str(broken))
+    environment.delenv("SWEEPS_TEST_ARGUMENTS")
+    sweeps(*arguments, "--store", str(whole))
     assert len(list(broken.glob("trials/*/attempts/*"))) > len(list(whole.glob("trials/*/attempts/*")))
     assert str(_rows(broken, "denoise")) == str(_rows(whole, "denoise"))
     lines = told.read_text().splitlines()
@@ -141,7 +162,7 @@ def test_a_torch_script_is_killed_and_resumed_with_equal_numbers_and_arguments(s
 
 def test_a_shell_script_runs_and_a_resumed_sweep_needs_no_files(sweeps: Sweeps, tmp_path: Path, folder: Path) -> None:
     store = tmp_path / "store"
-    _run(sweeps("run", "halve.yaml", "--address", "in-process", "--store", str(store)))
+    sweeps("run", "halve.yaml", "--address", "in-process", "--store", str(store))
     rows = _rows(store, "halve")
     assert [[row["val/size_px"] for row in rows[arm, 0]] for arm in ("base, start=64", "base, start=32")] == [
         [32, 16, 8],
@@ -149,18 +170,21 @@ def test_a_shell_script_runs_and_a_resumed_sweep_needs_no_files(sweeps: Sweeps, 
     ]
     assert wording.unit("test/size_px") == "px"
     assert wording.better("test/size_px") == "min"
-    text = _run(sweeps("report", "halve", "--store", str(store), "--out", str(tmp_path / "report")))
+    text = sweeps("report", "halve", "--store", str(store), "--out", str(tmp_path / "report"))
     assert "test size px (px) ↓" in text
     assert "less stays small" in text
     (folder / "halve.sh").unlink()
-    assert "2 done before" in _run(sweeps("resume", "halve", "--address", "in-process", "--store", str(store)))
+    assert "2 done before" in sweeps("resume", "halve", "--address", "in-process", "--store", str(store))
 
 
-def test_a_program_that_ignores_sigterm_does_not_hold_up_a_stop(sweeps: Sweeps, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    running = sweeps("run", "stubborn.yaml", "--address", "in-process", "--store", str(store))
-    _until(lambda: list(store.glob("trials/*/attempts/*")), "no attempt")
-    _run(sweeps("stop", "stubborn", "--store", str(store)))
+def test_a_program_that_ignores_sigterm_does_not_hold_up_a_stop(
+    sweeps: Sweeps, start: Start, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    store, ready = tmp_path / "store", tmp_path / "ready"
+    environment.setenv("SWEEPS_TEST_READY", str(ready))
+    running = start("run", "stubborn.yaml", "--address", "in-process", "--store", str(store))
+    _until(ready.exists, "the program has not started")
+    sweeps("stop", "stubborn", "--store", str(store))
     running.communicate(timeout=60)
     logs = "".join(path.read_text() for path in store.glob("trials/*/log/*.txt"))
     assert "did not end, and was killed" in logs
@@ -173,7 +197,7 @@ def test_a_search_with_early_stopping(sweeps: Sweeps, tmp_path: Path, folder: Pa
     )
     (folder / "halve.yaml").write_text(text)
     store = tmp_path / "store"
-    _run(sweeps("run", "halve.yaml", "--address", "in-process", "--store", str(store)))
+    sweeps("run", "halve.yaml", "--address", "in-process", "--store", str(store))
     assert ("tuned #1", 0) in _rows(store, "halve")
 
 
@@ -183,7 +207,7 @@ def test_the_programs_of_the_documentation_run(sweeps: Sweeps, tmp_path: Path, f
         (folder / title).write_text(content)
     for content in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         (folder / "page.yaml").write_text(content)
-        _run(sweeps("run", "page.yaml", "--address", "in-process", "--store", str(tmp_path / "store")))
+        sweeps("run", "page.yaml", "--address", "in-process", "--store", str(tmp_path / "store"))
     rows = _rows(tmp_path / "store", "steps")
     assert rows["larger", 0][-1]["test/error"] < rows["base", 0][-1]["test/error"]
     assert _rows(tmp_path / "store", "shell")["base", 0][0]["test/error"] == 0.6
@@ -191,18 +215,18 @@ def test_the_programs_of_the_documentation_run(sweeps: Sweeps, tmp_path: Path, f
 
 def test_a_mistake_names_the_line_of_the_file(sweeps: Sweeps, folder: Path) -> None:
     (folder / "halve.yaml").write_text(SHELL.replace("code: [halve.sh]", "code: [none.sh]"))
-    assert "halve.yaml:6: code: none.sh" in _run(sweeps("check", "halve.yaml"), 2)
+    assert "halve.yaml:6: code: none.sh" in sweeps("check", "halve.yaml", code=2)
     (folder / "halve.yaml").write_text(SHELL + "report: {metrics: [test/other]}\n")
-    assert "val/size_px, test/size_px" in _run(sweeps("check", "halve.yaml"), 2)
+    assert "val/size_px, test/size_px" in sweeps("check", "halve.yaml", code=2)
     contrary = SHELL.replace("val/size_px: min, ", "val/psnr_db: min, ")
     (folder / "halve.yaml").write_text(contrary)
-    assert "contradicts the meaning" in _run(sweeps("check", "halve.yaml"), 2)
+    assert "contradicts the meaning" in sweeps("check", "halve.yaml", code=2)
 
 
 def test_the_error_of_a_program_is_stored(sweeps: Sweeps, tmp_path: Path, folder: Path) -> None:
     (folder / "halve.sh").write_text("#!/bin/sh\necho something is wrong\nexit 7\n")
     store = FolderStore(tmp_path / "store")
-    text = _run(sweeps("run", "halve.yaml", "--address", "in-process", "--store", store.uri), 1)
+    text = sweeps("run", "halve.yaml", "--address", "in-process", "--store", store.uri, code=1)
     assert "exit code 7" in text
     ends = [layout.get_json(store, key) for key in store.keys("trials/") if key.endswith(".end.json")]
     assert len(ends) == 2

@@ -81,7 +81,7 @@ def keep(found: Sequence[str], folder: Path) -> str:
     """Write files into the cache of this machine; returns their hash. Raises TrialError if they cannot be read."""
     try:
         stats = [(folder / name).stat() for name in found]
-        return _keep(folder, tuple((n, s.st_mtime_ns, s.st_size) for n, s in zip(found, stats, strict=True)))
+        return _keep(folder.resolve(), tuple((n, s.st_mtime_ns, s.st_size) for n, s in zip(found, stats, strict=True)))
     except OSError as error:
         why = f"{error.filename} cannot be read: {error.strerror}"
         raise TrialError("code", why, "readable files", "change its permissions", "code") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,18 @@ def test_the_files_are_hashed_and_kept(folder: Path) -> None:
     assert (
         resolve(folder, code=["train.py", "src"])["code_hash"] == resolve(folder, code=["*.py", "src/**"])["code_hash"]
     )
+
+
+def test_files_are_hashed_again_in_another_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though names, times and sizes are equal, by which unchanged files are known."""
+    found = []
+    for text in ("1", "2"):
+        (tmp_path / text).mkdir()
+        monkeypatch.chdir(tmp_path / text)
+        Path("train.py").write_text(f"print({text})\n")
+        os.utime("train.py", (0, 0))
+        found.append(resolve(Path())["code_hash"])
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize("changes", [{"timeout": 5.0}, {"grace": 1.0}, {"code": ["*.py"]}, {"off": None}])
