@@ -1,7 +1,7 @@
 """Workers for `test_distributed.py`: `python -m tests.trainables.training.team PORT FOLDER` forks four processes.
 
 The first two processes train the cases, then all four do; results are written to FOLDER. The processes are forked
-because importing torch takes seconds.
+after the modules are imported and the images are read, which takes seconds in each process.
 """
 
 from __future__ import annotations
@@ -232,6 +232,17 @@ def main(rank: int, port: int, folder: Path) -> None:
         distributed.destroy_process_group()
 
 
+def prepare() -> None:
+    """Import what the cases need and read their images, which then stay in memory, by building every case once."""
+    torch.set_num_threads(1)  # threads do not survive a fork
+    machine = Machine(data_root=DATA_ROOT)
+    for name, config in CASES.items():
+        if name.startswith("detector"):
+            forged_small.InMemory(forged_small.small(DATA_ROOT)).load(config, machine)
+        else:
+            inpaint.build(config, inpaint.load(config, machine), machine)
+
+
 def fork(port: int, folder: Path) -> list[int]:
     """Start the workers. Returns their process ids."""
     started = []
@@ -251,5 +262,6 @@ def fork(port: int, folder: Path) -> list[int]:
 
 
 if __name__ == "__main__":
+    prepare()
     workers = fork(int(sys.argv[1]), Path(sys.argv[2]))
     sys.exit(any(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in workers))

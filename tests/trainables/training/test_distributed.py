@@ -45,7 +45,7 @@ def together(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> dict[
     command = [sys.executable, "-m", "tests.trainables.training.team"]
     process = subprocess.Popen([*command, str(port), str(folder)], env=environment, cwd=ROOT, process_group=0)
     try:
-        assert process.wait(150) == 0
+        assert process.wait(300) == 0
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
