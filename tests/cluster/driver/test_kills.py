@@ -240,9 +240,13 @@ def sweep_file(tmp_path: Path, text: str = SWEEP) -> Path:
     return file
 
 
-@pytest.mark.parametrize("what", [RAY, DRIVER])
+@pytest.mark.parametrize("what", [pytest.param(RAY, marks=pytest.mark.slow), DRIVER])
 def test_a_kill_loses_nothing(tmp_path: Path, undisturbed: Undisturbed, ray_address: str, what: str) -> None:
-    """Kill all of the command's own Ray, or the driver on the shared Ray; this process then finishes the sweep."""
+    """Kill all of the command's own Ray, or the driver on the shared Ray; this process then finishes the sweep.
+
+    Its own Ray takes a minute to start and to be missed. `test_own_ray.py` starts one in every run of the tests, and
+    `test_faults.py` kills a node.
+    """
     store, seed = FolderStore(tmp_path / "store"), random.randrange(2**31)
     file = sweep_file(tmp_path, FEW)
     undisturbed.whole = False
