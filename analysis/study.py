@@ -19,6 +19,7 @@ from analysis.statistics.significance import Correction
 from sweeps.errors import SweepError
 from sweeps.results import columns as record_columns
 from sweeps.results import progress
+from sweeps.results.data_versions import mixed_data
 from sweeps.results.older_code import older_code
 from sweeps.results.progress import TrialState
 from sweeps.search import status
@@ -91,7 +92,7 @@ class Study:
     searches: tuple[SearchState, ...] = ()
     """The state of each search of the plan."""
     notes: tuple[str, ...] = ()
-    """Sentences on trials that older code has made, for every table."""
+    """Sentences on trials of older code, and on results from different data, for every table."""
 
     @property
     def seeds(self) -> list[int]:
@@ -272,7 +273,7 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     searches = tuple(status.search_states(copied, plan))
     with contextlib.suppress(SweepError):  # a report needs no permission to write
         copied.refresh()
-    notes = tuple(filter(None, [older_code(copied, plans)]))
+    notes = tuple(filter(None, [older_code(copied, plans), *mixed_data(copied, results.values())]))
     return Study(copied, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches, notes)
 
 

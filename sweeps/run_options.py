@@ -22,7 +22,9 @@ class RunOptions:
     fresh: bool = False
     """Delete the results of the planned trials first and train them again."""
     retrain_stale: bool = False
-    """Train finished trials again that other code of this package than today's has made."""
+    """Train finished trials again that other code of this package or other data than today's have made."""
+    accept_changed_data: bool = False
+    """Run although earlier trials of the sweep have read other data under the same path; the report says so."""
     replace: bool = False
     """Accept that an arm has results of another configuration, and resolve references to other sweeps again."""
     time_budget_s: float | None = None

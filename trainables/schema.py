@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables import registry
+from trainables.config.data_paths import DataPath
 from trainables.config.sections import Needs
 from trainables.config.task_config import TaskConfig
 
@@ -40,6 +41,11 @@ def needs(task: str, resolved: dict[str, Any], seed: int) -> Needs:
 def code_of(task: str, resolved: dict[str, Any]) -> tuple[str, ...]:
     """The hashes of the user's code that a configuration names."""
     return _config(task).code_of(resolved)
+
+
+def data_paths(task: str, resolved: dict[str, Any]) -> tuple[DataPath, ...]:
+    """The folders and files below the data root that a trial reads, each once."""
+    return tuple(dict.fromkeys(_config(task).data_paths(resolved)))
 
 
 def trains(resolved: dict[str, Any]) -> bool:

@@ -38,6 +38,8 @@ class ClaimLine:
     ours: str
     verdict: str
     sentence: str
+    notes: str = ""
+    """On results of older code and from different data, which the verdict does not account for."""
 
 
 def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[ClaimLine]:
@@ -53,8 +55,9 @@ def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ())
 
 def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[ClaimLine]:
     study = studies.read(store, name, versions=versions)
+    notes = " ".join(study.notes)
     for one in claims.judge(study):
-        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.verdict, one.sentence)
+        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.verdict, one.sentence, notes)
 
 
 def _unrun(path: Path, known: list[str]) -> Iterator[ClaimLine]:
@@ -82,7 +85,9 @@ def terminal(lines: list[ClaimLine]) -> rich.table.Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, caption=summary(lines), caption_justify="left")
+    notes = dict.fromkeys(f"{line.study}: {line.notes}" for line in lines if line.notes)
+    caption = Text("\n".join([summary(lines), *notes]))
+    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
     for name in ("study", "claim", "published", "ours", "verdict"):
         table.add_column(name, overflow="fold")
     last = ""

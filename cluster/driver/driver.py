@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ class PendingWork:
     continued: str = ""
     """A sentence on an unfinished run with `--fresh` that this one continues; empty if there is none."""
     stale: str = ""
-    """A sentence on finished trials that other code than today's has made; empty if there are none or nobody looked."""
+    """On finished trials that other code than today's, or different data, have made; empty if nobody looked."""
 
     @property
     def nothing(self) -> bool:
@@ -107,14 +107,15 @@ def run(
     options: RunOptions,
     watch: ProgressListener,
     inputs: str | None = None,
+    data: Mapping[str, str] | None = None,
 ) -> None:
     """Run what is left of a plan. Afterwards the store has the outcome of each trial.
 
-    inputs: see `cluster.worker.worker.WorkerOptions`. `fresh` and `replace` of the options have no effect here.
+    inputs, data: see `cluster.worker.worker.WorkerOptions`. `fresh` and `replace` of the options have no effect here.
     Raises KeyboardInterrupt after Ctrl-C, and Terminated after SIGTERM: when the running trials have ended, or at once
     after a second signal.
     """
-    driver = _Driver(work, store, schema, options, watch, inputs)
+    driver = _Driver(work, store, schema, options, watch, inputs, data or {})
     address = addresses.chosen(options.address, work.plan.sweep.tiny)
     with driver.interruptible():
         if address == IN_PROCESS:
@@ -183,11 +184,13 @@ class _Driver:
         options: RunOptions,
         watch: ProgressListener,
         inputs: str | None,
+        data: Mapping[str, str],
     ) -> None:
         self.plan, self.token = work.plan, uuid.uuid4().hex[:8]
         self.interrupted: type[KeyboardInterrupt] | None = None
         self._ending = False
-        self._store, self._schema, self._options, self._inputs = store, schema, options, inputs
+        self._store, self._schema, self._options = store, schema, options
+        self._inputs, self._data = inputs, data
         self._stops_seen = stored_plans.stop_requests(store, self.plan.name)
         self._deadline = None if options.time_budget_s is None else time.monotonic() + options.time_budget_s
         self._groups: Groups | None = None
@@ -227,6 +230,8 @@ class _Driver:
             code=provenance.code_version(),
             command=" ".join(self._options.command),
             inputs=self._inputs,
+            data=self._data,
+            accept_changed_data=self._options.accept_changed_data,
         )
 
     def groups(self, options: WorkerOptions, at_once: int) -> Groups:

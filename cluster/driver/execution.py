@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from cluster.driver import driver, forging, fresh_run
+from cluster.driver import driver, forging, fresh_run, planned_data
 from cluster.driver.driver import PendingWork
 from cluster.driver.trial_queue import Job, ProgressListener
 from cluster.worker import inputs, stale_code
@@ -93,29 +93,36 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
     before = stored_plans.newest_plan(store, plan.name)
     if not options.replace:
         check_unchanged.refuse_changed_arms(before, plan, store)
+    data = planned_data.look(plan, store, options.data_root)
+    if not (options.fresh or options.retrain_stale or options.accept_changed_data):
+        data.refuse_changes(store)
     continued = ""
     if options.fresh:
         driver.check(plan, options)  # before anything is deleted
         inputs.check(plan, store)
         continued = fresh_run.delete_results(plan, store)
+        data = planned_data.look(plan, store, options.data_root)
     stale = StaleCode({}, 0) if before is None else stale_code.find(store, before)
-    if options.retrain_stale and stale.trials:
+    if options.retrain_stale and (stale.trials or data.trials):
         driver.check(plan, options)
         inputs.check(plan, store)
-        driver.forget(plan, store, {trial for trial, _ in stale.trials})
+        driver.forget(plan, store, {*data.trials, *(trial for trial, _ in stale.trials)})
         stale = StaleCode({}, 0)
+        data = planned_data.look(plan, store, options.data_root)
     work = driver.work_left(plan, store, schema, options.retry)
-    work = replace(work, continued=continued, stale=stale.sentence)
+    notes = " ".join(filter(None, [stale.sentence, *data.mixed]))
+    work = replace(work, continued=continued, stale=notes)
     if not work.nothing:
         driver.check(work.plan, options)  # before anything is written
         inputs.check(work.plan, store)
+    data.settle(store)
     stored = driver.write(work.plan, store, options.command)
     events.planned(work)
     left = work
     if not work.nothing:
         forging.prepare(work, store, options.data_root, events.quiet)
         with events.progress(len(work.jobs) + work.cached, work.cached, _progress_metric(plan)) as listener:
-            driver.run(work, store, schema, options, listener)
+            driver.run(work, store, schema, options, listener, data=data.digests)
         stored = stored_plans.newest_plan(store, plan.name) or stored
         left = driver.work_left(plan, store, schema)
     result = RunResult(stored, left)

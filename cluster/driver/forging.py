@@ -22,9 +22,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cluster.worker import finished_trial
 from cluster.worker.inputs import DONE, set_key
+from sweeps.errors import SweepError
+from sweeps.results import data_versions
 from sweeps.store import layout
 from sweeps.store.base import Store
 from trainables import schema
+from trainables.config import data_paths
+from trainables.data.fingerprints import fingerprints
 from trainables.forgery import config as forgery_config
 from trainables.training.session import available_device
 
@@ -67,6 +71,7 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
     networks = _trained(store, resolved)
     shards = forged_shards.plan_shards(resolved, data_root)
     store.create(set_key(set_id, "config.json"), layout.dump(dict(resolved)))
+    _check_photographs(store, set_id, resolved, data_root)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shard_of = {set_key(set_id, shard.files[-1]): shard for shard in shards}
     with _progress(f"forging {set_id}", shards[0].of, quiet) as advance:
@@ -83,6 +88,26 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
     for name, data in forged_shards.finish(resolved, shards, index_of).items():
         store.create(set_key(set_id, name), data)
     return set_id
+
+
+def _check_photographs(store: Store, set_id: str, resolved: Mapping[str, Any], data_root: Path | None) -> None:
+    """Raise SweepError if the files that a set is made from have changed since its first shard was made."""
+    found = fingerprints(data_paths.of_forged(resolved), data_root)
+    key = set_key(set_id, "data.json")
+    for path, one in found.items():
+        data_versions.store_files(store, path, one.digest, one.files)
+    if store.create(key, layout.dump({path: one.digest for path, one in found.items()})):
+        return
+    before = layout.get_json(store, key) or {}
+    for path, one in found.items():
+        if before.get(path, one.digest) != one.digest:
+            raise SweepError(
+                f"data {path}, from which the forged set {set_id} is made",
+                "its files have changed since a part of the set was made: "
+                f"{data_versions.difference(store, before[path], one.digest)}",
+                "the same files for all shards of a set",
+                f"restore the files, or delete datasets/{set_id} from the store and forge the set again",
+            )
 
 
 def _keep(store: Store, tar_key: str, tar: bytes, index_key: str, index: bytes) -> None:

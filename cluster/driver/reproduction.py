@@ -10,6 +10,7 @@ from cluster.driver import driver
 from cluster.driver.driver import PendingWork
 from cluster.driver.execution import RunEvents
 from cluster.driver.trial_queue import Job
+from sweeps.results import data_versions
 from sweeps.run_options import RunOptions
 from sweeps.spec.loader import unknown_name_error
 from sweeps.spec.plan import Plan
@@ -60,9 +61,16 @@ def run_again(
         target.create(key, data)
     work = PendingWork(plan, jobs, cached=0, failed=[], searches=[])
     with events.progress(len(jobs), 0, plan.sweep.spec.report.metrics[0]) as listener:
-        driver.run(work, target, schema, options, listener, inputs=store.uri)
+        driver.run(work, target, schema, options, listener, inputs=store.uri, data=_data(store, jobs))
     one_process = plan.sweep.spec.resources.grouped and options.address == driver.IN_PROCESS
     return [_compared(store, target, job, ROUNDING if one_process else 0.0) for job in jobs]
+
+
+def _data(store: Store, jobs: list[Job]) -> dict[str, str]:
+    """The digests of the data that the trials have read, without paths of which they have read several versions."""
+    results = [layout.get_json(store, layout.result_key(job.trial_id, job.epochs)) for job in jobs]
+    read = [item for result in results if result for item in data_versions.recorded(result).items()]
+    return {path: digest for path, digest in read if {other for where, other in read if where == path} == {digest}}
 
 
 def _compared(store: Store, target: Store, job: Job, tolerance: float) -> Reproduction:

@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT
+from cluster.worker import trial_data
 from cluster.worker.inputs import with_inputs
 from cluster.worker.store_session import StoreSession
 from cluster.worker.worker import WorkerOptions, data_root, error_record, is_lost_worker, open_cached, run_trial
@@ -187,6 +188,7 @@ def _follow(
     machine = Machine(workers.device, options.cpus, data_root(options), workers)
     try:
         machine = with_inputs(machine, open_cached(options.inputs or options.store), body, epochs)
+        trial_data.check(open_cached(options.store), options, body, machine)
         config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
         fit(task_named(body["task"]), config, GroupSession(None, goal, machine))
     except (TrialCut, LeaderFailed, Stopped, Diverged):

@@ -10,12 +10,12 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.worker import provenance, stale_code
+from cluster.worker import provenance, stale_code, trial_data
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
 from cluster.worker.store_session import Heartbeat, StoreSession, Superseded
@@ -66,6 +66,10 @@ class WorkerOptions:
     """The command line, for provenance."""
     inputs: str | None = None
     """The store that has the inputs of the trials, if it is not `store`."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """By path of data: the digest of what the trials must read; of other paths, the sweep's in the store."""
+    accept_changed_data: bool = False
+    """Whether trials may read other data under the same path."""
 
     @property
     def device(self) -> str:
@@ -127,6 +131,7 @@ def run_trial(
         ):
             _check_device(options)
             session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
+            made_by["data"] = trial_data.check(store, options, trial, session.machine)
             made_by["modules"] = stale_code.digest_of(trial["task"], trial["config"])
             config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
             fit(task_named(trial["task"]), config, shared(session) if shared else session)

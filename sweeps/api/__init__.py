@@ -34,6 +34,7 @@ from sweeps.api.results import (
     write_report,
 )
 from sweeps.api.running import (
+    check_data,
     delete_checkpoints,
     dependencies,
     estimate,
@@ -57,6 +58,7 @@ __all__ = [
     "RunOptions",
     "SweepComparison",
     "SweepStatus",
+    "check_data",
     "claims",
     "compare",
     "delete_checkpoints",

@@ -120,6 +120,7 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
         "--retry": options.retry,
         "--fresh": options.fresh,
         "--retrain-stale": options.retrain_stale,
+        "--accept-changed-data": options.accept_changed_data,
         "--replace": options.replace,
         "--quiet": quiet,
     }

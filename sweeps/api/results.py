@@ -35,7 +35,7 @@ class SweepStatus:
     searches: Sequence[SearchState] = ()
     """The state of each search of the plan."""
     notes: Sequence[str] = ()
-    """Sentences on finished trials that older code made, the user's or ours."""
+    """Sentences on finished trials that older code made, the user's or ours, and on results from different data."""
 
 
 def newest_plan(store: StoreLike, name: str) -> Json:
@@ -48,7 +48,7 @@ def newest_plan(store: StoreLike, name: str) -> Json:
 def status(store: StoreLike, name: str) -> SweepStatus:
     """The state of each trial and each search of a sweep. SweepError for an unknown name."""
     from cluster.worker import stale_code
-    from sweeps.results import progress
+    from sweeps.results import data_versions, progress
     from sweeps.results.older_code import older_code
     from sweeps.search import status
     from sweeps.store import plans as stored_plans
@@ -56,7 +56,11 @@ def status(store: StoreLike, name: str) -> SweepStatus:
     store = arguments.open(store)
     stored = newest_plan(store, name)
     states, searches = progress.trial_states(store, stored), status.search_states(store, stored)
-    notes = (older_code(store, stored_plans.read_plans(store, name)), stale_code.find(store, stored).sentence)
+    notes = (
+        older_code(store, stored_plans.read_plans(store, name)),
+        stale_code.find(store, stored).sentence,
+        *data_versions.mixed_data_of(store, stored),
+    )
     return SweepStatus(stored, states, searches, tuple(filter(None, notes)))
 
 

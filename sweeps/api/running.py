@@ -56,6 +56,15 @@ def work_left(plan: Plan, store: StoreLike) -> PendingWork:
     return driver.work_left(plan, arguments.open(store), schema)
 
 
+def check_data(plan: Plan, store: StoreLike, options: RunOptions | None = None) -> None:
+    """Raise SweepError if earlier trials of the sweep have read other data under a path than this machine has there."""
+    from cluster.driver import planned_data
+
+    options = options or RunOptions()
+    if not options.accept_changed_data:
+        planned_data.look(plan, arguments.open(store), options.data_root).refuse_changes(arguments.open(store))
+
+
 def estimate(
     work: PendingWork, store: StoreLike, options: RunOptions | None = None, *, measure: bool = False
 ) -> Estimate:

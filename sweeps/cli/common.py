@@ -119,6 +119,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replace", action="store_true", help="run an arm even if its stored results have another configuration"
     )
+    add_accept_changed_data(parser)
     parser.add_argument(
         "--time-budget", metavar="TIME", type=_seconds, help="stop gracefully after this time, e.g. 90s, 30m, 8h or 2d"
     )
@@ -137,6 +138,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     add_quiet(parser)
     parser.set_defaults(fresh=False, retrain_stale=False)
+
+
+def add_accept_changed_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept-changed-data",
+        action="store_true",
+        help="go on although earlier trials of the sweep have read other files under the same path; the report says so",
+    )
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
@@ -190,6 +199,7 @@ def run_options(options: argparse.Namespace) -> api.RunOptions:
         retry=options.retry is not None,
         fresh=options.fresh,
         retrain_stale=options.retrain_stale,
+        accept_changed_data=options.accept_changed_data,
         replace=options.replace,
         time_budget_s=options.time_budget,
         stop_after_failures=options.stop_after_failures,

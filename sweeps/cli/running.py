@@ -28,6 +28,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_store(parser)
     common.add_data(parser)
     common.add_address(parser)
+    common.add_accept_changed_data(parser)
     parser.add_argument(
         "--measure",
         action="store_true",
@@ -48,7 +49,7 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--retrain-stale",
         action="store_true",
-        help="train finished trials again that other code of this package than today's has made",
+        help="train finished trials again that other code of this package or other data than today's have made",
     )
 
     parser = verbs.add(resume, "resume", "continue a sweep by name, from the file that the store keeps")
@@ -106,7 +107,8 @@ def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, skip_fini
     work = api.work_left(plan, store)
     if work.nothing and skip_finished:
         return
-    place = api.RunOptions(address=options.address, data=options.data)
+    place = api.RunOptions(address=options.address, data=options.data, accept_changed_data=options.accept_changed_data)
+    api.check_data(plan, store, place)
     console.plan(work, None if work.nothing else api.estimate(work, store, place, measure=options.measure))
 
 

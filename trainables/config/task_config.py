@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import BeforeValidator, Field
 
 from trainables.code import references
+from trainables.config.data_paths import DataPath
 from trainables.config.messages import validated
 from trainables.config.sections import OPTIMISERS, SCHEDULES, Needs, StrictConfig
 from trainables.config.variant import Variant
@@ -91,6 +92,11 @@ class TaskConfig(StrictConfig):
     def code_of(cls, resolved: Mapping[str, Any]) -> tuple[str, ...]:
         """The hashes of the user's code that a resolved configuration names."""
         return references.hashes(strings(resolved))
+
+    @classmethod
+    def data_paths(cls, resolved: Mapping[str, Any]) -> Iterator[DataPath]:
+        """The folders and files below the data root that a trial reads."""
+        yield from ()
 
     @classmethod
     def needs(cls, resolved: Mapping[str, Any], seed: int) -> Needs:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -25,6 +24,7 @@ from torch import Tensor
 from trainables.config.sections import CaptionSourceConfig, DataConfig
 from trainables.data.image_files import path_below
 from trainables.data.images import image_counts
+from trainables.data.loaded import cached
 from trainables.data.splits import SPLITS, Source
 from trainables.errors import TrialError
 from trainables.match.text_encoder import Vocabulary, words_of
@@ -81,7 +81,7 @@ def check(config: Mapping[str, object], root: Path | None) -> None:
     load(config, root)
 
 
-@lru_cache(maxsize=4)
+@cached(maxsize=4)
 def _load(section: str, root: Path | None, words: tuple[str, ...] | None) -> Captions:
     data = DataConfig.model_validate_json(section)
     assert data.captions is not None

@@ -60,6 +60,11 @@ def image_files(folder: Path, key: str) -> list[str]:
     return names
 
 
+def is_foreign(name: str) -> bool:
+    """Whether a file or folder of this name belongs to the system or an editor, not to the data."""
+    return name.startswith(".") or name.endswith("~") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
+
+
 def open_image(file: Path, key: str) -> Image.Image:
     """A decoded image, turned upright by its EXIF tag. Raises TrialError if the file does not decode."""
     try:
@@ -105,9 +110,9 @@ class FolderConfig(ModelConfig):
 
 
 def digest(folder: Path) -> str:
-    """16 hex digits that change with the name or content of any file below a folder."""
+    """16 hex digits that change with the name or content of a file below a folder; files of the system do not count."""
     sha256 = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
-        if file.is_file():
+        if file.is_file() and not any(map(is_foreign, file.relative_to(folder).parts)):
             sha256.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
     return sha256.hexdigest()[:16]

@@ -14,7 +14,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from trainables.config.sections import DataConfig, SourceConfig
 from trainables.data.cifar import Cifar
 from trainables.data.cub_and_pets import BirdsSource, PetsSource
 from trainables.data.folders import FolderSource
+from trainables.data.loaded import cached, on_change
 from trainables.data.places365 import PlacesSource
 from trainables.data.splits import SPLITS, Source, image_count
 
@@ -33,6 +33,7 @@ KEPT = 4
 
 _kept: OrderedDict[tuple[Path | None, str], ImageSet] = OrderedDict()
 _lock = threading.Lock()
+on_change(_kept.clear)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ImageSet:
 
 
 def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
-    """The image set of a resolved `data` section, loaded once per process: later changes of files have no effect.
+    """The image set of a resolved `data` section, loaded once per process, until `loaded.forget` is called.
 
     root: the data root; None for `~/.cache/inpaint-sweeps`, into which data sets are downloaded.
 
@@ -75,7 +76,7 @@ def object_masks(config: Mapping[str, Any], root: Path | None) -> dict[str, Tens
     return _objects(DataConfig.model_validate(config).model_dump_json(exclude={"augment", "captions"}), root)
 
 
-@lru_cache(maxsize=2)
+@cached(maxsize=2)
 def _objects(section: str, root: Path | None) -> dict[str, Tensor]:
     data = DataConfig.model_validate_json(section)
     parts = image_counts(data, root)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from trainables import registry
+from trainables.config import data_paths
+from trainables.config.data_paths import DataPath
 from trainables.config.messages import unknown_name_error
 from trainables.config.model_sections import DetectorConfig
 from trainables.config.sections import Needs, StrictConfig
@@ -154,6 +156,13 @@ class Config(TrainingConfig):
         if not model.trains:
             resolved["epochs"] = 0
         return resolved
+
+    @classmethod
+    def data_paths(cls, resolved: Mapping[str, Any]) -> Iterator[DataPath]:
+        """Those of published sets; a forged set is read from the store, as `needs` says."""
+        for section in (resolved["data"], *(resolved.get("test_sets") or {}).values()):
+            if section.get("set"):
+                yield from data_paths.of_labelled_set(section["set"])
 
     @classmethod
     def needs(cls, resolved: Mapping[str, Any], seed: int) -> Needs:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trainables.data.loaded import cached
 from trainables.detect.perturbations import perturb, resize
 from trainables.errors import TrialError
 from trainables.forgery import forged_images, public_datasets
@@ -123,9 +124,9 @@ def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False
     return _load_cached(machine.forged[name], test_alone)
 
 
-@lru_cache(maxsize=KEPT)
+@cached(maxsize=KEPT)
 def _load_cached(folder: Path, test_alone: bool) -> ForgedSet:
-    """Read a forged set once per process. Its name is derived from its content, so a cached set stays valid."""
+    """Read a forged set once per process."""
     return forged_images.load(folder, {"train": 0, "val": 0} if test_alone else None)
 
 

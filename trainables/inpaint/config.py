@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from trainables import registry
 from trainables.code import references
+from trainables.config import data_paths
+from trainables.config.data_paths import DataPath
 from trainables.config.messages import unknown_name_error
 from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import CaptionRetrieverConfig, DataConfig, FeaturesConfig, Needs, PhasesConfig
@@ -81,6 +83,14 @@ class Config(TrainingConfig):
         for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
             model.check(section, resolved["data"]["size"])
         return resolved
+
+    @classmethod
+    def data_paths(cls, resolved: Mapping[str, Any]) -> Iterator[DataPath]:
+        yield from data_paths.of_data(resolved["data"])
+        for section in (resolved["mask"], *(resolved.get("test_masks") or {}).values()):
+            yield from data_paths.of_mask(section)
+        if weights := (resolved.get("features") or {}).get("weights"):
+            yield DataPath(weights)
 
     @classmethod
     def needs(cls, resolved: Mapping[str, Any], seed: int) -> Needs:

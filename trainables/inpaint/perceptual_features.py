@@ -11,7 +11,6 @@ import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.image_files import path_below
+from trainables.data.loaded import cached
 from trainables.errors import TrialError
 
 URLS = {
@@ -149,7 +149,7 @@ def load(section: Mapping[str, Any], root: Path | None, device: str = "cpu", sid
     return network
 
 
-@lru_cache(maxsize=2)
+@cached(maxsize=2)
 def _load(name: str, weights: str | None, root: Path | None, device: str) -> FeatureNetwork:
     network = NETWORKS[name]()
     file = _downloaded(name) if weights is None else path_below(root, weights, "features.weights")

@@ -13,7 +13,6 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from trainables import registry
 from trainables.data.image_files import image_files, open_image, path_below
+from trainables.data.loaded import cached
 from trainables.data.splits import no_objects_error
 from trainables.errors import TrialError
 from trainables.masks import config, user_mask
@@ -269,7 +269,7 @@ def irregular(n: int, canvas: Canvas, generator: torch.Generator, options: confi
     return MaskFiles(canvas.size, torch.cat([file.long(), turns.long()], dim=1), holes_fhw)
 
 
-@lru_cache(maxsize=4)
+@cached(maxsize=4)
 def _mask_files(folder: Path, size: int, white: bool) -> Tensor:
     """holes_fhw (uint8, 0 or 1) of every mask file below a folder; cached for the process."""
     holes = []

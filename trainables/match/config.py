@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from trainables import registry
+from trainables.config import data_paths
+from trainables.config.data_paths import DataPath
 from trainables.config.sections import DataConfig, StrictConfig
 from trainables.config.task_config import TrainingConfig, positive_weights
 from trainables.errors import TrialError
@@ -26,6 +28,10 @@ class Config(TrainingConfig):
     data: DataConfig = Field(description="{name: ..., captions: {...}}, see docs/sweep-files.md")
     model: Annotated[dict[str, Any], registry.section("matcher")] = Field(description="{name: ..., options}")
     loss: LossConfig | None = Field(None, description="{sentence: weight, word: weight}; null: 1 for both")
+
+    @classmethod
+    def data_paths(cls, resolved: Mapping[str, Any]) -> Iterator[DataPath]:
+        return data_paths.of_data(resolved["data"])
 
     @classmethod
     def complete(cls, resolved: dict[str, Any]) -> dict[str, Any]:

@@ -25,11 +25,11 @@ from tests.sweeps.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[3]
 
-MANNER = "--max-concurrent --retry --replace --time-budget --stop-after-failures --checkpoint-every --log --quiet"
+MANNER = "--max-concurrent --retry --replace --accept-changed-data --time-budget --stop-after-failures --checkpoint-every --log --quiet"
 SETTINGS = f"--data --address {MANNER}"
 SURFACE = {
     "check": "FILE --tiny --set --arm",
-    "plan": "FILE --tiny --set --store --data --address --measure",
+    "plan": "FILE --tiny --set --store --data --address --accept-changed-data --measure",
     "run": f"FILE --tiny --set --store {SETTINGS} --fresh --retrain-stale",
     "submit": f"FILE --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
     "doctor": "--store --data --address",

@@ -1,0 +1,126 @@
+"""Compares the data that a plan would read today with those that its trials have read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.worker.inputs import DONE, set_key
+from cluster.worker.trial_data import forged_set, forged_set_name
+from sweeps.errors import SweepError
+from sweeps.results import data_versions
+from sweeps.spec.plan import Arm, Plan
+from sweeps.store import layout, record_cache
+from sweeps.store.base import Store
+from trainables import schema
+from trainables.data.fingerprints import Fingerprint, fingerprints
+
+
+@dataclass(frozen=True)
+class ChangedPath:
+    """A folder or file whose content differs from what earlier trials of the sweep have read."""
+
+    before: str
+    """The digest of what they have read."""
+    finished: int
+    """Number of finished trials that have read something else than what is there today."""
+
+
+@dataclass(frozen=True)
+class PlannedData:
+    """The data of a plan, as far as this machine has them."""
+
+    sweep: str
+    today: Mapping[str, Fingerprint]
+    """By path."""
+    changed: Mapping[str, ChangedPath]
+    """By path."""
+    trials: frozenset[str]
+    """Trials of the plan whose result is from other data, or that may have begun with other data."""
+    unknown: Mapping[str, tuple[str, ...]]
+    """By path: other digests in results that the sweep has not been told to accept."""
+    mixed: tuple[str, ...]
+    """Sentences on results from different data."""
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {path: one.digest for path, one in self.today.items()}
+
+    def refuse_changes(self, store: Store) -> None:
+        """Raise SweepError if earlier trials of the sweep have read other data under the same path."""
+        if not self.changed:
+            return
+        for one in self.today.values():
+            data_versions.store_files(store, one.path, one.digest, one.files)
+        path, change = next(iter(self.changed.items()))
+        count = change.finished
+        trials = f"{count} finished trial{'s' if count != 1 else ''} read" if count else "its trials have begun with"
+        others = f" {len(self.changed) - 1} more paths have changed too." if len(self.changed) > 1 else ""
+        raise SweepError(
+            f"data {path} of sweep {self.sweep!r}",
+            f"{trials} other files under this path than there are now: "
+            f"{data_versions.difference(store, change.before, self.today[path].digest)}.{others}",
+            "the same files for all trials of a sweep, because its tables compare them",
+            "restore the files, or use another --store; sweeps run FILE --retrain-stale trains on the present files "
+            "what was trained on others; --accept-changed-data keeps the results of both, and the report says so",
+        )
+
+    def settle(self, store: Store) -> None:
+        """Record that the sweep reads the data of today from now on."""
+        before = data_versions.used(store, self.sweep)
+        for path, one in self.today.items():
+            unknown = self.unknown.get(path, ())
+            if before.get(path, [None])[-1] == one.digest and not unknown:
+                continue
+            data_versions.store_files(store, path, one.digest, one.files)
+            for digest in (*unknown, one.digest):
+                data_versions.use(store, self.sweep, path, digest)
+
+
+def look(plan: Plan, store: Store, root: Path | None) -> PlannedData:
+    """Compare the data of today with the results of a plan's trials, and with what its sweep has used before."""
+    sets = _forged_sets(plan, store)
+    if root is None and os.environ.get("SWEEPS_DATA"):
+        root = Path(os.environ["SWEEPS_DATA"])
+    paths = dict.fromkeys(path for arm in plan.arms for path in schema.data_paths(arm.task, arm.config))
+    today = fingerprints(paths, root) | sets
+    keys = {layout.result_key(trial.id, trial.epochs): trial.id for trial, _ in plan.runs()}
+    results = record_cache.CachedStore(store, plan.name).results(keys)
+    read = {keys[key]: data_versions.recorded(result) for key, (result, _) in results.items()}
+    used = data_versions.used(store, plan.name)
+    changed, unknown = {}, {}
+    for path, one in today.items():
+        accepted = used.get(path, [])
+        others = [digests[path] for digests in read.values() if digests.get(path, one.digest) != one.digest]
+        unknown[path] = tuple(dict.fromkeys(digest for digest in others if digest not in accepted))
+        before = unknown[path][0] if unknown[path] else accepted[-1] if accepted else one.digest
+        if before != one.digest:
+            changed[path] = ChangedPath(before, len(others))
+    old = {
+        trial.id
+        for arm in plan.arms
+        for path in _names(arm) & today.keys()
+        for trial in arm.trials.values()
+        if read.get(trial.id, {}).get(path, None if path in changed else today[path].digest) != today[path].digest
+    }
+    mixed = tuple(data_versions.mixed_data(store, [result for result, _ in results.values()]))
+    return PlannedData(plan.name, today, changed, frozenset(old), unknown, mixed)
+
+
+def _names(arm: Arm) -> set[str]:
+    """The paths and forged sets that an arm reads."""
+    return set(map(forged_set_name, _forged(arm))) | {path.path for path in schema.data_paths(arm.task, arm.config)}
+
+
+def _forged(arm: Arm) -> list[str]:
+    """The ids of the forged sets that an arm reads."""
+    return list(schema.needs(arm.task, arm.config, next(iter(arm.trials), 0)).forged)
+
+
+def _forged_sets(plan: Plan, store: Store) -> dict[str, Fingerprint]:
+    """The forged sets of a plan that the store has, by name."""
+    keys = {set_key(set_id, DONE): set_id for arm in plan.arms for set_id in _forged(arm)}
+    whole = [forged_set(body, keys[key]) for key, body in store.get_many(sorted(keys)).items()]
+    return {one.path: one for one in whole}

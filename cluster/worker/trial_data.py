@@ -1,0 +1,79 @@
+"""Checks, where a trial runs, that it reads the data that its sweep was planned with."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.errors import SweepError
+from sweeps.results import data_versions
+from sweeps.store.base import Store
+from trainables import schema
+from trainables.data import loaded
+from trainables.data.fingerprints import Fingerprint, fingerprints
+from trainables.training.session import Machine
+
+if TYPE_CHECKING:
+    from cluster.worker.worker import WorkerOptions
+
+_read_before: dict[tuple[Path | None, str], str] = {}
+"""The digest of each path that trials of this process have read."""
+
+
+def forged_set_name(set_id: str) -> str:
+    """What takes the place of a path for a forged set."""
+    return f"forged set {set_id}"
+
+
+def forged_set(body: bytes, set_id: str) -> Fingerprint:
+    """The fingerprint of a finished forged set. body: its `done.json`."""
+    shards = json.loads(body)["shards"]
+    return Fingerprint(
+        forged_set_name(set_id), {name: (each["bytes"], each["sha256"]) for name, each in shards.items()}
+    )
+
+
+def check(store: Store, options: WorkerOptions, trial: Mapping[str, Any], machine: Machine) -> dict[str, str]:
+    """The digests of the data that a trial is about to read, by path.
+
+    The first trial of a sweep that reads a path decides what the others must read, unless the driver has done so.
+    SweepError if this machine has other data under a path.
+    """
+    found = fingerprints(schema.data_paths(trial["task"], trial["config"]), machine.data_root)
+    for set_id, folder in machine.forged.items():
+        whole = forged_set((folder / "done.json").read_bytes(), set_id)
+        found[whole.path] = whole
+    expected = dict(options.data)
+    if any(path not in expected for path in found):
+        expected = {path: digests[-1] for path, digests in data_versions.used(store, options.sweep).items()} | expected
+    for path, one in found.items():
+        if expected.get(path) == one.digest:
+            continue
+        data_versions.store_files(store, path, one.digest, one.files)
+        if path in expected and not options.accept_changed_data:
+            raise _other_data_error(store, one, expected[path], machine.data_root)
+        data_versions.use(store, options.sweep, path, one.digest)
+    _forget_if_changed(found.values(), machine.data_root)
+    return {path: one.digest for path, one in found.items()}
+
+
+def _other_data_error(store: Store, found: Fingerprint, expected: str, root: Path | None) -> SweepError:
+    return SweepError(
+        f"data {found.path} on {socket.gethostname()}, below {root or 'the cache of the user'}",
+        "its files are not those that the other trials of the sweep read: "
+        f"{data_versions.difference(store, expected, found.digest)}",
+        "the same files under the same path on every machine, and while a sweep runs",
+        "copy the files to this machine, then sweeps run FILE --retry; "
+        "or --accept-changed-data, which trains on them, and the report says so",
+    )
+
+
+def _forget_if_changed(found: Iterable[Fingerprint], root: Path | None) -> None:
+    """Forget the images, masks and captions that this process has loaded if their files have changed since."""
+    changed = [one for one in found if _read_before.get((root, one.path), one.digest) != one.digest]
+    if changed:
+        loaded.forget()
+    _read_before.update({(root, one.path): one.digest for one in found})

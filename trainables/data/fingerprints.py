@@ -1,0 +1,142 @@
+"""Fingerprints of the files that trials read: their names, sizes and content.
+
+Contents are hashed once: the hashes are kept in the user's cache by path, size and times of modification, so that a
+folder of 10,000 images is listed, but not read, for each plan and each trial. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from trainables.config.data_paths import DataPath
+from trainables.data.image_files import image_files, is_foreign
+from trainables.errors import TrialError
+
+DIGITS = 16
+SETTLED_NS = 2_000_000_000
+"""A file that changed less than this before it was hashed may change again without a change of its time."""
+_Stat = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a folder or file holds."""
+
+    path: str
+    """As the configuration names it."""
+    files: Mapping[str, tuple[int, str]]
+    """Size and hash of each file, by name relative to the folder."""
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with the name, the size or the content of a file."""
+        lines = (f"{name}\0{size}\0{content}\n" for name, (size, content) in sorted(self.files.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()[:DIGITS]
+
+
+def fingerprints(paths: Iterable[DataPath], root: Path | None) -> dict[str, Fingerprint]:
+    """The fingerprints of folders and files by path; those that do not exist on this machine are left out.
+
+    root: the data root; None for `~/.cache/inpaint-sweeps`, into which data sets are downloaded.
+    """
+    found: dict[str, Fingerprint] = {}
+    for path in paths:
+        if path.path not in found and (files := _files(path, root)):
+            found[path.path] = Fingerprint(path.path, files)
+    return found
+
+
+def _files(path: DataPath, root: Path | None) -> dict[str, tuple[int, str]]:
+    """Empty for what does not exist or cannot be read."""
+    place = (root or Path.home() / ".cache" / "inpaint-sweeps") / path.path
+    try:
+        names = _names(place, path.images)
+        stats = {name: _stat(place / name) for name in names}
+        if path.verified:
+            return {name: (stat[0], "") for name, stat in stats.items()}
+        return {name: (stats[name][0], content) for name, content in _hashes(place, stats).items()}
+    except (OSError, TrialError):  # the check of the data set gives the error
+        return {}
+
+
+def _names(place: Path, images: bool) -> list[str]:
+    """The files of a folder that count, sorted; for a file, an empty name."""
+    if place.is_file():
+        return [""]
+    if images:
+        return image_files(place, "data")
+    found = []
+    for folder, folders, files in os.walk(place, followlinks=True):
+        folders[:] = [name for name in folders if not is_foreign(name)]
+        found += [(Path(folder) / name).relative_to(place).as_posix() for name in files if not is_foreign(name)]
+    return sorted(found)
+
+
+def _stat(file: Path) -> _Stat:
+    """Size and times. The time of change of the entry also changes if a copy keeps the time of modification."""
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _hashes(place: Path, stats: Mapping[str, _Stat]) -> dict[str, str]:
+    """The hash of each file, from the cache where its size and times are those of the cache."""
+    cache = _cache_file(place)
+    known = _read(cache)
+    found = {name: str(known[name][3]) for name, stat in stats.items() if tuple(known.get(name, ())[:3]) == stat}
+    missing = [name for name in stats if name not in found]
+    if not missing:
+        return {name: found[name] for name in stats}
+    started = time.time_ns()
+    with ThreadPoolExecutor(max_workers=4) as pool:  # hashing releases the interpreter lock
+        found.update(zip(missing, pool.map(lambda name: content_hash(place / name), missing), strict=True))
+    settled = {name: [*stat, found[name]] for name, stat in stats.items() if max(stat[1:]) < started - SETTLED_NS}
+    _write(cache, settled)
+    return {name: found[name] for name in stats}
+
+
+def content_hash(file: Path) -> str:
+    """16 hexadecimal digits of the SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:DIGITS]
+
+
+def cached_hash(file: Path) -> str:
+    """The same, without reading a file that is as it was when it was last hashed."""
+    return _hashes(file, {"": _stat(file)})[""]
+
+
+# --- the cache --------------------------------------------------------------------------------------------------------
+
+
+def _cache_file(place: Path) -> Path:
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    name = hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:DIGITS]
+    return home / "inpaint-sweeps" / "fingerprints" / f"{name}.json"
+
+
+def _read(cache: Path) -> dict[str, list[int | str]]:
+    """Empty if there is no cache, or a damaged one."""
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(cache.read_bytes())
+        if isinstance(known, dict) and all(isinstance(entry, list) and len(entry) == 4 for entry in known.values()):
+            return known
+    return {}
+
+
+def _write(cache: Path, entries: Mapping[str, list[int | str]]) -> None:
+    """Replace the cache. A cache that cannot be written costs time only."""
+    with contextlib.suppress(OSError):
+        cache.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=cache.parent, delete=False) as whole:
+            whole.write(json.dumps(entries).encode())
+        Path(whole.name).replace(cache)
