@@ -188,7 +188,7 @@ def _follow(
     machine = Machine(workers.device, options.cpus, data_root(options), workers)
     try:
         machine = with_inputs(machine, open_cached(options.inputs or options.store), body, epochs)
-        trial_data.check(open_cached(options.store), options, body, machine)
+        trial_data.check(open_cached(options.store), options.expected_data, body, machine)
         config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
         fit(task_named(body["task"]), config, GroupSession(None, goal, machine))
     except (TrialCut, LeaderFailed, Stopped, Diverged):

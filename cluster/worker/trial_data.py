@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweeps.errors import SweepError
 from sweeps.results import data_versions
@@ -15,9 +16,6 @@ from trainables import schema
 from trainables.data import loaded
 from trainables.data.fingerprints import Fingerprint, fingerprints
 from trainables.training.session import Machine
-
-if TYPE_CHECKING:
-    from cluster.worker.worker import WorkerOptions
 
 _read_before: dict[tuple[Path | None, str], str] = {}
 """The digest of each path that trials of this process have read."""
@@ -36,7 +34,18 @@ def forged_set(body: bytes, set_id: str) -> Fingerprint:
     )
 
 
-def check(store: Store, options: WorkerOptions, trial: Mapping[str, Any], machine: Machine) -> dict[str, str]:
+@dataclass(frozen=True)
+class ExpectedData:
+    """What the trials of a sweep must read."""
+
+    sweep: str
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """By path; for other paths, what the sweep has used before."""
+    any_accepted: bool = False
+    """Whether trials may read other data."""
+
+
+def check(store: Store, planned: ExpectedData, trial: Mapping[str, Any], machine: Machine) -> dict[str, str]:
     """The digests of the data that a trial is about to read, by path.
 
     The first trial of a sweep that reads a path decides what the others must read, unless the driver has done so.
@@ -46,16 +55,16 @@ def check(store: Store, options: WorkerOptions, trial: Mapping[str, Any], machin
     for set_id, folder in machine.forged.items():
         whole = forged_set((folder / "done.json").read_bytes(), set_id)
         found[whole.path] = whole
-    expected = dict(options.data)
+    expected = dict(planned.digests)
     if any(path not in expected for path in found):
-        expected = {path: digests[-1] for path, digests in data_versions.used(store, options.sweep).items()} | expected
+        expected = {path: digests[-1] for path, digests in data_versions.used(store, planned.sweep).items()} | expected
     for path, one in found.items():
         if expected.get(path) == one.digest:
             continue
         data_versions.store_files(store, path, one.digest, one.files)
-        if path in expected and not options.accept_changed_data:
+        if path in expected and not planned.any_accepted:
             raise _other_data_error(store, one, expected[path], machine.data_root)
-        data_versions.use(store, options.sweep, path, one.digest)
+        data_versions.use(store, planned.sweep, path, one.digest)
     _forget_if_changed(found.values(), machine.data_root)
     return {path: one.digest for path, one in found.items()}
 

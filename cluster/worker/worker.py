@@ -19,6 +19,7 @@ from cluster.worker import provenance, stale_code, trial_data
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
 from cluster.worker.store_session import Heartbeat, StoreSession, Superseded
+from cluster.worker.trial_data import ExpectedData
 from cluster.worker.uploads import run_briefly
 from sweeps.errors import StoreAwayError, SweepError
 from sweeps.store import attempts as stored_attempts
@@ -67,9 +68,12 @@ class WorkerOptions:
     inputs: str | None = None
     """The store that has the inputs of the trials, if it is not `store`."""
     data: Mapping[str, str] = field(default_factory=dict)
-    """By path of data: the digest of what the trials must read; of other paths, the sweep's in the store."""
+    """See `cluster.worker.trial_data.ExpectedData`, as for `accept_changed_data`."""
     accept_changed_data: bool = False
-    """Whether trials may read other data under the same path."""
+
+    @property
+    def expected_data(self) -> ExpectedData:
+        return ExpectedData(self.sweep, self.data, self.accept_changed_data)
 
     @property
     def device(self) -> str:
@@ -131,7 +135,7 @@ def run_trial(
         ):
             _check_device(options)
             session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
-            made_by["data"] = trial_data.check(store, options, trial, session.machine)
+            made_by["data"] = trial_data.check(store, options.expected_data, trial, session.machine)
             made_by["modules"] = stale_code.digest_of(trial["task"], trial["config"])
             config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
             fit(task_named(trial["task"]), config, shared(session) if shared else session)

@@ -25,7 +25,8 @@ from tests.sweeps.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[3]
 
-MANNER = "--max-concurrent --retry --replace --accept-changed-data --time-budget --stop-after-failures --checkpoint-every --log --quiet"
+ANYWAY = "--retry --replace --accept-changed-data"
+MANNER = f"--max-concurrent {ANYWAY} --time-budget --stop-after-failures --checkpoint-every --log --quiet"
 SETTINGS = f"--data --address {MANNER}"
 SURFACE = {
     "check": "FILE --tiny --set --arm",
