@@ -52,10 +52,22 @@ class StudyArm:
     baseline: str
     """The arm that this arm is compared with; in a grid, the one at the same level."""
     trains: bool
-    """False for an arm without trainable parameters, for which one evaluation serves every seed."""
+    """False for a fill or baseline without parameters, and for the results of another program."""
     config: Mapping[str, Any]
     trials: Mapping[int, tuple[str, int]]
     """(trial id, target epoch) by seed."""
+    by_seed: bool = False
+    """Whether the arm is the results of another program for each seed."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether one evaluation serves every seed."""
+        return not (self.trains or self.by_seed)
+
+    @property
+    def outputs(self) -> bool:
+        """Whether the arm is the results of another program."""
+        return bool((self.config.get("model") or {}).get("name") == "outputs")
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,12 @@ class Study:
             groups.setdefault(canonical(tested), []).append(arm.name)
         return list(groups.values())
 
+    @cached_property
+    def untrained(self) -> str:
+        """What the arms are, together, that are not trained."""
+        outputs = any(arm.outputs for arm in self.arms)
+        return "arms that the study does not train" if outputs else "arms without training"
+
     def states(self, arm: str | None = None) -> Counter[str]:
         """Number of cells in each state, of one arm or of all."""
         return Counter(cell.state for cell in self.cells if arm in (None, cell.arm))
@@ -185,7 +203,7 @@ class Study:
     def interval(self, arm: str, metric: str, epoch: int | None = None) -> intervals.Interval | None:
         """The report's statistic over seeds with its interval; None if no seed has a value."""
         values = self.values(arm, metric, epoch)
-        if values and not self.arm(arm).trains:
+        if values and self.arm(arm).exact:
             return intervals.exact_value(next(iter(values.values())))
         if self.statistic == "interquartile mean":
             return intervals.interquartile_mean(values.values())
@@ -196,7 +214,7 @@ class Study:
     ) -> intervals.Interval | None:
         """Interval of a - b paired by seed; exact if neither arm trains, None if no seed has both."""
         difference = intervals.mean_interval(self.differences(a, b, metric, epoch), level)
-        exact = not (self.arm(a).trains or self.arm(b).trains)
+        exact = self.arm(a).exact and self.arm(b).exact
         return intervals.exact_value(difference.mean) if difference and exact else difference
 
     def differences(self, a: str, b: str, metric: str, epoch: int | None = None) -> list[float]:
@@ -287,6 +305,7 @@ def _arm(arm: Mapping[str, Any], baseline: str) -> StudyArm:
         trains=arm.get("trains", True),
         config=arm["config"],
         trials={int(seed): (trial["id"], trial["epochs"]) for seed, trial in arm["trials"].items()},
+        by_seed=arm.get("by_seed", False),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 from analysis import wording
@@ -16,8 +17,9 @@ from analysis.wording import quoted
 def answer(study: Study, verdicts: list[Verdict]) -> list[str]:
     """Sentences on the first metric, the other metrics, the claims, and missing results.
 
-    If a fill without training is best, or not distinguishable from the best arm, the first sentence says so. Arms with
-    different data or masks are not compared: each group of comparable arms has its own sentence, the baseline's first.
+    If an arm that is not trained is best, or not distinguishable from the best arm, the first sentence says so. Arms
+    with different data or masks are not compared: each group of comparable arms has its own sentence, first that of
+    the baseline.
     """
     first = study.metrics[0]
     if not any(study.values(name, first) for name in study.names):
@@ -28,7 +30,7 @@ def answer(study: Study, verdicts: list[Verdict]) -> list[str]:
         sentences += [sentence for metric in study.metrics[1:] if (sentence := _other(study, metric, groups[0]))]
     else:
         sentences = [f"{_level(study, group)}: {_first(study, first, group)}" for group in groups]
-    return [*sentences, *_claims(verdicts), *_missing(study)]
+    return [*sentences, *_claims(verdicts), *_decided_though_tied(study, verdicts), *_missing(study)]
 
 
 def _level(study: Study, group: list[str]) -> str:
@@ -38,8 +40,14 @@ def _level(study: Study, group: list[str]) -> str:
     return f"At {wording.listing(shared)}" if shared else f"Under the conditions of {quoted(group[0])}"
 
 
-def _untrained(study: Study) -> str:
-    """The noun for an arm without training."""
+def _untrained(study: Study, arm: str) -> str:
+    """What an arm is that the study does not train: 'a fill without training'."""
+    if study.arm(arm).outputs:
+        return "the output of another program"
+    return f"a {_fill(study)} without training"
+
+
+def _fill(study: Study) -> str:
     return "fill" if study.plan["task"] == "inpaint" else "baseline"
 
 
@@ -105,7 +113,8 @@ def _pairs(gap: Interval) -> str:
 
 
 def _fill_wins(study: Study, metric: str, best: str, trained: list[str]) -> str:
-    words = f"A {_untrained(study)} without training is best: {quoted(best)} has the best {wording.label(metric)}, "
+    what = _untrained(study, best)
+    words = f"{what[0].upper()}{what[1:]} is best: {quoted(best)} has the best {wording.label(metric)}, "
     words += mean_text(study, best, metric)
     if not trained:
         return f"{words}; the study trains no arm."
@@ -119,14 +128,17 @@ def _fill_wins(study: Study, metric: str, best: str, trained: list[str]) -> str:
 
 
 def _fill_ties(study: Study, metric: str, best: str, fills: list[str]) -> str:
-    names = wording.listing(f"{quoted(name)} ({mean_text(study, name, metric)})" for name in fills)
+    kinds: dict[str, list[str]] = {}
+    for name in fills:
+        kinds.setdefault(_untrained(study, name), []).append(f"{quoted(name)} ({mean_text(study, name, metric)})")
+    others = "; nor from ".join(f"{what}: {wording.listing(names)}" for what, names in kinds.items())
     few = "With one seed, arms cannot be distinguished: the" if len(study.seeds) == 1 else "The"
     lead = f"{few} best arm in {wording.label(metric)}, {quoted(best)} ({mean_text(study, best, metric)}),"
-    return f"{lead} is not distinguishable from a {_untrained(study)} without training: {names}."
+    return f"{lead} is not distinguishable from {others}."
 
 
 def _other(study: Study, metric: str, group: list[str]) -> str:
-    """The best arm in another metric; '' while only arms without training have results, although others train."""
+    """The best arm in another metric; '' while no arm has results that is trained, although some are."""
     trained = [name for name in group if study.arm(name).trains]
     if trained and not any(study.values(name, metric) for name in trained):
         return ""
@@ -152,6 +164,26 @@ def _claims(verdicts: list[Verdict]) -> list[str]:
     }
     parts = [f"{counts[verdict]} {words[verdict]}" for verdict in words if counts[verdict]]
     return [f"Of {wording.count(len(verdicts), 'claim')}, {wording.listing(parts)}."]
+
+
+def _decided_though_tied(study: Study, verdicts: list[Verdict]) -> list[str]:
+    """Why a claim is decided about two arms that the table does not distinguish."""
+    sentences = []
+    for claim, verdict in zip(study.plan.get("claims") or [], verdicts, strict=True):
+        metric = claim.get("metric")
+        if verdict.verdict == claims.UNDECIDED or metric not in study.metrics or "epoch" in claim:
+            continue
+        pairs = [(claim["better"], claim["than"])] if "better" in claim else itertools.pairwise(claim.get("order", []))
+        for pair in pairs:
+            marks = next((best_arms(study, metric, group) for group in study.groups if {*pair} <= {*group}), {})
+            if sorted(marks.get(name, "") for name in pair) == sorted((BEST, TIED)):
+                best, tied = sorted(pair, key=lambda name: marks[name] != BEST)
+                sentences.append(
+                    f"The claim “{verdict.text}” {verdict.verdict}, although in the table {quoted(tied)} is not "
+                    f"distinguishable from {quoted(best)}: the claim is judged on the interval of its own difference, "
+                    "simultaneous for the claims only, and the table on intervals for all pairs of arms at once."
+                )
+    return sentences
 
 
 def _missing(study: Study) -> list[str]:
@@ -185,9 +217,6 @@ def _nothing(study: Study, metric: str) -> str:
 
 def _only_fills(study: Study, metric: str, marks: dict[str, str]) -> str:
     best = next((name for name, mark in marks.items() if mark == BEST), None)
-    shown = (
-        f"; of the {_untrained(study)}s without training {quoted(best)} is best: {mean_text(study, best, metric)}"
-        if best
-        else ""
-    )
+    among = "arms that are not trained" if best and study.arm(best).outputs else f"{_fill(study)}s without training"
+    shown = f"; of the {among} {quoted(best)} is best: {mean_text(study, best, metric)}" if best else ""
     return f"No answer yet: no trained arm has a finished trial with a finite {wording.label(metric)}{shown}."

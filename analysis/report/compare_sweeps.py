@@ -68,8 +68,8 @@ def _line(before: Study, after: Study, arm: str, metric: str, level: float) -> C
         verdict = OPEN
     elif not any(shared):
         verdict = SAME
-    elif not (before.arm(arm).trains or after.arm(arm).trains):
-        verdict = DRIFT  # arms without training are deterministic: there is no noise
+    elif before.arm(arm).exact and after.arm(arm).exact:
+        verdict = DRIFT  # there is no noise
     else:
         verdict = OPEN if difference.bounds is None else NOISE if difference.contains(0.0) else DRIFT
     return ComparedArm(arm, metric, before.interval(arm, metric), after.interval(arm, metric), difference, verdict)

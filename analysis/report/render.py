@@ -65,7 +65,7 @@ def cells_done(row: Row) -> str:
     total = sum(row.states.values())
     if not total:
         return "search not finished"
-    if not row.trains and row.states["done"] == total:
+    if row.exact and row.states["done"] == total:
         return "1 for all"
     others = [f"{row.states[s]} {s}" for s in ("failed", "running", "interrupted", "queued") if row.states[s]]
     return ", ".join([f"{row.states['done']} of {total}", *others])

@@ -63,6 +63,10 @@ class Row:
     """Number of its cells in each state."""
     entries: dict[str, TableEntry]
     """By metric."""
+    exact: bool
+    """Whether one evaluation serves every seed."""
+    kind: str
+    """What an arm is that the study does not train; '' for others."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ def build(study: Study) -> Table:
             arm.name == arm.baseline,
             study.states(arm.name),
             {metric: entries[arm.name] for metric, entries in by_metric.items()},
+            arm.exact,
+            "" if arm.trains else "output of another program" if arm.outputs else "no training",
         )
         for arm in study.arms
     ]
@@ -129,7 +135,7 @@ def _compared(study: Study, metric: str) -> dict[str, Comparison]:
     pairs = {
         arm.name: [sign * difference for difference in study.differences(arm.name, arm.baseline, metric)]
         for arm in study.arms
-        if arm.name != arm.baseline and (arm.trains or study.arm(arm.baseline).trains)
+        if arm.name != arm.baseline and not (arm.exact and study.arm(arm.baseline).exact)
     }
     pairs = {name: differences for name, differences in pairs.items() if differences}
     return dict(zip(pairs, compare(list(pairs.values()), study.correction), strict=True))
@@ -183,8 +189,14 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
         "pairs of arms) includes zero, or there are too few pairs for an interval.",
         *_on_tests(rows, _CORRECTIONS[study.correction]),
     ]
-    if any(not row.trains for row in rows):
-        caption.append("Exact: the arm has no parameters; one evaluation serves all seeds, so there is no interval.")
+    if exact := [row for row in rows if row.exact]:
+        folder = ", or is one folder of another program's output" if any("program" in row.kind for row in exact) else ""
+        caption.append(
+            f"Exact: the arm has no parameters{folder}; one evaluation serves all seeds, so there is no interval."
+        )
+    if any(row.kind and not row.exact for row in rows):
+        seeds = wording.listing(wording.quoted(row.arm) for row in rows if row.kind and not row.exact)
+        caption.append(f"Not trained here: {seeds}, the output of another program for each seed.")
     if len(study.seeds) == 1:
         caption.append("One seed: there are no intervals, and arms cannot be distinguished.")
     states = study.states()

@@ -130,7 +130,7 @@ def _effects(
     )
     a, b, seeds = data["a"].nunique(), data["b"].nunique(), data["seed"].nunique()
     cells = len(data.groupby(["a", "b"]))
-    left_out = " Arms without training are left out." if any(not arm.trains for arm in study.arms) else ""
+    left_out = f" {study.untrained.capitalize()} are left out." if any(not arm.trains for arm in study.arms) else ""
     if seeds < _LEAST_SEEDS or min(a, b) < 2 or cells < a * b or data["value"].nunique() < 2:
         return [], f"Testing effects needs {_LEAST_SEEDS} seeds and a trained arm in every cell.{left_out}"
     residual = len(data) - cells - (seeds - 1)

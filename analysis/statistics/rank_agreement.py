@@ -79,7 +79,7 @@ def _sentences(
     grouped = f" in {len(large)} groups with the same data and masks; only arms of one group are compared"
     where = grouped if len(large) > 1 else ""
     trained_only = all(study.arm(name).trains for group in large for name in group)
-    fills = "" if trained_only else " (including arms without training)"
+    fills = "" if trained_only else f" (including {study.untrained})"
     sentences = [
         f"Kendall's tau-b between the rankings of n = {arms} arms{fills}{where}. Arms are ranked by their means over "
         f"{wording.count(len(study.seeds), 'seed')} {study.at_epoch()}. 1: the same order; "

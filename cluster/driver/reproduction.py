@@ -47,7 +47,7 @@ def finished_trials(stored: Mapping[str, Any], store: Store, arm: str | None, se
     for one in stored["arms"]:
         for number, trial in one["trials"].items():
             if arm in (None, one["name"]) and seed in (None, int(number)):
-                label = f"{one['name']} · seed {number}" if one["trains"] else one["name"]
+                label = f"{one['name']} · seed {number}" if one["trains"] or one.get("by_seed") else one["name"]
                 labels.setdefault((trial["id"], trial["epochs"]), label)
     finished = store.exists_many(layout.result_key(*trial) for trial in labels)
     return [Job(*trial, label) for trial, label in labels.items() if layout.result_key(*trial) in finished]

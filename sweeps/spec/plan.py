@@ -6,7 +6,7 @@ import itertools
 import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +62,8 @@ class Arm:
     """Computes `origins` when they are needed."""
     trials: Mapping[int, Trial]
     """Trials by seed; empty until a search within this arm has found its values."""
+    by_seed: bool = False
+    """Whether the arm is the results of another program for each seed: not trained, but different between seeds."""
 
     @property
     def origins(self) -> Mapping[str, str]:
@@ -98,7 +100,7 @@ class Plan:
         runs: dict[tuple[str, int], tuple[Trial, str]] = {}
         for arm in self.arms:
             for seed, trial in arm.trials.items():
-                label = f"{arm.name} · seed {seed}" if arm.trains else arm.name
+                label = f"{arm.name} · seed {seed}" if arm.trains or arm.by_seed else arm.name
                 runs.setdefault((trial.id, trial.epochs), (trial, label))
         return sorted(runs.values(), key=lambda run: run[0].epochs) if _shares(runs) else list(runs.values())
 
@@ -143,6 +145,7 @@ def _arm_json(arm: Arm) -> dict[str, Any]:
         "published": arm.published,
         "baseline": arm.baseline,
         "trains": arm.trains,
+        **({"by_seed": True} if arm.by_seed else {}),
         "config": arm.config,
         "trials": {str(seed): {"id": trial.id, "epochs": trial.epochs} for seed, trial in arm.trials.items()},
     }
@@ -159,6 +162,14 @@ class _UnresolvedArm:
     changes: Mapping[str, tuple[Any, Place]]
     published: str | None
     place: Place
+    outputs: str | Mapping[str, str] | None = None
+    """The folder of the results of another program, or one for each seed, by the seed as text."""
+
+    def with_folder(self, folder: str) -> _UnresolvedArm:
+        """The arm with one of its folders."""
+        path = str(Path(folder).expanduser().resolve())
+        model = ({"name": "outputs", "path": path}, (*self.place, "outputs"))
+        return replace(self, changes={**self.changes, "model": model}, outputs=folder)
 
 
 def expand(sweep: Sweep, schema: Schema) -> Plan:
@@ -166,7 +177,7 @@ def expand(sweep: Sweep, schema: Schema) -> Plan:
     rows = _rows(sweep)
     cells = _grid(sweep)
     baseline = sweep.spec.baseline or sweep.spec.base_name
-    arms = [_resolve(sweep, schema, row, cell, baseline) for cell in cells for row in rows]
+    arms = _arms(sweep, schema, rows, cells, baseline)
     names = [arm.name for arm in arms]
     search = sweep.spec.search
     if search and not search.within_arms:
@@ -208,18 +219,57 @@ def _rows(sweep: Sweep) -> list[_UnresolvedArm]:
 
 
 def _named(specs: Sequence[ArmSpec], key: str) -> list[_UnresolvedArm]:
-    return [
-        _UnresolvedArm(spec.name, _changes(spec, (key, i)), spec.published, (key, i)) for i, spec in enumerate(specs)
-    ]
+    arms = []
+    for i, spec in enumerate(specs):
+        changes = {name: (value, (key, i, "set", name)) for name, value in spec.set.items()}
+        arm = _UnresolvedArm(spec.name, changes, spec.published, (key, i), spec.outputs)
+        arms.append(arm.with_folder(spec.outputs) if isinstance(spec.outputs, str) else arm)
+    return arms
 
 
-def _changes(spec: ArmSpec, place: Place) -> dict[str, tuple[Any, Place]]:
-    """An arm's changes with their places. `outputs: FOLDER` is short for the model `outputs` with that path."""
-    changes = {key: (value, (*place, "set", key)) for key, value in spec.set.items()}
-    if spec.outputs is not None:
-        folder = str(Path(spec.outputs).expanduser().resolve())
-        changes["model"] = ({"name": "outputs", "path": folder}, (*place, "outputs"))
-    return changes
+def _arms(
+    sweep: Sweep,
+    schema: Schema,
+    rows: Sequence[_UnresolvedArm],
+    cells: Sequence[Mapping[str, tuple[str, Any, Place]]],
+    baseline: str,
+) -> list[Arm]:
+    """Every row in every cell. Results of another program that are the same in every cell are one row."""
+    arms: dict[int, list[Arm]] = {
+        at: [_resolve_outputs(sweep, schema, row, cell, baseline) for cell in cells] for at, row in enumerate(rows)
+    }
+    for at, row in enumerate(rows):
+        if row.outputs is not None and len({tuple(trial.id for trial in arm.trials.values()) for arm in arms[at]}) == 1:
+            arms[at] = [replace(arms[at][0], name=row.name, factors={})]
+    return [arms[at][cell] for cell in range(len(cells)) for at in arms if cell < len(arms[at])]
+
+
+def _resolve_outputs(
+    sweep: Sweep, schema: Schema, row: _UnresolvedArm, cell: Mapping[str, tuple[str, Any, Place]], baseline: str
+) -> Arm:
+    """`_resolve`, and for the results of another program for each seed, the trial of each folder."""
+    folders = row.outputs
+    if folders is None or isinstance(folders, str):
+        return _resolve(sweep, schema, row, cell, baseline)
+    missing = [seed for seed in sweep.spec.seed_list if str(seed) not in folders]
+    if missing:
+        raise sweep.error(
+            (*row.place, "outputs"),
+            f"the arm {row.name!r} has folders for the seeds {', '.join(folders)}, and none for the seed "
+            f"{missing[0]} of the sweep",
+            f"a folder for each of the seeds {', '.join(map(str, sweep.spec.seed_list))}; or one folder for all",
+            f"outputs: {{..., {missing[0]}: FOLDER}}, or `seeds: [{', '.join(folders)}]`",
+        )
+    rows = {seed: row.with_folder(folders[str(seed)]) for seed in sweep.spec.seed_list}
+    arms = {seed: _resolve(sweep, schema, one, cell, baseline) for seed, one in rows.items()}
+    first = next(iter(arms.values()))
+    paths = {str(seed): arm.changes["model"]["path"] for seed, arm in arms.items()}
+    return replace(
+        first,
+        changes={**first.changes, "model": {"name": "outputs", "path": paths}},
+        trials={seed: arm.trials[seed] for seed, arm in arms.items()},
+        by_seed=True,
+    )
 
 
 def _grid(sweep: Sweep) -> list[dict[str, tuple[str, Any, Place]]]:

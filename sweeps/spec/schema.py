@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 Key = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")]
+Seed = Annotated[str, Field(pattern=r"^\d+$")]
+"""A seed as a key: keys of YAML are read as text."""
 BEST = re.compile(r"best\((?P<column>[a-z0-9_/]+)\)$")
 
 
@@ -23,8 +25,10 @@ class StrictSpec(BaseModel):
 class ArmSpec(StrictSpec):
     name: Name = Field(description="name of the arm: its row in the table")
     set: dict[Key, Any] = Field({}, description="changes to the base: {dotted key: value}")
-    outputs: str | None = Field(
-        None, description="folder of images filled by another system (sweeps export-test): scored, not trained"
+    outputs: str | Annotated[dict[Seed, str], Field(min_length=1)] | None = Field(
+        None,
+        description="folder of images that another program has filled (sweeps export-test), or one for each seed, as "
+        "{0: FOLDER, 1: FOLDER}: scored, not trained",
     )
     published: str | None = Field(None, description="variant of this arm in the published figures")
 

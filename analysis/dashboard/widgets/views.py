@@ -149,7 +149,7 @@ def curves(report: Report) -> None:
     figure, left_out = drawing.study_figure(study, column, arms, seeds, int(smooth), log, elements.is_dark())
     st.plotly_chart(figure, key="curves", theme=None, config=drawing.CONFIG)
     words = "Thin: single seeds; thick: their mean." if seeds else "Means over seeds with 95 % intervals."
-    elements.note(f"{words} Dotted lines: arms without training. {left_out}".strip())
+    elements.note(f"{words} Dotted lines: {study.untrained}. {left_out}".strip())
 
 
 # --- search -----------------------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def _columns(
 
 
 def _disputed(study: Study, values: Mapping[str, Values]) -> DisputedImages | None:
-    """Select images by the trained arms if there are two; arms without training would dominate the differences."""
+    """Select images by the trained arms if there are two; the others would dominate the differences."""
     trained = [arm for arm in values if study.arm(arm).trains]
     compared = trained if len(trained) > 1 else list(values)
     if len(compared) < 2:
@@ -220,7 +220,7 @@ def _disputed(study: Study, values: Mapping[str, Values]) -> DisputedImages | No
 def _mean(study: Study, arm: str, values: Values) -> str:
     """The mean over images in words, with an interval over seeds and their images; '' if a file is missing."""
     seeds = _finished(study)[arm]
-    used = seeds[: MOST_SEEDS if study.arm(arm).trains else 1]
+    used = seeds[: 1 if study.arm(arm).exact else MOST_SEEDS]
     read = _read(study, [_folder(study, arm, seed) for seed in used])
     folders = {seed: _folder(study, arm, seed) for seed in used}
     if any(folder not in read for folder in folders.values()):
@@ -232,7 +232,7 @@ def _mean(study: Study, arm: str, values: Values) -> str:
     images = wording.count(int(np.isfinite(values[_PSNR]).sum()), "test image")
     figure = wording.with_unit(_figure(interval), METRIC)
     text = f"{wording.quoted(arm)}: mean {wording.label(METRIC)} {figure} over {images}"
-    if not study.arm(arm).trains:
+    if study.arm(arm).exact:
         return f"{text} (one evaluation)."
     of = f" of {len(seeds)}" if len(used) < len(seeds) else ""
     if interval.n == 1:

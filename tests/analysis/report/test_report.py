@@ -128,6 +128,25 @@ def test_the_first_sentence_is_the_answer(tmp_path: Path, arms: list[ArmSpec], p
     Console(file=io.StringIO(), width=100).print(formats.terminal(found))
 
 
+CLAIM = {"text": "learning helps", "metric": "test/psnr_db", "better": "net", "than": "telea"}
+
+
+@pytest.mark.parametrize(
+    ("psnr", "verdict", "told"),
+    [(26.5, "holds", False), (25.31, "holds", True), (25.05, "is undecided", False)],
+    ids=["both distinguish", "only the claim does", "neither does"],
+)
+def test_a_claim_that_is_decided_about_arms_that_the_table_does_not_distinguish(
+    tmp_path: Path, psnr: float, verdict: str, told: bool
+) -> None:
+    arms = [ArmSpec("net", psnr), FILL, *(ArmSpec(f"other {n}", 20.0 + n) for n in range(4))]
+    answer = built(tmp_path, arms, claims=[CLAIM]).answer
+    assert f"The claim {verdict}." in answer
+    assert ("not distinguishable" in answer[0]) == (told or verdict != "holds")
+    why = "The claim “learning helps” holds, although in the table “telea” is not distinguishable from “net”: the claim"
+    assert any(sentence.startswith(why) for sentence in answer) == told
+
+
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     found = built(tmp_path, [ArmSpec("net", 26.0), ArmSpec("other", 27.0)], seeds=1)
     assert "with one seed, arms cannot be distinguished" in found.answer[0]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.data.image_files import open_image
+from trainables.data.image_files import digest, open_image
 from trainables.errors import TrialError
 from trainables.inpaint.methods.outputs.config import Config
 from trainables.inpaint.methods.outputs.file_names import file_name, to_uint8
@@ -50,5 +50,14 @@ class Outputs(nn.Module):
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """Build the reader; any size."""
-    return Outputs(Path(config.path), size)
+    """Build the reader; any size. Raises TrialError if the folder does not hold the images that were planned."""
+    folder = Path(config.path)
+    if config.digest and digest(folder) != config.digest:
+        raise TrialError(
+            f"model.path: {folder}",
+            "its files are not those that the sweep was planned with",
+            "the same files on every machine, and while a sweep runs",
+            "sweeps run FILE again, if these are the right files; or copy the folder to this machine",
+            "model.path",
+        )
+    return Outputs(folder, size)
