@@ -57,6 +57,8 @@ def check(plan: Plan, store: Store) -> None:
             continue
         network_ids = schema.needs(arm.task, arm.config, 0).networks
         bodies = {trial_id: layout.get_json(store, layout.trial_key(trial_id)) for trial_id in network_ids}
+        for body in filter(None, bodies.values()):
+            bring_code(store, schema.code_of(body["task"], body["config"]))
         known = {trial_id: body["config"] for trial_id, body in bodies.items() if body is not None}
         inpaint_config.check_networks(arm.config, known)  # missing trials are reported when they are read
 

@@ -162,7 +162,9 @@ def export_test(
     arm: whose images and masks; None: those of the baseline. data: folder of the data sets. Returns the number of
     images. Raises SweepError for an unknown sweep or arm.
     """
+    from cluster.worker import user_code
     from sweeps.spec.loader import unknown_name_error
+    from trainables import schema
     from trainables.inpaint import dataset as inpaint_dataset
     from trainables.training.session import Machine
 
@@ -174,6 +176,7 @@ def export_test(
     for folder in (damaged, masks):
         arguments.make_folder(folder)
     config = arms[arm or stored["baseline"]]["config"]
+    user_code.bring_code(arguments.open(store), schema.code_of(stored["task"], config))
     count = 0
     for file, image, mask in inpaint_dataset.export_test(config, Machine(data_root=arguments.absolute(data))):
         (damaged / file).write_bytes(image)

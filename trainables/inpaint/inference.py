@@ -77,7 +77,8 @@ def trained_network(trial: str, trained: LoadTrained, size: int, mask: Mapping[s
         raise _error(trial, "it has no finished result", "a finished trial", "run its sweep to the end first")
     config, weights = trained[trial]
     name = config.get("model", {}).get("name")
-    if name not in registry.names("method") or not registry.find("method", name).config.trains:
+    code = registry.model(name) if isinstance(name, str) else None
+    if code is None or code.kind != "method" or not code.config.trains:
         raise _error(
             trial,
             f"its model is {name}, which is not a trained inpainter",
@@ -91,7 +92,7 @@ def trained_network(trial: str, trained: LoadTrained, size: int, mask: Mapping[s
             f"an inpainter trained at {size} px",
             f"set `images: {{size: {config['data']['size']}}}`, or name another inpainter",
         )
-    registry.find("method", name).options(config["model"]).check(mask, size)
+    code.options(config["model"]).check(mask, size)
     network = build_network(config["model"], size)
     load_weights(network, weights, f"inpainters: {{trial: {trial}}}")
     return network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,44 @@ def test_a_trained_inpainter_of_the_store(inpainter: str, store: Store, data_roo
     with pytest.raises(TrialError, match="px"):
         forging.ensure(store, resolved(inpainters=[{"trial": inpainter}], images={**BLOCK["images"], "size": 64}), None)
     assert len(store.children("datasets")) == 1, "refused before anything was written"
+
+
+NETWORK = """\
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, width: int = 4):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(4, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1))
+
+    def forward(self, image, mask):
+        return torch.sigmoid(self.layers(torch.cat([image, mask], 1)))
+
+def grey(image, mask):
+    return image + 0.5 * mask
+"""
+
+
+def test_a_network_of_the_user_is_an_inpainter(
+    planned: Planned, store: Store, data_root: Path, cached: Path, tmp_path: Path
+) -> None:
+    """Its code comes from the store, on a machine that has never seen it."""
+    (tmp_path / "net.py").write_text(NETWORK)
+    text = INPAINTER.replace("vanilla_autoencoder, width: 8", "./net.py").replace(
+        "seeds: 1", "arms:\n  - {name: grey, set: {model: {name: ./net.py:grey}}}\nseeds: 1"
+    )
+    plan = planned(text=text)
+    small.run(plan, store, data_root)
+    trained, fill = (trial.id for trial, _ in plan.runs())
+    shutil.rmtree(cached)
+    (tmp_path / "net.py").unlink()
+    folder = inputs.forged_folder(
+        store, forging.ensure(store, resolved(inpainters=[{"trial": trained}]), data_root, quiet=True)
+    )
+    assert json.loads((folder / "done.json").read_bytes())["inpainters"][trained] == 24
+    with pytest.raises(TrialError, match="not a trained inpainter"):
+        forging.ensure(store, resolved(inpainters=[{"trial": fill}]), data_root, quiet=True)
 
 
 def test_an_unfinished_or_unknown_inpainter(planned: Planned, store: Store, data_root: Path) -> None:
