@@ -91,7 +91,8 @@ def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[J
 
 def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
     """Store the plan and every trial in it. Returns the plan as stored."""
-    store_code(store, plan.sweep.spec.task, (arm.config for arm in plan.arms))
+    chosen = [{"user_code": plan.code_of_choices}] if plan.code_of_choices else []
+    store_code(store, plan.sweep.spec.task, [*(arm.config for arm in plan.arms), *chosen])
     stale_code.store_modules(store, plan.sweep.spec.task, (arm.config for arm in plan.arms))
     stored = stored_plans.write_plan(
         store, plan.name, plan.to_json(list(command)), plan.sweep.document.text, time.time()

@@ -206,9 +206,9 @@ def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[J
             f"the command that planned it: {stored['command']}",
         )
     source = yaml_document.parse(stored["text"], stored["file"])
-    user_code.bring_code(
-        store, {name for arm in stored["arms"] for name in schema.code_of(stored["task"], arm["config"])}
-    )
+    configs = [arm["config"] for arm in stored["arms"]]
+    configs += [{"user_code": stored["user_code"]}] if "user_code" in stored else []
+    user_code.bring_code(store, {name for config in configs for name in schema.code_of(stored["task"], config)})
     _use_stored_code(source, stored)
     sweep = loader.adapt(source, stored["tiny"], (*stored["changes"], *changes))
     sweep.user_code = stored_plans.user_code(stored)

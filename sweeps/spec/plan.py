@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import shlex
@@ -125,7 +126,15 @@ class Plan:
             "resources": spec.resources.model_dump(),
             "search": None if spec.search is None else self._search_json(),
             **({"pins": dict(self.sweep.pins)} if self.sweep.pins else {}),
+            **({"user_code": self.code_of_choices} if self.code_of_choices else {}),
         }
+
+    @property
+    def code_of_choices(self) -> dict[str, str]:
+        """What names of code mean that only a search can choose, by how they are written."""
+        used = {name for arm in self.arms for name in arm.config.get("user_code") or {}}
+        chosen = [item for arm in self.arms for item in (arm.given.get("user_code") or {}).items()]
+        return {name: code for name, code in chosen if name not in used} if self.sweep.spec.search else {}
 
     def _search_json(self) -> dict[str, Any]:
         assert self.sweep.spec.search is not None
@@ -300,8 +309,9 @@ def _resolve(
     if sweep.user_code:
         config["user_code"] = dict(sweep.user_code)
     resolved = _checked(sweep, row.place, changes, lambda: schema.resolve(sweep.spec.task, config, sweep.folder))
-    if "user_code" in resolved:  # a suggestion of a search is resolved with the code that was planned
-        config["user_code"] = resolved["user_code"]
+    code = _code_of_choices(sweep, schema, config) | resolved.get("user_code", {})
+    if code:  # a suggestion of a search is resolved with the code that was planned
+        config["user_code"] = code
     trials = trials_of(sweep.spec.task, resolved, sweep.spec.seed_list, schema)
     return Arm(
         task=sweep.spec.task,
@@ -317,6 +327,25 @@ def _resolve(
         trace=lambda: _origins(sweep, resolved, config, changes),
         trials={} if _is_tuned_first(sweep, resolved, schema) else trials,
     )
+
+
+def _code_of_choices(sweep: Sweep, schema: Schema, config: dict[str, Any]) -> dict[str, str]:
+    """What the names of code mean now that the search can choose for an arm, by how they are written."""
+    known: dict[str, str] = {}
+    space = sweep.spec.search.space if sweep.spec.search else {}
+    for key, entry in space.items():
+        for value in entry.get("choice") or [] if isinstance(entry, dict) else []:
+            if not isinstance(value, str | dict):
+                continue
+            chosen = deep_copy(config)
+            *path, last = key.split(".")
+            inner = chosen
+            for part in path:
+                inner = inner.setdefault(part, {})
+            with contextlib.suppress(ValueError, AttributeError):  # reported with its suggestion
+                inner[last] = deep_copy(value)
+                known |= schema.resolve(sweep.spec.task, chosen, sweep.folder).get("user_code", {})
+    return known
 
 
 def trials_of(task: str, resolved: dict[str, Any], seeds: Iterable[int], schema: Schema) -> dict[int, Trial]:

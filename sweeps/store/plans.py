@@ -50,7 +50,7 @@ def read_plans(store: Store, name: str) -> list[Json]:
 
 def user_code(plan: Json) -> dict[str, str]:
     """What names of a user's code meant when a stored plan was made, by how they are written in its file."""
-    known: dict[str, str] = {}
+    known: dict[str, str] = dict(plan.get("user_code") or {})
     for arm in plan["arms"]:
         known |= arm.get("config", {}).get("user_code") or {}
     return known

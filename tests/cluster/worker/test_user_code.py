@@ -15,6 +15,7 @@ from sweeps.cli import common
 from sweeps.cli.main import main
 from sweeps.errors import StoreError
 from sweeps.spec import loader, plan
+from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.cluster.small import histories, run
@@ -183,6 +184,39 @@ def test_through_ray_the_code_comes_from_the_store(
         keys = [list(one.keys(f"trials/{trial}/result/")) for one in (store, there)]
         assert keys[0] == keys[1]
     assert plan["arms"] == stored_plans.require_plan(there, "mine")["arms"]
+
+
+SEARCH = """
+search:
+  space: {model.name: {choice: [./mine/net.py, ./mine/other.py]}}
+  points: [{model.name: ./mine/net.py}, {model.name: ./mine/other.py}]
+  trials: 2
+  sampler: random
+  metric: val/psnr_db
+  goal: max
+  tune_seeds: [100]
+"""
+
+
+def test_a_search_trains_the_files_as_they_were_planned(
+    sweep: Path, store: FolderStore, command: Command, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a file that only the search can choose, in another process, without the files."""
+    other = sweep.parent / "mine" / "other.py"
+    other.write_text((sweep.parent / "mine" / "net.py").read_text())
+    sweep.write_text(sweep.read_text() + SEARCH)
+    planned = plan.expand(loader.load(sweep), schema)
+    meant = schema.resolve("inpaint", {**planned.arms[0].given, "model": {"name": "./mine/other.py"}}, sweep.parent)
+    other.write_text("raise SystemExit('changed after it was planned')")
+    run(planned, store, data_root)
+    shutil.rmtree(sweep.parent)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    assert command("resume", "mine", "--set", "search.trials=3") == common.DONE
+    asked = [
+        layout.get_json(store, key)["config"]["model"]["name"] for key in store.keys("trials/") if "trial.json" in key
+    ]
+    assert meant["model"]["name"] in asked
+    assert {name for name in asked if "other" in name} == {meant["model"]["name"]}
 
 
 def test_code_that_was_changed_in_the_store_does_not_run(
