@@ -79,18 +79,14 @@ def test_a_loss_term_that_is_no_number_is_refused(examples: Path, body: str, say
         method.training_step(Batch.of(torch.rand(8, 3, 8, 8), torch.ones(8, 1, 8, 8)))
 
 
-def test_a_torchscript_file_fills_holes(
-    examples: Path, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    del data_root
-
+def test_a_torchscript_file_fills_holes(examples: Path) -> None:
     class Grey(torch.nn.Module):
         def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             return image * (1 - mask) + 0.25 * mask
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch plans to remove TorchScript
-        torch.jit.script(Grey()).save(tmp_path / "lama.pt")
+        torch.jit.script(Grey()).save(examples / "lama.pt")
     config = schema.resolve(
         "inpaint",
         {
@@ -104,9 +100,7 @@ def test_a_torchscript_file_fills_holes(
     network = code.load().build(code.options(config["model"]), 20)
     image, mask = torch.rand(2, 3, 20, 20), torch.zeros(2, 1, 20, 20)
     mask[:, :, 3:9, 3:9] = 1
-    with pytest.raises(FileNotFoundError, match="set SWEEPS_DATA"):
-        network(image, mask)
-    monkeypatch.setenv("SWEEPS_DATA", str(tmp_path))
+    (examples / "lama.pt").unlink()  # the copy that was planned is used
     assert torch.allclose(network(image, mask), torch.where(mask > 0, torch.tensor(0.25), image))
 
 

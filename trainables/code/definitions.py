@@ -294,7 +294,7 @@ def _options(
         raise _error(
             name,
             f"a parameter has a type that no YAML value has: {error}",
-            "int, float, bool, str, list and dict",
+            "int, float, bool, str, list and dict, and Path for a file",
             "annotate it with one of these types, or give it a default",
         ) from error
 

@@ -18,7 +18,7 @@ from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from trainables.code import bundle
+from trainables.code import bundle, files
 from trainables.code.closure import module_name
 from trainables.errors import TrialError
 
@@ -73,8 +73,9 @@ def is_written(name: str) -> bool:
 
 
 def hashes(names: Iterable[str]) -> tuple[str, ...]:
-    """The hashes of the code that resolved names mean, each once; other names are ignored."""
-    return tuple(dict.fromkeys(resolved.hash for name in names if (resolved := parse(name))))
+    """The hashes of the code and files that resolved names mean, each once; other names are ignored."""
+    matches = (_RESOLVED.match(name) or files.PINNED.fullmatch(name) for name in names)
+    return tuple(dict.fromkeys(match["hash"] for match in matches if match))
 
 
 def installed(kind: str) -> Mapping[str, EntryPoint]:

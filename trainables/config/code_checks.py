@@ -129,6 +129,8 @@ def _check_defaults(config: type[ModelConfig], name: str, module: ModuleType) ->
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump()
+    if isinstance(value, Path):
+        return str(value)
     raise TypeError
 
 

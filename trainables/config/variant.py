@@ -9,6 +9,8 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from trainables.code import files
+
 NameResolver = Callable[[str, Mapping[str, Any]], str]
 
 
@@ -52,7 +54,9 @@ class Variant:
         if name not in self.choices:
             context = {"name": name, "allowed": list(self.choices)}
             raise PydanticCustomError("unknown_name", "there is no such name", context)
-        return {"name": name, **options(self.choices[name], section).model_dump()}
+        config = self.choices[name]
+        pinned = files.pin_options(config, section, context or {})
+        return {"name": name, **options(config, {**section, **pinned}).model_dump(), **pinned}
 
     def config(self, section: Mapping[str, Any], context: Mapping[str, Any] | None) -> type[BaseModel]:
         """The class of a section's other keys."""
@@ -70,5 +74,9 @@ def _json_schema(name: str, config: type[BaseModel], handler: GetJsonSchemaHandl
 
 
 def options(config: type[BaseModel], section: Mapping[str, Any]) -> Any:
-    """The keys of a section beside its name as an instance of their class."""
-    return config.model_validate({key: item for key, item in section.items() if key != "name"})
+    """The keys of a section beside its name as an instance of their class; files are the checked copies."""
+    given = {key: item for key, item in section.items() if key != "name"}
+    for key in files.file_options(config):
+        if isinstance(given.get(key), str):
+            given[key] = files.path_of(given[key])
+    return config.model_validate(given)
