@@ -92,7 +92,7 @@ class _ImportWalk:
         guarded = set(map(id, _guarded(tree)))
         for name, optional, node in imports(tree, package):
             self._import(name, optional, None if id(node) in guarded else f"{file.name}:{node.lineno}")
-        for named in _named_files(tree, file.parent):
+        for named in named_files(tree, file.parent):
             if named.is_relative_to(root):
                 self._is_new(root, named)
 
@@ -203,7 +203,7 @@ def _called(node: ast.Call) -> str:
     return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
-def _named_files(tree: ast.Module, folder: Path) -> Iterator[Path]:
+def named_files(tree: ast.Module, folder: Path) -> Iterator[Path]:
     """Existing files that constants of a source name, relative to its folder."""
     for node in ast.walk(tree):
         text = _path_text(node)
