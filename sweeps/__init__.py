@@ -15,10 +15,15 @@ if TYPE_CHECKING:
         ForgeResult,
         LoadedForge,
         LoadedSweep,
+        OpenedStore,
         RedrawnImages,
         RunOptions,
+        StoredFigure,
+        StoredSweep,
+        StoredTrial,
         SweepComparison,
         SweepStatus,
+        TrialProgress,
         claims,
         compare,
         delete_checkpoints,
@@ -60,10 +65,15 @@ __all__ = [
     "ForgeResult",
     "LoadedForge",
     "LoadedSweep",
+    "OpenedStore",
     "RedrawnImages",
     "RunOptions",
+    "StoredFigure",
+    "StoredSweep",
+    "StoredTrial",
     "SweepComparison",
     "SweepStatus",
+    "TrialProgress",
     "claims",
     "compare",
     "delete_checkpoints",
@@ -101,20 +111,46 @@ __all__ = [
 
 
 def check_packages() -> None:
-    """Raise SweepError if one of our packages would be imported from somewhere else: other projects use these names."""
-    import importlib.util
+    """Raise SweepError if one of our packages would be imported from somewhere else: other projects use these names.
 
+    The error names the file that is in the way.
+    """
     here = Path(__file__).resolve().parents[1]
     for name in ("sweeps", "trainables", "cluster", "analysis"):
-        spec = importlib.util.find_spec(name)
-        origin = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
-        if origin != here:
+        found = _found(name)
+        if found is None or not found.is_relative_to(here / name):
             raise SweepError(
                 f"package `{name}`",
-                f"it is imported from {origin or 'nowhere'}, not from {here}",
+                f"{found or 'nothing'} is imported under this name, not {here / name}",
                 "the package of inpaint-sweeps",
-                f"uninstall the other package called {name!r} (pip uninstall {name}), or run from another folder",
+                _remedy(name, found),
             )
+
+
+def _found(name: str) -> Path | None:
+    """The file of a package, or the folder of one without a file, as Python imports or has imported it."""
+    import importlib.util
+    import sys
+
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None):
+        return Path(str(loaded.__file__)).resolve()
+    try:
+        spec = importlib.util.find_spec(name)
+    except ValueError:  # a module that something made without a file
+        return None
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    origin = spec.origin if spec and spec.origin else folders[0] if folders else None
+    return Path(origin).resolve() if origin else None
+
+
+def _remedy(name: str, found: Path | None) -> str:
+    if found is None:
+        return "install inpaint-sweeps again, and restart Python"
+    if {"site-packages", "dist-packages"} & set(found.parts):
+        return f"uninstall the other package called {name!r} (pip uninstall {name}), or use another environment"
+    other = found.parent if found.name == "__init__.py" else found
+    return f"rename {other}, or run from another folder; then restart Python"
 
 
 if not TYPE_CHECKING:  # a type checker would accept every name

@@ -27,6 +27,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM asked this process to end. A run ends as after Ctrl-C, with another exit code."""
 
 
+class UnknownNameError(SweepError, KeyError):
+    """A name that nothing has; `allowed` lists the names that there are."""
+
+
 class StoreError(SweepError):
     """The store cannot be read or written: disk full, no permission, damaged object, newer schema."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,3 +45,14 @@ class RunOptions:
     def data_root(self) -> Path | None:
         """The absolute path of `data`."""
         return Path(self.data).resolve() if self.data else None
+
+    @property
+    def local_data_root(self) -> Path | None:
+        """The folder of the data sets on this machine: `data`, else $SWEEPS_DATA."""
+        return local_data_root(self.data)
+
+
+def local_data_root(folder: str | Path | None) -> Path | None:
+    """The absolute path of a folder of data sets on this machine: the given one, else $SWEEPS_DATA; None if unset."""
+    chosen = folder or os.environ.get("SWEEPS_DATA")
+    return Path(chosen).resolve() if chosen else None

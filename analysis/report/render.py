@@ -157,6 +157,19 @@ def _texts(row: Row, column: Column) -> list[str]:
     return [first, *([published_text(entry) + refs] if column.theirs else []), difference_text(entry, column, row)]
 
 
+def text_grid(table: Table) -> TextGrid:
+    """The main table as plain text, a row per arm."""
+    body = [
+        [row.arm, cells_done(row), *(text for column in table.columns for text in _texts(row, column))]
+        for row in table.rows
+    ]
+    return TextGrid(_main_head(table), body)
+
+
+def _main_head(table: Table) -> list[str]:
+    return ["arm", "seeds", *(name for column in table.columns for name in _headings(column))]
+
+
 # --- Markdown ---------------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +185,7 @@ def escape(text: str) -> str:
 
 def markdown(table: Table) -> str:
     """The main table in GitHub's Markdown, its columns padded so that it also reads as plain text."""
-    head = ["arm", "seeds", *(name for column in table.columns for name in _headings(column))]
+    head = _main_head(table)
     body = []
     for row in table.rows:
         texts = [escape(row.arm), escape(cells_done(row))]
@@ -280,10 +293,13 @@ def to_csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for row in table.rows:
-        for column in table.columns:
-            writer.writerow(_csv_row(table, row, column))
+    writer.writerows(csv_rows(table))
     return text.getvalue()
+
+
+def csv_rows(table: Table) -> list[list[object]]:
+    """The table in long form: values of `CSV_COLUMNS` for each arm and metric; None where unknown."""
+    return [_csv_row(table, row, column) for row in table.rows for column in table.columns]
 
 
 def _csv_row(table: Table, row: Row, column: Column) -> list[object]:

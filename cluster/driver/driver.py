@@ -321,7 +321,7 @@ def check(plan: Plan, options: RunOptions) -> None:
         for check_input, section in task_named(arm.task).checks(arm.config):
             if (check_input, section) not in seen:
                 seen.append((check_input, section))
-                check_input(section, options.data_root)
+                check_input(section, options.local_data_root)
 
 
 def forget(plan: Plan, store: Store, trials: Collection[str] | None = None) -> None:

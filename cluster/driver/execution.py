@@ -120,7 +120,7 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
     events.planned(work)
     left = work
     if not work.nothing:
-        forging.prepare(work, store, options.data_root, events.quiet)
+        forging.prepare(work, store, options.local_data_root, events.quiet)
         with events.progress(len(work.jobs) + work.cached, work.cached, _progress_metric(plan)) as listener:
             driver.run(work, store, schema, options, listener, data=data.digests)
         stored = stored_plans.newest_plan(store, plan.name) or stored

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from cluster.worker import finished_trial
 from sweeps.errors import SweepError
 from sweeps.store.base import Store
@@ -54,12 +56,34 @@ class TrainedNetwork:
         build = predict.inpainter if self.trial.task == "inpaint" else predict.detector
         return build(self.trial.config, self.trial.weights, available_device())
 
+    def check_request(self, has_mask: bool, text: str | None, example: str, option: str) -> None:
+        """SweepError if the trial does not predict, or gets a mask where it needs none, or none where it needs one.
+
+        option: how the mask is given, with an example.
+        """
+        task = self.trial.task
+        if task not in ("inpaint", "detect"):
+            raise SweepError(
+                f"trial {self.trial.trial_id}", f"its task is {task}", "inpaint or detect", "another trial"
+            )
+        if has_mask != (task == "inpaint"):
+            raise SweepError(
+                f"trial {self.trial.trial_id} of task {task}",
+                "a detector finds the inpainted region itself" if has_mask else "an inpainter needs a hole to fill",
+                f"{option} for inpainters, no {option} for detectors",
+                f"leave {option} out" if has_mask else example,
+            )
+        if text is not None:
+            predict.check_text(self.trial.config)
+
     def fill(self, picture: user_images.Picture, mask: str, text: str | None) -> dict[str, bytes]:
         """Output file of an inpainter. mask: X,Y,W,H or a file, see `user_images.read_hole`."""
-        hole_hw = user_images.read_hole(mask, picture)
+        return {"filled.png": picture.png(self.fill_hole(picture, user_images.read_hole(mask, picture), text))}
+
+    def fill_hole(self, picture: user_images.Picture, hole_hw: user_images.Mask, text: str | None) -> Image.Image:
+        """The stored image with its hole filled. hole_hw: upright."""
         predict.check_hole(self.trial.config, hole_hw)
-        filled = predict.fill(self.network, self.trial.config["data"]["size"], picture, hole_hw, text)
-        return {"filled.png": picture.png(filled)}
+        return predict.fill(self.network, self.trial.config["data"]["size"], picture, hole_hw, text)
 
     def detect(self, picture: user_images.Picture) -> predict.Detection:
         """What a detector finds, at the threshold that the trial chose on its validation images."""
@@ -103,26 +127,11 @@ def predictions(
     result = finished_trial.newest_result(store, trial_id, "needed for the prediction")
     key = (store.uri, trial_id, str(result["attempt"]), int(result["epochs"]))
     loaded = NETWORKS.get(key) or TrainedNetwork(finished_trial.read(store, trial_id, "needed for the prediction"))
-    _check_request(loaded.trial, mask, text)
+    loaded.check_request(mask is not None, text, "--mask 10,10,40,30, or --mask FILE", "--mask")
     _ = loaded.network  # load it now, so that a trial without usable weights is an error before the first image
     NETWORKS.put(key, loaded)
     names = predict.output_names(list(images))
     return (_prediction(loaded, file, name, mask, text) for file, name in zip(images, names, strict=True))
-
-
-def _check_request(trial: FinishedTrial, mask: str | None, text: str | None) -> None:
-    if trial.task not in ("inpaint", "detect"):
-        raise SweepError(f"trial {trial.trial_id}", f"its task is {trial.task}", "inpaint or detect", "another trial")
-    if (mask is None) == (trial.task == "inpaint"):
-        inpaints = trial.task == "inpaint"
-        raise SweepError(
-            f"trial {trial.trial_id} of task {trial.task}",
-            "an inpainter needs a hole to fill" if inpaints else "a detector finds the inpainted region itself",
-            "--mask for inpainters, no --mask for detectors",
-            "--mask 10,10,40,30, or --mask FILE" if inpaints else "leave --mask out",
-        )
-    if text is not None:
-        predict.check_text(trial.config)
 
 
 def _prediction(loaded: TrainedNetwork, file: Path, name: str, mask: str | None, text: str | None) -> Prediction:

@@ -4,7 +4,7 @@
 functions, so importing this package is cheap.
 """
 
-from sweeps.api.arguments import LoadedSweep, load, open
+from sweeps.api.arguments import LoadedSweep, load
 from sweeps.api.clusters import ClusterJob, doctor, follow, submit
 from sweeps.api.discovery import describe, json_schema, list_names
 from sweeps.api.networks import (
@@ -18,6 +18,7 @@ from sweeps.api.networks import (
     load_forge,
     predict,
 )
+from sweeps.api.progress import TrialProgress
 from sweeps.api.results import (
     RedrawnImages,
     SweepComparison,
@@ -46,6 +47,7 @@ from sweeps.api.running import (
     stop,
     work_left,
 )
+from sweeps.api.stored import OpenedStore, StoredFigure, StoredSweep, StoredTrial, open
 from sweeps.run_options import RunOptions
 
 __all__ = [
@@ -54,10 +56,15 @@ __all__ = [
     "ForgeResult",
     "LoadedForge",
     "LoadedSweep",
+    "OpenedStore",
     "RedrawnImages",
     "RunOptions",
+    "StoredFigure",
+    "StoredSweep",
+    "StoredTrial",
     "SweepComparison",
     "SweepStatus",
+    "TrialProgress",
     "check_data",
     "claims",
     "compare",

@@ -1,13 +1,15 @@
-"""What the functions of the Python interface take: a store, a sweep file, folders."""
+"""What the functions of the Python interface take: a store, a sweep, folders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sweeps.api import display
 from sweeps.errors import SweepError
+from sweeps.store.forwarding import ForwardingStore
 
 if TYPE_CHECKING:
     from sweeps.spec.loader import Sweep
@@ -19,39 +21,77 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedSweep:
-    """A sweep as its file states it; references to other sweeps are not resolved yet."""
+    """A sweep as its file or mapping states it; references to other sweeps are not resolved yet."""
 
     sweep: Sweep
     folder: Path | None
-    """Folder in which the files of other sweeps are looked up; None for a sweep that was read from a store."""
+    """Folder in which files are looked up; None for a sweep that was read from a store."""
 
     @property
     def name(self) -> str:
         return self.sweep.spec.name
 
+    def _repr_html_(self) -> str:
+        """Its question and arms, for notebooks."""
+        spec, question = self.sweep.spec, self.sweep.document.question
+        arms = [(spec.base_name, "the base configuration")]
+        arms += [(arm.name, display.changes(arm.set)) for arm in spec.arms]
+        arms += [(f"without {arm.name}", display.changes(arm.set)) for arm in spec.leave_one_out]
+        arms += [(arm.name, f"in pairs: {display.changes(arm.set)}") for arm in spec.pairs]
+        grid = [f"each with {key}: {', '.join(map(str, levels))}" for key, levels in spec.grid.items()]
+        search = [f"search by {spec.search.sampler}, {spec.search.trials} suggestions"] if spec.search else []
+        seeds = f"task {spec.task}; seeds {', '.join(map(str, spec.seed_list))}"
+        return display.block(
+            self.name, display.text(question), display.text(seeds, *grid, *search), display.table(["arm", "set"], arms)
+        )
 
-def open(store: StoreLike) -> Store:
-    """Open the store at a folder, or at an address `s3://bucket/prefix`. An open store is returned unchanged."""
+
+class StoreHandle(ForwardingStore):
+    """A store for users, which adds to the store itself what `sweeps.open` documents."""
+
+    @property
+    def plain(self) -> Store:
+        """The store itself."""
+        return self._store
+
+
+def plain_store(store: StoreLike) -> Store:
+    """The store at a folder, or at an address `s3://bucket/prefix`. An open store is returned, without its handle."""
     from sweeps.store.open import open_store
 
+    if isinstance(store, StoreHandle):
+        return store.plain
     return open_store(str(store)) if isinstance(store, (str, Path)) else store
 
 
-def load(file: str | Path, *, tiny: bool = False, changes: Sequence[str] = ()) -> LoadedSweep:
-    """Read and check a sweep file.
+def load(
+    file: str | Path | Mapping[str, Any], *, tiny: bool = False, changes: Sequence[str] = (), question: str = ""
+) -> LoadedSweep:
+    """Read and check a sweep: a file, the name of a shipped study, or a mapping with the keys of a sweep file.
 
-    file: its path, or the name of a shipped study. tiny: its small form, which takes seconds. changes: KEY=VALUE, as
-    for `--set`.
+    tiny: its small form, which takes seconds. changes: KEY=VALUE, as for `--set`. question: what a mapping asks; a file
+    says so in its first line.
+
+    In a mapping, classes and functions may stand wherever a sweep file names code: `{"name": MyNet, "width": 8}`,
+    `{"loss": {my_loss: 1.0}}`. One of a module is named by its file. One that a cell of a notebook or the running
+    script defines is collected with what it uses, and stored with the trials. Paths are relative to the working folder.
+
+    Raises SweepError for a mistake in the file or mapping, and for code that cannot be collected.
     """
+    from sweeps.api import mappings
     from sweeps.spec import loader, studies
 
+    if isinstance(file, Mapping):
+        source, code = mappings.document(file, question, Path.cwd())
+        loaded = loader.adapt(source, tiny, tuple(changes))
+        loaded.folder, loaded.user_code = Path.cwd(), code
+        return LoadedSweep(loaded, Path.cwd())
+    if question:
+        raise SweepError(
+            f"question={question!r}", "the file says it itself", "a question for a mapping", "leave it out"
+        )
     path = studies.sweep_file(file)
     return LoadedSweep(loader.load(path, tiny, tuple(changes)), path.parent)
-
-
-def absolute(folder: str | Path | None) -> Path | None:
-    """The absolute path of a folder, such as that of the data sets."""
-    return Path(folder).resolve() if folder else None
 
 
 def make_folder(folder: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.api import arguments
+from sweeps.api.mappings import PYTHON
 from sweeps.api.running import plan
 from sweeps.errors import SweepError
-from sweeps.run_options import RunOptions
+from sweeps.run_options import RunOptions, local_data_root
 
 if TYPE_CHECKING:
     from cluster.connection.doctor import CheckResult
@@ -35,12 +36,13 @@ def doctor(store: StoreLike, *, address: str | None = None, data: str | Path | N
     """Check whether this machine, a cluster and a store are ready for a sweep.
 
     Yields each result as soon as it is known; its `state` is "failed" if a sweep would not run.
-    address: a running Ray, `auto` or HOST:PORT; None: check this machine only. data: folder of the data sets.
+    address: a running Ray, `auto` or HOST:PORT; None: check this machine only. data: folder of the data sets; None:
+    $SWEEPS_DATA.
     """
     from cluster.connection import doctor as checks
 
-    root = arguments.absolute(data)
-    return checks.run_checks(address, arguments.open(store), str(root) if root else None)
+    root = local_data_root(data)
+    return checks.run_checks(address, arguments.plain_store(store), str(root) if root else None)
 
 
 def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunOptions | None = None) -> str:
@@ -49,15 +51,16 @@ def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunO
     store: `s3://bucket/prefix`, or the absolute path of a folder that every node has mounted. options: for the run on
     the cluster; `data` is a folder on its nodes, `address` and `command` are not used. Submitting again is safe: the
     sweep continues from its store.
-    Raises SweepError for a mistake in the file, a file outside the uploaded folder, a relative folder as store, and a
-    cluster that cannot be reached.
+    Raises SweepError for a mistake in the file, a sweep that was made in Python, a file outside the uploaded folder, a
+    relative folder as store, and a cluster that cannot be reached.
     """
     from cluster.connection import submit as jobs
     from sweeps.spec import studies
 
     options = options or RunOptions()
-    if sweep.folder is None:
-        raise SweepError(f"sweep {sweep.name!r}", "it was read from a store", "a sweep file", "sweeps.load(FILE)")
+    if sweep.folder is None or sweep.sweep.document.name == PYTHON:
+        why = "it was read from a store" if sweep.folder is None else "it was made in Python"
+        raise SweepError(f"sweep {sweep.name!r}", why, "a sweep file", "sweeps.load(FILE)")
     folder = job.working_dir or Path.cwd()
     path = sweep.folder / sweep.sweep.document.name
     study = studies.find(path.stem)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps.api import arguments
 from sweeps.api.results import newest_plan
 from sweeps.errors import SweepError
+from sweeps.run_options import local_data_root
 
 if TYPE_CHECKING:
     from cluster.worker.prediction import Prediction
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def find_trial(store: StoreLike, prefix: str) -> str:
     """The id of the trial that starts with `prefix`. SweepError if there is none or more than one."""
-    ids = [name for name in arguments.open(store).children("trials") if name.startswith(prefix)]
+    ids = [name for name in arguments.plain_store(store).children("trials") if name.startswith(prefix)]
     if len(ids) != 1:
         why = "several trials start with it" if ids else "no trial starts with it"
         raise SweepError(
@@ -47,7 +48,7 @@ def predict(
     """
     from cluster.worker import prediction
 
-    store = arguments.open(store)
+    store = arguments.plain_store(store)
     return prediction.predictions(store, find_trial(store, trial), [Path(image) for image in images], mask, text)
 
 
@@ -77,7 +78,7 @@ def export(
     from cluster.worker import finished_trial
     from trainables.inference import export
 
-    store = arguments.open(store)
+    store = arguments.plain_store(store)
     finished = finished_trial.read(store, find_trial(store, trial), "needed for the export")
     chosen = export.check_formats(tuple(formats))
     folder = Path(out or f"export-{finished.trial_id}")
@@ -129,21 +130,21 @@ def load_forge(file: str | Path, store: StoreLike) -> LoadedForge:
     place: yaml_document.Place = ("base", "data", "forged")
     source.value = {"name": path.stem, "task": "detect", "base": {"data": {"forged": source.value}}}
     source.origins = {(*place, *at): origin for at, origin in source.origins.items()}
-    pinned = dependencies.pin(Sweep(source), path.parent, arguments.open(store))
+    pinned = dependencies.pin(Sweep(source), path.parent, arguments.plain_store(store))
     return LoadedForge(forgery_config.resolve_forge(pinned.spec.base["data"]["forged"]), pinned.pins)
 
 
 def forge(loaded: LoadedForge, store: StoreLike, *, data: str | Path | None = None, quiet: bool = True) -> ForgeResult:
     """Make a set of real and inpainted images in the store, or continue an unfinished one.
 
-    data: folder of the data sets. quiet: show no progress bar.
+    data: folder of the data sets; None: $SWEEPS_DATA. quiet: show no progress bar.
     Raises SweepError if an inpainter has not finished, TrialError if it does not fit or images are missing.
     """
     from cluster.driver import forging
     from cluster.worker import inputs
 
-    store = arguments.open(store)
-    set_id = forging.ensure(store, loaded.block, arguments.absolute(data), quiet)
+    store = arguments.plain_store(store)
+    set_id = forging.ensure(store, loaded.block, local_data_root(data), quiet)
     done = json.loads(store.get(inputs.set_key(set_id, inputs.DONE)))
     return ForgeResult(
         set_id, inputs.set_key(set_id), done["counts"], done["near_duplicates"]["pairs"], len(done["skipped"])
@@ -159,8 +160,8 @@ def export_test(
     """Write the damaged test images of a sweep to `out/damaged`, their masks (white: fill this) to `out/masks`.
 
     Another system fills them under the same names; the filled folder is then an arm: `{name: theirs, outputs: FOLDER}`.
-    arm: whose images and masks; None: those of the baseline. data: folder of the data sets. Returns the number of
-    images. Raises SweepError for an unknown sweep or arm.
+    arm: whose images and masks; None: those of the baseline. data: folder of the data sets; None: $SWEEPS_DATA. Returns
+    the number of images. Raises SweepError for an unknown sweep or arm.
     """
     from cluster.worker import user_code
     from sweeps.spec.loader import unknown_name_error
@@ -178,7 +179,7 @@ def export_test(
     config = arms[arm or stored["baseline"]]["config"]
     user_code.bring_code(arguments.open(store), schema.code_of(stored["task"], config))
     count = 0
-    for file, image, mask in inpaint_dataset.export_test(config, Machine(data_root=arguments.absolute(data))):
+    for file, image, mask in inpaint_dataset.export_test(config, Machine(data_root=local_data_root(data))):
         (damaged / file).write_bytes(image)
         (masks / file).write_bytes(mask)
         count += 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.api import arguments
+from sweeps.run_options import local_data_root
 
 if TYPE_CHECKING:
     from analysis.claims.overview import ClaimLine
@@ -42,7 +43,7 @@ def newest_plan(store: StoreLike, name: str) -> Json:
     """The newest stored plan of a sweep. SweepError, with the names that exist, if there is none."""
     from sweeps.store import plans as stored_plans
 
-    return stored_plans.require_plan(arguments.open(store), name)
+    return stored_plans.require_plan(arguments.plain_store(store), name)
 
 
 def status(store: StoreLike, name: str) -> SweepStatus:
@@ -53,7 +54,7 @@ def status(store: StoreLike, name: str) -> SweepStatus:
     from sweeps.search import status
     from sweeps.store import plans as stored_plans
 
-    store = arguments.open(store)
+    store = arguments.plain_store(store)
     stored = newest_plan(store, name)
     states, searches = progress.trial_states(store, stored), status.search_states(store, stored)
     notes = (
@@ -69,7 +70,7 @@ def list_sweeps(store: StoreLike) -> list[SweepStatus]:
     from sweeps.results import progress
     from sweeps.store import plans as stored_plans
 
-    store = arguments.open(store)
+    store = arguments.plain_store(store)
     plans = [stored_plans.newest_plan(store, name) for name in stored_plans.sweep_names(store)]
     return [SweepStatus(stored, progress.trial_states(store, stored)) for stored in plans if stored]
 
@@ -81,7 +82,7 @@ def read(store: StoreLike, name: str) -> Study:
     """The results of a sweep: records as a table, intervals and differences."""
     from analysis import study
 
-    return study.read(arguments.open(store), name)
+    return study.read(arguments.plain_store(store), name)
 
 
 def report(store: StoreLike, name: str) -> Report:
@@ -89,7 +90,7 @@ def report(store: StoreLike, name: str) -> Report:
     from analysis.report import build
     from cluster.worker import stale_code
 
-    store = arguments.open(store)
+    store = arguments.plain_store(store)
     stale = stale_code.find(store, newest_plan(store, name)).sentence
     return build.build(store, name, notes=[stale] if stale else [])
 
@@ -111,7 +112,7 @@ def publish_report(report: Report, store: StoreLike, formats: Sequence[str] = ("
     """
     from analysis.report import formats as report_formats
 
-    return report_formats.publish(report, arguments.open(store), formats)
+    return report_formats.publish(report, arguments.plain_store(store), formats)
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,11 @@ def redraw(store: StoreLike, report: Report, data: str | Path | None = None) -> 
     """Fill the test images on which the arms differ with the final checkpoint of each arm, for the files of a report.
 
     They are kept in the store; images that were drawn before for the same trials are not drawn again. data: folder of
-    the data sets. Returns None if no two arms have values of single test images.
+    the data sets; None: $SWEEPS_DATA. Returns None if no two arms have values of single test images.
     """
     from analysis.report.sections import images
 
-    store, shown = arguments.open(store), report.images
+    store, shown = arguments.plain_store(store), report.images
     if shown is None or shown.disputed is None:
         return None
     disputed = shown.disputed.images
@@ -146,7 +147,7 @@ def redraw(store: StoreLike, report: Report, data: str | Path | None = None) -> 
     for arm, folder in folders.items():
         if f"{folder}/composite.png" in kept:
             continue
-        strips = _strips(store, report.study, arm, shown.seeds[arm], disputed, arguments.absolute(data))
+        strips = _strips(store, report.study, arm, shown.seeds[arm], disputed, local_data_root(data))
         if isinstance(strips, str):
             skipped[arm] = strips
             continue
@@ -190,7 +191,7 @@ def claims(store: StoreLike, names: Sequence[str] = ()) -> list[ClaimLine]:
     from sweeps.spec.studies import studies
 
     files = [] if names else [study.path for study in studies()]
-    return overview.collect(arguments.open(store), names, files)
+    return overview.collect(arguments.plain_store(store), names, files)
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def compare(
     """
     from analysis.report import compare_sweeps
 
-    store = arguments.open(store)
+    store = arguments.plain_store(store)
     old = read(store, before)
     new = read(store if after_store is None else after_store, after or before)
     return SweepComparison(compare_sweeps.compare(old, new), compare_sweeps.unmatched_arms(old, new))

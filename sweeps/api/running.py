@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sweeps import scratch
 from sweeps.api import arguments
 from sweeps.api.arguments import LoadedSweep
+from sweeps.api.progress import ProgressLike, listener
 from sweeps.api.results import newest_plan
 from sweeps.errors import SweepError
 from sweeps.run_options import RunOptions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cluster.driver.execution import RunEvents, RunResult
     from cluster.driver.reproduction import Reproduction
     from sweeps.api.arguments import StoreLike
+    from sweeps.api.planned import SweepPlan
     from sweeps.results.cost import Estimate
     from sweeps.spec.plan import Plan
     from sweeps.spec.yaml_document import Document
@@ -29,19 +31,23 @@ if TYPE_CHECKING:
 # --- before a run -----------------------------------------------------------------------------------------------------
 
 
-def plan(sweep: LoadedSweep, store: StoreLike | None = None) -> Plan:
+def plan(sweep: LoadedSweep, store: StoreLike | None = None) -> SweepPlan:
     """The trials of a sweep. Trials of other sweeps that have not run yet get temporary ids.
 
-    store: where to look up trials of other sweeps; None: nowhere.
+    store: where to look up trials of other sweeps, and which trials are done; None: nowhere.
     """
-    return _expand(sweep, None if store is None else arguments.open(store), pending=True)
+    from sweeps.api.planned import SweepPlan
+
+    opened = None if store is None else arguments.plain_store(store)
+    planned = _expand(sweep, opened, pending=True)
+    return SweepPlan(planned.sweep, planned.arms, planned.notes, opened)
 
 
 def dependencies(sweep: LoadedSweep, store: StoreLike | None = None, *, replace: bool = False) -> list[LoadedSweep]:
     """The sweeps that must run before this one, in order."""
     from sweeps.spec import dependencies
 
-    opened = None if store is None else arguments.open(store)
+    opened = None if store is None else arguments.plain_store(store)
     return [
         LoadedSweep(one.sweep, one.folder)
         for one in dependencies.missing_dependencies(sweep.sweep, sweep.folder, opened, replace)
@@ -53,7 +59,7 @@ def work_left(plan: Plan, store: StoreLike) -> PendingWork:
     from cluster.driver import driver
     from trainables import schema
 
-    return driver.work_left(plan, arguments.open(store), schema)
+    return driver.work_left(plan, arguments.plain_store(store), schema)
 
 
 def check_data(plan: Plan, store: StoreLike, options: RunOptions | None = None) -> None:
@@ -62,7 +68,7 @@ def check_data(plan: Plan, store: StoreLike, options: RunOptions | None = None) 
 
     options = options or RunOptions()
     if not options.accept_changed_data:
-        planned_data.look(plan, arguments.open(store), options.data_root).refuse_changes(arguments.open(store))
+        planned_data.look(plan, arguments.plain_store(store), options.data_root).refuse_changes(arguments.plain_store(store))
 
 
 def estimate(
@@ -74,7 +80,7 @@ def estimate(
 
     options = options or RunOptions()
     address = addresses.chosen(options.address, work.plan.sweep.tiny)
-    return cost_measurement.estimate(work, arguments.open(store), address, options.data_root, measure)
+    return cost_measurement.estimate(work, arguments.plain_store(store), address, options.local_data_root, measure)
 
 
 def _expand(sweep: LoadedSweep, store: Store | None, *, renew: bool = False, pending: bool) -> Plan:
@@ -93,15 +99,22 @@ def run(
     store: StoreLike,
     options: RunOptions | None = None,
     events: RunEvents | None = None,
+    *,
+    progress: ProgressLike = False,
 ) -> RunResult:
     """Run the sweeps that a sweep depends on, then the sweep itself. Trials that are done are not run again.
+
+    progress: True prints a line for each trial that ends; a function is called with a `TrialProgress` whenever a trial
+    starts, reports an epoch or ends. An error that it raises ends the run, which can be continued. events: receives all
+    events of the run instead.
 
     Returns the result of the sweep, or that of a dependency which ended early. KeyboardInterrupt after Ctrl-C.
     """
     from cluster.connection import address as addresses
-    from cluster.driver.execution import NoEvents, execute_plan
+    from cluster.driver.execution import execute_plan
 
-    store, options, events = arguments.open(store), options or RunOptions(), events or NoEvents()
+    events = listener(progress, events)
+    store, options = arguments.plain_store(store), options or RunOptions()
     _expand(sweep, store, renew=options.replace, pending=True)  # reports mistakes in the file before anything runs
     options = dataclasses.replace(options, address=addresses.chosen(options.address, sweep.sweep.tiny))
     first = dataclasses.replace(options, fresh=False, replace=False)
@@ -127,16 +140,18 @@ def resume(
     events: RunEvents | None = None,
     *,
     changes: Sequence[str] = (),
+    progress: ProgressLike = False,
 ) -> RunResult:
     """Continue a sweep from the file that its newest plan holds.
 
-    changes: KEY=VALUE, in addition to those with which it was planned.
+    changes: KEY=VALUE, in addition to those with which it was planned. progress, events: as for `run`.
     """
-    from cluster.driver.execution import NoEvents, execute_plan
+    from cluster.driver.execution import execute_plan
 
-    store, options = arguments.open(store), options or RunOptions()
+    events = listener(progress, events)
+    store, options = arguments.plain_store(store), options or RunOptions()
     _, planned = _plan_again(store, name, changes)
-    return execute_plan(planned, store, options, events or NoEvents())
+    return execute_plan(planned, store, options, events)
 
 
 def stop(store: StoreLike, name: str, *, trial: str | None = None) -> None:
@@ -148,7 +163,7 @@ def stop(store: StoreLike, name: str, *, trial: str | None = None) -> None:
     from sweeps.spec.loader import unknown_name_error
     from sweeps.store import plans as stored_plans
 
-    store = arguments.open(store)
+    store = arguments.plain_store(store)
     stored = newest_plan(store, name)
     if trial is None:
         stored_plans.request_stop(store, name)
@@ -167,7 +182,7 @@ def delete_checkpoints(store: StoreLike, name: str | None = None) -> tuple[int, 
     from cluster.driver.leases import Leases
     from sweeps.store import checkpoints
 
-    store = arguments.open(store)
+    store = arguments.plain_store(store)
     if name is None:
         trials = store.children("trials")
     else:
@@ -187,7 +202,7 @@ def remove_leftovers(store: StoreLike) -> tuple[int, int]:
 
     Returns the number of writes, which are at least a day old, and of folders, which are at least an hour old.
     """
-    return arguments.open(store).remove_unfinished(UNFINISHED_S), scratch.remove_abandoned()
+    return arguments.plain_store(store).remove_unfinished(UNFINISHED_S), scratch.remove_abandoned()
 
 
 def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[Json, Plan]:
@@ -248,11 +263,11 @@ def reproduce(
     from cluster.driver import reproduction
     from cluster.driver.execution import NoEvents
 
-    store, options = arguments.open(store), options or RunOptions()
+    store, options = arguments.plain_store(store), options or RunOptions()
     stored, planned = _plan_again(store, name)
     trials = reproduction.finished_trials(stored, store, arm, seed)
     default = addresses.LOCAL if planned.sweep.spec.resources.grouped else addresses.IN_PROCESS
     options = dataclasses.replace(options, address=options.address or default)
     with scratch.folder("reproduce") as folder:
-        target = arguments.open(into or str(folder))
+        target = arguments.plain_store(into or str(folder))
         return reproduction.run_again(planned, trials, store, target, options, events or NoEvents())

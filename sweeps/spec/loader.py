@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweeps.errors import SweepError
+from sweeps.errors import SweepError, UnknownNameError
 from sweeps.results.columns import EXTRA, declare, describe, is_column, usual_direction
 from sweeps.spec import yaml_document
 from sweeps.spec.schema import (
@@ -176,11 +176,11 @@ def _allowed(owner: type[BaseModel], key: str) -> str:
     return field.description or str(field.annotation)
 
 
-def unknown_name_error(given: str, name: str, allowed: Any) -> SweepError:
+def unknown_name_error(given: str, name: str, allowed: Any) -> UnknownNameError:
     """The error for an unknown name; suggests the most similar allowed one."""
     names = [str(item) for item in allowed]
     near = difflib.get_close_matches(name, names, 1)
-    return SweepError(
+    return UnknownNameError(
         given, "there is no such name", ", ".join(names), f"did you mean `{near[0]}`?" if near else "use one of those"
     )
 

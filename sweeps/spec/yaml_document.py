@@ -122,6 +122,29 @@ def parse_value(text: str) -> Any:
     return None if node is None else _Reader("--set").read(node, ())
 
 
+def dump(value: dict[str, Any]) -> str:
+    """Plain data as a text that `parse` reads as the same data."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
+    )
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that `_Reader` would take for a number, and writes no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    read = _Reader("").plain(text, "")
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if isinstance(read, str) else "'")
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def _compose(text: str) -> yaml.Node | None:
     """Parse a text with PyYAML's compiled parser (10 times faster), or its Python parser for more precise errors."""
     if yaml.__with_libyaml__:
@@ -149,7 +172,7 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*place, i)) for i, item in enumerate(node.value)]
         assert isinstance(node, yaml.ScalarNode)
-        return node.value if node.style else self._plain(node.value, line)
+        return node.value if node.style else self.plain(node.value, line)
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
@@ -166,7 +189,8 @@ class _Reader:
             mapping[key] = self.read(value_node, (*place, key))
         return mapping
 
-    def _plain(self, text: str, line: str) -> Any:
+    def plain(self, text: str, line: str) -> Any:
+        """The value of an unquoted scalar."""
         if text in _NULL:
             return None
         if text in _TRUE or text in _FALSE:

@@ -6,7 +6,7 @@ import difflib
 import uuid
 from collections.abc import Sequence
 
-from sweeps.errors import SweepError
+from sweeps.errors import UnknownNameError
 from sweeps.results.columns import SCHEMA
 from sweeps.spec.trial import digest
 from sweeps.store.base import Store
@@ -78,28 +78,28 @@ def sweep_names(store: Store) -> list[str]:
 
 
 def check_name(store: Store, name: str) -> str:
-    """The name itself. Raises SweepError if it is a path, which could point outside the store's `sweeps/`."""
+    """The name itself. Raises UnknownNameError if it is a path, which could point outside the store's `sweeps/`."""
     if _is_path(name):
         raise unknown_sweep_error(store, name)
     return name
 
 
 def require_plan(store: Store, name: str) -> Json:
-    """The newest plan of a sweep. Raises SweepError if the store has none."""
+    """The newest plan of a sweep. Raises UnknownNameError if the store has none."""
     newest = newest_plan(store, check_name(store, name))
     if newest is None:
         raise unknown_sweep_error(store, name)
     return newest
 
 
-def unknown_sweep_error(store: Store, name: str, names: Sequence[str] | None = None) -> SweepError:
+def unknown_sweep_error(store: Store, name: str, names: Sequence[str] | None = None) -> UnknownNameError:
     """The error for a name that no planned sweep of the store has; suggests the most similar one.
 
     names: the sweeps of the store, if the caller has listed them already
     """
     known = [other for other in (sweep_names(store) if names is None else names) if other != name]
     near = difflib.get_close_matches(name, known, 1)
-    return SweepError(
+    return UnknownNameError(
         f"sweep {name!r}",
         "it is a path, not a name" if _is_path(name) else f"the store {store.uri} has no sweep of this name",
         ", ".join(known) or "none yet: the store has no sweeps",

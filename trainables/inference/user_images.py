@@ -124,12 +124,7 @@ def read(file: Path) -> Picture:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             opened = Image.open(file)
         with opened as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise _too_large(file, f"it has {image.width:,} x {image.height:,} pixels")
-            profile = image.info.get("icc_profile")
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            plain = _plain(image)
-            return Picture(file, plain, orientation, profile if plain.mode[0] == image.mode[0] else None)
+            return decode(image, file)
     except Image.DecompressionBombError as error:
         raise _too_large(file, str(error)) from error
     except TrialError:
@@ -141,6 +136,16 @@ def read(file: Path) -> Picture:
             "an image file that Pillow can read: PNG, JPEG, WEBP, TIFF, BMP, GIF, ...",
             "give another file",
         ) from error
+
+
+def decode(image: Image.Image, file: Path) -> Picture:
+    """The picture of an opened image; ValueError or OSError if it cannot be decoded, TrialError if it is too large."""
+    if image.width * image.height > MOST_PIXELS:
+        raise _too_large(file, f"it has {image.width:,} x {image.height:,} pixels")
+    profile = image.info.get("icc_profile")
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    plain = _plain(image)
+    return Picture(file, plain, orientation, profile if plain.mode[0] == image.mode[0] else None)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -180,36 +185,44 @@ def read_hole(given: str, picture: Picture) -> Mask:
     Raises TrialError.
     """
     width, height = picture.size
-    parts = given.split(",")
+    parts, named = given.split(","), f"--mask {given}"
     if len(parts) == 4 and all(part.strip().lstrip("-").isdigit() for part in parts):
         x, y, w, h = (int(part) for part in parts)
         if w < 1 or h < 1 or x < 0 or y < 0 or x + w > width or y + h > height:
-            raise _bad_mask(given, f"it is not inside the image ({width} x {height} px)", f"0,0,{width},{height}")
+            raise _bad_mask(named, f"it is not inside the image ({width} x {height} px)", f"0,0,{width},{height}")
         stored = np.zeros((height, width), dtype=np.uint8)
         stored[y : y + h, x : x + w] = 255
-        mask = picture.turned(Image.fromarray(stored), _UPRIGHT)
-    else:
-        if not Path(given).is_file():
-            raise _bad_mask(given, "it is neither a file nor four whole numbers", "x,y,w,h or a file")
-        of = read(Path(given))
-        mask, upright = of.upright().convert("L"), picture.upright().size
-        if of.size == picture.size:
-            mask = picture.turned(of.stored.convert("L") if of.stored.mode != "I;16" else mask, _UPRIGHT)
-        elif mask.size != upright:
-            why = f"the mask has {of.size[0]} x {of.size[1]} px, the image {width} x {height}"
-            raise _bad_mask(given, why, f"a mask of {width} x {height} px")
+        return _checked(named, picture.turned(Image.fromarray(stored), _UPRIGHT))
+    if not Path(given).is_file():
+        raise _bad_mask(named, "it is neither a file nor four whole numbers", "x,y,w,h or a file")
+    return hole_of(named, read(Path(given)), picture)
+
+
+def hole_of(named: str, of: Picture, picture: Picture) -> Mask:
+    """The hole that an image shows in white, upright; see `read_hole`. named: what was given, for errors."""
+    mask = of.upright().convert("L")
+    if of.size == picture.size:
+        mask = picture.turned(of.stored.convert("L") if of.stored.mode != "I;16" else mask, _UPRIGHT)
+    elif mask.size != picture.upright().size:
+        (width, height), (w, h) = picture.size, of.size
+        why = f"the mask has {w} x {h} px, the image {width} x {height}"
+        raise _bad_mask(named, why, f"a mask of {width} x {height} px")
+    return _checked(named, mask)
+
+
+def _checked(named: str, mask: Image.Image) -> Mask:
     hole = np.asarray(mask) >= 128
     if not hole.any() or hole.all():
         raise _bad_mask(
-            given,
+            named,
             "the mask has no hole" if not hole.any() else "the hole covers the whole image",
             "a hole that covers a part of the image",
         )
     return hole
 
 
-def _bad_mask(given: str, why: str, allowed: str) -> TrialError:
-    return TrialError(f"--mask {given}", why, f"{allowed}; white marks the hole", "--mask 10,10,40,30")
+def _bad_mask(named: str, why: str, allowed: str) -> TrialError:
+    return TrialError(named, why, f"{allowed}; white marks the hole", "--mask 10,10,40,30")
 
 
 def summary(picture: Picture) -> dict[str, Any]:

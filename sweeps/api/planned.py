@@ -1,0 +1,60 @@
+"""A plan that shows itself in a notebook: which trials are done, and what the others cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweeps.api import display
+from sweeps.spec.plan import Plan
+
+if TYPE_CHECKING:
+    from sweeps.spec.trial import Trial
+    from sweeps.store.base import Store
+
+
+@dataclass(frozen=True)
+class SweepPlan(Plan):
+    """The plan of a sweep, and the store that it was planned for."""
+
+    store: Store | None = None
+    """None: no store, so no trial is done."""
+
+    def _repr_html_(self) -> str:
+        """Its arms with their trials, the trials that are left, and their cost."""
+        heads = ["arm", "set", "seeds", "trial"]
+        rows = [
+            (arm.name, display.changes(arm.changes), ", ".join(map(str, arm.trials)), _ids(arm.trials))
+            for arm in self.arms
+        ]
+        return display.block(self.name, display.text(*self._work(), *self.notes), display.table(heads, rows))
+
+    def _work(self) -> list[str]:
+        """Sentences on the trials that are done and left."""
+        from cluster.connection import address
+        from cluster.driver import cost_measurement, driver
+        from sweeps.errors import SweepError
+        from trainables import schema
+
+        trials = len(self.runs())
+        if self.store is None:
+            return [f"{trials} trials; plan it with a store to see which are done."]
+        try:
+            work = driver.work_left(self, self.store, schema)
+            where = address.chosen(None, self.sweep.tiny)
+            cost = None if work.nothing else cost_measurement.estimate(work, self.store, where, None, False)
+        except SweepError as error:  # the store is away: the plan itself can still be shown
+            return [f"{trials} trials; {error.given}: {error.why}"]
+        failed = f", {len(work.failed)} failed" if work.failed else ""
+        searches = f"; {len(work.searches)} searches are not finished" if work.searches else ""
+        counts = f"{work.cached} of {trials} trials done, {len(work.jobs)} to run{failed}{searches}."
+        if cost is None:
+            return [counts, "Nothing to run."]
+        epochs = f"{'Up to ' if cost.most else ''}{cost.epochs:,} epochs left"
+        known = cost.computing_s or not cost.unknown
+        return [counts, f"{epochs}; {f'about {cost.wall_s:.0f} s ({cost.where})' if known else 'time unknown'}."]
+
+
+def _ids(trials: Mapping[int, Trial]) -> str:
+    return " ".join(dict.fromkeys(trial.id for trial in trials.values())) or "not known before the search"
