@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shutil
 import warnings
 from pathlib import Path
@@ -115,3 +116,71 @@ def test_the_documentation_shows_the_files() -> None:
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
 def test_an_example_is_short(file: Path) -> None:
     assert len(file.read_text().splitlines()) < (81 if file.name == "diffusion_method.py" else 31)
+
+
+# --- in Python --------------------------------------------------------------------------------------------------------
+
+
+def python_blocks() -> list[str]:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def notebook() -> Any:
+    import nbformat
+
+    read = nbformat.read(EXAMPLES / "notebook.ipynb", 4)
+    nbformat.validate(read)
+    return read
+
+
+def test_the_notebook_has_the_cells_of_the_page_and_no_outputs() -> None:
+    cells = [cell for cell in notebook().cells if cell.cell_type == "code"]
+    assert [cell.source.strip() for cell in cells] == [block.strip() for block in python_blocks()]
+    assert [cell.outputs for cell in cells] == [[]] * len(cells)
+
+
+def test_the_page_runs_as_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_root: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SWEEPS_DATA", str(data_root))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.py").write_text("\n\n".join(python_blocks()))
+    names = runpy.run_path("page.py", run_name="__main__")
+    assert names["result"].complete
+    assert names["records"].groupby("arm")["epoch"].max().to_dict() == {"base": 5, "with edges": 5, "mean fill": 0}
+    assert names["filled"].shape == (48, 64, 3)
+    assert (tmp_path / "curves.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_shows_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_root: Path) -> None:
+    """In a kernel. Afterwards its network is edited: the same cells train it again, and only it."""
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SWEEPS_DATA", str(data_root))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    book = notebook()
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    redefined = code[0].source.replace("torch.relu(", "torch.tanh(")
+    assert redefined != code[0].source
+    added = [redefined, *(cell.source for cell in code[1:4])]
+    book.cells += [new_code_cell(source) for source in added]
+    NotebookClient(book, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    shown = [
+        output.data["text/html"] for cell in cells for output in cell.outputs if "text/html" in output.get("data", {})
+    ]
+    assert "Does a loss on edges help?" in shown[0]
+    assert "0 of 5 trials done, 5 to run." in shown[1]
+    assert "data:image/svg+xml;base64," in shown[2]
+    assert "<table" in shown[3]  # pandas
+    assert "1 of 5 trials done, 4 to run." in shown[-1], "the fill is not trained again, the networks are"
+    assert printed(cells[3])[:1] == ["1 of 5  done     edges: base · seed 0"]
+    assert [line.split()[0] for line in printed(cells[-1])] == ["2", "3", "4", "5"]
+
+
+def printed(cell: Any) -> list[str]:
+    return "".join(output.text for output in cell.outputs if output.get("name") == "stdout").splitlines()

@@ -39,21 +39,24 @@ class OpenedStore(arguments.StoreHandle):
         return StoredSweep(self, name)
 
     def __iter__(self) -> Iterator[str]:
-        from sweeps.store import plans
-
-        return iter(plans.sweep_names(self.plain))
+        return iter(self._names())
 
     def __contains__(self, name: object) -> bool:
-        return name in list(self)
+        return name in self._names()
 
     def __len__(self) -> int:
-        return len(list(self))
+        return len(self._names())
 
     def __bool__(self) -> bool:
         return True
 
     def __repr__(self) -> str:
         return f"sweeps.open({self.uri!r})"
+
+    def _names(self) -> list[str]:
+        from sweeps.store import plans
+
+        return plans.sweep_names(self.plain)
 
     def _repr_html_(self) -> str:
         """The sweeps with their trials by state."""

@@ -34,17 +34,6 @@ def test_sweeps_exports_the_interface() -> None:
         sw.lod  # noqa: B018
 
 
-def test_a_package_in_the_way_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "cluster").mkdir()
-    (tmp_path / "cluster" / "__init__.py").write_text("")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    code = "import sweeps as sw; sw.load"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode
-    assert "package `cluster`" in done.stderr
-    assert str(tmp_path) in done.stderr
-
-
 def test_a_sweep_from_file_to_report(
     fill: Path, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,3 +148,50 @@ def test_a_job_gets_the_options_as_arguments(fill: Path, monkeypatch: pytest.Mon
     assert (given.folder, given.skipped) == (fill.parent, (Path("/data"),))
     with pytest.raises(SweepError, match="deleted with the job"):
         sw.submit(sw.load(fill), "store", job)
+
+
+# --- packages in the way ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "first", "named"),
+    [
+        (["cluster/__init__.py"], "", "cluster"),
+        (["analysis.py"], "", "analysis.py"),
+        (["analysis.py"], "import analysis; ", "analysis.py"),  # theirs was imported before
+        (["trainables/__init__.py"], "", "trainables"),
+    ],
+)
+def test_a_package_in_the_way_is_an_error(files: list[str], first: str, named: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    code = f"{first}import sweeps as sw; sw.load"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode
+    assert f"package `{named.removesuffix('.py')}`" in done.stderr
+    assert f"why:     {tmp_path / files[0]} is imported under this name" in done.stderr
+    assert f"rename {tmp_path / named}, or run from another folder" in done.stderr
+
+
+def test_a_folder_without_code_is_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "plots.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    code = "import sweeps as sw; sw.load"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
+def test_a_package_in_the_way_that_is_installed_is_uninstalled(tmp_path: Path) -> None:
+    from sweeps import _remedy
+
+    assert "pip uninstall cluster" in _remedy("cluster", tmp_path / "site-packages" / "cluster" / "__init__.py")
+
+
+def test_the_data_root_is_that_of_the_environment(
+    fill: Path, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPS_DATA", str(data_root))
+    assert sw.run(sw.load(fill, tiny=True), tmp_path / "store").complete
+    assert sw.export_test(tmp_path / "store", "fill-tiny", tmp_path / "out") == 4
