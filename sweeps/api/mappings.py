@@ -26,7 +26,7 @@ def document(given: Mapping[Any, Any], question: str, folder: Path) -> tuple[Doc
     """
     from sweeps.spec import yaml_document
 
-    reader = _Reader(folder)
+    reader = _PythonReader(folder)
     value = reader.read(given, ())
     comment = "".join(f"# {line}\n" for line in question.splitlines())
     source = yaml_document.parse(comment + yaml_document.dump(value), PYTHON)
@@ -35,7 +35,7 @@ def document(given: Mapping[Any, Any], question: str, folder: Path) -> tuple[Doc
     return source, reader.code
 
 
-class _Reader:
+class _PythonReader:
     """Turns values of Python into those of a sweep file."""
 
     def __init__(self, folder: Path) -> None:

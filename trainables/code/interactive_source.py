@@ -19,14 +19,14 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True)
-class Source:
+class InteractiveSource:
     """A cell, or the script."""
 
     text: str
     tree: ast.Module
 
 
-def own_source(item: Any) -> Iterator[Source]:
+def own_source(item: Any) -> Iterator[InteractiveSource]:
     """The cell or script that a class or function is in, if its code says so."""
     for function in functions_of(item)[:1]:
         try:
@@ -35,7 +35,7 @@ def own_source(item: Any) -> Iterator[Source]:
             return
 
 
-def cells() -> Iterator[Source]:
+def cells() -> Iterator[InteractiveSource]:
     """The cells that IPython has run, the newest first; of a script, its file."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None:
@@ -49,9 +49,9 @@ def cells() -> Iterator[Source]:
             return
 
 
-def _parsed(text: str) -> Iterator[Source]:
+def _parsed(text: str) -> Iterator[InteractiveSource]:
     try:
-        yield Source(text, ast.parse(text))
+        yield InteractiveSource(text, ast.parse(text))
     except (SyntaxError, ValueError):
         return
 
@@ -100,7 +100,7 @@ def first_line(node: Definition) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 
-def binding(source: Source, name: str) -> tuple[str, ast.stmt] | None:
+def binding(source: InteractiveSource, name: str) -> tuple[str, ast.stmt] | None:
     """The last statement of a source that binds a name, with the text that does so; '' if that text is not simple."""
     found: tuple[str, ast.stmt] | None = None
     for node in statements(source.tree):
