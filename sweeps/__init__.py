@@ -150,7 +150,7 @@ def _remedy(name: str, found: Path | None) -> str:
     if {"site-packages", "dist-packages"} & set(found.parts):
         return f"uninstall the other package called {name!r} (pip uninstall {name}), or use another environment"
     other = found.parent if found.name == "__init__.py" else found
-    return f"rename {other}, or run from another folder; then restart Python"
+    return f"rename {other}, or run from another folder; of an installed package: pip uninstall {name}"
 
 
 if not TYPE_CHECKING:  # a type checker would accept every name
