@@ -177,7 +177,7 @@ def export_test(
     for folder in (damaged, masks):
         arguments.make_folder(folder)
     config = arms[arm or stored["baseline"]]["config"]
-    user_code.bring_code(arguments.open(store), schema.code_of(stored["task"], config))
+    user_code.bring_code(arguments.plain_store(store), schema.code_of(stored["task"], config))
     count = 0
     for file, image, mask in inpaint_dataset.export_test(config, Machine(data_root=local_data_root(data))):
         (damaged / file).write_bytes(image)

@@ -66,9 +66,9 @@ def check_data(plan: Plan, store: StoreLike, options: RunOptions | None = None) 
     """Raise SweepError if earlier trials of the sweep have read other data under a path than this machine has there."""
     from cluster.driver import planned_data
 
-    options = options or RunOptions()
+    store, options = arguments.plain_store(store), options or RunOptions()
     if not options.accept_changed_data:
-        planned_data.look(plan, arguments.plain_store(store), options.data_root).refuse_changes(arguments.plain_store(store))
+        planned_data.look(plan, store, options.data_root).refuse_changes(store)
 
 
 def estimate(
