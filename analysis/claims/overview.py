@@ -5,14 +5,13 @@ Claims of studies in the store are judged on its results; those of sweep files w
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis import csv_text
 from analysis import study as studies
 from analysis.claims import judge as claims
 from sweeps.spec import loader
@@ -100,8 +99,4 @@ def terminal(lines: list[ClaimLine]) -> rich.table.Table:
 
 def to_csv(lines: list[ClaimLine]) -> str:
     """The table as CSV, including the source and the evidence of each claim."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(ClaimLine))
-    writer.writerows(map(astuple, lines))
-    return text.getvalue()
+    return csv_text.to_csv([[field.name for field in fields(ClaimLine)], *map(astuple, lines)])

@@ -93,7 +93,10 @@ def read_figures(path: Path = HERE / "seeds.csv") -> tuple[dict[str, str], ...]:
             float(row["value"]), _epoch(row)
         except (TypeError, ValueError):
             raise SweepError(
-                f"{path}, row {number}", "value or epoch is not a number", "a number such as 0.0312", "correct the row"
+                f"{path}, row {number}",
+                "value or epoch is not a number",
+                "a number such as 0.0312",
+                "git checkout analysis/claims/published",
             ) from None
     return rows
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis import wording
+from analysis import csv_text, wording
 from analysis.report.sections.by_epoch_and_mask import ColumnTable
 from analysis.report.sections.by_hole_size import ShareTable
 from analysis.report.sections.images import DisputedImages
@@ -290,11 +288,7 @@ CSV_COLUMNS = (
 
 def to_csv(table: Table) -> str:
     """The table in long form, a row per arm and metric; numbers in full precision, empty where unknown."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows(csv_rows(table))
-    return text.getvalue()
+    return csv_text.to_csv([CSV_COLUMNS, *csv_rows(table)])
 
 
 def csv_rows(table: Table) -> list[list[object]]:

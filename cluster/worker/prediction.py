@@ -64,7 +64,10 @@ class TrainedNetwork:
         task = self.trial.task
         if task not in ("inpaint", "detect"):
             raise SweepError(
-                f"trial {self.trial.trial_id}", f"its task is {task}", "inpaint or detect", "another trial"
+                f"trial {self.trial.trial_id}",
+                f"its task is {task}",
+                "inpaint or detect",
+                "sweeps status NAME lists the trials",
             )
         if has_mask != (task == "inpaint"):
             raise SweepError(

@@ -27,7 +27,10 @@ def find_trial(store: StoreLike, prefix: str) -> str:
     if len(ids) != 1:
         why = "several trials start with it" if ids else "no trial starts with it"
         raise SweepError(
-            f"trial {prefix!r}", why, ", ".join(ids[:8]) or "an id from `sweeps status NAME`", "a complete id"
+            f"trial {prefix!r}",
+            why,
+            ", ".join(ids[:8]) or "an id from `sweeps status NAME`",
+            "sweeps status NAME lists the complete ids",
         )
     return ids[0]
 
@@ -128,7 +131,7 @@ def load_forge(file: str | Path, store: StoreLike) -> LoadedForge:
     path = Path(file)
     source = yaml_document.read(path)
     place: yaml_document.Place = ("base", "data", "forged")
-    source.value = {"name": path.stem, "task": "detect", "base": {"data": {"forged": source.value}}}
+    source.value = {"name": "forge", "task": "detect", "base": {"data": {"forged": source.value}}}
     source.origins = {(*place, *at): origin for at, origin in source.origins.items()}
     pinned = dependencies.pin(Sweep(source), path.parent, arguments.plain_store(store))
     return LoadedForge(forgery_config.resolve_forge(pinned.spec.base["data"]["forged"]), pinned.pins)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sweeps import api
+from sweeps.durations import seconds
 
 if TYPE_CHECKING:
     from sweeps.spec.plan import Plan
@@ -153,14 +154,12 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    if text[-1:].isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} has no unit; write 90s, 30m, 8h or 2d")
     try:
-        seconds = float(text[:-1]) * units[text[-1:]]
-    except (KeyError, ValueError):
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 90s, 30m, 8h or 2d")
-    return seconds
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}; write 90s, 30m, 8h or 2d") from None
 
 
 def _not_negative(text: str) -> float:

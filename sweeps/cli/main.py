@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 import sweeps
 from sweeps.cli import clusters, dashboard, networks, reporting, running, show
 from sweeps.cli.common import DONE, INTERRUPTED, TERMINATED, USER_ERROR, Verbs
 from sweeps.cli.discovery import editors, names
 from sweeps.cli.new import verb as new
-from sweeps.errors import Terminated
+from sweeps.errors import SweepError, Terminated, printable
 
 VERB_GROUPS = (running, show, reporting, networks, clusters, dashboard, names, editors, new)
 """Modules whose `register` adds verbs, in the order of the help."""
 CONTINUE = "Run the same command again to continue."
+
+
+_OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+"""Errors of writing to standard output, which name no file."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and a bounded form of the message, which echoes what was given."""
+        super().error(printable(message))
 
 
 class Version(argparse.Action):
@@ -37,6 +50,7 @@ class Version(argparse.Action):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    _open_closed_streams()
     command = ("sweeps", *(sys.argv[1:] if arguments is None else arguments))
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:  # set by the completion script of a shell, see `sweeps completion`
@@ -56,13 +70,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{'terminated' if terminated else 'interrupted'}. {CONTINUE}", file=sys.stderr)
         return TERMINATED if terminated else INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return DONE
     except ValueError as error:
         if not hasattr(error, "allowed"):  # neither a SweepError nor a TrialError: a bug, which keeps its traceback
             raise
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except OSError as error:
+        if error.filename is None and error.errno not in _OUTPUT_FAILED:
+            raise
+        print(f"error: {_file_error(error)}", file=sys.stderr)
+        if error.filename is None:
+            _discard_output()
+        return USER_ERROR
+
+
+def _open_closed_streams() -> None:
+    """Replace streams that the shell has closed (`>&-`), so that no other file becomes the output of programs.
+
+    Characters that the terminal's encoding lacks, such as bytes of a file name that is not UTF-8, are escaped.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is that of the stream
+            setattr(sys, name, os.fdopen(opened, "r" if number == 0 else "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """Let Python end without another error, as it writes what is left of the output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _file_error(error: OSError) -> SweepError:
+    """A file or folder that the system refuses: no permission, no space, a name that is too long."""
+    file = error.filename if error.filename is not None else "standard output"
+    if isinstance(file, bytes):
+        file = os.fsdecode(file)
+    fix = "ls -ld and df -h show permissions and free space; name another file or folder with the option of the verb"
+    return SweepError(str(file), error.strerror or str(error), "a file or folder that this user may use", fix)
 
 
 @contextlib.contextmanager
@@ -84,9 +132,7 @@ def sigterm_raises() -> Iterator[None]:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all verbs."""
-    parser = argparse.ArgumentParser(
-        prog="sweeps", description="Ablation studies of image inpainting, from YAML to report."
-    )
+    parser = _Parser(prog="sweeps", description="Ablation studies of image inpainting, from YAML to report.")
     parser.add_argument("--version", action=Version, help="print the version and exit")
     verbs = Verbs(parser)
     for group in VERB_GROUPS:

@@ -66,7 +66,9 @@ def missing_dependencies(
             if other.name in path:
                 circle = " -> ".join([*path[path.index(other.name) :], other.name])
                 why = f"sweeps depend on each other in a circle: {circle}"
-                raise one.error(reference.place, why, "a sweep that does not depend on this one", "change `sweep:`")
+                raise one.error(
+                    reference.place, why, "a sweep that does not depend on this one", "write the id of a trial instead"
+                )
             if other.name not in dependencies:
                 visit(other.sweep, other.folder, False, (*path, other.name))
                 dependencies[other.name] = other

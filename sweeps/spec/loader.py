@@ -98,7 +98,7 @@ def _apply_tiny(source: Document) -> None:
 def _epochs(source: Document) -> int | None:
     base = source.value.get("base")
     epochs = base.get("epochs") if isinstance(base, dict) else None
-    return epochs if isinstance(epochs, int) and epochs > 0 else None
+    return epochs if type(epochs) is int and epochs > 0 else None
 
 
 def _scale_epochs(source: Document, before: int | None) -> tuple[int, int] | None:
@@ -108,11 +108,12 @@ def _scale_epochs(source: Document, before: int | None) -> tuple[int, int] | Non
         return None
 
     def scaled(epoch: Any) -> Any:
-        return max(1, round(epoch * after / before)) if isinstance(epoch, int) else epoch
+        return max(1, round(epoch * after / before)) if type(epoch) is int else epoch
 
     report, claims = source.value.get("report"), source.value.get("claims")
-    if isinstance(report, dict) and isinstance(report.get("test_epochs"), list):
-        report["test_epochs"] = sorted({scaled(epoch) for epoch in report["test_epochs"]})
+    tested = report.get("test_epochs") if isinstance(report, dict) else None
+    if isinstance(report, dict) and isinstance(tested, list) and all(type(epoch) is int for epoch in tested):
+        report["test_epochs"] = sorted({scaled(epoch) for epoch in tested})
         source.notes.append(f"test_epochs scaled from {before} to {after} epochs: {report['test_epochs']}")
     for claim in claims if isinstance(claims, list) else []:
         if isinstance(claim, dict):
@@ -130,13 +131,16 @@ def _validate(source: Document) -> SweepSpec:
         first = error.errors()[0]
     place = _place(first["loc"], source.value, first["type"] == "missing")
     owner = _owner(place)
-    key = str(place[-1]) if place else ""
+    key = next((part for part in reversed(place) if isinstance(part, str)), "")
     given = f"{source.origin(place)}: {_dotted(place)}"
     if first["type"] == "extra_forbidden":
         raise unknown_name_error(given, key, owner.model_fields)
     if first["type"] == "missing":
         raise SweepError(given, "it is required but missing", _allowed(owner, key), f"add `{key}:`")
-    raise SweepError(f"{given} = {first['input']!r}", first["msg"].lower(), _allowed(owner, key), f"change `{key}`")
+    why = first["msg"].removeprefix("Value error, ")
+    raise SweepError(
+        f"{given} = {first['input']!r}", why[:1].lower() + why[1:], _allowed(owner, key), f"change `{key}`"
+    )
 
 
 def _place(loc: tuple[str | int, ...], value: Any, missing: bool) -> Place:
@@ -172,8 +176,8 @@ def _owner(place: Place) -> type[BaseModel]:
 def _allowed(owner: type[BaseModel], key: str) -> str:
     field = owner.model_fields.get(key)
     if field is None:
-        return "a key of the sweep file; see docs/sweep-files.md"
-    return field.description or str(field.annotation)
+        return "the keys and values of docs/sweep-files.md"
+    return field.description or ""
 
 
 def unknown_name_error(given: str, name: str, allowed: Any) -> UnknownNameError:
@@ -232,7 +236,7 @@ def _check_references(sweep: Sweep) -> None:
                 ", ".join(spec.base.get("metrics") or ())
                 if spec.task == COMMAND
                 else "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db",
-                "correct the column",
+                "sweeps list metrics prints every column with its meaning",
             )
     if pareto and not (pareto.quality.startswith("test/") and describe(pareto.quality)[1]):
         place = ("report", "pareto", "quality")

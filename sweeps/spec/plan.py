@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweeps.errors import SweepError
+from sweeps.spec import arm_names
 from sweeps.spec.loader import Sweep, unknown_name_error
 from sweeps.spec.schema import ArmSpec
 from sweeps.spec.trial import Trial
@@ -217,13 +218,16 @@ def _rows(sweep: Sweep) -> list[_UnresolvedArm]:
             why = f"{one.name!r} and {other.name!r} both set {both[0]}"
             raise sweep.error(other.place, why, "changes of different keys", "remove one from `pairs`")
         rows.append(_UnresolvedArm(f"{one.name} + {other.name}", {**one.changes, **other.changes}, None, other.place))
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for row in rows:
-        if row.name in seen:
+        other = seen.get(arm_names.look(row.name))
+        if other is not None:
+            same = f"two arms are called {row.name!r}"
+            why = same if other == row.name else f"it looks like the name of another arm: {row.name!a} and {other!a}"
             raise sweep.error(
-                (*row.place, "name"), f"two arms are called {row.name!r}", "different names", "rename one of them"
+                (*row.place, "name"), why, "different names", f"rename one of them, e.g. name: {row.name} 2"
             )
-        seen.add(row.name)
+        seen[arm_names.look(row.name)] = row.name
     return rows
 
 
@@ -289,6 +293,12 @@ def _grid(sweep: Sweep) -> list[dict[str, tuple[str, Any, Place]]]:
         if not labelled or len(labelled) != len(levels):
             why = "it has no level, or repeats one"
             raise sweep.error(("grid", key), why, "different values", f"{key}: [a, b]")
+        for label in labelled:
+            try:
+                arm_names.usable(label)
+            except ValueError as error:
+                why = f"the label {label!r} cannot be part of a name: {error}"
+                raise sweep.error(("grid", key), why, "labels in words", f"{key}: {{LABEL: VALUE, ...}}") from None
         axes.append([(key, (label, value, ("grid", key))) for label, value in labelled.items()])
     return [dict(cell) for cell in itertools.product(*axes)]
 

@@ -9,9 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Name = Annotated[str, Field(min_length=1, max_length=120)]
+from sweeps.spec.arm_names import usable
+
+Name = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(usable)]
 Key = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")]
 Seed = Annotated[str, Field(pattern=r"^\d+$")]
 """A seed as a key: keys of YAML are read as text."""
@@ -91,7 +93,9 @@ class SearchFileSpec(StrictSpec):
     sampler: str = Field("tpe", description="tpe, gp, cmaes, nsga2, random or qmc")
     metric: str | list[str] = Field(description="a validation column, or `parameters`; a list for several objectives")
     goal: str | list[str] = Field(description="max or min; a list with one per metric")
-    early_stopping: EarlyStoppingSpec = EarlyStoppingSpec()
+    early_stopping: EarlyStoppingSpec = Field(
+        EarlyStoppingSpec(), description="{name: asha | median | none, grace_epochs: N, reduction_factor: N}"
+    )
     tune_seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
         [100], min_length=1, description="seeds on which every suggestion is trained"
     )
@@ -232,9 +236,9 @@ class SweepSpec(StrictSpec):
     pairs: list[ArmSpec] = Field([], description="named changes; every two of them combined become an arm")
     leave_one_out: list[ArmSpec] = Field([], description="parts of the full method; each `set` removes one")
     search: SearchFileSpec | None = Field(None, description="a search for good values with Optuna")
-    resources: Resources = Resources()
-    report: ReportSpec = ReportSpec()
-    claims: list[ClaimSpec] = []
+    resources: Resources = Field(Resources(), description="what a trial runs on: {workers: 1, cpus: 1, gpus: auto}")
+    report: ReportSpec = Field(ReportSpec(), description="what the report shows: {metrics: [test/psnr_db, ...], ...}")
+    claims: list[ClaimSpec] = Field([], description="claims that the report judges, each {text: ..., metric: ..., ...}")
     tiny: dict[str, Any] = Field({}, description="changes for a run of seconds, for --tiny: {set: {...}, seeds: 2}")
 
     @model_validator(mode="before")

@@ -89,6 +89,6 @@ def check_key(key: str) -> str:
             f"store key {key!r}",
             "it is absolute, could leave the store, or has a reserved or empty part",
             "names separated by '/', none of them empty, '.' or '..'",
-            "use a plain name",
+            "a name of letters, digits, - and _",
         )
     return key

@@ -23,8 +23,14 @@ class FolderStore:
     """A store in a local or mounted folder. An object is a file; `create` is a hard link."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().resolve()
-        if self.root.exists() and not self.root.is_dir():
+        try:
+            self.root = root.expanduser().resolve()
+            is_file = self.root.exists() and not self.root.is_dir()
+        except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, an unknown ~user, a NUL
+            why = getattr(error, "strerror", None) or str(error)
+            allowed = "a folder whose names have at most 255 bytes each"
+            raise StoreError(f"store {str(root)!r}", why, allowed, "--store ./store") from None
+        if is_file:
             raise StoreError(f"store {str(self.root)!r}", "it is a file", "a folder", "--store ./store")
 
     @property

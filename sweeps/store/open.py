@@ -11,6 +11,13 @@ from sweeps.store.local import FolderStore
 
 def open_store(uri: str) -> Store:
     """Open the store at a folder path, `file://` or `s3://` address. A folder is created at the first write."""
+    if not uri.strip():
+        raise StoreError(
+            f"store {uri!r}",
+            "the address is empty, as that of an unset variable",
+            "a folder, file:///absolute/folder or s3://bucket/prefix",
+            "--store ./store, and unset SWEEPS_STORE if it is empty",
+        )
     scheme, _, rest = uri.partition(":")
     if rest.startswith("//") and scheme == "s3":
         from sweeps.store.s3.store import S3Store

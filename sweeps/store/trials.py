@@ -30,7 +30,12 @@ def read_trial(store: Store, trial_id: str) -> Json:
     body = get_json(store, trial_key(trial_id))
     if not isinstance(body, dict):
         allowed = "an id from `sweeps status`"
-        raise StoreError(f"trial {trial_id!r}", "the store has no such trial", allowed, "check the id and --store")
+        raise StoreError(
+            f"trial {trial_id!r}",
+            "the store has no such trial",
+            allowed,
+            "sweeps status NAME lists ids; --store names another store",
+        )
     return body
 
 

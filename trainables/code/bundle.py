@@ -68,11 +68,17 @@ def pack(file: Path, given: str) -> Bundle:
             _content_hash(name, content)
     except SyntaxError as error:
         raise TrialError(
-            given, f"{error.filename}:{error.lineno} does not parse: {error.msg}", "valid Python", "correct the line"
+            given,
+            f"{error.filename}:{error.lineno} does not parse: {error.msg}",
+            "valid Python",
+            f"python -m py_compile {error.filename}, which shows the line",
         ) from error
     except OSError as error:
         raise TrialError(
-            given, f"{error.filename} cannot be read: {error.strerror}", "a readable file", "make it readable"
+            given,
+            f"{error.filename} cannot be read: {error.strerror}",
+            "a readable file",
+            f"chmod u+r {error.filename}",
         ) from error
     _check_size(given, files)
     _check_names(given, files, module.partition(".")[0] if is_installed_path(root) else None)

@@ -129,7 +129,7 @@ def _item(module: ModuleType, name: Resolved, candidates: Callable[[], list[Any]
     if name.item:
         if not hasattr(module, name.item):
             defined = ", ".join(sorted(key for key, one in vars(module).items() if _is_own(one, module))) or "nothing"
-            raise _error(name, f"it does not define {name.item}", f"what it defines: {defined}", "correct the name")
+            raise _error(name, f"it does not define {name.item}", f"what it defines: {defined}", f"./{name.file}:NAME")
         return getattr(module, name.item)
     found = candidates()
     if not found:
@@ -284,7 +284,12 @@ def _options(
         if one.name in inputs or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
             continue
         if one.name == "name" or one.name.startswith("_"):
-            raise _error(name, f"an option cannot be called {one.name!r}", "another name", "rename the parameter")
+            raise _error(
+                name,
+                f"an option cannot be called {one.name!r}",
+                "another name",
+                f"rename the parameter, for example to own_{one.name.strip('_')}",
+            )
         default = ... if one.default is one.empty else one.default
         usual = Any if default in (..., None) else type(default)
         fields[one.name] = (hints.get(one.name, usual), default)

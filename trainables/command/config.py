@@ -133,7 +133,9 @@ def _check_parameter(name: str, value: Any, path: str = "") -> None:
         )
     if not isinstance(name, str) or not _NAME.match(name):
         allowed = "lower-case letters, digits and _, beginning with a letter"
-        raise TrialError(f"{key}: {value!r}"[:200], "this is no name of a parameter", allowed, "rename it", key)
+        raise TrialError(
+            f"{key}: {value!r}"[:200], "this is no name of a parameter", allowed, "learning_rate: 0.1", key
+        )
     if isinstance(value, dict):
         for inner, item in value.items():
             _check_parameter(inner, item, f"{key}.")

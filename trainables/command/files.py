@@ -84,7 +84,7 @@ def keep(found: Sequence[str], folder: Path) -> str:
         return _keep(folder.resolve(), tuple((n, s.st_mtime_ns, s.st_size) for n, s in zip(found, stats, strict=True)))
     except OSError as error:
         why = f"{error.filename} cannot be read: {error.strerror}"
-        raise TrialError("code", why, "readable files", "change its permissions", "code") from error
+        raise TrialError("code", why, "readable files", f"chmod u+r {error.filename}", "code") from error
     except SyntaxError as error:
         raise TrialError(
             f"code: {error.filename}",

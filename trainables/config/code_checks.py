@@ -101,7 +101,7 @@ def _check_options(config: type[ModelConfig], name: str, module: ModuleType) -> 
             raise _field_error(name, module, constant, why, _constant(constant))
     if "name" in config.model_fields:
         why = "`name` names the model in a sweep file, so an option cannot have this name"
-        raise _field_error(name, module, "name", why, "rename the field")
+        raise _field_error(name, module, "name", why, "rename the field, for example to kind")
     _check_defaults(config, name, module)
 
 

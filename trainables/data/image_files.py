@@ -72,10 +72,10 @@ def open_image(file: Path, key: str) -> Image.Image:
             if image.mode.startswith(("I", "F")):
                 raise ValueError(f"its pixels have more than 8 bits (mode {image.mode})")
             return ImageOps.exif_transpose(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise errors of any type for damaged files
         raise TrialError(
             f"{key}: {file}",
-            f"it does not decode: {error}",
+            f"it does not decode: {error or type(error).__name__}",
             "images with 8 bits per channel that Pillow can read",
             "replace the file, or move it out of the folder",
         ) from error

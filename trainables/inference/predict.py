@@ -7,6 +7,7 @@ back: a fill to the full size of the hole, a box to the pixels of the file.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from trainables.training.networks import build_network
 
 LEAST_MAP = 4
 """Smallest side of the feature maps for Grad-CAM, px, if the network has maps that large."""
+_STEM_BYTES, _SUFFIX_BYTES = 200, 20
+"""Longest stem and suffix of an image that the names of its results keep."""
 _BOX_COLOUR = (220, 30, 30)
 
 
@@ -200,17 +203,26 @@ def files(finding: Detection, picture: Picture) -> dict[str, bytes]:
     grey = upright.convert("L").point(lambda value: value // 2)
     warm = Image.merge("RGB", [Image.fromarray(np.maximum(np.asarray(heat), np.asarray(grey))), grey, grey])
     return {
-        "found.json": json.dumps(summary, indent=1, ensure_ascii=False).encode(),
+        "found.json": json.dumps(summary, indent=1, ensure_ascii=False).encode(errors="backslashreplace"),
         "found.png": picture.png(shown),
         "heat.png": picture.png(picture.back(warm)),
     }
 
 
 def output_names(given: list[Path]) -> list[str]:
-    """Names for the results of each file: the file's name, with a number if several files have the same name."""
+    """Names for the results of each file: the file's name, with a number if several files have the same name.
+
+    A long name is shortened, because a suffix is added and file systems allow 255 bytes.
+    """
     seen: dict[str, int] = {}
     names = []
     for file in given:
-        seen[file.name] = seen.get(file.name, 0) + 1
-        names.append(file.name if seen[file.name] == 1 else f"{file.stem}-{seen[file.name]}{file.suffix}")
+        stem, suffix = _first_bytes(file.stem, _STEM_BYTES), _first_bytes(file.suffix, _SUFFIX_BYTES)
+        number = seen[stem + suffix] = seen.get(stem + suffix, 0) + 1
+        names.append(f"{stem}-{number}{suffix}" if number > 1 else f"{stem}{suffix}")
     return names
+
+
+def _first_bytes(name: str, count: int) -> str:
+    """The characters that fit into `count` bytes of a file name."""
+    return os.fsencode(name)[:count].decode(errors="ignore") if len(os.fsencode(name)) > count else name

@@ -129,12 +129,12 @@ def read(file: Path) -> Picture:
         raise _too_large(file, str(error)) from error
     except TrialError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+    except Exception as error:  # Pillow's decoders raise errors of any type for damaged files
         raise TrialError(
             str(file),
             f"it does not decode: {error or type(error).__name__}",
             "an image file that Pillow can read: PNG, JPEG, WEBP, TIFF, BMP, GIF, ...",
-            "give another file",
+            f"open {file} in an image viewer: if it is damaged there too, restore it, else save it as PNG",
         ) from error
 
 

@@ -28,4 +28,10 @@ def draw(code: Code, n: int, size: int, generator: torch.Generator, options: Str
 
 
 def _error(code: Code, why: str, allowed: str) -> TrialError:
-    return TrialError(f"mask.name: {described(code.function())}", why, allowed, "correct the function", "mask.name")
+    return TrialError(
+        f"mask.name: {described(code.function())}",
+        why,
+        allowed,
+        "return torch.zeros(n, size, size), with 1 where holes are",
+        "mask.name",
+    )

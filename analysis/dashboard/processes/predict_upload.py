@@ -52,7 +52,10 @@ def open_upload(data: bytes, what: str) -> Image.Image:
         if isinstance(error, SweepError):
             raise
         raise SweepError(
-            what, f"it cannot be read as an image ({type(error).__name__})", allowed, "another file"
+            what,
+            f"it cannot be read as an image ({type(error).__name__})",
+            allowed,
+            "open the file in an image viewer and save it as PNG",
         ) from None
 
 

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from sweeps.durations import seconds
 from sweeps.errors import StoreError
 from sweeps.store.base import Abandoned, never
 from sweeps.store.s3.errors import AWAY, EXPIRED, code_of, explain, is_wrong_key, kind_of, message_of
 
-PATIENCE_S = float(os.environ.get("SWEEPS_STORE_PATIENCE", "300"))
-"""Seconds of retries if the server has answered before."""
+PATIENCE_S = 300.0
+"""Seconds of retries if the server has answered before, unless SWEEPS_STORE_PATIENCE is set."""
 FIRST_S = 8.0
 """Seconds of retries if the server has never answered, so that a mistyped address is reported soon."""
 _SHORTEST_S, _LONGEST_S, _WARN_AFTER_S = 0.1, 8.0, 3.0
@@ -56,10 +57,10 @@ class Client:
         """
         uri: address of the store, for errors
         connections: size of the connection pool
-        patience_s: replaces `PATIENCE_S`
+        patience_s: replaces SWEEPS_STORE_PATIENCE and `PATIENCE_S`
         """
         self._uri, self._connections = uri, connections
-        self._patience_s = PATIENCE_S if patience_s is None else patience_s
+        self._patience_s = _patience_s() if patience_s is None else patience_s
         self._lock = threading.Lock()
         self._made: Any = None
         self._answered = False
@@ -115,6 +116,18 @@ class Client:
         with self._lock:
             if self._made is used:
                 self._made = None
+
+
+def _patience_s() -> float:
+    """Seconds of retries that the environment asks for. StoreError if that is not a time."""
+    given = os.environ.get("SWEEPS_STORE_PATIENCE", "").strip()
+    try:
+        return seconds(given) if given else PATIENCE_S
+    except ValueError as error:
+        allowed = "seconds, or a time with its unit: 300, 90s, 5m, 2h"
+        raise StoreError(
+            f"SWEEPS_STORE_PATIENCE={given}", str(error), allowed, "export SWEEPS_STORE_PATIENCE=5m"
+        ) from None
 
 
 def _connect(uri: str, connections: int) -> Any:

@@ -263,7 +263,9 @@ class S3Store:
         items = page.get("Contents", [])
         if page.get("IsTruncated") and (not items or items[-1]["Key"] <= after):
             why, allowed = "the server ignores `start-after` in listings", "a server that supports it"
-            raise StoreError(f"store {self.uri!r}: cannot {verb}", why, allowed, "use another S3 server")
+            raise StoreError(
+                f"store {self.uri!r}: cannot {verb}", why, allowed, "--store FOLDER, or a server that supports it"
+            )
         return page
 
     def keys(self, prefix: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from analysis import csv_text
 from analysis import study as studies
 from analysis.claims import judge as claims
 from analysis.claims import overview
@@ -64,3 +65,10 @@ def test_csv_and_terminal(lines: list[overview.ClaimLine]) -> None:
     console = Console(width=150, file=io.StringIO())
     console.print(overview.terminal(lines))
     assert "not run" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
+    rows = [["=1+1", "@SUM(A1)", "+ attention", "-2+3", "\tx"], ["-2.5", "–", "-", "a=b", -1.5, None, "'x'"]]
+    first, second = csv_text.to_csv(rows).splitlines()
+    assert first == "'=1+1,'@SUM(A1),'+ attention,'-2+3,'\tx"
+    assert second == "-2.5,–,-,a=b,-1.5,,'x'"

@@ -78,6 +78,12 @@ def test_tiny_shrinks_epochs_of_tests_and_claims(expand: Expand) -> None:
     assert plan.sweep.spec.claims[0].epoch == 2
 
 
+def test_epochs_that_are_no_numbers_are_refused_after_scaling(expand: Expand) -> None:
+    for epochs in ("[2, [1, 2]]", "[2, x]", "[true]"):
+        with pytest.raises(SweepError, match="test_epochs"):
+            expand(("metrics: [test/psnr_db]", f"test_epochs: {epochs}"), changes=("epochs=2",))
+
+
 def test_twins_are_noted(expand: Expand) -> None:
     notes = expand(("set: {model.width: 16}", "set: {model.width: 8}")).notes
     assert any("'base' and 'wide' have the same configuration" in note for note in notes)
@@ -97,7 +103,7 @@ def test_twins_are_noted(expand: Expand) -> None:
             "name: vanila_autoencoder",
             "small.yaml",
             "no such name",
-            "trainables/inpaint/methods/",
+            "sweeps new method",
         ),
         ("mask: {name: lines}", "mask: {name: centre, fraction: 1.5}", "mask.fraction: 1.5", "less than 1", ""),
         ("mask: {name: lines}", "mask: {name: lines, count: [3, 1]}", "mask.count", "first number is above", ""),
@@ -107,6 +113,12 @@ def test_twins_are_noted(expand: Expand) -> None:
         ("batch: 64", "batch: 64\n  loss: {l3: 1}", "loss 'l3'", "no such name", ""),
         ("batch: 64", "batch: yes", "batch: 'yes'", "integer", ""),
         ("name: mean fill", "name: wide", "small.yaml:14", "two arms are called 'wide'", "rename"),
+        ("name: wide", 'name: "mean fill "', "small.yaml:13", "ends with a blank", ""),
+        ("name: wide", 'name: " "', "small.yaml:13", "blank", ""),
+        ("name: wide", 'name: "w\\u200bide"', "small.yaml:13", "invisible character", ""),
+        ("name: wide", 'name: "\\e[31mwide"', "small.yaml:13", "control", ""),
+        ("name: wide", 'name: "mean\\u00a0fill"', "small.yaml:14", "looks like", "rename"),
+        ("seeds: 2", 'seeds: 2\ngrid: {model.name: ["a\\nb"]}', "grid.model.name", "control", "{LABEL: VALUE"),
         ("set: {model.width: 16}", "set: {modle.width: 16}", "small.yaml:13", "no section `modle`", ""),
         ("set: {model.width: 16}", "set: {model.depth: 16}", "small.yaml:13: model 'depth'", "no such name", ""),
         ("set: {model.width: 16}", "set: {Model: 16}", "small.yaml:13", "pattern", ""),

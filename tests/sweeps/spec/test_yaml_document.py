@@ -54,6 +54,19 @@ def test_a_number_that_other_readers_take_for_text_is_told() -> None:
         ("? [a]\n: 1", "f.yaml:1", "a list or a mapping"),
         ("a: &x [*x]", "f.yaml:1", "nested too deeply"),
         ("a: @", "f.yaml:1", "not valid YAML"),
+        ("a: 1\nb: " + "[" * 100_000, "f.yaml:2", "nested too deeply"),
+        ("a: &a [*a, *a]", "f.yaml:1", "nested too deeply"),
+        (
+            "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [{f'*a{i - 1},' * 10}]" for i in range(1, 10))]),
+            "f.yaml:1",
+            "values",
+        ),
+        ("a:\n  - " + "9" * 5000, "f.yaml:2", "too large"),
+        ("a: -9223372036854775809", "f.yaml:1", "too large"),
+        ("a: 1.0e+999", "f.yaml:1", "too large"),
+        ("a: '" + "x" * 2_000_001 + "'", "f.yaml", "more than 2,000,000"),
+        ("a: 1\nb:\n  <<: 3", "f.yaml:3", "does not name a mapping"),
+        ("a: \x07", "f.yaml", "not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(text: str, line: str, why: str) -> None:
@@ -78,6 +91,26 @@ def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     with pytest.raises(SweepError) as caught:
         yaml_document.read(tmp_path / "their.yaml")
     assert caught.value.allowed == "there.yaml"
+
+
+def test_merge_keys_are_read_and_own_keys_have_priority() -> None:
+    text = "one: &one {a: 1, b: 1}\ntwo: &two {b: 2, c: 2}\nboth:\n  c: 3\n  <<: [*one, *two]\ntext: {'<<': 4}\n"
+    read = yaml_document.parse(text, "f.yaml")
+    assert read.value["both"] == {"a": 1, "b": 1, "c": 3}
+    assert read.value["text"] == {"<<": 4}
+    assert read.origin(("both", "a")) == "f.yaml:1"
+    assert read.origin(("both", "c")) == "f.yaml:4"
+
+
+def test_encodings(tmp_path: Path) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_bytes("# Ä?\na: ü".encode("utf-8-sig"))
+    read = yaml_document.read(file)
+    assert read.value == {"a": "ü"}
+    assert read.question == "Ä?"
+    file.write_bytes("a: ü".encode("utf-16"))
+    with pytest.raises(SweepError, match="not text in UTF-8"):
+        yaml_document.read(file)
 
 
 def test_header_and_question() -> None:
