@@ -26,6 +26,7 @@ from trainables.data.image_files import path_below
 from trainables.data.images import image_counts
 from trainables.data.loaded import cached
 from trainables.data.splits import SPLITS, Source
+from trainables.data.text_files import read_text
 from trainables.errors import TrialError
 from trainables.match.text_encoder import Vocabulary, words_of
 from trainables.training.loop import generator
@@ -192,13 +193,4 @@ def _read(file: Path) -> dict[str, list[str]]:
 
 
 def _lines(file: Path) -> list[str]:
-    try:
-        return [line.rstrip("\r") for line in file.read_text(encoding="utf-8-sig").split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrialError(
-            f"data.captions: {file}",
-            f"it cannot be read as text: {error}",
-            "text files in UTF-8",
-            "save it as UTF-8, or name another file",
-            "data.captions",
-        ) from error
+    return [line.rstrip("\r") for line in read_text(file, "data.captions").split("\n")]

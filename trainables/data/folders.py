@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -15,12 +14,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables.data.image_files import image_files, open_image, path_below
+from trainables.data.folder_splits import folder_splits
+from trainables.data.image_files import check_left_out, open_image, unreadable
 from trainables.data.splits import SPLITS, Pixels, hashed, no_objects_error
 from trainables.errors import TrialError
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+
+
+class UnreadableFiles(Exception):  # noqa: N818 - handled by who loads the images
+    """Files of a source that do not decode."""
+
+    def __init__(self, source: ImageFileSource, damaged: Mapping[str, TrialError]) -> None:
+        super().__init__(f"{len(damaged)} files of {source.what}")
+        self.source, self.damaged = source, damaged
 
 
 class ImageFileSource:
@@ -41,6 +49,20 @@ class ImageFileSource:
             for part in SPLITS
         }
 
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
+    @property
+    def files(self) -> int:
+        """Number of files in all splits."""
+        return sum(map(len, self._names.values()))
+
+    def without(self, left_out: Collection[str]) -> None:
+        """Leave files out of their splits; the order of the others does not change."""
+        for part, names in self._names.items():
+            self._names[part] = [name for name in names if name not in left_out]
+
     def verify(self) -> None:
         """Checks nothing: a damaged file is only noticed when it is decoded."""
 
@@ -48,13 +70,20 @@ class ImageFileSource:
         return len(self._names[split]) * (self._crops or 1)
 
     def take(self, split: str, count: int, size: int) -> Tensor:
-        """Image i is a crop of file i modulo the number of files: the first crops of all files come first."""
+        """Image i is a crop of file i modulo the number of files: the first crops of all files come first.
+
+        Raises UnreadableFiles, which names every file that does not decode.
+        """
         images = torch.empty((count, 3, size, size), dtype=torch.uint8)
+        damaged: dict[str, TrialError] = {}
         for places, squares in self._by_file(split, 0, count, size, threads=4):
             for place, pixels in zip(places, squares, strict=True):
                 if isinstance(pixels, TrialError):
-                    raise pixels
-                images[place] = torch.from_numpy(pixels).permute(2, 0, 1)
+                    damaged[self._names[split][place % len(self._names[split])]] = pixels
+                else:
+                    images[place] = torch.from_numpy(pixels).permute(2, 0, 1)
+        if damaged:
+            raise UnreadableFiles(self, damaged)
         return images
 
     def names(self, split: str, start: int, stop: int) -> list[str]:
@@ -126,13 +155,13 @@ class FolderSource(ImageFileSource):
     """The images below a folder, split 80/10/10 by a hash of their names, or by a CSV file."""
 
     def __init__(self, path: str, split: str | None, crops: int | None, root: Path | None) -> None:
-        folder = path_below(root, path, "data.path")
-        names = image_files(folder, "data.path")
-        if split is None:
-            split_of = {name: split_by_hash(name) for name in names}
-        else:
-            split_of = _read_split_file(path_below(root, split, "data.split"), set(names))
+        folder, split_of = folder_splits(path, split, root)
         super().__init__(f"the folder {path}", folder, split_of, crops)
+
+    def verify(self) -> None:
+        """Raise TrialError if too many files are no images, judged by their first bytes."""
+        names = [name for part in SPLITS for name in self._names[part]]
+        check_left_out(unreadable(self._folder, names), len(names), self._folder, "data.path")
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[_T], _R], items: Sequence[_T], waiting: int) -> Iterator[_R]:
@@ -144,40 +173,6 @@ def _ahead(pool: ThreadPoolExecutor, function: Callable[[_T], _R], items: Sequen
             yield futures.popleft().result()
     while futures:
         yield futures.popleft().result()
-
-
-def split_by_hash(name: str) -> str:
-    """The split of a name: 80 % train, 10 % val, 10 % test, independent of other files."""
-    tenth = hashed(f"split {name}") * 10 >> 64
-    return "train" if tenth < 8 else ("val" if tenth == 8 else "test")
-
-
-def _read_split_file(file: Path, names: set[str]) -> dict[str, str]:
-    """The split of each file in a CSV file with the columns `file` and `split`; other files are not used."""
-    with file.open(newline="", encoding="utf-8-sig") as text:
-        reader = csv.DictReader(text)
-        if not {"file", "split"} <= set(reader.fieldnames or ()):
-            raise _split_error(file, 1, f"the columns are {', '.join(reader.fieldnames or ()) or 'missing'}")
-        split_of: dict[str, str] = {}
-        for row in reader:
-            name, split = row["file"], row["split"]
-            if split not in SPLITS:
-                raise _split_error(file, reader.line_num, f"{split!r} is not a split")
-            if name not in names:
-                raise _split_error(file, reader.line_num, f"{name!r} is not an image in the folder")
-            if name in split_of:
-                raise _split_error(file, reader.line_num, f"{name!r} is listed twice")
-            split_of[name] = split
-    return split_of
-
-
-def _split_error(file: Path, line: int, why: str) -> TrialError:
-    return TrialError(
-        f"data.split: {file}, line {line}",
-        why,
-        "the columns `file` (path relative to data.path, with /) and `split` (train, val or test), each file once",
-        "correct this line",
-    )
 
 
 def _square(image: Image.Image, size: int) -> Pixels:
@@ -197,6 +192,7 @@ def _crops(image: Image.Image, numbers: Sequence[int], size: int, seed: int) -> 
     shortest = min(image.size)
     uniform = np.random.default_rng(seed).random((max(numbers) + 1, 3))[list(numbers)]
     sides = np.exp(np.log(shortest) + uniform[:, 0] * np.log(min(size, shortest) / shortest))
+    sides = np.minimum(sides, shortest)  # exp(log(n)) can be a little more than n
     for side, x, y in zip(sides, uniform[:, 1], uniform[:, 2], strict=True):
         left, top = x * (image.width - side), y * (image.height - side)
         box = (left, top, min(left + side, image.width), min(top + side, image.height))

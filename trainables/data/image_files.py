@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageOps
 from pydantic import Field, model_validator
 
@@ -44,12 +47,11 @@ def path_below(root: Path | None, path: str, key: str) -> Path:
 
 
 def image_files(folder: Path, key: str) -> list[str]:
-    """Names of the images below a folder, relative to it and sorted, without hidden files.
+    """Names of the images below a folder, relative to it and sorted, without hidden files; links are followed.
 
     Raises TrialError if it is not a folder or has no images.
     """
-    files = [p.relative_to(folder) for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
-    names = sorted(p.as_posix() for p in files if not any(part.startswith(".") for part in p.parts))
+    names = sorted(name for name in _files_below(folder) if Path(name).suffix.lower() in SUFFIXES)
     if not names:
         raise TrialError(
             f"{key}: {folder}",
@@ -65,6 +67,61 @@ def is_foreign(name: str) -> bool:
     return name.startswith(".") or name.endswith("~") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
+def _files_below(folder: Path) -> Iterator[str]:
+    """Relative paths of all files, except foreign ones; a linked folder is entered unless it contains itself."""
+    entered = {folder: {folder.resolve()}}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        here = Path(place)
+        above = entered.pop(here)
+        folders[:] = [name for name in folders if not is_foreign(name) and (here / name).resolve() not in above]
+        entered.update({here / name: above | {(here / name).resolve()} for name in folders})
+        for name in files:
+            if not is_foreign(name) and (here / name).is_file():
+                yield (here / name).relative_to(folder).as_posix()
+
+
+LEFT_OUT = 0.01
+"""Largest share of the files of a data set that may be left out because they cannot be used."""
+
+
+def unreadable(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """The files that are no images, each with the reason. Only their first bytes are read: the check is fast."""
+
+    def trouble(name: str) -> str:
+        try:
+            with Image.open(folder / name):
+                return ""
+        except Exception as error:  # Pillow's decoders raise errors of any type for damaged files
+            return f"it does not decode: {_reason(error, folder / name)}"
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return {name: why for name, why in zip(names, pool.map(trouble, names), strict=True) if why}
+
+
+def _reason(error: Exception, file: Path) -> str:
+    """Pillow's reason without the name of the file, which the caller tells."""
+    return str(error).replace(f" {str(file)!r}", "") or type(error).__name__
+
+
+def check_left_out(damaged: Mapping[str, str], of: int, folder: Path, key: str) -> None:
+    """Raise TrialError, which names the files, if more than 1 % of `of` files cannot be used. damaged: name -> why."""
+    if len(damaged) <= LEFT_OUT * of:
+        return
+    raise TrialError(
+        f"{key}: {folder}",
+        f"{len(damaged):,} of {of:,} files cannot be used: {with_reasons(damaged)}",
+        f"at most {LEFT_OUT:.0%} unusable files, which are left out and named",
+        "restore these files, or move them out of the folder",
+        key,
+    )
+
+
+def with_reasons(damaged: Mapping[str, str]) -> str:
+    """The first 20 files with their reasons, on one line."""
+    first = "; ".join(f"{name} ({why})" for name, why in sorted(damaged.items())[:20])
+    return first + (f"; and {len(damaged) - 20:,} more" if len(damaged) > 20 else "")
+
+
 def open_image(file: Path, key: str) -> Image.Image:
     """A decoded image, turned upright by its EXIF tag. Raises TrialError if the file does not decode."""
     try:
@@ -75,10 +132,33 @@ def open_image(file: Path, key: str) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise errors of any type for damaged files
         raise TrialError(
             f"{key}: {file}",
-            f"it does not decode: {error or type(error).__name__}",
+            f"it does not decode: {_reason(error, file)}",
             "images with 8 bits per channel that Pillow can read",
             "replace the file, or move it out of the folder",
         ) from error
+
+
+WHITE = 128
+"""Least grey value of a pixel that is white in a mask."""
+
+
+def read_grey(image: Image.Image) -> Image.Image:
+    """The image of a mask as 8-bit grey, of which `WHITE` and above is white: colours count by their luminance.
+
+    Transparency is dropped, and 16 bits are reduced to 8. Training, forging, public sets and `predict` read masks so.
+    """
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
+    return image.convert("L")
+
+
+def whites_in_words(image: Image.Image) -> str:
+    """Why a mask may have no white pixel, or nothing else: what its grey values are."""
+    lowest, highest = read_grey(image).getextrema()
+    words = f"its grey values are {lowest} to {highest}" if lowest != highest else f"all of its pixels are {lowest}"
+    if image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info:
+        words += ", and its transparency is not read"
+    return f"{words}; white is {WHITE} and above"
 
 
 class FolderConfig(ModelConfig):

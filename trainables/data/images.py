@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from torch import Tensor
 from trainables.config.sections import DataConfig, SourceConfig
 from trainables.data.cifar import Cifar
 from trainables.data.cub_and_pets import BirdsSource, PetsSource
-from trainables.data.folders import FolderSource
+from trainables.data.folders import FolderSource, ImageFileSource, UnreadableFiles
+from trainables.data.image_files import check_left_out, with_reasons
 from trainables.data.loaded import cached, on_change
 from trainables.data.places365 import PlacesSource
 from trainables.data.splits import SPLITS, Source, image_count
@@ -33,7 +35,10 @@ KEPT = 4
 
 _kept: OrderedDict[tuple[Path | None, str], ImageSet] = OrderedDict()
 _lock = threading.Lock()
+_unreadable: dict[Path, dict[str, str]] = {}
+"""Files of folders that do not decode, each with the reason."""
 on_change(_kept.clear)
+on_change(_unreadable.clear)
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,7 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
     key = (root, data.model_dump_json(exclude={"augment", "captions"}))
     with _lock:  # held while loading, so that two threads do not load the same set
         if key not in _kept:
-            parts = image_counts(data, root)
-            train, val, test = (_together(split, parts[split], data.size) for split in SPLITS)
+            train, val, test = _decoded(data, root)
             _kept[key] = ImageSet(train, val, test, _fingerprint((train, val, test)))
         _kept.move_to_end(key)
         while len(_kept) > KEPT:
@@ -96,11 +100,43 @@ def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
     return {split: sum(count for _, count in some) for split, some in parts.items()}
 
 
+def _decoded(data: DataConfig, root: Path | None) -> list[Tensor]:
+    """The images of each split, without files that do not decode. Raises TrialError if these are more than 1 %."""
+    while True:
+        parts, unreadable = image_counts(data, root), []
+        splits = []
+        for split in SPLITS:
+            try:
+                splits.append(_together(split, parts[split], data.size))
+            except UnreadableFiles as found:
+                unreadable.append(found)
+        if not unreadable:
+            return splits
+        for found in unreadable:
+            _leave_out(found)
+
+
+def _leave_out(found: UnreadableFiles) -> None:
+    """Leave files out of a folder for the life of this process, so that captions and masks stay aligned with images.
+
+    Raises TrialError if they are more than 1 % of the folder's files, and the error of a file that may be intact.
+    """
+    for error in found.damaged.values():
+        if getattr(error.__cause__, "errno", None):  # of the file system, not of the image
+            raise error
+    folder = found.source.folder
+    known = _unreadable.get(folder, {})
+    damaged = known | {name: error.why for name, error in found.damaged.items()}
+    check_left_out(damaged, found.source.files + len(known), folder, "data.path")
+    _unreadable[folder] = damaged
+    warnings.warn(f"left out of {folder}: {with_reasons(damaged)}", stacklevel=2)
+
+
 def image_counts(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source, int]]]:
     """The data sets of each split, with the number of images; several data sets have equal shares of `data.train`."""
-    own = source(data, root)
+    own = _readable(source(data, root))
     scored = {split: [(own, image_count(own, split, getattr(data, split)))] for split in ("val", "test")}
-    parts = [own if part.name == "own" else source(part, root) for part in data.train_on or ()] or [own]
+    parts = [own if part.name == "own" else _readable(source(part, root)) for part in data.train_on or ()] or [own]
     if len(parts) == 1:
         return {"train": [(parts[0], image_count(parts[0], "train", data.train))], **scored}
     shares: list[int | None] = [None] * len(parts)
@@ -109,6 +145,13 @@ def image_counts(data: DataConfig, root: Path | None) -> dict[str, list[tuple[So
     share = f" of {len(parts)} data sets' {data.train}"
     train = [(part, image_count(part, "train", wanted, share)) for part, wanted in zip(parts, shares, strict=True)]
     return {"train": train, **scored}
+
+
+def _readable(source: Source) -> Source:
+    """The data set without the files that turned out to be damaged in this process."""
+    if isinstance(source, ImageFileSource):
+        source.without(_unreadable.get(source.folder, {}))
+    return source
 
 
 def _together(split: str, parts: Sequence[tuple[Source, int]], size: int) -> Tensor:

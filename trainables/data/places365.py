@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 
 from trainables.data.cifar import one_process_at_a_time
-from trainables.data.folders import ImageFileSource, split_by_hash
-from trainables.data.splits import hashed
+from trainables.data.folders import ImageFileSource
+from trainables.data.splits import hashed, split_by_hash
 from trainables.errors import TrialError
 
 NAME = "places365_val"
@@ -62,8 +62,8 @@ def _rows(file: Path) -> dict[str, str]:
     """The two words of each line, such as `Places365_val_00000001.jpg 165`."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise _error(file, f"it cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _error(file, f"it cannot be read: {getattr(error, 'strerror', error)}") from error
     rows = {first.lstrip("/"): after.strip() for first, _, after in (line.strip().partition(" ") for line in lines)}
     rows.pop("", None)
     if not rows:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from trainables.data.image_files import LEFT_OUT, with_reasons
 from trainables.data.splits import SPLITS
 from trainables.errors import TrialError
 from trainables.forgery import data_card, near_duplicates
@@ -15,8 +16,6 @@ from trainables.forgery.config import forged_id
 
 VERSION = 1
 """Version of the file format."""
-SKIPPED = 0.01
-"""Largest share of the photographs that may be left out as unusable."""
 LISTED = 10_000
 """Largest number of near-duplicate pairs that the index lists; the count covers all."""
 
@@ -32,14 +31,13 @@ class ShardLike(Protocol):
 
 
 def check_skipped(skipped: Sequence[Mapping[str, str]], of: int) -> None:
-    """Raise TrialError if more than 1 % of `of` photographs were left out; it names the first three."""
-    if len(skipped) <= SKIPPED * of:
+    """Raise TrialError if more than 1 % of `of` photographs were left out; it names the first twenty."""
+    if len(skipped) <= LEFT_OUT * of:
         return
-    first = "; ".join(f"{each['source']}: {each['why']}" for each in skipped[:3])
     raise TrialError(
         f"images: {len(skipped):,} of {of:,} photographs cannot be used",
-        first + ("; ..." if len(skipped) > 3 else ""),
-        f"at most {SKIPPED:.0%} unusable photographs, which are left out and counted",
+        with_reasons({each["source"]: each["why"] for each in skipped}),
+        f"at most {LEFT_OUT:.0%} unusable photographs, which are left out and counted",
         "replace or remove these files, then run the same command again: finished shards are kept",
         "images",
     )

@@ -34,9 +34,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainables.data.folders import split_by_hash
-from trainables.data.image_files import open_image, path_below
-from trainables.data.splits import SPLITS, Pixels, hashed
+from trainables.data.image_files import open_image, path_below, read_grey, with_reasons
+from trainables.data.splits import SPLITS, Pixels, hashed, split_by_hash
 from trainables.errors import TrialError
 from trainables.forgery import composites
 from trainables.forgery.composites import Bools
@@ -51,8 +50,9 @@ Read = tuple[Pixels, Bools]
 def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -> ForgedSet:
     """The set of a resolved section (`trainables.forgery.config.resolve_set`).
 
-    Images that do not decode are left out with a warning. Raises TrialError if these are more than 1 %, and for missing
-    files, a split with one class only, boxes outside their image, and masks that differ in size from their image.
+    Images that cannot be used are left out with a warning: those that do not decode, with a mask of another size or
+    without a white pixel, or with a box outside the image. Raises TrialError if these are more than 1 %, and for
+    missing files and a split with one class only.
     """
     config = SetConfig.model_validate(section)
     folder = path_below(data_root, config.path, "set.path")
@@ -65,8 +65,8 @@ def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -
         train, val, test = (_labelled(chosen[split], config.size, pool, skipped) for split in SPLITS)
     check_skipped(skipped, sum(map(len, chosen.values())))
     if skipped:
-        names = ", ".join(each["source"] for each in skipped[:5])
-        warnings.warn(f"{len(skipped)} images of {folder} do not decode and were left out: {names}", stacklevel=2)
+        left_out = with_reasons({each["source"]: each["why"] for each in skipped})
+        warnings.warn(f"left out of {folder}: {left_out}", stacklevel=2)
     return ForgedSet(train, val, test, fingerprint(train, val, test))
 
 
@@ -139,12 +139,16 @@ def _labelled(
 
 
 def _read(entry: ListedImage, size: int) -> Read | TrialError:
-    """Pixels (size, size, 3) and hole (size, size); a TrialError if a file does not decode."""
+    """Pixels (size, size, 3) and hole (size, size); a TrialError if the image or its mask cannot be used."""
     try:
-        image = open_image(entry.image, "set.path").convert("RGB")
-        mask = None if entry.mask is None else open_image(entry.mask, "set.path").convert("L")
+        return _opened(entry, size)
     except TrialError as error:
         return error
+
+
+def _opened(entry: ListedImage, size: int) -> Read:
+    image = open_image(entry.image, "set.path").convert("RGB")
+    mask = None if entry.mask is None else read_grey(open_image(entry.mask, "set.path"))
     pixels = np.array(image.resize((size, size), Image.Resampling.BILINEAR))
     hole = np.zeros((size, size), dtype=np.bool_) if entry.box is None else _painted(entry, image.size, size)
     if mask is not None:
@@ -185,7 +189,7 @@ def _painted(entry: ListedImage, image_size: tuple[int, int], size: int) -> Bool
     if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
         raise set_error(
             f"set.path: {entry.image}, box {x1:g} {y1:g} {x2:g} {y2:g}",
-            f"the box is empty, or extends beyond the image ({width}x{height} px)",
+            f"the box {x1:g} {y1:g} {x2:g} {y2:g} is empty, or extends beyond the image ({width}x{height} px)",
             f"0 <= x1 < x2 <= {width} and 0 <= y1 < y2 <= {height}",
             "set.path",
             "correct labels.csv",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 from trainables.data.image_files import SUFFIXES, image_files
 from trainables.data.splits import SPLITS
+from trainables.data.text_files import read_text
 from trainables.errors import TrialError
 
 CASIA = re.compile(r"Tp_[DS]_.*_(?P<part>[a-z]{3}\d{5})_(?P<into>[a-z]{3}\d{5})_\d+$")
@@ -46,11 +48,10 @@ def folder(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: AR
     if not file.is_file():
         raise _missing(path, "labels.csv", "images/, masks/ and labels.csv with the columns file and label")
     masks = {Path(name).stem: name for name in _names(path / "masks")}
-    with file.open(newline="", encoding="utf-8-sig") as text:
-        reader = csv.DictReader(text)
-        if not {"file", "label"} <= set(reader.fieldnames or ()):
-            raise _line(file, 1, f"the columns are {', '.join(reader.fieldnames or ()) or 'missing'}")
-        return [_row(path, row, masks, file, reader.line_num) for row in reader]
+    reader = csv.DictReader(io.StringIO(read_text(file, "set.path"), newline=""))
+    if not {"file", "label"} <= set(reader.fieldnames or ()):
+        raise _line(file, 1, f"the columns are {', '.join(reader.fieldnames or ()) or 'missing'}")
+    return [_row(path, row, masks, file, reader.line_num) for row in reader]
 
 
 def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, line: int) -> ListedImage:

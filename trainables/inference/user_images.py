@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from trainables.data.image_files import WHITE, read_grey, whites_in_words
 from trainables.errors import TrialError
 
 MOST_PIXELS = 64_000_000
@@ -200,10 +201,11 @@ def read_hole(given: str, picture: Picture) -> Mask:
 
 def hole_of(named: str, of: Picture, picture: Picture) -> Mask:
     """The hole that an image shows in white, upright; see `read_hole`. named: what was given, for errors."""
-    mask = of.upright().convert("L")
+    stored, upright = read_grey(of.stored), picture.upright().size
+    mask = of.turned(stored, _UPRIGHT)
     if of.size == picture.size:
-        mask = picture.turned(of.stored.convert("L") if of.stored.mode != "I;16" else mask, _UPRIGHT)
-    elif mask.size != picture.upright().size:
+        mask = picture.turned(stored, _UPRIGHT)
+    elif mask.size != upright:
         (width, height), (w, h) = picture.size, of.size
         why = f"the mask has {w} x {h} px, the image {width} x {height}"
         raise _bad_mask(named, why, f"a mask of {width} x {height} px")
@@ -211,11 +213,12 @@ def hole_of(named: str, of: Picture, picture: Picture) -> Mask:
 
 
 def _checked(named: str, mask: Image.Image) -> Mask:
-    hole = np.asarray(mask) >= 128
+    hole = np.asarray(mask) >= WHITE
     if not hole.any() or hole.all():
+        found = whites_in_words(mask)
         raise _bad_mask(
             named,
-            "the mask has no hole" if not hole.any() else "the hole covers the whole image",
+            ("the mask has no hole" if not hole.any() else "the hole covers the whole image") + f": {found}",
             "a hole that covers a part of the image",
         )
     return hole

@@ -10,23 +10,19 @@ Legend: b images of a batch, n of an epoch, k lines or squares of an image, f fi
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from trainables import registry
-from trainables.data.image_files import image_files, open_image, path_below
-from trainables.data.loaded import cached
+from trainables.data.image_files import path_below
 from trainables.data.splits import no_objects_error
 from trainables.errors import TrialError
-from trainables.masks import config, user_mask
+from trainables.masks import config, mask_files, user_mask
 from trainables.masks.rasterise import Blocks, FreeForm, Lines, MaskDraw, MaskFiles, Rectangles, Regions
 from trainables.masks.strokes import NUMBERS, segments
 
@@ -249,9 +245,11 @@ def irregular(n: int, canvas: Canvas, generator: torch.Generator, options: confi
     For example the masks of Liu et al. 2018 (`nvidia_irregular_masks/testing_mask_dataset`, holes white). Files are
     ordered by name, resized to the image size by nearest neighbour and thresholded at 128; `fraction` applies after
     that. A mean hole share above 0.7 gives a warning that the polarity may be wrong. Raises TrialError if the folder is
-    missing, a file does not decode, or no file has a share in `fraction`.
+    missing, a file does not decode, a file masks nothing or everything (unless `fraction` excludes it), or no file has
+    a share in `fraction`.
     """
-    holes_fhw = _mask_files(path_below(canvas.root, options.path, "mask.path"), canvas.size, options.hole == "white")
+    folder = path_below(canvas.root, options.path, "mask.path")
+    holes_fhw = mask_files.holes(folder, canvas.size, options.hole == "white")
     if options.fraction is not None:
         shares = holes_fhw.float().mean((1, 2))
         fitting = (shares >= options.fraction[0]) & (shares <= options.fraction[1])
@@ -263,29 +261,12 @@ def irregular(n: int, canvas: Canvas, generator: torch.Generator, options: confi
             f"fraction: [{math.floor(shares.min() * 100) / 100}, {math.ceil(shares.max() * 100) / 100}]",
         )
         holes_fhw = holes_fhw[fitting]
+    else:
+        mask_files.refuse_useless(holes_fhw, folder, options)
     uniform = _uniform(n, 4, generator)
     turns = (uniform[:, 1:] < 0.5) & options.augment
     file = _integer(uniform[:, :1], 0, len(holes_fhw) - 1)
     return MaskFiles(canvas.size, torch.cat([file.long(), turns.long()], dim=1), holes_fhw)
-
-
-@cached(maxsize=4)
-def _mask_files(folder: Path, size: int, white: bool) -> Tensor:
-    """holes_fhw (uint8, 0 or 1) of every mask file below a folder; cached for the process."""
-    holes = []
-    for name in image_files(folder, "mask.path"):
-        image = open_image(folder / name, "mask.path").convert("L")
-        pixels = np.array(image.resize((size, size), Image.Resampling.NEAREST))
-        holes.append(torch.from_numpy((pixels >= 128) == white))
-    holes_fhw = torch.stack(holes).to(torch.uint8)
-    share = holes_fhw.float().mean().item()
-    if share > 0.7:
-        other = "black" if white else "white"
-        warnings.warn(
-            f"the holes of {folder} cover {share:.0%} of the image on average; if holes are {other}, set hole: {other}",
-            stacklevel=3,
-        )
-    return holes_fhw
 
 
 def object(

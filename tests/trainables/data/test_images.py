@@ -367,8 +367,8 @@ def test_what_does_not_decode_is_named(folder):
     for content in (b"", b"no image", (folder / "p" / "even" / "2.png").read_bytes()[:60]):
         bad.write_bytes(content)
         error = refused(folder, name="folder", path="p", size=10)
-        assert str(bad) in error.given
-        assert error.why.startswith("it does not decode")
+        assert str(folder / "p") in error.given
+        assert "1 of 60 files cannot be used: even/0.png (it does not decode: " in error.why
     Image.fromarray(np.zeros((9, 9), dtype=np.uint16)).save(bad)
     assert "8 bits" in refused(folder, name="folder", path="p", size=10).why
 
@@ -397,3 +397,74 @@ def test_folders_that_cannot_serve_are_refused(folder, options, expected):
 
 def test_a_folder_needs_a_data_root():
     assert "SWEEPS_DATA" in refused(None, name="folder", path="p").fix
+
+
+# --- files as they come -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(tmp_path):
+    """300 small images in the folder `many`."""
+    (tmp_path / "many").mkdir()
+    for number in range(300):
+        pixels = np.random.default_rng(number).integers(0, 256, (10, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "many" / f"{number:03d}.png")
+    return tmp_path
+
+
+def test_few_damaged_files_are_left_out_and_named(many):
+    whole = (many / "many" / "004.png").read_bytes()
+    (many / "many" / "000.png").write_bytes(b"x")
+    (many / "many" / "004.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match=r"000\.png .*; 004\.png "):
+        found = load(many, name="folder", path="many", size=10)
+    assert sum(len(getattr(found, split)) for split in images.SPLITS) == 298
+    counts = images.image_counts(DataConfig(name="folder", path="many", size=10), many)
+    for split in images.SPLITS:
+        ((source, count),) = counts[split]
+        assert count == len(getattr(found, split)), "captions and masks stay aligned"
+        assert not {"000.png", "004.png"} & set(source.names(split, 0, count))
+
+
+def test_more_damaged_files_are_named_at_once_before_and_after_decoding(many):
+    for number in range(4):
+        (many / "many" / f"{number:03d}.png").write_bytes(b"x")
+    config = DataConfig(name="folder", path="many", size=10)
+    for look in (lambda: images.check(config.model_dump(), many), lambda: images.load(config.model_dump(), many)):
+        with pytest.raises(TrialError) as caught:
+            look()
+        assert "4 of 300 files" in caught.value.why
+        assert all(f"{number:03d}.png" in caught.value.why for number in range(4))
+
+
+def test_linked_folders_are_followed_but_not_in_circles(many):
+    (many / "top" / "own").mkdir(parents=True)
+    Image.new("RGB", (10, 10)).save(many / "top" / "own" / "a.png")
+    (many / "top" / "linked").symlink_to(many / "many")
+    (many / "top" / "own" / "circle").symlink_to(many / "top")
+    names = image_files(many / "top", "x")
+    assert len([name for name in names if name.startswith("linked/")]) == 300
+    assert "own/a.png" in names
+    assert len(names) == 301
+
+
+def test_names_that_are_no_utf_8_are_used(many):
+    Image.new("RGB", (10, 10)).save(many / "many" / "caf\udce9.png")
+    found = load(many, name="folder", path="many", size=10)
+    assert sum(len(getattr(found, split)) for split in images.SPLITS) == 301
+
+
+@pytest.mark.parametrize("side", [*range(8, 128), 299, 720, 768, 1080, 1999])
+def test_crops_stay_inside_images_of_every_size(side):
+    """exp(log(n)) is a little more than n for every second n."""
+    image = Image.new("RGB", (side, side + 3))
+    assert len(list(folders._crops(image, range(3), 2000, 7))) == 3
+
+
+@pytest.mark.parametrize(("encoding", "looks"), [("utf-16", "UTF-16"), ("cp1252", "Windows-1252")])
+def test_a_table_in_another_encoding_is_refused_by_name(many, encoding, looks):
+    (many / "split.csv").write_bytes("file,split\nä.png,train".encode(encoding))
+    error = refused(many, name="folder", path="many", split="split.csv", size=10)
+    assert "split.csv" in error.given
+    assert looks in error.why
+    assert "iconv" in error.fix

@@ -175,7 +175,7 @@ def test_boxes_without_masks(tmp_path, photographs):
     assert torch.allclose(fake.box_n4[fake.label_n == 1], torch.tensor([0.25, 0.25, 0.75, 0.5]))
     (tmp_path / "s" / "labels.csv").write_text("\n".join(boxed).replace("0,16,12,48,24", "0,16,12,65,24"))
     error = refused(tmp_path, "folder")
-    assert "box 16 12 65 24" in error.given
+    assert "0_fake.png (the box 16 12 65 24 is empty" in error.why
     assert "64x48" in error.why
 
 
@@ -229,9 +229,16 @@ def test_few_unreadable_files_are_left_out_with_a_warning(tmp_path, photographs)
     with pytest.warns(UserWarning, match=r"7_real\.png"):
         found = load(tmp_path, "folder", size=16)
     assert sum(len(getattr(found, split)) for split in SPLITS) == 259
+    save(tmp_path / "s" / "masks" / "9_fake.png", np.full((64, 48), 255, dtype=np.uint8))
+    with pytest.warns(UserWarning, match="9_fake.png .the mask has 48x64 px, its image 64x48.") as told:
+        found = load(tmp_path, "folder", size=16)
+    assert "7_real.png" in str(told[0].message)
+    assert sum(len(getattr(found, split)) for split in SPLITS) == 258
     for number in range(3):
         (tmp_path / "s" / "images" / f"{number}_real.png").write_bytes(b"")
-    assert "4 of 260" in refused(tmp_path, "folder", size=16).given
+    error = refused(tmp_path, "folder", size=16)
+    assert "5 of 260" in error.given
+    assert all(name in error.why for name in ("0_real.png", "1_real.png", "2_real.png", "7_real.png", "9_fake.png"))
 
 
 def test_authentic_photographs_go_with_defacto_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import torch
 from PIL import Image
 
 from trainables import registry
+from trainables.data.image_files import WHITE, read_grey
 from trainables.errors import TrialError
+from trainables.inference import user_images
 from trainables.masks import families as masks
 
 NVIDIA = "nvidia_irregular_masks/testing_mask_dataset"
@@ -339,3 +342,58 @@ def test_free_form_holes_cover_a_third_at_every_size(size):
     )
     assert both == pytest.approx(0.31, abs=0.02)
     assert strokes == pytest.approx(0.155, abs=0.02)
+
+
+# --- mask files that mask nothing -------------------------------------------------------------------------------------
+
+
+def _palette() -> Image.Image:
+    indexed = Image.fromarray(np.eye(32, dtype=np.uint8).repeat(2, axis=1))
+    coloured = Image.fromarray(np.asarray(indexed)).convert("P")
+    coloured.putpalette([0, 0, 0, 128, 0, 0])  # the dark red of segmentation masks
+    return coloured
+
+
+HALF = np.arange(32)[None].repeat(32, axis=0) >= 16
+THIN = np.zeros((320, 320), dtype=np.uint8)
+THIN[0, ::3] = 255
+USELESS = {
+    "0 and 1": (Image.fromarray(HALF.astype(np.uint8)), "its grey values are 0 to 1"),
+    "palette": (_palette(), "its grey values are 0 to 38"),
+    "alpha": (Image.fromarray(np.dstack([np.zeros((32, 32, 3)), HALF * 255]).astype(np.uint8)), "transparency"),
+    "grey": (Image.fromarray((HALF * 127).astype(np.uint8)), "0 to 127"),
+    "thin": (Image.fromarray(THIN), "too thin"),
+    "all": (Image.new("L", (32, 32), 255), "nothing but a hole: all of its pixels are 255"),
+}
+
+
+@pytest.mark.parametrize("kind", USELESS)
+def test_files_that_mask_nothing_or_everything_are_refused(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "m").mkdir()
+    for number in range(3):
+        Image.fromarray((HALF * 255).astype(np.uint8)).save(tmp_path / "m" / f"good{number}.png")
+    image, why = USELESS[kind]
+    image.save(tmp_path / "m" / "bad.png")
+    section = {"name": "irregular", "path": "m", "hole": "white", "fraction": None, "augment": True}
+    with pytest.raises(TrialError) as caught:
+        masks.draw(section, 1, masks.Canvas(16, tmp_path), torch.Generator().manual_seed(0))
+    assert "1 of 4 masks" in caught.value.why
+    assert "bad.png" in caught.value.why
+    assert why in caught.value.why
+    wanted = {**section, "fraction": [0.01, 0.9]}  # what the error advises
+    drawn = masks.draw(wanted, 4, masks.Canvas(16, tmp_path), torch.Generator().manual_seed(0))
+    assert drawn.masks(torch.arange(4), torch.device("cpu")).mean((1, 2, 3)).tolist() == [0.5] * 4
+
+
+def test_predict_reads_a_mask_like_training(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "image.png")
+    picture = user_images.read(tmp_path / "image.png")
+    for image in (*(each for each, _ in USELESS.values()), Image.fromarray((HALF * 65535).astype(np.uint16))):
+        image = image.resize((32, 32), Image.Resampling.NEAREST)
+        image.save(tmp_path / "mask.png")
+        trained = np.asarray(read_grey(image)) >= WHITE
+        if 0 < trained.mean() < 1:
+            assert (user_images.read_hole(str(tmp_path / "mask.png"), picture) == trained).all()
+        else:
+            with pytest.raises(TrialError, match=r"no hole|whole image"):
+                user_images.read_hole(str(tmp_path / "mask.png"), picture)
