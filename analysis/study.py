@@ -166,7 +166,19 @@ class Study:
     @cached_property
     def waiting(self) -> list[str]:
         """Arms whose configuration a search has not chosen yet; they have no cells."""
-        return [arm.name for arm in self.arms if not arm.trials]
+        failed = {search.arm for search in self.searches if search.failure}
+        return [arm.name for arm in self.arms if not arm.trials and arm.name not in failed]
+
+    @cached_property
+    def search_failures(self) -> list[str]:
+        """Why searches that have ended have no result, a sentence each."""
+        return [f"{one.failure[0].upper()}{one.failure[1:]}." for one in self.searches if one.failure]
+
+    @property
+    def alone(self) -> str:
+        """The only arm with cells because a search has no result: it is best of nothing. Empty if there are others."""
+        arms = [arm.name for arm in self.arms if arm.trials]
+        return arms[0] if len(arms) == 1 and self.search_failures else ""
 
     def tuned(self, arm: str) -> SearchState | None:
         """The search that chose an arm's configuration; None if the sweep file gives it."""

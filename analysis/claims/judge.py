@@ -134,6 +134,8 @@ def published_text(
 
 
 def _why(study: Study) -> str:
+    if any(search.failure for search in study.searches):
+        return ": its search has no result"
     return ": its search is not finished" if any(not search.done for search in study.searches) else ""
 
 

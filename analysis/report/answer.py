@@ -23,14 +23,20 @@ def answer(study: Study, verdicts: list[Verdict]) -> list[str]:
     """
     first = study.metrics[0]
     if not any(study.values(name, first) for name in study.names):
-        return [_nothing(study, first)]
+        return [*study.search_failures, _nothing(study, first)]
     groups = sorted(study.groups, key=lambda group: study.baseline not in group)
     if len(groups) == 1:
         sentences = [_first(study, first, groups[0])]
         sentences += [sentence for metric in study.metrics[1:] if (sentence := _other(study, metric, groups[0]))]
     else:
         sentences = [f"{_level(study, group)}: {_first(study, first, group)}" for group in groups]
-    return [*sentences, *_claims(verdicts), *_decided_though_tied(study, verdicts), *_missing(study)]
+    return [
+        *study.search_failures,
+        *sentences,
+        *_claims(verdicts),
+        *_decided_though_tied(study, verdicts),
+        *_missing(study),
+    ]
 
 
 def _level(study: Study, group: list[str]) -> str:
@@ -60,6 +66,9 @@ def mean_text(study: Study, arm: str, metric: str) -> str:
 
 
 def _first(study: Study, metric: str, group: list[str]) -> str:
+    alone = study.alone
+    if alone:
+        return f"{_named(study, alone)} is the only arm with results: {mean_text(study, alone, metric)}."
     marks = best_arms(study, metric, group)
     trained = [name for name in group if study.arm(name).trains]
     if not any(study.values(name, metric) for name in trained or group):
@@ -206,7 +215,9 @@ def _counts(states: Counter[str]) -> str:
 def _nothing(study: Study, metric: str) -> str:
     states = study.states()
     if not states:
-        return "No answer yet: no search has finished."
+        return (
+            "No answer: no search has a result." if study.search_failures else "No answer yet: no search has finished."
+        )
     if states["done"]:
         return f"No answer: no finished trial has a finite {wording.label(metric)}."
     if states["failed"] == sum(states.values()):

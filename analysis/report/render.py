@@ -62,7 +62,7 @@ def cells_done(row: Row) -> str:
     """'8 of 8', '6 of 8, 1 failed, 1 running', or '1 for all' if one evaluation serves all seeds."""
     total = sum(row.states.values())
     if not total:
-        return "search not finished"
+        return "search not finished" if row.waits else "search without a result"
     if row.exact and row.states["done"] == total:
         return "1 for all"
     others = [f"{row.states[s]} {s}" for s in ("failed", "running", "interrupted", "queued") if row.states[s]]

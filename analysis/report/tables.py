@@ -67,6 +67,8 @@ class Row:
     """Whether one evaluation serves every seed."""
     kind: str
     """What an arm is that the study does not train; '' for others."""
+    waits: bool = False
+    """Whether the arm has no cells yet because its search has not ended."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def build(study: Study) -> Table:
             {metric: entries[arm.name] for metric, entries in by_metric.items()},
             arm.exact,
             "" if arm.trains else "output of another program" if arm.outputs else "no training",
+            waits=arm.name in study.waiting,
         )
         for arm in study.arms
     ]
@@ -145,8 +148,11 @@ def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
     """Mark the arm with the best mean (`BEST`) and the arms that are not distinguishable from it (`TIED`).
 
     An arm is tied if the interval of its difference from the best, paired by seed, includes zero or does not exist. The
-    95 % intervals are simultaneous for all pairs of arms, because the data decide which arm is the best.
+    95 % intervals are simultaneous for all pairs of arms, because the data decide which arm is the best. An arm that is
+    alone because a search has no result is not marked.
     """
+    if study.alone:
+        return {}
     means = {name: interval.mean for name in arms if (interval := study.interval(name, metric))}
     if not means or not (sign := wording.sign(metric)):
         return {}

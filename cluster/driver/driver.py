@@ -25,6 +25,7 @@ from sweeps.results import progress
 from sweeps.results.columns import describe
 from sweeps.run_options import RunOptions
 from sweeps.search.arm_search import ArmSearch, check_space, with_tuned_arms
+from sweeps.search.status import failure_of
 from sweeps.spec.plan import Plan, Schema
 from sweeps.spec.schema import BEST, Resources
 from sweeps.store import layout, record_cache
@@ -58,6 +59,8 @@ class PendingWork:
     """Searches that are not done."""
     continued: str = ""
     """A sentence on an unfinished run with `--fresh` that this one continues; empty if there is none."""
+    failures: tuple[str, ...] = ()
+    """Why searches that have ended have no result, a sentence each."""
     stale: str = ""
     """On finished trials that other code than today's, or different data, have made; empty if nobody looked."""
 
@@ -73,7 +76,10 @@ def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> 
         check_space(plan.sweep, tuning.arm, schema)
     plan_with_tuned = with_tuned_arms(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
     jobs, cached, failed = _left(plan_with_tuned, store, retry)
-    return PendingWork(plan_with_tuned, jobs, cached, failed, [tuning for tuning in tunings if not tuning.search.done])
+    ended = [tuning for tuning in tunings if tuning.search.done]
+    failures = (failure_of(store, plan.name, tuning.arm.name, tuning.search.asks()) for tuning in ended)
+    pending = [tuning for tuning in tunings if not tuning.search.done]
+    return PendingWork(plan_with_tuned, jobs, cached, failed, pending, tuple(filter(None, failures)))
 
 
 def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[Job]]:

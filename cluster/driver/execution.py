@@ -33,8 +33,8 @@ class RunResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every trial is done."""
-        return self.left.nothing and not self.left.failed
+        """Whether every trial is done and every search has a result."""
+        return self.left.nothing and not self.left.failed and not self.left.failures
 
 
 class RunEvents(Protocol):

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from sweeps.cli.common import DEFAULT_STORE
 from sweeps.results import progress
+from sweeps.search import status as search_status
 from sweeps.spec.dependencies import PENDING, is_pending
 from sweeps.spec.plan import Arm, Plan, flatten
 from sweeps.store.base import Store
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from sweeps.search.status import SearchState
     from sweeps.store.layout import Json
 
+AFTER_FAILURE = "change search.space and give the sweep another name to search again"
+"""What to do about a search without a result."""
 SUGGESTION_STATES = ("complete", "pruned", "failed", "running")
 _MAX_FAILED = 20
 """Earlier failures that are listed; further ones are only counted."""
@@ -105,6 +108,8 @@ def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
         out.print(Text(f"and {len(work.failed) - _MAX_FAILED} more failed before", style="red"))
     if work.continued:
         out.print(Text(work.continued))
+    for failure in work.failures:
+        out.print(Text(f"{failure}; {AFTER_FAILURE}", style="red"))
     if work.stale:
         out.print(Text(work.stale, style="yellow"))
     if work.nothing:
@@ -180,7 +185,9 @@ def outcome(stored: Json, store: Store, address: str) -> None:
     states = progress.trial_states(store, stored)
     out = console()
     counts = Counter(state.state for state in states.values())
-    counts += Counter({"waiting for a search": sum(1 for arm in stored["arms"] if not arm["trials"])})
+    failures = [search.failure for search in search_status.search_states(store, stored) if search.failure]
+    kind = "without a result of their search" if failures else "waiting for a search"
+    counts += Counter({kind: sum(1 for arm in stored["arms"] if not arm["trials"])})
     out.print(Text(", ".join(f"{count} {state}" for state, count in counts.items())))
     for trial_id, state in states.items():
         if state.error:
@@ -188,6 +195,8 @@ def outcome(stored: Json, store: Store, address: str) -> None:
             out.print(
                 Text(words.partition("\n")[0], style="red"), Text(f"  (sweeps show {trial_id}{where})", style="dim")
             )
+    for failure in failures:
+        out.print(Text(f"{failure}; {AFTER_FAILURE}", style="red"))
     out.print(Text(f"sweeps report {stored['name']}{where} --out report", style="bold"))
 
 
@@ -209,13 +218,15 @@ def status(sweep: SweepStatus) -> None:
     """The state of each arm and seed, the searches, and the reasons of failures."""
     out, stored, states = console(), sweep.plan, sweep.trials
     out.print(Text(stored["name"], style="bold"), Text(stored["question"], style="dim"))
+    without = {search.arm for search in sweep.searches if search.failure}
     table = make_table("arm", *(f"seed {seed}" for seed in stored["seeds"]))
     for arm in stored["arms"]:
         cells = []
         for seed in stored["seeds"] if arm["trials"] else ():
             trial = arm["trials"][str(seed)]
             cells.append(_cell(states[trial["id"]], trial["epochs"]))
-        table.add_row(Text(arm["name"]), *(cells or [Text("search not finished", style="dim")]))
+        waiting = "search without a result" if arm["name"] in without else "search not finished"
+        table.add_row(Text(arm["name"]), *(cells or [Text(waiting, style="dim")]))
     show(table)
     if any(_is_silent(state) for state in states.values()):
         out.print(
@@ -245,6 +256,9 @@ def _searches(out: Console, spec: dict[str, Any], searches: Sequence[SearchState
         saved = f"{search.saved:,} of {search.full:,}" if search.full else ""
         table.add_row(Text(search.arm), f"{search.asked} of {search.budget}", *counts, best, saved)
     show(table)
+    for search in searches:
+        if search.failure:
+            out.print(Text(f"{search.failure}; {AFTER_FAILURE}", style="red"))
 
 
 def _cell(state: TrialState, target: int) -> Text:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeps.results import progress
 from sweeps.search.arm_search import pruned_key, suggestion_key
 from sweeps.search.search import Ask, Search, stored_searches
 from sweeps.store import layout
 from sweeps.store.base import Store
+
+_ENDS = {"failed": "failed", "pruned": "were stopped early"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class SearchState:
     """Epochs that these would have trained for without early stopping."""
     trials: tuple[tuple[str, int], ...]
     """(trial id, target epoch) of the complete suggestions."""
+    failure: str = ""
+    """Why the search ended without a result; empty if it has one, or has not ended."""
 
     @property
     def asked(self) -> int:
@@ -90,10 +95,25 @@ def _state(store: Store, plan: Mapping[str, Any], arm: str, search: Search | Non
         epochs=epochs,
         trained=trained,
         full=full,
+        failure=failure_of(store, sweep, arm, asks) if done else "",
         trials=tuple(
             (trial, target[ask.number]) for ask in asks if ask.state == "complete" for trial in trials[ask.number]
         ),
     )
+
+
+def failure_of(store: Store, sweep: str, arm: str, asks: Sequence[Ask]) -> str:
+    """Why a search that has ended has no result: none of its suggestions is complete. Empty if one is."""
+    counts = Counter(ask.state for ask in asks)
+    if counts["complete"]:
+        return ""
+    told = " and ".join(f"{counts[state]} {words}" for state, words in _ENDS.items() if counts[state])
+    words = f"the search of {arm!r} has no result: of {len(asks)} suggestions, {told or 'none was made'}"
+    failed = [ask for ask in asks if ask.state == "failed"]
+    trials = [trial for ids in _trials(store, sweep, arm, failed).values() for trial in ids]
+    states = progress.states_of(store, dict.fromkeys(trials, (0,))).values()
+    errors = Counter(f"{one.error['type']}: {one.error['message']}".partition("\n")[0] for one in states if one.error)
+    return words + (f", most often with {errors.most_common(1)[0][0]}" if errors else "")
 
 
 def _has_tuned_arms(plan: Mapping[str, Any], arm: str) -> bool:

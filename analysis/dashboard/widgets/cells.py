@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +75,11 @@ def _digits(values: list[dict[int, float]]) -> int:
     return int(np.clip(2 - np.floor(np.log10(spread)), 1, 6))
 
 
-def table(found: list[GridCell], arms: list[str], seeds: list[int]) -> pd.DataFrame:
-    """The texts of the cells: a row per arm and a column per seed."""
+def table(found: list[GridCell], arms: list[str], seeds: list[int], failed: Collection[str] = ()) -> pd.DataFrame:
+    """The texts of the cells: a row per arm and a column per seed. failed: arms whose search has no result."""
     texts = {(cell.arm, cell.seed): cell.text for cell in found}
-    rows = [[texts.get((arm, seed), "search not finished") for seed in seeds] for arm in arms]
+    empty = {arm: "search without a result" if arm in failed else "search not finished" for arm in arms}
+    rows = [[texts.get((arm, seed), empty[arm]) for seed in seeds] for arm in arms]
     return pd.DataFrame(rows, columns=[f"seed {seed}" for seed in seeds], index=pd.Index(arms, name="arm"))
 
 

@@ -53,7 +53,7 @@ def _grid(study: Study, found: list[grid.GridCell], arms: list[str], metric: str
     if not arms:
         elements.empty_state("No arm matches", "Filter by part of an arm's name.")
         return
-    texts = grid.table(found, arms, seeds)
+    texts = grid.table(found, arms, seeds, {search.arm for search in study.searches if search.failure})
     colours = grid.colours(found, arms, seeds, metric, by_metric)
     event: Any = st.dataframe(
         texts.style.apply(lambda _: colours, axis=None),
@@ -160,6 +160,8 @@ def search(report: Report) -> None:
     study = report.study
     for sentence in searches.settings(study):
         elements.note(sentence)
+    for failure in study.search_failures:
+        st.error(elements.escape(failure))
     found = current().reader.searches(study.name)
     if not found:
         elements.empty_state("The search has not begun", "Suggestions appear here as soon as they are made.")

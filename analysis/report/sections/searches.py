@@ -95,7 +95,15 @@ def _facts(study: Study, search: SearchState, importance: str) -> SearchFacts:
         values = [wording.with_unit(f"{value:.4g}", metric) for value, metric in zip(ask.values, metrics, strict=True)]
         arm = _arm_name(spec, search.arm, rank) if rank <= search.chosen else ""
         found.append(FoundConfiguration(_changes(ask.overrides), ", ".join(values), arm))
-    state = "" if search.done and not search.exhausted else ", exhausted" if search.done else ", not finished"
+    state = (
+        ", no result"
+        if search.failure
+        else ""
+        if search.done and not search.exhausted
+        else ", exhausted"
+        if search.done
+        else ", not finished"
+    )
     saved = ""
     if search.full and spec["early_stopping"]["name"] != "none":
         saved = f"{search.saved:,} of {search.full:,} epochs ({100 * search.saved / search.full:.0f} %)"
@@ -160,7 +168,9 @@ def caption(study: Study) -> list[str]:
         sentences += [f"Not tuned: {_some(others)}."] if others else []
     if study.waiting:
         sentences.append(f"Search not finished ({budget}): {_some(study.waiting)}.")
-    elif not tuned and spec["report_best"]:
+    if study.search_failures:
+        sentences += study.search_failures
+    elif not study.waiting and not tuned and spec["report_best"]:
         sentences.append(f"The search is not finished ({budget}): no tuned arm yet.")
     return sentences
 

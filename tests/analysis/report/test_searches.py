@@ -126,6 +126,38 @@ def test_arms_without_values_wait_for_their_search(tmp_path: Path) -> None:
     assert "conv" in formats.csv(found)
 
 
+def test_a_search_without_a_result_is_told_and_nothing_is_called_best(tmp_path: Path) -> None:
+    claim = {"text": "tuning helps", "metric": "test/psnr_db", "better": "tuned #1", "than": "net"}
+    store = make_store(tmp_path, [ArmSpec("net", 26.0)], range(3), [claim], change=with_search(SPEC, ["net"]))
+    searched(store, "net", ["failed"] * 5 + ["pruned"])
+    found = report.build(store, "partial-conv", NOW)
+    why = "The search of 'net' has no result: of 6 suggestions, 5 failed and 1 were stopped early."
+    assert found.answer[0] == why
+    assert found.answer[1].startswith("The baseline “net” is the only arm with results: 26.")
+    for text in (formats.html(found), formats.markdown(found), terminal(found)):
+        assert "has no result" in text
+        assert "best" not in found.answer[1]
+        assert "not finished" not in text
+    assert "6 of 6, no result" in formats.markdown(found)
+    assert "its search has no result" in found.verdicts[0].finding
+    assert all(entry.mark == "" for row in found.table.rows for entry in row.entries.values())
+
+
+def test_an_arm_whose_own_search_has_no_result(tmp_path: Path) -> None:
+    spec = {**SPEC, "within_arms": True}
+    arms = [ArmSpec("net", 26.0), ArmSpec("conv", 27.0), ArmSpec("telea", 25.0, trains=False)]
+    claim = {"text": "conv is better", "metric": "test/psnr_db", "better": "conv", "than": "net"}
+    store = make_store(tmp_path, arms, range(3), [claim], change=with_search(spec, ["net", "conv"], ["conv"]))
+    searched(store, "net", ["complete"] * 6, spec)
+    searched(store, "conv", ["failed"] * 6, spec)
+    found = report.build(store, "partial-conv", NOW)
+    assert found.study.waiting == []
+    assert "The search of 'conv' has no result" in found.answer[0]
+    assert found.verdicts[0].verdict == "undecided"
+    for text in (formats.html(found), formats.markdown(found), terminal(found)):
+        assert "search without a result" in text
+
+
 def test_a_study_where_every_arm_waits_says_so(tmp_path: Path) -> None:
     spec = {**SPEC, "within_arms": True}
     store = make_store(tmp_path, [ArmSpec("net", 26.0)], [0], [], change=with_search(spec, ["net"], ["net"]))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.driver import driver
+from sweeps.cli.main import main
 from sweeps.errors import SweepError
 from sweeps.results import progress
 from sweeps.search.arm_search import pruned_key
@@ -71,6 +72,28 @@ def test_a_search_ends_in_tuned_arms(planned: Planned, store: Store, data_root: 
     labels = [label for event, label in watched.events if event == "pruned"]
     assert all(" try " in label for label in labels), "planned arms are never stopped"
     assert run(planned("search.report_best=2", text=SEARCHED), store, data_root).events == []
+
+
+def test_a_search_whose_tries_all_failed_is_no_success(
+    tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Learning rates of 1e29 diverge at once; every verb says so, and the run ends with 1, also the second time."""
+    text = SEARCHED.replace("[1.0e-5, 1.0e-1]", "[1.0e+29, 1.0e+30]").replace("trials: 5", "trials: 2")
+    text = text.replace("name: adam", "name: sgd").replace("seeds: 2", "seeds: 1").replace("epochs: 4", "epochs: 1")
+    file = tmp_path / "searched.yaml"
+    file.write_text(text.replace("grace_epochs: 1, reduction_factor: 2", "grace_epochs: 1"))
+    place = ["--store", str(tmp_path / "store")]
+    run_it = ["run", str(file), *place, "--data", str(data_root), "--address", "in-process"]
+    why = "the search of 'base' has no result: of 2 suggestions, 2 failed, most often with Diverged"
+    for command, code in (
+        (run_it, 1),
+        (run_it, 1),
+        (["status", "searched", *place], 0),
+        (["plan", str(file), *place], 0),
+        (["report", "searched", *place], 0),
+    ):
+        assert main(command) == code, command
+        assert why.lower() in " ".join(capsys.readouterr().out.lower().split()), command
 
 
 def test_a_pruned_trial_is_told_as_pruned_and_keeps_its_curve(planned: Planned, store: Store, data_root: Path) -> None:
