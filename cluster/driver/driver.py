@@ -79,7 +79,7 @@ def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> 
     ended = [tuning for tuning in tunings if tuning.search.done]
     failures = (failure_of(store, plan.name, tuning.arm.name, tuning.search.asks()) for tuning in ended)
     pending = [tuning for tuning in tunings if not tuning.search.done]
-    return PendingWork(plan_with_tuned, jobs, cached, failed, pending, tuple(filter(None, failures)))
+    return PendingWork(plan_with_tuned, jobs, cached, failed, pending, failures=tuple(filter(None, failures)))
 
 
 def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[Job]]:

@@ -36,6 +36,7 @@ from sweeps.api.results import (
 )
 from sweeps.api.running import (
     check_data,
+    data_notes,
     delete_checkpoints,
     dependencies,
     estimate,
@@ -68,6 +69,7 @@ __all__ = [
     "check_data",
     "claims",
     "compare",
+    "data_notes",
     "delete_checkpoints",
     "dependencies",
     "describe",

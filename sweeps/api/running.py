@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps import scratch
@@ -41,6 +42,31 @@ def plan(sweep: LoadedSweep, store: StoreLike | None = None) -> SweepPlan:
     opened = None if store is None else arguments.plain_store(store)
     planned = _expand(sweep, opened, pending=True)
     return SweepPlan(planned.sweep, planned.arms, planned.notes, opened)
+
+
+def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
+    """Check the files of every arm in the data root; returns the number of images in each split, and warnings.
+
+    data: the data root; None checks nothing. No image is decoded. Raises TrialError for what a run would refuse:
+    missing folders and files, wrong lists, files that are no images, too few images.
+    """
+    root = arguments.absolute(data)
+    if root is None:
+        return []
+    from trainables.data import inventory
+
+    found: dict[str, list[str]] = {}
+    for arm in plan.arms:
+        counts = inventory.check(arm.config, root)
+        words = [", ".join(f"{split} {count:,}" for split, count in counts.items())] if counts else []
+        words += [f"warning: {name} is not in {root}" for name in inventory.absent_sets(arm.config, root)]
+        words += [f"warning: {few}" for few in [inventory.few_test_images(counts)] if few] if counts else []
+        if words:
+            found.setdefault("; ".join(words), []).append(arm.name)
+    if len(found) == 1:
+        return [f"images: {words}" for words in found]
+    shown = {words: ", ".join(arms[:3]) + " and others" * (len(arms) > 3) for words, arms in found.items()}
+    return [f"images of {arms}: {words}" for words, arms in shown.items()]
 
 
 def dependencies(sweep: LoadedSweep, store: StoreLike | None = None, *, replace: bool = False) -> list[LoadedSweep]:

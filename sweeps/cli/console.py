@@ -15,7 +15,6 @@ from rich.text import Text
 
 from sweeps.cli.common import DEFAULT_STORE
 from sweeps.results import progress
-from sweeps.search import status as search_status
 from sweeps.spec.dependencies import PENDING, is_pending
 from sweeps.spec.plan import Arm, Plan, flatten
 from sweeps.store.base import Store
@@ -71,6 +70,12 @@ def check(plan: Plan, arms: Sequence[Arm]) -> None:
         ids = " ".join(f"{seed}:{trial.id}" for seed, trial in arm.trials.items())
         out.print(Text(f"trials (seed:id)  {ids or 'none yet: a search must find its values first'}\n"))
     out.print(_summary(plan))
+
+
+def images(notes: Sequence[str]) -> None:
+    """The number of images in each split, with warnings."""
+    for note in notes:
+        console().print(Text(note, style="yellow" if "warning" in note else ""))
 
 
 def dependencies(plan: Plan, names: Sequence[str]) -> None:
@@ -181,6 +186,8 @@ def outcome(stored: Json, store: Store, address: str) -> None:
 
     address: of the store, as the user wrote it.
     """
+    from sweeps.search import status as search_status
+
     where = "" if address == DEFAULT_STORE else f" --store {shlex.quote(address)}"
     states = progress.trial_states(store, stored)
     out = console()

@@ -19,6 +19,7 @@ def register(verbs: common.Verbs) -> None:
         check, "check", "check a sweep file; print each arm's configuration and where each value comes from"
     )
     common.add_sweep_file(parser)
+    common.add_data(parser, "also check the files in this folder of the data sets (default: $SWEEPS_DATA)")
     parser.add_argument("--arm", metavar="NAME", help="show this arm only")
 
     parser = verbs.add(
@@ -82,7 +83,9 @@ def check(options: argparse.Namespace) -> int:
     arms = [arm for arm in planned.arms if options.arm in (None, arm.name)]
     if not arms:
         raise unknown_name_error(f"--arm {options.arm!r}", options.arm, [arm.name for arm in planned.arms])
+    images = api.data_notes(planned, options.data)
     console.check(planned, arms)
+    console.images(images)
     console.dependencies(planned, [dependency.name for dependency in api.dependencies(sweep)])
     return common.DONE
 
@@ -97,6 +100,7 @@ def plan(options: argparse.Namespace) -> int:
     planned = api.plan(sweep, store)
     common.print_notes(planned)
     _print_cost(options, planned, store)
+    console.images(api.data_notes(planned, options.data))
     console.dependencies(planned, [dependency.name for dependency in dependencies])
     return common.DONE
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageOps
 from pydantic import Field, model_validator
 
@@ -148,6 +147,8 @@ def read_grey(image: Image.Image) -> Image.Image:
     Transparency is dropped, and 16 bits are reduced to 8. Training, forging, public sets and `predict` read masks so.
     """
     if image.mode.startswith("I"):
+        import numpy as np  # here, so that `sweeps check` does not wait for it
+
         return Image.fromarray((np.asarray(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
     return image.convert("L")
 

@@ -28,7 +28,7 @@ from trainables.data.folders import FolderSource, ImageFileSource, UnreadableFil
 from trainables.data.image_files import check_left_out, with_reasons
 from trainables.data.loaded import cached, on_change
 from trainables.data.places365 import PlacesSource
-from trainables.data.splits import SPLITS, Source, image_count
+from trainables.data.splits import SPLITS, Source, split_counts
 
 KEPT = 4
 """Number of image sets that a process keeps. Sets of CIFAR at 32 px share 184 MB of memory, mixtures are copies."""
@@ -133,18 +133,8 @@ def _leave_out(found: UnreadableFiles) -> None:
 
 
 def image_counts(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source, int]]]:
-    """The data sets of each split, with the number of images; several data sets have equal shares of `data.train`."""
-    own = _readable(source(data, root))
-    scored = {split: [(own, image_count(own, split, getattr(data, split)))] for split in ("val", "test")}
-    parts = [own if part.name == "own" else _readable(source(part, root)) for part in data.train_on or ()] or [own]
-    if len(parts) == 1:
-        return {"train": [(parts[0], image_count(parts[0], "train", data.train))], **scored}
-    shares: list[int | None] = [None] * len(parts)
-    if data.train is not None:
-        shares = [data.train // len(parts) + (i < data.train % len(parts)) for i in range(len(parts))]
-    share = f" of {len(parts)} data sets' {data.train}"
-    train = [(part, image_count(part, "train", wanted, share)) for part, wanted in zip(parts, shares, strict=True)]
-    return {"train": train, **scored}
+    """The data sets of each split, with the number of images; see `split_counts`."""
+    return split_counts(data, lambda section: _readable(source(section, root)))
 
 
 def _readable(source: Source) -> Source:

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from trainables.errors import TrialError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     from torch import Tensor
 
+    from trainables.config.sections import DataConfig, SourceConfig
+
+    Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+else:
+    Pixels = Any  # numpy is not imported, so that `sweeps check` answers at once
+
+_C = TypeVar("_C", bound="Counted")
+
 SPLITS = ("train", "val", "test")
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-class Source(Protocol):
-    """A data set that provides the images of each split, always in the same order."""
+class Counted(Protocol):
+    """A data set of which the number of images in each split is known."""
 
-    what: str
-    """Name of the data set in messages."""
-    more: str
-    """Advice for the error if it has too few images; may be empty."""
+    @property
+    def what(self) -> str:
+        """Name of the data set in messages."""
 
-    def verify(self) -> None:
-        """Raise TrialError if a file that `take` would read is missing or damaged, without decoding images."""
+    @property
+    def more(self) -> str:
+        """Advice for the error if it has too few images; may be empty."""
 
     def count(self, split: str) -> int:
         """Number of images in a split."""
+
+
+class Source(Counted, Protocol):
+    """A data set that provides the images of each split, always in the same order."""
+
+    def verify(self) -> None:
+        """Raise TrialError if a file that `take` would read is missing or damaged, without decoding images."""
 
     def take(self, split: str, count: int, size: int) -> Tensor:
         """The first images of a split: uint8 (count, 3, size, size)."""
@@ -67,7 +82,7 @@ def split_by_hash(name: str) -> str:
     return "train" if tenth < 8 else ("val" if tenth == 8 else "test")
 
 
-def image_count(source: Source, split: str, wanted: int | None, share: str = "") -> int:
+def image_count(source: Counted, split: str, wanted: int | None, share: str = "") -> int:
     """The number of images to take of a split: `wanted`, or all if that is None.
 
     share: description of the total that `wanted` is a share of, for the error.
@@ -90,6 +105,24 @@ def image_count(source: Source, split: str, wanted: int | None, share: str = "")
             f"{split}: {there}{source.more}" if not share else f"lower `data.{split}`{source.more}",
         )
     return there if wanted is None else wanted
+
+
+def split_counts(data: DataConfig, make: Callable[[SourceConfig], _C]) -> dict[str, list[tuple[_C, int]]]:
+    """The data sets of each split, with the number of images; several data sets have equal shares of `data.train`.
+
+    make: the data set of a section.
+    """
+    own = make(data)
+    scored = {split: [(own, image_count(own, split, getattr(data, split)))] for split in ("val", "test")}
+    parts = [own if part.name == "own" else make(part) for part in data.train_on or ()] or [own]
+    if len(parts) == 1:
+        return {"train": [(parts[0], image_count(parts[0], "train", data.train))], **scored}
+    shares: list[int | None] = [None] * len(parts)
+    if data.train is not None:
+        shares = [data.train // len(parts) + (i < data.train % len(parts)) for i in range(len(parts))]
+    share = f" of {len(parts)} data sets' {data.train}"
+    train = [(part, image_count(part, "train", wanted, share)) for part, wanted in zip(parts, shares, strict=True)]
+    return {"train": train, **scored}
 
 
 def no_objects_error(what: str) -> TrialError:

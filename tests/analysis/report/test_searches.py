@@ -139,7 +139,7 @@ def test_a_search_without_a_result_is_told_and_nothing_is_called_best(tmp_path: 
         assert "best" not in found.answer[1]
         assert "not finished" not in text
     assert "6 of 6, no result" in formats.markdown(found)
-    assert "its search has no result" in found.verdicts[0].finding
+    assert "its search has no result" in found.verdicts[0].sentence
     assert all(entry.mark == "" for row in found.table.rows for entry in row.entries.values())
 
 

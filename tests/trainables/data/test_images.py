@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from trainables.config.sections import DataConfig
-from trainables.data import cifar, folders, images
+from trainables.data import cifar, cub_and_pets, folders, images, inventory, places365
 from trainables.data.image_files import image_files
 from trainables.errors import TrialError
 
@@ -468,3 +468,36 @@ def test_a_table_in_another_encoding_is_refused_by_name(many, encoding, looks):
     assert "split.csv" in error.given
     assert looks in error.why
     assert "iconv" in error.fix
+
+
+def test_the_inventory_counts_like_a_run_and_names_the_folders_of_published_sets(many, data_root):
+    for options in ({"name": "folder", "path": "many"}, {"name": "folder", "path": "many", "crops": 2, "train": 100}):
+        section = DataConfig(size=10, **options).model_dump()
+        assert inventory.check({"data": section}, many) == images.check(section, many)
+    for options in ({"name": "cifar10"}, {"name": "cifar10", "val_from_test": 3_000, "train": 7}):
+        section = DataConfig(**options).model_dump()
+        assert inventory.check({"data": section}, data_root) == images.check(section, data_root)
+    assert {
+        **{name: cifar.SETS[name].folder for name in cifar.SETS},
+        "places365_val": places365.IMAGES,
+        "cub200": cub_and_pets.CUB,
+        "oxford_pets": cub_and_pets.PETS,
+    } == inventory.FOLDERS
+    assert inventory.absent_sets({"data": {"name": "cifar10"}}, many) == ["cifar10"]
+
+
+@pytest.mark.parametrize(
+    ("config", "word"),
+    [
+        ({"data": {"name": "folder", "path": "absent", "size": 10}}, "absent"),
+        ({"data": {"name": "folder", "path": "many", "size": 10, "train": 999}}, "999"),
+        ({"data": {"name": "folder", "path": "many", "size": 10, "split": "no.csv"}}, "no.csv"),
+        ({"mask": {"name": "irregular", "path": "none"}}, "none"),
+        ({"test_masks": {"a": {"name": "irregular", "path": "none"}}}, "none"),
+        ({"features": {"name": "vgg16", "weights": "vgg.pth"}}, "vgg.pth"),
+        ({"data": {"set": {"layout": "folder", "path": "many"}}}, "labels.csv"),
+    ],
+)
+def test_the_inventory_refuses_what_a_run_would_refuse(many, config, word):
+    with pytest.raises(TrialError, match=word):
+        inventory.check(config, many)

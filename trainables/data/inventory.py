@@ -1,0 +1,123 @@
+"""What a configuration needs from the data root, looked up without decoding an image; imports no torch.
+
+`sweeps check` calls it: what a run would refuse because of a path, a list or the number of images is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainables.config.sections import DataConfig, SourceConfig
+from trainables.data.folder_splits import folder_splits
+from trainables.data.image_files import check_left_out, image_files, path_below, unreadable
+from trainables.data.splits import SPLITS, split_by_hash, split_counts
+from trainables.forgery.config import SetConfig
+from trainables.forgery.public_file_lists import LISTINGS
+
+FOLDERS = {
+    "cifar10": "cifar-10-batches-py",
+    "cifar100": "cifar-100-python",
+    "places365_val": "val_256",
+    "cub200": "CUB_200_2011",
+    "oxford_pets": "oxford-iiit-pet",
+}
+"""The published folder of each named data set below the data root."""
+FEW = 100
+"""With fewer test images, a report describes these images rather than the method."""
+_LOOKED_AT = 20_000
+"""Files of a folder that are opened; of a larger one the first."""
+_MANY = 10**9
+_CIFAR = {"train": 50_000, "test": 10_000, "val": 5_000}
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A data set of which only the numbers of images are known; a published one that is not listed has any number."""
+
+    what: str
+    counts: Mapping[str, int] | None
+    more: str = ""
+
+    def count(self, split: str) -> int:
+        return _MANY if self.counts is None else self.counts[split]
+
+
+def check(config: Mapping[str, Any], root: Path) -> dict[str, int] | None:
+    """Look up the files of a resolved configuration; returns the number of images in each split, None if unknown.
+
+    Raises the TrialError of a run for a missing folder or file, a wrong list, files that are no images, and too few
+    images.
+    """
+    data = config.get("data") or {}
+    for key, path in _paths(config):
+        path_below(root, path, key)
+    for mask in (config.get("mask"), *(config.get("test_masks") or {}).values()):
+        if mask and mask.get("name") == "irregular":
+            _check_files(path_below(root, mask["path"], "mask.path"), "mask.path")
+    if data.get("set"):
+        return _set_counts(SetConfig.model_validate(data["set"]), root)
+    if "name" not in data:
+        return None
+    section = DataConfig.model_validate(data)
+    if section.name == "folder":
+        _check_files(path_below(root, str(section.path), "data.path"), "data.path")
+    parts = split_counts(section, lambda one: _listed(one, root))
+    counts = {split: sum(count for _, count in some) for split, some in parts.items()}
+    return None if max(counts.values()) >= _MANY else counts
+
+
+def absent_sets(config: Mapping[str, Any], root: Path) -> list[str]:
+    """The published data sets of a configuration that the data root lacks. A run on this machine would be refused."""
+    data = config.get("data") or {}
+    sections = [data, *(data.get("train_on") or ()), (data.get("forged") or {}).get("images") or {}]
+    names = [str(section.get("name")) for section in sections]
+    return [name for name in names if name in FOLDERS and not (root / FOLDERS[name]).exists()]
+
+
+def few_test_images(counts: Mapping[str, int]) -> str:
+    """A warning if the test split is small; empty if it is not."""
+    if counts["test"] >= FEW:
+        return ""
+    return f"only {counts['test']} test images: with fewer than {FEW}, results describe these images, not the method"
+
+
+def _paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, path below the data root) of the files and folders that a configuration names besides images and masks."""
+    data = config.get("data") or {}
+    captions = data.get("captions") or {}
+    sections = (("data.captions", captions, ("file", "folder")), ("features", config.get("features"), ("weights",)))
+    for name, section, keys in sections:
+        yield from ((f"{name}.{key}", section[key]) for key in keys if section and section.get(key))
+
+
+def _check_files(folder: Path, key: str) -> None:
+    names = image_files(folder, key)[:_LOOKED_AT]
+    check_left_out(unreadable(folder, names), len(names), folder, key)
+
+
+def _listed(section: SourceConfig, root: Path) -> _Listed:
+    if section.name == "folder":
+        crops = section.crops or 1
+        _, split_of = folder_splits(str(section.path), section.split, root)
+        numbers = Counter(split_of.values())
+        counts = {split: numbers[split] * crops for split in SPLITS}
+        more = ", or set a larger `crops` for the folder" if section.crops else ""
+        return _Listed(f"the folder {section.path}", counts, more)
+    if not section.name.startswith("cifar"):
+        return _Listed(section.name, None)
+    val = section.val_from_test
+    counts = _CIFAR | {"train": 45_000} if val is None else {"train": 50_000, "val": val, "test": 10_000 - val}
+    return _Listed(section.name, counts)
+
+
+def _set_counts(section: SetConfig, root: Path) -> dict[str, int]:
+    """The images of a public set by split; wrong lists are refused."""
+    authentic = path_below(root, section.authentic, "set.authentic") if section.authentic else None
+    entries = LISTINGS[section.layout](path_below(root, section.path, "set.path"), authentic)
+    numbers = Counter(entry.split or split_by_hash(entry.source) for entry in entries)
+    wanted = {split: getattr(section, split) for split in SPLITS}
+    return {split: numbers[split] if wanted[split] is None else wanted[split] for split in SPLITS}
