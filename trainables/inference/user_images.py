@@ -51,6 +51,10 @@ class Picture:
     """EXIF orientation, 1 to 8."""
     profile: bytes | None
     """ICC colour profile, if the file has one that fits `stored`."""
+    exif: bytes | None = None
+    """EXIF data, orientation included."""
+    dpi: tuple[float, float] | None = None
+    """Resolution, if the file states one."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,13 +109,11 @@ class Picture:
         return Image.composite(new.convert(self.stored.mode), self.stored, hole)
 
     def png(self, image: Image.Image) -> bytes:
-        """PNG of an image in the file's coordinates, with its orientation tag and, if it fits, its colour profile."""
-        exif = Image.Exif()
-        if self.orientation in _UPRIGHT:
-            exif[_ORIENTATION] = self.orientation
+        """PNG of an image in the file's coordinates, with its EXIF data, resolution and, if it fits, colour profile."""
         target = io.BytesIO()
         profile = self.profile if image.mode == self.stored.mode else None
-        image.save(target, format="PNG", exif=exif, icc_profile=profile)
+        kept = {"exif": self.exif, "dpi": self.dpi, "icc_profile": profile}
+        image.save(target, format="PNG", **{key: value for key, value in kept.items() if value is not None})
         return target.getvalue()
 
 
@@ -143,10 +145,38 @@ def decode(image: Image.Image, file: Path) -> Picture:
     """The picture of an opened image; ValueError or OSError if it cannot be decoded, TrialError if it is too large."""
     if image.width * image.height > MOST_PIXELS:
         raise _too_large(file, f"it has {image.width:,} x {image.height:,} pixels")
+    _refuse_deep_colour(image)
     profile = image.info.get("icc_profile")
     orientation = image.getexif().get(_ORIENTATION, 1)
     plain = _plain(image)
-    return Picture(file, plain, orientation, profile if plain.mode[0] == image.mode[0] else None)
+    fitting = profile if plain.mode[0] == image.mode[0] else None
+    exif = image.info.get("exif") or _exif_of(orientation)
+    return Picture(file, plain, orientation, fitting, exif, _dpi(image))
+
+
+def _refuse_deep_colour(image: Image.Image) -> None:
+    """Raise ValueError for 16 bits per channel in colour or with transparency, which Pillow reduces to 8 in silence."""
+    deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    if deep and len(image.getbands()) > 1:
+        raise ValueError("its colours have 16 bits per channel, of which Pillow reads 8; save it with 8 bits")
+
+
+def _exif_of(orientation: int) -> bytes | None:
+    """EXIF data with the orientation alone, for formats that store it elsewhere; None if the image is upright."""
+    if orientation not in _UPRIGHT:
+        return None
+    exif = Image.Exif()
+    exif[_ORIENTATION] = orientation
+    return exif.tobytes()
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    """The resolution that a file states, as positive finite numbers; None if it states none."""
+    try:
+        x, y = (float(value) for value in image.info.get("dpi") or ())
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 0 < x < 1e6 and 0 < y < 1e6 else None
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 from torch import Tensor
 
 from trainables import schema
@@ -158,6 +158,49 @@ def test_files_that_are_refused(tmp_path: Path, data: bytes, why: str) -> None:
     with pytest.raises(TrialError, match=why) as told:
         user_images.read(tmp_path / "x.png")
     assert "x.png" in told.value.given
+
+
+def test_exif_data_and_resolution_stay(save: Save) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112], exif[0x0132] = "a camera", 6, "2024:01:02 03:04:05"
+    picture = user_images.read(save(pattern(), format="JPEG", exif=exif, dpi=(300, 300)))
+    written = Image.open(io.BytesIO(picture.png(picture.stored)))
+    assert {tag: written.getexif()[tag] for tag in (0x010F, 0x0112, 0x0132)} == dict(exif)
+    assert [round(value) for value in written.info["dpi"]] == [300, 300]
+    plain = Image.open(io.BytesIO(user_images.read(save(pattern())).png(pattern())))
+    assert "dpi" not in plain.info
+    assert not plain.getexif()
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bits_of_a_colour_are_refused_and_not_reduced(tmp_path: Path, channels: int) -> None:
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((8, 8, channels), 40_000, dtype=np.uint16))
+    with pytest.raises(TrialError, match="16 bits per channel"):
+        user_images.read(tmp_path / "deep.png")
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((8, 8), 40_000, dtype=np.uint16))
+    assert user_images.read(tmp_path / "grey.png").stored.getextrema() == (40_000, 40_000)
+
+
+def test_no_damaged_file_ends_in_a_traceback(tmp_path: Path) -> None:
+    """504 mutations of images of seven formats: each is read, or refused in four parts."""
+    draw = np.random.default_rng(0)
+    file, refused = tmp_path / "x", []
+    for kind in ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", *(["AVIF"] if features.check("avif") else [])):
+        buffer = io.BytesIO()
+        pattern().save(buffer, kind)
+        for _ in range(72):
+            content = bytearray(buffer.getvalue())
+            for place in draw.integers(0, len(content), draw.integers(1, 6)):
+                content[place] = draw.integers(0, 256)
+            file.write_bytes(content[: draw.integers(1, len(content) + 1)] if draw.random() < 0.5 else content)
+            try:
+                user_images.read(file)
+            except TrialError as error:
+                refused.append(error.why)
+    assert len(refused) > 50
+    assert not [why for why in refused if not why.startswith(("it does not decode", "it has"))]
 
 
 def test_floating_point_pixels_are_refused(save: Save) -> None:
@@ -357,3 +400,10 @@ def test_formats_and_models_without_weights() -> None:
 def test_names_of_results() -> None:
     given = [Path("a/x.png"), Path("b/x.png"), Path("x.jpg")]
     assert predict.output_names(given) == ["x.png", "x-2.png", "x.jpg"]
+
+
+def test_long_names_of_results_fit_a_file_system() -> None:
+    names = predict.output_names([Path("é" * 124 + ".png"), Path("a", "é" * 124 + ".png"), Path("x." + "y" * 240)])
+    assert len(set(names)) == 3
+    assert all(len(name.encode()) + len(".filled.png") <= 255 for name in names)
+    assert names[1].endswith("-2.png")
