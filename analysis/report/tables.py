@@ -205,6 +205,7 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
         caption.append(f"Not trained here: {seeds}, the output of another program for each seed.")
     if len(study.seeds) == 1:
         caption.append("One seed: there are no intervals, and arms cannot be distinguished.")
+    caption += details.few_test_images(study)
     states = study.states()
     caption += searches.caption(study)
     caption += details.versions_of_code(study)

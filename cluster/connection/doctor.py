@@ -7,6 +7,7 @@ Nothing is left behind: the probe object in the store is deleted again.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import resource
 import shutil
@@ -30,6 +31,8 @@ SKEW_S, WRONG_S = 2.0, 60.0
 """Clock offsets: the first gives a warning; from the second, `sweeps status` takes a running trial for interrupted.
 Leases do not depend on clocks."""
 _PROBE = "doctor"
+_IMAGES = 50_000
+"""Most image files of the data root that are opened."""
 _TASK_S = 60.0
 
 
@@ -82,6 +85,8 @@ def run_checks(address: str | None, store: Store | None, data_root: str | None) 
                 "mount it on all nodes at the same path, or --store s3://BUCKET/PREFIX",
             )
     yield _data("this machine", here, data_root)
+    if data_root and not here.data_trouble:
+        yield from _unreadable(Path(data_root))
     if address:
         yield from _cluster(address, here, store, data_root)
     else:
@@ -211,6 +216,19 @@ def _data(name: str, found: MachineFacts, data_root: str | None) -> CheckResult:
         do = "copy or mount the data at this path on every node, or use --data FOLDER"
         return CheckResult("failed", f"{name}: {found.data_trouble}", do)
     return CheckResult("ok", f"{name}: data in {data_root}")
+
+
+def _unreadable(root: Path) -> Iterator[CheckResult]:
+    """Name the files below the data root that have the name of an image but are none."""
+    from trainables.data.image_files import files_below, is_image, unreadable, with_reasons
+
+    names = list(itertools.islice((name for name in files_below(root) if is_image(name)), _IMAGES))
+    damaged = unreadable(root, names)
+    if damaged:
+        what = f"{len(damaged):,} of {len(names):,} image files below {root} cannot be read: {with_reasons(damaged)}"
+        yield CheckResult("warning", what, "restore these files, or move them out of the folder")
+    elif names:
+        yield CheckResult("ok", f"{len(names):,} image files below {root} begin as images do")
 
 
 # --- a cluster --------------------------------------------------------------------------------------------------------

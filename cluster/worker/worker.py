@@ -6,6 +6,7 @@ runner if the process can no longer be trusted.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import traceback
@@ -136,6 +137,8 @@ def run_trial(
             _check_device(options)
             session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
             made_by["data"] = trial_data.check(store, options.expected_data, trial, session.machine)
+            if counts := _image_counts(trial["config"], machine.data_root):
+                made_by["images"] = counts
             made_by["modules"] = stale_code.digest_of(trial["task"], trial["config"])
             config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
             fit(task_named(trial["task"]), config, shared(session) if shared else session)
@@ -161,6 +164,15 @@ def run_trial(
     if failure is not None:
         raise failure
     return state
+
+
+def _image_counts(config: Mapping[str, Any], root: Path | None) -> dict[str, int] | None:
+    """The number of images in each split, for the report; None if it is not known."""
+    from trainables.data import inventory
+
+    if root is None or not isinstance(config.get("data"), dict):
+        return None
+    return inventory.counts_of(json.dumps(config["data"], sort_keys=True), root)
 
 
 def _beginning(attempt: stored_attempts.Attempt, claim: Mapping[str, Any], goal: Goal, machine: Machine) -> str:

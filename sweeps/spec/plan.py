@@ -220,10 +220,14 @@ def _rows(sweep: Sweep) -> list[_UnresolvedArm]:
         rows.append(_UnresolvedArm(f"{one.name} + {other.name}", {**one.changes, **other.changes}, None, other.place))
     seen: dict[str, str] = {}
     for row in rows:
-        other = seen.get(arm_names.look(row.name))
-        if other is not None:
+        earlier = seen.get(arm_names.look(row.name))
+        if earlier is not None:
             same = f"two arms are called {row.name!r}"
-            why = same if other == row.name else f"it looks like the name of another arm: {row.name!a} and {other!a}"
+            why = (
+                same
+                if earlier == row.name
+                else f"it looks like the name of anearlier arm: {row.name!a} and {earlier!a}"
+            )
             raise sweep.error(
                 (*row.place, "name"), why, "different names", f"rename one of them, e.g. name: {row.name} 2"
             )

@@ -154,7 +154,7 @@ def _compose(text: str, name: str) -> yaml.Node | None:
     if len(text) > _MOST_BYTES:
         why = f"it has more than {_MOST_BYTES:,} characters"
         raise SweepError(name, why, "a sweep file of some kB", "move data out of the file, and name its path instead")
-    loader = yaml.SafeLoader
+    loader: Any = yaml.SafeLoader
     if yaml.__with_libyaml__:
         try:
             _check_depth(text, name, yaml.CSafeLoader)
@@ -183,7 +183,8 @@ def _check_depth(text: str, name: str, loader: Any) -> None:
     for event in yaml.parse(text, Loader=loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEPTH:
-            raise _too_deep_error(f"{name}:{event.start_mark.line + 1}")
+            mark = event.start_mark
+            raise _too_deep_error(f"{name}:{mark.line + 1}" if mark else name)
 
 
 def _too_deep_error(line: str) -> SweepError:
@@ -252,10 +253,9 @@ class _Reader:
         if text in _TRUE or text in _FALSE:
             return text in _TRUE
         if _INT.match(text):
-            number = int(text) if len(text) < 40 else _LARGEST + 1
-            if abs(number) > _LARGEST:
+            if len(text) > 40 or abs(int(text)) > _LARGEST:
                 raise _too_large_error(line, text, "1.0e+20 for a large number")
-            return number
+            return int(text)
         if _FLOAT.match(text):
             number = float(text)
             if math.isinf(number):

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from trainables.config.data_paths import DataPath
-from trainables.data.image_files import image_files, is_foreign
+from trainables.data.image_files import files_below, image_files
 from trainables.errors import TrialError
 
 DIGITS = 16
@@ -73,13 +73,7 @@ def _names(place: Path, images: bool) -> list[str]:
     """The files of a folder that count, sorted; for a file, an empty name."""
     if place.is_file():
         return [""]
-    if images:
-        return image_files(place, "data")
-    found = []
-    for folder, folders, files in os.walk(place, followlinks=True):
-        folders[:] = [name for name in folders if not is_foreign(name)]
-        found += [(Path(folder) / name).relative_to(place).as_posix() for name in files if not is_foreign(name)]
-    return sorted(found)
+    return image_files(place, "data") if images else sorted(files_below(place))
 
 
 def _stat(file: Path) -> _Stat:

@@ -46,11 +46,11 @@ def path_below(root: Path | None, path: str, key: str) -> Path:
 
 
 def image_files(folder: Path, key: str) -> list[str]:
-    """Names of the images below a folder, relative to it and sorted, without hidden files; links are followed.
+    """Names of the images below a folder, relative to it and sorted, without foreign files; links are followed.
 
     Raises TrialError if it is not a folder or has no images.
     """
-    names = sorted(name for name in _files_below(folder) if Path(name).suffix.lower() in SUFFIXES)
+    names = sorted(name for name in files_below(folder) if is_image(name))
     if not names:
         raise TrialError(
             f"{key}: {folder}",
@@ -66,7 +66,7 @@ def is_foreign(name: str) -> bool:
     return name.startswith(".") or name.endswith("~") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
-def _files_below(folder: Path) -> Iterator[str]:
+def files_below(folder: Path) -> Iterator[str]:
     """Relative paths of all files, except foreign ones; a linked folder is entered unless it contains itself."""
     entered = {folder: {folder.resolve()}}
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -77,6 +77,11 @@ def _files_below(folder: Path) -> Iterator[str]:
         for name in files:
             if not is_foreign(name) and (here / name).is_file():
                 yield (here / name).relative_to(folder).as_posix()
+
+
+def is_image(name: str) -> bool:
+    """Whether a file has the name of an image."""
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 LEFT_OUT = 0.01
@@ -193,7 +198,6 @@ class FolderConfig(ModelConfig):
 def digest(folder: Path) -> str:
     """16 hex digits that change with the name or content of a file below a folder; files of the system do not count."""
     sha256 = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and not any(map(is_foreign, file.relative_to(folder).parts)):
-            sha256.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    for name in sorted(files_below(folder)):
+        sha256.update(name.encode() + b"\0" + (folder / name).read_bytes())
     return sha256.hexdigest()[:16]

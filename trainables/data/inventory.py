@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +60,20 @@ def check(config: Mapping[str, Any], root: Path) -> dict[str, int] | None:
     for mask in (config.get("mask"), *(config.get("test_masks") or {}).values()):
         if mask and mask.get("name") == "irregular":
             _check_files(path_below(root, mask["path"], "mask.path"), "mask.path")
+    if data.get("name") == "folder":
+        _check_files(path_below(root, str(data["path"]), "data.path"), "data.path")
+    return counts_of(json.dumps(data, sort_keys=True), root)
+
+
+@lru_cache(maxsize=64)
+def counts_of(section: str, root: Path) -> dict[str, int] | None:
+    """The number of images in each split of a resolved `data` section, as JSON; None if unknown. See `check`."""
+    data = json.loads(section)
     if data.get("set"):
         return _set_counts(SetConfig.model_validate(data["set"]), root)
     if "name" not in data:
         return None
-    section = DataConfig.model_validate(data)
-    if section.name == "folder":
-        _check_files(path_below(root, str(section.path), "data.path"), "data.path")
-    parts = split_counts(section, lambda one: _listed(one, root))
+    parts = split_counts(DataConfig.model_validate(data), lambda one: _listed(one, root))
     counts = {split: sum(count for _, count in some) for split, some in parts.items()}
     return None if max(counts.values()) >= _MANY else counts
 

@@ -16,6 +16,8 @@ from analysis.study import Cell, Study, StudyArm
 from sweeps.results import columns as record_columns
 
 Pairs = list[tuple[str, str]]
+FEW_IMAGES = 100
+"""With fewer test images, a report describes these images rather than the method."""
 _MISSING = ("failed", "interrupted", "running", "queued")
 
 
@@ -145,6 +147,7 @@ def provenance(study: Study) -> Pairs:
         ("versions", ", ".join(f"{name} {found}" for name, found in zip(names, versions, strict=True))),
         ("hardware", _tally(_words(s.get("hardware")) for s in sources if s.get("hardware"))),
         ("threads", _tally(s.get("cpus") for s in sources)),
+        ("images", _tally(_words(source.get("images")) for source in sources if source.get("images"))),
         ("data fingerprint", _tally(_words((r.get("facts") or {}).get("data_fingerprint")) for r in results)),
         ("seeds", ", ".join(map(str, study.seeds))),
         ("planned", _planned(study)),
@@ -153,6 +156,19 @@ def provenance(study: Study) -> Pairs:
         ("store", study.store.uri),
     ]
     return [(name, text) for name, text in pairs if text]
+
+
+def few_test_images(study: Study) -> list[str]:
+    """A caption sentence if some results were tested on few images."""
+    sources = [result.get("provenance") or {} for result in study.results.values()]
+    counts = sorted({(source.get("images") or {}).get("test", FEW_IMAGES) for source in sources})
+    few = [str(count) for count in counts if count < FEW_IMAGES]
+    if not few:
+        return []
+    return [
+        f"Tested on {wording.listing(few)} images: with fewer than {FEW_IMAGES}, the figures describe these images, "
+        "not the method."
+    ]
 
 
 def _planned(study: Study) -> str:

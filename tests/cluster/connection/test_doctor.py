@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cluster.connection import doctor
 from cluster.worker import provenance
@@ -78,6 +79,19 @@ def test_this_machine_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     out = capsys.readouterr().out
     assert f"there is no folder {tmp_path / 'absent'}" in out
     assert "1 checks failed" in out
+
+
+def test_files_of_the_data_root_that_are_no_images_are_named(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "photos" / "good.png")
+    assert [line.state for line in doctor._unreadable(tmp_path)] == ["ok"]
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / "photos" / name).write_bytes(b"x")
+    (line,) = doctor._unreadable(tmp_path)
+    assert line.state == "warning"
+    assert "2 of 3 image files" in line.what
+    assert "photos/a.png" in line.what
+    assert "photos/b.jpg" in line.what
 
 
 def test_limits_of_a_machine_are_told() -> None:
