@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,5 +98,7 @@ def terminal(lines: list[ClaimLine]) -> rich.table.Table:
 
 
 def to_csv(lines: list[ClaimLine]) -> str:
-    """The table as CSV, including the source and the evidence of each claim."""
-    return csv_text.to_csv([[field.name for field in fields(ClaimLine)], *map(astuple, lines)])
+    """The table as CSV, including the source and the evidence of each claim; notes follow the evidence."""
+    names = [field.name for field in fields(ClaimLine)[:-1]]
+    rows = [astuple(replace(line, sentence=f"{line.sentence} {line.notes}".rstrip()))[:-1] for line in lines]
+    return csv_text.to_csv([names, *rows])

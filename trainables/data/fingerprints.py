@@ -93,7 +93,9 @@ def _hashes(place: Path, stats: Mapping[str, _Stat]) -> dict[str, str]:
     started = time.time_ns()
     with ThreadPoolExecutor(max_workers=4) as pool:  # hashing releases the interpreter lock
         found.update(zip(missing, pool.map(lambda name: content_hash(place / name), missing), strict=True))
-    settled = {name: [*stat, found[name]] for name, stat in stats.items() if max(stat[1:]) < started - SETTLED_NS}
+    settled: dict[str, list[int | str]] = {
+        name: [*stat, found[name]] for name, stat in stats.items() if max(stat[1:]) < started - SETTLED_NS
+    }
     _write(cache, settled)
     return {name: found[name] for name in stats}
 

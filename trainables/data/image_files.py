@@ -198,6 +198,6 @@ class FolderConfig(ModelConfig):
 def digest(folder: Path) -> str:
     """16 hex digits that change with the name or content of a file below a folder; files of the system do not count."""
     sha256 = hashlib.sha256()
-    for name in sorted(files_below(folder)):
+    for name in sorted(files_below(folder), key=lambda name: name.split("/")):
         sha256.update(name.encode() + b"\0" + (folder / name).read_bytes())
     return sha256.hexdigest()[:16]

@@ -170,7 +170,7 @@ def test_results_of_both_are_kept_on_request_and_no_reader_is_left_in_the_dark(
     words = "2 of 5 finished trials read another version of imgs than the other 3: 12 files in both; "
     words += "the first that differs is 07.png"
     store = ["--store", str(tmp_path / "store")]
-    for verb in (["status"], ["report", "--out", str(tmp_path / "report")], ["claims"]):
+    for verb in (["status"], ["report", "--out", str(tmp_path / "report")], ["claims"], ["claims", "--csv"]):
         capsys.readouterr()
         assert main([*verb, "noticed", *store]) == DONE
         said = capsys.readouterr().out

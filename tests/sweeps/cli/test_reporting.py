@@ -42,7 +42,7 @@ def test_claims_of_one_sweep_and_of_all(ran: Path, capsys: pytest.CaptureFixture
     assert "wider is better" in capsys.readouterr().out
     assert main(["claims", "--store", str(ran), "--csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "study,claim,source,published,ours,verdict,sentence,notes"
+    assert lines[0] == "study,claim,source,published,ours,verdict,sentence"
     assert any(line.startswith("partial-conv,") and ",not run," in line for line in lines)
 
 
