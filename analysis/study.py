@@ -24,7 +24,6 @@ from sweeps.results.older_code import older_code
 from sweeps.results.progress import TrialState
 from sweeps.search import status
 from sweeps.search.status import SearchState
-from sweeps.spec.schema import COMMAND
 from sweeps.spec.trial import canonical
 from sweeps.store import layout, record_cache
 from sweeps.store import plans as stored_plans
@@ -285,9 +284,8 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     if not plans:
         raise stored_plans.unknown_sweep_error(store, name)
     plan = plans[-1]
-    if plan["task"] == COMMAND:
-        for arm in plan["arms"]:
-            record_columns.declare(arm["config"].get("metrics"))
+    for arm in plan["arms"]:
+        record_columns.declare(arm["config"].get("metrics"))
     arms = tuple(_arm(arm, plan["baseline"]) for arm in plan["arms"])
     states = progress.trial_states(copied, plan, now)
     cells = tuple(

@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 from trainables import registry
 from trainables.config.messages import values_in_words, variant
-from trainables.config.sections import OPTIMISERS, SCHEDULES, SizedConfig
+from trainables.config.sections import OPTIMISERS, SCHEDULES
 
 KINDS = (
     "tasks",
@@ -171,7 +171,7 @@ def _masks(kind: str) -> Iterator[Entry]:
 
 
 def _datasets(kind: str) -> Iterator[Entry]:
-    for name in typing.get_args(SizedConfig.model_fields["name"].annotation):
+    for name in registry.names("dataset"):
         first, rest = text_parts(_docstrings(registry.HERE / "data" / f"{_DATA_MODULES[name]}.py")[""])
         path = ", path: FOLDER" if name == "folder" else ""
         data = _section(registry.find("task", "inpaint").config, "data")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -20,7 +21,7 @@ from trainables.code.definitions import Definition
 from trainables.config.code_checks import check_config
 from trainables.config.messages import unknown_name_error
 from trainables.config.model_sections import ModelConfig
-from trainables.config.sections import StrictConfig
+from trainables.config.sections import SizedConfig, StrictConfig
 from trainables.config.variant import Variant, options
 from trainables.masks import config as mask_config
 
@@ -38,7 +39,9 @@ FUNCTIONS = {"mask": "masks/families", "loss": "inpaint/losses", "detection_loss
 """By kind: the module with a public function for each name."""
 MODELS = ("method", "detector", "ensemble", "matcher")
 """The kinds of code that `model.name` can mean; each belongs to another task."""
-USER_KINDS = (*MODELS, "mask", "loss")
+METRICS = ("metric", "detection_metric")
+"""The kinds of metrics, of tasks `inpaint` and `detect`; those of ours have no names here."""
+USER_KINDS = (*MODELS, "mask", "loss", "dataset", "change", *METRICS)
 """The kinds of code that users can bring."""
 USER_NAMES = r"\.py(:.+)?$|^[A-Za-z_][\w.]*:\w+$"
 """How users write the names of their code, as a regular expression for JSON schemas."""
@@ -66,12 +69,12 @@ class Code:
         return self.definition.code if self.definition else importlib.import_module(self.module)
 
     def function(self) -> Any:
-        """The function of a mask or loss term."""
+        """The function of a mask, loss term or metric; the class or function of a user's data set."""
         return self.definition.code if self.definition else getattr(self.load(), self.name)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Of a loss term: the names of its inputs, in the order of its parameters."""
+        """Of a loss term, metric or data set: the names of its inputs, in the order of its parameters."""
         return self.definition.inputs if self.definition else parameters(self.kind)[self.name]
 
 
@@ -80,6 +83,10 @@ def names(kind: str) -> tuple[str, ...]:
     """The names of a kind."""
     if kind == "mask":
         return tuple(_masks())
+    if kind == "dataset":
+        return typing.get_args(SizedConfig.model_fields["name"].annotation)
+    if kind in ("change", *METRICS):
+        return ()
     if kind in FUNCTIONS:
         return tuple(parameters(kind))
     files = (HERE / FOLDERS[kind]).glob(f"*/{_module(kind)}.py")
@@ -102,6 +109,8 @@ def find(kind: str, name: str) -> Code:
         return Code(kind, name, _masks()[name], _dotted(FUNCTIONS[kind]))
     if kind in FUNCTIONS:
         return Code(kind, name, StrictConfig, _dotted(FUNCTIONS[kind]))
+    if kind == "dataset":
+        return Code(kind, name, StrictConfig, _dotted("data/images"))
     package = _dotted(f"{FOLDERS[kind]}/{name}")
     base = StrictConfig if kind == "task" else ModelConfig
     config = check_config(importlib.import_module(f"{package}.config"), name, base)

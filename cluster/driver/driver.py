@@ -22,7 +22,7 @@ from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions
 from sweeps.errors import SweepError, Terminated
 from sweeps.results import progress
-from sweeps.results.columns import describe
+from sweeps.results.columns import EXTRA, describe
 from sweeps.run_options import RunOptions
 from sweeps.search.arm_search import ArmSearch, check_space, with_tuned_arms
 from sweeps.search.status import failure_of
@@ -231,7 +231,7 @@ class _Driver:
             cpus=resources.cpus,
             gpus=gpus,
             test_epochs=tuple(report.test_epochs),
-            extra=tuple(report.extra),
+            extra=tuple(name for name in report.extra if isinstance(name, str) and name in EXTRA),
             best=(best["column"], describe(best["column"])[1]) if best else None,
             checkpoint_s=self._options.checkpoint_every_s,
             code=provenance.code_version(),

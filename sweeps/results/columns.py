@@ -160,7 +160,17 @@ def same_numbers(record: Record) -> dict[str, float | int]:
 
 def describe(column: str) -> tuple[str, str, str]:
     """(unit, better direction, meaning) of a column. The direction is 'max', 'min' or ''; all are '' if unknown."""
-    return _declared(column) if _describe(column) == _UNKNOWN else _describe(column)
+    return _describe(column) if has_meaning(column) else _declared(column)
+
+
+def has_meaning(column: str) -> bool:
+    """Whether the name of a column has a meaning in every sweep."""
+    return _describe(column) != _UNKNOWN
+
+
+def has_suffix(column: str) -> bool:
+    """Whether a name ends like that of a metric of a part of the images, or of another test set."""
+    return any(suffix.search(column) for suffix in (_SHARE, _SHARP, _ON))
 
 
 def _describe(column: str) -> tuple[str, str, str]:
@@ -180,22 +190,33 @@ def _describe(column: str) -> tuple[str, str, str]:
 _UNKNOWN = ("", "", "")
 
 
-# --- columns of users' programs ---------------------------------------------------------------------------------------
+# --- columns of users' programs and metrics ---------------------------------------------------------------------------
 
-_PROGRAMS: dict[str, str] = {}
-"""Directions of columns that sweeps of task `command` have declared in this process; '' where two contradict."""
+_DECLARED: dict[str, tuple[str | None, str]] = {}
+"""(better direction, meaning) of columns that sweeps have declared in this process. The direction is '' where two
+contradict, and None as long as it is unknown."""
 _UNITS = {"db": "dB", "s": "s", "ms": "ms", "mb": "MiB", "px": "px", "percent": "%", "nats": "nats"}
 """Units by the last word of a column's name."""
 
 
 def declare(metrics: Any) -> None:
-    """Tell the columns of a sweep's program: {column: 'max' or 'min'}. Anything else is ignored.
+    """Tell the columns of `metrics` in a configuration: {column: 'max' or 'min'} of a program, or {label: section} of a
+    user's metrics, whose sections may have the direction as `better`. Anything else is ignored.
 
     Names that have a meaning here keep it. A column that two sweeps declare with opposite directions has none.
     """
-    for column, better in metrics.items() if isinstance(metrics, Mapping) else ():
-        if isinstance(column, str) and is_column(column) and better in ("max", "min"):
-            _PROGRAMS[column] = better if _PROGRAMS.get(column, better) == better else ""
+    for name, given in metrics.items() if isinstance(metrics, Mapping) else ():
+        if isinstance(given, Mapping):
+            for split in ("val", "test"):
+                _declare(f"{split}/{name}", given.get("better"), f"computed by the user's metric {name}")
+        elif isinstance(name, str) and is_column(name) and given in ("max", "min"):
+            _declare(name, given, "reported by the program")
+
+
+def _declare(column: str, better: str | None, meaning: str) -> None:
+    known = _DECLARED.get(column, (None, meaning))[0]
+    agreed = better if known is None else known if better in (None, known) else ""
+    _DECLARED[column] = (agreed, meaning)
 
 
 def usual_direction(column: str) -> str:
@@ -204,9 +225,13 @@ def usual_direction(column: str) -> str:
 
 
 def _declared(column: str) -> tuple[str, str, str]:
-    if column not in _PROGRAMS:
+    on = _ON.search(column) if column not in _DECLARED and column.startswith("test/") else None
+    plain = column[: on.start()] if on else column
+    if plain not in _DECLARED:
         return _UNKNOWN
-    return _UNITS.get(column.rpartition("_")[2].rpartition("/")[2], ""), _PROGRAMS[column], "reported by the program"
+    better, meaning = _DECLARED[plain]
+    meaning += f"; under the test masks or on the test set `{on['label']}`" if on else ""
+    return _UNITS.get(plain.rpartition("_")[2].rpartition("/")[2], ""), better or "", meaning
 
 
 def under_mask(column: str) -> tuple[str, str] | None:

@@ -12,11 +12,16 @@ from typing import Any
 
 from sweeps.results import columns
 from sweeps.spec.references import Best, TrialsOf
-from sweeps.spec.schema import CLAIM_FORMS, ClaimSpec, SweepSpec
+from sweeps.spec.schema import CLAIM_FORMS, COMMAND, OWN_CODE, ClaimSpec, SweepSpec
 
 Schema = dict[str, Any]
-OWN_CODE = r"^(.*\.py(:.+)?|[A-Za-z_][\w.]*:\w+)$"
-"""Names of a user's own code: `FILE.py`, `FILE.py:NAME` and `package.module:NAME`."""
+_OWN_METRIC: Schema = {
+    "anyOf": [
+        {"type": "string", "pattern": OWN_CODE},
+        {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+    ]
+}
+"""An entry of `report.extra` with code of a user's own."""
 _ARMS = ("arms", "pairs", "leave_one_out")
 
 
@@ -31,7 +36,8 @@ def build(tasks: Mapping[str, Schema], terms: Mapping[str, Mapping[str, str]], s
     properties["task"] = {**properties["task"], **_any_of({"enum": list(tasks)}, _text(OWN_CODE))}
     properties["seeds"]["anyOf"][1].update(minItems=1, uniqueItems=True)
     properties["tiny"]["properties"] = {"set": {"type": "object"}}
-    _restrict_report(properties["report"]["properties"])
+    entries = properties["report"]["properties"]["extra"]
+    entries["items"] = _any_of({"enum": list(columns.EXTRA)}, _OWN_METRIC)
     _restrict_search(_not_null(properties["search"])["properties"], samplers)
     _restrict_claims(properties["claims"]["items"])
     for mapping in (*(properties[key]["items"]["properties"]["set"] for key in _ARMS), properties["grid"]):
@@ -47,6 +53,7 @@ def build(tasks: Mapping[str, Schema], terms: Mapping[str, Mapping[str, str]], s
         definitions[f"{task}-grid"] = {"properties": levels}
         condition = {"properties": {"task": {"const": task}}, "required": ["task"]}
         branches.append({"if": condition, "then": {"properties": _of_task(task)}})
+    branches.append({"if": _declares_columns(), "else": {"properties": _known_columns()}})
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "sweep file of inpaint-sweeps",
@@ -71,25 +78,43 @@ def _of_task(task: str) -> Schema:
 # --- sections of a sweep file -----------------------------------------------------------------------------------------
 
 
-def _restrict_report(report: Schema) -> None:
-    validation = columns.column_pattern(("val",)).strip("^$")
-    report["at"].update(_text(rf"^(last|best\({validation}\))$"))
-    report["metrics"]["items"] = _column()
-    report["extra"]["items"] = _any_of({"enum": list(columns.EXTRA)}, _text(OWN_CODE))
-    _not_null(report["pareto"])["properties"]["quality"].update(_text(columns.column_pattern(("test",))))
+def _declares_columns() -> Schema:
+    """A sweep whose columns are not all ours: those of a program or of a user's metric have any names."""
+    own = {"extra": {"contains": _OWN_METRIC}}
+    return _any_of(
+        {"properties": {"task": {"const": COMMAND}}, "required": ["task"]},
+        {"properties": {"report": {"properties": own, "required": ["extra"]}}, "required": ["report"]},
+    )
+
+
+def _known_columns() -> Schema:
+    """The keys of a sweep file that name columns, of a sweep that has only ours."""
+    validation = columns.column_pattern(("val",))
+    metric, column = _text(f"^parameters$|{validation}"), _any_of(_column(), {"type": "null"})
+    return {
+        "report": {
+            "properties": {
+                "at": _text(rf"^(last|best\({validation.strip('^$')}\))$"),
+                "metrics": {"items": _column()},
+                "pareto": {"properties": {"quality": _text(columns.column_pattern(("test",)))}},
+            }
+        },
+        "search": {"properties": {"metric": _one_or_several(metric)}},
+        "claims": {"items": {"properties": {"metric": column, "above": column}}},
+    }
 
 
 def _restrict_search(search: Schema, samplers: Sequence[str]) -> None:
-    metric, goal = _text(f"^parameters$|{columns.column_pattern(('val',))}"), {"enum": ["max", "min"]}
     search["sampler"].update(enum=list(samplers))
-    for key, one in (("metric", metric), ("goal", goal)):
-        search[key]["anyOf"] = [one, {"type": "array", "items": one, "minItems": 1}]
+    search["goal"].update(_one_or_several({"enum": ["max", "min"]}))
+
+
+def _one_or_several(one: Schema) -> Schema:
+    return _any_of(one, {"type": "array", "items": one, "minItems": 1})
 
 
 def _restrict_claims(claim: Schema) -> None:
     """A claim has the keys of exactly one form; `sweeps.spec.schema.ClaimSpec.can_be_judged` checks the same."""
-    for key in ("metric", "above"):
-        claim["properties"][key]["anyOf"] = [_column(), {"type": "null"}]
     keys = set(ClaimSpec.model_fields) - {"text", "source", "epoch", "by"}
     claim["anyOf"] = []
     for form in CLAIM_FORMS:

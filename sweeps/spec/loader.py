@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweeps.errors import SweepError, UnknownNameError
-from sweeps.results.columns import EXTRA, declare, describe, is_column, usual_direction
-from sweeps.spec import yaml_document
+from sweeps.results.columns import declare, describe, is_column, usual_direction
+from sweeps.spec import own_metrics, yaml_document
 from sweeps.spec.schema import (
     BEST,
     COMMAND,
@@ -40,6 +40,8 @@ class Sweep:
         self.pins: Mapping[str, Any] = {}
         """Resolved references to trials of other sweeps, see `sweeps.spec.dependencies`."""
         self.spec = _validate(source)
+        self.metrics = own_metrics.read(self.spec, self.error)
+        """Users' metrics of `report.extra`, as sections by label."""
         _declare_columns(self)
         _check_references(self)
 
@@ -195,7 +197,7 @@ def _dotted(place: Place) -> str:
 
 
 def _declare_columns(sweep: Sweep) -> None:
-    """Tell the columns of a program, which only its sweep file knows."""
+    """Tell the columns of a program or of users' metrics, which only the sweep file knows."""
     metrics = sweep.spec.base.get("metrics") if sweep.spec.task == COMMAND else None
     for column, better in metrics.items() if isinstance(metrics, dict) else ():
         usual = usual_direction(column) if is_column(str(column)) else ""
@@ -207,6 +209,7 @@ def _declare_columns(sweep: Sweep) -> None:
                 f"{column}: {usual}",
             )
     declare(metrics)
+    declare(sweep.metrics)
 
 
 def _check_references(sweep: Sweep) -> None:
@@ -218,10 +221,6 @@ def _check_references(sweep: Sweep) -> None:
     best = BEST.match(spec.report.at)
     if spec.report.at != "last" and not (best and best["column"].startswith("val/")):
         raise sweep.error(("report", "at"), "it does not select an epoch", "last, or best(val/COLUMN)", "at: last")
-    for i, name in enumerate(spec.report.extra):
-        if name not in EXTRA:
-            fix = "kid_squeezenet, or leave it out"
-            raise sweep.error(("report", "extra", i), "there is no such score", ", ".join(EXTRA), fix)
     columns: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
     columns += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
     columns += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if c.above is not None]
@@ -238,7 +237,8 @@ def _check_references(sweep: Sweep) -> None:
                 else "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db",
                 "sweeps list metrics prints every column with its meaning",
             )
-    if pareto and not (pareto.quality.startswith("test/") and describe(pareto.quality)[1]):
+    own = pareto is not None and pareto.quality.removeprefix("test/") in sweep.metrics  # its file tells the direction
+    if pareto and not own and not (pareto.quality.startswith("test/") and describe(pareto.quality)[1]):
         place = ("report", "pareto", "quality")
         why = f"{pareto.quality!r} is not a test column with a better direction"
         raise sweep.error(place, why, "e.g. test/psnr_db_hole", "quality: test/psnr_db_hole")

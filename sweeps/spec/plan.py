@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweeps.errors import SweepError
+from sweeps.results import columns
 from sweeps.spec import arm_names
 from sweeps.spec.loader import Sweep, unknown_name_error
 from sweeps.spec.schema import ArmSpec
@@ -322,7 +323,12 @@ def _resolve(
         _set(sweep, config, key, deep_copy(value), place)
     if sweep.user_code:
         config["user_code"] = dict(sweep.user_code)
-    resolved = _checked(sweep, row.place, changes, lambda: schema.resolve(sweep.spec.task, config, sweep.folder))
+    given = dict(changes)
+    if sweep.metrics:
+        config["metrics"] = deep_copy(sweep.metrics)
+        given["metrics"] = (None, ("report", "extra"))
+    resolved = _checked(sweep, row.place, given, lambda: schema.resolve(sweep.spec.task, config, sweep.folder))
+    columns.declare(resolved.get("metrics"))
     code = _code_of_choices(sweep, schema, config) | resolved.get("user_code", {})
     if code:  # a suggestion of a search is resolved with the code that was planned
         config["user_code"] = code
@@ -338,7 +344,7 @@ def _resolve(
         folder=sweep.folder,
         config=resolved,
         trains=schema.trains(resolved),
-        trace=lambda: _origins(sweep, resolved, config, changes),
+        trace=lambda: _origins(sweep, resolved, config, given),
         trials={} if _is_tuned_first(sweep, resolved, schema) else trials,
     )
 

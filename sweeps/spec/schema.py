@@ -118,6 +118,8 @@ class PublishedSpec(StrictSpec):
     columns: dict[str, str] = Field({}, description="{our column: the document's metric} where the names differ")
 
 
+OWN_CODE = r"^(.*\.py(:.+)?|[A-Za-z_][\w.]*:\w+)$"
+"""Names of a user's own code: `FILE.py`, `FILE.py:NAME` and `package.module:NAME`."""
 COMMAND = "command"
 """The task whose columns are declared in the sweep file, as `base.metrics`."""
 
@@ -149,14 +151,22 @@ class ParetoSpec(StrictSpec):
     )
 
 
+def _named(entry: str | dict[str, Any]) -> str | dict[str, Any]:
+    if isinstance(entry, dict) and not isinstance(entry.get("name"), str):
+        raise ValueError("it has no `name`: write {name: ./FILE.py, options}")
+    return entry
+
+
 class ReportSpec(StrictSpec):
     at: str = Field("last", description="the epoch whose test metrics are reported: last, or best(val/psnr_db)")
     test_epochs: list[Annotated[int, Field(ge=1)]] = Field([], description="additional epochs with test metrics")
     metrics: list[str] = Field(
         ["test/psnr_db", "test/l2", "test/ssim"], min_length=1, description="columns of the main table"
     )
-    extra: list[str] = Field(
-        [], description="metrics that need trained networks, after the last epoch: lpips_alex, kid_squeezenet, ..."
+    extra: list[Annotated[str | dict[str, Any], AfterValidator(_named)]] = Field(
+        [],
+        description="metrics that need trained networks, after the last epoch: lpips_alex, kid_squeezenet, ...; and "
+        "metrics of your own: ./FILE.py, or {name: ./FILE.py, options}",
     )
     statistic: Literal["mean", "interquartile mean"] = Field(
         "mean", description="how tables summarise the seeds; differences are means of pairs in either case"

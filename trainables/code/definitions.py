@@ -2,24 +2,27 @@
 
 A method may be a module with `build(config, size)` (and `Config`, and `method`), a class of networks, a function that
 builds a network, or a function `(image, mask) -> image`. A mask is a function `(n, size, generator)`, a loss term a
-function of some of `LOSS_INPUTS`. Options are the further parameters, with their annotations and defaults.
+function of some of `LOSS_INPUTS`; for metrics and data sets see `metrics_and_datasets`. Options are the further
+parameters, with their annotations and defaults.
 """
 
 from __future__ import annotations
 
 import inspect
-import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 from pydantic import create_model
-from pydantic.errors import PydanticSchemaGenerationError
 
 from trainables.code import bundle
+from trainables.code.metrics_and_datasets import METRIC_INPUTS, change, dataset, datasets_in, metric
 from trainables.code.references import Resolved
+from trainables.code.signatures import error as _error
+from trainables.code.signatures import options as _options
+from trainables.code.signatures import parameters as _parameters
+from trainables.code.signatures import place
 from trainables.config.code_checks import check_config
 from trainables.config.model_sections import DetectorConfig, ModelConfig, StackConfig
 from trainables.config.sections import StrictConfig
@@ -55,7 +58,8 @@ class Definition:
     code: Any
     """A method: an object with `build` and perhaps `method`, as our modules have. Otherwise a function."""
     inputs: tuple[str, ...] = ()
-    """Of a loss term: the inputs of our own terms that it takes, in the order of its parameters."""
+    """Of a loss term: the inputs of our own terms that it takes, in the order of its parameters. Of other
+    functions and data sets: what they ask for."""
 
 
 class NetworkModule:
@@ -77,9 +81,19 @@ def define(kind: str, name: Resolved) -> Definition:
     module = _import(name)
     if kind in _CONFIGS:
         return _method(kind, module, name)
+    if kind == "dataset":
+        item = _item(module, name, lambda: datasets_in(_classes(module), _functions(module)), "data set")
+        config, inputs = dataset(item, name)
+        return Definition(config, item, inputs)
     function = _item(module, name, lambda: _functions(module), "function")
     if not callable(function):
         raise _error(name, f"{name.item} is not a function", "a function", "name a function")
+    if kind in METRIC_INPUTS:
+        config, inputs = metric(kind, function, module, name)
+        return Definition(config, function, inputs)
+    if kind == "change":
+        config, inputs = change(function, name)
+        return Definition(config, function, inputs)
     return _loss(function, name) if kind == "loss" else _mask(function, name)
 
 
@@ -102,26 +116,10 @@ def _import(name: Resolved) -> ModuleType:
     except Exception as error:
         raise _error(
             name,
-            f"importing it raised {type(error).__name__}: {error} ({_place(error, name)})",
+            f"importing it raised {type(error).__name__}: {error} ({place(error, name.file)})",
             "a file that can be imported without side effects",
             "correct the line; code that is to run once belongs below `if __name__ == '__main__':`",
         ) from error
-
-
-def _place(error: BaseException, name: Resolved) -> str:
-    """The last line in the user's code that led to an error, `file:line`."""
-    place, trace = name.file, error.__traceback__
-    while trace is not None:
-        file = Path(trace.tb_frame.f_code.co_filename)
-        if theirs := bundle.path_in_code(file):
-            place = f"{theirs}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
-
-
-def _error(name: Resolved, why: str, allowed: str, fix: str) -> TrialError:
-    shown = f"{name.file}:{name.item}" if name.item else name.file
-    return TrialError(shown, why, allowed, fix)
 
 
 def _item(module: ModuleType, name: Resolved, candidates: Callable[[], list[Any]], what: str) -> Any:
@@ -146,6 +144,10 @@ def _item(module: ModuleType, name: Resolved, candidates: Callable[[], list[Any]
 
 def _is_own(value: Any, module: ModuleType) -> bool:
     return getattr(value, "__module__", None) == module.__name__
+
+
+def _classes(module: ModuleType) -> list[Any]:
+    return [one for one in vars(module).values() if inspect.isclass(one) and _is_own(one, module)]
 
 
 def _functions(module: ModuleType) -> list[Any]:
@@ -192,8 +194,7 @@ def _networks(module: ModuleType) -> list[Any]:
     """The networks that a file defines: classes that take an image and a mask, else any, else functions that do."""
     from torch import nn
 
-    classes = [one for one in vars(module).values() if inspect.isclass(one) and _is_own(one, module)]
-    networks = [one for one in classes if issubclass(one, nn.Module)]
+    networks = [one for one in _classes(module) if issubclass(one, nn.Module)]
     whole = [one for one in networks if _takes_image_and_mask(one)]
     return whole or networks or [one for one in _functions(module) if _is_fill(one)]
 
@@ -258,55 +259,3 @@ def _mask(function: Any, name: Resolved) -> Definition:
             f"def {function.__name__}(n, size, generator):",
         )
     return Definition(_options(function, parameters, MASK_INPUTS, name, StrictConfig), function)
-
-
-# --- options ----------------------------------------------------------------------------------------------------------
-
-
-def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
-    try:
-        return inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return {}
-
-
-def _options(
-    function: Any,
-    parameters: Mapping[str, inspect.Parameter],
-    inputs: Iterable[str],
-    name: Resolved,
-    base: type[StrictConfig],
-) -> Any:
-    """A class with a field for each parameter that is not an input."""
-    hints = _hints(function)
-    fields: dict[str, Any] = {}
-    for one in parameters.values():
-        if one.name in inputs or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
-            continue
-        if one.name == "name" or one.name.startswith("_"):
-            raise _error(
-                name,
-                f"an option cannot be called {one.name!r}",
-                "another name",
-                f"rename the parameter, for example to own_{one.name.strip('_')}",
-            )
-        default = ... if one.default is one.empty else one.default
-        usual = Any if default in (..., None) else type(default)
-        fields[one.name] = (hints.get(one.name, usual), default)
-    try:
-        return create_model("Config", __base__=base, **fields)
-    except PydanticSchemaGenerationError as error:
-        raise _error(
-            name,
-            f"a parameter has a type that no YAML value has: {error}",
-            "int, float, bool, str, list and dict, and Path for a file",
-            "annotate it with one of these types, or give it a default",
-        ) from error
-
-
-def _hints(function: Any) -> dict[str, Any]:
-    target = function.__init__ if inspect.isclass(function) else function
-    try:
-        return typing.get_type_hints(target, include_extras=True)
-    except Exception:  # an annotation that only a type checker understands
-        return {}

@@ -29,6 +29,10 @@ GROUPS = {
     "method": "inpaint_sweeps.methods",
     "loss": "inpaint_sweeps.losses",
     "mask": "inpaint_sweeps.masks",
+    "metric": "inpaint_sweeps.metrics",
+    "detection_metric": "inpaint_sweeps.metrics",
+    "dataset": "inpaint_sweeps.datasets",
+    "change": "inpaint_sweeps.changes",
 }
 """Groups of entry points, by kind."""
 

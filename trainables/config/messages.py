@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from trainables.config.variant import Variant
+from trainables.config.variant import Extensible, Variant
 from trainables.errors import TrialError
 
 
@@ -100,6 +100,8 @@ def _inner(
     for item in metadata:
         if isinstance(item, Variant):
             return _owner(item.config(value.value, value.context), value, loc)
+        if isinstance(item, Extensible):
+            return _owner(item.config(value.value, value.context, annotation), value, loc)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return _inner(arguments[0], arguments[1:], value, loc)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from trainables.errors import TrialError
+
 
 class StrictConfig(BaseModel):
     """Base of every configuration: unknown keys and wrong types are errors, instances are immutable."""
@@ -78,6 +80,8 @@ class SourceConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _options_fit_the_name(self) -> SourceConfig:
+        if "#" in self.name:  # the resolved name of a user's data set, which may have any options
+            return self
         if (self.name == "folder") != (self.path is not None):
             raise ValueError("`path` is required with `name: folder`, and allowed only there")
         for option in ("split", "crops"):
@@ -156,6 +160,24 @@ class SizedConfig(SourceConfig):
     train: int | None = Field(None, ge=2, description="number of training images; null for all")
     val: int | None = Field(None, ge=1, description="number of validation images; null for all")
     test: int | None = Field(None, ge=1, description="number of test images; null for all")
+
+
+class MetricConfig(StrictConfig):
+    """Base of the options of a user's metric."""
+
+    better: Literal["max", "min"] | None = Field(None, description="which values are better; null: as its file says")
+
+    @model_validator(mode="after")
+    def _has_a_direction(self) -> MetricConfig:
+        if self.better is None:
+            raise TrialError(
+                "better",
+                "neither the metric's file nor the sweep file says which values are better",
+                "max (higher is better) or min",
+                'write `better = "max"` in the file, or `{name: ./FILE.py, better: max}` in `report.extra`',
+                "better",
+            )
+        return self
 
 
 class DataConfig(SizedConfig):

@@ -82,7 +82,7 @@ class TaskConfig(StrictConfig):
         is left out unless the schedule or the phases are defined as fractions of the epochs.
         """
         if not cls.trains(resolved):
-            return without_none({key: resolved[key] for key in cls.scored})
+            return without_none({key: resolved[key] for key in cls.scored if key in resolved})
         parts = {key: value for key, value in resolved.items() if key not in ("epochs", "user_code")}
         if resolved.get("phases") or isinstance((resolved.get("schedule") or {}).get("every"), float):
             parts["epochs"] = resolved["epochs"]
@@ -179,6 +179,11 @@ def strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from strings(item)
+
+
+def without_metrics(resolved: dict[str, Any]) -> dict[str, Any]:
+    """A resolved configuration without the key `metrics` if there are none, as older ones have none."""
+    return {key: value for key, value in resolved.items() if key != "metrics" or value}
 
 
 def positive_weights(weights: Mapping[str, float], example: str) -> dict[str, float]:

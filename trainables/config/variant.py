@@ -1,11 +1,11 @@
-"""Sections of a configuration that name a variant and give its options: {name: ..., options}."""
+"""Sections of a configuration whose name decides which other keys they have: {name: ..., options}."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -65,6 +65,45 @@ class Variant:
     def _name(self, section: Mapping[str, Any], context: Mapping[str, Any] | None) -> str:
         name: str = section["name"]
         return name if self._resolve_name is None else self._resolve_name(name, context or {})
+
+
+class Extensible:
+    """Annotation of a field: a section whose `name` may be that of a user's code, which brings further keys.
+
+    The value is an instance of the field's class, or of a subclass with these keys; annotate the field with
+    `SerializeAsAny` too.
+    """
+
+    def __init__(self, config_of: Callable[[Mapping[str, Any], Mapping[str, Any]], Any], others: str) -> None:
+        """config_of: (class, section with its resolved name) of a section and the context of the validation, or None
+        if its name is not that of a user's code.
+
+        others: a regular expression for the names of users' code, for the JSON schema.
+        """
+        self._config_of, self._others = config_of, others
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_wrap_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        own = {
+            "type": "object",
+            "properties": {"name": {"type": "string", "pattern": self._others}},
+            "required": ["name"],
+        }
+        return {"anyOf": [handler(schema), own]}
+
+    def _validate(self, section: Any, usual: Callable[[Any], Any], info: ValidationInfo) -> Any:
+        if not isinstance(section, dict) or not isinstance(section.get("name"), str):
+            return usual(section)
+        found = self._config_of(section, info.context or {})
+        return usual(section) if found is None else found[0].model_validate(found[1], context=info.context)
+
+    def config(self, section: Any, context: Mapping[str, Any] | None, usual: type[BaseModel]) -> type[BaseModel]:
+        """The class of a section, the usual one unless it names a user's code."""
+        named = isinstance(section, dict) and isinstance(section.get("name"), str)
+        found = self._config_of(section, context or {}) if named else None
+        return usual if found is None else found[0]
 
 
 def _json_schema(name: str, config: type[BaseModel], handler: GetJsonSchemaHandler) -> JsonSchemaValue:

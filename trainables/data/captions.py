@@ -14,9 +14,11 @@ cut after `text_encoder.WORDS` words.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +27,7 @@ from trainables.config.sections import CaptionSourceConfig, DataConfig
 from trainables.data.image_files import path_below
 from trainables.data.images import image_counts
 from trainables.data.loaded import cached
+from trainables.data.section import read
 from trainables.data.splits import SPLITS, Source
 from trainables.data.text_files import read_text
 from trainables.errors import TrialError
@@ -67,24 +70,24 @@ class Captions:
         return Captions(self.vocabulary, tokens, counts, other, self.fingerprint)
 
 
-def load(config: Mapping[str, object], root: Path | None, vocabulary: Vocabulary | None = None) -> Captions | None:
+def load(config: Mapping[str, Any], root: Path | None, vocabulary: Vocabulary | None = None) -> Captions | None:
     """The captions of a resolved `data` section; None if it has no captions. Raises TrialError like `check`.
 
     vocabulary: replaces the vocabulary of the training captions.
     """
-    data = DataConfig.model_validate(config)
+    data = read(DataConfig, config)
     words = None if vocabulary is None else vocabulary.words
     return None if data.captions is None else _load(data.model_dump_json(exclude={"augment"}), root, words)
 
 
-def check(config: Mapping[str, object], root: Path | None) -> None:
+def check(config: Mapping[str, Any], root: Path | None) -> None:
     """Raise TrialError if an image has no caption, or a caption has no image."""
     load(config, root)
 
 
 @cached(maxsize=4)
 def _load(section: str, root: Path | None, words: tuple[str, ...] | None) -> Captions:
-    data = DataConfig.model_validate_json(section)
+    data = read(DataConfig, json.loads(section))
     assert data.captions is not None
     parts = image_counts(data, root)
     said = CaptionSource(data.captions, [source for some in parts.values() for source, _ in some], root)

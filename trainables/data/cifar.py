@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.data.splits import Pixels, hashed, no_objects_error
+from trainables.data.splits import Pixels, hash_order, no_objects_error
 from trainables.errors import TrialError
 
 VAL = 5_000
@@ -107,7 +107,7 @@ class Cifar:
     def names(self, split: str, start: int, stop: int) -> list[str]:
         """`train/7` is the eighth published training image, whichever split it is in."""
         file, first = self._place(split)
-        order = _hash_order(sum(getattr(SETS[self.what], file).values()))
+        order = hash_order(sum(getattr(SETS[self.what], file).values()))
         return [f"{file}/{index}" for index in order[first + start : first + stop]]
 
     def read(self, split: str, start: int, stop: int, size: int, threads: int) -> Iterator[Pixels | TrialError]:
@@ -140,23 +140,18 @@ def _all(name: str, root: Path | None) -> tuple[Tensor, Tensor]:
     Every subset is a view of them, so a process holds 60,000 x 3 x 32 x 32 bytes = 184 MB, whatever its trials use.
     """
     folder, published = _folder(name, root), SETS[name]
-    return _in_hash_order(name, folder, published.train), _in_hash_order(name, folder, published.test)
+    return _inhash_order(name, folder, published.train), _inhash_order(name, folder, published.test)
 
 
-def _in_hash_order(name: str, folder: Path, files: dict[str, int]) -> Tensor:
+def _inhash_order(name: str, folder: Path, files: dict[str, int]) -> Tensor:
     count = sum(files.values())
     images = torch.empty((count, 3, 32, 32), dtype=torch.uint8)
     place = torch.empty(count, dtype=torch.long)
-    place[list(_hash_order(count))] = torch.arange(count)
+    place[list(hash_order(count))] = torch.arange(count)
     for file, places in zip(files, place.split(list(files.values())), strict=True):  # type: ignore[no-untyped-call]
         batch = pickle.loads(_verified(name, folder / file), encoding="latin1")  # safe: the md5 was checked
         images[places] = torch.from_numpy(batch["data"]).view(-1, 3, 32, 32)
     return images
-
-
-@lru_cache(maxsize=4)
-def _hash_order(count: int) -> tuple[int, ...]:
-    return tuple(sorted(range(count), key=lambda index: hashed(str(index))))
 
 
 @lru_cache(maxsize=2)

@@ -107,8 +107,8 @@ class ImageFileSource:
         """The object masks, cropped and resized like the images."""
         object_nhw = torch.empty((count, size, size), dtype=torch.uint8)
         for index, name in enumerate(self.names(split, 0, count)):
-            square = _square(self.object_of(name), size)[..., 0]
-            object_nhw[index] = torch.from_numpy(square >= 128)
+            pixels = square(self.object_of(name), size)[..., 0]
+            object_nhw[index] = torch.from_numpy(pixels >= 128)
         return object_nhw
 
     def object_of(self, name: str) -> Image.Image:
@@ -147,7 +147,7 @@ class ImageFileSource:
         except TrialError as error:
             return [error] * len(numbers)
         if self._crops is None:
-            return [_square(image, size)]
+            return [square(image, size)]
         return list(_crops(image.convert("RGB"), numbers, size, hashed(f"crops {name}")))
 
 
@@ -175,7 +175,7 @@ def _ahead(pool: ThreadPoolExecutor, function: Callable[[_T], _R], items: Sequen
         yield futures.popleft().result()
 
 
-def _square(image: Image.Image, size: int) -> Pixels:
+def square(image: Image.Image, size: int) -> Pixels:
     """(size, size, 3): the short side resized to `size`, then a centre crop; transparency is dropped."""
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)

@@ -1,6 +1,7 @@
 """Data sets as uint8 tensors that stay in memory for the life of a process.
 
-CIFAR-10, CIFAR-100, Places365, CUB-200-2011, Oxford-IIIT Pet or any folder of images, split into train, val and test.
+CIFAR-10, CIFAR-100, Places365, CUB-200-2011, Oxford-IIIT Pet, any folder of images or a user's data set, split into
+train, val and test.
 The split of an image, and the order within a split, depend on a hash of the image's index or name, never on a seed.
 `train: 128` takes the first 128 in that order, so smaller subsets are parts of larger ones. `train_on` trains on other
 data sets or on a mixture; validation and test stay those of the named data set, so that all arms are scored on the same
@@ -10,6 +11,7 @@ images.
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import warnings
 from collections import OrderedDict
@@ -21,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainables.code import references
 from trainables.config.sections import DataConfig, SourceConfig
 from trainables.data.cifar import Cifar
 from trainables.data.cub_and_pets import BirdsSource, PetsSource
@@ -28,7 +31,9 @@ from trainables.data.folders import FolderSource, ImageFileSource, UnreadableFil
 from trainables.data.image_files import check_left_out, with_reasons
 from trainables.data.loaded import cached, on_change
 from trainables.data.places365 import PlacesSource
+from trainables.data.section import read
 from trainables.data.splits import SPLITS, Source, split_counts
+from trainables.data.user_dataset import UserSource
 
 KEPT = 4
 """Number of image sets that a process keeps. Sets of CIFAR at 32 px share 184 MB of memory, mixtures are copies."""
@@ -63,7 +68,7 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
 
     Raises TrialError if files are missing, damaged or too few.
     """
-    data = DataConfig.model_validate(config)
+    data = read(DataConfig, config)
     key = (root, data.model_dump_json(exclude={"augment", "captions"}))
     with _lock:  # held while loading, so that two threads do not load the same set
         if key not in _kept:
@@ -77,12 +82,12 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
 
 def object_masks(config: Mapping[str, Any], root: Path | None) -> dict[str, Tensor]:
     """The object masks by split: uint8 (n, size, size), 1 inside the object. Raises TrialError like `load`."""
-    return _objects(DataConfig.model_validate(config).model_dump_json(exclude={"augment", "captions"}), root)
+    return _objects(read(DataConfig, config).model_dump_json(exclude={"augment", "captions"}), root)
 
 
 @cached(maxsize=2)
 def _objects(section: str, root: Path | None) -> dict[str, Tensor]:
-    data = DataConfig.model_validate_json(section)
+    data = read(DataConfig, json.loads(section))
     parts = image_counts(data, root)
     return {split: torch.cat([source.objects(split, n, data.size) for source, n in parts[split]]) for split in SPLITS}
 
@@ -93,7 +98,7 @@ def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
     Returns the number of images in each split. Downloads data sets as `load` does, so that a driver can download once
     before its trials start.
     """
-    parts = image_counts(DataConfig.model_validate(config), root)
+    parts = image_counts(read(DataConfig, config), root)
     sources = {id(source): source for some in parts.values() for source, _ in some}
     for source in sources.values():
         source.verify()
@@ -151,6 +156,8 @@ def _together(split: str, parts: Sequence[tuple[Source, int]], size: int) -> Ten
 
 def source(section: SourceConfig, root: Path | None) -> Source:
     """The data set that a section names. root: see `load`. Raises TrialError if files are missing."""
+    if references.parse(section.name):
+        return UserSource(section, root)
     if section.name == "folder":
         assert section.path is not None  # checked by SourceConfig
         return FolderSource(section.path, section.split, section.crops, root)

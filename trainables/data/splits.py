@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from trainables.errors import TrialError
@@ -80,6 +81,12 @@ def split_by_hash(name: str) -> str:
     """The split of a name: 80 % train, 10 % val, 10 % test, independent of other files."""
     tenth = hashed(f"split {name}") * 10 >> 64
     return "train" if tenth < 8 else ("val" if tenth == 8 else "test")
+
+
+@lru_cache(maxsize=4)
+def hash_order(count: int) -> tuple[int, ...]:
+    """The indices below `count`, in the order of a hash of each."""
+    return tuple(sorted(range(count), key=lambda index: hashed(str(index))))
 
 
 def image_count(source: Counted, split: str, wanted: int | None, share: str = "") -> int:

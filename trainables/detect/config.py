@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, create_model, model_validator
 
 from trainables import registry
+from trainables.code import references
 from trainables.config import data_paths
 from trainables.config.data_paths import DataPath
 from trainables.config.messages import unknown_name_error
 from trainables.config.model_sections import DetectorConfig
 from trainables.config.sections import Needs, StrictConfig
-from trainables.config.task_config import Labelled, SyncBatchNorm, TrainingConfig, Weight, positive_weights
+from trainables.config.task_config import (
+    Labelled,
+    SyncBatchNorm,
+    TrainingConfig,
+    Weight,
+    positive_weights,
+    without_metrics,
+)
+from trainables.config.variant import Extensible
 from trainables.errors import TrialError
 from trainables.forgery.config import ForgeConfig, SetConfig, forged_id
 
@@ -104,20 +113,36 @@ class PerturbationConfig(StrictConfig):
         return self
 
 
+def _own_change(section: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
+    """The class of a section that names a user's function, and the section with its resolved name; else None."""
+    name = registry.resolve_name("change", section["name"], context)
+    if not references.parse(name):
+        return None
+    fields: dict[str, Any] = {"name": (str, ...)}
+    return create_model("Config", __base__=registry.find("change", name).config, **fields), {**section, "name": name}
+
+
+Change = Annotated[SerializeAsAny[PerturbationConfig], Extensible(_own_change, registry.USER_NAMES)]
+Metrics = dict[str, Annotated[dict[str, Any], registry.section("detection_metric")]] | None
+
+
 class Config(TrainingConfig):
     """The keys of `base`. A model that is not trained gets `epochs: 0`."""
 
-    scored: ClassVar[tuple[str, ...]] = ("data", "test_sets", "test_changes", "model")
+    scored: ClassVar[tuple[str, ...]] = ("data", "test_sets", "test_changes", "model", "metrics")
 
     data: DetectDataConfig = Field(description="{forged: {...}}, a forge block, or {set: {layout: ...}}")
     test_sets: Labelled[LabelledSetConfig] = Field(
         None, description="{label: {forged: {...}}}: further test sets; keys that a forge block omits are those of data"
     )
-    test_changes: Labelled[PerturbationConfig] = Field(None, description="{label: {jpeg: 75}}: changed test images")
+    test_changes: Labelled[Change] = Field(
+        None, description="{label: {jpeg: 75}}, or {label: {name: ./FILE.py, options}}: changed test images"
+    )
     model: Annotated[dict[str, Any], registry.section("detector")] = Field(description="{name: ..., options}")
     loss: dict[str, Weight] | None = Field(None, description="{term: weight}; null: by the outputs of the model")
     boxes: BoxesConfig | None = Field(None, description="how the box loss is computed")
     sync_batch_norm: SyncBatchNorm = None
+    metrics: Metrics = Field(None, description="{label: {name: ..., options}}: users' metrics; see `report.extra`")
 
     @model_validator(mode="before")
     @classmethod
@@ -155,7 +180,7 @@ class Config(TrainingConfig):
         resolved["boxes"] = (resolved["boxes"] or BoxesConfig().model_dump()) if on_boxes else None
         if not model.trains:
             resolved["epochs"] = 0
-        return resolved
+        return without_metrics(resolved)
 
     @classmethod
     def data_paths(cls, resolved: Mapping[str, Any]) -> Iterator[DataPath]:

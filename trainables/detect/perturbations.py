@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from trainables import registry
+from trainables.code.signatures import place
+from trainables.config.code_checks import described
+from trainables.errors import TrialError
 from trainables.training.loop import generator
 
 BATCH = 256
@@ -19,6 +24,8 @@ BATCH = 256
 
 def perturb(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
     """Apply a resolved perturbation to uint8 images (n, 3, size, size), on their device; deterministic."""
+    if "name" in change:
+        return _changed_by_user(image_n3hw, change)
     name, value = next((name, value) for name, value in change.items() if value is not None)
     if name in ("jpeg", "webp"):
         return torch.stack([_compressed(image_3hw, name, value) for image_3hw in image_n3hw.cpu()]).to(
@@ -34,6 +41,41 @@ def perturb(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
             parts.append(_to_bytes(_resized(part.float(), value)))
         first += len(part)
     return torch.cat(parts) if parts else image_n3hw
+
+
+def check_change(change: Mapping[str, Any], root: Path | None) -> None:  # noqa: ARG001 - as every check
+    """Raise TrialError if a perturbation cannot be applied to an image of noise."""
+    perturb(torch.randint(0, 256, (1, 3, 32, 32), generator=generator("check"), dtype=torch.uint8), change)
+
+
+def _changed_by_user(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
+    """Images after a user's function, one by one on the CPU; what it draws depends on the index of the image alone."""
+    code = registry.find("change", change["name"])
+    function, options = code.function(), code.options(change).model_dump()
+    changed_n3hw = torch.empty_like(image_n3hw, device="cpu")
+    for index, pixels_3hw in enumerate(image_n3hw.cpu()):
+        source = generator("evaluation", "change", index)
+        inputs = {"image": pixels_3hw.float() / 255, "generator": source}
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(source.initial_seed())
+            try:
+                image_3hw = function(**{name: inputs[name] for name in code.inputs}, **options)
+            except Exception as error:
+                why = f"it raised {type(error).__name__}: {error} ({place(error, described(function))})"
+                raise _change_error(function, why, "correct the line") from error
+        if not isinstance(image_3hw, Tensor) or image_3hw.shape != pixels_3hw.shape:
+            shape = f"a tensor {tuple(image_3hw.shape)}" if isinstance(image_3hw, Tensor) else type(image_3hw).__name__
+            raise _change_error(function, f"it returned {shape} for {tuple(pixels_3hw.shape)}", "return such an image")
+        if not image_3hw.is_floating_point() or not image_3hw.isfinite().all():
+            what = "NaN or infinity" if image_3hw.is_floating_point() else f"a tensor of {image_3hw.dtype}"
+            raise _change_error(function, f"it returned {what}", "return an image in [0, 1]")
+        changed_n3hw[index] = _to_bytes(image_3hw * 255)
+    return changed_n3hw.to(image_n3hw.device)
+
+
+def _change_error(function: Any, why: str, fix: str) -> TrialError:
+    allowed = "an image of the same shape with finite values in [0, 1]; holes must stay where they are"
+    return TrialError(f"test_changes: {described(function)}", why, allowed, fix, "test_changes")
 
 
 def _to_bytes(image_b3hw: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from trainables.detect.config import detector as options_of
 from trainables.detect.dataset import DetectDataset, load
 from trainables.detect.inference import SplitPredictions, predict_split
 from trainables.detect.output import DetectorOutput
+from trainables.detect.perturbations import check_change
 from trainables.forgery.forged_images import LabelledImages
 from trainables.inpaint.dataset import LAYOUT
 from trainables.training import optimisers
@@ -33,6 +34,7 @@ from trainables.training.loop import derive, generator
 from trainables.training.session import Machine
 from trainables.training.sync_batch_norm import synchronise
 from trainables.training.terms import Terms, as_sums
+from trainables.training.user_metrics import UserMeter, UserMetric, of_config
 
 BEST = ("val/f1", "max")
 
@@ -69,6 +71,7 @@ class DetectLearner:
         self.validated = False
         self.tested: SplitPredictions | None = None  # predictions of the last evaluation of the test images
         self.parameters = sum(p.numel() for p in network.parameters())
+        self.user_metrics: tuple[UserMetric, ...] = ()
 
     def step(self, image_b3hw: Tensor, truth: Targets, whole: int) -> dict[str, Tensor]:
         """Train on this worker's part of a batch, which may be empty. whole: number of images of the batch."""
@@ -156,16 +159,27 @@ def build(config: Mapping[str, Any], data: DetectDataset, machine: Machine) -> D
     workers = machine.workers
     if not options_of(config["model"]).trains:
         registry.find("detector", config["model"]["name"]).load().learn(network, data.train)
-        return DetectLearner(network.eval(), None, {}, None, data.size, workers)
+        learner = DetectLearner(network.eval(), None, {}, None, data.size, workers)
+        learner.user_metrics = of_config("detection_metric", config)
+        return learner
     if workers.size > 1 and config.get("sync_batch_norm") is not False:
         synchronise(network)
     optimiser = optimisers.build(config["optimiser"], network.parameters())
-    return DetectLearner(network, optimiser, config["loss"], config["boxes"], data.size, workers)
+    learner = DetectLearner(network, optimiser, config["loss"], config["boxes"], data.size, workers)
+    learner.user_metrics = of_config("detection_metric", config)
+    return learner
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Check that pretrained weights can be loaded. Sets are forged, or read, before the trials."""
-    return [(_check_weights, config["model"])] if options_of(config["model"]).pretrained() else []
+    """Checks of pretrained weights, and of users' metrics and changes. Sets are forged, or read, before the trials."""
+    required: list[tuple[Callable[[Any, Path | None], Any], Any]] = []
+    if options_of(config["model"]).pretrained():
+        required.append((_check_weights, config["model"]))
+    changes = (config["test_changes"] or {}).values()
+    required += [(check_change, change) for change in changes if "name" in change]
+    if config.get("metrics"):
+        required.append((_check_user_metrics, {"metrics": config["metrics"]}))
+    return required
 
 
 def _check_weights(section: Mapping[str, Any], root: Path | None) -> None:
@@ -235,19 +249,54 @@ def _flips(config: Mapping[str, Any], n: int, epoch: int) -> tuple[Tensor, Tenso
 def evaluate(learner: DetectLearner, data: DetectDataset, split: str) -> dict[str, float]:
     """Metrics of a split; for the test split also on other sets and under perturbations, as `<metric>_on_<label>`."""
     if split == "val":
-        labelled = _predict_split(learner, data.val).labelled
+        predicted = _predict_split(learner, data.val)
+        labelled = predicted.labelled
         learner.threshold = detection_metrics.best_threshold(labelled.logit_n, labelled.label_n)
         learner.validated = True
         chosen = {} if learner.threshold is None else {"threshold": _as_probability(learner.threshold)}
-        return {**detection_metrics.scores(labelled), **chosen}
+        return {**detection_metrics.scores(labelled), **chosen, **_user_scores(learner, predicted, data.val)}
     if not learner.validated:
         evaluate(learner, data, "val")
     learner.tested = _predict_split(learner, data.test)
     values = detection_metrics.scores(learner.tested.labelled, learner.threshold, shares=True)
+    values |= _user_scores(learner, learner.tested, data.test)
     for label, part in _others(data):
-        scored = detection_metrics.scores(_predict_split(learner, part).labelled, learner.threshold)
+        predicted = _predict_split(learner, part)
+        scored = detection_metrics.scores(predicted.labelled, learner.threshold)
+        scored |= _user_scores(learner, predicted, part)
         values |= {f"{name}_on_{label}": value for name, value in scored.items() if name != "threshold"}
     return values
+
+
+def _user_scores(learner: DetectLearner, predicted: SplitPredictions, part: LabelledImages) -> dict[str, float]:
+    """Users' metrics of a split, of which every worker has all predictions.
+
+    Metrics of the box are left out for a detector that gives none.
+    """
+    if not learner.user_metrics or not predicted.labelled.finite:
+        return {}
+    inputs = {
+        "probability": torch.from_numpy(predicted.labelled.logit_n).sigmoid(),
+        "label": torch.from_numpy(predicted.labelled.label_n).double(),
+        "true_box": part.box_n4.double().cpu(),
+    }
+    if predicted.box_n4 is not None:
+        inputs["box"] = torch.from_numpy(predicted.box_n4)
+    return _user_values(learner.user_metrics, inputs)
+
+
+def _user_values(metrics: tuple[UserMetric, ...], inputs: Mapping[str, Tensor]) -> dict[str, float]:
+    meter = UserMeter(tuple(metric for metric in metrics if set(metric.inputs) <= set(inputs)))
+    meter.update(inputs, torch.ones(len(inputs["label"]), dtype=torch.bool))
+    return meter.compute(Workers(), torch.device("cpu"))
+
+
+def _check_user_metrics(config: Mapping[str, Any], root: Path | None) -> None:  # noqa: ARG001 - as every check
+    """Raise TrialError if a user's metric does not give a finite number for each of four made-up predictions."""
+    box_n4 = torch.tensor([[0.1, 0.2, 0.5, 0.6], [0.0, 0.0, 1.0, 1.0]]).double().repeat(2, 1)
+    label_n = torch.tensor([0.0, 1.0, 1.0, 0.0]).double()
+    inputs = {"label": label_n, "probability": (label_n + 0.25) / 2, "box": box_n4 / 2, "true_box": box_n4}
+    _user_values(of_config("detection_metric", config), inputs)
 
 
 def _as_probability(logit: float) -> float:

@@ -14,7 +14,7 @@ from trainables.config import data_paths
 from trainables.config.data_paths import DataPath
 from trainables.config.messages import unknown_name_error
 from trainables.config.model_sections import ModelConfig
-from trainables.config.sections import CaptionRetrieverConfig, DataConfig, FeaturesConfig, Needs, PhasesConfig
+from trainables.config.sections import CaptionRetrieverConfig, FeaturesConfig, Needs, PhasesConfig
 from trainables.config.task_config import (
     Labelled,
     Optimiser,
@@ -23,11 +23,14 @@ from trainables.config.task_config import (
     TrainingConfig,
     Weight,
     positive_weights,
+    without_metrics,
 )
+from trainables.data.section import Data
 from trainables.errors import TrialError
 from trainables.registry import Code
 
 Mask = Annotated[dict[str, Any], registry.section("mask")]
+Metrics = dict[str, Annotated[dict[str, Any], registry.section("metric")]] | None
 
 
 def _loss_name(name: str, info: ValidationInfo) -> str:
@@ -38,9 +41,9 @@ class Config(TrainingConfig):
     """The keys of `base`. Loss terms with weight 0 are left out; a model without parameters gets `epochs: 0`."""
 
     off: ClassVar[Mapping[str, Any]] = {**TrainingConfig.off, "precision": "float32"}
-    scored: ClassVar[tuple[str, ...]] = ("data", "mask", "test_masks", "model", "judge")
+    scored: ClassVar[tuple[str, ...]] = ("data", "mask", "test_masks", "model", "judge", "metrics")
 
-    data: DataConfig = Field(description="{name: ..., size: ...}, see docs/sweep-files.md")
+    data: Data = Field(description="{name: ..., size: ...}, see docs/sweep-files.md")
     mask: Mask = Field(description="{name: ..., options}: the holes of the training and test images")
     test_masks: Labelled[Mask] = Field(None, description="{label: {name: ..., options}}: further holes to test on")
     model: Annotated[dict[str, Any], registry.section("method")] = Field(description="{name: ..., options}")
@@ -57,6 +60,8 @@ class Config(TrainingConfig):
         description="fills per test image, for models that draw at random; adds columns for their spread and the best",
     )
     judge: CaptionRetrieverConfig | None = Field(None, description="the network that finds the caption of a fill")
+
+    metrics: Metrics = Field(None, description="{label: {name: ..., options}}: users' metrics; see `report.extra`")
 
     @classmethod
     def trains(cls, resolved: Mapping[str, Any]) -> bool:
@@ -82,7 +87,7 @@ class Config(TrainingConfig):
         _check_matchers(resolved)
         for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
             model.check(section, resolved["data"]["size"])
-        return resolved
+        return without_metrics(resolved)
 
     @classmethod
     def data_paths(cls, resolved: Mapping[str, Any]) -> Iterator[DataPath]:

@@ -51,6 +51,7 @@ from trainables.training.loop import derive, generator
 from trainables.training.networks import build_network
 from trainables.training.session import Machine
 from trainables.training.terms import Terms
+from trainables.training.user_metrics import UserMeter, UserMetric, of_config
 
 BEST = ("val/psnr_db", "max")
 SAMPLES = 8
@@ -84,6 +85,7 @@ class InpaintLearner:
         self.method, self.options, self.workers, self.draws = method, options, workers, draws
         self.retriever = retriever
         self.parameters = method.parameters
+        self.user_metrics: tuple[UserMetric, ...] = ()
         self.filled = False  # whether `fill` has been called
         self.tested: Tensor | None = None  # `per_image.NAMES` of all test images, from the last evaluation
         self.tested_hits: Tensor | None = None  # `RetrievalAccuracy.hits` of the same images
@@ -130,6 +132,7 @@ def build(config: Mapping[str, Any], data: InpaintDataset, machine: Machine) -> 
     judged = config.get("judge") is not None
     retriever = machine.workers.run_together(lambda: load_retriever(config, machine)) if judged else None
     learner = InpaintLearner(method, options, machine.workers, config.get("draws"), retriever)
+    learner.user_metrics = of_config("metric", config)
     check_restores(method)
     learner.inference_weights()  # checked
     return learner
@@ -156,6 +159,8 @@ def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None],
     masked = {"data": {"size": config["data"]["size"]}, "mask": config["mask"], "test_masks": config.get("test_masks")}
     required = [(check_code, config["model"]["name"]), (images.check, config["data"])]
     required += [(captions.check, config["data"]), (inpaint_dataset.check_masks, masked)]
+    if config.get("metrics"):
+        required.append((check_user_metrics, {"data": masked["data"], "metrics": config["metrics"]}))
     return [*required, (perceptual_features.load, config["features"])] if config.get("features") else required
 
 
@@ -247,14 +252,39 @@ def _scores(
     hits: RetrievalAccuracy,
     wrong_text: bool = False,
 ) -> dict[str, float]:
+    own = UserMeter(() if wrong_text else learner.user_metrics)
     mine = learner.workers.part(torch.arange(len(data.split(split))))
     for index in data.evaluation_batches(mine):
         image_b3hw, mask_b1hw = data.batch(split, index, draw)
         output_b3hw = learner.fill(image_b3hw, mask_b1hw, data.text(split, index, wrong=wrong_text))
         meter.update(output_b3hw, image_b3hw, mask_b1hw)
         hits.update(index, torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw))
+        own.update(*user_metric_inputs(output_b3hw, image_b3hw, mask_b1hw))
     meter.totals = learner.workers.sum(meter.totals.to(data.device))
-    return meter.compute() | hits.compute(learner.workers, data.device)
+    values = meter.compute() | hits.compute(learner.workers, data.device)
+    return values | own.compute(learner.workers, data.device)
+
+
+def user_metric_inputs(output_b3hw: Tensor, image_b3hw: Tensor, mask_b1hw: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """What users' metrics may ask for, and which outputs are finite. The prediction is the composite, as for ours."""
+    clamped_b3hw = output_b3hw.float().clamp(0, 1)
+    prediction_b3hw = torch.where(mask_b1hw > 0.5, clamped_b3hw, image_b3hw)
+    inputs = {"prediction": prediction_b3hw, "target": image_b3hw, "mask": mask_b1hw, "output": clamped_b3hw}
+    return inputs, clamped_b3hw.flatten(1).isfinite().all(1)
+
+
+def check_user_metrics(config: Mapping[str, Any], root: Path | None) -> None:  # noqa: ARG001 - as every check
+    """Raise TrialError if a user's metric does not give a finite number for each of two images of noise.
+
+    config: with `metrics`, and `data.size`.
+    """
+    size = config["data"]["size"]
+    noise, mask_b1hw = generator("check"), torch.zeros(2, 1, size, size)
+    mask_b1hw[:, :, size // 4 : size // 2, size // 4 : size // 2] = 1
+    image_b3hw, output_b3hw = torch.rand(2, 2, 3, size, size, generator=noise).unbind()
+    meter = UserMeter(of_config("metric", config))
+    meter.update(*user_metric_inputs(output_b3hw, image_b3hw, mask_b1hw))
+    meter.compute(Workers(), torch.device("cpu"))
 
 
 def check_extra(data: InpaintDataset, names: Sequence[str]) -> None:

@@ -10,8 +10,9 @@ from pydantic import Field
 from trainables import registry
 from trainables.config import data_paths
 from trainables.config.data_paths import DataPath
-from trainables.config.sections import DataConfig, StrictConfig
+from trainables.config.sections import StrictConfig
 from trainables.config.task_config import TrainingConfig, positive_weights
+from trainables.data.section import Data
 from trainables.errors import TrialError
 
 
@@ -25,7 +26,7 @@ class Config(TrainingConfig):
 
     off: ClassVar[Mapping[str, Any]] = {"schedule": {"name": "none"}}
 
-    data: DataConfig = Field(description="{name: ..., captions: {...}}, see docs/sweep-files.md")
+    data: Data = Field(description="{name: ..., captions: {...}}, see docs/sweep-files.md")
     model: Annotated[dict[str, Any], registry.section("matcher")] = Field(description="{name: ..., options}")
     loss: LossConfig | None = Field(None, description="{sentence: weight, word: weight}; null: 1 for both")
 

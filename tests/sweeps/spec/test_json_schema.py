@@ -78,6 +78,9 @@ def test_it_accepts_the_files_in_the_documentation(validator: Any) -> None:
         (("report/metrics", ["test/psnr_db_hole_on_lines", "sys/time_s", "test/l1_share_10_20", "train/hole"]),),
         (("report/at", "best(val/psnr_db)"),),
         (("report/extra", ["lpips_alex", "./mine.py:Score"]),),
+        (("report/extra", [{"name": "./mine.py:score", "level": 2}]), ("report/metrics", ["test/score_on_lines"])),
+        (("base/data", {"name": "./my_data.py", "count": 5, "size": 32}),),
+        (("base/data", {"name": "my_package.data:Mine", "train": 100}),),
         (
             (
                 "search",
@@ -93,6 +96,9 @@ def test_it_accepts_what_is_right(validator: Any, changes: tuple[tuple[str, Any]
 
 
 WRONG: list[tuple[str, Any]] = [
+    ("report/extra", [{"nam": "./mine.py"}]),
+    ("report/extra", ["psnr"]),
+    ("report", {"extra": ["lpips_alex"], "metrics": ["test/score"]}),
     ("name", None),
     ("name", "With Spaces"),
     ("task", None),

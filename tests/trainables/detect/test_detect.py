@@ -222,6 +222,33 @@ def test_other_sets_and_changes_are_scored_at_the_threshold_of_validation(data_r
     assert all(record_columns.describe(name)[2] for name in row if name != "epoch")
 
 
+def test_metrics_and_changes_of_users_are_scored(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(
+        "better = 'max'\n"
+        "def right(probability, label): return ((probability >= 0.5) == (label > 0.5)).float()\n"
+        "def inside(box, true_box): return (box[:, 0] >= true_box[:, 0]).float()\n"
+        "def black(image): return image * 0\n"
+    )
+    added = {
+        "metrics": {"right": {"name": "./own.py:right"}, "inside": {"name": "./own.py:inside"}},
+        "test_changes": {"black": {"name": "./own.py:black"}},
+    }
+    row = same(run(data_root, model=MASK, **added).rows)[-1]
+    for column in ("val/{}", "test/{}", "test/{}_on_black"):
+        assert row[column.format("right")] == pytest.approx(row[column.format("accuracy")])
+        assert 0 <= row[column.format("inside")] <= 1
+    assert row["test/accuracy_on_black"] == 0.5
+    added["metrics"] = {}
+    without = same(run(data_root, model=MASK, **added).rows)[-1]
+    assert without == {name: value for name, value in row.items() if "right" not in name and "inside" not in name}
+    added["metrics"] = {"inside": {"name": "./own.py:inside"}}
+    assert not any("inside" in name for name in run(data_root, model=LABEL, **added).rows[-1])
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -1,0 +1,46 @@
+"""Sections of configurations that name a data set, ours or a user's; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import SerializeAsAny, create_model
+
+from trainables import registry
+from trainables.code import references
+from trainables.config.sections import DataConfig, SizedConfig
+from trainables.config.variant import Extensible
+
+Section = TypeVar("Section", bound=SizedConfig)
+
+
+def read(base: type[Section], section: Mapping[str, Any]) -> Section:
+    """A resolved section as an instance of its class: the base, or for a user's data set one with its options too."""
+    found: Section = _class_of(base, section["name"]).model_validate(section)
+    return found
+
+
+@cache
+def _class_of(base: type[Section], name: str) -> type[Section]:
+    if not references.parse(name):
+        return base
+    options = registry.find("dataset", name).config
+    fields: dict[str, Any] = {key: (field.annotation, field) for key, field in options.model_fields.items()}
+    made: type[Section] = create_model(base.__name__, __base__=base, **fields, name=(str, ...))
+    return made
+
+
+def _users(base: type[SizedConfig]) -> Extensible:
+    """The annotation of a section of this class that may name a user's data set."""
+
+    def config_of(section: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
+        name = registry.resolve_name("dataset", section["name"], context)
+        return (_class_of(base, name), {**section, "name": name}) if references.parse(name) else None
+
+    return Extensible(config_of, registry.USER_NAMES)
+
+
+Data = Annotated[SerializeAsAny[DataConfig], _users(DataConfig)]
+"""A `data` section."""
