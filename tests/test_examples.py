@@ -19,6 +19,7 @@ from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from trainables import registry, schema
+from trainables.data import images
 from trainables.errors import TrialError
 from trainables.inpaint.batch import Batch
 from trainables.inpaint.task import build_method
@@ -46,6 +47,7 @@ def test_the_sweep_runs(examples: Path, tmp_path: Path, data_root: Path) -> None
     history = {name: result_of(store, arms[name]) for name in ("base", "with my loss")}
     assert "train/my_loss" in history["with my loss"]
     assert history["base"]["train/l2_hole"] != history["with my loss"]["train/l2_hole"]
+    assert {"val/my_metric", "test/my_metric", "test/my_metric_on_disc"} <= set(history["base"])
 
 
 def result_of(store: FolderStore, arm: dict[str, Any]) -> dict[str, Any]:
@@ -105,10 +107,21 @@ def test_a_torchscript_file_fills_holes(examples: Path) -> None:
     assert torch.allclose(network(image, mask), torch.where(mask > 0, torch.tensor(0.25), image))
 
 
+def test_the_data_set_has_different_images_in_each_split(examples: Path) -> None:
+    data = {"name": "./my_data.py", "size": 16, "count": 20}
+    section = schema.resolve(
+        "inpaint", {"data": data, "mask": {"name": "lines"}, "model": {"name": "mean_fill"}}, examples
+    )["data"]
+    assert images.check(section, None) == {"train": 20, "val": 4, "test": 4}
+    loaded = images.load(section, None)
+    every = torch.cat([loaded.train, loaded.val, loaded.test]).flatten(1)
+    assert len(every.unique(dim=0)) == 28
+
+
 def test_the_documentation_shows_the_files() -> None:
     page = (ROOT / "docs" / "your-own.md").read_text(encoding="utf-8")
     shown = re.findall(r'^```python title="examples/(\w+\.py)"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
-    assert len(shown) == 3
+    assert len(shown) == 6
     for name, text in shown:
         assert text.strip() == (EXAMPLES / name).read_text(encoding="utf-8").strip()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import SweepError
@@ -36,9 +37,16 @@ def list_names(kind: str) -> list[Entry]:
 def describe(name: str) -> list[Entry]:
     """Everything with this name, of any kind: a loss of two tasks, a metric, a study, an arm of a study, ...
 
-    A study may be named by its file, and a metric with split and region (`test/psnr_db_hole`).
+    A study may be named by its file, a metric with split and region (`test/psnr_db_hole`), and code of a user's own as
+    in a sweep file, relative to the working directory (`./FILE.py:NAME`).
     SweepError with similar names if there is nothing with this name.
     """
+    from sweeps.spec.schema import OWN_CODE
+
+    if re.match(OWN_CODE, name):
+        from trainables import own_catalogue
+
+        return own_catalogue.entries(name)
     every = [entry for kind in KINDS for entry in list_names(kind)]
     found = [entry for entry in every if name and name in (entry.name, _file_stem(entry))]
     found += _column(name) if "/" in name and not found else []

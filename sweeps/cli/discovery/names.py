@@ -26,7 +26,9 @@ def register(verbs: common.Verbs) -> None:
         describe, "describe", "print the meaning of a name, and every option with its type, bounds and default"
     )
     name = parser.add_argument(
-        "name", metavar="NAME", help="a method, loss, mask, metric, study, arm of a study or anything else with a name"
+        "name",
+        metavar="NAME",
+        help="a method, loss, mask, metric, study, arm of a study or anything else with a name; or your own ./FILE.py",
     )
     common.complete(name, _names)
     common.add_json(parser)

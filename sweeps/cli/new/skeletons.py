@@ -50,6 +50,46 @@ def stripe(n, size, generator, *, height: float = 0.25):
     return ((row >= top) & (row < top + height)).expand(n, size, size)
 '''
 
+METRIC = '''\
+"""A metric. In a sweep file: report: {extra: [./FILE], metrics: [test/NAME]}"""
+
+better = "min"      # or "max": which values are better
+
+
+# The names of the parameters choose what the metric gets: prediction, target, mask, output (before the known pixels are
+# put back). Images: (batch, 3, height, width) in [0, 1]. mask: (batch, 1, height, width), 1 in the holes. Further
+# parameters are options, {name: ./FILE, power: 2.0}; give each a default.
+# Return one finite number for each image: a tensor (batch,).
+def metric(prediction, target, mask, power: float = 1.0):
+    error = ((prediction - target) * mask).abs() ** power
+    return error.sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3))).clamp(min=1)
+'''
+
+DATASET = '''\
+"""A data set. In a sweep file: data: {name: ./FILE, count: 1000}"""
+
+import torch
+from torch.utils.data import Dataset
+
+
+class Images(Dataset):
+    # split: train, val or test; without this parameter, the items are split 80/10/10. root: add it to get the data
+    # root, a path. Further parameters are options under `data:`; give each a default, or a type.
+    def __init__(self, split, count: int = 1000):
+        self.first = {"train": 0, "val": 1_000_000, "test": 2_000_000}[split]
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    # Return an image, or a tuple that begins with one: a PIL image, or a tensor (3, height, width) as uint8 or in
+    # [0, 1]. Every call must return the same image. Other sizes than `data.size` are resized and cropped.
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(self.first + index)
+        corners = torch.rand(1, 3, 2, 2, generator=generator)
+        return torch.nn.functional.interpolate(corners, (64, 64), mode="bilinear", align_corners=True)[0]
+'''
+
 SWEEP = """\
 # Which question does this study answer?
 #
@@ -57,7 +97,7 @@ SWEEP = """\
 name: NAME
 task: inpaint
 base:                                         # one complete configuration
-  data: {name: cifar10, train: 2000, val: 200, test: 1000}
+  data: {name: cifar10, train: 2000, val: 200, test: 1000}      # or: ./my_data.py (sweeps new dataset my_data.py)
   mask: {name: lines}                         # or one of your own: ./my_mask.py (sweeps new mask my_mask.py)
   model: {name: partial_conv_unet}            # or one of your own: ./net.py (sweeps new method net.py)
   loss: {l2: 1.0}                             # further terms of your own: ./my_loss.py: 0.1
@@ -75,5 +115,5 @@ report: {metrics: [test/psnr_db]}
 tiny: {set: {data.train: 64, data.val: 16, data.test: 16, epochs: 1}, seeds: 1}      # for --tiny
 """
 
-TEXTS = {"method": METHOD, "loss": LOSS, "mask": MASK, "sweep": SWEEP}
-"""By kind. FILE stands for the name of the file, NAME for that of the sweep."""
+TEXTS = {"method": METHOD, "loss": LOSS, "mask": MASK, "metric": METRIC, "dataset": DATASET, "sweep": SWEEP}
+"""By kind. FILE stands for the name of the file, NAME for that of the sweep or of the file without its ending."""

@@ -11,7 +11,14 @@ from sweeps.cli import common
 from sweeps.cli.new.skeletons import TEXTS
 from sweeps.errors import SweepError
 
-ENDINGS = {"method": (".py",), "loss": (".py",), "mask": (".py",), "sweep": (".yaml", ".yml")}
+KEYS = {
+    "method": "model: {{name: {}}}",
+    "mask": "mask: {{name: {}}}",
+    "loss": "loss: {{l2: 1.0, {}: 0.1}}",
+    "metric": "report: {{extra: [{}]}}",
+    "dataset": "data: {{name: {}}}",
+}
+"""How a sweep file names code of a kind."""
 
 
 def register(verbs: common.Verbs) -> None:
@@ -41,13 +48,22 @@ def new(options: argparse.Namespace) -> int:
 
 def _check(kind: str, file: Path) -> None:
     """Raise SweepError for names that a sweep file could not use."""
-    if file.suffix not in ENDINGS[kind]:
-        named = file.with_suffix(ENDINGS[kind][0])
+    ending = ".py" if kind in KEYS else ".yaml"
+    if file.suffix not in (ending, ".yml" if kind == "sweep" else ending):
+        named = file.with_suffix(ending)
         raise _error(
             file,
-            f"a {kind} is a file that ends in {ENDINGS[kind][0]}",
-            f"*{ENDINGS[kind][0]}",
+            f"a {kind} is a file that ends in {ending}",
+            f"*{ending}",
             f"sweeps new {kind} {named}",
+        )
+    if kind == "metric" and not re.fullmatch(r"[a-z][a-z0-9_]*", file.stem):
+        better = re.sub(r"[^a-z0-9_]+", "_", file.stem.lower()).lstrip("_0123456789") or "my_metric"
+        raise _error(
+            file,
+            "the file names the column, and columns have lower-case letters, digits and `_`",
+            "names of these characters that begin with a letter",
+            f"sweeps new {kind} {file.with_name(better + file.suffix)}",
         )
     if not re.fullmatch(r"\w[\w-]*", file.stem, re.ASCII):
         better = re.sub(r"\W+", "_", file.stem, flags=re.ASCII).strip("_") or f"my_{kind}"
@@ -75,8 +91,7 @@ def _hides_a_module(name: str) -> bool:
 def _next_step(kind: str, file: Path) -> str:
     if kind == "sweep":
         return f"Try it: sweeps run {file} --tiny"
-    key = {"method": "model: {{name: {}}}", "mask": "mask: {{name: {}}}", "loss": "loss: {{l2: 1.0, {}: 0.1}}"}[kind]
-    return f"In a sweep file in the same folder: {key.format(f'./{file.name}')}"
+    return f"In a sweep file in the same folder: {KEYS[kind].format(f'./{file.name}')}"
 
 
 def _error(file: Path, why: str, allowed: str, fix: str) -> SweepError:

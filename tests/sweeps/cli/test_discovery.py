@@ -14,6 +14,7 @@ import pytest
 
 from sweeps import api
 from sweeps.api.discovery import KINDS
+from sweeps.cli.common import USER_ERROR
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
 from sweeps.spec.studies import studies
@@ -85,6 +86,45 @@ def test_describe_prints_every_option_with_type_bounds_and_default(command: Comm
     assert (cells["default"], cells["required"]) == (8, False)
     assert "cells" in said.out
     assert "a whole number of at least 2, of at most 64" in said.out
+
+
+OWN = {
+    "my_metric.py": ("metrics", "inpaint", "report: {extra: [./my_metric.py]}", {"better": "min", "power": 1.0}),
+    "my_data.py": ("datasets", "", "data: {name: ./my_data.py}", {"count": 1000}),
+    "my_data.py:Discs": ("datasets", "", "data: {name: ./my_data.py:Discs}", {"count": 1000}),
+    "my_loss.py": ("losses", "inpaint", "loss: {./my_loss.py: 1.0}", {}),
+    "my_mask.py:disc": ("masks", "", "mask: {name: ./my_mask.py:disc}", {"radius": 0.2}),
+    "my_change.py": (
+        "changes",
+        "detect",
+        "test_changes: {changed: {name: ./my_change.py}}",
+        {"levels": 16, "strip": 0.1},
+    ),
+    "residual_network.py": ("methods", "inpaint", "model: {name: ./residual_network.py}", {"width": 32, "depth": 4}),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_describe_knows_a_users_file(
+    command: Command, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(ROOT / "examples")
+    (entry,) = json.loads(command("describe", f"./{name}", "--json").out)
+    options = {option["key"]: option["default"] for option in entry["options"]}
+    assert (entry["kind"], entry["task"], entry["use"], options) == OWN[name]
+    assert entry["meaning"]
+
+
+def test_describe_says_what_is_wrong_with_a_users_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("1 / 0\n")
+    for name, says in (("./mine.py", "raised ZeroDivisionError"), ("./lost.py", "there is no file")):
+        assert main(["describe", name]) == USER_ERROR
+        assert says in capsys.readouterr().err
 
 
 def test_an_ambiguous_name_shows_all_that_it_means(command: Command) -> None:

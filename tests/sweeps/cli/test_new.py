@@ -37,11 +37,15 @@ def test_a_new_sweep_runs(tmp_path: Path, data_root: Path) -> None:
 
 
 def test_new_code_runs_in_a_new_sweep(tmp_path: Path, data_root: Path) -> None:
-    for kind, file in (("sweep", "s.yaml"), ("method", "net.py"), ("loss", "my-loss.py"), ("mask", "holes.py")):
+    files = {"sweep": "s.yaml", "method": "net.py", "loss": "my-loss.py", "mask": "holes.py"}
+    for kind, file in {**files, "metric": "hole_error.py", "dataset": "images.py"}.items():
         assert main(["new", kind, file]) == DONE
-    changes = ("model={name: ./net.py, width: 4}", "loss={l2: 1.0, ./my-loss.py: 0.1}", "mask.name=./holes.py")
+    code = ("model={name: ./net.py, width: 4}", "loss={l2: 1.0, ./my-loss.py: 0.1}", "mask.name=./holes.py")
+    changes = (*code, "data.name=./images.py", "report.extra=[./hole_error.py]", "report.metrics=[test/hole_error]")
     histories = tiny(tmp_path / "store", data_root, *changes)
     assert sum("train/my-loss" in history for history in histories) == 2
+    for history in histories:
+        assert history["test/hole_error"] == pytest.approx(history["test/l1_hole"], abs=1e-5)
     assert {round(history["test/hole_fraction"][-1], 2) for history in histories} == {0.25}
 
 
@@ -69,6 +73,7 @@ def test_no_placeholder_is_left(folder: Path, kind: str) -> None:
         ("sweep", "s.py", "do:      sweeps new sweep s.yaml"),
         ("loss", "my loss.py", "do:      sweeps new loss my_loss.py"),
         ("mask", "random.py", "do:      sweeps new mask my_random.py"),
+        ("metric", "My-Error2.py", "do:      sweeps new metric my_error2.py"),
         ("method", "torch.py", "would hide the module torch"),
         ("method", "sweeps.py", "would hide the module sweeps"),
         ("method", "nowhere/net.py", "do:      mkdir -p nowhere"),
