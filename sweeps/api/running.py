@@ -50,7 +50,7 @@ def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
     data: the data root; None checks nothing. No image is decoded. Raises TrialError for what a run would refuse:
     missing folders and files, wrong lists, files that are no images, too few images.
     """
-    root = arguments.absolute(data)
+    root = RunOptions(data=data).data_root
     if root is None:
         return []
     from trainables.data import inventory

@@ -117,8 +117,8 @@ def _decoded(data: DataConfig, root: Path | None) -> list[Tensor]:
                 unreadable.append(found)
         if not unreadable:
             return splits
-        for found in unreadable:
-            _leave_out(found)
+        for files in unreadable:
+            _leave_out(files)
 
 
 def _leave_out(found: UnreadableFiles) -> None:

@@ -57,7 +57,7 @@ def refuse_useless(holes_fhw: Tensor, folder: Path, options: IrregularConfig) ->
     if not useless:
         return
     names, size = image_files(folder, "mask.path"), holes_fhw.shape[1]
-    found = {}
+    found: dict[str, str] = {}
     for index in useless:
         image = open_image(folder / names[index], "mask.path")
         white = np.array(read_grey(image)) >= WHITE
