@@ -153,13 +153,16 @@ ids = [trial.id for trial, _ in sw.plan(sweep).runs()]
 """
 
 
-def test_code_of_a_script_is_run_and_resumed(script: Run, tmp_path: Path, data_root: Path) -> None:
+def test_code_of_a_script_is_run_and_resumed(
+    script: Run, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = sw.RunOptions(address="in-process", data=data_root)
     names = script(CODE + "result = sw.run(sweep, 'store', options)\n", options=options)
     assert names["result"].complete
     found = sw.open(tmp_path / "store")["small"]
     assert "train/edges" in found.records.columns
     assert found.trial(names["ids"][0]).config["model"]["name"].startswith("python_Net.py:Net#")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))  # its code comes from the store
     assert sw.resume(tmp_path / "store", "small", options, changes=["epochs=3"]).complete
     image = np.zeros((16, 16, 3), dtype=np.uint8)
     assert sw.open(tmp_path / "store")["small"].trial(names["ids"][0]).predict(image, (2, 2, 4, 4)).shape == image.shape

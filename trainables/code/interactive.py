@@ -93,9 +93,9 @@ class _Collector:
         self._check_unchanged(item, node)
         flags = [function.__code__.co_flags for function in functions_of(item)]
         self.lazy_annotations |= any(flag & __future__.annotations.compiler_flag for flag in flags)
-        self._add(text, name)
+        self._add(text)
 
-    def _add(self, text: str, name: str) -> None:
+    def _add(self, text: str) -> None:
         """Add a statement that binds a name, with what it uses."""
         at_once, later = used_names(text)
         tree = ast.parse(text)
@@ -154,7 +154,7 @@ class _Collector:
         elif text:
             if name in used_names(text)[0]:
                 raise self._cannot(name, value, "its last assignment uses its earlier value")
-            self._add(text, name)
+            self._add(text)
         elif node is None or isinstance(node, ast.ImportFrom):
             self.imports.add(self._import_of(name, value))
         else:
@@ -178,12 +178,12 @@ class _Collector:
     def _definition(self, item: Any) -> tuple[Definition, str]:
         """The definition of a class or function, and its text."""
         check_has_name(item)
-        lines_of_code = [function.__code__.co_firstlineno for function in functions_of(item)[:1]]
+        code = [function.__code__.co_firstlineno for function in functions_of(item)[:1]]
         kinds = (ast.ClassDef,) if inspect.isclass(item) else (ast.FunctionDef, ast.AsyncFunctionDef)
-        for source in [*own_source(item), *self._sources]:
+        for source in own_source(item) if code else self._sources:
             nodes = [one for one in statements(source.tree) if isinstance(one, kinds) and one.name == item.__name__]
             for node in reversed(nodes):
-                if all(first_line(node) <= line <= (node.end_lineno or 0) for line in lines_of_code):
+                if all(first_line(node) <= line <= (node.end_lineno or 0) for line in code):
                     lines = source.text.splitlines()[first_line(node) - 1 : node.end_lineno]
                     return node, textwrap.dedent("\n".join(lines))
         raise self.error(

@@ -163,6 +163,7 @@ def test_lazy_annotations_stay_lazy(collect: Collect) -> None:
             "Thing.f was set outside the definition",
         ),
         ("exec('def thing(): ...')", "thing", "its source is not known"),
+        ("def thing(): return 1\nexec('def thing(): return 2')", "thing", "its source is not known"),
         (
             "def f(): return 1\nold = f\ndef f(): return 2\ndef thing(): return old() + f()",
             "thing",
