@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainables import registry
 from trainables.catalogue import Entry, options, text_parts
-from trainables.code import bundle, definitions, references
+from trainables.code import definitions, loading, references
 from trainables.errors import TrialError
 from trainables.registry import Code
 
@@ -66,7 +66,7 @@ def _is_dataset_class(kind: str, code: Code) -> bool:
 
 
 def _entries(name: str, theirs: references.Resolved, found: dict[str, Code]) -> Iterator[Entry]:
-    module = bundle.load(theirs.hash, theirs.module)
+    module = loading.load(theirs.hash, theirs.module)
     for kind, code in found.items():
         own = code.function()
         docstring = inspect.getdoc(own) if inspect.isfunction(own) or inspect.isclass(own) else None

@@ -9,23 +9,23 @@ from sweeps.errors import StoreError
 from sweeps.store import code as stored_code
 from sweeps.store.base import Store
 from trainables import schema
-from trainables.code import bundle
+from trainables.code import cache
 
 
 def store_code(store: Store, task: str, configs: Iterable[dict[str, Any]]) -> None:
     """Store the code that configurations name; the machine that resolved them has it in its cache."""
     needed = {name for config in configs for name in schema.code_of(task, config)}
     for name in sorted(needed):
-        if bundle.is_kept(name):  # otherwise they were read from the store, which has it
-            stored_code.put_code(store, name, bundle.kept_files(name))
+        if cache.is_kept(name):  # otherwise they were read from the store, which has it
+            stored_code.put_code(store, name, cache.kept_files(name))
 
 
 def bring_code(store: Store, names: Iterable[str]) -> None:
     """Put code from a store into this machine's cache. StoreError if the store does not hold what was hashed."""
     for name in names:
-        if bundle.is_kept(name):
+        if cache.is_kept(name):
             continue
-        kept = bundle.keep(stored_code.get_code(store, name))
+        kept = cache.keep(stored_code.get_code(store, name))
         if kept != name:
             raise StoreError(
                 f"code {name}",

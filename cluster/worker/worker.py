@@ -29,7 +29,7 @@ from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from sweeps.store.holders import this_process
 from sweeps.store.open import open_store
-from trainables.code.bundle import path_in_code
+from trainables.code.cache import path_in_code
 from trainables.errors import TrialError
 from trainables.training.distributed import Workers
 from trainables.training.session import Goal, Machine, Row, Session, Stopped

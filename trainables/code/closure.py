@@ -1,8 +1,8 @@
 """The files that a user's code consists of: a module, and everything of theirs that it imports, however deep.
 
 Imports are read from the syntax tree, also those inside functions; nothing is executed. What lies in an environment's
-`site-packages`, in the standard library or in this package is not followed. A file that is named in the source by a
-constant, such as `open("palette.json")` or `Path(__file__).parent / "data" / "palette.json"`, belongs to the code too.
+`site-packages`, in the standard library or in this package is not followed. A file that is named in the source, such as
+`open("palette.json")` or `Path(__file__).parent / "data" / "palette.json"`, belongs to the code too.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import ast
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import find_spec
 from pathlib import Path
 
+from trainables.code.cache import path_in_code
+from trainables.code.mentions import guarded, imports, named_files, possible_imports
 from trainables.errors import TrialError
 
 OURS = ("analysis", "cluster", "sweeps", "trainables")
@@ -42,7 +43,7 @@ def closure(file: Path) -> Closure:
     """
     root, module = module_name(file)
     walk = _ImportWalk(root, module.partition(".")[0], [*([] if is_installed_path(root) else [root]), *_own_folders()])
-    walk.add(file)
+    walk.add(file, module)
     return walk.closure
 
 
@@ -57,9 +58,8 @@ def module_name(file: Path) -> tuple[Path, str]:
 
 def _own_folders() -> list[Path]:
     """Folders of `sys.path` with code that is neither installed nor part of Python."""
-    return [
-        path for entry in sys.path if (path := Path(entry or ".").resolve()).is_dir() and not is_installed_path(path)
-    ]
+    folders = (Path(entry or ".").resolve() for entry in sys.path)
+    return [one for one in folders if one.is_dir() and not is_installed_path(one) and path_in_code(one) is None]
 
 
 def is_installed_path(path: Path) -> bool:
@@ -77,24 +77,40 @@ class _ImportWalk:
         self.closure = Closure()
         self.seen: set[Path] = set()
 
-    def add(self, file: Path) -> None:
-        """Add a file, the `__init__.py` of its packages, and what it imports."""
-        root, module = module_name(file)
+    def add(self, file: Path, module: str, optional: bool = False) -> None:
+        """Add the file of a module, the `__init__.py` of its packages, and what it imports.
+
+        optional: whether its imports may be missing
+        """
+        depth = module.count(".") + (file.name == "__init__.py")
+        root = file.parents[depth]
         if not self._is_new(root, file):
             return
-        for parent in file.parents[: module.count(".") + (file.name == "__init__.py")]:
-            if (parent / "__init__.py").exists():
-                self.add(parent / "__init__.py")
+        for count in range(1, depth + 1):
+            parent = root.joinpath(*module.split(".")[:count], "__init__.py")
+            if parent.exists():
+                self.add(parent, ".".join(module.split(".")[:count]))
         if file.suffix != ".py":
             return
         tree = ast.parse(file.read_bytes(), file.name)
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-        guarded = set(map(id, _guarded(tree)))
-        for name, optional, node in imports(tree, package):
-            self._import(name, optional, None if id(node) in guarded else f"{file.name}:{node.lineno}")
-        for named in named_files(tree, file.parent):
-            if named.is_relative_to(root):
+        may_fail = set(map(id, ast.walk(tree) if optional else guarded(tree)))
+        for name, uncertain, node in imports(tree, package):
+            self._import(name, uncertain, None if id(node) in may_fail else f"{file.name}:{node.lineno}")
+        for name in possible_imports(tree, package):
+            self._import_possible(name)
+        for named in named_files(tree, file.parents[: depth + 1]):
+            if named.is_relative_to(root) and named.suffix == ".py":
+                self.add(named, ".".join(named.relative_to(root).with_suffix("").parts), optional=True)
+            elif named.is_relative_to(root):
                 self._is_new(root, named)
+
+    def _import_possible(self, name: str) -> None:
+        """Follow an import that may not happen. name: of a module, or `package.*` for all its modules."""
+        spec = self._import(name.removesuffix(".*"), True, None)
+        for folder in spec.submodule_search_locations or () if spec and name.endswith(".*") else ():
+            for file in sorted(Path(folder).glob("*.py")):
+                self._import(f"{name[:-1]}{file.stem}", True, None)
 
     def _is_new(self, root: Path, file: Path) -> bool:
         """Add one file. Raises TrialError if another file of its name is part of the code."""
@@ -111,8 +127,8 @@ class _ImportWalk:
         self.seen.add(file)
         return new
 
-    def _import(self, module: str, optional: bool, place: str | None) -> None:
-        """Follow an import of a dotted name.
+    def _import(self, module: str, optional: bool, place: str | None) -> ModuleSpec | None:
+        """Follow an import of a dotted name; returns where it is, None if it was not found or is not the user's.
 
         optional: its last part may be something else than a module. place: of the import; None if it may fail.
         """
@@ -121,7 +137,7 @@ class _ImportWalk:
         if top is None:
             if place and parts[0] not in (*sys.stdlib_module_names, *OURS):
                 self._note(parts[0], place)
-            return
+            return None
         spec: ModuleSpec | None = top
         for count in range(len(parts)):
             if count:
@@ -130,9 +146,10 @@ class _ImportWalk:
             if spec is None:
                 if place and not (optional and count == len(parts) - 1):
                     self.closure.missing.setdefault(module, place)
-                return
+                return None
             if spec.origin and Path(spec.origin).is_file():
-                self.add(Path(spec.origin))
+                self.add(Path(spec.origin), ".".join(parts[: count + 1]))
+        return spec
 
     def _top(self, name: str) -> ModuleSpec | None:
         """Where a top-level name is found, if it is code of the user's."""
@@ -141,7 +158,7 @@ class _ImportWalk:
             return None if spec and spec.origin and Path(spec.origin).resolve().is_relative_to(_PROJECT) else spec
         spec = PathFinder.find_spec(name, [self.root] if name == self.own else self.folders)
         if spec is None and name not in sys.stdlib_module_names:
-            spec = _findable(name)
+            spec = findable(name)
             if is_installed(name):
                 self.closure.packages.add(name)
                 return None
@@ -154,71 +171,17 @@ class _ImportWalk:
 
 def is_installed(name: str) -> bool:
     """Whether a top-level name belongs to an installed package."""
-    spec = _findable(name)
+    spec = findable(name)
     return spec is not None and spec.origin is not None and is_installed_path(Path(spec.origin).resolve())
 
 
-def _findable(name: str) -> ModuleSpec | None:
-    """As the running Python would import a top-level name, for example through the finder of an editable install."""
-    try:
-        return find_spec(name)
-    except (ImportError, ValueError):
-        return None
-
-
-def _guarded(tree: ast.Module) -> Iterator[ast.AST]:
-    """The nodes of a source that may import what is not installed: those in `try:`, and those for type checkers."""
-    for node in ast.walk(tree):
-        tried = isinstance(node, ast.Try) and any(map(_catches_import_errors, node.handlers))
-        if tried or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
-            yield from (inner for statement in node.body for inner in ast.walk(statement))  # type: ignore[attr-defined]
-
-
-def _catches_import_errors(handler: ast.ExceptHandler) -> bool:
-    caught = "Exception" if handler.type is None else ast.unparse(handler.type)
-    return any(name in caught for name in ("ImportError", "ModuleNotFoundError", "Exception"))
-
-
-def imports(tree: ast.Module, package: str) -> Iterator[tuple[str, bool, ast.stmt | ast.expr]]:
-    """Dotted names that a source imports, whether their last part may be no module, and the node.
-
-    package: the package of the module, '' for a module of none.
-    """
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, False, node) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".") if node.level else []
-            base = [*above[: len(above) - node.level + 1], *([node.module] if node.module else [])]
-            if base:
-                yield ".".join(base), False, node
-            yield from ((".".join([*base, alias.name]), True, node) for alias in node.names if alias.name != "*")
-        elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__") and node.args:
-            named = node.args[0]
-            if isinstance(named, ast.Constant) and isinstance(named.value, str) and not named.value.startswith("."):
-                yield named.value, False, node
-
-
-def _called(node: ast.Call) -> str:
-    return getattr(node.func, "attr", getattr(node.func, "id", ""))
-
-
-def named_files(tree: ast.Module, folder: Path) -> Iterator[Path]:
-    """Existing files that constants of a source name, relative to its folder."""
-    for node in ast.walk(tree):
-        text = _path_text(node)
-        if text and len(text) < 256 and "\0" not in text and not Path(text).is_absolute():
-            file = folder / text
-            if file.is_file() and file.suffix != ".pyc":
-                yield file.resolve()
-
-
-def _path_text(node: ast.AST) -> str:
-    """The constant end of an expression for a path: of "a", X / "a" / "b", Path("a", "b") or join(X, "a")."""
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else ""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-        return "/".join(filter(None, (_path_text(node.left), _path_text(node.right))))
-    if isinstance(node, ast.Call) and _called(node) in ("Path", "join", "joinpath"):
-        return "/".join(filter(None, map(_path_text, node.args)))
-    return ""
+def findable(name: str) -> ModuleSpec | None:
+    """As a new Python would import a top-level name, for example through the finder of an editable install."""
+    for finder in sys.meta_path:
+        if finder is PathFinder:
+            spec = PathFinder.find_spec(name, [one for one in sys.path if path_in_code(Path(one)) is None])
+        else:
+            spec = finder.find_spec(name, None)
+        if spec is not None:
+            return spec
+    return None

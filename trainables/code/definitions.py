@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from pydantic import create_model
 
-from trainables.code import bundle
+from trainables.code import loading
 from trainables.code.metrics_and_datasets import METRIC_INPUTS, change, dataset, datasets_in, metric
 from trainables.code.references import Resolved
 from trainables.code.signatures import error as _error
@@ -105,7 +105,7 @@ def model_kind(name: Resolved) -> str:
 
 def _import(name: Resolved) -> ModuleType:
     try:
-        return bundle.load(name.hash, name.module)
+        return loading.load(name.hash, name.module)
     except TrialError:
         raise
     except ImportError as error:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from trainables.code import bundle
+from trainables.code import cache
 from trainables.errors import TrialError
 
 PINNED = re.compile(r"(?P<name>[^/\\#\0]+)#(?P<hash>[0-9a-f]{16})")
@@ -63,7 +63,7 @@ def _kept(option: str, written: str, file: Path) -> str:
         if not file.is_file():
             raise OSError(0, "it is not a file")
         if size <= MOST_BYTES and "#" not in file.name:
-            return f"{file.name}#{bundle.keep({file.name: file.read_bytes()})}"
+            return f"{file.name}#{cache.keep({file.name: file.read_bytes()})}"
     except (OSError, SyntaxError) as error:
         why = f"{file} cannot be read: {getattr(error, 'strerror', None) or error}"
         allowed = "a readable file: an absolute path, or one relative to the sweep file"
@@ -80,7 +80,7 @@ def path_of(pinned: str) -> Path:
         raise TrialError(
             f"{pinned!r}", "it is not the name of a file that was planned", "NAME#HASH", "plan the sweep again"
         )
-    file = bundle.cache_folder() / match["hash"] / match["name"]
+    file = cache.cache_folder() / match["hash"] / match["name"]
     try:
         stat = file.stat()
         whole = _unchanged(match["hash"], file, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
@@ -98,4 +98,4 @@ def path_of(pinned: str) -> Path:
 
 @lru_cache(maxsize=64)
 def _unchanged(name: str, file: Path, state: tuple[int, ...]) -> bool:  # noqa: ARG001 - part of the key
-    return bundle.is_kept(name)
+    return cache.is_kept(name)

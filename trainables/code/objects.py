@@ -11,8 +11,9 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from trainables.code import bundle, interactive
-from trainables.code.closure import OURS, is_installed_path, named_files
+from trainables.code import bundle, cache, interactive
+from trainables.code.closure import OURS, is_installed_path
+from trainables.code.mentions import named_files
 from trainables.errors import TrialError
 
 
@@ -83,9 +84,9 @@ def _collected(item: Any, folder: Path) -> NamedObject:
     with tempfile.TemporaryDirectory(prefix="sweeps-code-") as made:
         file = Path(made) / name
         file.write_text(source, encoding="utf-8")
-        for used in filter(lambda one: one.is_relative_to(folder), named_files(ast.parse(source), folder)):
+        for used in filter(lambda one: one.is_relative_to(folder), named_files(ast.parse(source), [folder])):
             copy = Path(made) / used.relative_to(folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(used, copy)
         packed = bundle.pack(file.resolve(), item.__name__)
-    return NamedObject(f"./{name}:{item.__name__}", f"{name}:{item.__name__}#{bundle.keep(packed.files)}")
+    return NamedObject(f"./{name}:{item.__name__}", f"{name}:{item.__name__}#{cache.keep(packed.files)}")

@@ -15,8 +15,8 @@ from typing import Any
 
 from trainables import registry
 from trainables.code import references
-from trainables.code.closure import imports
-from trainables.code.syntax import tree_hash
+from trainables.code.mentions import imports
+from trainables.code.syntax import reads_docstrings, tree_hash
 
 HERE = Path(__file__).resolve().parents[1]
 PACKAGE = "trainables"
@@ -58,7 +58,7 @@ def _module(name: str) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(source)
     imported = dict.fromkeys(one for one, _, _ in imports(tree, name.rpartition(".")[0]))
     ours = (one for one in imported if one.partition(".")[0] == PACKAGE and _file(one).is_file())
-    return tree_hash(tree, b"__doc__" in source), tuple(ours)
+    return tree_hash(tree, reads_docstrings(source)), tuple(ours)
 
 
 def _file(name: str) -> Path:

@@ -18,8 +18,8 @@ from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from trainables.code import bundle, files
-from trainables.code.closure import module_name
+from trainables.code import bundle, cache, files
+from trainables.code.closure import findable, module_name
 from trainables.errors import TrialError
 
 _RESOLVED = re.compile(r"(?P<file>[\w./-]+\.py)(:(?P<item>\w+))?#(?P<hash>[0-9a-f]{16})$")
@@ -115,7 +115,7 @@ def resolve(kind: str, name: str, folder: Path | None) -> str:
     found = bundle.pack(file, name)
     root, _ = module_name(file)
     named = f":{item}" if item else ""
-    return f"{file.relative_to(root).as_posix()}{named}#{bundle.keep(found.files)}"
+    return f"{file.relative_to(root).as_posix()}{named}#{cache.keep(found.files)}"
 
 
 def _located(name: str, folder: Path) -> tuple[Path, str | None]:
@@ -161,10 +161,10 @@ def _file(name: str, path: str, folder: Path) -> Path:
 
 def _module_file(name: str, module: str) -> Path:
     """The file of a module, found without importing it."""
-    folders = None
+    folders: list[str] = []
     for count in range(1, module.count(".") + 2):
         part = ".".join(module.split(".")[:count])
-        spec = PathFinder.find_spec(part, folders)
+        spec = PathFinder.find_spec(part, folders) if count > 1 else findable(part)
         if spec is None:
             raise TrialError(
                 name,

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
-from trainables.code import bundle
+from trainables.code import cache
 from trainables.code.references import Resolved
 from trainables.config.sections import StrictConfig
 from trainables.errors import TrialError
@@ -22,7 +22,7 @@ def place(error: BaseException, default: str) -> str:
     trace = error.__traceback__
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)
-        if theirs := bundle.path_in_code(file):
+        if theirs := cache.path_in_code(file):
             default = f"{theirs}:{trace.tb_lineno}"
         trace = trace.tb_next
     return default

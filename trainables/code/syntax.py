@@ -11,18 +11,24 @@ _LAYOUT = {"kind", "type_comment", "type_ignores"}
 """Fields of syntax trees that do not change what the code does."""
 
 
-def source_hash(source: str | bytes) -> str:
+def source_hash(source: str | bytes, keep_docstrings: bool | None = None, name: str = "<unknown>") -> str:
     """The SHA-256 of the source's syntax tree. Raises SyntaxError.
 
-    Docstrings count where the source reads them, as `__doc__`.
+    keep_docstrings: whether docstrings count; None: if the source reads them. name: for the error
     """
-    return tree_hash(ast.parse(source), b"__doc__" in (source.encode() if isinstance(source, str) else source))
+    return tree_hash(ast.parse(source, name), reads_docstrings(source) if keep_docstrings is None else keep_docstrings)
 
 
-def tree_hash(tree: ast.Module, keep: bool) -> str:
-    """As `source_hash`, of a tree. keep: whether docstrings count."""
+def reads_docstrings(source: str | bytes) -> bool:
+    """Whether a source reads docstrings, of itself or of other files."""
+    content = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
+    return b"__doc__" in content or b"getdoc" in content
+
+
+def tree_hash(tree: ast.Module, keep_docstrings: bool) -> str:
+    """As `source_hash`, of a tree."""
     hashed = hashlib.sha256()
-    for part in _parts(tree, keep):
+    for part in _parts(tree, keep_docstrings):
         hashed.update(part.encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()
 
@@ -32,10 +38,11 @@ def _parts(node: object, keep_docstrings: bool) -> Iterator[str]:
     if isinstance(node, ast.AST):
         yield f"({type(node).__name__}"
         for name, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                docstring = keep_docstrings and name == "body" and isinstance(node, _WITH_DOCSTRING)
+                value = [one for place, one in enumerate(value) if not _is_idle(one) or (docstring and place == 0)]
             if name in _LAYOUT or value is None or value == []:
                 continue
-            if name == "body" and not keep_docstrings and isinstance(node, _WITH_DOCSTRING):
-                value = _without_docstring(value)
             yield f" {name}="
             yield from _parts(value, keep_docstrings)
         yield ")"
@@ -48,9 +55,6 @@ def _parts(node: object, keep_docstrings: bool) -> Iterator[str]:
         yield f"{type(node).__name__}:{node!r};"
 
 
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    first = body[0]
-    is_text = (
-        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-    )
-    return body[1:] if is_text else body
+def _is_idle(node: object) -> bool:
+    """Whether this is a statement that does nothing: a text, such as a docstring, another constant, or `pass`."""
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))

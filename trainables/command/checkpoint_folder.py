@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trainables.code.bundle import safe_path
+from trainables.code.cache import safe_path
 
 
 @dataclass(frozen=True)

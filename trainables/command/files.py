@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from trainables.code import bundle
+from trainables.code import bundle, cache
 from trainables.errors import TrialError
 
 LEFT_OUT = (".git", "__pycache__")
@@ -98,20 +98,20 @@ def keep(found: Sequence[str], folder: Path) -> str:
 @lru_cache(maxsize=64)
 def _keep(folder: Path, known: tuple[tuple[str, int, int], ...]) -> str:
     """known: name, time of the last change and size of each file: unchanged files are not read again."""
-    return bundle.keep({name: (folder / name).read_bytes() for name, _, _ in known})
+    return cache.keep({name: (folder / name).read_bytes() for name, _, _ in known})
 
 
 def copy(name: str, target: Path) -> None:
     """Copy the code with this hash to a new folder. Files that begin with `#!`, and binaries, become executable."""
-    if not bundle.is_kept(name):
+    if not cache.is_kept(name):
         raise TrialError(
             f"code {name}",
             "the program's files are not on this machine",
             "code that a sweep or a store has brought here",
             "run the command again with the sweep file: sweeps run FILE",
         )
-    for path, content in bundle.kept_files(name).items():
-        file = target / bundle.safe_path(path)
+    for path, content in cache.kept_files(name).items():
+        file = target / cache.safe_path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         if content.startswith((b"#!", b"\x7fELF")) or content[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"):

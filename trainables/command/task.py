@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from trainables.code import bundle
+from trainables.code import cache
 from trainables.command.arguments import command_line, placeholders
 from trainables.command.learner import SAMPLES, ProgramLearner
 from trainables.command.pictures import with_strip
@@ -101,7 +101,7 @@ def _check_run(section: Mapping[str, Any], data_root: Path | None) -> None:  # n
         return  # a shell, or a file of the code, which becomes executable when it is copied
     path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
     name = command_line([run[0]], {})[0]
-    check_program(name, bundle.cache_folder() / (code or "."), {"PATH": path})
+    check_program(name, cache.cache_folder() / (code or "."), {"PATH": path})
 
 
 def check_extra(data: ProgramData, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface

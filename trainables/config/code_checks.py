@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from trainables.code.bundle import path_in_code
+from trainables.code.cache import path_in_code
 from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import StrictConfig
 from trainables.errors import TrialError

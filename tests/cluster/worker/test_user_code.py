@@ -20,7 +20,7 @@ from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.cluster.small import histories, run
 from trainables import schema
-from trainables.code import bundle
+from trainables.code import cache
 
 SWEEP = """\
 # Does depth help a network of mine?
@@ -229,7 +229,7 @@ def test_code_that_was_changed_in_the_store_does_not_run(
     store.put(key, b"import os\nos.abort()\n")
     with pytest.raises(StoreError, match="have another hash"):
         bring_code(store, [code])
-    assert not bundle.is_kept(code)
+    assert not cache.is_kept(code)
     store.put(f"code/{code}.json", b'{"schema": 1, "files": ["../../../evil.py"]}')
     with pytest.raises((StoreError, ValueError)):
         bring_code(store, [code])

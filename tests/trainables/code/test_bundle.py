@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables.code import bundle
+from trainables.code import bundle, cache, loading
 from trainables.code.syntax import source_hash
 from trainables.errors import TrialError
 
@@ -54,7 +54,7 @@ def test_a_file_in_a_package_is_imported_as_a_part_of_it(write: Write) -> None:
     )
     found = packed(folder, "pack/net.py")
     assert found.module == "pack.net"
-    assert bundle.load(bundle.keep(found.files), found.module).value == 7
+    assert loading.load(cache.keep(found.files), found.module).value == 7
 
 
 def test_an_editable_install_belongs_to_the_code(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,25 +182,25 @@ def test_the_hash_is_the_same_in_another_process_with_other_hash_seeds() -> None
 def test_what_was_hashed_is_imported_whatever_happens_to_the_files(write: Write) -> None:
     folder = write({"net.py": "from helper import value\n", "helper.py": "value = 1\n"})
     old = packed(folder)
-    old_hash = bundle.keep(old.files)
+    old_hash = cache.keep(old.files)
     write({"helper.py": "value = 2\n"})
     new = packed(folder)
-    new_hash = bundle.keep(new.files)
+    new_hash = cache.keep(new.files)
     (folder / "helper.py").unlink()
     assert old_hash != new_hash
     for _ in range(2):
-        assert bundle.load(old_hash, "net").value == 1
-        assert bundle.load(new_hash, "net").value == 2
+        assert loading.load(old_hash, "net").value == 1
+        assert loading.load(new_hash, "net").value == 2
 
 
 def test_code_that_was_changed_in_the_cache_is_not_imported(write: Write) -> None:
     files = packed(write({"net.py": "value = 1\n"})).files
-    name = bundle.keep(files)
-    (bundle.cache_folder() / name / "net.py").write_text("value = 666\n")
+    name = cache.keep(files)
+    (cache.cache_folder() / name / "net.py").write_text("value = 666\n")
     with pytest.raises(TrialError, match="has been changed"):
-        bundle.load(name, "net")
-    assert bundle.keep(files) == name
-    assert bundle.load(name, "net").value == 1
+        loading.load(name, "net")
+    assert cache.keep(files) == name
+    assert loading.load(name, "net").value == 1
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def test_code_that_cannot_be_used_is_refused(write: Write, files: dict[str, str]
 @pytest.mark.parametrize("path", ["../evil.py", "/etc/evil.py", "a/../../evil.py", "", "a\\..\\b.py"])
 def test_code_cannot_leave_its_folder(path: str) -> None:
     with pytest.raises(TrialError, match="outside the folder"):
-        bundle.keep({path: b"1"})
+        cache.keep({path: b"1"})
 
 
 def test_a_file_cannot_have_the_name_of_an_installed_package(write: Write) -> None:

@@ -12,7 +12,7 @@ from cluster.worker import user_code
 from sweeps.spec.trial import digest
 from sweeps.store.local import FolderStore
 from trainables import registry, schema
-from trainables.code import bundle, files
+from trainables.code import files
 from trainables.errors import TrialError
 
 FILL = """
@@ -109,4 +109,4 @@ def test_a_name_from_a_store_cannot_leave_the_cache(folder: Path, hostile: str) 
     code = registry.model(planned["model"]["name"])
     with pytest.raises(TrialError):
         code.options({**planned["model"], "weights": hostile})
-    assert bundle.cache_folder().is_dir()
+    assert cache.cache_folder().is_dir()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.trainables.command.programs import METRICS
 from trainables import schema
-from trainables.code import bundle
+from trainables.code import cache
 from trainables.command.arguments import command_line
 from trainables.errors import TrialError
 
@@ -48,7 +48,7 @@ def test_keys_of_the_base_are_parameters_and_resolving_again_changes_nothing(fol
 
 def test_the_files_are_hashed_and_kept(folder: Path) -> None:
     one = resolve(folder, code=["train.py", "src/**"])
-    assert sorted(bundle.kept_files(one["code_hash"])) == ["src/parts/net.txt", "train.py"]
+    assert sorted(cache.kept_files(one["code_hash"])) == ["src/parts/net.txt", "train.py"]
     assert schema.needs("command", one, 0).code == (one["code_hash"],)
     (folder / "src" / "parts" / "net.txt").write_text("22")
     assert resolve(folder, code=["train.py", "src/**"])["code_hash"] != one["code_hash"]
