@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from cluster.driver import driver
+from cluster.driver.trial_queue import Job
 from cluster.worker.user_code import bring_code
 from sweeps.cli import common
 from sweeps.cli.main import main
 from sweeps.errors import StoreError
+from sweeps.run_options import RunOptions
 from sweeps.spec import loader, plan
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
-from tests.cluster.small import histories, run
+from sweeps.store.open import open_store
+from tests.cluster.small import Watched, histories, run
+from tests.s3servers import Server, address
 from trainables import schema
 from trainables.code import cache
 
@@ -38,7 +44,6 @@ arms:
   - {name: grey, set: {model: {name: ./mine/net.py:grey, level: 0.25}}}
 seeds: 1
 report: {metrics: [test/psnr_db]}
-resources: {workers: WORKERS}
 """
 FILES = {
     "net.py": """
@@ -94,7 +99,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     file = tmp_path / "home" / "mine.yaml"
-    file.write_text(SWEEP.replace("WORKERS", "1"))
+    file.write_text(SWEEP)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return file
 
@@ -236,13 +241,118 @@ def test_code_that_was_changed_in_the_store_does_not_run(
     assert not list(tmp_path.rglob("evil.py"))
 
 
-def test_files_that_change_while_the_sweep_runs_change_nothing(
-    sweep: Path, store: FolderStore, tmp_path: Path, data_root: Path
+def _changed(folder: Path) -> None:
+    layers = folder / "parts" / "layers.py"
+    layers.write_text(layers.read_text().replace("padding=1), last()", "padding=1, bias=False), last()"))
+    (folder / "level.txt").write_text("0.75")
+
+
+def _broken(folder: Path) -> None:
+    for file in folder.rglob("*.py"):
+        file.write_text("this is not Python")
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {"changed": _changed, "broken": _broken, "deleted": shutil.rmtree}
+
+
+@dataclass
+class Changing(Watched):
+    """Changes the user's files in the middle of the first trial, which waits there for its first record to be taken."""
+
+    change: Callable[[], object] = lambda: None
+
+    def record(self, job: Job, row: dict[str, Any]) -> None:
+        if not self.rows:
+            self.change()
+        super().record(job, row)
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, Any]:
+    """The records of a run whose files stay as they are, once for all tests."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        *((change, "in-process") for change in CHANGES),
+        pytest.param("broken", "ray", marks=[pytest.mark.ray, pytest.mark.slow]),
+    ],
+)
+def test_nothing_wrong_is_recorded_when_files_change_while_the_sweep_runs(
+    sweep: Path,
+    store: FolderStore,
+    tmp_path: Path,
+    data_root: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    undisturbed: dict[str, Any],
+    change: str,
+    where: str,
 ) -> None:
+    """Also of a data file that the code opens when it is used, by a relative path and in the folder of the code."""
+    where = request.getfixturevalue("ray_address") if where == "ray" else where
+    net = sweep.parent / "mine" / "net.py"
+    reading = 'with open("level.txt") as file:\n        return image + float(file.read()) * mask'
+    net.write_text(net.read_text().replace("return image + level * mask", reading))
+    (net.parent / "level.txt").write_text("0.5")
+    monkeypatch.chdir(net.parent)
     planned = plan.expand(loader.load(sweep), schema)
-    undisturbed = FolderStore(tmp_path / "undisturbed")
-    run(planned, undisturbed, data_root)
-    (sweep.parent / "mine" / "net.py").write_text("this is not Python")
-    run(planned, store, data_root)
+    if not undisturbed:
+        there = FolderStore(tmp_path / "undisturbed")
+        run(planned, there, data_root)
+        undisturbed |= histories(planned, there)
+    work = driver.work_left(planned, store, schema)
+    driver.write(work.plan, store, ())
+    watched = Changing(change=lambda: CHANGES[change](net.parent))
+    driver.run(work, store, schema, RunOptions(address=where, data=data_root), watched)
+    assert len(watched.rows) > 1
     assert driver.work_left(planned, store, schema).jobs == []
-    assert histories(planned, store) == histories(planned, undisturbed)
+    assert histories(planned, store) == undisturbed
+
+
+# --- other machines ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_node_without_the_files_and_without_a_shared_disk_trains_them(
+    sweep: Path,
+    tmp_path: Path,
+    data_root: Path,
+    ray_cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    moto: Server,
+    aws: pytest.MonkeyPatch,
+) -> None:
+    """Three CPUs for each trial: more than the head has. The code reaches the second node through S3 alone."""
+    aws.setenv("AWS_ENDPOINT_URL", moto.url)
+    planned = plan.expand(loader.load(sweep, changes=("resources.cpus=3",)), schema)
+    shutil.rmtree(sweep.parent)
+    (tmp_path / "node").mkdir()
+    with monkeypatch.context() as node_only:
+        node_only.chdir(tmp_path / "node")
+        node_only.setenv("XDG_CACHE_HOME", str(tmp_path / "node" / "cache"))
+        node = ray_cluster.add_node(num_cpus=3)
+    try:
+        store = open_store(address())
+        run(planned, store, data_root, ray_cluster.address)
+    finally:
+        ray_cluster.remove_node(node)
+    assert set(histories(planned, store)) == {f"{label} to {trial.epochs}" for trial, label in planned.runs()}
+    codes = {one.name for one in (tmp_path / "node" / "cache" / "inpaint-sweeps" / "code").iterdir()}
+    assert codes == {name for name in store.children("code") if not name.endswith(".json")}
+
+
+@pytest.mark.slow
+def test_two_workers_of_ray_train_share_a_users_code(
+    sweep: Path, tmp_path: Path, data_root: Path, ray_address: str
+) -> None:
+    for workers, name, where in ((1, "one", "in-process"), (2, "two", ray_address)):
+        planned = plan.expand(loader.load(sweep, changes=(f"resources.workers={workers}",)), schema)
+        run(planned, FolderStore(tmp_path / name), data_root, where)
+    one, two = (histories(planned, FolderStore(tmp_path / name)) for name in ("one", "two"))
+    assert set(one) == set(two)
+    for label, rows in one.items():
+        for row, other in zip(rows, two[label], strict=True):
+            assert other["val/psnr_db"] == pytest.approx(row["val/psnr_db"], abs=1e-3)

@@ -141,7 +141,7 @@ def comment(source: str, chance: random.Random) -> str:
 
 def trailing_comment(source: str, chance: random.Random) -> str:
     lines = source.splitlines()
-    ends = [node.end_lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)]
+    ends = [node.end_lineno or 1 for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)]
     place = chance.choice(ends) - 1 if ends else 0
     return "\n".join([*lines[:place], f"{lines[place]}  # {chance.random()}", *lines[place + 1 :]]) + "\n"
 
