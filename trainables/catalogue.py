@@ -130,8 +130,8 @@ def _models(kind: str) -> Iterator[Entry]:
         facts += [("own loss terms", ", ".join(terms))] if terms else []
         facts += [("takes captions", "yes")] if code.config.takes_text else []
         facts += [("draws several fills", "yes")] if code.config.samples else []
-        use = _use("model", name, code.config)
-        yield Entry(kind, name, first, rest, code.config.task, use, options(code.config), tuple(facts))
+        usage = use("model", name, code.config)
+        yield Entry(kind, name, first, rest, code.config.task, usage, options(code.config), tuple(facts))
 
 
 def _attribute(code: registry.Code, name: str) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ def _losses(kind: str) -> Iterator[Entry]:
         docstrings = _docstrings(registry.HERE / f"{registry.FUNCTIONS[code_kind]}.py")
         for name in registry.names(code_kind):
             first, rest = text_parts(docstrings[name])
-            yield Entry(kind, name, first, rest, task, f"loss: {{{name}: 1.0}}", _weight())
+            yield Entry(kind, name, first, rest, task, f"loss: {{{name}: 1.0}}", weight())
     by_term: dict[str, list[str]] = {}
     for entry in _models("methods"):
         for term in next((value for key, value in entry.facts if key == "own loss terms"), "").split(", "):
@@ -152,13 +152,14 @@ def _losses(kind: str) -> Iterator[Entry]:
         if name:
             meaning = _TERMS.get(name, f"A term that {' and '.join(models)} compute.")
             facts = (("models with it", ", ".join(models)),)
-            yield Entry(kind, name, meaning, "", "inpaint", f"loss: {{{name}: 0.1}}", _weight(), facts)
+            yield Entry(kind, name, meaning, "", "inpaint", f"loss: {{{name}: 0.1}}", weight(), facts)
     for name, field in _section(registry.find("task", "match").config, "loss").model_fields.items():
         meaning = f"{_capital(field.description or '')}."
-        yield Entry(kind, name, meaning, "", "match", f"loss: {{{name}: 1.0}}", _weight())
+        yield Entry(kind, name, meaning, "", "match", f"loss: {{{name}: 1.0}}", weight())
 
 
-def _weight() -> tuple[Option, ...]:
+def weight() -> tuple[Option, ...]:
+    """The option of a loss term."""
     return (Option("(the value)", "a number of at least 0", True, None, "weight of the term; 0: it is left out"),)
 
 
@@ -167,7 +168,7 @@ def _masks(kind: str) -> Iterator[Entry]:
     for name in registry.names("mask"):
         config = registry.find("mask", name).config
         first, rest = text_parts(docstrings[name])
-        yield Entry(kind, name, first, rest, use=_use("mask", name, config), options=options(config))
+        yield Entry(kind, name, first, rest, use=use("mask", name, config), options=options(config))
 
 
 def _datasets(kind: str) -> Iterator[Entry]:
@@ -182,7 +183,7 @@ def _named_sections(kind: str) -> Iterator[Entry]:
     key, classes = {"optimisers": ("optimiser", OPTIMISERS), "schedules": ("schedule", SCHEDULES)}[kind]
     for name, config in classes.items():
         first, rest = text_parts(inspect.getdoc(config) or "")
-        yield Entry(kind, name, first, rest, use=_use(key, name, config), options=options(config))
+        yield Entry(kind, name, first, rest, use=use(key, name, config), options=options(config))
 
 
 _LISTS: Mapping[str, Callable[[str], Iterator[Entry]]] = {
@@ -243,7 +244,7 @@ def _section(config: type[BaseModel], name: str) -> type[BaseModel]:
     return section
 
 
-def _use(key: str, name: str, config: type[BaseModel]) -> str:
+def use(key: str, name: str, config: type[BaseModel]) -> str:
     """The shortest section that names something: its required options have placeholders."""
     required = [
         f"{option}: {_placeholder(field)}" for option, field in config.model_fields.items() if field.is_required()

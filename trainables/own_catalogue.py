@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from trainables import registry
 from trainables.catalogue import Entry, options, text_parts
-from trainables.code import definitions, loading, references
+from trainables.code import cache, definitions, references
 from trainables.errors import TrialError
 from trainables.registry import Code
 
@@ -25,27 +26,64 @@ _USES = {
 _TASKS = {"loss": "inpaint", "metric": "inpaint", "detection_metric": "detect", "change": "detect"}
 
 
-def entries(name: str, folder: Path | None = None) -> list[Entry]:
-    """Everything that a user's code of this name can be used as. folder: as for `references.resolve`.
+def entries(name: str) -> list[Entry]:
+    """What a user's code can be used as: `./FILE.py:NAME`, `package.module:NAME`, or all that `./FILE.py` defines.
 
-    Raises TrialError if there is no such code, or if it cannot be used as anything.
+    Files are relative to the working directory. Raises TrialError if there is no such code, or if a sweep file can use
+    none of it.
     """
-    resolved = references.resolve("method", name, folder)
-    theirs = references.parse(resolved)
+    path, is_file, _ = name.partition(".py")
+    folder = Path(path).parent.resolve() if is_file else Path.cwd()
+    written = f"./{Path(path).name}{name[len(path) :]}" if is_file else name
+    theirs = references.parse(references.resolve("method", written, folder))
     assert theirs is not None
+    module = definitions.load(theirs)
+    if theirs.item or hasattr(module, "build"):
+        return list(_entries(written, theirs, asked=True))
+    found: dict[str, list[Entry]] = {}
+    mistakes: list[TrialError] = []
+    for item, one in vars(module).items():
+        if definitions.is_own(one, module) and not item.startswith("_"):
+            try:
+                found[item] = list(_entries(f"{written}:{item}", replace(theirs, item=item), asked=False))
+            except TrialError as error:
+                mistakes.append(error)
+    if not found:
+        raise mistakes[0] if len(mistakes) == 1 else _nothing_error(name)
+    if len(found) == 1:
+        return list(_entries(written, replace(theirs, item=next(iter(found))), asked=False))
+    return [entry for some in found.values() for entry in some]
+
+
+def _nothing_error(name: str) -> TrialError:
+    return TrialError(
+        name,
+        "it defines nothing that a sweep file can name",
+        "a network with forward(image, mask), a loss term, a mask, a metric, a data set or a change of test images",
+        "sweeps new method FILE.py, which writes an example",
+    )
+
+
+def _usable(theirs: references.Resolved, asked: bool) -> dict[str, Code]:
+    """What code can be used as, by kind. Raises TrialError if it is nothing.
+
+    asked: whether the code was named; any function that was not could build a network.
+    """
+    resolved = f"{theirs.file}{f':{theirs.item}' if theirs.item else ''}#{theirs.hash}"
+    item = getattr(definitions.load(theirs), theirs.item or "", None)
+    fills = hasattr(item, "forward") or (callable(item) and definitions.is_fill(item))
     found: dict[str, Code] = {}
     mistakes: list[TrialError] = []
-    for kind in (
-        definitions.model_kind(theirs),
-        *(kind for kind in registry.USER_KINDS if kind not in registry.MODELS),
-    ):
+    own = (kind for kind in registry.USER_KINDS if kind not in registry.MODELS and not fills)
+    for kind in (*own, *((definitions.model_kind(theirs),) if asked or fills else ())):
         try:
             found[kind] = registry.find(kind, resolved)
         except TrialError as error:
             mistakes.append(error)
-    if not found:
-        raise mistakes[0]
-    return list(_entries(name, theirs, _meant(found)))
+    meant = _meant(found)
+    if not meant:
+        raise mistakes[0] if mistakes else _nothing_error(theirs.label)
+    return meant
 
 
 def _meant(found: dict[str, Code]) -> dict[str, Code]:
@@ -53,7 +91,7 @@ def _meant(found: dict[str, Code]) -> dict[str, Code]:
     for is_meant in (_is_checked_function, _is_dataset_class, lambda kind, _: kind in registry.MODELS):
         if chosen := {kind: code for kind, code in found.items() if is_meant(kind, code)}:
             return chosen
-    return found
+    return {}
 
 
 def _is_checked_function(kind: str, code: Code) -> bool:
@@ -65,14 +103,16 @@ def _is_dataset_class(kind: str, code: Code) -> bool:
     return kind == "dataset" and inspect.isclass(code.function()) and not hasattr(code.function(), "forward")
 
 
-def _entries(name: str, theirs: references.Resolved, found: dict[str, Code]) -> Iterator[Entry]:
-    module = loading.load(theirs.hash, theirs.module)
-    for kind, code in found.items():
-        own = code.function()
-        docstring = inspect.getdoc(own) if inspect.isfunction(own) or inspect.isclass(own) else None
-        first, rest = text_parts(docstring or inspect.getdoc(module) or "")
+def _entries(written: str, theirs: references.Resolved, asked: bool) -> Iterator[Entry]:
+    module = definitions.load(theirs)
+    for kind, code in _usable(theirs, asked).items():
+        own = getattr(module, theirs.item) if theirs.item else code.function()
+        docstring = own.__doc__ if inspect.isfunction(own) or inspect.isclass(own) else None  # not that of a base class
+        first, rest = text_parts(inspect.cleandoc(docstring or module.__doc__ or ""))
         plural, use = _USES[kind]
         task = getattr(code.config, "task", "") if kind in registry.MODELS else _TASKS.get(kind, "")
+        facts = [("code", f"{theirs.hash}: {', '.join(cache.kept_files(theirs.hash))}")]
+        if code.inputs:
+            facts.insert(0, ("inputs", ", ".join(code.inputs)))
         given = options(code.config)
-        facts = (("inputs", ", ".join(code.inputs)),) if code.inputs else ()
-        yield Entry(plural.format(kind), references.label(code.name), first, rest, task, use.format(name), given, facts)
+        yield Entry(plural.format(kind), written, first, rest, task, use.format(written), given, tuple(facts))

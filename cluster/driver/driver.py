@@ -24,7 +24,7 @@ from sweeps.errors import SweepError, Terminated
 from sweeps.results import progress
 from sweeps.results.columns import EXTRA, describe
 from sweeps.run_options import RunOptions
-from sweeps.search.arm_search import ArmSearch, check_space, with_tuned_arms
+from sweeps.search.arm_search import ArmSearch, with_tuned_arms
 from sweeps.search.status import failure_of
 from sweeps.spec.plan import Plan, Schema
 from sweeps.spec.schema import BEST, Resources
@@ -72,8 +72,6 @@ class PendingWork:
 def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> PendingWork:
     """Compare a plan with the store. A finished trial costs at most one look-up of a key."""
     tunings = [ArmSearch(store, plan, arm, schema, time.time) for arm in plan.searched]
-    for tuning in tunings:
-        check_space(plan.sweep, tuning.arm, schema)
     plan_with_tuned = with_tuned_arms(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
     jobs, cached, failed = _left(plan_with_tuned, store, retry)
     ended = [tuning for tuning in tunings if tuning.search.done]

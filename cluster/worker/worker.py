@@ -221,11 +221,18 @@ def open_cached(uri: str) -> Store:
 
 
 def error_record(error: Exception) -> dict[str, str]:
-    """An error as stored: type, message, traceback (only frames of ours and of the user's code), full traceback."""
+    """An error as stored: type, message, traceback (only frames of ours and of the user's code), full traceback.
+
+    Where the user's code is in the traceback, also `place`: its last line there, `file:line in function`.
+    """
     frames = traceback.extract_tb(error.__traceback__)
+    places = [(path_in_code(Path(frame.filename)), frame) for frame in frames]
+    theirs = [f"{path}:{frame.lineno} in {frame.name}" for path, frame in places if path is not None]
     shown = "".join(traceback.format_list([frame for frame in frames if _is_near(frame.filename)] or list(frames)))
     kind = "out of memory" if _is_out_of_memory(error) else type(error).__name__
-    return {"type": kind, "message": str(error), "traceback": shown, "full": "".join(traceback.format_exception(error))}
+    full = "".join(traceback.format_exception(error))
+    place = {"place": theirs[-1]} if theirs else {}
+    return {"type": kind, "message": str(error), "traceback": shown, "full": full, **place}
 
 
 def _is_near(file: str) -> bool:

@@ -33,6 +33,7 @@ AFTER_FAILURE = "change search.space and give the sweep another name to search a
 """What to do about a search without a result."""
 SUGGESTION_STATES = ("complete", "pruned", "failed", "running")
 _MAX_FAILED = 20
+_MAX_ERROR_LINES = 6
 """Earlier failures that are listed; further ones are only counted."""
 _STYLES = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "queued": "dim"}
 
@@ -198,9 +199,9 @@ def outcome(stored: Json, store: Store, address: str) -> None:
     out.print(Text(", ".join(f"{count} {state}" for state, count in counts.items())))
     for trial_id, state in states.items():
         if state.error:
-            words = f"{trial_id} failed: {state.error['type']}: {state.error['message']}"
             out.print(
-                Text(words.partition("\n")[0], style="red"), Text(f"  (sweeps show {trial_id}{where})", style="dim")
+                Text(f"{trial_id} failed: {_error_text(state.error)}", style="red"),
+                Text(f"  (sweeps show {trial_id}{where})", style="dim"),
             )
     for failure in failures:
         out.print(Text(f"{failure}; {AFTER_FAILURE}", style="red"))
@@ -247,7 +248,14 @@ def status(sweep: SweepStatus) -> None:
         _searches(out, stored["search"], sweep.searches)
     for trial_id, state in states.items():
         if state.error:
-            out.print(Text(f"{trial_id}: {state.error['type']}: {state.error['message']}", style="red"))
+            out.print(Text(f"{trial_id}: {_error_text(state.error)}", style="red"))
+
+
+def _error_text(error: Json) -> str:
+    """A trial's error, with the line of the user's code that it comes from."""
+    lines = str(error["message"]).splitlines()[:_MAX_ERROR_LINES]
+    place = f" ({error['place']})" if error.get("place") else ""
+    return "\n".join([f"{error['type']}: {lines[0] if lines else ''}{place}", *lines[1:]])
 
 
 def _searches(out: Console, spec: dict[str, Any], searches: Sequence[SearchState]) -> None:

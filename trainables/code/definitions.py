@@ -78,7 +78,7 @@ def define(kind: str, name: Resolved) -> Definition:
 
     Raises TrialError if the file fails when it is imported, or does not define one thing of this kind.
     """
-    module = _import(name)
+    module = load(name)
     if kind in _CONFIGS:
         return _method(kind, module, name)
     if kind == "dataset":
@@ -99,11 +99,12 @@ def define(kind: str, name: Resolved) -> Definition:
 
 def model_kind(name: Resolved) -> str:
     """The kind of a model: that of the base of its `Config`; `method` for a file without one."""
-    config = getattr(_import(name), "Config", ModelConfig)
+    config = getattr(load(name), "Config", ModelConfig)
     return _KINDS.get(getattr(config, "task", "inpaint"), "method")
 
 
-def _import(name: Resolved) -> ModuleType:
+def load(name: Resolved) -> ModuleType:
+    """Import the module of a name. Raises TrialError if that fails."""
     try:
         return loading.load(name.hash, name.module)
     except TrialError:
@@ -112,6 +113,13 @@ def _import(name: Resolved) -> ModuleType:
         package = (error.name or "").partition(".")[0]
         raise _error(
             name, f"importing it failed: {error}", "installed packages", f"pip install {package or 'what is missing'}"
+        ) from error
+    except FileNotFoundError as error:
+        raise _error(
+            name,
+            f"importing it raised FileNotFoundError: {error} ({place(error, name.file)})",
+            "files that the source names, at or below its folder: they belong to the code, and are found on every node",
+            'name the file, for example Path(__file__).parent / "FILE", or make its path an option',
         ) from error
     except Exception as error:
         raise _error(
@@ -126,7 +134,7 @@ def _item(module: ModuleType, name: Resolved, candidates: Callable[[], list[Any]
     """The named thing of a module, or the only one of its kind."""
     if name.item:
         if not hasattr(module, name.item):
-            defined = ", ".join(sorted(key for key, one in vars(module).items() if _is_own(one, module))) or "nothing"
+            defined = ", ".join(sorted(key for key, one in vars(module).items() if is_own(one, module))) or "nothing"
             raise _error(name, f"it does not define {name.item}", f"what it defines: {defined}", f"./{name.file}:NAME")
         return getattr(module, name.item)
     found = candidates()
@@ -142,16 +150,17 @@ def _item(module: ModuleType, name: Resolved, candidates: Callable[[], list[Any]
     return found[0]
 
 
-def _is_own(value: Any, module: ModuleType) -> bool:
+def is_own(value: Any, module: ModuleType) -> bool:
+    """Whether a class or function is defined in a module, and not imported by it."""
     return getattr(value, "__module__", None) == module.__name__
 
 
 def _classes(module: ModuleType) -> list[Any]:
-    return [one for one in vars(module).values() if inspect.isclass(one) and _is_own(one, module)]
+    return [one for one in vars(module).values() if inspect.isclass(one) and is_own(one, module)]
 
 
 def _functions(module: ModuleType) -> list[Any]:
-    functions = [one for one in vars(module).values() if inspect.isfunction(one) and _is_own(one, module)]
+    functions = [one for one in vars(module).values() if inspect.isfunction(one) and is_own(one, module)]
     return [one for one in functions if not one.__name__.startswith("_")]
 
 
@@ -170,7 +179,7 @@ def _method(kind: str, module: ModuleType, name: Resolved) -> Definition:
         )
     item = _item(module, name, lambda: _networks(module), "network with forward(image, mask) or function of them")
     parameters = _parameters(item)
-    if _is_fill(item):
+    if is_fill(item):
         options = _options(item, parameters, ("image", "damaged", "mask"), name, UntrainedConfig)
         return Definition(options, NetworkModule(_fill_of(item), tuple(options.model_fields), False))
     takes_size = "size" in parameters
@@ -196,10 +205,10 @@ def _networks(module: ModuleType) -> list[Any]:
 
     networks = [one for one in _classes(module) if issubclass(one, nn.Module)]
     whole = [one for one in networks if _takes_image_and_mask(one)]
-    return whole or networks or [one for one in _functions(module) if _is_fill(one)]
+    return whole or networks or [one for one in _functions(module) if is_fill(one)]
 
 
-def _is_fill(item: Any) -> bool:
+def is_fill(item: Any) -> bool:
     """Whether this is a function that fills images, and not a class or a function that builds a network."""
     return not inspect.isclass(item) and tuple(_parameters(item))[:2] in (("image", "mask"), ("damaged", "mask"))
 

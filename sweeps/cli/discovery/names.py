@@ -28,7 +28,7 @@ def register(verbs: common.Verbs) -> None:
     name = parser.add_argument(
         "name",
         metavar="NAME",
-        help="a method, loss, mask, metric, study, arm of a study or anything else with a name; or your own ./FILE.py",
+        help="a method, loss, mask, metric, study, ...; or your code: ./FILE.py[:NAME] or package.module:NAME",
     )
     common.complete(name, _names)
     common.add_json(parser)

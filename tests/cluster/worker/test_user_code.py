@@ -312,6 +312,28 @@ def test_nothing_wrong_is_recorded_when_files_change_while_the_sweep_runs(
     assert histories(planned, store) == undisturbed
 
 
+RAISES = "raise ValueError('no such width')\n"
+RAISING = {
+    "__init__": ("super().__init__()\n", f"super().__init__()\n        {RAISES}"),
+    "forward": ("return torch.sigmoid", f"{RAISES}        return torch.sigmoid"),
+    "layer": ("from .activations", f"{RAISES}    from .activations"),
+}
+
+
+@pytest.mark.parametrize("function", RAISING)
+def test_an_error_in_a_users_code_is_shown_with_its_line_when_the_sweep_runs(
+    sweep: Path, command: Command, capsys: pytest.CaptureFixture[str], function: str
+) -> None:
+    name = "parts/layers.py" if function == "layer" else "net.py"
+    file = sweep.parent / "mine" / name
+    file.write_text(file.read_text().replace(*RAISING[function]))
+    line = next(place for place, text in enumerate(file.read_text().splitlines(), 1) if "raise" in text)
+    assert command("run", str(sweep), "--set", "epochs=1") == common.FAILED
+    assert f"failed: ValueError: no such width ({name}:{line} in {function})" in capsys.readouterr().out
+    assert command("status", "mine") == common.DONE
+    assert f"ValueError: no such width ({name}:{line} in {function})" in capsys.readouterr().out
+
+
 # --- other machines ---------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,44 @@ from trainables import registry
 
 __all__ = ["command"]
 ROOT = Path(__file__).resolve().parents[3]
+THEIRS = '''"""What the file is for."""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+
+class Part(nn.Module):
+    def forward(self, x):
+        return x
+
+
+class Net(nn.Module):
+    """A network of theirs."""
+
+    def __init__(self, depth: int, width: Annotated[int, Field(ge=1)] = 8):
+        super().__init__()
+
+    def forward(self, image, mask):
+        return image
+
+
+def grey(image, mask, level: float = 0.5):
+    return image + level * mask
+
+
+def holes(n, size, generator):
+    return None
+
+
+def l9(prediction, target):
+    return 0
+
+
+def helper(x):
+    return x
+'''
 
 
 def run_python(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -51,6 +89,32 @@ def test_every_name_has_a_meaning_and_an_example(command: Command, kind: str) ->
         assert len(entry["meaning"]) > 5, entry
         assert entry["use"], entry
         assert all(option["meaning"] or "." in option["key"] for option in entry["options"]), entry
+
+
+def test_describe_tells_what_a_users_file_defines(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "described.py").write_text(THEIRS)
+    monkeypatch.chdir(tmp_path)
+    found = {entry["name"]: entry for entry in json.loads(command("describe", "./described.py", "--json").out)}
+    kinds = {name.partition(":")[2]: entry["kind"] for name, entry in found.items()}
+    assert kinds == {"Net": "methods", "grey": "methods", "holes": "masks", "l9": "losses"}
+    (depth, width) = found["./described.py:Net"]["options"]
+    assert (width["type"], width["default"]) == ("a whole number of at least 1", 8)
+    assert (depth["required"], found["./described.py:Net"]["meaning"]) == (True, "A network of theirs.")
+    assert found["./described.py:l9"]["meaning"] == "What the file is for.", "without a docstring, that of the file"
+    for name in ("./described.py:Net", "described:Net", str(tmp_path / "described.py") + ":Net"):
+        said = command("describe", name)
+        assert said.code == 0
+        assert "A network of theirs." in said.out
+        assert "a whole number of at least 1" in said.out
+    for name, why in ((":Part", "takes 1 argument"), (":Nett", "does not define Nett")):
+        said = command("describe", f"./described.py{name}")
+        assert said.code == 2
+        assert why in said.err
+    assert "there is no file" in command("describe", "./gone.py").err
 
 
 def test_models_are_those_of_the_registry(command: Command) -> None:

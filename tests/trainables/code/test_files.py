@@ -12,7 +12,7 @@ from cluster.worker import user_code
 from sweeps.spec.trial import digest
 from sweeps.store.local import FolderStore
 from trainables import registry, schema
-from trainables.code import files
+from trainables.code import cache, files
 from trainables.errors import TrialError
 
 FILL = """
