@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from sweeps.errors import StoreError
 from sweeps.results.columns import SCHEMA
 from sweeps.store.base import Store
 from sweeps.store.layout import dump, get_json
+
+_HASH = re.compile(r"\.py(:\w+)?#([0-9a-f]{16})$")
+
+
+def hashes_in(config: Any) -> tuple[str, ...]:
+    """The hashes of the user's code that a resolved configuration names, each once."""
+    if isinstance(config, str):
+        return tuple(match[2] for match in [_HASH.search(config)] if match)
+    if isinstance(config, Mapping):
+        own = config.get("code_hash")  # of task `command`
+        inside = [*config, *(value for key, value in config.items() if key != "user_code")]
+        found = [*([own] if isinstance(own, str) else []), *(one for part in inside for one in hashes_in(part))]
+        return tuple(dict.fromkeys(found))
+    if isinstance(config, (list, tuple)):
+        return tuple(dict.fromkeys(one for part in config for one in hashes_in(part)))
+    return ()
 
 
 def put_code(store: Store, name: str, files: Mapping[str, bytes]) -> None:

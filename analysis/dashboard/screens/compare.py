@@ -1,4 +1,4 @@
-"""Compares two to six arms or trials: configurations, curves, sample pictures, and single test images."""
+"""Compares two to six arms or trials: configurations, code, curves, sample pictures, and single test images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from analysis.dashboard import theme
 from analysis.dashboard.context import current
 from analysis.dashboard.data import samples
 from analysis.dashboard.data.reader import history
-from analysis.dashboard.widgets import configuration, curves, elements, image_slider
+from analysis.dashboard.widgets import code, configuration, curves, elements, image_slider
 from analysis.report import render
 from analysis.report.sections import images, pictures
 from analysis.study import Study
 
 ARMS, TRIALS = "Arms of a sweep", "Trials"
-CURVES, CONFIG, PICTURES, IMAGES = "Curves", "Configuration", "Pictures", "Single images"
+CURVES, CONFIG, CODE = "Curves", "Configuration", "Code"
+PICTURES, IMAGES = "Pictures", "Single images"
 _LEAST, _MOST = 2, 6
 
 
@@ -48,16 +49,20 @@ def show() -> None:
             elements.pick_sweep()
             return
         study = current().reader.study(current().reader.check(name))
+        for note in study.notes:
+            st.warning(note, icon=":material/history:")
         items = _arms(study)
     else:
         items = _trials()
     if len(items) < _LEAST:
         elements.empty_state("Choose at least two", "Up to six can be compared.")
         return
-    views = [CURVES, CONFIG, PICTURES] + ([IMAGES] if study else [])
+    views = [CURVES, CONFIG, CODE, PICTURES] + ([IMAGES] if study else [])
     chosen = elements.segments("View", views, "view")
     if chosen == CONFIG:
         _config(items)
+    elif chosen == CODE:
+        code.difference({item.name: item.config for item in items})
     elif chosen == CURVES:
         _curves(items, study)
     elif chosen == PICTURES:

@@ -1,4 +1,4 @@
-"""One trial: the error if it failed, curves, sample pictures by epoch, configuration, attempts, log, provenance."""
+"""One trial: the error if it failed, curves, pictures by epoch, configuration, code, attempts, log, provenance."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from analysis import wording
 from analysis.dashboard.context import current
 from analysis.dashboard.data import samples
 from analysis.dashboard.data.reader import history
-from analysis.dashboard.widgets import buttons, configuration, curves, elements
+from analysis.dashboard.widgets import attempts, buttons, code, configuration, curves, elements
 from sweeps.results import columns as record_columns
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
-from sweeps.store import attempts as stored_attempts
-from sweeps.store import checkpoints, layout
+from sweeps.store import plans as stored_plans
 
-CURVES, PICTURES, CONFIG, ATTEMPTS, LOG = "Curves", "Pictures", "Configuration", "Attempts", "Log"
-PROVENANCE = "Provenance"
-_VIEWS = (CURVES, PICTURES, CONFIG, ATTEMPTS, LOG, PROVENANCE)
-_LOG_LINES = 100
+CURVES, PICTURES, CONFIG, CODE = "Curves", "Pictures", "Configuration", "Code"
+ATTEMPTS, LOG, PROVENANCE = "Attempts", "Log", "Provenance"
+_VIEWS = (CURVES, PICTURES, CONFIG, CODE, ATTEMPTS, LOG, PROVENANCE)
 _BASE = "baseline"
 
 
@@ -124,14 +122,26 @@ def _body(address: _Address, chosen: str, before: str) -> None:
     st.markdown(f"{elements.badge(state.state)} {elements.escape(f'epoch {state.epoch or 0} of {target}')}")
     if state.error:
         _error(state.error)
-    {
-        CURVES: _curves,
-        PICTURES: _pictures,
-        CONFIG: _config,
-        ATTEMPTS: _attempts,
-        LOG: _log,
-        PROVENANCE: _provenance,
-    }[chosen](address, state)
+    if changed := _changed_code(address):
+        st.warning(
+            f"Made by older code: {elements.escape(', '.join(changed))} changed since.", icon=":material/history:"
+        )
+    if chosen == CURVES:
+        _curves(address, state)
+    else:
+        of_trial = {ATTEMPTS: attempts.attempts, LOG: attempts.log, PROVENANCE: attempts.provenance}
+        of_address = {PICTURES: _pictures, CONFIG: _config, CODE: _code}
+        of_trial[chosen](address.trial) if chosen in of_trial else of_address[chosen](address)
+
+
+def _changed_code(address: _Address) -> list[str]:
+    """The names of the user's code that mean other code in the newest plan of the sweep that the address names."""
+    sweep = elements.query_value("sweep")
+    if not sweep or address.sweep:  # the newest plan has this trial
+        return []
+    newest = stored_plans.user_code(current().reader.plan(current().reader.check(sweep)))
+    mine: dict[str, str] = address.body["config"].get("user_code") or {}
+    return [written for written, code in mine.items() if newest.get(written, code) != code]
 
 
 def _error(error: dict[str, Any]) -> None:
@@ -171,7 +181,7 @@ def _curves(address: _Address, state: TrialState) -> None:
     st.dataframe(table, hide_index=True, height=280)
 
 
-def _pictures(address: _Address, _: TrialState) -> None:
+def _pictures(address: _Address) -> None:
     reader = current().reader
     epochs = samples.epochs(reader.store, address.trial)
     if not epochs:
@@ -193,7 +203,7 @@ def _pictures(address: _Address, _: TrialState) -> None:
     )
 
 
-def _config(address: _Address, _: TrialState) -> None:
+def _config(address: _Address) -> None:
     mine = {**address.body["config"], **({"epochs": max(address.targets)} if address.targets else {})}
     configs, reference = {"this trial": mine}, "this trial"
     if address.sweep:
@@ -215,98 +225,6 @@ def _config(address: _Address, _: TrialState) -> None:
         elements.note("Differences from the baseline are marked.")
 
 
-def _attempts(address: _Address, _: TrialState) -> None:
-    """Every attempt with its times, host, checkpoints, and full error."""
-    store = current().reader.store
-    saved = checkpoints.checkpoints(store, address.trial)
-    found = stored_attempts.attempts(store, address.trial)
-    if not found:
-        elements.empty_state("No attempt yet", "This trial has not been started.")
-        return
-    keys = [key for a in found for key in (a.key("attempts", f"{a.number:04d}.json"), a.end_key, a.beat_key)]
-    bodies = {key: layout.load(key, data) for key, data in store.get_many(keys).items()}
-    rows, errors = [], []
-    for attempt in found:
-        claim = bodies.get(attempt.key("attempts", f"{attempt.number:04d}.json"), {})
-        end, beat = bodies.get(attempt.end_key), bodies.get(attempt.beat_key, {})
-        ended = end["ended_at"] if end and end.get("ended_at") else None
-        rows.append(
-            {
-                "attempt": attempt.number,
-                "began, UTC": elements.format_time(claim.get("claimed_at")),
-                "ended, UTC": elements.format_time(ended),
-                "state": end["state"] if end else "not ended",
-                "epoch": beat.get("epoch"),
-                "host": claim.get("provenance", {}).get("hardware", {}).get("host", ""),
-                "checkpoints": ", ".join(str(epoch) for name, epoch in saved if name == attempt.name),
-                "last heartbeat": elements.time_ago(beat.get("time")),
-            }
-        )
-        if end and end.get("error"):
-            errors.append((attempt, end["error"]))
-    st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="–")
-    for attempt, error in reversed(errors):
-        with st.expander(f"Attempt {attempt.number}: {elements.escape(error.get('type', 'error'))}"):
-            st.text(str(error.get("message", "")))
-            st.code(str(error.get("full") or error.get("traceback") or ""), language=None)
-    for result in current().reader.results(address.trial).values():
-        for note in result.get("notes", []):
-            elements.note(note)
-
-
-def _log(address: _Address, _: TrialState) -> None:
-    """The log of an attempt, by default of the newest."""
-    store = current().reader.store
-    names = {attempt.name: attempt for attempt in reversed(stored_attempts.attempts(store, address.trial))}
-    if not names:
-        elements.empty_state("No attempt yet", "This trial has not been started.")
-        return
-    chosen = names[next(iter(names))]
-    if len(names) > 1:
-        chosen = names[
-            elements.select_box("Attempt", list(names), "attempt", lambda name: str(int(name.partition("-")[0])))
-        ]
-    text = stored_attempts.read_log(store, chosen)
-    if not text:
-        elements.empty_state("No log", "Attempts of older versions did not write one.")
-        return
-    lines = text.splitlines()
-    st.code("\n".join(lines[-_LOG_LINES:]), language=None, wrap_lines=True)
-    if len(lines) > _LOG_LINES:
-        elements.note(f"The last {_LOG_LINES} of {len(lines)} lines.")
-    name = f"{address.trial}-{chosen.name}.txt"
-    st.download_button("Whole log", text, name, "text/plain", icon=":material/download:", on_click="ignore")
-    elements.note(
-        "Times are UTC. The log has checkpoints, warnings, stops and errors, but not what the program printed."
-    )
-
-
-def _provenance(address: _Address, _: TrialState) -> None:
-    """Code, versions, hardware and speed, from the result, else from the newest attempt."""
-    reader = current().reader
-    results = reader.results(address.trial)
-    facts: dict[str, Any] = {}
-    if results:
-        result = results[max(results)]
-        took = result["ended_at"] - result["started_at"]
-        facts = {
-            "attempt": result["attempt"],
-            "took": wording.duration(took),
-            **result["facts"],
-            **result["provenance"],
-        }
-        speeds = [s for s in result["history"].get(record_columns.IMAGES_PER_S, []) if s]
-        if speeds:
-            facts["training speed, median"] = f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s"
-    else:
-        newest = stored_attempts.newest_attempt(reader.store, address.trial)
-        claim = newest and layout.get_json(reader.store, newest.key("attempts", f"{newest.number:04d}.json"))
-        facts = dict((claim or {}).get("provenance", {}))
-    if not facts:
-        elements.empty_state("No provenance yet", "It is written when the trial is started.")
-        return
-    words = pd.DataFrame(configuration.flatten_to_text(facts).items(), columns=["fact", "value"])
-    st.dataframe(words, hide_index=True, height=elements.table_height(len(words)))
-    given = current().settings.ray
-    if given:
-        st.link_button("Ray: jobs", f"{given}/#/jobs", icon=":material/open_in_new:")
+def _code(address: _Address) -> None:
+    """The files of the user that the trial ran, as the store keeps them; nothing is executed."""
+    code.files(address.body["config"])

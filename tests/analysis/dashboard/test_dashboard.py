@@ -19,8 +19,10 @@ from analysis.dashboard.data.reader import Reader
 from analysis.dashboard.processes import optuna_server
 from analysis.dashboard.processes.predictor import PredictorProcess
 from analysis.dashboard.settings import DashboardSettings
-from analysis.dashboard.widgets import buttons
+from analysis.dashboard.widgets import buttons, code
+from sweeps.spec.trial import Trial
 from sweeps.store import attempts as stored_attempts
+from sweeps.store import code as stored_code
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials
@@ -407,3 +409,62 @@ def test_the_command_line_accepts_the_commands_of_the_buttons(store: FolderStore
     for arguments in (buttons.arguments(given, "resume", "x"), [*buttons.arguments(given, "resume", "x"), "--retry"]):
         assert build_parser().parse_args(arguments).name == "x"
     assert context.current().reader.names() == ["partial-conv"]
+
+
+# --- code of users ----------------------------------------------------------------------------------------------------
+
+OLD, NEW = "0123456789abcdef", "fedcba9876543210"
+
+
+def test_the_code_of_a_trial_and_what_differs_between_two(store: FolderStore, visit: Open) -> None:
+    sources = {OLD: "width = 8\nraise SystemExit\n", NEW: "width = 16\nraise SystemExit\n"}
+    ids = []
+    for name, source in sources.items():
+        stored_code.put_code(store, name, {"net.py": source.encode(), "parts/data.bin": b"\xff\xfe" * 9})
+        named = f"net.py:Net#{name}"
+        config = {"model": {"name": named}, "epochs": 2, "user_code": {"./net.py:Net": named}}
+        trial = Trial("inpaint", config, 0, {"code": name})
+        stored_trials.write_trials(store, [trial])
+        ids.append(trial.id)
+    page = visit("trial", trial=ids[0], view="Code")
+    assert not page.exception
+    assert page.code[0].value == sources[OLD].strip()
+    assert page.code[0].language == "python"
+    assert OLD in words(page)
+    assert "18 bytes that are no text" in words(visit("trial", trial=ids[0], view="Code", file="parts/data.bin"))
+    assert not page.warning
+
+    page = visit("compare", what="Trials", trials=" ".join(ids), view="Code")
+    assert not page.exception
+    (shown,) = page.code
+    assert shown.language == "diff"
+    assert "-width = 8\n+width = 16" in shown.value
+    assert "data.bin" not in shown.value, "equal in both"
+
+    plan = stored_plans.require_plan(store, "partial-conv")
+    plan["arms"][0]["config"]["user_code"] = {"./net.py:Net": f"net.py:Net#{NEW}"}
+    stored_plans.write_plan(store, "partial-conv", plan, "name: partial-conv\n", time.time())
+    page = visit("trial", trial=ids[0], view="Code", sweep="partial-conv")
+    assert "Made by older code: ./net.py:Net changed since" in page.warning[0].value.replace("\\", "")
+
+
+def test_code_that_a_store_does_not_hold_or_that_is_long(store: FolderStore, visit: Open) -> None:
+    trial = next(iter(store.children("trials")))
+    assert "ran only code of this package" in words(visit("trial", trial=trial, view="Code"))
+    config = {"mask": {"name": f"holes.py#{OLD}"}, "epochs": 2}
+    lost = Trial("inpaint", config, 0, {"code": "lost"})
+    stored_trials.write_trials(store, [lost])
+    page = visit("trial", trial=lost.id, view="Code")
+    assert not page.exception
+    assert "does not hold it completely" in words(page) + "".join(str(one.value) for one in page.error)
+    stored_code.put_code(store, OLD, {"holes.py": b"# long\n" * 20_000})
+    page = visit("trial", trial=lost.id, view="Code")
+    assert len(page.code[0].value) == 60_000
+    assert "The first 60,000 of 140,000 characters" in words(page)
+
+
+def test_differences_of_long_files_are_bounded() -> None:
+    many = {"net.py": "x = 1\n" * 6_000}
+    assert code.unified(many, many) == ""
+    assert "too long to compare" in code.unified(many, {"net.py": "x = 2\n" * 6_000})
+    assert code.unified({}, {"net.py": "x = 1\n"}).startswith("--- (none)\n+++ net.py\n")
