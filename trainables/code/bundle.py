@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from trainables.code.cache import files_hash
+from trainables.code.cache import MOST_BYTES, files_hash
 from trainables.code.closure import OURS, closure, is_installed, is_installed_path, module_name
 from trainables.errors import TrialError
-
-MOST_BYTES = 10_000_000
-"""Code larger than this is refused: data belongs in the data root."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from trainables.code.syntax import reads_docstrings, source_hash
 from trainables.errors import TrialError
 
+MOST_BYTES = 10_000_000
+"""Code larger than this is refused: data belongs in the data root."""
 HASH_DIGITS = 16
 
 

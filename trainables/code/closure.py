@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from trainables.code.cache import path_in_code
+from trainables.code.cache import MOST_BYTES, path_in_code
 from trainables.code.mentions import guarded, imports, named_files, possible_imports
 from trainables.errors import TrialError
 
@@ -76,6 +76,7 @@ class _ImportWalk:
         self.folders = [str(folder) for folder in folders]
         self.closure = Closure()
         self.seen: set[Path] = set()
+        self.bytes = 0
 
     def add(self, file: Path, module: str, optional: bool = False) -> None:
         """Add the file of a module, the `__init__.py` of its packages, and what it imports.
@@ -90,7 +91,8 @@ class _ImportWalk:
             parent = root.joinpath(*module.split(".")[:count], "__init__.py")
             if parent.exists():
                 self.add(parent, ".".join(module.split(".")[:count]))
-        if file.suffix != ".py":
+        self.bytes += file.stat().st_size
+        if file.suffix != ".py" or self.bytes > MOST_BYTES:  # which `pack` refuses; it would take long to parse
             return
         tree = ast.parse(file.read_bytes(), file.name)
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]

@@ -9,6 +9,7 @@ parameters, with their annotations and defaults.
 from __future__ import annotations
 
 import inspect
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -112,7 +113,10 @@ def load(name: Resolved) -> ModuleType:
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         raise _error(
-            name, f"importing it failed: {error}", "installed packages", f"pip install {package or 'what is missing'}"
+            name,
+            f"importing it failed on {platform.node()}: {error} ({_place(error, name)})",
+            "packages that are installed on every machine that runs trials",
+            f"pip install {package or 'what is missing'} there",
         ) from error
     except FileNotFoundError as error:
         raise _error(

@@ -132,7 +132,7 @@ def _located(name: str, folder: Path) -> tuple[Path, str | None]:
 
 
 def _file(name: str, path: str, folder: Path) -> Path:
-    file = (folder / path).resolve()
+    file = Path(os.path.realpath(folder / path))  # unlike `resolve`, also of a link to itself
     if not re.fullmatch(r"[\w./-]+", path):
         better = re.sub(r"[^\w./-]+", "_", path)
         raise TrialError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from trainables.code import bundle, cache
+from trainables.code import cache
 from trainables.errors import TrialError
 
 LEFT_OUT = (".git", "__pycache__")
@@ -18,7 +18,7 @@ def find(patterns: Sequence[str], folder: Path) -> list[str]:
     """The files that the patterns match, relative to the folder of the sweep file.
 
     A folder stands for everything in it. Raises TrialError for a pattern without a match, a file outside the folder,
-    or more than `bundle.MOST_BYTES` of files.
+    or more than `cache.MOST_BYTES` of files.
     """
     found: set[str] = set()
     for pattern in patterns:
@@ -63,11 +63,11 @@ def _outside(given: str, folder: Path) -> TrialError:
 def _check_size(found: set[str], folder: Path) -> None:
     sizes = {name: (folder / name).stat().st_size for name in found}
     total = sum(sizes.values())
-    if total > bundle.MOST_BYTES:
+    if total > cache.MOST_BYTES:
         raise TrialError(
             f"code: {len(found)} files",
             f"they have {total / 1e6:.1f} MB together; the largest is {max(sizes, key=lambda name: sizes[name])}",
-            f"at most {bundle.MOST_BYTES / 1e6:.0f} MB of code",
+            f"at most {cache.MOST_BYTES / 1e6:.0f} MB of code",
             "narrow the patterns, and move data to the data root (SWEEPS_DATA)",
             "code",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,148 @@ def test_what_cannot_be_used_is_refused_when_it_is_checked(write: Write, text: s
         resolved(write({"net.py": text}), {"name": name})
     assert all((caught.value.given, caught.value.why, caught.value.allowed, caught.value.fix))
     assert caught.value.given.startswith("model: "), caught.value.given
+
+
+GOOD = {
+    "model": "def it(image, mask):\n    return image\n",
+    "mask": "def it(n, size, generator):\n    return None\n",
+    "loss": "def it(prediction, target):\n    return 0\n",
+}
+
+
+def named(folder: Path, kind: str, name: str) -> dict[str, Any]:
+    if kind == "loss":
+        return resolved(folder, {"name": "vanilla_autoencoder"}, loss={"l2": 1.0, name: 0.5})
+    return resolved(folder, **{kind: {"name": name}})
+
+
+def _large_source(folder: Path, good: str) -> None:
+    (folder / "net.py").write_text(good + "X = [\n" + "    0.123456789,\n" * 600_000 + "]\n")
+
+
+def _large_sum(folder: Path, good: str) -> None:
+    names = [f"part{number}" for number in range(5)]
+    (folder / "net.py").write_text("\n".join(f"import {name}" for name in names) + "\n" + good)
+    for name in names:
+        (folder / f"{name}.py").write_text(f"TEXT = '{'x' * 2_500_000}'\n")
+
+
+def _large_data(folder: Path, good: str) -> None:
+    (folder / "net.py").write_text(good + "from pathlib import Path\nHERE = Path(__file__).parent / 'weights'\n")
+    (folder / "weights").mkdir()
+    with (folder / "weights" / "huge.bin").open("wb") as file:
+        file.truncate(1 << 40)  # a terabyte, of which nothing is read
+
+
+def _link_outside(folder: Path, good: str) -> None:
+    (folder.parent / "outside.py").write_text(good)
+    (folder / "net.py").symlink_to(folder.parent / "outside.py")
+
+
+def _linked_folder_outside(folder: Path, good: str) -> None:
+    (folder.parent / "elsewhere").mkdir()
+    (folder.parent / "elsewhere" / "net.py").write_text(good)
+    (folder / "below").symlink_to(folder.parent / "elsewhere")
+    (folder / "net.py").symlink_to(folder / "below" / "net.py")
+
+
+def _link_to_itself(folder: Path, _: str) -> None:
+    (folder / "net.py").symlink_to(folder / "net.py")
+
+
+def _folder(folder: Path, _: str) -> None:
+    (folder / "net.py").mkdir()
+
+
+def _two(folder: Path, good: str) -> None:
+    (folder / "net.py").write_text(good + good.replace("it(", "that("))
+
+
+def _hides_ours(folder: Path, good: str) -> None:
+    (folder / "net.py").write_text("from analysis.mine import x\n" + good)
+    (folder / "analysis").mkdir()
+    (folder / "analysis" / "mine.py").write_text("x = 1\n")
+
+
+def _hides_installed(folder: Path, good: str) -> None:
+    (folder / "net.py").write_text("import numpy\n" + good)
+    (folder / "numpy.py").write_text("")
+
+
+def _hides_python(folder: Path, good: str) -> None:
+    (folder / "net.py").write_text("import json\n" + good)
+    (folder / "json.py").write_text("")
+
+
+def _opens_outside(folder: Path, good: str) -> None:
+    (folder.parent / "table.txt").write_text("1")
+    read = "from pathlib import Path\n(Path(__file__).parents[1] / 'table.txt').read_text()\n"
+    (folder / "net.py").write_text(read + good)
+
+
+def _binary(folder: Path, _: str) -> None:
+    (folder / "net.py").write_bytes(b"\x00\xff\xfe")
+
+
+BAD = {
+    "10 MB in one file": (_large_source, r"10\.\d MB together; the largest is net\.py"),
+    "10 MB in five files": (_large_sum, r"12\.5 MB together"),
+    "a terabyte of data": (_large_data, r"MB together; the largest is weights/huge\.bin"),
+    "a link to a file outside": (_link_outside, "outside the folder of the sweep file"),
+    "a link through a folder outside": (_linked_folder_outside, "outside the folder of the sweep file"),
+    "a link to itself": (_link_to_itself, "there is no file|cannot be read|symbolic link"),
+    "a folder": (_folder, "there is no file"),
+    "two of a kind": (_two, "it defines it, that, and the name does not say which is meant"),
+    "a name of ours": (_hides_ours, "would hide the module analysis of this package"),
+    "the name of a package": (_hides_installed, "would hide the module numpy of an installed package"),
+    "a name of Python": (_hides_python, "would hide the module json of Python"),
+    "a file outside that it opens": (_opens_outside, r"FileNotFoundError.*\(net\.py:2\)"),
+    "no text": (_binary, "does not parse"),
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+@pytest.mark.parametrize("fault", BAD)
+def test_every_kind_of_bad_code_is_refused_for_every_kind(write: Write, kind: str, fault: str) -> None:
+    folder = write({"README": ""})
+    make, says = BAD[fault]
+    make(folder, GOOD[kind])
+    with pytest.raises(TrialError, match=says) as caught:
+        named(folder, kind, "./net.py")
+    error = caught.value
+    assert all((error.given, error.why, error.allowed, error.fix))
+    assert "net.py" in error.given
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_a_sibling_may_be_a_link_and_counts_by_its_content(write: Write, tmp_path: Path, kind: str) -> None:
+    folder = write({"net.py": "import helper\n" + GOOD[kind]})
+    (tmp_path / "shared.py").write_text("x = 1\n")
+    (folder / "helper.py").symlink_to(tmp_path / "shared.py")
+    first = named(folder, kind, "./net.py")
+    (tmp_path / "shared.py").write_text("x = 2\n")
+    assert named(folder, kind, "./net.py") != first
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_a_package_that_a_node_lacks_is_named(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The machine that plans has it; the node has only the code, from the store."""
+    installed = tmp_path / "site-packages"
+    (installed / "rare_package").mkdir(parents=True)
+    (installed / "rare_package" / "__init__.py").write_text("")
+    folder = write({"net.py": "import helper\n" + GOOD[kind], "helper.py": "\nimport rare_package.part\n"})
+    (installed / "rare_package" / "part.py").write_text("")
+    with monkeypatch.context() as here:
+        here.syspath_prepend(str(installed))
+        name = named(folder, kind, "./net.py")["user_code"]["./net.py"]
+    for module in [one for one in sys.modules if one.partition(".")[0] in ("rare_package", "net", "helper")]:
+        monkeypatch.delitem(sys.modules, module)
+    registry.find.cache_clear()
+    with pytest.raises(TrialError, match=r"No module named 'rare_package' \(helper\.py:2\)") as caught:
+        registry.find("method" if kind == "model" else kind, name)
+    assert caught.value.fix == "pip install rare_package there"
 
 
 def test_an_unknown_option_names_those_there_are(write: Write) -> None:
