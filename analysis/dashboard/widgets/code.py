@@ -57,8 +57,8 @@ def unified(old: Mapping[str, str], new: Mapping[str, str]) -> str:
         if max(len(before), len(after)) > _MOST_LINES and before != after:
             parts.append(f"--- {path}\n+++ {path}\n differs; it is too long to compare")
             continue
-        names = [path if path in files else "(none)" for files in (old, new)]
-        parts += difflib.unified_diff(before, after, *names, lineterm="")
+        old_name, new_name = (path if path in files else "(none)" for files in (old, new))
+        parts += difflib.unified_diff(before, after, old_name, new_name, lineterm="")
     return "\n".join(parts)
 
 
