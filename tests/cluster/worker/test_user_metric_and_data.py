@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from sweeps.cli import common
 from sweeps.cli.main import main
 from sweeps.spec import loader, plan
 from sweeps.spec.plan import Plan
+from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.cluster.small import histories
 from trainables import schema
@@ -55,7 +57,6 @@ class Cifar:
     def __getitem__(self, index):
         return self.images[index], "a label"
 """
-Command = Callable[..., int]
 
 
 @pytest.fixture
@@ -103,6 +104,24 @@ def test_they_give_our_numbers_where_they_do_the_same(
     plain = run(without, store, data_root)
     for name, row in plain.items():
         assert row == {key: value for key, value in rows[name].items() if "own_l1" not in key}
+
+
+def test_a_sweep_goes_on_from_its_store_when_the_file_is_gone(
+    sweep: Path, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore(tmp_path / "store")
+    run(sweep, store, data_root, "--set", "epochs=1")
+    before = ids(sweep)
+    sweep.with_name("mine.py").unlink()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    where = ["--store", store.uri, "--data", str(data_root), "--address", "in-process"]
+    assert main(["resume", "mine", *where, "--set", "epochs=2"]) == common.DONE
+    arms = {arm["name"]: arm["trials"]["0"] for arm in stored_plans.require_plan(store, "mine")["arms"]}
+    assert {name: trial["id"] for name, trial in arms.items()} == before
+    for name in ("base", "own data"):
+        result = json.loads(store.get(layout.result_key(arms[name]["id"], 2)))["history"]
+        assert len(result["val/own_l1"]) == 2
+        assert result["test/own_l1"][-1] == pytest.approx(result["test/l1"][-1], abs=1e-6)
 
 
 def test_an_edit_makes_new_trials_and_a_comment_does_not(sweep: Path) -> None:
