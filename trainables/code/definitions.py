@@ -114,7 +114,7 @@ def load(name: Resolved) -> ModuleType:
         package = (error.name or "").partition(".")[0]
         raise _error(
             name,
-            f"importing it failed on {platform.node()}: {error} ({_place(error, name)})",
+            f"importing it failed on {platform.node()}: {error} ({place(error, name.file)})",
             "packages that are installed on every machine that runs trials",
             f"pip install {package or 'what is missing'} there",
         ) from error
