@@ -7,7 +7,6 @@ Nothing is left behind: the probe object in the store is deleted again.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import resource
 import shutil
@@ -220,9 +219,10 @@ def _data(name: str, found: MachineFacts, data_root: str | None) -> CheckResult:
 
 def _unreadable(root: Path) -> Iterator[CheckResult]:
     """Name the files below the data root that have the name of an image but are none."""
-    from trainables.data.image_files import files_below, is_image, unreadable, with_reasons
+    from trainables.data.image_files import is_image, unreadable, with_reasons
+    from trainables.data.listing import data_files
 
-    names = list(itertools.islice((name for name in files_below(root) if is_image(name)), _IMAGES))
+    names = [file.relative_to(root).as_posix() for file in data_files(root) if is_image(file.name)][:_IMAGES]
     damaged = unreadable(root, names)
     if damaged:
         what = f"{len(damaged):,} of {len(names):,} image files below {root} cannot be read: {with_reasons(damaged)}"

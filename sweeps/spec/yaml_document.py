@@ -95,7 +95,7 @@ def read(path: Path) -> Document:
             content = file.read(_MOST_BYTES + 1)
         return parse(content.decode("utf-8-sig"), path.name)
     except FileNotFoundError:
-        near = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) if path.parent.is_dir() else ""
+        near = ", ".join(sorted(p.name for p in path.parent.glob("[!.]*.yaml"))) if path.parent.is_dir() else ""
         fix = "sweeps list studies, or sweeps new sweep FILE.yaml, which writes one"
         raise SweepError(str(path), "there is no such file", near or "a sweep file", fix) from None
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from trainables.code import cache
+from trainables.data.listing import is_junk
 from trainables.errors import TrialError
 
 LEFT_OUT = (".git", "__pycache__")
@@ -43,7 +44,8 @@ def _matches(pattern: str, folder: Path) -> set[str]:
     found = set()
     for path in folder.glob(pattern):
         for file in path.rglob("*") if path.is_dir() else [path]:
-            if file.is_file() and not any(part in LEFT_OUT for part in file.relative_to(folder).parts):
+            parts = file.relative_to(folder).parts
+            if file.is_file() and not any(part in LEFT_OUT or is_junk(part) for part in parts):
                 if not file.resolve().is_relative_to(folder.resolve()):
                     raise _outside(f"{pattern} ({file} is a link to {file.resolve()})", folder)
                 found.add(file.relative_to(folder).as_posix())

@@ -17,6 +17,7 @@ from trainables.command.learner import SAMPLES, ProgramLearner
 from trainables.command.pictures import with_strip
 from trainables.command.program import check_program
 from trainables.config.messages import no_fills_error
+from trainables.data.listing import data_files
 from trainables.errors import TrialError
 from trainables.training.session import Machine
 from trainables.training.terms import Terms
@@ -122,8 +123,9 @@ def samples(learner: ProgramLearner, data: ProgramData) -> dict[str, bytes]:  # 
 
 def _pictures(folder: Path) -> dict[str, bytes]:
     pictures: dict[str, bytes] = {}
-    for path in sorted(folder.glob("*.png")) if folder.is_dir() else []:
-        if len(pictures) < MOST_PICTURES and path.is_file() and path.stat().st_size <= MOST_PICTURE_BYTES:
+    for path in data_files(folder, deep=False):
+        small = path.suffix == ".png" and path.stat().st_size <= MOST_PICTURE_BYTES
+        if small and len(pictures) < MOST_PICTURES:
             pictures[path.name] = path.read_bytes()
     return pictures
 

@@ -19,7 +19,8 @@ from functools import cached_property
 from pathlib import Path
 
 from trainables.config.data_paths import DataPath
-from trainables.data.image_files import files_below, image_files
+from trainables.data.image_files import image_files
+from trainables.data.listing import data_files
 from trainables.errors import TrialError
 
 DIGITS = 16
@@ -73,7 +74,9 @@ def _names(place: Path, images: bool) -> list[str]:
     """The files of a folder that count, sorted; for a file, an empty name."""
     if place.is_file():
         return [""]
-    return image_files(place, "data") if images else sorted(files_below(place))
+    if images:
+        return image_files(place, "data")
+    return [file.relative_to(place).as_posix() for file in data_files(place)]
 
 
 def _stat(file: Path) -> _Stat:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps
 from pydantic import Field, model_validator
 
 from trainables.config.model_sections import ModelConfig
+from trainables.data.listing import data_files, is_junk
 from trainables.errors import TrialError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -35,7 +35,11 @@ def path_below(root: Path | None, path: str, key: str) -> Path:
             f"{key}: the part of the path below {root}",
         )
     if not (root / path).exists():
-        near = sorted(p.name for p in root.iterdir() if not p.name.startswith(".")) if root.is_dir() else []
+        near = (
+            sorted(p.name for p in root.iterdir() if not p.name.startswith(".") and not is_junk(p.name))
+            if root.is_dir()
+            else []
+        )
         raise TrialError(
             f"{key}: {path!r}",
             f"{root / path} does not exist",
@@ -46,11 +50,11 @@ def path_below(root: Path | None, path: str, key: str) -> Path:
 
 
 def image_files(folder: Path, key: str) -> list[str]:
-    """Names of the images below a folder, relative to it and sorted, without foreign files; links are followed.
+    """Names of the images below a folder, relative to it and sorted; see `trainables.data.listing`.
 
     Raises TrialError if it is not a folder or has no images.
     """
-    names = sorted(name for name in files_below(folder) if is_image(name))
+    names = sorted(file.relative_to(folder).as_posix() for file in data_files(folder) if is_image(file.name))
     if not names:
         raise TrialError(
             f"{key}: {folder}",
@@ -59,29 +63,6 @@ def image_files(folder: Path, key: str) -> list[str]:
             f"change `{key}`, or put images there",
         )
     return names
-
-
-def is_foreign(name: str) -> bool:
-    """Whether a file or folder of this name belongs to the system or an editor, not to the data."""
-    return name.startswith(".") or name.endswith("~") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
-
-
-def files_below(folder: Path) -> Iterator[str]:
-    """Relative paths of all files, except foreign ones; a linked folder is entered unless it contains itself."""
-    entered = {folder: {folder.resolve()}}
-    for place, folders, files in os.walk(folder, followlinks=True):
-        here = Path(place)
-        above = entered.pop(here)
-        folders[:] = [name for name in folders if not is_foreign(name) and (here / name).resolve() not in above]
-        entered.update({here / name: above | {(here / name).resolve()} for name in folders})
-        for name in files:
-            if not is_foreign(name) and (here / name).is_file():
-                yield (here / name).relative_to(folder).as_posix()
-
-
-def is_image(name: str) -> bool:
-    """Whether a file has the name of an image."""
-    return Path(name).suffix.lower() in SUFFIXES
 
 
 LEFT_OUT = 0.01
@@ -196,8 +177,8 @@ class FolderConfig(ModelConfig):
 
 
 def digest(folder: Path) -> str:
-    """16 hex digits that change with the name or content of a file below a folder; files of the system do not count."""
+    """16 hex digits that change with the name or content of any file below a folder; see `trainables.data.listing`."""
     sha256 = hashlib.sha256()
-    for name in sorted(files_below(folder), key=lambda name: name.split("/")):
-        sha256.update(name.encode() + b"\0" + (folder / name).read_bytes())
+    for file in data_files(folder):
+        sha256.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
     return sha256.hexdigest()[:16]

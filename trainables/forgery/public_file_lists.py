@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.data.image_files import SUFFIXES, image_files
+from trainables.data.listing import data_files
 from trainables.data.splits import SPLITS
 from trainables.data.text_files import read_text
 from trainables.errors import TrialError
@@ -108,7 +109,8 @@ def imd2020(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: A
 
 def defacto(path: Path, authentic: Path | None) -> list[ListedImage]:
     """*_img/img/ and *_annotations/probe_mask/, in this folder or below it."""
-    places = sorted(place for place in path.rglob("img") if place.is_dir() and place.parent.name.endswith("_img"))
+    folders = {file.parent for file in data_files(path)}
+    places = sorted(place for place in folders if place.name == "img" and place.parent.name.endswith("_img"))
     if not places:
         raise _missing(path, "inpainting_img/img", "folders such as inpainting_img and inpainting_annotations")
     fakes = []
@@ -126,7 +128,7 @@ def defacto(path: Path, authentic: Path | None) -> list[ListedImage]:
 
 def coco_inpaint(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: ARG001
     """Lists of [image, mask or Negative] in JSON files."""
-    files = sorted(path.glob("*.json"))
+    files = [file for file in data_files(path, deep=False) if file.suffix == ".json"]
     if not files:
         raise _missing(path, "*.json", "JSON files with lists of [image, mask]; Negative is the mask of a photograph")
     entries = []
@@ -161,9 +163,7 @@ def set_error(given: str, why: str, allowed: str, key: str, fix: str = "") -> Tr
 
 def _names(place: Path) -> list[str]:
     """Names of the images directly in a folder, sorted; empty if there is no such folder."""
-    if not place.is_dir():
-        return []
-    return sorted(p.name for p in place.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return [file.name for file in data_files(place, deep=False) if file.suffix.lower() in SUFFIXES]
 
 
 def _below(path: Path, name: str) -> Path:
