@@ -65,6 +65,11 @@ def image_files(folder: Path, key: str) -> list[str]:
     return names
 
 
+def is_image(name: str) -> bool:
+    """Whether a file has the name of an image."""
+    return Path(name).suffix.lower() in SUFFIXES
+
+
 LEFT_OUT = 0.01
 """Largest share of the files of a data set that may be left out because they cannot be used."""
 

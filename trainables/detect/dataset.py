@@ -121,13 +121,13 @@ def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False
             "run the sweep with `sweeps run`, which forges the set first, or type `sweeps forge FILE`",
             "data.forged",
         )
-    return _load_cached(machine.forged[name], test_alone)
+    return _load_cached(machine.forged[name], test_alone, section["forged"]["images"]["size"])
 
 
 @cached(maxsize=KEPT)
-def _load_cached(folder: Path, test_alone: bool) -> ForgedSet:
+def _load_cached(folder: Path, test_alone: bool, size: int) -> ForgedSet:
     """Read a forged set once per process."""
-    return forged_images.load(folder, {"train": 0, "val": 0} if test_alone else None)
+    return forged_images.load(folder, {"train": 0, "val": 0} if test_alone else None, size=size)
 
 
 def first_images(part: LabelledImages, n: int | float | None, split: str) -> LabelledImages:

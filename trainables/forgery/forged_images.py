@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,9 @@ import torch
 from torch import Tensor
 
 from trainables.errors import TrialError
+from trainables.forgery import forged_index
 from trainables.forgery.encoding import decode, untar
+from trainables.forgery.forged_index import set_error
 
 SPLITS = ("train", "val", "test")
 KINDS = ("real", "inpainted", "fake_real", "pasted", "resaved")
@@ -81,20 +82,22 @@ def fingerprint(train: LabelledImages, val: LabelledImages, test: LabelledImages
 # --- reading a forged set ---------------------------------------------------------------------------------------------
 
 
-def load(folder: Path, counts: Mapping[str, int | None] | None = None, threads: int = 4) -> ForgedSet:
+def load(
+    folder: Path, counts: Mapping[str, int | None] | None = None, threads: int = 4, size: int | None = None
+) -> ForgedSet:
     """Load a finished set written by `trainables.forgery.shards`; each shard is checked against `done.json`.
 
     counts: number of images of each split, taken from its start (the images of a photograph are adjacent, so that the
     first images are balanced); None for all.
+    size: side of the images that the set must have, px; None for any.
 
     Shards that are not needed are not read. The fingerprint is always that of the whole set. Raises TrialError if the
-    set is unfinished or damaged, or has too few images.
+    set is unfinished or damaged, or has too few images. A set may come from others: no name in it leads out of its
+    folder, and nothing in it is decoded that is larger than it should be.
     """
-    done = _json(folder, "done.json", "the set is unfinished or missing")
-    index = _read(folder, "index.json")
-    if hashlib.sha256(index).hexdigest() != done["index_sha256"]:
-        raise _error(folder / "index.json", "it is damaged: its SHA-256 differs from that in done.json")
-    rows = json.loads(index)["rows"]
+    done, rows = forged_index.read(folder)
+    if size is not None and done["size"] != size:
+        raise set_error(folder / "done.json", f"its images have {done['size']} px, and the configuration {size}")
     with ThreadPoolExecutor(max_workers=threads) as pool:
         train, val, test = (_split(folder, done, rows, split, (counts or {}).get(split), pool) for split in SPLITS)
     return ForgedSet(train, val, test, done["fingerprint"])
@@ -121,22 +124,42 @@ def _split(
     image_n3hw = torch.empty((len(at), 3, size, size), dtype=torch.uint8)
     mask_n1hw = torch.zeros((len(at), 1, size, size), dtype=torch.bool)
     place_of = {rows["key"][i]: n for n, i in enumerate(at)}
+    of_shard: dict[str, list[int]] = {}
+    for i in at:
+        of_shard.setdefault(rows["shard"][i], []).append(i)
     is_fake = {rows["key"][i] for i in at if rows["label"][i]}
 
     def fill(shard: str) -> None:
-        for name, content in untar(_checked(folder, shard, done["shards"][shard]["sha256"])):
-            key, _, suffix = name.partition(".")
-            if key not in place_of or suffix == "json" or (suffix == "mask.png" and key not in is_fake):
-                continue
-            pixels = decode(content, grey=suffix == "mask.png")
-            if pixels is None or pixels.shape[:2] != (size, size):
-                raise _error(folder / "shards" / f"{shard}.tar", f"{name} does not decode to {size}x{size} px")
-            if suffix == "mask.png":
-                mask_n1hw[place_of[key], 0] = torch.from_numpy(pixels) >= 128
-            else:
-                image_n3hw[place_of[key]] = torch.from_numpy(pixels).permute(2, 0, 1)
+        file = folder / "shards" / f"{shard}.tar"
+        tar = _checked(folder, shard, done["shards"][shard]["sha256"])
+        keys = [rows["key"][i] for i in of_shard[shard]]
+        wanted = {(key, False) for key in keys} | {(key, True) for key in keys if key in is_fake}
+        try:
+            for name, content in untar(tar):
+                key, _, suffix = name.partition(".")
+                is_mask = suffix == "mask.png"
+                if suffix == "json" or (is_mask and key in place_of and key not in is_fake):
+                    continue
+                if (key, is_mask) not in wanted:
+                    if key in place_of:
+                        raise ValueError(f"{name} is a second image of {key}, or belongs to another shard")
+                    continue
+                wanted.remove((key, is_mask))
+                pixels = decode(content, is_mask, size)
+                if pixels is None or pixels.shape[:2] != (size, size):
+                    raise ValueError(f"{name} does not decode to {size}x{size} px")
+                if is_mask:
+                    mask_n1hw[place_of[key], 0] = torch.from_numpy(pixels) >= 128
+                else:
+                    image_n3hw[place_of[key]] = torch.from_numpy(pixels).permute(2, 0, 1)
+        except ValueError as error:
+            raise set_error(file, str(error)) from error
+        if wanted:
+            key, is_mask = min(wanted)
+            what = "mask" if is_mask else "image"
+            raise set_error(file, f"{len(wanted)} files are missing in it, such as the {what} of {key}")
 
-    for _ in pool.map(fill, dict.fromkeys(rows["shard"][i] for i in at)):
+    for _ in pool.map(fill, of_shard):
         pass
     column = {name: [values[i] for i in at] for name, values in rows.items()}
     sharpness = [math.nan if value is None else value for value in column["sharpness"]]
@@ -154,34 +177,8 @@ def _split(
 
 
 def _checked(folder: Path, shard: str, sha256: str) -> bytes:
-    content = _read(folder, f"shards/{shard}.tar")
+    file = folder / "shards" / f"{shard}.tar"
+    content = forged_index.read_file(folder, f"shards/{shard}.tar")
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise _error(folder / "shards" / f"{shard}.tar", "it is damaged: its SHA-256 differs from that in done.json")
+        raise set_error(file, "it is damaged: its SHA-256 differs from that in done.json")
     return content
-
-
-def _json(folder: Path, name: str, why: str) -> dict[str, Any]:
-    """A JSON file of a set. why: the reason in the TrialError if the file cannot be read."""
-    try:
-        content: dict[str, Any] = json.loads((folder / name).read_bytes())
-    except OSError as error:
-        raise _error(folder / name, why) from error
-    except ValueError as error:
-        raise _error(folder / name, f"it is damaged: {error}") from error
-    return content
-
-
-def _read(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise _error(folder / name, f"it cannot be read: {error.strerror}") from error
-
-
-def _error(file: Path, why: str) -> TrialError:
-    return TrialError(
-        f"forged set, {file}",
-        why,
-        "a complete forged set: config.json, shards/, index.json, card.md and done.json",
-        "remove damaged files and run `sweeps forge` again: finished shards are kept",
-    )

@@ -6,7 +6,9 @@ Legend: n images, k detectors, f features of all detectors together.
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from trainables.errors import TrialError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 COLUMNS = ("logit", "label", "source", "feature")
+MOST_BYTES = 2**32
+"""Largest size of a file of outputs when it is unpacked."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,13 @@ def _read(trial: str, file: Path, digest: Any) -> Arrays:
     data = file.read_bytes()
     digest.update(data)
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > MOST_BYTES:
+            raise ValueError(f"it has {unpacked / 1e9:.1f} GB unpacked, more than {MOST_BYTES / 1e9:.1f} GB")
         with np.load(file) as arrays:  # allow_pickle is off
             return {key: arrays[key] for key in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise TrialError(
             f"outputs of trial {trial}",
             f"{file} does not hold them: {error}",
