@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cluster.worker import provenance
 from sweeps.errors import SweepError
+from sweeps.store import listing
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
@@ -33,6 +34,8 @@ _PROBE = "doctor"
 _IMAGES = 50_000
 """Most image files of the data root that are opened."""
 _TASK_S = 60.0
+_SHOWN = 3
+"""Number of foreign files that are named."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ def run_checks(address: str | None, store: Store | None, data_root: str | None) 
     if store is not None:
         checked = list(check_store(store))
         yield from checked
+        if checked[-1].state == "ok":
+            yield from check_foreign(store)
         if isinstance(store, FolderStore) and checked[-1].state == "ok":
             yield _folder_clock(store)
         if isinstance(store, FolderStore) and address:
@@ -161,6 +166,22 @@ def check_store(store: Store) -> Iterator[CheckResult]:
             return
         done.append(name)
     yield CheckResult("ok", f"store {store.uri}: {', '.join(done)}")
+
+
+def check_foreign(store: Store) -> Iterator[CheckResult]:
+    """Tell of files and links in a store that this package has not written; nothing if there are none."""
+    first, count = [], 0
+    for key in listing.foreign(store):
+        count += 1
+        first += [key] if count <= _SHOWN else []
+    if count:
+        more = f" and {count - len(first):,} more" if count > len(first) else ""
+        what = "file or link" if count == 1 else "files or links"
+        yield CheckResult(
+            "warning",
+            f"store {store.uri}: {count:,} {what} that inpaint-sweeps has not written: {', '.join(first)}{more}",
+            "nothing has to be done, they are ignored; they may be deleted, but leave everything else as it is",
+        )
 
 
 def _folder_clock(store: FolderStore) -> CheckResult:

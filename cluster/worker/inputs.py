@@ -21,7 +21,7 @@ from cluster.worker.finished_trial import newest_result, read
 from cluster.worker.user_code import bring_code
 from sweeps.errors import SweepError
 from sweeps.spec.plan import Plan
-from sweeps.store import layout
+from sweeps.store import layout, listing
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from trainables import schema
@@ -64,7 +64,7 @@ def check(plan: Plan, store: Store) -> None:
 
 
 def set_key(set_id: str, *parts: str) -> str:
-    return "/".join(["datasets", set_id, *parts])
+    return layout.join("datasets", set_id, *(name for part in parts for name in part.split("/")))
 
 
 def forged_folder(store: Store, set_id: str) -> Path:
@@ -78,14 +78,14 @@ def forged_folder(store: Store, set_id: str) -> Path:
             "sweeps run FILE or sweeps forge FILE, which make the missing part",
         )
     if isinstance(store, FolderStore):
-        return store.root / "datasets" / set_id
+        return store.path(set_key(set_id))
     folder = _cache(store) / "datasets" / set_id
     if _is_copy(folder, done):
         return folder
 
     def fetch(temporary: Path) -> None:
-        prefix = set_key(set_id, "")
-        keys = list(store.keys(prefix))
+        prefix = set_key(set_id) + "/"
+        keys = listing.keys(store, prefix)
         for few in (keys[i : i + IN_MEMORY] for i in range(0, len(keys), IN_MEMORY)):
             objects = store.get_many(few)
             for key in few:
@@ -105,9 +105,9 @@ def outputs_file(store: Store, trial_id: str) -> Path:
     """Path of the outputs that a finished trial stored with its last samples."""
     result = newest_result(store, trial_id, "whose outputs are read")
     epoch = int(result["history"]["epoch"][-1])
-    key = f"trials/{trial_id}/samples/{result['attempt']}/{epoch}/{OUTPUTS}"
+    key = layout.join("trials", trial_id, "samples", result["attempt"], epoch, OUTPUTS)
     if isinstance(store, FolderStore):
-        path = store.root / key
+        path = store.path(key)
     else:
         path = _cache(store) / key
         data = {} if path.is_file() else store.get_many([key])

@@ -87,4 +87,4 @@ def _changed(stored: Mapping[str, Any] | None, now: Mapping[str, str]) -> tuple[
 
 
 def _key(digest: str) -> str:
-    return f"modules/{digest}.json"
+    return layout.join("modules", f"{digest}.json")

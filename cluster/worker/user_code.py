@@ -25,6 +25,13 @@ def bring_code(store: Store, names: Iterable[str]) -> None:
     for name in names:
         if cache.is_kept(name):
             continue
+        if not cache.is_hash(name):
+            raise StoreError(
+                f"code {name[:200]!r}",
+                "it is not the hash of code",
+                f"{cache.HASH_DIGITS} hexadecimal digits",
+                "restore the plan or trial that names it from a copy, or do not use this store",
+            )
         kept = cache.keep(stored_code.get_code(store, name))
         if kept != name:
             raise StoreError(

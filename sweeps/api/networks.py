@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def find_trial(store: StoreLike, prefix: str) -> str:
     """The id of the trial that starts with `prefix`. SweepError if there is none or more than one."""
-    ids = [name for name in arguments.plain_store(store).children("trials") if name.startswith(prefix)]
+    from sweeps.store import listing
+
+    ids = [name for name in listing.children(arguments.plain_store(store), "trials") if name.startswith(prefix)]
     if len(ids) != 1:
         why = "several trials start with it" if ids else "no trial starts with it"
         raise SweepError(

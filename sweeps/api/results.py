@@ -161,10 +161,10 @@ def _strips(
     store: Store, study: Study, arm: str, seed: int, images: Sequence[int], data_root: Path | None
 ) -> Mapping[str, bytes] | str:
     """The test images with these numbers as an arm fills them, as PNG by file name; a text says why it cannot."""
-    from cluster.worker import user_code
     from sweeps.store import checkpoints
     from sweeps.store import trials as stored_trials
     from trainables import schema
+    from trainables.code import cache
     from trainables.inference import redraw
     from trainables.training.session import Machine
 
@@ -173,8 +173,12 @@ def _strips(
     if study.arm(arm).trains and (saved is None or saved.epoch != epochs):
         return f"the store has no checkpoint of trial {trial} at epoch {epochs}"
     body = stored_trials.read_trial(store, trial)
-    user_code.bring_code(store, schema.code_of(str(body["task"]), body["config"]))
     config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
+    if not all(map(cache.is_kept, schema.code_of(body["task"], config))):
+        return (
+            "it runs code of a user that this machine does not have, and a report takes no code from a store; "
+            f"`sweeps predict {trial} ...` does"
+        )
     return redraw.strips(config, saved.files if saved else None, images, Machine(data_root=data_root))
 
 

@@ -211,11 +211,11 @@ def delete_checkpoints(store: StoreLike, name: str | None = None) -> tuple[int, 
     Returns the number of deleted checkpoints and of trials.
     """
     from cluster.driver.leases import Leases
-    from sweeps.store import checkpoints
+    from sweeps.store import checkpoints, listing
 
     store = arguments.plain_store(store)
     if name is None:
-        trials = store.children("trials")
+        trials = listing.children(store, "trials")
     else:
         arms = newest_plan(store, name)["arms"]
         trials = sorted({trial["id"] for arm in arms for trial in arm["trials"].values()})

@@ -33,8 +33,8 @@ def print_trial(store: Store, trial_id: str) -> None:
         out.print(Text(f"sweep {name} uses it as {key}"))
     _attempts(store, trial_id, out)
     _log(store, trial_id, out)
-    for name in sorted(store.children(f"trials/{trial_id}/result"), key=lambda n: int(n.removesuffix(".json"))):
-        _result(layout.get_json(store, f"trials/{trial_id}/result/{name}"), out)
+    for epochs in stored_trials.finished_epochs(store, trial_id):
+        _result(layout.get_json(store, layout.result_key(trial_id, epochs)), out)
 
 
 def _attempts(store: Store, trial_id: str, out: Console) -> None:

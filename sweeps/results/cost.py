@@ -15,8 +15,9 @@ from typing import Any
 
 from sweeps.results.columns import IMAGES_PER_S, TIME_S
 from sweeps.spec.trial import canonical
-from sweeps.store import layout
+from sweeps.store import layout, listing
 from sweeps.store import plans as stored_plans
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 
 Config = Mapping[str, Any]
@@ -185,13 +186,13 @@ def timed_trials(store: Store, wanted: Callable[[str, Config], bool], most: int 
             planned.update(trial_id for trial_id, _ in keys)
             if wanted(plan["task"], arm["config"]):
                 candidates.update((key, (plan["task"], arm["config"])) for key in keys)
-    others = [trial_id for trial_id in store.children("trials") if trial_id not in planned]
+    others = [trial_id for trial_id in listing.children(store, "trials") if trial_id not in planned]
     bodies = store.get_many(layout.trial_key(trial_id) for trial_id in others)
     for key, data in bodies.items():
         body = layout.load(key, data)
         if wanted(body["task"], body["config"]):
-            names = store.children(f"trials/{body['id']}/result")
-            candidates |= {(body["id"], int(n.removesuffix(".json"))): (body["task"], body["config"]) for n in names}
+            reached = stored_trials.finished_epochs(store, body["id"])
+            candidates |= {(body["id"], epochs): (body["task"], body["config"]) for epochs in reached}
     keys_of = {layout.result_key(*key): key for key in candidates}
     existing = sorted(store.exists_many(keys_of))
     if len(existing) > most:
@@ -207,9 +208,8 @@ def timed_trials(store: Store, wanted: Callable[[str, Config], bool], most: int 
 def _newest_plans(store: Store) -> list[Any]:
     newest = []
     for name in stored_plans.sweep_names(store):
-        plans = store.children(f"sweeps/{name}/plans")
-        if plans:
-            newest.append(f"sweeps/{name}/plans/{plans[-1]}")
+        numbers = listing.numbers(store, f"sweeps/{name}/plans")
+        newest += [stored_plans.plan_key(name, number) for number in numbers[-1:]]
     return [layout.load(key, data) for key, data in store.get_many(newest).items()]
 
 

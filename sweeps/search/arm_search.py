@@ -198,7 +198,7 @@ def suggestion_key(sweep: str, arm: str, number: int) -> str:
 
 
 def pruned_key(sweep: str, trial_id: str) -> str:
-    return f"sweeps/{sweep}/pruned/{trial_id}.json"
+    return layout.join("sweeps", sweep, "pruned", f"{trial_id}.json")
 
 
 def final_value(result: Mapping[str, Any], metric: str) -> float | None:

@@ -32,8 +32,9 @@ from sweeps.search.history import MALFORMED, SAMPLERS, STATES, History, Json, Se
 from sweeps.search.parameters import Overrides
 from sweeps.search.space import parse
 from sweeps.spec.trial import canonical, digest
+from sweeps.store import listing
 from sweeps.store.base import Store
-from sweeps.store.layout import dump, load
+from sweeps.store.layout import dump, join, load
 
 __all__ = ["SAMPLERS", "Ask", "Search", "SearchSpec", "search_prefix", "stored_searches"]
 
@@ -57,13 +58,13 @@ class Ask:
 def search_prefix(sweep: str, arm: str) -> str:
     """Key prefix of the search of an arm: a readable part of the arm's name and a digest that makes it unique."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", arm)[:40].strip("-")
-    return f"sweeps/{sweep}/search/{readable or 'arm'}-{digest(arm)}/"
+    return join("sweeps", sweep, "search", f"{readable or 'arm'}-{digest(arm)}") + "/"
 
 
 def stored_searches(store: Store, sweep: str) -> dict[str, Search]:
     """The stored searches of a sweep by arm, for reading. Does not need the sweep file."""
-    prefix = f"sweeps/{sweep}/search"
-    keys = [f"{prefix}/{slug}/search.json" for slug in store.children(prefix)]
+    prefix = join("sweeps", sweep, "search")
+    keys = [f"{prefix}/{slug}/search.json" for slug in listing.children(store, prefix)]
     headers = [load(key, data) for key, data in store.get_many(keys).items()]
     return {header["arm"]: Search(store, sweep, header["arm"], _spec_of(header)) for header in headers}
 
@@ -176,7 +177,9 @@ class Search:
 
     def refresh(self) -> None:
         """Read new objects from the store, such as those of another driver."""
-        new = [key for key in self._store.keys(self._prefix) if key.removeprefix(self._prefix) not in self._read]
+        new = [
+            key for key in listing.keys(self._store, self._prefix) if key.removeprefix(self._prefix) not in self._read
+        ]
         bodies = self._store.get_many(new)
         for key in sorted(bodies, key=_place):
             record = load(key, bodies[key])

@@ -173,8 +173,10 @@ def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store 
 
 def _file(name: str, folder: Path | None) -> Path | None:
     if name.endswith((".yaml", ".yml")):
-        path = (folder or Path.cwd()) / name
-        return path if folder is not None or path.is_file() else None
+        if folder is not None:
+            return folder / name
+        leaves = Path(name).is_absolute() or ".." in Path(name).parts  # a store gives the name: it stays in the folder
+        return None if leaves or not Path(name).is_file() else Path.cwd() / name
     return _studies().get(name)
 
 

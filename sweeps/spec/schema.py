@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +17,8 @@ Name = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(usable
 Key = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")]
 Seed = Annotated[str, Field(pattern=r"^\d+$")]
 """A seed as a key: keys of YAML are read as text."""
+Correction = Literal["holm", "benjamini-hochberg"]
+CORRECTIONS: tuple[str, ...] = get_args(Correction)
 BEST = re.compile(r"best\((?P<column>[a-z0-9_/]+)\)$")
 
 
@@ -171,7 +173,7 @@ class ReportSpec(StrictSpec):
     statistic: Literal["mean", "interquartile mean"] = Field(
         "mean", description="how tables summarise the seeds; differences are means of pairs in either case"
     )
-    correction: Literal["holm", "benjamini-hochberg"] = Field(
+    correction: Correction = Field(
         "holm",
         description="correction of the tests of a metric's differences: holm bounds the chance of any false star, "
         "benjamini-hochberg the share of false stars",

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sweeps.results.columns import SCHEMA
+from sweeps.store import listing
 from sweeps.store.base import Store
-from sweeps.store.layout import Json, dump, get_json, load
+from sweeps.store.layout import Json, dump, get_json, join, load
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Attempt:
         return f"{self.number:04d}-{self.token}"
 
     def key(self, *parts: str | int) -> str:
-        return "/".join(["trials", self.trial_id, *map(str, parts)])
+        return join("trials", self.trial_id, *parts)
 
     @property
     def beat_key(self) -> str:
@@ -44,29 +45,32 @@ class Attempt:
 
 def attempt_numbers(store: Store, trial_id: str) -> list[int]:
     """The numbers of all attempts at a trial, ascending."""
-    names = (name.removesuffix(".json") for name in store.children(f"trials/{trial_id}/attempts"))
-    return sorted(int(name) for name in names if name.isdigit())
+    return listing.numbers(store, join("trials", trial_id, "attempts"))
 
 
 def attempts(store: Store, trial_id: str) -> list[Attempt]:
     """All attempts at a trial, oldest first."""
-    keys = [f"trials/{trial_id}/attempts/{n:04d}.json" for n in attempt_numbers(store, trial_id)]
+    keys = [_claim_key(trial_id, number) for number in attempt_numbers(store, trial_id)]
     bodies = store.get_many(keys)
     claims = [load(key, bodies[key]) for key in keys if key in bodies]
     return [_claimed(trial_id, claim) for claim in claims]
 
 
+def _claim_key(trial_id: str, number: int) -> str:
+    return join("trials", trial_id, "attempts", f"{number:04d}.json")
+
+
 def newest_attempt(store: Store, trial_id: str) -> Attempt | None:
     """The newest attempt at a trial; None if there is none."""
     numbers = attempt_numbers(store, trial_id)
-    claim = get_json(store, f"trials/{trial_id}/attempts/{numbers[-1]:04d}.json") if numbers else None
+    claim = get_json(store, _claim_key(trial_id, numbers[-1])) if numbers else None
     return _claimed(trial_id, claim) if claim else None
 
 
 def newest_attempts(store: Store, trial_ids: Iterable[str]) -> dict[str, Attempt | None]:
     """`newest_attempt` of many trials with few listings."""
     newest: dict[str, str | None] = dict.fromkeys(trial_ids)
-    for key in sorted(store.find(f"trials/{trial_id}/attempts/" for trial_id in newest)):
+    for key in sorted(listing.find(store, (join("trials", trial_id, "attempts") + "/" for trial_id in newest))):
         _, trial_id, _, name = key.split("/")
         if name.removesuffix(".json").isdigit():
             newest[trial_id] = key
@@ -88,7 +92,7 @@ def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None
     number = after + 1
     attempt = Attempt(trial_id, number, uuid.uuid4().hex[:8])
     body = {"schema": SCHEMA, "number": number, "token": attempt.token, **body}
-    key = attempt.key("attempts", f"{number:04d}.json")
+    key = _claim_key(trial_id, number)
     if not store.create(key, dump(body)):
         return None
     if store.exclusive:

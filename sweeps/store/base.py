@@ -13,12 +13,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from sweeps.errors import StoreError
 
 TEMPORARY = ".writing-"
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]|%(2e|2f|5c|00)|^[A-Za-z]:", re.IGNORECASE)
+"""What no key contains: control characters, a backslash, a drive letter, an encoded `.`, `/`, backslash or NUL."""
 
 
 class Abandoned(Exception):  # noqa: N818 - not an error
@@ -84,11 +87,19 @@ class Store(Protocol):
 def check_key(key: str) -> str:
     """Return the key. StoreError if it is absolute, has empty parts, or could leave the store."""
     parts = key.split("/")
-    if not key or any(p in ("", ".", "..") or p.startswith(TEMPORARY) for p in parts) or "\0" in key:
+    if any(part in ("", ".", "..") or part.startswith(TEMPORARY) for part in parts) or _UNSAFE.search(key):
         raise StoreError(
-            f"store key {key!r}",
+            f"store key {key[:200]!r}",
             "it is absolute, could leave the store, or has a reserved or empty part",
-            "names separated by '/', none of them empty, '.' or '..'",
-            "a name of letters, digits, - and _",
+            "names separated by '/', none of them empty, '.' or '..', without backslashes and control characters",
+            "if a store contains this name, do not use that store; otherwise use a plain name",
         )
     return key
+
+
+def is_key(key: str) -> bool:
+    """Whether `check_key` accepts a key."""
+    try:
+        return bool(check_key(key))
+    except StoreError:
+        return False

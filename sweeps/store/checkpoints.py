@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from sweeps.errors import StoreAwayError, StoreError
 from sweeps.results.columns import SCHEMA
+from sweeps.store import listing
 from sweeps.store.attempts import Attempt, superseded
 from sweeps.store.base import Store, never
-from sweeps.store.layout import Json, dump, get_json, load, result_key
+from sweeps.store.layout import Json, dump, get_json, join, load, result_key
 from sweeps.store.trials import finished_epochs
 
 
@@ -51,9 +52,8 @@ def save_checkpoint(
 
 def checkpoints(store: Store, trial_id: str) -> list[tuple[str, int]]:
     """(attempt name, epoch) of all checkpoints with a manifest; the last one is the one to resume from."""
-    prefix = f"trials/{trial_id}/checkpoint/"
-    folders = [key.split("/")[-3:-1] for key in store.keys(prefix) if key.endswith("/manifest.json")]
-    return sorted((name, int(epoch)) for name, epoch in folders)
+    parts = [key.split("/") for key in listing.keys(store, join("trials", trial_id, "checkpoint") + "/")]
+    return sorted((part[3], int(part[4])) for part in parts if part[5:] == ["manifest.json"])
 
 
 def latest_checkpoint(store: Store, trial_id: str, up_to: int) -> Checkpoint | None:
@@ -62,7 +62,7 @@ def latest_checkpoint(store: Store, trial_id: str, up_to: int) -> Checkpoint | N
     for name, epoch in reversed(checkpoints(store, trial_id)):
         if epoch > up_to:
             continue
-        folder = f"trials/{trial_id}/checkpoint/{name}/{epoch}"
+        folder = join("trials", trial_id, "checkpoint", name, epoch)
         files = _read_checkpoint(store, folder)
         if files is not None:
             return Checkpoint(epoch, files, tuple(damaged))
@@ -80,7 +80,7 @@ def checkpoint_history(store: Store, trial_id: str, up_to: int) -> list[Json]:
 
 def history_at(store: Store, trial_id: str, name: str, epoch: int) -> list[Json]:
     """The records in a checkpoint of attempt `name`; empty if it has none. Does not read weights."""
-    folder = f"trials/{trial_id}/checkpoint/{name}/{epoch}"
+    folder = join("trials", trial_id, "checkpoint", name, epoch)
     manifest = get_json(store, f"{folder}/manifest.json") or {}
     text = manifest.get("files", {}).get("history.json", {}).get("text")
     rows = get_json(store, f"{folder}/history.json") if text is None else load(f"{folder}/manifest.json", text.encode())
@@ -126,6 +126,6 @@ def collect(store: Store, trial_id: str) -> int:
         retained = [final] if final in saved else retained
     for name, epoch in saved:
         if (name, epoch) not in retained:
-            keys = list(store.keys(f"trials/{trial_id}/checkpoint/{name}/{epoch}/"))
+            keys = listing.keys(store, join("trials", trial_id, "checkpoint", name, epoch) + "/")
             store.delete(sorted(keys, key=lambda key: not key.endswith("/manifest.json")))
     return len(saved) - len(retained)

@@ -30,7 +30,7 @@ from typing import Any
 
 from sweeps.errors import StoreError
 from sweeps.results.columns import SCHEMA
-from sweeps.store.base import Store
+from sweeps.store.base import Store, check_key
 
 Json = dict[str, Any]
 
@@ -69,12 +69,26 @@ def get_json(store: Store, key: str) -> Any | None:
         return None
 
 
+def join(*parts: str | int) -> str:
+    """A key from its parts. StoreError for a part that is not one name, such as `../x` in place of an id."""
+    names = [str(part) for part in parts]
+    for name in names:
+        if "/" in check_key(name):
+            raise StoreError(
+                f"name {name[:200]!r} in a store",
+                "it is a path, which could name another object than it should",
+                "a name without '/'",
+                "do not use this store, or restore the object that holds this name from a copy",
+            )
+    return "/".join(names)
+
+
 def trial_key(trial_id: str) -> str:
-    return f"trials/{trial_id}/trial.json"
+    return join("trials", trial_id, "trial.json")
 
 
 def result_key(trial_id: str, epochs: int) -> str:
-    return f"trials/{trial_id}/result/{epochs}.json"
+    return join("trials", trial_id, "result", f"{epochs}.json")
 
 
 def fresh_key(name: str) -> str:
@@ -82,4 +96,4 @@ def fresh_key(name: str) -> str:
 
 
 def summary_key(name: str) -> str:
-    return f"sweeps/{name}/summary.json"
+    return join("sweeps", name, "summary.json")

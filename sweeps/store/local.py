@@ -1,4 +1,8 @@
-"""A store in a local or mounted folder."""
+"""A store in a local or mounted folder.
+
+Symbolic links below the folder are refused, because they could lead out of it: an object that is one, or lies in one,
+is an error, and listings leave them out. The folder itself may be a link.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +41,37 @@ class FolderStore:
     def uri(self) -> str:
         return str(self.root)
 
-    def _path(self, key: str) -> Path:
-        return self.root / check_key(key)
+    def path(self, key: str) -> Path:
+        """The file or folder of a key. StoreError if a symbolic link is part of its path."""
+        self._check_links(check_key(key), set())
+        return self.root / key
+
+    def _check_links(self, key: str, known: set[str]) -> None:
+        """known: folders that are no links; the folders of the key are added."""
+        at = str(self.root)
+        for part in key.split("/"):
+            at = f"{at}/{part}"
+            if at in known:
+                continue
+            try:
+                mode = os.lstat(at).st_mode
+            except OSError:  # missing, or unreadable, which the access itself reports
+                return
+            if stat.S_ISLNK(mode):
+                raise _link_error(self.root, at)
+            if stat.S_ISDIR(mode):
+                known.add(at)
+
+    def links(self) -> Iterator[str]:
+        """The symbolic links in the store, as keys."""
+        for folder, folders, files in os.walk(self.root):
+            for name in sorted([*folders, *files]):
+                if os.path.islink(f"{folder}/{name}"):
+                    yield (Path(folder) / name).relative_to(self.root).as_posix()
 
     def get(self, key: str) -> bytes:
         try:
-            return self._path(key).read_bytes()
+            return self.path(key).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise KeyError(key) from None
         except OSError as error:
@@ -60,20 +89,27 @@ class FolderStore:
 
     def find(self, prefixes: Iterable[str]) -> dict[str, str]:
         versions: dict[str, str] = {}
+        known: set[str] = set()
         for prefix in prefixes:
             for key in self.keys(prefix) if prefix.endswith("/") else [prefix]:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    status = self._path(key).stat()
+                    self._check_links(check_key(key), known)
+                    status = (self.root / key).stat()
                     if not stat.S_ISDIR(status.st_mode):
                         versions[key] = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
         return versions
 
     def exists_many(self, keys: Iterable[str]) -> set[str]:
         root = str(self.root)  # joined as strings, because making a Path per key costs more than the check itself
-        return {key for key in keys if os.path.isfile(f"{root}/{check_key(key)}")}
+        existing, known = set(), set[str]()
+        for key in keys:
+            self._check_links(check_key(key), known)
+            if os.path.isfile(f"{root}/{key}"):
+                existing.add(key)
+        return existing
 
     def put(self, key: str, data: bytes, abandoned: Callable[[], bool] = never) -> None:
-        path = self._path(key)
+        path = self.path(key)
         if abandoned():
             raise Abandoned(key)
         temporary = self._write(key, path, data)
@@ -98,7 +134,7 @@ class FolderStore:
         return {key for key, data in objects if self.create(key, data)}
 
     def create(self, key: str, data: bytes) -> bool:
-        path = self._path(key)
+        path = self.path(key)
         if path.exists():
             return False
         temporary = self._write(key, path, data)
@@ -128,18 +164,19 @@ class FolderStore:
         return temporary
 
     def keys(self, prefix: str) -> Iterator[str]:
-        top = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
+        top = self.path(prefix.rstrip("/")) if prefix else self.root
         for folder, folders, files in os.walk(top):
             folders.sort()
             base = Path(folder).relative_to(self.root).as_posix()
             for name in sorted(files):
-                if not name.startswith(TEMPORARY):
+                if not name.startswith(TEMPORARY) and not os.path.islink(f"{folder}/{name}"):
                     yield name if base == "." else f"{base}/{name}"
 
     def children(self, prefix: str) -> list[str]:
-        top = self.root / check_key(prefix.rstrip("/")) if prefix else self.root
+        top = self.path(prefix.rstrip("/")) if prefix else self.root
         try:
-            return sorted(e.name for e in os.scandir(top) if not e.name.startswith(TEMPORARY))
+            names = [e.name for e in os.scandir(top) if not e.is_symlink() and not e.name.startswith(TEMPORARY)]
+            return sorted(names)
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -147,7 +184,7 @@ class FolderStore:
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
-            path = self._path(key)
+            path = self.path(key)
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -171,6 +208,15 @@ class FolderStore:
             why = f"the disk is full ({free:.0f} MB free)" if free is not None else "the disk is full"
             allowed, fix = "a disk with free space", "free some space and run the command again; or --store ELSEWHERE"
         return StoreError(f"store {str(self.root)!r}: cannot {verb} {key!r}", why, allowed, fix)
+
+
+def _link_error(root: Path, link: str) -> StoreError:
+    return StoreError(
+        f"store {str(root)!r}: {os.path.relpath(link, root)!r}",
+        "it is a symbolic link, which could lead out of the store",
+        "files and folders; the folder of the whole store may be a link",
+        "if you made the link, put the folder itself in its place; otherwise do not use this store",
+    )
 
 
 def _free_mb(folder: Path) -> float | None:

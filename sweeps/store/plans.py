@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 import uuid
 from collections.abc import Sequence
 
-from sweeps.errors import UnknownNameError
+from sweeps.errors import StoreError, UnknownNameError
 from sweeps.results.columns import SCHEMA
+from sweeps.spec.schema import CORRECTIONS
 from sweeps.spec.trial import digest
+from sweeps.store import listing
 from sweeps.store.base import Store
-from sweeps.store.layout import Json, dump, get_json, load
+from sweeps.store.layout import Json, dump, get_json, join, load
 
 ALL_RUNS = "all"
 """Target of a stop request: every run of the sweep."""
@@ -29,23 +32,63 @@ def write_plan(store: Store, name: str, plan: Json, text: str, planned_at: float
         if newest is not None and newest["hash"] == content:
             return newest
         body = {"schema": SCHEMA, "hash": content, "planned_at": planned_at, "text": text, **plan}
-        number = len(store.children(f"sweeps/{name}/plans")) + 1
-        if store.create(f"sweeps/{name}/plans/{number:04d}.json", dump(body)):
+        number = max(listing.numbers(store, join("sweeps", name, "plans")), default=0) + 1
+        if store.create(plan_key(name, number), dump(body)):
             return body
+
+
+def plan_key(name: str, number: int) -> str:
+    return join("sweeps", name, "plans", f"{number:04d}.json")
 
 
 def newest_plan(store: Store, name: str) -> Json | None:
     """The newest plan of a sweep; None for an unknown sweep."""
-    prefix = f"sweeps/{name}/plans"
-    names = store.children(prefix)
-    return get_json(store, f"{prefix}/{names[-1]}") if names else None
+    numbers = listing.numbers(store, join("sweeps", name, "plans"))
+    if not numbers:
+        return None
+    key = plan_key(name, numbers[-1])
+    newest = get_json(store, key)
+    return None if newest is None else check_names(key, newest)
 
 
 def read_plans(store: Store, name: str) -> list[Json]:
     """All plans of a sweep, oldest first; empty for an unknown sweep."""
-    prefix = f"sweeps/{name}/plans/"
-    bodies = store.get_many(store.keys(prefix))
-    return [load(key, bodies[key]) for key in sorted(bodies)]
+    keys = [plan_key(name, number) for number in listing.numbers(store, join("sweeps", name, "plans"))]
+    bodies = store.get_many(keys)
+    return [check_names(key, load(key, bodies[key])) for key in keys if key in bodies]
+
+
+def check_names(key: str, plan: Json) -> Json:
+    """The plan itself. StoreError, with its key, if it names another sweep, or an arm or option that does not exist.
+
+    Readers look up arms and options by these names, and make keys of the name of the sweep and of the ids of trials.
+    """
+    name = key.split("/")[1]
+    planned = [arm for arm in plan["arms"] if isinstance(arm, dict)]
+    arms = {arm["name"] for arm in planned}
+    used = {
+        plan.get("baseline"),
+        *(arm.get("baseline") for arm in planned),
+        *(plan.get("search") or {}).get("arms", ()),
+    }
+    unknown = sorted(str(name) for name in used - arms - {None})
+    ids = {trial["id"] for arm in planned for trial in arm.get("trials", {}).values()}
+    invalid = sorted(one for one in ids if not re.fullmatch(listing.NAME, one))
+    correction = plan.get("report", {}).get("correction")
+    why = ""
+    if plan.get("name", name) != name:
+        why = f"it is the plan of a sweep {plan['name'][:80]!r}"
+    elif unknown:
+        why = f"it names an arm {unknown[0][:80]!r}, which it does not have"
+    elif invalid:
+        why = f"it has a trial {invalid[0][:80]!r}, which is no id"
+    elif correction not in (None, *CORRECTIONS):
+        why = f"its report has a correction {correction!r:.80}, which does not exist"
+    if why:
+        allowed = "a plan as written by inpaint-sweeps"
+        fix = "restore it from a copy, or run the sweep again from its file; trials that are done are not run again"
+        raise StoreError(f"object {key!r}", why, allowed, fix)
+    return plan
 
 
 def user_code(plan: Json) -> dict[str, str]:
@@ -61,7 +104,7 @@ def request_stop(store: Store, name: str, whom: str = ALL_RUNS) -> None:
 
     whom: `ALL_RUNS`, the token of a run, or a trial id
     """
-    store.create(f"sweeps/{name}/stops/{uuid.uuid4().hex[:12]}-{whom}.json", b"{}")
+    store.create(join("sweeps", name, "stops", f"{uuid.uuid4().hex[:12]}-{whom}.json"), b"{}")
 
 
 def stop_requests(store: Store, name: str, *whom: str) -> frozenset[str]:
@@ -70,11 +113,12 @@ def stop_requests(store: Store, name: str, *whom: str) -> frozenset[str]:
     Callers detect new requests by comparing sets, which needs no synchronised clocks.
     """
     ends = tuple(f"-{one}.json" for one in (ALL_RUNS, *whom)) if whom else (".json",)
-    return frozenset(key for key in store.children(f"sweeps/{name}/stops") if key.endswith(ends))
+    names = listing.children(store, join("sweeps", name, "stops"))
+    return frozenset(key for key in names if key.endswith(ends))
 
 
 def sweep_names(store: Store) -> list[str]:
-    return store.children("sweeps")
+    return listing.children(store, "sweeps")
 
 
 def check_name(store: Store, name: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import StoreError
 from sweeps.results import progress
-from sweeps.store import layout
+from sweeps.store import layout, listing
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.forwarding import ForwardingStore
@@ -136,10 +136,12 @@ def refresh(store: Store, name: str) -> None:
         plan = stored_plans.newest_plan(store, name)
         if plan is None:
             return
-        searched = copied.get_many([*store.keys(f"sweeps/{name}/search/"), *store.keys(f"sweeps/{name}/pruned/")])
+        searched = copied.get_many(
+            key for part in ("search", "pruned") for key in listing.keys(store, f"sweeps/{name}/{part}/")
+        )
         tried = [layout.load(key, data) for key, data in searched.items() if key.endswith(".trials.json")]
         trials = {*progress.targets(plan), *(trial for trials in tried for trial in trials.values())}
-        copied.results(store.find(f"trials/{trial}/result/" for trial in trials))
+        copied.results(listing.find(store, (layout.join("trials", trial, "result") + "/" for trial in trials)))
         copied.refresh(0)
     except StoreError:
         return

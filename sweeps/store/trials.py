@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from sweeps.errors import StoreError
 from sweeps.results.columns import SCHEMA
 from sweeps.spec.trial import Trial
+from sweeps.store import listing
 from sweeps.store.attempts import Attempt, superseded
 from sweeps.store.base import Store
-from sweeps.store.layout import Json, dump, get_json, result_key, trial_key
+from sweeps.store.layout import Json, dump, get_json, join, result_key, trial_key
 
 
 def write_trials(store: Store, trials: Iterable[Trial]) -> None:
@@ -48,11 +49,11 @@ def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
 
 
 def finished_epochs(store: Store, trial_id: str) -> list[int]:
-    """The target epochs for which a trial has a result."""
-    return [int(name.removesuffix(".json")) for name in store.children(f"trials/{trial_id}/result")]
+    """The target epochs for which a trial has a result, ascending."""
+    return listing.numbers(store, join("trials", trial_id, "result"))
 
 
 def forget(store: Store, trial_id: str) -> None:
     """Delete a trial's results and checkpoints, so that it is trained again. Its attempts are kept as a history."""
     for folder in ("result", "checkpoint"):
-        store.delete(list(store.keys(f"trials/{trial_id}/{folder}/")))
+        store.delete(listing.keys(store, join("trials", trial_id, folder) + "/"))

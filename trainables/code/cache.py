@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from trainables.code.syntax import reads_docstrings, source_hash
+from trainables.data.listing import is_junk
 from trainables.errors import TrialError
 
 MOST_BYTES = 10_000_000
 """Code larger than this is refused: data belongs in the data root."""
 HASH_DIGITS = 16
+_COMPILED = "__pycache__"
+_HASH = re.compile(rf"[0-9a-f]{{{HASH_DIGITS}}}")
+
+
+def is_hash(name: str) -> bool:
+    """Whether a name has the form of the hash of code."""
+    return _HASH.fullmatch(name) is not None
 
 
 def files_hash(files: Mapping[str, bytes]) -> str:
@@ -43,15 +52,18 @@ def cache_folder() -> Path:
 
 def keep(files: Mapping[str, bytes]) -> str:
     """Write files into the cache; returns their hash. A folder there is complete or absent."""
+    paths = {path: safe_path(path) for path in files}
     name = files_hash(files)
     target = cache_folder() / name
     if not is_kept(name):
         cache_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+        if target.is_symlink():
+            target.unlink()
         shutil.rmtree(target, ignore_errors=True)  # damaged
         with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
             whole = Path(folder) / name
             for path, content in files.items():
-                file = whole / safe_path(path)
+                file = whole / paths[path]
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
             try:
@@ -71,26 +83,34 @@ def path_in_code(path: Path) -> str | None:
 
 
 def is_kept(name: str) -> bool:
-    """Whether the cache has the code with this hash, unchanged."""
+    """Whether the cache has the code with this hash, unchanged and without symbolic links."""
     folder = cache_folder() / name
     try:
-        return folder.is_dir() and files_hash(kept_files(name)) == name
-    except (OSError, SyntaxError):
+        if not is_hash(name) or folder.is_symlink() or not folder.is_dir():
+            return False
+        return not any(path.is_symlink() for path in folder.rglob("*")) and files_hash(kept_files(name)) == name
+    except (OSError, SyntaxError, ValueError):
         return False
 
 
 def kept_files(name: str) -> dict[str, bytes]:
-    """The files of the code with this hash."""
+    """The files of the code with this hash, without what Python and other programs leave beside them."""
     folder = cache_folder() / name
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    paths = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = {path.as_posix(): (folder / path).read_bytes() for path in paths if _COMPILED not in path.parts}
+    own = {path: content for path, content in files.items() if not is_junk(PurePosixPath(path).name)}
+    return files if len(own) == len(files) or files_hash(files) == name else own
 
 
 def safe_path(path: str) -> PurePosixPath:
     """A path in a bundle, which cannot leave it. Raises TrialError."""
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or not pure.parts or "\\" in path or "\0" in path:
+    leaves = pure.is_absolute() or ".." in pure.parts or not pure.parts or "\\" in path or "\0" in path
+    if leaves or path != pure.as_posix() or _COMPILED in pure.parts or re.match("[A-Za-z]:", path):
         raise TrialError(
-            f"code file {path!r}", "it is outside the folder of the code", "a path below it", "do not use this store"
+            f"code file {path[:200]!r}",
+            "it is outside the folder of the code, or in a folder that Python writes itself",
+            "a path below the folder",
+            "do not use this store",
         )
     return pure

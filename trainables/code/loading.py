@@ -37,6 +37,14 @@ def load(name: str, module: str) -> ModuleType:
             "code that a sweep or a store has brought here",
             "run the command again",
         )
+    files, path = kept_files(name), module.replace(".", "/")
+    if f"{path}.py" not in files and f"{path}/__init__.py" not in files:
+        raise TrialError(
+            f"module {module[:200]!r} of code {name}",
+            "the code has no such file, and no other module is imported in its place",
+            f"its files: {', '.join(sorted(files)[:8])}",
+            "do not use this store, or run the sweep again from its file",
+        )
     if _finder not in sys.path_hooks:
         sys.path_hooks.insert(0, _finder)
     relative_reads.watch()

@@ -24,7 +24,7 @@ from sweeps.results import progress
 from sweeps.results.progress import TrialState
 from sweeps.search.search import Search, stored_searches
 from sweeps.spec.trial import digest
-from sweeps.store import checkpoints, layout
+from sweeps.store import checkpoints, layout, listing
 from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
@@ -70,7 +70,7 @@ class Reader:
         key = self._plan_keys.get(name, lambda: newest_plans(self.store, [self.check(name)])).get(name)
         if key is None:
             raise stored_plans.unknown_sweep_error(self.store, name, self.names())
-        return self._plans.get(name, key, lambda: layout.load(key, self.store.get(key)))
+        return self._plans.get(name, key, lambda: stored_plans.check_names(key, layout.load(key, self.store.get(key))))
 
     def states(self, name: str) -> dict[str, TrialState]:
         """The state of each trial in a sweep's plan, at most a few seconds old."""
@@ -126,9 +126,9 @@ class Reader:
         }
         found = self.store.find(keys)
         left = {trial for key, trial in keys.items() if key not in found}
-        folders = [f"trials/{trial}/attempts/" for trial in left]
+        folders = [layout.join("trials", trial, "attempts") + "/" for trial in left]
         folders += [f"sweeps/{name}/{part}/" for part in ("plans", "search", "pruned", "pictures")]
-        return ListedStore(self.store, [*folders, *keys], found | self.store.find(folders))
+        return ListedStore(self.store, [*folders, *keys], found | listing.find(self.store, folders))
 
     def forget(self) -> None:
         """Drop the cached listings and states, because the store has just been changed."""
@@ -147,7 +147,7 @@ class Reader:
 
     def results(self, trial_id: str) -> dict[int, Json]:
         """The results of a trial by target epoch, ascending."""
-        keys = list(self.store.keys(f"trials/{trial_id}/result/"))
+        keys = [layout.result_key(trial_id, n) for n in stored_trials.finished_epochs(self.store, trial_id)]
         found = self.store.get_many(keys)
         return {
             body["epochs"]: body for body in sorted(map(layout.load, found, found.values()), key=lambda b: b["epochs"])
@@ -157,7 +157,7 @@ class Reader:
 def newest_plans(store: Store, names: Iterable[str]) -> dict[str, str]:
     """{sweep: key of its newest plan}, from few listings."""
     found: dict[str, str] = {}
-    for key in sorted(store.find(f"sweeps/{name}/plans/" for name in names)):
+    for key in sorted(listing.find(store, (f"sweeps/{name}/plans/" for name in names))):
         found[key.split("/")[1]] = key
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from PIL.Image import Image
 
 from analysis.report.sections import pictures
+from sweeps.store import layout, listing
 from sweeps.store.base import Store
 
 MOST = 8
@@ -17,7 +18,7 @@ ROWS = ("damaged", "filled", "error (white is none)", "truth")
 def epochs(store: Store, trial_id: str) -> dict[int, str]:
     """{epoch: folder} of a trial's samples, ascending; for each epoch, those of the newest attempt that has it."""
     found: dict[int, str] = {}
-    for key in store.keys(f"trials/{trial_id}/samples/"):
+    for key in listing.keys(store, layout.join("trials", trial_id, "samples") + "/"):
         parts = key.split("/")
         if len(parts) == 6 and parts[4].isdigit() and parts[5] == "composite.png":
             found[int(parts[4])] = key.rpartition("/")[0]
@@ -27,7 +28,7 @@ def epochs(store: Store, trial_id: str) -> dict[int, str]:
 def strips(store: Store, folder: str) -> dict[str, Image]:
     """The strips in a folder of samples, by kind; missing ones are left out."""
     keys = {f"{folder}/{kind}.png": kind for kind in ("damaged", "composite", "truth", "mask")}
-    return {keys[key]: pictures.open_strip(data) for key, data in store.get_many(keys).items()}
+    return {keys[key]: strip for key, strip in pictures.open_strips(store.get_many(keys)).items()}
 
 
 def sample_sheet(found: Mapping[str, Image], most: int = MOST) -> bytes | None:

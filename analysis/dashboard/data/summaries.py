@@ -26,7 +26,7 @@ from analysis.study import Study
 from sweeps.errors import StoreAwayError, SweepError
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
-from sweeps.store import layout
+from sweeps.store import layout, listing
 from sweeps.store.base import Store
 
 _SOON, _WAIT_S = 8, 0.4
@@ -271,7 +271,7 @@ class Summaries:
     def _list(self) -> _SweepListing:
         store, names = self._reader.store, self._reader.names()
         keys = [key for name in names for key in (f"sweeps/{name}/plans/", layout.summary_key(name))]
-        found = store.find(keys)
+        found = listing.find(store, keys)
         plans: dict[str, list[str]] = {}
         for key in sorted(found):
             if "/plans/" in key:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from analysis.report.tables import BEST, best_arms
 from analysis.statistics import intervals
 from analysis.study import Study
 from sweeps.spec.trial import digest
+from sweeps.store import layout
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +30,7 @@ METRIC = "test/psnr_db_hole"
 SHOWN = 6
 MOST_SEEDS = 8
 """Largest number of seeds whose images enter the mean over images."""
+_MOST_BYTES = 2**28
 _HOLE, _PSNR = "hole_fraction", "psnr_db_hole"
 _KINDS = ("damaged", "composite", "truth")
 
@@ -96,7 +99,7 @@ def read_images(study: Study, arms: Iterable[str] | None = None) -> ImageFinding
 def redrawn_folder(study: Study, arm: str, seed: int, images: Iterable[int]) -> str:
     """The key prefix under which `sweeps report --redraw` stores an arm's pictures of these test images."""
     trial, epochs = study.arm(arm).trials[seed]
-    return f"sweeps/{study.name}/pictures/{trial}/{epochs}-{digest(list(images))}"
+    return layout.join("sweeps", study.name, "pictures", trial, f"{epochs}-{digest(list(images))}")
 
 
 def disputed_grid(study: Study, found: ImageFindings | None) -> bytes | None:
@@ -106,7 +109,7 @@ def disputed_grid(study: Study, found: ImageFindings | None) -> bytes | None:
     images = found.disputed.images
     folders = {arm: redrawn_folder(study, arm, seed, images) for arm, seed in found.seeds.items()}
     stored = study.store.get_many([f"{folder}/{kind}.png" for folder in folders.values() for kind in _KINDS])
-    strips = {key: pictures.open_strip(png) for key, png in stored.items()}
+    strips = pictures.open_strips(stored)
     truth, damaged = (
         next((strips[key] for folder in folders.values() if (key := f"{folder}/{kind}.png") in strips), None)
         for kind in ("truth", "damaged")
@@ -135,7 +138,7 @@ def _finished(study: Study) -> dict[str, list[int]]:
 def _folder(study: Study, arm: str, seed: int) -> str:
     """Key prefix of a finished trial's last samples, known without listing the store."""
     trial, epochs = key = study.arm(arm).trials[seed]
-    return f"trials/{trial}/samples/{study.results[key]['attempt']}/{epochs}"
+    return layout.join("trials", trial, "samples", study.results[key]["attempt"], epochs)
 
 
 def _read(study: Study, folders: Iterable[str]) -> dict[str, Values]:
@@ -146,11 +149,14 @@ def _read(study: Study, folders: Iterable[str]) -> dict[str, Values]:
 
 
 def _unpacked(data: bytes) -> Values | None:
-    """The arrays of a file; None if it is damaged or lacks one of them."""
+    """The arrays of a file; None if it is damaged, lacks one of them, or is larger than `_MOST_BYTES` unpacked."""
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
+                return None
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             values = {name: np.asarray(arrays[name], dtype=np.float64) for name in (_HOLE, _PSNR)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error):
         return None
     return values if values[_HOLE].ndim == 1 and values[_HOLE].shape == values[_PSNR].shape else None
 
@@ -179,21 +185,20 @@ def _worst(study: Study, arm: str, seed: int, values: Values) -> WorstImages:
     images = [(int(number), float(psnr[number])) for number in order]
     folder = _folder(study, arm, seed)
     stored = study.store.get_many([f"{folder}/worst-{kind}.png" for kind in _KINDS])
-    strips = [stored.get(f"{folder}/worst-{kind}.png") for kind in _KINDS]
-    return WorstImages(arm, seed, images, _columns(images, *strips))
+    strips = pictures.open_strips(stored)
+    return WorstImages(
+        arm, seed, images, _columns(images, *(strips.get(f"{folder}/worst-{kind}.png") for kind in _KINDS))
+    )
 
 
 def _columns(
-    images: list[tuple[int, float]], damaged: bytes | None, composite: bytes | None, truth: bytes | None
+    images: list[tuple[int, float]], damaged: Image | None, filled: Image | None, original: Image | None
 ) -> bytes | None:
     """A column per image, titled with its number and PSNR: damaged, composite, errors, truth."""
-    if damaged is None or composite is None or truth is None:
-        return None
-    filled, original = pictures.open_strip(composite), pictures.open_strip(truth)
     gaps = pictures.errors(filled, original)
-    if gaps is None:
+    if damaged is None or filled is None or original is None or gaps is None or damaged.size != filled.size:
         return None
-    rows = [pictures.cut_tiles(strip, SHOWN) for strip in (pictures.open_strip(damaged), filled, gaps, original)]
+    rows = [pictures.cut_tiles(strip, SHOWN) for strip in (damaged, filled, gaps, original)]
     titles = [f"{number}: {wording.fixed(psnr, 1)} dB" for number, psnr in images]
     return pictures.assemble_grid(list(zip(titles, map(list, zip(*rows, strict=True)), strict=False)))
 

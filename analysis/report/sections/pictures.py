@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import numpy as np
 
 from analysis.report.figures import GROUND, INK, shorten
 from analysis.study import Study, StudyArm
+from sweeps.store import layout
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 DARKEST = 0.25
 """Error of images in [0, 1] from which on the darkest colour is used."""
 _PICTURES = 6
+_MOST_PIXELS = 64 * 1024 * 1024
 _TILE, _GAP, _TITLE_LINES, _FONT = 128, 6, 3, 14
 
 
@@ -65,7 +68,7 @@ def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
     anywhere = next(iter(arms.values()))
     keys = {kind: f"{anywhere}/{kind}.png" for kind in ("damaged", "mask", "truth")}
     stored |= study.store.get_many(keys.values())
-    pictures = {key: open_strip(data) for key, data in stored.items()}
+    pictures = open_strips(stored)
     damaged, mask, truth = (pictures.get(key) for key in keys.values())
     columns = [("damaged", damaged, mask)]
     for name, place in arms.items():
@@ -105,16 +108,25 @@ def _folder(study: Study, arm: StudyArm) -> tuple[int, str] | None:
     """(seed, key prefix) of an arm's pictures: first finished seed, last epoch; found without listing the store."""
     for seed, key in arm.trials.items():
         if key in study.results:
-            return seed, f"trials/{key[0]}/samples/{study.results[key]['attempt']}/{key[1]}"
+            return seed, layout.join("trials", key[0], "samples", study.results[key]["attempt"], key[1])
     return None
 
 
-def open_strip(png: bytes) -> Image:
-    """Decode a horizontal strip of square images as RGB."""
+def open_strip(png: bytes) -> Image | None:
+    """Decode a horizontal strip of square images as RGB; None for other data, and for more than `_MOST_PIXELS`."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(png)) as opened:
-        return opened.convert("RGB")
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(png), formats=("PNG",)) as opened:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return opened.convert("RGB") if opened.width * opened.height <= _MOST_PIXELS else None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return None
+
+
+def open_strips(pngs: Mapping[str, bytes]) -> dict[str, Image]:
+    """`open_strip` of many objects by key; those that do not decode are left out."""
+    return {key: strip for key, png in pngs.items() if (strip := open_strip(png)) is not None}
 
 
 def cut_tiles(strip: Image, most: int) -> list[Image]:

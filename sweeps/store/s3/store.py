@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sweeps.errors import StoreAwayError, StoreError
-from sweeps.store.base import TEMPORARY, check_key, never
+from sweeps.store.base import TEMPORARY, check_key, is_key, never
 from sweeps.store.parallel import parallel_map
 from sweeps.store.s3.client import Client, ConditionalPutUnsupported, ObjectExists, ObjectMissing
 from sweeps.store.s3.errors import Refusal, explain, status_of
@@ -299,8 +299,9 @@ class S3Store:
         return {item["Key"].removeprefix(self._prefix): item["Size"] for item in page.get("Contents", [])}
 
     def _is_ours(self, name: str) -> bool:
-        """Whether an object belongs to the store: not a probe (`TEMPORARY`) and not a folder made by a web console."""
-        return not name.endswith("/") and f"/{TEMPORARY}" not in f"/{name}"
+        """Whether an object belongs to the store: not a probe (`TEMPORARY`), not a folder made by a web console, and no
+        name that could leave a folder when it is copied."""
+        return is_key(name.removeprefix(self._prefix))
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import boto3
 import pytest
 
 from sweeps.errors import StoreError
@@ -99,9 +100,22 @@ class Contract:
         store.delete(["d/1", "d/2"])
         assert list(store.keys("d/")) == []
 
-    @pytest.mark.parametrize("key", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/.", "a\0b", ".writing-x"])
+    @pytest.mark.parametrize(
+        "key",
+        [
+            *("", "/etc/passwd", "../x", "a/../b", "a//b", "a/.", "a\0b", ".writing-x", "a\\..\\b", "C:/x", "C:x"),
+            *("a/%2e%2e/b", "a/.%2E/b", "a%2fb", "a%5Cb", "a%00b", "a\nb", "a\x7fb"),
+        ],
+    )
     def test_a_key_cannot_leave_the_store(self, store: Store, key: str) -> None:
-        for act in (store.get, lambda k: store.put(k, b""), lambda k: store.create(k, b"")):
+        for act in (
+            store.get,
+            lambda k: store.put(k, b""),
+            lambda k: store.create(k, b""),
+            lambda k: store.exists_many([k]),
+            lambda k: store.find([k]),
+            lambda k: store.delete([k]),
+        ):
             with pytest.raises(StoreError):
                 act(key)
 
@@ -159,6 +173,15 @@ class TestMoto(Contract):
         aws.setenv("AWS_ENDPOINT_URL", moto.url)
         return open_store(address())
 
+    def test_objects_that_could_leave_a_folder_are_not_listed(self, store: Store) -> None:
+        """S3 allows names that a folder does not: copied to a folder, they would lead out of it."""
+        client = boto3.client("s3")
+        bucket, _, prefix = store.uri.removeprefix("s3://").partition("/")
+        for name in ("a/../../evil", "a//etc/passwd", "a/b\\..\\evil", "a/%2e%2e/evil", "a/b"):
+            client.put_object(Bucket=bucket, Key=f"{prefix}/{name}".lstrip("/"), Body=b"")
+        assert list(store.keys("a/")) == ["a/b"]
+        assert set(store.find(["a/"])) == {"a/b"}
+
 
 class TestRclone(Contract):
     @pytest.fixture
@@ -186,6 +209,43 @@ class TestFolder(Contract):
         store = FolderStore(tmp_path)
         assert list(store.keys("")) == []
         assert store.children("a") == []
+
+    @pytest.mark.parametrize("link", ["t", "t/a", "t/a/b.json"])
+    @pytest.mark.parametrize("leads", ["elsewhere", "store", "nowhere"])
+    def test_a_link_in_the_store_is_refused_by_name(self, tmp_path: Path, link: str, leads: str) -> None:
+        root, key = tmp_path / "store", "t/a/b.json"
+        FolderStore(root).put("other", b"")
+        target = {"elsewhere": tmp_path / "elsewhere", "store": root / "linked", "nowhere": tmp_path / "gone"}[leads]
+        if leads != "nowhere":
+            FolderStore(target).put(key, b"secret")
+        (root / link).parent.mkdir(parents=True, exist_ok=True)
+        (root / link).symlink_to(target / link)
+        store = FolderStore(root)
+        for act in (
+            lambda: store.get(key),
+            lambda: store.get_many([key]),
+            lambda: store.put(key, b"changed"),
+            lambda: store.create(key, b"changed"),
+            lambda: store.exists_many([key]),
+            lambda: store.find([key]),
+            lambda: store.delete([key]),
+            lambda: list(store.keys(f"{link}/")),
+            lambda: store.children(link),
+        ):
+            with pytest.raises(StoreError, match="symbolic link"):
+                act()
+        assert "t/a/b.json" not in list(store.keys(""))
+        assert store.children(link.rpartition("/")[0]) == (["linked", "other"] if leads == "store" else ["other"]) * (
+            "/" not in link
+        )
+        assert list(store.links()) == [link]
+        if leads != "nowhere":
+            assert FolderStore(target).get(key) == b"secret"
+
+    def test_the_whole_store_may_be_a_link(self, tmp_path: Path) -> None:
+        FolderStore(tmp_path / "real").put("a/b", b"x")
+        (tmp_path / "link").symlink_to("real")
+        assert FolderStore(tmp_path / "link").get("a/b") == b"x"
 
     def test_a_file_as_store_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
