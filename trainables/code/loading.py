@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from trainables.code import relative_reads
-from trainables.code.cache import cache_folder, is_kept
+from trainables.code.cache import cache_folder, is_kept, kept_files
 from trainables.errors import TrialError
 
 _set_aside: dict[str, dict[str, ModuleType]] = {}

@@ -22,7 +22,7 @@ from trainables.code import bundle, cache, files
 from trainables.code.closure import findable, module_name
 from trainables.errors import TrialError
 
-_RESOLVED = re.compile(r"(?P<file>[\w./-]+\.py)(:(?P<item>\w+))?#(?P<hash>[0-9a-f]{16})$")
+_RESOLVED = re.compile(r"(?P<file>([\w-][\w.-]*/)*[\w-][\w.-]*\.py)(:(?P<item>\w+))?#(?P<hash>[0-9a-f]{16})")
 _FILE = re.compile(r"(?P<file>.+\.py)(:(?P<item>\w+))?$")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(\.\w+)*):(?P<item>[A-Za-z_]\w*)$")
 GROUPS = {
@@ -61,7 +61,7 @@ class Resolved:
 
 def parse(name: str) -> Resolved | None:
     """The parts of a resolved name; None for other names."""
-    match = _RESOLVED.match(name)
+    match = _RESOLVED.fullmatch(name)
     return Resolved(match["file"], match["item"], match["hash"]) if match else None
 
 
@@ -149,7 +149,7 @@ def _file(name: str, path: str, folder: Path) -> Path:
             f"move {file.name} there, or install it as a package and name it as package.module:NAME",
         )
     if not file.is_file():
-        near = ", ".join(sorted(one.name for one in file.parent.glob("*.py"))) if file.parent.is_dir() else ""
+        near = ", ".join(sorted(one.name for one in file.parent.glob("[!.]*.py"))) if file.parent.is_dir() else ""
         raise TrialError(
             name,
             f"there is no file {file}",

@@ -17,6 +17,7 @@ from trainables.errors import TrialError
 
 Column = Annotated[str, Field(pattern=r"^(val|test)/[a-z][a-z0-9_]*$")]
 _NAME = re.compile(r"[a-z_][a-z0-9_]*$")
+HASH = r"^[0-9a-f]{16}$"
 SECTION = "parameters"
 """Key of a resolved configuration with the program's own parameters, which a sweep file writes directly in `base`."""
 
@@ -33,7 +34,7 @@ class Config(TaskConfig):
         description="files of the program, relative to the sweep file, with * and **; hashed into the trial's id and "
         "copied to the machine that runs it",
     )
-    code_hash: str | None = Field(None, description="hash of the files of `code`; filled in")
+    code_hash: str | None = Field(None, pattern=HASH, description="hash of the files of `code`; filled in")
     metrics: dict[Column, Literal["max", "min"]] = Field(
         min_length=1,
         description="columns that the program reports, each with its better direction: {val/psnr_db: max}",
