@@ -33,7 +33,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert (
             main(["report", name, "--store", str(folder), "--out", str(folder.parent / "out"), "--format", "csv"]) == 0
         )
-    hashed = bundle.files_hash({"net.py": b"x = 1"})
+    hashed = cache.files_hash({"net.py": b"x = 1"})
     store = FolderStore(folder)
     for key in (f"code/{hashed}/net.py", "modules/0123456789abcdef.json", "datasets/0123456789abcdef/shards/00000.tar"):
         store.put(key, b"{}")

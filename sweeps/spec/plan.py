@@ -224,11 +224,8 @@ def _rows(sweep: Sweep) -> list[_UnresolvedArm]:
         earlier = seen.get(arm_names.look(row.name))
         if earlier is not None:
             same = f"two arms are called {row.name!r}"
-            why = (
-                same
-                if earlier == row.name
-                else f"it looks like the name of anearlier arm: {row.name!a} and {earlier!a}"
-            )
+            looks = f"it looks like the name of another arm: {row.name!a} and {earlier!a}"
+            why = same if earlier == row.name else looks
             raise sweep.error(
                 (*row.place, "name"), why, "different names", f"rename one of them, e.g. name: {row.name} 2"
             )
