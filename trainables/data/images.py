@@ -34,6 +34,7 @@ from trainables.data.places365 import PlacesSource
 from trainables.data.section import read
 from trainables.data.splits import SPLITS, Source, split_counts
 from trainables.data.user_dataset import UserSource
+from trainables.errors import TrialError
 
 KEPT = 4
 """Number of image sets that a process keeps. Sets of CIFAR at 32 px share 184 MB of memory, mixtures are copies."""
@@ -108,31 +109,34 @@ def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
 def _decoded(data: DataConfig, root: Path | None) -> list[Tensor]:
     """The images of each split, without files that do not decode. Raises TrialError if these are more than 1 %."""
     while True:
-        parts, unreadable = image_counts(data, root), []
-        splits = []
+        parts, splits = image_counts(data, root), []
+        found: dict[Path, dict[str, TrialError]] = {}
+        files: dict[Path, int] = {}
         for split in SPLITS:
             try:
                 splits.append(_together(split, parts[split], data.size))
-            except UnreadableFiles as found:
-                unreadable.append(found)
-        if not unreadable:
+            except UnreadableFiles as error:
+                folder = error.source.folder
+                found.setdefault(folder, {}).update(error.damaged)
+                files[folder] = error.source.files
+        if not found:
             return splits
-        for files in unreadable:
-            _leave_out(files)
+        for folder, damaged in found.items():
+            _leave_out(folder, damaged, files[folder])
 
 
-def _leave_out(found: UnreadableFiles) -> None:
+def _leave_out(folder: Path, found: Mapping[str, TrialError], files: int) -> None:
     """Leave files out of a folder for the life of this process, so that captions and masks stay aligned with images.
 
-    Raises TrialError if they are more than 1 % of the folder's files, and the error of a file that may be intact.
+    files: number of files of the folder that are not left out yet. Raises TrialError if more than 1 % of all are
+    damaged, and the error of a file that may be intact.
     """
-    for error in found.damaged.values():
+    for error in found.values():
         if getattr(error.__cause__, "errno", None):  # of the file system, not of the image
             raise error
-    folder = found.source.folder
     known = _unreadable.get(folder, {})
-    damaged = known | {name: error.why for name, error in found.damaged.items()}
-    check_left_out(damaged, found.source.files + len(known), folder, "data.path")
+    damaged = known | {name: error.why for name, error in found.items()}
+    check_left_out(damaged, files + len(known), folder, "data.path")
     _unreadable[folder] = damaged
     warnings.warn(f"left out of {folder}: {with_reasons(damaged)}", stacklevel=2)
 
