@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,8 +57,12 @@ def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
     from trainables.data import inventory
 
     found: dict[str, list[str]] = {}
+    checked: dict[str, dict[str, int] | None] = {}
     for arm in plan.arms:
-        counts = inventory.check(arm.config, root)
+        key = json.dumps([arm.config.get(name) for name in inventory.READ], sort_keys=True)
+        if key not in checked:
+            checked[key] = inventory.check(arm.config, root)
+        counts = checked[key]
         words = [", ".join(f"{split} {count:,}" for split, count in counts.items())] if counts else []
         words += [f"warning: {name} is not in {root}" for name in inventory.absent_sets(arm.config, root)]
         words += [f"warning: {few}" for few in [inventory.few_test_images(counts)] if few] if counts else []

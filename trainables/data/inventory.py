@@ -32,6 +32,8 @@ FEW = 100
 """With fewer test images, a report describes these images rather than the method."""
 _LOOKED_AT = 20_000
 """Files of a folder that are opened; of a larger one the first."""
+READ = ("data", "mask", "test_masks", "features")
+"""The sections of a configuration that `check` reads."""
 _MANY = 10**9
 _CIFAR = {"train": 50_000, "test": 10_000, "val": 5_000}
 
