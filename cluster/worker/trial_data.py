@@ -64,7 +64,11 @@ def check(store: Store, planned: ExpectedData, trial: Mapping[str, Any], machine
         data_versions.store_files(store, path, one.digest, one.files)
         if path in expected and not planned.any_accepted:
             raise _other_data_error(store, one, expected[path], machine.data_root)
-        data_versions.use(store, planned.sweep, path, one.digest)
+        key = data_versions.use(store, planned.sweep, path, one.digest)
+        first = data_versions.used(store, planned.sweep)[path][0]
+        if first != one.digest and not planned.any_accepted:  # another node has decided it at the same time
+            store.delete([key])
+            raise _other_data_error(store, one, first, machine.data_root)
     _forget_if_changed(found.values(), machine.data_root)
     return {path: one.digest for path, one in found.items()}
 

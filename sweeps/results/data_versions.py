@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from sweeps.errors import StoreError
 from sweeps.results.columns import SCHEMA
 from sweeps.store import layout, record_cache
 from sweeps.store.base import Store
@@ -38,13 +39,21 @@ def used(store: Store, sweep: str) -> dict[str, list[str]]:
     return found
 
 
-def use(store: Store, sweep: str, path: str, digest: str) -> None:
-    """Add a digest to those that a sweep has used for a path, as the newest one."""
+def use(store: Store, sweep: str, path: str, digest: str) -> str:
+    """Add a digest to those that a sweep has used for a path, as the newest one. Returns the key of its object."""
     body = layout.dump({"schema": SCHEMA, "path": path, "digest": digest})
     for _ in range(_ATTEMPTS):  # another process may take the number
-        number = len(store.children(f"sweeps/{sweep}/data")) + 1
-        if store.create(f"sweeps/{sweep}/data/{number:04d}.json", body):
-            return
+        names = store.children(f"sweeps/{sweep}/data")
+        number = int(names[-1].removesuffix(".json")) + 1 if names else 1
+        key = f"sweeps/{sweep}/data/{number:04d}.json"
+        if store.create(key, body):
+            return key
+    raise StoreError(
+        f"the folder sweeps/{sweep}/data",
+        f"other processes have taken {_ATTEMPTS} names in it one after the other",
+        "a store that creates each object once",
+        "sweeps run FILE again",
+    )
 
 
 def recorded(result: Mapping[str, object]) -> Mapping[str, str]:
