@@ -96,7 +96,7 @@ def test_it_accepts_what_is_right(validator: Any, changes: tuple[tuple[str, Any]
 
 
 WRONG: list[tuple[str, Any]] = [
-    ("report/extra", [{"nam": "./mine.py"}]),
+    ("report/extra", [{"naem": "./mine.py"}]),
     ("report/extra", ["psnr"]),
     ("report", {"extra": ["lpips_alex"], "metrics": ["test/score"]}),
     ("name", None),
