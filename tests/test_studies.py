@@ -17,7 +17,7 @@ from analysis.report import build as report
 from analysis.report import formats
 from sweeps.cli.main import main
 from sweeps.results import columns as record_columns
-from sweeps.spec import dependencies, loader, plan
+from sweeps.spec import dependencies, expand, loader
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
@@ -41,7 +41,7 @@ DRAWN = (
 @cache
 def planned(study: str, tiny: bool = False) -> Plan:
     file = ROOT / study
-    return plan.expand(dependencies.pin(loader.load(file, tiny), file.parent, None, pending=True), schema)
+    return expand.expand(dependencies.pin(loader.load(file, tiny), file.parent, None, pending=True), schema)
 
 
 @pytest.fixture(scope="module")

@@ -117,11 +117,11 @@ def estimate(
 def _expand(sweep: LoadedSweep, store: Store | None, *, renew: bool = False, pending: bool) -> Plan:
     """See `sweeps.spec.dependencies.pin` for `renew` and `pending`."""
     from sweeps.search import arm_search
-    from sweeps.spec import dependencies, plan
+    from sweeps.spec import dependencies, expand
     from trainables import schema
 
     pinned = dependencies.pin(sweep.sweep, sweep.folder, store, renew=renew, pending=pending)
-    planned = plan.expand(pinned, schema)
+    planned = expand.expand(pinned, schema)
     for arm in planned.searched:
         arm_search.check_space(pinned, arm, schema)
     return planned

@@ -15,8 +15,9 @@ from typing import Any
 from sweeps.errors import SweepError
 from sweeps.search.search import Ask, Search, SearchSpec, search_prefix
 from sweeps.search.space import parse
+from sweeps.spec.expand import trials_of
 from sweeps.spec.loader import Sweep
-from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, deep_copy, flatten, trials_of
+from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, deep_copy, flatten
 from sweeps.spec.schema import SearchFileSpec
 from sweeps.spec.trial import Trial
 from sweeps.store import checkpoints, layout

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps.spec import loader, plan
+from sweeps.spec import expand, loader
 from sweeps.spec.plan import Plan
 from sweeps.store import layout, record_cache
 from sweeps.store import plans as stored_plans
@@ -75,7 +75,7 @@ def build(store: Store, folder: Path, sweeps: int, trials: int, epochs: int) -> 
         name = f"sweep-{number:03d}"
         file = folder / f"{name}.yaml"
         file.write_text(sweep(name, max(2, trials // SEEDS), SEEDS, epochs, 4000 + number))
-        fill(store, plan.expand(loader.load(file), schema), histories)
+        fill(store, expand.expand(loader.load(file), schema), histories)
 
 
 def peak_mb(pid: int) -> float:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from cluster.driver import driver
 from cluster.driver.trial_queue import Job
 from sweeps.run_options import RunOptions
-from sweeps.spec import loader, plan
+from sweeps.spec import expand, loader
 from sweeps.store import layout
 from sweeps.store.local import FolderStore
 from tests.cluster.small import Watched
@@ -61,7 +61,7 @@ def measure(address: str, trials: int, group: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bench.yaml"
         file.write_text(SWEEP)
-        planned = plan.expand(loader.load(file, changes=(f"seeds={trials}", f"resources.group={group}")), schema)
+        planned = expand.expand(loader.load(file, changes=(f"seeds={trials}", f"resources.group={group}")), schema)
         store, clock = FolderStore(Path(folder) / "store"), Clock()
         work = driver.work_left(planned, store, schema)
         driver.write(planned, store, ())

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.driver import driver
-from sweeps.spec import loader, plan
+from sweeps.spec import expand, loader
 from sweeps.spec.plan import Plan
 from sweeps.store import layout, record_cache
 from sweeps.store import plans as stored_plans
@@ -189,7 +189,7 @@ def prepare(folder: Path, store: str, name: str, size: tuple[int, int, int, int]
     """A sweep with all its results in a store of the folder. size: arms, seeds, epochs, images."""
     file = folder / f"{name}.yaml"
     file.write_text(sweep(name, *size))
-    fill(FolderStore(folder / store), plan.expand(loader.load(file), schema), size[2])
+    fill(FolderStore(folder / store), expand.expand(loader.load(file), schema), size[2])
     return file
 
 

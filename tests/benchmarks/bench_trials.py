@@ -20,7 +20,7 @@ from typing import Any
 from cluster.driver import driver
 from cluster.driver.trial_queue import Job
 from sweeps.run_options import RunOptions
-from sweeps.spec import loader, plan
+from sweeps.spec import expand, loader
 from sweeps.store.local import FolderStore
 from trainables import schema
 
@@ -76,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trivial.yaml"
         file.write_text(sweep(options.trials))
-        planned = plan.expand(loader.load(file), schema)
+        planned = expand.expand(loader.load(file), schema)
         store, clock = FolderStore(Path(folder) / "store"), Clock()
         driver.write(planned, store, ())
         work = driver.work_left(planned, store, schema)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.connection import connection
-from sweeps.spec import loader, plan
+from sweeps.spec import expand, loader
 from sweeps.spec.plan import Plan
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
@@ -25,7 +25,7 @@ def planned(tmp_path: Path) -> Planned:
     def run(*changes: str, text: str = SMALL) -> Plan:
         file = tmp_path / "small.yaml"
         file.write_text(text)
-        return plan.expand(loader.load(file, changes=changes), schema)
+        return expand.expand(loader.load(file, changes=changes), schema)
 
     return run
 

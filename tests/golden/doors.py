@@ -44,9 +44,9 @@ def loss_names() -> set[str]:
 
 def trials_of(file: Path, tiny: bool) -> Iterator[tuple[str, list[str], dict[str, Any]]]:
     """For every arm of a sweep file: its name, the ids of its trials, its resolved configuration."""
-    from sweeps.spec import dependencies, loader, plan
+    from sweeps.spec import dependencies, expand, loader
     from trainables import schema
 
     sweep = dependencies.pin(loader.load(file, tiny), file.parent, None, pending=True)
-    for arm in plan.expand(sweep, schema).arms:
+    for arm in expand.expand(sweep, schema).arms:
         yield arm.name, [trial.id for trial in arm.trials.values()], arm.config

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.spec import loader, plan
+from sweeps.spec import loader
+from sweeps.spec.expand import expand as expand_sweep
 from sweeps.spec.plan import Plan
 from trainables import schema
 
@@ -46,6 +47,6 @@ def expand(tmp_path: Path) -> Expand:
             text = text.replace(old, new)
         file = tmp_path / "small.yaml"
         file.write_text(text)
-        return plan.expand(loader.load(file, tiny, changes), schema)
+        return expand_sweep(loader.load(file, tiny, changes), schema)
 
     return run

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sweeps.cli.main import main
 from sweeps.results import progress
-from sweeps.spec import loader, plan
+from sweeps.spec import expand, loader
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store import plans as stored_plans
@@ -56,7 +56,7 @@ def planned(store: FolderStore, file: Path, *changes: str) -> None:
     from cluster.driver import driver
 
     driver.write(
-        plan.expand(loader.load(file, tiny=True, changes=changes), schema), store, ("sweeps", "run", str(file))
+        expand.expand(loader.load(file, tiny=True, changes=changes), schema), store, ("sweeps", "run", str(file))
     )
 
 

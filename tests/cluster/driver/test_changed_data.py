@@ -18,7 +18,7 @@ from sweeps.cli.main import main
 from sweeps.errors import SweepError
 from sweeps.results import data_versions, progress
 from sweeps.run_options import RunOptions
-from sweeps.spec import loader, plan
+from sweeps.spec import expand, loader
 from sweeps.store.base import Store
 from trainables import schema
 from trainables.forgery import config as forgery_config
@@ -200,7 +200,7 @@ def test_a_node_with_other_data_refuses_its_trial_by_name(root: Path, store: Sto
     picture(other / "masks" / "1.png", 7, mask=True)
     file = tmp_path / "noticed.yaml"
     file.write_text(INPAINT)
-    planned = plan.expand(loader.load(file), schema)
+    planned = expand.expand(loader.load(file), schema)
     driver.write(planned, store, ())
     work = driver.work_left(planned, store, schema)
     first, *others = work.jobs

@@ -18,7 +18,7 @@ from sweeps.cli import common
 from sweeps.cli.main import main
 from sweeps.errors import StoreError
 from sweeps.run_options import RunOptions
-from sweeps.spec import loader, plan
+from sweeps.spec import expand, loader
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
@@ -210,7 +210,7 @@ def test_a_search_trains_the_files_as_they_were_planned(
     other = sweep.parent / "mine" / "other.py"
     other.write_text((sweep.parent / "mine" / "net.py").read_text())
     sweep.write_text(sweep.read_text() + SEARCH)
-    planned = plan.expand(loader.load(sweep), schema)
+    planned = expand.expand(loader.load(sweep), schema)
     meant = schema.resolve("inpaint", {**planned.arms[0].given, "model": {"name": "./mine/other.py"}}, sweep.parent)
     other.write_text("raise SystemExit('changed after it was planned')")
     run(planned, store, data_root)
@@ -298,7 +298,7 @@ def test_nothing_wrong_is_recorded_when_files_change_while_the_sweep_runs(
     net.write_text(net.read_text().replace("return image + level * mask", reading))
     (net.parent / "level.txt").write_text("0.5")
     monkeypatch.chdir(net.parent)
-    planned = plan.expand(loader.load(sweep), schema)
+    planned = expand.expand(loader.load(sweep), schema)
     if not undisturbed:
         there = FolderStore(tmp_path / "undisturbed")
         run(planned, there, data_root)
@@ -349,7 +349,7 @@ def test_a_node_without_the_files_and_without_a_shared_disk_trains_them(
 ) -> None:
     """Three CPUs for each trial: more than the head has. The code reaches the second node through S3 alone."""
     aws.setenv("AWS_ENDPOINT_URL", moto.url)
-    planned = plan.expand(loader.load(sweep, changes=("resources.cpus=3",)), schema)
+    planned = expand.expand(loader.load(sweep, changes=("resources.cpus=3",)), schema)
     shutil.rmtree(sweep.parent)
     (tmp_path / "node").mkdir()
     with monkeypatch.context() as node_only:
@@ -371,7 +371,7 @@ def test_two_workers_of_ray_train_share_a_users_code(
     sweep: Path, tmp_path: Path, data_root: Path, ray_address: str
 ) -> None:
     for workers, name, where in ((1, "one", "in-process"), (2, "two", ray_address)):
-        planned = plan.expand(loader.load(sweep, changes=(f"resources.workers={workers}",)), schema)
+        planned = expand.expand(loader.load(sweep, changes=(f"resources.workers={workers}",)), schema)
         run(planned, FolderStore(tmp_path / name), data_root, where)
     one, two = (histories(planned, FolderStore(tmp_path / name)) for name in ("one", "two"))
     assert set(one) == set(two)

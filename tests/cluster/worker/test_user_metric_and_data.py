@@ -10,7 +10,7 @@ import pytest
 
 from sweeps.cli import common
 from sweeps.cli.main import main
-from sweeps.spec import loader, plan
+from sweeps.spec import expand, loader
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
@@ -75,7 +75,7 @@ def run(sweep: Path, store: FolderStore, data_root: Path, *more: str) -> dict[st
 
 
 def planned(sweep: Path) -> Plan:
-    return plan.expand(loader.load(sweep), schema)
+    return expand.expand(loader.load(sweep), schema)
 
 
 def ids(sweep: Path) -> dict[str, str]:

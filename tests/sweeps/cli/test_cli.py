@@ -381,11 +381,11 @@ def test_status_lists_sweeps_past_stray_files(command: Command, filled: Path) ->
 
 def test_status_of_a_sweep_shows_each_cell(command: Command, filled: Path, small: Path) -> None:
     assert re.search(r"base +done", command("status", "fill", "--store", filled).out)
-    from sweeps.spec import loader, plan
+    from sweeps.spec import expand, loader
     from trainables import schema
 
     store = FolderStore(filled)
-    planned = plan.expand(loader.load(small), schema)
+    planned = expand.expand(loader.load(small), schema)
     stored_plans.write_plan(store, "small", planned.to_json([]), SMALL, 0.0)
     assert re.search(r"wide +queued +queued", command("status", "small", "--store", filled).out)
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance
 from analysis import study as studies
 from sweeps.cli.common import DONE, USER_ERROR
 from sweeps.cli.main import main
-from sweeps.spec import loader, plan
+from sweeps.spec import expand, loader
 from sweeps.store.local import FolderStore
 from trainables import schema
 
@@ -132,7 +132,7 @@ def test_in_a_grid_they_are_one_row_for_each_result(
     with_outputs(file, f"{{0: {tmp_path}, 1: {tmp_path}}}" if by_seed else str(tmp_path))
     text = file.read_text().replace("model: {name: mean_fill}\n", "model: {name: vanilla_autoencoder}\n")
     file.write_text(text.replace("seeds: 2", f"grid: {grid}\nseeds: 2"))
-    planned = plan.expand(loader.load(file), schema)
+    planned = expand.expand(loader.load(file), schema)
     theirs = [arm for arm in planned.arms if arm.name.startswith("another's")]
     assert [arm.name for arm in theirs] == rows
     assert all(arm.baseline in {one.name for one in planned.arms} for arm in theirs)
