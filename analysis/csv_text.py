@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from typing import Any
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of cells that spreadsheets run as formulas."""
+_NUMBER = r"[+−-]?(\d[\d.,]*(e[+-]?\d+)?|inf|nan)( ?%)?"
+_NUMBERS = re.compile(rf"{_NUMBER}( \[{_NUMBER}, {_NUMBER}\])?")
+"""Numbers and intervals, such as `+0.1 [−0.4, +0.6]`, which cannot call anything."""
 
 
 def to_csv(rows: Iterable[Iterable[Any]]) -> str:
@@ -22,8 +26,4 @@ def to_csv(rows: Iterable[Iterable[Any]]) -> str:
 def _cell(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith(_FORMULA) or value in _FORMULA:
         return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
+    return value if _NUMBERS.fullmatch(value) else f"'{value}"

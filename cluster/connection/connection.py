@@ -1,9 +1,9 @@
 """Start a Ray on this machine or join a running one, and restore the settings of this process afterwards.
 
 Other than by Ray's defaults, a Ray that we start listens on loopback only, and its files and its token are in a
-temporary folder instead of /tmp/ray and the home folder; the user's own token settings take precedence. A running Ray
-is checked through its GCS before this process joins it, because Ray itself tries for 20 s (wrong token) to two minutes
-(nothing there) and then ends the process.
+temporary folder of their own, not in a shared one and the home folder; the user's own token settings take precedence. A
+running Ray is checked through its GCS before this process joins it, because Ray itself tries for 20 s (wrong token) to
+two minutes (nothing there) and then ends the process.
 """
 
 from __future__ import annotations

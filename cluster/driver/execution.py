@@ -13,8 +13,8 @@ from cluster.driver.trial_queue import Job, ProgressListener
 from cluster.worker import inputs, stale_code
 from cluster.worker.stale_code import StaleCode
 from sweeps import scratch
+from sweeps.results import check_unchanged
 from sweeps.run_options import RunOptions
-from sweeps.spec import check_unchanged
 from sweeps.spec.plan import Plan
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store

@@ -81,7 +81,7 @@ class _PythonReader:
 
     def _name(self, item: Any, place: Place) -> str:
         """The name of a class or function. Different ones with the same name get a number."""
-        from trainables.code import objects
+        from trainables.code.notebook import objects
         from trainables.errors import TrialError
 
         if id(item) in self._written:

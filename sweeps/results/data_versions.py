@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sweeps.errors import StoreError
 from sweeps.results.columns import SCHEMA
-from sweeps.store import layout, record_cache
+from sweeps.store import layout, listing, record_cache
 from sweeps.store.base import Store
 
 Files = Mapping[str, Sequence[int | str]]
@@ -31,7 +31,7 @@ def store_files(store: Store, path: str, digest: str, files: Files) -> None:
 
 def used(store: Store, sweep: str) -> dict[str, list[str]]:
     """The digests with which a sweep has used each path, oldest first; the last one is what its trials must read."""
-    bodies = store.get_many(store.keys(f"sweeps/{sweep}/data/"))
+    bodies = store.get_many(listing.keys(store, f"sweeps/{sweep}/data/"))
     found: dict[str, list[str]] = {}
     for key in sorted(bodies):
         body = layout.load(key, bodies[key])
@@ -43,8 +43,7 @@ def use(store: Store, sweep: str, path: str, digest: str) -> str:
     """Add a digest to those that a sweep has used for a path, as the newest one. Returns the key of its object."""
     body = layout.dump({"schema": SCHEMA, "path": path, "digest": digest})
     for _ in range(_ATTEMPTS):  # another process may take the number
-        names = store.children(f"sweeps/{sweep}/data")
-        number = int(names[-1].removesuffix(".json")) + 1 if names else 1
+        number = max(listing.numbers(store, f"sweeps/{sweep}/data"), default=0) + 1
         key = f"sweeps/{sweep}/data/{number:04d}.json"
         if store.create(key, body):
             return key

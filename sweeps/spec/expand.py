@@ -206,7 +206,8 @@ def _code_of_choices(sweep: Sweep, schema: Schema, config: dict[str, Any]) -> di
     known: dict[str, str] = {}
     space = sweep.spec.search.space if sweep.spec.search else {}
     for key, entry in space.items():
-        for value in entry.get("choice") or [] if isinstance(entry, dict) else []:
+        choices = entry.get("choice") if isinstance(entry, dict) else None
+        for value in choices if isinstance(choices, list) else []:
             if not isinstance(value, str | dict):
                 continue
             chosen = deep_copy(config)

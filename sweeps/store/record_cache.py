@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import StoreError
+from sweeps.parallel import parallel_map
 from sweeps.results import progress
 from sweeps.store import layout, listing
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.forwarding import ForwardingStore
-from sweeps.store.parallel import parallel_map
 
 if TYPE_CHECKING:
     import numpy as np

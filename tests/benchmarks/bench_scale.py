@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from cluster.driver import driver
+from sweeps.parallel import parallel_map
 from sweeps.spec import expand, loader
 from sweeps.spec.plan import Plan
 from sweeps.store import layout, record_cache
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
-from sweeps.store.parallel import parallel_map
 from tests.s3servers import BUCKET, KEY, SECRET, moto_server
 from trainables import schema
 

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import invalidate_caches
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def closure(file: Path) -> Closure:
     Imports are looked up beside the file, then in the folders of `sys.path` that hold no installed packages. The
     file's own package is followed even where it is installed.
     """
+    invalidate_caches()  # files that were written a moment ago are found
     root, module = module_name(file)
     walk = _ImportWalk(root, module.partition(".")[0], [*([] if is_installed_path(root) else [root]), *_own_folders()])
     walk.add(file, module)

@@ -25,15 +25,15 @@ from torch import Tensor
 
 from trainables.code import references
 from trainables.config.sections import DataConfig, SourceConfig
-from trainables.data.cifar import Cifar
-from trainables.data.cub_and_pets import BirdsSource, PetsSource
-from trainables.data.folders import FolderSource, ImageFileSource, UnreadableFiles
 from trainables.data.image_files import check_left_out, with_reasons
 from trainables.data.loaded import cached, on_change
-from trainables.data.places365 import PlacesSource
 from trainables.data.section import read
+from trainables.data.sources.cifar import Cifar
+from trainables.data.sources.cub_and_pets import BirdsSource, PetsSource
+from trainables.data.sources.folders import FolderSource, ImageFileSource, UnreadableFiles
+from trainables.data.sources.places365 import PlacesSource
+from trainables.data.sources.user_dataset import UserSource
 from trainables.data.splits import SPLITS, Source, split_counts
-from trainables.data.user_dataset import UserSource
 from trainables.errors import TrialError
 
 KEPT = 4

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config.sections import DataConfig, SourceConfig
-from trainables.data.folder_splits import folder_splits
 from trainables.data.image_files import check_left_out, image_files, path_below, unreadable
+from trainables.data.section import read
+from trainables.data.sources.folder_splits import folder_splits
 from trainables.data.splits import SPLITS, split_by_hash, split_counts
 from trainables.forgery.config import SetConfig
 from trainables.forgery.public_file_lists import LISTINGS
@@ -75,7 +76,7 @@ def counts_of(section: str, root: Path) -> dict[str, int] | None:
         return _set_counts(SetConfig.model_validate(data["set"]), root)
     if "name" not in data:
         return None
-    parts = split_counts(DataConfig.model_validate(data), lambda one: _listed(one, root))
+    parts = split_counts(read(DataConfig, data), lambda one: _listed(one, root))
     counts = {split: sum(count for _, count in some) for split, some in parts.items()}
     return None if max(counts.values()) >= _MANY else counts
 

@@ -62,7 +62,7 @@ def _changed_by_user(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
                 image_3hw = function(**{name: inputs[name] for name in code.inputs}, **options)
             except Exception as error:
                 why = f"it raised {type(error).__name__}: {error} ({place(error, described(function))})"
-                raise _change_error(function, why, "correct the line") from error
+                raise _change_error(function, why, "let it accept every image in [0, 1] of shape (3, h, w)") from error
         if not isinstance(image_3hw, Tensor) or image_3hw.shape != pixels_3hw.shape:
             shape = f"a tensor {tuple(image_3hw.shape)}" if isinstance(image_3hw, Tensor) else type(image_3hw).__name__
             raise _change_error(function, f"it returned {shape} for {tuple(pixels_3hw.shape)}", "return such an image")

@@ -129,7 +129,7 @@ def read(file: Path) -> Picture:
         with opened as image:
             return decode(image, file)
     except Image.DecompressionBombError as error:
-        raise _too_large(file, str(error)) from error
+        raise _too_large(file, f"it has too many pixels: {error}") from error
     except TrialError:
         raise
     except Exception as error:  # Pillow's decoders raise errors of any type for damaged files

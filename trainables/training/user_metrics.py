@@ -40,7 +40,9 @@ class UserMetric:
                 raise
             except Exception as error:
                 why = f"it raised {type(error).__name__}: {error} ({place(error, described(self._function))})"
-                raise self._error(why, "a function that accepts every batch", "correct the line") from error
+                raise self._error(
+                    why, "a function that accepts every batch", "sweeps describe ./FILE.py tells what it gets"
+                ) from error
         if versions != [value._version for value in given.values()]:
             why = "it changes its arguments in place, which other metrics get too"
             raise self._error(why, "operations that return new tensors", "x = x * mask, not x *= mask")

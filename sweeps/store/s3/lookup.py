@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
-from sweeps.store.parallel import parallel_map
+from sweeps.parallel import parallel_map
 
 Page = Callable[[str, str], dict[str, Any]]
 """(prefix, name) -> up to a thousand objects under the prefix that come after the name."""

@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sweeps.errors import StoreAwayError, StoreError
+from sweeps.parallel import parallel_map
 from sweeps.store.base import TEMPORARY, check_key, is_key, never
-from sweeps.store.parallel import parallel_map
 from sweeps.store.s3.client import Client, ConditionalPutUnsupported, ObjectExists, ObjectMissing
 from sweeps.store.s3.errors import Refusal, explain, status_of
 from sweeps.store.s3.lookup import find_versions

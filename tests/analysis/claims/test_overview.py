@@ -69,6 +69,8 @@ def test_csv_and_terminal(lines: list[overview.ClaimLine]) -> None:
 
 def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
     rows = [["=1+1", "@SUM(A1)", "+ attention", "-2+3", "\tx"], ["-2.5", "–", "-", "a=b", -1.5, None, "'x'"]]
-    first, second = csv_text.to_csv(rows).splitlines()
+    rows.append(["+0.1 [−0.4, +0.6]", "-0.1 [x, 2]", "+1.5 %"])
+    first, second, third = csv_text.to_csv(rows).splitlines()
     assert first == "'=1+1,'@SUM(A1),'+ attention,'-2+3,'\tx"
     assert second == "-2.5,–,-,a=b,-1.5,,'x'"
+    assert third == '"+0.1 [−0.4, +0.6]","\'-0.1 [x, 2]",+1.5 %'

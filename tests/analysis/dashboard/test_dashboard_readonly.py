@@ -15,9 +15,9 @@ from streamlit.util import calc_hash
 
 from analysis.dashboard import app, settings
 from analysis.dashboard.settings import DashboardSettings
+from sweeps.parallel import parallel_map
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
-from sweeps.store.parallel import parallel_map
 from tests.analysis import make_store
 from tests.proxy import Answer, proxy_to
 from tests.s3servers import Server, address

@@ -12,11 +12,11 @@ import pytest
 from analysis.dashboard.data.reader import Reader
 from analysis.dashboard.data.summaries import Summaries, SweepLine
 from sweeps.errors import StoreAwayError
+from sweeps.parallel import parallel_map
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
-from sweeps.store.parallel import parallel_map
 from tests.analysis import make_store
 from tests.analysis.make_store import ArmSpec
 from tests.proxy import proxy_to

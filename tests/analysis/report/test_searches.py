@@ -203,7 +203,7 @@ def test_a_version_that_a_search_wrote_is_no_change(tmp_path: Path) -> None:
     arms = stored_plans.read_plans(store, "partial-conv")[-1]["arms"]
     version(store, arms=[*arms, {**arms[1], "name": "tuned #2"}])
     version(store, command="sweeps run --quiet")
-    assert len(study(store).versions) == 3
+    assert len(study(store).versions) == 2, "how a command is typed makes no version"
     assert plan_history.plan_count(study(store)) == 1
     assert plan_history.change_sentences(study(store)) == []
 

@@ -12,7 +12,7 @@ from cluster.driver import driver
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
 from sweeps.results import progress
-from sweeps.search.arm_search import pruned_key
+from sweeps.search.arm_search import check_space, pruned_key
 from sweeps.search.search import stored_searches
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
@@ -222,11 +222,16 @@ def test_a_search_goes_on_where_it_was_stopped(
     ],
 )
 def test_mistakes_in_a_search_are_told_before_anything_runs(
-    planned: Planned, store: Store, old: str, new: str, given: str, why: str
+    planned: Planned, old: str, new: str, given: str, why: str
 ) -> None:
     assert old in SEARCHED
+
+    def check() -> None:
+        plan = planned(text=SEARCHED.replace(old, new))
+        check_space(plan.sweep, plan.searched[0], schema)
+
     with pytest.raises(SweepError) as caught:
-        driver.work_left(planned(text=SEARCHED.replace(old, new)), store, schema)
+        check()
     assert given in caught.value.given
     assert why in caught.value.why
     assert caught.value.allowed

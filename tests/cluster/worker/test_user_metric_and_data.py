@@ -39,7 +39,7 @@ report: {metrics: [test/l1, test/own_l1, test/own_l1_on_square], extra: [EXTRA],
 """
 MINE = """
 import torch
-from trainables.data import cifar
+from trainables.data.sources import cifar
 from trainables.data.splits import hash_order
 
 def own_l1(prediction, target, scale: float = 1.0):

@@ -9,9 +9,8 @@ import pytest
 
 from sweeps.cli import console
 from sweeps.errors import SweepError
-from sweeps.results import cost, progress
+from sweeps.results import check_unchanged, cost, progress
 from sweeps.results.cost import CostLine, Estimate, RemainingWork, Speed
-from sweeps.spec import check_unchanged
 from sweeps.spec.plan import Plan
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
@@ -130,7 +129,17 @@ def test_what_is_printed(expand: Expand, capsys: pytest.CaptureFixture[str], mon
     monkeypatch.setenv("COLUMNS", "160")
 
     class Work:
-        plan, jobs, cached, failed, searches, nothing, continued, stale = expand(), [1, 2], 3, [], [], False, "", ""
+        plan, jobs, cached, failed, searches, nothing, continued, stale, failures = (
+            expand(),
+            [1, 2],
+            3,
+            [],
+            [],
+            False,
+            "",
+            "",
+            (),
+        )
 
     line = CostLine(("base",), 2, 8, False, True, Speed(900.0, 0.0, "2 finished", "H200"))
     other = CostLine(("wide",), 1, 4, True, True, None)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from sweeps.errors import StoreAwayError, StoreError
+from sweeps.parallel import parallel_map
 from sweeps.store.base import Abandoned, Store
 from sweeps.store.open import open_store
-from sweeps.store.parallel import parallel_map
 from sweeps.store.s3 import client as s3_client
 from sweeps.store.s3.store import S3Store
 from tests.proxy import CUT, LOST, Answer, Proxy, Request

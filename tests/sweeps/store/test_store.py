@@ -12,10 +12,10 @@ import boto3
 import pytest
 
 from sweeps.errors import StoreError
+from sweeps.parallel import parallel_map
 from sweeps.store.base import TEMPORARY, Abandoned, Store
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
-from sweeps.store.parallel import parallel_map
 from sweeps.store.s3 import store as s3_store
 from tests.s3servers import Server, address
 

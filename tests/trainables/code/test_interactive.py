@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from trainables.code import interactive, objects
+from trainables.code.notebook import interactive, objects
 from trainables.code.syntax import source_hash
 from trainables.errors import TrialError
 from trainables.masks import families
@@ -83,7 +83,9 @@ def collect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Collect:
 
     def run(script: str, name: str = "Thing") -> str:
         file = tmp_path / "script.py"
-        file.write_text(f"{script}\nfrom trainables.code.interactive import collect\nCOLLECTED = collect({name})\n")
+        file.write_text(
+            f"{script}\nfrom trainables.code.notebook.interactive import collect\nCOLLECTED = collect({name})\n"
+        )
         return str(runpy.run_path(str(file), run_name="__main__")["COLLECTED"])
 
     return run
@@ -210,7 +212,7 @@ def test_files_that_the_code_names_belong_to_it(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "table.json").write_text("1")
     script = tmp_path / "run.py"
     script.write_text(
-        "from pathlib import Path\nfrom trainables.code.objects import name_object\n"
+        "from pathlib import Path\nfrom trainables.code.notebook.objects import name_object\n"
         "def thing(): return open('table.json').read()\nNAMED = name_object(thing, Path('.'))\n"
     )
     monkeypatch.chdir(tmp_path)

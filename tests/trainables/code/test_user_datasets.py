@@ -24,7 +24,7 @@ CIFAR = """
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
-from trainables.data.cifar import Cifar
+from trainables.data.sources.cifar import Cifar
 from trainables.data.splits import hash_order
 
 class Mine(Dataset):

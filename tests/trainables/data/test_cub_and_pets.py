@@ -13,7 +13,7 @@ from PIL import Image
 from trainables import schema
 from trainables.config.sections import DataConfig
 from trainables.data import captions, images
-from trainables.data.cub_and_pets import CUB, PETS
+from trainables.data.sources.cub_and_pets import CUB, PETS
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
 from trainables.training.session import Machine

@@ -11,7 +11,7 @@ from PIL import Image
 
 from trainables.config.data_paths import PUBLISHED, DataPath
 from trainables.data import fingerprints
-from trainables.data.cifar import SETS
+from trainables.data.sources.cifar import SETS
 
 OLD_NS = 10**18
 

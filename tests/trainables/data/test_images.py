@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 from trainables.config.sections import DataConfig
-from trainables.data import cifar, cub_and_pets, folders, images, inventory, places365
+from trainables.data import images, inventory
 from trainables.data.image_files import image_files
+from trainables.data.sources import cifar, cub_and_pets, folders, places365
 from trainables.errors import TrialError
 
 ROOT = Path(__file__).resolve().parents[3]

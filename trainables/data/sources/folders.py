@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables.data.folder_splits import folder_splits
 from trainables.data.image_files import check_left_out, open_image, unreadable
+from trainables.data.sources.folder_splits import folder_splits
 from trainables.data.splits import SPLITS, Pixels, hashed, no_objects_error
 from trainables.errors import TrialError
 

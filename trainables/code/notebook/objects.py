@@ -11,9 +11,10 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from trainables.code import bundle, cache, interactive
+from trainables.code import bundle, cache
 from trainables.code.closure import OURS, is_installed_path
 from trainables.code.mentions import named_files
+from trainables.code.notebook import interactive
 from trainables.errors import TrialError
 
 

@@ -12,8 +12,8 @@ import re
 from functools import cached_property
 from pathlib import Path
 
-from trainables.data.cifar import one_process_at_a_time
-from trainables.data.folders import ImageFileSource
+from trainables.data.sources.cifar import one_process_at_a_time
+from trainables.data.sources.folders import ImageFileSource
 from trainables.data.splits import hashed, split_by_hash
 from trainables.errors import TrialError
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
-from trainables.code.interactive_source import (
+from trainables.code.notebook.interactive_source import (
     Definition,
     attributes,
     binding,

@@ -21,7 +21,7 @@ from trainables import registry
 from trainables.code.signatures import place
 from trainables.config.code_checks import described
 from trainables.config.sections import SourceConfig
-from trainables.data.folders import square
+from trainables.data.sources.folders import square
 from trainables.data.splits import SPLITS, Pixels, hash_order, no_objects_error, split_by_hash
 from trainables.errors import TrialError
 
@@ -173,7 +173,9 @@ class UserSource:
 
     def _raised(self, error: Exception, doing: str) -> TrialError:
         why = f"{doing} raised {type(error).__name__}: {error} ({place(error, described(self._make))})"
-        return self._error(why, "a data set that can be read on every machine that trains", "correct the line")
+        return self._error(
+            why, "a data set that can be read on every machine that trains", "read the item in a Python shell"
+        )
 
     def _error(self, why: str, allowed: str, fix: str) -> TrialError:
         return TrialError(f"data.name: {described(self._make)}", why, allowed, fix, "data.name")

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainables.data.cifar import one_process_at_a_time
-from trainables.data.folders import ImageFileSource
 from trainables.data.image_files import open_image, path_below
+from trainables.data.sources.cifar import one_process_at_a_time
+from trainables.data.sources.folders import ImageFileSource
 from trainables.data.splits import hashed
 from trainables.errors import TrialError
 

@@ -1,0 +1,1 @@
+"""Sources of images: the published data sets, folders, and data sets of users."""
