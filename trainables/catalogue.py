@@ -44,7 +44,7 @@ _DATA_MODULES = {
     "oxford_pets": "cub_and_pets",
     "folder": "folders",
 }
-"""The module in `trainables/data` that reads a data set."""
+"""The module in `trainables/data/sources` that reads a data set."""
 _TERMS = {
     "adversarial": "How well the fill deceives the discriminator of the model.",
     "adversarial_global": "How well the fill deceives the discriminator that sees the whole image.",
@@ -173,7 +173,7 @@ def _masks(kind: str) -> Iterator[Entry]:
 
 def _datasets(kind: str) -> Iterator[Entry]:
     for name in registry.names("dataset"):
-        first, rest = text_parts(_docstrings(registry.HERE / "data" / f"{_DATA_MODULES[name]}.py")[""])
+        first, rest = text_parts(_docstrings(registry.HERE / "data" / "sources" / f"{_DATA_MODULES[name]}.py")[""])
         path = ", path: FOLDER" if name == "folder" else ""
         data = _section(registry.find("task", "inpaint").config, "data")
         yield Entry(kind, name, first, rest, use=f"data: {{name: {name}{path}}}", options=options(data, skip=("name",)))
