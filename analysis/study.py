@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,6 @@ from analysis.statistics import intervals
 from analysis.statistics.significance import Correction
 from sweeps.errors import SweepError
 from sweeps.results import columns as record_columns
-from sweeps.results import progress
 from sweeps.results.data_versions import mixed_data
 from sweeps.results.older_code import older_code
 from sweeps.results.progress import TrialState
@@ -32,6 +31,9 @@ from sweeps.store.base import Store
 _BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
 KEYS = ["arm", "seed", "trial", record_columns.EPOCH]
 """Columns of `Study.records` that identify a row; all others are metrics."""
+
+_SHOWN = 3
+"""Number of damaged results that a sentence names."""
 
 UNTESTED = ("train", "val", "train_on", "augment", "input_size", "fold", "captions")
 """Data options that do not change the test images."""
@@ -102,8 +104,10 @@ class Study:
     """Facts, provenance, attempt and times of each finished trial, without its history, by (trial id, epochs)."""
     searches: tuple[SearchState, ...] = ()
     """The state of each search of the plan."""
+    damaged: frozenset[str] = frozenset()
+    """Keys of results that cannot be read; they are left out."""
     notes: tuple[str, ...] = ()
-    """Sentences on trials of older code, and on results from different data, for every table."""
+    """Sentences on damaged results, trials of older code, and results from different data, for every table."""
 
     @property
     def seeds(self) -> list[int]:
@@ -287,7 +291,7 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     for arm in plan["arms"]:
         record_columns.declare(arm["config"].get("metrics"))
     arms = tuple(_arm(arm, plan["baseline"]) for arm in plan["arms"])
-    states = progress.trial_states(copied, plan, now)
+    states = record_cache.trial_states(copied, plan, now)
     cells = tuple(
         Cell(arm.name, seed, trial, epochs, states[trial].at(epochs), states[trial])
         for arm in arms
@@ -301,8 +305,23 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     searches = tuple(status.search_states(copied, plan))
     with contextlib.suppress(SweepError):  # a report needs no permission to write
         copied.refresh()
-    notes = tuple(filter(None, [older_code(copied, plans), *mixed_data(copied, results.values())]))
-    return Study(copied, name, plan, tuple(plans), arms, cells, _records(cells, histories), results, searches, notes)
+    sentences = [_damage(copied.damaged), older_code(copied, plans), *mixed_data(copied, results.values())]
+    notes = tuple(filter(None, sentences))
+    records = _records(cells, histories)
+    damaged = frozenset(copied.damaged)
+    return Study(copied, name, plan, tuple(plans), arms, cells, records, results, searches, damaged, notes)
+
+
+def _damage(damaged: Collection[str]) -> str:
+    """A sentence on results that cannot be read; empty if there are none."""
+    if not damaged:
+        return ""
+    keys, rest = sorted(damaged)[:_SHOWN], len(damaged) - _SHOWN
+    return (
+        f"{len(damaged)} of the results {'are' if len(damaged) > 1 else 'is'} damaged and left out "
+        f"({', '.join(keys)}{f' and {rest} more' if rest > 0 else ''}); "
+        "`sweeps run FILE` finishes these trials again from their last checkpoints."
+    )
 
 
 def _arm(arm: Mapping[str, Any], baseline: str) -> StudyArm:

@@ -53,5 +53,9 @@ class StoreError(SweepError):
     """The store cannot be read or written: disk full, no permission, damaged object, newer schema."""
 
 
+class StorageError(StoreError):
+    """The storage refuses: it is full, forbidden or was deleted. This ends a run and is not the fault of a trial."""
+
+
 class StoreAwayError(StoreError):
     """The store did not answer, or its credentials had expired, for the whole waiting time. A later try may succeed."""

@@ -203,13 +203,15 @@ def _missing(study: Study) -> list[str]:
         waiting = [f"The search for {quoted(name)} is not finished." for name in study.waiting]
     if done == total:
         return waiting
-    open_cells = states["running"] + states["queued"] + states["interrupted"]
+    open_cells = states["running"] + states["queued"] + states["interrupted"] + states["damaged"]
     words = "The answer may still change" if open_cells else "Failed cells are not part of any mean"
     return [f"{total - done} of {total} cells are missing ({_counts(states)}). {words}.", *waiting]
 
 
 def _counts(states: Counter[str]) -> str:
-    return wording.listing(f"{states[s]} {s}" for s in ("running", "queued", "interrupted", "failed") if states[s])
+    return wording.listing(
+        f"{states[s]} {s}" for s in ("running", "queued", "interrupted", "damaged", "failed") if states[s]
+    )
 
 
 def _nothing(study: Study, metric: str) -> str:

@@ -15,7 +15,7 @@ from analysis.report.sections.pareto import label as cost_label
 from analysis.report.tables import BEST, Column, Row, Table, TableEntry
 from analysis.statistics.intervals import Interval
 from analysis.statistics.rank_agreement import Agreement
-from sweeps.results.progress import STATES
+from sweeps.results.progress import DAMAGED, STATES
 
 if TYPE_CHECKING:
     import rich.table
@@ -65,7 +65,9 @@ def cells_done(row: Row) -> str:
         return "search not finished" if row.waits else "search without a result"
     if row.exact and row.states["done"] == total:
         return "1 for all"
-    others = [f"{row.states[s]} {s}" for s in ("failed", "running", "interrupted", "queued") if row.states[s]]
+    others = [
+        f"{row.states[s]} {s}" for s in ("failed", "running", "interrupted", "damaged", "queued") if row.states[s]
+    ]
     return ", ".join([f"{row.states['done']} of {total}", *others])
 
 
@@ -282,18 +284,26 @@ CSV_COLUMNS = (
     *("arm", "metric", "unit", "better", "trains", "n", "mean", "sd", "low", "high", "mark"),
     *("difference", "difference_low", "difference_high", "difference_n"),
     *("p", "p_adjusted", "effect_size", "probability_of_improvement", "published", "published_notes"),
-    *STATES,
+    *(state for state in STATES if state != DAMAGED),
 )
 
 
 def to_csv(table: Table) -> str:
     """The table in long form, a row per arm and metric; numbers in full precision, empty where unknown."""
-    return csv_text.to_csv([CSV_COLUMNS, *csv_rows(table)])
+    return csv_text.to_csv([csv_columns(table), *csv_rows(table)])
+
+
+def csv_columns(table: Table) -> tuple[str, ...]:
+    """`CSV_COLUMNS`, and one of damaged cells if there are any."""
+    return (*CSV_COLUMNS, DAMAGED) if any(row.states[DAMAGED] for row in table.rows) else CSV_COLUMNS
 
 
 def csv_rows(table: Table) -> list[list[object]]:
-    """The table in long form: values of `CSV_COLUMNS` for each arm and metric; None where unknown."""
-    return [_csv_row(table, row, column) for row in table.rows for column in table.columns]
+    """The table in long form: values of `csv_columns` for each arm and metric; None where unknown."""
+    width = len(csv_columns(table))
+    return [
+        [*_csv_row(table, row, column), row.states[DAMAGED]][:width] for row in table.rows for column in table.columns
+    ]
 
 
 def _csv_row(table: Table, row: Row, column: Column) -> list[object]:
@@ -311,5 +321,5 @@ def _csv_row(table: Table, row: Row, column: Column) -> list[object]:
         *((test.p, test.adjusted_p, test.effect, test.improvement) if test else (None, None, None, None)),
         " / ".join(f"{figure.value:.10g}" for figure in entry.published),
         " ".join(table.footnotes[number - 1] for number in entry.notes),
-        *(row.states[state] for state in STATES),
+        *(row.states[state] for state in STATES if state != DAMAGED),
     ]

@@ -210,7 +210,11 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
     caption += searches.caption(study)
     caption += details.versions_of_code(study)
     caption += study.notes
-    missing = [f"{states[state]} {state}" for state in ("running", "failed", "interrupted", "queued") if states[state]]
+    missing = [
+        f"{states[state]} {state}"
+        for state in ("running", "failed", "interrupted", "damaged", "queued")
+        if states[state]
+    ]
     if missing:
         caption.append(f"Not in this table: {wording.listing(missing)} of {sum(states.values())} cells.")
     return caption

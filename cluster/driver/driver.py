@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from cluster.driver.trial_queue import Job, ProgressListener, SearchWork, TrialQ
 from cluster.worker import provenance, stale_code
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions
-from sweeps.errors import SweepError, Terminated
+from sweeps.errors import StorageError, SweepError, Terminated
 from sweeps.results import progress
 from sweeps.results.columns import EXTRA, describe
 from sweeps.run_options import RunOptions
@@ -72,6 +72,9 @@ class PendingWork:
 def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> PendingWork:
     """Compare a plan with the store. A finished trial costs at most one look-up of a key."""
     tunings = [ArmSearch(store, plan, arm, schema, time.time) for arm in plan.searched]
+    if retry:
+        for tuning in tunings:
+            tuning.search.forget_failures()
     plan_with_tuned = with_tuned_arms(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
     jobs, cached, failed = _left(plan_with_tuned, store, retry)
     ended = [tuning for tuning in tunings if tuning.search.done]
@@ -83,7 +86,8 @@ def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> 
 def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[Job]]:
     """(trials to run, number of finished trials, trials that failed before) of a plan."""
     runs = plan.runs()
-    states = progress.states_of(store, progress.by_trial((trial.id, trial.epochs) for trial, _ in runs))
+    copied = record_cache.CachedStore(store, plan.name)
+    states = record_cache.states_of(copied, progress.by_trial((trial.id, trial.epochs) for trial, _ in runs))
     jobs: list[Job] = []
     failed: list[Job] = []
     for trial, label in runs:
@@ -103,6 +107,12 @@ def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
     )
     stored_trials.write_trials(store, (trial for trial, _ in plan.runs()))
     return stored
+
+
+def restore(plan: Plan, jobs: Iterable[Job], store: Store) -> None:
+    """Write the damaged definitions of trials again that are about to run."""
+    wanted = {job.trial_id for job in jobs}
+    stored_trials.restore_trials(store, (trial for trial, _ in plan.runs() if trial.id in wanted))
 
 
 def run(
@@ -131,6 +141,8 @@ def run(
             _run_on_ray(driver, address, options)
     driver.on_step()
     record_cache.refresh(store, driver.plan.name)
+    if driver.queue.storage_error is not None:
+        raise driver.queue.storage_error
     if driver.interrupted is not None:
         raise driver.interrupted
 
@@ -214,7 +226,9 @@ class _Driver:
         self.plan = with_tuned_arms(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
         write(self.plan, self._store, self._options.command)
         jobs, _, _ = _left(self.plan, self._store, self._options.retry)
-        return [job for job in jobs if (job.trial_id, job.epochs) not in planned]
+        added = [job for job in jobs if (job.trial_id, job.epochs) not in planned]
+        restore(self.plan, added, self._store)
+        return added
 
     def worker_options(self, gpus_available: float) -> WorkerOptions:
         report, resources = self.plan.sweep.spec.report, self.plan.sweep.spec.resources
@@ -254,7 +268,9 @@ class _Driver:
 
     def on_step(self) -> None:
         """Check for reasons to stop: failures, time budget, stop request. Trials then save a checkpoint and end."""
-        if self.queue.halted:
+        if self.queue.storage_error is not None:
+            self.stop(f"{self.queue.storage_error.given}: {self.queue.storage_error.why}")
+        elif self.queue.halted:
             self.stop(f"failed trials: {self._options.stop_after_failures} (--stop-after-failures)")
         now = time.monotonic()
         if self._ending or now - self._looked < LOOK_EVERY_S:
@@ -272,7 +288,8 @@ class _Driver:
         if not self._ending:
             self._ending = True
             self.queue.halt()
-            stored_plans.request_stop(self._store, self.plan.name, self.token)
+            with contextlib.suppress(StorageError):  # then running trials cannot write either, and end
+                stored_plans.request_stop(self._store, self.plan.name, self.token)
             print(f"{why}: stopping after the current epochs; the same command continues the sweep", file=sys.stderr)
 
     @contextlib.contextmanager

@@ -61,8 +61,15 @@ class EarlyStopping:
         decision = self._rule.on_trial_result(_NoController(), self._trials[trial_id], dict(row))
         return bool(decision == "STOP") and epoch < self._epochs
 
-    def replay(self, curves: Mapping[str, Mapping[int, float]]) -> None:
-        """Add what earlier drivers recorded: {trial: {epoch: value}}, in the order of their suggestions."""
+    def replay(self, curves: Mapping[str, Mapping[int, float]]) -> set[str]:
+        """Add what other drivers recorded: {trial: {epoch: value}}, those of suggestions with an outcome first.
+
+        Returns the trials that must stop at the last epoch of their curve: a driver that was killed may have decided
+        this without storing it.
+        """
+        stopped = set()
         for trial_id, curve in curves.items():
             for epoch, value in sorted(curve.items()):
-                self.stops(trial_id, {"epoch": epoch, self._metric: value})
+                if self.stops(trial_id, {"epoch": epoch, self._metric: value}) and epoch == max(curve):
+                    stopped.add(trial_id)
+        return stopped

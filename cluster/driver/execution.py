@@ -117,6 +117,7 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
         inputs.check(work.plan, store)
     data.settle(store)
     stored = driver.write(work.plan, store, options.command)
+    driver.restore(work.plan, work.jobs, store)
     events.planned(work)
     left = work
     if not work.nothing:

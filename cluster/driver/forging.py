@@ -9,6 +9,7 @@ first shard is kept; see `_keep`. `done.json` is written last, from the shards i
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import sys
@@ -70,7 +71,8 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
         return set_id
     networks = _trained(store, resolved)
     shards = forged_shards.plan_shards(resolved, data_root)
-    store.create(set_key(set_id, "config.json"), layout.dump(dict(resolved)))
+    config = json.dumps(dict(resolved), ensure_ascii=False, separators=(",", ":"))  # files of a set have no checksum
+    store.create(set_key(set_id, "config.json"), config.encode())
     _check_photographs(store, set_id, resolved, data_root)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shard_of = {set_key(set_id, shard.files[-1]): shard for shard in shards}

@@ -19,7 +19,7 @@ def delete_results(plan: Plan, store: Store) -> str:
     """
     key = layout.fresh_key(plan.name)
     trials = digest(sorted((trial.id, trial.epochs) for trial, _ in plan.runs()), 16)
-    begun = layout.get_json(store, key)
+    begun = layout.get_intact(store, key)
     if begun and begun["trials"] == trials and begun["deleted"]:
         when = datetime.fromtimestamp(begun["began_at"], UTC).strftime("%Y-%m-%d %H:%M UTC")
         return f"continues the --fresh run that began on {when}; once it is done, --fresh begins anew"

@@ -11,10 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from sweeps.holders import LEASE_S, is_gone
 from sweeps.store import attempts as stored_attempts
-from sweeps.store import layout
 from sweeps.store.base import Store
-from sweeps.store.holders import LEASE_S, is_gone
 
 LOOK_S = 5.0
 """Seconds of silence that one interval between two checks adds at most; drivers check every 2 s."""
@@ -36,9 +35,7 @@ class Leases:
         return newest.number if self._is_over(newest) else None
 
     def _is_over(self, attempt: stored_attempts.Attempt) -> bool:
-        if layout.get_json(self._store, attempt.end_key) is not None:
-            return True
-        if is_gone(attempt.holder):
+        if self._store.exists_many([attempt.end_key]) or is_gone(attempt.holder):
             return True
         beat = self._store.get_many([attempt.beat_key]).get(attempt.beat_key, b"")
         now = self._clock()

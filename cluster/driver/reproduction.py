@@ -49,7 +49,7 @@ def finished_trials(stored: Mapping[str, Any], store: Store, arm: str | None, se
             if arm in (None, one["name"]) and seed in (None, int(number)):
                 label = f"{one['name']} · seed {number}" if one["trains"] or one.get("by_seed") else one["name"]
                 labels.setdefault((trial["id"], trial["epochs"]), label)
-    finished = store.exists_many(layout.result_key(*trial) for trial in labels)
+    finished = layout.intact(store.get_many(layout.result_key(*trial) for trial in labels))
     return [Job(*trial, label) for trial, label in labels.items() if layout.result_key(*trial) in finished]
 
 

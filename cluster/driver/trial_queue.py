@@ -9,18 +9,20 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.worker.user_code import store_code
-from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED
+from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED, storage_error
+from sweeps.errors import StorageError
+from sweeps.holders import this_process
 from sweeps.search.arm_search import ArmSearch, Suggestion
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
+from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
-from sweeps.store.holders import this_process
 from trainables.training.session import Row
 
 PRUNED = "pruned"
@@ -70,6 +72,18 @@ class SearchWork:
     """Called once, when the search is done; returns the jobs that its result adds."""
     over: bool = False
     """Whether `on_done` was called."""
+    replayed: set[int] = field(default_factory=set)
+    """Suggestions with an outcome whose curves the rule knows."""
+    stopped: set[str] = field(default_factory=set)
+    """Trials that the rule has stopped by their curves in the store."""
+
+    def replay(self) -> dict[str, dict[int, float]]:
+        """Bring the rule up to date with the curves in the store, and return those that were read."""
+        settled = self.tuning.settled
+        curves = self.tuning.curves(self.replayed)
+        self.stopped |= self.stopping.replay(curves)
+        self.replayed |= settled
+        return curves
 
 
 @dataclass(frozen=True)
@@ -118,10 +132,10 @@ class TrialQueue:
         self.live: dict[Job, int] = {}
         """Jobs that are handed out, each with the number of the attempt before."""
         self.halted = False
+        self.storage_error: StorageError | None = None
+        """Why a trial could not use the store: the run ends, and the trial goes on in the next one."""
         for search in self._searches:
-            curves = search.tuning.curves()
-            search.stopping.replay(curves)
-            self._curves.update(curves)
+            self._curves.update(search.replay())
             self._adopt(search, search.tuning.unfinished())
 
     # --- handing out --------------------------------------------------------------------------------------------------
@@ -143,7 +157,7 @@ class TrialQueue:
             after = self._leases.free_after(job.trial_id)
             if after is None:
                 self._held.append(job)
-            elif not (after and self._is_settled_elsewhere(job)):
+            elif not (after and (self._is_settled_elsewhere(job) or self._is_stopped(job))):
                 self.live[job] = after
                 self._watcher.started(job)
                 return job, after
@@ -194,7 +208,7 @@ class TrialQueue:
                 self._waiting.append(job)
 
     def _is_done(self, job: Job) -> bool:
-        return bool(self._store.exists_many([layout.result_key(job.trial_id, job.epochs)]))
+        return stored_trials.is_finished(self._store, job.trial_id, job.epochs)
 
     def _is_settled(self, job: Job) -> bool:
         """Whether a search no longer needs a trial: another seed or another driver has settled its suggestion."""
@@ -211,6 +225,18 @@ class TrialQueue:
             return False
         self._adopt(owner.search, owner.search.tuning.catch_up())
         return self._is_settled(job)
+
+    def _is_stopped(self, job: Job) -> bool:
+        """Whether early stopping ends a trial that is taken over, by its curve and those of others in the store."""
+        owner = self._suggested.get(job)
+        if owner is None:
+            return False
+        self._curves.update(owner.search.replay())
+        if job.trial_id not in owner.search.stopped:
+            return False
+        self._cut.add(job)
+        self._conclude(job, PRUNED)
+        return True
 
     # --- taking back --------------------------------------------------------------------------------------------------
 
@@ -232,8 +258,13 @@ class TrialQueue:
         return job in self._cut
 
     def give_back(self, job: Job, state: str) -> None:
-        """Return a job with its state: done, failed, stopped, held or crashed."""
+        """Return a job with its state, which `run_trial` returned."""
         after = self.live.pop(job)
+        error = storage_error(state)
+        if error is not None:
+            self.storage_error = error
+            self.halt()
+            state = STOPPED
         if job in self._cut and state not in (DONE, HELD):
             state = PRUNED
         if state == CRASHED:
@@ -300,7 +331,7 @@ class TrialQueue:
         """The state of a trial whose process died: failed if the trial recorded that, or if it died too often."""
         attempt = stored_attempts.newest_attempt(self._store, job.trial_id)
         begun = attempt is not None and attempt.number > after
-        end = layout.get_json(self._store, attempt.end_key) if attempt is not None and begun else None
+        end = layout.get_intact(self._store, attempt.end_key) if attempt is not None and begun else None
         if end is not None and end["state"] == FAILED:
             return FAILED
         self._crashes[job.trial_id, begun] += 1

@@ -21,6 +21,7 @@ from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT
 from cluster.worker import trial_data
 from cluster.worker.inputs import with_inputs
 from cluster.worker.store_session import StoreSession
+from cluster.worker.trial_config import checked_config
 from cluster.worker.worker import WorkerOptions, data_root, error_record, is_lost_worker, open_cached, run_trial
 from sweeps.store import trials as stored_trials
 from trainables.errors import TrialError
@@ -189,7 +190,7 @@ def _follow(
     try:
         machine = with_inputs(machine, open_cached(options.inputs or options.store), body, epochs)
         trial_data.check(open_cached(options.store), options.expected_data, body, machine)
-        config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
+        config = checked_config(trial, body, epochs)
         fit(task_named(body["task"]), config, GroupSession(None, goal, machine))
     except (TrialCut, LeaderFailed, Stopped, Diverged):
         return  # raised on all workers

@@ -234,7 +234,7 @@ def _lost(options: WorkerOptions, config: dict[str, Any], kind: str, errors: lis
     store = open_cached(options.store)
     attempt = stored_attempts.newest_attempt(store, config["trial"])
     if attempt is not None and attempt.number == config["after"] + 1:
-        end = layout.get_json(store, attempt.end_key)
+        end = layout.get_intact(store, attempt.end_key)
         if end is None and errors:
             stored_attempts.end(store, attempt, FAILED, time.time(), errors[0])
         elif end is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.worker.trial_config import checked_config
 from cluster.worker.user_code import bring_code
 from sweeps.errors import SweepError
 from sweeps.store import checkpoints, layout
@@ -44,17 +45,17 @@ class FinishedTrial:
 def newest_result(store: Store, trial_id: str, why: str) -> Mapping[str, Any]:
     """The result of a trial's highest target epoch. why: what it is needed for, used in the error message."""
     epochs = stored_trials.finished_epochs(store, trial_id)
-    result = layout.get_json(store, layout.result_key(trial_id, max(epochs))) if epochs else None
+    highest = max(epochs, default=0)
+    result = layout.get_json(store, layout.result_key(trial_id, highest)) if epochs else None
     if result is None:
-        exists = layout.get_json(store, layout.trial_key(trial_id)) is not None
+        exists = bool(store.exists_many([layout.trial_key(trial_id)]))
         raise SweepError(
             f"trial {trial_id!r}, {why}",
             "it has not finished" if exists else f"the store {store.uri} has no such trial",
             "a finished trial in the same store",
             "sweeps resume NAME with the name of its sweep; sweeps status lists the sweeps of the store",
         )
-    assert isinstance(result, dict)
-    return result
+    return {"epochs": highest, **result}
 
 
 def read(store: Store, trial_id: str, why: str) -> FinishedTrial:
@@ -65,6 +66,7 @@ def read(store: Store, trial_id: str, why: str) -> FinishedTrial:
     config = {**body["config"], "epochs": epochs, "seed": body["seed"]}
     files = None
     bring_code(store, schema.code_of(str(body["task"]), config))
+    checked_config(trial_id, body, epochs)
     if schema.trains(config):
         saved = checkpoints.latest_checkpoint(store, trial_id, epochs)
         if saved is None or saved.epoch != epochs:

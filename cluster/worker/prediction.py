@@ -128,7 +128,7 @@ def predictions(
     its error.
     """
     result = finished_trial.newest_result(store, trial_id, "needed for the prediction")
-    key = (store.uri, trial_id, str(result["attempt"]), int(result["epochs"]))
+    key = (store.uri, trial_id, str(result.get("attempt")), int(result["epochs"]))
     loaded = NETWORKS.get(key) or TrainedNetwork(finished_trial.read(store, trial_id, "needed for the prediction"))
     loaded.check_request(mask is not None, text, "--mask 10,10,40,30, or --mask FILE", "--mask")
     _ = loaded.network  # load it now, so that a trial without usable weights is an error before the first image

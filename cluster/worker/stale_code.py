@@ -52,9 +52,10 @@ def digest_of(task: str, config: Mapping[str, Any]) -> str:
 def store_modules(store: Store, task: str, configs: Iterable[Mapping[str, Any]]) -> None:
     """Store what the digests of some trials stand for; for the driver, so that it costs no request of a trial."""
     hashes = [ours.modules_of(task, config) for config in configs]
-    bodies = {_key(ours.digest(one)): layout.dump({"schema": SCHEMA, "modules": one}) for one in hashes}
-    known = store.exists_many(bodies)
-    store.create_many((key, body) for key, body in bodies.items() if key not in known)
+    bodies = {_key(ours.digest(one)): {"schema": SCHEMA, "modules": one} for one in hashes}
+    known = layout.intact(store.get_many(bodies))
+    for key in bodies.keys() - known.keys():
+        layout.create(store, key, bodies[key])
 
 
 def find(store: Store, plan: Mapping[str, Any]) -> StaleCode:
@@ -65,10 +66,11 @@ def find(store: Store, plan: Mapping[str, Any]) -> StaleCode:
         for trial in trials
     }
     keys = {layout.result_key(*target): target for target in today}
-    results = record_cache.CachedStore(store, plan["name"]).results(keys)
+    copied = store if isinstance(store, record_cache.CachedStore) else record_cache.CachedStore(store, plan["name"])
+    results = copied.results(keys)
     made = {keys[key]: result.get("provenance", {}).get("modules") for key, (result, _) in results.items()}
     other = {target: digest for target, digest in made.items() if digest and digest != today[target][0]}
-    then = {digest: layout.get_json(store, _key(digest)) for digest in set(other.values())}
+    then = {digest: layout.get_intact(store, _key(digest)) for digest in set(other.values())}
     changed = {target: _changed(then[digest], today[target][1]) for target, digest in other.items()}
     return StaleCode(changed, len(made))
 

@@ -6,6 +6,7 @@ runner if the process can no longer be trusted.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -20,14 +21,15 @@ from cluster.worker import provenance, stale_code, trial_data
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
 from cluster.worker.store_session import Heartbeat, StoreSession, Superseded
+from cluster.worker.trial_config import checked_config
 from cluster.worker.trial_data import ExpectedData
 from cluster.worker.uploads import run_briefly
-from sweeps.errors import StoreAwayError, SweepError
+from sweeps.errors import StorageError, StoreAwayError, SweepError
+from sweeps.holders import this_process
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
-from sweeps.store.holders import this_process
 from sweeps.store.open import open_store
 from trainables.code.cache import path_in_code
 from trainables.errors import TrialError
@@ -36,6 +38,8 @@ from trainables.training.session import Goal, Machine, Row, Session, Stopped
 
 DONE, FAILED, STOPPED, HELD, CRASHED = "done", "failed", "stopped", "held", "crashed"
 """What `run_trial` returns. held: another process trains this trial. crashed: the store was unreachable; try again."""
+STORAGE = "storage: "
+"""Start of the state of a trial that ended because the storage refused, followed by the error as JSON."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,36 @@ def run_trial(
     workers: Workers = Workers(),  # noqa: B008 - frozen
     shared: Callable[[StoreSession], Session] | None = None,
 ) -> str:
-    """Train a trial of the store to `epochs`. Returns done, failed, stopped, held or crashed.
+    """Train a trial of the store to `epochs`. Returns done, failed, stopped, held, crashed, or `STORAGE` with an error.
 
     after: number of the newest attempt, known to be over. report: called with each record, as the last step of its
     epoch. workers, shared: for the first of several workers; `shared` is called after the trial is claimed, and makes
     the session that it shares with the others.
     Errors of the user (TrialError, SweepError) and a loss that is not finite end the trial as failed. Every other
     exception is recorded as failed and re-raised, so that the runner replaces the process. If another worker was lost,
-    the exception is re-raised and nothing is recorded, because this does not end the trial.
+    the exception is re-raised and nothing is recorded, because this does not end the trial. An error of the storage,
+    or a full disk, ends the run and not the trial.
     """
+    try:
+        return _run_trial(options, trial_id, epochs, after, report, workers, shared)
+    except StorageError as error:
+        return STORAGE + json.dumps([error.given, error.why, error.allowed, error.fix])
+
+
+def storage_error(state: str) -> StorageError | None:
+    """The error in a state that `run_trial` returned, if it ended because of the storage."""
+    return StorageError(*json.loads(state.removeprefix(STORAGE))) if state.startswith(STORAGE) else None
+
+
+def _run_trial(
+    options: WorkerOptions,
+    trial_id: str,
+    epochs: int,
+    after: int,
+    report: Callable[[Row], None],
+    workers: Workers,
+    shared: Callable[[StoreSession], Session] | None,
+) -> str:
     from trainables.training.loop import Diverged, fit, task_named
 
     store = open_cached(options.store)
@@ -118,7 +143,6 @@ def run_trial(
     attempt = stored_attempts.claim(store, trial_id, after, claim)
     if attempt is None:
         return HELD
-    trial = stored_trials.read_trial(store, trial_id)
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     device = options.device if workers.size == 1 else workers.device
     machine = Machine(device, options.cpus, data_root(options), workers)
@@ -135,12 +159,13 @@ def run_trial(
             session,
         ):
             _check_device(options)
+            trial = stored_trials.read_trial(store, trial_id)
             session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
             made_by["data"] = trial_data.check(store, options.expected_data, trial, session.machine)
             if counts := _image_counts(trial["config"], machine.data_root):
                 made_by["images"] = counts
             made_by["modules"] = stale_code.digest_of(trial["task"], trial["config"])
-            config = {**trial["config"], "epochs": epochs, "seed": trial["seed"]}
+            config = checked_config(trial_id, trial, epochs)
             fit(task_named(trial["task"]), config, shared(session) if shared else session)
     except Stopped:
         state = STOPPED
@@ -149,6 +174,9 @@ def run_trial(
     except StoreAwayError:  # not the fault of the trial, which can resume from its checkpoint
         run_briefly(lambda: _ended(store, attempt, log, STOPPED))
         return CRASHED
+    except StorageError:
+        run_briefly(lambda: _ended(store, attempt, log, STOPPED))
+        raise
     except (TrialError, SweepError, Diverged) as expected:
         state, error = FAILED, error_record(expected)
         if workers.size > 1 and isinstance(expected, TrialError) and not expected.everywhere:
@@ -156,6 +184,11 @@ def run_trial(
     except Exception as unexpected:
         if workers.size > 1 and is_lost_worker(unexpected):
             raise
+        if isinstance(unexpected, OSError) and unexpected.errno in (errno.ENOSPC, errno.EDQUOT):
+            run_briefly(lambda: _ended(store, attempt, log, STOPPED))
+            given = f"{provenance.hardware(options.device)['host']}: cannot write {unexpected.filename or 'a file'}"
+            fix = "free some and run the command again, which continues"
+            raise StorageError(given, "the disk is full", "a disk with free space", fix) from unexpected
         state, error, failure = FAILED, error_record(unexpected), unexpected
     except BaseException:  # the runner ends this thread (SystemExit)
         run_briefly(lambda: _ended(store, attempt, log, STOPPED))

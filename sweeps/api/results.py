@@ -49,18 +49,20 @@ def newest_plan(store: StoreLike, name: str) -> Json:
 def status(store: StoreLike, name: str) -> SweepStatus:
     """The state of each trial and each search of a sweep. SweepError for an unknown name."""
     from cluster.worker import stale_code
-    from sweeps.results import data_versions, progress
+    from sweeps.results import data_versions
     from sweeps.results.older_code import older_code
     from sweeps.search import status
     from sweeps.store import plans as stored_plans
+    from sweeps.store import record_cache
 
     store = arguments.plain_store(store)
     stored = newest_plan(store, name)
-    states, searches = progress.trial_states(store, stored), status.search_states(store, stored)
+    copied = record_cache.CachedStore(store, name)
+    states, searches = record_cache.trial_states(copied, stored), status.search_states(copied, stored)
     notes = (
-        older_code(store, stored_plans.read_plans(store, name)),
-        stale_code.find(store, stored).sentence,
-        *data_versions.mixed_data_of(store, stored),
+        older_code(copied, stored_plans.read_plans(store, name)),
+        stale_code.find(copied, stored).sentence,
+        *data_versions.mixed_data_of(copied, stored),
     )
     return SweepStatus(stored, states, searches, tuple(filter(None, notes)))
 

@@ -107,7 +107,7 @@ class StoredSweep:
 
         from analysis.report import render
 
-        return pd.DataFrame(render.csv_rows(self.report.table), columns=list(render.CSV_COLUMNS))
+        return pd.DataFrame(render.csv_rows(self.report.table), columns=list(render.csv_columns(self.report.table)))
 
     def claims(self) -> pd.DataFrame:
         """A row per claim: its text, `holds`, `does not hold` or `undecided`, and the evidence."""

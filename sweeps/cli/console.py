@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.cli.common import DEFAULT_STORE
+from sweeps.holders import LEASE_S
 from sweeps.results import progress
 from sweeps.spec.dependencies import PENDING, is_pending
 from sweeps.spec.plan import Arm, Plan, flatten
 from sweeps.store.base import Store
-from sweeps.store.holders import LEASE_S
 
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
@@ -35,7 +35,14 @@ SUGGESTION_STATES = ("complete", "pruned", "failed", "running")
 _MAX_FAILED = 20
 _MAX_ERROR_LINES = 6
 """Earlier failures that are listed; further ones are only counted."""
-_STYLES = {"done": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "queued": "dim"}
+_STYLES = {
+    "done": "green",
+    "running": "cyan",
+    "failed": "red",
+    "interrupted": "yellow",
+    "damaged": "red",
+    "queued": "dim",
+}
 
 
 class _Console(Console):
@@ -216,7 +223,7 @@ def sweeps(statuses: Sequence[SweepStatus], uri: str) -> None:
     table = make_table("sweep", "trials", "done", "running", "failed", "open", "question")
     for sweep in statuses:
         count = Counter(state.state for state in sweep.trials.values())
-        waiting = count["interrupted"] + count["queued"]
+        waiting = count["interrupted"] + count["damaged"] + count["queued"]
         cells = map(str, (len(sweep.trials), count["done"], count["running"], count["failed"], waiting))
         table.add_row(sweep.plan["name"], *cells, Text(sweep.plan["question"]))
     show(table)

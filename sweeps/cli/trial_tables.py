@@ -34,7 +34,12 @@ def print_trial(store: Store, trial_id: str) -> None:
     _attempts(store, trial_id, out)
     _log(store, trial_id, out)
     for epochs in stored_trials.finished_epochs(store, trial_id):
-        _result(layout.get_json(store, layout.result_key(trial_id, epochs)), out)
+        key = layout.result_key(trial_id, epochs)
+        result = layout.get_intact(store, key)
+        if result is None:
+            out.print(Text(f"{key} is damaged", style="red"))
+        else:
+            _result({"epochs": epochs, "attempt": "?", **result}, out)
 
 
 def _attempts(store: Store, trial_id: str, out: Console) -> None:
@@ -42,8 +47,8 @@ def _attempts(store: Store, trial_id: str, out: Console) -> None:
     saved = checkpoints.checkpoints(store, trial_id)
     errors = []
     for attempt in stored_attempts.attempts(store, trial_id):
-        claim = layout.get_json(store, attempt.key("attempts", f"{attempt.number:04d}.json")) or {}
-        end = layout.get_json(store, attempt.end_key) or {"state": "-", "error": None}
+        claim = layout.get_intact(store, attempt.key("attempts", f"{attempt.number:04d}.json")) or {}
+        end = {"state": "-", "error": None} | (layout.get_intact(store, attempt.end_key) or {})
         host = claim.get("provenance", {}).get("hardware", {}).get("host", "?")
         epochs = ", ".join(str(epoch) for name, epoch in saved if name == attempt.name)
         table.add_row(attempt.name, _moment(claim.get("claimed_at")), host, end["state"], epochs)
@@ -70,11 +75,10 @@ def _moment(seconds: float | None) -> str:
     return "?" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def _result(result: dict[str, Any] | None, out: Console) -> None:
-    assert result is not None
+def _result(result: dict[str, Any], out: Console) -> None:
     history = result["history"]
     last = {name: values[-1] for name, values in history.items()}
-    minutes = (result["ended_at"] - result["started_at"]) / 60
+    minutes = ((result.get("ended_at") or 0) - (result.get("started_at") or 0)) / 60
     out.print(
         Text(f"result at epoch {result['epochs']}", style="bold"), f"{minutes:.1f} min, attempt {result['attempt']}"
     )
@@ -90,7 +94,7 @@ def _result(result: dict[str, Any] | None, out: Console) -> None:
         final.add_row(name, "" if value is None else f"{value:.6g}")
     console.show(final)
     provenance = console.make_table("provenance", "")
-    for key, value in flatten({**result["facts"], **result["provenance"]}).items():
+    for key, value in flatten({**result.get("facts", {}), **result.get("provenance", {})}).items():
         provenance.add_row(key, Text(console.format_value(value)))
     console.show(provenance)
 

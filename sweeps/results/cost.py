@@ -188,8 +188,7 @@ def timed_trials(store: Store, wanted: Callable[[str, Config], bool], most: int 
                 candidates.update((key, (plan["task"], arm["config"])) for key in keys)
     others = [trial_id for trial_id in listing.children(store, "trials") if trial_id not in planned]
     bodies = store.get_many(layout.trial_key(trial_id) for trial_id in others)
-    for key, data in bodies.items():
-        body = layout.load(key, data)
+    for body in layout.intact(bodies).values():
         if wanted(body["task"], body["config"]):
             reached = stored_trials.finished_epochs(store, body["id"])
             candidates |= {(body["id"], epochs): (body["task"], body["config"]) for epochs in reached}
@@ -197,12 +196,8 @@ def timed_trials(store: Store, wanted: Callable[[str, Config], bool], most: int 
     existing = sorted(store.exists_many(keys_of))
     if len(existing) > most:
         existing = [existing[i * len(existing) // most] for i in range(most)]
-    results = store.get_many(existing)
-    return [
-        TimedTrial(keys_of[key][0], *candidates[keys_of[key]], layout.load(key, results[key]))
-        for key in existing
-        if key in results
-    ]
+    results = layout.intact(store.get_many(existing))
+    return [TimedTrial(keys_of[key][0], *candidates[keys_of[key]], results[key]) for key in existing if key in results]
 
 
 def _newest_plans(store: Store) -> list[Any]:
@@ -210,7 +205,7 @@ def _newest_plans(store: Store) -> list[Any]:
     for name in stored_plans.sweep_names(store):
         numbers = listing.numbers(store, f"sweeps/{name}/plans")
         newest += [stored_plans.plan_key(name, number) for number in numbers[-1:]]
-    return [layout.load(key, data) for key, data in store.get_many(newest).items()]
+    return list(stored_plans.intact_plans(store.get_many(newest)).values())
 
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------

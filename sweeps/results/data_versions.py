@@ -23,18 +23,17 @@ _ATTEMPTS = 100
 def store_files(store: Store, path: str, digest: str, files: Files) -> None:
     """Store what a digest stands for."""
     key = _files_key(digest)
-    if not store.exists_many([key]):
-        store.create(
-            key, layout.dump({"schema": SCHEMA, "path": path, "files": {n: list(f) for n, f in files.items()}})
+    if layout.get_intact(store, key) is None:
+        layout.create(
+            store, key, {"schema": SCHEMA, "path": path, "files": {name: list(file) for name, file in files.items()}}
         )
 
 
 def used(store: Store, sweep: str) -> dict[str, list[str]]:
     """The digests with which a sweep has used each path, oldest first; the last one is what its trials must read."""
-    bodies = store.get_many(listing.keys(store, f"sweeps/{sweep}/data/"))
+    bodies = layout.intact(store.get_many(listing.keys(store, f"sweeps/{sweep}/data/")))
     found: dict[str, list[str]] = {}
-    for key in sorted(bodies):
-        body = layout.load(key, bodies[key])
+    for _, body in sorted(bodies.items()):
         found.setdefault(body["path"], []).append(body["digest"])
     return found
 
@@ -43,7 +42,7 @@ def use(store: Store, sweep: str, path: str, digest: str) -> str:
     """Add a digest to those that a sweep has used for a path, as the newest one. Returns the key of its object."""
     body = layout.dump({"schema": SCHEMA, "path": path, "digest": digest})
     for _ in range(_ATTEMPTS):  # another process may take the number
-        number = max(listing.numbers(store, f"sweeps/{sweep}/data"), default=0) + 1
+        number = 1 + max(listing.numbers(store, f"sweeps/{sweep}/data"), default=0)
         key = f"sweeps/{sweep}/data/{number:04d}.json"
         if store.create(key, body):
             return key
@@ -66,7 +65,8 @@ def mixed_data_of(store: Store, plan: layout.Json) -> list[str]:
     """`mixed_data` of the finished trials of a stored plan."""
     trials = (trial for arm in plan["arms"] for trial in arm["trials"].values())
     keys = {layout.result_key(trial["id"], trial["epochs"]) for trial in trials}
-    found = record_cache.CachedStore(store, plan["name"]).results(sorted(keys))
+    copied = store if isinstance(store, record_cache.CachedStore) else record_cache.CachedStore(store, plan["name"])
+    found = copied.results(sorted(keys))
     return mixed_data(store, [result for result, _ in found.values()])
 
 
@@ -90,7 +90,7 @@ def mixed_data(store: Store, results: Iterable[Mapping[str, object]]) -> list[st
 
 def difference(store: Store, before: str, after: str) -> str:
     """How the files of two digests differ: '40 and 42 files; the first that differs is im003.png'."""
-    bodies = [layout.get_json(store, _files_key(digest)) for digest in (before, after)]
+    bodies = [layout.get_intact(store, _files_key(digest)) for digest in (before, after)]
     if None in bodies:
         return "the store does not name their files"
     old, new = (body["files"] for body in bodies if body)

@@ -1,6 +1,7 @@
 """The progress of a plan: the state of each of its trials, derived from the store alone.
 
 done         there is a result for the target epoch
+damaged      the result cannot be read: `sweeps run` finishes the trial again from its last checkpoint
 failed       the newest attempt ended with an error
 running      the newest attempt has not ended, and its last heartbeat is younger than `LEASE_S`
 interrupted  the newest attempt ended early, its process is gone or its heartbeat stopped: `sweeps run` continues from
@@ -11,16 +12,17 @@ queued       there is no attempt yet
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sweeps.holders import LEASE_S, is_gone
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store.base import Store
-from sweeps.store.holders import LEASE_S, is_gone
 
-STATES = ("done", "running", "failed", "interrupted", "queued")
+DAMAGED = "damaged"
+STATES = ("done", "running", "failed", "interrupted", DAMAGED, "queued")
 QUIET_S = 12.0
 """Seconds without a heartbeat, of which one is due every 5 s, after which a running attempt is displayed as silent."""
 
@@ -41,11 +43,15 @@ class TrialState:
     """The newest record, for display only; it does not count as a result."""
     reached: tuple[int, ...] = ()
     """Target epochs with a result."""
+    damaged: tuple[int, ...] = ()
+    """Target epochs with a result that cannot be read."""
     silent_s: float | None = None
     """Of a running trial: seconds since its last heartbeat."""
 
     def at(self, target: int) -> str:
         """The state for one target epoch. Two arms that differ only in `epochs` share a trial with two targets."""
+        if target in self.damaged and self.state != "running":
+            return DAMAGED
         return "done" if target in self.reached else self.state
 
 
@@ -62,42 +68,49 @@ def by_trial(runs: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
     return {trial_id: tuple(sorted(epochs)) for trial_id, epochs in grouped.items()}
 
 
-def trial_states(store: Store, plan: dict[str, Any], now: float | None = None) -> dict[str, TrialState]:
-    """The state of each trial of a stored plan by id. now: seconds since 1970, by default the current time."""
-    return states_of(store, targets(plan), now)
+def trial_states(
+    store: Store, plan: dict[str, Any], now: float | None = None, damaged: Collection[str] = ()
+) -> dict[str, TrialState]:
+    """The state of each trial of a stored plan by id; see `states_of`."""
+    return states_of(store, targets(plan), now, damaged)
 
 
-def states_of(store: Store, wanted: dict[str, tuple[int, ...]], now: float | None = None) -> dict[str, TrialState]:
-    """The state of each trial by id. Attempts are read only for trials that are not done.
+def states_of(
+    store: Store, wanted: dict[str, tuple[int, ...]], now: float | None = None, damaged: Collection[str] = ()
+) -> dict[str, TrialState]:
+    """The state of each trial by id. Attempts are read only for trials that are not done, and results not at all.
 
     wanted: {trial id: target epochs, ascending}
     now: seconds since 1970, by default the current time
+    damaged: keys of results that cannot be read, from `sweeps.store.record_cache.CachedStore.find_damaged`
     """
     keys = {layout.result_key(trial, epochs): (trial, epochs) for trial, many in wanted.items() for epochs in many}
     reached: dict[str, list[int]] = {}
+    unreadable: dict[str, list[int]] = {}
     for key in sorted(store.exists_many(keys), key=lambda key: keys[key][1]):
         trial, epochs = keys[key]
-        reached.setdefault(trial, []).append(epochs)
+        (unreadable if key in damaged else reached).setdefault(trial, []).append(epochs)
     open_trials = [trial for trial, many in wanted.items() if len(reached.get(trial, ())) < len(many)]
     unfinished = _unfinished(store, open_trials, time.time() if now is None else now)
     return {
-        trial: _with_reached(unfinished[trial], tuple(reached.get(trial, ())))
+        trial: _with_results(unfinished[trial], tuple(reached.get(trial, ())), tuple(unreadable.get(trial, ())))
         if trial in unfinished
         else TrialState("done", epoch=many[-1], reached=many)
         for trial, many in wanted.items()
     }
 
 
-def _with_reached(state: TrialState, reached: tuple[int, ...]) -> TrialState:
+def _with_results(state: TrialState, reached: tuple[int, ...], damaged: tuple[int, ...]) -> TrialState:
     epoch = max([*reached, *([] if state.epoch is None else [state.epoch])], default=None)
-    return replace(state, epoch=epoch, reached=reached)
+    word = DAMAGED if damaged and state.state != "running" else state.state
+    return replace(state, state=word, epoch=epoch, reached=reached, damaged=damaged)
 
 
 def _unfinished(store: Store, trials: Iterable[str], now: float) -> dict[str, TrialState]:
     claims = stored_attempts.newest_attempts(store, trials)
     claimed = [claim for claim in claims.values() if claim is not None]
     objects = store.get_many([key for claim in claimed for key in (claim.end_key, claim.beat_key)])
-    bodies = {key: layout.load(key, data) for key, data in objects.items()}
+    bodies = dict.fromkeys(objects, layout.Json()) | layout.intact(objects)  # an end that cannot be read is an end
     return {
         trial: TrialState("queued")
         if claim is None

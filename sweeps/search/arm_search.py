@@ -7,7 +7,7 @@ the store (`sweeps.search.search`), so a new `ArmSearch` continues where the las
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
@@ -101,7 +101,7 @@ class ArmSearch:
     def _tell_if_marked(self, suggestion: Suggestion) -> bool:
         """Tell a suggestion as pruned if a driver marked one of its trials but was killed before telling it."""
         for trial in suggestion.trials:
-            mark = layout.get_json(self._store, pruned_key(self.sweep, trial.id))
+            mark = layout.get_intact(self._store, pruned_key(self.sweep, trial.id))
             if mark is not None and mark.get("suggestion") == suggestion.number:
                 self._tell(suggestion, PRUNED, intermediate={int(epoch): value for epoch, value in mark["curve"]})
                 return True
@@ -120,8 +120,9 @@ class ArmSearch:
         )
         suggestion = Suggestion(ask.number, trials)
         stored_trials.write_trials(self._store, trials)
+        stored_trials.restore_trials(self._store, trials)
         ids = {str(trial.seed): trial.id for trial in trials}
-        self._store.create(suggestion_key(self.sweep, self.arm.name, ask.number), layout.dump(ids))
+        layout.create(self._store, suggestion_key(self.sweep, self.arm.name, ask.number), ids)
         self._open[ask.number] = suggestion
         return suggestion
 
@@ -135,7 +136,7 @@ class ArmSearch:
         if suggestion is None:
             return False
         keys = [layout.result_key(trial.id, trial.epochs) for trial in suggestion.trials]
-        results = [layout.get_json(self._store, key) for key in keys]
+        results = [layout.get_intact(self._store, key) for key in keys]
         if not all(results):
             return False
         values = [[final_value(result, metric) for result in results if result] for metric in self.spec.metrics]
@@ -157,9 +158,14 @@ class ArmSearch:
             "metric": self.spec.metrics[0],
             "curve": sorted(curve.items()),
         }
-        self._store.create(pruned_key(self.sweep, trial_id), layout.dump(body))
+        layout.create(self._store, pruned_key(self.sweep, trial_id), body)
         if number in self._open:
             self._tell(self._open[number], PRUNED, intermediate=curve)
+
+    @property
+    def settled(self) -> set[int]:
+        """Suggestions with an outcome."""
+        return {ask.number for ask in self.search.asks() if ask.state != "running"}
 
     def failed(self, number: int) -> None:
         if number in self._open:
@@ -181,11 +187,16 @@ class ArmSearch:
             return []
         return [ask.overrides for ask in self.search.best(self.spec.report_best)]
 
-    def curves(self) -> dict[str, dict[int, float]]:
-        """The metric by epoch of every trial of this search so far, to restore the early stopping rule of a driver."""
+    def curves(self, known: Collection[int] = ()) -> dict[str, dict[int, float]]:
+        """The metric by epoch of every trial of this search so far, to restore the early stopping rule of a driver.
+
+        Trials of suggestions with an outcome come first. known: suggestions to leave out.
+        """
         curves: dict[str, dict[int, float]] = {}
         metric = self.spec.metrics[0]
-        for ask in self.search.asks():
+        for ask in sorted(self.search.asks(), key=lambda ask: ask.state == "running"):
+            if ask.number in known or not ask.overrides:  # a suggestion that cannot be read has no overrides
+                continue
             resolved = resolve_with(self.arm, ask.overrides, self._schema)
             for seed in self.spec.tune_seeds:
                 trial = Trial(self.arm.task, resolved, seed, self._schema.identity(self.arm.task, resolved, seed))
@@ -204,18 +215,22 @@ def pruned_key(sweep: str, trial_id: str) -> str:
 
 def final_value(result: Mapping[str, Any], metric: str) -> float | None:
     """A metric of a result at its target epoch; `parameters` is the number of trained parameters."""
-    value = result["facts"]["parameters"] if metric == "parameters" else result["history"].get(metric, [None])[-1]
+    value = (
+        result.get("facts", {}).get("parameters")
+        if metric == "parameters"
+        else result["history"].get(metric, [None])[-1]
+    )
     return None if value is None else float(value)
 
 
 def _curve(store: Store, sweep: str, trial: Trial, metric: str) -> dict[int, float]:
     """The metric by epoch from a trial's result, else from its pruned mark, else from its newest checkpoint."""
-    result = layout.get_json(store, layout.result_key(trial.id, trial.epochs))
+    result = layout.get_intact(store, layout.result_key(trial.id, trial.epochs))
     if result is not None:
         history = result["history"]
         pairs = zip(history["epoch"], history.get(metric, []), strict=False)
         return {int(epoch): value for epoch, value in pairs if value is not None}
-    pruned = layout.get_json(store, pruned_key(sweep, trial.id))
+    pruned = layout.get_intact(store, pruned_key(sweep, trial.id))
     if pruned is not None:
         return {int(epoch): value for epoch, value in pruned["curve"]}
     rows = checkpoints.checkpoint_history(store, trial.id, trial.epochs)

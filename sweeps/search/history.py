@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.errors import StoreError, SweepError
+from sweeps.errors import SweepError
 from sweeps.search.parameters import Overrides, Params
 from sweeps.search.space import Space
 from sweeps.spec.trial import canonical
@@ -24,6 +24,17 @@ MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 """Errors raised while reading a malformed object."""
 
 Json = dict[str, Any]
+
+LOST_ASK: Json = {
+    "asked_at": 0.0,
+    "overrides": {},
+    "params": {},
+    "distributions": {},
+    "study_attrs": {},
+    "trial_attrs": {},
+}
+LOST_TELL: Json = {"told_at": 0.0, "state": "failed", "values": [], "intermediate": []}
+"""What stands for a suggestion that cannot be read, and for its outcome, so that later ones keep their numbers."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +141,13 @@ class History:
             return dict(optuna.importance.get_param_importances(self.study(), evaluator=evaluator))
 
     def _trial(self, number: int) -> Any:
-        """A suggestion and its outcome as an Optuna trial. StoreError if they are malformed."""
+        """A suggestion and its outcome as an Optuna trial; a failed one if Optuna cannot read them."""
         if number in self.frozen:
             return self.frozen[number]
         try:
             trial = _frozen_trial(self.asks[number], self.tells.get(number))
-        except MALFORMED as error:
-            raise damaged_error(f"of search {self.name}, {number:04d}.ask.json or .tell.json", repr(error)) from error
+        except MALFORMED:
+            trial = _frozen_trial(LOST_ASK, LOST_TELL)
         if number in self.tells:
             self.frozen[number] = trial
         return trial
@@ -172,11 +183,6 @@ def _frozen_trial(ask: Json, tell: Json | None) -> Any:
     trial.datetime_start = datetime.datetime.fromtimestamp(ask["asked_at"])
     trial.datetime_complete = datetime.datetime.fromtimestamp(tell["told_at"]) if tell else None
     return trial
-
-
-def damaged_error(key: str, why: str) -> StoreError:
-    fix = "restore it from a copy, or give the sweep another name"
-    return StoreError(f"object {key!r}", f"it is damaged ({why})", "JSON as written by inpaint-sweeps", fix)
 
 
 @contextlib.contextmanager

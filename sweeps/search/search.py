@@ -28,18 +28,31 @@ from typing import Any
 from sweeps.errors import SweepError
 from sweeps.results.columns import SCHEMA
 from sweeps.search import samplers
-from sweeps.search.history import MALFORMED, SAMPLERS, STATES, History, Json, SearchSpec, damaged_error
+from sweeps.search.history import (
+    LOST_ASK,
+    LOST_TELL,
+    MALFORMED,
+    SAMPLERS,
+    STATES,
+    History,
+    Json,
+    SearchSpec,
+)
 from sweeps.search.parameters import Overrides
 from sweeps.search.space import parse
 from sweeps.spec.trial import canonical, digest
 from sweeps.store import listing
 from sweeps.store.base import Store
-from sweeps.store.layout import dump, join, load
+from sweeps.store.layout import create, damaged, dump, intact, join, report_damage
 
 __all__ = ["SAMPLERS", "Ask", "Search", "SearchSpec", "search_prefix", "stored_searches"]
 
 _ASK = ("asked_at", "overrides", "params", "distributions", "study_attrs", "trial_attrs")
 _TELL = ("told_at", "state", "values", "intermediate")
+_OBJECT = re.compile(r"search\.json|\d{4,}\.(ask|tell)\.json")
+"""Names of the objects that are read; a suggestion's trials are for displays."""
+_MOST_LOST = 1000
+"""How many suggestions in sequence may be missing; objects with higher numbers are passed over."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +78,13 @@ def stored_searches(store: Store, sweep: str) -> dict[str, Search]:
     """The stored searches of a sweep by arm, for reading. Does not need the sweep file."""
     prefix = join("sweeps", sweep, "search")
     keys = [f"{prefix}/{slug}/search.json" for slug in listing.children(store, prefix)]
-    headers = [load(key, data) for key, data in store.get_many(keys).items()]
-    return {header["arm"]: Search(store, sweep, header["arm"], _spec_of(header)) for header in headers}
+    specs = {}
+    for key, header in intact(store.get_many(keys)).items():
+        try:
+            specs[header["arm"]] = _spec_of(header)
+        except MALFORMED as error:
+            report_damage(damaged(key, str(error).partition("\n")[0]))
+    return {arm: Search(store, sweep, arm, spec) for arm, spec in specs.items()}
 
 
 class Search:
@@ -136,7 +154,7 @@ class Search:
                 self._stuck = True
                 break
             if number == 0:
-                self._store.create(f"{self._prefix}search.json", dump(self._header))
+                create(self._store, f"{self._prefix}search.json", self._header)
             name, record = f"{number:04d}.ask.json", {"schema": SCHEMA, "number": number, "asked_at": self._clock()}
             if self._store.create(self._prefix + name, dump(record | drawn)):
                 self._take(name, record | drawn)
@@ -169,42 +187,85 @@ class Search:
             "intermediate": [[epoch, _finite(value)] for epoch, value in sorted((intermediate or {}).items())],
         }
         name = f"{number:04d}.tell.json"
-        if self._store.create(self._prefix + name, dump(record)):
+        if create(self._store, self._prefix + name, record):
             self._take(name, record)
             return True
         self.refresh()
         return False
 
+    def forget_failures(self) -> int:
+        """Delete the failed outcomes, so that these suggestions are tried again. Returns how many there were."""
+        failed = [number for number, tell in self._history.tells.items() if tell["state"] == "failed"]
+        names = {f"{number:04d}.tell.json": number for number in failed}
+        stored = {name: number for name, number in names.items() if name in self._read}
+        self._store.delete(self._prefix + name for name in stored)
+        for name, number in stored.items():
+            self._read.discard(name)
+            del self._history.tells[number]
+            self._history.frozen.pop(number, None)
+        return len(stored)
+
     def refresh(self) -> None:
         """Read new objects from the store, such as those of another driver."""
-        new = [
-            key for key in listing.keys(self._store, self._prefix) if key.removeprefix(self._prefix) not in self._read
-        ]
-        bodies = self._store.get_many(new)
+        listed = listing.keys(self._store, self._prefix)
+        names = {key: key.removeprefix(self._prefix) for key in listed}
+        bodies = self._store.get_many(
+            key for key, name in names.items() if name not in self._read and _OBJECT.fullmatch(name)
+        )
+        records = intact(bodies)
         for key in sorted(bodies, key=_place):
-            record = load(key, bodies[key])
+            name = key.removeprefix(self._prefix)
+            if _place(name)[0] > len(self._history.asks) + _MOST_LOST:
+                report_damage(damaged(key, "its number is far above those before it"))
+                continue
+            if name != "search.json":  # an outcome whose suggestion is lost must not become that of another one
+                self._fill_gap(_place(name)[0] + name.endswith(".tell.json"))
             try:
-                self._take(key.removeprefix(self._prefix), record)
+                self._take(name, records.get(key))
             except SweepError:
                 raise
             except MALFORMED as error:
-                raise damaged_error(key, repr(error)) from error
+                report_damage(damaged(key, repr(error)))
+                self._take(name, None)
 
-    def _take(self, name: str, record: Json) -> None:
-        """Add an object of the store to the history."""
-        history = self._history
-        if name == "search.json":
+    def _fill_gap(self, before: int) -> None:
+        """Take the asks up to a number that a listing lacked: it may be older than they are, or they are lost."""
+        for number in range(len(self._history.asks), before):
+            key = f"{self._prefix}{number:04d}.ask.json"
+            bodies = self._store.get_many([key])
+            if not bodies:
+                report_damage(damaged(key, "it is missing"))
+            self._take(key.removeprefix(self._prefix), intact(bodies).get(key))
+
+    def _take(self, name: str, record: Json | None) -> None:
+        """Add an object of the store to the history. record: None for a damaged one.
+
+        A damaged outcome is passed over until the driver has written it again. A damaged suggestion counts as failed.
+        """
+        history, number = self._history, _place(name)[0]
+        if name == "search.json" and record is not None:
             self._check_header(record)
             history.begun_with = record["trials"]
         elif name.endswith(".ask.json"):
-            if record["number"] != len(history.asks):
-                raise damaged_error(self._prefix + name, f"ask {len(history.asks)} should come next")
-            history.seen.add(history.key(record["params"]))
-            history.asks.append({key: record[key] for key in _ASK})
+            if number < len(history.asks):
+                return
+            if record is not None:
+                ask = {key: record[key] for key in _ASK}
+                seen = history.key(ask["params"])
+                history.seen.add(seen)
+                history.asks.append(ask)
+            else:
+                history.asks.append(dict(LOST_ASK))
+                history.tells[number] = dict(LOST_TELL)
         elif name.endswith(".tell.json"):
-            if record["number"] >= len(history.asks) or record["state"] not in STATES:
-                raise damaged_error(self._prefix + name, "its ask or its state is unknown")
-            history.tells[record["number"]] = {key: record[key] for key in _TELL}
+            if record is None:
+                return
+            lost = number >= len(history.asks) or history.asks[number] == LOST_ASK
+            if not lost:
+                tell = {key: record[key] for key in _TELL}
+                if len(tell["values"]) != (len(self.spec.metrics) if tell["state"] == "complete" else 0):
+                    raise ValueError(f"it has {len(tell['values'])} values")
+                history.tells[number] = tell
         self._read.add(name)
 
     def _check_header(self, stored: Json) -> None:

@@ -125,17 +125,15 @@ def _has_tuned_arms(plan: Mapping[str, Any], arm: str) -> bool:
 def _trials(store: Store, sweep: str, arm: str, asks: list[Ask]) -> dict[int, list[str]]:
     """The trial ids of each suggestion."""
     keys = {suggestion_key(sweep, arm, ask.number): ask.number for ask in asks}
-    bodies = store.get_many(keys)
-    return {
-        number: list(layout.load(key, bodies[key]).values()) if key in bodies else [] for key, number in keys.items()
-    }
+    trials = layout.intact(store.get_many(keys))
+    return {number: list(trials.get(key, {}).values()) for key, number in keys.items()}
 
 
 def _trained(store: Store, sweep: str, stopped: Mapping[str, int]) -> int:
     """Epochs trained by the trials of pruned suggestions: until they were stopped, in full, or none."""
-    marks = store.get_many(pruned_key(sweep, trial) for trial in stopped)
     keys = {trial: pruned_key(sweep, trial) for trial in stopped}
-    curves = {trial: layout.load(key, marks[key])["curve"] for trial, key in keys.items() if key in marks}
+    marks = layout.intact(store.get_many(keys.values()))
+    curves = {trial: marks[key]["curve"] for trial, key in keys.items() if key in marks}
     partial = sum(max((int(epoch) for epoch, _ in curve), default=0) for curve in curves.values())
     results = {layout.result_key(trial, epochs): epochs for trial, epochs in stopped.items() if trial not in curves}
     return partial + sum(results[key] for key in store.exists_many(results))

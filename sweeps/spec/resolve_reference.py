@@ -55,10 +55,10 @@ def _best(sweep: Sweep, reference: Reference, stored: Mapping[str, Any], store: 
     assert isinstance(asks, Best)
     trials = [trial for arm in _arms(sweep, reference, stored) for trial in arm["trials"].values()]
     keys = {layout.result_key(trial["id"], trial["epochs"]): trial["id"] for trial in trials}
-    bodies = store.get_many(keys)
+    bodies = layout.intact(store.get_many(keys))
     values: dict[str, float] = {}
     for key, trial_id in keys.items():
-        column = layout.load(key, bodies[key])["history"].get(asks.metric) if key in bodies else None
+        column = bodies[key]["history"].get(asks.metric) if key in bodies else None
         if column and column[-1] is not None:
             values[trial_id] = column[-1]
     if not values:

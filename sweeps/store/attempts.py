@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sweeps.results.columns import SCHEMA
 from sweeps.store import listing
 from sweeps.store.base import Store
-from sweeps.store.layout import Json, dump, get_json, join, load
+from sweeps.store.layout import Json, dump, get_intact, intact, join
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Attempt:
     token: str
     """Random; makes the keys of this attempt unique."""
     holder: Json = field(default_factory=dict, compare=False)
-    """The process that claimed it, see `sweeps.store.holders`."""
+    """The process that claimed it, see `sweeps.holders`."""
 
     @property
     def name(self) -> str:
@@ -50,37 +50,60 @@ def attempt_numbers(store: Store, trial_id: str) -> list[int]:
 
 def attempts(store: Store, trial_id: str) -> list[Attempt]:
     """All attempts at a trial, oldest first."""
-    keys = [_claim_key(trial_id, number) for number in attempt_numbers(store, trial_id)]
-    bodies = store.get_many(keys)
-    claims = [load(key, bodies[key]) for key in keys if key in bodies]
-    return [_claimed(trial_id, claim) for claim in claims]
-
-
-def _claim_key(trial_id: str, number: int) -> str:
-    return join("trials", trial_id, "attempts", f"{number:04d}.json")
+    keys = _keys(store, trial_id)
+    return _read(store, _claims(keys), keys)
 
 
 def newest_attempt(store: Store, trial_id: str) -> Attempt | None:
     """The newest attempt at a trial; None if there is none."""
-    numbers = attempt_numbers(store, trial_id)
-    claim = get_json(store, _claim_key(trial_id, numbers[-1])) if numbers else None
-    return _claimed(trial_id, claim) if claim else None
+    keys = _keys(store, trial_id)
+    return next(iter(_read(store, _claims(keys)[-1:], keys)), None)
+
+
+def _keys(store: Store, trial_id: str) -> list[str]:
+    """The keys of all objects of a trial's attempts."""
+    folder = join("trials", trial_id, "attempts")
+    return [f"{folder}/{name}" for name in listing.children(store, folder)]
+
+
+def _claims(keys: Iterable[str]) -> list[str]:
+    """The keys of claims among those of attempts, by number."""
+    numbers = {key: key.rpartition("/")[2].removesuffix(".json") for key in keys}
+    return sorted((key for key, number in numbers.items() if number.isdecimal()), key=lambda key: int(numbers[key]))
+
+
+def _read(store: Store, claims: Sequence[str], keys: Iterable[str]) -> list[Attempt]:
+    """The attempts with these claims. keys: the keys of their trials' attempts.
+
+    A claim that is damaged still has its number, and its token is in the names of the attempt's other objects. So an
+    attempt that is alive stays so, and the next one gets a free number.
+    """
+    bodies = store.get_many(claims)
+    read = intact(bodies)
+    tokens = {}
+    for key in keys if len(read) < len(bodies) else ():
+        folder, _, name = key.rpartition("/")
+        number, dash, rest = name.partition("-")
+        if dash:
+            tokens[f"{folder}/{number}.json"] = rest.partition(".")[0]
+    found = []
+    for key in claims:
+        _, trial_id, _, name = key.split("/")
+        if key in read:
+            claim = read[key]
+            found.append(Attempt(trial_id, claim["number"], claim["token"], claim.get("process") or {}))
+        elif key in bodies:
+            found.append(Attempt(trial_id, int(name.removesuffix(".json")), tokens.get(key, "unknown")))
+    return found
 
 
 def newest_attempts(store: Store, trial_ids: Iterable[str]) -> dict[str, Attempt | None]:
     """`newest_attempt` of many trials with few listings."""
     newest: dict[str, str | None] = dict.fromkeys(trial_ids)
-    for key in sorted(listing.find(store, (join("trials", trial_id, "attempts") + "/" for trial_id in newest))):
-        _, trial_id, _, name = key.split("/")
-        if name.removesuffix(".json").isdigit():
-            newest[trial_id] = key
-    bodies = store.get_many(key for key in newest.values() if key)
-    claims = {trial_id: load(key, bodies[key]) for trial_id, key in newest.items() if key and key in bodies}
-    return {trial_id: _claimed(trial_id, claims[trial_id]) if trial_id in claims else None for trial_id in newest}
-
-
-def _claimed(trial_id: str, claim: Json) -> Attempt:
-    return Attempt(trial_id, claim["number"], claim["token"], claim.get("process") or {})
+    keys = sorted(listing.find(store, (join("trials", trial_id, "attempts") + "/" for trial_id in newest)))
+    newest |= {key.split("/")[1]: key for key in _claims(keys)}
+    found = {attempt.trial_id: attempt for attempt in _read(store, [key for key in newest.values() if key], keys)}
+    return {trial_id: found.get(trial_id) for trial_id in newest}
 
 
 def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None:
@@ -92,13 +115,14 @@ def claim(store: Store, trial_id: str, after: int, body: Json) -> Attempt | None
     number = after + 1
     attempt = Attempt(trial_id, number, uuid.uuid4().hex[:8])
     body = {"schema": SCHEMA, "number": number, "token": attempt.token, **body}
-    key = _claim_key(trial_id, number)
+    key = join("trials", trial_id, "attempts", f"{number:04d}.json")
     if not store.create(key, dump(body)):
         return None
     if store.exclusive:
         return attempt
     # Without conditional writes, the later of two claims may replace the earlier one: read back which one is stored.
-    return attempt if load(key, store.get(key))["token"] == attempt.token else None
+    stored = get_intact(store, key)
+    return attempt if stored is not None and stored["token"] == attempt.token else None
 
 
 def superseded(store: Store, attempt: Attempt) -> bool:

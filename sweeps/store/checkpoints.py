@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from sweeps.errors import StoreAwayError, StoreError
 from sweeps.results.columns import SCHEMA
 from sweeps.store import listing
 from sweeps.store.attempts import Attempt, superseded
 from sweeps.store.base import Store, never
-from sweeps.store.layout import Json, dump, get_json, join, load, result_key
+from sweeps.store.layout import DamagedError, Json, dump, get_intact, join, load, report_damage, result_key
 from sweeps.store.trials import finished_epochs
 
 
@@ -81,18 +80,24 @@ def checkpoint_history(store: Store, trial_id: str, up_to: int) -> list[Json]:
 def history_at(store: Store, trial_id: str, name: str, epoch: int) -> list[Json]:
     """The records in a checkpoint of attempt `name`; empty if it has none. Does not read weights."""
     folder = join("trials", trial_id, "checkpoint", name, epoch)
-    manifest = get_json(store, f"{folder}/manifest.json") or {}
-    text = manifest.get("files", {}).get("history.json", {}).get("text")
-    rows = get_json(store, f"{folder}/history.json") if text is None else load(f"{folder}/manifest.json", text.encode())
+    manifest = get_intact(store, f"{folder}/manifest.json") or {"files": {}}
+    listed = manifest["files"].get("history.json", {})
+    text = listed.get("text")
+    key = f"{folder}/history.json"
+    data = store.get_many([key]).get(key, b"") if text is None else text.encode()
+    if not listed or hashlib.sha256(data).hexdigest() != listed["sha256"]:
+        return []
+    rows = load(key, data)
     return rows if isinstance(rows, list) else []
 
 
 def _read_checkpoint(store: Store, folder: str) -> dict[str, bytes] | None:
     try:
         sums = load(f"{folder}/manifest.json", store.get(f"{folder}/manifest.json"))["files"]
-    except StoreAwayError:  # does not mean that the checkpoint is damaged
-        raise
-    except (KeyError, StoreError):
+    except KeyError:
+        return None
+    except DamagedError as error:
+        report_damage(error)
         return None
     stored = store.get_many(f"{folder}/{name}" for name in sums if "text" not in sums[name])
     files = {name: sum_["text"].encode() for name, sum_ in sums.items() if "text" in sum_}
@@ -121,8 +126,8 @@ def collect(store: Store, trial_id: str) -> int:
     results = finished_epochs(store, trial_id)
     retained = saved[-2:]
     if results:
-        result = load("result", store.get(result_key(trial_id, max(results))))
-        final = (result["attempt"], result["epochs"])
+        result = get_intact(store, result_key(trial_id, max(results)))
+        final = (result.get("attempt"), max(results)) if result else None
         retained = [final] if final in saved else retained
     for name, epoch in saved:
         if (name, epoch) not in retained:

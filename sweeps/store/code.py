@@ -9,7 +9,7 @@ from typing import Any
 from sweeps.errors import StoreError
 from sweeps.results.columns import SCHEMA
 from sweeps.store.base import Store
-from sweeps.store.layout import dump, get_json, join
+from sweeps.store.layout import create, get_intact, join
 
 _HASH = re.compile(r"\.py(:\w+)?#([0-9a-f]{16})$")
 
@@ -31,10 +31,10 @@ def hashes_in(config: Any) -> tuple[str, ...]:
 def put_code(store: Store, name: str, files: Mapping[str, bytes]) -> None:
     """Store the files of a user's code under its hash, unless they are there."""
     listed = join("code", f"{name}.json")
-    if get_json(store, listed) is None:
+    if get_intact(store, listed) is None:
         for path, content in files.items():
             store.put(f"code/{name}/{path}", content)
-        store.create(listed, dump({"schema": SCHEMA, "files": sorted(files)}))
+        create(store, listed, {"schema": SCHEMA, "files": sorted(files)})
 
 
 def get_code(store: Store, name: str) -> dict[str, bytes]:
@@ -42,7 +42,7 @@ def get_code(store: Store, name: str) -> dict[str, bytes]:
 
     The caller checks their hash.
     """
-    listed = get_json(store, join("code", f"{name}.json"))
+    listed = get_intact(store, join("code", f"{name}.json"))
     paths = listed["files"] if listed else []
     found = store.get_many([f"code/{name}/{path}" for path in paths])
     files = {path: found[f"code/{name}/{path}"] for path in paths if f"code/{name}/{path}" in found}

@@ -1,5 +1,8 @@
 """The keys of a store and how JSON is stored. Every object has one writer.
 
+A stored JSON object ends with the field `checksum`, the SHA-256 of the object without that field. `load` checks it and
+then the shape of the object (`sweeps.store.shapes`). Objects of older versions have no checksum and are still read.
+
 | key | content |
 | --- | --- |
 | `trials/<id>/trial.json` | task, configuration, seed; created once |
@@ -25,48 +28,131 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from sweeps.errors import StoreError
 from sweeps.results.columns import SCHEMA
+from sweeps.store import shapes
 from sweeps.store.base import Store, check_key
 
 Json = dict[str, Any]
 
+CHECKSUM = "checksum"
+_START, _END = b'"checksum":"sha256:', b'"}'
+_LENGTH = len(_START) + 64 + len(_END)
+
+_log = logging.getLogger(__name__)
+
+
+class DamagedError(StoreError):
+    """An object of the store is not what was written: empty, cut short, altered, or of a wrong shape."""
+
 
 def dump(value: Any) -> bytes:
-    """Encode a value as stored JSON: one line, keys in the given order. Refuses NaN; callers use None."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()
+    """Encode a value as stored JSON: one line, keys in the given order; an object gets a checksum.
+
+    Refuses NaN; callers use None.
+    """
+    if isinstance(value, dict) and CHECKSUM in value:  # of an object that was read without `load`
+        value = {name: part for name, part in value.items() if name != CHECKSUM}
+    data = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()
+    if not isinstance(value, dict):
+        return data
+    return data[:-1] + (b"," if value else b"") + _START + hashlib.sha256(data).hexdigest().encode() + _END
 
 
 def load(key: str, data: bytes) -> Any:
-    """Decode the JSON of an object. StoreError, with its key, if it is damaged or has a newer schema."""
+    """Decode the JSON of an object, without its checksum.
+
+    Raises DamagedError, with its key and what is safe to do, if its checksum or its shape is wrong, and StoreError if
+    it has a newer schema.
+    """
+    tail = data[-_LENGTH:]
+    sealed = tail.startswith(_START) and tail.endswith(_END)
+    if sealed:
+        data = data[:-_LENGTH].removesuffix(b",") + b"}"
+        if hashlib.sha256(data).hexdigest().encode() != tail[len(_START) : -len(_END)]:
+            raise damaged(key, "its content does not match its checksum")
     try:
         value = json.loads(data)
-    except ValueError as error:
-        raise StoreError(
-            f"object {key!r}",
-            f"it is damaged ({error})",
-            "JSON as written by inpaint-sweeps",
-            "restore it from a copy, or delete the trial's folder and run the sweep again",
-        ) from error
-    if isinstance(value, dict) and value.get("schema", SCHEMA) > SCHEMA:
-        raise StoreError(
-            f"object {key!r}",
-            f"it was written with schema {value['schema']}",
-            f"schema {SCHEMA} or older",
-            "install the newer inpaint-sweeps that wrote this store",
-        )
+    except (ValueError, RecursionError) as error:
+        raise damaged(key, "it is empty" if not data else f"it is not JSON: {error}") from error
+    if isinstance(value, dict):
+        if CHECKSUM in value:
+            raise damaged(key, "it was changed after it was written")
+        schema = value.get("schema", SCHEMA)
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise StoreError(
+                f"object {key!r}",
+                f"it was written with schema {schema}",
+                f"schema {SCHEMA} or older",
+                "install the newer inpaint-sweeps that wrote this store",
+            )
+    why = shapes.fault(key, value)
+    if why:
+        raise damaged(key, why)
     return value
 
 
+def damaged(key: str, why: str) -> DamagedError:
+    """The error for a damaged object, with what is safe to do about it."""
+    return DamagedError(
+        f"object {key!r}", f"it is damaged ({why})", "an object as written by inpaint-sweeps", shapes.remedy(key)
+    )
+
+
+def intact(bodies: Mapping[str, bytes]) -> dict[str, Any]:
+    """Decode many objects. Damaged ones are left out and reported by `report_damage`."""
+    values = {}
+    for key, data in bodies.items():
+        try:
+            values[key] = load(key, data)
+        except DamagedError as error:
+            report_damage(error)
+    return values
+
+
+def report_damage(error: DamagedError) -> None:
+    """Log a damaged object that is passed over; the same sentence once per process."""
+    sentence = f"{error.given}: {error.why}; it is passed over. {error.fix}"
+    if sentence not in _reported:
+        _reported.add(sentence)
+        _log.warning("%s", sentence)
+
+
+_reported: set[str] = set()
+
+
 def get_json(store: Store, key: str) -> Any | None:
-    """The JSON under a key; None if there is no object."""
+    """The JSON under a key; None if there is no object. Raises DamagedError."""
     try:
         return load(key, store.get(key))
     except KeyError:
         return None
+
+
+def get_intact(store: Store, key: str) -> Any | None:
+    """The JSON under a key; None if there is no object, or a damaged one, which is reported."""
+    return intact(store.get_many([key])).get(key)
+
+
+def create(store: Store, key: str, value: Any) -> bool:
+    """Write an object unless there is an intact one under the key. Returns whether it was written.
+
+    Only for objects whose writer holds a lease, or whose content is the same whoever writes it: replacing a damaged
+    object is not exclusive.
+    """
+    data = dump(value)
+    if store.create(key, data):
+        return True
+    if get_intact(store, key) is not None:
+        return False
+    store.put(key, data)
+    return True
 
 
 def join(*parts: str | int) -> str:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
-from sweeps.errors import StoreError
+from sweeps.errors import StorageError, StoreError
 from sweeps.store.base import TEMPORARY, Abandoned, check_key, never
 
 _THREADS = 8
+_TRIES = 1000
+"""How often a folder is made again that another process has deleted because it was empty."""
 
 
 class FolderStore:
@@ -29,7 +31,8 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         try:
             self.root = root.expanduser().resolve()
-            is_file = self.root.exists() and not self.root.is_dir()
+            self._existed = self.root.exists()
+            is_file = self._existed and not self.root.is_dir()
         except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, an unknown ~user, a NUL
             why = getattr(error, "strerror", None) or str(error)
             allowed = "a folder whose names have at most 255 bytes each"
@@ -115,6 +118,7 @@ class FolderStore:
         temporary = self._write(key, path, data)
         try:
             os.replace(temporary, path)
+            _sync(path.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise self._trouble("write", key, error) from error
@@ -131,7 +135,10 @@ class FolderStore:
         return True
 
     def create_many(self, objects: Iterable[tuple[str, bytes]]) -> set[str]:
-        return {key for key, data in objects if self.create(key, data)}
+        wanted = list(objects)
+        with ThreadPoolExecutor(_THREADS) as pool:  # threads share the disk's synchronisations
+            created = pool.map(lambda item: self.create(*item), wanted)
+            return {key for (key, _), done in zip(wanted, created, strict=True) if done}
 
     def create(self, key: str, data: bytes) -> bool:
         path = self.path(key)
@@ -140,6 +147,7 @@ class FolderStore:
         temporary = self._write(key, path, data)
         try:
             os.link(temporary, path)
+            _sync(path.parent)
         except FileExistsError:
             return False
         except OSError as error:
@@ -149,19 +157,33 @@ class FolderStore:
         return True
 
     def _write(self, key: str, path: Path, data: bytes) -> Path:
-        """Write to a temporary file next to `path` and return it. If that fails, the file is removed."""
+        """Write to a temporary file next to `path`, down to the disk, and return it. If that fails, it is removed.
+
+        Without the synchronisation, a power cut may leave an empty object under the final name.
+        """
         temporary = path.with_name(TEMPORARY + uuid.uuid4().hex)
         try:
-            try:
-                temporary.write_bytes(data)
-            except FileNotFoundError:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(data)
+            with self._open(temporary) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             with contextlib.suppress(OSError):  # if the folder cannot be entered, there is no file to remove
                 temporary.unlink(missing_ok=True)
             raise self._trouble("write", key, error) from error
+        self._existed = True
         return temporary
+
+    def _open(self, temporary: Path) -> BinaryIO:
+        """Open a new file for writing. Its folder is made; another process may delete it, while empty, in between."""
+        for _ in range(_TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                return temporary.open("xb")
+            if self._existed and not self.root.exists():
+                break
+            with contextlib.suppress(FileNotFoundError):
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+        raise FileNotFoundError(errno.ENOENT, "the folder of the store has been deleted or unmounted during the run")
 
     def keys(self, prefix: str) -> Iterator[str]:
         top = self.path(prefix.rstrip("/")) if prefix else self.root
@@ -204,10 +226,9 @@ class FolderStore:
         why = error.strerror or str(error)
         allowed, fix = "a folder that this user may read and write", f"ls -ld {self.root}; or --store ELSEWHERE"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = _free_mb(self.root)
-            why = f"the disk is full ({free:.0f} MB free)" if free is not None else "the disk is full"
-            allowed, fix = "a disk with free space", "free some space and run the command again; or --store ELSEWHERE"
-        return StoreError(f"store {str(self.root)!r}: cannot {verb} {key!r}", why, allowed, fix)
+            why, allowed = _fullness(self.root)
+            fix = "free some and run the command again, which continues; or --store ELSEWHERE"
+        return StorageError(f"store {str(self.root)!r}: cannot {verb} {key!r}", why, allowed, fix)
 
 
 def _link_error(root: Path, link: str) -> StoreError:
@@ -219,11 +240,26 @@ def _link_error(root: Path, link: str) -> StoreError:
     )
 
 
-def _free_mb(folder: Path) -> float | None:
+def _fullness(folder: Path) -> tuple[str, str]:
+    """What a full disk lacks, and what is needed: space or files."""
     try:
-        return shutil.disk_usage(folder).free / 1e6
+        status = os.statvfs(folder)
     except OSError:
-        return None
+        return "the disk is full", "a disk with free space"
+    free = f"{status.f_bavail * status.f_frsize / 1e6:.0f} MB free"
+    if status.f_files and not status.f_favail:
+        return f"the disk has no room for more files: it is out of inodes ({free})", "a disk with free inodes"
+    return f"the disk is full ({free})", "a disk with free space"
+
+
+def _sync(folder: Path) -> None:
+    """Write the names in a folder down to the disk, where the file system supports that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _drop_empty_parents(path: Path, root: Path) -> None:

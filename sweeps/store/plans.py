@@ -5,16 +5,18 @@ from __future__ import annotations
 import difflib
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sweeps.errors import StoreError, UnknownNameError
+from sweeps.errors import StoreError, SweepError, UnknownNameError
 from sweeps.results.columns import SCHEMA
 from sweeps.spec.schema import CORRECTIONS
 from sweeps.spec.trial import digest
 from sweeps.store import listing
 from sweeps.store.base import Store
-from sweeps.store.layout import Json, dump, get_json, join, load
+from sweeps.store.layout import Json, damaged, dump, intact, join, report_damage
 
+_TRIES = 100
+"""How often a new plan is given a number before another process has taken it."""
 ALL_RUNS = "all"
 """Target of a stop request: every run of the sweep."""
 _SPELLING = frozenset({"command", "file"})
@@ -27,7 +29,7 @@ def write_plan(store: Store, name: str, plan: Json, text: str, planned_at: float
     A stored plan never changes: an edited file makes a new plan, so that the report can say what changed and when.
     """
     content = digest([{key: value for key, value in plan.items() if key not in _SPELLING}, text], 32)
-    while True:
+    for _ in range(_TRIES):
         newest = newest_plan(store, name)
         if newest is not None and newest["hash"] == content:
             return newest
@@ -35,6 +37,12 @@ def write_plan(store: Store, name: str, plan: Json, text: str, planned_at: float
         number = max(listing.numbers(store, join("sweeps", name, "plans")), default=0) + 1
         if store.create(plan_key(name, number), dump(body)):
             return body
+    raise StoreError(
+        f"sweep {name!r}",
+        f"its plan was not stored: {_TRIES} times, another process took the number of the new plan",
+        "a sweep that few processes plan at once",
+        "run the command again",
+    )
 
 
 def plan_key(name: str, number: int) -> str:
@@ -42,53 +50,60 @@ def plan_key(name: str, number: int) -> str:
 
 
 def newest_plan(store: Store, name: str) -> Json | None:
-    """The newest plan of a sweep; None for an unknown sweep."""
-    numbers = listing.numbers(store, join("sweeps", name, "plans"))
-    if not numbers:
-        return None
-    key = plan_key(name, numbers[-1])
-    newest = get_json(store, key)
-    return None if newest is None else check_names(key, newest)
+    """The newest intact plan of a sweep; None for an unknown sweep. Damaged ones are reported."""
+    plans = (intact_plans(store.get_many([key])).get(key) for key in reversed(_keys(store, name)))
+    return next((plan for plan in plans if plan is not None), None)
 
 
 def read_plans(store: Store, name: str) -> list[Json]:
-    """All plans of a sweep, oldest first; empty for an unknown sweep."""
-    keys = [plan_key(name, number) for number in listing.numbers(store, join("sweeps", name, "plans"))]
-    bodies = store.get_many(keys)
-    return [check_names(key, load(key, bodies[key])) for key in keys if key in bodies]
+    """All intact plans of a sweep, oldest first; empty for an unknown sweep. Damaged ones are reported."""
+    keys = _keys(store, name)
+    plans = intact_plans(store.get_many(keys))
+    return [plans[key] for key in keys if key in plans]
 
 
-def check_names(key: str, plan: Json) -> Json:
-    """The plan itself. StoreError, with its key, if it names another sweep, or an arm or option that does not exist.
+def _keys(store: Store, name: str) -> list[str]:
+    """The keys of a sweep's plans, oldest first."""
+    return [plan_key(name, number) for number in listing.numbers(store, join("sweeps", name, "plans"))]
+
+
+def intact_plans(bodies: Mapping[str, bytes]) -> dict[str, Json]:
+    """Decode plans by key. Damaged ones, and those with names of what does not exist, are left out and reported."""
+    plans = {}
+    for key, plan in intact(bodies).items():
+        why = _invalid_name(key, plan)
+        if why:
+            report_damage(damaged(key, why))
+        else:
+            plans[key] = plan
+    return plans
+
+
+def _invalid_name(key: str, plan: Json) -> str:
+    """What is wrong if a plan names another sweep, or an arm or option that does not exist; else ''.
 
     Readers look up arms and options by these names, and make keys of the name of the sweep and of the ids of trials.
     """
     name = key.split("/")[1]
-    planned = [arm for arm in plan["arms"] if isinstance(arm, dict)]
-    arms = {arm["name"] for arm in planned}
+    arms = {arm["name"] for arm in plan["arms"]}
     used = {
-        plan.get("baseline"),
-        *(arm.get("baseline") for arm in planned),
+        plan["baseline"],
+        *(arm.get("baseline") for arm in plan["arms"]),
         *(plan.get("search") or {}).get("arms", ()),
     }
     unknown = sorted(str(name) for name in used - arms - {None})
-    ids = {trial["id"] for arm in planned for trial in arm.get("trials", {}).values()}
+    ids = {trial["id"] for arm in plan["arms"] for trial in arm["trials"].values()}
     invalid = sorted(one for one in ids if not re.fullmatch(listing.NAME, one))
-    correction = plan.get("report", {}).get("correction")
-    why = ""
-    if plan.get("name", name) != name:
-        why = f"it is the plan of a sweep {plan['name'][:80]!r}"
-    elif unknown:
-        why = f"it names an arm {unknown[0][:80]!r}, which it does not have"
-    elif invalid:
-        why = f"it has a trial {invalid[0][:80]!r}, which is no id"
-    elif correction not in (None, *CORRECTIONS):
-        why = f"its report has a correction {correction!r:.80}, which does not exist"
-    if why:
-        allowed = "a plan as written by inpaint-sweeps"
-        fix = "restore it from a copy, or run the sweep again from its file; trials that are done are not run again"
-        raise StoreError(f"object {key!r}", why, allowed, fix)
-    return plan
+    correction = plan["report"].get("correction")
+    if plan["name"] != name:
+        return f"it is the plan of a sweep {plan['name'][:80]!r}"
+    if unknown:
+        return f"it names an arm {unknown[0][:80]!r}, which it does not have"
+    if invalid:
+        return f"it has a trial {invalid[0][:80]!r}, which is no id"
+    if correction not in (None, *CORRECTIONS):
+        return f"its report has a correction {correction!r:.80}, which does not exist"
+    return ""
 
 
 def user_code(plan: Json) -> dict[str, str]:
@@ -136,11 +151,19 @@ def require_plan(store: Store, name: str) -> Json:
     return newest
 
 
-def unknown_sweep_error(store: Store, name: str, names: Sequence[str] | None = None) -> UnknownNameError:
-    """The error for a name that no planned sweep of the store has; suggests the most similar one.
+def unknown_sweep_error(store: Store, name: str, names: Sequence[str] | None = None) -> SweepError:
+    """The error for a sweep without a plan that can be read; for an unknown name, it suggests the most similar one.
 
     names: the sweeps of the store, if the caller has listed them already
     """
+    keys = [] if _is_path(name) else _keys(store, name)
+    if keys:
+        return StoreError(
+            f"sweep {name!r}",
+            f"every plan of it in the store {store.uri} is damaged ({keys[-1]})",
+            "a sweep with a plan that can be read",
+            "sweeps run FILE, which stores the plan again; the results of its trials are used",
+        )
     known = [other for other in (sweep_names(store) if names is None else names) if other != name]
     near = difflib.get_close_matches(name, known, 1)
     return UnknownNameError(

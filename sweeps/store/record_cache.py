@@ -6,13 +6,18 @@ history); history (of a result: {column: values by epoch}, NaN for null; parsing
 of a report). It is only a copy: a row is used only if the store has the object with the same version, which listings
 tell for a thousand objects at a time. So a report does not depend on who wrote the copy last, or on what was deleted,
 changed or retrained afterwards.
+
+The file carries the SHA-256 of the whole of it, and its pages carry checksums: a copy that does not match is dropped,
+and its objects are read anew. Only intact objects are copied.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +65,8 @@ class CachedStore(ForwardingStore):
         self._copy: dict[str, _CachedObject] | None = None
         self._used: dict[str, _CachedObject] = {}
         self._versions = dict(versions or {})
+        self.damaged: dict[str, layout.DamagedError] = {}
+        """Damaged results that were left out, by key."""
         self.missed = 0
         """Number of objects that were read one by one because the copy did not have them."""
 
@@ -70,19 +77,30 @@ class CachedStore(ForwardingStore):
         return read | {key: row.body for key, row in self._take(lasting).items()}
 
     def results(self, keys: Iterable[str]) -> dict[str, tuple[layout.Json, History]]:
-        """Existing results: key -> (result without history, history as {column: values by epoch} with NaN for null)."""
-        return {key: (layout.load(key, row.body), row.history or {}) for key, row in self._take(keys).items()}
+        """Intact results: key -> (result without history, history as {column: values by epoch} with NaN for null)."""
+        return {key: (json.loads(row.body), row.history or {}) for key, row in self._take(keys).items()}
+
+    def find_damaged(self, results: Iterable[str]) -> Collection[str]:
+        """The keys of results that cannot be read."""
+        wanted = list(results)
+        self._take(wanted)
+        return self.damaged.keys() & set(wanted)
 
     def _take(self, keys: Iterable[str]) -> dict[str, _CachedObject]:
         """Read objects that are written only once, from the copy or the store."""
         wanted = list(keys)
         self._look(key for key in wanted if key not in self._versions)
         versions = {key: self._versions[key] for key in wanted if self._versions[key]}
-        copy = self._read() if versions else {}
+        copy = self._read() | self._used if versions else {}
         rows = {key: copy[key] for key, version in versions.items() if key in copy and copy[key].version == version}
-        read = self._store.get_many(key for key in versions if key not in rows)
+        read = self._store.get_many(key for key in versions if key not in rows and key not in self.damaged)
         self.missed += len(read)
-        rows |= {key: _row(key, versions[key], data) for key, data in read.items()}
+        for key, data in read.items():
+            try:
+                rows[key] = _row(key, versions[key], data)
+            except layout.DamagedError as error:
+                layout.report_damage(error)
+                self.damaged[key] = error
         self._used |= rows
         return rows
 
@@ -105,7 +123,7 @@ class CachedStore(ForwardingStore):
         if self._copy is None:
             try:
                 self._copy = _unpack(self._store.get(key_of(self._name)))
-            except (KeyError, ValueError, OSError):
+            except (KeyError, ValueError, TypeError, OSError):
                 self._copy = {}
         return self._copy
 
@@ -115,6 +133,19 @@ class CachedStore(ForwardingStore):
             return False
         self._store.put(key_of(self._name), _pack(self._read() | self._used))
         return True
+
+
+def trial_states(copied: CachedStore, plan: layout.Json, now: float | None = None) -> dict[str, progress.TrialState]:
+    """As `progress.trial_states`, but damaged results are noticed, which takes reading all results of the plan."""
+    return states_of(copied, progress.targets(plan), now)
+
+
+def states_of(
+    copied: CachedStore, wanted: dict[str, tuple[int, ...]], now: float | None = None
+) -> dict[str, progress.TrialState]:
+    """As `progress.states_of`, but damaged results are noticed, which takes reading all results."""
+    keys = [layout.result_key(trial, epochs) for trial, many in wanted.items() for epochs in many]
+    return progress.states_of(copied, wanted, now, copied.find_damaged(keys))
 
 
 def result_versions(store: Store, names: Iterable[str]) -> dict[str, str]:
@@ -139,7 +170,7 @@ def refresh(store: Store, name: str) -> None:
         searched = copied.get_many(
             key for part in ("search", "pruned") for key in listing.keys(store, f"sweeps/{name}/{part}/")
         )
-        tried = [layout.load(key, data) for key, data in searched.items() if key.endswith(".trials.json")]
+        tried = layout.intact({key: data for key, data in searched.items() if key.endswith(".trials.json")}).values()
         trials = {*progress.targets(plan), *(trial for trials in tried for trial in trials.values())}
         copied.results(listing.find(store, (layout.join("trials", trial, "result") + "/" for trial in trials)))
         copied.refresh(0)
@@ -164,10 +195,14 @@ def _row(key: str, version: str, data: bytes) -> _CachedObject:
 
     body = layout.load(key, data)
     history = {name: np.array(values, dtype=np.float64) for name, values in body.pop("history").items()}
-    return _CachedObject(version, layout.dump(body), history)
+    return _CachedObject(version, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(), history)
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
+
+
+_MARK, _BLANK = b"sha256:", b"0" * 64
+"""The file's metadata has the hash of the whole file after `_MARK`; it is computed with `_BLANK` in its place."""
 
 
 def _pack(rows: Mapping[str, _CachedObject]) -> bytes:
@@ -183,8 +218,17 @@ def _pack(rows: Mapping[str, _CachedObject]) -> bytes:
     }
     sink = io.BytesIO()
     texts = ["key", "version", "body", "history.key_value.key"]  # dictionary encoding does not compress measured values
-    pyarrow.parquet.write_table(pyarrow.table(columns), sink, compression="zstd", use_dictionary=texts)
-    return sink.getvalue()
+    table = pyarrow.table(columns).replace_schema_metadata({"checksum": _MARK + _BLANK})
+    pyarrow.parquet.write_table(table, sink, compression="zstd", use_dictionary=texts, write_page_checksum=True)
+    blank = sink.getvalue()
+    return blank.replace(_MARK + _BLANK, _MARK + hashlib.sha256(blank).hexdigest().encode(), 1)
+
+
+def _is_intact(data: bytes) -> bool:
+    """Whether a file matches the hash in its metadata, which stands near its end."""
+    start = data.rfind(_MARK) + len(_MARK)
+    blank = data[:start] + _BLANK + data[start + len(_BLANK) :]
+    return hashlib.sha256(blank).hexdigest().encode() == data[start : start + len(_BLANK)]
 
 
 def _packed(histories: list[History]) -> pyarrow.MapArray:
@@ -202,12 +246,17 @@ def _packed(histories: list[History]) -> pyarrow.MapArray:
 
 
 def _unpack(data: bytes) -> dict[str, _CachedObject]:
-    """Read the rows. A damaged file raises pyarrow's ValueError or OSError, one in an older format a KeyError."""
+    """Read the rows. Raises ValueError for a damaged file, or one without a checksum."""
     import pyarrow
     import pyarrow.parquet
 
+    if not _is_intact(data):
+        raise ValueError("the copy does not match its checksum")
+
     # No `read_table` and no threads: a process that exits soon afterwards sometimes aborts (apache/arrow#34314).
-    table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data), pre_buffer=False).read(use_threads=False)
+    source = pyarrow.BufferReader(data)
+    file = pyarrow.parquet.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
+    table = file.read(use_threads=False)
     keys, versions, bodies = (table[name].to_pylist() for name in ("key", "version", "body"))
     histories = [history for part in table["history"].chunks for history in _unpacked(part)]
     return {

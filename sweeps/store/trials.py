@@ -10,7 +10,7 @@ from sweeps.spec.trial import Trial
 from sweeps.store import listing
 from sweeps.store.attempts import Attempt, superseded
 from sweeps.store.base import Store
-from sweeps.store.layout import Json, dump, get_json, join, result_key, trial_key
+from sweeps.store.layout import Json, create, dump, get_intact, get_json, intact, join, result_key, trial_key
 
 
 def write_trials(store: Store, trials: Iterable[Trial]) -> None:
@@ -19,6 +19,14 @@ def write_trials(store: Store, trials: Iterable[Trial]) -> None:
     existing = store.exists_many(wanted)
     new = ((key, _trial_body(trial)) for key, trial in wanted.items() if key not in existing)
     store.create_many(new)
+
+
+def restore_trials(store: Store, trials: Iterable[Trial]) -> None:
+    """Write damaged definitions of trials again. An id is the hash of its trial, so the content is known."""
+    wanted = {trial_key(trial.id): trial for trial in trials}
+    bodies = store.get_many(wanted)
+    for key in bodies.keys() - intact(bodies).keys():
+        store.put(key, _trial_body(wanted[key]))
 
 
 def _trial_body(trial: Trial) -> bytes:
@@ -41,11 +49,20 @@ def read_trial(store: Store, trial_id: str) -> Json:
 
 
 def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
-    """Create the result for a target epoch. Returns False if there is one already or the attempt is superseded."""
+    """Create the result for a target epoch, or replace a damaged one.
+
+    Returns False if there is an intact one or the attempt is superseded.
+    """
     if superseded(store, attempt):
         return False
     result = {"schema": SCHEMA, "attempt": attempt.name, "epochs": epochs, **body}
-    return store.create(result_key(attempt.trial_id, epochs), dump(result))
+    return create(store, result_key(attempt.trial_id, epochs), result)
+
+
+def is_finished(store: Store, trial_id: str, epochs: int) -> bool:
+    """Whether a trial has an intact result for a target epoch."""
+    key = result_key(trial_id, epochs)
+    return bool(store.exists_many([key])) and get_intact(store, key) is not None
 
 
 def finished_epochs(store: Store, trial_id: str) -> list[int]:

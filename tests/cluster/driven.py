@@ -13,10 +13,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from sweeps.holders import is_gone
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store.base import Store
-from sweeps.store.holders import is_gone
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_MARK = "INPAINT_SWEEPS_TEST_RUN"

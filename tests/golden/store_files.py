@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from sweeps.store import layout
 
 Records = dict[str, dict[str, Any]]
 DIGEST = "sha256 of "
@@ -19,7 +20,7 @@ DIGEST = "sha256 of "
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return layout.load("", path.read_bytes())
 
 
 def newest_plan(store: Path, sweep: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sweeps import api
 from sweeps.errors import SweepError
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
+from tests.plans import MINIMAL
 from tests.sweeps.cli.test_cli import FILL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +59,7 @@ def test_an_unknown_sweep_is_one_error_everywhere(name: str, tmp_path: Path) -> 
     from analysis.dashboard.data.reader import Reader
 
     store = FolderStore(tmp_path)
-    stored_plans.write_plan(store, "small", {"arms": []}, "", 0.0)
+    stored_plans.write_plan(store, "small", {**MINIMAL, "name": "small"}, "", 0.0)
     stored_plans.request_stop(store, "unplanned")  # a folder without a plan
     reads: list[Callable[[], object]] = [
         lambda: api.newest_plan(store, name),

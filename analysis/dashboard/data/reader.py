@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Any
 
@@ -50,6 +50,8 @@ class Reader:
         self._states = TTLCache[dict[str, TrialState]](FRESH_S)
         self._listed = TTLCache[ListedStore](FRESH_S, 8)
         self._building: list[str] = []
+        self._damaged: dict[str, Collection[str]] = {}
+        """Damaged results by sweep, when its report was last built."""
         self._reports = VersionedCache[Report](_REPORTS)
         self._pages = VersionedCache[str](3)
         self._searches = VersionedCache[dict[str, Search]](4)
@@ -70,11 +72,14 @@ class Reader:
         key = self._plan_keys.get(name, lambda: newest_plans(self.store, [self.check(name)])).get(name)
         if key is None:
             raise stored_plans.unknown_sweep_error(self.store, name, self.names())
-        return self._plans.get(name, key, lambda: stored_plans.check_names(key, layout.load(key, self.store.get(key))))
+        return self._plans.get(name, key, lambda: stored_plans.require_plan(self.store, name))
 
     def states(self, name: str) -> dict[str, TrialState]:
         """The state of each trial in a sweep's plan, at most a few seconds old."""
-        return self._states.get(name, lambda: progress.trial_states(self._listing(name), self.plan(name)))
+        return self._states.get(
+            name,
+            lambda: progress.trial_states(self._listing(name), self.plan(name), damaged=self._damaged.get(name, ())),
+        )
 
     def report(self, name: str) -> Report:
         """A sweep's report, built again only when the sweep has changed."""
@@ -83,7 +88,9 @@ class Reader:
     def _build(self, name: str) -> Report:
         self._building.append(name)
         try:
-            return report.build(self._listing(name), self.check(name))
+            built = report.build(self._listing(name), self.check(name))
+            self._damaged[name] = built.study.damaged
+            return built
         finally:
             self._building.remove(name)
 
@@ -147,11 +154,9 @@ class Reader:
 
     def results(self, trial_id: str) -> dict[int, Json]:
         """The results of a trial by target epoch, ascending."""
-        keys = [layout.result_key(trial_id, n) for n in stored_trials.finished_epochs(self.store, trial_id)]
-        found = self.store.get_many(keys)
-        return {
-            body["epochs"]: body for body in sorted(map(layout.load, found, found.values()), key=lambda b: b["epochs"])
-        }
+        keys = {n: layout.result_key(trial_id, n) for n in stored_trials.finished_epochs(self.store, trial_id)}
+        found = layout.intact(self.store.get_many(keys.values()))
+        return {epochs: found[key] for epochs, key in keys.items() if key in found}
 
 
 def newest_plans(store: Store, names: Iterable[str]) -> dict[str, str]:

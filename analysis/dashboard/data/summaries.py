@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from analysis import study as studies
 from analysis import wording
 from analysis.dashboard.data.cache import TTL_FACTOR, TTLCache
@@ -27,6 +29,7 @@ from sweeps.errors import StoreAwayError, SweepError
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
 from sweeps.store import layout, listing
+from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 
 _SOON, _WAIT_S = 8, 0.4
@@ -72,6 +75,11 @@ class SweepSummary:
     """Number of claims that hold."""
     claims: int
     """Number of claims."""
+    damaged: int = 0
+    """Number of trials whose results cannot be read."""
+
+
+_SUMMARY = TypeAdapter(SweepSummary)
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class SweepLine:
         """State of the sweep in one word; '' if it is not known yet."""
         if not self.known:
             return ""
-        for state in ("running", "failed", "interrupted", "queued"):
+        for state in ("running", "failed", "interrupted", "damaged", "queued"):
             if self.states[state]:
                 return state
         return "done" if self.total and not self.searching else "queued"
@@ -166,6 +174,7 @@ def summarise(study: Study, verdicts: Mapping[str, int]) -> SweepSummary:
         ended_at=max(ended, default=None),
         holds=verdicts["holds"],
         claims=verdicts["claims"],
+        damaged=sum(state == "damaged" for state in states.values()),
     )
 
 
@@ -291,18 +300,20 @@ class Summaries:
             del made[name]
         new = {layout.summary_key(name): name for name, version in versions.items() if version and name not in made}
         for key, data in store.get_many(new).items():
-            with contextlib.suppress(SweepError, TypeError, KeyError):  # written in an older format: computed again
+            with contextlib.suppress(SweepError, ValueError, KeyError):  # written in an older format: computed again
                 body = layout.load(key, data)
                 body.pop("schema")
-                made[new[key]] = (versions[new[key]], SweepSummary(**body))
+                made[new[key]] = (versions[new[key]], _SUMMARY.validate_python(body))
         return {name: summary for name, (_, summary) in list(made.items()) if summary.over}
 
     def _read_plans(self, store: Store, keys: dict[str, str]) -> None:
         plans = {name: plan for name, plan in self._plans.items() if keys.get(name) == plan.key}
         new = {key: name for name, key in keys.items() if name not in plans}
         for key, data in store.get_many(new).items():
-            with contextlib.suppress(SweepError, KeyError, TypeError):  # damaged, as the sweep's own page shows
-                plans[new[key]] = _plan_from_json(key, layout.load(key, data))
+            with contextlib.suppress(SweepError):  # every plan is damaged, as the sweep's own page shows
+                name = new[key]
+                plan = stored_plans.intact_plans({key: data}).get(key) or stored_plans.require_plan(store, name)
+                plans[name] = _plan_from_json(key, plan)
         self._plans = plans
 
     def _all(self, listing: _SweepListing) -> list[SweepLine]:
@@ -313,6 +324,8 @@ class Summaries:
     def _line(self, name: str, plan: _Plan) -> SweepLine:
         count = self._states.of(name, plan)
         _, summary = self._summaries.get(name, ("", None))
+        if summary and summary.damaged:
+            count = count - Counter(done=summary.damaged) + Counter(damaged=summary.damaged)
         if summary and (summary.done != count["done"] or summary.planned_at != plan.planned_at):
             summary = None
         searching = plan.searching and not (summary and summary.over)

@@ -55,7 +55,7 @@ def count(plan: Mapping[str, Any], states: Mapping[str, TrialState]) -> Counter[
 def _buttons_key(states: Counter[str], name: str) -> tuple[object, ...]:
     """The values that decide which buttons are enabled; when they change, the whole page is drawn again."""
     busy = any(child.running for child in current().children.of(name))
-    left = bool(states["interrupted"] + states["queued"])
+    left = bool(states["interrupted"] + states["damaged"] + states["queued"])
     return bool(states["running"]), bool(states["failed"]), left, busy, _searches(name)
 
 
@@ -80,7 +80,9 @@ def _progress(name: str, before: tuple[object, ...]) -> None:
         st.progress(done / total if total else 0.0)
     words = [elements.badge("done", f"{done} of {total} trials done")]
     words += [
-        elements.badge(s, f"{counts[s]} {s}") for s in ("running", "failed", "interrupted", "queued") if counts[s]
+        elements.badge(s, f"{counts[s]} {s}")
+        for s in ("running", "failed", "interrupted", "damaged", "queued")
+        if counts[s]
     ]
     judged = Counter(verdict.verdict for verdict in report.verdicts)
     words += [

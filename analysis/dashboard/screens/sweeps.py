@@ -16,7 +16,7 @@ from analysis.dashboard.widgets import elements
 _TABLE = "sweeps_table"
 _ORDERS = ("newest first", "name", "state")
 _WORKING = "…"
-_URGENT = ("running", "failed", "interrupted", "queued", "done", "")
+_URGENT = ("running", "failed", "interrupted", "damaged", "queued", "done", "")
 _FEW = 8
 """With fewer sweeps than this, the page has no search and no sorting."""
 

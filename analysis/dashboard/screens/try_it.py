@@ -117,7 +117,7 @@ def _fill(trial: str, config: Mapping[str, Any], image: Image.Image) -> None:
 def _caption(trial: str, config: Mapping[str, Any]) -> str:
     """The caption that the user enters, if the network was trained with captions; otherwise ''."""
     captions = config.get("data", {}).get("captions")
-    learnt = any(result["facts"].get("parameters") for result in current().reader.results(trial).values())
+    learnt = any(result.get("facts", {}).get("parameters") for result in current().reader.results(trial).values())
     if not captions or not learnt:
         return ""
     text = st.text_input("What the image shows", key="caption", max_chars=_MOST_TEXT, placeholder="no caption")

@@ -26,7 +26,7 @@ def attempts(trial: str) -> None:
         elements.empty_state("No attempt yet", "This trial has not been started.")
         return
     keys = [key for a in found for key in (a.key("attempts", f"{a.number:04d}.json"), a.end_key, a.beat_key)]
-    bodies = {key: layout.load(key, data) for key, data in store.get_many(keys).items()}
+    bodies = layout.intact(store.get_many(keys))
     rows, errors = [], []
     for attempt in found:
         claim = bodies.get(attempt.key("attempts", f"{attempt.number:04d}.json"), {})
@@ -90,19 +90,19 @@ def provenance(trial: str) -> None:
     facts: dict[str, Any] = {}
     if results:
         result = results[max(results)]
-        took = result["ended_at"] - result["started_at"]
+        took = (result.get("ended_at") or 0) - (result.get("started_at") or 0)
         facts = {
-            "attempt": result["attempt"],
+            "attempt": result.get("attempt"),
             "took": wording.duration(took),
-            **result["facts"],
-            **result["provenance"],
+            **result.get("facts", {}),
+            **result.get("provenance", {}),
         }
         speeds = [s for s in result["history"].get(record_columns.IMAGES_PER_S, []) if s]
         if speeds:
             facts["training speed, median"] = f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s"
     else:
         newest = stored_attempts.newest_attempt(reader.store, trial)
-        claim = newest and layout.get_json(reader.store, newest.key("attempts", f"{newest.number:04d}.json"))
+        claim = newest and layout.get_intact(reader.store, newest.key("attempts", f"{newest.number:04d}.json"))
         facts = dict((claim or {}).get("provenance", {}))
     if not facts:
         elements.empty_state("No provenance yet", "It is written when the trial is started.")

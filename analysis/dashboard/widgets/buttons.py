@@ -46,7 +46,7 @@ def button_row(name: str, states: Counter[str], searching: bool) -> None:
     shared = current()
     off = disabled_reason(shared)
     busy = next((child for child in shared.children.of(name) if child.running and _runs(child.command)), None)
-    left = states["interrupted"] + states["queued"] + searching
+    left = states["interrupted"] + states["damaged"] + states["queued"] + searching
     running = states["running"] or busy
     with st.container(horizontal=True, key="actions"):
         _button(
@@ -94,8 +94,9 @@ def _button(label: str, icon: str, off: str, press: object) -> None:
 
 
 def _resume(name: str, states: Counter[str], searching: bool) -> None:
-    waiting = [f"{states[s]} {s}" for s in ("interrupted", "queued") if states[s]]
-    trials = "trial" if states["interrupted"] + states["queued"] == 1 else "trials"
+    open_ = ("interrupted", "damaged", "queued")
+    waiting = [f"{states[s]} {s}" for s in open_ if states[s]]
+    trials = "trial" if sum(states[s] for s in open_) == 1 else "trials"
     what = [f"{wording.listing(waiting)} {trials}"] if waiting else []
     what += ["the rest of the search"] if searching else []
     description = (

@@ -18,7 +18,7 @@ from sweeps.results import columns as record_columns
 Pairs = list[tuple[str, str]]
 FEW_IMAGES = 100
 """With fewer test images, a report describes these images rather than the method."""
-_MISSING = ("failed", "interrupted", "running", "queued")
+_MISSING = ("failed", "damaged", "interrupted", "running", "queued")
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,6 @@ def cost(study: Study) -> list[tuple[str, str]]:
 def _pace(study: Study) -> float | None:
     """Mean seconds per epoch of the complete suggestions; None if there are none."""
     keys = [layout.result_key(*trial) for search in study.searches for trial in search.trials]
-    results = [layout.load(key, data) for key, data in study.store.get_many(keys).items()]
+    results = layout.intact(study.store.get_many(keys)).values()
     seconds = [s for result in results for s in result["history"].get(record_columns.TIME_S, []) if s is not None]
     return fmean(seconds) if seconds else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from sweeps.errors import StoreAwayError, StoreError
+from sweeps.errors import StorageError, StoreAwayError, StoreError
 
 AWAY, EXPIRED, REFUSED = "away", "expired", "refused"
 """Transient (server busy, unreachable, connection cut); credentials expired; permanent."""
@@ -93,18 +93,18 @@ def explain(error: Exception, verb: str, uri: str, region: str | None, waited_s:
             "renew them (for example aws sso login) and run the same command again; it continues",
         )
     if code == "NoSuchBucket":
-        return StoreError(
+        return StorageError(
             given,
             f"the bucket {bucket!r} does not exist",
             "a bucket that exists",
             f"aws s3 mb s3://{bucket}; or correct the name",
         )
     if code in _NOT_HERE:
-        return StoreError(given, f"there are no credentials ({error})", _CHAIN, "aws configure, or set AWS_PROFILE")
+        return StorageError(given, f"there are no credentials ({error})", _CHAIN, "aws configure, or set AWS_PROFILE")
     if code in _WRONG_KEY:
-        return StoreError(given, f"the server does not accept the credentials ({code})", _CHAIN, "aws configure list")
+        return StorageError(given, f"the server does not accept the credentials ({code})", _CHAIN, "aws configure list")
     if code in _DENIED:
-        return StoreError(
+        return StorageError(
             given,
             f"permission denied ({code})",
             RIGHTS,
@@ -113,8 +113,10 @@ def explain(error: Exception, verb: str, uri: str, region: str | None, waited_s:
     if code in _ELSEWHERE or code == "IllegalLocationConstraintException":
         return _elsewhere(error, given, bucket, region)
     if code == "RequestTimeTooSkewed":
-        return StoreError(given, "this machine's clock is wrong", "a clock error of at most 15 minutes", "timedatectl")
-    return StoreError(given, message_of(error), "an S3 bucket that this user may read and write", "sweeps doctor")
+        return StorageError(
+            given, "this machine's clock is wrong", "a clock error of at most 15 minutes", "timedatectl"
+        )
+    return StorageError(given, message_of(error), "an S3 bucket that this user may read and write", "sweeps doctor")
 
 
 def _away(error: Exception, given: str, code: str, waited_s: float) -> StoreAwayError:
@@ -133,7 +135,7 @@ def _elsewhere(error: Exception, given: str, bucket: str, region: str | None) ->
     response = _response(error)
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     its = headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region")
-    return StoreError(
+    return StorageError(
         given,
         f"the bucket is in {f'region {its}' if its else 'another region'}, not in {region or 'the requested one'}",
         "the region of the bucket",

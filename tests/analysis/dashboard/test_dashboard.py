@@ -297,9 +297,18 @@ def test_an_address_cannot_leave_the_store(visit: Open, page: str, address: dict
     assert why in words(shown)
 
 
-def test_a_damaged_plan_is_shown_as_an_error(store: FolderStore, visit: Open) -> None:
+def test_a_damaged_plan_is_passed_over_for_the_one_before(store: FolderStore, visit: Open) -> None:
+    before = words(visit("sweep", sweep="partial-conv"))
     store.put("sweeps/partial-conv/plans/0002.json", b"{")
-    assert "it is damaged" in words(visit("sweep", sweep="partial-conv"))
+    page = visit("sweep", sweep="partial-conv")
+    assert not page.exception
+    assert words(page).splitlines()[:3] == before.splitlines()[:3]
+    assert not visit().exception
+
+
+def test_a_sweep_without_a_plan_that_can_be_read_is_an_error(store: FolderStore, visit: Open) -> None:
+    store.put("sweeps/partial-conv/plans/0001.json", b"{")
+    assert "every plan of it" in words(visit("sweep", sweep="partial-conv"))
     assert not visit().exception
 
 

@@ -18,13 +18,13 @@ from cluster.driver.leases import Leases
 from cluster.driver.trial_queue import Job, TrialQueue
 from cluster.runners import in_process
 from cluster.worker.worker import WorkerOptions
+from sweeps.holders import LEASE_S, this_process
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
-from sweeps.store.holders import LEASE_S, this_process
 from sweeps.store.local import FolderStore
 from tests.cluster.driven import ROOT, workplace
 from tests.cluster.small import LONGER, Planned, Watched, histories, run
@@ -74,9 +74,7 @@ def test_an_attempt_that_has_ended_is_over(store: Store) -> None:
 
 
 def test_a_dead_process_of_this_machine_is_over_at_once(store: Store) -> None:
-    code = (
-        "import json; from sweeps.store import holders as h; print(json.dumps(h.this_process()), flush=True); input()"
-    )
+    code = "import json; from sweeps import holders as h; print(json.dumps(h.this_process()), flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

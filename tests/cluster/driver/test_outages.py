@@ -14,10 +14,10 @@ from cluster.driver import driver
 from cluster.driver.leases import Leases
 from cluster.worker import worker
 from sweeps.errors import StoreAwayError
+from sweeps.holders import LEASE_S
 from sweeps.run_options import RunOptions
 from sweeps.store import attempts as stored_attempts
 from sweeps.store.base import Store
-from sweeps.store.holders import LEASE_S
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
 from sweeps.store.s3 import client as s3_client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +14,14 @@ from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.driver.trial_queue import CRASHED, CRASHES, FALSE_STARTS, Job, SearchWork, TrialQueue
 from cluster.worker.worker import DONE, FAILED, HELD, STOPPED
+from sweeps.holders import this_process
 from sweeps.search.arm_search import ArmSearch, pruned_key
 from sweeps.search.search import stored_searches
 from sweeps.spec.plan import Plan
 from sweeps.store import attempts as stored_attempts
-from sweeps.store import layout
+from sweeps.store import checkpoints, layout
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
-from sweeps.store.holders import this_process
 from tests.cluster.small import SMALL, Planned, Watched
 from trainables import schema
 
@@ -293,6 +294,41 @@ def test_pruning_is_in_the_store_before_the_trial_has_ended(planned: Planned, st
     queue.give_back(bad, CRASHED)
     assert watched.events[-1] == ("pruned", bad.label)
     assert taken(queue)[0].label == "base · suggestion 2 · seed 100", "its other seed was never begun"
+
+
+def cut_off(store: Store, job: Job, attempt: stored_attempts.Attempt) -> None:
+    """A trial that a killed driver would have stopped: a checkpoint with a bad value, and no mark."""
+    history = json.dumps([{"epoch": 1, METRIC: 10.0}]).encode()
+    checkpoints.save_checkpoint(store, attempt, 1, {"state.pt": b"x", "history.json": history})
+    stored_attempts.end(store, attempt, STOPPED, 0.0)
+    assert layout.get_json(store, pruned_key("small", job.trial_id)) is None
+
+
+def test_a_rung_that_a_killed_driver_had_decided_is_decided_again(planned: Planned, store: Store) -> None:
+    plan = planned(text=SEARCHED)
+    queue = TrialQueue(store, [], Watched(), [search_of(plan, store)])
+    train(queue, store)
+    train(queue, store)
+    bad, after = taken(queue)
+    cut_off(store, bad, claim(store, bad, after))
+    queue = TrialQueue(store, [], Watched(), [search_of(plan, store)])
+    assert taken(queue)[0].label == "base · suggestion 2 · seed 100"
+    assert told(store) == ["complete", "pruned", "running"]
+
+
+def test_a_trial_that_is_taken_over_brings_its_curve(planned: Planned, store: Store) -> None:
+    """What another driver has recorded since this one began counts when its trial is taken over."""
+    plan = planned(text=SEARCHED)
+    queue = TrialQueue(store, [], Watched(), [search_of(plan, store)])
+    train(queue, store)
+    train(queue, store)
+    bad, after = taken(queue)
+    other = claim(store, bad, after, OTHER)
+    second = TrialQueue(store, [], Watched(), [search_of(plan, store)])
+    assert taken(second)[0].label == "base · suggestion 1 · seed 101"
+    cut_off(store, bad, other)
+    assert taken(second)[0].label == "base · suggestion 2 · seed 100"
+    assert told(store) == ["complete", "pruned", "running"]
 
 
 def test_a_trial_in_its_last_epoch_is_not_cut(planned: Planned, store: Store) -> None:

@@ -14,11 +14,11 @@ import ray
 
 from cluster.driver.trial_queue import Job
 from cluster.multi_worker import groups
+from sweeps.holders import this_process
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
-from sweeps.store.holders import this_process
 from sweeps.store.local import FolderStore
 from tests.cluster import small
 from tests.cluster.connection.sockets import beyond_loopback

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -19,6 +18,7 @@ from sweeps.cli import common
 from sweeps.cli.common import DONE, INTERRUPTED, USER_ERROR
 from sweeps.cli.main import build_parser, main
 from sweeps.errors import SweepError
+from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests.sweeps.conftest import SMALL
@@ -415,9 +415,9 @@ def test_resume_goes_on_by_name(command: Command, filled: Path, fill: Path, data
 
 def test_resume_of_a_plan_that_does_not_say_how_is_told(command: Command, filled: Path) -> None:
     plan = next((filled / "sweeps" / "fill" / "plans").iterdir())
-    old = json.loads(plan.read_text())
+    old = layout.load("", plan.read_bytes())
     del old["changes"]
-    plan.write_text(json.dumps(old))
+    plan.write_bytes(layout.dump(old))
     is_told(command("resume", "fill", "--store", filled), "older version", "sweeps run")
 
 
@@ -478,7 +478,7 @@ def test_a_damaged_object_is_named(command: Command, filled: Path) -> None:
 
 def test_a_newer_schema_is_refused(command: Command, filled: Path) -> None:
     plan = next((filled / "sweeps" / "fill" / "plans").iterdir())
-    plan.write_text(json.dumps({**json.loads(plan.read_text()), "schema": 99}))
+    plan.write_bytes(layout.dump({**layout.load("", plan.read_bytes()), "schema": 99}))
     is_told(command("status", "fill", "--store", filled), "schema 99")
 
 

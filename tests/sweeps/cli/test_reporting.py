@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -129,9 +128,9 @@ def test_a_cell_that_changed_is_named(
     assert plan is not None
     trial = plan["arms"][1]["trials"]["1"]
     key = layout.result_key(trial["id"], trial["epochs"])
-    body = json.loads(copy.get(key))
+    body = layout.load(key, copy.get(key))
     body["history"]["val/psnr_db"][0] += 0.25
-    copy.put(key, json.dumps(body).encode())
+    copy.put(key, layout.dump(body))
     arguments = ["reproduce", "small", "--store", tmp_path / "copy", "--data", data_root, "--cell", "wide"]
     assert main([*map(str, [*arguments, "--into", tmp_path / "again"])]) == common.FAILED
     out = capsys.readouterr().out

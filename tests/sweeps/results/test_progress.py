@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from sweeps.holders import LEASE_S, this_process
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import trials as stored_trials
 from sweeps.store.attempts import Attempt
 from sweeps.store.base import Store
-from sweeps.store.holders import LEASE_S, this_process
 from sweeps.store.local import FolderStore
 
 NOW = 1_000_000.0

@@ -18,6 +18,7 @@ from sweeps.errors import StoreError, SweepError
 from sweeps.search.search import SAMPLERS, Ask, Search, SearchSpec, search_prefix, stored_searches
 from sweeps.search.space import parse
 from sweeps.spec.trial import canonical
+from sweeps.store import layout
 from sweeps.store.local import FolderStore
 
 MIXED: dict[str, Any] = {
@@ -192,7 +193,9 @@ def test_what_is_stored_is_plain_json(store: FolderStore) -> None:
     drive(lambda: search)
     keys = list(store.keys(PREFIX))
     assert len(keys) == 1 + 2 * 20
-    ask, tell = (json.loads(store.get(f"{PREFIX}0003.{kind}.json")) for kind in ("ask", "tell"))
+    stored = [json.loads(store.get(f"{PREFIX}0003.{kind}.json")) for kind in ("ask", "tell")]
+    assert all(one.pop("checksum").startswith("sha256:") for one in stored)
+    ask, tell = stored
     assert ask.keys() == {
         *("schema", "number", "asked_at", "overrides", "params", "distributions", "study_attrs", "trial_attrs")
     }
@@ -406,7 +409,6 @@ def test_a_search_begun_otherwise_is_refused(store: FolderStore, changes: dict[s
         ("0001.ask.json", lambda text: text.replace('"params"', '"parms"')),
         ("0001.ask.json", lambda text: text.replace('"number":1', '"number":2')),
         ("0001.ask.json", lambda text: text.replace("FloatDistribution", "Float")),
-        ("0001.ask.json", lambda text: text.replace('"schema":1', '"schema":999')),
         ("0001.ask.json", None),
         ("0002.ask.json", None),
         ("0001.tell.json", lambda text: text.replace('"complete"', '"fine"')),
@@ -414,22 +416,41 @@ def test_a_search_begun_otherwise_is_refused(store: FolderStore, changes: dict[s
         ("search.json", lambda text: "{}"),
     ],
 )
-def test_a_damaged_object_is_named(store: FolderStore, name: str, damage: Callable[[str], str] | None) -> None:
+def test_a_damaged_object_is_passed_over_and_named(
+    store: FolderStore, name: str, damage: Callable[[str], str] | None, caplog: pytest.LogCaptureFixture
+) -> None:
     search = Search(store, "study", "base", spec())
-    for _ in range(3):
+    for value in range(3):
         ask = search.ask()
         assert ask
-        search.tell(ask.number, "complete", [1.0])
+        search.tell(ask.number, "complete", [float(value)])
     if damage is None:
         store.delete([PREFIX + name])
     else:
         text = store.get(PREFIX + name).decode()
         assert damage(text) != text
         store.put(PREFIX + name, damage(text).encode())
-    with pytest.raises(StoreError) as caught:
-        Search(store, "study", "base", spec()).ask()
-    assert name.split(".")[0] in caught.value.given
-    assert caught.value.fix
+    layout._reported.clear()
+    search = Search(store, "study", "base", spec())
+    assert name in caplog.text
+    state = {"ask": "failed", "tell": "running"}.get(name.split(".")[1], "complete")
+    number = int(name[:4]) if state != "complete" else 0
+    for ask in search.asks():
+        lost = ask.number == number and state != "complete"
+        assert (ask.state, ask.values) == ((state, ()) if lost else ("complete", (float(ask.number),)))
+    if state == "running":
+        assert search.tell(number, "complete", [float(number)]), "written again"
+        assert Search(store, "study", "base", spec()).asks()[number].values == (float(number),)
+    next_one = search.ask()
+    assert next_one is not None
+    assert next_one.number == 3, "later suggestions keep their numbers"
+
+
+def test_a_newer_search_is_refused(store: FolderStore) -> None:
+    Search(store, "study", "base", spec()).ask()
+    store.put(f"{PREFIX}0000.ask.json", b'{"schema":999}')
+    with pytest.raises(StoreError, match="schema 999"):
+        Search(store, "study", "base", spec())
 
 
 # --- side effects -----------------------------------------------------------------------------------------------------

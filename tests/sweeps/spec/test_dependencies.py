@@ -17,6 +17,7 @@ from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
+from tests.plans import MINIMAL
 
 FIRST = """\
 # Which fill is good?
@@ -71,12 +72,12 @@ def finish(store: Store, name: str, values: Mapping[tuple[str, int], float | Non
     """Write a plan of a sweep and results with these last values (None: the trial failed). Returns the trial ids."""
     ids = {(arm, seed): f"{arm.replace(' ', '')}{seed}" for arm, seed in values}
     arms = []
+    seeds = sorted({seed for _, seed in values})
     for arm in dict.fromkeys(arm for arm, _ in values):
-        trials = {str(seed): {"id": ids[arm, seed], "epochs": 2} for a, seed in values if a == arm}
-        arms.append({"name": arm, "trains": "fill" not in arm, "trials": trials})
-    stored_plans.write_plan(
-        store, name, {"name": name, "arms": arms, "file": "x", "changes": [], "tiny": False}, FIRST, 0.0
-    )
+        trials = {str(seed): {"id": ids.get((arm, seed), ids[arm, seeds[0]]), "epochs": 2} for seed in seeds}
+        arms.append({"name": arm, "config": {}, "trains": "fill" not in arm, "trials": trials})
+    body = {**MINIMAL, "name": name, "seeds": seeds, "arms": arms, "file": "x", "changes": [], "tiny": False}
+    stored_plans.write_plan(store, name, body, FIRST, 0.0)
     for key, value in values.items():
         attempt = stored_attempts.claim(store, ids[key], 0, {"claimed_at": 0.0})
         if attempt is None:
@@ -98,7 +99,9 @@ def inpainter(sweep: Sweep) -> Any:
 
 def keep(store: Store, sweep: Sweep) -> None:
     """Pin the references, as planning does."""
-    stored_plans.write_plan(store, sweep.spec.name, {"arms": [], "pins": dict(sweep.pins)}, "", 0.0)
+    stored_plans.write_plan(
+        store, sweep.spec.name, {**MINIMAL, "name": sweep.spec.name, "pins": dict(sweep.pins)}, "", 0.0
+    )
 
 
 # --- resolving references ---------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from sweeps.store import trials as stored_trials
 from sweeps.store.attempts import Attempt
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
+from tests.plans import MINIMAL
 
 
 @pytest.fixture
@@ -71,8 +72,8 @@ def test_a_zombie_publishes_nothing(store: Store) -> None:
     heir = claimed(store, after=1)
     assert not checkpoints.save_checkpoint(store, zombie, 5, {"state.pt": b"old"})
     assert checkpoints.latest_checkpoint(store, "t", up_to=9) is None
-    assert not stored_trials.finish(store, zombie, 5, {"history": {}})
-    assert stored_trials.finish(store, heir, 5, {"history": {}})
+    assert not stored_trials.finish(store, zombie, 5, {"history": {"epoch": [5]}})
+    assert stored_trials.finish(store, heir, 5, {"history": {"epoch": [5]}})
     assert layout.get_json(store, layout.result_key("t", 5))["attempt"] == heir.name
 
 
@@ -95,14 +96,43 @@ def test_an_attempt_deletes_only_its_own_checkpoints(store: Store) -> None:
 
 
 def test_a_plan_is_kept_when_the_file_changes(store: Store) -> None:
-    one = stored_plans.write_plan(store, "s", {"name": "s", "arms": []}, "text", 1.0)
-    again = stored_plans.write_plan(store, "s", {"name": "s", "arms": []}, "text", 2.0)
+    one = stored_plans.write_plan(store, "s", MINIMAL, "text", 1.0)
+    again = stored_plans.write_plan(store, "s", MINIMAL, "text", 2.0)
     for spelling in ({"command": "sweeps run ./s.yaml"}, {"file": "../s.yaml"}):
-        assert stored_plans.write_plan(store, "s", {"name": "s", "arms": [], **spelling}, "text", 2.0) == one
-    other = stored_plans.write_plan(store, "s", {"name": "s", "arms": ["x"]}, "text", 3.0)
+        assert stored_plans.write_plan(store, "s", {**MINIMAL, **spelling}, "text", 2.0) == one
+    other = stored_plans.write_plan(store, "s", {**MINIMAL, "question": "another"}, "text", 3.0)
     assert one == again
     assert [plan["planned_at"] for plan in stored_plans.read_plans(store, "s")] == [1.0, 3.0]
     assert stored_plans.read_plans(store, "s")[-1] == other
+
+
+def test_a_missing_or_damaged_plan_is_passed_over(store: Store) -> None:
+    bodies = [stored_plans.write_plan(store, "s", {**MINIMAL, "question": str(n)}, "text", float(n)) for n in range(3)]
+    store.delete(["sweeps/s/plans/0001.json"])
+    store.put("sweeps/s/plans/0003.json", b"")
+    assert stored_plans.newest_plan(store, "s") == bodies[1]
+    assert stored_plans.read_plans(store, "s") == [bodies[1]]
+    added = stored_plans.write_plan(store, "s", {**MINIMAL, "question": "3"}, "text", 3.0)
+    assert sorted(store.children("sweeps/s/plans")) == ["0002.json", "0003.json", "0004.json"]
+    assert stored_plans.newest_plan(store, "s") == added
+
+
+def test_a_damaged_claim_keeps_its_number_and_its_token(store: Store) -> None:
+    attempt = claimed(store)
+    stored_attempts.beat(store, attempt, {"time": 1.0})
+    store.put("trials/t/attempts/0001.json", b"")
+    assert stored_attempts.newest_attempt(store, "t") == attempt
+    assert stored_attempts.newest_attempts(store, ["t"]) == {"t": attempt}
+    assert claimed(store, after=1).number == 2
+
+
+def test_a_damaged_result_is_replaced(store: Store) -> None:
+    attempt = claimed(store)
+    assert stored_trials.finish(store, attempt, 5, {"history": {"epoch": [5]}})
+    store.put(layout.result_key("t", 5), store.get(layout.result_key("t", 5)).replace(b"[5]", b"[6]"))
+    assert not stored_trials.is_finished(store, "t", 5)
+    assert stored_trials.finish(store, attempt, 5, {"history": {"epoch": [5]}})
+    assert stored_trials.is_finished(store, "t", 5)
 
 
 def test_a_newer_schema_and_a_damaged_object_are_errors(store: Store) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,7 +81,7 @@ def without_copy(store: FolderStore) -> pd.DataFrame:
 
 def test_an_altered_result_is_read_from_the_store(small: FolderStore) -> None:
     key = results(small)[0]
-    body = json.loads(small.get(key))
+    body = layout.load(key, small.get(key))
     body["history"]["val/psnr_db"][0] = 12345.0
     small.put(key, layout.dump(body))
     found = records(small)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import boto3
@@ -273,14 +272,12 @@ class TestFolder(Contract):
     def test_a_full_disk_leaves_nothing_half_written(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str
     ) -> None:
-        real: Callable[[Path, bytes], int] = Path.write_bytes
-
-        def full(path: Path, data: bytes) -> int:
-            real(path, data[: len(data) // 2])
+        def full(descriptor: int) -> None:
+            os.truncate(descriptor, 4)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         store = FolderStore(tmp_path)
-        monkeypatch.setattr(Path, "write_bytes", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(StoreError, match="disk is full"):
             getattr(store, write)("a/b", b"12345678")
         monkeypatch.undo()
@@ -290,3 +287,16 @@ class TestFolder(Contract):
         (tmp_path / "a").write_text("")
         with pytest.raises(StoreError):
             FolderStore(tmp_path).put("a/b", b"")
+
+
+def test_writers_and_deleters_of_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """A folder that one process empties may vanish while another one writes to it."""
+    store = FolderStore(tmp_path / "store")
+
+    def work(writer: int) -> None:
+        for _ in range(150):
+            store.put(f"trials/x/checkpoint/{writer}/1/f", b"1")
+            store.delete([f"trials/x/checkpoint/{writer}/1/f"])
+
+    parallel_map(work, range(4), 4)
+    assert list(store.keys("")) == []

@@ -21,7 +21,7 @@ def is_gone(holder: Mapping[str, Any]) -> bool:
     """Whether a process described by `this_process()` has certainly ended. False for processes of other machines."""
     if holder.get("machine") is None or holder["machine"] != _machine():
         return False
-    return bool(_started(holder["pid"]) != holder["started"])
+    return bool(_started(holder.get("pid", 0)) != holder.get("started"))
 
 
 @cache

@@ -1,0 +1,106 @@
+"""A full disk ends a run, not its trials: the same command continues, and `--retry` covers the tries of a search."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.driver import driver
+from cluster.driver.leases import Leases
+from sweeps.errors import StorageError
+from sweeps.run_options import RunOptions
+from sweeps.search.search import stored_searches
+from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
+from tests.cluster.small import SMALL, Planned, Watched, run
+from trainables import schema
+
+SEARCHED = SMALL.replace("test_epochs: [1]", "test_epochs: []") + (
+    "search:\n"
+    "  space: {optimiser.lr: {float: [1.0e-4, 1.0e-1], log: true}}\n"
+    "  trials: 2\n"
+    "  metric: val/psnr_db\n"
+    "  goal: max\n"
+    "  sampler: random\n"
+    "  tune_seeds: [100]\n"
+)
+
+
+class Disk:
+    """A disk that is full while `full`."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.full, self._sync = False, os.fsync
+        patch.setattr(os, "fsync", self.sync)
+
+    def sync(self, descriptor: int) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._sync(descriptor)
+
+
+def states(store: Store) -> list[str]:
+    return [ask.state for ask in stored_searches(store, "small")["base"].asks()]
+
+
+def test_a_full_disk_ends_the_run_and_no_try(
+    planned: Planned, store: Store, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    monkeypatch.setattr(Leases.__init__, "__defaults__", (0.5, time.monotonic))  # this process has not died
+
+    class Filling(Watched):
+        def record(self, job: Any, row: dict[str, Any]) -> None:
+            super().record(job, row)
+            disk.full = True
+
+    plan = planned("arms=[]", "epochs=2", text=SEARCHED)
+    work = driver.work_left(plan, store, schema)
+    driver.write(plan, store, ())
+    options = RunOptions(address="in-process", data=data_root, checkpoint_every_s=0)
+    with pytest.raises(StorageError, match="the disk is full"):
+        driver.run(work, store, schema, options, Filling())
+    disk.full = False
+    assert states(store) == ["running"], "the try has not failed"
+    watched = run(plan, store, data_root)
+    assert states(store) == ["complete", "complete"]
+    assert {state for state, _ in watched.events} <= {"added", "started", "done"}
+
+
+def test_retry_tries_failed_suggestions_again(planned: Planned, store: Store, data_root: Path) -> None:
+    plan = planned("arms=[]", "epochs=1", text=SEARCHED)
+    (tuning,) = driver.work_left(plan, store, schema).searches
+    for _ in range(2):
+        suggestion = tuning.ask()
+        assert suggestion is not None
+        tuning.failed(suggestion.number)
+    assert driver.work_left(plan, store, schema).searches == []
+    run(plan, store, data_root, retry=True)
+    assert states(store) == ["complete", "complete"]
+
+
+def test_out_of_inodes_is_named(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    store.put("a", b"1")
+    full = os.statvfs(store.root)
+    values = [full.f_bsize, full.f_frsize, full.f_blocks, 10**6, 10**6, 100, 0, 0, 0, 255]
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(values))
+    disk.full = True
+    with pytest.raises(StorageError, match="inodes"):
+        store.put("a", b"2")
+    assert store.get("a") == b"1"
+    assert [*store.root.iterdir()] == [store.root / "a"], "no leftover"
+
+
+def test_a_deleted_store_is_named(store: FolderStore) -> None:
+    store.put("a", b"1")
+    (store.root / "a").unlink()
+    store.root.rmdir()
+    with pytest.raises(StorageError, match="deleted or unmounted"):
+        store.put("trials/t", b"2")
+    assert not store.root.exists(), "a store that was there is not begun anew"
