@@ -93,7 +93,7 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
     before = stored_plans.newest_plan(store, plan.name)
     if not options.replace:
         check_unchanged.refuse_changed_arms(before, plan, store)
-    data = planned_data.look(plan, store, options.data_root)
+    data = planned_data.look(plan, store, options.local_data_root)
     if not (options.fresh or options.retrain_stale or options.accept_changed_data):
         data.refuse_changes(store)
     continued = ""
@@ -101,14 +101,14 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
         driver.check(plan, options)  # before anything is deleted
         inputs.check(plan, store)
         continued = fresh_run.delete_results(plan, store)
-        data = planned_data.look(plan, store, options.data_root)
+        data = planned_data.look(plan, store, options.local_data_root)
     stale = StaleCode({}, 0) if before is None else stale_code.find(store, before)
     if options.retrain_stale and (stale.trials or data.trials):
         driver.check(plan, options)
         inputs.check(plan, store)
         driver.forget(plan, store, {*data.trials, *(trial for trial, _ in stale.trials)})
         stale = StaleCode({}, 0)
-        data = planned_data.look(plan, store, options.data_root)
+        data = planned_data.look(plan, store, options.local_data_root)
     work = driver.work_left(plan, store, schema, options.retry)
     notes = " ".join(filter(None, [stale.sentence, *data.mixed]))
     work = replace(work, continued=continued, stale=notes)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,12 +79,13 @@ class PlannedData:
 
 
 def look(plan: Plan, store: Store, root: Path | None) -> PlannedData:
-    """Compare the data of today with the results of a plan's trials, and with what its sweep has used before."""
-    sets = _forged_sets(plan, store)
-    if root is None and os.environ.get("SWEEPS_DATA"):
-        root = Path(os.environ["SWEEPS_DATA"])
-    paths = dict.fromkeys(path for arm in plan.arms for path in schema.data_paths(arm.task, arm.config))
-    today = fingerprints(paths, root) | sets
+    """Compare the data of today with the results of a plan's trials, and with what its sweep has used before.
+
+    root: the data root of this machine, see `RunOptions.local_data_root`.
+    """
+    read_by = [(arm, tuple(schema.data_paths(arm.task, arm.config)), _forged(arm)) for arm in plan.arms]
+    paths = dict.fromkeys(path for _, own, _ in read_by for path in own)
+    today = fingerprints(paths, root) | _forged_sets({one for _, _, sets in read_by for one in sets}, store)
     keys = {layout.result_key(trial.id, trial.epochs): trial.id for trial, _ in plan.runs()}
     results = record_cache.CachedStore(store, plan.name).results(keys)
     read = {keys[key]: data_versions.recorded(result) for key, (result, _) in results.items()}
@@ -100,8 +100,8 @@ def look(plan: Plan, store: Store, root: Path | None) -> PlannedData:
             changed[path] = ChangedPath(before, len(others))
     old = {
         trial.id
-        for arm in plan.arms
-        for path in _names(arm) & today.keys()
+        for arm, own, sets in read_by
+        for path in {*(one.path for one in own), *map(forged_set_name, sets)} & today.keys()
         for trial in arm.trials.values()
         if read.get(trial.id, {}).get(path, None if path in changed else today[path].digest) != today[path].digest
     }
@@ -109,18 +109,13 @@ def look(plan: Plan, store: Store, root: Path | None) -> PlannedData:
     return PlannedData(plan.name, today, changed, frozenset(old), unknown, mixed)
 
 
-def _names(arm: Arm) -> set[str]:
-    """The paths and forged sets that an arm reads."""
-    return set(map(forged_set_name, _forged(arm))) | {path.path for path in schema.data_paths(arm.task, arm.config)}
-
-
 def _forged(arm: Arm) -> list[str]:
     """The ids of the forged sets that an arm reads."""
     return list(schema.needs(arm.task, arm.config, next(iter(arm.trials), 0)).forged)
 
 
-def _forged_sets(plan: Plan, store: Store) -> dict[str, Fingerprint]:
-    """The forged sets of a plan that the store has, by name."""
-    keys = {set_key(set_id, DONE): set_id for arm in plan.arms for set_id in _forged(arm)}
+def _forged_sets(ids: Iterable[str], store: Store) -> dict[str, Fingerprint]:
+    """The forged sets that the store has, by name."""
+    keys = {set_key(set_id, DONE): set_id for set_id in ids}
     whole = [forged_set(body, keys[key]) for key, body in store.get_many(sorted(keys)).items()]
     return {one.path: one for one in whole}

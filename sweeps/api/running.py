@@ -99,7 +99,7 @@ def check_data(plan: Plan, store: StoreLike, options: RunOptions | None = None) 
 
     store, options = arguments.plain_store(store), options or RunOptions()
     if not options.accept_changed_data:
-        planned_data.look(plan, store, options.data_root).refuse_changes(store)
+        planned_data.look(plan, store, options.local_data_root).refuse_changes(store)
 
 
 def estimate(
