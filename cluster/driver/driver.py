@@ -69,24 +69,28 @@ class PendingWork:
         return not self.jobs and not self.searches
 
 
-def work_left(plan: Plan, store: Store, schema: Schema, retry: bool = False) -> PendingWork:
-    """Compare a plan with the store. A finished trial costs at most one look-up of a key."""
+def work_left(
+    plan: Plan, store: Store, schema: Schema, retry: bool = False, copied: record_cache.CachedStore | None = None
+) -> PendingWork:
+    """Compare a plan with the store. A finished trial costs at most one look-up of a key.
+
+    copied: the store as it has been read just now, so that no result is read again.
+    """
     tunings = [ArmSearch(store, plan, arm, schema, time.time) for arm in plan.searched]
     if retry:
         for tuning in tunings:
             tuning.search.forget_failures()
     plan_with_tuned = with_tuned_arms(plan, {tuning.arm.name: tuning.best() for tuning in tunings}, schema)
-    jobs, cached, failed = _left(plan_with_tuned, store, retry)
+    jobs, cached, failed = _left(plan_with_tuned, copied or record_cache.cached(store, plan.name), retry)
     ended = [tuning for tuning in tunings if tuning.search.done]
     failures = (failure_of(store, plan.name, tuning.arm.name, tuning.search.asks()) for tuning in ended)
     pending = [tuning for tuning in tunings if not tuning.search.done]
     return PendingWork(plan_with_tuned, jobs, cached, failed, pending, failures=tuple(filter(None, failures)))
 
 
-def _left(plan: Plan, store: Store, retry: bool) -> tuple[list[Job], int, list[Job]]:
+def _left(plan: Plan, copied: record_cache.CachedStore, retry: bool) -> tuple[list[Job], int, list[Job]]:
     """(trials to run, number of finished trials, trials that failed before) of a plan."""
     runs = plan.runs()
-    copied = record_cache.CachedStore(store, plan.name)
     states = record_cache.states_of(copied, progress.by_trial((trial.id, trial.epochs) for trial, _ in runs))
     jobs: list[Job] = []
     failed: list[Job] = []

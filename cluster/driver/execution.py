@@ -19,6 +19,7 @@ from sweeps.spec.plan import Plan
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.layout import Json
+from sweeps.store.record_cache import CachedStore
 from trainables import schema
 
 
@@ -93,7 +94,8 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
     before = stored_plans.newest_plan(store, plan.name)
     if not options.replace:
         check_unchanged.refuse_changed_arms(before, plan, store)
-    data = planned_data.look(plan, store, options.local_data_root)
+    copied = CachedStore(store, plan.name)
+    data = planned_data.look(plan, copied, options.local_data_root)
     if not (options.fresh or options.retrain_stale or options.accept_changed_data):
         data.refuse_changes(store)
     continued = ""
@@ -101,18 +103,22 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
         driver.check(plan, options)  # before anything is deleted
         inputs.check(plan, store)
         continued = fresh_run.delete_results(plan, store)
-        data = planned_data.look(plan, store, options.local_data_root)
-    stale = StaleCode({}, 0) if before is None else stale_code.find(store, before)
+        copied = CachedStore(store, plan.name)
+        data = planned_data.look(plan, copied, options.local_data_root)
+    stale = StaleCode({}, 0) if before is None else stale_code.find(copied, before)
     if options.retrain_stale and (stale.trials or data.trials):
         driver.check(plan, options)
         inputs.check(plan, store)
         driver.forget(plan, store, {*data.trials, *(trial for trial, _ in stale.trials)})
         stale = StaleCode({}, 0)
-        data = planned_data.look(plan, store, options.local_data_root)
-    work = driver.work_left(plan, store, schema, options.retry)
+        copied = CachedStore(store, plan.name)
+        data = planned_data.look(plan, copied, options.local_data_root)
+    work = driver.work_left(plan, store, schema, options.retry, copied)
     notes = " ".join(filter(None, [stale.sentence, *data.mixed]))
     work = replace(work, continued=continued, stale=notes)
-    if not work.nothing:
+    if work.nothing:
+        copied.refresh()
+    else:
         driver.check(work.plan, options)  # before anything is written
         inputs.check(work.plan, store)
     data.settle(store)

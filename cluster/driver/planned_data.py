@@ -87,7 +87,7 @@ def look(plan: Plan, store: Store, root: Path | None) -> PlannedData:
     paths = dict.fromkeys(path for _, own, _ in read_by for path in own)
     today = fingerprints(paths, root) | _forged_sets({one for _, _, sets in read_by for one in sets}, store)
     keys = {layout.result_key(trial.id, trial.epochs): trial.id for trial, _ in plan.runs()}
-    results = record_cache.CachedStore(store, plan.name).results(keys)
+    results = record_cache.cached(store, plan.name).results(keys)
     read = {keys[key]: data_versions.recorded(result) for key, (result, _) in results.items()}
     used = data_versions.used(store, plan.name)
     changed, unknown = {}, {}

@@ -44,15 +44,10 @@ class StaleCode:
         )
 
 
-def digest_of(task: str, config: Mapping[str, Any]) -> str:
-    """The digest of the modules that a trial is about to run."""
-    return ours.digest(ours.modules_of(task, config))
-
-
 def store_modules(store: Store, task: str, configs: Iterable[Mapping[str, Any]]) -> None:
     """Store what the digests of some trials stand for; for the driver, so that it costs no request of a trial."""
-    hashes = [ours.modules_of(task, config) for config in configs]
-    bodies = {_key(ours.digest(one)): {"schema": SCHEMA, "modules": one} for one in hashes}
+    modules = {ours.digest_of(task, config): ours.modules_of(task, config) for config in configs}
+    bodies = {_key(digest): {"schema": SCHEMA, "modules": dict(one)} for digest, one in modules.items()}
     known = layout.intact(store.get_many(bodies))
     for key in bodies.keys() - known.keys():
         layout.create(store, key, bodies[key])
@@ -60,14 +55,9 @@ def store_modules(store: Store, task: str, configs: Iterable[Mapping[str, Any]])
 
 def find(store: Store, plan: Mapping[str, Any]) -> StaleCode:
     """The finished trials of a stored plan that other code has made."""
-    today = {
-        (trial["id"], trial["epochs"]): (ours.digest(modules), modules)
-        for modules, trials in _arms(plan)
-        for trial in trials
-    }
+    today = {(trial["id"], trial["epochs"]): code for code, trials in _arms(plan) for trial in trials}
     keys = {layout.result_key(*target): target for target in today}
-    copied = store if isinstance(store, record_cache.CachedStore) else record_cache.CachedStore(store, plan["name"])
-    results = copied.results(keys)
+    results = record_cache.cached(store, plan["name"]).results(keys)
     made = {keys[key]: result.get("provenance", {}).get("modules") for key, (result, _) in results.items()}
     other = {target: digest for target, digest in made.items() if digest and digest != today[target][0]}
     then = {digest: layout.get_intact(store, _key(digest)) for digest in set(other.values())}
@@ -75,11 +65,15 @@ def find(store: Store, plan: Mapping[str, Any]) -> StaleCode:
     return StaleCode(changed, len(made))
 
 
-def _arms(plan: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, str], Iterable[Mapping[str, Any]]]]:
-    """What the trials of each arm would run today, and its trials; without arms that this version cannot run."""
+def _arms(
+    plan: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str, Mapping[str, str]], Iterable[Mapping[str, Any]]]]:
+    """(digest, modules) that the trials of each arm would run today, and its trials; without arms that this version
+    cannot run."""
     for arm in plan["arms"]:
         with contextlib.suppress(TrialError):
-            yield ours.modules_of(plan["task"], arm["config"]), arm["trials"].values()
+            of = (plan["task"], arm["config"])
+            yield (ours.digest_of(*of), ours.modules_of(*of)), arm["trials"].values()
 
 
 def _changed(stored: Mapping[str, Any] | None, now: Mapping[str, str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.worker import provenance, stale_code, trial_data
+from cluster.worker import provenance, trial_data
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
 from cluster.worker.store_session import Heartbeat, StoreSession, Superseded
@@ -31,6 +31,7 @@ from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 from sweeps.store.open import open_store
+from trainables.code import ours
 from trainables.code.cache import path_in_code
 from trainables.errors import TrialError
 from trainables.training.distributed import Workers
@@ -164,7 +165,7 @@ def _run_trial(
             made_by["data"] = trial_data.check(store, options.expected_data, trial, session.machine)
             if counts := _image_counts(trial["config"], machine.data_root):
                 made_by["images"] = counts
-            made_by["modules"] = stale_code.digest_of(trial["task"], trial["config"])
+            made_by["modules"] = ours.digest_of(trial["task"], trial["config"])
             config = checked_config(trial_id, trial, epochs)
             fit(task_named(trial["task"]), config, shared(session) if shared else session)
     except Stopped:

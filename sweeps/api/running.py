@@ -151,20 +151,21 @@ def run(
 
     events = listener(progress, events)
     store, options = arguments.plain_store(store), options or RunOptions()
-    _expand(sweep, store, renew=options.replace, pending=True)  # reports mistakes in the file before anything runs
+    planned = _expand(sweep, store, renew=options.replace, pending=True)  # reports mistakes before anything runs
     options = dataclasses.replace(options, address=addresses.chosen(options.address, sweep.sweep.tiny))
     first = dataclasses.replace(options, fresh=False, replace=False)
     began, budget_s = time.monotonic(), options.time_budget_s
     for dependency in dependencies(sweep, store, replace=options.replace):
-        planned = _expand(dependency, store, pending=False)
-        events.dependency(planned)
-        result = execute_plan(planned, store, first, events)
+        required = _expand(dependency, store, pending=False)
+        events.dependency(required)
+        result = execute_plan(required, store, first, events)
         if not result.left.nothing:
             return result
         if budget_s is not None:
             left_s = max(budget_s - (time.monotonic() - began), 1.0)
             first, options = (dataclasses.replace(one, time_budget_s=left_s) for one in (first, options))
-    planned = _expand(sweep, store, renew=options.replace, pending=False)
+    if planned.sweep is not sweep.sweep:  # it has references, whose trials are known now
+        planned = _expand(sweep, store, renew=options.replace, pending=False)
     events.notes(planned)
     return execute_plan(planned, store, options, events)
 

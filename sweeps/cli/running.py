@@ -106,14 +106,17 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, skip_finished: bool = False) -> None:
+    from sweeps.api import arguments
     from sweeps.cli import console
+    from sweeps.store import record_cache
 
-    work = api.work_left(plan, store)
+    copied = record_cache.cached(arguments.plain_store(store), plan.name)
+    work = api.work_left(plan, copied)
     if work.nothing and skip_finished:
         return
     place = api.RunOptions(address=options.address, data=options.data, accept_changed_data=options.accept_changed_data)
-    api.check_data(plan, store, place)
-    console.plan(work, None if work.nothing else api.estimate(work, store, place, measure=options.measure))
+    api.check_data(plan, copied, place)
+    console.plan(work, None if work.nothing else api.estimate(work, copied, place, measure=options.measure))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -65,8 +65,7 @@ def mixed_data_of(store: Store, plan: layout.Json) -> list[str]:
     """`mixed_data` of the finished trials of a stored plan."""
     trials = (trial for arm in plan["arms"] for trial in arm["trials"].values())
     keys = {layout.result_key(trial["id"], trial["epochs"]) for trial in trials}
-    copied = store if isinstance(store, record_cache.CachedStore) else record_cache.CachedStore(store, plan["name"])
-    found = copied.results(sorted(keys))
+    found = record_cache.cached(store, plan["name"]).results(sorted(keys))
     return mixed_data(store, [result for result, _ in found.values()])
 
 

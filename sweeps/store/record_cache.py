@@ -135,6 +135,11 @@ class CachedStore(ForwardingStore):
         return True
 
 
+def cached(store: Store, name: str) -> CachedStore:
+    """A store for reading a sweep: the given one if it is of this kind, so that nothing is read twice."""
+    return store if isinstance(store, CachedStore) else CachedStore(store, name)
+
+
 def trial_states(copied: CachedStore, plan: layout.Json, now: float | None = None) -> dict[str, progress.TrialState]:
     """As `progress.trial_states`, but damaged results are noticed, which takes reading all results of the plan."""
     return states_of(copied, progress.targets(plan), now)

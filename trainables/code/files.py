@@ -23,6 +23,7 @@ MOST_BYTES = 2_000_000_000
 """A larger file is refused, because it is read into memory."""
 
 
+@lru_cache(maxsize=512)
 def file_options(config: type[BaseModel]) -> tuple[str, ...]:
     """The options of a class that are files."""
     return tuple(name for name, field in config.model_fields.items() if _is_path(field.annotation))

@@ -24,17 +24,26 @@ NOT_NUMBERS = ("trainables.code", "trainables.errors", "trainables.registry", "t
 """Modules that find code and explain mistakes: no number depends on them."""
 
 
-def modules_of(task: str, config: Mapping[str, Any]) -> dict[str, str]:
+def modules_of(task: str, config: Mapping[str, Any]) -> Mapping[str, str]:
     """The hash of each of our modules that a trial with this resolved configuration runs, by dotted name."""
-    starts = [registry.find("task", task).module]
+    return _closure(_starts(task, config))
+
+
+def digest_of(task: str, config: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits for `modules_of` a trial."""
+    return _digest(_starts(task, config))
+
+
+def _starts(task: str, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The modules of the task and of the model, if it is ours."""
     model = config.get("model", {}).get("name")
-    if model and not references.parse(model):
-        starts.append(registry.model(model).module)
-    return dict(_closure(tuple(starts)))
+    ours = [registry.model(model).module] if model and not references.parse(model) else []
+    return (registry.find("task", task).module, *ours)
 
 
-def digest(hashes: Mapping[str, str]) -> str:
-    """16 hexadecimal digits for the hashes of some modules."""
+@cache
+def _digest(starts: tuple[str, ...]) -> str:
+    hashes = _closure(starts)
     text = "\n".join(f"{name} {hashes[name]}" for name in sorted(hashes))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

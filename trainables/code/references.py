@@ -78,7 +78,7 @@ def is_written(name: str) -> bool:
 
 def hashes(names: Iterable[str]) -> tuple[str, ...]:
     """The hashes of the code and files that resolved names mean, each once; other names are ignored."""
-    matches = (_RESOLVED.match(name) or files.PINNED.fullmatch(name) for name in names)
+    matches = (_RESOLVED.match(name) or files.PINNED.fullmatch(name) for name in names if "#" in name)
     return tuple(dict.fromkeys(match["hash"] for match in matches if match))
 
 

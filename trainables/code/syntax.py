@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
 
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _LAYOUT = {"kind", "type_comment", "type_ignores"}
@@ -27,32 +26,31 @@ def reads_docstrings(source: str | bytes) -> bool:
 
 def tree_hash(tree: ast.Module, keep_docstrings: bool) -> str:
     """As `source_hash`, of a tree."""
-    hashed = hashlib.sha256()
-    for part in _parts(tree, keep_docstrings):
-        hashed.update(part.encode("utf-8", "surrogatepass"))
-    return hashed.hexdigest()
+    parts: list[str] = []
+    _add_parts(tree, keep_docstrings, parts)
+    return hashlib.sha256("".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _parts(node: object, keep_docstrings: bool) -> Iterator[str]:
-    """The tree as text: `ast.dump` would differ between versions of Python, which add fields that are empty."""
+def _add_parts(node: object, keep_docstrings: bool, parts: list[str]) -> None:
+    """Append the tree as text: `ast.dump` would differ between versions of Python, which add fields that are empty."""
     if isinstance(node, ast.AST):
-        yield f"({type(node).__name__}"
+        parts.append(f"({type(node).__name__}")
         for name, value in ast.iter_fields(node):
             if isinstance(value, list):
                 docstring = keep_docstrings and name == "body" and isinstance(node, _WITH_DOCSTRING)
                 value = [one for place, one in enumerate(value) if not _is_idle(one) or (docstring and place == 0)]
             if name in _LAYOUT or value is None or value == []:
                 continue
-            yield f" {name}="
-            yield from _parts(value, keep_docstrings)
-        yield ")"
+            parts.append(f" {name}=")
+            _add_parts(value, keep_docstrings, parts)
+        parts.append(")")
     elif isinstance(node, list):
-        yield "["
+        parts.append("[")
         for item in node:
-            yield from _parts(item, keep_docstrings)
-        yield "]"
+            _add_parts(item, keep_docstrings, parts)
+        parts.append("]")
     else:
-        yield f"{type(node).__name__}:{node!r};"
+        parts.append(f"{type(node).__name__}:{node!r};")
 
 
 def _is_idle(node: object) -> bool:

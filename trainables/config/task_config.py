@@ -55,7 +55,7 @@ class TaskConfig(StrictConfig):
                 if key != "user_code"
             }
         )
-        used = set(strings(complete))
+        used = set(strings(complete)) if known else set()
         code = {written: name for written, name in known.items() if name in used}
         return {**complete, "user_code": code} if code else complete
 
@@ -168,17 +168,19 @@ def _without_none(value: Any) -> Any:
     return [_without_none(item) for item in value] if isinstance(value, list) else value
 
 
-def strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> list[str]:
     """Every text in plain data, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from strings(key)
-            yield from strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from strings(item)
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, dict):
+            waiting += reversed([part for pair in item.items() for part in pair])
+        elif isinstance(item, list):
+            waiting += reversed(item)
+    return found
 
 
 def without_metrics(resolved: dict[str, Any]) -> dict[str, Any]:
