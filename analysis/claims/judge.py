@@ -1,9 +1,10 @@
 """Judges each claim of a study on the interval of a difference that is paired by seed.
 
 A claim holds if the whole interval agrees with it, does not hold if the whole interval contradicts it, and is undecided
-otherwise or if there are too few results. For an undecided claim the report estimates how many further seeds would
-decide it, if mean and standard deviation stay the same. The intervals cover simultaneously in 95 % of studies
-(Bonferroni over all comparisons that the study's claims make), so the number of claims does not produce verdicts.
+otherwise or if there are too few results. Some claims are not tested by a study at all, see `not_tested`. For an
+undecided claim the report estimates how many further seeds would decide it, if mean and standard deviation stay the
+same. The intervals cover simultaneously in 95 % of studies (Bonferroni over all comparisons that the study's claims
+make), so the number of claims does not produce verdicts.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import wording
-from analysis.claims import published
+from analysis.claims import not_tested, published
 from analysis.statistics.intervals import LEVEL, Interval, more_seeds, paired_difference, simultaneous_level
 from analysis.study import Study
 from analysis.wording import quoted
 from sweeps.results import columns as record_columns
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+HOLDS, FAILS, UNDECIDED, NOT_TESTED = "holds", "does not hold", "undecided", "not tested"
+VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_TESTED)
 _DIVERGED = ("Diverged", "FloatingPointError")
 """Types of the errors that end a training whose loss is not finite."""
+_ARM_KEYS = ("better", "not_worse", "than", "improves", "settles", "arm", "over", "fails")
+"""Keys of a claim that name one arm."""
 _FAMILY = "family"
 """Key added to a claim: the number of comparisons that all claims of the study make."""
-_MACHINE = ("cpu", "gpu", "threads")
-"""Hardware facts that decide how fast a trial runs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Verdict:
 
     text: str
     verdict: str
-    """`HOLDS`, `FAILS` or `UNDECIDED`."""
+    """One of `VERDICTS`."""
     sentence: str
     """The evidence: the difference with its interval and n."""
     source: str = ""
@@ -77,6 +79,8 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         finding = _Finding(UNDECIDED, f"The plan has no arm {wording.listing(map(quoted, missing))}{_why(study)}.")
     elif "better" in claim:
         finding = _better(study, claim, claim["better"], claim["than"], float(claim.get("by") or 0.0))
+    elif "not_worse" in claim:
+        finding = _better(study, claim, claim["not_worse"], claim["than"], -float(claim["within"]))
     elif "equal" in claim:
         finding = _equal(study, claim, float(claim["within"]))
     elif "order" in claim:
@@ -85,20 +89,14 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         finding = _progress(study, claim)
     elif "above" in claim:
         finding = _above(study, claim)
+    elif "like" in claim:
+        finding = _like(study, claim)
     elif "fails" in claim:
         finding = _fails(study, claim["fails"], claim.get("metric"))
     else:
         finding = _Finding(UNDECIDED, "This version cannot judge claims of this kind.")
-    machines = (
-        _machines(study, _arms(claim)) if str(claim.get("metric")).startswith(record_columns.SYSTEM + "/") else []
-    )
-    if len(machines) > 1:
-        words = f"Not tested: the arms ran on different machines ({'; '.join(machines)})."
-        finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
-    scaled = study.plan.get("epochs_scaled")
-    if scaled and ("epoch" in claim or "after" in claim):
-        words = f"Not tested: the claim refers to {scaled[0]} epochs, and this run has {scaled[1]}."
-        finding = _Finding(UNDECIDED, f"{words} {finding.sentence}")
+    if reason := not_tested.why(study, claim, _arms(claim)):
+        finding = _Finding(NOT_TESTED, f"{reason} {finding.sentence}", finding.interval)
     ours = "" if finding.interval is None else _difference(finding.interval, claim["metric"])
     theirs = published_text(
         study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim
@@ -139,22 +137,8 @@ def _why(study: Study) -> str:
     return ": its search is not finished" if any(not search.done for search in study.searches) else ""
 
 
-def _machines(study: Study, arms: list[str]) -> list[str]:
-    """The kinds of machines (hardware and threads) on which the finished trials of these arms ran."""
-    sources = [
-        study.results[key].get("provenance") or {}
-        for name in arms
-        if name in study.names
-        for key in study.arm(name).trials.values()
-        if key in study.results
-    ]
-    kinds = [{**(source.get("hardware") or {}), "threads": source.get("cpus")} for source in sources]
-    texts = (", ".join(f"{key} {kind[key]}" for key in _MACHINE if kind.get(key)) for kind in kinds)
-    return sorted(set(filter(None, texts)))
-
-
 def _arms(claim: Mapping[str, Any]) -> list[str]:
-    singles = [claim[key] for key in ("better", "than", "improves", "settles", "arm", "fails") if key in claim]
+    singles = [claim[key] for key in _ARM_KEYS if key in claim]
     return [*singles, *claim.get("equal", []), *claim.get("order", [])]
 
 
@@ -170,8 +154,11 @@ def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -
         return _Finding(UNDECIDED, sentence, difference)
     toward = difference if wording.sign(metric) > 0 else difference.negated()
     low, high = toward.bounds or (toward.mean, toward.mean)
-    needed = f" The claim requires at least {wording.with_unit(f'{by:g}', metric)}." if by else ""
-    if (low >= by) if by > 0 else (low > by):
+    limit = wording.with_unit(f"{abs(by):g}", metric)
+    needed = (
+        f" The claim requires at least {limit}." if by > 0 else f" Not worse means by at most {limit}." if by else ""
+    )
+    if low > by or (by and low == by):
         return _Finding(HOLDS, sentence + needed, difference)
     if high < by or (by == 0 and high <= 0):
         return _Finding(FAILS, sentence + needed, difference)
@@ -191,9 +178,10 @@ def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
     digits = wording.decimals([toward])
     size = wording.with_unit(wording.fixed(toward.mean, digits), metric)
     pairs = f"{_interval(claim)}, n = {wording.count(gain.n, 'seed')}"
+    until = f"epoch {claim['epoch']}" if "epoch" in claim else "the end"
     sentence = (
         f"{quoted(arm)} gains {size} {wording.brackets(toward, digits)} in {wording.label(metric)} "
-        f"from epoch {after} to the end ({pairs}{_lost(study, gain.n)})."
+        f"from epoch {after} to {until} ({pairs}{_lost(study, gain.n)})."
     )
     if toward.bounds is None:
         return _Finding(UNDECIDED, sentence)
@@ -231,16 +219,23 @@ def _order(study: Study, claim: Mapping[str, Any]) -> _Finding:
 
 
 def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
-    """One metric of an arm against another metric of the same arm."""
+    """A metric of an arm against another of its metrics or a number; with `over`, the shares gained over an arm."""
     arm, metric, other = claim["arm"], claim["metric"], claim["above"]
-    here, there = (study.values(arm, column, claim.get("epoch")) for column in (metric, other))
+    epoch = claim.get("epoch")
+    if isinstance(other, str):
+        here, there = (_gained(study, claim, column) for column in (metric, other))
+        against = f"its {wording.label(other)}"
+    else:
+        here = study.values(arm, metric, epoch)
+        there, against = dict.fromkeys(here, float(other)), wording.with_unit(f"{other:g}", metric)
     gap = paired_difference(here, there, _level(claim))
     if gap is None:
-        lacking = other if here else metric
-        return _Finding(UNDECIDED, _nothing(study, arm, arm, lacking, claim.get("epoch")))
+        lacking = str(other) if here else metric
+        return _Finding(UNDECIDED, _nothing(study, arm, str(claim.get("over", arm)), lacking, epoch))
     digits = wording.decimals([gap])
+    shares = f", both as the share gained of what {quoted(claim['over'])} leaves to 1," if "over" in claim else ""
     sentence = (
-        f"{wording.label(metric)} of {quoted(arm)} minus its {wording.label(other)} is "
+        f"{wording.label(metric)} of {quoted(arm)} minus {against}{shares} is "
         f"{wording.fixed(gap.mean, digits, plus=True)} {wording.brackets(gap, digits, plus=True)} "
         f"({_interval(claim)}, n = {wording.count(gap.n, 'seed')}{_lost(study, gap.n)})."
     )
@@ -250,6 +245,42 @@ def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
     if low <= 0 < high:
         return _Finding(UNDECIDED, f"{sentence} The interval includes zero; {_more(gap, [0.0], claim)}.", gap)
     return _Finding(HOLDS if low > 0 else FAILS, sentence, gap)
+
+
+def _gained(study: Study, claim: Mapping[str, Any], column: str) -> dict[int, float]:
+    """A column of the claim's arm by seed; with `over`, the share of the way from that arm to 1."""
+    values = study.values(claim["arm"], column, claim.get("epoch"))
+    if "over" not in claim:
+        return values
+    floor = study.values(claim["over"], column, claim.get("epoch"))
+    return {
+        seed: (value - floor[seed]) / (1 - floor[seed])
+        for seed, value in values.items()
+        if seed in floor and floor[seed] < 1
+    }
+
+
+def _like(study: Study, claim: Mapping[str, Any]) -> _Finding:
+    """The relative difference of two metrics of an arm."""
+    arm, metric, other, epoch = claim["arm"], claim["metric"], claim["like"], claim.get("epoch")
+    here, there = study.values(arm, metric, epoch), study.values(arm, other, epoch)
+    ratios = {seed: here[seed] / there[seed] for seed in here if there.get(seed)}
+    gap = paired_difference(ratios, dict.fromkeys(ratios, 1.0), _level(claim))
+    if gap is None:
+        return _Finding(UNDECIDED, _nothing(study, arm, arm, other if here else metric, epoch))
+    digits = wording.decimals([gap])
+    share = float(claim["share"])
+    sentence = (
+        f"{wording.label(metric)} of {quoted(arm)} differs from its {wording.label(other)} by the share "
+        f"{wording.fixed(gap.mean, digits, plus=True)} {wording.brackets(gap, digits, plus=True)} "
+        f"({_interval(claim)}, n = {wording.count(gap.n, 'seed')}{_lost(study, gap.n)}). Alike means a share of at "
+        f"most {share:g}."
+    )
+    if gap.bounds is None:
+        return _Finding(UNDECIDED, sentence)
+    low, high = gap.bounds
+    verdict = HOLDS if -share <= low and high <= share else FAILS if low > share or high < -share else UNDECIDED
+    return _Finding(verdict, sentence)
 
 
 def _fails(study: Study, arm: str, metric: str | None) -> _Finding:

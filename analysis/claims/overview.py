@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     import rich.table
 
 NOT_RUN = "not run"
-_STYLES = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow", NOT_RUN: "dim"}
+_STYLES = {
+    claims.HOLDS: "green",
+    claims.FAILS: "red",
+    claims.UNDECIDED: "yellow",
+    claims.NOT_TESTED: "dim",
+    NOT_RUN: "dim",
+}
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ HERE = Path(__file__).parent / "published"
 _COLUMNS = ("study", "table", "variant", "split", "epoch", "metric", "value", "printed", "unit", "inferred", "note")
 _UNLABELLED = "unlabelled"
 _BLOCKS = {
-    "block=low": "from the one of its two tables with the lower last PSNR",
     "block=high": "from the one of its two tables with the higher last PSNR",
+    "block=low": "from the one of its two tables with the lower last PSNR",
     "block=only": "",
 }
-"""Prefixes of the notes of 003's tables, in words."""
+"""Prefixes of the notes of 003's tables, in words, in the order in which several figures of one arm are given."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,19 @@ def lookup(
 
     reference: `report.published` of a plan: study, table, columns (ours -> theirs; columns left out have equal names).
     variant: the document's name of the arm, prefixed by the table if it is in another one: 'optimiser: SGD'.
-    epoch: by default the last published one.
+    epoch: by default the last published one. Figures of two tables are in the order of `_BLOCKS` for every arm.
     The split is that of our column; values whose split the document does not label are used for any split.
     """
     rows = _rows(reference, variant, column)
     wanted = max((_epoch(row) or 0 for row in rows), default=0) if epoch is None else epoch
     ours = column.partition("/")[2]
-    return [_figure(row, ours) for row in rows if (_epoch(row) or wanted) == wanted]
+    return [_figure(row, ours) for row in sorted(rows, key=_block) if (_epoch(row) or wanted) == wanted]
+
+
+def _block(row: Mapping[str, str]) -> int:
+    """The place of a row among those of one arm: the file has the two tables of 003 in either order."""
+    first = row["note"].partition("; ")[0]
+    return list(_BLOCKS).index(first) if first in _BLOCKS else 0
 
 
 def epochs(reference: Mapping[str, Any], variant: str, column: str) -> list[int]:

@@ -165,11 +165,11 @@ def _claims(verdicts: list[Verdict]) -> list[str]:
         return []
     counts = Counter(verdict.verdict for verdict in verdicts)
     if len(verdicts) == 1:
-        return [f"The claim {'is ' if counts[claims.UNDECIDED] else ''}{verdicts[0].verdict}."]
+        return [f"The claim {'' if counts[claims.HOLDS] or counts[claims.FAILS] else 'is '}{verdicts[0].verdict}."]
     words = {
         claims.HOLDS: "hold" if counts[claims.HOLDS] > 1 else "holds",
         claims.FAILS: "do not hold" if counts[claims.FAILS] > 1 else "does not hold",
-        claims.UNDECIDED: "are undecided" if counts[claims.UNDECIDED] > 1 else "is undecided",
+        **{open: f"{'are' if counts[open] > 1 else 'is'} {open}" for open in (claims.UNDECIDED, claims.NOT_TESTED)},
     }
     parts = [f"{counts[verdict]} {words[verdict]}" for verdict in words if counts[verdict]]
     return [f"Of {wording.count(len(verdicts), 'claim')}, {wording.listing(parts)}."]
@@ -180,7 +180,7 @@ def _decided_though_tied(study: Study, verdicts: list[Verdict]) -> list[str]:
     sentences = []
     for claim, verdict in zip(study.plan.get("claims") or [], verdicts, strict=True):
         metric = claim.get("metric")
-        if verdict.verdict == claims.UNDECIDED or metric not in study.metrics or "epoch" in claim:
+        if verdict.verdict in (claims.UNDECIDED, claims.NOT_TESTED) or metric not in study.metrics or "epoch" in claim:
             continue
         pairs = [(claim["better"], claim["than"])] if "better" in claim else itertools.pairwise(claim.get("order", []))
         for pair in pairs:

@@ -56,7 +56,7 @@ def terminal(report: Report) -> Group:
 
     first, *others = report.answer
     lines = [Text(first, style="bold"), *map(Text, others), Text()]
-    styles = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow"}
+    styles = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow", claims.NOT_TESTED: "dim"}
     judged = [
         Text.assemble((verdict.verdict, styles[verdict.verdict]), f"  {verdict.text}\n  {verdict.sentence}")
         for verdict in report.verdicts

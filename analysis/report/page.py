@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from analysis.report.content import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
-_BADGES = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "undecided"}
+_BADGES = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "undecided", claims.NOT_TESTED: "untested"}
 
 
 def context(report: Report) -> dict[str, Any]:

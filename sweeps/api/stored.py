@@ -110,7 +110,7 @@ class StoredSweep:
         return pd.DataFrame(render.csv_rows(self.report.table), columns=list(render.csv_columns(self.report.table)))
 
     def claims(self) -> pd.DataFrame:
-        """A row per claim: its text, `holds`, `does not hold` or `undecided`, and the evidence."""
+        """A row per claim: its text, `holds`, `does not hold`, `undecided` or `not tested`, and the evidence."""
         import pandas as pd
 
         rows = [(one.text, one.verdict, one.sentence) for one in self.report.verdicts]

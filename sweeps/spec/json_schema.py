@@ -12,7 +12,7 @@ from typing import Any
 
 from sweeps.results import columns
 from sweeps.spec.references import Best, TrialsOf
-from sweeps.spec.schema import CLAIM_FORMS, COMMAND, OWN_CODE, ClaimSpec, SweepSpec
+from sweeps.spec.schema import CLAIM_FORMS, CLAIM_FREE, COMMAND, OWN_CODE, ClaimSpec, SweepSpec
 
 Schema = dict[str, Any]
 _OWN_METRIC: Schema = {
@@ -100,7 +100,9 @@ def _known_columns() -> Schema:
             }
         },
         "search": {"properties": {"metric": _one_or_several(metric)}},
-        "claims": {"items": {"properties": {"metric": column, "above": column}}},
+        "claims": {
+            "items": {"properties": {"metric": column, "like": column, "above": _any_of(column, {"type": "number"})}}
+        },
     }
 
 
@@ -115,11 +117,13 @@ def _one_or_several(one: Schema) -> Schema:
 
 def _restrict_claims(claim: Schema) -> None:
     """A claim has the keys of exactly one form; `sweeps.spec.schema.ClaimSpec.can_be_judged` checks the same."""
-    keys = set(ClaimSpec.model_fields) - {"text", "source", "epoch", "by"}
+    keys = set(ClaimSpec.model_fields) - set(CLAIM_FREE)
     claim["anyOf"] = []
     for form in CLAIM_FORMS:
         given: Schema = {key: {"type": "null"} for key in sorted(keys - form)}
         given |= {key: {"not": {"type": "null"}} for key in sorted(form)}
+        if "over" in form:
+            given["above"] = {"type": "string"}
         if not form & {"better", "improves"}:
             given["by"] = {"const": 0}
         claim["anyOf"].append({"required": sorted(form), "properties": given})

@@ -223,7 +223,8 @@ def _check_references(sweep: Sweep) -> None:
         raise sweep.error(("report", "at"), "it does not select an epoch", "last, or best(val/COLUMN)", "at: last")
     columns: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
     columns += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
-    columns += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if c.above is not None]
+    columns += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if isinstance(c.above, str)]
+    columns += [(("claims", i, "like"), c.like) for i, c in enumerate(spec.claims) if c.like is not None]
     columns += [(("report", "at"), best["column"])] if best else []
     pareto = spec.report.pareto
     columns += [(("report", "pareto", "quality"), pareto.quality)] if pareto else []
@@ -247,8 +248,8 @@ def _check_references(sweep: Sweep) -> None:
             raise sweep.error(
                 ("claims", i),
                 "its keys do not form a claim that can be judged",
-                "metric with better/than(/by), equal/within, order, improves/after, settles/after/within or arm/above; "
-                "or fails",
+                "metric with better/than(/by), not_worse/than/within, equal/within, order, improves/after, "
+                "settles/after/within, arm/above(/over) or arm/like/share; or fails",
                 "{text: ..., metric: test/psnr_db, better: A, than: B}",
             )
         testing = (claim.metric or "").startswith("test/")

@@ -16,7 +16,7 @@ from sweeps.results import progress
 from sweeps.results.progress import TrialState
 
 CELLS, TABLE, CURVES, SEARCH, CLAIMS = "Cells", "Table", "Curves", "Search", "Claims"
-_VERDICTS = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "orange"}
+_VERDICTS = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "orange", claims.NOT_TESTED: "gray"}
 _GROUPS = 4
 """Maximum number of groups of arms whose answer is shown."""
 
@@ -102,7 +102,12 @@ def _view(name: str, chosen: str) -> None:
 
 
 def _claims(number: int, verdict: str) -> str:
-    several = {claims.HOLDS: "hold", claims.FAILS: "do not hold", claims.UNDECIDED: "undecided"}
+    several = {
+        claims.HOLDS: "hold",
+        claims.FAILS: "do not hold",
+        claims.UNDECIDED: "undecided",
+        claims.NOT_TESTED: "not tested",
+    }
     return f"{wording.count(number, 'claim')} {verdict if number == 1 else several[verdict]}"
 
 

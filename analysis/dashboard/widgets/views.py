@@ -205,7 +205,7 @@ def _facts(fact: searches.SearchFacts) -> None:
 
 def claims(report: Report) -> None:
     """The claims of a study with their verdicts so far."""
-    colours = {judging.HOLDS: "green", judging.FAILS: "red", judging.UNDECIDED: "orange"}
+    colours = {judging.HOLDS: "green", judging.FAILS: "red", judging.UNDECIDED: "orange", judging.NOT_TESTED: "gray"}
     for verdict in report.verdicts:
         with st.container(border=True):
             st.markdown(f":{colours[verdict.verdict]}-badge[{verdict.verdict}] **{elements.escape(verdict.text)}**")

@@ -22,7 +22,10 @@ BROKEN = ArmSpec("broken", 20.0, states=dict.fromkeys(range(8), "failed"))
 HALF = ArmSpec("half", 20.0, states=dict.fromkeys(range(4), "failed"))
 NULL = ArmSpec("null", 20.0, nan=True)
 OPEN = ArmSpec("open", 20.0, states=dict.fromkeys(range(8), "running"))
-ARMS = (GOOD, SAME, BAD, FILL, BLUR, BROKEN, HALF, NULL, OPEN)
+DULL, DULLER = ArmSpec("dull", 22.0), ArmSpec("duller", 21.5)
+BOX = ArmSpec("box", 23.5, trains=False, columns={"test/f1": 0.5, "test/mean_iou": 0.4})
+BOXES = ArmSpec("boxes", 25.0, columns={"test/f1": 0.8, "test/mean_iou": 0.7})
+ARMS = (GOOD, SAME, BAD, FILL, BLUR, BROKEN, HALF, NULL, OPEN, DULL, DULLER, BOX, BOXES)
 PSNR, L2 = "test/psnr_db", "test/l2_raw"
 
 
@@ -70,6 +73,28 @@ CASES = [
     ({"metric": PSNR, "order": ["good", "bad", "fill", "blur"]}, "holds"),
     ({"metric": PSNR, "order": ["good", "same", "bad"]}, "undecided"),
     ({"metric": PSNR, "order": ["good", "blur", "fill"]}, "does not hold"),
+    ({"metric": PSNR, "not_worse": "good", "than": "same", "within": 1.0}, "holds"),
+    ({"metric": PSNR, "not_worse": "good", "than": "bad", "within": 0.1}, "holds"),
+    ({"metric": L2, "not_worse": "good", "than": "bad", "within": 1.0e-6}, "holds"),
+    ({"metric": PSNR, "not_worse": "bad", "than": "good", "within": 0.5}, "does not hold"),
+    ({"metric": PSNR, "not_worse": "good", "than": "same", "within": 0.001}, "undecided"),
+    ({"metric": PSNR, "not_worse": "good", "than": "open", "within": 1.0}, "undecided"),
+    ({"metric": PSNR, "arm": "good", "above": 26.0}, "holds"),
+    ({"metric": PSNR, "arm": "good", "above": 30.0}, "does not hold"),
+    ({"metric": PSNR, "arm": "open", "above": 26.0}, "undecided"),
+    ({"metric": "test/f1", "arm": "boxes", "above": "test/mean_iou", "over": "box"}, "holds"),
+    ({"metric": "test/mean_iou", "arm": "boxes", "above": "test/f1", "over": "box"}, "does not hold"),
+    ({"metric": "test/f1", "arm": "boxes", "above": "test/mean_iou", "over": "good"}, "undecided"),
+    ({"metric": PSNR, "arm": "boxes", "like": "test/psnr_db", "share": 0.1}, "holds"),
+    ({"metric": "test/f1", "arm": "boxes", "like": "test/mean_iou", "share": 0.2}, "holds"),
+    ({"metric": "test/f1", "arm": "boxes", "like": "test/mean_iou", "share": 0.1}, "does not hold"),
+    ({"metric": PSNR, "arm": "good", "like": "test/f1", "share": 0.1}, "undecided"),
+    ({"metric": PSNR, "equal": ["dull", "duller"], "within": 1.0}, "not tested"),
+    ({"metric": L2, "equal": ["dull", "duller"], "within": 1.0}, "not tested"),
+    ({"metric": PSNR, "equal": ["good", "dull"], "within": 1.0}, "does not hold"),
+    ({"metric": PSNR, "better": "dull", "than": "duller"}, "holds"),
+    ({"metric": PSNR, "better": "good", "than": "bad", "least_size": 64}, "not tested"),
+    ({"metric": PSNR, "better": "good", "than": "bad", "least_size": 16}, "holds"),
     ({"fails": "broken"}, "holds"),
     ({"fails": "null"}, "holds"),
     ({"fails": "good"}, "does not hold"),
@@ -90,6 +115,19 @@ def test_a_sentence_has_figures_and_n(study_of: Any) -> None:
     assert "dB better than “bad” [" in found.sentence
     assert "n = 8 pairs" in found.sentence
     assert found.source == "table 2"
+
+
+def test_why_a_claim_is_not_tested(study_of: Any) -> None:
+    dull = study_of({"metric": PSNR, "equal": ["dull", "duller"], "within": 1.0}).sentence
+    assert dull.startswith("Not tested: neither “dull” nor “duller” is better than “blur”, which is not trained.")
+    small = study_of({"metric": PSNR, "better": "good", "than": "bad", "least_size": 64}).sentence
+    assert small.startswith("Not tested: the claim needs images of at least 64 px, and those of “good” have 16 px.")
+
+
+def test_gains_are_shares_of_what_an_arm_leaves(study_of: Any) -> None:
+    """0.5 to 0.8 is 60 % of what was left to 1, 0.4 to 0.7 is 50 %."""
+    found = study_of({"metric": "test/f1", "arm": "boxes", "above": "test/mean_iou", "over": "box"})
+    assert "both as the share gained of what “box” leaves to 1, is +0.1000" in found.sentence
 
 
 def test_one_seed_decides_nothing(study_of: Any) -> None:
@@ -146,7 +184,7 @@ def test_speeds_on_different_machines_are_not_compared(tmp_path: Path) -> None:
     assert claims.judge(study)[0].verdict == "holds"
     assert "at the median epoch" in claims.judge(study)[0].sentence
     (verdict,) = claims.judge(mixed)
-    assert verdict.verdict == "undecided"
+    assert verdict.verdict == "not tested"
     assert "different machines (cpu AMD EPYC 7763; gpu H200)" in verdict.sentence
     elsewhere = replace(study, results={**study.results, **{k: other[k] for k in study.arm("bad").trials.values()}})
     assert claims.judge(elsewhere)[0].verdict == "holds"
