@@ -87,17 +87,20 @@ class Plan:
         return [arm for arm in self.arms if arm.trains] if search.within_arms else [self.arms[0]]
 
     def runs(self) -> list[tuple[Trial, str]]:
-        """The distinct trials, each with a label made of its first arm and seed.
+        """The distinct trials in the order in which they run, each with a label made of its first arm and seed.
 
-        Arms and seeds may share a trial. Arms that differ only in `epochs` share its id, with different target epochs;
-        then trials are sorted by target epoch.
+        First what is not trained, then one seed of every arm, then the next one: a run that ends early leaves arms that
+        can be compared. Arms and seeds may share a trial. Arms that differ only in `epochs` share its id, with
+        different target epochs; then a seed's trials are sorted by target epoch.
         """
-        runs: dict[tuple[str, int], tuple[Trial, str]] = {}
+        runs: dict[tuple[str, int], tuple[int, Trial, str]] = {}
         for arm in self.arms:
-            for seed, trial in arm.trials.items():
+            for round_, (seed, trial) in enumerate(arm.trials.items(), 1):
                 label = f"{arm.name} · seed {seed}" if arm.trains or arm.by_seed else arm.name
-                runs.setdefault((trial.id, trial.epochs), (trial, label))
-        return sorted(runs.values(), key=lambda run: run[0].epochs) if _shares(runs) else list(runs.values())
+                runs.setdefault((trial.id, trial.epochs), (round_ if arm.trains else 0, trial, label))
+        shared = _shares(runs)
+        ordered = sorted(runs.values(), key=lambda run: (run[0], run[1].epochs if shared else 0))
+        return [(trial, label) for _, trial, label in ordered]
 
     def to_json(self, command: list[str]) -> dict[str, Any]:
         """The plan as stored; `analysis.study` reads it. command: the command line that runs the sweep again."""

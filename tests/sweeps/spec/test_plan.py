@@ -40,7 +40,13 @@ def test_defaults_do_not_change_identity_when_written_out(expand: Expand) -> Non
 def test_arms_that_differ_in_epochs_alone_share_a_trial(expand: Expand) -> None:
     plan = expand(("  - {name: wide, set: {model.width: 16}}", "  - {name: wide, set: {epochs: 2}}"))
     assert plan.arms[0].trials[0].id == plan.arms[1].trials[0].id
-    assert [trial.epochs for trial, _ in plan.runs()] == [0, 2, 2, 4, 4]
+    assert [(trial.seed, trial.epochs) for trial, _ in plan.runs()] == [(0, 0), (0, 2), (0, 4), (1, 2), (1, 4)]
+
+
+def test_a_seed_of_every_arm_runs_before_the_next_seed(expand: Expand) -> None:
+    """After any number of trials, no arm is more than one seed ahead of another one."""
+    labels = [label for _, label in expand(("seeds: 2", "seeds: [7, 3]")).runs()]
+    assert labels == ["mean fill", "base · seed 7", "wide · seed 7", "base · seed 3", "wide · seed 3"]
 
 
 def test_a_grid_is_full_factorial_with_a_baseline_a_cell(expand: Expand) -> None:
