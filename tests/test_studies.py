@@ -36,6 +36,22 @@ DRAWN = (
     ),
 )
 """Studies whose whole page is drawn in every run of the tests."""
+SLOW = tuple(
+    f"sweeps/{name}.yaml"
+    for name in (
+        *("detection/classifier_backbones", "detection/data_size", "detection/detector_alpha_beta"),
+        *("detection/detector_heads", "detection/detector_losses", "detection/robustness"),
+        *("inpainting/context_encoder_alexnet", "inpainting/context_encoder_alexnet_discriminator"),
+        *("inpainting/context_encoder_channelwise", "inpainting/context_encoder_depth"),
+        *("inpainting/context_encoder_l2_weight", "inpainting/context_encoder_optimiser"),
+        *("inpainting/context_encoder_random_regions", "inpainting/context_encoder_scheduler"),
+        *("inpainting/diversity", "inpainting/gated_conv_ablation", "inpainting/glcic_ablation"),
+        *("inpainting/glcic_parts", "inpainting/glcic_weights", "inpainting/partial_conv_holes"),
+        *("inpainting/partial_conv_losses", "inpainting/partial_conv_perceptual", "inpainting/text_guidance"),
+    )
+)
+"""Studies whose tiny forms run in `make test-all` only: others in every run use the same models, losses and masks."""
+TINY_FORMS = [pytest.param(study, marks=[pytest.mark.slow] if study in SLOW else []) for study in STUDIES]
 
 
 @cache
@@ -126,10 +142,32 @@ def test_the_published_figures_that_it_names_exist(study: str) -> None:
         assert found, f"{variant} has no figure in any column of the report"
 
 
+def settings(value: Any, key: str = "") -> set[str]:
+    """Every key of a resolved configuration that has a value, and every choice, as `name: lines`."""
+    if isinstance(value, dict):
+        return set().union(*(settings(one, name) for name, one in value.items()))
+    if isinstance(value, list):
+        return set().union(*(settings(one, key) for one in value))
+    choice = isinstance(value, str) and value.isidentifier()
+    return set() if value is None else {f"{key}: {value}" if choice else key}
+
+
+def test_a_study_that_is_slow_has_nothing_that_no_quick_test_trains() -> None:
+    """Golden sweeps count as quick studies do, except the one that scores given images and trains nothing."""
+    golden = (file.relative_to(ROOT).as_posix() for file in (ROOT / "tests/golden/sweeps").glob("*.yaml"))
+    plans = [planned(study, tiny=True) for study in STUDIES if study not in SLOW]
+    plans += [planned(file) for file in golden if not file.endswith("/outputs.yaml")]
+    trained = set().union(*(settings(arm.config) for plan in plans for arm in plan.arms))
+    assert set(SLOW) <= set(STUDIES)
+    for study in SLOW:
+        used = set().union(*(settings(arm.config) for arm in planned(study, tiny=True).arms))
+        assert used - trained == set(), f"{study}: take it out of SLOW"
+
+
 # --- their tiny forms -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", TINY_FORMS)
 def test_its_tiny_form_runs_and_then_has_nothing_to_run(
     study: str, ran: Any, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,14 +180,14 @@ def test_its_tiny_form_runs_and_then_has_nothing_to_run(
     assert numbers(store, study) == before
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", TINY_FORMS)
 def test_every_column_of_its_records_is_described(study: str, ran: Any, store: Path) -> None:
     ran(study)
     columns = {column for history in numbers(store, study).values() for column in history} - {record_columns.EPOCH}
     assert [column for column in columns if not record_columns.describe(column)[2]] == []
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", TINY_FORMS)
 def test_the_report_of_its_tiny_form_names_every_arm(study: str, ran: Any, store: Path) -> None:
     ran(study)
     tiny = planned(study, tiny=True)
