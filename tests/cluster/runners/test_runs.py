@@ -18,7 +18,8 @@ from tests.cluster.small import Planned, histories, run
 from trainables import schema
 
 
-@pytest.mark.parametrize("cpus", [pytest.param(1, marks=pytest.mark.slow), 2])  # 1: tests/golden has it too
+@pytest.mark.slow  # tests/golden compares a sweep through Ray to the bit in every run of the tests
+@pytest.mark.parametrize("cpus", [1, 2])
 def test_in_process_and_through_ray_give_the_same_records(
     planned: Planned, tmp_path: Path, data_root: Path, ray_address: str, cpus: int
 ) -> None:
