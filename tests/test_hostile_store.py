@@ -203,6 +203,38 @@ def test_code_in_a_store_runs_only_where_it_is_asked_for(
     assert marker.exists(), "export asks for it"
 
 
+@pytest.mark.parametrize("name", ["./filling.py", "filling:grey", "./weighted.py"])
+def test_a_stored_plan_chooses_no_code_and_no_file_of_the_reader(
+    name: str, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that the plan has not pinned means nothing, even if the working directory has such a file."""
+    marker, store = tmp_path / "marker", FolderStore(tmp_path / "store")
+    code = f"from pathlib import Path\nPath({str(marker)!r}).touch()\ndef grey(image, mask"
+    (tmp_path / "filling.py").write_text(f"{code}):\n    return image + mask\n")
+    (tmp_path / "weighted.py").write_text(f"{code}, file: Path = Path('secret')):\n    return image + mask\n")
+    (tmp_path / "secret").write_text("any")
+    (tmp_path / "mine.yaml").write_text(SWEEP.replace("./filling.py", name))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "first"))
+    told = ("--store", store.uri, "--data", str(data_root), "--address", "in-process")
+    assert main(["run", "mine.yaml", *told, "--quiet"]) == 0
+    [key] = store.keys("sweeps/mine/plans/")
+    body = layout.load(key, store.get(key))
+    for arm in body["arms"]:
+        pins = arm["config"].pop("user_code")
+        if name == "./weighted.py":  # the code is pinned, the file that is the default of its option is not
+            arm["config"]["user_code"] = {name: pins[name]}
+    store.put(key, layout.dump(body))
+    marker.unlink()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
+    capsys.readouterr()
+    for verb in (["resume", "mine", *told], ["reproduce", "mine", *told]):
+        assert main(verb) == 2
+        assert "the stored plan does not say" in capsys.readouterr().err
+    assert name == "./weighted.py" or not marker.exists()
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -200,6 +200,12 @@ def test_a_circle_is_found() -> None:
     assert circle({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) == []
 
 
+def test_yaml_is_read_in_one_place() -> None:
+    """Elsewhere nothing would bound nesting, aliases and numbers of a file that a user or a store gives."""
+    readers = {path for path in files() if "yaml" in imported((ROOT / path).read_text(), path, frozenset({"yaml"}))}
+    assert readers == {"sweeps/spec/yaml_document.py"}
+
+
 def test_no_folder_is_crowded() -> None:
     """Methods have a folder each, so that no folder of files grows with their number."""
     folders = [path.rpartition("/")[0] for path in files() if not path.endswith("/__init__.py")]

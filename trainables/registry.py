@@ -162,8 +162,9 @@ def section(kind: str) -> Variant:
 def resolve_name(kind: str, name: str, context: Mapping[str, Any]) -> str:
     """The name that `find` takes, of a name in a sweep file.
 
-    context: `folder` of the sweep file, and `user_code`, which holds the names of a user's code that are resolved, and
-    gets those that are resolved now: within one plan, a name means the same even if its file changes.
+    context: `folder` of the sweep file, None for a stored plan, and `user_code`, which holds the names of a user's code
+    that are resolved, and gets those that are resolved now: within one plan, a name means the same even if its file
+    changes.
     """
     known: dict[str, str] = context.get("user_code", {})
     if name in names(kind) or kind not in USER_KINDS or references.parse(name):

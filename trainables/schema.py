@@ -17,8 +17,9 @@ TASKS = registry.names("task")
 def resolve(task: str, config: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
     """A complete configuration with every default filled in, as plain data. Options that are off are left out or null.
 
-    folder: of the sweep file, for names of files; None for the working directory. A model without parameters has no
-    epochs. Raises TrialError with the key, the reason and the allowed values.
+    folder: of the sweep file, for names of files; None for a stored plan, whose names of files are pinned in
+    `user_code`. A model without parameters has no epochs. Raises TrialError with the key, the reason and the allowed
+    values.
     """
     return _config(task).resolve(config, folder)
 

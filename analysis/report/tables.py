@@ -206,6 +206,7 @@ def _caption(study: Study, rows: list[Row]) -> list[str]:
     if len(study.seeds) == 1:
         caption.append("One seed: there are no intervals, and arms cannot be distinguished.")
     caption += details.few_test_images(study)
+    caption += details.unexpected_holes(study)
     states = study.states()
     caption += searches.caption(study)
     caption += details.versions_of_code(study)

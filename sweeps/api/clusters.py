@@ -133,22 +133,21 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
 
 def _runtime_env(file: Path | None) -> dict[str, Any]:
     """Read a runtime environment from a YAML file."""
-    import yaml
+    from sweeps.spec import yaml_document
 
     if file is None:
         return {}
+    fix = "see cluster/manifests/runtime_env.yaml"
     try:
-        environment = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        why = str(error).splitlines()[0]
-        raise SweepError(
-            f"--runtime-env {file}", why, "a YAML file", "see cluster/manifests/runtime_env.yaml"
-        ) from error
-    if not isinstance(environment, dict) or "working_dir" in environment:
+        environment = yaml_document.read(file).value
+    except SweepError as error:
+        allowed = "a YAML file with a runtime environment of Ray"
+        raise SweepError(f"--runtime-env {error.given}", error.why, allowed, fix) from None
+    if "working_dir" in environment:
         raise SweepError(
             f"--runtime-env {file}",
-            "this command sets `working_dir` itself" if isinstance(environment, dict) else "it is not a mapping",
+            "this command sets `working_dir` itself",
             "a runtime environment of Ray without working_dir (env_vars, pip, ...)",
-            "see cluster/manifests/runtime_env.yaml; --working-dir names another folder",
+            f"{fix}; --working-dir names another folder",
         )
     return environment

@@ -46,10 +46,11 @@ def plan(sweep: LoadedSweep, store: StoreLike | None = None) -> SweepPlan:
 
 
 def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
-    """Check the files of every arm in the data root; returns the number of images in each split, and warnings.
+    """Check the files of every arm in the data root; returns what they are, with warnings.
 
-    data: the data root; None checks nothing. No image is decoded. Raises TrialError for what a run would refuse:
-    missing folders and files, wrong lists, files that are no images, too few images.
+    That is the number of images in each split, and the share of the image that files of masks cover. data: the data
+    root; None checks nothing. No image is decoded, but for up to 100 masks of a folder. Raises TrialError for what a
+    run would refuse: missing folders and files, wrong lists, files that are no images, too few images.
     """
     root = RunOptions(data=data).data_root
     if root is None:
@@ -66,6 +67,7 @@ def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
         words = [", ".join(f"{split} {count:,}" for split, count in counts.items())] if counts else []
         words += [f"warning: {name} is not in {root}" for name in inventory.absent_sets(arm.config, root)]
         words += [f"warning: {few}" for few in [inventory.few_test_images(counts)] if few] if counts else []
+        words += inventory.mask_notes(arm.config, root)
         if words:
             found.setdefault("; ".join(words), []).append(arm.name)
     if len(found) == 1:

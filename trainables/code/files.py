@@ -54,8 +54,24 @@ def _pin(option: str, written: str, context: Mapping[str, Any]) -> str:
     if PINNED.fullmatch(written):
         return written
     if written not in known:
-        known[written] = _kept(option, written, (context.get("folder") or Path.cwd()) / Path(written).expanduser())
+        if context.get("folder") is None:
+            raise unpinned_error(f"{option}: {written}", "file", option)
+        known[written] = _kept(option, written, context["folder"] / Path(written).expanduser())
     return known[written]
+
+
+def unpinned_error(given: str, what: str, key: str = "") -> TrialError:
+    """The error for a name of code or of a file that is not pinned, where no folder of a sweep file is known.
+
+    A stored plan is data: it must not choose files of the reader's machine, not even those of the working directory.
+    """
+    return TrialError(
+        given,
+        f"the stored plan does not say which {what} it means, and it is looked up only for a sweep file",
+        f"{what} that the plan names with its hash",
+        "in the folder of the sweep file: sweeps run FILE",
+        key,
+    )
 
 
 def _kept(option: str, written: str, file: Path) -> str:

@@ -106,12 +106,14 @@ def _search_path() -> tuple[tuple[str, int, int], ...]:
 def resolve(kind: str, name: str, folder: Path | None) -> str:
     """The resolved form of a name; the code is put into this machine's cache.
 
-    folder: of the sweep file; None for the working directory. Raises TrialError if there is no such code, or if it
-    cannot be used.
+    folder: of the sweep file; None if there is no file, and nothing is looked up. Raises TrialError if there is no such
+    code, or if it cannot be used.
     """
+    if folder is None:
+        raise files.unpinned_error(name, "code")
     point = installed(kind).get(name)
     written = point.value if point else name
-    file, item = _located(written, (folder or Path.cwd()).resolve())
+    file, item = _located(written, folder.resolve())
     found = bundle.pack(file, name)
     root, _ = module_name(file)
     named = f":{item}" if item else ""

@@ -42,8 +42,8 @@ class TaskConfig(StrictConfig):
     def resolve(cls, config: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
         """A complete configuration with every default filled in, as plain data; options that are off are null.
 
-        folder: of the sweep file, for names of files; None for the working directory. Raises TrialError with the key,
-        what is wrong and what is allowed.
+        folder: of the sweep file, for names of files; None for a stored plan, whose names of files are pinned in
+        `user_code`. Raises TrialError with the key, what is wrong and what is allowed.
         """
         known = dict(config.get("user_code") or {})
         resolved = validated("", cls, config, {"folder": folder, "user_code": known})

@@ -20,6 +20,7 @@ from trainables.data.sources.folder_splits import folder_splits
 from trainables.data.splits import SPLITS, split_by_hash, split_counts
 from trainables.forgery.config import SetConfig
 from trainables.forgery.public_file_lists import LISTINGS
+from trainables.masks import hole_shares
 
 FOLDERS = {
     "cifar10": "cifar-10-batches-py",
@@ -60,7 +61,7 @@ def check(config: Mapping[str, Any], root: Path) -> dict[str, int] | None:
     data = config.get("data") or {}
     for key, path in _paths(config):
         path_below(root, path, key)
-    for mask in (config.get("mask"), *(config.get("test_masks") or {}).values()):
+    for mask, _ in _masks(config):
         if mask and mask.get("name") == "irregular":
             _check_files(path_below(root, mask["path"], "mask.path"), "mask.path")
     if data.get("name") == "folder":
@@ -94,6 +95,24 @@ def few_test_images(counts: Mapping[str, int]) -> str:
     if counts["test"] >= FEW:
         return ""
     return f"only {counts['test']} test images: with fewer than {FEW}, results describe these images, not the method"
+
+
+def mask_notes(config: Mapping[str, Any], root: Path) -> list[str]:
+    """What the mask files of a configuration cover on average, with warnings; see `trainables.masks.hole_shares`."""
+    notes = []
+    for mask, images in _masks(config):
+        if mask and mask.get("name") == "irregular":
+            notes.append(hole_shares.note(mask, images["size"], root))
+    return list(dict.fromkeys(filter(None, notes)))
+
+
+def _masks(config: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any] | None, Mapping[str, Any]]]:
+    """The mask sections of a configuration, each with the section of the images that it masks."""
+    data = config.get("data") or {}
+    forged = data.get("forged") or {}
+    for mask in (config.get("mask"), *(config.get("test_masks") or {}).values()):
+        yield mask, data
+    yield forged.get("mask"), forged.get("images") or {}
 
 
 def _paths(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -134,7 +134,7 @@ def coco_inpaint(path: Path, authentic: Path | None) -> list[ListedImage]:  # no
     entries = []
     for file in files:
         try:
-            pairs = json.loads(file.read_bytes())
+            pairs = json.loads(read_text(file, "set.path"))
             for image, mask in pairs:
                 fake, place = mask != "Negative", Path(image)
                 model = place.parent.name if fake else ""
@@ -142,7 +142,7 @@ def coco_inpaint(path: Path, authentic: Path | None) -> list[ListedImage]:  # no
                 entries.append(ListedImage(_below(path, image), mask_file, int(fake), _coco(place.stem), model))
         except TrialError:
             raise
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise _line(file, 1, f"it is not a list of [image, mask]: {error}") from error
     return entries
 

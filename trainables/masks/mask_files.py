@@ -14,6 +14,7 @@ from trainables.data.image_files import WHITE, image_files, open_image, read_gre
 from trainables.data.loaded import cached
 from trainables.errors import TrialError
 from trainables.masks.config import IrregularConfig
+from trainables.masks.hole_shares import MOST
 
 
 @cached(maxsize=4)
@@ -41,7 +42,7 @@ def holes(folder: Path, size: int, white: bool) -> Tensor:
         )
     holes_fhw = torch.stack(read).to(torch.uint8)
     share = holes_fhw.float().mean().item()
-    if share > 0.7:
+    if share > MOST:
         other = "black" if white else "white"
         warnings.warn(
             f"the holes of {folder} cover {share:.0%} of the image on average; if holes are {other}, set hole: {other}",

@@ -18,6 +18,10 @@ from sweeps.results import columns as record_columns
 Pairs = list[tuple[str, str]]
 FEW_IMAGES = 100
 """With fewer test images, a report describes these images rather than the method."""
+_USUAL_HOLES = (0.01, 0.7)
+"""Usual shares of holes of a mask that asks for none."""
+_HOLES_MARGIN = 0.25
+"""How far a measured share of holes may lie outside of what is asked, relative to it: edges of pixels round it."""
 _MISSING = ("failed", "damaged", "interrupted", "running", "queued")
 
 
@@ -169,6 +173,33 @@ def few_test_images(study: Study) -> list[str]:
         f"Tested on {wording.listing(few)} images: with fewer than {FEW_IMAGES}, the figures describe these images, "
         "not the method."
     ]
+
+
+def unexpected_holes(study: Study) -> list[str]:
+    """A caption sentence for arms whose test masks cover far more or less of the images than one would expect."""
+    arms: dict[str, list[str]] = {}
+    for name in study.names:
+        measured = study.values(name, "test/hole_fraction")
+        if not measured:
+            continue
+        asked = _asked_holes(study.arm(name).config.get("mask") or {})
+        low, high = _USUAL_HOLES if asked is None else (asked[0] * (1 - _HOLES_MARGIN), asked[1] * (1 + _HOLES_MARGIN))
+        mean = statistics.mean(measured.values())
+        if not low <= mean <= high:
+            expected = (
+                "1 to 70 %" if asked is None else f"the {100 * asked[0]:g} to {100 * asked[1]:g} % of `mask.fraction`"
+            )
+            arms.setdefault(f"{100 * mean:.1f} % of the pixels of the test images, not {expected}", []).append(name)
+    return [
+        f"Holes cover {words} ({wording.listing(wording.quoted(one) for one in few)})." for words, few in arms.items()
+    ]
+
+
+def _asked_holes(mask: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The lowest and highest share of the image that a mask section asks for; None if it asks for none."""
+    asked = mask.get("fraction")
+    ends: list[Any] = asked if isinstance(asked, list) and len(asked) == 2 else [asked, asked]
+    return (ends[0], ends[1]) if all(type(end) in (int, float) for end in ends) else None
 
 
 def _planned(study: Study) -> str:

@@ -1,13 +1,14 @@
-"""Tables by hole fraction."""
+"""Tables by hole fraction, and holes that are not as large as asked."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from analysis import study as studies
 from analysis.report import build as report
 from analysis.report import figures, formats
-from analysis.report.sections import by_hole_size
+from analysis.report.sections import by_hole_size, details
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
 SMALL, LARGE = "share_0_10", "share_30_40"
@@ -50,3 +51,14 @@ def test_one_share_alone_is_no_section(tmp_path: Path) -> None:
     assert by_hole_size.tables(found.study) == []
     assert 'id="shares"' not in formats.html(found)
     assert "By hole fraction" not in formats.markdown(found)
+
+
+def test_holes_that_are_not_as_large_as_asked_are_told(tmp_path: Path) -> None:
+    """Without `fraction`, a mask asks for no share of the image."""
+    asked = replace(arm("asked", hole_fraction=0.05), factors={"fraction": [0.2, 0.3]})
+    arms = (arm("usual"), arm("thin", hole_fraction=0.004), asked)
+    study = studies.read(make_store(tmp_path, arms, range(2), []), "partial-conv", NOW)
+    assert details.unexpected_holes(study) == [
+        "Holes cover 0.4 % of the pixels of the test images, not 1 to 70 % (“thin”).",
+        "Holes cover 5.0 % of the pixels of the test images, not the 20 to 30 % of `mask.fraction` (“asked”).",
+    ]

@@ -8,6 +8,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -136,12 +137,18 @@ def zlib_free(size: int) -> bytes:
         (["fill.yaml"], "is deleted with the job"),
         (["fill.yaml", "--store", "s3://b/p", "--set", "epochs=-1"], "epochs"),
         (["fill.yaml", "--store", "s3://b/p", "--runtime-env", "fill.txt"], "runtime_env.yaml"),
+        (["fill.yaml", "--store", "s3://b/p", "--runtime-env", "bomb.yaml"], "more than 50,000 values"),
+        (["fill.yaml", "--store", "s3://b/p", "--runtime-env", "deep.yaml"], "nested too deeply"),
     ],
 )
 def test_what_the_cluster_cannot_use_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
     (folder.parent / "outside.yaml").write_text(FILL)
+    (folder / "bomb.yaml").write_text(
+        "a: &a x\n" + "".join(f"{k}: &{k} [{', '.join([f'*{j}'] * 9)}]\n" for j, k in pairwise("abcdefgh"))
+    )
+    (folder / "deep.yaml").write_text("pip: " + "[" * 100_000)
     assert main(["submit", *arguments, "--address", "http://127.0.0.1:1"]) == common.USER_ERROR
     assert says in capsys.readouterr().err
 

@@ -502,3 +502,24 @@ def test_the_inventory_counts_like_a_run_and_names_the_folders_of_published_sets
 def test_the_inventory_refuses_what_a_run_would_refuse(many, config, word):
     with pytest.raises(TrialError, match=word):
         inventory.check(config, many)
+
+
+def test_the_inventory_tells_what_mask_files_cover_and_warns_if_it_is_not_what_is_asked(tmp_path):
+    for i in range(150):
+        pixels = np.zeros((20, 20), np.uint8)
+        pixels[:5, : 20 if i % 50 else 2] = 255  # a quarter, or a fortieth
+        (tmp_path / "m").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "m" / f"{i:03}.png")
+
+    def notes(**options):
+        mask = {"name": "irregular", "path": "m", "hole": "white", "fraction": None, **options}
+        return inventory.mask_notes({"mask": mask, "test_masks": {"same": mask}, "data": {"size": 20}}, tmp_path)
+
+    assert notes() == ["masks: m, 150 files, holes cover 24.1% of the image on average (75 files measured)"]
+    [other] = notes(hole="black")
+    assert other.startswith("warning: masks: m, 150 files, holes cover 75.9% of the image")
+    assert "mask.hole" in other
+    assert notes(fraction=[0.2, 0.3]) == notes()
+    [few] = notes(fraction=[0.02, 0.03])
+    assert few.startswith("warning: ")
+    assert "`fraction` asks for 2% to 3%, which 3 of 75 files have" in few
