@@ -1,0 +1,1 @@
+"""Group-sequential tests of paired differences: looks, spent error, verdicts, intervals."""
