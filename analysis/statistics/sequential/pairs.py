@@ -39,4 +39,4 @@ def looks_skewed(differences: Sequence[float]) -> bool:
         return False
     skewness = float(np.mean(centred**3)) / second**1.5 * math.sqrt(n * (n - 1)) / (n - 2)
     error = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
-    return abs(skewness) > _STANDARD_ERRORS * error
+    return bool(abs(skewness) > _STANDARD_ERRORS * error)

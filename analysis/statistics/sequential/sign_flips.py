@@ -24,7 +24,9 @@ _ROUNDING = 1e-12
 """Probabilities below this are rounding errors."""
 
 
-def crossing(differences: Sequence[float], counts: Sequence[int], allowed: Sequence[float]) -> int:
+def crossing(
+    differences: Sequence[float] | np.ndarray[Any, Any], counts: Sequence[int], allowed: Sequence[float]
+) -> int:
     """1 if the running sum is above the upper boundary at the newest look, -1 if below the lower one, else 0.
 
     differences: from the tested value, in the order in which they came. counts: how many of them each look has.
