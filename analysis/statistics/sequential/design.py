@@ -33,7 +33,7 @@ _HALVINGS = 12
 
 @dataclass(frozen=True)
 class Range:
-    """The values of the mean difference for which a claim is true; its bounds belong to it if `closed`."""
+    """The values of the mean difference for which a claim is true."""
 
     low: float = -math.inf
     high: float = math.inf
