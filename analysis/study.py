@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from analysis import wording
+from analysis.size_sentence import size_sentence
 from analysis.statistics import intervals
 from analysis.statistics.significance import Correction
+from sweeps import sizes
 from sweeps.errors import SweepError
 from sweeps.results import columns as record_columns
 from sweeps.results.data_versions import mixed_data
@@ -107,7 +109,12 @@ class Study:
     damaged: frozenset[str] = frozenset()
     """Keys of results that cannot be read; they are left out."""
     notes: tuple[str, ...] = ()
-    """Sentences on damaged results, trials of older code, and results from different data, for every table."""
+    """Sentences on a size below full, damaged results, older code and different data, for every table."""
+
+    @property
+    def size(self) -> str:
+        """The size at which the sweep was run: one of `sweeps.sizes.SIZES`."""
+        return sizes.size_of(self.plan)
 
     @property
     def seeds(self) -> list[int]:
@@ -305,7 +312,8 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     searches = tuple(status.search_states(copied, plan))
     with contextlib.suppress(SweepError):  # a report needs no permission to write
         copied.refresh()
-    sentences = [_damage(copied.damaged), older_code(copied, plans), *mixed_data(copied, results.values())]
+    damage, code = _damage(copied.damaged), older_code(copied, plans)
+    sentences = [size_sentence(plan, results.values()), damage, code, *mixed_data(copied, results.values())]
     notes = tuple(filter(None, sentences))
     records = _records(cells, histories)
     damaged = frozenset(copied.damaged)

@@ -57,7 +57,8 @@ TINY_FORMS = [pytest.param(study, marks=[pytest.mark.slow] if study in SLOW else
 @cache
 def planned(study: str, tiny: bool = False) -> Plan:
     file = ROOT / study
-    return expand.expand(dependencies.pin(loader.load(file, tiny), file.parent, None, pending=True), schema)
+    sweep = loader.load(file, "tiny" if tiny else "full")
+    return expand.expand(dependencies.pin(sweep, file.parent, None, pending=True), schema)
 
 
 @pytest.fixture(scope="module")

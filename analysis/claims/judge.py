@@ -20,6 +20,7 @@ from analysis.claims import not_tested, published
 from analysis.statistics.intervals import LEVEL, Interval, more_seeds, paired_difference, simultaneous_level
 from analysis.study import Study
 from analysis.wording import quoted
+from sweeps import sizes
 from sweeps.results import columns as record_columns
 
 HOLDS, FAILS, UNDECIDED, NOT_TESTED = "holds", "does not hold", "undecided", "not tested"
@@ -47,6 +48,13 @@ class Verdict:
     """The difference on which the claim was judged, with its interval; '' if there is none."""
     published: str = ""
     """The document's own values for the same arms, converted to our unit; '' if there are none."""
+    size: str = sizes.FULL
+    """The size at which the study was run."""
+
+    @property
+    def words(self) -> str:
+        """The verdict as it is shown: below full size, it says so."""
+        return self.verdict + at_size(self.size)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,11 @@ class _Finding:
     verdict: str
     sentence: str
     interval: Interval | None = None
+
+
+def at_size(size: str) -> str:
+    """What a verdict below full size adds: ' at small size'."""
+    return "" if size == sizes.FULL else f" at {size} size"
 
 
 def judge(study: Study) -> list[Verdict]:
@@ -101,7 +114,8 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
     theirs = published_text(
         study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim
     )
-    return Verdict(str(claim["text"]), finding.verdict, finding.sentence, str(claim.get("source") or ""), ours, theirs)
+    source = str(claim.get("source") or "")
+    return Verdict(str(claim["text"]), finding.verdict, finding.sentence, source, ours, theirs, study.size)
 
 
 def _difference(interval: Interval, metric: str) -> str:

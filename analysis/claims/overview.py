@@ -62,7 +62,7 @@ def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[Cl
     study = studies.read(store, name, versions=versions)
     notes = " ".join(study.notes)
     for one in claims.judge(study):
-        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.verdict, one.sentence, notes)
+        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.words, one.sentence, notes)
 
 
 def _unrun(path: Path, known: list[str]) -> Iterator[ClaimLine]:
@@ -80,8 +80,15 @@ def _unrun(path: Path, known: list[str]) -> Iterator[ClaimLine]:
 def summary(lines: list[ClaimLine]) -> str:
     """'24 claims of 5 studies (holds: 3, does not hold: 1, not run: 20).'"""
     counts = Counter(line.verdict for line in lines)
-    parts = [f"{verdict}: {counts[verdict]}" for verdict in _STYLES if counts[verdict]]
+    order = list(_STYLES)
+    found = sorted(counts, key=lambda words: (order.index(_decision(words)), words))
+    parts = [f"{words}: {counts[words]}" for words in found]
     return f"{len(lines)} claims of {len({line.study for line in lines})} studies ({', '.join(parts)})."
+
+
+def _decision(words: str) -> str:
+    """The verdict in its words, which also tell a size below full."""
+    return next(verdict for verdict in _STYLES if words.startswith(verdict))
 
 
 def terminal(lines: list[ClaimLine]) -> rich.table.Table:
@@ -98,7 +105,7 @@ def terminal(lines: list[ClaimLine]) -> rich.table.Table:
     last = ""
     for line in lines:
         shown = (line.study if line.study != last else "", line.claim, line.published or "–", line.ours or "–")
-        table.add_row(*map(Text, shown), Text(line.verdict, style=_STYLES[line.verdict]))
+        table.add_row(*map(Text, shown), Text(line.verdict, style=_STYLES[_decision(line.verdict)]))
         last = line.study
     return table
 

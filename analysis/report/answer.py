@@ -165,13 +165,15 @@ def _claims(verdicts: list[Verdict]) -> list[str]:
         return []
     counts = Counter(verdict.verdict for verdict in verdicts)
     if len(verdicts) == 1:
-        return [f"The claim {'' if counts[claims.HOLDS] or counts[claims.FAILS] else 'is '}{verdicts[0].verdict}."]
+        verb = "" if counts[claims.HOLDS] or counts[claims.FAILS] else "is "
+        return [f"The claim {verb}{verdicts[0].words}."]
     words = {
         claims.HOLDS: "hold" if counts[claims.HOLDS] > 1 else "holds",
         claims.FAILS: "do not hold" if counts[claims.FAILS] > 1 else "does not hold",
         **{open: f"{'are' if counts[open] > 1 else 'is'} {open}" for open in (claims.UNDECIDED, claims.NOT_TESTED)},
     }
-    parts = [f"{counts[verdict]} {words[verdict]}" for verdict in words if counts[verdict]]
+    size = claims.at_size(verdicts[0].size)
+    parts = [f"{counts[verdict]} {words[verdict]}{size}" for verdict in words if counts[verdict]]
     return [f"Of {wording.count(len(verdicts), 'claim')}, {wording.listing(parts)}."]
 
 
@@ -188,7 +190,7 @@ def _decided_though_tied(study: Study, verdicts: list[Verdict]) -> list[str]:
             if sorted(marks.get(name, "") for name in pair) == sorted((BEST, TIED)):
                 best, tied = sorted(pair, key=lambda name: marks[name] != BEST)
                 sentences.append(
-                    f"The claim “{verdict.text}” {verdict.verdict}, although in the table {quoted(tied)} is not "
+                    f"The claim “{verdict.text}” {verdict.words}, although in the table {quoted(tied)} is not "
                     f"distinguishable from {quoted(best)}: the claim is judged on the interval of its own difference, "
                     "simultaneous for the claims only, and the table on intervals for all pairs of arms at once."
                 )

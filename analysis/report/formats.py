@@ -58,7 +58,7 @@ def terminal(report: Report) -> Group:
     lines = [Text(first, style="bold"), *map(Text, others), Text()]
     styles = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "yellow", claims.NOT_TESTED: "dim"}
     judged = [
-        Text.assemble((verdict.verdict, styles[verdict.verdict]), f"  {verdict.text}\n  {verdict.sentence}")
+        Text.assemble((verdict.words, styles[verdict.verdict]), f"  {verdict.text}\n  {verdict.sentence}")
         for verdict in report.verdicts
     ]
     warnings = [Text(text, style="yellow") for text in details.warnings(report.study)]

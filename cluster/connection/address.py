@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
+from sweeps import sizes
 from sweeps.errors import SweepError
 
 LOCAL, AUTO, IN_PROCESS = "local", "auto", "in-process"
@@ -13,9 +14,9 @@ REACH_S = 5.0
 ALLOWED = "local, auto (on a node of the cluster), HOST:PORT of its head (port 6379), in-process"
 
 
-def chosen(address: str | None, tiny: bool) -> str:
+def chosen(address: str | None, size: str) -> str:
     """The given address, by default `in-process` for the tiny form of a sweep and `local` otherwise."""
-    return address or (IN_PROCESS if tiny else LOCAL)
+    return address or (IN_PROCESS if size == sizes.TINY else LOCAL)
 
 
 def check(address: str) -> None:

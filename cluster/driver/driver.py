@@ -135,7 +135,7 @@ def run(
     after a second signal.
     """
     driver = _Driver(work, store, schema, options, watch, inputs, data or {})
-    address = addresses.chosen(options.address, work.plan.sweep.tiny)
+    address = addresses.chosen(options.address, work.plan.sweep.size)
     with driver.interruptible():
         if address == IN_PROCESS:
             from cluster.runners import in_process
@@ -326,7 +326,7 @@ def _local_gpus() -> float:
 
 def check(plan: Plan, options: RunOptions) -> None:
     """Check the address, the logger and, for runs on this machine, data and weights before anything runs."""
-    address = addresses.chosen(options.address, plan.sweep.tiny)
+    address = addresses.chosen(options.address, plan.sweep.size)
     addresses.check(address)
     if options.log:
         if address == IN_PROCESS:

@@ -4,6 +4,7 @@
 functions, so importing this package is cheap.
 """
 
+from sweeps.api.all_studies import StudyCost, study_costs
 from sweeps.api.arguments import LoadedSweep, load
 from sweeps.api.clusters import ClusterJob, doctor, follow, submit
 from sweeps.api.discovery import describe, json_schema, list_names
@@ -63,6 +64,7 @@ __all__ = [
     "StoredFigure",
     "StoredSweep",
     "StoredTrial",
+    "StudyCost",
     "SweepComparison",
     "SweepStatus",
     "TrialProgress",
@@ -99,6 +101,7 @@ __all__ = [
     "run",
     "status",
     "stop",
+    "study_costs",
     "submit",
     "work_left",
     "write_report",

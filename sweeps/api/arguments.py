@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sweeps import sizes
 from sweeps.api import display
 from sweeps.errors import SweepError
 from sweeps.store.forwarding import ForwardingStore
@@ -65,12 +66,18 @@ def plain_store(store: StoreLike) -> Store:
 
 
 def load(
-    file: str | Path | Mapping[str, Any], *, tiny: bool = False, changes: Sequence[str] = (), question: str = ""
+    file: str | Path | Mapping[str, Any],
+    *,
+    size: str = sizes.FULL,
+    tiny: bool = False,
+    changes: Sequence[str] = (),
+    question: str = "",
 ) -> LoadedSweep:
     """Read and check a sweep: a file, the name of a shipped study, or a mapping with the keys of a sweep file.
 
-    tiny: its small form, which takes seconds. changes: KEY=VALUE, as for `--set`. question: what a mapping asks; a file
-    says so in its first line.
+    size: `full`, `small` (within an hour on two cores) or `tiny` (seconds), by the block of this name. tiny: short for
+    `size="tiny"`. changes: KEY=VALUE, as for `--set`. question: what a mapping asks; a file says so in its
+    first line.
 
     In a mapping, classes and functions may stand wherever a sweep file names code: `{"name": MyNet, "width": 8}`,
     `{"loss": {my_loss: 1.0}}`. One of a module is named by its file. One that a cell of a notebook or the running
@@ -81,9 +88,10 @@ def load(
     from sweeps.api import mappings
     from sweeps.spec import loader, studies
 
+    size = sizes.TINY if tiny else size
     if isinstance(file, Mapping):
         source, code = mappings.document(file, question, Path.cwd())
-        loaded = loader.adapt(source, tiny, tuple(changes))
+        loaded = loader.adapt(source, size, tuple(changes))
         loaded.folder, loaded.user_code = Path.cwd(), code
         return LoadedSweep(loaded, Path.cwd())
     if question:
@@ -91,7 +99,7 @@ def load(
             f"question={question!r}", "the file says it itself", "a question for a mapping", "leave it out"
         )
     path = studies.sweep_file(file)
-    return LoadedSweep(loader.load(path, tiny, tuple(changes)), path.parent)
+    return LoadedSweep(loader.load(path, size, tuple(changes)), path.parent)
 
 
 def make_folder(folder: Path) -> None:

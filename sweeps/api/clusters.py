@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps import sizes
 from sweeps.api import arguments
 from sweeps.api.mappings import PYTHON
 from sweeps.api.running import plan
@@ -110,6 +111,7 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
     budget_s = options.time_budget_s
     values: list[tuple[str, Any]] = [
         *(("--set", change) for change in sweep.sweep.changes),
+        ("--size", None if sweep.sweep.size == sizes.FULL else sweep.sweep.size),
         ("--store", store),
         ("--data", options.data),
         ("--max-concurrent", options.max_concurrent),
@@ -119,7 +121,6 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
         ("--log", options.log),
     ]
     flags = {
-        "--tiny": sweep.sweep.tiny,
         "--retry": options.retry,
         "--fresh": options.fresh,
         "--retrain-stale": options.retrain_stale,

@@ -42,7 +42,7 @@ class SweepPlan(Plan):
             return [f"{trials} trials; plan it with a store to see which are done."]
         try:
             work = driver.work_left(self, self.store, schema)
-            where = address.chosen(None, self.sweep.tiny)
+            where = address.chosen(None, self.sweep.size)
             cost = None if work.nothing else cost_measurement.estimate(work, self.store, where, None, False)
         except SweepError as error:  # the store is away: the plan itself can still be shown
             return [f"{trials} trials; {error.given}: {error.why}"]

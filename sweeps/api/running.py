@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps import scratch
+from sweeps import scratch, sizes
 from sweeps.api import arguments
 from sweeps.api.arguments import LoadedSweep
 from sweeps.api.progress import ProgressLike, listener
@@ -112,7 +112,7 @@ def estimate(
     from cluster.driver import cost_measurement
 
     options = options or RunOptions()
-    address = addresses.chosen(options.address, work.plan.sweep.tiny)
+    address = addresses.chosen(options.address, work.plan.sweep.size)
     return cost_measurement.estimate(work, arguments.plain_store(store), address, options.local_data_root, measure)
 
 
@@ -154,7 +154,7 @@ def run(
     events = listener(progress, events)
     store, options = arguments.plain_store(store), options or RunOptions()
     planned = _expand(sweep, store, renew=options.replace, pending=True)  # reports mistakes before anything runs
-    options = dataclasses.replace(options, address=addresses.chosen(options.address, sweep.sweep.tiny))
+    options = dataclasses.replace(options, address=addresses.chosen(options.address, sweep.sweep.size))
     first = dataclasses.replace(options, fresh=False, replace=False)
     began, budget_s = time.monotonic(), options.time_budget_s
     for dependency in dependencies(sweep, store, replace=options.replace):
@@ -264,7 +264,7 @@ def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[J
     configs += [{"user_code": stored["user_code"]}] if "user_code" in stored else []
     user_code.bring_code(store, {name for config in configs for name in schema.code_of(stored["task"], config)})
     _use_stored_code(source, stored)
-    sweep = loader.adapt(source, stored["tiny"], (*stored["changes"], *changes))
+    sweep = loader.adapt(source, sizes.size_of(stored), (*stored["changes"], *changes))
     sweep.user_code = stored_plans.user_code(stored)
     return stored, _expand(LoadedSweep(sweep, None), store, pending=False)
 

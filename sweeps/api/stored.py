@@ -110,10 +110,10 @@ class StoredSweep:
         return pd.DataFrame(render.csv_rows(self.report.table), columns=list(render.csv_columns(self.report.table)))
 
     def claims(self) -> pd.DataFrame:
-        """A row per claim: its text, `holds`, `does not hold`, `undecided` or `not tested`, and the evidence."""
+        """A row per claim: its text, its verdict (see docs/statistics.md) with a size below full, and the evidence."""
         import pandas as pd
 
-        rows = [(one.text, one.verdict, one.sentence) for one in self.report.verdicts]
+        rows = [(one.text, one.words, one.sentence) for one in self.report.verdicts]
         return pd.DataFrame(rows, columns=["claim", "verdict", "evidence"])
 
     def figures(self) -> dict[str, StoredFigure]:
@@ -156,7 +156,7 @@ class StoredSweep:
         grid = render.text_grid(self.report.table)
         figures = self.figures()
         curves = figures["curves"]._repr_html_() if "curves" in figures else ""
-        claims = [(one.verdict, one.text, one.sentence) for one in self.report.verdicts]
+        claims = [(one.words, one.text, one.sentence) for one in self.report.verdicts]
         return display.block(
             self.name,
             display.text(self.question, *self.report.answer, f"Trials: {_counts(self.study.states())}."),

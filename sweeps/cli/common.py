@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from sweeps import api
+from sweeps import api, sizes
 from sweeps.durations import seconds
 
 if TYPE_CHECKING:
@@ -38,14 +38,11 @@ class Verbs:
 # --- arguments --------------------------------------------------------------------------------------------------------
 
 
-def add_sweep_file(parser: argparse.ArgumentParser) -> None:
-    file = parser.add_argument("file", metavar="FILE", help="sweep file (YAML), or the name of a shipped study")
+def add_sweep_file(parser: argparse.ArgumentParser, optional: bool = False) -> None:
+    text = "sweep file (YAML), or the name of a shipped study"
+    file = parser.add_argument("file", metavar="FILE", nargs="?" if optional else None, help=text)
     complete(file, _study_names, files=True)
-    parser.add_argument(
-        "--tiny",
-        action="store_true",
-        help="use the tiny form, which takes seconds and runs without Ray; its name ends in -tiny",
-    )
+    add_size(parser)
     add_changes(parser, "change a value of the file, e.g. epochs=3; can be repeated")
 
 
@@ -67,6 +64,18 @@ def _study_names() -> list[str]:
     from sweeps.spec.studies import studies
 
     return [study.stem for study in studies()]
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--size",
+        choices=sizes.SIZES,
+        default=sizes.FULL,
+        help="how large: full (default), small (within an hour on two cores), tiny (seconds, without Ray); small and "
+        "tiny are sweeps of their own, whose names end in the size",
+    )
+    size.add_argument("--tiny", dest="size", action="store_const", const=sizes.TINY, help="short for --size tiny")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -181,7 +190,7 @@ def _positive(text: str) -> int:
 
 def load_sweep(options: argparse.Namespace) -> api.LoadedSweep:
     """The sweep of the arguments of `add_sweep_file`."""
-    return api.load(options.file, tiny=options.tiny, changes=options.set)
+    return api.load(options.file, size=options.size, changes=options.set)
 
 
 def print_notes(plan: Plan) -> None:

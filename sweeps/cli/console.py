@@ -156,7 +156,8 @@ def _cost(out: Console, estimate: Estimate) -> None:
         out.print(Text(f"{total}; time unknown: sweeps plan FILE --measure", style="bold"))
     else:
         at_once = f"{_count(estimate.at_once, 'trial')} at once ({estimate.where})"
-        words = f"{total}, {_time(estimate.computing_s)} of computing; about {_time(estimate.wall_s)} with {at_once}"
+        computing, wall = time_text(estimate.computing_s), time_text(estimate.wall_s)
+        words = f"{total}, {computing} of computing; about {wall} with {at_once}"
         out.print(Text(words, style="bold"))
         if estimate.hardware:
             other = estimate.here and estimate.hardware != [estimate.here]
@@ -171,7 +172,7 @@ def _cost(out: Console, estimate: Estimate) -> None:
 
 def _timing(line: CostLine, speed: Speed) -> tuple[str, str, str]:
     """Seconds an epoch, total time, source of the times."""
-    return (f"{speed.epoch_s:.3g}" if line.trains else "-", _time(line.seconds or 0.0), speed.source)
+    return (f"{speed.epoch_s:.3g}" if line.trains else "-", time_text(line.seconds or 0.0), speed.source)
 
 
 def _listing(names: Sequence[str], limit: int = 3) -> str:
@@ -183,7 +184,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """'45 s', '12 min', '3.4 h'."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sweeps import api
 from sweeps.cli import common
+from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
     from cluster.driver.execution import RunEvents, RunResult
@@ -25,7 +26,8 @@ def register(verbs: common.Verbs) -> None:
     parser = verbs.add(
         plan, "plan", "print what a sweep would run: trials that are done, trials that are left, expected time"
     )
-    common.add_sweep_file(parser)
+    common.add_sweep_file(parser, optional=True)
+    parser.add_argument("--all", action="store_true", help="print a table of all shipped studies at the given size")
     common.add_store(parser)
     common.add_data(parser)
     common.add_address(parser)
@@ -93,6 +95,8 @@ def check(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     from sweeps.cli import console
 
+    if options.all or options.file is None:
+        return _plan_all(options)
     store, sweep = api.open(options.store), common.load_sweep(options)
     dependencies = api.dependencies(sweep, store)
     for dependency in dependencies:
@@ -102,6 +106,22 @@ def plan(options: argparse.Namespace) -> int:
     _print_cost(options, planned, store)
     console.images(api.data_notes(planned, options.data))
     console.dependencies(planned, [dependency.name for dependency in dependencies])
+    return common.DONE
+
+
+def _plan_all(options: argparse.Namespace) -> int:
+    from sweeps.cli.discovery import study_costs
+
+    if not options.all or options.file is not None or options.set:
+        given = "no sweep file" if not options.all else f"{options.file or '--set'} with --all"
+        raise SweepError(
+            f"sweeps plan: {given}",
+            "a plan is of one sweep file, or of all shipped studies as they are",
+            "FILE with --set, or --all with --size",
+            "sweeps plan FILE, or sweeps plan --all --size small",
+        )
+    place = api.RunOptions(address=options.address, data=options.data)
+    study_costs.show(api.study_costs(options.store, options.size, place, measure=options.measure))
     return common.DONE
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeps import sizes
 from sweeps.spec import loader, resolve_reference, studies, yaml_document
 from sweeps.spec.loader import Sweep
 from sweeps.spec.plan import deep_copy
@@ -101,7 +102,7 @@ def pin(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool =
             if isinstance(earlier, dict):  # adding seeds to this sweep does not change the trials of its earlier seeds
                 pins[reference.key] = {**pins[reference.key], **earlier}
         replace(source.value, reference, pins[reference.key])
-    pinned = Sweep(source, sweep.tiny, sweep.changes)
+    pinned = Sweep(source, sweep.size, sweep.changes)
     pinned.epochs_scaled, pinned.pins = sweep.epochs_scaled, pins
     pinned.folder, pinned.user_code = sweep.folder, sweep.user_code
     return pinned
@@ -140,21 +141,21 @@ def _covers(pinned: Any, reference: Reference, sweep: Sweep) -> bool:
 
 
 def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store | None) -> Dependency | None:
-    """The sweep that a reference names, in its tiny form for a tiny sweep. None if no file has it and `store` is None.
+    """The sweep that a reference names, at the same size. None if no file has it and `store` is None.
 
     If the store has a plan of the sweep, its `--set` changes are applied to the file.
     """
     name = reference.asks.sweep
     file = _file(name, folder)
     if file is not None:
-        other = loader.load(file, sweep.tiny)
+        other = loader.load(file, sweep.size)
         stored = None if store is None else stored_plans.newest_plan(store, other.spec.name)
         if stored and stored.get("changes"):
-            other = loader.load(file, sweep.tiny, tuple(stored["changes"]))
+            other = loader.load(file, sweep.size, tuple(stored["changes"]))
         return Dependency(other, file.parent)
     if store is None:
         return None
-    wanted = f"{name}-tiny" if sweep.tiny else name
+    wanted = sizes.sized_name(name, sweep.size)
     stored = stored_plans.newest_plan(store, wanted) if "/" not in name and not name.startswith(".") else None
     if stored is None:
         names = {*_studies(), *stored_plans.sweep_names(store)}
@@ -166,7 +167,7 @@ def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store 
             "run that sweep first, or give its file",
         )
     source = yaml_document.parse(stored["text"], stored["file"])
-    adapted = loader.adapt(source, stored["tiny"], tuple(stored["changes"]))
+    adapted = loader.adapt(source, sizes.size_of(stored), tuple(stored["changes"]))
     adapted.user_code = stored_plans.user_code(stored)
     return Dependency(adapted, None)
 

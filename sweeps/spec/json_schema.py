@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sweeps import sizes
 from sweeps.results import columns
 from sweeps.spec.references import Best, TrialsOf
 from sweeps.spec.schema import CLAIM_FORMS, CLAIM_FREE, COMMAND, OWN_CODE, ClaimSpec, SweepSpec
@@ -35,7 +36,8 @@ def build(tasks: Mapping[str, Schema], terms: Mapping[str, Mapping[str, str]], s
     properties = schema["properties"]
     properties["task"] = {**properties["task"], **_any_of({"enum": list(tasks)}, _text(OWN_CODE))}
     properties["seeds"]["anyOf"][1].update(minItems=1, uniqueItems=True)
-    properties["tiny"]["properties"] = {"set": {"type": "object"}}
+    for block in sizes.BLOCKS:
+        properties[block]["properties"] = {"set": {"type": "object"}}
     entries = properties["report"]["properties"]["extra"]
     entries["items"] = _any_of({"enum": list(columns.EXTRA)}, _OWN_METRIC)
     _restrict_search(_not_null(properties["search"])["properties"], samplers)
@@ -70,7 +72,7 @@ def _of_task(task: str) -> Schema:
         "base": {"$ref": f"#/$defs/{task}-base"},
         **{key: {"items": {"properties": {"set": changes}}} for key in _ARMS},
         "grid": {"$ref": f"#/$defs/{task}-grid"},
-        "tiny": {"properties": {"set": changes}},
+        **{block: {"properties": {"set": changes}} for block in sizes.BLOCKS},
         "search": {"properties": {"points": {"items": changes}}},
     }
 

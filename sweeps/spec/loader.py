@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sweeps import sizes
 from sweeps.errors import SweepError, UnknownNameError
 from sweeps.results.columns import declare, describe, is_column, usual_direction
 from sweeps.spec import own_metrics, yaml_document
@@ -28,10 +29,10 @@ from sweeps.spec.yaml_document import Document, Place
 
 
 class Sweep:
-    """A sweep file after `--tiny` and `--set`, with the place of every value."""
+    """A sweep file after `--size` and `--set`, with the place of every value."""
 
-    def __init__(self, source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> None:
-        self.document, self.tiny, self.changes = source, tiny, changes
+    def __init__(self, source: Document, size: str = sizes.FULL, changes: tuple[str, ...] = ()) -> None:
+        self.document, self.size, self.changes = source, size, changes
         self.epochs_scaled: tuple[int, int] | None = None
         self.folder: Path | None = None
         """Folder of the file, for names of a user's code; None for a sweep that was not read from a file."""
@@ -50,24 +51,24 @@ class Sweep:
         return SweepError(f"{self.document.origin(place)}: {_dotted(place)}", why, allowed, fix)
 
 
-def load(path: Path, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:
-    """Read and check a sweep file; see `adapt` for `tiny` and `changes`."""
-    sweep = adapt(yaml_document.read(path), tiny, changes)
+def load(path: Path, size: str = sizes.FULL, changes: tuple[str, ...] = ()) -> Sweep:
+    """Read and check a sweep file; see `adapt` for `size` and `changes`."""
+    sweep = adapt(yaml_document.read(path), size, changes)
     sweep.folder = path.parent
     return sweep
 
 
-def adapt(source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -> Sweep:
+def adapt(source: Document, size: str = sizes.FULL, changes: tuple[str, ...] = ()) -> Sweep:
     """Apply changes to a sweep file and check the result.
 
     If the changes lower the epochs, `test_epochs` and the epochs of claims are scaled down in proportion.
 
-    tiny: whether to apply its `tiny:` block and add `-tiny` to its name
+    size: one of `sizes.SIZES`; below full size, the block of this name is applied, and the name ends in the size
     changes: `key=value` as given to `--set`, with a key of the base (`data.train=4000`) or the sweep (`seeds=3`)
     """
     epochs_before = _epochs(source)
-    if tiny:
-        _apply_tiny(source)
+    if size != sizes.FULL:
+        _apply_size(source, size)
     for change in changes:
         key, equals, value = change.partition("=")
         origin = f"--set {change}"
@@ -75,7 +76,7 @@ def adapt(source: Document, tiny: bool = False, changes: tuple[str, ...] = ()) -
             raise SweepError(origin, "it is not KEY=VALUE", "a dotted key, an equals sign, a value", "--set epochs=3")
         _apply(source, key.strip(), yaml_document.parse_value(value), origin)
     scaled = _scale_epochs(source, epochs_before)
-    sweep = Sweep(source, tiny, changes)
+    sweep = Sweep(source, size, changes)
     sweep.epochs_scaled = scaled
     return sweep
 
@@ -87,14 +88,18 @@ def _apply(source: Document, key: str, value: Any, origin: str) -> None:
     source.set(place if own else ("base", *place), value, origin)
 
 
-def _apply_tiny(source: Document) -> None:
-    tiny = source.value.get("tiny")
-    if not isinstance(tiny, dict) or not tiny:
-        raise SweepError(f"{source.name} --tiny", "the file has no `tiny:` block", "a file with one", "add `tiny:`")
-    for key, value in tiny.items():
+def _apply_size(source: Document, size: str) -> None:
+    block = source.value.get(size) if size in sizes.BLOCKS else None
+    if not isinstance(block, dict) or not block:
+        having = [one for one in sizes.SIZES if one == sizes.FULL or source.value.get(one)]
+        why, fix = f"the file has no `{size}:` block", f"add `{size}: {{set: {{epochs: 2}}, seeds: 2}}`"
+        if size not in sizes.SIZES:
+            why, fix = "there is no such size", f"--size {having[-1]}"
+        raise SweepError(f"{source.name} --size {size}", why, f"a size that the file has: {', '.join(having)}", fix)
+    for key, value in block.items():
         for inner, item in value.items() if key == "set" and isinstance(value, dict) else [(key, value)]:
-            _apply(source, inner, item, f"tiny ({source.origin(('tiny', key))})")
-    source.set(("name",), f"{source.value.get('name')}-tiny", "--tiny")
+            _apply(source, inner, item, f"{size} ({source.origin((size, key))})")
+    source.set(("name",), sizes.sized_name(str(source.value.get("name")), size), f"--size {size}")
 
 
 def _epochs(source: Document) -> int | None:

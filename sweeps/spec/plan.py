@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sweeps import sizes
 from sweeps.spec.loader import Sweep
 from sweeps.spec.trial import Trial
 
@@ -112,7 +113,8 @@ class Plan:
             "file": self.sweep.document.name,
             "task": spec.task,
             "command": shlex.join(command),
-            "tiny": self.sweep.tiny,
+            "tiny": self.sweep.size == sizes.TINY,
+            **({"size": self.sweep.size} if self.sweep.size == sizes.SMALL else {}),
             "changes": list(self.sweep.changes),
             "epochs_scaled": self.sweep.epochs_scaled,
             "seeds": spec.seed_list,

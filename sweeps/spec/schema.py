@@ -272,6 +272,9 @@ class SweepSpec(StrictSpec):
     resources: Resources = Field(Resources(), description="what a trial runs on: {workers: 1, cpus: 1, gpus: auto}")
     report: ReportSpec = Field(ReportSpec(), description="what the report shows: {metrics: [test/psnr_db, ...], ...}")
     claims: list[ClaimSpec] = Field([], description="claims that the report judges, each {text: ..., metric: ..., ...}")
+    small: dict[str, Any] = Field(
+        {}, description="changes for a run within an hour on two cores, for --size small: {set: {...}, seeds: 8}"
+    )
     tiny: dict[str, Any] = Field({}, description="changes for a run of seconds, for --tiny: {set: {...}, seeds: 2}")
 
     @model_validator(mode="before")

@@ -165,6 +165,7 @@ class _PlanShape(_Shape):
     task: str
     command: str | None = None
     tiny: bool = False
+    size: Literal["full", "small", "tiny"] | None = None
     changes: list[str] = []
     text: str
     hash: str

@@ -47,6 +47,6 @@ def trials_of(file: Path, tiny: bool) -> Iterator[tuple[str, list[str], dict[str
     from sweeps.spec import dependencies, expand, loader
     from trainables import schema
 
-    sweep = dependencies.pin(loader.load(file, tiny), file.parent, None, pending=True)
+    sweep = dependencies.pin(loader.load(file, "tiny" if tiny else "full"), file.parent, None, pending=True)
     for arm in expand.expand(sweep, schema).arms:
         yield arm.name, [trial.id for trial in arm.trials.values()], arm.config

@@ -40,13 +40,13 @@ Expand = Callable[..., Plan]
 def expand(tmp_path: Path) -> Expand:
     """Expand the small sweep with replaced texts: `expand(("epochs: 4", "epochs: 5"), changes=("seeds=3",))`."""
 
-    def run(*replaced: tuple[str, str], tiny: bool = False, changes: tuple[str, ...] = ()) -> Plan:
+    def run(*replaced: tuple[str, str], size: str = "full", changes: tuple[str, ...] = ()) -> Plan:
         text = SMALL
         for old, new in replaced:
             assert old in text
             text = text.replace(old, new)
         file = tmp_path / "small.yaml"
         file.write_text(text)
-        return expand_sweep(loader.load(file, tiny, changes), schema)
+        return expand_sweep(loader.load(file, size, changes), schema)
 
     return run

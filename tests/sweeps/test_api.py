@@ -136,12 +136,12 @@ def test_a_job_gets_the_options_as_arguments(fill: Path, monkeypatch: pytest.Mon
     assert given.arguments == (
         "fill.yaml",
         "--set=batch=8",
+        "--size=tiny",
         "--store=s3://bucket/prefix",
         "--data=/data",
         "--max-concurrent=2",
         "--time-budget=90s",
         "--checkpoint-every=20",
-        "--tiny",
         "--retry",
         "--fresh",
         "--quiet",

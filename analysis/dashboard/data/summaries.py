@@ -25,6 +25,7 @@ from analysis.dashboard.data.reader import FRESH_S, Reader
 from analysis.report import answer, tables
 from analysis.report.sections import details
 from analysis.study import Study
+from sweeps import sizes
 from sweeps.errors import StoreAwayError, SweepError
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
@@ -77,6 +78,8 @@ class SweepSummary:
     """Number of claims."""
     damaged: int = 0
     """Number of trials whose results cannot be read."""
+    size: str = sizes.FULL
+    """The size at which the sweep was run."""
 
 
 _SUMMARY = TypeAdapter(SweepSummary)
@@ -174,6 +177,7 @@ def summarise(study: Study, verdicts: Mapping[str, int]) -> SweepSummary:
         ended_at=max(ended, default=None),
         holds=verdicts["holds"],
         claims=verdicts["claims"],
+        size=study.size,
         damaged=sum(state == "damaged" for state in states.values()),
     )
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from analysis import wording
 from analysis.claims import judge as claims
+from analysis.claims.judge import at_size
 from analysis.dashboard.context import current
 from analysis.dashboard.widgets import buttons, elements, views
 from sweeps.results import progress
@@ -84,10 +85,11 @@ def _progress(name: str, before: tuple[object, ...]) -> None:
         for s in ("running", "failed", "interrupted", "damaged", "queued")
         if counts[s]
     ]
+    size = at_size(report.study.size)
     judged = Counter(verdict.verdict for verdict in report.verdicts)
-    words += [
-        f":{colour}-badge[{elements.escape(_claims(judged[v], v))}]" for v, colour in _VERDICTS.items() if judged[v]
-    ]
+    for verdict, colour in _VERDICTS.items():
+        if judged[verdict]:
+            words.append(f":{colour}-badge[{elements.escape(_claims(judged[verdict], verdict) + size)}]")
     st.markdown(" ".join(words))
     buttons.show_outcome(name)
 

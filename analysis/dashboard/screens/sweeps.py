@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis import wording
+from analysis.claims.judge import at_size
 from analysis.dashboard import theme
 from analysis.dashboard.context import current
 from analysis.dashboard.data.summaries import SweepLine
@@ -137,7 +138,8 @@ def _placeholder(line: SweepLine) -> str:
 def _claims(line: SweepLine) -> str:
     if line.summary is None:
         return _placeholder(line)
-    return f"{line.summary.holds} of {line.summary.claims} hold" if line.summary.claims else "–"
+    size = at_size(line.summary.size)
+    return f"{line.summary.holds} of {line.summary.claims} hold{size}" if line.summary.claims else "–"
 
 
 def _columns() -> dict[str, Any]:

@@ -208,7 +208,7 @@ def claims(report: Report) -> None:
     colours = {judging.HOLDS: "green", judging.FAILS: "red", judging.UNDECIDED: "orange", judging.NOT_TESTED: "gray"}
     for verdict in report.verdicts:
         with st.container(border=True):
-            st.markdown(f":{colours[verdict.verdict]}-badge[{verdict.verdict}] **{elements.escape(verdict.text)}**")
+            st.markdown(f":{colours[verdict.verdict]}-badge[{verdict.words}] **{elements.escape(verdict.text)}**")
             st.markdown(elements.escape(verdict.sentence))
             facts = [
                 f"ours {verdict.ours}" if verdict.ours else "",

@@ -112,6 +112,7 @@ arms:                                         # each is the base with only this 
 claims:                                       # statements that the report judges
   - {text: "training beats the simplest fill", metric: test/psnr_db, better: base, than: mean fill}
 report: {metrics: [test/psnr_db]}
+small: {set: {data.train: 1000, epochs: 2}, seeds: 2}         # for --size small: within an hour on two cores
 tiny: {set: {data.train: 64, data.val: 16, data.test: 16, epochs: 1}, seeds: 1}      # for --tiny
 """
 

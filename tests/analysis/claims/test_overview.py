@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from analysis import csv_text
 from analysis import study as studies
 from analysis.claims import judge as claims
 from analysis.claims import overview
+from analysis.report import build as report
+from analysis.report import formats
+from sweeps import api, sizes
 from sweeps.errors import SweepError
 from sweeps.spec import loader
 from tests.analysis.make_store import NOW, make_store
@@ -51,6 +55,29 @@ def test_a_claim_of_the_report_says_the_same(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     judged = claims.judge(studies.read(store, "partial-conv", NOW))
     assert [line.verdict for line in overview.collect(store)] == [one.verdict for one in judged]
+
+
+@pytest.mark.parametrize("size", sizes.BLOCKS)
+def test_a_verdict_below_full_size_says_so_wherever_it_stands(tmp_path: Path, size: str) -> None:
+    store = make_store(tmp_path, change=lambda plan: plan.update(size=size))
+    page = report.build(store, "partial-conv")
+    markup = formats.files(page, ["html", "md"])
+    console = Console(width=500, file=io.StringIO())
+    console.print(formats.terminal(page), overview.terminal(overview.collect(store)))
+    shown = {
+        "terminal": console.file.getvalue(),  # type: ignore[attr-defined]
+        "markdown": markup["partial-conv.md"].decode(),
+        "page": re.sub(r"(?s)<style.*?</style>|<script.*?</script>|<[^>]*>", " ", markup["partial-conv.html"].decode()),
+        "csv": overview.to_csv(overview.collect(store)),
+        "notebook": str(api.open(tmp_path)["partial-conv"].claims()["verdict"].tolist()),
+    }
+    shown = {place: " ".join(text.split()) for place, text in shown.items()}
+    for place, text in shown.items():
+        verdicts = re.findall(r"\b(?:holds|does not hold|(?<!; 1 )undecided)\b(?! at small size| at tiny size)", text)
+        assert not verdicts, place
+        assert f"holds at {size} size" in text, place
+    said = f"Run at {size} size: 4,000 training images, 20 epochs, 8 seeds, on 1 CPU thread."
+    assert all(said in shown[place] for place in ("terminal", "markdown", "page", "csv"))
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:

@@ -55,9 +55,7 @@ def planned(store: FolderStore, file: Path, *changes: str) -> None:
     """Plan a sweep without running it."""
     from cluster.driver import driver
 
-    driver.write(
-        expand.expand(loader.load(file, tiny=True, changes=changes), schema), store, ("sweeps", "run", str(file))
-    )
+    driver.write(expand.expand(loader.load(file, "tiny", changes=changes), schema), store, ("sweeps", "run", str(file)))
 
 
 @pytest.fixture(scope="module")

@@ -29,10 +29,10 @@ ANYWAY = "--retry --replace --accept-changed-data"
 MANNER = f"--max-concurrent {ANYWAY} --time-budget --stop-after-failures --checkpoint-every --log --quiet"
 SETTINGS = f"--data --address {MANNER}"
 SURFACE = {
-    "check": "FILE --tiny --set --data --arm",
-    "plan": "FILE --tiny --set --store --data --address --accept-changed-data --measure",
-    "run": f"FILE --tiny --set --store {SETTINGS} --fresh --retrain-stale",
-    "submit": f"FILE --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
+    "check": "FILE --size --tiny --set --data --arm",
+    "plan": "FILE --size --tiny --set --all --store --data --address --accept-changed-data --measure",
+    "run": f"FILE --size --tiny --set --store {SETTINGS} --fresh --retrain-stale",
+    "submit": f"FILE --size --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
     "doctor": "--store --data --address",
     "forge": "FILE --store --data --quiet",
     "predict": "TRIAL IMAGE --store --mask --text --out",

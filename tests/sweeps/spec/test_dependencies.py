@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sweeps import sizes
 from sweeps.errors import SweepError
 from sweeps.spec import dependencies, loader
 from sweeps.spec.dependencies import PENDING
@@ -33,6 +34,7 @@ arms:
   - {name: wide, set: {model.width: 16}}
   - {name: mean fill, set: {model: {name: mean_fill}}}
 report: {metrics: [test/psnr_db]}
+small: {set: {epochs: 1}}
 tiny: {set: {data.train: 4, epochs: 1}}
 """
 SECOND = """\
@@ -42,6 +44,7 @@ task: inpaint
 base:
   data: {inpainters: [{name: telea}, {best: {sweep: first.yaml, metric: val/psnr_db}}]}
 seeds: [0, 1]
+small: {seeds: 1}
 tiny: {set: {epochs: 1}}
 """
 DATA = "{inpainters: [{name: telea}, {best: {sweep: first.yaml, metric: val/psnr_db}}]}"
@@ -202,8 +205,10 @@ def test_the_order_of_a_chain(write: Write, store: Store) -> None:
             "first",
             "second",
         ]
-    tiny = dependencies.missing_dependencies(loader.load(third, tiny=True), third.parent, store)
-    assert [one.name for one in tiny] == ["first-tiny", "second-tiny"]
+    for size in sizes.BLOCKS:
+        sized = dependencies.missing_dependencies(loader.load(third, size), third.parent, store)
+        assert [one.name for one in sized] == [f"first-{size}", f"second-{size}"]
+        assert [one.sweep.size for one in sized] == [size, size]
 
 
 def test_a_sweep_that_only_the_store_has_and_a_study_by_name(write: Write, store: Store) -> None:

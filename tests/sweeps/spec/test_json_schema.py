@@ -158,6 +158,7 @@ WRONG: list[tuple[str, Any]] = [
     ("search", {"space": {}, "trials": 1, "metric": "val/l1", "goal": "low"}),
     ("search", {"space": {}, "trials": 1, "metric": "val/l1", "goal": "min", "sampler": "grid"}),
     ("resources", {"workers": 0}),
+    ("small", {"set": {"model.width": -1}}),
     ("tiny", {"set": {"model.width": -1}}),
 ]
 
@@ -168,7 +169,7 @@ def test_it_refuses_what_is_wrong(validator: Any, change: tuple[str, Any]) -> No
     assert not validator.is_valid(wrong)
 
 
-@pytest.mark.parametrize("change", [one for one in WRONG if one[0] not in ("search", "tiny")], ids=str)
+@pytest.mark.parametrize("change", [one for one in WRONG if one[0] not in ("search", "small", "tiny")], ids=str)
 def test_check_refuses_the_same(change: tuple[str, Any]) -> None:
     """The schema is not stricter than the command. A search's goal and sampler are checked when it starts."""
     document = yaml_document.Document("small.yaml", "", small(change), {})

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from sweeps import sizes
 from sweeps.errors import SweepError
 from sweeps.spec.plan import Plan
 
@@ -72,13 +73,16 @@ def test_origins_say_where_each_value_comes_from(expand: Expand) -> None:
     assert origins["data.train"] == "--set data.train=128"
 
 
-def test_tiny_shrinks_epochs_of_tests_and_claims(expand: Expand) -> None:
+@pytest.mark.parametrize("size", sizes.BLOCKS)
+def test_a_smaller_size_shrinks_epochs_of_tests_and_claims(expand: Expand, size: str) -> None:
     plan = expand(
-        ("metrics: [test/psnr_db]", "test_epochs: [1, 2, 3]\ntiny: {set: {epochs: 2}, seeds: 1}"),
+        ("metrics: [test/psnr_db]", f"test_epochs: [1, 2, 3]\n{size}: {{set: {{epochs: 2}}, seeds: 1}}"),
         ("than: base}", "than: base, epoch: 3}"),
-        tiny=True,
+        size=size,
     )
-    assert plan.name == "small-tiny"
+    assert plan.name == f"small-{size}"
+    assert sizes.size_of(plan.to_json([])) == size
+    assert plan.arms[0].origins["epochs"].startswith(f"{size} (small.yaml:")
     assert plan.sweep.spec.seed_list == [0]
     assert plan.sweep.spec.report.test_epochs == [1, 2]
     assert plan.sweep.spec.claims[0].epoch == 2
@@ -159,6 +163,10 @@ def test_mistakes_in_set(expand: Expand, change: str) -> None:
     assert "--set" in caught.value.given
 
 
-def test_tiny_needs_its_block(expand: Expand) -> None:
-    with pytest.raises(SweepError, match="no `tiny:` block"):
-        expand(tiny=True)
+@pytest.mark.parametrize("size", [*sizes.BLOCKS, "huge"])
+def test_a_size_that_the_file_does_not_have(expand: Expand, size: str) -> None:
+    with pytest.raises(SweepError) as caught:
+        expand(size=size)
+    assert caught.value.given == f"small.yaml --size {size}"
+    assert caught.value.why == ("there is no such size" if size == "huge" else f"the file has no `{size}:` block")
+    assert "full" in caught.value.allowed

@@ -1,0 +1,40 @@
+"""The table of `sweeps plan --all`: what all shipped studies would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from sweeps.api.all_studies import StudyCost
+from sweeps.cli import console
+
+
+def show(costs: Sequence[StudyCost]) -> None:
+    """A row for each study, and the total."""
+    planned = [cost for cost in costs if not cost.problem]
+    table = console.make_table("study", "trials", "to run", "epochs", "computing", "times known for")
+    for cost in costs:
+        if cost.problem:
+            table.add_row(Text(cost.name), "-", "-", "-", "-", Text(cost.problem, style="yellow"))
+        else:
+            table.add_row(Text(cost.name), *_cells([cost]))
+    table.add_section()
+    table.add_row(Text(f"{len(planned)} of {len(costs)} studies", style="bold"), *_cells(planned))
+    console.show(table)
+    if any(cost.unknown for cost in planned):
+        console.console().print(Text("--measure times the trials whose times are not known"))
+
+
+def _cells(costs: Sequence[StudyCost]) -> list[str]:
+    unknown, kinds = sum(cost.unknown for cost in costs), sum(cost.kinds for cost in costs)
+    known_s = sum(cost.seconds for cost in costs)
+    up_to = "up to " if any(cost.most for cost in costs) else ""
+    at_least = "at least " if unknown else ""
+    return [
+        f"{sum(cost.trials for cost in costs):,}",
+        f"{sum(cost.left for cost in costs):,}",
+        f"{up_to}{sum(cost.epochs for cost in costs):,}",
+        "-" if not kinds else "?" if unknown == kinds else at_least + console.time_text(known_s),
+        f"{kinds - unknown} of {kinds} kinds" if kinds else "nothing to run",
+    ]

@@ -1,0 +1,60 @@
+"""`sweeps plan --all`: all shipped studies in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweeps import api
+from sweeps.cli import common
+from sweeps.cli.main import main
+from sweeps.spec import studies
+
+STUDY = """\
+# Does width help?
+name: NAME
+task: inpaint
+base:
+  data: {name: cifar10, train: 48, val: 16, test: 16}
+  mask: {name: lines}
+  model: {name: partial_conv_unet, width: 8}
+  epochs: 4
+seeds: 4
+arms:
+  - {name: wide, set: {model.width: 16}}
+  - {name: mean fill, set: {model: {name: mean_fill}}}
+"""
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two studies in place of those that the package has, one of them with a small form; returns an empty store."""
+    folder = tmp_path / "inpainting"
+    folder.mkdir()
+    (folder / "one.yaml").write_text(STUDY.replace("NAME", "study-one") + "small: {set: {epochs: 2}, seeds: 3}\n")
+    (folder / "two.yaml").write_text(STUDY.replace("NAME", "study-two"))
+    monkeypatch.setattr(studies, "FOLDER", tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path / "store"
+
+
+def test_all_studies_at_a_size(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--all", "--size", "small", "--store", str(shipped)]) == common.DONE
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "study-one-small 7 7 12 at least 0 s 1 of 3 kinds" in rows, "a fill takes no time"
+    assert "study-two-small - - - - the file has no `small:` block" in rows
+    assert "1 of 2 studies 7 7 12 at least 0 s 1 of 3 kinds" in rows
+
+
+def test_measured_times_are_added_up(shipped: Path, data_root: Path) -> None:
+    one, two = api.study_costs(shipped, "full", api.RunOptions(data=data_root), measure=True)
+    assert (one.name, one.trials, one.left, one.epochs, one.unknown) == ("study-one", 9, 9, 32, 0)
+    assert one.seconds > 0
+    assert (two.name, two.unknown) == ("study-two", 0)
+
+
+@pytest.mark.parametrize("given", [[], ["one", "--all"], ["--all", "--set", "epochs=3"]])
+def test_all_studies_or_one_file(shipped: Path, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *given, "--store", str(shipped)]) == common.USER_ERROR
+    assert "sweeps plan --all --size small" in capsys.readouterr().err
