@@ -24,6 +24,10 @@ class RunOptions:
     """Delete the results of the planned trials first and train them again."""
     retrain_stale: bool = False
     """Train finished trials again that other code of this package or other data than today's have made."""
+    arms: tuple[str, ...] = ()
+    """Run the trials of these arms only: names, or several in one text with commas between; empty: of all arms."""
+    skip_arms: tuple[str, ...] = ()
+    """Do not run the trials of these arms, written as `arms`."""
     accept_changed_data: bool = False
     """Run although earlier trials of the sweep have read other data under the same path; the report says so."""
     replace: bool = False

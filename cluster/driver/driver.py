@@ -10,10 +10,11 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cluster.connection import address as addresses
+from cluster.driver import arm_choice
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.driver.trial_queue import Job, ProgressListener, SearchWork, TrialQueue
@@ -61,6 +62,8 @@ class PendingWork:
     """A sentence on an unfinished run with `--fresh` that this one continues; empty if there is none."""
     failures: tuple[str, ...] = ()
     """Why searches that have ended have no result, a sentence each."""
+    left_out: int = 0
+    """Number of trials that are not done and belong to arms that `--arms` or `--skip-arms` leaves out."""
     stale: str = ""
     """On finished trials that other code than today's, or different data, have made; empty if nobody looked."""
 
@@ -86,6 +89,21 @@ def work_left(
     failures = (failure_of(store, plan.name, tuning.arm.name, tuning.search.asks()) for tuning in ended)
     pending = [tuning for tuning in tunings if not tuning.search.done]
     return PendingWork(plan_with_tuned, jobs, cached, failed, pending, failures=tuple(filter(None, failures)))
+
+
+def narrowed(work: PendingWork, options: RunOptions) -> PendingWork:
+    """The part of the work that belongs to the arms which `--arms` and `--skip-arms` choose."""
+    if not options.arms and not options.skip_arms:
+        return work
+    chosen = {(trial.id, trial.epochs) for trial, _ in arm_choice.part(work.plan, options).runs()}
+    jobs, failed = ([job for job in jobs if (job.trial_id, job.epochs) in chosen] for jobs in (work.jobs, work.failed))
+    return replace(
+        work,
+        jobs=jobs,
+        failed=failed,
+        searches=[tuning for tuning in work.searches if arm_choice.searches(work.plan, options, tuning.arm)],
+        left_out=len(work.jobs) - len(jobs),
+    )
 
 
 def _left(plan: Plan, copied: record_cache.CachedStore, retry: bool) -> tuple[list[Job], int, list[Job]]:
@@ -230,7 +248,8 @@ class _Driver:
         self.plan = with_tuned_arms(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
         write(self.plan, self._store, self._options.command)
         jobs, _, _ = _left(self.plan, self._store, self._options.retry)
-        added = [job for job in jobs if (job.trial_id, job.epochs) not in planned]
+        chosen = {(trial.id, trial.epochs) for trial, _ in arm_choice.part(self.plan, self._options).runs()}
+        added = [job for job in jobs if (job.trial_id, job.epochs) in chosen - planned]
         restore(self.plan, added, self._store)
         return added
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from cluster.driver import driver, forging, fresh_run, planned_data
+from cluster.driver import arm_choice, driver, forging, fresh_run, planned_data
 from cluster.driver.driver import PendingWork
 from cluster.driver.trial_queue import Job, ProgressListener
 from cluster.worker import inputs, stale_code
@@ -30,11 +30,11 @@ class RunResult:
     stored: Json
     """The plan as the store holds it, with the arms that searches added."""
     left: PendingWork
-    """Trials and searches that are not done."""
+    """Trials and searches of the chosen arms that are not done."""
 
     @property
     def complete(self) -> bool:
-        """Whether every trial is done and every search has a result."""
+        """Whether every trial of the chosen arms is done and every search has a result."""
         return self.left.nothing and not self.left.failed and not self.left.failures
 
 
@@ -94,33 +94,35 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
     before = stored_plans.newest_plan(store, plan.name)
     if not options.replace:
         check_unchanged.refuse_changed_arms(before, plan, store)
+    chosen = arm_choice.part(plan, options)
     copied = CachedStore(store, plan.name)
-    data = planned_data.look(plan, copied, options.local_data_root)
+    data = planned_data.look(chosen, copied, options.local_data_root)
     if not (options.fresh or options.retrain_stale or options.accept_changed_data):
         data.refuse_changes(store)
     continued = ""
     if options.fresh:
-        driver.check(plan, options)  # before anything is deleted
-        inputs.check(plan, store)
-        continued = fresh_run.delete_results(plan, store)
+        driver.check(chosen, options)  # before anything is deleted
+        inputs.check(chosen, store)
+        continued = fresh_run.delete_results(chosen, store)
         copied = CachedStore(store, plan.name)
-        data = planned_data.look(plan, copied, options.local_data_root)
+        data = planned_data.look(chosen, copied, options.local_data_root)
     stale = StaleCode({}, 0) if before is None else stale_code.find(copied, before)
     if options.retrain_stale and (stale.trials or data.trials):
-        driver.check(plan, options)
-        inputs.check(plan, store)
-        driver.forget(plan, store, {*data.trials, *(trial for trial, _ in stale.trials)})
+        driver.check(chosen, options)
+        inputs.check(chosen, store)
+        driver.forget(chosen, store, {*data.trials, *(trial for trial, _ in stale.trials)})
         stale = StaleCode({}, 0)
         copied = CachedStore(store, plan.name)
-        data = planned_data.look(plan, copied, options.local_data_root)
-    work = driver.work_left(plan, store, schema, options.retry, copied)
+        data = planned_data.look(chosen, copied, options.local_data_root)
+    work = driver.narrowed(driver.work_left(plan, store, schema, options.retry, copied), options)
     notes = " ".join(filter(None, [stale.sentence, *data.mixed]))
     work = replace(work, continued=continued, stale=notes)
     if work.nothing:
         copied.refresh()
     else:
-        driver.check(work.plan, options)  # before anything is written
-        inputs.check(work.plan, store)
+        to_run = arm_choice.part(work.plan, options)
+        driver.check(to_run, options)  # before anything is written
+        inputs.check(to_run, store)
     data.settle(store)
     stored = driver.write(work.plan, store, options.command)
     driver.restore(work.plan, work.jobs, store)
@@ -131,7 +133,7 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
         with events.progress(len(work.jobs) + work.cached, work.cached, _progress_metric(plan)) as listener:
             driver.run(work, store, schema, options, listener, data=data.digests)
         stored = stored_plans.newest_plan(store, plan.name) or stored
-        left = driver.work_left(plan, store, schema)
+        left = driver.narrowed(driver.work_left(plan, store, schema), options)
     result = RunResult(stored, left)
     if result.complete:
         fresh_run.end(plan, store)

@@ -111,6 +111,8 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
     budget_s = options.time_budget_s
     values: list[tuple[str, Any]] = [
         *(("--set", change) for change in sweep.sweep.changes),
+        *(("--arms", text) for text in options.arms),
+        *(("--skip-arms", text) for text in options.skip_arms),
         ("--size", None if sweep.sweep.size == sizes.FULL else sweep.sweep.size),
         ("--store", store),
         ("--data", options.data),

@@ -87,12 +87,12 @@ def dependencies(sweep: LoadedSweep, store: StoreLike | None = None, *, replace:
     ]
 
 
-def work_left(plan: Plan, store: StoreLike) -> PendingWork:
-    """The trials and searches of a plan that are not done in a store."""
+def work_left(plan: Plan, store: StoreLike, options: RunOptions | None = None) -> PendingWork:
+    """The trials and searches of a plan that are not done in a store. options: `arms` and `skip_arms` of a run."""
     from cluster.driver import driver
     from trainables import schema
 
-    return driver.work_left(plan, arguments.plain_store(store), schema)
+    return driver.narrowed(driver.work_left(plan, arguments.plain_store(store), schema), options or RunOptions())
 
 
 def check_data(plan: Plan, store: StoreLike, options: RunOptions | None = None) -> None:
@@ -149,13 +149,15 @@ def run(
     Returns the result of the sweep, or that of a dependency which ended early. KeyboardInterrupt after Ctrl-C.
     """
     from cluster.connection import address as addresses
+    from cluster.driver import arm_choice
     from cluster.driver.execution import execute_plan
 
     events = listener(progress, events)
     store, options = arguments.plain_store(store), options or RunOptions()
-    planned = _expand(sweep, store, renew=options.replace, pending=True)  # reports mistakes before anything runs
+    planned = _expand(sweep, store, renew=options.replace, pending=True)
+    arm_choice.part(planned, options)  # as the line above, reports mistakes before anything runs
     options = dataclasses.replace(options, address=addresses.chosen(options.address, sweep.sweep.size))
-    first = dataclasses.replace(options, fresh=False, replace=False)
+    first = dataclasses.replace(options, fresh=False, replace=False, arms=(), skip_arms=())
     began, budget_s = time.monotonic(), options.time_budget_s
     for dependency in dependencies(sweep, store, replace=options.replace):
         required = _expand(dependency, store, pending=False)

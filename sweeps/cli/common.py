@@ -130,6 +130,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--replace", action="store_true", help="run an arm even if its stored results have another configuration"
     )
     add_accept_changed_data(parser)
+    add_arms(parser)
     parser.add_argument(
         "--time-budget", metavar="TIME", type=_seconds, help="stop gracefully after this time, e.g. 90s, 30m, 8h or 2d"
     )
@@ -148,6 +149,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     add_quiet(parser)
     parser.set_defaults(fresh=False, retrain_stale=False)
+
+
+def add_arms(parser: argparse.ArgumentParser) -> None:
+    text = 'run only these arms, e.g. "A, B"; the stored plan stays whole'
+    parser.add_argument("--arms", metavar="NAMES", action="append", default=[], help=text)
+    parser.add_argument("--skip-arms", metavar="NAMES", action="append", default=[], help="run all arms but these")
 
 
 def add_accept_changed_data(parser: argparse.ArgumentParser) -> None:
@@ -209,6 +216,8 @@ def run_options(options: argparse.Namespace) -> api.RunOptions:
         retrain_stale=options.retrain_stale,
         accept_changed_data=options.accept_changed_data,
         replace=options.replace,
+        arms=tuple(options.arms),
+        skip_arms=tuple(options.skip_arms),
         time_budget_s=options.time_budget,
         stop_after_failures=options.stop_after_failures,
         checkpoint_every_s=options.checkpoint_every,

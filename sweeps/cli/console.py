@@ -113,6 +113,8 @@ def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
     out = console()
     counts = f"{work.cached} done before, {len(work.jobs)} to run"
     out.print(_summary(work.plan), Text(counts + (f", {len(work.failed)} failed" if work.failed else ""), style="dim"))
+    if work.left_out:
+        out.print(Text(f"{_count(work.left_out, 'trial')} of other arms left out", style="dim"))
     for tuning in work.searches:
         out.print(Text(_search_summary(tuning)))
     for job in work.failed[:_MAX_FAILED]:

@@ -32,6 +32,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     common.add_address(parser)
     common.add_accept_changed_data(parser)
+    common.add_arms(parser)
     parser.add_argument(
         "--measure",
         action="store_true",
@@ -100,7 +101,7 @@ def plan(options: argparse.Namespace) -> int:
     store, sweep = api.open(options.store), common.load_sweep(options)
     dependencies = api.dependencies(sweep, store)
     for dependency in dependencies:
-        _print_cost(options, api.plan(dependency, store), store, skip_finished=True)
+        _print_cost(options, api.plan(dependency, store), store, is_dependency=True)
     planned = api.plan(sweep, store)
     common.print_notes(planned)
     _print_cost(options, planned, store)
@@ -125,16 +126,22 @@ def _plan_all(options: argparse.Namespace) -> int:
     return common.DONE
 
 
-def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, skip_finished: bool = False) -> None:
+def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, is_dependency: bool = False) -> None:
     from sweeps.api import arguments
     from sweeps.cli import console
     from sweeps.store import record_cache
 
+    place = api.RunOptions(
+        address=options.address,
+        data=options.data,
+        accept_changed_data=options.accept_changed_data,
+        arms=() if is_dependency else tuple(options.arms),
+        skip_arms=() if is_dependency else tuple(options.skip_arms),
+    )
     copied = record_cache.cached(arguments.plain_store(store), plan.name)
-    work = api.work_left(plan, copied)
-    if work.nothing and skip_finished:
+    work = api.work_left(plan, copied, place)
+    if work.nothing and is_dependency:
         return
-    place = api.RunOptions(address=options.address, data=options.data, accept_changed_data=options.accept_changed_data)
     api.check_data(plan, copied, place)
     console.plan(work, None if work.nothing else api.estimate(work, copied, place, measure=options.measure))
 

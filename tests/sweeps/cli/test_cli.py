@@ -25,12 +25,12 @@ from tests.sweeps.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[3]
 
-ANYWAY = "--retry --replace --accept-changed-data"
+ANYWAY = "--retry --replace --accept-changed-data --arms --skip-arms"
 MANNER = f"--max-concurrent {ANYWAY} --time-budget --stop-after-failures --checkpoint-every --log --quiet"
 SETTINGS = f"--data --address {MANNER}"
 SURFACE = {
     "check": "FILE --size --tiny --set --data --arm",
-    "plan": "FILE --size --tiny --set --all --store --data --address --accept-changed-data --measure",
+    "plan": "FILE --size --tiny --set --all --store --data --address --accept-changed-data --arms --skip-arms --measure",
     "run": f"FILE --size --tiny --set --store {SETTINGS} --fresh --retrain-stale",
     "submit": f"FILE --size --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
     "doctor": "--store --data --address",
