@@ -19,6 +19,11 @@ def sized_name(name: str, size: str) -> str:
     return name if size == FULL else f"{name}-{size}"
 
 
+def full_name(name: str, size: str) -> str:
+    """The inverse of `sized_name`."""
+    return name if size == FULL else name.removesuffix(f"-{size}")
+
+
 def size_of(stored: Mapping[str, Any]) -> str:
     """The size of a stored plan. Plans of older versions know `tiny` only."""
     return str(stored.get("size") or (TINY if stored.get("tiny") else FULL))

@@ -94,6 +94,7 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
     before = stored_plans.newest_plan(store, plan.name)
     if not options.replace:
         check_unchanged.refuse_changed_arms(before, plan, store)
+        check_unchanged.refuse_other_values(before, plan)
     chosen = arm_choice.part(plan, options)
     copied = CachedStore(store, plan.name)
     data = planned_data.look(chosen, copied, options.local_data_root)

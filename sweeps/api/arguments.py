@@ -71,13 +71,14 @@ def load(
     size: str = sizes.FULL,
     tiny: bool = False,
     changes: Sequence[str] = (),
+    changes_for: Mapping[str, Sequence[str]] | None = None,
     question: str = "",
 ) -> LoadedSweep:
     """Read and check a sweep: a file, the name of a shipped study, or a mapping with the keys of a sweep file.
 
     size: `full`, `small` (within an hour on two cores) or `tiny` (seconds), by the block of this name. tiny: short for
-    `size="tiny"`. changes: KEY=VALUE, as for `--set`. question: what a mapping asks; a file says so in its
-    first line.
+    `size="tiny"`. changes: KEY=VALUE, as for `--set`. changes_for: the same for sweeps that this one depends on,
+    by name. question: what a mapping asks; a file says so in its first line.
 
     In a mapping, classes and functions may stand wherever a sweep file names code: `{"name": MyNet, "width": 8}`,
     `{"loss": {my_loss: 1.0}}`. One of a module is named by its file. One that a cell of a notebook or the running
@@ -89,17 +90,21 @@ def load(
     from sweeps.spec import loader, studies
 
     size = sizes.TINY if tiny else size
+    others = {name: tuple(values) for name, values in (changes_for or {}).items()}
     if isinstance(file, Mapping):
         source, code = mappings.document(file, question, Path.cwd())
         loaded = loader.adapt(source, size, tuple(changes))
         loaded.folder, loaded.user_code = Path.cwd(), code
+        loaded.changes_for = others
         return LoadedSweep(loaded, Path.cwd())
     if question:
         raise SweepError(
             f"question={question!r}", "the file says it itself", "a question for a mapping", "leave it out"
         )
     path = studies.sweep_file(file)
-    return LoadedSweep(loader.load(path, size, tuple(changes)), path.parent)
+    loaded = loader.load(path, size, tuple(changes))
+    loaded.changes_for = others
+    return LoadedSweep(loaded, path.parent)
 
 
 def make_folder(folder: Path) -> None:

@@ -131,6 +131,8 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
         "--quiet": quiet,
     }
     given = [f"{name}={value}" for name, value in values if value is not None]
+    for name, changes in sweep.sweep.changes_for.items():
+        given += [part for change in changes for part in ("--set-for", name, change)]
     return given + [name for name, is_set in flags.items() if is_set]
 
 

@@ -151,6 +151,7 @@ def run(
     from cluster.connection import address as addresses
     from cluster.driver import arm_choice
     from cluster.driver.execution import execute_plan
+    from sweeps.spec.dependencies import named_in
 
     events = listener(progress, events)
     store, options = arguments.plain_store(store), options or RunOptions()
@@ -162,7 +163,8 @@ def run(
     for dependency in dependencies(sweep, store, replace=options.replace):
         required = _expand(dependency, store, pending=False)
         events.dependency(required)
-        result = execute_plan(required, store, first, events)
+        renewed = options.replace and bool(named_in(sweep.sweep, dependency.sweep))
+        result = execute_plan(required, store, dataclasses.replace(first, replace=renewed), events)
         if not result.left.nothing:
             return result
         if budget_s is not None:

@@ -44,6 +44,14 @@ def add_sweep_file(parser: argparse.ArgumentParser, optional: bool = False) -> N
     complete(file, _study_names, files=True)
     add_size(parser)
     add_changes(parser, "change a value of the file, e.g. epochs=3; can be repeated")
+    parser.add_argument(
+        "--set-for",
+        metavar=("NAME", "KEY=VALUE"),
+        nargs=2,
+        action="append",
+        default=[],
+        help="change a value of a sweep that this one depends on, e.g. --set-for forgers data.train=2000",
+    )
 
 
 def complete(argument: argparse.Action, names: Callable[[], Iterable[str]], files: bool = False) -> None:
@@ -197,7 +205,10 @@ def _positive(text: str) -> int:
 
 def load_sweep(options: argparse.Namespace) -> api.LoadedSweep:
     """The sweep of the arguments of `add_sweep_file`."""
-    return api.load(options.file, size=options.size, changes=options.set)
+    changes_for: dict[str, list[str]] = {}
+    for name, change in options.set_for:
+        changes_for.setdefault(name, []).append(change)
+    return api.load(options.file, size=options.size, changes=options.set, changes_for=changes_for)
 
 
 def print_notes(plan: Plan) -> None:

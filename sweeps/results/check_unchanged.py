@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.errors import SweepError
@@ -39,6 +39,56 @@ def refuse_changed_arms(before: Mapping[str, Any] | None, plan: Plan, store: Sto
     refused = [(arm, keys) for arm, keys in changed if arm.name in with_results]
     if refused:
         raise _refusal(plan.name, *refused[0], [arm.name for arm, _ in refused[1:]])
+
+
+def refuse_other_values(before: Mapping[str, Any] | None, plan: Plan) -> None:
+    """Raise a SweepError if a plan with other `--set` values would take arms, seeds or epochs from the stored plan.
+
+    A sweep may grow with `--set seeds=8`. A smaller or different plan under the same name would replace the stored one,
+    whose finished trials then stand in no report.
+
+    before: the newest stored plan of the sweep, or None
+    """
+    if before is None or list(before.get("changes") or []) == list(plan.sweep.changes):
+        return
+    now = {arm.name: arm for arm in plan.arms}
+    lost = (_loss(arm, now.get(arm["name"])) for arm in before["arms"] if arm["name"] not in _tuned(before))
+    why = next(filter(None, lost), "")
+    if why:
+        raise SweepError(
+            f"sweep {plan.name!r} {_set(plan.sweep.changes)}",
+            f"the store has a plan of this name {_set(before.get('changes') or [])}, and it would be replaced: {why}",
+            "the values of the stored plan; more seeds, arms or epochs; some of its arms (--arms)",
+            "give these values another `name:` in a copy of the file, or another --store; --replace replaces the plan "
+            f"(its results stay in the store); `sweeps resume {plan.name}` continues it as it is",
+        )
+
+
+def _set(changes: Sequence[str]) -> str:
+    return f"with {' '.join(f'--set {change}' for change in changes)}" if changes else "without --set"
+
+
+def _loss(stored: Mapping[str, Any], arm: Arm | None) -> str:
+    """What a new plan would take from a stored arm; empty if nothing."""
+    name = stored["name"]
+    if arm is None:
+        return f"it has an arm {name!r}, the new plan has none"
+    if keys := _changes(stored, arm):
+        key, (then, now) = next(iter(keys.items()))
+        return f"{key} of arm {name!r} is {_word(then)} there, and {_word(now)} in the new plan"
+    if not arm.trials:
+        return ""
+    missing = [seed for seed in stored["trials"] if int(seed) not in arm.trials]
+    if missing:
+        return f"arm {name!r} has the seed {missing[0]}, and not in the new plan"
+    then, now = (
+        max(epochs, default=0)
+        for epochs in (
+            [trial["epochs"] for trial in stored["trials"].values()],
+            [trial.epochs for trial in arm.trials.values()],
+        )
+    )
+    return f"arm {name!r} is trained for {then} epochs, and for {now} in the new plan" if now < then else ""
 
 
 def _tuned(stored: Mapping[str, Any]) -> set[str]:

@@ -49,20 +49,28 @@ def missing_dependencies(
 ) -> list[Dependency]:
     """The sweeps to which a sweep has unresolved references, in the order in which they must run.
 
-    Raises a SweepError if sweeps depend on each other in a circle.
+    Sweeps that `sweep.changes_for` names are among them even if every reference is resolved.
+
+    Raises a SweepError if sweeps depend on each other in a circle, or if `changes_for` names another sweep.
 
     folder: folder of the sweep's file
     renew: whether to ignore the pins of the sweep itself
     """
     dependencies: dict[str, Dependency] = {}
+    known: dict[str, bool] = {}
 
     def visit(one: Sweep, folder: Path | None, renew: bool, path: tuple[str, ...]) -> None:
         pins = {} if renew else _pins(one, store)
         for reference in references(one):
-            if _covers(pins.get(reference.key), reference, one):
+            covered = _covers(pins.get(reference.key), reference, one)
+            if covered and not sweep.changes_for:
                 continue
             other = _find(one, reference, folder, store)
             if other is None:
+                continue
+            named = named_in(sweep, other.sweep)
+            known[named or sizes.full_name(other.name, other.sweep.size)] = bool(named)
+            if covered and not named:
                 continue
             if other.name in path:
                 circle = " -> ".join([*path[path.index(other.name) :], other.name])
@@ -75,6 +83,9 @@ def missing_dependencies(
                 dependencies[other.name] = other
 
     visit(sweep, folder, renew, (sweep.spec.name,))
+    for name in sweep.changes_for:
+        if not known.get(name):
+            raise loader.unknown_name_error(f"--set-for {name}: a sweep that {sweep.spec.name} uses", name, known)
     return list(dependencies.values())
 
 
@@ -104,7 +115,7 @@ def pin(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool =
         replace(source.value, reference, pins[reference.key])
     pinned = Sweep(source, sweep.size, sweep.changes)
     pinned.epochs_scaled, pinned.pins = sweep.epochs_scaled, pins
-    pinned.folder, pinned.user_code = sweep.folder, sweep.user_code
+    pinned.folder, pinned.user_code, pinned.changes_for = sweep.folder, sweep.user_code, sweep.changes_for
     return pinned
 
 
@@ -143,15 +154,19 @@ def _covers(pinned: Any, reference: Reference, sweep: Sweep) -> bool:
 def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store | None) -> Dependency | None:
     """The sweep that a reference names, at the same size. None if no file has it and `store` is None.
 
-    If the store has a plan of the sweep, its `--set` changes are applied to the file.
+    The changes of `sweep.changes_for` are applied to the file; else, if the store has a plan of the sweep, its own.
     """
     name = reference.asks.sweep
     file = _file(name, folder)
     if file is not None:
         other = loader.load(file, sweep.size)
         stored = None if store is None else stored_plans.newest_plan(store, other.spec.name)
-        if stored and stored.get("changes"):
-            other = loader.load(file, sweep.size, tuple(stored["changes"]))
+        changes = tuple((stored or {}).get("changes") or ())
+        if named := named_in(sweep, other):
+            changes = sweep.changes_for[named]
+        if changes:
+            other = loader.load(file, sweep.size, changes)
+        other.changes_for = sweep.changes_for
         return Dependency(other, file.parent)
     if store is None:
         return None
@@ -167,9 +182,16 @@ def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store 
             "run that sweep first, or give its file",
         )
     source = yaml_document.parse(stored["text"], stored["file"])
-    adapted = loader.adapt(source, sizes.size_of(stored), tuple(stored["changes"]))
-    adapted.user_code = stored_plans.user_code(stored)
+    changes = sweep.changes_for.get(name, tuple(stored["changes"]))
+    adapted = loader.adapt(source, sizes.size_of(stored), changes)
+    adapted.user_code, adapted.changes_for = stored_plans.user_code(stored), sweep.changes_for
     return Dependency(adapted, None)
+
+
+def named_in(sweep: Sweep, other: Sweep) -> str:
+    """The name under which `sweep.changes_for` has changes of another sweep, with or without size; else ''."""
+    names = (other.spec.name, sizes.full_name(other.spec.name, other.size))
+    return next((name for name in names if name in sweep.changes_for), "")
 
 
 def _file(name: str, folder: Path | None) -> Path | None:

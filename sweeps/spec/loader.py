@@ -33,6 +33,8 @@ class Sweep:
 
     def __init__(self, source: Document, size: str = sizes.FULL, changes: tuple[str, ...] = ()) -> None:
         self.document, self.size, self.changes = source, size, changes
+        self.changes_for: Mapping[str, tuple[str, ...]] = {}
+        """Changes as for `--set` of sweeps that this one depends on, by their names; see `sweeps.spec.dependencies`."""
         self.epochs_scaled: tuple[int, int] | None = None
         self.folder: Path | None = None
         """Folder of the file, for names of a user's code; None for a sweep that was not read from a file."""

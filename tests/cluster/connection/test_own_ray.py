@@ -61,7 +61,7 @@ def _check_that_it_goes_on(file: Path, store: FolderStore, capsys: pytest.Captur
     reached = last_epochs(store)
     assert len(reached) == 2, "each was stopped with a checkpoint, though none was due"
     longer = max(reached.values()) + 2
-    assert main(["run", str(file), "--set", f"epochs={longer}", *here(store)]) == common.DONE
+    assert main(["run", str(file), "--set", f"epochs={longer}", "--replace", *here(store)]) == common.DONE
     assert "3 done" in capsys.readouterr().out
     for trial_id, epoch in reached.items():
         result = layout.get_json(store, layout.result_key(trial_id, longer))

@@ -21,7 +21,7 @@ from tests.cluster.small import LONGER
 
 LONG = LONGER.replace("epochs: 3", "epochs: 400").replace("test_epochs: [1]", "test_epochs: []")
 """Three trials, of which two train far longer than these tests wait."""
-SHORT = ("--set", "epochs=2")
+SHORT = ("--set", "epochs=2", "--replace")
 """Ends them: a trial beyond its target epoch is evaluated at once, from a checkpoint or after a new start."""
 
 
@@ -127,7 +127,7 @@ def test_stop_and_resume(file: Path, store: FolderStore, capsys: pytest.CaptureF
 def test_a_time_budget_ends_gracefully(file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(file), "--time-budget", "2s", *here(store)]) == common.FAILED
     assert "the time budget is used up: stopping after the current epochs" in capsys.readouterr().err
-    assert ends(store) == ["stopped"]
+    assert ends(store) == ["done", "stopped"]
     assert len(last_epochs(store)) == 1
 
 
@@ -135,5 +135,5 @@ def test_too_many_failures_end_gracefully(file: Path, store: FolderStore, capsys
     diverging = ("--set", "optimiser={name: sgd, lr: 1.0e+30}", "--stop-after-failures", "1")
     assert main(["run", str(file), *diverging, *here(store)]) == common.FAILED
     said = capsys.readouterr()
-    assert "1 failed, 2 queued" in said.out
+    assert "1 done, 1 failed, 1 queued" in said.out, "the fill runs first"
     assert "failed trials: 1 (--stop-after-failures)" in said.err

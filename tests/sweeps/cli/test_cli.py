@@ -28,11 +28,12 @@ ROOT = Path(__file__).resolve().parents[3]
 ANYWAY = "--retry --replace --accept-changed-data --arms --skip-arms"
 MANNER = f"--max-concurrent {ANYWAY} --time-budget --stop-after-failures --checkpoint-every --log --quiet"
 SETTINGS = f"--data --address {MANNER}"
+FILE = "FILE --size --tiny --set --set-for"
 SURFACE = {
-    "check": "FILE --size --tiny --set --data --arm",
-    "plan": "FILE --size --tiny --set --all --store --data --address --accept-changed-data --arms --skip-arms --measure",
-    "run": f"FILE --size --tiny --set --store {SETTINGS} --fresh --retrain-stale",
-    "submit": f"FILE --size --tiny --set --store --address --data --working-dir --runtime-env --detach {MANNER}",
+    "check": f"{FILE} --data --arm",
+    "plan": f"{FILE} --all --store --data --address --accept-changed-data --arms --skip-arms --measure",
+    "run": f"{FILE} --store {SETTINGS} --fresh --retrain-stale",
+    "submit": f"{FILE} --store --address --data --working-dir --runtime-env --detach {MANNER}",
     "doctor": "--store --data --address",
     "forge": "FILE --store --data --quiet",
     "predict": "TRIAL IMAGE --store --mask --text --out",

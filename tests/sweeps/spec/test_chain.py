@@ -89,6 +89,20 @@ def test_the_whole_chain(command: Command, files: Path) -> None:
     _use(command, files, inpainter, detector)
 
 
+def test_changes_for_a_dependency(command: Command, files: Path) -> None:
+    said = command("run", "finds.yaml", "--tiny", "--set-for", "fills", "data.train=16")
+    assert said.code == DONE, said
+    store = FolderStore(files / "store")
+    plan = stored_plans.require_plan(store, "fills-tiny")
+    assert plan["changes"] == ["data.train=16"]
+    assert plan["arms"][0]["config"]["data"]["train"] == 16
+    assert command("run", "finds.yaml", "--tiny").code == DONE, "it keeps the values that it was run with"
+    said = command("run", "finds.yaml", "--tiny", "--set-for", "fills", "data.train=24")
+    is_told(said, "data.train was 16 and is 24", "--replace")
+    assert stored_plans.require_plan(store, "fills-tiny") == plan
+    is_told(command("plan", "finds.yaml", "--tiny", "--set-for", "fill", "epochs=1"), "did you mean `fills`?")
+
+
 def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
     from tests.trainables.inference.test_predict import pattern
 

@@ -211,6 +211,36 @@ def test_the_order_of_a_chain(write: Write, store: Store) -> None:
         assert [one.sweep.size for one in sized] == [size, size]
 
 
+def test_changes_reach_the_sweeps_that_a_sweep_depends_on(write: Write, store: Store) -> None:
+    write("first.yaml", FIRST)
+    write("second.yaml", SECOND)
+    third = write("third.yaml", SECOND, ("name: second", "name: third"), ("sweep: first.yaml", "sweep: second.yaml"))
+    for size, name in (("full", "first"), ("tiny", "first"), ("tiny", "first-tiny")):
+        sweep = loader.load(third, size)
+        sweep.changes_for = {name: ("model.width=4", "seeds=[0, 1, 2]")}
+        first, second = dependencies.missing_dependencies(sweep, third.parent, store)
+        assert first.sweep.changes == ("model.width=4", "seeds=[0, 1, 2]")
+        assert (first.sweep.spec.base["model"]["width"], first.sweep.spec.seeds) == (4, [0, 1, 2])
+        assert second.sweep.changes == ()
+    sweep.changes_for = {"frist": ("epochs=1",)}
+    with pytest.raises(SweepError) as caught:
+        dependencies.missing_dependencies(sweep, third.parent, store)
+    assert caught.value.fix == "did you mean `first`?"
+
+
+def test_changes_for_a_finished_sweep_are_not_dropped(write: Write, store: Store) -> None:
+    """It is listed although its trials are pinned, so that a run compares its stored plan with the changes."""
+    write("first.yaml", FIRST)
+    file = write("second.yaml", SECOND)
+    finish(store, "first", VALUES)
+    sweep = loader.load(file)
+    keep(store, pinned(file, store))
+    assert dependencies.missing_dependencies(sweep, file.parent, store) == []
+    sweep.changes_for = {"first": ("epochs=1",)}
+    (first,) = dependencies.missing_dependencies(sweep, file.parent, store)
+    assert first.sweep.changes == ("epochs=1",)
+
+
 def test_a_sweep_that_only_the_store_has_and_a_study_by_name(write: Write, store: Store) -> None:
     finish(store, "first", VALUES)
     file = write("second.yaml", SECOND, ("sweep: first.yaml", "sweep: first"))
