@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 RAY, S3, BROWSER = "ray", "s3", "browser"
-_FIRST = (RAY, "test_studies.py", S3, "test_distributed.py", BROWSER)
+_FIRST = (RAY, "test_studies.py", S3, "test_golden.py", "test_distributed.py", BROWSER)
 """The groups that take longest, in the order in which they start; the others follow in the order of collection."""
 _FIXTURES = {RAY: {"ray_cluster", "guarded"}, S3: {"moto", "rclone"}, BROWSER: {"reader"}}
 
