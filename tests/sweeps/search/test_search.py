@@ -84,7 +84,7 @@ def drive(search: Callable[[], Search], together: int = 3, tells: int = 10_000) 
 def test_a_search_read_from_the_store_at_every_step_goes_the_same_way(
     tmp_path: Path, sampler: str, raw: dict[str, Any]
 ) -> None:
-    asked = spec(raw, sampler=sampler, trials=14 if sampler == "gp" else 24)
+    asked = spec(raw, sampler=sampler, trials=14 if sampler == "gp" else 16)
     one = Search(FolderStore(tmp_path / "one"), "study", "base", asked)
     undisturbed = drive(lambda: one)
     store = FolderStore(tmp_path / "other")
