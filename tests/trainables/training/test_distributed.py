@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,8 @@ import pytest
 import torch
 
 from sweeps.results.columns import same_numbers
+from tests import background
+from tests.background import Background
 from tests.trainables.training import team
 from tests.trainables.training.threads import together as in_threads
 from trainables import registry, schema
@@ -24,7 +23,6 @@ from trainables.inpaint.batch import batch_means
 from trainables.inpaint.perceptual_features import Features
 from trainables.training.distributed import BatchPart, Workers
 
-ROOT = Path(__file__).resolve().parents[3]
 TOLERANCE = {"adam": 1e-3, "terms": 1e-3, "double": 1e-9, "detector": 1e-3}
 """Tolerance by the last word of a case's name; 1e-6 for the other cases, with SGD in float32.
 
@@ -37,20 +35,31 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+class Results(Mapping[tuple[int, int], dict[str, Any]]):
+    """(number of workers, rank) -> that worker's results of all cases, read when they are complete."""
+
+    def __init__(self, made: Background) -> None:
+        self._made, self._read = made, dict[tuple[int, int], dict[str, Any]]()
+
+    def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
+        if place not in self._read:
+            self._read[place] = torch.load(self._made.file(f"{place[0]}-{place[1]}.pt"), weights_only=True)
+        return self._read[place]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter((size, rank) for size in team.SIZES for rank in range(size))
+
+    def __len__(self) -> int:
+        return sum(team.SIZES)
+
+
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> dict[tuple[int, int], dict[str, Any]]:
-    """(number of workers, rank) -> that worker's results of all cases."""
-    folder, port = tmp_path_factory.mktemp("team"), free_port()
-    environment = {**os.environ, "SWEEPS_DATA": str(data_root), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.trainables.training.team"]
-    process = subprocess.Popen([*command, str(port), str(folder)], env=environment, cwd=ROOT, process_group=0)
-    try:
-        assert process.wait(300) == 0
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    places = [(size, rank) for size in team.SIZES for rank in range(size)]
-    return {place: torch.load(folder / f"{place[0]}-{place[1]}.pt", weights_only=True) for place in places}
+def together(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Iterator[Results]:
+    folder = tmp_path_factory.mktemp("team")
+    environment = {**os.environ, "SWEEPS_DATA": str(data_root), "PYTHONPATH": str(background.ROOT)}
+    command = [sys.executable, "-m", "tests.trainables.training.team", str(free_port()), str(folder)]
+    with background.started(command, folder, environment) as made:
+        yield Results(made)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +76,7 @@ def distance(a: list[dict[str, torch.Tensor]], b: list[dict[str, torch.Tensor]])
 
 
 @pytest.mark.parametrize("name", [name for name in team.CASES if not name.startswith("apart")])
-def test_any_number_of_workers_gives_the_numbers_of_one(together: Any, alone: Any, name: str) -> None:
+def test_any_number_of_workers_gives_the_numbers_of_one(together: Results, alone: Any, name: str) -> None:
     tolerance = TOLERANCE.get(name.split()[-1], 1e-6)
     expected = alone(name)
     for size in team.SIZES if name in team.BY_FOUR else (2,):
@@ -78,24 +87,24 @@ def test_any_number_of_workers_gives_the_numbers_of_one(together: Any, alone: An
         assert distance(found["networks"], expected["networks"]) < max(tolerance, 1e-6), size
 
 
-def test_all_workers_report_the_same_record(together: Any) -> None:
+def test_all_workers_report_the_same_record(together: Results) -> None:
     for size in team.SIZES:
         for name in team.BY_FOUR:
             rows = [[same_numbers(row) for row in together[size, rank][name]["rows"]] for rank in range(size)]
             assert all(other == rows[0] for other in rows), name
 
 
-def test_normalising_over_parts_gives_other_numbers(together: Any, alone: Any) -> None:
+def test_normalising_over_parts_gives_other_numbers(together: Results, alone: Any) -> None:
     """Checks that the comparison is sensitive: it detects that `sync_batch_norm: false` does not synchronise."""
     one = alone("apart double")["networks"]
     assert distance(together[2, 0]["apart double"]["networks"], one) > 1e-4
 
 
-def test_several_workers_resume_to_the_same_bits(together: Any) -> None:
+def test_several_workers_resume_to_the_same_bits(together: Results) -> None:
     assert all(found["resumed"] for found in together.values())
 
 
-def test_all_workers_tell_the_fault_of_one(together: Any) -> None:
+def test_all_workers_tell_the_fault_of_one(together: Results) -> None:
     for (_, rank), found in together.items():
         assert found["faults"]["data"].startswith("TrialError data"), rank
         assert "first at epoch 2, step 2" in found["faults"]["nan"], rank
