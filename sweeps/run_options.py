@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+DEADLINE = "SWEEPS_RUN_DEADLINE"
+"""Environment variable of a command that was started again, with the deadline of its first start."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,9 @@ class RunOptions:
     replace: bool = False
     """Accept that an arm has results of another configuration, and resolve references to other sweeps again."""
     time_budget_s: float | None = None
-    """Stop gracefully after this many seconds."""
+    """Stop gracefully after this many seconds, counted from the call; the start of Ray and dependencies count."""
+    deadline: float | None = None
+    """When a run with a time budget ends, in seconds since 1970; set by `started`."""
     stop_after_failures: int | None = None
     """Stop gracefully after this many failed trials."""
     checkpoint_every_s: float = 20.0
@@ -44,6 +50,18 @@ class RunOptions:
     """Command line that replaces this process, once, if the local Ray dies; empty: none."""
     command: tuple[str, ...] = ()
     """The command line, which is stored with the plan and the results."""
+
+    def started(self) -> RunOptions:
+        """The options of a run that starts now: the time budget becomes a deadline, also for a restart of the run."""
+        if self.time_budget_s is None or self.deadline is not None:
+            return self
+        earlier = os.environ.get(DEADLINE)
+        return replace(self, deadline=float(earlier) if earlier else time.time() + self.time_budget_s)
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time budget is used up."""
+        return self.deadline is not None and time.time() >= self.deadline
 
     @property
     def data_root(self) -> Path | None:

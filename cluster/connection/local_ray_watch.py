@@ -17,6 +17,7 @@ from ray._private import ray_constants
 
 from cluster.connection import connection
 from sweeps.errors import SweepError
+from sweeps.run_options import DEADLINE
 
 RESTARTED = "SWEEPS_RAY_RESTARTED"
 """Environment variable of a command that was started again because its Ray had died."""
@@ -26,29 +27,30 @@ _FAILED = 1
 
 
 @contextlib.contextmanager
-def watched(restart: Sequence[str]) -> Iterator[None]:
+def watched(restart: Sequence[str], deadline: float | None = None) -> Iterator[None]:
     """Watch the local Ray of this process for the time of a `with` statement.
 
-    restart: command line that replaces this process if Ray dies; empty: none, and Ray ends the process.
+    restart: command line that replaces this process if Ray dies; empty: none, and Ray ends the process. deadline: of
+    the run, which the new start keeps.
     """
     ended = threading.Event()
     if restart:
-        threading.Thread(target=_watch, args=(restart, ended), daemon=True, name="local-ray-watch").start()
+        threading.Thread(target=_watch, args=(restart, deadline, ended), daemon=True, name="local-ray-watch").start()
     try:
         yield
     finally:
         ended.set()
 
 
-def _watch(restart: Sequence[str], ended: threading.Event) -> None:
+def _watch(restart: Sequence[str], deadline: float | None, ended: threading.Event) -> None:
     node = ray._private.worker._global_node
     while not ended.wait(_LOOK_EVERY_S):
         dead = [kind for kind, _ in node.dead_processes() if kind in _VITAL]
         if dead and not ended.is_set():
-            _end(dead, node, restart)
+            _end(dead, node, restart, deadline)
 
 
-def _end(dead: Sequence[str], node: ray._private.node.Node, restart: Sequence[str]) -> None:
+def _end(dead: Sequence[str], node: ray._private.node.Node, restart: Sequence[str], deadline: float | None) -> None:
     """Replace this process by a new start of the command; the second time, end it."""
     for infos in list(node.all_processes.values()):
         for info in infos:
@@ -59,7 +61,8 @@ def _end(dead: Sequence[str], node: ray._private.node.Node, restart: Sequence[st
         print(f"{died}\nstarting the command again, which continues the sweep", file=sys.stderr)
         sys.stderr.flush()
         sys.stdout.flush()
-        os.execve(restart[0], list(restart), {**os.environ, RESTARTED: "1"})
+        kept = {} if deadline is None else {DEADLINE: str(deadline)}
+        os.execve(restart[0], list(restart), {**os.environ, RESTARTED: "1", **kept})
     error = SweepError(
         "the Ray of this run",
         f"{died}; this was the second time",

@@ -152,6 +152,7 @@ def run(
     Raises KeyboardInterrupt after Ctrl-C, and Terminated after SIGTERM: when the running trials have ended, or at once
     after a second signal.
     """
+    options = options.started()
     driver = _Driver(work, store, schema, options, watch, inputs, data or {})
     address = addresses.chosen(options.address, work.plan.sweep.size)
     with driver.interruptible():
@@ -160,7 +161,9 @@ def run(
 
             in_process.run(driver.queue, driver.worker_options(_local_gpus()), driver.on_step)
         else:
-            _run_on_ray(driver, address, options)
+            driver.on_step()
+            if not driver.queue.finished:  # without time, no Ray is started
+                _run_on_ray(driver, address, options)
     driver.on_step()
     record_cache.refresh(store, driver.plan.name)
     if driver.queue.storage_error is not None:
@@ -174,7 +177,8 @@ def _run_on_ray(driver: _Driver, address: str, options: RunOptions) -> None:
     from cluster.runners import ray_tune
 
     connection.connect(address)
-    watch = local_ray_watch.watched(options.restart) if address == addresses.LOCAL else contextlib.nullcontext()
+    own = address == addresses.LOCAL
+    watch = local_ray_watch.watched(options.restart, options.deadline) if own else contextlib.nullcontext()
     messages = ray_messages.shortened(connection.logs())
     try:
         worker_options = driver.worker_options(ray_tune.gpus_in_cluster())
@@ -231,7 +235,6 @@ class _Driver:
         self._store, self._schema, self._options = store, schema, options
         self._inputs, self._data = inputs, data
         self._stops_seen = stored_plans.stop_requests(store, self.plan.name)
-        self._deadline = None if options.time_budget_s is None else time.monotonic() + options.time_budget_s
         self._groups: Groups | None = None
         self._looked = time.monotonic()
         searches = [self._search(tuning) for tuning in work.searches]
@@ -274,6 +277,7 @@ class _Driver:
             inputs=self._inputs,
             data=self._data,
             accept_changed_data=self._options.accept_changed_data,
+            deadline=self._options.deadline,
         )
 
     def groups(self, options: WorkerOptions, at_once: int) -> Groups:
@@ -295,14 +299,14 @@ class _Driver:
             self.stop(f"{self.queue.storage_error.given}: {self.queue.storage_error.why}")
         elif self.queue.halted:
             self.stop(f"failed trials: {self._options.stop_after_failures} (--stop-after-failures)")
+        elif self._options.out_of_time:
+            self.stop("the time budget is used up")
         now = time.monotonic()
         if self._ending or now - self._looked < LOOK_EVERY_S:
             return
         self._looked = now
         if self._groups is not None and self._groups.hopeless:
             self.stop(f"no workers could be started: {self._groups.hopeless}")
-        elif self._deadline is not None and now > self._deadline:
-            self.stop("the time budget is used up")
         elif stored_plans.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
             self.stop("stop requested")
 

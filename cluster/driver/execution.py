@@ -90,6 +90,7 @@ class NoEvents:
 
 def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvents) -> RunResult:
     """Check a plan, store it, forge the sets that it needs and run the trials that the store lacks."""
+    options = options.started()
     scratch.remove_abandoned()
     before = stored_plans.newest_plan(store, plan.name)
     if not options.replace:
@@ -130,7 +131,8 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
     events.planned(work)
     left = work
     if not work.nothing:
-        forging.prepare(work, store, options.local_data_root, events.quiet)
+        if not options.out_of_time:
+            forging.prepare(work, store, options.local_data_root, events.quiet)
         with events.progress(len(work.jobs) + work.cached, work.cached, _progress_metric(plan)) as listener:
             driver.run(work, store, schema, options, listener, data=data.digests)
         stored = stored_plans.newest_plan(store, plan.name) or stored

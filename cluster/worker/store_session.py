@@ -55,6 +55,8 @@ class StoreSession:
         self._uploads = Uploads()
         self.row: Row | None = None
         self.stop = threading.Event()
+        self.deadline: float | None = None
+        """When the trial stops after its epoch, in seconds since 1970; None: never."""
 
     def restore(self) -> Restored | None:
         latest = checkpoints.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
@@ -127,6 +129,9 @@ class StoreSession:
         self._report(row)
 
     def should_stop(self) -> bool:
+        if self.deadline is not None and time.time() >= self.deadline and not self.stop.is_set():
+            self.log.append("the time budget is used up")
+            self.stop.set()
         return self.stop.is_set()
 
     def clock(self) -> float:

@@ -76,6 +76,8 @@ class WorkerOptions:
     data: Mapping[str, str] = field(default_factory=dict)
     """See `cluster.worker.trial_data.ExpectedData`, as for `accept_changed_data`."""
     accept_changed_data: bool = False
+    deadline: float | None = None
+    """When trials stop after their epoch, in seconds since 1970; None: never."""
 
     @property
     def expected_data(self) -> ExpectedData:
@@ -127,6 +129,8 @@ def _run_trial(
 ) -> str:
     from trainables.training.loop import Diverged, fit, task_named
 
+    if options.deadline is not None and time.time() >= options.deadline:
+        return STOPPED
     store = open_cached(options.store)
     made_by: dict[str, Any] = {
         "code": options.code,
@@ -148,6 +152,7 @@ def _run_trial(
     device = options.device if workers.size == 1 else workers.device
     machine = Machine(device, options.cpus, data_root(options), workers)
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
+    session.deadline = options.deadline
     log = session.log
     log.append(_beginning(attempt, claim, goal, machine))
     machine = replace(machine, log=log.append)

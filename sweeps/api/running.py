@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,12 +153,11 @@ def run(
     from sweeps.spec.dependencies import named_in
 
     events = listener(progress, events)
-    store, options = arguments.plain_store(store), options or RunOptions()
+    store, options = arguments.plain_store(store), (options or RunOptions()).started()
     planned = _expand(sweep, store, renew=options.replace, pending=True)
     arm_choice.part(planned, options)  # as the line above, reports mistakes before anything runs
     options = dataclasses.replace(options, address=addresses.chosen(options.address, sweep.sweep.size))
     first = dataclasses.replace(options, fresh=False, replace=False, arms=(), skip_arms=())
-    began, budget_s = time.monotonic(), options.time_budget_s
     for dependency in dependencies(sweep, store, replace=options.replace):
         required = _expand(dependency, store, pending=False)
         events.dependency(required)
@@ -167,9 +165,6 @@ def run(
         result = execute_plan(required, store, dataclasses.replace(first, replace=renewed), events)
         if not result.left.nothing:
             return result
-        if budget_s is not None:
-            left_s = max(budget_s - (time.monotonic() - began), 1.0)
-            first, options = (dataclasses.replace(one, time_budget_s=left_s) for one in (first, options))
     if planned.sweep is not sweep.sweep:  # it has references, whose trials are known now
         planned = _expand(sweep, store, renew=options.replace, pending=False)
     events.notes(planned)
@@ -192,7 +187,7 @@ def resume(
     from cluster.driver.execution import execute_plan
 
     events = listener(progress, events)
-    store, options = arguments.plain_store(store), options or RunOptions()
+    store, options = arguments.plain_store(store), (options or RunOptions()).started()
     _, planned = _plan_again(store, name, changes)
     return execute_plan(planned, store, options, events)
 

@@ -136,6 +136,8 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
             workers.run_together(lambda: task.check_extra(data, goal.extra))
         if not goal.epochs:  # nothing to train: evaluate once
             history = [_evaluate(task, learner, data, {"epoch": 0}, ("val", "test"))]
+        if len(history) < goal.epochs and session.should_stop():  # asked while the data were loaded
+            raise Stopped(f"after epoch {len(history)} of {goal.epochs}")
         for epoch in range(len(history) + 1, goal.epochs + 1):
             try:
                 row, best = _epoch(task, learner, config, data, epoch, history, best, session)
