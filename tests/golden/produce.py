@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests import background
 from tests.golden import arithmetic, doors, old_store, reports, store_files
 from tests.golden.compare import to_text
 
@@ -27,28 +27,27 @@ PLAIN = {"COLUMNS": "150", "TZ": "UTC", "NO_COLOR": "1", "PYTHONHASHSEED": "0"}
 """How the command prints, wherever it does."""
 
 
-def start(folder: Path, data_root: Path, module: str = "tests.golden.produce") -> None:
-    """Run a module of this folder in a process with pinned arithmetic. Raises AssertionError with what it said."""
+def process(folder: Path, data_root: Path, module: str = "tests.golden.produce") -> tuple[list[str], dict[str, str]]:
+    """The command, and the environment with pinned arithmetic, of a process that runs a module of this folder."""
     environment = {**arithmetic.pinned(), **PLAIN, "SWEEPS_DATA": str(data_root), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", module, str(folder.resolve())]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, (
-        f"{module} ended with {ended.returncode}:\n{ended.stdout[-3000:]}{ended.stderr[-6000:]}"
-    )
+    return [sys.executable, "-m", module, str(folder.resolve())], environment
+
+
+def start(folder: Path, data_root: Path, module: str = "tests.golden.produce") -> None:
+    background.run(*process(folder, data_root, module))
 
 
 def produce(folder: Path) -> None:
-    """Write records/, resumed/, reports/ and fingerprint.json into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write fingerprint.json, then records/, reports/ and resumed/ into a folder."""
+    background.write(folder / "fingerprint.json", json.dumps(arithmetic.fingerprint(), indent=1) + "\n")
     with tempfile.TemporaryDirectory(prefix="golden_") as work:
         os.chdir(work)
         shutil.copytree(SWEEPS, "sweeps")
         for name in IN_ORDER:
             run(name)
-            _write(folder / "records" / f"{name}.json", to_text(store_files.records(Path(STORE), f"golden-{name}")))
+            _write_records(folder / "records", name, STORE)
         _use_old_store(folder)
         os.chdir(ROOT)
-    _write(folder / "fingerprint.json", json.dumps(arithmetic.fingerprint(), indent=1) + "\n")
 
 
 def run(name: str, store: str = STORE) -> None:
@@ -69,11 +68,15 @@ def _use_old_store(folder: Path) -> None:
     old_store.unpack(Path("old"))
     report = {**reports.written("old", old_store.REPORTED, Path("report")), **dict(_said_of_old_store())}
     for file, text in report.items():
-        _write(folder / "reports" / file, text)
+        background.write(folder / "reports" / file, text)
     for sweep in old_store.SWEEPS:
         _command("resume", f"golden-{sweep}", "--store", "old", "--address", "in-process", "--quiet")
-        _write(folder / "resumed" / f"{sweep}.json", to_text(store_files.records(Path("old"), f"golden-{sweep}")))
+        _write_records(folder / "resumed", sweep, "old")
         reports.written("old", f"golden-{sweep}", Path("reports-after"))
+
+
+def _write_records(folder: Path, name: str, store: str) -> None:
+    background.write(folder / f"{name}.json", to_text(store_files.records(Path(store), f"golden-{name}")))
 
 
 def _said_of_old_store() -> Iterator[tuple[str, str]]:
@@ -88,11 +91,6 @@ def _said_of_old_store() -> Iterator[tuple[str, str]]:
 def _command(*arguments: str) -> None:
     code = doors.command(arguments)
     assert code == 0, f"sweeps {' '.join(arguments)} ended with {code}"
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests import background
+from tests.background import Background
 from tests.golden import arithmetic, compare, doors, identities, old_store, produce, reports, store_files
 from tests.golden.conftest import TOLERANCE
 
@@ -22,31 +23,22 @@ NOT_COVERED = {"object"}
 """Masks that need data sets which say where their objects are: `test_cub_and_pets.py` makes small ones."""
 
 
-@dataclass(frozen=True)
-class Produced:
-    """What was computed just now. unlike: why its bits may differ from the golden ones; empty where they may not."""
-
-    folder: Path
-    unlike: str
-
-    @property
-    def exact(self) -> bool:
-        return not self.unlike
-
-
 @pytest.fixture(scope="session")
-def produced(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Produced:
+def produced(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Iterator[Background]:
+    """What today's code computes, file by file."""
     folder = tmp_path_factory.mktemp("golden")
-    produce.start(folder, data_root)
-    return Produced(folder, _unlike(folder))
+    command, environment = produce.process(folder, data_root)
+    with background.started(command, folder, environment) as found:
+        yield found
 
 
 @pytest.fixture
-def exact(produced: Produced, record_property: Callable[[str, object], None]) -> bool:
+def exact(produced: Background, record_property: Callable[[str, object], None]) -> bool:
     """Whether every bit counts; the end of the run says so where not."""
-    if not produced.exact:
-        record_property(TOLERANCE, f"this machine has {produced.unlike}")
-    return produced.exact
+    unlike = _unlike(produced.file("fingerprint.json").parent)
+    if unlike:
+        record_property(TOLERANCE, f"this machine has {unlike}")
+    return not unlike
 
 
 def _unlike(folder: Path) -> str:
@@ -63,9 +55,8 @@ def _check(expected: Any, found: Any, exact: bool) -> None:
 
 
 @pytest.mark.parametrize("name", produce.IN_ORDER)
-def test_a_sweep_gives_its_golden_records(name: str, produced: Produced, exact: bool) -> None:
-    file = f"records/{name}.json"
-    _check(store_files.read_json(HERE / file), store_files.read_json(produced.folder / file), exact)
+def test_a_sweep_gives_its_golden_records(name: str, produced: Background, exact: bool) -> None:
+    _check(golden(name), store_files.read_json(produced.file("records", f"{name}.json")), exact)
 
 
 def test_a_sweep_through_ray_gives_its_golden_records(
@@ -108,9 +99,9 @@ def _names(value: Any) -> set[str]:
 
 @pytest.mark.parametrize("name", old_store.SWEEPS)
 def test_a_sweep_of_the_old_store_is_resumed_to_the_numbers_of_an_undisturbed_run(
-    name: str, produced: Produced, exact: bool
+    name: str, produced: Background, exact: bool
 ) -> None:
-    resumed = store_files.read_json(produced.folder / "resumed" / f"{name}.json")
+    resumed = store_files.read_json(produced.file("resumed", f"{name}.json"))
     undisturbed = golden(name)
     for block, row in resumed.items():
         for key in [key for key in row if "/ssim" in key]:  # SSIM was computed a little differently then
@@ -125,16 +116,22 @@ def test_a_sweep_of_the_old_store_is_resumed_to_the_numbers_of_an_undisturbed_ru
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in (HERE / "reports").glob("*")))
-def test_what_is_said_of_the_old_store_is_as_before(file: str, produced: Produced, exact: bool) -> None:
+def test_what_is_said_of_the_old_store_is_as_before(file: str, produced: Background, exact: bool) -> None:
     """It is made from stored numbers, so it is the same on every machine but for what libraries draw."""
-    before, after = ((folder / "reports" / file).read_text(encoding="utf-8") for folder in (HERE, produced.folder))
+    before, after = ((folder / file).read_text(encoding="utf-8") for folder in (HERE / "reports", _reports(produced)))
     if not exact:
         before, after = map(reports.without_digests, (before, after))
     assert after == before, f"{FIX}; where only words have changed: make golden ARGS=--wording"
 
 
-def test_nothing_more_is_said_of_the_old_store(produced: Produced) -> None:
-    before, after = ({path.name for path in (folder / "reports").iterdir()} for folder in (HERE, produced.folder))
+def _reports(produced: Background) -> Path:
+    """Complete when the first sweep of the old store is resumed."""
+    produced.file("resumed", f"{old_store.SWEEPS[0]}.json")
+    return produced.folder / "reports"
+
+
+def test_nothing_more_is_said_of_the_old_store(produced: Background) -> None:
+    before, after = ({path.name for path in folder.iterdir()} for folder in (HERE / "reports", _reports(produced)))
     assert after == before, FIX
 
 
