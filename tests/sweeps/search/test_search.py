@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,20 +112,32 @@ def test_several_objectives(tmp_path: Path, sampler: str) -> None:
         one.best(1)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[dict[str, Any]]]:
+    """The suggestions of a sampler when nothing happens, asked for once."""
+
+    @cache
+    def of(sampler: str) -> list[dict[str, Any]]:
+        one = Search(FolderStore(tmp_path_factory.mktemp(sampler)), "study", "base", spec(sampler=sampler))
+        return drive(lambda: one)
+
+    return of
+
+
 @pytest.mark.parametrize("cut", [0, 1, 4, 11])
 @pytest.mark.parametrize("sampler", LOCAL)
-def test_an_ask_without_tell_goes_on_with_the_same_parameters(tmp_path: Path, sampler: str, cut: int) -> None:
-    asked = spec(sampler=sampler)
-    one, store = Search(FolderStore(tmp_path / "one"), "study", "base", asked), FolderStore(tmp_path / "other")
-    undisturbed = drive(lambda: one)
+def test_an_ask_without_tell_goes_on_with_the_same_parameters(
+    store: FolderStore, undisturbed: Callable[[str], list[dict[str, Any]]], sampler: str, cut: int
+) -> None:
+    asked, expected = spec(sampler=sampler), undisturbed(sampler)
     first = Search(store, "study", "base", asked)
     drive(lambda: first, tells=cut)
     waiting = first.open()
     again = Search(store, "study", "base", asked)
     assert again.open() == waiting
-    assert [ask.overrides for ask in waiting] == undisturbed[: len(again.asks())][-len(waiting) or len(undisturbed) :]
+    assert [ask.overrides for ask in waiting] == expected[: len(again.asks())][-len(waiting) or len(expected) :]
     assert [trial.state.name for trial in again.study().trials].count("RUNNING") == len(waiting)
-    assert drive(lambda: again) == undisturbed
+    assert drive(lambda: again) == expected
 
 
 class Killed(BaseException):
