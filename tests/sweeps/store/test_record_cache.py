@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,26 +24,48 @@ from sweeps.store.open import open_store
 from sweeps.store.s3 import store as s3_store
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 from tests.proxy import Proxy, proxy_to
-from tests.s3servers import Server, address
+from tests.s3servers import BUCKET, Server, moto_server
 
 NAME = "partial-conv"
 
 
+STUDIES = range(3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stores `reported`, with 150 trials, and `claimed`, with three studies of 24 trials without pictures."""
+    folder = tmp_path_factory.mktemp("filled")
+    make_store(folder / "reported", [ArmSpec(f"arm {i}", 25.0) for i in range(15)], range(10), [])
+    for number in STUDIES:
+        arms = [ArmSpec(f"arm {number}.{i}", 25.0 + (number + 1) * i) for i in range(4)]
+        claim = {"text": "it is", "metric": "test/psnr_db", "better": arms[1].name, "than": arms[0].name}
+        study = make_store(folder.with_name(f"{folder.name}-{number}"), arms, range(6), [claim], name=f"study-{number}")
+        without = shutil.ignore_patterns("samples")
+        shutil.copytree(study.root, folder / "claimed", ignore=without, dirs_exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    """An S3 server that has both stores from its start: to upload 1,500 objects takes longer than the tests."""
+    with moto_server(folder) as server:
+        yield server
+
+
 @pytest.fixture
-def proxy(moto: Server, aws: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    with proxy_to(moto.port) as proxy:
+def proxy(server: Server, aws: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    with proxy_to(server.port) as proxy:
         aws.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy
 
 
-def test_a_report_asks_less_than_once_for_ten_trials(tmp_path: Path, proxy: Proxy, aws: pytest.MonkeyPatch) -> None:
+def test_a_report_asks_less_than_once_for_ten_trials(folder: Path, proxy: Proxy, aws: pytest.MonkeyPatch) -> None:
     """150 trials, and listings as short as if each trial had 30 objects (checkpoints, pictures)."""
-    here = make_store(tmp_path, [ArmSpec(f"arm {i}", 25.0) for i in range(15)], range(10), [])
-    store = open_store(address())
-    store.create_many((key, here.get(key)) for key in here.keys(""))
+    store = open_store(f"s3://{BUCKET}/reported")
     objects = len(list(store.keys("trials/"))) / 150
     aws.setattr(s3_store, "PAGE", round(1000 * objects / 30))
-    expected = formats.csv(report.build(here, NAME, NOW))
+    expected = formats.csv(report.build(FolderStore(folder / "reported"), NAME, NOW))
     record_cache.refresh(store, NAME)
     proxy.requests.clear()
     built = report.build(store, NAME, NOW)
@@ -129,15 +152,11 @@ def test_a_copy_of_an_older_form_is_passed_over(small: FolderStore) -> None:
     assert same(records(small), expected)
 
 
-def test_claims_ask_a_few_times_for_each_study(tmp_path: Path, proxy: Proxy, aws: pytest.MonkeyPatch) -> None:
+def test_claims_ask_a_few_times_for_each_study(folder: Path, proxy: Proxy, aws: pytest.MonkeyPatch) -> None:
     """Three studies of 24 trials in one bucket: one walk through the listing serves all, without requests per trial."""
-    store, expected = open_store(address()), []
-    for number in range(3):
-        arms = [ArmSpec(f"arm {number}.{i}", 25.0 + (number + 1) * i) for i in range(4)]
-        claim = {"text": "it is", "metric": "test/psnr_db", "better": arms[1].name, "than": arms[0].name}
-        here = make_store(tmp_path / str(number), arms, range(6), [claim], name=f"study-{number}")
-        store.create_many((key, here.get(key)) for key in here.keys("") if "/samples/" not in key)
-        expected += overview.collect(here)
+    store, expected = open_store(f"s3://{BUCKET}/claimed"), []
+    for number in STUDIES:
+        expected += overview.collect(FolderStore(folder.with_name(f"{folder.name}-{number}")))
         record_cache.refresh(store, f"study-{number}")
     aws.setattr(s3_store, "PAGE", 50)
     pages = len(list(store.keys("trials/"))) / 50
