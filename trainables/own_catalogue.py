@@ -12,6 +12,7 @@ from trainables.catalogue import Entry, options, text_parts
 from trainables.code import cache, definitions, references
 from trainables.errors import TrialError
 from trainables.registry import Code
+from trainables.user_task.config import FILLED_IN
 
 _USES = {
     **dict.fromkeys(registry.MODELS, ("{}s", "model: {{name: {}}}")),
@@ -21,9 +22,23 @@ _USES = {
     "detection_metric": ("metrics", "report: {{extra: [{}]}}"),
     "dataset": ("datasets", "data: {{name: {}}}"),
     "change": ("changes", "test_changes: {{changed: {{name: {}}}}}"),
+    "task": ("tasks", "task: {}"),
 }
 """By kind: its plural, and how a sweep file names code of it."""
 _TASKS = {"loss": "inpaint", "metric": "inpaint", "detection_metric": "detect", "change": "detect"}
+
+
+def installed(kind: str) -> list[Entry]:
+    """What installed packages bring of a kind of `sweeps list`, by their entry points; their code is not imported."""
+    found = []
+    for code_kind, (plural, use) in _USES.items():
+        if plural.format(code_kind) != kind or code_kind == "detection_metric":  # the group of both kinds of metrics
+            continue
+        for name, point in references.installed(code_kind).items():
+            package = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed package"
+            meaning = f"{point.value}, of {package}; `sweeps describe {point.value}` prints its options."
+            found.append(Entry(kind, name, meaning, use=use.format(name)))
+    return found
 
 
 def entries(name: str) -> list[Entry]:
@@ -59,7 +74,8 @@ def _nothing_error(name: str) -> TrialError:
     return TrialError(
         name,
         "it defines nothing that a sweep file can name",
-        "a network with forward(image, mask), a loss term, a mask, a metric, a data set or a change of test images",
+        "a network with forward(image, mask), a loss term, a mask, a metric, a data set, a change of test images, "
+        "or a task",
         "sweeps new method FILE.py, which writes an example",
     )
 
@@ -96,7 +112,7 @@ def _meant(found: dict[str, Code]) -> dict[str, Code]:
 
 def _is_checked_function(kind: str, code: Code) -> bool:
     has_direction = kind in registry.METRICS and code.config.model_fields["better"].default is not None
-    return kind in ("loss", "mask", "change") or has_direction
+    return kind in ("loss", "mask", "change", "task") or has_direction
 
 
 def _is_dataset_class(kind: str, code: Code) -> bool:
@@ -114,5 +130,12 @@ def _entries(written: str, theirs: references.Resolved, asked: bool) -> Iterator
         facts = [("code", f"{theirs.hash}: {', '.join(cache.kept_files(theirs.hash))}")]
         if code.inputs:
             facts.insert(0, ("inputs", ", ".join(code.inputs)))
-        given = options(code.config)
+        if kind == "task":
+            columns = ", ".join(f"{column} ({better})" for column, better in code.config.columns.items())
+            facts.insert(0, ("columns", columns))
+        given = (
+            options(code.config.options_class) + options(code.config, skip=FILLED_IN)
+            if kind == "task"
+            else options(code.config)
+        )
         yield Entry(plural.format(kind), written, first, rest, task, use.format(written), given, tuple(facts))

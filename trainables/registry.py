@@ -41,8 +41,10 @@ MODELS = ("method", "detector", "ensemble", "matcher")
 """The kinds of code that `model.name` can mean; each belongs to another task."""
 METRICS = ("metric", "detection_metric")
 """The kinds of metrics, of tasks `inpaint` and `detect`; those of ours have no names here."""
-USER_KINDS = (*MODELS, "mask", "loss", "dataset", "change", *METRICS)
+USER_KINDS = (*MODELS, "mask", "loss", "dataset", "change", *METRICS, "task")
 """The kinds of code that users can bring."""
+USER_TASK = "trainables.user_task.learner"
+"""The module that runs a user's task."""
 USER_NAMES = r"\.py(:.+)?$|^[A-Za-z_][\w.]*:\w+$"
 """How users write the names of their code, as a regular expression for JSON schemas."""
 
@@ -65,16 +67,18 @@ class Code:
         return options(self.config, section)
 
     def load(self) -> Any:
-        """The module with its code; imports torch."""
+        """The module with its code; of a user's task, an object with the functions of such a module. Imports torch."""
+        if self.kind == "task" and self.definition:
+            return importlib.import_module(USER_TASK).UserTask(self)
         return self.definition.code if self.definition else importlib.import_module(self.module)
 
     def function(self) -> Any:
-        """The function of a mask, loss term or metric; the class or function of a user's data set."""
+        """The function of a mask, loss term, metric or user's task; the class or function of a user's data set."""
         return self.definition.code if self.definition else getattr(self.load(), self.name)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Of a loss term, metric or data set: the names of its inputs, in the order of its parameters."""
+        """Of a loss term, metric, data set or user's task: the names of its inputs, in the order of its parameters."""
         return self.definition.inputs if self.definition else parameters(self.kind)[self.name]
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from trainables import registry
+from trainables.code import references
 from trainables.config.data_paths import DataPath
 from trainables.config.sections import Needs
 from trainables.config.task_config import TaskConfig
+from trainables.user_task.config import UserTaskConfig
 
 TASKS = registry.names("task")
 
@@ -17,11 +19,17 @@ TASKS = registry.names("task")
 def resolve(task: str, config: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
     """A complete configuration with every default filled in, as plain data. Options that are off are left out or null.
 
+    task: as a sweep file names it; what the name of a user's task means is part of `user_code`.
     folder: of the sweep file, for names of files; None for a stored plan, whose names of files are pinned in
     `user_code`. A model without parameters has no epochs. Raises TrialError with the key, the reason and the allowed
     values.
     """
-    return _config(task).resolve(config, folder)
+    if task in TASKS:
+        return _config(task).resolve(config, folder)
+    code = dict(config.get("user_code") or {})
+    name = registry.resolve_name("task", task, {"folder": folder, "user_code": code})
+    resolved = registry.find("task", name).config.resolve({**config, "user_code": code}, folder)
+    return resolved if name == task else {**resolved, "user_code": {**resolved.get("user_code", {}), task: name}}
 
 
 def identity(task: str, resolved: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -41,7 +49,7 @@ def needs(task: str, resolved: dict[str, Any], seed: int) -> Needs:
 
 def code_of(task: str, resolved: dict[str, Any]) -> tuple[str, ...]:
     """The hashes of the user's code that a configuration names."""
-    return _config(task).code_of(resolved)
+    return tuple(dict.fromkeys((*references.hashes([task]), *_config(task).code_of(resolved))))
 
 
 def data_paths(task: str, resolved: dict[str, Any]) -> tuple[DataPath, ...]:
@@ -58,4 +66,5 @@ def trains(resolved: dict[str, Any]) -> bool:
 
 
 def _config(task: str) -> type[TaskConfig]:
-    return registry.find("task", task).config
+    """That of a user's task is its base, which is known where the code is not."""
+    return UserTaskConfig if references.parse(task) else registry.find("task", task).config

@@ -50,9 +50,7 @@ def estimate(work: PendingWork, store: Store, address: str, data_root: Path | No
     device = "cuda" if gpus else "cpu"
     left = _left(work, store)
     models = {learner_name(item.config) for item in left}
-    known = timed_trials(
-        store, lambda task, config: task == work.plan.sweep.spec.task and learner_name(config) in models
-    )
+    known = timed_trials(store, lambda task, config: task == work.plan.arms[0].task and learner_name(config) in models)
     here = "" if address not in ("local", IN_PROCESS) else _hardware(device, resources.cpus)
     timed: dict[str, Speed | None] = {}
 

@@ -65,7 +65,8 @@ class PendingWork:
     left_out: int = 0
     """Number of trials that are not done and belong to arms that `--arms` or `--skip-arms` leaves out."""
     stale: str = ""
-    """On finished trials that other code than today's, or different data, have made; empty if nobody looked."""
+    """On finished trials that other code than today's, or different data, have made, and on those that are trained
+    again for other metrics; empty if nobody looked."""
 
     @property
     def nothing(self) -> bool:
@@ -122,8 +123,8 @@ def _left(plan: Plan, copied: record_cache.CachedStore, retry: bool) -> tuple[li
 def write(plan: Plan, store: Store, command: tuple[str, ...]) -> dict[str, Any]:
     """Store the plan and every trial in it. Returns the plan as stored."""
     chosen = [{"user_code": plan.code_of_choices}] if plan.code_of_choices else []
-    store_code(store, plan.sweep.spec.task, [*(arm.config for arm in plan.arms), *chosen])
-    stale_code.store_modules(store, plan.sweep.spec.task, (arm.config for arm in plan.arms))
+    store_code(store, plan.arms[0].task, [*(arm.config for arm in plan.arms), *chosen])
+    stale_code.store_modules(store, plan.arms[0].task, (arm.config for arm in plan.arms))
     stored = stored_plans.write_plan(
         store, plan.name, plan.to_json(list(command)), plan.sweep.document.text, time.time()
     )

@@ -23,15 +23,19 @@ KINDS = (
 
 
 def list_names(kind: str) -> list[Entry]:
-    """Everything of a kind of `KINDS`, with meaning and options. SweepError for an unknown kind."""
+    """Everything of a kind of `KINDS`, with meaning and options, and what installed packages bring.
+
+    SweepError for an unknown kind.
+    """
     from sweeps.spec.loader import unknown_name_error
-    from trainables import catalogue
+    from trainables import catalogue, own_catalogue
 
     known = next((one for one in KINDS if kind in (one, singular(one))), None)
     if known is None:
         raise unknown_name_error(f"kind {kind!r}", kind, KINDS)
     own = {"metrics": _metrics, "samplers": _samplers, "studies": _studies}
-    return list(own[known]()) if known in own else catalogue.entries(known)
+    ours = own[known]() if known in own else catalogue.entries(known)
+    return [*ours, *own_catalogue.installed(known)]
 
 
 def describe(name: str) -> list[Entry]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sweeps.cli import console
+from sweeps.results.older_code import without_hash
 from sweeps.spec.dependencies import pinned_by
 from sweeps.spec.plan import flatten
 from sweeps.store import attempts as stored_attempts
@@ -24,7 +25,8 @@ def print_trial(store: Store, trial_id: str) -> None:
     """Everything about one trial: configuration, attempts, log, records, provenance."""
     out = console.console()
     body = stored_trials.read_trial(store, trial_id)
-    out.print(Text(f"trial {trial_id}", style="bold"), Text(f"task {body['task']}, seed {body['seed']}", style="dim"))
+    facts = f"task {without_hash(body['task'])}, seed {body['seed']}"
+    out.print(Text(f"trial {trial_id}", style="bold"), Text(facts, style="dim"))
     configuration = console.make_table("key", "value")
     for key, value in flatten(body["config"]).items():
         configuration.add_row(key, Text(console.format_value(value)))

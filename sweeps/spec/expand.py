@@ -13,7 +13,7 @@ from typing import Any
 from sweeps.errors import SweepError
 from sweeps.results import columns
 from sweeps.spec import arm_names
-from sweeps.spec.loader import Sweep, unknown_name_error
+from sweeps.spec.loader import Sweep, settle_columns, unknown_name_error
 from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, deep_copy, flatten
 from sweeps.spec.schema import ArmSpec
 from sweeps.spec.trial import Trial
@@ -184,9 +184,12 @@ def _resolve(
     code = _code_of_choices(sweep, schema, config) | resolved.get("user_code", {})
     if code:  # a suggestion of a search is resolved with the code that was planned
         config["user_code"] = code
-    trials = trials_of(sweep.spec.task, resolved, sweep.spec.seed_list, schema)
+    task = (resolved.get("user_code") or {}).get(sweep.spec.task, sweep.spec.task)
+    if sweep.columns is None:
+        settle_columns(sweep, resolved["metrics"])
+    trials = trials_of(task, resolved, sweep.spec.seed_list, schema)
     return Arm(
-        task=sweep.spec.task,
+        task=task,
         name=with_cell(row.name),
         changes={key: value for key, (value, _) in changes.items()},
         factors={key: label for key, (label, _, _) in cell.items()},

@@ -13,7 +13,7 @@ from typing import Any
 from sweeps import sizes
 from sweeps.results import columns
 from sweeps.spec.references import Best, TrialsOf
-from sweeps.spec.schema import CLAIM_FORMS, CLAIM_FREE, COMMAND, OWN_CODE, ClaimSpec, SweepSpec
+from sweeps.spec.schema import CLAIM_FORMS, CLAIM_FREE, COMMAND, OWN_CODE, TASKS, ClaimSpec, SweepSpec
 
 Schema = dict[str, Any]
 _OWN_METRIC: Schema = {
@@ -81,10 +81,10 @@ def _of_task(task: str) -> Schema:
 
 
 def _declares_columns() -> Schema:
-    """A sweep whose columns are not all ours: those of a program or of a user's metric have any names."""
+    """A sweep whose columns are not all ours: those of a program, a user's task or a user's metric have any names."""
     own = {"extra": {"contains": _OWN_METRIC}}
     return _any_of(
-        {"properties": {"task": {"const": COMMAND}}, "required": ["task"]},
+        {"properties": {"task": {"not": {"enum": [task for task in TASKS if task != COMMAND]}}}, "required": ["task"]},
         {"properties": {"report": {"properties": own, "required": ["extra"]}}, "required": ["report"]},
     )
 

@@ -11,11 +11,12 @@ from pydantic import BaseModel, ValidationError
 
 from sweeps import sizes
 from sweeps.errors import SweepError, UnknownNameError
-from sweeps.results.columns import declare, describe, is_column, usual_direction
+from sweeps.results.columns import declare
 from sweeps.spec import own_metrics, yaml_document
 from sweeps.spec.schema import (
     BEST,
     COMMAND,
+    TASKS,
     ArmSpec,
     ClaimSpec,
     EarlyStoppingSpec,
@@ -45,7 +46,13 @@ class Sweep:
         self.spec = _validate(source)
         self.metrics = own_metrics.read(self.spec, self.error)
         """Users' metrics of `report.extra`, as sections by label."""
-        _declare_columns(self)
+        declare(self.metrics)
+        self.columns: Mapping[str, str] | None = {} if self.spec.task in TASKS else None
+        """The columns of a user's task, each with its better direction; None as long as they are not known."""
+        if self.columns is not None:
+            given = self.spec.base.get("metrics") if self.spec.task == COMMAND else None
+            own_metrics.declare(given if isinstance(given, dict) else {}, ("base", "metrics"), self.error)
+            own_metrics.check_columns(self.spec, self.error, self.metrics, {})
         _check_references(self)
 
     def error(self, place: Place, why: str, allowed: str, fix: str) -> SweepError:
@@ -203,24 +210,23 @@ def _dotted(place: Place) -> str:
     return f"`{text.removeprefix('.')}`" if place else "the file"
 
 
-def _declare_columns(sweep: Sweep) -> None:
-    """Tell the columns of a program or of users' metrics, which only the sweep file knows."""
-    metrics = sweep.spec.base.get("metrics") if sweep.spec.task == COMMAND else None
-    for column, better in metrics.items() if isinstance(metrics, dict) else ():
-        usual = usual_direction(column) if is_column(str(column)) else ""
-        if usual and better in ("max", "min") and better != usual:
-            raise sweep.error(
-                ("base", "metrics", column),
-                f"{better!r} contradicts the meaning of this name: {describe(column)[2]}",
-                f"{usual}, or a name with another meaning",
-                f"{column}: {usual}",
-            )
-    declare(metrics)
-    declare(sweep.metrics)
+def settle_columns(sweep: Sweep, declared: Mapping[str, str]) -> None:
+    """Check the columns of a sweep of a user's task, whose file declares them, and let the report show them.
+
+    declared: {column: better direction}, known when the configuration is resolved.
+    """
+    sweep.columns = declared
+    report = sweep.spec.report
+    if "metrics" not in report.model_fields_set:
+        tests = [column for column in declared if column.startswith("test/")]
+        report = report.model_copy(update={"metrics": tests or list(declared)})
+        sweep.spec = sweep.spec.model_copy(update={"report": report})
+    own_metrics.declare(declared, ("task",), sweep.error)
+    own_metrics.check_columns(sweep.spec, sweep.error, sweep.metrics, declared)
 
 
 def _check_references(sweep: Sweep) -> None:
-    """Check the seeds, columns and epochs that the file names. Arm names are checked by `sweeps.spec.plan`."""
+    """Check the seeds and epochs that the file names. Arm names are checked by `sweeps.spec.plan`."""
     spec = sweep.spec
     if not spec.seed_list or len(set(spec.seed_list)) != len(spec.seed_list):
         raise sweep.error(("seeds",), "it is empty or repeats a seed", "a number, or different seeds", "seeds: 3")
@@ -228,28 +234,6 @@ def _check_references(sweep: Sweep) -> None:
     best = BEST.match(spec.report.at)
     if spec.report.at != "last" and not (best and best["column"].startswith("val/")):
         raise sweep.error(("report", "at"), "it does not select an epoch", "last, or best(val/COLUMN)", "at: last")
-    columns: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
-    columns += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
-    columns += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if isinstance(c.above, str)]
-    columns += [(("claims", i, "like"), c.like) for i, c in enumerate(spec.claims) if c.like is not None]
-    columns += [(("report", "at"), best["column"])] if best else []
-    pareto = spec.report.pareto
-    columns += [(("report", "pareto", "quality"), pareto.quality)] if pareto else []
-    for place, column in columns:
-        if not is_column(column) or not describe(column)[2]:
-            raise sweep.error(
-                place,
-                f"no trial reports {column!r}",
-                ", ".join(spec.base.get("metrics") or ())
-                if spec.task == COMMAND
-                else "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db",
-                "sweeps list metrics prints every column with its meaning",
-            )
-    own = pareto is not None and pareto.quality.removeprefix("test/") in sweep.metrics  # its file tells the direction
-    if pareto and not own and not (pareto.quality.startswith("test/") and describe(pareto.quality)[1]):
-        place = ("report", "pareto", "quality")
-        why = f"{pareto.quality!r} is not a test column with a better direction"
-        raise sweep.error(place, why, "e.g. test/psnr_db_hole", "quality: test/psnr_db_hole")
     for i, claim in enumerate(spec.claims):
         if not claim.can_be_judged:
             raise sweep.error(
@@ -269,24 +253,10 @@ def _check_references(sweep: Sweep) -> None:
 
 
 def _check_search(sweep: Sweep) -> None:
-    """Check the metrics, seeds and early stopping of a search."""
+    """Check the seeds and early stopping of a search."""
     search = sweep.spec.search
     if search is None:
         return
-    for metric in search.metrics:
-        is_reported = metric == "parameters" or (metric.startswith("val/") and bool(describe(metric)[2]))
-        if not is_reported:
-            why = (
-                "selecting on the test split would bias the test results"
-                if metric.startswith("test/")
-                else "no trial reports it"
-            )
-            raise sweep.error(
-                ("search", "metric"),
-                f"{metric!r}: {why}",
-                "val/psnr_db, val/l2, ..., or parameters",
-                "metric: val/psnr_db",
-            )
     shared = sorted(set(search.tune_seeds) & set(sweep.spec.seed_list))
     if shared:
         raise sweep.error(

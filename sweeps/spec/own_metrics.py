@@ -1,4 +1,4 @@
-"""Entries of `report.extra` that name a user's metric: the sections of the configuration that they become."""
+"""Columns of a sweep: those that its file may name, and those that a user's metric, program or task adds."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 
 from sweeps.errors import SweepError
 from sweeps.results import columns
-from sweeps.spec.schema import OWN_CODE, SweepSpec
+from sweeps.spec.schema import BEST, COMMAND, OWN_CODE, SweepSpec
 from sweeps.spec.yaml_document import Place
 
 TASKS = ("inpaint", "detect")
 """The tasks whose trials compute users' metrics."""
+Fail = Callable[[Place, str, str, str], SweepError]
+"""Makes the error about the value at a place, as `Sweep.error` does."""
 _LABEL = re.compile(r"[a-z][a-z0-9_]*$")
 
 
-def read(spec: SweepSpec, error: Callable[[Place, str, str, str], SweepError]) -> dict[str, dict[str, Any]]:
+def read(spec: SweepSpec, error: Fail) -> dict[str, dict[str, Any]]:
     """{label: {name: ..., options}} of the entries that are no metrics of ours; a label names the columns.
 
     error: `Sweep.error`; raised for an unknown name, and for a label that no column can have.
@@ -61,3 +63,60 @@ def _problem(label: str, others: Mapping[str, Any]) -> str:
     if columns.has_meaning(column) or columns.has_suffix(column):
         return f"the column {column} has a meaning already"
     return ""
+
+
+def declare(metrics: Mapping[str, Any], place: Place, error: Fail) -> None:
+    """Tell the columns of a program or of a user's task: {column: better direction}.
+
+    place: of `metrics` in the sweep file, or of the task whose file declares them. Raises SweepError for a direction
+    that contradicts the meaning of a name.
+    """
+    for column, better in metrics.items():
+        usual = columns.usual_direction(column) if columns.is_column(str(column)) else ""
+        if usual and better in ("max", "min") and better != usual:
+            raise error(
+                place if place == ("task",) else (*place, column),
+                f"{better!r} of {column} contradicts the meaning of this name: {columns.describe(column)[2]}",
+                f"{usual}, or a name with another meaning",
+                f"{column}: {usual}",
+            )
+    columns.declare(metrics)
+
+
+def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: Mapping[str, str]) -> None:
+    """Raise SweepError for a column that no trial reports, in the report, a claim or a search.
+
+    labels: of users' metrics. own: the columns of a user's task; empty for the tasks of this package.
+    """
+
+    def is_known(column: str) -> bool:
+        known = not own or column in own or not column.startswith(("val/", "test/"))
+        return known and columns.is_column(column) and bool(columns.describe(column)[2])
+
+    best, pareto = BEST.match(spec.report.at), spec.report.pareto
+    named: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
+    named += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
+    named += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if isinstance(c.above, str)]
+    named += [(("claims", i, "like"), c.like) for i, c in enumerate(spec.claims) if c.like is not None]
+    named += [(("report", "at"), best["column"])] if best else []
+    named += [(("report", "pareto", "quality"), pareto.quality)] if pareto else []
+    declared = ", ".join(own or (spec.base.get("metrics") or () if spec.task == COMMAND else ()))
+    for place, column in named:
+        if not is_known(column):
+            raise error(
+                place,
+                f"no trial reports {column!r}",
+                declared or "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db",
+                "sweeps list metrics prints every column with its meaning",
+            )
+    is_own = pareto is not None and pareto.quality.removeprefix("test/") in labels  # its file tells the direction
+    if pareto and not is_own and not (pareto.quality.startswith("test/") and columns.describe(pareto.quality)[1]):
+        place = ("report", "pareto", "quality")
+        why = f"{pareto.quality!r} is not a test column with a better direction"
+        raise error(place, why, "e.g. test/psnr_db_hole", "quality: test/psnr_db_hole")
+    for metric in spec.search.metrics if spec.search else ():
+        if metric != "parameters" and not (metric.startswith("val/") and is_known(metric)):
+            test = metric.startswith("test/")
+            why = "selecting on the test split would bias the test results" if test else "no trial reports it"
+            allowed = ", ".join(column for column in own if column.startswith("val/")) or "val/psnr_db, val/l2, ..."
+            raise error(("search", "metric"), f"{metric!r}: {why}", f"{allowed}, or parameters", "metric: val/psnr_db")

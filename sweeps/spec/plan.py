@@ -111,7 +111,7 @@ class Plan:
             "question": self.sweep.document.question,
             "header": self.sweep.document.header,
             "file": self.sweep.document.name,
-            "task": spec.task,
+            "task": self.arms[0].task,
             "command": shlex.join(command),
             "tiny": self.sweep.size == sizes.TINY,
             **({"size": self.sweep.size} if self.sweep.size == sizes.SMALL else {}),

@@ -122,6 +122,8 @@ class PublishedSpec(StrictSpec):
 
 OWN_CODE = r"^(.*\.py(:.+)?|[A-Za-z_][\w.]*:\w+)$"
 """Names of a user's own code: `FILE.py`, `FILE.py:NAME` and `package.module:NAME`."""
+TASKS = ("inpaint", "detect", "match", "stack", "command")
+"""The tasks of this package; any other one is a user's, whose file declares its columns."""
 COMMAND = "command"
 """The task whose columns are declared in the sweep file, as `base.metrics`."""
 
@@ -254,7 +256,9 @@ class SweepSpec(StrictSpec):
     """The top level of a sweep file."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,79}$")] = Field(description="letters, digits, - and _")
-    task: str = Field(description="the kind of training: inpaint, detect, match, stack or command")
+    task: str = Field(
+        description="the kind of training: inpaint, detect, match, stack or command; or a file of your own, ./FILE.py"
+    )
     base: dict[str, Any] = Field(description="one complete configuration")
     base_name: Name = Field("base", description="name of the base as an arm")
     seeds: Annotated[int, Field(ge=1, le=10_000)] | list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(

@@ -2,7 +2,8 @@
 
 A method may be a module with `build(config, size)` (and `Config`, and `method`), a class of networks, a function that
 builds a network, or a function `(image, mask) -> image`. A mask is a function `(n, size, generator)`, a loss term a
-function of some of `LOSS_INPUTS`; for metrics and data sets see `metrics_and_datasets`. Options are the further
+function of some of `LOSS_INPUTS`; for metrics and data sets see `metrics_and_datasets`, for tasks
+`trainables.user_task.config`. Options are the further
 parameters, with their annotations and defaults.
 """
 
@@ -28,6 +29,8 @@ from trainables.config.code_checks import check_config
 from trainables.config.model_sections import DetectorConfig, ModelConfig, StackConfig
 from trainables.config.sections import StrictConfig
 from trainables.errors import TrialError
+from trainables.user_task.config import INPUTS as TASK_INPUTS
+from trainables.user_task.config import task, tasks_in
 
 LOSS_INPUTS = {
     "prediction": "prediction_b3hw",
@@ -86,9 +89,15 @@ def define(kind: str, name: Resolved) -> Definition:
         item = _item(module, name, lambda: datasets_in(_classes(module), _functions(module)), "data set")
         config, inputs = dataset(item, name)
         return Definition(config, item, inputs)
-    function = _item(module, name, lambda: _functions(module), "function")
+    if kind == "task":
+        function = _item(module, name, lambda: tasks_in(_functions(module)), "function with a parameter `context`")
+    else:
+        function = _item(module, name, lambda: _functions(module), "function")
     if not callable(function):
         raise _error(name, f"{name.item} is not a function", "a function", "name a function")
+    if kind == "task":
+        inputs = tuple(one for one in TASK_INPUTS if one in _parameters(function))
+        return Definition(task(function, module, name), function, inputs)
     if kind in METRIC_INPUTS:
         config, inputs = metric(kind, function, module, name)
         return Definition(config, function, inputs)

@@ -36,9 +36,10 @@ def digest_of(task: str, config: Mapping[str, Any]) -> str:
 
 def _starts(task: str, config: Mapping[str, Any]) -> tuple[str, ...]:
     """The modules of the task and of the model, if it is ours."""
-    model = config.get("model", {}).get("name")
+    model = (config.get("model") or {}).get("name")
     ours = [registry.model(model).module] if model and not references.parse(model) else []
-    return (registry.find("task", task).module, *ours)
+    start = registry.USER_TASK if references.parse(task) else registry.find("task", task).module
+    return (start, *ours)
 
 
 @cache

@@ -33,6 +33,7 @@ GROUPS = {
     "detection_metric": "inpaint_sweeps.metrics",
     "dataset": "inpaint_sweeps.datasets",
     "change": "inpaint_sweeps.changes",
+    "task": "inpaint_sweeps.tasks",
 }
 """Groups of entry points, by kind."""
 

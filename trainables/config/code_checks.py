@@ -16,7 +16,6 @@ from pydantic import BaseModel, ValidationError
 
 from trainables.code.cache import path_in_code
 from trainables.config.model_sections import ModelConfig
-from trainables.config.sections import StrictConfig
 from trainables.errors import TrialError
 
 KEY = "model.name"
@@ -54,7 +53,7 @@ def described(item: Any) -> str:
     return f"{name.rpartition('<locals>.')[2]} ({source_place(item)})"
 
 
-def check_config(module: ModuleType, name: str, base: type[StrictConfig] = ModelConfig) -> Any:
+def check_config(module: ModuleType, name: str, base: type[BaseModel] = ModelConfig) -> Any:
     """The class `Config` of a module. Raises TrialError if it cannot be the options of `name`."""
     config = getattr(module, "Config", None)
     if config is None:
@@ -102,10 +101,10 @@ def _check_options(config: type[ModelConfig], name: str, module: ModuleType) -> 
     if "name" in config.model_fields:
         why = "`name` names the model in a sweep file, so an option cannot have this name"
         raise _field_error(name, module, "name", why, "rename the field, for example to kind")
-    _check_defaults(config, name, module)
+    check_defaults(config, name, module)
 
 
-def _check_defaults(config: type[ModelConfig], name: str, module: ModuleType) -> None:
+def check_defaults(config: type[BaseModel], name: str, module: ModuleType) -> None:
     """Check that each default is a value that the field allows, and plain data: it becomes part of a trial's id."""
     fields = {key: field for key, field in config.model_fields.items() if not field.is_required()}
     defaults = {key: field.get_default(call_default_factory=True) for key, field in fields.items()}

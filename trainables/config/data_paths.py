@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ class DataPath:
     """Whether only the images of the folder are read."""
     verified: bool = False
     """Whether reading it compares each file with its published hash, so that names and sizes identify the content."""
+    pattern: bool = False
+    """Whether `*` and `**` in the path stand for any files and folders."""
 
 
 PUBLISHED = {
@@ -52,6 +54,11 @@ def of_data(section: Section) -> Iterator[DataPath]:
     for key in ("file", "folder"):
         if captions.get(key):
             yield DataPath(captions[key])
+
+
+def of_patterns(patterns: Iterable[str]) -> Iterator[DataPath]:
+    """Files and folders with * and **, which a program or a task of a user's reads."""
+    yield from (DataPath(pattern, pattern=True) for pattern in patterns)
 
 
 def of_mask(section: Section) -> Iterator[DataPath]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -18,9 +19,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from trainables.config.data_paths import DataPath
+from trainables.config.data_paths import DataPath, of_patterns
 from trainables.data.image_files import image_files
-from trainables.data.listing import data_files
+from trainables.data.listing import data_files, is_junk
 from trainables.errors import TrialError
 
 DIGITS = 16
@@ -57,11 +58,31 @@ def fingerprints(paths: Iterable[DataPath], root: Path | None) -> dict[str, Fing
     return found
 
 
+def check_reads(patterns: Iterable[str], root: Path | None) -> None:
+    """Raise TrialError for a pattern of `reads` that matches no file that can be read."""
+    for path in of_patterns(patterns):
+        if not _files(path, root):
+            raise TrialError(
+                f"reads: {path.path}",
+                f"no file in {root or _downloads()} matches it",
+                "files and folders that can be read, with * and **, relative to the data root (--data, $SWEEPS_DATA)",
+                "correct the path, or remove it if nothing reads it",
+                "reads",
+            )
+
+
+def _downloads() -> Path:
+    return Path.home() / ".cache" / "inpaint-sweeps"
+
+
 def _files(path: DataPath, root: Path | None) -> dict[str, tuple[int, str]]:
     """Empty for what does not exist or cannot be read."""
-    place = (root or Path.home() / ".cache" / "inpaint-sweeps") / path.path
+    place = (root or _downloads()) / path.path
     try:
-        names = _names(place, path.images)
+        if path.pattern:
+            place, names = _matches(root or _downloads(), path.path)
+        else:
+            names = _names(place, path.images)
         stats = {name: _stat(place / name) for name in names}
         if path.verified:
             return {name: (stat[0], "") for name, stat in stats.items()}
@@ -77,6 +98,21 @@ def _names(place: Path, images: bool) -> list[str]:
     if images:
         return image_files(place, "data")
     return [file.relative_to(place).as_posix() for file in data_files(place)]
+
+
+def _matches(root: Path, pattern: str) -> tuple[Path, list[str]]:
+    """The innermost folder or file that a pattern names without * and **, and the files in it that match."""
+    parts = Path(pattern).parts
+    fixed = list(itertools.takewhile(lambda part: not set(part) & set("*?["), parts))
+    place = root.joinpath(*fixed)
+    if len(fixed) == len(parts):
+        return place, _names(place, images=False)
+    found = set()
+    for match in place.glob("/".join(parts[len(fixed) :])):
+        names = match.relative_to(place).parts
+        if not any(name.startswith(".") or is_junk(name) for name in names):
+            found.update([match] if match.is_file() else data_files(match))
+    return place, sorted(file.relative_to(place).as_posix() for file in found)
 
 
 def _stat(file: Path) -> _Stat:

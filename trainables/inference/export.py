@@ -57,7 +57,7 @@ def files(
     """
     if task not in _CALLS or not weights:
         raise TrialError(
-            f"trial {trial_id}: model {config['model']['name']} of task {task}",
+            f"trial {trial_id} of task {task}" + (f": model {config['model']['name']}" if task in _CALLS else ""),
             "it has no weights to export",
             "a trial of task inpaint or detect that trains a network",
             "choose another trial, see `sweeps status`",

@@ -8,8 +8,7 @@ Shapes: b images, 3 channels; mask_b1hw is 1 where a pixel is missing.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,13 @@ from trainables import registry
 from trainables.config.code_checks import KEY, check_network, described
 from trainables.errors import TrialError
 from trainables.inpaint.batch import LossTerm
+from trainables.training import checkpoint
 from trainables.training.precision import Precision
 
 BASES = f"{__package__}.method"
 """The module of the base classes; a fault in one of their functions is a fault of the network that they call."""
 FUNCTIONS = ("training_step", "fill", "state_dict", "load_state_dict", "inference_weights")
 """What every method has, together with `parameters`."""
-PLAIN = (int, float, bool, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
-"""Types of the values that a checkpoint can have besides tensors and containers; their subclasses are not read back."""
 IMAGES = "images like the given ones: one tensor of the same shape, dtype and device, in [0, 1], without NaN"
 
 
@@ -176,7 +174,7 @@ def check_method(method: Any, make: Callable[..., Any]) -> None:
 
 def check_state(method: Any, state: Any) -> None:
     """Raise TrialError unless the state of a method has only what a checkpoint can store and read back."""
-    for path, value in _not_plain(state, ""):
+    for path, value in checkpoint.not_plain(state):
         raise _state_error(
             _source(method, "state_dict"),
             f"state_dict(){path} is {_kind(value)}, which a checkpoint cannot store",
@@ -209,21 +207,6 @@ def check_restores(method: Any) -> None:
             f"load_state_dict(state_dict()) raised {type(error).__name__}: {error}"[:300],
             "let load_state_dict take what state_dict returns",
         ) from error
-
-
-def _not_plain(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every value inside that is neither a tensor nor plain data, with its keys."""
-    if isinstance(value, Tensor) or type(value) in PLAIN:
-        return
-    if type(value) in (dict, OrderedDict):
-        for key, item in value.items():
-            yield from () if type(key) in PLAIN else [(f"{path}[{key!r}]", key)]
-            yield from _not_plain(item, f"{path}[{key!r}]")
-    elif type(value) in (list, tuple):
-        for index, item in enumerate(value):
-            yield from _not_plain(item, f"{path}[{index}]")
-    else:
-        yield path, value
 
 
 def _state_error(source: Any, why: str, fix: str) -> TrialError:

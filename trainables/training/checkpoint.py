@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import json
 import textwrap
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +20,8 @@ from trainables.match.text_encoder import TextEncoder, Vocabulary
 from trainables.training.session import Row
 
 State = dict[str, Any]
+PLAIN = (int, float, bool, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
+"""Types of the values that a checkpoint can have besides tensors and containers; their subclasses are not read back."""
 
 
 def pack(state: State, history: list[Row], best: State | None) -> dict[str, bytes]:
@@ -34,6 +37,21 @@ def unpack(files: Mapping[str, bytes]) -> tuple[State, list[Row], State | None]:
     """The inverse of `pack`; tensors on the CPU."""
     best = _from_bytes(files["best.pt"]) if "best.pt" in files else None
     return _from_bytes(files["state.pt"]), json.loads(files["history.json"]), best
+
+
+def not_plain(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value inside that is neither a tensor nor plain data, with its keys."""
+    if isinstance(value, Tensor) or type(value) in PLAIN:
+        return
+    if type(value) in (dict, OrderedDict):
+        for key, item in value.items():
+            yield from () if type(key) in PLAIN else [(f"{path}[{key!r}]", key)]
+            yield from not_plain(item, f"{path}[{key!r}]")
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            yield from not_plain(item, f"{path}[{index}]")
+    else:
+        yield path, value
 
 
 class Restorable(Protocol):

@@ -92,7 +92,7 @@ class Task(Protocol):
 
 
 def task_named(name: str) -> Task:
-    """The task in `trainables/<name>/task.py`."""
+    """The task in `trainables/<name>/task.py`, or a user's."""
     task: Task = registry.find("task", name).load()
     return task
 

@@ -15,6 +15,7 @@ from analysis.dashboard.data.reader import history
 from analysis.dashboard.widgets import attempts, buttons, code, configuration, curves, elements
 from sweeps.results import columns as record_columns
 from sweeps.results import progress
+from sweeps.results.older_code import without_hash
 from sweeps.results.progress import TrialState
 from sweeps.store import plans as stored_plans
 
@@ -50,7 +51,8 @@ def show() -> None:
     if address.sweep:
         elements.link("sweep", address.sweep, ":material/arrow_back:", sweep=address.sweep)
     name = address.arm or str(address.body["config"].get("model", {}).get("name", "trial"))
-    elements.title(f"{name}, seed {address.body['seed']}", f"trial {address.trial}, task {address.body['task']}")
+    task = without_hash(address.body["task"])
+    elements.title(f"{name}, seed {address.body['seed']}", f"trial {address.trial}, task {task}")
     state = _state(address)
     _actions(address, state)
     chosen = elements.segments("View", _VIEWS, "view")

@@ -116,5 +116,64 @@ small: {set: {data.train: 1000, epochs: 2}, seeds: 2}         # for --size small
 tiny: {set: {data.train: 64, data.val: 16, data.test: 16, epochs: 1}, seeds: 1}      # for --tiny
 """
 
-TEXTS = {"method": METHOD, "loss": LOSS, "mask": MASK, "metric": METRIC, "dataset": DATASET, "sweep": SWEEP}
+TASK = '''\
+"""A task: how a trial learns. In a sweep file: task: ./FILE"""
+
+import torch
+
+# The columns of `val` and `test` that it reports, and which values are better. Columns of `train` need no declaration.
+metrics = {"val/error": "min", "test/error": "min"}
+extend = True      # no result depends on the number of epochs: a sweep with more of them continues from the checkpoint
+
+
+def points(count, degree):
+    x = 2 * torch.rand(count, 1, generator=torch.Generator().manual_seed(count)) - 1      # the same in every trial
+    return x ** torch.arange(degree + 1), torch.sin(3 * x)
+
+
+# The parameters beside `context` are options: keys of `base` in the sweep file. Give each a default, or a type.
+# context has: seed, device, cpus, data (a path: the data root), epochs, last_epoch, keep, generator, picture, log.
+def train(context, lr: float = 0.1, degree: int = 3):
+    data = {split: points(count, degree) for split, count in (("train", 200), ("val", 50), ("test", 60))}
+    network = torch.nn.Linear(degree + 1, 1).to(context.device)
+    optimiser = torch.optim.SGD(network.parameters(), lr)
+    # What is kept is stored with every checkpoint, and restored when the trial continues from one.
+    context.keep(network=network, optimiser=optimiser)
+    for epoch in context.epochs:      # after a checkpoint: the epochs that are left
+        for part in torch.randperm(200).split(20):
+            x, y = (one[part].to(context.device) for one in data["train"])
+            loss = (network(x) - y).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            error = {split: (network(x.to(context.device)).cpu() - y).square().mean() for split, (x, y) in data.items()}
+        yield {"train/loss": loss, "val/error": error["val"], "test/error": error["test"]}      # one record an epoch
+'''
+
+TASK_SWEEP = """\
+# Which question does this study answer?
+#
+# Run: sweeps run FILE --store results
+name: NAME
+task: ./CODE
+base: {lr: 0.1, degree: 3, epochs: 10}        # options of the task, and the number of epochs
+seeds: 3                                      # the same seed: the same random numbers in every arm
+arms:                                         # each is the base with only this changed
+  - {name: line, set: {degree: 1}}
+  - {name: larger steps, set: {lr: 0.3}}
+claims:                                       # statements that the report judges
+  - {text: "a curve fits better than a line", metric: test/error, better: base, than: line}
+tiny: {set: {epochs: 2}, seeds: 1}            # for --tiny
+"""
+
+TEXTS = {
+    "method": METHOD,
+    "loss": LOSS,
+    "mask": MASK,
+    "metric": METRIC,
+    "dataset": DATASET,
+    "task": TASK,
+    "sweep": SWEEP,
+}
 """By kind. FILE stands for the name of the file, NAME for that of the sweep or of the file without its ending."""

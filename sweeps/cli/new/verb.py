@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from sweeps.cli import common
-from sweeps.cli.new.skeletons import TEXTS
+from sweeps.cli.new.skeletons import TASK_SWEEP, TEXTS
 from sweeps.errors import SweepError
 
 KEYS = {
@@ -17,6 +17,7 @@ KEYS = {
     "loss": "loss: {{l2: 1.0, {}: 0.1}}",
     "metric": "report: {{extra: [{}]}}",
     "dataset": "data: {{name: {}}}",
+    "task": "task: {}",
 }
 """How a sweep file names code of a kind."""
 
@@ -24,13 +25,35 @@ KEYS = {
 def register(verbs: common.Verbs) -> None:
     parser = verbs.add(new, "new", "write a file to start from, which runs as it is")
     parser.add_argument("kind", metavar="KIND", choices=list(TEXTS), help=f"one of {', '.join(TEXTS)}")
-    parser.add_argument("file", metavar="FILE", type=Path, help="the file to write: .py, or .yaml for a sweep")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        type=Path,
+        help="the file to write: .py, or .yaml for a sweep; a task also gets a sweep beside it",
+    )
 
 
 def new(options: argparse.Namespace) -> int:
     kind, file = options.kind, options.file
     _check(kind, file)
-    text = TEXTS[kind].replace("FILE", file.name).replace("NAME", file.stem)
+    sweep, name = file.with_suffix(".yaml"), re.sub("^[_-]+", "", file.stem.lower())
+    if kind == "task" and sweep.exists():
+        raise _error(
+            sweep,
+            "a task gets a sweep beside it, and this file exists",
+            "a name without a file",
+            f"sweeps new task {file.with_stem(f'{file.stem}_2')}",
+        )
+    _write(file, TEXTS[kind].replace("FILE", file.name).replace("NAME", file.stem))
+    if kind != "task":
+        print(f"wrote {file}. {_next_step(kind, file)}")
+        return common.DONE
+    _write(sweep, TASK_SWEEP.replace("FILE", sweep.name).replace("CODE", file.name).replace("NAME", name))
+    print(f"wrote {file} and {sweep}. {_next_step('sweep', sweep)}")
+    return common.DONE
+
+
+def _write(file: Path, text: str) -> None:
     try:
         with file.open("x", encoding="utf-8") as target:  # never overwrites
             target.write(text)
@@ -42,8 +65,6 @@ def new(options: argparse.Namespace) -> int:
         raise _error(
             file, f"it cannot be written: {error.strerror}", "a file in an existing folder", f"mkdir -p {file.parent}"
         ) from error
-    print(f"wrote {file}. {_next_step(kind, file)}")
-    return common.DONE
 
 
 def _check(kind: str, file: Path) -> None:

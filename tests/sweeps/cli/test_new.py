@@ -49,6 +49,20 @@ def test_new_code_runs_in_a_new_sweep(tmp_path: Path, data_root: Path) -> None:
     assert {round(history["test/hole_fraction"][-1], 2) for history in histories} == {0.25}
 
 
+def test_a_new_task_gets_a_sweep_that_runs(
+    folder: Path, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", "task", "s.py"]) == DONE
+    assert "sweeps run s.yaml --tiny" in capsys.readouterr().out
+    assert sorted(path.name for path in folder.iterdir()) == ["s.py", "s.yaml"]
+    errors = [history["test/error"][-1] for history in tiny(tmp_path / "store", data_root)]
+    assert len(set(errors)) == 3
+    assert max(errors) < 1
+    (folder / "s.py").unlink()
+    assert main(["new", "task", "s.py"]) == USER_ERROR
+    assert "a task gets a sweep beside it" in capsys.readouterr().err
+
+
 def test_it_says_what_to_do_next(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "sub").mkdir()
     assert main(["new", "method", "sub/net.py"]) == DONE

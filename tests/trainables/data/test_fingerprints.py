@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainables.config.data_paths import PUBLISHED, DataPath
+from trainables.config.data_paths import PUBLISHED, DataPath, of_patterns
 from trainables.data import fingerprints
 from trainables.data.sources.cifar import SETS
+from trainables.errors import TrialError
 
 OLD_NS = 10**18
 
@@ -98,3 +99,20 @@ def test_a_single_file_and_published_files(folder: Path, data_root: Path) -> Non
     assert all(PUBLISHED[name] == (DataPath(published.folder, verified=True),) for name, published in SETS.items())
     cifar = fingerprints.fingerprints(PUBLISHED["cifar10"], data_root)["cifar-10-batches-py"]
     assert cifar.files["test_batch"] == ((data_root / "cifar-10-batches-py" / "test_batch").stat().st_size, "")
+
+
+def test_patterns_stand_for_files_and_folders(folder: Path) -> None:
+    def names(pattern: str) -> list[str]:
+        found = fingerprints.fingerprints(of_patterns([pattern]), folder.parent)
+        return sorted(found[pattern].files) if found else []
+
+    every = names("imgs")
+    assert names("imgs/**") == every
+    assert names("imgs/*.png") == [name for name in every if "/" not in name]
+    assert names("*/*.png") == [f"imgs/{name}" for name in every if "/" not in name]
+    assert names(str(folder / "c*")) == [name for name in every if name.startswith("cats/")]
+    (folder / ".hidden.png").write_bytes(b"x")
+    assert names("imgs/*.png") == [name for name in every if "/" not in name]
+    assert names("imgs/*.none") == []
+    with pytest.raises(TrialError, match=r"no file in .* matches it"):
+        fingerprints.check_reads(["imgs", "imgs/*.none"], folder.parent)
