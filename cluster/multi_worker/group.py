@@ -23,6 +23,7 @@ from cluster.worker.inputs import with_inputs
 from cluster.worker.store_session import StoreSession
 from cluster.worker.trial_config import checked_config
 from cluster.worker.worker import WorkerOptions, data_root, error_record, is_lost_worker, open_cached, run_trial
+from sweeps import scratch
 from sweeps.store import trials as stored_trials
 from trainables.errors import TrialError
 from trainables.training.distributed import DDP_OPTIONS, Workers
@@ -186,7 +187,7 @@ def _follow(
 
     body = stored_trials.read_trial(open_cached(options.store), trial)
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
-    machine = Machine(workers.device, options.cpus, data_root(options), workers)
+    machine = Machine(workers.device, options.cpus, data_root(options), workers, scratch=scratch.folder)
     try:
         machine = with_inputs(machine, open_cached(options.inputs or options.store), body, epochs)
         trial_data.check(open_cached(options.store), options.expected_data, body, machine)

@@ -24,6 +24,7 @@ from cluster.worker.store_session import Heartbeat, StoreSession, Superseded
 from cluster.worker.trial_config import checked_config
 from cluster.worker.trial_data import ExpectedData
 from cluster.worker.uploads import run_briefly
+from sweeps import scratch
 from sweeps.errors import StorageError, StoreAwayError, SweepError
 from sweeps.holders import this_process
 from sweeps.store import attempts as stored_attempts
@@ -150,7 +151,7 @@ def _run_trial(
         return HELD
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     device = options.device if workers.size == 1 else workers.device
-    machine = Machine(device, options.cpus, data_root(options), workers)
+    machine = Machine(device, options.cpus, data_root(options), workers, scratch=scratch.folder)
     session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
     session.deadline = options.deadline
     log = session.log

@@ -63,6 +63,17 @@ base:
   grace: 0.5
   metrics: {val/steps: max}
 """
+HELD = """\
+import fcntl, json, os
+with open(os.path.join(os.path.dirname(os.environ["SWEEPS_OUT"]), ".in-use"), "r+") as lock:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = 0
+    except BlockingIOError:
+        held = 1
+with open(os.environ["SWEEPS_RECORDS"], "a") as records:
+    print(json.dumps({"epoch": 1, "val/held": held}), file=records)
+"""
 Sweeps = Callable[..., str]
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -188,6 +199,17 @@ def test_a_program_that_ignores_sigterm_does_not_hold_up_a_stop(
     running.communicate(timeout=60)
     logs = "".join(path.read_text() for path in store.glob("trials/*/log/*.txt"))
     assert "did not end, and was killed" in logs
+
+
+def test_its_scratch_folder_is_held_so_that_a_later_run_removes_those_of_killed_ones(
+    sweeps: Sweeps, tmp_path: Path, folder: Path
+) -> None:
+    """`tests/sweeps/test_scratch.py` kills the holder of such a folder."""
+    (folder / "held.py").write_text(HELD)
+    text = STUBBORN.replace("stubborn", "held").replace("epochs: 500", "epochs: 1").replace("val/steps", "val/held")
+    (folder / "held.yaml").write_text(text)
+    sweeps("run", "held.yaml", "--address", "in-process", "--store", str(tmp_path / "store"))
+    assert _rows(tmp_path / "store", "held")["base", 0][0]["val/held"] == 1
 
 
 def test_a_search_with_early_stopping(sweeps: Sweeps, tmp_path: Path, folder: Path) -> None:

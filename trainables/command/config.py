@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from trainables.command import files
 from trainables.command.arguments import BUILT_IN, placeholders
+from trainables.config.data_paths import DataPath, of_patterns
 from trainables.config.task_config import TaskConfig, without_none
 from trainables.errors import TrialError
 
@@ -33,6 +34,11 @@ class Config(TaskConfig):
         [],
         description="files of the program, relative to the sweep file, with * and **; hashed into the trial's id and "
         "copied to the machine that runs it",
+    )
+    reads: list[str] = Field(
+        [],
+        description="data that the program reads: files and folders, with * and **, relative to the data root; each "
+        "result holds their fingerprint",
     )
     code_hash: str | None = Field(None, pattern=HASH, description="hash of the files of `code`; filled in")
     metrics: dict[Column, Literal["max", "min"]] = Field(
@@ -81,6 +87,11 @@ class Config(TaskConfig):
         parts["shell"] = resolved["shell"] or None
         parts["epochs"] = None if resolved["extend"] else resolved["epochs"]
         return {"seed": seed, "columns": sorted(resolved["metrics"]), **without_none(parts)}
+
+    @classmethod
+    def data_paths(cls, resolved: Mapping[str, Any]) -> Iterator[DataPath]:
+        """What the program reads below the data root; plans of earlier versions do not say."""
+        yield from of_patterns(resolved.get("reads") or ())
 
     @classmethod
     def code_of(cls, resolved: Mapping[str, Any]) -> tuple[str, ...]:

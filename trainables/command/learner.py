@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,8 +43,7 @@ class ProgramLearner:
 
     def __init__(self, config: Mapping[str, Any], machine: Machine) -> None:
         self._config, self._machine = config, machine
-        self._scratch = Path(tempfile.mkdtemp(prefix="sweeps-command-"))
-        machine.resources.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        self._scratch = machine.resources.enter_context(machine.scratch("command"))
         self.out = self._scratch / OUT
         self._program: Program | None = None
         self._output = Output(machine.log)

@@ -17,6 +17,7 @@ from trainables.command.learner import SAMPLES, ProgramLearner
 from trainables.command.pictures import with_strip
 from trainables.command.program import check_program
 from trainables.config.messages import no_fills_error
+from trainables.data.fingerprints import check_reads
 from trainables.data.listing import data_files
 from trainables.errors import TrialError
 from trainables.training.session import Machine
@@ -46,6 +47,7 @@ def load(config: Mapping[str, Any], machine: Machine) -> ProgramData:
             "1; several GPUs by resources.gpus, which the program sees in CUDA_VISIBLE_DEVICES",
             f"resources: {{workers: 1, gpus: {machine.workers.size}}}",
         )
+    check_reads(config.get("reads") or (), machine.data_root)
     return ProgramData(tuple(config["metrics"]))
 
 
@@ -91,9 +93,9 @@ def evaluate(learner: ProgramLearner, data: ProgramData, split: str) -> dict[str
 
 
 def checks(config: Mapping[str, Any]) -> list[Any]:
-    """Whether the program is there, as far as this machine can tell."""
+    """Whether the program and its data are there, as far as this machine can tell."""
     parts = ("run", "code_hash", "parameters")
-    return [(_check_run, {key: config[key] for key in parts})]
+    return [(_check_run, {key: config[key] for key in parts}), (check_reads, config["reads"])]
 
 
 def _check_run(section: Mapping[str, Any], data_root: Path | None) -> None:  # noqa: ARG001 - part of the interface

@@ -6,8 +6,9 @@ runner, so a trial gives the same numbers with every runner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,6 +52,12 @@ def _never() -> bool:
     return False
 
 
+@contextmanager
+def _temporary_folder(purpose: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix=f"sweeps-{purpose}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @dataclass(frozen=True)
 class Machine:
     """Where the trial runs. These facts change its speed but, for one kind of CPU and thread count, no result."""
@@ -69,6 +76,9 @@ class Machine:
     """Recorded outputs (`outputs.npz`) of the finished trials that it lists, by trial id."""
     networks: Networks = field(default_factory=dict)
     """Trained networks of the trials that it lists."""
+    scratch: Callable[[str], AbstractContextManager[Path]] = _temporary_folder
+    """Makes a temporary folder for a purpose, for a `with` statement. Runners pass one whose folders a later run
+    removes if the process was killed."""
     log: Callable[[str], None] = _no_log
     """Adds an entry to the log of the attempt."""
     stopping: Callable[[], bool] = _never

@@ -50,6 +50,31 @@ base:
 seeds: 1
 report: {metrics: [test/accuracy]}
 """
+PROGRAM = """\
+# Does anybody notice?
+name: noticed
+task: command
+base:
+  run: 'echo "{\\"epoch\\": 1, \\"val/lines\\": $(wc -l < {data_root}/labelled/labels.csv)}" >> $SWEEPS_RECORDS'
+  shell: true
+  reads: [labelled/*.csv, "labelled/im*/**"]
+  metrics: {val/lines: max}
+seeds: 1
+"""
+TASK = """\
+# Does anybody notice?
+name: noticed
+task: ./lines.py
+base: {reads: [labelled]}
+seeds: 1
+"""
+LINES = """\
+metrics = {"val/lines": "max"}
+
+def train(context):
+    for _ in context.epochs:
+        yield {"val/lines": len((context.data / "labelled" / "labels.csv").read_text().splitlines())}
+"""
 SIDE = 16
 Run = Callable[..., int]
 
@@ -90,6 +115,7 @@ def run(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "noticed.yaml"
     file.write_text(INPAINT)
+    (tmp_path / "lines.py").write_text(LINES)
 
     def command(*arguments: str, verb: str = "run") -> int:
         where = ["--store", str(tmp_path / "store"), "--data", str(root), "--address", "in-process"]
@@ -129,12 +155,37 @@ CASES: Mapping[str, Case] = {
     "another manipulated image": Case(
         lambda root: picture(root / "labelled" / "images" / "05.png", 99), ("data labelled", "images/05.png"), DETECT
     ),
+    "another file that a program reads": Case(
+        lambda root: rewrite(root / "labelled" / "labels.csv", "01.png,1", "01.png,0"),
+        ("data labelled/*.csv", "labels.csv"),
+        PROGRAM,
+    ),
+    "another image that a program reads": Case(
+        lambda root: picture(root / "labelled" / "images" / "05.png", 99),
+        ("data labelled/im*/**", "images/05.png"),
+        PROGRAM,
+    ),
+    "another file that a user's task reads": Case(
+        lambda root: rewrite(root / "labelled" / "labels.csv", "01.png,1", "01.png,0"),
+        ("data labelled", "labels.csv"),
+        TASK,
+    ),
 }
 
 
 def rewrite(file: Path, old: str, new: str) -> None:
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize("text", [PROGRAM, TASK])
+def test_data_that_a_program_or_task_reads_must_be_there(
+    run: Run, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / "noticed.yaml").write_text(text)
+    shutil.rmtree(root / "labelled")
+    assert run() == USER_ERROR
+    assert f"no file in {root} matches it" in capsys.readouterr().err
 
 
 def drop(file: Path) -> None:
