@@ -136,7 +136,7 @@ def load_forge(file: str | Path, store: StoreLike) -> LoadedForge:
     source.value = {"name": "forge", "task": "detect", "base": {"data": {"forged": source.value}}}
     source.origins = {(*place, *at): origin for at, origin in source.origins.items()}
     pinned = dependencies.pin(Sweep(source), path.parent, arguments.plain_store(store))
-    return LoadedForge(forgery_config.resolve_forge(pinned.spec.base["data"]["forged"]), pinned.pins)
+    return LoadedForge(forgery_config.resolve_forge(pinned.spec.base["data"]["forged"], path.parent), pinned.pins)
 
 
 def forge(loaded: LoadedForge, store: StoreLike, *, data: str | Path | None = None, quiet: bool = True) -> ForgeResult:

@@ -27,7 +27,7 @@ from trainables.code import references
 from trainables.config.sections import DataConfig, SourceConfig
 from trainables.data.image_files import check_left_out, with_reasons
 from trainables.data.loaded import cached, on_change
-from trainables.data.section import read
+from trainables.data.section import DataSection, read
 from trainables.data.sources.cifar import Cifar
 from trainables.data.sources.cub_and_pets import BirdsSource, PetsSource
 from trainables.data.sources.folders import FolderSource, ImageFileSource, UnreadableFiles
@@ -69,7 +69,7 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
 
     Raises TrialError if files are missing, damaged or too few.
     """
-    data = read(DataConfig, config)
+    data = read(DataSection, config)
     key = (root, data.model_dump_json(exclude={"augment", "captions"}))
     with _lock:  # held while loading, so that two threads do not load the same set
         if key not in _kept:
@@ -83,12 +83,12 @@ def load(config: Mapping[str, Any], root: Path | None) -> ImageSet:
 
 def object_masks(config: Mapping[str, Any], root: Path | None) -> dict[str, Tensor]:
     """The object masks by split: uint8 (n, size, size), 1 inside the object. Raises TrialError like `load`."""
-    return _objects(read(DataConfig, config).model_dump_json(exclude={"augment", "captions"}), root)
+    return _objects(read(DataSection, config).model_dump_json(exclude={"augment", "captions"}), root)
 
 
 @cached(maxsize=2)
 def _objects(section: str, root: Path | None) -> dict[str, Tensor]:
-    data = read(DataConfig, json.loads(section))
+    data = read(DataSection, json.loads(section))
     parts = image_counts(data, root)
     return {split: torch.cat([source.objects(split, n, data.size) for source, n in parts[split]]) for split in SPLITS}
 
@@ -99,7 +99,7 @@ def check(config: Mapping[str, Any], root: Path | None) -> dict[str, int]:
     Returns the number of images in each split. Downloads data sets as `load` does, so that a driver can download once
     before its trials start.
     """
-    parts = image_counts(read(DataConfig, config), root)
+    parts = image_counts(read(DataSection, config), root)
     sources = {id(source): source for some in parts.values() for source, _ in some}
     for source in sources.values():
         source.verify()
@@ -143,7 +143,7 @@ def _leave_out(folder: Path, found: Mapping[str, TrialError], files: int) -> Non
 
 def image_counts(data: DataConfig, root: Path | None) -> dict[str, list[tuple[Source, int]]]:
     """The data sets of each split, with the number of images; see `split_counts`."""
-    return split_counts(data, lambda section: _readable(source(section, root)))
+    return split_counts(data, lambda section: _readable(source(section, root, data.size)))
 
 
 def _readable(source: Source) -> Source:
@@ -158,10 +158,13 @@ def _together(split: str, parts: Sequence[tuple[Source, int]], size: int) -> Ten
     return images[0] if len(images) == 1 else torch.cat(images)  # a single tensor stays a view
 
 
-def source(section: SourceConfig, root: Path | None) -> Source:
-    """The data set that a section names. root: see `load`. Raises TrialError if files are missing."""
+def source(section: SourceConfig, root: Path | None, size: int | None = None) -> Source:
+    """The data set that a section names. root: see `load`. Raises TrialError if files are missing.
+
+    size: of the images, px, for a user's data set; None: that of the section.
+    """
     if references.parse(section.name):
-        return UserSource(section, root)
+        return UserSource(section, root, size or getattr(section, "size", None))
     if section.name == "folder":
         assert section.path is not None  # checked by SourceConfig
         return FolderSource(section.path, section.split, section.crops, root)

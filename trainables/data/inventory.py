@@ -13,9 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from trainables.config.sections import DataConfig, SourceConfig
+from trainables.config.sections import SourceConfig
 from trainables.data.image_files import check_left_out, image_files, path_below, unreadable
-from trainables.data.section import read
+from trainables.data.section import DataSection, read
 from trainables.data.sources.folder_splits import folder_splits
 from trainables.data.splits import SPLITS, split_by_hash, split_counts
 from trainables.forgery.config import SetConfig
@@ -77,7 +77,7 @@ def counts_of(section: str, root: Path) -> dict[str, int] | None:
         return _set_counts(SetConfig.model_validate(data["set"]), root)
     if "name" not in data:
         return None
-    parts = split_counts(read(DataConfig, data), lambda one: _listed(one, root))
+    parts = split_counts(read(DataSection, data), lambda one: _listed(one, root))
     counts = {split: sum(count for _, count in some) for split, some in parts.items()}
     return None if max(counts.values()) >= _MANY else counts
 
@@ -137,7 +137,7 @@ def _listed(section: SourceConfig, root: Path) -> _Listed:
         counts = {split: numbers[split] * crops for split in SPLITS}
         more = ", or set a larger `crops` for the folder" if section.crops else ""
         return _Listed(f"the folder {section.path}", counts, more)
-    if not section.name.startswith("cifar"):
+    if section.name not in ("cifar10", "cifar100"):
         return _Listed(section.name, None)
     val = section.val_from_test
     counts = _CIFAR | {"train": 45_000} if val is None else {"train": 50_000, "val": val, "test": 10_000 - val}

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import SerializeAsAny, create_model
+from pydantic import Field, SerializeAsAny, create_model
 
 from trainables import registry
 from trainables.code import references
-from trainables.config.sections import DataConfig, SizedConfig
+from trainables.config.sections import DataConfig, PartConfig, SizedConfig, SourceConfig
 from trainables.config.variant import Extensible
 
-Section = TypeVar("Section", bound=SizedConfig)
+Section = TypeVar("Section", bound=SourceConfig)
 
 
 def read(base: type[Section], section: Mapping[str, Any]) -> Section:
@@ -32,7 +32,7 @@ def _class_of(base: type[Section], name: str) -> type[Section]:
     return made
 
 
-def _users(base: type[SizedConfig]) -> Extensible:
+def _users(base: type[SourceConfig]) -> Extensible:
     """The annotation of a section of this class that may name a user's data set."""
 
     def config_of(section: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
@@ -42,5 +42,15 @@ def _users(base: type[SizedConfig]) -> Extensible:
     return Extensible(config_of, registry.USER_NAMES)
 
 
-Data = Annotated[SerializeAsAny[DataConfig], _users(DataConfig)]
+class DataSection(DataConfig):
+    """A `data` section whose parts may be users' data sets."""
+
+    train_on: list[Annotated[SerializeAsAny[PartConfig], _users(PartConfig)]] | None = Field(
+        None, min_length=1, description=DataConfig.model_fields["train_on"].description
+    )
+
+
+Data = Annotated[SerializeAsAny[DataSection], _users(DataSection)]
 """A `data` section."""
+Photographs = Annotated[SerializeAsAny[SizedConfig], _users(SizedConfig)]
+"""The section `images` of a forge block."""

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -17,9 +18,10 @@ from pydantic_core import CoreSchema, core_schema
 
 from trainables import registry
 from trainables.config.messages import unknown_name_error, validated
-from trainables.config.sections import TRIAL, CaptionSourceConfig, SizedConfig, StrictConfig
+from trainables.config.sections import TRIAL, CaptionSourceConfig, StrictConfig
 from trainables.config.task_config import without_none
 from trainables.config.variant import Variant
+from trainables.data.section import Photographs
 from trainables.errors import TrialError
 
 NOT_FILLS = ("outputs",)
@@ -135,7 +137,7 @@ Encoder = Annotated[dict[str, Any], Variant(ENCODERS)]
 class ForgeConfig(StrictConfig):
     """A forge block. Shares are of the photographs, drawn independently for each."""
 
-    images: SizedConfig = Field(description="{name: ..., size: ...}: the photographs")
+    images: Photographs = Field(description="{name: ..., size: ...}: the photographs")
     captions: CaptionSourceConfig | None = Field(None, description="captions of the photographs; null: none")
     mask: Annotated[dict[str, Any], registry.section("mask"), AfterValidator(_not_object)] = Field(
         {"name": "box"}, validate_default=True, description="{name: ..., options}: the holes"
@@ -183,9 +185,12 @@ class ForgeConfig(StrictConfig):
         return self
 
 
-def resolve_forge(block: Any) -> dict[str, Any]:
-    """A complete block with every default filled in, as plain data; what is off is None. Raises TrialError."""
-    return validated("", ForgeConfig, block)
+def resolve_forge(block: Any, folder: Path | None = None) -> dict[str, Any]:
+    """A complete block with every default filled in, as plain data; what is off is None. Raises TrialError.
+
+    folder: of the forge file, for names of files; None for the working directory.
+    """
+    return validated("", ForgeConfig, block, {"folder": folder, "user_code": {}})
 
 
 def forged_id(resolved: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainables.code import references
 from trainables.config.task_config import without_none
 
 SOURCES = {
@@ -53,8 +54,11 @@ def card_text(resolved: Mapping[str, Any], done: Mapping[str, Any], pairs: Seque
     done: the content of `done.json`.
     pairs: near duplicates, the nearest first.
     """
-    name, size = resolved["images"]["name"], done["size"]
-    source = SOURCES[name].format(path=resolved["images"]["path"])
+    given, size = resolved["images"], done["size"]
+    theirs = references.parse(given["name"])
+    name = "folder" if theirs else given["name"]
+    made = f"the data set {theirs.label} of the user's code {theirs.hash}" if theirs else ""
+    source = made or SOURCES[name].format(path=given["path"])
     parts = [
         f"# Forged images {done['id']}\n",
         "Photographs and inpainted versions of them, for training and testing detectors of inpainted regions.\n",

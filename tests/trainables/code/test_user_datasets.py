@@ -12,12 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.trainables.forgery.make_forged import forge
 from trainables import schema
+from trainables.code import references
 from trainables.config.sections import DataConfig
 from trainables.data import images
 from trainables.data.section import read
 from trainables.data.splits import SPLITS
 from trainables.errors import TrialError
+from trainables.forgery import forged_images
+from trainables.forgery.config import resolve_forge
 
 Write = Callable[[dict[str, str]], Path]
 CIFAR = """
@@ -129,6 +133,41 @@ def test_code_and_options_are_part_of_the_identity_and_comments_are_not(write: W
     assert identity(text, count=40) == first
     assert identity(text, count=41) != first
     assert identity(text.replace("[index]", "[index].flip(2)")) != first
+
+
+def test_a_part_of_a_mixture(write: Write, data_root: Path) -> None:
+    folder = write({"d.py": CIFAR.replace("ITEM", ITEMS["uint8"]).replace("split, root", "split, root, size")})
+    given = {"name": "cifar10", "train": 20, "val": 4, "test": 4}
+    mixed = section(folder, **given, train_on=[{"name": "own"}, {"name": "./d.py", "count": 30}])
+    ours = images.load({**given, "train": 10}, data_root)
+    loaded = images.load(mixed, data_root)
+    assert torch.equal(loaded.train, torch.cat([ours.train, ours.train])), "its images are those of cifar10"
+    assert torch.equal(loaded.test, ours.test)
+    assert images.check(mixed, data_root) == {"train": 20, "val": 4, "test": 4}
+    with pytest.raises(TrialError, match=r"data\.train_on\.0 'cuont'"):
+        section(folder, **given, train_on=[{"name": "./d.py", "cuont": 3}])
+    with pytest.raises(TrialError, match=r"data\.train_on\.0\.name: 'cifar11'"):
+        section(folder, **given, train_on=[{"name": "cifar11"}])
+
+
+def test_the_photographs_of_a_forged_set(write: Write, data_root: Path, tmp_path: Path) -> None:
+    folder = write({"d.py": CIFAR.replace("ITEM", ITEMS["uint8"])})
+    block: dict[str, Any] = {"inpainters": [{"name": "telea"}], "mask": {"name": "box"}}
+    found = {}
+    for name, photographs in {"ours": {"name": "cifar10"}, "mine": {"name": "./d.py", "count": 12}}.items():
+        section = {**photographs, "train": 6, "val": 2, "test": 2}
+        config = {"data": {"forged": {**block, "images": section}}, "model": {"name": "majority"}}
+        resolved = schema.resolve("detect", config, folder)
+        forged = resolved["data"]["forged"]
+        assert forged == resolve_forge({**block, "images": section}, folder)
+        assert schema.needs("detect", resolved, 0).code == references.hashes([forged["images"]["name"]])
+        forge(forged, tmp_path / name, data_root)
+        train = forged_images.load(tmp_path / name).train
+        found[name] = train.image_n3hw[train.label_n == 0]
+    assert torch.equal(found["ours"], found["mine"])
+    assert len(found["mine"]) == 6
+    card = (tmp_path / "mine" / "card.md").read_text()
+    assert "Photographs: the data set d of the user's code" in card
 
 
 WRONG_WHEN_CHECKED = {

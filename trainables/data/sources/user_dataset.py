@@ -33,11 +33,11 @@ class UserSource:
 
     more = ""
 
-    def __init__(self, section: SourceConfig, root: Path | None) -> None:
+    def __init__(self, section: SourceConfig, root: Path | None, size: int | None) -> None:
         code = registry.find("dataset", section.name)
         self._make, self._inputs = code.function(), code.inputs
         self._options = {key: getattr(section, key) for key in code.config.model_fields}
-        self._given = {"root": root, "size": getattr(section, "size", None)}
+        self._given = {"root": root, "size": size}
         self.what = f"the data set {described(self._make)}"
         self._lock = threading.Lock()
         self._parts: dict[str, tuple[Any, Sequence[int]]] = {}
