@@ -35,7 +35,7 @@ class RunOptions:
     accept_changed_data: bool = False
     """Run although earlier trials of the sweep have read other data under the same path; the report says so."""
     replace: bool = False
-    """Accept that an arm has results of another configuration, and resolve references to other sweeps again."""
+    """Replace the stored plan by other values, also of arms with results, and resolve references to sweeps again."""
     time_budget_s: float | None = None
     """Stop gracefully after this many seconds, counted from the call; the start of Ray and dependencies count."""
     deadline: float | None = None

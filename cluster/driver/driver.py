@@ -182,6 +182,9 @@ def _run_on_ray(driver: _Driver, address: str, options: RunOptions) -> None:
     watch = local_ray_watch.watched(options.restart, options.deadline) if own else contextlib.nullcontext()
     messages = ray_messages.shortened(connection.logs())
     try:
+        driver.on_step()
+        if driver.queue.finished:
+            return  # the start of Ray took the rest of the time
         worker_options = driver.worker_options(ray_tune.gpus_in_cluster())
         resources = driver.plan.sweep.spec.resources
         fits = ray_tune.trials_at_once(resources, worker_options.gpus)

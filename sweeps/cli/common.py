@@ -135,7 +135,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--retry", nargs="?", const="failed", choices=["failed"], help="also run trials that failed before"
     )
     parser.add_argument(
-        "--replace", action="store_true", help="run an arm even if its stored results have another configuration"
+        "--replace",
+        action="store_true",
+        help="replace the stored plan of this name by other values, also of arms that have results",
     )
     add_accept_changed_data(parser)
     add_arms(parser)

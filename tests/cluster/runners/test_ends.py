@@ -144,6 +144,22 @@ def test_a_time_budget_is_kept_to_within_an_epoch(
     assert time.time() - began < 60
 
 
+@pytest.mark.slow
+def test_a_time_budget_is_kept_on_ray(file: Path, store: FolderStore, ray_address: str) -> None:
+    began = time.time()
+    start = ["run", str(file), "--time-budget", "20s", "--store", store.uri, "--address", ray_address]
+    assert main(start) == common.FAILED
+    taken = time.time() - began
+    epochs = [
+        seconds
+        for trial_id in store.children("trials")
+        for row in checkpoints.checkpoint_history(store, trial_id, 400)
+        for seconds in [row["sys/time_s"]]
+    ]
+    assert taken < 20 + max(epochs, default=0.0) + 15, "an epoch, a checkpoint, and the end of the processes"
+    assert all(epoch < 400 for epoch in last_epochs(store).values())
+
+
 def test_nothing_starts_without_time(
     file: Path, store: FolderStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
