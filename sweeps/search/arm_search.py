@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from sweeps.errors import SweepError
+from sweeps.results.columns import SYSTEM
 from sweeps.search.search import Ask, Search, SearchSpec, search_prefix
 from sweeps.search.space import parse
 from sweeps.spec.expand import trials_of
@@ -46,6 +47,7 @@ def search_spec(sweep: Sweep) -> SearchSpec:
             metrics=search.metrics,
             goals=search.goals,
             sampler=search.sampler,
+            limits=search.limits,
             points=tuple(search.points),
         )
     except SweepError as error:
@@ -143,8 +145,26 @@ class ArmSearch:
         if any(value is None for column in values for value in column):
             self._tell(suggestion, FAILED)
         else:
-            self._tell(suggestion, COMPLETE, [fmean(v for v in column if v is not None) for column in values])
+            means = [fmean(v for v in column if v is not None) for column in values]
+            beyond = self._beyond_limits([result for result in results if result])
+            if beyond is None:
+                self._tell(suggestion, FAILED)
+            else:
+                self._tell(suggestion, COMPLETE, means, constraints=beyond)
         return True
+
+    def _beyond_limits(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+        """By how much the mean over seeds is beyond each limit; None if a result lacks a column."""
+        beyond: dict[str, float] = {}
+        for column, limits in self.spec.limits.items():
+            values = [final_value(result, column) for result in results]
+            known = [value for value in values if value is not None]
+            if len(known) < len(values):
+                return None
+            for side, limit in limits.items():
+                distance = fmean(known) - limit
+                beyond[f"{column} {side}"] = distance if side == "most" else -distance
+        return beyond
 
     def pruned(self, number: int, trial_id: str, curve: Mapping[int, float]) -> None:
         """A trial was stopped early: mark it in the store and tell its suggestion as pruned.
@@ -177,8 +197,9 @@ class ArmSearch:
         state: str,
         values: list[float] | None = None,
         intermediate: Mapping[int, float] | None = None,
+        constraints: Mapping[str, float] | None = None,
     ) -> None:
-        self.search.tell(suggestion.number, state, values or [], intermediate)
+        self.search.tell(suggestion.number, state, values or [], intermediate, constraints)
         del self._open[suggestion.number]
 
     def best(self) -> list[dict[str, Any]]:
@@ -214,12 +235,17 @@ def pruned_key(sweep: str, trial_id: str) -> str:
 
 
 def final_value(result: Mapping[str, Any], metric: str) -> float | None:
-    """A metric of a result at its target epoch; `parameters` is the number of trained parameters."""
-    value = (
-        result.get("facts", {}).get("parameters")
-        if metric == "parameters"
-        else result["history"].get(metric, [None])[-1]
-    )
+    """A metric of a result at its target epoch.
+
+    `parameters` is the number of trained parameters; columns under `sys/` give their median over the epochs.
+    """
+    if metric == "parameters":
+        value = result.get("facts", {}).get("parameters")
+    elif metric.startswith(f"{SYSTEM}/"):
+        values = [one for one in result["history"].get(metric, []) if one is not None]
+        value = median(values) if values else None
+    else:
+        value = result["history"].get(metric, [None])[-1]
     return None if value is None else float(value)
 
 

@@ -8,7 +8,7 @@ import functools
 import json
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ LOST_ASK: Json = {
     "study_attrs": {},
     "trial_attrs": {},
 }
-LOST_TELL: Json = {"told_at": 0.0, "state": "failed", "values": [], "intermediate": []}
+LOST_TELL: Json = {"told_at": 0.0, "state": "failed", "values": [], "intermediate": [], "constraints": {}}
 """What stands for a suggestion that cannot be read, and for its outcome, so that later ones keep their numbers."""
 
 
@@ -49,6 +49,8 @@ class SearchSpec:
     """Whether more ("max") or less ("min") is better, for each metric."""
     sampler: str = "tpe"
     seed: int = 0
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Constraints: {column: {"most": number, "least": number}}."""
     points: tuple[Overrides, ...] = ()
     """Known good points, as overrides of some or all keys of the space; they are suggested first."""
 
@@ -63,6 +65,8 @@ class SearchSpec:
             raise SweepError(given, "each metric needs a goal", "one goal per metric", "metric: val/psnr_db, goal: max")
         if self.sampler == "cmaes" and len(self.metrics) > 1:
             self._refuse("it supports one objective only", "tpe, gp, nsga2, random or qmc", "sampler: nsga2")
+        if self.sampler == "cmaes" and self.limits:
+            self._refuse("it does not learn from constraints", "tpe, gp, nsga2, random or qmc", "sampler: tpe")
         if self.sampler == "cmaes" and all(axis.labels for axis in self.space.axes(always=True)):
             why = "it needs a number that every configuration has, and this space has none"
             self._refuse(why, "any other sampler", "sampler: tpe")
@@ -177,7 +181,8 @@ def _frozen_trial(ask: Json, tell: Json | None) -> Any:
         params=ask["params"],
         distributions={name: json_to_distribution(json.dumps(d)) for name, d in ask["distributions"].items()},
         user_attrs={"overrides": ask["overrides"]},
-        system_attrs=ask["trial_attrs"],
+        system_attrs=dict(ask["trial_attrs"]),  # Optuna adds the constraints to it
+        constraints=outcome.get("constraints") or None,
         intermediate_values={epoch: math.nan if v is None else v for epoch, v in outcome["intermediate"]},
     )
     trial.datetime_start = datetime.datetime.fromtimestamp(ask["asked_at"])

@@ -22,7 +22,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.errors import SweepError
@@ -66,6 +66,13 @@ class Ask:
     """running, complete, pruned or failed."""
     values: tuple[float, ...] = ()
     """The metrics of a complete suggestion."""
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    """By how much a complete suggestion is beyond each limit of the search; zero or less where it keeps it."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the suggestion is complete and keeps every limit."""
+        return self.state == "complete" and all(value <= 0 for value in self.constraints.values())
 
 
 def search_prefix(sweep: str, arm: str) -> str:
@@ -126,16 +133,19 @@ class Search:
         return (asks >= self.spec.trials or self.exhausted) and tells == asks
 
     def best(self, count: int) -> list[Ask]:
-        """The best distinct complete suggestions by the only metric, best first; ties go to the earlier one."""
+        """The best distinct complete suggestions by the only metric, best first; ties go to the earlier one.
+
+        Suggestions beyond a limit of the search are left out.
+        """
         if len(self.spec.metrics) > 1:
             given, why = f"search.report_best: {count}", "several metrics have no single best configuration"
             raise SweepError(given, why, "0 with several metrics", "report_best: 0")
         sign = -1 if self.spec.goals[0] == "max" else 1
-        complete = {canonical(ask.overrides): ask for ask in reversed(self.asks()) if ask.state == "complete"}
+        complete = {canonical(ask.overrides): ask for ask in reversed(self.asks()) if ask.fits}
         return sorted(complete.values(), key=lambda ask: (sign * ask.values[0], ask.number))[:count]
 
     def front(self) -> list[Ask]:
-        """The Pareto front: complete suggestions that no other one dominates, by number."""
+        """The Pareto front: complete suggestions within the limits that no other one dominates."""
         return [self._ask(trial.number) for trial in self.study().best_trials]
 
     def study(self) -> Any:
@@ -163,13 +173,19 @@ class Search:
         return None
 
     def tell(
-        self, number: int, state: str, values: Sequence[float] = (), intermediate: Mapping[int, float] | None = None
+        self,
+        number: int,
+        state: str,
+        values: Sequence[float] = (),
+        intermediate: Mapping[int, float] | None = None,
+        constraints: Mapping[str, float] | None = None,
     ) -> bool:
         """Store the outcome of a suggestion. Returns False, and changes nothing, if it already has one.
 
         state: complete, pruned or failed
         values: the metrics, for a complete suggestion only
         intermediate: the metric by epoch; samplers rank a pruned suggestion by the last value
+        constraints: by how much a complete suggestion is beyond each limit of the search; zero or less: it keeps it
         """
         assert state in STATES, state
         assert 0 <= number < len(self._history.asks), number
@@ -185,6 +201,7 @@ class Search:
             "state": state,
             "values": [float(value) for value in values],
             "intermediate": [[epoch, _finite(value)] for epoch, value in sorted((intermediate or {}).items())],
+            **({"constraints": dict(constraints)} if constraints else {}),
         }
         name = f"{number:04d}.tell.json"
         if create(self._store, self._prefix + name, record):
@@ -262,25 +279,26 @@ class Search:
                 return
             lost = number >= len(history.asks) or history.asks[number] == LOST_ASK
             if not lost:
-                tell = {key: record[key] for key in _TELL}
+                tell = {key: record[key] for key in _TELL} | {"constraints": record.get("constraints", {})}
                 if len(tell["values"]) != (len(self.spec.metrics) if tell["state"] == "complete" else 0):
                     raise ValueError(f"it has {len(tell['values'])} values")
                 history.tells[number] = tell
         self._read.add(name)
 
     def _check_header(self, stored: Json) -> None:
-        for key in ("space", "sampler", "metrics", "goals", "seed"):
-            if canonical(stored[key]) != canonical(self._header[key]):
+        for key in ("space", "sampler", "metrics", "goals", "seed", "constraints"):
+            if canonical(stored.get(key)) != canonical(self._header.get(key)):
                 raise SweepError(
-                    f"search {self.name}: {key} {self._header[key]!r}",
-                    f"the search in the store began with {stored[key]!r}",
+                    f"search {self.name}: {key} {self._header.get(key)!r}",
+                    f"the search in the store began with {stored.get(key)!r}",
                     "the same value (trials may grow, points may be added)",
                     "restore the value, or give the sweep another name",
                 )
 
     def _ask(self, number: int) -> Ask:
         tell = self._history.tells.get(number, {"state": "running", "values": []})
-        return Ask(number, copy.deepcopy(self._history.asks[number]["overrides"]), tell["state"], tuple(tell["values"]))
+        overrides = copy.deepcopy(self._history.asks[number]["overrides"])
+        return Ask(number, overrides, tell["state"], tuple(tell["values"]), dict(tell.get("constraints") or {}))
 
 
 def _finite(value: float) -> float | None:
@@ -299,12 +317,14 @@ def _header(arm: str, spec: SearchSpec) -> Json:
         "goals": list(spec.goals),
         "seed": spec.seed,
         "trials": spec.trials,
+        **({"constraints": {column: dict(limit) for column, limit in spec.limits.items()}} if spec.limits else {}),
     }
 
 
 def _spec_of(header: Json) -> SearchSpec:
     space, metrics, goals = parse(header["space"]), tuple(header["metrics"]), tuple(header["goals"])
-    return SearchSpec(space, header["trials"], metrics, goals, header["sampler"], header["seed"])
+    limits = header.get("constraints") or {}
+    return SearchSpec(space, header["trials"], metrics, goals, header["sampler"], header["seed"], limits)
 
 
 def _place(key: str) -> tuple[int, str]:

@@ -103,10 +103,14 @@ def _state(store: Store, plan: Mapping[str, Any], arm: str, search: Search | Non
 
 
 def failure_of(store: Store, sweep: str, arm: str, asks: Sequence[Ask]) -> str:
-    """Why a search that has ended has no result: none of its suggestions is complete. Empty if one is."""
+    """Why a search that has ended has no result: none of its suggestions is complete and within the limits; else ''."""
     counts = Counter(ask.state for ask in asks)
-    if counts["complete"]:
+    if any(ask.fits for ask in asks):
         return ""
+    if counts["complete"]:
+        broken = Counter(name for ask in asks for name, value in ask.constraints.items() if value > 0)
+        none = f"none of {counts['complete']} complete suggestions keeps its limits"
+        return f"the search of {arm!r} has no result: {none}, most often not {broken.most_common(1)[0][0]!r}"
     told = " and ".join(f"{counts[state]} {words}" for state, words in _ENDS.items() if counts[state])
     words = f"the search of {arm!r} has no result: of {len(asks)} suggestions, {told or 'none was made'}"
     failed = [ask for ask in asks if ask.state == "failed"]

@@ -20,6 +20,7 @@ from sweeps.spec.schema import (
     ArmSpec,
     ClaimSpec,
     EarlyStoppingSpec,
+    LimitSpec,
     PublishedSpec,
     ReportSpec,
     Resources,
@@ -184,6 +185,8 @@ def _owner(place: Place) -> type[BaseModel]:
     }
     if len(place) > 2 and place[:2] == ("search", "early_stopping"):
         return EarlyStoppingSpec
+    if len(place) > 2 and place[:2] == ("search", "constraints"):
+        return LimitSpec
     if len(place) > 2 and place[0] == "report" and place[1] == "published":
         return PublishedSpec
     return inner.get(str(place[0]), SweepSpec) if len(place) > 1 else SweepSpec

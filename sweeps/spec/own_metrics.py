@@ -84,7 +84,7 @@ def declare(metrics: Mapping[str, Any], place: Place, error: Fail) -> None:
 
 
 def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: Mapping[str, str]) -> None:
-    """Raise SweepError for a column that no trial reports, in the report, a claim or a search.
+    """Raise SweepError for a column that no trial reports, in the report, a claim or a search, or that may not select.
 
     labels: of users' metrics. own: the columns of a user's task; empty for the tasks of this package.
     """
@@ -114,9 +114,21 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
         place = ("report", "pareto", "quality")
         why = f"{pareto.quality!r} is not a test column with a better direction"
         raise error(place, why, "e.g. test/psnr_db_hole", "quality: test/psnr_db_hole")
+
+    def why_not(column: str) -> str:
+        test = column.startswith("test/")
+        return "selecting on the test split would bias the test results" if test else "no trial reports it"
+
     for metric in spec.search.metrics if spec.search else ():
         if metric != "parameters" and not (metric.startswith("val/") and is_known(metric)):
-            test = metric.startswith("test/")
-            why = "selecting on the test split would bias the test results" if test else "no trial reports it"
+            why = why_not(metric)
             allowed = ", ".join(column for column in own if column.startswith("val/")) or "val/psnr_db, val/l2, ..."
             raise error(("search", "metric"), f"{metric!r}: {why}", f"{allowed}, or parameters", "metric: val/psnr_db")
+    for column in spec.search.constraints if spec.search else ():
+        if column != "parameters" and not (column.startswith(("val/", f"{columns.SYSTEM}/")) and is_known(column)):
+            raise error(
+                ("search", "constraints", column),
+                f"{column!r}: {why_not(column)}",
+                "parameters, a validation column, sys/time_s, sys/peak_memory_mb or sys/images_per_s",
+                "constraints: {parameters: {most: 5.0e6}}",
+            )

@@ -137,7 +137,13 @@ class Plan:
 
     def _search_json(self) -> dict[str, Any]:
         assert self.sweep.spec.search is not None
-        return {**self.sweep.spec.search.model_dump(), "arms": [arm.name for arm in self.searched]}
+        search = self.sweep.spec.search
+        limits = {"constraints": search.limits} if search.limits else {}
+        return {
+            **search.model_dump(exclude={"constraints"}),
+            **limits,
+            "arms": [arm.name for arm in self.searched],
+        }
 
 
 def _shares(runs: Iterable[tuple[str, int]]) -> bool:

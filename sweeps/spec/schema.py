@@ -87,6 +87,19 @@ class EarlyStoppingSpec(StrictSpec):
     )
 
 
+class LimitSpec(StrictSpec):
+    most: float | None = Field(None, description="the value may not be higher")
+    least: float | None = Field(None, description="the value may not be lower")
+
+    @model_validator(mode="after")
+    def _limits(self) -> LimitSpec:
+        if self.most is None and self.least is None:
+            raise ValueError("it has neither `most` nor `least`")
+        if self.most is not None and self.least is not None and self.least > self.most:
+            raise ValueError(f"`least` ({self.least:g}) is above `most` ({self.most:g})")
+        return self
+
+
 class SearchFileSpec(StrictSpec):
     space: dict[str, Any] = Field(
         description="{dotted key: {float | int | choice | simplex | ratio: ...}}, see docs/sweep-files.md"
@@ -95,6 +108,11 @@ class SearchFileSpec(StrictSpec):
     sampler: str = Field("tpe", description="tpe, gp, cmaes, nsga2, random or qmc")
     metric: str | list[str] = Field(description="a validation column, or `parameters`; a list for several objectives")
     goal: str | list[str] = Field(description="max or min; a list with one per metric")
+    constraints: dict[str, LimitSpec] = Field(
+        {},
+        description="limits that a configuration must keep to become an arm: {parameters: {most: 5.0e6}}; a validation "
+        "column, `parameters`, or a column of the machine (sys/time_s)",
+    )
     early_stopping: EarlyStoppingSpec = Field(
         EarlyStoppingSpec(), description="{name: asha | median | none, grace_epochs: N, reduction_factor: N}"
     )
@@ -104,6 +122,11 @@ class SearchFileSpec(StrictSpec):
     report_best: Annotated[int, Field(ge=0)] = Field(1, description="number of best configurations that become arms")
     within_arms: bool = Field(False, description="true: each arm gets its own search with the same budget")
     points: list[dict[str, Any]] = Field([], description="known good points, tried first: {dotted key: value}")
+
+    @property
+    def limits(self) -> dict[str, dict[str, float]]:
+        """`constraints` as plain data: {column: {most: number, least: number}}."""
+        return {column: limit.model_dump(exclude_none=True) for column, limit in self.constraints.items()}
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -155,6 +155,7 @@ class _PlannedSearchShape(_Shape):
     tune_seeds: list[int]
     report_best: int
     within_arms: bool
+    constraints: dict[str, dict[str, float]] = {}
 
 
 class _PlanShape(_Shape):
@@ -196,6 +197,7 @@ class _SearchShape(_Shape):
     goals: list[str]
     seed: int
     trials: int
+    constraints: dict[str, dict[str, float]] = {}
 
 
 class _AskShape(_Shape):
@@ -214,6 +216,7 @@ class _TellShape(_Shape):
     state: Literal["complete", "pruned", "failed"]
     values: list[float]
     intermediate: list[Annotated[list[float | None], Field(min_length=2, max_length=2)]]
+    constraints: dict[str, float] = {}
 
 
 class _PrunedShape(_Shape):

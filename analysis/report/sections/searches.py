@@ -62,10 +62,17 @@ def settings(study: Study) -> list[str]:
     rule = "No early stopping."
     if stopping["name"] != "none":
         rule = f"Early stopping of suggestions by {stopping['name']} from epoch {stopping['grace_epochs']} on."
+    limits = [
+        f"{wording.label(column)} at {side} {wording.with_unit(f'{limit:,g}', column)}"
+        for column, sides in (spec.get("constraints") or {}).items()
+        for side, limit in sides.items()
+    ]
+    kept = [f"Only configurations that keep these limits became arms: {wording.listing(limits)}."] if limits else []
     return [
         f"{_suggested(spec['trials'])} per arm by {spec['sampler']} on {seeds}, for {wording.listing(goals)}{equal}.",
         "Configurations are reported on fresh seeds, never on the seeds that selected them.",
         rule,
+        *kept,
     ]
 
 
@@ -93,6 +100,7 @@ def _facts(study: Study, search: SearchState, importance: str) -> SearchFacts:
     found = []
     for rank, ask in enumerate(search.best, 1):
         values = [wording.with_unit(f"{value:.4g}", metric) for value, metric in zip(ask.values, metrics, strict=True)]
+        values += _limited(spec, ask.constraints)
         arm = _arm_name(spec, search.arm, rank) if rank <= search.chosen else ""
         found.append(FoundConfiguration(_changes(ask.overrides), ", ".join(values), arm))
     state = (
@@ -119,6 +127,15 @@ def _facts(study: Study, search: SearchState, importance: str) -> SearchFacts:
         found=found,
         importance=importance,
     )
+
+
+def _limited(spec: Mapping[str, Any], beyond: Mapping[str, float]) -> list[str]:
+    """The values of the limited columns of a suggestion: 'parameters 35,595'."""
+    values: dict[str, float] = {}
+    for name, distance in beyond.items():
+        column, _, side = name.rpartition(" ")
+        values[column] = spec["constraints"][column][side] + (distance if side == "most" else -distance)
+    return [f"{wording.label(one)} {wording.with_unit(f'{value:,.6g}', one)}" for one, value in values.items()]
 
 
 def _arm_name(spec: Mapping[str, Any], arm: str, rank: int) -> str:

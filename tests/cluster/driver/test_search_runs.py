@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from analysis import study as studies
+from analysis.report.sections import searches
 from cluster.driver import driver
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
@@ -94,6 +96,25 @@ def test_a_search_whose_tries_all_failed_is_no_success(
     ):
         assert main(command) == code, command
         assert why.lower() in " ".join(capsys.readouterr().out.lower().split()), command
+
+
+def test_only_what_keeps_the_limits_becomes_an_arm(planned: Planned, store: Store, data_root: Path) -> None:
+    text = SEARCHED.replace("{optimiser.lr: {float: [1.0e-5, 1.0e-1], log: true}}", "{model.width: {choice: [4, 8]}}")
+    text = text.replace("trials: 5", "trials: 2\n  constraints: {parameters: {most: 100000}, sys/time_s: {most: 600}}")
+    run(planned("epochs=1", "seeds=1", "arms=[]", "search.early_stopping={name: none}", text=text), store, data_root)
+    asks = {ask.overrides["model.width"]: ask for ask in stored_searches(store, "searched")["base"].asks()}
+    assert all(set(ask.constraints) == {"parameters most", "sys/time_s most"} for ask in asks.values())
+    assert all(ask.constraints["sys/time_s most"] < 0 for ask in asks.values())
+    parameters = {width: 100_000 + ask.constraints["parameters most"] for width, ask in asks.items()}
+    assert parameters[4] < 100_000 < parameters[8]
+    assert (asks[4].fits, asks[8].fits) == (True, False)
+    tuned = [arm for arm in stored(store)["arms"] if arm["name"].startswith("tuned")]
+    assert [arm["config"]["model"]["width"] for arm in tuned] == [4]
+    study = studies.read(store, "searched")
+    (found,) = searches.facts(study)[0].found
+    assert f"parameters {parameters[4]:,.0f}, time per epoch" in found.value
+    said = " ".join(searches.settings(study))
+    assert "Only configurations that keep these limits became arms: parameters at most 100,000 and time" in said
 
 
 def test_a_pruned_trial_is_told_as_pruned_and_keeps_its_curve(planned: Planned, store: Store, data_root: Path) -> None:
