@@ -35,6 +35,6 @@ def _cells(costs: Sequence[StudyCost]) -> list[str]:
         f"{sum(cost.trials for cost in costs):,}",
         f"{sum(cost.left for cost in costs):,}",
         f"{up_to}{sum(cost.epochs for cost in costs):,}",
-        "-" if not kinds else "?" if unknown == kinds else at_least + console.time_text(known_s),
+        "-" if not kinds else "?" if unknown and not known_s else at_least + console.time_text(known_s),
         f"{kinds - unknown} of {kinds} kinds" if kinds else "nothing to run",
     ]
