@@ -53,8 +53,13 @@ class Interrupting(Watched):
             threading.Timer(self.away_s, self.server.start).start()
 
 
-def undisturbed(planned: Planned, tmp_path: Path, data_root: Path) -> dict[str, Any]:
-    near = FolderStore(tmp_path / "near")
+@pytest.fixture(scope="module")
+def near(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    """A store that never goes away; the first test that needs its records trains them."""
+    return FolderStore(tmp_path_factory.mktemp("near"))
+
+
+def undisturbed(planned: Planned, near: FolderStore, data_root: Path) -> dict[str, Any]:
     plan = planned(*CHANGES)
     run(plan, near, data_root)
     return histories(plan, near)
@@ -64,7 +69,7 @@ def undisturbed(planned: Planned, tmp_path: Path, data_root: Path) -> dict[str, 
     ("where", "away_s"), [("in-process", 1.5), pytest.param("local", 20.0, marks=[pytest.mark.slow, pytest.mark.ray])]
 )
 def test_a_server_that_is_killed_and_started_twice_changes_nothing(
-    planned: Planned, tmp_path: Path, data_root: Path, own_rclone: Server, where: str, away_s: float
+    planned: Planned, near: FolderStore, data_root: Path, own_rclone: Server, where: str, away_s: float
 ) -> None:
     store, plan = open_store(address()), planned(*CHANGES)
     watched = Interrupting(own_rclone, (2, 4), away_s)
@@ -73,14 +78,14 @@ def test_a_server_that_is_killed_and_started_twice_changes_nothing(
     driver.write(work.plan, store, ())
     driver.run(work, store, schema, settings, watched)
     assert watched.outages == 2
-    assert histories(plan, store) == undisturbed(planned, tmp_path, data_root)
+    assert histories(plan, store) == undisturbed(planned, near, data_root)
     assert {state for state, _ in watched.events} == {"started", "done"}
 
 
 @pytest.mark.parametrize("where", ["in-process", pytest.param("local", marks=[pytest.mark.slow, pytest.mark.ray])])
 def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
     planned: Planned,
-    tmp_path: Path,
+    near: FolderStore,
     data_root: Path,
     moto: Server,
     aws: pytest.MonkeyPatch,
@@ -107,7 +112,7 @@ def test_a_server_that_stays_away_ends_the_sweep_which_goes_on_later(
         assert histories(plan, store) == {}, "no success that is not in the store"
         later = _go_on(plan, store, settings)
         assert {state for state, _ in later.events} <= {"started", "done"}
-        assert histories(plan, store) == undisturbed(planned, tmp_path, data_root)
+        assert histories(plan, store) == undisturbed(planned, near, data_root)
 
 
 def _go_on(plan: Any, store: Store, settings: RunOptions) -> Watched:
