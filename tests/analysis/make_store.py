@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,7 @@ def history(arm: ArmSpec, seed: int) -> dict[str, list[float | None]]:
     return columns
 
 
+@cache
 def strips(salt: int, psnr: float, count: int = 8, side: int = 16) -> dict[str, bytes]:
     """The five strips of sample pictures: gradients with a dark line through them; better arms have less noise."""
     rng = np.random.default_rng(7)
