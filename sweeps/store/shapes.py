@@ -119,7 +119,7 @@ class _ReportShape(_Shape):
     at: str
     metrics: Annotated[list[str], Field(min_length=1)]
     test_epochs: list[int] = []
-    extra: list[str] = []
+    extra: list[str | dict[str, Any]] = []
     statistic: str = "mean"
     correction: str = "holm"
     published: Json | None = None
