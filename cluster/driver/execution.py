@@ -14,6 +14,7 @@ from cluster.worker import inputs, stale_code
 from cluster.worker.stale_code import StaleCode
 from sweeps import scratch
 from sweeps.results import check_unchanged
+from sweeps.results.older_code import retrained_for_metrics
 from sweeps.run_options import RunOptions
 from sweeps.spec.plan import Plan
 from sweeps.store import plans as stored_plans
@@ -117,7 +118,8 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
         copied = CachedStore(store, plan.name)
         data = planned_data.look(chosen, copied, options.local_data_root)
     work = driver.narrowed(driver.work_left(plan, store, schema, options.retry, copied), options)
-    notes = " ".join(filter(None, [stale.sentence, *data.mixed]))
+    again = retrained_for_metrics(copied, before, plan)
+    notes = " ".join(filter(None, [stale.sentence, *data.mixed, again]))
     work = replace(work, continued=continued, stale=notes)
     if work.nothing:
         copied.refresh()

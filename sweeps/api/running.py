@@ -89,9 +89,14 @@ def dependencies(sweep: LoadedSweep, store: StoreLike | None = None, *, replace:
 def work_left(plan: Plan, store: StoreLike, options: RunOptions | None = None) -> PendingWork:
     """The trials and searches of a plan that are not done in a store. options: `arms` and `skip_arms` of a run."""
     from cluster.driver import driver
+    from sweeps.results.older_code import retrained_for_metrics
+    from sweeps.store import plans as stored_plans
     from trainables import schema
 
-    return driver.narrowed(driver.work_left(plan, arguments.plain_store(store), schema), options or RunOptions())
+    store = arguments.plain_store(store)
+    work = driver.narrowed(driver.work_left(plan, store, schema), options or RunOptions())
+    again = retrained_for_metrics(store, stored_plans.newest_plan(store, plan.name), plan)
+    return dataclasses.replace(work, stale=again)
 
 
 def check_data(plan: Plan, store: StoreLike, options: RunOptions | None = None) -> None:

@@ -1,13 +1,18 @@
-"""Finished trials that older code of the user's made, which a sweep no longer shows."""
+"""Finished trials that older code of the user's made: a sweep no longer shows them, or is about to train them again."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from sweeps.spec.trial import canonical
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
+
+if TYPE_CHECKING:
+    from sweeps.spec.plan import Plan
 
 _HASH = re.compile(r"(?<=[\w.])#[0-9a-f]{16}$")
 
@@ -41,6 +46,48 @@ def older_code(store: Store, plans: Sequence[layout.Json]) -> str:
         f"{finished} finished {'trials were' if many else 'trial was'} made by older code ({files} changed since) and "
         f"{'are' if many else 'is'} not shown."
     )
+
+
+def retrained_for_metrics(store: Store, before: layout.Json | None, plan: Plan) -> str:
+    """A sentence on finished trials that a plan repeats because of its users' metrics alone; empty if there are none.
+
+    The code of a metric is part of a trial's id, since a search or `at: best(...)` may depend on it.
+
+    before: the newest stored plan of the sweep.
+    """
+    known: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
+    for stored in before["arms"] if before else ():
+        for seed, one in stored["trials"].items():
+            key = layout.result_key(one["id"], one["epochs"])
+            known[_without_metrics(stored["config"]), seed] = key, _metrics(stored["config"])
+    again: dict[str, str] = {}
+    labels: set[str] = set()
+    for arm in plan.arms:
+        metrics = _metrics(arm.config)
+        for seed, trial in arm.trials.items():
+            old, then = known.get((_without_metrics(arm.config), str(seed)), ("", metrics))
+            if old and then != metrics:
+                again[old] = layout.result_key(trial.id, trial.epochs)
+                labels |= {label for label in {*then, *metrics} if then.get(label) != metrics.get(label)}
+    there = store.exists_many({*again, *again.values()}) if again else ()
+    count = sum(old in there and new not in there for old, new in again.items())
+    if not count:
+        return ""
+    finished = "1 finished trial is" if count == 1 else f"{count} finished trials are"
+    return (
+        f"{finished} trained again, because `report.extra` has other metrics than before "
+        f"({', '.join(sorted(labels))}), whose code is part of a trial."
+    )
+
+
+def _metrics(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The sections of users' metrics by label; of a program or a user's task, `metrics` holds directions instead."""
+    return {label: one for label, one in (config.get("metrics") or {}).items() if isinstance(one, Mapping)}
+
+
+def _without_metrics(config: Mapping[str, Any]) -> str:
+    left_out = ("user_code", *(["metrics"] if _metrics(config) else []))
+    return canonical({key: value for key, value in config.items() if key not in left_out})
 
 
 def _results(plan: layout.Json) -> set[str]:

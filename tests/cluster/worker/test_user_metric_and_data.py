@@ -136,6 +136,34 @@ def test_an_edit_makes_new_trials_and_a_comment_does_not(sweep: Path) -> None:
     assert not set(ids(sweep).values()) & set(changed.values())
 
 
+def test_plan_and_run_say_that_another_metric_trains_all_trials_again(
+    sweep: Path, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--store", str(tmp_path / "store"), "--data", str(data_root), "--address", "in-process"]
+    fills = (
+        SWEEP.replace("EXTRA", "")
+        .replace("own_l1", "l1")
+        .replace("{name: partial_conv_unet, width: 4}", "{name: telea}")
+    )
+    sweep.write_text(fills)
+    assert main(["run", str(sweep), *where]) == common.DONE
+    sweep.write_text(fills.replace("extra: []", "extra: [./mine.py:own_l1]"))
+    words = "4 finished trials are trained again, because `report.extra` has other metrics than before (own_l1)"
+    assert main(["run", str(sweep), *where]) == common.USER_ERROR, "the arms have other configurations"
+    for command in (["plan", str(sweep)], ["run", str(sweep), "--replace"]):
+        capsys.readouterr()
+        assert main([*command, *where]) == common.DONE
+        assert words in " ".join(capsys.readouterr().out.split())
+    file = sweep.with_name("mine.py")
+    file.write_text(MINE.replace("abs()", "square()"))
+    for left, command in ((True, ["plan"]), (True, ["run"]), (False, ["run"])):
+        capsys.readouterr()
+        assert main([*command, str(sweep), *where]) == common.DONE
+        assert (words.replace("4", "2") in " ".join(capsys.readouterr().out.split())) == left, (
+            "two arms have other data"
+        )
+
+
 @pytest.mark.parametrize(
     ("extra", "says"),
     [
