@@ -42,37 +42,46 @@ class FunctionLearner:
     @property
     def parameters(self) -> int:
         """Of the networks that are kept."""
-        networks = self.context.networks().values() if self.context else ()
+        if self.context is None:  # the trial was killed after its last epoch
+            return int(self._restored["parameters"]) if self._restored else 0
+        networks = self.context.networks().values()
         return sum(one.numel() for network in networks for one in network.parameters())
 
     def advance(self, epoch: int) -> Record:
         """The record of an epoch. Raises TrialError for a record that is wrong, late or missing, Diverged for NaN."""
         if self._records is None:
             self._records = self._start()
+            assert self.context is not None
+            for earlier in range(self.context.epoch + 1, epoch):  # nothing was kept: they are trained again
+                self._next(self._records, self.context, earlier)
         assert self.context is not None
+        self.record = self._next(self._records, self.context, epoch)
+        return self.record
+
+    def _next(self, records: Iterator[Any], context: Context, epoch: int) -> Record:
         try:
-            values = next(self._records)
+            values = next(records)
         except StopIteration:
             raise self._error(
-                f"it ended after {epoch - 1} of {self.context.last_epoch} epochs",
+                f"it ended after {epoch - 1} of {context.last_epoch} epochs",
                 RECORD,
                 "yield a record at the end of each step of `for epoch in context.epochs:`",
             ) from None
-        if self.context.epoch != epoch:
+        if context.epoch != epoch:
             raise self._error(
                 f"it yielded a second record for epoch {epoch - 1}"
-                if self.context.epoch
+                if context.epoch
                 else "it yielded a record without taking an epoch",
                 "one record in each step of `for epoch in context.epochs:`",
                 "loop over context.epochs, which continues after a checkpoint, and yield once in each step",
             )
-        self.record = Record(epoch, columns_of(self._plain(values, epoch), epoch, self._config["metrics"]), None)
-        return self.record
+        return Record(epoch, columns_of(self._plain(values, epoch), epoch, self._config["metrics"]), None)
 
     def _start(self) -> Iterator[Any]:
         """Call the function; nothing of it runs before the first record is asked for."""
         _restore_draws(self._machine)
-        self.context = Context(self._config, self._machine, self._restored)
+        restored = self._restored if self._restored and self._restored["kept"] else None
+        self.context = Context(self._config, self._machine, restored)
         chosen = options(self._code.config.options_class, self._config["parameters"])
         given = {"config": chosen} if "config" in self._code.inputs else dict(chosen)
         records: Iterator[Any] = self._code.function()(context=self.context, **given)
@@ -95,8 +104,8 @@ class FunctionLearner:
 
     def state_dict(self) -> dict[str, Any]:
         if self.context is None:
-            return dict(self._restored or {"epoch": 0, "kept": {}})
-        state = self.context.state()
+            return dict(self._restored or {"epoch": 0, "kept": {}, "parameters": 0})
+        state = {**self.context.state(), "parameters": self.parameters}
         for path, value in not_plain(state["kept"]):
             raise self._error(
                 f"it keeps{path}, which is of type {type(value).__name__}: a checkpoint cannot store it",

@@ -71,6 +71,16 @@ def test_a_trial_that_continues_reports_the_same_numbers(write: Write) -> None:
     assert train(write, NOISY, session_of(4), width=4) != records
 
 
+def test_a_trial_that_keeps_nothing_trains_its_epochs_again(write: Write) -> None:
+    text = NOISY.replace("    context.keep(network=network, optimiser=optimiser, seen=seen)\n", "")
+    assert "keep" not in text
+    first = session_of(2)
+    train(write, text, first)
+    resumed = session_of(4, first)
+    assert train(write, text, resumed)[2:] == train(write, text, session_of(4))[2:]
+    assert [row["epoch"] for row in resumed.rows] == [3, 4]
+
+
 def test_parameters_pictures_and_the_best_weights_are_kept(write: Write) -> None:
     session = session_of(2, test_epochs=(1,))
     records = train(write, NOISY, session)
@@ -81,6 +91,10 @@ def test_parameters_pictures_and_the_best_weights_are_kept(write: Write) -> None
     assert "composite.png" in session.images[2]
     best = torch.load(io.BytesIO(session.saved[2]["best.pt"]), weights_only=True)
     assert set(best) == {"network.weight", "network.bias"}
+    again = session_of(2, session)  # killed before its result was written
+    assert train(write, NOISY, again) == records
+    assert again.result is not None
+    assert again.result["parameters"] == 4
 
 
 def test_the_random_numbers_of_the_process_are_left_as_they_were(write: Write) -> None:
