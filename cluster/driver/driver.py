@@ -311,8 +311,10 @@ class _Driver:
         self._looked = now
         if self._groups is not None and self._groups.hopeless:
             self.stop(f"no workers could be started: {self._groups.hopeless}")
-        elif stored_plans.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
-            self.stop("stop requested")
+        else:
+            with self.queue.storage():
+                if stored_plans.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
+                    self.stop("stop requested")
 
     def stop(self, why: str) -> None:
         """Stop after the current epochs, with checkpoints."""

@@ -6,16 +6,18 @@ first, because arms may wait for the result of a search.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
+from cluster.worker.storage_errors import storage_error
 from cluster.worker.user_code import store_code
-from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED, storage_error
+from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED
 from sweeps.errors import StorageError
 from sweeps.holders import this_process
 from sweeps.search.arm_search import ArmSearch, Suggestion
@@ -142,7 +144,13 @@ class TrialQueue:
 
     def take(self) -> tuple[Job, int] | None:
         """The next job that may run, and its newest attempt's number (0: none); None if no job may run at present."""
-        self.recheck_held()
+        taken = None
+        with self.storage():
+            self.recheck_held()
+            taken = self._take()
+        return taken
+
+    def _take(self) -> tuple[Job, int] | None:
         while not self.halted:
             if not self._waiting or self._waiting[0] not in self._suggested:
                 self._ask()
@@ -185,6 +193,15 @@ class TrialQueue:
         for suggestion in reversed(suggestions):
             self._suggest(search, suggestion)
         self._finish_search(search)
+
+    @contextlib.contextmanager
+    def storage(self) -> Iterator[None]:
+        """Halt at an error of the storage: Tune would take an error in its callbacks for one of a trial."""
+        try:
+            yield
+        except StorageError as error:
+            self.storage_error = self.storage_error or error
+            self.halt()
 
     def recheck_held(self) -> None:
         """Take in what other drivers have done to suggestions of searches and to the trials that they held."""
@@ -254,20 +271,23 @@ class TrialQueue:
             self._curves.setdefault(job.trial_id, {})[int(row["epoch"])] = float(row[metric])
         if owner.search.stopping.stops(job.trial_id, row):
             self._cut.add(job)
-            self._settle(owner, job, PRUNED)  # stored before the trial ends, in case this driver dies
+            with self.storage():
+                self._settle(owner, job, PRUNED)  # stored before the trial ends, in case this driver dies
         return job in self._cut
 
     def give_back(self, job: Job, state: str) -> None:
         """Return a job with its state, which `run_trial` returned."""
         after = self.live.pop(job)
-        error = storage_error(state)
-        if error is not None:
-            self.storage_error = error
-            self.halt()
-            state = STOPPED
+        with self.storage():
+            if error := storage_error(state):
+                self._watcher.ended(job, STOPPED)
+                raise error
+            self._take_back(job, after, state)
+
+    def _take_back(self, job: Job, after: int, state: str) -> None:
         if job in self._cut and state not in (DONE, HELD):
             state = PRUNED
-        if state == CRASHED:
+        if state == CRASHED and self.storage_error is None:
             state = self._crashed(job, after)
         if state == HELD:
             self._held.append(job)

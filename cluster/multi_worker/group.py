@@ -20,6 +20,7 @@ from ray.exceptions import RayActorError
 from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT
 from cluster.worker import trial_data
 from cluster.worker.inputs import with_inputs
+from cluster.worker.storage_errors import STORAGE, as_storage_error, storage_state
 from cluster.worker.store_session import StoreSession
 from cluster.worker.trial_config import checked_config
 from cluster.worker.worker import WorkerOptions, data_root, error_record, is_lost_worker, open_cached, run_trial
@@ -185,10 +186,10 @@ def _follow(
     """Another worker's part of a trial, which worker 0 has claimed and whose end it records."""
     from trainables.training.loop import Diverged, fit, task_named
 
-    body = stored_trials.read_trial(open_cached(options.store), trial)
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     machine = Machine(workers.device, options.cpus, data_root(options), workers, scratch=scratch.folder)
     try:
+        body = stored_trials.read_trial(open_cached(options.store), trial)
         machine = with_inputs(machine, open_cached(options.inputs or options.store), body, epochs)
         trial_data.check(open_cached(options.store), options.expected_data, body, machine)
         config = checked_config(trial, body, epochs)
@@ -198,6 +199,8 @@ def _follow(
     except Exception as error:
         if isinstance(error, TrialError) and error.everywhere:
             return
-        if not is_lost_worker(error):
+        if full := as_storage_error(error):
+            ray.get(host.trial_failed.remote(ticket, {STORAGE: storage_state(full)}))
+        elif not is_lost_worker(error):
             ray.get(host.trial_failed.remote(ticket, error_record(error)))
         raise

@@ -53,7 +53,7 @@ class Ticket:
     halted: bool = False
     """Whether the trial must end."""
     errors: list[dict[str, str]] = field(default_factory=list)
-    """Errors that single workers have raised in the trial."""
+    """Errors that single workers have raised in the trial; one of the storage has the key `storage_errors.STORAGE`."""
 
 
 class Host:

@@ -22,7 +22,9 @@ from cluster.multi_worker.group import serve
 from cluster.multi_worker.group_host import LOST, MOVED, NAMESPACE, RECORD, Host
 from cluster.multi_worker.orphans import remove_orphans
 from cluster.multi_worker.trainer import ENVIRONMENT, GroupShape
+from cluster.worker.storage_errors import STORAGE, storage_state
 from cluster.worker.worker import CRASHED, FAILED, HELD, STOPPED, WorkerOptions, open_cached
+from sweeps.errors import StorageError
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from trainables.training.session import Row
@@ -230,13 +232,20 @@ def relay(config: dict[str, Any], options: WorkerOptions, report: Callable[[Row]
 
 
 def _lost(options: WorkerOptions, config: dict[str, Any], kind: str, errors: list[dict[str, str]]) -> str:
-    """Record the end of a trial whose workers are gone, so that nobody has to wait until its lease expires."""
-    store = open_cached(options.store)
-    attempt = stored_attempts.newest_attempt(store, config["trial"])
-    if attempt is not None and attempt.number == config["after"] + 1:
-        end = layout.get_intact(store, attempt.end_key)
-        if end is None and errors:
-            stored_attempts.end(store, attempt, FAILED, time.time(), errors[0])
-        elif end is None:
-            stored_attempts.end(store, attempt, STOPPED, time.time())
-    return HELD if kind == MOVED else CRASHED
+    """Record the end of a trial whose workers are gone, so that nobody has to wait until its lease expires.
+
+    An error of the storage on one of the workers ends the run; the trial has not failed.
+    """
+    storage = next((error[STORAGE] for error in errors if STORAGE in error), "")
+    try:
+        store = open_cached(options.store)
+        attempt = stored_attempts.newest_attempt(store, config["trial"])
+        if attempt is not None and attempt.number == config["after"] + 1:
+            end = layout.get_intact(store, attempt.end_key)
+            if end is None and errors and not storage:
+                stored_attempts.end(store, attempt, FAILED, time.time(), errors[0])
+            elif end is None:
+                stored_attempts.end(store, attempt, STOPPED, time.time())
+    except StorageError as error:
+        return storage or storage_state(error)
+    return storage or (HELD if kind == MOVED else CRASHED)

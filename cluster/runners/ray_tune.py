@@ -61,7 +61,8 @@ class QueueSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         if self.queue.finished:
             finished: str = Searcher.FINISHED
             return finished
-        self.queue.recheck_held()  # a trial that another driver held may be free and need a group
+        with self.queue.storage():
+            self.queue.recheck_held()  # a trial that another driver held may be free and need a group
         group = self.groups.free() if self.groups is not None else ""
         room = group is not None and len(self.queue.live) < self.concurrent
         taken = self.queue.take() if room else None

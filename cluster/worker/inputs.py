@@ -19,7 +19,7 @@ from typing import Any
 
 from cluster.worker.finished_trial import newest_result, read
 from cluster.worker.user_code import bring_code
-from sweeps.errors import SweepError
+from sweeps.errors import StorageError, SweepError
 from sweeps.spec.plan import Plan
 from sweeps.store import layout, listing
 from sweeps.store.base import Store
@@ -144,7 +144,7 @@ def _place(target: Path, fetch: Callable[[Path], Any], is_there: Callable[[], bo
         (temporary / name).rename(target)
     except OSError as error:
         if not is_there():  # otherwise another process on this machine was faster
-            raise SweepError(
+            raise StorageError(
                 f"the cache {target.parent}",
                 f"it cannot be written: {error}",
                 "a writable folder with free space",

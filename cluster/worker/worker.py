@@ -6,7 +6,6 @@ runner if the process can no longer be trusted.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import time
@@ -20,6 +19,7 @@ from typing import Any
 from cluster.worker import provenance, trial_data
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
+from cluster.worker.storage_errors import as_storage_error, storage_state
 from cluster.worker.store_session import Heartbeat, StoreSession, Superseded
 from cluster.worker.trial_config import checked_config
 from cluster.worker.trial_data import ExpectedData
@@ -31,6 +31,7 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
 from trainables.code import ours
 from trainables.code.cache import path_in_code
@@ -40,8 +41,6 @@ from trainables.training.session import Goal, Machine, Row, Session, Stopped
 
 DONE, FAILED, STOPPED, HELD, CRASHED = "done", "failed", "stopped", "held", "crashed"
 """What `run_trial` returns. held: another process trains this trial. crashed: the store was unreachable; try again."""
-STORAGE = "storage: "
-"""Start of the state of a trial that ended because the storage refused, followed by the error as JSON."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def run_trial(
     workers: Workers = Workers(),  # noqa: B008 - frozen
     shared: Callable[[StoreSession], Session] | None = None,
 ) -> str:
-    """Train a trial of the store to `epochs`. Returns done, failed, stopped, held, crashed, or `STORAGE` with an error.
+    """Train a trial of the store to `epochs`. Returns done, failed, stopped, held, crashed, or a `storage_state`.
 
     after: number of the newest attempt, known to be over. report: called with each record, as the last step of its
     epoch. workers, shared: for the first of several workers; `shared` is called after the trial is claimed, and makes
@@ -111,12 +110,7 @@ def run_trial(
     try:
         return _run_trial(options, trial_id, epochs, after, report, workers, shared)
     except StorageError as error:
-        return STORAGE + json.dumps([error.given, error.why, error.allowed, error.fix])
-
-
-def storage_error(state: str) -> StorageError | None:
-    """The error in a state that `run_trial` returned, if it ended because of the storage."""
-    return StorageError(*json.loads(state.removeprefix(STORAGE))) if state.startswith(STORAGE) else None
+        return storage_state(error)
 
 
 def _run_trial(
@@ -191,11 +185,9 @@ def _run_trial(
     except Exception as unexpected:
         if workers.size > 1 and is_lost_worker(unexpected):
             raise
-        if isinstance(unexpected, OSError) and unexpected.errno in (errno.ENOSPC, errno.EDQUOT):
+        if full := as_storage_error(unexpected):
             run_briefly(lambda: _ended(store, attempt, log, STOPPED))
-            given = f"{provenance.hardware(options.device)['host']}: cannot write {unexpected.filename or 'a file'}"
-            fix = "free some and run the command again, which continues"
-            raise StorageError(given, "the disk is full", "a disk with free space", fix) from unexpected
+            raise full from unexpected
         state, error, failure = FAILED, error_record(unexpected), unexpected
     except BaseException:  # the runner ends this thread (SystemExit)
         run_briefly(lambda: _ended(store, attempt, log, STOPPED))
@@ -257,7 +249,11 @@ def _stop_requested(store: Store, options: WorkerOptions, trial_id: str) -> bool
 
 @cache
 def open_cached(uri: str) -> Store:
-    return open_store(uri)
+    """The store of a driver, opened once in this process. A folder that does not exist is not made."""
+    store = open_store(uri)
+    if isinstance(store, FolderStore):
+        store.expect()
+    return store
 
 
 def error_record(error: Exception) -> dict[str, str]:

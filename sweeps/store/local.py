@@ -40,6 +40,10 @@ class FolderStore:
         if is_file:
             raise StoreError(f"store {str(self.root)!r}", "it is a file", "a folder", "--store ./store")
 
+    def expect(self) -> None:
+        """Never make the folder: without it, the store was deleted, or is not mounted on this machine."""
+        self._existed = True
+
     @property
     def uri(self) -> str:
         return str(self.root)
@@ -178,7 +182,9 @@ class FolderStore:
         """Open a new file for writing. Its folder is made; another process may delete it, while empty, in between."""
         for _ in range(_TRIES):
             with contextlib.suppress(FileNotFoundError):
-                return temporary.open("xb")
+                file = temporary.open("xb")
+                self._existed = True
+                return file
             if self._existed and not self.root.exists():
                 break
             with contextlib.suppress(FileNotFoundError):

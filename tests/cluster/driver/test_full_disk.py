@@ -17,7 +17,7 @@ from sweeps.run_options import RunOptions
 from sweeps.search.search import stored_searches
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
-from tests.cluster.small import SMALL, Planned, Watched, run
+from tests.cluster.small import SMALL, Planned, Watched, histories, run
 from trainables import schema
 
 SEARCHED = SMALL.replace("test_epochs: [1]", "test_epochs: []") + (
@@ -70,6 +70,46 @@ def test_a_full_disk_ends_the_run_and_no_try(
     watched = run(plan, store, data_root)
     assert states(store) == ["complete", "complete"]
     assert {state for state, _ in watched.events} <= {"added", "started", "done"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [["epochs=3"], pytest.param(["epochs=3", "resources.workers=2"], marks=pytest.mark.slow)],
+    ids=["one process", "two workers"],
+)
+def test_on_ray_a_store_that_is_gone_ends_the_run_and_no_trial(
+    planned: Planned,
+    tmp_path: Path,
+    data_root: Path,
+    ray_address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: list[str],
+) -> None:
+    """As if a disk was unmounted while trials train, and is mounted again before the next run."""
+    monkeypatch.setattr(Leases.__init__, "__defaults__", (0.5, time.monotonic))  # actors of the shared Ray live on
+    store, away = FolderStore(tmp_path / "store"), tmp_path / "away"
+
+    class Unmounting(Watched):
+        def record(self, job: Any, row: dict[str, Any]) -> None:
+            super().record(job, row)
+            if not away.exists():
+                store.root.rename(away)
+
+    plan = planned("arms=[]", "report.test_epochs=[]", *changes, text=SEARCHED)
+    work = driver.work_left(plan, store, schema)
+    driver.write(plan, store, ())
+    settings = {"address": ray_address, "checkpoint_every_s": 0}
+    with pytest.raises(StorageError, match="deleted or unmounted"):
+        driver.run(work, store, schema, RunOptions(data=data_root, **settings), Unmounting())
+    assert not store.root.exists(), "nothing has begun it anew"
+    away.rename(store.root)
+    assert not driver.work_left(plan, store, schema).failed
+    watched = run(plan, store, data_root, **settings)
+    assert states(store) == ["complete", "complete"]
+    assert {state for state, _ in watched.events} <= {"added", "started", "done"}
+    undisturbed = FolderStore(tmp_path / "undisturbed")
+    run(plan, undisturbed, data_root, ray_address)
+    assert histories(plan, store) == histories(plan, undisturbed)
 
 
 def test_retry_tries_failed_suggestions_again(planned: Planned, store: Store, data_root: Path) -> None:
