@@ -11,10 +11,18 @@ from typing import Any
 import pytest
 
 from cluster.driver import driver
+from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
+from cluster.driver.trial_queue import SearchWork, TrialQueue
+from cluster.multi_worker import groups
+from cluster.multi_worker.group_host import LOST
+from cluster.worker.storage_errors import STORAGE, storage_error, storage_state
+from cluster.worker.worker import FAILED, WorkerOptions, run_trial
 from sweeps.errors import StorageError
 from sweeps.run_options import RunOptions
 from sweeps.search.search import stored_searches
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import layout
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from tests.cluster.small import SMALL, Planned, Watched, histories, run
@@ -110,6 +118,50 @@ def test_on_ray_a_store_that_is_gone_ends_the_run_and_no_trial(
     undisturbed = FolderStore(tmp_path / "undisturbed")
     run(plan, undisturbed, data_root, ray_address)
     assert histories(plan, store) == histories(plan, undisturbed)
+
+
+def test_an_error_of_the_storage_in_the_drivers_own_work_halts_the_queue(
+    planned: Planned, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune calls these methods, and would take an error in them for one of the trial."""
+    plan = planned("arms=[]", "epochs=2", text=SEARCHED)
+    driver.write(plan, store, ())
+    work = driver.work_left(plan, store, schema)
+    (tuning,) = work.searches
+    stopping = EarlyStopping(tuning.spec.early_stopping, tuning.spec.metrics[0], tuning.spec.goals[0], 2)
+    queue = TrialQueue(store, work.jobs, Watched(), [SearchWork(tuning, stopping, lambda: [])])
+    taken = queue.take()
+    assert taken is not None
+    disk = Disk(monkeypatch)
+    disk.full = True
+    queue.give_back(taken[0], FAILED)
+    assert queue.storage_error is not None
+    assert "the disk is full" in queue.storage_error.why
+    assert queue.take() is None
+    assert queue.finished
+    disk.full = False
+    assert states(store) == ["running"], "nothing is told that is not so"
+
+
+def test_an_error_of_the_storage_on_one_worker_is_not_the_trials(store: FolderStore) -> None:
+    store.put("a", b"1")
+    attempt = stored_attempts.claim(store, "t", 0, {})
+    assert attempt is not None
+    error = StorageError("store", "it is not mounted here", "a store", "mount it")
+    options = WorkerOptions(store.uri, "small", "run")
+    state = groups._lost(options, {"trial": "t", "after": 0}, LOST, [{STORAGE: storage_state(error)}])
+    found = storage_error(state)
+    assert found is not None
+    assert found.why == error.why
+    assert layout.get_json(store, attempt.end_key)["state"] == "stopped"
+
+
+def test_a_worker_does_not_make_the_folder_of_a_store(tmp_path: Path) -> None:
+    options = WorkerOptions(str(tmp_path / "not mounted"), "small", "run")
+    found = storage_error(run_trial(options, "t", 1, 0, lambda _: None))
+    assert found is not None
+    assert "unmounted" in found.why
+    assert not (tmp_path / "not mounted").exists()
 
 
 def test_retry_tries_failed_suggestions_again(planned: Planned, store: Store, data_root: Path) -> None:
