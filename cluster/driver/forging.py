@@ -14,7 +14,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from trainables import schema
 from trainables.config import data_paths
 from trainables.data.fingerprints import fingerprints
 from trainables.forgery import config as forgery_config
+from trainables.forgery import forged_index
 from trainables.training.session import available_device
 
 if TYPE_CHECKING:
@@ -67,29 +68,85 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
     from trainables.forgery import shards as forged_shards
 
     set_id = forgery_config.forged_id(resolved)
-    if store.exists_many([set_key(set_id, DONE)]):
+    if _is_complete(store, set_id):
         return set_id
     networks = _trained(store, resolved)
     shards = forged_shards.plan_shards(resolved, data_root)
-    config = json.dumps(dict(resolved), ensure_ascii=False, separators=(",", ":"))  # files of a set have no checksum
+    config = json.dumps(dict(resolved), ensure_ascii=False, separators=(",", ":"))
     store.create(set_key(set_id, "config.json"), config.encode())
     _check_photographs(store, set_id, resolved, data_root)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shard_of = {set_key(set_id, shard.files[-1]): shard for shard in shards}
     with _progress(f"forging {set_id}", shards[0].of, quiet) as advance:
-        existing = store.exists_many(shard_of)
+        existing = _existing(store, set_id, shards)
         advance(sum(_photographs(shard_of[key]) for key in existing))
         for key in _order([key for key in shard_of if key not in existing]):
             shard = shard_of[key]
-            if not store.exists_many([key]):  # another driver may be making the same set
+            if key not in _existing(store, set_id, [shard]):  # another driver may be making the same set
                 made = forged_shards.make_shard(resolved, shard, data_root, networks, available_device(), threads)
-                _keep(store, set_key(set_id, shard.files[0]), made[shard.files[0]], key, made[shard.files[-1]])
+                index = layout.dump(json.loads(made[shard.files[-1]]))
+                _keep(store, set_key(set_id, shard.files[0]), made[shard.files[0]], key, index)
             advance(_photographs(shard))
     indices = store.get_many(shard_of)
-    index_of = {shard.name: indices[key] for key, shard in shard_of.items()}
-    for name, data in forged_shards.finish(resolved, shards, index_of).items():
-        store.create(set_key(set_id, name), data)
+    index_of = {shard.name: json.dumps(layout.load(key, indices[key])).encode() for key, shard in shard_of.items()}
+    files = {set_key(set_id, name): data for name, data in forged_shards.finish(resolved, shards, index_of).items()}
+    files[set_key(set_id, DONE)] = layout.dump(json.loads(files[set_key(set_id, DONE)]))
+    for key, data in files.items():
+        if not store.create(key, data) and store.get(key) != data:  # damaged, or of a shard that was made again
+            store.put(key, data)
     return set_id
+
+
+def _is_complete(store: Store, set_id: str) -> bool:
+    """Whether a set has all of its files, and a `done.json` that is not damaged."""
+    try:
+        done = read_done(store, set_id)
+    except KeyError:
+        return False
+    except layout.DamagedError as error:
+        layout.report_damage(error)
+        return False
+    files = [f"shards/{name}{suffix}" for name in done["shards"] for suffix in (".tar", ".json")]
+    keys = [set_key(set_id, name) for name in ("index.json", *files)]
+    return len(store.exists_many(keys)) == len(keys)
+
+
+def read_done(store: Store, set_id: str) -> dict[str, Any]:
+    """The `done.json` of a set. KeyError if there is none, DamagedError if it is damaged."""
+    key = set_key(set_id, DONE)
+    return _checked(
+        key, store.get(key), lambda done: forged_index.wrong_in_done(done) or forged_index.wrong_in_summary(done)
+    )
+
+
+def _checked(key: str, data: bytes, wrong: Callable[[Any], str]) -> dict[str, Any]:
+    """A JSON file of a set. DamagedError if its checksum is wrong, or its content, of which `wrong` says why."""
+    fix = "sweeps forge FILE, or sweeps run FILE, writes it again"
+    try:
+        value: dict[str, Any] = layout.load(key, data)
+    except layout.DamagedError as error:
+        raise layout.DamagedError(error.given, error.why, error.allowed, fix) from None
+    if why := wrong(value):
+        raise layout.DamagedError(f"object {key!r}", f"it is damaged ({why})", "a file of a forged set", fix)
+    return value
+
+
+def _existing(store: Store, set_id: str, shards: Sequence[Shard]) -> set[str]:
+    """The keys of the intact indices of shards that the store has with their images."""
+    keys = {set_key(set_id, shard.files[-1]): set_key(set_id, shard.files[0]) for shard in shards}
+    images = store.exists_many(keys.values())
+    found = store.get_many(key for key, of_images in keys.items() if of_images in images)
+    return {key for key, data in found.items() if _is_intact(key, data)}
+
+
+def _is_intact(key: str, data: bytes) -> bool:
+    """Whether the index of a shard is not damaged; it is reported if it is."""
+    try:
+        _checked(key, data, forged_index.wrong_in_shard)
+    except layout.DamagedError as error:
+        layout.report_damage(error)
+        return False
+    return True
 
 
 def _check_photographs(store: Store, set_id: str, resolved: Mapping[str, Any], data_root: Path | None) -> None:
@@ -117,11 +174,13 @@ def _keep(store: Store, tar_key: str, tar: bytes, index_key: str, index: bytes) 
     if not store.create(tar_key, tar) and store.get(tar_key) != tar:
         deadline = time.monotonic() + OTHER_S
         while time.monotonic() < deadline:
-            if store.exists_many([index_key]):
+            index_now = store.get_many([index_key]).get(index_key)
+            if index_now is not None and _is_intact(index_key, index_now):
                 return
             time.sleep(0.5)
         store.put(tar_key, tar)
-    store.create(index_key, index)
+    if not store.create(index_key, index) and not _is_intact(index_key, store.get(index_key)):
+        store.put(index_key, index)
 
 
 def _photographs(shard: Shard) -> int:

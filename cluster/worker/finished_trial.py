@@ -72,7 +72,7 @@ def read(store: Store, trial_id: str, why: str) -> FinishedTrial:
         if saved is None or saved.epoch != epochs:
             raise SweepError(
                 f"trial {trial_id!r}, {why}",
-                f"the store has no intact checkpoint of its last epoch, {epochs}",
+                f"its checkpoint of the last epoch, {epochs}, is missing or damaged",
                 "a trial with an intact final checkpoint",
                 "sweeps run FILE --fresh trains it again",
             )

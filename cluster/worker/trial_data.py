@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cluster.worker import inputs
 from sweeps.errors import SweepError
 from sweeps.results import data_versions
+from sweeps.store import layout
 from sweeps.store.base import Store
 from trainables import schema
 from trainables.data import loaded
 from trainables.data.fingerprints import Fingerprint, fingerprints
+from trainables.forgery import forged_index
 from trainables.training.session import Machine
 
 _read_before: dict[tuple[Path | None, str], str] = {}
@@ -28,9 +30,12 @@ def forged_set_name(set_id: str) -> str:
 
 def forged_set(body: bytes, set_id: str) -> Fingerprint:
     """The fingerprint of a finished forged set. body: its `done.json`."""
-    shards = json.loads(body)["shards"]
+    key = inputs.set_key(set_id, inputs.DONE)
+    done = layout.load(key, body)
+    if why := forged_index.wrong_in_done(done):
+        raise layout.damaged(key, why)
     return Fingerprint(
-        forged_set_name(set_id), {name: (each["bytes"], each["sha256"]) for name, each in shards.items()}
+        forged_set_name(set_id), {name: (each["bytes"], each["sha256"]) for name, each in done["shards"].items()}
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +149,7 @@ def forge(loaded: LoadedForge, store: StoreLike, *, data: str | Path | None = No
 
     store = arguments.plain_store(store)
     set_id = forging.ensure(store, loaded.block, local_data_root(data), quiet)
-    done = json.loads(store.get(inputs.set_key(set_id, inputs.DONE)))
+    done = forging.read_done(store, set_id)
     return ForgeResult(
         set_id, inputs.set_key(set_id), done["counts"], done["near_duplicates"]["pairs"], len(done["skipped"])
     )

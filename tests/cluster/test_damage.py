@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from safetensors.numpy import load_file
 
 from sweeps.spec import expand, loader
 from sweeps.store import layout, record_cache
@@ -170,3 +175,107 @@ def test_no_flipped_bit_of_the_copied_records_is_read(copied: FolderStore) -> No
         assert not record_cache._is_intact(damage.flip_bit(whole, chance))
         assert not record_cache._is_intact(damage.cut_short(whole, chance))
     assert record_cache._is_intact(whole)
+
+
+# --- verbs that use networks, and forged sets -------------------------------------------------------------------------
+
+FORGE = """\
+images: {{name: cifar10, train: 6, val: 3, test: 3}}
+mask: {{name: box}}
+inpainters: [{{trial: {trial}}}, {{name: mean_fill}}]
+reals: paired
+"""
+
+
+class Users:
+    """Runs the verbs that use the network of a trial, and compares what they write."""
+
+    def __init__(self, store: FolderStore, folder: Path, data_root: Path) -> None:
+        self.folder, self.trial = folder, tuned(store)
+        Image.new("RGB", (40, 40), (200, 100, 50)).save(folder / "image.png")
+        (folder / "forge.yaml").write_text(FORGE.format(trial=self.trial))
+        where, data = ("--store", store.uri), ("--data", str(data_root))
+        self.verbs: dict[str, list[str]] = {
+            "predict": [self.trial, str(folder / "image.png"), "--mask", "8,8,8,8", *where],
+            "export": [self.trial, "--format", "safetensors", *where],
+            "reproduce": [NAME, "--cell", "tuned #1", "--seed", "0", *where, *data],
+            "forge": [str(folder / "forge.yaml"), *where, *data],
+        }
+
+    def run(self, name: str) -> damage.Outcome:
+        out = self.folder / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        options = ["--out", str(out)] if name in ("predict", "export") else []
+        outcome = damage.verb(name, *self.verbs[name], *options)
+        tensors = [(name, array) for file in out.rglob("*.safetensors") for name, array in load_file(file).items()]
+        contents = [file.read_bytes() for file in sorted(out.rglob("*.png"))]
+        contents += [array.tobytes() for _, array in sorted(tensors, key=lambda item: item[0])]
+        written = [hashlib.sha256(content).hexdigest() for content in contents]
+        return replace(outcome, out="\n".join([outcome.out, *written]))
+
+
+@pytest.fixture
+def users(copied: FolderStore, tmp_path: Path, data_root: Path) -> Users:
+    return Users(copied, tmp_path, data_root)
+
+
+def used(store: FolderStore, trial: str) -> list[str]:
+    """The keys that the verbs may read: of the trial, of the forged set, and of the sweep's plan."""
+    return [key for key in objects(store) if key.startswith((f"trials/{trial}/", "datasets/", f"sweeps/{NAME}/plans/"))]
+
+
+def faults_of_users(
+    users: Users, store: FolderStore, cases: list[tuple[str, damage.Damage, list[str]]], chance: random.Random
+) -> list[str]:
+    """As `faults`, for cases with the verbs to run. No verb changes the forged set, but to mend what was damaged."""
+    clean = {name: users.run(name) for name in users.verbs}
+    assert all(outcome.code == 0 for outcome in clean.values()), [outcome.err for outcome in clean.values()]
+    whole = {key: store.get(key) for key in store.keys("datasets/")}
+    found = []
+    for key, kind, verbs in cases:
+        with damage.damaged(store, key, kind, chance):
+            for name in verbs:
+                outcome = users.run(name)
+                wrong = damage.judge(clean[name], outcome)
+                found += [f"{name} with {kind.__name__} of {key}: {wrong}"] if wrong else []
+        after = {key: store.get(key) for key in store.keys("datasets/")}
+        found += [f"forge with {kind.__name__} of {key}: another set"] if after != whole else []
+    return found
+
+
+def test_no_verb_that_uses_a_network_hides_damage(copied: FolderStore, users: Users) -> None:
+    """One damage to an object of each kind; the slow test has all of them."""
+    assert users.run("forge").code == 0
+    chance = random.Random(3)
+    keys = {key.split("/")[0] + key.rpartition("/")[2].lstrip("0123456789"): key for key in used(copied, users.trial)}
+    assert len(keys) >= 10
+    verb = itertools.cycle(users.verbs)
+    cases = [(key, chance.choice(damage.DAMAGES), [next(verb)]) for key in sorted(keys.values())]
+    assert faults_of_users(users, copied, cases, chance) == []
+
+
+@pytest.mark.slow
+def test_no_damage_is_hidden_from_those_who_use_a_network(copied: FolderStore, users: Users) -> None:
+    assert users.run("forge").code == 0
+    chance = random.Random(4)
+    cases = [(key, kind, list(users.verbs)) for key in used(copied, users.trial) for kind in damage.DAMAGES]
+    assert faults_of_users(users, copied, cases, chance) == []
+
+
+def test_a_forged_set_that_is_damaged_is_completed_again(copied: FolderStore, users: Users) -> None:
+    """The same bytes again, and the advice of a refused set works: remove the damaged file, forge again."""
+    assert users.run("forge").code == 0
+    whole = {key: copied.get(key) for key in copied.keys("datasets/")}
+    [done] = [key for key in whole if key.endswith("done.json")]
+    [*shards] = [key for key in whole if "/shards/" in key]
+    for lost in (shards[:1], shards[1:2], [done.replace("done", "index")]):
+        copied.delete(lost)
+        assert users.run("forge").code == 0
+        assert {key: copied.get(key) for key in copied.keys("datasets/")} == whole
+    for key in (done, next(key for key in shards if key.endswith(".json"))):
+        copied.put(key, whole[key].replace(b'"train', b'"trqin', 1))
+        copied.delete([done] if key != done else [])
+        outcome = users.run("forge")
+        assert (outcome.code, outcome.crash) == (0, "")
+        assert key in outcome.err, "it is named"
+        assert {key: copied.get(key) for key in copied.keys("datasets/")} == whole

@@ -33,7 +33,7 @@ def read(folder: Path) -> tuple[Mapping[str, Any], Rows]:
     form that it should have.
     """
     done = _json(folder / "done.json", read_file(folder, "done.json", "the set is unfinished or missing"))
-    if why := _wrong_in_done(done):
+    if why := wrong_in_done(done):
         raise set_error(folder / "done.json", why)
     content = read_file(folder, "index.json")
     if hashlib.sha256(content).hexdigest() != done["index_sha256"]:
@@ -77,7 +77,7 @@ def _json(file: Path, content: bytes) -> Any:
         raise set_error(file, f"it is damaged: {str(error)[:200]}") from error
 
 
-def _wrong_in_done(done: Any) -> str:
+def wrong_in_done(done: Any) -> str:
     """What is wrong in `done.json`; '' if nothing is."""
     if not isinstance(done, dict):
         return "it is not a mapping"
@@ -94,9 +94,50 @@ def _wrong_in_done(done: Any) -> str:
     for name, shard in shards.items():
         if not _is_text(name, _SHARD):
             return f"it has a shard {_shown(name)}, which is no number of a shard"
-        if not isinstance(shard, dict) or not _is_text(shard.get("sha256"), _SHA256):
-            return f"its shard {name} has no SHA-256"
+        if (
+            not isinstance(shard, dict)
+            or not _is_text(shard.get("sha256"), _SHA256)
+            or type(shard.get("bytes")) is not int
+        ):
+            return f"its shard {name} has no SHA-256, or no size"
+    if done["fingerprint"] != fingerprint(shards):
+        return "its `fingerprint` is not that of its shards"
     return ""
+
+
+def wrong_in_summary(done: Any) -> str:
+    """What is wrong in the numbers of `done.json` that only people read; '' if nothing is."""
+    counts, near = done.get("counts"), done.get("near_duplicates")
+    if not isinstance(counts, dict) or not all(
+        isinstance(kinds, dict) and all(type(count) is int for count in kinds.values()) for kinds in counts.values()
+    ):
+        return "its `counts` are no numbers of images"
+    if not isinstance(near, dict) or type(near.get("pairs")) is not int or not isinstance(done.get("skipped"), list):
+        return "it has no `near_duplicates`, or no `skipped`"
+    return ""
+
+
+def wrong_in_shard(index: Any) -> str:
+    """What is wrong in the index of a shard, which `trainables.forgery.shards` writes; '' if nothing is."""
+    if not isinstance(index, dict) or not _is_text(index.get("sha256"), _SHA256) or type(index.get("bytes")) is not int:
+        return "it has no SHA-256, or no size"
+    rows, skipped = index.get("rows"), index.get("skipped")
+    if not isinstance(skipped, list) or not all(
+        isinstance(one, dict) and _has_texts(one, ("source", "why")) for one in skipped
+    ):
+        return "it has no `skipped`"
+    for row in rows if isinstance(rows, list) else [None]:
+        if not isinstance(row, dict) or not _has_texts(row, ("phash", "mask")) or type(row.get("place")) is not int:
+            return "its `rows` are not images"
+        for name, is_valid in _COLUMNS.items():
+            if name != "shard" and (name not in row or not is_valid(row[name])):
+                return f"an image of it has a `{name}` that no image has"
+    return ""
+
+
+def fingerprint(shards: Mapping[str, Mapping[str, Any]]) -> str:
+    """SHA-256 over the SHA-256 of all shards, and so over every pixel, mask and label."""
+    return hashlib.sha256("".join(f"{name} {each['sha256']}\n" for name, each in shards.items()).encode()).hexdigest()
 
 
 def _wrong_in_rows(rows: Any, shards: Mapping[str, Any]) -> str:
@@ -115,6 +156,10 @@ def _wrong_in_rows(rows: Any, shards: Mapping[str, Any]) -> str:
         return "two of its images have the same key"
     unknown = set(rows["shard"]) - set(shards)
     return f"its images are in shard {_shown(min(unknown))}, which done.json does not list" if unknown else ""
+
+
+def _has_texts(row: Mapping[str, Any], keys: tuple[str, ...]) -> bool:
+    return all(isinstance(row.get(key), str) for key in keys)
 
 
 def _is_text(value: Any, form: re.Pattern[str]) -> bool:

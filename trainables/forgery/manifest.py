@@ -13,6 +13,7 @@ from trainables.data.splits import SPLITS
 from trainables.errors import TrialError
 from trainables.forgery import data_card, near_duplicates
 from trainables.forgery.config import forged_id
+from trainables.forgery.forged_index import fingerprint
 
 VERSION = 1
 """Version of the file format."""
@@ -69,7 +70,7 @@ def finish(resolved: Mapping[str, Any], shards: Sequence[ShardLike], indices: Ma
         "near_duplicates": {"pairs": len(pairs), "distance": near_duplicates.DISTANCE},
         "shards": files,
         "index_sha256": hashlib.sha256(index).hexdigest(),
-        "fingerprint": _fingerprint(files),
+        "fingerprint": fingerprint(files),
     }
     card = data_card.card_text(resolved, done, pairs)
     return {"index.json": index, "card.md": card.encode(), "done.json": _json(done)}
@@ -96,11 +97,6 @@ def _near_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _counted(rows: Sequence[Mapping[str, Any]], column: str, split: str | None = None) -> dict[str, int]:
     values = Counter(row[column] for row in rows if split in (None, row["split"]))
     return {str(value): count for value, count in sorted(values.items()) if value}
-
-
-def _fingerprint(files: Mapping[str, Mapping[str, Any]]) -> str:
-    """SHA-256 over the SHA-256 of all shards, and so over every pixel, mask and label."""
-    return hashlib.sha256("".join(f"{name} {each['sha256']}\n" for name, each in files.items()).encode()).hexdigest()
 
 
 def _json(value: Any) -> bytes:
