@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -294,6 +294,15 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     plans = stored_plans.read_plans(store, name)
     if not plans:
         raise stored_plans.unknown_sweep_error(store, name)
+    return _read(copied, name, plans, now)
+
+
+def of_plan(store: Store, name: str, plan: Mapping[str, Any]) -> Study:
+    """What a store has of a plan that it need not hold itself."""
+    return _read(record_cache.CachedStore(store, name), name, [plan], None)
+
+
+def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[Mapping[str, Any]], now: float | None) -> Study:
     plan = plans[-1]
     for arm in plan["arms"]:
         record_columns.declare(arm["config"].get("metrics"))
@@ -312,12 +321,34 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     searches = tuple(status.search_states(copied, plan))
     with contextlib.suppress(SweepError):  # a report needs no permission to write
         copied.refresh()
-    damage, code = _damage(copied.damaged), older_code(copied, plans)
-    sentences = [size_sentence(plan, results.values()), damage, code, *mixed_data(copied, results.values())]
+    sentences = [
+        size_sentence(plan, results.values()),
+        _seeds(plan),
+        _damage(copied.damaged),
+        older_code(copied, plans),
+        *mixed_data(copied, results.values()),
+    ]
     notes = tuple(filter(None, sentences))
     records = _records(cells, histories)
     damaged = frozenset(copied.damaged)
     return Study(copied, name, plan, tuple(plans), arms, cells, records, results, searches, damaged, notes)
+
+
+def _seeds(plan: Mapping[str, Any]) -> str:
+    """How the numbers of seeds came about, if looks add them; else empty."""
+    looks = plan.get("looks")
+    if not looks:
+        return ""
+    arms: dict[int, list[str]] = {}
+    for arm in plan["arms"]:
+        if arm.get("trains", True):
+            arms.setdefault(len(arm["trials"]), []).append(wording.quoted(arm["name"]))
+    numbers = "; ".join(f"{seeds} for {wording.listing(names)}" for seeds, names in sorted(arms.items()))
+    return (
+        f"Seeds were added until claims were decided: {looks['first']} at first, then {looks['step']} at each look for "
+        f"the arms of undecided claims, at most {looks['most']}. By now {numbers}. "
+        "Intervals of claims hold under this stopping; those of a table take its numbers of seeds as fixed."
+    )
 
 
 def _damage(damaged: Collection[str]) -> str:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import wording
-from analysis.claims import not_tested, published
+from analysis.claims import looks, not_tested, published
+from analysis.claims.sides import claimed_arms, of_one_arm
 from analysis.statistics.intervals import LEVEL, Interval, more_seeds, paired_difference, simultaneous_level
 from analysis.study import Study
 from analysis.wording import quoted
@@ -27,10 +28,10 @@ HOLDS, FAILS, UNDECIDED, NOT_TESTED = "holds", "does not hold", "undecided", "no
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_TESTED)
 _DIVERGED = ("Diverged", "FloatingPointError")
 """Types of the errors that end a training whose loss is not finite."""
-_ARM_KEYS = ("better", "not_worse", "than", "improves", "settles", "arm", "over", "fails")
-"""Keys of a claim that name one arm."""
 _FAMILY = "family"
 """Key added to a claim: the number of comparisons that all claims of the study make."""
+_SERIES = "series"
+"""Key added to a claim: its comparisons at the looks of a study that adds seeds; empty for other studies."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,11 @@ def at_size(size: str) -> str:
 def judge(study: Study) -> list[Verdict]:
     """The verdict on each claim of the study's plan, in its order."""
     claims = study.plan.get("claims") or []
-    family = sum(map(_comparisons, claims))
-    return [_judge(study, {**claim, _FAMILY: family}) for claim in claims]
-
-
-def _comparisons(claim: Mapping[str, Any]) -> int:
-    """Number of intervals on which a claim is judged."""
-    return 0 if "fails" in claim else len(claim["order"]) - 1 if "order" in claim else 1
+    family = looks.family(study)
+    return [
+        _judge(study, {**claim, _FAMILY: family, _SERIES: tuple(looks.series(study, claim, family))})
+        for claim in claims
+    ]
 
 
 def _level(claim: Mapping[str, Any]) -> float:
@@ -88,7 +87,7 @@ def _level(claim: Mapping[str, Any]) -> float:
 
 
 def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
-    if missing := [name for name in _arms(claim) if name not in study.names]:
+    if missing := [name for name in claimed_arms(claim) if name not in study.names]:
         finding = _Finding(UNDECIDED, f"The plan has no arm {wording.listing(map(quoted, missing))}{_why(study)}.")
     elif "better" in claim:
         finding = _better(study, claim, claim["better"], claim["than"], float(claim.get("by") or 0.0))
@@ -108,14 +107,15 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         finding = _fails(study, claim["fails"], claim.get("metric"))
     else:
         finding = _Finding(UNDECIDED, "This version cannot judge claims of this kind.")
-    if reason := not_tested.why(study, claim, _arms(claim)):
-        finding = _Finding(NOT_TESTED, f"{reason} {finding.sentence}", finding.interval)
+    told = " ".join([finding.sentence, *(part.sentence() for part in claim.get(_SERIES, ()))])
+    if reason := not_tested.why(study, claim, claimed_arms(claim)):
+        finding, told = _Finding(NOT_TESTED, finding.sentence, finding.interval), f"{reason} {told}"
     ours = "" if finding.interval is None else _difference(finding.interval, claim["metric"])
     theirs = published_text(
         study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim
     )
     source = str(claim.get("source") or "")
-    return Verdict(str(claim["text"]), finding.verdict, finding.sentence, source, ours, theirs, study.size)
+    return Verdict(str(claim["text"]), finding.verdict, told, source, ours, theirs, study.size)
 
 
 def _difference(interval: Interval, metric: str) -> str:
@@ -136,7 +136,7 @@ def published_text(
         return ""
     by_arm = [
         published.lookup(reference, variants.get(arm), claim["metric"], claim.get("epoch")) if variants.get(arm) else []
-        for arm in _arms(claim)
+        for arm in claimed_arms(claim)
     ]
     if not by_arm or not all(by_arm):
         return ""
@@ -151,14 +151,20 @@ def _why(study: Study) -> str:
     return ": its search is not finished" if any(not search.done for search in study.searches) else ""
 
 
-def _arms(claim: Mapping[str, Any]) -> list[str]:
-    singles = [claim[key] for key in _ARM_KEYS if key in claim]
-    return [*singles, *claim.get("equal", []), *claim.get("order", [])]
+def _paired(claim: Mapping[str, Any], plain: Interval | None, number: int = 0) -> Interval | None:
+    """The interval of a claim's comparison: where looks add seeds, the one that holds at every look.
+
+    plain: for a number of seeds that was fixed. number: of the comparison, from 0.
+    """
+    if not claim[_SERIES] or plain is None or plain.exact:
+        return plain
+    return claim[_SERIES][number].interval() or Interval(plain.mean, plain.sd, None, None, plain.n)
 
 
 def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -> _Finding:
     metric = claim["metric"]
-    difference = study.difference(a, b, metric, claim.get("epoch"), _level(claim))
+    number = claim["order"].index(a) if "order" in claim else 0
+    difference = _paired(claim, study.difference(a, b, metric, claim.get("epoch"), _level(claim)), number)
     sentence = _sentence(study, claim, a, b, difference)
     if wording.sign(metric) == 0:
         return _Finding(
@@ -177,7 +183,7 @@ def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -
     if high < by or (by == 0 and high <= 0):
         return _Finding(FAILS, sentence + needed, difference)
     what = "this limit" if by else "zero"
-    more = f"The interval includes {what}; {_more(toward, [by], claim)}."
+    more = f"The interval includes {what}{_more(toward, [by], claim)}."
     return _Finding(UNDECIDED, f"{sentence}{needed} {more}", difference)
 
 
@@ -185,7 +191,7 @@ def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
     """An arm against itself at an earlier epoch: it improves by more than a margin, or settles within one."""
     arm, metric, after = str(claim.get("improves") or claim.get("settles")), claim["metric"], claim["after"]
     end, then = study.values(arm, metric, claim.get("epoch")), study.values(arm, metric, after)
-    gain = paired_difference(end, then, _level(claim))
+    gain = _paired(claim, paired_difference(end, then, _level(claim)))
     if gain is None:
         return _Finding(UNDECIDED, _nothing(study, arm, arm, metric, after))
     toward = gain if wording.sign(metric) > 0 else gain.negated()
@@ -211,7 +217,7 @@ def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
 
 def _equal(study: Study, claim: Mapping[str, Any], within: float) -> _Finding:
     a, b = claim["equal"]
-    difference = study.difference(a, b, claim["metric"], claim.get("epoch"), _level(claim))
+    difference = _paired(claim, study.difference(a, b, claim["metric"], claim.get("epoch"), _level(claim)))
     sentence = _sentence(study, claim, a, b, difference)
     if difference is None or difference.bounds is None:
         return _Finding(UNDECIDED, sentence)
@@ -236,13 +242,9 @@ def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
     """A metric of an arm against another of its metrics or a number; with `over`, the shares gained over an arm."""
     arm, metric, other = claim["arm"], claim["metric"], claim["above"]
     epoch = claim.get("epoch")
-    if isinstance(other, str):
-        here, there = (_gained(study, claim, column) for column in (metric, other))
-        against = f"its {wording.label(other)}"
-    else:
-        here = study.values(arm, metric, epoch)
-        there, against = dict.fromkeys(here, float(other)), wording.with_unit(f"{other:g}", metric)
-    gap = paired_difference(here, there, _level(claim))
+    here, there = of_one_arm(study, claim)
+    against = f"its {wording.label(other)}" if isinstance(other, str) else wording.with_unit(f"{other:g}", metric)
+    gap = _paired(claim, paired_difference(here, there, _level(claim)))
     if gap is None:
         lacking = str(other) if here else metric
         return _Finding(UNDECIDED, _nothing(study, arm, str(claim.get("over", arm)), lacking, epoch))
@@ -257,31 +259,17 @@ def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
         return _Finding(UNDECIDED, sentence, gap)
     low, high = gap.bounds
     if low <= 0 < high:
-        return _Finding(UNDECIDED, f"{sentence} The interval includes zero; {_more(gap, [0.0], claim)}.", gap)
+        return _Finding(UNDECIDED, f"{sentence} The interval includes zero{_more(gap, [0.0], claim)}.", gap)
     return _Finding(HOLDS if low > 0 else FAILS, sentence, gap)
-
-
-def _gained(study: Study, claim: Mapping[str, Any], column: str) -> dict[int, float]:
-    """A column of the claim's arm by seed; with `over`, the share of the way from that arm to 1."""
-    values = study.values(claim["arm"], column, claim.get("epoch"))
-    if "over" not in claim:
-        return values
-    floor = study.values(claim["over"], column, claim.get("epoch"))
-    return {
-        seed: (value - floor[seed]) / (1 - floor[seed])
-        for seed, value in values.items()
-        if seed in floor and floor[seed] < 1
-    }
 
 
 def _like(study: Study, claim: Mapping[str, Any]) -> _Finding:
     """The relative difference of two metrics of an arm."""
     arm, metric, other, epoch = claim["arm"], claim["metric"], claim["like"], claim.get("epoch")
-    here, there = study.values(arm, metric, epoch), study.values(arm, other, epoch)
-    ratios = {seed: here[seed] / there[seed] for seed in here if there.get(seed)}
-    gap = paired_difference(ratios, dict.fromkeys(ratios, 1.0), _level(claim))
+    gap = _paired(claim, paired_difference(*of_one_arm(study, claim), _level(claim)))
     if gap is None:
-        return _Finding(UNDECIDED, _nothing(study, arm, arm, other if here else metric, epoch))
+        lacking = other if study.values(arm, metric, epoch) else metric
+        return _Finding(UNDECIDED, _nothing(study, arm, arm, lacking, epoch))
     digits = wording.decimals([gap])
     share = float(claim["share"])
     sentence = (
@@ -324,7 +312,7 @@ def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference
     if difference is None:
         return _nothing(study, a, b, metric, epoch)
     pairs = "one evaluation each" if difference.exact else f"n = {wording.count(difference.n, 'pair')} of seeds"
-    if difference.exact or difference.n > 1:
+    if difference.exact or difference.bounds is not None:
         pairs = pairs if difference.exact else f"{_interval(claim)}, {pairs}"
     else:
         pairs += ", so there is no interval"
@@ -334,22 +322,27 @@ def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference
 
 def _interval(claim: Mapping[str, Any]) -> str:
     family = claim[_FAMILY]
-    return f"{LEVEL:.0%} interval".replace("%", " %") + (
-        f", simultaneous for {family} comparisons" if family > 1 else ""
+    looked = " that holds at every look" if claim[_SERIES] else ""
+    return (
+        f"{LEVEL:.0%} interval".replace("%", " %")
+        + looked
+        + (f", simultaneous for {family} comparisons" if family > 1 else "")
     )
 
 
 def _more(difference: Interval, limits: list[float], claim: Mapping[str, Any]) -> str:
-    """How many further seeds would make the interval exclude every limit, in words."""
+    """'; about 5 more seeds would decide it'; empty where looks add seeds, since they tell more than this estimate."""
+    if claim[_SERIES]:
+        return ""
     needed = [more_seeds(difference, limit, _level(claim)) for limit in limits]
     most = max((n for n in needed if n is not None), default=0)
     if None in needed or not most:
-        return "no feasible number of seeds would decide it, if the mean stays the same"
-    return f"about {most} more {'seed' if most == 1 else 'seeds'} would decide it"
+        return "; no feasible number of seeds would decide it, if the mean stays the same"
+    return f"; about {most} more {'seed' if most == 1 else 'seeds'} would decide it"
 
 
 def _lost(study: Study, n: int) -> str:
-    missing = len(study.seeds) - n
+    missing = 0 if looks.planned(study) else len(study.seeds) - n
     return f"; {missing} of {len(study.seeds)} missing" if missing > 0 else ""
 
 

@@ -18,6 +18,7 @@ Plan = Mapping[str, Any]
 _PARTS = (
     ("claims", "the claims"),
     ("seeds", "the seeds"),
+    ("looks", "the looks"),
     ("report", "the report options"),
     ("baseline", "the baseline"),
     ("search", "the search"),
@@ -70,7 +71,7 @@ def _differences(before: Plan, after: Plan) -> Iterator[str]:
 
 
 def _without_arms(plan: Plan, key: str) -> Any:
-    value = plan.get(key)
+    value = None if key == "seeds" and plan.get("looks") else plan.get(key)  # looks add seeds as they were planned to
     return {k: v for k, v in value.items() if k != "arms"} if key == "search" and value else value
 
 

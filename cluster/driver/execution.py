@@ -89,8 +89,13 @@ class NoEvents:
     def ended(self, job: Job, state: str) -> None: ...
 
 
-def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvents) -> RunResult:
-    """Check a plan, store it, forge the sets that it needs and run the trials that the store lacks."""
+def execute_plan(
+    plan: Plan, store: Store, options: RunOptions, events: RunEvents, whole: Plan | None = None
+) -> RunResult:
+    """Check a plan, store it, forge the sets that it needs and run the trials that the store lacks.
+
+    whole: the plan with all seeds that looks can add to this one; `--fresh` deletes their results too.
+    """
     options = options.started()
     scratch.remove_abandoned()
     before = stored_plans.newest_plan(store, plan.name)
@@ -106,7 +111,7 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
     if options.fresh:
         driver.check(chosen, options)  # before anything is deleted
         inputs.check(chosen, store)
-        continued = fresh_run.delete_results(chosen, store)
+        continued = fresh_run.delete_results(whole or chosen, store)
         copied = CachedStore(store, plan.name)
         data = planned_data.look(chosen, copied, options.local_data_root)
     stale = StaleCode({}, 0) if before is None else stale_code.find(copied, before)
@@ -140,7 +145,7 @@ def execute_plan(plan: Plan, store: Store, options: RunOptions, events: RunEvent
         stored = stored_plans.newest_plan(store, plan.name) or stored
         left = driver.narrowed(driver.work_left(plan, store, schema), options)
     result = RunResult(stored, left)
-    if result.complete:
+    if result.complete and whole is None:
         fresh_run.end(plan, store)
     events.finished(result, store)
     return result

@@ -47,6 +47,7 @@ from sweeps.api.running import (
     resume,
     run,
     stop,
+    with_most_seeds,
     work_left,
 )
 from sweeps.api.stored import OpenedStore, StoredFigure, StoredSweep, StoredTrial, open
@@ -103,6 +104,7 @@ __all__ = [
     "stop",
     "study_costs",
     "submit",
+    "with_most_seeds",
     "work_left",
     "write_report",
 ]

@@ -120,6 +120,25 @@ def estimate(
     return cost_measurement.estimate(work, arguments.plain_store(store), address, options.local_data_root, measure)
 
 
+def with_most_seeds(plan: Plan) -> tuple[Plan, str]:
+    """The plan with all seeds that looks can add to it, and a sentence on the looks. The plan itself without looks."""
+    if plan.looks is None:
+        return plan, ""
+    from analysis.claims.looks import comparisons
+    from analysis.statistics.sequential.design import Design
+    from cluster.driver import looks
+
+    family = sum(comparisons(claim.model_dump(exclude_none=True)) for claim in plan.sweep.spec.claims)
+    design = Design(plan.looks.looks, family)
+    first = design.first_decision
+    decides = f"decided after {first} seeds at the earliest" if first else "not decided: raise `most`"
+    words = (
+        f"seeds until decided, looks after {', '.join(map(str, design.looks))} seeds: claims are {decides}; "
+        "the trials above are the least, those below the most"
+    )
+    return looks.at_most(plan), words
+
+
 def _expand(sweep: LoadedSweep, store: Store | None, *, renew: bool = False, pending: bool) -> Plan:
     """See `sweeps.spec.dependencies.pin` for `renew` and `pending`."""
     from sweeps.search import arm_search
@@ -152,9 +171,10 @@ def run(
 
     Returns the result of the sweep, or that of a dependency which ended early. KeyboardInterrupt after Ctrl-C.
     """
+    from analysis.claims.looks import open_arms
     from cluster.connection import address as addresses
     from cluster.driver import arm_choice
-    from cluster.driver.execution import execute_plan
+    from cluster.driver.looks import execute_looks
     from sweeps.spec.dependencies import named_in
 
     events = listener(progress, events)
@@ -167,13 +187,14 @@ def run(
         required = _expand(dependency, store, pending=False)
         events.dependency(required)
         renewed = options.replace and bool(named_in(sweep.sweep, dependency.sweep))
-        result = execute_plan(required, store, dataclasses.replace(first, replace=renewed), events)
+        renew = dataclasses.replace(first, replace=renewed)
+        result = execute_looks(required, store, renew, events, open_arms)
         if not result.left.nothing:
             return result
     if planned.sweep is not sweep.sweep:  # it has references, whose trials are known now
         planned = _expand(sweep, store, renew=options.replace, pending=False)
     events.notes(planned)
-    return execute_plan(planned, store, options, events)
+    return execute_looks(planned, store, options, events, open_arms)
 
 
 def resume(
@@ -189,12 +210,13 @@ def resume(
 
     changes: KEY=VALUE, in addition to those with which it was planned. progress, events: as for `run`.
     """
-    from cluster.driver.execution import execute_plan
+    from analysis.claims.looks import open_arms
+    from cluster.driver.looks import execute_looks
 
     events = listener(progress, events)
     store, options = arguments.plain_store(store), (options or RunOptions()).started()
     _, planned = _plan_again(store, name, changes)
-    return execute_plan(planned, store, options, events)
+    return execute_looks(planned, store, options, events, open_arms)
 
 
 def stop(store: StoreLike, name: str, *, trial: str | None = None) -> None:

@@ -80,6 +80,10 @@ def check(plan: Plan, arms: Sequence[Arm]) -> None:
     out.print(_summary(plan))
 
 
+def note(words: str) -> None:
+    console().print(Text(words, style="bold"))
+
+
 def images(notes: Sequence[str]) -> None:
     """The number of images in each split, with warnings."""
     for note in notes:
@@ -103,7 +107,8 @@ def format_value(value: Any) -> str:
 def _summary(plan: Plan) -> Text:
     runs = plan.runs()
     arms = sum(1 for arm in plan.arms if arm.trials)
-    words = f"{plan.name}: {arms} arms x {len(plan.sweep.spec.seed_list)} seeds = {len(runs)} different trials"
+    seeds = f"{'up to ' if plan.looks else ''}{len(plan.seeds)}"
+    words = f"{plan.name}: {arms} arms x {seeds} seeds = {len(runs)} different trials"
     waiting = len(plan.arms) - arms
     return Text(words + (f"; {waiting} more arms wait for a search" if waiting else ""))
 
@@ -242,8 +247,8 @@ def status(sweep: SweepStatus) -> None:
     for arm in stored["arms"]:
         cells = []
         for seed in stored["seeds"] if arm["trials"] else ():
-            trial = arm["trials"][str(seed)]
-            cells.append(_cell(states[trial["id"]], trial["epochs"]))
+            trial = arm["trials"].get(str(seed))  # None: a look gave the arm no more seeds
+            cells.append(_cell(states[trial["id"]], trial["epochs"]) if trial else Text(""))
         waiting = "search without a result" if arm["name"] in without else "search not finished"
         table.add_row(Text(arm["name"]), *(cells or [Text(waiting, style="dim")]))
     show(table)

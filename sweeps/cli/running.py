@@ -144,6 +144,11 @@ def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, is_depend
         return
     api.check_data(plan, copied, place)
     console.plan(work, None if work.nothing else api.estimate(work, copied, place, measure=options.measure))
+    whole, words = api.with_most_seeds(plan)
+    if words:
+        work = api.work_left(whole, copied, place)
+        console.note(words)
+        console.plan(work, None if work.nothing else api.estimate(work, copied, place, measure=options.measure))
 
 
 def run(options: argparse.Namespace) -> int:

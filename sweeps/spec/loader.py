@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,9 +25,13 @@ from sweeps.spec.schema import (
     ReportSpec,
     Resources,
     SearchFileSpec,
+    SeedsUntil,
     SweepSpec,
 )
 from sweeps.spec.yaml_document import Document, Place
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Sweep:
@@ -145,7 +149,7 @@ def _validate(source: Document) -> SweepSpec:
     try:
         return SweepSpec.model_validate(source.value)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = _first(error)
     place = _place(first["loc"], source.value, first["type"] == "missing")
     owner = _owner(place)
     key = next((part for part in reversed(place) if isinstance(part, str)), "")
@@ -158,6 +162,13 @@ def _validate(source: Document) -> SweepSpec:
     raise SweepError(
         f"{given} = {first['input']!r}", why[:1].lower() + why[1:], _allowed(owner, key), f"change `{key}`"
     )
+
+
+def _first(error: ValidationError) -> ErrorDetails:
+    """The first error; of the branches of a union, that of the branch which fits furthest."""
+    errors = error.errors()
+    same = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
+    return max(same, key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
 
 
 def _place(loc: tuple[str | int, ...], value: Any, missing: bool) -> Place:
@@ -182,6 +193,7 @@ def _owner(place: Place) -> type[BaseModel]:
         "pairs": ArmSpec,
         "leave_one_out": ArmSpec,
         "search": SearchFileSpec,
+        "seeds": SeedsUntil,
     }
     if len(place) > 2 and place[:2] == ("search", "early_stopping"):
         return EarlyStoppingSpec
@@ -233,6 +245,7 @@ def _check_references(sweep: Sweep) -> None:
     spec = sweep.spec
     if not spec.seed_list or len(set(spec.seed_list)) != len(spec.seed_list):
         raise sweep.error(("seeds",), "it is empty or repeats a seed", "a number, or different seeds", "seeds: 3")
+    _check_looks(sweep)
     _check_search(sweep)
     best = BEST.match(spec.report.at)
     if spec.report.at != "last" and not (best and best["column"].startswith("val/")):
@@ -253,6 +266,24 @@ def _check_references(sweep: Sweep) -> None:
                 raise sweep.error(
                     place, f"there is no test at epoch {epoch}", f"{spec.report.test_epochs}", "add it to test_epochs"
                 )
+
+
+def _check_looks(sweep: Sweep) -> None:
+    """Check that seeds which are added at looks have claims to decide, and that every arm can have more of them."""
+    spec = sweep.spec
+    if not isinstance(spec.seeds, SeedsUntil):
+        return
+    number = f"a number of seeds, such as {spec.seeds.first}"
+    fix = f"seeds: {spec.seeds.first}"
+    if not any(claim.fails is None for claim in spec.claims):
+        why = "the file has no claim that could be decided"
+        raise sweep.error(("seeds",), why, f"a file with `claims`; or {number}", f"add `claims:`, or {fix}")
+    if spec.search is not None:
+        why = "arms that a search chooses cannot get more seeds at looks"
+        raise sweep.error(("seeds",), why, number, fix)
+    if any(isinstance(arm.outputs, dict) for arm in spec.arms):
+        why = "an arm has a folder of outputs for each seed, which no look can add to"
+        raise sweep.error(("seeds",), why, f"one folder for all seeds; or {number}", fix)
 
 
 def _check_search(sweep: Sweep) -> None:

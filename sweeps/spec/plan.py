@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sweeps import sizes
 from sweeps.spec.loader import Sweep
+from sweeps.spec.schema import SeedsUntil
 from sweeps.spec.trial import Trial
 
 DEFAULT = "default"
@@ -80,6 +81,18 @@ class Plan:
         return self.sweep.spec.name
 
     @property
+    def looks(self) -> SeedsUntil | None:
+        """How seeds are added, if looks add them."""
+        return self.sweep.spec.seeds if isinstance(self.sweep.spec.seeds, SeedsUntil) else None
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the plan; where looks add them, an arm may have only the first ones."""
+        if self.looks is None:
+            return self.sweep.spec.seed_list
+        return sorted({seed for arm in self.arms for seed in arm.trials})
+
+    @property
     def searched(self) -> list[Arm]:
         """The arms with their own search: with `within_arms` every arm that trains, else the base only."""
         search = self.sweep.spec.search
@@ -117,13 +130,14 @@ class Plan:
             **({"size": self.sweep.size} if self.sweep.size == sizes.SMALL else {}),
             "changes": list(self.sweep.changes),
             "epochs_scaled": self.sweep.epochs_scaled,
-            "seeds": spec.seed_list,
+            "seeds": self.seeds,
             "baseline": self.arms[0].baseline,
             "arms": [_arm_json(arm) for arm in self.arms],
             "report": spec.report.model_dump(),
             "claims": [claim.model_dump(exclude_none=True) for claim in spec.claims],
             "resources": spec.resources.model_dump(),
             "search": None if spec.search is None else self._search_json(),
+            **({"looks": self.looks.model_dump()} if self.looks else {}),
             **({"pins": dict(self.sweep.pins)} if self.sweep.pins else {}),
             **({"user_code": self.code_of_choices} if self.code_of_choices else {}),
         }

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.results.columns import describe
 from sweeps.spec.loader import Sweep
+from sweeps.spec.schema import SeedsUntil
 from sweeps.spec.yaml_document import Place
 
 _SECTIONS = ("base", "arms", "leave_one_out", "pairs", "grid")
@@ -50,7 +51,16 @@ class Reference:
 
 def references(sweep: Sweep) -> list[Reference]:
     """All references of a sweep. SweepError if one of them is malformed."""
-    return [_read(sweep, place, kind, given) for place, kind, given in _mappings(sweep)]
+    found = [_read(sweep, place, kind, given) for place, kind, given in _mappings(sweep)]
+    by_seed = next((one for one in found if isinstance(one.asks, TrialsOf)), None)
+    if by_seed is not None and isinstance(sweep.spec.seeds, SeedsUntil):
+        raise sweep.error(
+            by_seed.place,
+            "looks add seeds to this sweep, and not to the one whose trials it takes seed by seed",
+            "a number of seeds where an arm takes `trials_of` another sweep",
+            f"seeds: {sweep.spec.seeds.first}",
+        )
+    return found
 
 
 def _mappings(sweep: Sweep) -> Iterator[tuple[Place, str, Any]]:

@@ -275,6 +275,26 @@ class ClaimSpec(StrictSpec):
         return [name for name in single if name] + (self.equal or []) + (self.order or [])
 
 
+class SeedsUntil(StrictSpec):
+    """Seeds that are added at planned looks, to the arms of claims that are not decided."""
+
+    first: Annotated[int, Field(ge=2)] = Field(description="seeds of every arm before the first look, at least 2")
+    step: Annotated[int, Field(ge=1)] = Field(description="seeds that a look adds to the arms of undecided claims")
+    most: Annotated[int, Field(ge=2, le=10_000)] = Field(description="seeds of an arm at most; not less than `first`")
+    until: Literal["decided"] = Field("decided", description="decided: until every claim is decided")
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The number of seeds at each look."""
+        return (*range(self.first, self.most, self.step), self.most)
+
+    @model_validator(mode="after")
+    def _first_is_not_above_most(self) -> SeedsUntil:
+        if self.first > self.most:
+            raise ValueError(f"`first` ({self.first}) is above `most` ({self.most})")
+        return self
+
+
 class SweepSpec(StrictSpec):
     """The top level of a sweep file."""
 
@@ -284,8 +304,9 @@ class SweepSpec(StrictSpec):
     )
     base: dict[str, Any] = Field(description="one complete configuration")
     base_name: Name = Field("base", description="name of the base as an arm")
-    seeds: Annotated[int, Field(ge=1, le=10_000)] | list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
-        1, description="how many repetitions (0, 1, ...), or a list of seeds"
+    seeds: Annotated[int, Field(ge=1, le=10_000)] | list[Annotated[int, Field(ge=0, lt=2**31)]] | SeedsUntil = Field(
+        1,
+        description="how many repetitions (0, 1, ...), a list, or {first: 4, step: 4, most: 32, until: decided}",
     )
     baseline: Name | None = Field(None, description="the arm with which the others are compared; by default the base")
     published: str | None = Field(None, description="variant of the base in the published figures, or 'TABLE: VARIANT'")
@@ -316,4 +337,7 @@ class SweepSpec(StrictSpec):
 
     @property
     def seed_list(self) -> list[int]:
+        """The seeds of every arm; with looks, those before the first one."""
+        if isinstance(self.seeds, SeedsUntil):
+            return list(range(self.seeds.first))
         return list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds

@@ -172,6 +172,7 @@ class _PlanShape(_Shape):
     hash: str
     planned_at: float
     seeds: list[int]
+    looks: Json | None = None
     baseline: str
     arms: Annotated[list[_ArmShape], Field(min_length=1)]
     report: _ReportShape
@@ -182,8 +183,9 @@ class _PlanShape(_Shape):
 
     @model_validator(mode="after")
     def _arms_have_all_seeds(self) -> _PlanShape:
-        seeds = set(map(str, self.seeds))
         for arm in self.arms:
+            # Where looks add seeds, an arm has the first ones.
+            seeds = set(map(str, self.seeds[: len(arm.trials)] if self.looks else self.seeds))
             if arm.trials and arm.trials.keys() != seeds:
                 raise ValueError(f"arm {arm.name!r} does not have one trial for each seed")
         return self

@@ -79,6 +79,7 @@ def table(found: list[GridCell], arms: list[str], seeds: list[int], failed: Coll
     """The texts of the cells: a row per arm and a column per seed. failed: arms whose search has no result."""
     texts = {(cell.arm, cell.seed): cell.text for cell in found}
     empty = {arm: "search without a result" if arm in failed else "search not finished" for arm in arms}
+    empty |= {cell.arm: "" for cell in found}  # a look gave the arm no more seeds
     rows = [[texts.get((arm, seed), empty[arm]) for seed in seeds] for arm in arms]
     return pd.DataFrame(rows, columns=[f"seed {seed}" for seed in seeds], index=pd.Index(arms, name="arm"))
 

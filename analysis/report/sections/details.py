@@ -127,7 +127,8 @@ def cost(study: Study) -> Pairs:
     """Trials and computing time of the study; a trial that serves several cells counts once."""
     planned = {(cell.trial, cell.epochs) for cell in study.cells}
     seconds = list(trial_seconds(study).values())
-    cells = f"{len(study.arms) - len(study.waiting)} arms × {wording.count(len(study.seeds), 'seed')}"
+    up_to = "up to " if study.plan.get("looks") else ""
+    cells = f"{len(study.arms) - len(study.waiting)} arms × {up_to}{wording.count(len(study.seeds), 'seed')}"
     shared = f" ({wording.count(len(planned), 'distinct trial')})" if len(planned) != len(study.cells) else ""
     pairs = [
         ("cells", f"{cells} = {len(study.cells)}{shared}"),

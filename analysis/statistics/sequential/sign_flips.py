@@ -41,7 +41,7 @@ def crossing(
     if reached**2 <= int(steps @ steps) or 0.5 ** len(steps) > allowed[-1] + _ROUNDING:
         return 0
     sizes = np.abs(steps).tolist()
-    walk = _Walk(sum(sizes))
+    walk = _SignWalk(sum(sizes))
     boundary, seen = None, 0
     for count, limit in zip(counts, allowed, strict=True):
         for size in sizes[seen:count]:
@@ -51,7 +51,7 @@ def crossing(
     return 0 if boundary is None else (reached >= boundary) - (reached <= -boundary)
 
 
-class _Walk:
+class _SignWalk:
     """The distribution of a random walk whose upper crossings are absorbed."""
 
     def __init__(self, most: int) -> None:

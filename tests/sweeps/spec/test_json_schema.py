@@ -68,6 +68,7 @@ def test_it_accepts_the_files_in_the_documentation(validator: Any) -> None:
     [
         (),
         (("seeds", [3, 5]),),
+        (("seeds", {"first": 4, "step": 4, "most": 32, "until": "decided"}),),
         (("base/judge", BEST),),
         (("base/judge", {"trial": "0123456789abcdef"}),),
         (("base/model", {"name": "tdanet", "text_encoder": {**BEST, "frozen": False}}),),
@@ -135,6 +136,9 @@ WRONG: list[tuple[str, Any]] = [
     ("seeds", "two"),
     ("seeds", []),
     ("seeds", [1, 1]),
+    ("seeds", {"first": 4, "most": 32}),
+    ("seeds", {"first": 1, "step": 4, "most": 32}),
+    ("seeds", {"first": 4, "step": 4, "most": 32, "until": "bored"}),
     ("arms/0/name", None),
     ("arms/0/sett", {}),
     ("arms/0/set", {"model.width": "wide"}),

@@ -21,6 +21,22 @@ def test_arms_times_seeds(expand: Expand) -> None:
     assert {arm.baseline for arm in plan.arms} == {"base"}
 
 
+def test_seeds_until_decided_begin_with_the_first_look(expand: Expand) -> None:
+    plan, fixed = expand(("seeds: 2", "seeds: {first: 4, step: 5, most: 16}")), expand(("seeds: 2", "seeds: 4"))
+    assert plan.runs() == fixed.runs()
+    assert plan.looks is not None
+    assert plan.looks.looks == (4, 9, 14, 16)
+    assert plan.to_json([])["looks"] == {"first": 4, "step": 5, "most": 16, "until": "decided"}
+    assert "looks" not in fixed.to_json([])
+    assert expand(("seeds: 2", "seeds: {first: 4, step: 5, most: 16}"), changes=("seeds.most=4",)).looks.looks == (4,)
+
+
+def test_seeds_until_decided_need_a_claim_to_decide(expand: Expand) -> None:
+    claim = "  - {text: wider is better, metric: test/psnr_db, better: wide, than: base}"
+    with pytest.raises(SweepError, match="no claim that could be decided"):
+        expand(("seeds: 2", "seeds: {first: 4, step: 4, most: 8}"), (claim, "  - {text: it fails, fails: wide}"))
+
+
 def test_identity_is_content(expand: Expand) -> None:
     plan = expand()
     same = expand(("name: small", "name: other"), ("seeds: 2", "seeds: [1, 5]"))
@@ -143,6 +159,19 @@ def test_twins_are_noted(expand: Expand) -> None:
         (", better: wide, than: base", ", better: wide", "claims[0]", "do not form a claim", ""),
         (", better: wide, than: base", ", improves: wide, after: 3", "claims[0].after", "no test at epoch 3", ""),
         ("seeds: 2", "seeds: 2\ngrid: {batch: []}", "grid.batch", "no level", ""),
+        ("seeds: 2", "seeds: {first: 4, most: 8}", "small.yaml:11: `seeds.step`", "missing", "add `step:`"),
+        ("seeds: 2", "seeds: {first: 4, step: 4, most: 3}", "`seeds`", "`first` (4) is above `most` (3)", "seeds"),
+        ("seeds: 2", "seeds: {first: 1, step: 4, most: 8}", "`seeds.first` = 1", "greater than or equal to 2", "first"),
+        ("seeds: 2", "seeds: {first: 4, step: 4, most: 8, until: bored}", "`seeds.until`", "'decided'", "until"),
+        ("seeds: 2", "seeds: {first: 4, step: 4, max: 8}", "small.yaml:11: `seeds.m", "", "m"),
+        (
+            "seeds: 2",
+            "seeds: {first: 2, step: 2, most: 8}\n"
+            "search: {space: {batch: {choice: [8]}}, trials: 1, metric: val/l1, goal: min}",
+            "small.yaml:11: `seeds`",
+            "arms that a search chooses",
+            "seeds: 2",
+        ),
     ],
 )
 def test_mistakes_are_told_with_their_place(expand: Expand, old: str, new: str, given: str, why: str, fix: str) -> None:
