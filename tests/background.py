@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
+TIMEOUT_S = 600.0
+"""Seconds after which a file, or the end of the process, is not waited for any longer."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,20 @@ class Background:
     def file(self, *names: str) -> Path:
         """A file, as soon as it is complete. Raises AssertionError with the output if the process ends without it."""
         path = self.folder.joinpath(*names)
-        while not path.exists() and self.process.poll() is None:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not path.exists() and self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        if not path.exists():
-            self.output.seek(0)
-            said = self.output.read().decode(errors="replace")
-            raise AssertionError(f"{path.name} is missing, exit code {self.process.poll()}:\n{said[-9000:]}")
+        assert path.exists(), f"{path.name} is missing, exit code {self.process.poll()}:\n{self._said()}"
         return path
+
+    def end(self) -> None:
+        """Wait for the end of the process. Raises AssertionError with the output if it fails."""
+        code = self.process.wait(TIMEOUT_S)
+        assert code == 0, f"exit code {code}:\n{self._said()}"
+
+    def _said(self) -> str:
+        self.output.seek(0)
+        return self.output.read().decode(errors="replace")[-9000:]
 
 
 @contextlib.contextmanager

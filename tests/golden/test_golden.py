@@ -133,6 +133,7 @@ def _reports(produced: Background) -> Path:
 def test_nothing_more_is_said_of_the_old_store(produced: Background) -> None:
     before, after = ({path.name for path in folder.iterdir()} for folder in (HERE / "reports", _reports(produced)))
     assert after == before, FIX
+    produced.end()
 
 
 # --- the comparison itself --------------------------------------------------------------------------------------------

@@ -39,11 +39,11 @@ class Results(Mapping[tuple[int, int], dict[str, Any]]):
     """(number of workers, rank) -> that worker's results of all cases, read when they are complete."""
 
     def __init__(self, made: Background) -> None:
-        self._made, self._read = made, dict[tuple[int, int], dict[str, Any]]()
+        self.made, self._read = made, dict[tuple[int, int], dict[str, Any]]()
 
     def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
         if place not in self._read:
-            self._read[place] = torch.load(self._made.file(f"{place[0]}-{place[1]}.pt"), weights_only=True)
+            self._read[place] = torch.load(self.made.file(f"{place[0]}-{place[1]}.pt"), weights_only=True)
         return self._read[place]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -108,6 +108,7 @@ def test_all_workers_tell_the_fault_of_one(together: Results) -> None:
     for (_, rank), found in together.items():
         assert found["faults"]["data"].startswith("TrialError data"), rank
         assert "first at epoch 2, step 2" in found["faults"]["nan"], rank
+    together.made.end()
 
 
 @pytest.mark.parametrize("name", registry.names("loss"))
