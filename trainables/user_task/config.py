@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from trainables.code import files
+from trainables.code.metrics_and_datasets import DIRECTIONS
 from trainables.code.references import Resolved
 from trainables.code.signatures import error, options, parameters
 from trainables.config.code_checks import check_config, check_defaults
@@ -27,7 +28,6 @@ SECTION = "parameters"
 """Key of a resolved configuration with the options of the function, which a sweep file writes directly in `base`."""
 FILLED_IN = ("user_code", "metrics", "extend", SECTION)
 """Keys of a resolved configuration that a sweep file does not have."""
-DIRECTIONS = ("max", "min")
 _COLUMN = re.compile(r"(val|test)/[a-z][a-z0-9_]*")
 _EXAMPLE = 'metrics = {"val/accuracy": "max", "test/accuracy": "max"}'
 
