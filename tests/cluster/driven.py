@@ -21,6 +21,8 @@ from sweeps.store.base import Store
 ROOT = Path(__file__).resolve().parents[2]
 RUN_MARK = "INPAINT_SWEEPS_TEST_RUN"
 DRIVER, ACTOR, RAY = "driver", "trial actor", "all of Ray"
+RAYLET, GCS, GROUP = "raylet", "GCS", "process group"
+_PROGRAMS = {RAYLET: "/raylet/raylet", GCS: "/gcs/gcs_server"}
 
 
 class DriverProcess:
@@ -73,12 +75,19 @@ class DriverProcess:
         return {pid for pid in _processes() if _inherited(pid, self.mark)}
 
     def kill(self, what: str, chance: Callable[[list[int]], int] = min) -> bool:
-        """SIGKILL the driver, an actor that is training a trial, or all of Ray. Returns whether this hit training."""
+        """SIGKILL one or several processes of this run. Returns whether this hit training.
+
+        what: the driver, an actor that is training a trial, all of Ray or one of its servers, or the driver's group.
+        """
         trainers = list(self.at_work().values())
         if what == DRIVER:
             victims = {self.process.pid}
         elif what == ACTOR:
             victims = {chance(trainers)} if trainers else set()
+        elif what == GROUP:
+            victims = {pid for pid in self.family() if _group_of(pid) == self.process.pid}
+        elif what in _PROGRAMS:
+            victims = {pid for pid in self.family() if _program_of(pid).endswith(_PROGRAMS[what])}
         else:
             victims = self.family() - {self.process.pid}
         _kill(victims)
@@ -146,6 +155,21 @@ def _kill(pids: set[int]) -> None:
 
 def _processes() -> list[int]:
     return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+
+
+def _program_of(pid: int) -> str:
+    """The program of a process; '' if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _group_of(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def _inherited(pid: int, mark: str) -> bool:
