@@ -297,12 +297,12 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
     return _read(copied, name, plans, now)
 
 
-def of_plan(store: Store, name: str, plan: Mapping[str, Any]) -> Study:
+def of_plan(store: Store, name: str, plan: layout.Json) -> Study:
     """What a store has of a plan that it need not hold itself."""
     return _read(record_cache.CachedStore(store, name), name, [plan], None)
 
 
-def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[Mapping[str, Any]], now: float | None) -> Study:
+def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[layout.Json], now: float | None) -> Study:
     plan = plans[-1]
     for arm in plan["arms"]:
         record_columns.declare(arm["config"].get("metrics"))

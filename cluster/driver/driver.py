@@ -254,7 +254,7 @@ class _Driver:
         planned = {(trial.id, trial.epochs) for trial, _ in self.plan.runs()}
         self.plan = with_tuned_arms(self.plan, {tuning.arm.name: tuning.best()}, self._schema)
         write(self.plan, self._store, self._options.command)
-        jobs, _, _ = _left(self.plan, self._store, self._options.retry)
+        jobs, _, _ = _left(self.plan, record_cache.CachedStore(self._store, self.plan.name), self._options.retry)
         chosen = {(trial.id, trial.epochs) for trial, _ in arm_choice.part(self.plan, self._options).runs()}
         added = [job for job in jobs if (job.trial_id, job.epochs) in chosen - planned]
         restore(self.plan, added, self._store)
