@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Collection, Mapping
 
 from cluster.driver import driver, fresh_run
@@ -32,7 +31,7 @@ def execute_looks(plan: Plan, store: Store, options: RunOptions, events: RunEven
     """
     if plan.looks is None:
         return execute_plan(plan, store, options, events)
-    whole, began = at_most(plan), time.monotonic()
+    options, whole = options.started(), at_most(plan)
     stops_seen = stored_plans.stop_requests(store, plan.name, stored_plans.ALL_RUNS)
     planned = plan if options.fresh else grown(plan, store, open_arms)
     now = options
@@ -44,17 +43,12 @@ def execute_looks(plan: Plan, store: Store, options: RunOptions, events: RunEven
         if _seeds(larger) == _seeds(planned):
             fresh_run.end(plan, store)
             return result
-        left_s = None
-        if options.time_budget_s is not None:
-            left_s = options.time_budget_s - (time.monotonic() - began)
         stopped = stored_plans.stop_requests(store, plan.name, stored_plans.ALL_RUNS) - stops_seen
-        if stopped or (left_s is not None and left_s <= 0):
+        if stopped or options.out_of_time:
             return dataclasses.replace(result, left=driver.work_left(larger, store, schema))
         print(_added(planned, larger), file=sys.stderr)
         planned = larger
-        now = dataclasses.replace(
-            now, fresh=False, replace=False, retrain_stale=False, retry=False, time_budget_s=left_s
-        )
+        now = dataclasses.replace(options, fresh=False, replace=False, retrain_stale=False, retry=False)
 
 
 def grown(plan: Plan, store: Store, open_arms: OpenArms) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,6 +139,13 @@ def with_most_seeds(plan: Plan) -> tuple[Plan, str]:
     return looks.at_most(plan), words
 
 
+def _open_arms(store: Store, plan: Json) -> Collection[str]:
+    """The arms that get more seeds. Imported late, because pandas takes longer to import than a run to plan."""
+    from analysis.claims.looks import open_arms
+
+    return open_arms(store, plan)
+
+
 def _expand(sweep: LoadedSweep, store: Store | None, *, renew: bool = False, pending: bool) -> Plan:
     """See `sweeps.spec.dependencies.pin` for `renew` and `pending`."""
     from sweeps.search import arm_search
@@ -171,7 +178,6 @@ def run(
 
     Returns the result of the sweep, or that of a dependency which ended early. KeyboardInterrupt after Ctrl-C.
     """
-    from analysis.claims.looks import open_arms
     from cluster.connection import address as addresses
     from cluster.driver import arm_choice
     from cluster.driver.looks import execute_looks
@@ -188,13 +194,13 @@ def run(
         events.dependency(required)
         renewed = options.replace and bool(named_in(sweep.sweep, dependency.sweep))
         renew = dataclasses.replace(first, replace=renewed)
-        result = execute_looks(required, store, renew, events, open_arms)
+        result = execute_looks(required, store, renew, events, _open_arms)
         if not result.left.nothing:
             return result
     if planned.sweep is not sweep.sweep:  # it has references, whose trials are known now
         planned = _expand(sweep, store, renew=options.replace, pending=False)
     events.notes(planned)
-    return execute_looks(planned, store, options, events, open_arms)
+    return execute_looks(planned, store, options, events, _open_arms)
 
 
 def resume(
@@ -210,13 +216,12 @@ def resume(
 
     changes: KEY=VALUE, in addition to those with which it was planned. progress, events: as for `run`.
     """
-    from analysis.claims.looks import open_arms
     from cluster.driver.looks import execute_looks
 
     events = listener(progress, events)
     store, options = arguments.plain_store(store), (options or RunOptions()).started()
     _, planned = _plan_again(store, name, changes)
-    return execute_looks(planned, store, options, events, open_arms)
+    return execute_looks(planned, store, options, events, _open_arms)
 
 
 def stop(store: StoreLike, name: str, *, trial: str | None = None) -> None:
