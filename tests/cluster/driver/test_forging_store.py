@@ -163,7 +163,7 @@ def test_a_network_of_the_user_is_an_inpainter(
     )
     plan = planned(text=text)
     small.run(plan, store, data_root)
-    trained, fill = (trial.id for trial, _ in plan.runs())
+    fill, trained = (trial.id for trial, _ in plan.runs())
     shutil.rmtree(cached)
     (tmp_path / "net.py").unlink()
     folder = inputs.forged_folder(
