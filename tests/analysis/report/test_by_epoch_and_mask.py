@@ -43,7 +43,7 @@ def test_a_shorter_run_stands_beside_the_same_share_of_theirs(tmp_path: Path) ->
     assert ours is not None
     assert ours.n == 4
     assert "9.6260" in theirs
-    assert psnr.rows["w = 1"][1][1] == "19.0879 / 20.7012"
+    assert psnr.rows["w = 1"][1][1] == "20.7012 / 19.0879"
 
 
 def test_epochs_that_were_not_published_have_no_figure(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_epochs_that_were_not_published_have_no_figure(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scaled", [None, (200, 20)])
 def test_the_report_shows_it(tmp_path: Path, scaled: tuple[int, int] | None) -> None:
     made = report.build(study(tmp_path, [10, 20], scaled).store, "partial-conv", NOW)
-    assert ("[19.0879 / 20.7012]" in formats.markdown(made)) == (scaled is not None)
+    assert ("[20.7012 / 19.0879]" in formats.markdown(made)) == (scaled is not None)
     assert "By epoch" in formats.html(made)
 
 

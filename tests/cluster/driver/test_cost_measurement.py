@@ -82,9 +82,9 @@ def test_what_is_left_is_counted_and_timed(planned: Planned, tmp_path: Path, dat
     store = FolderStore(tmp_path / "store")
     first = estimated(planned, store, data_root)
     assert [(line.trials, line.epochs, line.trains) for line in first.lines] == [
-        (1, 3, True),
-        (1, 3, True),
         (1, 0, False),
+        (1, 3, True),
+        (1, 3, True),
     ]
     assert first.computing_s == 0
     assert len(first.unknown) == 2
@@ -99,7 +99,7 @@ def test_what_is_left_is_counted_and_timed(planned: Planned, tmp_path: Path, dat
     attempt = stored_attempts.claim(store, trial.id, 0, {})
     assert attempt is not None
     stored_attempts.beat(store, attempt, {"time": 0, "epoch": 2})
-    assert estimated(planned, store, data_root).lines[0].epochs == 1, "it goes on after epoch 2"
+    assert estimated(planned, store, data_root).lines[1].epochs == 1, "it goes on after epoch 2"
 
 
 SEARCHED = SMALL.replace(
