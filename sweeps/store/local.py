@@ -189,7 +189,7 @@ class FolderStore:
                 break
             with contextlib.suppress(FileNotFoundError):
                 temporary.parent.mkdir(parents=True, exist_ok=True)
-        raise FileNotFoundError(errno.ENOENT, "the folder of the store has been deleted or unmounted during the run")
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def keys(self, prefix: str) -> Iterator[str]:
         top = self.path(prefix.rstrip("/")) if prefix else self.root
@@ -231,6 +231,8 @@ class FolderStore:
     def _trouble(self, verb: str, key: str, error: OSError) -> StoreError:
         why = error.strerror or str(error)
         allowed, fix = "a folder that this user may read and write", f"ls -ld {self.root}; or --store ELSEWHERE"
+        if error.errno == errno.ENOENT and self._existed and not self.root.exists():  # at any step of a write
+            why = "the folder of the store has been deleted or unmounted during the run"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             why, allowed = _fullness(self.root)
             fix = "free some and run the command again, which continues; or --store ELSEWHERE"

@@ -33,7 +33,7 @@ def test_it_stays_on_loopback_wants_a_token_and_ends_with_ctrl_c(
         assert driven.until(driven.at_work), driven.output_text()
         _check_sockets(driven, ray_address)
         assert not (home / ".ray").exists(), "no token is written into the home folder"
-        trained(driven)
+        trained(driven, 2)
         driven.interrupt()
         assert driven.wait(120) == common.INTERRUPTED, driven.output_text()
         said = driven.output_text()
