@@ -57,8 +57,9 @@ def run_again(
     plan: Plan, jobs: list[Job], store: Store, target: Store, options: RunOptions, events: RunEvents
 ) -> list[Reproduction]:
     """Run trials of `store` again, with results in `target`."""
-    for key, data in store.get_many(layout.trial_key(job.trial_id) for job in jobs).items():
-        target.create(key, data)
+    definitions = store.get_many(layout.trial_key(job.trial_id) for job in jobs)
+    for key in layout.intact(definitions):  # a damaged one is named, and its trial cannot run
+        target.create(key, definitions[key])
     work = PendingWork(plan, jobs, cached=0, failed=[], searches=[])
     with events.progress(len(jobs), 0, plan.sweep.spec.report.metrics[0]) as listener:
         driver.run(work, target, schema, options, listener, inputs=store.uri, data=_data(store, jobs))

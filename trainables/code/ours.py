@@ -20,7 +20,13 @@ from trainables.code.syntax import reads_docstrings, tree_hash
 
 HERE = Path(__file__).resolve().parents[1]
 PACKAGE = "trainables"
-NOT_NUMBERS = ("trainables.code", "trainables.errors", "trainables.registry", "trainables.config.messages")
+NOT_NUMBERS = (
+    "trainables.code",
+    "trainables.errors",
+    "trainables.registry",
+    "trainables.config.messages",
+    "trainables.user_task.config",
+)
 """Modules that find code and explain mistakes: no number depends on them."""
 
 

@@ -88,7 +88,8 @@ def test_the_modules_of_a_trial_are_those_that_it_runs() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     imported = {name for name in done.stdout.split() if not name.startswith(ours.NOT_NUMBERS)}
     found = set(ours.modules_of("inpaint", {"model": {"name": "lama_fourier"}}))
-    assert not imported - found, "not followed"
+    packages = {"trainables.user_task"}  # of a module that is read with every configuration, but by no number
+    assert not imported - found - packages, "not followed"
     assert not [name for name in found if "methods." in name and "lama" not in name and "outputs" not in name]
 
 

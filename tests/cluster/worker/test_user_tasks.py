@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,7 @@ claims:
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the code of another cache would be found by later tests
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "task.py").write_text(TASK)
     (tmp_path / "mine" / "parts.py").write_text("def square(x):\n    return x ** 2\n")

@@ -130,7 +130,7 @@ def test_what_is_printed(expand: Expand, capsys: pytest.CaptureFixture[str], mon
 
     class Work:
         plan, jobs, cached, failed, searches, nothing, continued, stale = expand(), [1, 2], 3, [], [], False, "", ""
-        failures = ()
+        failures, left_out = (), 0
 
     line = CostLine(("base",), 2, 8, False, True, Speed(900.0, 0.0, "2 finished", "H200"))
     other = CostLine(("wide",), 1, 4, True, True, None)

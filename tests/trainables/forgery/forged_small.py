@@ -43,7 +43,7 @@ def configured(seed: int = 0, **changes: Any) -> dict[str, Any]:
     data = {"forged": BLOCK, **changes.pop("data", {})}
     model = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": "box"}
     base = {"data": data, "model": model, "batch": 16, "epochs": 2}
-    return {**schema.resolve("detect", {**base, **changes}), "seed": seed}
+    return {**schema.resolve("detect", {**base, **changes}, Path.cwd()), "seed": seed}
 
 
 @cache

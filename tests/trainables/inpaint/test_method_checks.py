@@ -471,7 +471,7 @@ def test_a_state_that_becomes_wrong_in_training_ends_the_first_checkpoint(train:
 
 def test_plain_data_is_what_a_checkpoint_reads_back() -> None:
     values = [1, 0.5, True, "x", b"x", None, torch.Size([1]), torch.float32, torch.device("cpu")]
-    assert {type(value) for value in values} == set(method_checks.PLAIN)
+    assert {type(value) for value in values} == set(checkpoint.PLAIN)
     state = {
         "list": values,
         "tuple": tuple(values),
