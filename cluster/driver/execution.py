@@ -111,7 +111,7 @@ def execute_plan(
     if options.fresh:
         driver.check(chosen, options)  # before anything is deleted
         inputs.check(chosen, store)
-        continued = fresh_run.delete_results(whole or chosen, store)
+        continued = fresh_run.delete_results(arm_choice.part(whole or plan, options), store)
         copied = CachedStore(store, plan.name)
         data = planned_data.look(chosen, copied, options.local_data_root)
     stale = StaleCode({}, 0) if before is None else stale_code.find(copied, before)

@@ -175,6 +175,16 @@ def test_a_driver_that_dies_between_looks(plan: Plan, tmp_path: Path) -> None:
     assert stored_seeds(store) == SEEDS
 
 
+def test_fresh_with_arms_deletes_the_results_of_these_alone(plan: Plan, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    finish(at_most(plan), store)
+    kept = {arm.name: [trial.id for trial in arm.trials.values()] for arm in at_most(plan).arms}
+    execute(plan, store, StopAfter(store, 1), fresh=True, arms=("far",))
+    done = {name: sum(stored_trials.is_finished(store, trial, 1) for trial in ids) for name, ids in kept.items()}
+    assert done.pop("far") < 12
+    assert done == {"base": 12, "near": 12}
+
+
 @pytest.mark.slow
 def test_fresh_begins_anew_with_the_first_look(plan: Plan, tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "store")
