@@ -55,17 +55,20 @@ def retrained_for_metrics(store: Store, before: layout.Json | None, plan: Plan) 
 
     before: the newest stored plan of the sweep.
     """
+    stored_arms = before["arms"] if before else ()
+    if not any(map(_metrics, [*(one["config"] for one in stored_arms), *(arm.config for arm in plan.arms)])):
+        return ""
     known: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
-    for stored in before["arms"] if before else ():
+    for stored in stored_arms:
+        rest, metrics = _without_metrics(stored["config"]), _metrics(stored["config"])
         for seed, one in stored["trials"].items():
-            key = layout.result_key(one["id"], one["epochs"])
-            known[_without_metrics(stored["config"]), seed] = key, _metrics(stored["config"])
+            known[rest, seed] = layout.result_key(one["id"], one["epochs"]), metrics
     again: dict[str, str] = {}
     labels: set[str] = set()
     for arm in plan.arms:
-        metrics = _metrics(arm.config)
+        rest, metrics = _without_metrics(arm.config), _metrics(arm.config)
         for seed, trial in arm.trials.items():
-            old, then = known.get((_without_metrics(arm.config), str(seed)), ("", metrics))
+            old, then = known.get((rest, str(seed)), ("", metrics))
             if old and then != metrics:
                 again[old] = layout.result_key(trial.id, trial.epochs)
                 labels |= {label for label in {*then, *metrics} if then.get(label) != metrics.get(label)}
