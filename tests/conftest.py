@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 import uuid
 from collections.abc import Generator, Iterator
@@ -63,6 +64,12 @@ def data_root() -> Path:
             pytrace=False,
         )
     return root.resolve()
+
+
+@pytest.fixture(autouse=True)
+def _own_search_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading a user's code adds it to `sys.path`: the next test, with another cache of code, must not find it."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

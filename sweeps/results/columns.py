@@ -224,13 +224,18 @@ def usual_direction(column: str) -> str:
     return _describe(column)[1]
 
 
+def without_test_set(column: str) -> tuple[str, str]:
+    """A test column without the suffix of another test set, and the label of that set, '' if it has none."""
+    on = _ON.search(column) if column.startswith("test/") else None
+    return (column[: on.start()], on["label"]) if on else (column, "")
+
+
 def _declared(column: str) -> tuple[str, str, str]:
-    on = _ON.search(column) if column not in _DECLARED and column.startswith("test/") else None
-    plain = column[: on.start()] if on else column
+    plain, label = (column, "") if column in _DECLARED else without_test_set(column)
     if plain not in _DECLARED:
         return _UNKNOWN
     better, meaning = _DECLARED[plain]
-    meaning += f"; under the test masks or on the test set `{on['label']}`" if on else ""
+    meaning += f"; under the test masks or on the test set `{label}`" if label else ""
     return _UNITS.get(plain.rpartition("_")[2].rpartition("/")[2], ""), better or "", meaning
 
 

@@ -89,9 +89,16 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
     labels: of users' metrics. own: the columns of a user's task; empty for the tasks of this package.
     """
 
+    program = spec.base.get("metrics") if spec.task == COMMAND else None
+    declared = [*own, *(program if isinstance(program, Mapping) else ())]
+    ours = {*declared, *(f"{split}/{label}" for split in ("val", "test") for label in labels)}
+
     def is_known(column: str) -> bool:
-        known = not own or column in own or not column.startswith(("val/", "test/"))
-        return known and columns.is_column(column) and bool(columns.describe(column)[2])
+        """Not by what other sweeps have declared in this process."""
+        if own and column.startswith(("val/", "test/")):
+            return column in own
+        mine = column in ours or columns.without_test_set(column)[0] in ours
+        return columns.is_column(column) and (mine or columns.has_meaning(column))
 
     best, pareto = BEST.match(spec.report.at), spec.report.pareto
     named: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
@@ -100,13 +107,12 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
     named += [(("claims", i, "like"), c.like) for i, c in enumerate(spec.claims) if c.like is not None]
     named += [(("report", "at"), best["column"])] if best else []
     named += [(("report", "pareto", "quality"), pareto.quality)] if pareto else []
-    declared = ", ".join(own or (spec.base.get("metrics") or () if spec.task == COMMAND else ()))
     for place, column in named:
         if not is_known(column):
             raise error(
                 place,
                 f"no trial reports {column!r}",
-                declared or "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db",
+                ", ".join(declared) or "e.g. test/psnr_db, test/l2, test/ssim, val/psnr_db",
                 "sweeps list metrics prints every column with its meaning",
             )
     is_own = pareto is not None and pareto.quality.removeprefix("test/") in labels  # its file tells the direction
