@@ -117,24 +117,27 @@ class History:
                 return point
         return None
 
-    def study(self, sampler: Any = None) -> Any:
-        """An Optuna study in memory with all suggestions and outcomes."""
+    def study(self) -> Any:
+        """A new Optuna study in memory with all suggestions and outcomes."""
         import optuna
 
         with silence_optuna():
             study = optuna.create_study(
                 storage=optuna.storages.InMemoryStorage(),
-                sampler=sampler,
                 pruner=optuna.pruners.NopPruner(),
                 study_name=self.name,
                 directions=["maximize" if goal == "max" else "minimize" for goal in self.spec.goals],
             )
             study.set_metric_names(list(self.spec.metrics))
-            for number, ask in enumerate(self.asks):
-                for key, value in ask["study_attrs"].items():
-                    study._storage.set_study_system_attr(study._study_id, key, value)
-                study.add_trial(self._trial(number))
+            for number in range(len(self.asks)):
+                self.add_to(study, number)
             return study
+
+    def add_to(self, study: Any, number: int) -> None:
+        """Add a suggestion, and its outcome if it has one, to a study that has those before it."""
+        for key, value in self.asks[number]["study_attrs"].items():
+            study._storage.set_study_system_attr(study._study_id, key, value)
+        study.add_trial(self.trial(number))
 
     def importances(self) -> dict[str, float]:
         """The importance of each parameter by PED-ANOVA (Watanabe et al. 2023)."""
@@ -144,7 +147,7 @@ class History:
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             return dict(optuna.importance.get_param_importances(self.study(), evaluator=evaluator))
 
-    def _trial(self, number: int) -> Any:
+    def trial(self, number: int) -> Any:
         """A suggestion and its outcome as an Optuna trial; a failed one if Optuna cannot read them."""
         if number in self.frozen:
             return self.frozen[number]

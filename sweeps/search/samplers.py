@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sweeps.search.history import History, Json, silence_optuna
+from sweeps.search.live_study import LiveStudy
 from sweeps.search.parameters import Params
 from sweeps.spec.trial import canonical, digest
 
@@ -39,14 +40,18 @@ _ENUMERABLE = 100_000  # largest space (in configurations) that is enumerated to
 _GENERATION, _SOBOL = "sweeps:generation", "sweeps:sobol"  # our own trial attributes, stored with a suggestion
 
 
-def draw(history: History) -> Json | None:
-    """The next suggestion as stored, without its number and time; None if there is no new configuration."""
+def draw(history: History, live: LiveStudy) -> Json | None:
+    """The next suggestion as stored, without its number and time; None if there is no new configuration.
+
+    live: kept by the caller between suggestions
+    """
     from optuna.distributions import distribution_to_json
 
     seed = int(digest([history.spec.seed, len(history.asks)], 8), 16)
     point = history.next_point() or {}
     with silence_optuna():
-        study = history.study(_sampler(history, seed))
+        study = live.catch_up(history)
+        study.sampler = _sampler(history, seed)
         before = _study_attrs(study)
         for fixed, attrs in _draws(history, point, seed):
             if fixed:

@@ -5,8 +5,8 @@
                                         <n>.tell.json   its outcome: created once
                                         <n>.trials.json its trials by tuning seed, written by sweeps.search.arm_search
 
-A suggestion depends on the store alone: a study in memory is built from the asks and tells (asks without a tell are
-RUNNING, so that TPE and GP keep away from them), and a new sampler, seeded with hash(seed, number of the ask), draws.
+A suggestion depends on the store alone: a study in memory holds the asks and tells (asks without a tell are RUNNING, so
+that TPE and GP keep away from them), and a new sampler, seeded with hash(seed, number of the ask), draws.
 No sampler is kept between asks, so a search that was killed and resumed makes the same suggestions as one that was not,
 if the same tells were in the store at each ask. The arm is not part of the hash: with `within_arms`, the searches of
 all arms start with the same suggestions.
@@ -38,6 +38,7 @@ from sweeps.search.history import (
     Json,
     SearchSpec,
 )
+from sweeps.search.live_study import LiveStudy
 from sweeps.search.parameters import Overrides
 from sweeps.search.space import parse
 from sweeps.spec.trial import canonical, digest
@@ -109,6 +110,7 @@ class Search:
         self._header = _header(arm, spec)
         self._read: set[str] = set()
         self._history = History(self.name, spec, spec.trials)
+        self._live = LiveStudy()
         self._stuck = False
         self.refresh()
 
@@ -159,7 +161,7 @@ class Search:
     def ask(self) -> Ask | None:
         """The next suggestion, stored before it is returned; None if the budget is spent or the space exhausted."""
         while (number := len(self._history.asks)) < self.spec.trials and not self.exhausted:
-            drawn = samplers.draw(self._history)
+            drawn = samplers.draw(self._history, self._live)
             if drawn is None:
                 self._stuck = True
                 break
