@@ -15,6 +15,7 @@ import pytest
 from analysis.claims import published
 from analysis.report import build as report
 from analysis.report import formats
+from sweeps import sizes
 from sweeps.cli.main import main
 from sweeps.results import columns as record_columns
 from sweeps.spec import dependencies, expand, loader
@@ -51,13 +52,14 @@ SLOW = tuple(
     )
 )
 """Studies whose tiny forms run in `make test-all` only: others in every run use the same models, losses and masks."""
+SMALL_FORMS = [study for study in STUDIES if "\nsmall:\n" in (ROOT / study).read_text(encoding="utf-8")]
 TINY_FORMS = [pytest.param(study, marks=[pytest.mark.slow] if study in SLOW else []) for study in STUDIES]
 
 
 @cache
-def planned(study: str, tiny: bool = False) -> Plan:
+def planned(study: str, size: str = sizes.FULL) -> Plan:
     file = ROOT / study
-    sweep = loader.load(file, "tiny" if tiny else "full")
+    sweep = loader.load(file, size)
     return expand.expand(dependencies.pin(sweep, file.parent, None, pending=True), schema)
 
 
@@ -85,7 +87,7 @@ def ran(store: Path, data_root: Path) -> Any:
 def numbers(store: Path, study: str) -> dict[str, dict[str, list[float]]]:
     """The history of every trial of a study's tiny form, without what depends on the machine, by its result's key."""
     contents = FolderStore(store)
-    newest = stored_plans.read_plans(contents, planned(study, tiny=True).name)[-1]
+    newest = stored_plans.read_plans(contents, planned(study, sizes.TINY).name)[-1]
     keys = {layout.result_key(t["id"], t["epochs"]) for arm in newest["arms"] for t in arm["trials"].values()}
     results = {key: json.loads(data) for key, data in contents.get_many(keys).items()}
     assert results.keys() == keys, "every trial has its result"
@@ -97,12 +99,32 @@ def numbers(store: Path, study: str) -> dict[str, dict[str, list[float]]]:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_it_parses_and_expands(study: str) -> None:
-    full, tiny = planned(study), planned(study, tiny=True)
+    full, tiny = planned(study), planned(study, sizes.TINY)
     assert full.arms
     assert tiny.name == f"{full.name}-tiny"
     assert [arm.name for arm in tiny.arms] == [arm.name for arm in full.arms], "the tiny form has every arm"
     if full.sweep.spec.task != "stack":  # known by the trials it puts together, which are pending here
         assert {trial.id for trial, _ in tiny.runs()}.isdisjoint(trial.id for trial, _ in full.runs())
+
+
+@pytest.mark.parametrize("study", SMALL_FORMS)
+def test_its_small_form_asks_the_same_for_less(study: str) -> None:
+    """The sweeps that it depends on have a small form too, otherwise it cannot be planned."""
+    full, small = planned(study), planned(study, sizes.SMALL)
+    assert small.name == f"{full.name}-small"
+    assert [(arm.name, arm.published) for arm in small.arms] == [(arm.name, arm.published) for arm in full.arms]
+    assert [claim.text for claim in small.sweep.spec.claims] == [claim.text for claim in full.sweep.spec.claims]
+    assert [arm.trains for arm in small.arms] == [arm.trains for arm in full.arms]
+    for one, other in zip(small.arms, full.arms, strict=True):
+        assert one.config.get("epochs", 0) <= other.config.get("epochs", 0)
+        assert len(one.trials) <= len(other.trials)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_header_tells_how_the_small_form_was_accepted(study: str) -> None:
+    header = (ROOT / study).read_text(encoding="utf-8").split("\nname:")[0]
+    told = re.findall(r"^# Small: \S", header, flags=re.MULTILINE)
+    assert len(told) == (study in SMALL_FORMS), "`# Small: ...`: what was measured, and what all seeds would take"
 
 
 def test_no_two_studies_have_one_name() -> None:
@@ -156,12 +178,12 @@ def settings(value: Any, key: str = "") -> set[str]:
 def test_a_study_that_is_slow_has_nothing_that_no_quick_test_trains() -> None:
     """Golden sweeps count as quick studies do, except the one that scores given images and trains nothing."""
     golden = (file.relative_to(ROOT).as_posix() for file in (ROOT / "tests/golden/sweeps").glob("*.yaml"))
-    plans = [planned(study, tiny=True) for study in STUDIES if study not in SLOW]
+    plans = [planned(study, sizes.TINY) for study in STUDIES if study not in SLOW]
     plans += [planned(file) for file in golden if not file.endswith("/outputs.yaml")]
     trained = set().union(*(settings(arm.config) for plan in plans for arm in plan.arms))
     assert set(SLOW) <= set(STUDIES)
     for study in SLOW:
-        used = set().union(*(settings(arm.config) for arm in planned(study, tiny=True).arms))
+        used = set().union(*(settings(arm.config) for arm in planned(study, sizes.TINY).arms))
         assert used - trained == set(), f"{study}: take it out of SLOW"
 
 
@@ -191,7 +213,7 @@ def test_every_column_of_its_records_is_described(study: str, ran: Any, store: P
 @pytest.mark.parametrize("study", TINY_FORMS)
 def test_the_report_of_its_tiny_form_names_every_arm(study: str, ran: Any, store: Path) -> None:
     ran(study)
-    tiny = planned(study, tiny=True)
+    tiny = planned(study, sizes.TINY)
     text = formats.markdown(report.build(FolderStore(store), tiny.name))
     text = html.unescape(re.sub(r"\\(.)", r"\1", text))  # without the escapes of Markdown
     assert [arm.name for arm in tiny.arms if arm.name not in text] == []
@@ -204,7 +226,7 @@ def test_the_report_of_its_tiny_form_names_every_arm(study: str, ran: Any, store
 def test_the_page_of_its_tiny_form_is_drawn(study: str, ran: Any, store: Path, tmp_path: Path) -> None:
     """With all pictures, which take a second for each page."""
     ran(study)
-    tiny = planned(study, tiny=True)
+    tiny = planned(study, sizes.TINY)
     assert main(["report", tiny.name, "--store", str(store), "--out", str(tmp_path)]) == 0
     page = html.unescape((tmp_path / f"{tiny.name}.html").read_text(encoding="utf-8"))
     assert [arm.name for arm in tiny.arms if arm.name not in page] == []
