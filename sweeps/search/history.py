@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime
 import functools
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.errors import SweepError
-from sweeps.search.parameters import Overrides, Params
+from sweeps.search.parameters import Axis, Overrides, Params
 from sweeps.search.space import Space
 from sweeps.spec.trial import canonical
 
@@ -119,16 +120,8 @@ class History:
 
     def study(self) -> Any:
         """A new Optuna study in memory with all suggestions and outcomes."""
-        import optuna
-
         with silence_optuna():
-            study = optuna.create_study(
-                storage=optuna.storages.InMemoryStorage(),
-                pruner=optuna.pruners.NopPruner(),
-                study_name=self.name,
-                directions=["maximize" if goal == "max" else "minimize" for goal in self.spec.goals],
-            )
-            study.set_metric_names(list(self.spec.metrics))
+            study = self._empty_study(range(len(self.spec.metrics)))
             for number in range(len(self.asks)):
                 self.add_to(study, number)
             return study
@@ -139,13 +132,42 @@ class History:
             study._storage.set_study_system_attr(study._study_id, key, value)
         study.add_trial(self.trial(number))
 
+    def own_study(self, metric: str | None = None) -> Any:
+        """`study` with the keys of the configuration as parameters, such as every weight of a simplex, for figures.
+
+        metric: the only objective of the study; None for all
+        """
+        chosen = [at for at, name in enumerate(self.spec.metrics) if metric in (None, name)]
+        with silence_optuna():
+            study = self._empty_study(chosen)
+            for number, ask in enumerate(self.asks):
+                trial = copy.copy(self.trial(number))
+                trial.values = [trial.values[at] for at in chosen] if trial.values else None
+                values = self.spec.space.own_values(ask["overrides"])
+                trial.distributions = {axis.name: _distribution(axis, value) for axis, value in values.items()}
+                trial.params = {axis.name: value for axis, value in values.items()}
+                study.add_trial(trial)
+            return study
+
+    def _empty_study(self, objectives: Sequence[int]) -> Any:
+        import optuna
+
+        study = optuna.create_study(
+            storage=optuna.storages.InMemoryStorage(),
+            pruner=optuna.pruners.NopPruner(),
+            study_name=self.name,
+            directions=["maximize" if self.spec.goals[at] == "max" else "minimize" for at in objectives],
+        )
+        study.set_metric_names([self.spec.metrics[at] for at in objectives])
+        return study
+
     def importances(self) -> dict[str, float]:
-        """The importance of each parameter by PED-ANOVA (Watanabe et al. 2023)."""
+        """The importance of each key of the configuration by PED-ANOVA (Watanabe et al. 2023)."""
         import optuna
 
         with silence_optuna():
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-            return dict(optuna.importance.get_param_importances(self.study(), evaluator=evaluator))
+            return dict(optuna.importance.get_param_importances(self.own_study(), evaluator=evaluator))
 
     def trial(self, number: int) -> Any:
         """A suggestion and its outcome as an Optuna trial; a failed one if Optuna cannot read them."""
@@ -158,6 +180,17 @@ class History:
         if number in self.tells:
             self.frozen[number] = trial
         return trial
+
+
+def _distribution(axis: Axis, value: Any) -> Any:
+    """The range of a configuration key as Optuna's distribution; rounding may put a value just outside it."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if axis.labels:
+        return CategoricalDistribution(axis.labels)
+    if axis.integer:
+        return IntDistribution(int(axis.low), int(axis.high), log=axis.log)
+    return FloatDistribution(min(axis.low, value), max(axis.high, value), log=axis.log)
 
 
 def _covers(suggested: Params, params: Params) -> bool:

@@ -113,6 +113,19 @@ class Variable:
         return tuple(f"{self.name}.{member}" for member in self.members) or (self.name,)
 
     @property
+    def own_axes(self) -> tuple[Axis, ...]:
+        """The ranges of its configuration keys, for figures; those of weights are logarithmic."""
+        return self.axes
+
+    def own_values(self, point: Mapping[str, Any]) -> Params:
+        """The values of its configuration keys on `own_axes`, from overrides."""
+        if not self.values:
+            return {key: point[key] for key in self.keys}
+        return {
+            self.name: self.axes[0].labels[[json_text(one) for one in self.values].index(json_text(point[self.name]))]
+        }
+
+    @property
     def steers(self) -> bool:
         """Whether a `when` may refer to it: a choice or an int."""
         return bool(self.values) or self.axes[0].integer
@@ -151,6 +164,11 @@ class Simplex(Variable):
 
     minimum: float = 1e-5
 
+    @property
+    def own_axes(self) -> tuple[Axis, ...]:
+        most = 1 - (len(self.members) - 1) * self.minimum
+        return tuple(Axis(key, self.minimum, most, log=True) for key in self.keys)
+
     def _scale(self, pieces: int, stick: float) -> tuple[tuple[float, float], ...]:
         """(position, log odds) of a break into `pieces` pieces: lower end, equal share, upper end."""
         others = (pieces - 1) * self.minimum
@@ -185,6 +203,11 @@ class Ratio(Variable):
     """Two positive weights with a fixed sum; their ratio is drawn on a log scale."""
 
     total: float = 1.0
+
+    @property
+    def own_axes(self) -> tuple[Axis, ...]:
+        first, second = (self.decode({self.axes[0].name: ratio}) for ratio in (self.axes[0].low, self.axes[0].high))
+        return tuple(Axis(key, *sorted((first[key], second[key])), log=True) for key in self.keys)
 
     def decode(self, params: Mapping[str, Any]) -> Overrides:
         ratio = params[self.axes[0].name]

@@ -154,8 +154,12 @@ class Search:
         """An Optuna study in memory, for reading; `user_attrs["overrides"]` of a trial has its configuration."""
         return self._history.study()
 
+    def own_study(self, metric: str | None = None) -> Any:
+        """`study` with the keys of the configuration as parameters, for figures. metric: the only objective, or all."""
+        return self._history.own_study(metric)
+
     def importances(self) -> dict[str, float]:
-        """The importance of each parameter, for searches with one objective."""
+        """The importance of each key of the configuration, for searches with one objective."""
         return self._history.importances()
 
     def ask(self) -> Ask | None:

@@ -88,6 +88,15 @@ class Space:
                 overrides |= variable.decode({axis.name: value_of(axis) for axis in variable.axes})
         return overrides
 
+    def own_values(self, overrides: Mapping[str, Any]) -> dict[Axis, Any]:
+        """The configuration's own values by their ranges, for figures: all weights of a simplex, no parameters."""
+        found: dict[Axis, Any] = {}
+        for variable in self.variables:
+            if all(key in overrides for key in variable.keys):
+                values = variable.own_values(overrides)
+                found |= {axis: values[axis.name] for axis in variable.own_axes}
+        return found
+
     def params_of(self, point: Mapping[str, Any]) -> Params:
         """The parameters of a point, given as overrides of some or all keys. SweepError if it is outside the space."""
         by_key = {key: variable for variable in self.variables for key in variable.keys}

@@ -181,11 +181,38 @@ def search(report: Report) -> None:
         elements.empty_state(f"Too few suggestions for {kind}", f"{missing} more must be complete.")
     else:
         figure = optimisation.figure(one, kind, metric, elements.is_dark())
-        st.plotly_chart(figure, key=f"optuna-{kind}", theme=None, config=drawing.CONFIG)
+        event: Any = st.plotly_chart(
+            figure,
+            key=f"optuna-{kind}",
+            theme=None,
+            config=drawing.CONFIG,
+            on_select="rerun",
+            selection_mode="points",
+        )
+        for point in event.selection.points[:1]:
+            _open_suggestion(study.name, arm, optimisation.suggestion_at(figure, point))
     for fact in searches.facts(study):
         if fact.arm == arm:
             _facts(fact)
-    st.dataframe(optimisation.suggestions_table(one), hide_index=True)
+    table = optimisation.suggestions_table(one)
+    chosen: Any = st.dataframe(
+        table.style.format(lambda value: f"{value:.4g}", subset=table.select_dtypes("float").columns, na_rep="–"),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-cell",
+        key="suggestions",
+        height=elements.table_height(len(table)),
+    )
+    elements.note("Click a point of the history, the slices or the front, or a row of this table, to open its trial.")
+    for row, _ in chosen.selection.cells[:1]:
+        _open_suggestion(study.name, arm, int(table["suggestion"][row]))
+
+
+def _open_suggestion(sweep: str, arm: str, number: int | None) -> None:
+    """Open the page of a suggestion's trial, if it has one."""
+    trial = "" if number is None else optimisation.trial_of(current().reader.store, sweep, arm, number)
+    if trial:
+        elements.open_page("trial", {"trial": trial, "sweep": sweep})
 
 
 def _facts(fact: searches.SearchFacts) -> None:

@@ -19,7 +19,9 @@ from analysis.dashboard.data.reader import Reader
 from analysis.dashboard.processes import optuna_server
 from analysis.dashboard.processes.predictor import PredictorProcess
 from analysis.dashboard.settings import DashboardSettings
-from analysis.dashboard.widgets import buttons, code
+from analysis.dashboard.widgets import buttons, code, optimisation
+from sweeps.search.search import Search, SearchSpec
+from sweeps.search.space import parse
 from sweeps.spec.trial import Trial
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import code as stored_code
@@ -136,6 +138,38 @@ def test_a_search_in_optunas_figures(tmp_path: Path, visit: Open, figure: str) -
     assert "25" in said
     assert list(page.dataframe[0].value["state"]).count("✂ pruned") == 2
     assert page.get("plotly_chart")
+
+
+def test_figures_of_a_search_show_the_weights_that_were_asked_for(tmp_path: Path) -> None:
+    """A simplex is drawn by internal parameters, one fewer than it has weights; more of ssim is better here."""
+    space = {"loss": {"simplex": ["l2", "ssim", "adversarial"]}, "model.width": {"choice": [[8, 16], 8]}}
+    spec = SearchSpec(parse(space), 12, ("val/psnr_db", "val/l2"), ("max", "min"), "random")
+    search = Search(FolderStore(tmp_path), "partial-conv", "net", spec)
+    for number in range(12):
+        ask = search.ask()
+        assert ask is not None
+        search.tell(number, "complete", [ask.overrides["loss.ssim"], 1.0])
+    weights = {"loss.l2", "loss.ssim", "loss.adversarial", "model.width"}
+    assert {str(one) for one in optimisation.figure(search, "importances", "val/psnr_db", False).data[0].y} == weights
+    drawn = optimisation.figure(search, "parallel coordinates", "val/psnr_db", False)
+    lines = {float(dict(line.customdata)["val PSNR"]): line.line.color for line in drawn.data[:12]}
+    assert lines[max(lines)] == "rgb(8.0, 48.0, 107.0)", "the best line is the darkest"
+    slices = optimisation.figure(search, "slices", "val/psnr_db", False)
+    for curve, trace in enumerate(slices.data):
+        number = optimisation.suggestion_at(slices, {"curve_number": curve, "point_index": 3})
+        assert number is not None
+        shown = search.asks()[number].overrides["loss.ssim"]
+        assert trace.y[3] == pytest.approx(shown)
+    history = optimisation.figure(search, "history", "val/psnr_db", False)
+    assert optimisation.suggestion_at(history, {"curve_number": 0, "point_index": 3}) == 3
+    table = optimisation.suggestions_table(search)
+    assert table["loss.adversarial"].dtype == float, "sorts as a number"
+
+
+def test_a_suggestion_opens_its_trial(tmp_path: Path) -> None:
+    store = whole(tmp_path / "store")
+    assert optimisation.trial_of(store, "partial-conv", "net", 1) == "net-1-100"
+    assert optimisation.trial_of(store, "partial-conv", "net", 99) == ""
 
 
 @pytest.mark.parametrize("view", ["Curves", "Pictures", "Configuration", "Attempts", "Log", "Provenance"])
