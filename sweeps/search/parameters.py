@@ -207,7 +207,9 @@ class Ratio(Variable):
     @property
     def own_axes(self) -> tuple[Axis, ...]:
         first, second = (self.decode({self.axes[0].name: ratio}) for ratio in (self.axes[0].low, self.axes[0].high))
-        return tuple(Axis(key, *sorted((first[key], second[key])), log=True) for key in self.keys)
+        return tuple(
+            Axis(key, min(first[key], second[key]), max(first[key], second[key]), log=True) for key in self.keys
+        )
 
     def decode(self, params: Mapping[str, Any]) -> Overrides:
         ratio = params[self.axes[0].name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from PIL.Image import Image
 
@@ -12,34 +12,55 @@ from sweeps.store.base import Store
 
 MOST = 8
 """Maximum number of images."""
-ROWS = ("damaged", "filled", "error (white is none)", "truth")
+_FIRST = ("composite.png", "found.png")
+"""One of these is in every folder of samples: of an inpainter or a program, or of a detector."""
+_KINDS = ("damaged", "composite", "truth", "mask", "found", "heat")
 
 
 def epochs(store: Store, trial_id: str) -> dict[int, str]:
     """{epoch: folder} of a trial's samples, ascending; for each epoch, those of the newest attempt that has it."""
-    found: dict[int, str] = {}
-    for key in listing.keys(store, layout.join("trials", trial_id, "samples") + "/"):
+    return epochs_of(store, [trial_id])[trial_id]
+
+
+def epochs_of(store: Store, trials: Iterable[str]) -> dict[str, dict[int, str]]:
+    """`epochs` of many trials, from few listings."""
+    found: dict[str, dict[int, str]] = {trial: {} for trial in trials}
+    for key in sorted(listing.find(store, (layout.join("trials", trial, "samples") + "/" for trial in found))):
         parts = key.split("/")
-        if len(parts) == 6 and parts[4].isdigit() and parts[5] == "composite.png":
-            found[int(parts[4])] = key.rpartition("/")[0]
-    return dict(sorted(found.items()))
+        if len(parts) == 6 and parts[4].isdigit() and parts[5] in _FIRST:
+            found[parts[1]][int(parts[4])] = key.rpartition("/")[0]
+    return {trial: dict(sorted(folders.items())) for trial, folders in found.items()}
 
 
-def strips(store: Store, folder: str) -> dict[str, Image]:
-    """The strips in a folder of samples, by kind; missing ones are left out."""
-    keys = {f"{folder}/{kind}.png": kind for kind in ("damaged", "composite", "truth", "mask")}
+def strips(store: Store, folder: str, worst: bool = False) -> dict[str, Image]:
+    """The strips in a folder of samples, by kind; missing ones are left out. worst: those of the worst test images."""
+    keys = {f"{folder}/{'worst-' if worst else ''}{kind}.png": kind for kind in _KINDS}
     return {keys[key]: strip for key, strip in pictures.open_strips(store.get_many(keys)).items()}
 
 
+def rows(found: Mapping[str, Image]) -> dict[str, Image]:
+    """The rows of a sheet of samples by title. Empty if a picture is missing."""
+    if "found" in found:
+        titled = {"true boxes": found.get("truth"), "found boxes": found["found"], "heat map": found.get("heat")}
+    elif found.keys() == {"composite"}:
+        titled = {"pictures of the program": found["composite"]}
+    elif {"damaged", "composite", "truth"} <= found.keys():
+        gaps = pictures.errors(found["composite"], found["truth"])
+        both = {"damaged": found["damaged"], "filled": found["composite"]}
+        titled = {**both, "error (white is none)": gaps, "truth": found["truth"]}
+    else:
+        return {}
+    return {title: strip for title, strip in titled.items() if strip is not None}
+
+
 def sample_sheet(found: Mapping[str, Image], most: int = MOST) -> bytes | None:
-    """PNG with one column per image: damaged, filled, error map, truth. None if a picture is missing."""
-    if found.keys() == {"composite"}:  # the pictures of a program
-        return columns([found["composite"]], most)
-    if not {"damaged", "composite", "truth"} <= found.keys():
-        return None
-    gaps = pictures.errors(found["composite"], found["truth"])
-    rows = [found["damaged"], found["composite"], gaps, found["truth"]]
-    return columns([row for row in rows if row is not None], most)
+    """PNG with one column per image and the rows of `rows`. None if a picture is missing."""
+    return columns(list(rows(found).values()), most)
+
+
+def number(found: Mapping[str, Image]) -> int:
+    """Number of images in the strips of a trial."""
+    return next((strip.width // strip.height for strip in found.values()), 0)
 
 
 def columns(rows: Sequence[Image], most: int, titles: Sequence[str] = ()) -> bytes | None:

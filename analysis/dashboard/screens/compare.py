@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import streamlit as st
 from PIL.Image import Image
 
@@ -15,7 +14,7 @@ from analysis.dashboard import theme
 from analysis.dashboard.context import current
 from analysis.dashboard.data import samples
 from analysis.dashboard.data.reader import history
-from analysis.dashboard.widgets import code, configuration, curves, elements, image_slider
+from analysis.dashboard.widgets import code, configuration, curves, elements, image_slider, picture_grid
 from analysis.report import render
 from analysis.report.sections import images, pictures
 from analysis.study import Study
@@ -144,33 +143,21 @@ def _curves(items: Sequence[ComparedItem], study: Study | None) -> None:
 def _pictures(items: Sequence[ComparedItem]) -> None:
     """The newest sample pictures of each item, where images and masks are the same."""
     store = current().reader.store
-    found: dict[str, dict[str, Image]] = {}
+    folders = samples.epochs_of(store, [item.trial for item in items if item.trial])
+    found: dict[str, picture_grid.Strips] = {}
     for item in items:
-        epochs = samples.epochs(store, item.trial) if item.trial else {}
-        strips = samples.strips(store, epochs[max(epochs)]) if epochs else {}
-        if {"composite", "truth", "damaged"} <= strips.keys():
+        epochs = folders.get(item.trial)
+        if epochs and samples.rows(strips := samples.strips(store, epochs[max(epochs)])):
             found[item.name] = strips
     without = [item.name for item in items if item.name not in found]
-    if without:
+    if without and found:
         elements.note(f"Without pictures: {wording.listing(map(wording.quoted, without))}.")
-    if not found:
-        elements.empty_state("No pictures yet", "A trial saves pictures of its evaluation images during training.")
-        return
-    first = next(iter(found.values()))
-    other = [name for name, one in found.items() if not _same_inputs(one, first)]
-    if other:
-        elements.note(f"Left out because of different images or masks: {wording.listing(map(wording.quoted, other))}.")
-    found = {name: one for name, one in found.items() if name not in other}
-    _slider(found, first)
-    _grid(found, first)
-
-
-def _same_inputs(one: Mapping[str, Image], other: Mapping[str, Image]) -> bool:
-    """Whether two trials have samples of the same images with the same holes."""
-    return all(
-        one[kind].size == other[kind].size and np.array_equal(np.asarray(one[kind]), np.asarray(other[kind]))
-        for kind in ("truth", "damaged")
-    )
+    if found:
+        first = next(iter(found.values()))
+        alike = {name: one for name, one in found.items() if picture_grid.same_inputs(one, first)}
+        if "composite" in first and "truth" in first:
+            _slider(alike, first)
+    picture_grid.show(found)
 
 
 def _slider(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
@@ -188,20 +175,6 @@ def _slider(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]
         tiles = [pictures.cut_tiles(choices[name], number)[image] for name in (one, two)]
         ink = (theme.DARK if elements.is_dark() else theme.LIGHT)["ink"]
         st.iframe(image_slider.slider_page((one, tiles[0]), (two, tiles[1]), ink), height=450, width=400)
-
-
-def _grid(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
-    shown = 4
-    strips: list[tuple[str, list[Image | None]]] = [("damaged", pictures.interleave(first["damaged"], None, shown))]
-    for name, one in found.items():
-        strips.append(
-            (name, pictures.interleave(one["composite"], pictures.errors(one["composite"], one["truth"]), shown))
-        )
-    strips.append(("truth", pictures.interleave(first["truth"], None, shown)))
-    st.image(pictures.assemble_grid(strips), alt="the same images, filled by each arm or trial")
-    elements.note(
-        f"Below each image is its error map: white is zero, the darkest red {pictures.DARKEST:g} of the range or more."
-    )
 
 
 # --- single images ----------------------------------------------------------------------------------------------------

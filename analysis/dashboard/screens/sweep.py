@@ -16,7 +16,8 @@ from analysis.dashboard.widgets import buttons, elements, views
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
 
-CELLS, TABLE, CURVES, SEARCH, CLAIMS = "Cells", "Table", "Curves", "Search", "Claims"
+CELLS, TABLE, CURVES, PICTURES = "Cells", "Table", "Curves", "Pictures"
+SEARCH, CLAIMS = "Search", "Claims"
 _VERDICTS = {claims.HOLDS: "green", claims.FAILS: "red", claims.UNDECIDED: "orange", claims.NOT_TESTED: "gray"}
 _GROUPS = 4
 """Maximum number of groups of arms whose answer is shown."""
@@ -42,7 +43,7 @@ def show() -> None:
 
 def views_of(plan: Mapping[str, Any]) -> list[str]:
     """Names of the views of a sweep."""
-    found = [CELLS, TABLE, CURVES]
+    found = [CELLS, TABLE, CURVES, PICTURES]
     found += [SEARCH] if plan.get("search") else []
     return [*found, CLAIMS] if plan.get("claims") else found
 
@@ -99,7 +100,8 @@ def _view(name: str, chosen: str) -> None:
     if chosen == CELLS:
         views.cells(report, current().reader.states(name))
     else:
-        {TABLE: views.table, CURVES: views.curves, SEARCH: views.search, CLAIMS: views.claims}[chosen](report)
+        of_view = {TABLE: views.table, CURVES: views.curves, PICTURES: views.pictures}
+        (of_view | {SEARCH: views.search, CLAIMS: views.claims})[chosen](report)
     _links(name)
 
 

@@ -12,7 +12,7 @@ from analysis import wording
 from analysis.dashboard.context import current
 from analysis.dashboard.data import samples
 from analysis.dashboard.data.reader import history
-from analysis.dashboard.widgets import attempts, buttons, code, configuration, curves, elements
+from analysis.dashboard.widgets import attempts, buttons, code, configuration, curves, elements, picture_grid
 from sweeps.results import columns as record_columns
 from sweeps.results import progress
 from sweeps.results.older_code import without_hash
@@ -195,14 +195,22 @@ def _pictures(address: _Address) -> None:
     epoch = known[0]
     if len(known) > 1:
         epoch = st.select_slider("Epoch", known, value=known[-1], key="epoch", bind="query-params")
-    sheet = samples.sample_sheet(samples.strips(reader.store, epochs[epoch]))
+    strips = samples.strips(reader.store, epochs[epoch])
+    sheet = samples.sample_sheet(strips)
     if sheet is None:
         elements.empty_state("Pictures are missing", "Some of them were deleted from the store.")
         return
     st.image(sheet, alt=f"evaluation images after epoch {epoch}")
+    legend = f" {picture_grid.BOXES}" if "found" in strips else ""
     elements.note(
-        f"After epoch {epoch}. Rows from the top: {', '.join(samples.ROWS)}. All epochs have the same images and masks."
+        f"After epoch {epoch}. Rows from the top: {', '.join(samples.rows(strips))}. "
+        f"All epochs have the same images and masks.{legend}"
     )
+    worst = samples.strips(reader.store, epochs[epoch], worst=True)
+    if sheet := samples.sample_sheet(worst):
+        elements.heading("Worst test images")
+        st.image(sheet, alt=f"the worst test images after epoch {epoch}")
+        elements.note(f"Worst first. Rows from the top: {', '.join(samples.rows(worst))}.")
 
 
 def _config(address: _Address) -> None:

@@ -1,4 +1,4 @@
-"""The views of a sweep: cells, table, curves, search, claims."""
+"""The views of a sweep: cells, table, curves, pictures, search, claims."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analysis.claims import judge as judging
 from analysis.dashboard.context import current
 from analysis.dashboard.widgets import cells as grid
 from analysis.dashboard.widgets import curves as drawing
-from analysis.dashboard.widgets import elements, optimisation
+from analysis.dashboard.widgets import elements, optimisation, picture_grid
 from analysis.report import render
 from analysis.report.content import Report
 from analysis.report.sections import searches
@@ -143,13 +143,23 @@ def curves(report: Report) -> None:
         smooth = elements.select_box("Smoothing, epochs", _SMOOTH, "smooth")
     seeds = third.toggle("Single seeds", key="seeds", bind="query-params")
     log = fourth.toggle("Log axis", key="log", bind="query-params")
-    arms = study.names
-    if len(arms) > _FEW_ARMS:
-        arms = st.multiselect("Arms", study.names, default=study.names[:_FEW_ARMS], key="arms", bind="query-params")
+    arms = _some_arms(study)
     figure, left_out = drawing.study_figure(study, column, arms, seeds, int(smooth), log, elements.is_dark())
     st.plotly_chart(figure, key="curves", theme=None, config=drawing.CONFIG)
     words = "Thin: single seeds; thick: their mean." if seeds else "Means over seeds with 95 % intervals."
     elements.note(f"{words} Dotted lines: {study.untrained}. {left_out}".strip())
+
+
+def _some_arms(study: Study) -> list[str]:
+    """All arms of a sweep that has few, otherwise those that the user chooses."""
+    if len(study.names) <= _FEW_ARMS:
+        return study.names
+    return st.multiselect("Arms", study.names, default=study.names[:_FEW_ARMS], key="arms", bind="query-params")
+
+
+def pictures(report: Report) -> None:
+    """The evaluation images of every arm."""
+    picture_grid.of_sweep(report.study, _some_arms(report.study))
 
 
 # --- search -----------------------------------------------------------------------------------------------------------
