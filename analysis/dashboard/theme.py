@@ -17,6 +17,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "running": ("#0072b2", "blue", "▶"),
     "failed": ("#d55e00", "red", "✕"),
     "interrupted": ("#e69f00", "orange", "❚❚"),
+    "to be extended": ("#0072b2", "blue", "+"),
     "damaged": ("#d55e00", "red", "!"),
     "pruned": ("#7a5195", "violet", "✂"),
     "queued": ("#8b949e", "gray", "·"),

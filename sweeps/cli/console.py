@@ -40,6 +40,7 @@ _STYLES = {
     "running": "cyan",
     "failed": "red",
     "interrupted": "yellow",
+    "to be extended": "yellow",
     "damaged": "red",
     "queued": "dim",
 }
@@ -293,8 +294,8 @@ def _searches(out: Console, spec: dict[str, Any], searches: Sequence[SearchState
 
 
 def _cell(state: TrialState, target: int) -> Text:
-    word = state.at(target)
-    epoch = f" {state.epoch or 0}/{target}" if word in ("running", "interrupted") else ""
+    word = state.words(target)
+    epoch = f" {state.epoch or 0}/{target}" if word in ("running", "interrupted", progress.EXTENDED) else ""
     silent = f", silent for {state.silent_s:.0f} s" if _is_silent(state) else ""
     return Text(word + epoch + silent, style=_STYLES[word])
 

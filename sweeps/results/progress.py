@@ -5,7 +5,7 @@ damaged      the result cannot be read: `sweeps run` finishes the trial again fr
 failed       the newest attempt ended with an error
 running      the newest attempt has not ended, and its last heartbeat is younger than `LEASE_S`
 interrupted  the newest attempt ended early, its process is gone or its heartbeat stopped: `sweeps run` continues from
-             its checkpoint
+             its checkpoint; displayed as `EXTENDED` if it had finished and the plan now has more epochs
 queued       there is no attempt yet
 """
 
@@ -18,11 +18,13 @@ from typing import Any
 
 from sweeps.holders import LEASE_S, is_gone
 from sweeps.store import attempts as stored_attempts
-from sweeps.store import layout
+from sweeps.store import layout, listing
 from sweeps.store.base import Store
 
 DAMAGED = "damaged"
 STATES = ("done", "running", "failed", "interrupted", DAMAGED, "queued")
+EXTENDED = "to be extended"
+"""Display of an interrupted trial that had finished before its sweep was given more epochs."""
 QUIET_S = 12.0
 """Seconds without a heartbeat, of which one is due every 5 s, after which a running attempt is displayed as silent."""
 
@@ -47,12 +49,19 @@ class TrialState:
     """Target epochs with a result that cannot be read."""
     silent_s: float | None = None
     """Of a running trial: seconds since its last heartbeat."""
+    extended: bool = False
+    """Of an interrupted trial: it had finished, and the plan was changed to more epochs; displayed as `EXTENDED`."""
 
     def at(self, target: int) -> str:
         """The state for one target epoch. Two arms that differ only in `epochs` share a trial with two targets."""
         if target in self.damaged and self.state != "running":
             return DAMAGED
         return "done" if target in self.reached else self.state
+
+    def words(self, target: int) -> str:
+        """`at` for display: a trial that only has to be extended is not called interrupted."""
+        state = self.at(target)
+        return EXTENDED if state == "interrupted" and self.extended else state
 
 
 def targets(plan: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -111,12 +120,30 @@ def _unfinished(store: Store, trials: Iterable[str], now: float) -> dict[str, Tr
     claimed = [claim for claim in claims.values() if claim is not None]
     objects = store.get_many([key for claim in claimed for key in (claim.end_key, claim.beat_key)])
     bodies = dict.fromkeys(objects, layout.Json()) | layout.intact(objects)  # an end that cannot be read is an end
-    return {
+    states = {
         trial: TrialState("queued")
         if claim is None
         else _claimed(claim, bodies.get(claim.end_key), bodies.get(claim.beat_key), now)
         for trial, claim in claims.items()
     }
+    stopped = [trial for trial, one in states.items() if one.state == "interrupted"]
+    for trial, (results, saved) in _saved_epochs(store, stopped).items():
+        epoch = max([*results, *saved, states[trial].epoch or 0])
+        states[trial] = replace(states[trial], epoch=epoch or None, extended=states[trial].extended and bool(results))
+    return states
+
+
+def _saved_epochs(store: Store, trials: Iterable[str]) -> dict[str, tuple[list[int], list[int]]]:
+    """The epochs of each trial with a result, for whatever target, and those with a checkpoint."""
+    found: dict[str, tuple[list[int], list[int]]] = {trial: ([], []) for trial in trials}
+    folders = [layout.join("trials", trial, part) + "/" for trial in found for part in ("result", "checkpoint")]
+    for key in listing.find(store, folders) if folders else ():
+        _, trial, part, *rest = key.split("/")
+        if part == "result":
+            found[trial][0].append(int(rest[0].removesuffix(".json")))
+        elif rest[-1] == "manifest.json":
+            found[trial][1].append(int(rest[1]))
+    return found
 
 
 def _claimed(
@@ -131,4 +158,6 @@ def _claimed(
         state = "running" if silent_s < LEASE_S and not is_gone(attempt.holder) else "interrupted"
     error = (end or {}).get("error") if state == "failed" else None
     silence = silent_s if state == "running" else None
-    return TrialState(state, beat.get("epoch"), error, attempt.name, beat.get("record") or {}, silent_s=silence)
+    extended = state == "interrupted" and end is not None and end.get("state") == "done"
+    record = beat.get("record") or {}
+    return TrialState(state, beat.get("epoch"), error, attempt.name, record, silent_s=silence, extended=extended)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -115,7 +115,7 @@ class SweepLine:
         """State of the sweep in one word; '' if it is not known yet."""
         if not self.known:
             return ""
-        for state in ("running", "failed", "interrupted", "damaged", "queued"):
+        for state in ("running", "failed", "interrupted", progress.EXTENDED, "damaged", "queued"):
             if self.states[state]:
                 return state
         return "done" if self.total and not self.searching else "queued"
@@ -243,7 +243,7 @@ class _States:
             some = {trial: tuple(sorted(wanted[trial])) for trial in trials[start : start + _TRIALS]}
             states |= progress.states_of(self._reader.store, some)
         return {
-            name: (plan.key, Counter(states[trial].at(e) for trial, many in plan.targets.items() for e in many))
+            name: (plan.key, Counter(states[trial].words(e) for trial, many in plan.targets.items() for e in many))
             for name, plan in plans.items()
         }
 
@@ -370,10 +370,23 @@ class Summaries:
         verdicts = claims.judge(study)
         counts = {"holds": sum(v.verdict == claims.HOLDS for v in verdicts), "claims": len(verdicts)}
         summary = summarise(study, counts)
+        if not study.results and (before := _before_extension(study)):
+            old = summarise(before, counts)
+            best = f"{old.best} (with fewer epochs)" if old.best else ""
+            summary = replace(summary, best_arm=old.best_arm, best=best, seconds=old.seconds, ended_at=old.ended_at)
         self._summaries[name] = ("", summary)
         if summary.over and self._reader.writable:
             with contextlib.suppress(SweepError):  # without write access, every server computes it again
                 self._reader.store.put(layout.summary_key(name), layout.dump({"schema": 1, **asdict(summary)}))
+
+
+def _before_extension(study: Study) -> Study | None:
+    """The newest earlier plan of a sweep with results, as a study; None if there is none."""
+    for plan in reversed(study.versions[:-1]):
+        before = studies.of_plan(study.store, study.name, dict(plan))
+        if before.results:
+            return before
+    return None
 
 
 def _finished_line(name: str, summary: SweepSummary) -> SweepLine:

@@ -51,13 +51,13 @@ def views_of(plan: Mapping[str, Any]) -> list[str]:
 def count(plan: Mapping[str, Any], states: Mapping[str, TrialState]) -> Counter[str]:
     """Number of distinct trials by state; a trial with two target epochs counts as two."""
     runs = progress.targets(dict(plan))
-    return Counter(states[trial].at(epochs) for trial, many in runs.items() for epochs in many if trial in states)
+    return Counter(states[trial].words(epochs) for trial, many in runs.items() for epochs in many if trial in states)
 
 
 def _buttons_key(states: Counter[str], name: str) -> tuple[object, ...]:
     """The values that decide which buttons are enabled; when they change, the whole page is drawn again."""
     busy = any(child.running for child in current().children.of(name))
-    left = bool(states["interrupted"] + states["damaged"] + states["queued"])
+    left = any(states[state] for state in buttons.OPEN)
     return bool(states["running"]), bool(states["failed"]), left, busy, _searches(name)
 
 
@@ -81,11 +81,7 @@ def _progress(name: str, before: tuple[object, ...]) -> None:
     if 0 < done < total or counts["running"]:
         st.progress(done / total if total else 0.0)
     words = [elements.badge("done", f"{done} of {total} trials done")]
-    words += [
-        elements.badge(s, f"{counts[s]} {s}")
-        for s in ("running", "failed", "interrupted", "damaged", "queued")
-        if counts[s]
-    ]
+    words += [elements.badge(s, f"{counts[s]} {s}") for s in ("running", "failed", *buttons.OPEN) if counts[s]]
     size = at_size(report.study.size)
     judged = Counter(verdict.verdict for verdict in report.verdicts)
     for verdict, colour in _VERDICTS.items():

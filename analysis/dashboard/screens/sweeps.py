@@ -13,11 +13,12 @@ from analysis.dashboard import theme
 from analysis.dashboard.context import current
 from analysis.dashboard.data.summaries import SweepLine
 from analysis.dashboard.widgets import elements
+from sweeps.results.progress import EXTENDED
 
 _TABLE = "sweeps_table"
 _ORDERS = ("newest first", "name", "state")
 _WORKING = "…"
-_URGENT = ("running", "failed", "interrupted", "damaged", "queued", "done", "")
+_URGENT = ("running", "failed", "interrupted", EXTENDED, "damaged", "queued", "done", "")
 _FEW = 8
 """With fewer sweeps than this, the page has no search and no sorting."""
 

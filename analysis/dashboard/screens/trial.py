@@ -121,7 +121,7 @@ def _body(address: _Address, chosen: str, before: str) -> None:
     if state.state != before:
         st.rerun()
     target = max(address.targets, default=state.epoch or 0)
-    st.markdown(f"{elements.badge(state.state)} {elements.escape(f'epoch {state.epoch or 0} of {target}')}")
+    st.markdown(f"{elements.badge(state.words(target))} {elements.escape(f'epoch {state.epoch or 0} of {target}')}")
     if state.error:
         _error(state.error)
     if changed := _changed_code(address):

@@ -15,7 +15,10 @@ from analysis.dashboard.context import ServerState, current
 from analysis.dashboard.settings import DashboardSettings
 from analysis.dashboard.widgets import elements
 from sweeps.errors import SweepError
+from sweeps.results.progress import EXTENDED
 
+OPEN = ("interrupted", EXTENDED, "damaged", "queued")
+"""States that Resume continues."""
 _MOST_SEEDS = 100
 _CHILDREN = 2
 """Maximum number of commands whose output is shown."""
@@ -46,7 +49,7 @@ def button_row(name: str, states: Counter[str], searching: bool) -> None:
     shared = current()
     off = disabled_reason(shared)
     busy = next((child for child in shared.children.of(name) if child.running and _runs(child.command)), None)
-    left = states["interrupted"] + states["damaged"] + states["queued"] + searching
+    left = sum(states[state] for state in OPEN) + searching
     running = states["running"] or busy
     with st.container(horizontal=True, key="actions"):
         _button(
@@ -94,9 +97,8 @@ def _button(label: str, icon: str, off: str, press: object) -> None:
 
 
 def _resume(name: str, states: Counter[str], searching: bool) -> None:
-    open_ = ("interrupted", "damaged", "queued")
-    waiting = [f"{states[s]} {s}" for s in open_ if states[s]]
-    trials = "trial" if sum(states[s] for s in open_) == 1 else "trials"
+    waiting = [f"{states[s]} {s}" for s in OPEN if states[s]]
+    trials = "trial" if sum(states[s] for s in OPEN) == 1 else "trials"
     what = [f"{wording.listing(waiting)} {trials}"] if waiting else []
     what += ["the rest of the search"] if searching else []
     description = (

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis import wording
 from analysis.dashboard import theme
 from analysis.study import Study
-from sweeps.results.progress import TrialState
+from sweeps.results.progress import EXTENDED, TrialState
 
 NO_COLOUR = "state"
 """Choice of colours by state instead of by metric."""
@@ -52,15 +52,18 @@ def _cell(
     planned: float,
 ) -> GridCell:
     now = states.get(cell.trial, cell.progress)
-    state = now.at(cell.epochs)
+    state = now.words(cell.epochs)
     value = values.get(cell.seed)
     if state == "done":
         result = study.results.get((cell.trial, cell.epochs), {})
         state = "cached" if result.get("ended_at", planned) < planned else "done"
         text = wording.fixed(value, digits) if value is not None else "done"
-    elif state in ("running", "interrupted"):
+    elif state in ("running", "interrupted", EXTENDED):
         value = now.record.get(f"val/{metric.partition('/')[2]}")
-        text = f"{now.epoch or 0}/{cell.epochs}" + (f"  {wording.fixed(value, digits)}" if value is not None else "")
+        word = "to extend " if state == EXTENDED else ""
+        text = f"{word}{now.epoch or 0}/{cell.epochs}" + (
+            f"  {wording.fixed(value, digits)}" if value is not None else ""
+        )
     else:
         text = state
     return GridCell(cell.arm, cell.seed, cell.trial, state, f"{theme.STATES[state][2]} {text}", value)

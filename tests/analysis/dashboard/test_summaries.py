@@ -122,3 +122,19 @@ def test_on_s3_the_list_of_finished_sweeps_reads_no_trial(
     assert complete(lines)
     assert not any("trials" in request.path for request in proxy.requests)
     assert len(proxy.requests) == 2 + 3, "names, a listing, and a summary each"
+
+
+def test_an_extended_sweep_keeps_its_best_arm_and_its_cost(store: FolderStore) -> None:
+    before = wait_for_lines(Summaries(Reader(store)), complete)["over"]
+    plan = stored_plans.require_plan(store, "over")
+    for trial in plan["arms"][0]["trials"].values():
+        trial["epochs"] = 2 * make_store.EPOCHS
+    stored_plans.write_plan(store, "over", plan, "name: over\n", time.time())
+    line = wait_for_lines(Summaries(Reader(store)), complete)["over"]
+    assert (line.state, line.states["to be extended"]) == ("to be extended", 2)
+    assert before.summary is not None
+    assert line.summary is not None
+    assert line.summary.best == f"{before.summary.best} (with fewer epochs)"
+    assert line.summary.seconds == before.summary.seconds > 0
+    states = Reader(store).states("over")
+    assert {(one.epoch, one.words(2 * make_store.EPOCHS)) for one in states.values()} == {(20, "to be extended")}

@@ -11,6 +11,7 @@ from sweeps.holders import LEASE_S, this_process
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
 from sweeps.store import attempts as stored_attempts
+from sweeps.store import checkpoints
 from sweeps.store import trials as stored_trials
 from sweeps.store.attempts import Attempt
 from sweeps.store.base import Store
@@ -101,6 +102,20 @@ def test_a_trial_with_two_targets_is_done_at_each_that_it_reached(store: Store) 
     assert (found.at(5), found.at(9)) == ("done", "interrupted")
     stored_trials.finish(store, claimed(store, after=1), 9, {"history": {}})
     assert progress.trial_states(store, both, NOW)["t"] == TrialState("done", epoch=9, reached=(5, 9))
+
+
+def test_a_finished_trial_with_a_later_target_is_to_be_extended(store: Store) -> None:
+    """Its epoch is that of its results; one that was stopped before its first heartbeat has that of its checkpoint."""
+    first = claimed(store)
+    stored_trials.finish(store, first, 4, {"history": {}})
+    stored_attempts.end(store, first, "done", NOW)
+    found = state(store, 16)
+    assert (found.state, found.epoch, found.words(16)) == ("interrupted", 4, "to be extended")
+    second = claimed(store, after=1)
+    assert checkpoints.save_checkpoint(store, second, 7, {"history.json": b"[]"})
+    stored_attempts.end(store, second, "stopped", NOW)
+    found = state(store, 16)
+    assert (found.epoch, found.words(16)) == (7, "interrupted")
 
 
 def test_states_come_in_the_order_of_the_plan(store: Store) -> None:
