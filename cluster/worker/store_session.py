@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cluster.worker.attempt_log import AttemptLog
@@ -16,6 +16,8 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
+from trainables.code.signatures import place
+from trainables.errors import TrialError
 from trainables.training.session import Goal, Machine, Restored, Row, Stopped
 
 KEPT_CHECKPOINTS = 2
@@ -54,6 +56,7 @@ class StoreSession:
         self._saved: dict[int, list[str]] = {}
         self._uploads = Uploads()
         self.row: Row | None = None
+        self._reporting = False
         self.stop = threading.Event()
         self.deadline: float | None = None
         """When the trial stops after its epoch, in seconds since 1970; None: never."""
@@ -126,7 +129,24 @@ class StoreSession:
 
     def report(self, row: Row) -> None:
         self.row = row
+        self._reporting = True  # left so by an exception
         self._report(row)
+        self._reporting = False
+
+    @contextlib.contextmanager
+    def exits_are_errors(self) -> Iterator[None]:
+        """Turn a SystemExit of a user's code into a TrialError. A runner ends a trial by one inside `report`."""
+        try:
+            yield
+        except SystemExit as ending:
+            if self._reporting:
+                raise
+            raise TrialError(
+                f"sys.exit({'' if ending.code is None else repr(ending.code)})",
+                f"the code of the trial would end the process ({place(ending, 'in an installed package')})",
+                "code that returns, and raises an error where it cannot go on",
+                "raise RuntimeError(...) in its place",
+            ) from ending
 
     def should_stop(self) -> bool:
         if self.deadline is not None and time.time() >= self.deadline and not self.stop.is_set():

@@ -167,7 +167,8 @@ def _run_trial(
                 made_by["images"] = counts
             made_by["modules"] = ours.digest_of(trial["task"], trial["config"])
             config = checked_config(trial_id, trial, epochs)
-            fit(task_named(trial["task"]), config, shared(session) if shared else session)
+            with session.exits_are_errors():
+                fit(task_named(trial["task"]), config, shared(session) if shared else session)
     except Stopped:
         state = STOPPED
     except Superseded:

@@ -33,6 +33,9 @@ from sweeps.spec.yaml_document import Document, Place
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+DIVIDED = ("inpaint", "detect")
+"""The tasks whose trials can have several workers."""
+
 
 class Sweep:
     """A sweep file after `--size` and `--set`, with the place of every value."""
@@ -245,6 +248,7 @@ def _check_references(sweep: Sweep) -> None:
     spec = sweep.spec
     if not spec.seed_list or len(set(spec.seed_list)) != len(spec.seed_list):
         raise sweep.error(("seeds",), "it is empty or repeats a seed", "a number, or different seeds", "seeds: 3")
+    _check_workers(sweep)
     _check_looks(sweep)
     _check_search(sweep)
     best = BEST.match(spec.report.at)
@@ -266,6 +270,21 @@ def _check_references(sweep: Sweep) -> None:
                 raise sweep.error(
                     place, f"there is no test at epoch {epoch}", f"{spec.report.test_epochs}", "add it to test_epochs"
                 )
+
+
+def _check_workers(sweep: Sweep) -> None:
+    """Check that several processes can share a trial of the task."""
+    resources, task = sweep.spec.resources, sweep.spec.task
+    most = resources.least_and_most[1]
+    if most > 1 and task not in DIVIDED:
+        own = task == COMMAND or task not in TASKS  # torch or the program uses all GPUs of its process
+        raise sweep.error(
+            ("resources", "workers"),
+            f"a trial of task {task} is one process",
+            f"1{'; several GPUs by resources.gpus, which this process sees' if own else ''}; or a task whose batches "
+            f"processes can share: {', '.join(DIVIDED)}",
+            f"resources: {{workers: 1{f', gpus: {most}' if own else ''}}}",
+        )
 
 
 def _check_looks(sweep: Sweep) -> None:

@@ -134,12 +134,13 @@ def load(name: Resolved) -> ModuleType:
             "files that the source names, at or below its folder: they belong to the code, and are found on every node",
             'name the file, for example Path(__file__).parent / "FILE", or make its path an option',
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        program = "; a whole program is named by `run` of task command" if isinstance(error, SystemExit) else ""
         raise _error(
             name,
             f"importing it raised {type(error).__name__}: {error} ({place(error, name.file)})",
             "a file that can be imported without side effects",
-            "correct the line; code that is to run once belongs below `if __name__ == '__main__':`",
+            f"correct the line; code that is to run once belongs below `if __name__ == '__main__':`{program}",
         ) from error
 
 

@@ -167,6 +167,101 @@ claims:                                       # statements that the report judge
 tiny: {set: {epochs: 2}, seeds: 1}            # for --tiny
 """
 
+COMMAND = '''\
+"""A training program: it fits a polynomial to a sine. It runs alone (python FILE --out out), or as trials of a sweep
+(sweeps run SWEEP). It needs no package: keep `report`, `save` and `restore`, and replace the rest.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+parser.add_argument("--degree", type=int, default=3)
+parser.add_argument("--epochs", type=int, default=10)
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--out", default="out")      # everything that the program writes goes here
+args = parser.parse_args()
+
+
+# One line for each epoch: every `val` column of `metrics` in the sweep file, the `test` columns at least in the last
+# epoch, and any train/NAME. Other lines are kept in the log of the trial.
+def report(epoch, columns):
+    print("@sweeps " + json.dumps({"epoch": epoch, **columns}), flush=True)
+
+
+# What lies in the folder `checkpoint` is there again when a trial resumes, with the same arguments.
+CHECKPOINT = os.path.join(args.out, "checkpoint", "state.json")
+os.makedirs(os.path.dirname(CHECKPOINT), exist_ok=True)
+
+
+def save(state):
+    with open(CHECKPOINT + ".new", "w") as file:
+        json.dump(state, file)
+    os.replace(CHECKPOINT + ".new", CHECKPOINT)      # renamed, so that a checkpoint is never half written
+
+
+def restore():
+    if not os.path.exists(CHECKPOINT):
+        return None
+    with open(CHECKPOINT) as file:
+        return json.load(file)
+
+
+def points(count):
+    x = [random.Random(count + i).uniform(-1, 1) for i in range(count)]      # the same in every trial
+    return [([one**power for power in range(args.degree + 1)], math.sin(3 * one)) for one in x]
+
+
+def residual(weights, x, y):
+    return sum(weight * value for weight, value in zip(weights, x)) - y
+
+
+def error(weights, data):
+    return sum(residual(weights, x, y) ** 2 for x, y in data) / len(data)
+
+
+data = {"train": points(200), "val": points(50), "test": points(60)}
+start = random.Random(args.seed)
+state = restore() or {"epoch": 0, "weights": [start.gauss(0, 1) for _ in range(args.degree + 1)]}
+for epoch in range(state["epoch"] + 1, args.epochs + 1):      # after a checkpoint: the epochs that are left
+    weights = state["weights"]
+    # Random numbers of the seed and the epoch alone: a trial that was killed and resumed gives the same results.
+    for x, y in random.Random(f"{args.seed} {epoch}").sample(data["train"], 200):
+        step = args.lr * residual(weights, x, y)
+        weights = [weight - step * value for weight, value in zip(weights, x)]
+    state = {"epoch": epoch, "weights": weights}
+    save(state)      # before the record of this epoch
+    names = {"train/error": "train", "val/error": "val", "test/error": "test"}
+    report(epoch, {column: error(weights, data[split]) for column, split in names.items()})
+'''
+
+COMMAND_SWEEP = """\
+# Which question does this study answer?
+#
+# Run: sweeps run FILE --store results
+name: NAME
+task: command
+base:
+  run: ["{python}", CODE, --lr, "{lr}", --degree, "{degree}", --epochs, "{epochs}", --seed, "{seed}", --out, "{out}"]
+  code: [CODE]                                # its files: part of every trial's id, and copied to where it runs
+  metrics: {val/error: min, test/error: min}  # the columns that it reports, and which values are better
+  extend: true                                # no result depends on the number of epochs: more of them continue
+  epochs: 10
+  lr: 0.1                                     # every other key is a parameter of the program
+  degree: 3
+seeds: 3                                      # the same seed in every arm
+arms:                                         # each is the base with only this changed
+  - {name: line, set: {degree: 1}}
+  - {name: smaller steps, set: {lr: 0.03}}
+claims:                                       # statements that the report judges
+  - {text: "a curve fits better than a line", metric: test/error, better: base, than: line}
+tiny: {set: {epochs: 2}, seeds: 1}            # for --tiny
+"""
+
 TEXTS = {
     "method": METHOD,
     "loss": LOSS,
@@ -174,6 +269,9 @@ TEXTS = {
     "metric": METRIC,
     "dataset": DATASET,
     "task": TASK,
+    "command": COMMAND,
     "sweep": SWEEP,
 }
 """By kind. FILE stands for the name of the file, NAME for that of the sweep or of the file without its ending."""
+SWEEPS = {"task": TASK_SWEEP, "command": COMMAND_SWEEP}
+"""By kind: the sweep that is written beside the code. CODE stands for the name of its file."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from sweeps.cli import common
-from sweeps.cli.new.skeletons import TASK_SWEEP, TEXTS
+from sweeps.cli.new.skeletons import SWEEPS, TEXTS
 from sweeps.errors import SweepError
 
 KEYS = {
@@ -17,9 +17,8 @@ KEYS = {
     "loss": "loss: {{l2: 1.0, {}: 0.1}}",
     "metric": "report: {{extra: [{}]}}",
     "dataset": "data: {{name: {}}}",
-    "task": "task: {}",
 }
-"""How a sweep file names code of a kind."""
+"""How a sweep file names code of a kind. A task and a command are named by the sweep beside them."""
 
 
 def register(verbs: common.Verbs) -> None:
@@ -29,7 +28,7 @@ def register(verbs: common.Verbs) -> None:
         "file",
         metavar="FILE",
         type=Path,
-        help="the file to write: .py, or .yaml for a sweep; a task also gets a sweep beside it",
+        help="the file to write: .py, or .yaml for a sweep; a task and a command also get a sweep beside them",
     )
 
 
@@ -37,18 +36,19 @@ def new(options: argparse.Namespace) -> int:
     kind, file = options.kind, options.file
     _check(kind, file)
     sweep, name = file.with_suffix(".yaml"), re.sub("^[_-]+", "", file.stem.lower())
-    if kind == "task" and sweep.exists():
+    if kind in SWEEPS and sweep.exists():
         raise _error(
             sweep,
-            "a task gets a sweep beside it, and this file exists",
+            f"a {kind} gets a sweep beside it, and this file exists",
             "a name without a file",
-            f"sweeps new task {file.with_stem(f'{file.stem}_2')}",
+            f"sweeps new {kind} {file.with_stem(f'{file.stem}_2')}",
         )
-    _write(file, TEXTS[kind].replace("FILE", file.name).replace("NAME", file.stem))
-    if kind != "task":
+    text = TEXTS[kind].replace("FILE", file.name).replace("NAME", file.stem).replace("SWEEP", sweep.name)
+    _write(file, text)
+    if kind not in SWEEPS:
         print(f"wrote {file}. {_next_step(kind, file)}")
         return common.DONE
-    _write(sweep, TASK_SWEEP.replace("FILE", sweep.name).replace("CODE", file.name).replace("NAME", name))
+    _write(sweep, SWEEPS[kind].replace("FILE", sweep.name).replace("CODE", file.name).replace("NAME", name))
     print(f"wrote {file} and {sweep}. {_next_step('sweep', sweep)}")
     return common.DONE
 
@@ -69,7 +69,7 @@ def _write(file: Path, text: str) -> None:
 
 def _check(kind: str, file: Path) -> None:
     """Raise SweepError for names that a sweep file could not use."""
-    ending = ".py" if kind in KEYS else ".yaml"
+    ending = ".yaml" if kind == "sweep" else ".py"
     if file.suffix not in (ending, ".yml" if kind == "sweep" else ending):
         named = file.with_suffix(ending)
         raise _error(

@@ -96,6 +96,17 @@ def test_it_runs_and_an_edit_makes_new_trials(sweep: Path, command: Callable[...
     assert "4 finished trials were made by older code" in command("status", "steps")
 
 
+@pytest.mark.parametrize("ending", ["sys.exit()", "sys.exit('no room')", "argparse.ArgumentParser().error('no')"])
+def test_a_trial_whose_code_ends_the_process_fails_alone(sweep: Path, command: Callable[..., str], ending: str) -> None:
+    """A runner ends a trial by SystemExit too, but inside a report."""
+    task = f"import argparse, sys\n{TASK}".replace("yield {", f"if lr == 0.1:\n            {ending}\n        yield {{")
+    sweep.with_name("task.py").write_text(task)
+    line = next(number for number, text in enumerate(task.splitlines(), 1) if ending in text)
+    out = command("run", str(sweep), code=common.FAILED)
+    assert "2 failed, 2 done" in out
+    assert f"the code of the trial would end the process (task.py:{line})" in out
+
+
 def test_it_goes_on_from_its_store_when_the_file_is_gone(
     sweep: Path, tmp_path: Path, command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

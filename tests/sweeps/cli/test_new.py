@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from sweeps.cli.common import DONE, USER_ERROR
 from sweeps.cli.main import main
-from sweeps.cli.new.skeletons import TEXTS
+from sweeps.cli.new.skeletons import SWEEPS, TEXTS
 from sweeps.store.local import FolderStore
 
 
@@ -49,18 +51,32 @@ def test_new_code_runs_in_a_new_sweep(tmp_path: Path, data_root: Path) -> None:
     assert {round(history["test/hole_fraction"][-1], 2) for history in histories} == {0.25}
 
 
-def test_a_new_task_gets_a_sweep_that_runs(
-    folder: Path, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("kind", SWEEPS)
+def test_a_new_task_or_program_gets_a_sweep_that_runs(
+    kind: str, folder: Path, tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["new", "task", "s.py"]) == DONE
+    assert main(["new", kind, "s.py"]) == DONE
     assert "sweeps run s.yaml --tiny" in capsys.readouterr().out
     assert sorted(path.name for path in folder.iterdir()) == ["s.py", "s.yaml"]
     errors = [history["test/error"][-1] for history in tiny(tmp_path / "store", data_root)]
     assert len(set(errors)) == 3
     assert max(errors) < 1
     (folder / "s.py").unlink()
-    assert main(["new", "task", "s.py"]) == USER_ERROR
-    assert "a task gets a sweep beside it" in capsys.readouterr().err
+    assert main(["new", kind, "s.py"]) == USER_ERROR
+    assert f"a {kind} gets a sweep beside it" in capsys.readouterr().err
+    assert not (folder / "s.py").exists()
+
+
+def test_a_new_program_runs_alone_and_continues_from_its_checkpoint(folder: Path) -> None:
+    def records(out: str, *arguments: str) -> list[str]:
+        command = [sys.executable, "-I", "fit.py", "--out", out, *arguments]
+        return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.splitlines()
+
+    assert main(["new", "command", "fit.py"]) == DONE
+    whole = records("whole", "--epochs", "4")
+    assert [json.loads(line.removeprefix("@sweeps "))["epoch"] for line in whole] == [1, 2, 3, 4]
+    assert records("parts", "--epochs", "2") + records("parts", "--epochs", "4") == whole
+    assert records("other", "--epochs", "4", "--seed", "1") != whole
 
 
 def test_it_says_what_to_do_next(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,8 +91,8 @@ def test_it_says_what_to_do_next(folder: Path, capsys: pytest.CaptureFixture[str
 def test_no_placeholder_is_left(folder: Path, kind: str) -> None:
     file = folder / ("x.yaml" if kind == "sweep" else "x.py")
     assert main(["new", kind, file.name]) == DONE
-    assert "FILE" not in file.read_text()
-    assert "NAME" not in file.read_text()
+    for written in folder.iterdir():
+        assert not any(word in written.read_text() for word in ("FILE", "NAME", "CODE", "SWEEP"))
 
 
 @pytest.mark.parametrize(
@@ -86,6 +102,8 @@ def test_no_placeholder_is_left(folder: Path, kind: str) -> None:
         ("method", "net", "do:      sweeps new method net.py"),
         ("sweep", "s.py", "do:      sweeps new sweep s.yaml"),
         ("loss", "my loss.py", "do:      sweeps new loss my_loss.py"),
+        ("command", "train.sh", "do:      sweeps new command train.py"),
+        ("command", "random.py", "do:      sweeps new command my_random.py"),
         ("mask", "random.py", "do:      sweeps new mask my_random.py"),
         ("metric", "My-Error2.py", "do:      sweeps new metric my_error2.py"),
         ("method", "torch.py", "would hide the module torch"),

@@ -8,7 +8,10 @@ import pytest
 
 from sweeps import sizes
 from sweeps.errors import SweepError
+from sweeps.spec import loader, yaml_document
+from sweeps.spec.loader import DIVIDED
 from sweeps.spec.plan import Plan
+from sweeps.spec.schema import TASKS
 
 Expand = Callable[..., Plan]
 
@@ -183,6 +186,20 @@ def test_mistakes_are_told_with_their_place(expand: Expand, old: str, new: str, 
     assert fix in error.fix
     assert error.allowed
     assert error.fix
+
+
+@pytest.mark.parametrize("workers", ["2", "{min: 1, max: 4}"])
+@pytest.mark.parametrize("task", [*TASKS, "./task.py", "installed_task"])
+def test_several_workers_are_refused_for_a_task_that_trains_in_one_process(task: str, workers: str) -> None:
+    text = f"name: s\ntask: {task}\nbase: {{epochs: 1}}\nresources: {{workers: {workers}}}\n"
+    document = yaml_document.parse(text, "s.yaml")
+    if task in DIVIDED:
+        assert loader.Sweep(document).spec.resources.grouped
+        return
+    with pytest.raises(SweepError, match=f"a trial of task {task} is one process") as caught:
+        loader.Sweep(document)
+    assert caught.value.given == "s.yaml:4: `resources.workers`"
+    assert ("gpus" in caught.value.fix) == (task not in ("match", "stack"))
 
 
 @pytest.mark.parametrize("change", ["epochs", "=3", "epochs.x.y=3", "model.width=wide", "nothing=1"])

@@ -131,6 +131,7 @@ WRONG = {
     WITH_CONFIG.replace("Field(0.1", "Field(-1.0"): "its default is not allowed",
     "extend = 'yes'\n" + TASK: "`extend` is 'yes'",
     TASK + "1 / 0\n": "importing it raised ZeroDivisionError",
+    TASK + "import sys\nsys.exit(3)\n": "importing it raised SystemExit: 3",
     TASK + "def (\n": "does not parse",
     TASK + "import no_such_package\n": "imports no_such_package, which is neither beside the file nor installed",
 }
