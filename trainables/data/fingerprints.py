@@ -135,7 +135,7 @@ def _hashes(place: Path, stats: Mapping[str, _Stat]) -> dict[str, str]:
     settled: dict[str, list[int | str]] = {
         name: [*stat, found[name]] for name, stat in stats.items() if max(stat[1:]) < started - SETTLED_NS
     }
-    _write(cache, settled)
+    _write(cache, known | settled)  # `known` may hold files of the folder that only another pattern matches
     return {name: found[name] for name in stats}
 
 

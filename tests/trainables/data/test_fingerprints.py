@@ -116,3 +116,12 @@ def test_patterns_stand_for_files_and_folders(folder: Path) -> None:
     assert names("imgs/*.none") == []
     with pytest.raises(TrialError, match=r"no file in .* matches it"):
         fingerprints.check_reads(["imgs", "imgs/*.none"], folder.parent)
+
+
+def test_patterns_that_share_a_folder_keep_their_hashes(folder: Path, hashed: list[str]) -> None:
+    (folder / "a.csv").write_text("1")
+    both = list(of_patterns(["imgs/*.png", "imgs/*.csv"]))
+    found = fingerprints.fingerprints(both, folder.parent)
+    assert sorted(hashed) == ["a.csv", "a.png", "b.png"]
+    assert fingerprints.fingerprints(both, folder.parent) == found
+    assert len(hashed) == 3
