@@ -57,7 +57,7 @@ def of_data(section: Section) -> Iterator[DataPath]:
 
 
 def of_patterns(patterns: Iterable[str]) -> Iterator[DataPath]:
-    """Files and folders with * and **, which a program or a task of a user's reads."""
+    """Files and folders with * and **, that a program or a user's task reads."""
     yield from (DataPath(pattern, pattern=True) for pattern in patterns)
 
 

@@ -68,10 +68,13 @@ class FunctionLearner:
                 "yield a record at the end of each step of `for epoch in context.epochs:`",
             ) from None
         if context.epoch != epoch:
+            why = f"it yielded a second record for epoch {context.epoch}"
+            if context.epoch > epoch:
+                why = f"it yielded no record for epoch {epoch}"
+            elif not context.epoch:
+                why = "it yielded a record without taking an epoch"
             raise self._error(
-                f"it yielded a second record for epoch {epoch - 1}"
-                if context.epoch
-                else "it yielded a record without taking an epoch",
+                why,
                 "one record in each step of `for epoch in context.epochs:`",
                 "loop over context.epochs, which continues after a checkpoint, and yield once in each step",
             )
@@ -153,7 +156,7 @@ class UserTask:
         if machine.workers.size > 1:
             raise TrialError(
                 f"resources.workers: {machine.workers.size}",
-                "a task of a user's trains in one process",
+                "a user's task trains in one process",
                 "1; several GPUs by resources.gpus, which torch sees",
                 f"resources: {{workers: 1, gpus: {machine.workers.size}}}",
             )

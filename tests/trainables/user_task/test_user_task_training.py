@@ -149,6 +149,7 @@ WRONG: Mapping[str, tuple[str, ...]] = {
     "task train (t.py:3): it ended after 0 of 2 epochs": ("if False: yield",),
     "it ended after 1 of 2 epochs": (EACH, f"    {FULL}", "    return"),
     "it yielded a second record for epoch 1": (EACH, f"    {FULL}", f"    {FULL}"),
+    "it yielded no record for epoch 1": (EACH, "    if epoch == 1: continue", f"    {FULL}"),
     "it yielded a record without taking an epoch": ("for _ in range(9):", f"    {FULL}"),
     "it yielded 3 in epoch 1": (EACH, "    yield 3"),
     "it yielded {1: 2} in epoch 1": (EACH, "    yield {1: 2}"),
