@@ -167,9 +167,7 @@ def _better(study: Study, claim: Mapping[str, Any], a: str, b: str, by: float) -
     difference = _paired(claim, study.difference(a, b, metric, claim.get("epoch"), _level(claim)), number)
     sentence = _sentence(study, claim, a, b, difference)
     if wording.sign(metric) == 0:
-        return _Finding(
-            UNDECIDED, f"It is not known whether higher or lower {wording.label(metric)} is better. {sentence}"
-        )
+        return _Finding(UNDECIDED, f"{_no_direction(metric)} {sentence}")
     if difference is None or difference.bounds is None:
         return _Finding(UNDECIDED, sentence, difference)
     toward = difference if wording.sign(metric) > 0 else difference.negated()
@@ -194,6 +192,8 @@ def _progress(study: Study, claim: Mapping[str, Any]) -> _Finding:
     gain = _paired(claim, paired_difference(end, then, _level(claim)))
     if gain is None:
         return _Finding(UNDECIDED, _nothing(study, arm, arm, metric, after))
+    if wording.sign(metric) == 0:
+        return _Finding(UNDECIDED, _no_direction(metric))
     toward = gain if wording.sign(metric) > 0 else gain.negated()
     digits = wording.decimals([toward])
     size = wording.with_unit(wording.fixed(toward.mean, digits), metric)
@@ -344,6 +344,10 @@ def _more(difference: Interval, limits: list[float], claim: Mapping[str, Any]) -
 def _lost(study: Study, n: int) -> str:
     missing = 0 if looks.planned(study) else len(study.seeds) - n
     return f"; {missing} of {len(study.seeds)} missing" if missing > 0 else ""
+
+
+def _no_direction(metric: str) -> str:
+    return f"It is not known whether higher or lower {wording.label(metric)} is better."
 
 
 def _nothing(study: Study, a: str, b: str, metric: str, epoch: int | None) -> str:

@@ -24,9 +24,9 @@ NULL = ArmSpec("null", 20.0, nan=True)
 OPEN = ArmSpec("open", 20.0, states=dict.fromkeys(range(8), "running"))
 DULL, DULLER = ArmSpec("dull", 22.0), ArmSpec("duller", 21.5)
 BOX = ArmSpec("box", 23.5, trains=False, columns={"test/f1": 0.5, "test/mean_iou": 0.4})
-BOXES = ArmSpec("boxes", 25.0, columns={"test/f1": 0.8, "test/mean_iou": 0.7})
+BOXES = ArmSpec("boxes", 25.0, columns={"test/f1": 0.8, "test/mean_iou": 0.7, "test/hole_fraction": 0.2})
 ARMS = (GOOD, SAME, BAD, FILL, BLUR, BROKEN, HALF, NULL, OPEN, DULL, DULLER, BOX, BOXES)
-PSNR, L2 = "test/psnr_db", "test/l2_raw"
+PSNR, L2, HOLES = "test/psnr_db", "test/l2_raw", "test/hole_fraction"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,8 @@ CASES = [
     ({"metric": PSNR, "better": "good", "than": "bad", "by": 1.0}, "holds"),
     ({"metric": PSNR, "better": "good", "than": "bad", "by": 5.0}, "does not hold"),
     ({"metric": PSNR, "better": "good", "than": "bad", "by": 2.0}, "undecided"),
+    ({"metric": HOLES, "settles": "boxes", "after": 10, "within": 0.5}, "undecided"),
+    ({"metric": HOLES, "improves": "boxes", "after": 10}, "undecided"),
     ({"metric": PSNR, "better": "fill", "than": "blur"}, "holds"),
     ({"metric": PSNR, "better": "blur", "than": "fill"}, "does not hold"),
     ({"metric": PSNR, "better": "good", "than": "bad", "epoch": 10}, "holds"),
