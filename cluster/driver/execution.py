@@ -103,25 +103,20 @@ def execute_plan(
         check_unchanged.refuse_changed_arms(before, plan, store)
         check_unchanged.refuse_other_values(before, plan)
     chosen = arm_choice.part(plan, options)
-    copied = CachedStore(store, plan.name)
-    data = planned_data.look(chosen, copied, options.local_data_root)
+    copied, data = _read(chosen, store, options)
     if not (options.fresh or options.retrain_stale or options.accept_changed_data):
         data.refuse_changes(store)
     continued = ""
     if options.fresh:
-        driver.check(chosen, options)  # before anything is deleted
-        inputs.check(chosen, store)
+        _check(chosen, store, options)  # before anything is deleted
         continued = fresh_run.delete_results(arm_choice.part(whole or plan, options), store)
-        copied = CachedStore(store, plan.name)
-        data = planned_data.look(chosen, copied, options.local_data_root)
+        copied, data = _read(chosen, store, options)
     stale = StaleCode({}, 0) if before is None else stale_code.find(copied, before)
     if options.retrain_stale and (stale.trials or data.trials):
-        driver.check(chosen, options)
-        inputs.check(chosen, store)
+        _check(chosen, store, options)
         driver.forget(chosen, store, {*data.trials, *(trial for trial, _ in stale.trials)})
         stale = StaleCode({}, 0)
-        copied = CachedStore(store, plan.name)
-        data = planned_data.look(chosen, copied, options.local_data_root)
+        copied, data = _read(chosen, store, options)
     work = driver.narrowed(driver.work_left(plan, store, schema, options.retry, copied), options)
     again = retrained_for_metrics(copied, before, plan)
     notes = " ".join(filter(None, [stale.sentence, *data.mixed, again]))
@@ -129,9 +124,7 @@ def execute_plan(
     if work.nothing:
         copied.refresh()
     else:
-        to_run = arm_choice.part(work.plan, options)
-        driver.check(to_run, options)  # before anything is written
-        inputs.check(to_run, store)
+        _check(arm_choice.part(work.plan, options), store, options)  # before anything is written
     data.settle(store)
     stored = driver.write(work.plan, store, options.command)
     driver.restore(work.plan, work.jobs, store)
@@ -149,6 +142,18 @@ def execute_plan(
         fresh_run.end(plan, store)
     events.finished(result, store)
     return result
+
+
+def _read(plan: Plan, store: Store, options: RunOptions) -> tuple[CachedStore, planned_data.PlannedData]:
+    """A new view of a store, which has nothing cached, and the data that the trials of a plan read."""
+    copied = CachedStore(store, plan.name)
+    return copied, planned_data.look(plan, copied, options.local_data_root)
+
+
+def _check(plan: Plan, store: Store, options: RunOptions) -> None:
+    """Raise a SweepError if trials of a plan cannot run here, or if they need other trials that have not finished."""
+    driver.check(plan, options)
+    inputs.check(plan, store)
 
 
 def _progress_metric(plan: Plan) -> str:
