@@ -107,15 +107,15 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
         finding = _fails(study, claim["fails"], claim.get("metric"))
     else:
         finding = _Finding(UNDECIDED, "This version cannot judge claims of this kind.")
-    told = " ".join([finding.sentence, *(part.sentence() for part in claim.get(_SERIES, ()))])
+    sentences = [finding.sentence, *(part.sentence() for part in claim[_SERIES])]
     if reason := not_tested.why(study, claim, claimed_arms(claim)):
-        finding, told = _Finding(NOT_TESTED, finding.sentence, finding.interval), f"{reason} {told}"
+        finding, sentences = _Finding(NOT_TESTED, finding.sentence, finding.interval), [reason, finding.sentence]
     ours = "" if finding.interval is None else _difference(finding.interval, claim["metric"])
     theirs = published_text(
         study.plan["report"].get("published"), {arm.name: arm.published for arm in study.arms}, claim
     )
     source = str(claim.get("source") or "")
-    return Verdict(str(claim["text"]), finding.verdict, told, source, ours, theirs, study.size)
+    return Verdict(str(claim["text"]), finding.verdict, " ".join(sentences), source, ours, theirs, study.size)
 
 
 def _difference(interval: Interval, metric: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from analysis import study as studies
 from analysis import wording
+from analysis.claims import not_tested
 from analysis.claims.sides import Claim, claimed_arms, of_one_arm
 from analysis.statistics.intervals import Interval, mean_interval
 from analysis.statistics.sequential.design import Decision, Design, Range, decide, repeated_interval
@@ -66,6 +67,8 @@ class Series:
         """How the number of seeds came about, and what the pairs look like."""
         if not self.counts:
             return f"The first look comes after {self.design.looks[0]} seeds of every arm."
+        if not self.counts[-1]:
+            return "It gets no more seeds, since no pair of its trials has a result."
         decision, most = self.decision, self.design.looks[-1]
         ends = {
             "futile": f"It gets no more seeds: the chance that {most} seeds decide it is below 10 %.",
@@ -166,12 +169,16 @@ def family(study: Study) -> int:
 def open_arms(store: Store, plan: Json) -> set[str]:
     """The arms that the next look adds seeds to: those of claims that are not decided, and what they are compared with.
 
+    A claim that is not tested adds none, since more seeds would not change that.
+
     plan: as it would be stored, with the seeds so far.
     """
     study = studies.of_plan(store, plan["name"], plan)
     every = family(study)
     names: set[str] = set()
     for claim in plan["claims"]:
+        if not_tested.why(study, claim, claimed_arms(claim)):
+            continue
         parts = list(series(study, claim, every))
         refuted = any(part.decision.state == "does not hold" for part in parts)
         if not refuted and any(part.goes_on for part in parts):

@@ -117,6 +117,17 @@ def test_arms_whose_trials_all_fail_get_no_more_seeds(tmp_path: Path) -> None:
     claim = {"text": "broken is better", "metric": PSNR, "better": "broken", "than": "base"}
     study = study_of(tmp_path, claim)
     assert looks.open_arms(study.store, dict(study.plan)) == set()
+    assert "It gets no more seeds" in judge.judge(study)[0].sentence
+
+
+def test_a_claim_that_is_not_tested_adds_no_seeds(tmp_path: Path) -> None:
+    claim = {**NEAR, "least_size": 10_000}
+    study = study_of(tmp_path, claim, seeds=4)
+    (judged,) = judge.judge(study)
+    assert judged.verdict == "not tested"
+    assert "look" not in judged.sentence.replace("holds at every look", "")
+    assert looks.open_arms(study.store, dict(study.plan)) == set()
+    assert looks.open_arms(study.store, {**study.plan, "claims": [NEAR]}) == {"near", "base"}
 
 
 def test_the_report_tells_how_the_seeds_came_about(tmp_path: Path) -> None:
