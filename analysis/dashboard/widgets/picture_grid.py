@@ -16,6 +16,7 @@ from analysis.report.sections import pictures
 from analysis.study import Study
 
 Strips = Mapping[str, Image]
+Column = tuple[str, Image, Image | None]
 """The strips of one trial by kind, see `samples.strips`."""
 ALL = "all images"
 BOXES = "Green: the true box; red: the box and the probability that the detector gives."
@@ -73,9 +74,9 @@ def show(found: Mapping[str, Strips]) -> None:
         )
 
 
-def _columns(found: Mapping[str, Strips], first: Strips) -> list[tuple[str, Image, Image | None]]:
+def _columns(found: Mapping[str, Strips], first: Strips) -> list[Column]:
     """(title, images, error or heat maps) of each column: damaged, arms, truth."""
-    columns = [("damaged", first["damaged"], None)] if "damaged" in first else []
+    columns: list[Column] = [("damaged", first["damaged"], None)] if "damaged" in first else []
     for name, strips in found.items():
         if "found" in strips:
             columns.append((name, strips["found"], strips.get("heat")))
@@ -84,7 +85,7 @@ def _columns(found: Mapping[str, Strips], first: Strips) -> list[tuple[str, Imag
     return [*columns, *([("truth", first["truth"], None)] if "truth" in first else [])]
 
 
-def _enlarged(columns: list[tuple[str, Image, Image | None]], at: int) -> None:
+def _enlarged(columns: list[Column], at: int) -> None:
     """One image of each column, as large as the page permits."""
     with st.container(horizontal=True):
         for title, upper, lower in columns:
