@@ -323,7 +323,7 @@ def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[layout.Js
         copied.refresh()
     sentences = [
         size_sentence(plan, results.values()),
-        _seeds(plan),
+        seeds_note(plan),
         _damage(copied.damaged),
         older_code(copied, plans),
         *mixed_data(copied, results.values()),
@@ -334,7 +334,7 @@ def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[layout.Js
     return Study(copied, name, plan, tuple(plans), arms, cells, records, results, searches, damaged, notes)
 
 
-def _seeds(plan: Mapping[str, Any]) -> str:
+def seeds_note(plan: Mapping[str, Any]) -> str:
     """How the numbers of seeds came about, if looks add them; else empty."""
     looks = plan.get("looks")
     if not looks:
@@ -344,10 +344,20 @@ def _seeds(plan: Mapping[str, Any]) -> str:
         if arm.get("trains", True):
             arms.setdefault(len(arm["trials"]), []).append(wording.quoted(arm["name"]))
     numbers = "; ".join(f"{seeds} for {wording.listing(names)}" for seeds, names in sorted(arms.items()))
+    until = looks["until"]
+    goal, arms_in_need, valid = "until claims were decided", "the arms of undecided claims", "Intervals of claims hold"
+    if "half_width" in until:
+        column = until["metric"]
+        limit = wording.with_unit(f"{until['half_width']:g}", column)
+        goal = f"until differences to the baseline in {wording.label(column)} had a half-width of at most {limit}"
+        arms_in_need, valid = "the arms that lacked it", "Half-widths below and intervals of claims hold"
+    elif "budget" in until:
+        goal = f"while the next look fitted into {until['budget']} of training"
+        arms_in_need += ", or every arm without claims"
     return (
-        f"Seeds were added until claims were decided: {looks['first']} at first, then {looks['step']} at each look for "
-        f"the arms of undecided claims, at most {looks['most']}. By now {numbers}. "
-        "Intervals of claims hold under this stopping; those of a table take its numbers of seeds as fixed."
+        f"Seeds were added {goal}: {looks['first']} at first, then {looks['step']} at each look for "
+        f"{arms_in_need}, at most {looks['most']}. By now {numbers}. "
+        f"{valid} under this stopping; those of a table take its numbers of seeds as fixed."
     )
 
 

@@ -1,4 +1,4 @@
-"""The looks of a study whose seeds are added until its claims are decided: verdicts, intervals, who gets more seeds.
+"""Claims of a study whose seeds are added at looks: their comparisons, verdicts and intervals.
 
 Each comparison of a claim is a sequence of paired differences in the order of the seeds, which
 `analysis.statistics.sequential` judges at the planned numbers of seeds. Nothing is stored about a look, since the
@@ -12,21 +12,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analysis import study as studies
 from analysis import wording
-from analysis.claims import not_tested
 from analysis.claims.sides import Claim, claimed_arms, of_one_arm
 from analysis.statistics.intervals import Interval, mean_interval
 from analysis.statistics.sequential.design import Decision, Design, Range, decide, repeated_interval
 from analysis.statistics.sequential.pairs import correlation, looks_skewed
 from analysis.study import Study
-from sweeps.spec.schema import SeedsUntil
-from sweeps.store.base import Store
-from sweeps.store.layout import Json
+from sweeps.spec.schema import Budget, HalfWidth, SeedsUntil
 
 _Side = dict[int, float]
 """Values by seed."""
-_ENDED = ("done", "failed")
+ENDED = ("done", "failed")
 """States of trials that a look does not wait for."""
 
 
@@ -42,6 +38,7 @@ class Series:
     within: Range
     """The mean differences for which the claim is true."""
     correlation: float | None
+    rule: SeedsUntil
 
     @property
     def decision(self) -> Decision:
@@ -75,6 +72,10 @@ class Series:
             "at most": f"The planned number of {most} seeds did not decide it.",
             "open": "The next look may decide it.",
         }
+        if isinstance(self.rule.until, HalfWidth):
+            ends["futile"] = ends["open"] = "The number of seeds does not depend on this claim."
+        elif isinstance(self.rule.until, Budget):
+            ends["open"] = "The next look may decide it, if the budget allows one."
         look = f"look {decision.look + 1} of {len(self.design.looks)}"
         words = [ends.get(decision.state, f"Decided at {look}, with {decision.pairs} of at most {most} pairs.")]
         if self.correlation is not None:
@@ -112,9 +113,10 @@ def series(study: Study, claim: Claim, family: int) -> Iterator[Series]:
         yield Series(
             Design(looks.looks, family),
             tuple(ours[seed] - theirs[seed] for seed in _shared(ours, theirs)),
-            _counts(study, looks, trained, _shared(ours, theirs)),
+            counts(study, looks, trained, _shared(ours, theirs)),
             within,
             correlation(ours, theirs) if different else None,
+            looks,
         )
 
 
@@ -152,11 +154,11 @@ def _shared(ours: _Side, theirs: _Side) -> list[int]:
     return sorted(seed for seed in ours if seed in theirs)
 
 
-def _counts(study: Study, looks: SeedsUntil, trained: list[str], shared: list[int]) -> tuple[int, ...]:
-    """Number of pairs at each look that is over for these arms."""
+def counts(study: Study, looks: SeedsUntil, trained: list[str], shared: list[int]) -> tuple[int, ...]:
+    """Number of pairs at each look that is over for these arms. shared: the seeds of the pairs."""
     cells = [cell for cell in study.cells if cell.arm in trained]
     seeds = min((len(study.arm(name).trials) for name in trained), default=looks.most)
-    open_seeds = [cell.seed for cell in cells if cell.state not in _ENDED]
+    open_seeds = [cell.seed for cell in cells if cell.state not in ENDED]
     over = min([seeds, *open_seeds])
     return tuple(sum(seed < look for seed in shared) for look in looks.looks if look <= over)
 
@@ -164,23 +166,3 @@ def _counts(study: Study, looks: SeedsUntil, trained: list[str], shared: list[in
 def family(study: Study) -> int:
     """Number of comparisons that all claims of a study make."""
     return sum(map(comparisons, study.plan.get("claims") or []))
-
-
-def open_arms(store: Store, plan: Json) -> set[str]:
-    """The arms that the next look adds seeds to: those of claims that are not decided, and what they are compared with.
-
-    A claim that is not tested adds none, since more seeds would not change that.
-
-    plan: as it would be stored, with the seeds so far.
-    """
-    study = studies.of_plan(store, plan["name"], plan)
-    every = family(study)
-    names: set[str] = set()
-    for claim in plan["claims"]:
-        if not_tested.why(study, claim, claimed_arms(claim)):
-            continue
-        parts = list(series(study, claim, every))
-        refuted = any(part.decision.state == "does not hold" for part in parts)
-        if not refuted and any(part.goes_on for part in parts):
-            names.update(claimed_arms(claim))
-    return names | {study.arm(name).baseline for name in names}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from analysis import csv_text
 from analysis import study as studies
+from analysis.claims import added_seeds
 from analysis.claims import judge as claims
 from sweeps.spec import loader
 from sweeps.store import plans as stored_plans
@@ -59,7 +60,7 @@ def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ())
 
 
 def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[ClaimLine]:
-    study = studies.read(store, name, versions=versions)
+    study = added_seeds.with_outcome(studies.read(store, name, versions=versions))
     notes = " ".join(study.notes)
     for one in claims.judge(study):
         yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.words, one.sentence, notes)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from analysis import study as studies
+from analysis.claims import added_seeds
 from analysis.claims import judge as claims
 from analysis.report import answer, tables
 from analysis.report.content import Report
@@ -19,7 +20,7 @@ def build(store: Store, name: str, now: float | None = None, notes: Iterable[str
     notes: sentences on the results, for every table.
     Raises SweepError for an unknown name.
     """
-    study = studies.read(store, name, now)
+    study = added_seeds.with_outcome(studies.read(store, name, now))
     study = replace(study, notes=(*study.notes, *notes))
     verdicts = claims.judge(study)
     return Report(study, tables.build(study), verdicts, answer.answer(study, verdicts))

@@ -42,12 +42,12 @@ from sweeps.api.running import (
     dependencies,
     estimate,
     plan,
+    planned_looks,
     remove_leftovers,
     reproduce,
     resume,
     run,
     stop,
-    with_most_seeds,
     work_left,
 )
 from sweeps.api.stored import OpenedStore, StoredFigure, StoredSweep, StoredTrial, open
@@ -91,6 +91,7 @@ __all__ = [
     "newest_plan",
     "open",
     "plan",
+    "planned_looks",
     "predict",
     "publish_report",
     "read",
@@ -104,7 +105,6 @@ __all__ = [
     "stop",
     "study_costs",
     "submit",
-    "with_most_seeds",
     "work_left",
     "write_report",
 ]

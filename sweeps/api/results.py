@@ -63,8 +63,18 @@ def status(store: StoreLike, name: str) -> SweepStatus:
         older_code(copied, stored_plans.read_plans(store, name)),
         stale_code.find(copied, stored).sentence,
         *data_versions.mixed_data_of(copied, stored),
+        *_seeds_notes(store, stored),
     )
     return SweepStatus(stored, states, searches, tuple(filter(None, notes)))
+
+
+def _seeds_notes(store: Store, plan: Json) -> list[str]:
+    """How looks have added seeds. Imported where there are looks alone, because pandas takes long to import."""
+    if not plan.get("looks"):
+        return []
+    from analysis.claims.added_seeds import status_notes
+
+    return status_notes(store, plan)
 
 
 def list_sweeps(store: StoreLike) -> list[SweepStatus]:

@@ -120,28 +120,35 @@ def estimate(
     return cost_measurement.estimate(work, arguments.plain_store(store), address, options.local_data_root, measure)
 
 
-def with_most_seeds(plan: Plan) -> tuple[Plan, str]:
-    """The plan with all seeds that looks can add to it, and a sentence on the looks. The plan itself without looks."""
+@dataclasses.dataclass(frozen=True)
+class PlannedLooks:
+    """What looks may add to a plan."""
+
+    words: str
+    """When claims can be decided, and how the expected number of seeds is meant."""
+    expected: Plan
+    """The plan with the expected number of seeds of each arm."""
+    most: Plan
+    """The plan with all seeds that looks can add."""
+
+
+def planned_looks(plan: Plan) -> PlannedLooks | None:
+    """The least is the plan itself; the expected and the most that looks make of it. None without looks."""
     if plan.looks is None:
-        return plan, ""
-    from analysis.claims.looks import comparisons
-    from analysis.statistics.sequential.design import Design
+        return None
+    from analysis.claims import expected_seeds
     from cluster.driver import looks
 
-    family = sum(comparisons(claim.model_dump(exclude_none=True)) for claim in plan.sweep.spec.claims)
-    design = Design(plan.looks.looks, family)
-    first = design.first_decision
-    decides = f"decided after {first} seeds at the earliest" if first else "not decided: raise `most`"
-    words = (
-        f"seeds until decided, looks after {', '.join(map(str, design.looks))} seeds: claims are {decides}; "
-        "the trials above are the least, those below the most"
-    )
-    return looks.at_most(plan), words
+    trained = [arm.name for arm in plan.arms if arm.trains]
+    baselines = {arm.name: arm.baseline for arm in plan.arms}
+    claims = [claim.model_dump(exclude_none=True) for claim in plan.sweep.spec.claims]
+    seeds, words = expected_seeds.expect(plan.looks, claims, trained, baselines)
+    return PlannedLooks(words, looks.with_seeds(plan, seeds), looks.at_most(plan))
 
 
 def _open_arms(store: Store, plan: Json) -> Collection[str]:
     """The arms that get more seeds. Imported late, because pandas takes longer to import than a run to plan."""
-    from analysis.claims.looks import open_arms
+    from analysis.claims.added_seeds import open_arms
 
     return open_arms(store, plan)
 

@@ -144,10 +144,13 @@ def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, is_depend
         return
     api.check_data(plan, copied, place)
     console.plan(work, None if work.nothing else api.estimate(work, copied, place, measure=options.measure))
-    whole, words = api.with_most_seeds(plan)
-    if words:
-        work = api.work_left(whole, copied, place)
-        console.note(words)
+    looks = api.planned_looks(plan)
+    if looks is None:
+        return
+    console.note(looks.words)
+    for title, larger in (("expected", looks.expected), ("most", looks.most)):
+        work = api.work_left(larger, copied, place)
+        console.note(f"{title}:")
         console.plan(work, None if work.nothing else api.estimate(work, copied, place, measure=options.measure))
 
 

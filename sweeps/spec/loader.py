@@ -18,8 +18,10 @@ from sweeps.spec.schema import (
     COMMAND,
     TASKS,
     ArmSpec,
+    Budget,
     ClaimSpec,
     EarlyStoppingSpec,
+    HalfWidth,
     LimitSpec,
     PublishedSpec,
     ReportSpec,
@@ -154,7 +156,7 @@ def _validate(source: Document) -> SweepSpec:
     except ValidationError as error:
         first = _first(error)
     place = _place(first["loc"], source.value, first["type"] == "missing")
-    owner = _owner(place)
+    owner = _owner(place, source.value)
     key = next((part for part in reversed(place) if isinstance(part, str)), "")
     given = f"{source.origin(place)}: {_dotted(place)}"
     if first["type"] == "extra_forbidden":
@@ -186,8 +188,8 @@ def _place(loc: tuple[str | int, ...], value: Any, missing: bool) -> Place:
     return place
 
 
-def _owner(place: Place) -> type[BaseModel]:
-    """The model that defines the last key of a place."""
+def _owner(place: Place, value: Any) -> type[BaseModel]:
+    """The model that defines the last key of a place in a file with this value."""
     inner: dict[str, type[BaseModel]] = {
         "arms": ArmSpec,
         "resources": Resources,
@@ -200,6 +202,8 @@ def _owner(place: Place) -> type[BaseModel]:
     }
     if len(place) > 2 and place[:2] == ("search", "early_stopping"):
         return EarlyStoppingSpec
+    if len(place) > 2 and place[:2] == ("seeds", "until"):
+        return Budget if "budget" in value["seeds"]["until"] else HalfWidth
     if len(place) > 2 and place[:2] == ("search", "constraints"):
         return LimitSpec
     if len(place) > 2 and place[0] == "report" and place[1] == "published":
@@ -288,13 +292,16 @@ def _check_workers(sweep: Sweep) -> None:
 
 
 def _check_looks(sweep: Sweep) -> None:
-    """Check that seeds which are added at looks have claims to decide, and that every arm can have more of them."""
+    """Check that looks have something to decide, and that every arm can have more seeds."""
     spec = sweep.spec
     if not isinstance(spec.seeds, SeedsUntil):
         return
     number = f"a number of seeds, such as {spec.seeds.first}"
     fix = f"seeds: {spec.seeds.first}"
-    if not any(claim.fails is None for claim in spec.claims):
+    if isinstance(spec.seeds.until, HalfWidth) and not (spec.arms or spec.grid or spec.pairs or spec.leave_one_out):
+        why = "the file has no arm that could be compared with the baseline"
+        raise sweep.error(("seeds", "until"), why, f"a file with `arms`; or {number}", f"add `arms:`, or {fix}")
+    if spec.seeds.until == "decided" and not any(claim.fails is None for claim in spec.claims):
         why = "the file has no claim that could be decided"
         raise sweep.error(("seeds",), why, f"a file with `claims`; or {number}", f"add `claims:`, or {fix}")
     if spec.search is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeps.errors import SweepError
 from sweeps.results import columns
-from sweeps.spec.schema import BEST, COMMAND, OWN_CODE, SweepSpec
+from sweeps.spec.schema import BEST, COMMAND, OWN_CODE, HalfWidth, SeedsUntil, SweepSpec
 from sweeps.spec.yaml_document import Place
 
 TASKS = ("inpaint", "detect")
@@ -103,6 +103,8 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
     best, pareto = BEST.match(spec.report.at), spec.report.pareto
     named: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
     named += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
+    if isinstance(spec.seeds, SeedsUntil) and isinstance(spec.seeds.until, HalfWidth):
+        named.append((("seeds", "until", "metric"), spec.seeds.until.metric))
     named += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if isinstance(c.above, str)]
     named += [(("claims", i, "like"), c.like) for i, c in enumerate(spec.claims) if c.like is not None]
     named += [(("report", "at"), best["column"])] if best else []

@@ -23,8 +23,8 @@ from analysis import wording
 from analysis.dashboard.data.cache import TTL_FACTOR, TTLCache
 from analysis.dashboard.data.reader import FRESH_S, Reader
 from analysis.report import answer, tables
-from analysis.report.sections import details
 from analysis.study import Study
+from analysis.trial_times import trial_seconds
 from sweeps import sizes
 from sweeps.errors import StoreAwayError, SweepError
 from sweeps.results import progress
@@ -173,7 +173,7 @@ def summarise(study: Study, verdicts: Mapping[str, int]) -> SweepSummary:
         best=answer.mean_text(study, best, metric) if best else "",
         value=interval.mean if interval else None,
         metric=wording.label(metric),
-        seconds=sum(details.trial_seconds(study).values()),
+        seconds=sum(trial_seconds(study).values()),
         ended_at=max(ended, default=None),
         holds=verdicts["holds"],
         claims=verdicts["claims"],

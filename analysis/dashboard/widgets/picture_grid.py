@@ -16,8 +16,8 @@ from analysis.report.sections import pictures
 from analysis.study import Study
 
 Strips = Mapping[str, Image]
-Column = tuple[str, Image, Image | None]
 """The strips of one trial by kind, see `samples.strips`."""
+Column = tuple[str, Image, Image | None]
 ALL = "all images"
 BOXES = "Green: the true box; red: the box and the probability that the detector gives."
 _SIDE = 384

@@ -13,6 +13,7 @@ from analysis import wording
 from analysis.claims import plan_history
 from analysis.report.sections import searches
 from analysis.study import Cell, Study, StudyArm
+from analysis.trial_times import trial_seconds
 from sweeps.results import columns as record_columns
 
 Pairs = list[tuple[str, str]]
@@ -100,27 +101,6 @@ def _speed(study: Study, arm: StudyArm) -> float | None:
         return None
     speeds = rows.loc[rows["arm"] == arm.name, record_columns.IMAGES_PER_S].dropna()
     return float(speeds.median()) if len(speeds) else None
-
-
-def trial_seconds(study: Study) -> dict[tuple[str, int], float]:
-    """Duration of each finished trial: the sum over its epochs, or that of its last attempt if epochs are not timed."""
-    epochs = _epoch_seconds(study)
-    durations = {}
-    for key, result in study.results.items():
-        began, ended = result.get("started_at"), result.get("ended_at")
-        if epochs.get(key[0]):
-            durations[key] = epochs[key[0]]
-        elif began is not None and ended is not None:
-            durations[key] = float(ended - began)
-    return durations
-
-
-def _epoch_seconds(study: Study) -> dict[str, float]:
-    rows = study.records
-    if record_columns.TIME_S not in rows.columns:
-        return {}
-    once = rows.drop_duplicates(["trial", record_columns.EPOCH])
-    return {str(trial): float(seconds) for trial, seconds in once.groupby("trial")[record_columns.TIME_S].sum().items()}
 
 
 def cost(study: Study) -> Pairs:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis import study as studies
-from analysis.claims import judge, looks
+from analysis.claims import added_seeds, judge, looks
 from analysis.claims.plan_history import change_sentences
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
@@ -80,7 +80,7 @@ def test_each_form_is_judged_at_its_look(tmp_path: Path, claim: Mapping[str, Any
         assert ("Decided at look 2 of 4, with 8 of at most 16 pairs" in judged.sentence) == (verdict != "undecided")
         assert "holds at every look" in judged.sentence
     # Who goes on, by the verdict: the arms of what is undecided, and the baseline.
-    names = looks.open_arms(study.store, dict(study.plan))
+    names = added_seeds.open_arms(study.store, dict(study.plan))
     assert names <= {"near", "base"}
     assert bool(names) == (verdict == "undecided" and parts[0].goes_on)
 
@@ -91,7 +91,7 @@ def test_no_claim_is_decided_by_four_seeds_of_any_difference(tmp_path: Path) -> 
     assert [one.verdict for one in verdicts] == ["undecided", "undecided"]
     assert "n = 4 pairs of seeds, so there is no interval" in verdicts[0].sentence
     assert "The next look may decide it" in verdicts[0].sentence
-    assert {"far", "base"} <= looks.open_arms(study.store, dict(study.plan))
+    assert {"far", "base"} <= added_seeds.open_arms(study.store, dict(study.plan))
 
 
 def test_a_verdict_stays_when_its_arms_go_on_for_another_claim(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_look_waits_for_trials_that_run(tmp_path: Path) -> None:
 def test_arms_whose_trials_all_fail_get_no_more_seeds(tmp_path: Path) -> None:
     claim = {"text": "broken is better", "metric": PSNR, "better": "broken", "than": "base"}
     study = study_of(tmp_path, claim)
-    assert looks.open_arms(study.store, dict(study.plan)) == set()
+    assert added_seeds.open_arms(study.store, dict(study.plan)) == set()
     assert "It gets no more seeds" in judge.judge(study)[0].sentence
 
 
@@ -126,8 +126,8 @@ def test_a_claim_that_is_not_tested_adds_no_seeds(tmp_path: Path) -> None:
     (judged,) = judge.judge(study)
     assert judged.verdict == "not tested"
     assert "look" not in judged.sentence.replace("holds at every look", "")
-    assert looks.open_arms(study.store, dict(study.plan)) == set()
-    assert looks.open_arms(study.store, {**study.plan, "claims": [NEAR]}) == {"near", "base"}
+    assert added_seeds.open_arms(study.store, dict(study.plan)) == set()
+    assert added_seeds.open_arms(study.store, {**study.plan, "claims": [NEAR]}) == {"near", "base"}
 
 
 def test_the_report_tells_how_the_seeds_came_about(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from analysis.claims.looks import open_arms
+from analysis.claims.added_seeds import open_arms
 from cluster.driver import driver
 from cluster.driver.execution import NoEvents, RunResult
 from cluster.driver.looks import at_most, execute_looks, grown

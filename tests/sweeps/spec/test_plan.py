@@ -11,7 +11,7 @@ from sweeps.errors import SweepError
 from sweeps.spec import loader, yaml_document
 from sweeps.spec.loader import DIVIDED
 from sweeps.spec.plan import Plan
-from sweeps.spec.schema import TASKS
+from sweeps.spec.schema import TASKS, SeedsUntil
 
 Expand = Callable[..., Plan]
 
@@ -38,6 +38,10 @@ def test_seeds_until_decided_need_a_claim_to_decide(expand: Expand) -> None:
     claim = "  - {text: wider is better, metric: test/psnr_db, better: wide, than: base}"
     with pytest.raises(SweepError, match="no claim that could be decided"):
         expand(("seeds: 2", "seeds: {first: 4, step: 4, most: 8}"), (claim, "  - {text: it fails, fails: wide}"))
+    for until in ("{half_width: 0.1, metric: test/psnr_db}", "{budget: 8h}"):
+        seeds = f"seeds: {{first: 4, step: 4, most: 8, until: {until}}}"
+        plan = expand(("seeds: 2", seeds), ("claims:", ""), (claim, ""))
+        assert SeedsUntil.model_validate(plan.to_json([])["looks"]) == plan.looks
 
 
 def test_identity_is_content(expand: Expand) -> None:
@@ -166,6 +170,41 @@ def test_twins_are_noted(expand: Expand) -> None:
         ("seeds: 2", "seeds: {first: 4, step: 4, most: 3}", "`seeds`", "`first` (4) is above `most` (3)", "seeds"),
         ("seeds: 2", "seeds: {first: 1, step: 4, most: 8}", "`seeds.first` = 1", "greater than or equal to 2", "first"),
         ("seeds: 2", "seeds: {first: 4, step: 4, most: 8, until: bored}", "`seeds.until`", "'decided'", "until"),
+        (
+            "seeds: 2",
+            "seeds: {first: 4, step: 4, most: 8, until: {half_width: 0, metric: test/psnr_db}}",
+            "`seeds.until.half_width` = 0",
+            "greater than 0",
+            "half_width",
+        ),
+        (
+            "seeds: 2",
+            "seeds: {first: 4, step: 4, most: 8, until: {half_width: 0.1}}",
+            "`seeds.until.metric`",
+            "missing",
+            "add `metric:`",
+        ),
+        (
+            "seeds: 2",
+            "seeds: {first: 4, step: 4, most: 8, until: {half_width: 0.1, metric: test/psnr}}",
+            "`seeds.until.metric`",
+            "no trial reports 'test/psnr'",
+            "sweeps list metrics",
+        ),
+        (
+            "seeds: 2",
+            "seeds: {first: 4, step: 4, most: 8, until: {budget: soon}}",
+            "`seeds.until.budget` = 'soon'",
+            "not a time above 0",
+            "budget",
+        ),
+        (
+            "seeds: 2",
+            "seeds: {first: 4, step: 4, most: 8, until: {budget: 8h, metrics: test/l2}}",
+            "`seeds.until.metrics`",
+            "",
+            "use one of those",
+        ),
         ("seeds: 2", "seeds: {first: 4, step: 4, max: 8}", "small.yaml:11: `seeds.m", "", "m"),
         (
             "seeds: 2",
