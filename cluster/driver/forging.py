@@ -84,13 +84,13 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
             shard = shard_of[key]
             if key not in _existing(store, set_id, [shard]):  # another driver may be making the same set
                 made = forged_shards.make_shard(resolved, shard, data_root, networks, available_device(), threads)
-                index = layout.dump(json.loads(made[shard.files[-1]]))
+                index = layout.with_checksum(made[shard.files[-1]])
                 _keep(store, set_key(set_id, shard.files[0]), made[shard.files[0]], key, index)
             advance(_photographs(shard))
     indices = store.get_many(shard_of)
-    index_of = {shard.name: json.dumps(layout.load(key, indices[key])).encode() for key, shard in shard_of.items()}
+    index_of = {shard.name: layout.load(key, indices[key]) for key, shard in shard_of.items()}
     files = {set_key(set_id, name): data for name, data in forged_shards.finish(resolved, shards, index_of).items()}
-    files[set_key(set_id, DONE)] = layout.dump(json.loads(files[set_key(set_id, DONE)]))
+    files[set_key(set_id, DONE)] = layout.with_checksum(files[set_key(set_id, DONE)])
     for key, data in files.items():
         if not store.create(key, data) and store.get(key) != data:  # damaged, or of a shard that was made again
             store.put(key, data)

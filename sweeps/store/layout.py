@@ -60,9 +60,13 @@ def dump(value: Any) -> bytes:
     if isinstance(value, dict) and CHECKSUM in value:  # of an object that was read without `load`
         value = {name: part for name, part in value.items() if name != CHECKSUM}
     data = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()
-    if not isinstance(value, dict):
-        return data
-    return data[:-1] + (b"," if value else b"") + _START + hashlib.sha256(data).hexdigest().encode() + _END
+    return with_checksum(data) if isinstance(value, dict) else data
+
+
+def with_checksum(data: bytes) -> bytes:
+    """Add the checksum to an object that is already encoded, and has none."""
+    separator = b"" if data == b"{}" else b","
+    return data[:-1] + separator + _START + hashlib.sha256(data).hexdigest().encode() + _END
 
 
 def load(key: str, data: bytes) -> Any:

@@ -10,6 +10,7 @@ time are printed too, times the threads.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import tempfile
@@ -62,7 +63,7 @@ def main() -> None:
             files = forged_shards.make_shard(resolved, shard, ROOT, threads=options.threads)
             for file, content in files.items():
                 (folder / file).write_bytes(content)
-            indices[shard.name] = files[shard.files[1]]
+            indices[shard.name] = json.loads(files[shard.files[1]])
             images += 2 * (shard.stop - shard.start)
             print(f"shard {shard.name}: peak memory {peak_mb():.0f} MB ({before:.0f} before)", flush=True)
         for file, content in forged_shards.finish(resolved, shards, indices).items():

@@ -44,21 +44,21 @@ def check_skipped(skipped: Sequence[Mapping[str, str]], of: int) -> None:
     )
 
 
-def finish(resolved: Mapping[str, Any], shards: Sequence[ShardLike], indices: Mapping[str, bytes]) -> dict[str, bytes]:
+def finish(resolved: Mapping[str, Any], shards: Sequence[ShardLike], indices: Mapping[str, Any]) -> dict[str, bytes]:
     """`index.json`, `card.md` and `done.json`, to be written in this order.
 
-    indices: the `.json` file of every shard, by the shard's name.
+    indices: the content of the `.json` file of every shard, by the shard's name.
 
     Raises TrialError if too many photographs were left out.
     """
-    parsed = {shard.name: json.loads(indices[shard.name]) for shard in shards}
-    rows = [{"shard": name, **row} for name, each in parsed.items() for row in each["rows"]]
-    skipped = [entry for each in parsed.values() for entry in each["skipped"]]
+    of_shards = {shard.name: indices[shard.name] for shard in shards}
+    rows = [{"shard": name, **row} for name, each in of_shards.items() for row in each["rows"]]
+    skipped = [entry for each in of_shards.values() for entry in each["skipped"]]
     check_skipped(skipped, max((shard.of for shard in shards), default=0))
     pairs = _near_duplicates(rows)
     columns = {key: [row[key] for row in rows] for key in rows[0]}
     index = _json({"rows": columns, "near_duplicates": pairs[:LISTED]})
-    files = {name: {key: each[key] for key in ("sha256", "bytes")} for name, each in parsed.items()}
+    files = {name: {key: each[key] for key in ("sha256", "bytes")} for name, each in of_shards.items()}
     done = {
         "version": VERSION,
         "id": forged_id(resolved),

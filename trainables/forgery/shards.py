@@ -3,7 +3,7 @@
     shards = plan_shards(resolved, data_root)                     # list[Shard], always the same; checks the inputs
     files = make_shard(resolved, shard, data_root, trained, device, threads)   # {"shards/00000.tar": bytes,
                                                                   #  "shards/00000.json": bytes}, in this order
-    files = finish(resolved, shards, {shard.name: bytes of its .json})         # {"index.json", "card.md", "done.json"}
+    files = finish(resolved, shards, {shard.name: content of its .json})       # {"index.json", "card.md", "done.json"}
 
 `trained` is {trial id: (resolved configuration, weights of its network)} for `config.forge_needs(resolved)`. The caller
 writes `config.json` (the resolved block) first, then the two files of each shard in the given order, and the files of

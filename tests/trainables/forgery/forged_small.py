@@ -113,7 +113,7 @@ def on_disk(root: Path, folder: Path, **changes: Any) -> tuple[dict[str, Any], d
     files = {"config.json": json.dumps(block).encode()}
     for shard in shards:
         files |= forged_shards.make_shard(block, shard, root, {}, "cpu", 1)
-    files |= forged_shards.finish(block, shards, {shard.name: files[shard.files[1]] for shard in shards})
+    files |= forged_shards.finish(block, shards, {shard.name: json.loads(files[shard.files[1]]) for shard in shards})
     for path, content in files.items():
         (folder / name / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / name / path).write_bytes(content)

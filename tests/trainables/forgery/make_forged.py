@@ -35,7 +35,7 @@ def forge(
             ).items():
                 (folder / name).write_bytes(content)
     if order is None:
-        indices = {shard.name: (folder / shard.files[1]).read_bytes() for shard in shards}
+        indices = {shard.name: json.loads((folder / shard.files[1]).read_bytes()) for shard in shards}
         for name, content in forged_shards.finish(resolved, shards, indices).items():
             (folder / name).write_bytes(content)
     return resolved
