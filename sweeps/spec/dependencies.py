@@ -182,7 +182,8 @@ def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store 
             "run that sweep first, or give its file",
         )
     source = yaml_document.parse(stored["text"], stored["file"])
-    changes = sweep.changes_for.get(name, tuple(stored["changes"]))
+    named = next((one for one in (wanted, name) if one in sweep.changes_for), "")
+    changes = sweep.changes_for[named] if named else tuple(stored["changes"])
     adapted = loader.adapt(source, sizes.size_of(stored), changes)
     adapted.user_code, adapted.changes_for = stored_plans.user_code(stored), sweep.changes_for
     return Dependency(adapted, None)

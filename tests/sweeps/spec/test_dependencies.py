@@ -241,6 +241,19 @@ def test_changes_for_a_finished_sweep_are_not_dropped(write: Write, store: Store
     assert first.sweep.changes == ("epochs=1",)
 
 
+@pytest.mark.parametrize("name", ["first", "first-tiny"])
+def test_changes_reach_a_sweep_that_only_the_store_has(write: Write, store: Store, name: str) -> None:
+    body = {**MINIMAL, "name": "first-tiny", "file": "x", "changes": ["epochs=3"], "tiny": True}
+    stored_plans.write_plan(store, "first-tiny", body, FIRST, 0.0)
+    file = write("second.yaml", SECOND, ("sweep: first.yaml", "sweep: first"))
+    sweep = loader.load(file, "tiny")
+    (first,) = dependencies.missing_dependencies(sweep, file.parent, store)
+    assert first.sweep.changes == ("epochs=3",)
+    sweep.changes_for = {name: ("epochs=1",)}
+    (first,) = dependencies.missing_dependencies(sweep, file.parent, store)
+    assert first.sweep.changes == ("epochs=1",)
+
+
 def test_a_sweep_that_only_the_store_has_and_a_study_by_name(write: Write, store: Store) -> None:
     finish(store, "first", VALUES)
     file = write("second.yaml", SECOND, ("sweep: first.yaml", "sweep: first"))
