@@ -113,8 +113,16 @@ def plan(options: argparse.Namespace) -> int:
 def _plan_all(options: argparse.Namespace) -> int:
     from sweeps.cli.discovery import study_costs
 
-    if not options.all or options.file is not None or options.set:
-        given = "no sweep file" if not options.all else f"{options.file or '--set'} with --all"
+    of_one = {
+        options.file: options.file,
+        "--set": options.set,
+        "--set-for": options.set_for,
+        "--arms": options.arms,
+        "--skip-arms": options.skip_arms,
+    }
+    unfit = next((name for name, value in of_one.items() if value), "")
+    if not options.all or unfit:
+        given = f"{unfit} with --all" if options.all else "no sweep file"
         raise SweepError(
             f"sweeps plan: {given}",
             "a plan is of one sweep file, or of all shipped studies as they are",

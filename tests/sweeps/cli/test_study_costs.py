@@ -54,7 +54,21 @@ def test_measured_times_are_added_up(shipped: Path, data_root: Path) -> None:
     assert (two.name, two.unknown) == ("study-two", 0)
 
 
-@pytest.mark.parametrize("given", [[], ["one", "--all"], ["--all", "--set", "epochs=3"]])
-def test_all_studies_or_one_file(shipped: Path, given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], "no sweep file"),
+        (["one", "--all"], "one with --all"),
+        (["--all", "--set", "epochs=3"], "--set with --all"),
+        (["--all", "--set-for", "one", "epochs=3"], "--set-for with --all"),
+        (["--all", "--arms", "base"], "--arms with --all"),
+        (["--all", "--skip-arms", "base"], "--skip-arms with --all"),
+    ],
+)
+def test_all_studies_or_one_file(
+    shipped: Path, given: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["plan", *given, "--store", str(shipped)]) == common.USER_ERROR
-    assert "sweeps plan --all --size small" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"sweeps plan: {says}" in error
+    assert "sweeps plan --all --size small" in error
