@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from sweeps.spec.schema import SeedsUntil
 from sweeps.spec.trial import digest
 
 Json = dict[str, Any]
@@ -172,7 +173,7 @@ class _PlanShape(_Shape):
     hash: str
     planned_at: float
     seeds: list[int]
-    looks: Json | None = None
+    looks: SeedsUntil | None = None
     baseline: str
     arms: Annotated[list[_ArmShape], Field(min_length=1)]
     report: _ReportShape

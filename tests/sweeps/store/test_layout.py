@@ -117,6 +117,14 @@ def test_a_missing_or_damaged_plan_is_passed_over(store: Store) -> None:
     assert stored_plans.newest_plan(store, "s") == added
 
 
+@pytest.mark.parametrize("wrong", [{"step": 0}, {"first": 9}, {"most": "8"}, {"until": "ever"}])
+def test_a_plan_with_looks_that_no_sweep_can_have_is_damaged(store: Store, wrong: dict[str, object]) -> None:
+    good = {"first": 4, "step": 4, "most": 8, "until": "decided"}
+    for looks in (good, {**good, **wrong}):
+        stored_plans.write_plan(store, "s", {**MINIMAL, "looks": looks}, "text", 1.0)
+    assert [plan["looks"] for plan in stored_plans.read_plans(store, "s")] == [good]
+
+
 def test_a_damaged_claim_keeps_its_number_and_its_token(store: Store) -> None:
     attempt = claimed(store)
     stored_attempts.beat(store, attempt, {"time": 1.0})
