@@ -1,4 +1,4 @@
-"""What a study below full size was: a sentence for every table and verdict."""
+"""A sentence on the size of a study that was run below full size, for every table and verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeps import sizes
 def size_sentence(plan: Mapping[str, Any], results: Iterable[Mapping[str, Any]]) -> str:
     """The size of a stored plan with images, epochs, width, seeds and device; empty at full size.
 
-    results: the finished trials, which tell the device and the number of images
+    results: of the finished trials, which record the device and the number of images
     """
     size = sizes.size_of(plan)
     if size == sizes.FULL:

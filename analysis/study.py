@@ -298,7 +298,7 @@ def read(store: Store, name: str, now: float | None = None, versions: Mapping[st
 
 
 def of_plan(store: Store, name: str, plan: layout.Json) -> Study:
-    """What a store has of a plan that it need not hold itself."""
+    """The study of a plan that the store may not have, with the results that it has."""
     return _read(record_cache.CachedStore(store, name), name, [plan], None)
 
 

@@ -66,5 +66,5 @@ def trains(resolved: dict[str, Any]) -> bool:
 
 
 def _config(task: str) -> type[TaskConfig]:
-    """That of a user's task is its base, which is known where the code is not."""
+    """The class of a task's configurations; for a user's task its base class, which does not need the user's code."""
     return UserTaskConfig if references.parse(task) else registry.find("task", task).config

@@ -88,7 +88,7 @@ def summary(lines: list[ClaimLine]) -> str:
 
 
 def _decision(words: str) -> str:
-    """The verdict in its words, which also tell a size below full."""
+    """The verdict with which its words begin; below full size they go on with the size."""
     return next(verdict for verdict in _STYLES if words.startswith(verdict))
 
 

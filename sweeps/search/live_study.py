@@ -10,10 +10,10 @@ from sweeps.search.history import History, Json
 class LiveStudy:
     """An Optuna study that follows a history of suggestions and outcomes.
 
-    To build a study of n suggestions takes 0.1 ms for each of them, which after some hundred is longer than the sampler
-    takes. So a study is kept, with what was drawn in it, and gets what is new. It is built again wherever it differs
-    from the history: another driver has stored a suggestion in place of the one that was drawn here, a draw was
-    rejected, or an outcome was deleted.
+    Building a study takes 0.1 ms for each suggestion, which after some hundred is longer than the sampler takes. So one
+    study is kept: it has the suggestions that were drawn in it, and new suggestions and outcomes are added. It is built
+    again if it differs from the history: another driver has stored a suggestion in place of the one that was drawn
+    here, a draw was rejected, or an outcome was deleted.
     """
 
     def __init__(self) -> None:
@@ -52,12 +52,12 @@ class LiveStudy:
 
     def _finish(self, history: History, number: int) -> None:
         """Give a suggestion of the study its outcome, unless it was added with it."""
-        trial, told = self._trials()[number], history.trial(number)
+        trial, known = self._trials()[number], history.trial(number)
         if trial.state.is_finished():
             return
         storage = self._study._storage
-        for key, value in told.system_attrs.items():
+        for key, value in known.system_attrs.items():
             storage.set_trial_system_attr(trial._trial_id, key, value)
-        for epoch, value in told.intermediate_values.items():
+        for epoch, value in known.intermediate_values.items():
             storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
-        storage.set_trial_state_values(trial._trial_id, told.state, told.values)
+        storage.set_trial_state_values(trial._trial_id, known.state, known.values)

@@ -66,7 +66,7 @@ def _problem(label: str, others: Mapping[str, Any]) -> str:
 
 
 def declare(metrics: Mapping[str, Any], place: Place, error: Fail) -> None:
-    """Tell the columns of a program or of a user's task: {column: better direction}.
+    """Declare the columns of a program or of a user's task: {column: better direction}.
 
     place: of `metrics` in the sweep file, or of the task whose file declares them. Raises SweepError for a direction
     that contradicts the meaning of a name.

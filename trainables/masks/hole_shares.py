@@ -13,11 +13,11 @@ from trainables.data.image_files import WHITE, image_files, open_image, path_bel
 from trainables.errors import TrialError
 
 LEAST, MOST = 0.01, 0.7
-"""Mean hole shares outside of this range are told: a smaller or larger one is seldom meant."""
+"""The range of mean hole shares without a warning. Means outside of it are rarely intended."""
 _LOOKED_AT = 100
 """Files of a folder that are decoded, in equal steps."""
 _FITTING = 0.05
-"""With a smaller share of files whose hole share is in `fraction`, few different masks are used."""
+"""Share of the files below which a warning says that few masks have a hole share in `fraction`."""
 
 
 def note(section: Mapping[str, Any], size: int, root: Path) -> str:
@@ -40,7 +40,7 @@ def note(section: Mapping[str, Any], size: int, root: Path) -> str:
             return f"warning: {words}, but {asks}, which {fitting} of {len(shares)} files have"
     elif not LEAST <= mean <= MOST:
         hint = "" if mean < LEAST else f": if {section['hole']} is not the colour of the holes, set mask.hole"
-        return f"warning: {words}, which is seldom meant{hint}"
+        return f"warning: {words}, which is rarely intended{hint}"
     return words
 
 

@@ -1,4 +1,4 @@
-"""A user's task as a task of ours: the loop takes one record after the other from the user's function."""
+"""Runs a user's task in the training loop, which takes one record after the other from the user's function."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FunctionLearner:
 
     @property
     def parameters(self) -> int:
-        """Of the networks that are kept."""
+        """Number of parameters of the networks that are kept."""
         if self.context is None:  # the trial was killed after its last epoch
             return int(self._restored["parameters"]) if self._restored else 0
         networks = self.context.networks().values()
@@ -118,7 +118,7 @@ class FunctionLearner:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Kept until the function runs, and gives the objects to restore."""
+        """Keep the state until the function runs and calls `context.keep` with the objects to restore."""
         self._restored = state
 
     def inference_weights(self) -> dict[str, Tensor]:
@@ -134,7 +134,7 @@ def _number(value: Any) -> Any:
 
 
 def _restore_draws(machine: Machine) -> None:
-    """Give the process its random numbers back when the trial ends; `fit` does so for those of torch."""
+    """Restore the random states of `random` and numpy when the trial ends; `fit` restores that of torch."""
     machine.resources.callback(random.setstate, random.getstate())
     machine.resources.callback(np.random.set_state, np.random.get_state())
 
