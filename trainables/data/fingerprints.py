@@ -7,6 +7,7 @@ folder of 10,000 images is listed, but not read, for each plan and each trial. I
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import hashlib
 import itertools
 import json
@@ -108,11 +109,24 @@ def _matches(root: Path, pattern: str) -> tuple[Path, list[str]]:
     if len(fixed) == len(parts):
         return place, _names(place, images=False)
     found = set()
-    for match in place.glob("/".join(parts[len(fixed) :])):
+    flat = list(itertools.takewhile(lambda part: part != "**", parts[len(fixed) :]))
+    deep = parts[len(fixed) + len(flat) :]
+    for match in place.glob("/".join(flat)) if flat else [place]:
         names = match.relative_to(place).parts
         if not any(name.startswith(".") or is_junk(name) for name in names):
-            found.update([match] if match.is_file() else data_files(match))
+            files = [match] if match.is_file() else data_files(match)  # follows links, which `**` of `glob` does not
+            found.update(file for file in files if _fits(file.relative_to(match).parts, deep))
     return place, sorted(file.relative_to(place).as_posix() for file in found)
+
+
+def _fits(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a pattern matches a file, given by the names of its folders and its own, or one of these folders."""
+    if not pattern:
+        return True
+    if pattern[0] == "**" and _fits(names, pattern[1:]):
+        return True
+    fits = bool(names) and (pattern[0] == "**" or fnmatch.fnmatchcase(names[0], pattern[0]))
+    return fits and _fits(names[1:], pattern if pattern[0] == "**" else pattern[1:])
 
 
 def _stat(file: Path) -> _Stat:

@@ -114,6 +114,17 @@ def test_patterns_stand_for_files_and_folders(folder: Path) -> None:
     (folder / ".hidden.png").write_bytes(b"x")
     assert names("imgs/*.png") == [name for name in every if "/" not in name]
     assert names("imgs/*.none") == []
+    # Folders behind links count, also below `**`; a folder that contains itself is not entered twice.
+    (folder.parent / "far" / "deep").mkdir(parents=True)
+    (folder.parent / "far" / "deep" / "d.png").write_bytes(b"x")
+    (folder / "link").symlink_to(folder.parent / "far")
+    (folder / "link" / "self").symlink_to(folder)
+    every = names("imgs")
+    assert "link/deep/d.png" in every
+    assert names("imgs/**/*.png") == every
+    assert names("imgs/**/deep/*") == names("imgs/**/deep") == ["link/deep/d.png"]
+    assert names("imgs/*/**/d*") == ["link/deep/d.png"]
+    assert names("imgs/**/none/*") == []
     with pytest.raises(TrialError, match=r"no file in .* matches it"):
         fingerprints.check_reads(["imgs", "imgs/*.none"], folder.parent)
 
