@@ -7,6 +7,7 @@ from functools import cached_property
 
 from analysis.claims.judge import Verdict
 from analysis.report import figures
+from analysis.report.paper import paper_table
 from analysis.report.sections import images, pareto, pictures
 from analysis.report.tables import Table
 from analysis.statistics import factors
@@ -22,6 +23,11 @@ class Report:
     verdicts: list[Verdict]
     answer: list[str]
     """Sentences, the most important one first."""
+
+    @cached_property
+    def papers(self) -> list[paper_table.PaperTable]:
+        """The table as a paper prints it: results, then differences."""
+        return paper_table.paper_tables(self.table)
 
     @cached_property
     def curves(self) -> bytes | None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.claims import judge as claims
-from analysis.report import latex, render
+from analysis.report import render
 from analysis.report.content import Report
+from analysis.report.latex import tabular
 from analysis.report.page import html, markdown
+from analysis.report.paper.paper_text import TerminalTables
 from analysis.report.sections import by_epoch_and_mask, details
 from sweeps.errors import SweepError
 from sweeps.store.base import Store
@@ -28,17 +30,20 @@ def csv(report: Report) -> str:
 
 
 def tex(report: Report) -> str:
-    """Tables for a paper, with booktabs: the main one, by epoch, by test set, by two factors."""
+    """Tables for a paper, with booktabs and siunitx: the main ones, by epoch, by test set, by two factors."""
     name = report.study.name
-    parts = [latex.table(report.table, str(report.study.plan.get("question") or name), name)]
+    question = str(report.study.plan.get("question") or name)
+    parts = [tabular.NEEDS]
+    for paper, label in zip(report.papers, (name, f"{name} differences"), strict=False):
+        parts.append(tabular.paper(paper, f"{question} {paper.title}.", label))
     further = [("by epoch", one) for one in by_epoch_and_mask.by_epoch(report.study)]
     further += [("by test set", one) for one in by_epoch_and_mask.by_mask(report.study) if one.rows]
     for number, (title, one) in enumerate(further, 1):
         caption = f"{render.metric_heading(one.metric)} {title}"
-        parts.append(latex.grid(render.column_grid(one), caption, f"{name} columns {number}"))
+        parts.append(tabular.grid(render.column_grid(one), caption, f"{name} columns {number}"))
     for number, cross in enumerate(report.crosses, 1):
         caption = f"{render.metric_heading(cross.metric)} by {cross.row_factor} and {cross.column_factor}"
-        parts.append(latex.grid(cross.grid(), caption, f"{name} by two factors {number}", cross.sentences()))
+        parts.append(tabular.grid(cross.grid(), caption, f"{name} by two factors {number}", cross.sentences()))
     return "\n".join(parts)
 
 
@@ -62,7 +67,7 @@ def terminal(report: Report) -> Group:
         for verdict in report.verdicts
     ]
     warnings = [Text(text, style="yellow") for text in details.warnings(report.study)]
-    return Group(*lines, render.terminal(report.table, report.study.name), *warnings, *judged)
+    return Group(*lines, TerminalTables(report.papers, report.study.name), *warnings, *judged)
 
 
 def _markdown_files(report: Report, stem: str) -> dict[str, bytes]:

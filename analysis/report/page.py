@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import wording
 from analysis.claims import judge as claims
 from analysis.report import figures, render
+from analysis.report.paper import paper_text
 from analysis.report.render import escape
 from analysis.report.sections import by_epoch_and_mask, by_hole_size, details, images, pareto, searches
 from analysis.statistics import rank_agreement
@@ -37,8 +38,7 @@ def context(report: Report) -> dict[str, Any]:
         "background": background(study),
         "answer": report.answer,
         "verdicts": report.verdicts,
-        "table": report.table,
-        "theirs": any(column.theirs for column in report.table.columns),
+        "papers": report.papers,
         "search": searches.settings(study),
         "searches": searches.facts(study),
         "epochs": by_epoch_and_mask.by_epoch(study),
@@ -140,6 +140,11 @@ def _environment(autoescape: bool) -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        badges=_BADGES, render=render, wording=wording, data_uri=data_uri, duration=wording.duration
+        badges=_BADGES,
+        render=render,
+        paper_text=paper_text,
+        wording=wording,
+        data_uri=data_uri,
+        duration=wording.duration,
     )
     return environment

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from analysis import csv_text, wording
 from analysis.report.sections.by_epoch_and_mask import ColumnTable
@@ -16,9 +15,6 @@ from analysis.report.tables import BEST, Column, Row, Table, TableEntry
 from analysis.statistics.intervals import Interval
 from analysis.statistics.rank_agreement import Agreement
 from sweeps.results.progress import DAMAGED, STATES
-
-if TYPE_CHECKING:
-    import rich.table
 
 
 @dataclass(frozen=True)
@@ -111,63 +107,9 @@ def significance_text(entry: TableEntry) -> str:
     return f"({n}, underpowered)" if test.underpowered else f"({n}) *" if test.differs else f"({n})"
 
 
-def terminal(table: Table, title: str = "") -> rich.table.Table:
-    """The table for a terminal, a block per metric; names are shown literally, without interpreting markup."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    notes = [*table.caption, *(f"[{number}] {note}" for number, note in enumerate(table.footnotes, start=1))]
-    shown = RichTable(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    shown.title = Text(title, style="bold") if title else None
-    shown.caption = Text("\n".join(notes), style="dim")
-    theirs_too = any(column.theirs for column in table.columns)
-    shown.add_column("arm", overflow="fold")
-    shown.add_column("seeds")
-    for name in ("ours", *(["published"] if theirs_too else []), "difference"):
-        shown.add_column(name, justify="right")
-    for column in table.columns:
-        shown.add_row(Text(heading(column), style="bold underline"))
-        for row in table.rows:
-            mine, *others = _texts(row, column)
-            blank = [""] if theirs_too and not column.theirs else []
-            shown.add_row(
-                Text(" ".join(row.arm.split())),
-                Text(cells_done(row), style="yellow" if _incomplete(row) else ""),
-                Text(mine, style="bold green" if row.entries[column.metric].mark == BEST else ""),
-                *map(Text, [*blank, *others]),
-            )
-        shown.add_section()
-    return shown
-
-
-def _incomplete(row: Row) -> bool:
+def incomplete(row: Row) -> bool:
+    """Whether the arm lacks a result for a seed."""
     return row.states["done"] < sum(row.states.values()) or not row.states
-
-
-def _headings(column: Column) -> list[str]:
-    return [heading(column), *(["published"] if column.theirs else []), "difference"]
-
-
-def _texts(row: Row, column: Column) -> list[str]:
-    """The cells of one arm in one metric as plain text."""
-    entry = row.entries[column.metric]
-    first = f"{MARKS[entry.mark]} {own_text(entry, column)}".strip()
-    refs = "".join(f" [{number}]" for number in entry.notes)
-    return [first, *([published_text(entry) + refs] if column.theirs else []), difference_text(entry, column, row)]
-
-
-def text_grid(table: Table) -> TextGrid:
-    """The main table as plain text, a row per arm."""
-    body = [
-        [row.arm, cells_done(row), *(text for column in table.columns for text in _texts(row, column))]
-        for row in table.rows
-    ]
-    return TextGrid(_main_head(table), body)
-
-
-def _main_head(table: Table) -> list[str]:
-    return ["arm", "seeds", *(name for column in table.columns for name in _headings(column))]
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
@@ -183,21 +125,7 @@ def escape(text: str) -> str:
     return re.sub(r"^(?=[#+\-=\[])", r"\\", line)
 
 
-def markdown(table: Table) -> str:
-    """The main table in GitHub's Markdown, its columns padded so that it also reads as plain text."""
-    head = _main_head(table)
-    body = []
-    for row in table.rows:
-        texts = [escape(row.arm), escape(cells_done(row))]
-        for column in table.columns:
-            first, *others = _texts(row, column)
-            best = row.entries[column.metric].mark == BEST
-            texts += [f"**{first}**" if best else first, *others]
-        body.append(texts)
-    return _grid(head, body, 2)
-
-
-def _grid(head: list[str], body: list[list[str]], texts: int) -> str:
+def padded(head: list[str], body: list[list[str]], texts: int) -> str:
     """Cells as a padded Markdown table; the first `texts` columns are aligned to the left, the others to the right."""
     widths = [max(3, *map(len, cells)) for cells in zip(head, *body, strict=True)]
     rule = ["-" * width if number < texts else "-" * (width - 1) + ":" for number, width in enumerate(widths)]
@@ -216,7 +144,7 @@ def shares_markdown(table: ShareTable) -> str:
     head = [" ".join(filter(None, [metric_heading(table.metric), "by hole fraction"])), *table.shares]
     images = ["test images", *table.images]
     body = [[escape(name), *(mean_text(found, table.digits) for found in row)] for name, row in table.rows.items()]
-    return _grid(head, [images, *body], 1)
+    return padded(head, [images, *body], 1)
 
 
 def column_grid(table: ColumnTable) -> TextGrid:
@@ -227,7 +155,7 @@ def column_grid(table: ColumnTable) -> TextGrid:
 
 def grid_markdown(grid: TextGrid) -> str:
     """A grid as a Markdown table, padded so that it also reads as plain text."""
-    return _grid(list(map(escape, grid.head)), [list(map(escape, line)) for line in grid.body], 1)
+    return padded(list(map(escape, grid.head)), [list(map(escape, line)) for line in grid.body], 1)
 
 
 def with_published(ours: Interval | None, theirs: str, digits: int) -> str:
@@ -246,7 +174,7 @@ def pareto_markdown(found: Pareto) -> str:
         ]
         for point in found.points
     ]
-    return _grid(head, body, 1)
+    return padded(head, body, 1)
 
 
 def front_cell(found: Pareto, point: ParetoPoint, cost: str) -> str:
@@ -262,7 +190,7 @@ def disputed_markdown(found: DisputedImages) -> str:
     """PSNR in the hole of each disputed image, one column each, and its standard deviation over arms."""
     body = [[escape(name), *(wording.fixed(value, 1) for value in row)] for name, row in found.rows.items()]
     body.append(["standard deviation", *(wording.fixed(value, 1) for value in found.spread)])
-    return _grid(["PSNR hole (dB)", *(f"image {number}" for number in found.images)], body, 1)
+    return padded(["PSNR hole (dB)", *(f"image {number}" for number in found.images)], body, 1)
 
 
 def agreement_markdown(found: Agreement) -> str:
@@ -275,7 +203,7 @@ def agreement_markdown(found: Agreement) -> str:
         [f"{number}. {escape(wording.label(metric))}", *map(correlation_text, row), *[""] * (count - number)]
         for number, (metric, row) in enumerate(zip(found.metrics, found.tau, strict=True), 1)
     ]
-    return _grid(head, body, 1)
+    return padded(head, body, 1)
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
@@ -301,12 +229,10 @@ def csv_columns(table: Table) -> tuple[str, ...]:
 def csv_rows(table: Table) -> list[list[object]]:
     """The table in long form: values of `csv_columns` for each arm and metric; None where unknown."""
     width = len(csv_columns(table))
-    return [
-        [*_csv_row(table, row, column), row.states[DAMAGED]][:width] for row in table.rows for column in table.columns
-    ]
+    return [[*_csv_row(row, column), row.states[DAMAGED]][:width] for row in table.rows for column in table.columns]
 
 
-def _csv_row(table: Table, row: Row, column: Column) -> list[object]:
+def _csv_row(row: Row, column: Column) -> list[object]:
     entry = row.entries[column.metric]
     mine, gap, test = entry.ours, entry.difference, entry.comparison
     return [
@@ -320,6 +246,6 @@ def _csv_row(table: Table, row: Row, column: Column) -> list[object]:
         *((gap.mean, gap.low, gap.high, gap.n) if gap else (None, None, None, None)),
         *((test.p, test.adjusted_p, test.effect, test.improvement) if test else (None, None, None, None)),
         " / ".join(f"{figure.value:.10g}" for figure in entry.published),
-        " ".join(table.footnotes[number - 1] for number in entry.notes),
+        entry.published_notes,
         *(row.states[state] for state in STATES if state != DAMAGED),
     ]

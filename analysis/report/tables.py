@@ -6,20 +6,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from analysis import wording
 from analysis.claims import published
-from analysis.report.sections import details, searches
-from analysis.statistics.intervals import BOOTSTRAP_FROM, Interval, simultaneous_level
-from analysis.statistics.significance import ALPHA, Comparison, Correction, compare, seeds_needed
+from analysis.report.paper import captions
+from analysis.report.paper.published_notes import PublishedNotes, full_notes
+from analysis.report.paper.shape import Shape, check_columns
+from analysis.statistics.intervals import Interval, simultaneous_level
+from analysis.statistics.significance import Comparison, compare
 from analysis.study import Study
 
 BEST, TIED = "best", "tied"
-_CORRECTIONS: dict[Correction, str] = {
-    "holm": "Holm-adjusted p",
-    "benjamini-hochberg": "Benjamini-Hochberg-adjusted p, which bounds the expected share of false stars,",
-}
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,16 @@ class TableEntry:
     """`BEST`, `TIED` or ''."""
     published: tuple[published.PublishedFigure, ...]
     notes: tuple[int, ...]
-    """Numbers of the footnotes of the published values."""
+    """Numbers of the footnotes of the published values, at most `published_notes.MOST`."""
     difference: Interval | None
     """The arm minus its baseline."""
     comparison: Comparison | None = None
     """The test of the difference in the family of its column; None if the difference is exact."""
+
+    @property
+    def published_notes(self) -> str:
+        """All that is said of the published values, for a file without footnotes."""
+        return " ".join(dict.fromkeys(note for figure in self.published for note in full_notes(figure)))
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,36 @@ class Table:
 
     columns: list[Column]
     rows: list[Row]
-    caption: list[str]
-    """Sentences that explain how to read the table."""
+    on_results: list[str]
+    """Sentences that explain how to read the results, and which of them are missing."""
+    on_differences: list[str]
+    """Sentences that explain how to read the differences."""
     footnotes: list[str]
-    """Numbered from 1."""
+    """Notes on published values, numbered from 1."""
+    shape: Shape = field(default_factory=Shape)
+
+    @property
+    def caption(self) -> list[str]:
+        """All sentences, for a table that has results and differences side by side."""
+        first, *others = self.on_results
+        return [first, *self.on_differences, *others]
 
 
-def build(study: Study) -> Table:
-    """The table of a study in its report's metrics; arms without finished trials have empty rows."""
-    footnotes: list[str] = []
-    by_metric = {metric: _entries(study, metric, footnotes) for metric in study.metrics}
+def build(study: Study, shape: Shape | None = None) -> Table:
+    """The table of a study in its report's metrics; arms without finished trials have empty rows.
+
+    shape: the metrics of the table and how it is laid out. Raises SweepError for metrics that no finished trial has.
+    """
+    shape = shape or Shape()
+    metrics = check_columns(study, shape)
+    reference = study.plan["report"].get("published")
+    figures = {
+        (arm.name, metric): published.lookup(reference, arm.published, metric) if reference and arm.published else []
+        for arm in study.arms
+        for metric in metrics
+    }
+    notes = PublishedNotes(figures)
+    by_metric = {metric: _entries(study, metric, figures, notes) for metric in metrics}
     rows = [
         Row(
             arm.name,
@@ -101,7 +125,11 @@ def build(study: Study) -> Table:
         for arm in study.arms
     ]
     columns = [_column(metric, list(entries.values())) for metric, entries in by_metric.items()]
-    return Table(columns, rows, _caption(study, rows), footnotes)
+    exact = [row.kind for row in rows if row.exact]
+    tests = [entry.comparison for row in rows for entry in row.entries.values() if entry.comparison]
+    by_seed = [row.arm for row in rows if row.kind and not row.exact]
+    on_results = captions.on_results(study, shape, exact, by_seed) + notes.sentences
+    return Table(columns, rows, on_results, captions.on_differences(study, tests), notes.footnotes, shape)
 
 
 def _column(metric: str, entries: list[TableEntry]) -> Column:
@@ -113,23 +141,25 @@ def _column(metric: str, entries: list[TableEntry]) -> Column:
     )
 
 
-def _entries(study: Study, metric: str, footnotes: list[str]) -> dict[str, TableEntry]:
+def _entries(
+    study: Study,
+    metric: str,
+    figures: Mapping[tuple[str, str], list[published.PublishedFigure]],
+    notes: PublishedNotes,
+) -> dict[str, TableEntry]:
     marks = {name: mark for group in study.groups for name, mark in best_arms(study, metric, group).items()}
     compared = _compared(study, metric)
-    entries = {}
-    for arm in study.arms:
-        reference = study.plan["report"].get("published")
-        figures = published.lookup(reference, arm.published, metric) if reference and arm.published else []
-        notes = [note for figure in figures for note in _notes(figure)]
-        entries[arm.name] = TableEntry(
+    return {
+        arm.name: TableEntry(
             study.interval(arm.name, metric),
             marks.get(arm.name, ""),
-            tuple(figures),
-            tuple(dict.fromkeys(_number(footnotes, note) for note in notes)),
+            tuple(figures[arm.name, metric]),
+            notes.numbers.get((arm.name, metric), ()),
             None if arm.name == arm.baseline else study.difference(arm.name, arm.baseline, metric),
             compared.get(arm.name),
         )
-    return entries
+        for arm in study.arms
+    }
 
 
 def _compared(study: Study, metric: str) -> dict[str, Comparison]:
@@ -165,73 +195,3 @@ def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:
         elif difference is None or difference.contains(0.0):
             marks[name] = TIED
     return marks
-
-
-def _notes(figure: published.PublishedFigure) -> list[str]:
-    when = [] if figure.epoch is None else [f"published after epoch {figure.epoch}"]
-    where = [] if figure.split != "unlabelled" else ["the document does not state the split"]
-    notes = [*figure.notes, *([figure.conversion] if figure.conversion else []), *when, *where]
-    return [note[0].upper() + note[1:] + "." for note in notes]
-
-
-def _number(footnotes: list[str], note: str) -> int:
-    if note not in footnotes:
-        footnotes.append(note)
-    return footnotes.index(note) + 1
-
-
-def _caption(study: Study, rows: list[Row]) -> list[str]:
-    """How to read the table, and which results are missing from it."""
-    baselines = {arm.baseline for arm in study.arms}
-    reference = wording.quoted(study.baseline) if len(baselines) == 1 else "the baseline of the same level"
-    best = "best mean" + (" among arms with the same data and masks" if len(study.groups) > 1 else "")
-    method = "Student's t" if len(study.seeds) < BOOTSTRAP_FROM else "BCa bootstrap"
-    method = method if study.statistic == "mean" else "percentile bootstrap"
-    caption = [
-        f"{study.statistic.capitalize()} over n seeds ± half-width of its 95 % interval ({method}), "
-        f"{study.at_epoch()}.",
-        f"Differences from {reference} are paired by seed: mean over n pairs with its 95 % interval.",
-        f"● {best}; ○ not distinguishable from it: the interval of the paired difference (95 %, simultaneous for all "
-        "pairs of arms) includes zero, or there are too few pairs for an interval.",
-        *_on_tests(rows, _CORRECTIONS[study.correction]),
-    ]
-    if exact := [row for row in rows if row.exact]:
-        folder = ", or is one folder of another program's output" if any("program" in row.kind for row in exact) else ""
-        caption.append(
-            f"Exact: the arm has no parameters{folder}; one evaluation serves all seeds, so there is no interval."
-        )
-    if any(row.kind and not row.exact for row in rows):
-        seeds = wording.listing(wording.quoted(row.arm) for row in rows if row.kind and not row.exact)
-        caption.append(f"Not trained here: {seeds}, the output of another program for each seed.")
-    if len(study.seeds) == 1:
-        caption.append("One seed: there are no intervals, and arms cannot be distinguished.")
-    caption += details.few_test_images(study)
-    caption += details.unexpected_holes(study)
-    states = study.states()
-    caption += searches.caption(study)
-    caption += details.versions_of_code(study)
-    caption += study.notes
-    missing = [
-        f"{states[state]} {state}"
-        for state in ("running", "failed", "interrupted", "damaged", "queued")
-        if states[state]
-    ]
-    if missing:
-        caption.append(f"Not in this table: {wording.listing(missing)} of {sum(states.values())} cells.")
-    return caption
-
-
-def _on_tests(rows: list[Row], correction: str) -> list[str]:
-    """What a star means, and how many seeds a significant difference needs."""
-    tests = [entry.comparison for row in rows for entry in row.entries.values() if entry.comparison]
-    if not tests:
-        return []
-    family = max(test.family for test in tests)
-    words = [
-        f"* differs from the baseline (sign-flip test, {correction} at most {ALPHA:g} for the "
-        f"{wording.count(family, 'comparison')} of a metric)."
-    ]
-    if any(test.underpowered for test in tests):
-        needed = wording.count(seeds_needed(family), "seed")
-        words.append(f"Underpowered: with so few pairs no difference can be significant; that needs {needed}.")
-    return words

@@ -97,14 +97,23 @@ def read(store: StoreLike, name: str) -> Study:
     return study.read(arguments.plain_store(store), name)
 
 
-def report(store: StoreLike, name: str) -> Report:
-    """The report of a sweep as data: table, verdicts and figures; `write_report` writes it."""
+def report(
+    store: StoreLike, name: str, *, columns: Sequence[str] = (), transpose: bool = False, sd: bool = False
+) -> Report:
+    """The report of a sweep as data: table, verdicts and figures; `write_report` writes it.
+
+    columns: metrics of the main tables; none: those of the sweep's report. transpose: metrics in rows, arms in columns.
+    sd: standard deviations over seeds after the ±, not half-widths of intervals.
+    SweepError for an unknown name, and for columns that no finished trial has.
+    """
     from analysis.report import build
+    from analysis.report.paper.shape import Shape
     from cluster.worker import stale_code
 
     store = arguments.plain_store(store)
     stale = stale_code.find(store, newest_plan(store, name)).sentence
-    return build.build(store, name, notes=[stale] if stale else [])
+    shape = Shape(tuple(columns), transpose, sd)
+    return build.build(store, name, notes=[stale] if stale else [], shape=shape)
 
 
 def write_report(report: Report, out: str | Path, formats: Sequence[str] = ("html", "md", "csv")) -> list[Path]:

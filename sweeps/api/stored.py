@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.report.content import Report
+    from analysis.report.paper.paper_table import PaperTable
     from analysis.study import Cell, Study
     from cluster.worker.prediction import TrainedNetwork
     from sweeps.api.arguments import StoreLike
@@ -150,18 +151,14 @@ class StoredSweep:
         return (StoredTrial(self, cell) for cell in first.values())
 
     def _repr_html_(self) -> str:
-        """The question, the answer, the main table, the claims and the curves."""
-        from analysis.report import render
-
-        grid = render.text_grid(self.report.table)
+        """The question, the answer, the main tables, the claims and the curves."""
         figures = self.figures()
         curves = figures["curves"]._repr_html_() if "curves" in figures else ""
         claims = [(one.words, one.text, one.sentence) for one in self.report.verdicts]
         return display.block(
             self.name,
             display.text(self.question, *self.report.answer, f"Trials: {_counts(self.study.states())}."),
-            display.table(grid.head, grid.body),
-            display.text(*self.report.table.caption),
+            *(block for paper in self.report.papers for block in _paper(paper)),
             display.table(["verdict", "claim", "evidence"], claims),
             curves,
         )
@@ -244,6 +241,12 @@ class StoredTrial:
         return prediction.TrainedNetwork(
             finished_trial.read(self.sweep.store.plain, self.id, "needed for the prediction")
         )
+
+
+def _paper(table: PaperTable) -> tuple[str, str]:
+    """A table with its notes as HTML."""
+    grid = table.grid()
+    return display.table(grid.head, grid.body), display.text(*table.sentences)
 
 
 def _counts(states: Mapping[str, int]) -> str:

@@ -25,6 +25,18 @@ def register(verbs: common.Verbs) -> None:
         default="html,md,csv",
         help="comma-separated file types: html, md, tex, csv, parquet (default: html,md,csv)",
     )
+    tables = parser.add_argument_group("layout of the main tables")
+    tables.add_argument(
+        "--columns",
+        metavar="LIST",
+        help="comma-separated metrics, in this order (default: those of the sweep's report)",
+    )
+    tables.add_argument("--transpose", action="store_true", help="metrics in rows, arms in columns")
+    tables.add_argument(
+        "--sd",
+        action="store_true",
+        help="standard deviations over seeds after the ±, not half-widths of 95 %% intervals",
+    )
     parser.add_argument(
         "--redraw",
         action="store_true",
@@ -86,9 +98,10 @@ def report(options: argparse.Namespace) -> int:
     from sweeps.cli import console
 
     kinds = options.format.split(",")
+    columns = [name.strip() for name in options.columns.split(",")] if options.columns else ()
     store = api.open(options.store)
     for name in options.name:
-        built = api.report(store, name)
+        built = api.report(store, name, columns=columns, transpose=options.transpose, sd=options.sd)
         console.show(formats.terminal(built))
         if options.redraw:
             _print_redrawn(name, api.redraw(store, built, options.data))

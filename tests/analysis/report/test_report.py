@@ -62,8 +62,9 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
 def test_the_page_has_every_section_and_the_answer_first(tmp_path: Path) -> None:
     found = report.build(make_store(tmp_path), "partial-conv", NOW)
     page = formats.html(found)
-    places = [page.index(f'id="{name}"') for name in ("claims", "figures", "curves", "pictures", "conditions", "cost")]
-    places += [page.index(f'id="{name}"') for name in ("provenance", "again", "missing", "background", "trials")]
+    places = [page.index(f'id="{name}"') for name in ("claims", "results", "differences", "curves", "pictures")]
+    places += [page.index(f'id="{name}"') for name in ("conditions", "cost", "provenance", "again", "missing")]
+    places += [page.index(f'id="{name}"') for name in ("background", "trials")]
     assert places == sorted(places)
     assert page.index("has the best test PSNR") < places[0]
     for text in ("6be6b4200000", "AMD EPYC 7763", "c58f30108f71", "15.3 %", "the loss is not finite", "--set seeds=8"):

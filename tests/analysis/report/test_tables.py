@@ -14,6 +14,7 @@ from rich.console import Console
 from analysis import study as studies
 from analysis import wording
 from analysis.report import render, tables
+from analysis.report.paper import paper_table, paper_text
 from analysis.statistics.intervals import Interval, exact_value
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
@@ -49,7 +50,8 @@ def test_entries(table: tables.Table) -> None:
     assert render.own_text(telea, column) == "25.10 (exact)"
     assert (conv.mark, base.mark, telea.mark) == ("best", "", "")
     assert [figure.text for figure in table.rows[1].entries["test/l2_raw"].published] == ["0.0005"]
-    assert any("epoch 100" in table.footnotes[note - 1] for note in table.rows[1].entries["test/l2_raw"].notes)
+    assert "epoch 100" in table.rows[1].entries["test/l2_raw"].published_notes
+    assert any("epoch 100 (“partial convolution”)" in sentence for sentence in table.caption)
 
 
 def test_best_is_marked_with_all_that_cannot_be_told_apart(tmp_path: Path) -> None:
@@ -73,15 +75,15 @@ def test_two_fills_are_told_apart_by_their_values(tmp_path: Path) -> None:
 
 
 def test_markdown_is_a_table_that_reads_as_text(table: tables.Table) -> None:
-    lines = render.markdown(table).splitlines()
+    lines = paper_text.markdown(paper_table.results(table)).splitlines()
     grid = [line for line in lines if line.startswith("|")]
     assert len(grid) == 2 + len(table.rows)
     assert len({len(line) for line in grid}) == 1, "columns are padded"
-    assert "**● 27.16 ± 0.24 (n=6)**" in grid[3]
+    assert "**● 27.16 ± 0.24**" in grid[3]
 
 
 def test_markdown_escapes_names(hostile: tables.Table) -> None:
-    text = render.markdown(hostile)
+    text = paper_text.markdown(paper_table.results(hostile))
     grid = [line for line in text.splitlines() if line.startswith("|")]
     assert len(grid) == 2 + len(hostile.rows), "a line break in a name is no line break in the table"
     assert len({line.replace("\\|", "").count("|") for line in grid}) == 1
@@ -107,7 +109,9 @@ def test_escape_leaves_harmless_signs_alone(text: str, shown: str) -> None:
 
 def test_the_terminal_shows_names_as_they_are(hostile: tables.Table) -> None:
     out = io.StringIO()
-    Console(file=out, width=200, color_system=None).print(render.terminal(hostile, "[red]title"))
+    Console(file=out, width=200, color_system=None).print(
+        paper_text.TerminalTables(paper_table.paper_tables(hostile), "[red]title")
+    )
     assert all(" ".join(name.split()) in out.getvalue() for name in HOSTILE)
     assert "[red]title" in out.getvalue()
 

@@ -1,0 +1,1 @@
+"""LaTeX: tables with booktabs and siunitx, and text in any script."""
