@@ -1,8 +1,7 @@
 """Curves over epochs, and the style that all figures of a report share.
 
 Matplotlib is imported only when a figure is drawn. The palette is Okabe and Ito's, which colour-blind readers can
-distinguish; dashes distinguish arms beyond the number of colours. The background is light in both colour schemes of the
-page.
+distinguish; dashes distinguish arms beyond the number of colours. An SVG follows a dark colour scheme on screens.
 """
 
 from __future__ import annotations
@@ -27,6 +26,12 @@ if TYPE_CHECKING:
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#4d4d4d")
 _DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.2, 1, 1.2)), (0, (1, 1)))
 INK, FAINT, GROUND = "#1b1f24", "#8b949e", "#ffffff"
+_SOFT, _RULE, _AXIS = "#57606a", "#e6e8eb", "#c8cdd2"
+_DARK = {
+    **{INK: "#e8eaed", _SOFT: "#9aa4af", GROUND: "#171b21", _RULE: "#2a3038", _AXIS: "#3a424b"},
+    **{"#0072b2": "#4aa8e0", "#7a5195": "#b795d6", "#4d4d4d": "#b5bbc2"},
+}
+"""Colours of a dark scheme in place of those that it would hide."""
 _FEW = 3
 """If a test metric has values at fewer epochs than this, the validation metric is drawn instead."""
 _IN_PANEL = 10
@@ -115,11 +120,11 @@ def style_axes(ax: Any, column: str) -> None:
     ax.set_title(hint, loc="right", fontsize=9, color=FAINT, pad=10)
     ax.set_xlabel("epoch", fontsize=9, color=INK)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(axis="y", color="#e6e8eb", linewidth=0.8)
+    ax.grid(axis="y", color=_RULE, linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.spines["bottom"].set_color("#c8cdd2")
-    ax.tick_params(labelsize=9, colors="#57606a", length=0)
+    ax.spines["bottom"].set_color(_AXIS)
+    ax.tick_params(labelsize=9, colors=_SOFT, length=0)
     ax.margins(x=0.01)
 
 
@@ -167,4 +172,15 @@ def render_figure(figure: Any, form: str) -> bytes:
     target = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
     figure.savefig(target, format=form, dpi=160, metadata=metadata, facecolor=GROUND)
-    return target.getvalue()
+    return _follow_scheme(target.getvalue()) if form == "svg" else target.getvalue()
+
+
+def _follow_scheme(svg: bytes) -> bytes:
+    """An SVG whose ground, texts and darkest lines change with a dark colour scheme on screens."""
+    rules = [
+        f'[style*="{kind}: {light}"]{{{kind}:{dark}!important}}'
+        for light, dark in _DARK.items()
+        for kind in ("fill", "stroke")
+    ]
+    style = f"@media screen and (prefers-color-scheme:dark){{g[id^=text_]{{fill:{_DARK[INK]}}}{''.join(rules)}}}"
+    return svg.replace(b"</style>", style.encode() + b"</style>", 1)
