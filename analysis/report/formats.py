@@ -40,7 +40,9 @@ def tex(report: Report) -> str:
     further += [("by test set", one) for one in by_epoch_and_mask.by_mask(report.study) if one.rows]
     for number, (title, one) in enumerate(further, 1):
         caption = f"{render.metric_heading(one.metric)} {title}"
-        parts.append(tabular.grid(render.column_grid(one), caption, f"{name} columns {number}"))
+        parts.append(
+            tabular.grid(render.column_grid(one), caption, f"{name} columns {number}", [one.note] if one.note else [])
+        )
     for number, cross in enumerate(report.crosses, 1):
         caption = f"{render.metric_heading(cross.metric)} by {cross.row_factor} and {cross.column_factor}"
         parts.append(tabular.grid(cross.grid(), caption, f"{name} by two factors {number}", cross.sentences()))

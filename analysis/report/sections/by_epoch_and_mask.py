@@ -11,6 +11,9 @@ from analysis.statistics.intervals import Interval
 from analysis.study import Study
 from sweeps.results import columns as record_columns
 
+_MOST_EPOCHS = 8
+"""So many published epochs are named."""
+
 Cell = tuple[Interval | None, str]
 """Our result, and the published values (converted; '' if there are none)."""
 
@@ -23,6 +26,8 @@ class ColumnTable:
     headings: list[str]
     rows: Mapping[str, list[Cell]]
     """By arm, one cell per column."""
+    note: str = ""
+    """What is to be known of the published values, as a sentence."""
 
     @property
     def digits(self) -> int:
@@ -43,21 +48,28 @@ def _table(study: Study, metric: str) -> ColumnTable | None:
     epochs = sorted(known & {*study.plan["report"]["test_epochs"], *_last(study)})
     if len(epochs) < 2:
         return None
-    theirs = _beside(study, epochs, _theirs(study, metric))
     rows = {
         arm.name: [
-            (study.interval(arm.name, metric, epoch), _published(study, arm.published, metric, their))
-            for epoch, their in zip(epochs, theirs, strict=True)
+            (study.interval(arm.name, metric, epoch), _published(study, arm.published, metric, epoch))
+            for epoch in epochs
         ]
         for arm in study.arms
         if arm.trains
     }
-    return ColumnTable(metric, [_heading(*pair) for pair in zip(epochs, theirs, strict=True)], rows)
+    return ColumnTable(metric, [f"epoch {epoch}" for epoch in epochs], rows, _note(epochs, _theirs(study, metric)))
 
 
-def _heading(ours: int, theirs: int | None) -> str:
-    """'epoch 15', or 'epoch 15 (published: 100)' if the run is shorter than the document's."""
-    return f"epoch {ours}" + (f" (published: {theirs})" if theirs not in (None, ours) else "")
+def _note(ours: list[int], theirs: list[int]) -> str:
+    """Which epochs the document reports, if it does not report all of ours."""
+    if not theirs or {*ours} <= {*theirs}:
+        return ""
+    shown = [str(epoch) for epoch in theirs]
+    if len(shown) > _MOST_EPOCHS:
+        shown = [*shown[: _MOST_EPOCHS - 1], "…", shown[-1]]
+    which = f"epoch{'s' if len(theirs) > 1 else ''} {', '.join(shown)}"
+    if not {*ours} & {*theirs}:
+        return f"Published are values after {which}: none of these epochs, so no published value is shown."
+    return f"Published are values after {which}; the other epochs have no published value."
 
 
 def _last(study: Study) -> set[int]:
@@ -73,20 +85,8 @@ def _theirs(study: Study, metric: str) -> list[int]:
     return sorted({epoch for of_arm in epochs for epoch in of_arm})
 
 
-def _beside(study: Study, epochs: list[int], theirs: list[int]) -> list[int | None]:
-    """The document's epoch for each of ours: the same epoch, or the same fraction of a run with fewer epochs."""
-    before, after = study.plan.get("epochs_scaled") or (1, 1)
-    matched: list[int | None] = []
-    for epoch in epochs:
-        wanted = epoch * before / after
-        nearest = min(theirs, key=lambda other: abs(other - wanted), default=None)
-        close = nearest is not None and abs(nearest - wanted) <= before / after
-        matched.append(nearest if close else None)
-    return matched
-
-
-def _published(study: Study, variant: str | None, metric: str, epoch: int | None) -> str:
-    if variant is None or epoch is None:
+def _published(study: Study, variant: str | None, metric: str, epoch: int) -> str:
+    if variant is None or not study.plan["report"].get("published"):
         return ""
     figures = published.lookup(study.plan["report"]["published"], variant, metric, epoch)
     return " / ".join(figure.text for figure in figures if figure.epoch == epoch)

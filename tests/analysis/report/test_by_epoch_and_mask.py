@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -33,29 +34,49 @@ def study(root: Path, test_epochs: list[int], scaled: tuple[int, int] | None) ->
     return studies.read(make_store(root, (*ARMS, FILL), range(4), [], change=change), "partial-conv", NOW)
 
 
-def test_a_shorter_run_stands_beside_the_same_share_of_theirs(tmp_path: Path) -> None:
-    """Our values are at 10 and 20 of 20 epochs, the published ones at 100 and 200 of 200."""
-    psnr, l2 = by_epoch_and_mask.by_epoch(study(tmp_path, [10, 20], (200, 20)))
+def at_epochs(root: Path, epochs: list[int]) -> studies.Study:
+    """The study with its two tested epochs, 10 and 20, named otherwise."""
+    found = study(root, epochs, None)
+    numbers = found.records["epoch"].replace(dict(zip([10, 20], epochs, strict=True)))
+    keep = found.records["test/psnr_db"].notna()
+    arms = tuple(
+        replace(arm, trials={seed: (trial, epochs[-1] if arm.trains else 0) for seed, (trial, _) in arm.trials.items()})
+        for arm in found.arms
+    )
+    return replace(found, records=found.records.assign(epoch=numbers)[keep], arms=arms)
+
+
+def test_published_values_stand_beside_the_same_epoch(tmp_path: Path) -> None:
+    psnr, l2 = by_epoch_and_mask.by_epoch(at_epochs(tmp_path, [100, 200]))
     assert (psnr.metric, l2.metric) == ("test/psnr_db", "test/l2_raw")
-    assert psnr.headings == ["epoch 10 (published: 100)", "epoch 20 (published: 200)"]
+    assert psnr.headings == ["epoch 100", "epoch 200"]
     assert list(psnr.rows) == ["w = 1", "w = 0"], "fills have no epochs"
     ours, theirs = psnr.rows["w = 0"][0]
     assert ours is not None
     assert ours.n == 4
     assert "9.6260" in theirs
     assert psnr.rows["w = 1"][1][1] == "20.7012 / 19.0879"
+    assert psnr.note == ""
 
 
-def test_epochs_that_were_not_published_have_no_figure(tmp_path: Path) -> None:
-    table = by_epoch_and_mask.by_epoch(study(tmp_path, [10], None))[0]
-    assert table.headings == ["epoch 10", "epoch 20"]
+def test_an_epoch_that_was_not_published_has_an_empty_cell_and_a_note(tmp_path: Path) -> None:
+    table = by_epoch_and_mask.by_epoch(at_epochs(tmp_path, [151, 200]))[0]
+    assert [[theirs for _, theirs in row] for row in table.rows.values()] == [["", "20.7012 / 19.0879"], ["", ANY]]
+    assert "the other epochs have no published value" in table.note
 
 
 @pytest.mark.parametrize("scaled", [None, (200, 20)])
-def test_the_report_shows_it(tmp_path: Path, scaled: tuple[int, int] | None) -> None:
-    made = report.build(study(tmp_path, [10, 20], scaled).store, "partial-conv", NOW)
-    assert ("[20.7012 / 19.0879]" in formats.markdown(made)) == (scaled is not None)
-    assert "By epoch" in formats.html(made)
+def test_a_shorter_run_has_no_published_values(tmp_path: Path, scaled: tuple[int, int] | None) -> None:
+    """A tenth of their epochs is not their training: epoch 20 of 20 does not stand beside their epoch 200."""
+    short = study(tmp_path, [10, 20], scaled)
+    for table in by_epoch_and_mask.by_epoch(short):
+        assert table.headings == ["epoch 10", "epoch 20"]
+        assert not any(theirs for row in table.rows.values() for _, theirs in row)
+        assert "none of these epochs, so no published value is shown" in table.note
+    made = report.build(short.store, "partial-conv", NOW)
+    for text in (formats.markdown(made), formats.html(made), formats.tex(made)):
+        assert "none of these epochs" in text
+    assert "[20.7012 / 19.0879]" not in formats.markdown(made)
 
 
 def test_one_epoch_makes_no_table(tmp_path: Path) -> None:
@@ -86,7 +107,7 @@ def test_trained_on_by_tested_on_is_in_every_format(tmp_path: Path) -> None:
     shown = render.mean_text(interval, by_epoch_and_mask.by_mask(made.study)[0].digits)
     assert "±" in shown
     assert "(n=4)" in shown
-    for text in (formats.html(made), formats.markdown(made), formats.tex(made).replace("$\\pm$", "±")):
+    for text in (formats.html(made), formats.markdown(made), formats.tex(made).replace(r"\ensuremath{\pm}", "±")):
         section = text[text.lower().index("by test set") :]
         assert section.count(shown) >= 2, "on lines and on files"
     assert r"{}on lines \& more & " in formats.tex(made)

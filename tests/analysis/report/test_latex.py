@@ -19,7 +19,7 @@ from tests.analysis.make_store import NOW, ArmSpec, make_store
 HOSTILE = ('[x] a_b & 50% {y} \\input{/etc/passwd} $z$ ^ ~ #1 "q"', "* star – “quoted” ± × ≤ …", "<b>fill</b> | −1")
 UNICODE = (
     "λ = 0.1, σ ≥ 2 → ∞",
-    "ΔΩ, naïve Łódź ħ½ x² a₁ ﬁ €",
+    "ΔΩ, naïve Łódź ħ½ x² a₁ ﬁ ½ ⅓ €",
     "漢字 🙂 a\u0301\u200b",
     "an_unbreakable_name_" + "x" * 60,
 )
@@ -54,7 +54,7 @@ def test_signs_of_latex_are_escaped() -> None:
         ("Α Ω ς", r"\ensuremath{A} \ensuremath{\Omega} \ensuremath{\varsigma}"),
         ("x² a₁", r"x\textsuperscript{2} a\textsubscript{1}"),
         ("é, e\u0301 and Ł", "é, é and Ł"),
-        ("ﬁ ½", "fi 1/2"),
+        ("ﬁ ½ ⅓", "fi ½ 1/3"),
         ("\u200b字", r"\anyscript{字}{U+5B57}"),
     ],
 )
