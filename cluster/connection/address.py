@@ -13,6 +13,13 @@ REACH_S = 5.0
 """Seconds to wait for a host to answer."""
 ALLOWED = "local, auto (on a node of the cluster), HOST:PORT of its head (port 6379), in-process"
 
+SET_TOKEN = (
+    "export RAY_AUTH_TOKEN=... or RAY_AUTH_TOKEN_PATH=FILE, or write the token to ~/.ray/auth_token; KubeRay's is in "
+    "the secret named like the cluster: export RAY_AUTH_TOKEN=$(kubectl get secret CLUSTER -o "
+    "jsonpath='{.data.auth_token}' | base64 --decode)"
+)
+"""How to set the token of a cluster."""
+
 
 def chosen(address: str | None, size: str) -> str:
     """The given address, by default `in-process` for the tiny form of a sweep and `local` otherwise."""

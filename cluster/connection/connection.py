@@ -206,7 +206,7 @@ def _look(address: str) -> dict[str, Any]:
             f"--address {address}",
             "the cluster requires a token, and none is set here",
             "the token that the cluster was started with",
-            "export RAY_AUTH_TOKEN=... or RAY_AUTH_TOKEN_PATH=FILE, or write the token to ~/.ray/auth_token",
+            addresses.SET_TOKEN,
         )
     _changes.set(_MODE, "token")
     reload_settings()

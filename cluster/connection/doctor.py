@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cluster.connection import gpu_driver
 from cluster.worker import provenance
 from sweeps.errors import SweepError
 from sweeps.store import listing
@@ -65,6 +66,11 @@ class MachineFacts:
     data_trouble: str = ""
     """What is wrong with the data folder; empty if nothing is or it was not checked."""
     gpus: int = 0
+    """GPUs that Ray counts; 0 for a machine that is checked without Ray."""
+    driver_cuda: str = ""
+    """Newest CUDA that the GPU driver supports; empty without a driver."""
+    torch_cuda: str = ""
+    """CUDA that torch was built for; empty without a driver, or for a build without CUDA."""
 
 
 def run_checks(address: str | None, store: Store | None, data_root: str | None) -> Iterator[CheckResult]:
@@ -108,6 +114,9 @@ def facts(store_uri: str | None, data_root: str | None) -> MachineFacts:
         free_gb=shutil.disk_usage(tempfile.gettempdir()).free / 1e9,
     )
     found.versions["our code"] = _code()
+    found.driver_cuda = gpu_driver.supported_cuda()
+    if found.driver_cuda and found.versions["torch"] != "none":
+        found.torch_cuda = gpu_driver.torch_cuda()
     if data_root and not os.path.isdir(data_root):
         found.data_trouble = f"there is no folder {data_root}"
     if store_uri:
@@ -205,8 +214,20 @@ def check_machine(name: str, found: MachineFacts) -> Iterator[CheckResult]:
         yield CheckResult("failed", f"{name}: {', '.join(missing)} not installed", "install from requirements.lock")
     else:
         yield CheckResult("ok", f"{name}: {versions}")
+    yield from _gpu_driver(name, found)
     yield _open_files(name, found)
     yield _free_disk(name, found)
+
+
+def _gpu_driver(name: str, found: MachineFacts) -> Iterator[CheckResult]:
+    """Check that torch can use the GPUs of a machine; nothing for a machine without GPUs."""
+    if found.gpus or found.driver_cuda:
+        why, do = gpu_driver.obstacle(found.driver_cuda, found.torch_cuda)
+        if why:
+            yield CheckResult("failed", f"{name}: torch cannot use its GPUs: {why}", do)
+        else:
+            words = f"the GPU driver supports CUDA {found.driver_cuda}, torch uses CUDA {found.torch_cuda}"
+            yield CheckResult("ok", f"{name}: {words}")
 
 
 def _open_files(name: str, found: MachineFacts) -> CheckResult:
@@ -362,6 +383,7 @@ def _node(
         )
     elif store is not None:
         yield CheckResult("ok", f"{name}: can read and write the store")
+    yield from _gpu_driver(name, found)
     yield _data(name, found, data_root)
     yield _open_files(name, found)
     yield _free_disk(name, found)

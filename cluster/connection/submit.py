@@ -233,7 +233,7 @@ def _check_answer(address: str, status: int, had_token: bool) -> None:
             f"--address {address}",
             f"the cluster {why} (HTTP {status})",
             "the token that the cluster was started with",
-            "export RAY_AUTH_TOKEN=... or RAY_AUTH_TOKEN_PATH=FILE, or write the token to ~/.ray/auth_token",
+            addresses.SET_TOKEN,
         )
     if status != 200:
         why = f"the server there is not a Ray dashboard (HTTP {status} for /api/version)"

@@ -235,12 +235,15 @@ def data_root(options: WorkerOptions) -> Path | None:
 def _check_device(options: WorkerOptions) -> None:
     import torch
 
+    from cluster.connection import gpu_driver
+
     if options.gpus and not torch.cuda.is_available():
+        why, fix = gpu_driver.obstacle(gpu_driver.supported_cuda(), gpu_driver.torch_cuda())
         raise TrialError(
             f"resources.gpus: {options.gpus:g}",
-            "torch sees no GPU in this process",
+            f"torch sees no GPU in this process{why and ': ' + why}",
             "0 on a machine without a GPU; auto, which uses a GPU if there is one",
-            "--set resources.gpus=auto, or install a torch build that supports the GPU driver",
+            f"--set resources.gpus=0 to train on the CPU; {fix or 'nvidia-smi shows the GPUs of the machine'}",
         )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from cluster.connection import doctor
-from cluster.worker import provenance
+from cluster.connection import doctor, gpu_driver
+from cluster.worker import provenance, worker
 from sweeps.cli import common
 from sweeps.cli.main import main
 from sweeps.store.local import FolderStore
@@ -100,6 +101,37 @@ def test_limits_of_a_machine_are_told() -> None:
     assert [line.state for line in lines] == ["failed", "warning", "failed"]
     assert "ulimit -n 65536" in lines[1].do
     assert all(line.do for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "driver", "torchs", "states", "says"),
+    [
+        (0, "", "", [], ""),
+        (1, "13.0", "13.2", ["ok"], "torch uses CUDA 13.2"),
+        (0, "13.0", "12.8", ["ok"], "supports CUDA 13.0"),
+        (0, "12.4", "13.2", ["failed"], "driver 580 or newer"),
+        (0, "13.0", "", ["failed"], "the installed torch has no CUDA"),
+        (4, "", "", ["failed"], "--gpus all"),
+    ],
+)
+def test_a_driver_that_cannot_run_torch_is_told(
+    gpus: int, driver: str, torchs: str, states: list[str], says: str
+) -> None:
+    found = doctor.MachineFacts(gpus=gpus, driver_cuda=driver, torch_cuda=torchs)
+    lines = list(doctor._gpu_driver("node a", found))
+    assert [line.state for line in lines] == states
+    assert says in "".join(line.what + line.do for line in lines)
+
+
+def test_a_gpu_that_torch_cannot_use_is_an_error_and_not_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(gpu_driver, "supported_cuda", lambda: "11.2")
+    monkeypatch.setattr(gpu_driver, "torch_cuda", lambda: "13.2")
+    options = worker.WorkerOptions(store="", sweep="", run="", stops_seen=0, gpus=1)
+    with pytest.raises(ValueError, match=r"supports CUDA 11\.2, and torch needs CUDA 13\.2") as told:
+        worker._check_device(options)
+    assert "--set resources.gpus=0" in str(told.value)
+    worker._check_device(replace(options, gpus=0))
 
 
 def test_a_cluster_is_looked_at_node_by_node(

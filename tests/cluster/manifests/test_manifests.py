@@ -14,6 +14,7 @@ import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config
 
+from cluster.connection import gpu_driver
 from sweeps.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -132,8 +133,37 @@ def test_ray_up_accepts_the_file(name: str) -> None:
         assert "RAY_AUTH_MODE=token" in start
     assert "--dashboard-host=127.0.0.1" in starts[0]
     types = whole["available_node_types"]
-    assert types[whole["head_node_type"]]["resources"] == {"CPU": 0, "driver": 100}
-    assert "spot" in json.dumps(types["gpu_spot"]["node_config"]).lower()
+    head = types.pop(whole["head_node_type"])
+    assert head["resources"] == {"CPU": 0, "driver": 100}
+    assert len(types) >= 3, "spot instances of one type may be used up"
+    assert len({json.dumps(one["node_config"], sort_keys=True) for one in types.values()}) == len(types)
+    for one in types.values():
+        assert "spot" in json.dumps(one["node_config"]).lower()
+        assert one["resources"]["GPU"] == 1
+        assert (one["min_workers"], one["max_workers"]) == (0, whole["max_workers"])
+    for one in (head, *types.values()):
+        node = one["node_config"]
+        image = node.get("ImageId") or node["disks"][0]["initializeParams"]["sourceImage"]
+        assert image, "without one, Ray takes a machine image of 2018"
+
+
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
+def test_the_containers_of_ray_up_have_gpus_and_data(name: str) -> None:
+    config = load(name)
+    docker, before = config["docker"], " && ".join(config["initialization_commands"])
+    assert {"--volume /data:/data", "--env SWEEPS_DATA=/data"} <= set(docker["run_options"])
+    assert docker["worker_run_options"] == ["--gpus all"]
+    assert "--gpus all" not in docker["run_options"], "the head has no GPU"
+    assert "mkdir -p /data" in before
+    assert "//BUCKET/DATA /data" in before
+
+
+def test_the_named_driver_runs_the_locked_torch() -> None:
+    locked = re.search(r"^nvidia-cuda-runtime==(\d+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert locked
+    oldest = gpu_driver.OLDEST_DRIVERS[int(locked[1])]
+    images = set(re.findall(r"sourceImage: \S+-nvidia-(\d+)", (MANIFESTS / "gcp.yaml").read_text()))
+    assert images == {str(oldest)}
 
 
 @pytest.mark.parametrize("name", ["raycluster.yaml", "rayjob.yaml"])
@@ -182,6 +212,9 @@ def test_the_image_holds_the_packages_and_does_not_run_as_root() -> None:
         assert [name for name in copied if not (ROOT / name).exists()] == []
     for package in ("sweeps", "trainables", "cluster", "analysis"):
         assert f"COPY {package} ./{package}" in lines
+    (install,) = [line for line in lines if "requirements.lock" in line and line.startswith("RUN")]
+    assert "--constraints requirements.lock" in install, "the lock holds the tools of development too"
+    assert "dev" not in install
 
 
 def test_the_runtime_environment_is_one_of_rays() -> None:
