@@ -108,7 +108,7 @@ def _matches(root: Path, pattern: str) -> tuple[Path, list[str]]:
     place = root.joinpath(*fixed)
     if len(fixed) == len(parts):
         return place, _names(place, images=False)
-    found = set()
+    found: set[Path] = set()
     flat = list(itertools.takewhile(lambda part: part != "**", parts[len(fixed) :]))
     deep = parts[len(fixed) + len(flat) :]
     for match in place.glob("/".join(flat)) if flat else [place]:
