@@ -72,3 +72,15 @@ def test_all_studies_or_one_file(
     error = capsys.readouterr().err
     assert f"sweeps plan: {says}" in error
     assert "sweeps plan --all --size small" in error
+
+
+def test_the_published_size_of_a_header_can_be_planned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The options of the header reach the inpainter's sweep, so that it is trained on images of the same size."""
+    file = studies.FOLDER / "detection" / "detector_backbones.yaml"
+    lines = [line.removeprefix("#   ") for line in file.read_text(encoding="utf-8").splitlines()]
+    options = [word for line in lines if line.startswith("--set") for word in line.split()]
+    assert "--set-for" in options
+    assert main(["plan", str(file), "--store", str(tmp_path), *options]) == 0
+    told = capsys.readouterr().out
+    assert "forgers: 8 arms" in told
+    assert "detector-backbones: 7 arms" in told
