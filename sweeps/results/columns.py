@@ -34,8 +34,9 @@ EXTRA: dict[str, tuple[str, str, str]] = {
     },
     "kid_squeezenet": ("", "min", "kernel distance of features of SqueezeNet 1.0, not Inception; at 64 px or more"),
     "fid": ("", "min", "Fréchet Inception distance to the images; biased upwards for few images"),
+    "sharpness": ("", "max", "variance of the Laplacian in the holes, relative to the images: below 1 if blurrier"),
 }
-"""Metrics for `report.extra`: they need trained networks, and are computed on the test split after the last epoch."""
+"""Metrics for `report.extra`, computed on the test split after the last epoch; most need trained networks."""
 _METRICS: dict[str, tuple[str, str, str]] = {
     # name: (unit, better direction, meaning)
     "psnr_db": ("dB", "max", "mean over images of the PSNR, capped at 100 dB"),

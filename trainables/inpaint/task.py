@@ -23,7 +23,7 @@ from trainables.inpaint import perceptual_features
 from trainables.inpaint.batch import Batch, check_terms
 from trainables.inpaint.config import method_options
 from trainables.inpaint.dataset import InpaintDataset
-from trainables.inpaint.evaluation import diversity, metrics, per_image, perceptual_metrics
+from trainables.inpaint.evaluation import diversity, metrics, per_image, perceptual_metrics, sharpness
 from trainables.inpaint.method import Method, Regression
 from trainables.inpaint.method_checks import (
     check_built,
@@ -288,19 +288,29 @@ def check_user_metrics(config: Mapping[str, Any], root: Path | None) -> None:  #
 
 
 def check_extra(data: InpaintDataset, names: Sequence[str]) -> None:
-    perceptual_metrics.scorers(names, data.canvas.root, data.device)
+    _scorers(data, names)
+
+
+def _scorers(data: InpaintDataset, names: Sequence[str]) -> dict[str, perceptual_metrics.Scorer]:
+    """The scorers with trained networks."""
+    networks = [name for name in names if name != sharpness.NAME]
+    return perceptual_metrics.scorers(networks, data.canvas.root, data.device)
 
 
 def extra(learner: InpaintLearner, data: InpaintDataset, names: Sequence[str]) -> dict[str, float]:
-    """Score the composites of the test images with trained networks (LPIPS, KID, FID)."""
-    scorers = perceptual_metrics.scorers(names, data.canvas.root, data.device)
+    """Score the composites of the test images: with trained networks (LPIPS, KID, FID), and by their sharpness."""
+    scorers, meter = _scorers(data, names), sharpness.Sharpness()
     for index in data.evaluation_batches(torch.arange(len(data.images.test))):
         image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
         output_b3hw = learner.method.fill(image_b3hw, mask_b1hw, data.text("test", index))
         composite_b3hw = torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw)
         for scorer in scorers.values():
             scorer.update(composite_b3hw, image_b3hw)
-    return {name: scorer.compute() for name, scorer in scorers.items()}
+        if sharpness.NAME in names:
+            meter.update(composite_b3hw, image_b3hw, mask_b1hw)
+    values = {name: scorer.compute() for name, scorer in scorers.items()}
+    sharp = meter.compute()
+    return values if sharp is None else {**values, sharpness.NAME: sharp}
 
 
 def samples(learner: InpaintLearner, data: InpaintDataset) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from sweeps.results import columns as record_columns
 from trainables import schema
 from trainables.errors import TrialError
 from trainables.inpaint import task as inpaint
-from trainables.inpaint.evaluation import perceptual_metrics
+from trainables.inpaint.evaluation import perceptual_metrics, sharpness
 from trainables.training.loop import fit
 from trainables.training.session import Goal, Machine, MemorySession
 
@@ -43,7 +43,7 @@ def trained(data_root: Path | None, extra: tuple[str, ...], **changes: object) -
 
 
 def test_the_names_are_those_of_the_records() -> None:
-    assert tuple(record_columns.EXTRA) == perceptual_metrics.NAMES
+    assert tuple(record_columns.EXTRA) == (*perceptual_metrics.NAMES, sharpness.NAME)
 
 
 def test_discrepancy_is_that_of_torchmetrics() -> None:
