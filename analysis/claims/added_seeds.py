@@ -129,9 +129,7 @@ def _precision(study: Study, name: str, rule: SeedsUntil, design: Design) -> Arm
         half = _half_width(design, differences, counts[: look + 1])
         if half is not None and half <= rule.until.half_width:
             return ArmPrecision(name, baseline, half, pairs, reached=True, goes_on=False)
-    more = pairs > 0 and len(counts) < len(
-        design.looks
-    )  # without any pair, its trials fail, and more of them would too
+    more = pairs > 0 and len(counts) < len(design.looks)  # without any pair, its trials fail
     return ArmPrecision(name, baseline, half, pairs, reached=False, goes_on=more)
 
 
@@ -151,9 +149,8 @@ def _precision_words(study: Study) -> Iterator[str]:
     parts = []
     for one in found:
         half = "no interval" if one.half_width is None else wording.with_unit(f"{one.half_width:.3g}", metric)
-        parts.append(
-            f"{half} for {wording.quoted(one.arm)} with {wording.count(one.pairs, 'pair')}, {ends[one.reached]}"
-        )
+        pairs = wording.count(one.pairs, "pair")
+        parts.append(f"{half} for {wording.quoted(one.arm)} with {pairs}, {ends[one.reached]}")
     several = f", simultaneously for {len(found)} arms" if len(found) > 1 else ""
     yield (
         f"Half-widths of the differences to the baseline in {wording.label(metric)}, of 95 % intervals that hold at "

@@ -25,8 +25,8 @@ def expect(
 ) -> tuple[dict[str, int], str]:
     """The expected number of seeds by arm, and a sentence on the looks.
 
-    Claims are taken to be about differences of `EFFECT` standard deviations; an arm of several comparisons gets seeds
-    until the last of them is decided. The width of an interval cannot be foreseen without a spread: then the number
+    Claims are taken to be about differences of `EFFECT` standard deviations; an arm of several claims gets seeds until
+    the last of them is decided. The width of an interval cannot be foreseen without a spread: then the number
     is halfway between the least and the most. trained: names of the trained arms. baselines: of every arm.
     """
     family = sum(map(comparisons, claims))
@@ -55,11 +55,11 @@ def expect(
     return {**least, **numbers}, f"seeds {until}, {looks}: claims are {decides}; {meant}{end}"
 
 
-def expected_number(design: Design, comparisons_of_arm: int = 1) -> int:
-    """Mean number of seeds, rounded up, until the last of an arm's comparisons is decided.
+def expected_number(design: Design, claims_of_arm: int = 1) -> int:
+    """Mean number of seeds, rounded up, until the last of an arm's claims is decided.
 
-    Of simulated normal differences at the boundaries for normal data; comparisons count as independent, and futility
-    is left out.
+    Of simulated normal differences at the boundaries for normal data; claims count as independent, and futility is left
+    out.
     """
     if design.first_decision is None:
         return design.looks[-1]
@@ -71,11 +71,11 @@ def expected_number(design: Design, comparisons_of_arm: int = 1) -> int:
         if look >= design.first_decision:
             running &= np.abs(sums[:, look - 1]) / math.sqrt(look) < bound
         decided = 1 - float(running.mean())
-        number += (following - look) * (1 - decided**comparisons_of_arm)
+        number += (following - look) * (1 - decided**claims_of_arm)
     return math.ceil(number)
 
 
 def _compared(claim: Claim, baselines: Mapping[str, str]) -> list[str]:
-    """The arms that get seeds for a claim, one entry for each of its comparisons; a baseline is compared with all."""
+    """The arms that get seeds for a claim: those that it names, and their baselines."""
     names = claimed_arms(claim)
     return list(dict.fromkeys([*names, *(baselines[name] for name in names if name in baselines)]))
