@@ -188,9 +188,10 @@ def _unknown_error(name: str, every: list[Entry]) -> SweepError:
 
     known = list(dict.fromkeys(name for entry in every for name in (entry.name, _file_stem(entry)) if name))
     near = difflib.get_close_matches(name, known, 5) or [one for one in known if name and name in one][:5]
+    other = f"sweeps check {name}" if name.endswith((".yaml", ".yml")) else "sweeps list methods"
     return SweepError(
         repr(name),
         "nothing has this name",
         f"similar names: {', '.join(near)}" if near else f"a name that `sweeps list KIND` prints; {', '.join(KINDS)}",
-        f"sweeps describe {near[0]}" if near else "sweeps list methods",
+        f"sweeps describe {near[0]}" if near else other,
     )

@@ -258,8 +258,11 @@ def _checked(
         if not all(hasattr(error, part) for part in ("given", "why", "allowed", "fix")):
             raise
         value_place = _place_of(sweep, getattr(error, "key", ""), changes) or place
+        given: str = error.given  # type: ignore[attr-defined]
+        if sweep.metrics and given.startswith("metrics."):
+            given = given.replace("metrics.", "report.extra: ", 1)
         raise SweepError(
-            f"{sweep.document.origin(value_place)}: {error.given}",  # type: ignore[attr-defined]
+            f"{sweep.document.origin(value_place)}: {given}",
             error.why,  # type: ignore[attr-defined]
             error.allowed,  # type: ignore[attr-defined]
             error.fix,  # type: ignore[attr-defined]

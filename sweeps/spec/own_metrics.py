@@ -28,9 +28,12 @@ def read(spec: SweepSpec, error: Fail) -> dict[str, dict[str, Any]]:
     for i, entry in enumerate(spec.report.extra):
         section = {"name": entry} if isinstance(entry, str) else entry
         name = section["name"]
-        if isinstance(entry, str) and entry in columns.EXTRA:
-            continue
         place = ("report", "extra", i)
+        if isinstance(entry, str) and entry in columns.EXTRA:
+            if spec.task != TASKS[0]:
+                why = f"it scores filled images, and trials of task {spec.task} do not fill images"
+                raise error(place, why, f"task {TASKS[0]}", "remove it from `report.extra`")
+            continue
         if not re.match(OWN_CODE, name) and name not in entry_points(group="inpaint_sweeps.metrics").names:
             allowed = (
                 f"{', '.join(columns.EXTRA)}, or a metric of your own: ./FILE.py, ./FILE.py:NAME, package.module:NAME"
@@ -86,7 +89,7 @@ def declare(metrics: Mapping[str, Any], place: Place, error: Fail) -> None:
 def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: Mapping[str, str]) -> None:
     """Raise SweepError for a column that no trial reports, in the report, a claim or a search, or that may not select.
 
-    labels: of users' metrics. own: the columns of a user's task; empty for the tasks of this package.
+    labels: of users' metrics. own: the columns that a user's task declares; empty for the tasks of this package.
     """
 
     program = spec.base.get("metrics") if spec.task == COMMAND else None
@@ -98,6 +101,8 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
         if own and column.startswith(("val/", "test/")):
             return column in own
         mine = column in ours or columns.without_test_set(column)[0] in ours
+        if program and column.startswith(("val/", "test/")):
+            return mine
         return columns.is_column(column) and (mine or columns.has_meaning(column))
 
     best, pareto = BEST.match(spec.report.at), spec.report.pareto
@@ -130,7 +135,7 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
     for metric in spec.search.metrics if spec.search else ():
         if metric != "parameters" and not (metric.startswith("val/") and is_known(metric)):
             why = why_not(metric)
-            allowed = ", ".join(column for column in own if column.startswith("val/")) or "val/psnr_db, val/l2, ..."
+            allowed = ", ".join(one for one in declared if one.startswith("val/")) or "val/psnr_db, val/l2, ..."
             raise error(("search", "metric"), f"{metric!r}: {why}", f"{allowed}, or parameters", "metric: val/psnr_db")
     for column in spec.search.constraints if spec.search else ():
         if column != "parameters" and not (column.startswith(("val/", f"{columns.SYSTEM}/")) and is_known(column)):

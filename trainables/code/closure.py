@@ -18,6 +18,7 @@ from pathlib import Path
 
 from trainables.code.cache import MOST_BYTES, path_in_code
 from trainables.code.mentions import guarded, imports, named_files, possible_imports
+from trainables.code.syntax import parse
 from trainables.errors import TrialError
 
 OURS = ("analysis", "cluster", "sweeps", "trainables")
@@ -96,7 +97,7 @@ class _ImportWalk:
         self.bytes += file.stat().st_size
         if file.suffix != ".py" or self.bytes > MOST_BYTES:  # which `pack` refuses; it would take long to parse
             return
-        tree = ast.parse(file.read_bytes(), file.name)
+        tree = parse(file.read_bytes(), file.name)
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
         may_fail = set(map(id, ast.walk(tree) if optional else guarded(tree)))
         for name, uncertain, node in imports(tree, package):

@@ -152,10 +152,11 @@ def _file(name: str, path: str, folder: Path) -> Path:
             f"move {file.name} there, or install it as a package and name it as package.module:NAME",
         )
     if not file.is_file():
-        near = ", ".join(sorted(one.name for one in file.parent.glob("[!.]*.py"))) if file.parent.is_dir() else ""
+        found = file.parent.glob("[!.]*.py") if file.parent.is_dir() else ()
+        near = ", ".join(sorted(one.name for one in found if one.is_file()))
         raise TrialError(
             name,
-            f"there is no file {file}",
+            f"there is no file {file}" + (", but something else of this name" if os.path.lexists(file) else ""),
             f"a Python file, relative to the sweep file{f'; there are {near}' if near else ''}",
             f"create {path}, or correct the path",
         )

@@ -15,7 +15,18 @@ def source_hash(source: str | bytes, keep_docstrings: bool | None = None, name: 
 
     keep_docstrings: whether docstrings count; None: if the source reads them. name: for the error
     """
-    return tree_hash(ast.parse(source, name), reads_docstrings(source) if keep_docstrings is None else keep_docstrings)
+    return tree_hash(parse(source, name), reads_docstrings(source) if keep_docstrings is None else keep_docstrings)
+
+
+def parse(source: str | bytes, name: str) -> ast.Module:
+    """The syntax tree of a source. Raises SyntaxError with name and line, which Python leaves out for a null byte."""
+    try:
+        return ast.parse(source, name)
+    except SyntaxError as error:
+        content = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
+        error.filename = error.filename or name
+        error.lineno = error.lineno or content.partition(b"\0")[0].count(b"\n") + 1
+        raise
 
 
 def reads_docstrings(source: str | bytes) -> bool:

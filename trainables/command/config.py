@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -121,8 +122,8 @@ def code_hash(resolved: Mapping[str, Any], folder: Path | None) -> str | None:
 def _check_covered(run: Sequence[Any], found: Sequence[str], folder: Path) -> None:
     """Raise TrialError if an argument is a file beside the sweep file that `code` leaves out."""
     for argument in map(str, run):
-        relative = argument.removeprefix("./")
-        inside = relative and not placeholders(relative) and not Path(relative).is_absolute() and ".." not in relative
+        relative = os.path.normpath(argument)
+        inside = argument and not placeholders(relative) and not Path(relative).is_absolute() and ".." not in relative
         if inside and len(relative) < 256 and relative not in found and (folder / relative).is_file():
             raise TrialError(
                 f"run: {argument}",

@@ -116,5 +116,10 @@ def copy(name: str, target: Path) -> None:
         file = target / cache.safe_path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-        if content.startswith((b"#!", b"\x7fELF")) or content[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"):
+        if is_program(content):
             os.chmod(file, 0o755)
+
+
+def is_program(content: bytes) -> bool:
+    """Whether a file begins with `#!`, or is a binary."""
+    return content.startswith((b"#!", b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from trainables.code import cache
+from trainables.command import files
 from trainables.command.arguments import command_line, placeholders
 from trainables.command.learner import SAMPLES, ProgramLearner
 from trainables.command.pictures import with_strip
@@ -100,10 +101,13 @@ def checks(config: Mapping[str, Any]) -> list[Any]:
 
 def _check_run(section: Mapping[str, Any], data_root: Path | None) -> None:  # noqa: ARG001 - part of the interface
     run, code = section["run"], section["code_hash"]
-    if isinstance(run, str) or placeholders(str(run[0])) or "/" in str(run[0]):
-        return  # a shell, or a file of the code, which becomes executable when it is copied
+    if isinstance(run, str) or placeholders(str(run[0])):
+        return  # a shell, or known when a trial runs
     path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
     name = command_line([run[0]], {})[0]
+    content = cache.kept_files(code).get(os.path.normpath(name), b"") if code and "/" in name else b""
+    if files.is_program(content):
+        return  # it becomes executable when it is copied
     check_program(name, cache.cache_folder() / (code or "."), {"PATH": path})
 
 

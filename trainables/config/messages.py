@@ -47,10 +47,12 @@ def _translate(section: str, config: type[BaseModel], value: _Given, error: Vali
     """An unknown key is told first: it is often the reason why another one is missing."""
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     loc, context, given = first["loc"], first.get("ctx", {}), first["input"]
+    if loc and loc[-1] == "[key]":  # of a mapping: its key is wrong, which the error of the key names itself
+        loc = loc[: -2 if isinstance(context.get("error"), TrialError) else -1]
     key = ".".join([section] * bool(section) + [str(part) for part in loc])
     owner, name = _owner(config, value, loc)
     if isinstance(context.get("error"), TrialError):
-        return _below(key, context["error"])
+        return below(key, context["error"])
     if first["type"] == "extra_forbidden":
         what = key.rpartition(".")[0] or section or "key"
         return unknown_name_error(what, str(loc[-1]), tuple(owner.model_fields), key)
@@ -75,7 +77,7 @@ def _translate(section: str, config: type[BaseModel], value: _Given, error: Vali
     )
 
 
-def _below(section: str, error: TrialError) -> TrialError:
+def below(section: str, error: TrialError) -> TrialError:
     """The error of a section's own check, told of the section."""
     if not section:
         return error

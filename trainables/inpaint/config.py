@@ -12,7 +12,7 @@ from trainables import registry
 from trainables.code import references
 from trainables.config import data_paths
 from trainables.config.data_paths import DataPath
-from trainables.config.messages import unknown_name_error
+from trainables.config.messages import below, unknown_name_error
 from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import CaptionRetrieverConfig, FeaturesConfig, Needs, PhasesConfig
 from trainables.config.task_config import (
@@ -116,7 +116,14 @@ def reconstruction_terms(loss: Iterable[str]) -> dict[str, Code]:
     """Those of some loss terms that compare images, by label: ours, and those of users."""
     known = registry.names("loss")
     terms = [name for name in loss if name in known or references.parse(name)]
-    return {references.label(name): registry.find("loss", name) for name in terms}
+    return {references.label(name): _term(name) for name in terms}
+
+
+def _term(name: str) -> Code:
+    try:
+        return registry.find("loss", name)
+    except TrialError as error:
+        raise below("loss", error) from error
 
 
 @cache

@@ -22,6 +22,8 @@ def draw(code: Code, n: int, size: int, generator: torch.Generator, options: Str
     holes_nhw = holes_nhw.cpu()
     if not ((holes_nhw == 0) | (holes_nhw == 1)).all():
         raise _error(code, "it returned values other than 0 and 1", "1 (or true) in the holes, 0 elsewhere")
+    if n > 1 and not holes_nhw.any():
+        raise _error(code, f"none of the {n} masks has a hole", "1 (or true) in the holes, 0 elsewhere")
     place = torch.zeros(n, 4, dtype=torch.long)
     place[:, 0] = torch.arange(n)
     return MaskFiles(size, place, holes_nhw.to(torch.uint8))

@@ -115,6 +115,7 @@ def test_describe_tells_what_a_users_file_defines(
         assert said.code == 2
         assert why in said.err
     assert "there is no file" in command("describe", "./gone.py").err
+    assert "sweeps check ./my_sweep.yaml" in command("describe", "./my_sweep.yaml").err
 
 
 def test_models_are_those_of_the_registry(command: Command) -> None:

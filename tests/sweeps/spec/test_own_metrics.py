@@ -9,6 +9,7 @@ import pytest
 from sweeps.errors import SweepError
 from sweeps.results import columns
 from sweeps.spec import loader, yaml_document
+from sweeps.spec.schema import TASKS
 
 PROGRAM = """\
 name: program
@@ -63,3 +64,28 @@ def test_a_program_does_not_report_what_another_one_declares() -> None:
 @pytest.mark.parametrize("column", ["test/psnr_db", "test/psnr_db_on_lines", "val/l1"])
 def test_names_with_a_meaning_are_known_in_every_sweep(column: str) -> None:
     sweep(OURS, report={"metrics": [column]})
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"report": {"metrics": ["test/psnr_db"]}}, "report.metrics"),
+        ({"report": {"metrics": ["test/mine"], "at": "best(val/psnr_db)"}}, "report.at"),
+        ({"claims": [{"text": "t", "metric": "val/psnr_db", "arm": "base", "above": 1}]}, "claims"),
+        ({"search": {"space": {"lr": {"float": [0.1, 1]}}, "trials": 1, "metric": "val/l1", "goal": "min"}}, "search"),
+    ],
+)
+def test_a_program_reports_the_columns_that_it_declares_alone(change: dict[str, Any], key: str) -> None:
+    """Not those of our tasks, though they have a meaning."""
+    own = {"run": ["./train.sh"], "code": ["train.sh"], "lr": 1, "metrics": {"test/mine": "max", "val/mine": "max"}}
+    with pytest.raises(SweepError, match="no trial reports") as caught:
+        sweep(PROGRAM, base=own, **{"report": {}, **change})
+    assert key in caught.value.given
+    assert "mine" in caught.value.allowed
+
+
+@pytest.mark.parametrize("task", [*(one for one in TASKS if one != "inpaint"), "./task.py"])
+def test_scores_of_fills_are_refused_for_tasks_that_fill_nothing(task: str) -> None:
+    with pytest.raises(SweepError, match=f"trials of task {task} do not fill images") as caught:
+        sweep(OURS, task=task, report={"extra": ["kid_squeezenet"]})
+    assert "report.extra[0]" in caught.value.given

@@ -210,6 +210,7 @@ def test_code_that_was_changed_in_the_cache_is_not_imported(write: Write) -> Non
     ("files", "says"),
     [
         ({"net.py": "def f(:\n"}, "net.py:1 does not parse"),
+        ({"net.py": "\nx = 1\0\n"}, "net.py:2 does not parse: source code string cannot contain null bytes"),
         ({"net.py": "import helper\n", "helper.py": "x = = 1\n"}, "helper.py:1 does not parse"),
         ({"net.py": "\n\nimport not_there\n"}, "net.py:3 imports not_there"),
         ({"net.py": "from parts import gone\n", "parts/__init__.py": "from .missing import x"}, "parts.missing"),

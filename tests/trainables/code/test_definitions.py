@@ -283,7 +283,7 @@ BAD = {
     "a link to a file outside": (_link_outside, "outside the folder of the sweep file"),
     "a link through a folder outside": (_linked_folder_outside, "outside the folder of the sweep file"),
     "a link to itself": (_link_to_itself, "there is no file|cannot be read|symbolic link"),
-    "a folder": (_folder, "there is no file"),
+    "a folder": (_folder, "there is no file .*, but something else of this name"),
     "two of a kind": (_two, "it defines it, that, and the name does not say which is meant"),
     "a name of ours": (_hides_ours, "would hide the module analysis of this package"),
     "the name of a package": (_hides_installed, "would hide the module numpy of an installed package"),

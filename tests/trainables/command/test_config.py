@@ -105,6 +105,7 @@ def test_placeholders_become_arguments() -> None:
         ({"code": ["link"]}, "code", "leaves the folder"),
         ({"code": ["train.py", "big.bin"]}, "code", "MB together"),
         ({"code": ["train.py", "broken.py"]}, "code", "does not parse"),
+        ({"code": ["train.py", "null.py"]}, "code", "line 2 does not parse"),
         ({"metrics": {}}, "metrics", "at least 1"),
         ({"metrics": {"psnr": "max"}}, "metrics.psnr", "pattern"),
         ({"metrics": {"val/psnr_db": "up"}}, "metrics.val/psnr_db", "'max' or 'min'"),
@@ -118,6 +119,7 @@ def test_placeholders_become_arguments() -> None:
 def test_mistakes(folder: Path, changes: dict[str, Any], key: str, words: str) -> None:
     (folder / "link").symlink_to("/etc/hostname")
     (folder / "broken.py").write_text("def f(:\n")
+    (folder / "null.py").write_text("\n\0")
     with (folder / "big.bin").open("wb") as file:
         file.truncate(11_000_000)
     with pytest.raises(TrialError) as caught:

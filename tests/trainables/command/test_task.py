@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.trainables.command.programs import PYTHON, WALK, Trial, gone, numbers, resolved, trial
+from trainables import schema
+from trainables.command import task
 from trainables.errors import TrialError
 from trainables.training.loop import Diverged
 from trainables.training.session import Restored, Stopped
@@ -257,6 +259,34 @@ def test_a_bad_program(tmp_path: Path, program: str, changes: dict[str, Any], wo
     assert all((caught.value.given, caught.value.why, caught.value.allowed, caught.value.fix))
 
 
+@pytest.mark.parametrize(
+    ("run", "code", "says"),
+    [
+        (["no-such-program"], "", "no such program in PATH"),
+        (["./missing"], "exit 0", "no such program"),
+        (["/missing/program", "./train.sh"], "exit 0", "no such program"),
+        (["./train.sh"], "exit 0", "not executable"),
+        (["train.sh"], "#!/bin/sh", "write ./train.sh"),
+        (["./train.sh"], "#!/bin/sh", ""),
+        (["././train.sh"], "#!/bin/sh", ""),
+        (["/bin/sh", "train.sh"], "exit 0", ""),
+        (["sh", "train.sh"], "exit 0", ""),
+        (["{python}", "train.sh"], "", ""),
+    ],
+)
+def test_a_program_that_cannot_start_is_refused_before_the_first_trial(
+    tmp_path: Path, run: list[str], code: str, says: str
+) -> None:
+    (tmp_path / "train.sh").write_text(code)
+    found = {"run": run, "code": ["train.sh"], "epochs": 1, "metrics": {"val/score": "max"}}
+    (check, section), *_ = task.checks(schema.resolve("command", found, tmp_path))
+    if not says:
+        check(section, None)
+        return
+    with pytest.raises(TrialError, match=says):
+        check(section, None)
+
+
 @pytest.mark.parametrize("value", ["float('nan')", "float('inf')"])
 def test_nan_ends_the_trial_as_diverged(tmp_path: Path, value: str) -> None:
     with pytest.raises(Diverged, match="record of epoch 2"):
@@ -280,7 +310,6 @@ def test_much_output_is_read_quickly_and_logged_in_part(tmp_path: Path) -> None:
 
 
 def test_several_workers_are_refused(tmp_path: Path) -> None:
-    from trainables.command import task
     from trainables.training.distributed import Workers
     from trainables.training.session import Machine
 

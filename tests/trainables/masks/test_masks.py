@@ -397,3 +397,14 @@ def test_predict_reads_a_mask_like_training(tmp_path: Path) -> None:
         else:
             with pytest.raises(TrialError, match=r"no hole|whole image"):
                 user_images.read_hole(str(tmp_path / "mask.png"), picture)
+
+
+def test_masks_of_a_users_function_without_any_hole_are_refused(tmp_path: Path) -> None:
+    drawn = "(torch.arange(n) < last)[:, None, None].expand(n, size, size)"
+    source = f"import torch\ndef m(n, size, generator, *, last: int = 0):\n    return {drawn}\n"
+    (tmp_path / "m.py").write_text(source)
+    name = registry.resolve_name("mask", "./m.py", {"folder": tmp_path})
+    canvas, section = masks.Canvas(16, tmp_path), {"name": name, "last": 0}
+    with pytest.raises(TrialError, match="none of the 4 masks has a hole"):
+        masks.draw(section, 4, canvas, torch.Generator())
+    masks.draw({**section, "last": 1}, 4, canvas, torch.Generator())
