@@ -45,6 +45,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)
+    _add_failed_trials_exit(parser)
     parser.add_argument(
         "--fresh",
         action="store_true",
@@ -63,6 +64,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)
+    _add_failed_trials_exit(parser)
 
     parser = verbs.add(
         stop, "stop", "stop a sweep gracefully: its trials save a checkpoint at the end of the current epoch"
@@ -74,6 +76,24 @@ def register(verbs: common.Verbs) -> None:
     parser = verbs.add(gc, "gc", "delete checkpoints that are no longer needed, and files that killed runs left")
     parser.add_argument("name", metavar="NAME", nargs="?", help="name of a sweep (default: all trials of the store)")
     common.add_store(parser)
+
+
+def _add_failed_trials_exit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--failed-trials-exit",
+        metavar="CODE",
+        type=_exit_status,
+        default=common.FAILED,
+        help="exit code if only failed trials are left, which the same command does not run again "
+        f"(default: {common.FAILED}); 0 keeps a scheduler from retrying such a sweep",
+    )
+
+
+def _exit_status(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 125:
+        raise argparse.ArgumentTypeError(f"{text} is not an exit code from 0 to 125")
+    return number
 
 
 def check(options: argparse.Namespace) -> int:
@@ -164,14 +184,13 @@ def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, is_depend
 
 def run(options: argparse.Namespace) -> int:
     store, sweep = api.open(options.store), common.load_sweep(options)
-    return _exit_code(api.run(sweep, store, common.run_options(options), _events(options)))
+    return _exit_code(api.run(sweep, store, common.run_options(options), _events(options)), options)
 
 
 def resume(options: argparse.Namespace) -> int:
     store = api.open(options.store)
-    return _exit_code(
-        api.resume(store, options.name, common.run_options(options), _events(options), changes=options.set)
-    )
+    result = api.resume(store, options.name, common.run_options(options), _events(options), changes=options.set)
+    return _exit_code(result, options)
 
 
 def _events(options: argparse.Namespace) -> RunEvents:
@@ -180,8 +199,11 @@ def _events(options: argparse.Namespace) -> RunEvents:
     return RunDisplay(options.store, options.quiet)
 
 
-def _exit_code(result: RunResult) -> int:
-    return common.DONE if result.complete else common.FAILED
+def _exit_code(result: RunResult, options: argparse.Namespace) -> int:
+    if result.complete:
+        return common.DONE
+    failed_trials_exit: int = options.failed_trials_exit
+    return failed_trials_exit if result.left.nothing else common.FAILED
 
 
 def stop(options: argparse.Namespace) -> int:

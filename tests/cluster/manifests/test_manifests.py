@@ -191,7 +191,8 @@ def test_a_ray_job_continues_its_sweep_when_retried() -> None:
     assert (options.address, options.fresh) == ("auto", False)
     assert options.store.startswith("s3://")
     assert (ROOT / options.file).exists()
-    assert job["spec"]["backoffLimit"] > 0
+    assert 0 < job["spec"]["backoffLimit"] <= 3, "each retry is a new cluster of GPUs"
+    assert options.failed_trials_exit == 0, "KubeRay retries after every other code, though only failed trials are left"
     assert job["spec"]["suspend"], "Kueue needs a suspended job ..."
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], "... and a queue"
 
