@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 from urllib.parse import urlsplit
 
@@ -26,9 +27,23 @@ def chosen(address: str | None, size: str) -> str:
     return address or (IN_PROCESS if size == sizes.TINY else LOCAL)
 
 
+def require_ray(address: str) -> None:
+    """SweepError if Ray is not installed here."""
+    if importlib.util.find_spec("ray") is None:
+        raise SweepError(
+            f"--address {address}",
+            "Ray is not installed in this Python environment",
+            "an environment with the packages of this project; without Ray: sweeps run FILE --address in-process",
+            "pip install -r requirements.lock",
+        )
+
+
 def check(address: str) -> None:
     """SweepError for an address that a sweep cannot run on, or where nothing listens (within 10 s)."""
-    if address in (LOCAL, AUTO, IN_PROCESS):
+    if address == IN_PROCESS:
+        return
+    require_ray(address)
+    if address in (LOCAL, AUTO):
         return
     if address.startswith("ray://"):
         raise SweepError(

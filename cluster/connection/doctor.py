@@ -277,9 +277,12 @@ def _unreadable(root: Path) -> Iterator[CheckResult]:
 
 
 def _cluster(address: str, here: MachineFacts, store: Store | None, data_root: str | None) -> Iterator[CheckResult]:
-    from cluster.connection import connection
+    from cluster.connection import address as addresses
 
     try:
+        addresses.require_ray(address)
+        from cluster.connection import connection
+
         connection.connect(address)
     except SweepError as error:
         yield CheckResult("failed", f"{error.given}: {error.why}", error.fix)

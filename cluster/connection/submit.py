@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cluster.connection import address as addresses
+from cluster.connection import waiting
 from sweeps import scratch
 from sweeps.errors import SweepError
 
@@ -36,9 +37,12 @@ _PAUSE_S = 30
 _ANSWER_S = 4.0
 _NOT_READY = "No available agent to submit job"
 """What the job server answers (Ray 2.60) as long as the agent of the head node has not registered."""
+_LOOK_S = 1.0
+"""Pause before a job that has not started is looked at again."""
 _READY_S = 5.0
 """Pause before a job is submitted again to a cluster that is starting; the head itself waits 10 s for its agent."""
-_ATTEMPTS = 8
+TIMEOUT_S = 600.0
+"""Seconds that a cluster may take to accept a job, and then to start it."""
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Environment variables that Ray would use instead of the given address."""
 
@@ -59,6 +63,8 @@ class Submission:
     """Folders that are not uploaded."""
     runtime_env: dict[str, Any] = field(default_factory=dict)
     """Ray's runtime environment, without the working directory."""
+    timeout_s: float = TIMEOUT_S
+    """Seconds that the cluster may take to accept the job."""
 
 
 def relative_file(file: Path, folder: Path) -> str:
@@ -75,7 +81,10 @@ def relative_file(file: Path, folder: Path) -> str:
 
 
 def submit(submission: Submission) -> str:
-    """Start the job and return its id. SweepError, within 10 s, if the address or the token does not work."""
+    """Start the job and return its id.
+
+    SweepError, within 10 s, if the address or the token does not work, and if the job is not accepted in time.
+    """
     client = _client(submission.address)
     entry = shlex.join(["python", "-m", "sweeps.cli", "run", *submission.arguments, "--address", "auto"])
     with scratch.folder("submit") as folder:
@@ -83,26 +92,59 @@ def submit(submission: Submission) -> str:
         pack(submission.folder.resolve(), submission.skipped, package)
         environment = {**submission.runtime_env, "working_dir": str(package)}
         start = partial(client.submit_job, entrypoint=entry, runtime_env=environment)
-        job: str = _request(submission.address, lambda: _when_ready(start))
+        timeout_s = submission.timeout_s
+        try:
+            job: str = waiting.call(
+                lambda: _request(submission.address, lambda: _when_ready(start, timeout_s)),
+                f"the cluster at {submission.address} has not accepted the job yet",
+                timeout_s,
+            )
+        except TimeoutError as error:
+            raise _too_late(
+                submission.address, f"the cluster has not accepted the job after {timeout_s:g} s"
+            ) from error
     return job
 
 
-def _when_ready(start: Callable[[], T]) -> T:
+def _too_late(address: str, why: str, do: str = "submit it again, which is safe") -> SweepError:
+    return SweepError(
+        f"--address {address}",
+        why,
+        "a cluster whose head is up, or more time: --timeout 30m",
+        f"look at `ray status` and the dashboard's log on the head; then {do}",
+    )
+
+
+def _when_ready(start: Callable[[], T], timeout_s: float = TIMEOUT_S) -> T:
     """The result of `start`; it is tried again while the head has started its dashboard but not yet its job agent."""
-    for _ in range(_ATTEMPTS - 1):
+    deadline = time.monotonic() + timeout_s
+    while True:
         try:
             return start()
         except RuntimeError as error:
-            if _NOT_READY not in str(error):
+            if _NOT_READY not in str(error) or time.monotonic() >= deadline:
                 raise
             print("the cluster is starting and does not accept jobs yet: trying again", file=sys.stderr)
             time.sleep(_READY_S)
-    return start()
 
 
-def follow(address: str, job: str) -> bool:
-    """Print the job's log until the job ends; returns whether it succeeded. Ctrl-C does not end the job."""
+def _pending(client: Any, job: str) -> str:
+    """Why a job has not started, and which other jobs run; empty if it has started."""
+    info = client.get_job_info(job)
+    if info.status.value != "PENDING":
+        return ""
+    others = [one.submission_id for one in client.list_jobs() if one.status.value == "RUNNING" and one.submission_id]
+    before = f"; jobs that run now: {', '.join(others)}" if others else ""
+    return f"job {job} has not started: {info.message or 'its environment is prepared'}{before}"
+
+
+def follow(address: str, job: str, timeout_s: float = TIMEOUT_S) -> bool:
+    """Print the job's log until the job ends; returns whether it succeeded. Ctrl-C does not end the job.
+
+    timeout_s: SweepError if the job has not started after this time. The job itself stays where it is.
+    """
     client = _client(address)
+    _wait_for_start(address, job, partial(_pending, client, job), timeout_s)
     printed = 0
 
     async def tail() -> None:
@@ -131,6 +173,17 @@ def follow(address: str, job: str) -> bool:
             if info.status.value != "SUCCEEDED":
                 print(f"job {job} {info.status.value.lower()}: {info.message}", file=sys.stderr)
             return bool(info.status.value == "SUCCEEDED")
+
+
+def _wait_for_start(address: str, job: str, pending: Callable[[], str], timeout_s: float) -> None:
+    """Return when a job has started. pending: why it has not."""
+    notice, deadline = waiting.WaitNotice(), time.monotonic() + timeout_s
+    while why := _request(f"{address} (the job {job} continues)", pending):
+        notice.update(partial(str, why))
+        if time.monotonic() >= deadline:
+            do = f"ray job logs --follow --address {address} {job}, or ray job stop --address {address} {job}"
+            raise _too_late(address, f"after {timeout_s:g} s, {why}", do)
+        time.sleep(_LOOK_S)
 
 
 # --- the working directory --------------------------------------------------------------------------------------------
@@ -201,9 +254,16 @@ def _mb(size: int) -> str:
 
 def _client(address: str) -> Any:
     """A client of the cluster's job server, after checking that it can be reached and accepts our token."""
+    addresses.require_ray(address)
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        do = f"--address http://{address.rpartition('/')[2].partition(':')[0]}:8265"
+        host = address.rpartition("/")[2].partition(":")[0]
+        if host in (addresses.LOCAL, addresses.AUTO, addresses.IN_PROCESS):
+            do = (
+                "--address http://127.0.0.1:8265, on the head or through a tunnel (ray dashboard, kubectl port-forward)"
+            )
+        else:
+            do = f"--address http://{host}:8265"
         raise SweepError(f"--address {address}", "jobs are submitted over HTTP to the dashboard's port", _ALLOWED, do)
     addresses.reach(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
     import requests

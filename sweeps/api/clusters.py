@@ -31,6 +31,8 @@ class ClusterJob:
     """YAML file with a runtime environment of Ray."""
     quiet: bool = False
     """Whether the job prints only errors."""
+    timeout_s: float = 600.0
+    """Seconds that the cluster may take to accept the job."""
 
 
 def doctor(store: StoreLike, *, address: str | None = None, data: str | Path | None = None) -> Iterator[CheckResult]:
@@ -81,18 +83,20 @@ def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunO
             arguments=(file, *_run_arguments(sweep, store, options, job.quiet)),
             skipped=tuple(skipped),
             runtime_env=_runtime_env(job.runtime_env),
+            timeout_s=job.timeout_s,
         )
     )
 
 
-def follow(address: str, job: str) -> bool:
+def follow(address: str, job: str, *, timeout_s: float = 600.0) -> bool:
     """Print the log of a job until it ends; returns whether it succeeded.
 
-    address: dashboard of the cluster. job: its id, from `submit`. KeyboardInterrupt does not end the job.
+    address: dashboard of the cluster. job: its id, from `submit`. timeout_s: SweepError if the job has not started
+    after this time; it stays on the cluster. KeyboardInterrupt does not end the job.
     """
     from cluster.connection import submit as jobs
 
-    return jobs.follow(address, job)
+    return jobs.follow(address, job, timeout_s)
 
 
 def _check_absolute(store: Path) -> None:

@@ -25,6 +25,13 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--detach", action="store_true", help="return at once instead of printing the log until the job ends"
     )
+    parser.add_argument(
+        "--timeout",
+        metavar="TIME",
+        type=common.duration,
+        default=600.0,
+        help="give up if the cluster has not accepted the job, or not started it, after this time (default: 10m)",
+    )
     common.add_run_options(parser)
 
     parser = verbs.add(
@@ -53,19 +60,21 @@ def submit(options: argparse.Namespace) -> int:
     """Submit a sweep to a cluster and follow the job unless --detach is given."""
     sweep = common.load_sweep(options)
     common.print_notes(api.plan(sweep))
-    cluster = api.ClusterJob(options.address, options.working_dir, options.runtime_env, options.quiet)
+    cluster = api.ClusterJob(
+        options.address, options.working_dir, options.runtime_env, options.quiet, timeout_s=options.timeout
+    )
     job = api.submit(sweep, options.store, cluster, common.run_options(options))
     if "://" not in options.store:
         words = f"the store is the folder {options.store}; every node must have it mounted at that path"
         print(f"warning: {words}", file=sys.stderr)
     follow = f"ray job logs --follow --address {options.address} {job}"
-    stop = f"sweeps stop NAME --store {options.store}"
+    stop = f"sweeps stop {sweep.name} --store {options.store}"
     print(f"job {job} runs at {options.address}; follow it with: {follow}")
     print(f"stop it after the current epochs with: {stop}", flush=True)
     if options.detach:
         return common.DONE
     try:
-        return common.DONE if api.follow(options.address, job) else common.FAILED
+        return common.DONE if api.follow(options.address, job, timeout_s=options.timeout) else common.FAILED
     except KeyboardInterrupt:
         print(
             f"\njob {job} goes on; follow it with: {follow}; "

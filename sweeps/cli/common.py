@@ -142,7 +142,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_accept_changed_data(parser)
     add_arms(parser)
     parser.add_argument(
-        "--time-budget", metavar="TIME", type=_seconds, help="stop gracefully after this time, e.g. 90s, 30m, 8h or 2d"
+        "--time-budget", metavar="TIME", type=duration, help="stop gracefully after this time, e.g. 90s, 30m, 8h or 2d"
     )
     parser.add_argument(
         "--stop-after-failures", metavar="N", type=_positive, help="stop gracefully after N failed trials"
@@ -179,7 +179,7 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print only errors")
 
 
-def _seconds(text: str) -> float:
+def duration(text: str) -> float:
     if text[-1:].isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} has no unit; write 90s, 30m, 8h or 2d")
     try:

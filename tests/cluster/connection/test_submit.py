@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from ray._private.runtime_env import packaging
 
-from cluster.connection import submit
+from cluster.connection import submit, waiting
 from sweeps.cli import common
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
@@ -85,6 +86,7 @@ def test_ctrl_c_leaves_the_job_alone(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "raysubmit_1 goes on" in said
     assert "ray job logs --follow --address http://head:8265 raysubmit_1" in said
     assert "ray job stop" in said
+    assert "sweeps stop fill --store s3://b/p" in said
 
 
 # --- what is uploaded -------------------------------------------------------------------------------------------------
@@ -228,4 +230,62 @@ def test_a_cluster_that_is_starting_is_asked_again(
 
     refusals = iter(["No available agent to submit job"] * 100)
     with pytest.raises(RuntimeError, match="No available agent"):
-        submit._when_ready(start)
+        submit._when_ready(start, timeout_s=0.0)
+
+
+def test_a_job_that_waits_is_told_and_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(submit, "_LOOK_S", 0.01)
+    monkeypatch.setattr(waiting, "FIRST_S", 0.05)
+    states = iter(["job j has not started: its environment is prepared; jobs that run now: i"] * 20)
+    submit._wait_for_start("http://head:8265", "j", lambda: next(states, ""), 60.0)
+    assert capsys.readouterr().err.count("job j has not started") == 1, "the next line is due after 30 s"
+    with pytest.raises(SweepError, match=r"after 0\.1 s, behind another job") as told:
+        submit._wait_for_start("http://head:8265", "j", lambda: "behind another job", 0.1)
+    assert "ray job stop --address http://head:8265 j" in told.value.fix
+    assert "--timeout" in told.value.allowed
+
+
+def test_what_is_waited_for_is_said_after_four_seconds_and_then_every_thirty(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    notice = waiting.WaitNotice(lambda: now)
+    lines = []
+    for tick in range(140):
+        now = tick / 2
+        notice.update((lambda: "a GPU") if tick != 100 else None)
+        lines += [(now, line) for line in capsys.readouterr().err.splitlines()]
+    assert [at for at, _ in lines] == [4.0, 34.0, 54.5], "and again after a wait that has ended"
+    assert lines[1][1] == "waiting for 34 s: a GPU"
+
+
+def test_a_call_that_takes_too_long_is_given_up() -> None:
+    never = threading.Event()
+    with pytest.raises(TimeoutError):
+        waiting.call(never.wait, "the cluster", 0.1)
+    never.set()
+    assert waiting.call(lambda: 3, "the cluster", 5.0) == 3
+    with pytest.raises(SweepError, match="no"):
+        waiting.call(lambda: submit.relative_file(Path("/no/a.yaml"), Path("/b")), "the cluster", 5.0)
+
+
+@pytest.mark.parametrize("verb", ["submit", "run"])
+def test_without_ray_it_is_told_what_to_install(
+    verb: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main([verb, "fill.yaml", "--address", "http://head:8265", "--store", str(folder)]) == common.USER_ERROR
+    said = capsys.readouterr().err
+    assert "Ray is not installed" in said
+    assert "pip install -r requirements.lock" in said
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("address", ["auto", "local", "in-process"])
+def test_an_address_that_is_no_host_is_not_made_one(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["submit", "fill.yaml", "--address", address, "--store", "s3://b/p"]) == common.USER_ERROR
+    said = capsys.readouterr().err
+    assert f"http://{address}" not in said
+    assert "http://127.0.0.1:8265" in said

@@ -33,7 +33,7 @@ SURFACE = {
     "check": f"{FILE} --data --arm",
     "plan": f"{FILE} --all --store --data --address --accept-changed-data --arms --skip-arms --measure",
     "run": f"{FILE} --store {SETTINGS} --failed-trials-exit --fresh --retrain-stale",
-    "submit": f"{FILE} --store --address --data --working-dir --runtime-env --detach {MANNER}",
+    "submit": f"{FILE} --store --address --data --working-dir --runtime-env --detach --timeout {MANNER}",
     "doctor": "--store --data --address",
     "forge": "FILE --store --data --quiet",
     "predict": "TRIAL IMAGE --store --mask --text --out",
