@@ -72,6 +72,11 @@ class Config(TaskConfig):
         return {**resolved, "code_hash": code_hash(resolved, folder)}
 
     @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON schema of `base`, where every further key is a parameter of the program."""
+        return {**super().json_schema(), "patternProperties": {f"^{_NAME.pattern}": {}}}
+
+    @classmethod
     def complete(cls, resolved: dict[str, Any]) -> dict[str, Any]:
         """Check the parameters and placeholders. Parameters that are null are left out."""
         parameters = without_none(resolved[SECTION])

@@ -13,6 +13,7 @@ import pytest
 
 from sweeps import api
 from sweeps.api.arguments import LoadedSweep
+from sweeps.cli.new.skeletons import SWEEPS
 from sweeps.errors import SweepError
 from sweeps.results import columns
 from sweeps.spec import loader, yaml_document
@@ -212,6 +213,15 @@ def test_the_pattern_of_columns_accepts_all_that_are_described() -> None:
     assert [name for name in described if not jsonschema.Draft7Validator(item).is_valid(name)] == []
     unknown = [name for name in some_columns() if name.endswith("_x") and not name.startswith("train/")]
     assert [name for name in unknown if jsonschema.Draft7Validator(item).is_valid(name)] == []
+
+
+def test_parameters_of_a_program_are_accepted(validator: Any) -> None:
+    text = SWEEPS["command"].replace("FILE", "s.yaml").replace("CODE", "s.py").replace("NAME", "s")
+    value = yaml_document.parse(text, "s.yaml").value
+    assert {"lr", "degree"} <= value["base"].keys()
+    validator.validate(value)
+    for wrong in ({"Lr": 1}, {"metrics": {"val/error": "least"}}, {"epochs": 0}):
+        assert not validator.is_valid({**value, "base": {**value["base"], **wrong}}), wrong
 
 
 def test_every_form_of_a_claim_is_accepted(validator: Any) -> None:
