@@ -6,10 +6,14 @@ that of a random walk with these steps. At each look, the boundary is the smalle
 have not crossed before, stays within the error that may be spent by then. So the error of all looks together is at most
 the planned one for every symmetric distribution, however heavy its tails, and without an estimate of the spread.
 
-The walk is followed on a grid: sizes are rounded to `_CELLS`-ths of their sum. Rounded differences are symmetric too,
-so rounding costs precision, not validity. A sum within one standard deviation is exceeded by at least 1/20 of all signs
-(Oleszkiewicz 1996), which is more than a look can spend: no walk is needed for it. Error that cannot be spent because
-the walk has few values (with n pairs, the largest sum has probability 2^-n) is spent at later looks.
+The walk is followed on a grid: sizes are rounded to `_CELLS`-ths of the average size at the first look, and are at most
+`_LARGEST` cells. Rounded differences are symmetric too, so rounding costs precision, not validity. All looks share the
+grid: with a grid of its own, a later look would count other walks as stopped than an earlier one has stopped, and the
+error of all looks could exceed the planned one by a fifth.
+
+A sum within one standard deviation is reached by at least 1/20 of all signs (Oleszkiewicz 1996), which is more than a
+look can spend: no walk is needed for it. Error that cannot be spent because the walk has few values (with n pairs, the
+largest sum has probability 2^-n) is spent at later looks.
 """
 
 from __future__ import annotations
@@ -19,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-_CELLS = 2**10
+_CELLS = 2**6
+_LARGEST = 2**12
 _ROUNDING = 1e-12
 """Probabilities below this are rounding errors."""
 
@@ -33,10 +38,11 @@ def crossing(
     allowed: the error of one side that may be spent by each look, below 1/20.
     """
     values = np.asarray(differences[: counts[-1]], dtype=np.float64)
-    total = float(np.abs(values).sum())
-    if total == 0:
+    averages = (float(np.abs(values[:count]).mean()) for count in counts if count)
+    average = next(filter(None, averages), 0.0)  # of the first look with a difference
+    if average == 0:
         return 0
-    steps = np.rint(values * (_CELLS / total)).astype(np.int64)
+    steps = np.rint(np.clip(values * (_CELLS / average), -_LARGEST, _LARGEST)).astype(np.int64)
     reached = int(steps.sum())
     if reached**2 <= int(steps @ steps) or 0.5 ** len(steps) > allowed[-1] + _ROUNDING:
         return 0

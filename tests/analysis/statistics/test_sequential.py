@@ -71,6 +71,17 @@ def test_the_error_over_all_signs_is_at_most_the_planned_one(spending: Spending,
         assert decided.count("holds") == decided.count("does not hold") > 0
 
 
+def test_all_looks_share_a_grid() -> None:
+    """Sums of nearly equal sizes come in clusters, so that another rounding at a later look moves much probability."""
+    looks = (4, 8, 12)
+    design, sizes = Design(looks), np.random.default_rng(17).uniform(0.95, 1.05, 12)
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=12)))
+    far = np.any([np.abs(signs[:, :n].sum(axis=1)) > 2 * np.sqrt(n) - 1 for n in looks], axis=0)  # nothing else decides
+    decided = [decide(design, one, looks, POSITIVE).state for one in signs[far] * sizes]
+    for state in ("holds", "does not hold"):
+        assert 0 < decided.count(state) / len(signs) <= design.side + 1e-12
+
+
 def test_one_look_is_the_sign_flip_test() -> None:
     rng = np.random.default_rng(2)
     design = Design((10,))
