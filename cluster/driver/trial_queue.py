@@ -342,6 +342,11 @@ class TrialQueue:
         return len(self.live) + len(self._waiting) + asking
 
     @property
+    def held(self) -> list[str]:
+        """Labels of the trials that another driver has."""
+        return [job.label for job in self._held]
+
+    @property
     def finished(self) -> bool:
         """Whether no job runs and, unless halted, none is left."""
         left = self._waiting or self._held or not all(search.over for search in self._searches)

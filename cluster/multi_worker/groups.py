@@ -99,6 +99,11 @@ class Groups:
             self._start()
         return None
 
+    @property
+    def starting(self) -> list[str]:
+        """Names of the groups whose workers are not ready."""
+        return [group.name for group in self._groups.values() if not (group.state["ready"] or group.ending)]
+
     def assign(self, name: str, ticket: str) -> None:
         """Record that a trial was handed to a group."""
         group = self._groups[name]

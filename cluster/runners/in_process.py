@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from cluster.connection import waiting
 from cluster.driver.trial_queue import Job, TrialQueue
+from cluster.runners import wait_reasons
 from cluster.worker.worker import FAILED, STOPPED, WorkerOptions, run_trial
 from sweeps.errors import StoreError
 from trainables.training.session import Row
@@ -20,9 +22,11 @@ def run(queue: TrialQueue, options: WorkerOptions, on_step: Callable[[], None]) 
 
     on_step: called before each trial and after each of its records.
     """
+    notice = waiting.WaitNotice()
     while not queue.finished:
         on_step()
         taken = queue.take()
+        notice.update(wait_reasons.held(queue) if taken is None else None)
         if taken is None:
             time.sleep(0.2)
             continue

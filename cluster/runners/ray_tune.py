@@ -24,8 +24,10 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
+from cluster.connection import waiting
 from cluster.driver.trial_queue import Job, TrialQueue
 from cluster.multi_worker.groups import Groups, driver_node_resources, relay
+from cluster.runners import wait_reasons
 from cluster.worker.worker import CRASHED, WorkerOptions, run_trial
 from sweeps import scratch
 from sweeps.results.columns import EPOCH, is_column
@@ -114,13 +116,16 @@ def _row(result: dict[str, Any]) -> Row:
 
 
 class _Rescue(_Unpickled, tune.Callback):  # type: ignore[misc]
-    """Gives back trials that Tune has failed without notifying the searcher."""
+    """Gives back trials that Tune has failed without notifying the searcher, and says what is waited for."""
 
-    def __init__(self, searcher: QueueSearcher, on_step: Callable[[], None]) -> None:
-        self.searcher, self.on_step = searcher, on_step
+    def __init__(self, searcher: QueueSearcher, options: WorkerOptions, on_step: Callable[[], None]) -> None:
+        self.searcher, self.options, self.on_step = searcher, options, on_step
+        self.notice = waiting.WaitNotice()
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         self.on_step()
+        ours = [trial for trial in trials if trial.trial_id in self.searcher.jobs]
+        self.notice.update(wait_reasons.reason(self.searcher.queue, self.options, ours, self.searcher.groups))
         if self.searcher.groups is not None:
             self.searcher.groups.update()
         if self.searcher.jobs:
@@ -168,7 +173,7 @@ def run(
                 trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
-                name="run", storage_path=folder, verbose=0, callbacks=[_Rescue(searcher, on_step), *loggers]
+                name="run", storage_path=folder, verbose=0, callbacks=[_Rescue(searcher, options, on_step), *loggers]
             ),
         ).fit()
 

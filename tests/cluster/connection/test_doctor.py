@@ -127,7 +127,7 @@ def test_a_gpu_that_torch_cannot_use_is_an_error_and_not_the_cpu(monkeypatch: py
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(gpu_driver, "supported_cuda", lambda: "11.2")
     monkeypatch.setattr(gpu_driver, "torch_cuda", lambda: "13.2")
-    options = worker.WorkerOptions(store="", sweep="", run="", stops_seen=0, gpus=1)
+    options = worker.WorkerOptions(store="", sweep="", run="", stops_seen=frozenset(), gpus=1)
     with pytest.raises(ValueError, match=r"supports CUDA 11\.2, and torch needs CUDA 13\.2") as told:
         worker._check_device(options)
     assert "--set resources.gpus=0" in str(told.value)
