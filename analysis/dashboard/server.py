@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 import secrets
 import socket
 import threading
@@ -11,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from analysis.dashboard import settings, theme
 from analysis.dashboard.auth.login import Login
+from analysis.dashboard.auth.middleware import Guard
 from analysis.dashboard.settings import DashboardSettings
 from sweeps.errors import SweepError
 
@@ -59,8 +61,28 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def options(host: str, port: int, login: Login | None = None) -> dict[str, Any]:
-    """Streamlit's options: no telemetry, CORS and XSRF protection on, no tracebacks on pages."""
+def with_base_path(given: DashboardSettings, public: str) -> DashboardSettings:
+    """The settings of a dashboard behind a proxy that serves it as `public`: a path, or an address with one.
+
+    Raises SweepError for anything else, and if neither a token nor a login protects the pages.
+    """
+    if not re.fullmatch(r"(https?://[A-Za-z0-9.-]+(:[0-9]+)?)?(/[A-Za-z0-9._~-]+)*/?", public):
+        allowed = "a path such as /sweeps, or https://HOST/PATH as browsers reach it"
+        raise SweepError(f"--base-path {public}", "it is neither a path nor an address", allowed, "--base-path /sweeps")
+    if not given.closed:
+        why = "everybody who can reach the proxy could read the store"
+        fix = f"--base-path {public} --token {secrets.token_urlsafe(12)}"
+        raise SweepError(f"--base-path {public}", why, "a token or a login with it", fix)
+    return replace(given, public=public.rstrip("/"))
+
+
+def options(host: str, port: int, login: Login | None = None, public: str = "") -> dict[str, Any]:
+    """Streamlit's options: no telemetry, CORS and XSRF protection on, no tracebacks on pages.
+
+    public: path or address under which a proxy serves the dashboard, or ''
+    """
+    outside = urlsplit(public)
+    names = [outside.hostname] if outside.hostname else []
     return {
         "server.address": host,
         "server.port": port,
@@ -68,12 +90,15 @@ def options(host: str, port: int, login: Login | None = None) -> dict[str, Any]:
         "server.fileWatcherType": "none",
         "server.enableCORS": True,
         "server.enableXsrfProtection": True,
-        "server.allowedHosts": _LOOPBACK if is_loopback(host) else [],
+        "server.allowedHosts": [*_LOOPBACK, *names] if is_loopback(host) else [],
+        "server.baseUrlPath": outside.path.strip("/"),
+        "server.corsAllowedOrigins": [f"{outside.scheme}://{outside.netloc}"] if names else [],
         "server.maxUploadSize": settings.UPLOAD_MB,
         "server.enableStaticServing": False,
         "server.disconnectedSessionTTL": 30,
         "browser.gatherUsageStats": False,
-        "browser.serverAddress": host,
+        "browser.serverAddress": outside.hostname or host,
+        "runner.magicEnabled": False,
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",
         "client.showErrorLinks": False,
@@ -90,7 +115,8 @@ def serve(host: str, port: int, given: DashboardSettings, login: Login | None = 
         settings.to_environment(replace(given))
         shown = f"[{host}]" if ":" in host else host
         print(f"store      {given.store}")
-        print(f"dashboard  http://{shown}:{port}/{'' if login else f'?token={quote(given.token)}'}")
+        place = given.public if "://" in given.public else f"http://{shown}:{port}{given.base}"
+        print(f"dashboard  {place}/{'' if login else f'?token={quote(given.token)}'}")
         if login:
             whom = f"{len(login.allowed)} e-mail addresses" if login.allowed else "EVERYBODY whom it accepts"
             print(f"login      {login.provider}: allows {whom}")
@@ -99,18 +125,20 @@ def serve(host: str, port: int, given: DashboardSettings, login: Login | None = 
         if given.optuna:
             print(f"optuna     {given.optuna}")
         print("Press Ctrl-C to end the dashboard; commands that it has started go on", flush=True)
-        _run(host, port, taken, login)
+        _run(host, port, taken, given, login)
 
 
-def _run(host: str, port: int, taken: socket.socket, login: Login | None) -> None:
+def _run(host: str, port: int, taken: socket.socket, given: DashboardSettings, login: Login | None) -> None:
     import uvicorn
+    from starlette.middleware import Middleware
     from streamlit import App, config
 
     from analysis.dashboard import context
 
-    config.get_config_options(force_reparse=True, options_from_flags=options(host, port, login))
+    config.get_config_options(force_reparse=True, options_from_flags=options(host, port, login, given.public))
     threading.Thread(target=_warm_up, args=(context.current,), name="warm-up", daemon=True).start()
-    app = App(_SCRIPT, middleware=[_headers()])
+    guard = Middleware(Guard, given=given, base=given.base)
+    app = App(_SCRIPT, middleware=[guard])
     quiet = uvicorn.Config(app, log_level="warning", access_log=False, ws_max_size=settings.UPLOAD_MB << 20)
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(quiet).run(sockets=[taken])
@@ -124,34 +152,6 @@ def _warm_up(current: Callable[[], ServerState]) -> None:
         from analysis.dashboard import app  # noqa: F401 - imports the plotting libraries
 
         _ = shared.reader.writable
-
-
-def _headers() -> Any:
-    """Middleware that keeps other sites from framing the dashboard and from learning its addresses."""
-    from starlette.middleware import Middleware
-
-    return Middleware(_Headers)
-
-
-class _Headers:
-    """Adds security headers to every response."""
-
-    ADDED = (
-        (b"x-frame-options", b"SAMEORIGIN"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
-    )
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def sending(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *self.ADDED]}
-            await send(message)
-
-        await self._app(scope, receive, sending)
 
 
 @contextlib.contextmanager

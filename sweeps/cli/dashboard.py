@@ -30,6 +30,11 @@ def register(verbs: common.Verbs) -> None:
         type=Path,
         help="TOML file with the settings of an OpenID Connect login, which replaces the token",
     )
+    parser.add_argument(
+        "--base-path",
+        metavar="PATH",
+        help="path, or https://HOST/PATH, under which a proxy serves the dashboard; requires --token or --login",
+    )
     parser.add_argument("--optuna", action="store_true", help="also start optuna-dashboard, which shows the searches")
 
 
@@ -41,6 +46,8 @@ def dashboard(options: argparse.Namespace) -> int:
     store = api.open(options.store)
     openid = login.read(options.login) if options.login else None
     settings = server.settings_for(options.host, options.token, store.uri, options.data, options.address, openid)
+    if options.base_path:
+        settings = server.with_base_path(settings, options.base_path)
     if options.optuna:
         settings = optuna_server.serve_in_thread(settings, store, options.host)
     server.serve(options.host, options.port, settings, openid)

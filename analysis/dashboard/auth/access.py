@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hmac
+from urllib.parse import quote
 
 import streamlit as st
 
 from analysis.dashboard.settings import DashboardSettings
 
 _KNOWN = "token_known"
+_OFFERED = "token_offered"
 
 
 def may_view(settings: DashboardSettings) -> bool:
-    """Whether this session may view pages. Removes the token from the address, so that a copied address lacks it."""
+    """Whether this session may view pages. Removes a token that is left in the address: a copied address lacks it."""
     offered = st.query_params.get("token")
     if offered is not None:
-        st.session_state[_KNOWN] = _token_matches(settings, offered)
+        st.session_state[_KNOWN] = token_matches(settings, offered)
         del st.query_params["token"]
     return not settings.closed or may_act(settings)
 
@@ -24,7 +26,25 @@ def may_act(settings: DashboardSettings) -> bool:
     """Whether this session may start, stop and try: needs the login if one is configured, otherwise the token."""
     if settings.login:
         return _is_logged_in() and _is_allowed(settings)
-    return bool(st.session_state.get(_KNOWN))
+    if not st.session_state.get(_KNOWN):
+        name, value = cookie(settings)
+        kept = st.context.cookies.get(name)
+        st.session_state[_KNOWN] = isinstance(kept, str) and hmac.compare_digest(kept.encode(), value.encode())
+    return bool(st.session_state[_KNOWN])
+
+
+def keep_offered() -> None:
+    """Exchange a token that was entered in the form for the cookie, with a request that `Guard` answers."""
+    offered = st.session_state.pop(_OFFERED, None)
+    if offered is not None:
+        ask = f"fetch('?token={quote(offered, safe='')}', {{redirect: 'manual'}})"
+        st.html(f"<script>{ask}</script>", unsafe_allow_javascript=True)
+
+
+def cookie(settings: DashboardSettings) -> tuple[str, str]:
+    """Name and value of the cookie of a browser that has shown the token; it does not reveal the token."""
+    name, value = (hmac.new(settings.token.encode(), word, "sha256").hexdigest() for word in (b"name", b"value"))
+    return f"sweeps-{name[:12]}", value
 
 
 def show_login_form(settings: DashboardSettings, why: str) -> None:
@@ -36,13 +56,17 @@ def show_login_form(settings: DashboardSettings, why: str) -> None:
         st.markdown(f"**Token**  \n{why}")
         offered = st.text_input("Token", type="password", label_visibility="collapsed", autocomplete="off")
         if st.form_submit_button("Continue", type="primary"):
-            if _token_matches(settings, offered):
+            if token_matches(settings, offered):
                 st.session_state[_KNOWN] = True
+                st.session_state[_OFFERED] = offered
                 st.rerun()
             st.error("Wrong token. `sweeps dashboard` printed the right one when it was started.")
 
 
-def _token_matches(settings: DashboardSettings, offered: str) -> bool:
+def token_matches(settings: DashboardSettings, offered: str) -> bool:
+    """Whether this is the token; never with a login, which replaces it."""
+    if settings.login:
+        return False
     return hmac.compare_digest(offered.encode(), settings.token.encode())
 
 

@@ -16,6 +16,7 @@ from analysis.dashboard import theme
 from analysis.dashboard.context import current
 from sweeps.errors import StoreAwayError, SweepError
 
+PRODUCT = "inpaint-sweeps"
 LIVE_S, STILL_S = 3.0, 15.0
 """Seconds between two refreshes of a running sweep, and of one that is not running."""
 
@@ -27,6 +28,8 @@ def escape(text: object) -> str:
 
 
 def title(text: str, below: str = "") -> None:
+    """The heading of a page, which the browser's tab shows too."""
+    st.set_page_config(f"{text} · {PRODUCT}" if text != PRODUCT else text)
     st.title(escape(text), anchor=False)
     if below:
         st.markdown(f":gray[{escape(below)}]")

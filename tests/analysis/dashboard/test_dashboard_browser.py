@@ -112,6 +112,32 @@ def test_every_page_opens(reader: Reader, store: FolderStore) -> None:
     reader.shows("Upload", "try", trial=trial)
 
 
+def test_addresses_behave_as_those_of_web_pages(reader: Reader) -> None:
+    """Back, a reload with the token, the menu, titles; and nothing is requested from another server."""
+
+    def at(path: str) -> None:
+        reader.until(lambda: path in reader.browser.current_url and reader.state() == "notRunning", f"{path} in:")
+
+    reader.shows("Means over seeds", "sweep", sweep="small-tiny", view="Curves")
+    assert reader.browser.title == "small-tiny · inpaint-sweeps"
+    assert "token" not in reader.browser.current_url
+    before = reader.browser.execute_script("return history.length")
+    reader.browser.execute_script("[...document.querySelectorAll('a')].find(a => a.innerText == 'Compare').click()")
+    at("/compare?sweep=small-tiny")
+    assert reader.browser.execute_script("return history.length") == before + 1
+    reader.browser.back()
+    at("/sweep?sweep=small-tiny&view=Curves")
+    reader.says("Means over seeds")
+    reader.browser.refresh()
+    reader.says("Means over seeds")
+    requested = "return performance.getEntriesByType('resource').map(e => e.name)"
+    icon = "return [...document.querySelectorAll('link[rel*=icon]')].map(e => e.href)"
+    for name in [*reader.browser.execute_script(requested), *reader.browser.execute_script(icon)]:
+        assert name.startswith((reader.address, "data:", "blob:")), name
+    caption = "return getComputedStyle(document.querySelector('[data-testid=stCaptionContainer] p')).color"
+    assert reader.browser.execute_script(caption) == "rgb(87, 96, 106)", "its contrast on white is 6.4"
+
+
 def test_the_page_of_a_failed_trial_shows_its_error_without_the_traceback(reader: Reader, store: FolderStore) -> None:
     said = reader.open("trial", trial=trial_of(store, "small-tiny", "wild"), sweep="small-tiny")
     assert "Diverged" in said

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from analysis.dashboard import server
+from analysis.dashboard import server, settings, theme
 from analysis.dashboard.data.cache import TTLCache, VersionedCache
 from analysis.dashboard.processes import optuna_server, predict_upload
 from analysis.dashboard.settings import DashboardSettings
@@ -28,7 +28,8 @@ from tests.analysis.report.test_searches import whole
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with browsing.dashboard(str(tmp_path_factory.mktemp("store")), "--token", browsing.TOKEN) as served:
+    store = str(tmp_path_factory.mktemp("store"))
+    with browsing.dashboard(store, "--token", browsing.TOKEN, "--base-path", "/lab/sweeps") as served:
         yield served.address
 
 
@@ -46,7 +47,7 @@ def upgraded(address: str, **headers: str) -> int:
     }
     connection = http.client.HTTPConnection(place.netloc, timeout=30)
     try:
-        connection.request("GET", "/_stcore/stream", headers=asked)
+        connection.request("GET", "/lab/sweeps/_stcore/stream", headers=asked)
         return connection.getresponse().status
     finally:
         connection.close()
@@ -60,22 +61,73 @@ def test_other_origins_are_refused(address: str) -> None:
     assert upgraded(address, Origin=f"http://evil.{own}") == 403
 
 
+def request(address: str, path: str) -> http.client.HTTPResponse:
+    """The answer to a GET request."""
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        return answer
+    finally:
+        connection.close()
+
+
 def test_an_upload_without_a_session_is_refused(address: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
-    connection.request("PUT", "/_stcore/upload_file/none/none", body=b"x")
+    connection.request("PUT", "/lab/sweeps/_stcore/upload_file/none/none", body=b"x")
     assert connection.getresponse().status in (400, 403)
     connection.close()
 
 
 def test_responses_have_security_headers(address: str) -> None:
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
-    connection.request("GET", "/")
+    connection.request("GET", "/lab/sweeps/")
     answer = connection.getresponse()
     assert answer.status == 200
     assert answer.headers["x-frame-options"] == "SAMEORIGIN"
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert browsing.TOKEN not in answer.read().decode()
     connection.close()
+
+
+def test_the_browser_may_request_nothing_from_other_servers(address: str) -> None:
+    policy = request(address, "/lab/sweeps/").headers["content-security-policy"]
+    sources = {source for rule in policy.split(";") for source in rule.split()[1:]}
+    assert sources <= {"'self'", "data:", "blob:", "'unsafe-inline'", "'unsafe-eval'"}
+    assert "default-src" in policy
+
+
+def test_a_right_token_becomes_a_cookie_and_leaves_the_address(address: str) -> None:
+    answer = request(address, f"/lab/sweeps/sweep?sweep=a%20b&token={browsing.TOKEN}")
+    assert (answer.status, answer.headers["location"]) == (302, "./sweep?sweep=a+b")
+    cookie = answer.headers["set-cookie"]
+    assert cookie.endswith("; Path=/lab/sweeps; HttpOnly; SameSite=Strict")
+    assert browsing.TOKEN not in cookie
+    for asked in ("?token=wrong-token-wrong", "", "?token="):
+        answer = request(address, f"/lab/sweeps/{asked}")
+        assert (answer.status, answer.headers["set-cookie"]) == (200, None)
+
+
+def test_metrics_of_the_process_are_closed(address: str) -> None:
+    assert request(address, "/lab/sweeps/_stcore/metrics").status == 404
+    assert request(address, "/lab/sweeps/_stcore/health").status == 200
+
+
+def test_a_proxy_needs_a_path_and_a_token() -> None:
+    open_ = server.settings_for("127.0.0.1", None, "store", None, None)
+    closed = server.settings_for("127.0.0.1", browsing.TOKEN, "store", None, None)
+    with pytest.raises(SweepError, match="everybody who can reach the proxy"):
+        server.with_base_path(open_, "/sweeps")
+    for wrong in ("sweeps", "/a b", "ftp://lab/sweeps", "https://user:word@lab/", "/a?b"):
+        with pytest.raises(SweepError, match="neither a path nor an address"):
+            server.with_base_path(closed, wrong)
+    given = server.with_base_path(closed, "https://lab.example.org/sweeps/")
+    assert given.base == "/sweeps"
+    options = server.options("127.0.0.1", 8501, None, given.public)
+    assert options["server.baseUrlPath"] == "sweeps"
+    assert options["server.corsAllowedOrigins"] == ["https://lab.example.org"]
+    assert "lab.example.org" in options["server.allowedHosts"]
 
 
 @pytest.mark.parametrize("path", ["/..%2f..%2fetc/passwd", "/media/../../etc/passwd", "/app/static/x"])
@@ -138,9 +190,35 @@ def test_options_disable_telemetry_and_limit_uploads() -> None:
     assert options["client.showErrorDetails"] == "none"
 
 
-def test_links_to_ray_follow_the_address() -> None:
+def test_text_has_the_contrast_of_wcag_aa() -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def contrast(one: str, other: str) -> float:
+        low, high = sorted((luminance(one), luminance(other)))
+        return (high + 0.05) / (low + 0.05)
+
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for scheme, primary in ((theme.LIGHT, "light"), (theme.DARK, "dark")):
+        link = theme.options()[f"theme.{primary}.linkColor"]
+        for ink in (scheme["ink"], scheme["faint"], link):
+            for ground in (scheme["ground"], scheme["second"]):
+                assert contrast(ink, ground) >= 4.5, (ink, ground)
+        assert scheme["faint"] in theme.style(scheme is theme.DARK)
+        assert theme.options()[f"theme.{primary}.grayTextColor"] == scheme["faint"]
+
+
+def test_links_to_ray_follow_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(settings, "RAY_FILE", tmp_path / "ray_current_cluster")
     assert DashboardSettings("s", "t").ray is None
     assert DashboardSettings("s", "t", address="auto").ray == "http://127.0.0.1:8265"
+    settings.RAY_FILE.write_text("10.0.0.7:6379")
+    assert DashboardSettings("s", "t", address="auto").ray == "http://10.0.0.7:8265", "the cluster's own address"
+    monkeypatch.setenv("RAY_ADDRESS", "other:6379")
+    assert DashboardSettings("s", "t", address="auto").ray == "http://other:8265"
     assert DashboardSettings("s", "t", address="head:6379").ray == "http://head:8265"
     with pytest.raises(SweepError, match="does not accept such an address"):
         server.settings_for("127.0.0.1", None, "store", None, "ray://head:10001")

@@ -48,7 +48,7 @@ SURFACE = {
     "compare": "A B --store --with-store",
     "export-test": "NAME --store --data --arm --out",
     "reproduce": "NAME --store --data --address --cell --seed --into",
-    "dashboard": "--store --data --address --host --port --token --login --optuna",
+    "dashboard": "--store --data --address --host --port --token --login --base-path --optuna",
     "list": "KIND --json",
     "describe": "NAME --json",
     "schema": "--out",
