@@ -14,7 +14,7 @@ from analysis.dashboard import theme
 from analysis.dashboard.context import current
 from analysis.dashboard.data import samples
 from analysis.dashboard.data.reader import history
-from analysis.dashboard.widgets import code, configuration, curves, elements, image_slider, picture_grid
+from analysis.dashboard.widgets import buttons, code, configuration, curves, elements, image_slider, picture_grid
 from analysis.report import render
 from analysis.report.sections import images, pictures
 from analysis.study import Study
@@ -23,6 +23,8 @@ ARMS, TRIALS = "Arms of a sweep", "Trials"
 CURVES, CONFIG, CODE = "Curves", "Configuration", "Code"
 PICTURES, IMAGES = "Pictures", "Single images"
 _LEAST, _MOST = 2, 6
+_TRIALS = "trials"
+"""Key of the ids in the address."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,12 @@ class ComparedItem:
 
 
 def show() -> None:
-    elements.title("Compare", "two to six arms of a sweep, or trials of any sweep")
+    name = elements.query_value("sweep")
+    what = f"Compare arms of {name}" if name else "Compare"
+    elements.title(what, "two to six arms of a sweep, or trials of any sweep")
     kind = elements.segments("What", [ARMS, TRIALS], "what")
     study: Study | None = None
     if kind == ARMS:
-        name = elements.query_value("sweep")
         if not name:
             elements.pick_sweep()
             return
@@ -90,13 +93,34 @@ def _arms(study: Study) -> list[ComparedItem]:
 
 
 def _trials() -> list[ComparedItem]:
-    given = st.text_input("Trial ids, separated by spaces", key="trials", bind="query-params")
+    """The trials that the address names, after a form that adds one by sweep, arm and seed."""
+    _add_trial()
+    given = st.text_input("Trial ids, separated by spaces", key=_TRIALS, bind="query-params")
     items = []
     for trial in dict.fromkeys(given.replace(",", " ").split()[:_MOST]):
         body = current().reader.trial(trial)
         model = body["config"].get("model", {}).get("name", "trial")
         items.append(ComparedItem(f"{model}, seed {body['seed']}, {trial[:6]}", "", trial, body["config"]))
     return items
+
+
+def _add_trial() -> None:
+    """Choose a trial by name; a button adds it to the comparison."""
+    reader = current().reader
+    names = reader.names()
+    if not names:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        sweep = str(st.selectbox("Sweep", names, key="add_sweep"))
+        arms = {arm["name"]: arm["trials"] for arm in reader.plan(sweep)["arms"] if arm["trials"]}
+        arm = str(st.selectbox("Arm", list(arms), key="add_arm"))
+        seed = str(st.selectbox("Seed", list(arms.get(arm, {})), key="add_seed"))
+        trial = arms.get(arm, {}).get(seed, {}).get("id", "")
+        st.button("Add", icon=":material/add:", key="add", disabled=not trial, on_click=_append, args=(trial,))
+
+
+def _append(trial: str) -> None:
+    st.session_state[_TRIALS] = f"{st.session_state.get(_TRIALS) or ''} {trial}".strip()
 
 
 def _config(items: Sequence[ComparedItem]) -> None:
@@ -196,8 +220,22 @@ def _images(study: Study, arms: Sequence[str]) -> None:
         drawn = images.disputed_grid(study, found)
         if drawn:
             st.image(drawn, alt="the images on which arms disagree most")
+        else:
+            _redraw(study.name)
     for worst in found.worst:
         elements.heading(f"Worst images of {wording.quoted(worst.arm)}")
         elements.note(", ".join(f"image {number}: {wording.fixed(psnr, 1)} dB" for number, psnr in worst.images))
         if worst.png:
             st.image(worst.png, alt=f"worst images of {worst.arm}")
+
+
+def _redraw(name: str) -> None:
+    """A button that has the disputed images drawn, because trials store pictures of other images only."""
+    off = buttons.disabled_reason(current())
+    elements.note("No trial has stored pictures of these images. The finished trials can fill them again.")
+    if st.button("Draw these images", icon=":material/brush:", disabled=bool(off), help=off or None, key="redraw"):
+        given = current().settings
+        data = ("--data", given.data) if given.data else ()
+        command = ("report", name, "--store", given.store, "--redraw", *data)
+        buttons.confirm(name, buttons.Action("Draw", "Fills the disputed images with every finished arm.", command))
+    buttons.show_outcome(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,9 @@ from analysis import wording
 from analysis.claims import judge as claims
 from analysis.claims.judge import at_size
 from analysis.dashboard.context import current
+from analysis.dashboard.data import time_left
 from analysis.dashboard.widgets import buttons, elements, views
+from analysis.study import Study
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
 
@@ -88,16 +91,31 @@ def _progress(name: str, before: tuple[object, ...]) -> None:
         if judged[verdict]:
             words.append(f":{colour}-badge[{elements.escape(_claims(judged[verdict], verdict) + size)}]")
     st.markdown(" ".join(words))
+    if counts["running"]:
+        _pace(report.study, reader.states(name))
     buttons.show_outcome(name)
+
+
+def _pace(study: Study, states: Mapping[str, TrialState]) -> None:
+    """How long the sweep will take, how busy this machine is, and which trials have fallen silent."""
+    left = time_left.seconds(study, states)
+    words = [f"About {wording.duration(left)} left with the trials that run now."] if left else []
+    if current().settings.ray is None:
+        words.append(f"Load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs.")
+    silent = [one.silent_s for one in states.values() if (one.silent_s or 0.0) > time_left.SILENT_S]
+    if silent:
+        trials = "trial has" if len(silent) == 1 else "trials have"
+        words.append(f"{len(silent)} running {trials} sent no heartbeat for up to {max(filter(None, silent)):.0f} s.")
+    elements.note(" ".join(words))
 
 
 def _view(name: str, chosen: str) -> None:
     report = current().reader.report(name)
-    if chosen == CELLS:
-        views.cells(report, current().reader.states(name))
+    if chosen in (CELLS, CURVES):
+        (views.cells if chosen == CELLS else views.curves)(report, current().reader.states(name))
     else:
-        of_view = {TABLE: views.table, CURVES: views.curves, PICTURES: views.pictures}
-        (of_view | {SEARCH: views.search, CLAIMS: views.claims})[chosen](report)
+        of_view = {TABLE: views.table, PICTURES: views.pictures, SEARCH: views.search, CLAIMS: views.claims}
+        of_view[chosen](report)
     _links(name)
 
 

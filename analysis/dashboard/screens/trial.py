@@ -92,7 +92,8 @@ def _actions(address: _Address, state: TrialState) -> None:
             if st.button("Stop this trial", icon=":material/stop:", disabled=bool(off), help=off or None):
                 buttons.stop_trial(address.sweep, address.trial, label)
         if state.reached:
-            elements.link("try", "Try it on an image", ":material/brush:", trial=address.trial)
+            place = {"trial": address.trial} | ({"sweep": address.sweep} if address.sweep else {})
+            elements.link("try", "Try it on an image", ":material/brush:", **place)
         if other := _baseline_trial(address):
             pair = f"{other} {address.trial}"
             elements.link("compare", "Compare with the baseline", ":material/compare:", what="Trials", trials=pair)

@@ -11,11 +11,15 @@ from PIL import Image
 
 from analysis.dashboard.auth import access
 from analysis.dashboard.context import current
+from analysis.dashboard.data import samples
 from analysis.dashboard.processes import predict_upload
 from analysis.dashboard.settings import UPLOAD_MB
 from analysis.dashboard.widgets import drawing, elements
 
 DRAW, RECTANGLE, FILE = "Draw", "Rectangle", "Mask file"
+_NONE = "no image"
+_MOST_OTHERS = 5
+"""Maximum number of further trials that are asked with the same image."""
 _TASKS = ("inpaint", "detect")
 _MOST_TEXT = 1000
 
@@ -39,16 +43,52 @@ def show() -> None:
             current().settings, "Trying a network starts a process on this machine, which requires the token."
         )
         return
-    given = st.file_uploader("Image", type=list(predict_upload.KINDS), key="image_file", max_upload_size=UPLOAD_MB)
-    if given is None:
-        elements.note("The image stays on this machine, in a temporary folder that is deleted after the answer.")
+    image = _given_image(trial)
+    if image is None:
         return
-    image = predict_upload.open_upload(given.getvalue(), given.name)
     current().predictor.start()  # loads its libraries while the user draws a hole
     if body["task"] == "detect":
         _detect(trial, image)
     else:
         _fill(trial, body["config"], image)
+
+
+def _given_image(trial: str) -> Image.Image | None:
+    """The image that the user uploads, or one of the trial's own evaluation images; None until there is one."""
+    given = st.file_uploader("Image", type=list(predict_upload.KINDS), key="image_file", max_upload_size=UPLOAD_MB)
+    if given is not None:
+        return predict_upload.open_upload(given.getvalue(), given.name)
+    reader = current().reader
+    folders = samples.epochs(reader.store, trial)
+    strips = samples.strips(reader.store, folders[max(folders)]) if folders else {}
+    strip = strips.get("truth") if "composite" in strips else None  # a detector's has boxes drawn into it
+    elements.note("The image stays on this machine, in a temporary folder that is deleted after the answer.")
+    if strip is None:
+        return None
+    number = strip.width // strip.height
+    names = [_NONE, *(f"test image {at}" for at in range(number))]
+    chosen = elements.select_box("Or start with", names, "sample")
+    if chosen == _NONE:
+        return None
+    at = int(chosen.rpartition(" ")[2]) * strip.height
+    return strip.crop((at, 0, at + strip.height, strip.height))
+
+
+def _others(trial: str, task: str) -> dict[str, str]:
+    """{name: id} of further trials that the user wants to ask too, from the sweep of the address."""
+    reader, name = current().reader, elements.query_value("sweep")
+    if not name or name not in reader.names():
+        return {}
+    states = reader.states(name)
+    plan = reader.plan(name)
+    known = {
+        f"{arm['name']}, seed {seed}": one["id"]
+        for arm in plan["arms"]
+        for seed, one in arm["trials"].items()
+        if plan["task"] == task and one["id"] != trial and states[one["id"]].reached
+    }
+    chosen = st.multiselect("Ask these too", list(known), max_selections=_MOST_OTHERS, key="others")
+    return {words: known[words] for words in chosen}
 
 
 def _choose() -> str:
@@ -105,11 +145,12 @@ def _fill(trial: str, config: Mapping[str, Any], image: Image.Image) -> None:
             _image(predict_upload.with_hole_outline(image, mask), "the image with its hole")
     with right:
         text = _caption(trial, config)
-        tried = _ask(trial, image, mask, "Fill", mask is not None, text)
+        trials = {"": trial, **_others(trial, "inpaint")}
+        tried = _ask(trials, image, mask, "Fill", mask is not None, text)
         if kind == DRAW and mask is None:
             elements.note("Draw the hole on the image with a mouse, pen or finger.")
         if tried:
-            _pictures(tried)
+            _several(tried)
             size = config.get("data", {}).get("size")
             elements.note(f"The network fills a copy of {size} × {size} px; the filled hole is enlarged and put back.")
 
@@ -141,12 +182,15 @@ def _detect(trial: str, image: Image.Image) -> None:
     with left:
         _image(image, "the image")
     with right:
-        tried = _ask(trial, image, None, "Detect")
+        tried = _ask({"": trial, **_others(trial, "detect")}, image, None, "Detect")
         if tried is None:
             return
-        _show_detection(tried.detection)
-        kind = tried.detection.get("heat_map")
-        _pictures(tried, {"box": "the box" if tried.detection.get("box") else "no box", "heat": f"heat map: {kind}"})
+        for name, answer in tried.items():
+            if name:
+                elements.heading(name)
+            _show_detection(answer.detection)
+            box = "the box" if answer.detection.get("box") else "no box"
+            _pictures(answer, {"box": box, "heat": f"heat map: {answer.detection.get('heat_map')}"}, name)
 
 
 def _show_detection(found: Mapping[str, Any]) -> None:
@@ -159,10 +203,28 @@ def _show_detection(found: Mapping[str, Any]) -> None:
     st.markdown(f"Box (x1, y1, x2, y2), px: {edges}" if box else "No box.")
 
 
-def _pictures(tried: predict_upload.UploadResult, captions: Mapping[str, str] | None = None) -> None:
+def _several(tried: Mapping[str, predict_upload.UploadResult]) -> None:
+    """The pictures of each trial that was asked, with its name if there are several."""
+    for name, answer in tried.items():
+        if name:
+            elements.heading(name)
+        _pictures(answer, None, name)
+
+
+def _pictures(tried: predict_upload.UploadResult, captions: Mapping[str, str] | None = None, name: str = "") -> None:
     for kind, png in tried.pictures.items():
         words = (captions or {}).get(kind, kind)
         _image(png, words, words)
+        file = f"{name} {kind}".strip().replace(" ", "-") + ".png"
+        st.download_button(
+            f"Download {kind}",
+            png,
+            file,
+            "image/png",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"save-{file}",
+        )
 
 
 def _image(image: Image.Image | bytes, alt: str, caption: str | None = None) -> None:
@@ -172,19 +234,27 @@ def _image(image: Image.Image | bytes, alt: str, caption: str | None = None) -> 
 
 
 def _ask(
-    trial: str,
+    trials: Mapping[str, str],
     image: Image.Image,
     mask: predict_upload.Rectangle | Image.Image | None,
     words: str,
     ready: bool = True,
     text: str = "",
-) -> predict_upload.UploadResult | None:
-    """The answer to a request: made on a click, and kept while trial, image, hole and text stay the same."""
-    question = (trial, image.tobytes(), mask.tobytes() if isinstance(mask, Image.Image) else mask, text)
+) -> dict[str, predict_upload.UploadResult] | None:
+    """Answers by name: made on a click, and kept while trials, image, hole and text stay the same.
+
+    trials: {name: id}
+    """
+    drawn = mask.tobytes() if isinstance(mask, Image.Image) else mask
+    question = hash((tuple(trials.items()), image.tobytes(), drawn, text))
     if st.button(words, type="primary", icon=":material/brush:", disabled=not ready, key="ask"):
         with st.spinner("Asking the network. Loading it takes some seconds the first time."):
-            found = predict_upload.run(current().settings, current().predictor, trial, image, mask, text)
-            st.session_state["tried"] = (hash(question), found)
+            shared = current()
+            found = {
+                name: predict_upload.run(shared.settings, shared.predictor, trial, image, mask, text)
+                for name, trial in trials.items()
+            }
+            st.session_state["tried"] = (question, found)
     kept = st.session_state.get("tried")
-    answer: predict_upload.UploadResult | None = kept[1] if kept and kept[0] == hash(question) else None
+    answer: dict[str, predict_upload.UploadResult] | None = kept[1] if kept and kept[0] == question else None
     return answer

@@ -69,6 +69,27 @@ def study_figure(
     return figure, f"Only the first {_MOST_LINES} seeds are drawn." if lines >= _MOST_LINES else ""
 
 
+def add_running(
+    figure: go.Figure,
+    study: Study,
+    running: Mapping[tuple[str, int], Mapping[str, Sequence[Any]]],
+    column: str,
+    arms: Sequence[str],
+    smooth: int,
+) -> None:
+    """Add the trials that are not finished, in the colours of their arms. running: {(arm, seed): columns}."""
+    for (arm, seed), columns in running.items():
+        pairs = zip(columns[record_columns.EPOCH], columns.get(column, ()), strict=False)
+        known = [(epoch, value) for epoch, value in pairs if value is not None]
+        if arm in arms and known:
+            number = study.names.index(arm)
+            values = pd.Series([value for _, value in known], dtype=float)
+            epochs = [epoch for epoch, _ in known]
+            name, colour = f"{arm}, seed {seed}, running", theme.arm_colour(number)
+            line = _line(epochs, _smoothed(values, smooth), name, colour, "solid", 1.0)
+            figure.add_trace(line.update(mode="lines+markers", marker={"size": 4}, showlegend=False))
+
+
 def histories_figure(
     histories: Mapping[str, Mapping[str, Sequence[Any]]], column: str, dark: bool, log: bool
 ) -> go.Figure:
@@ -93,7 +114,7 @@ def _axes(figure: go.Figure, words: str, log: bool, dark: bool) -> None:
     figure.update_layout(
         title_text=words, hovermode="x unified", legend={"orientation": "h", "y": -0.18, "x": 0, "title": None}
     )
-    figure.update_xaxes(title_text="epoch", showgrid=False)
+    figure.update_xaxes(title_text="epoch", showgrid=False, tickformat=",d", minallowed=0)
     figure.update_yaxes(type="log" if log else "linear")
 
 

@@ -76,13 +76,17 @@ def show(found: Mapping[str, Strips]) -> None:
 
 def _columns(found: Mapping[str, Strips], first: Strips) -> list[Column]:
     """(title, images, error or heat maps) of each column: damaged, arms, truth."""
-    columns: list[Column] = [("damaged", first["damaged"], None)] if "damaged" in first else []
+    columns: list[Column] = []
+    if "damaged" in first:
+        columns.append(("damaged", first["damaged"], None))
     for name, strips in found.items():
         if "found" in strips:
             columns.append((name, strips["found"], strips.get("heat")))
         else:
             columns.append((name, strips["composite"], pictures.errors(strips["composite"], strips.get("truth"))))
-    return [*columns, *([("truth", first["truth"], None)] if "truth" in first else [])]
+    if "truth" in first:
+        columns.append(("truth", first["truth"], None))
+    return columns
 
 
 def _enlarged(columns: list[Column], at: int) -> None:

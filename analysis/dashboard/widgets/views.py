@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -11,18 +12,25 @@ import streamlit as st
 from analysis import wording
 from analysis.claims import judge as judging
 from analysis.dashboard.context import current
+from analysis.dashboard.data.reader import history
 from analysis.dashboard.widgets import cells as grid
 from analysis.dashboard.widgets import curves as drawing
 from analysis.dashboard.widgets import elements, optimisation, picture_grid
 from analysis.report import render
 from analysis.report.content import Report
 from analysis.report.sections import searches
+from analysis.report.tables import Table
 from analysis.study import Study
+from sweeps.results import columns as record_columns
 from sweeps.results.progress import TrialState
 
 _MOST_FAILURES = 12
 _SMOOTH = ["1", "3", "5", "10", "20"]
 _FEW_ARMS = 8
+_PLOTS = 4
+"""Number of plots that are shown at first."""
+_MOST_RUNNING = 12
+"""Maximum number of running trials whose curves are drawn."""
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------
@@ -95,59 +103,127 @@ def _failures(study: Study, found: list[grid.GridCell], states: Mapping[str, Tri
 
 
 def table(report: Report) -> None:
-    """The report's table of the trials that are done."""
-    shown, marks = _frame(report)
-    st.dataframe(
-        shown.style.apply(lambda _: marks, axis=None), hide_index=True, height=elements.table_height(len(shown))
-    )
-    for sentence in report.table.caption:
+    """The report's table of the trials that are done; below it, the differences from the baseline."""
+    table = report.table
+    _numbers(_main_rows(table))
+    if differences := _difference_rows(table):
+        elements.heading("Differences from the baseline")
+        _numbers(differences)
+    for sentence in table.caption:
         elements.note(sentence)
-    for number, words in enumerate(report.table.footnotes, 1):
+    for number, words in enumerate(table.footnotes, 1):
         elements.note(f"[{number}] {words}")
 
 
-def _frame(report: Report) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows, styles = [], []
-    for row in report.table.rows:
-        texts, style = {"arm": row.arm, "seeds": render.cells_done(row)}, {"arm": "", "seeds": ""}
-        for column in report.table.columns:
+@dataclass(frozen=True)
+class _Number:
+    """A cell that is shown as text and sorted as a number."""
+
+    text: str
+    value: float | None
+    bold: bool = False
+
+
+def _main_rows(table: Table) -> list[dict[str, str | _Number]]:
+    """Arms with the metrics as columns, then the published figures."""
+    rows = []
+    for row in table.rows:
+        cells: dict[str, str | _Number] = {"arm": row.arm}
+        for column in table.columns:
             entry = row.entries[column.metric]
-            head = render.heading(column)
+            text = f"{render.MARKS[entry.mark]} {render.own_text(entry, column)}".strip()
+            mean = entry.ours.mean if entry.ours else None
+            cells[render.heading(column)] = _Number(text, mean, entry.mark == "best")
+        for column in (column for column in table.columns if column.theirs):
+            entry = row.entries[column.metric]
             notes = "".join(f" [{number}]" for number in entry.notes)
-            texts[head] = f"{render.MARKS[entry.mark]} {render.own_text(entry, column)}".strip()
-            style[head] = "font-weight: 700" if entry.mark == "best" else ""
-            if column.theirs:
-                texts[f"published, {wording.label(column.metric)}"] = render.published_text(entry) + notes
-            texts[f"difference, {wording.label(column.metric)}"] = render.difference_text(entry, column, row)
-        rows.append(texts)
-        styles.append({name: style.get(name, "") for name in texts})
-    return pd.DataFrame(rows), pd.DataFrame(styles)
+            cells[f"published, {wording.label(column.metric)}"] = render.published_text(entry) + notes
+        rows.append({**cells, "seeds": render.cells_done(row)})
+    return rows
+
+
+def _difference_rows(table: Table) -> list[dict[str, str | _Number]]:
+    rows = []
+    for row in (row for row in table.rows if not row.baseline):
+        cells: dict[str, str | _Number] = {"arm": row.arm}
+        for column in table.columns:
+            entry = row.entries[column.metric]
+            mean = entry.difference.mean if entry.difference else None
+            cells[wording.label(column.metric)] = _Number(render.difference_text(entry, column, row), mean)
+        rows.append(cells)
+    return rows
+
+
+def _constant(text: str) -> Callable[[object], str]:
+    return lambda _: text
+
+
+def _numbers(rows: list[dict[str, str | _Number]]) -> None:
+    """A table whose numbers are sorted as such, whatever text shows them; the arm stays in view on a phone."""
+    values = [{key: one.value if isinstance(one, _Number) else one for key, one in row.items()} for row in rows]
+    shown = pd.DataFrame(values)
+    style = shown.style
+    for at, row in enumerate(rows):
+        for key, one in row.items():
+            if isinstance(one, _Number):
+                style = style.format(_constant(one.text), subset=([at], [key]))
+    bold = [[isinstance(one, _Number) and one.bold for one in row.values()] for row in rows]
+    marks = pd.DataFrame(bold, index=shown.index, columns=shown.columns).map(lambda b: "font-weight: 700" if b else "")
+    st.dataframe(
+        style.apply(lambda _: marks, axis=None),
+        hide_index=True,
+        height=elements.table_height(len(shown)),
+        column_config={"arm": st.column_config.TextColumn(pinned=True)},
+    )
 
 
 # --- curves -----------------------------------------------------------------------------------------------------------
 
 
-def curves(report: Report) -> None:
-    """A metric over epochs."""
+def curves(report: Report, states: Mapping[str, TrialState]) -> None:
+    """Metrics over epochs, a plot for each; trials that are running are drawn up to their newest record."""
     study = report.study
+    running = _running(study, states)
     columns = drawing.columns(study)
-    if study.records.empty or not columns:
-        elements.empty_state(
-            "No curve yet", "Curves appear when a trial has finished. Those of a running trial are on its page."
-        )
+    columns += sorted({name for one in running.values() for name in one} - {*columns, record_columns.EPOCH})
+    if not columns:
+        elements.empty_state("No curve yet", "Curves begin with the first checkpoint or heartbeat of a trial.")
         return
-    first, second, third, fourth = st.columns([4, 2, 2, 2], vertical_alignment="bottom")
-    with first:
-        column = elements.select_box("Metric", columns, "curve", wording.label)
+    chosen = st.multiselect(
+        "Metrics",
+        columns,
+        default=columns[:_PLOTS],
+        format_func=wording.label,
+        key="plots",
+        bind="query-params",
+    )
+    second, third, fourth = st.columns([2, 2, 2], vertical_alignment="bottom")
     with second:
         smooth = elements.select_box("Smoothing, epochs", _SMOOTH, "smooth")
     seeds = third.toggle("Single seeds", key="seeds", bind="query-params")
     log = fourth.toggle("Log axis", key="log", bind="query-params")
     arms = _some_arms(study)
-    figure, left_out = drawing.study_figure(study, column, arms, seeds, int(smooth), log, elements.is_dark())
-    st.plotly_chart(figure, key="curves", theme=None, config=drawing.CONFIG)
+    places = st.columns(2) if len(chosen) > 1 else [st.container()]
+    left_out = ""
+    for number, column in enumerate(chosen):
+        figure, words = drawing.study_figure(study, column, arms, seeds, int(smooth), log, elements.is_dark())
+        drawing.add_running(figure, study, running, column, arms, int(smooth))
+        left_out = left_out or words
+        with places[number % len(places)]:
+            st.plotly_chart(figure, key=f"curves-{column}", theme=None, config=drawing.CONFIG)
     words = "Thin: single seeds; thick: their mean." if seeds else "Means over seeds with 95 % intervals."
-    elements.note(f"{words} Dotted lines: {study.untrained}. {left_out}".strip())
+    live = "Thin with points: trials that are not finished." if running else ""
+    elements.note(" ".join(f"{words} Dotted lines: {study.untrained}. {live} {left_out}".split()))
+
+
+def _running(study: Study, states: Mapping[str, TrialState]) -> dict[tuple[str, int], Mapping[str, list[Any]]]:
+    """The columns of trials that are running, or stopped with a checkpoint, by arm and seed."""
+    reader = current().reader
+    open_ = [cell for cell in study.cells if states.get(cell.trial, cell.progress).at(cell.epochs) == "running"]
+    found = {
+        (cell.arm, cell.seed): history(reader, cell.trial, {}, states.get(cell.trial)) for cell in open_[:_MOST_RUNNING]
+    }
+    return {key: columns for key, columns in found.items() if columns.get(record_columns.EPOCH)}
 
 
 def _some_arms(study: Study) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -16,7 +17,7 @@ from streamlit.util import calc_hash
 
 from analysis.dashboard import app, context, settings
 from analysis.dashboard.data.reader import Reader
-from analysis.dashboard.processes import optuna_server
+from analysis.dashboard.processes import optuna_server, predict_upload
 from analysis.dashboard.processes.predictor import PredictorProcess
 from analysis.dashboard.settings import DashboardSettings
 from analysis.dashboard.widgets import buttons, code, optimisation
@@ -111,9 +112,15 @@ def test_a_sweep_page_shows_its_answer_and_the_errors_of_failed_trials(visit: Op
 def test_the_table_view_is_the_table_of_the_report(visit: Open) -> None:
     page = visit("sweep", sweep="partial-conv", view="Table")
     table = page.dataframe[0].value.set_index("arm")
-    assert table.loc["partial convolution", "test PSNR (dB) ↑"].startswith("● 27.")
+    assert table["test PSNR (dB) ↑"].dtype == float, "sorts as a number"
+    assert table.loc["partial convolution", "test PSNR (dB) ↑"] == pytest.approx(27.2, abs=0.2)
     assert table.loc["partial convolution", "published, test L2 raw"].startswith("0.0005")
-    assert table.loc["blind autoencoder", "difference, test PSNR"] == "baseline"
+    assert list(table)[:3] == ["test PSNR (dB) ↑", "test L2 raw ↓", "test SSIM ↑"], "metrics first, all of them"
+    shown = page.dataframe[0].proto.arrow_data.styler.display_values
+    assert "● 27." in pa.ipc.open_stream(shown).read_pandas().to_string(), "but reads as in the report"
+    differences = page.dataframe[1].value.set_index("arm")
+    assert "blind autoencoder" not in differences.index, "the baseline"
+    assert differences.loc["partial convolution", "test PSNR"] == pytest.approx(1.2, abs=0.2)
 
 
 @pytest.mark.usefixtures("store")
@@ -225,6 +232,36 @@ def test_compare_trials(store: FolderStore, visit: Open) -> None:
     assert "model.name" in list(page.dataframe[0].value["key"])
 
 
+def test_curves_of_several_metrics_and_of_running_trials(store: FolderStore, visit: Open) -> None:
+    trial = stored_plans.require_plan(store, "partial-conv")["arms"][1]["trials"]["7"]["id"]
+    attempt = stored_attempts.newest_attempt(store, trial)
+    assert attempt is not None
+    record = {"epoch": 12, "val/psnr_db": 25.0, "sys/time_s": 4.2}
+    stored_attempts.beat(store, attempt, {"time": time.time() - 9, "epoch": 12, "record": record})
+    page = visit("sweep", sweep="partial-conv", view="Curves")
+    assert not page.exception
+    assert len(page.get("plotly_chart")) == 4
+    found = [json.loads(chart.proto.spec) for chart in page.get("plotly_chart")]
+    live = [line for figure in found for line in figure["data"] if line.get("name", "").endswith("seed 7, running")]
+    assert live, "the running trial is drawn from its heartbeat"
+    assert all(figure["layout"]["xaxis"]["tickformat"] == ",d" for figure in found), "no epoch 1.2"
+    assert "About 34 s left with the trials that run now" in words(page), "8 epochs of 4.2 s"
+    assert "1 running trial has sent no heartbeat" in words(page)
+
+
+@pytest.mark.usefixtures("store")
+def test_trials_to_compare_are_chosen_by_name(visit: Open) -> None:
+    page = visit("compare", what="Trials", view="Configuration")
+    assert [one.label for one in page.selectbox][:3] == ["Sweep", "Arm", "Seed"]
+    for arm in ("blind autoencoder", "telea"):
+        page.selectbox(key="add_arm").set_value(arm).run()
+        button(page, "Add").click()
+        page.run()
+    assert not page.exception
+    assert len(page.text_input(key="trials").value.split()) == 2
+    assert "model.name" in list(page.dataframe[0].value["key"])
+
+
 @pytest.mark.usefixtures("store")
 def test_the_report_and_its_files(visit: Open) -> None:
     page = visit("report", sweep="partial-conv")
@@ -271,7 +308,7 @@ def uploaded(visit: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
     return page
 
 
-def test_a_hole_is_drawn_or_given_as_a_rectangle_or_a_file(store: FolderStore, uploaded: Open) -> None:
+def test_a_hole_is_drawn_or_given_as_a_rectangle_or_a_file(store: FolderStore, uploaded: Open, visit: Open) -> None:
     plan = stored_plans.newest_plan(store, "partial-conv")
     assert plan is not None
     trial = plan["arms"][1]["trials"]["0"]["id"]
@@ -279,11 +316,35 @@ def test_a_hole_is_drawn_or_given_as_a_rectangle_or_a_file(store: FolderStore, u
     assert not page.exception
     assert button(page, "Fill").disabled
     assert "Draw the hole on the image" in words(page)
+    sample = visit("try", trial=trial, sample="test image 3", hole="Rectangle")
+    assert not sample.exception
+    assert not button(sample, "Fill").disabled, "a test image serves as well"
     assert not page.text_input, "this network takes no captions"
     page = uploaded(trial=trial, hole="Rectangle")
     assert not button(page, "Fill").disabled
     assert [one.label for one in page.slider] == ["From left to right, px", "From top to bottom, px"]
     assert button(uploaded(trial=trial, hole="Mask file"), "Fill").disabled
+
+
+def test_several_trials_fill_one_image_and_the_answers_can_be_downloaded(
+    store: FolderStore, uploaded: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def run(given: object, predictor: object, trial: str, *_: object) -> predict_upload.UploadResult:  # noqa: ARG001 - the signature of the original
+        asked.append(trial)
+        return predict_upload.UploadResult({"filled": make_store.strips(1, 20.0)["truth"]}, {})
+
+    monkeypatch.setattr(predict_upload, "run", run)
+    plan = stored_plans.require_plan(store, "partial-conv")
+    ids = [arm["trials"]["0"]["id"] for arm in plan["arms"]]
+    page = uploaded(trial=ids[0], sweep="partial-conv", hole="Rectangle")
+    page.multiselect(key="others").set_value(["telea, seed 0"]).run()
+    button(page, "Fill").click()
+    page.run()
+    assert not page.exception
+    assert asked == [ids[0], ids[3]]
+    assert [one.label for one in page.get("download_button")] == ["Download filled"] * 2
 
 
 def test_a_network_trained_with_captions_takes_a_caption(tmp_path: Path, uploaded: Open) -> None:
