@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.api import arguments
+from sweeps.errors import SweepError
 from sweeps.run_options import local_data_root
 
 if TYPE_CHECKING:
@@ -250,3 +251,17 @@ def compare(
     old = read(store, before)
     new = read(store if after_store is None else after_store, after or before)
     return SweepComparison(compare_sweeps.compare(old, new), compare_sweeps.unmatched_arms(old, new))
+
+
+def export_to(store: StoreLike, name: str, tool: str, out: str | None = None) -> tuple[int, str]:
+    """Write the finished trials of a sweep for another tool. Returns their number and where they are.
+
+    tool: tensorboard, mlflow or wandb. out: a folder, a tracking URI or a project; None for the tool's default.
+    SweepError for an unknown sweep or tool, a package that is not installed, and a sweep without a finished trial.
+    """
+    from analysis import export_to as exporting
+
+    if tool not in exporting.PACKAGES:
+        given, allowed = f"export-to {tool}", ", ".join(exporting.PACKAGES)
+        raise SweepError(given, "there is no such tool", allowed, f"sweeps export-to tensorboard {name}")
+    return exporting.export(read(store, name), tool, out)

@@ -92,6 +92,16 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument("--arm", metavar="ARM", help="arm whose images and masks are written (default: the baseline)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder")
 
+    parser = verbs.add(export_to, "export-to", "write the finished trials of a sweep for another tool")
+    parser.add_argument("tool", metavar="TOOL", choices=("tensorboard", "mlflow", "wandb"), help="%(choices)s")
+    common.add_sweep_name(parser)
+    common.add_store(parser)
+    parser.add_argument(
+        "--out",
+        metavar="PLACE",
+        help="folder for tensorboard (default: ./tensorboard), tracking URI for mlflow, project for wandb",
+    )
+
 
 def report(options: argparse.Namespace) -> int:
     from analysis.report import formats
@@ -181,4 +191,10 @@ def export_test(options: argparse.Namespace) -> int:
     print(f"{count} images in {options.out / 'damaged'}, their masks in {options.out / 'masks'} (white: fill this)")
     print("fill them into a folder under the same names, then add an arm to the sweep file:")
     print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")
+    return common.DONE
+
+
+def export_to(options: argparse.Namespace) -> int:
+    number, place = api.export_to(options.store, options.name, options.tool, options.out)
+    print(f"{options.name}: {number} {'run' if number == 1 else 'runs'} written to {place}")
     return common.DONE

@@ -47,6 +47,7 @@ SURFACE = {
     "claims": "NAME --store --csv",
     "compare": "A B --store --with-store",
     "export-test": "NAME --store --data --arm --out",
+    "export-to": "TOOL NAME --store --out",
     "reproduce": "NAME --store --data --address --cell --seed --into",
     "dashboard": "--store --data --address --host --port --token --login --base-path --optuna",
     "list": "KIND --json",
