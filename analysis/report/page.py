@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import wording
 from analysis.claims import judge as claims
-from analysis.report import figures, render
+from analysis.report import figures, render, tables
 from analysis.report.paper import paper_text
 from analysis.report.render import escape
-from analysis.report.sections import by_epoch_and_mask, by_hole_size, details, images, pareto, searches
+from analysis.report.sections import by_epoch_and_mask, by_hole_size, conditions, details, images, pareto, searches
 from analysis.statistics import rank_agreement
 from analysis.study import Study
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from analysis.report.content import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
+_LOOK = "arms differ inside the holes alone, and the paler an error map, the closer is the filling to the truth."
 _BADGES = {claims.HOLDS: "holds", claims.FAILS: "fails", claims.UNDECIDED: "undecided", claims.NOT_TESTED: "untested"}
 
 
@@ -50,12 +51,12 @@ def context(report: Report) -> dict[str, Any]:
         "agreement": rank_agreement.compare(study),
         "curve_columns": [wording.label(column) for column in figures.curve_columns(study)],
         "grid": report.grid,
-        "grid_note": grid_note(report),
+        "grid_words": grid_words(report),
         "images": report.images,
         "image_words": _image_words(report),
         "worst_words": _worst_words,
         "disputed": report.disputed,
-        "conditions": details.conditions(study),
+        "conditions": conditions.conditions(study),
         "arms": details.arm_facts(study),
         "cost": details.cost(study),
         "provenance": details.provenance(study),
@@ -76,11 +77,44 @@ def background(study: Study) -> list[str]:
     return [part.strip() for part in text.removeprefix(question).split("\n\n") if part.strip()]
 
 
-def grid_note(report: Report) -> str:
-    """The seeds of the pictures, in words."""
+def grid_words(report: Report) -> list[str]:
+    """What to look at in the pictures; then what they show, and their seeds."""
     if report.grid is None:
-        return ""
-    seeds = {name: seed for name, seed in report.grid.seeds.items() if report.study.arm(name).trains}
+        return []
+    if report.grid.boxes:
+        return [
+            _pair(report, "Compare the boxes of {} with those of {}: the red box should cover the green one."),
+            "The same images for every arm. Green: the true box; red: the predicted box, drawn if the probability, "
+            "which is below the image, is at least 0.5. Below that: the heat map of an arm that predicts masks.",
+            f"{_seeds(report)}.",
+        ]
+    return [
+        _pair(report, "Compare the fillings of {} with those of {}: " + _LOOK),
+        "The same images under the same masks for every arm; known pixels are unchanged.",
+        f"{_seeds(report)}.",
+        "Below each image: its mask or its error map (white: zero; darkest red: a quarter of the range or more).",
+        "Enlarged without smoothing.",
+    ]
+
+
+def _pair(report: Report, sentence: str) -> str:
+    """A sentence on the best arm and its baseline, or on the first arms with pictures if one of them has none."""
+    study = report.study
+    comparable = next(group for group in study.groups if study.baseline in group)
+    shown = [name for name in report.grid.seeds if name in comparable] if report.grid else []
+    marks = tables.best_arms(study, study.metrics[0], shown)
+    best = [name for name, mark in marks.items() if mark == tables.BEST]
+    names = [name for name in dict.fromkeys([*best, study.baseline, *shown]) if name in shown]
+    if len(names) < 2:
+        return "Compare the pictures with the truth."
+    return sentence.format(*map(wording.quoted, names[:2]))
+
+
+def _seeds(report: Report) -> str:
+    """The seeds of the pictures, in words."""
+    seeds = (
+        {name: seed for name, seed in report.grid.seeds.items() if report.study.arm(name).trains} if report.grid else {}
+    )
     first = report.study.seeds[0]
     others = [f"{wording.quoted(name)} seed {seed}" for name, seed in seeds.items() if seed != first]
     return f"Seed {first}" + (f"; {wording.listing(others)}, because seed {first} has none" if others else "")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis import wording
 from analysis.report.paper.shape import Shape
-from analysis.report.sections import details, searches
+from analysis.report.sections import conditions, details, searches
 from analysis.statistics.intervals import BOOTSTRAP_FROM
 from analysis.statistics.significance import ALPHA, Comparison, Correction, seeds_needed
 from analysis.study import Study
@@ -40,8 +40,8 @@ def on_results(study: Study, shape: Shape, exact: Sequence[str], by_seed: Sequen
         caption.append(f"Not trained here: {seeds}, the output of another program for each seed.")
     if len(study.seeds) == 1:
         caption.append("One seed: there are no intervals, and arms cannot be distinguished.")
-    caption += details.few_test_images(study)
-    caption += details.unexpected_holes(study)
+    caption += conditions.few_test_images(study)
+    caption += conditions.unexpected_holes(study)
     caption += searches.caption(study)
     caption += details.versions_of_code(study)
     caption += study.notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,12 +17,11 @@ from analysis.trial_times import trial_seconds
 from sweeps.results import columns as record_columns
 
 Pairs = list[tuple[str, str]]
-FEW_IMAGES = 100
-"""With fewer test images, a report describes these images rather than the method."""
-_USUAL_HOLES = (0.01, 0.7)
-"""Usual shares of holes of a mask that asks for none."""
-_HOLES_MARGIN = 0.25
-"""How far a measured share of holes may lie outside of what is asked, relative to it: edges of pixels round it."""
+_UNTRAINED = {
+    "inpaint": ("a fill without training", "`{name: mean fill, set: {model: {name: mean_fill}}}`"),
+    "detect": ("a baseline without training", "`{name: constant box, set: {model: {name: constant_box}}}`"),
+}
+"""What an arm without training is, and an example of one, by task."""
 _MISSING = ("failed", "damaged", "interrupted", "running", "queued")
 
 
@@ -56,21 +55,12 @@ class CellFacts:
     """Key of the final checkpoint, or ''."""
 
 
-def conditions(study: Study) -> Pairs:
-    """The baseline's configuration by section, which applies to every arm unless the arm changes it."""
-    config = study.arm(study.baseline).config
-    pairs = [(key, _words(value)) for key, value in config.items() if key not in ("model", "epochs")]
-    pairs.append(("epochs", _words(config["epochs"])) if config.get("epochs") else ("epochs", "none: no training"))
-    holes = [f"{100 * value:.1f} %" for value in sorted(set(_hole_fractions(study)))]
-    if holes:
-        by_arm = f" to {holes[-1]}, depending on the arm," if len(set(holes)) > 1 else ""
-        pairs.append(("hole fraction", f"{holes[0]}{by_arm} of the pixels of the test images, measured"))
-    return [*pairs, ("reported", study.at_epoch()), ("baseline", study.baseline)]
-
-
-def _hole_fractions(study: Study) -> Iterator[float]:
-    for name in study.names:
-        yield from (round(value, 6) for value in study.values(name, "test/hole_fraction").values())
+def without_baseline(study: Study) -> list[str]:
+    """A sentence if the sweep has no arm without training, which every trained arm has to beat."""
+    if study.plan["task"] not in _UNTRAINED or any(not arm.trains for arm in study.arms):
+        return []
+    words, arms = _UNTRAINED[study.plan["task"]]
+    return [f"No arm is {words}, so nothing here shows that training was worth it; add one, such as {arms}."]
 
 
 def arm_facts(study: Study) -> list[ArmFacts]:
@@ -84,7 +74,9 @@ def _arm_facts(study: Study, arm: StudyArm, seconds: Mapping[tuple[str, int], fl
     parameters = {study.results[key].get("facts", {}).get("parameters") for key in keys}
     times = [seconds[key] for key in keys if key in seconds]
     model = arm.config.get("model", {}).get("name")
-    changes = _words(arm.set) if arm.set else (f"model {model}" if arm.name == study.baseline and model else "nothing")
+    changes = (
+        words_of(arm.set) if arm.set else (f"model {model}" if arm.name == study.baseline and model else "nothing")
+    )
     return ArmFacts(
         arm.name,
         changes,
@@ -126,14 +118,13 @@ def provenance(study: Study) -> Pairs:
     results = list(study.results.values())
     sources = [result.get("provenance") or {} for result in results]
     names = dict.fromkeys(name for source in sources for name in source.get("versions") or {})
-    versions = [_tally((s.get("versions") or {}).get(name) for s in sources) for name in names]
+    versions = [tally((s.get("versions") or {}).get(name) for s in sources) for name in names]
     pairs = [
-        ("code", _tally(map(commit, results))),
+        ("code", tally(map(commit, results))),
         ("versions", ", ".join(f"{name} {found}" for name, found in zip(names, versions, strict=True))),
-        ("hardware", _tally(_words(s.get("hardware")) for s in sources if s.get("hardware"))),
-        ("threads", _tally(s.get("cpus") for s in sources)),
-        ("images", _tally(_words(source.get("images")) for source in sources if source.get("images"))),
-        ("data fingerprint", _tally(_words((r.get("facts") or {}).get("data_fingerprint")) for r in results)),
+        ("hardware", tally(words_of(s.get("hardware")) for s in sources if s.get("hardware"))),
+        ("threads", tally(s.get("cpus") for s in sources)),
+        ("data fingerprint", tally(words_of((r.get("facts") or {}).get("data_fingerprint")) for r in results)),
         ("seeds", ", ".join(map(str, study.seeds))),
         ("planned", _planned(study)),
         ("results", _span(results)),
@@ -141,46 +132,6 @@ def provenance(study: Study) -> Pairs:
         ("store", study.store.uri),
     ]
     return [(name, text) for name, text in pairs if text]
-
-
-def few_test_images(study: Study) -> list[str]:
-    """A caption sentence if some results were tested on few images."""
-    sources = [result.get("provenance") or {} for result in study.results.values()]
-    counts = sorted({(source.get("images") or {}).get("test", FEW_IMAGES) for source in sources})
-    few = [str(count) for count in counts if count < FEW_IMAGES]
-    if not few:
-        return []
-    return [
-        f"Tested on {wording.listing(few)} images: with fewer than {FEW_IMAGES}, the figures describe these images, "
-        "not the method."
-    ]
-
-
-def unexpected_holes(study: Study) -> list[str]:
-    """A caption sentence for arms whose test masks cover far more or less of the images than one would expect."""
-    arms: dict[str, list[str]] = {}
-    for name in study.names:
-        measured = study.values(name, "test/hole_fraction")
-        if not measured:
-            continue
-        asked = _asked_holes(study.arm(name).config.get("mask") or {})
-        low, high = _USUAL_HOLES if asked is None else (asked[0] * (1 - _HOLES_MARGIN), asked[1] * (1 + _HOLES_MARGIN))
-        mean = statistics.mean(measured.values())
-        if not low <= mean <= high:
-            expected = (
-                "1 to 70 %" if asked is None else f"the {100 * asked[0]:g} to {100 * asked[1]:g} % of `mask.fraction`"
-            )
-            arms.setdefault(f"{100 * mean:.1f} % of the pixels of the test images, not {expected}", []).append(name)
-    return [
-        f"Holes cover {words} ({wording.listing(wording.quoted(one) for one in few)})." for words, few in arms.items()
-    ]
-
-
-def _asked_holes(mask: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The lowest and highest share of the image that a mask section asks for; None if it asks for none."""
-    asked = mask.get("fraction")
-    ends: list[Any] = asked if isinstance(asked, list) and len(asked) == 2 else [asked, asked]
-    return (ends[0], ends[1]) if all(type(end) in (int, float) for end in ends) else None
 
 
 def _planned(study: Study) -> str:
@@ -201,12 +152,12 @@ def warnings(study: Study) -> list[str]:
     """What limits the comparison of cells: changes of the plan, different code, different versions of torch."""
     results = list(study.results.values())
     codes = Counter(map(commit, results))
-    sentences = [*plan_history.change_sentences(study), *versions_of_code(study)]
+    sentences = [*plan_history.change_sentences(study), *versions_of_code(study), *without_baseline(study)]
     if any(code.endswith("+ changes") for code in codes):
         sentences.append("Some cells were run from code with uncommitted changes.")
     torches = [((r.get("provenance") or {}).get("versions") or {}).get("torch") for r in results]
     if len(set(filter(None, torches))) > 1:
-        sentences.append(f"Cells were run with different versions of torch: {_tally(torches)}.")
+        sentences.append(f"Cells were run with different versions of torch: {tally(torches)}.")
     return sentences
 
 
@@ -215,7 +166,7 @@ def versions_of_code(study: Study) -> list[str]:
     results = study.results.values()
     codes = set(map(commit, results))
     return (
-        [f"Cells were run with {len(codes)} versions of the code: {_tally(map(commit, results))}."]
+        [f"Cells were run with {len(codes)} versions of the code: {tally(map(commit, results))}."]
         if len(codes) > 1
         else []
     )
@@ -244,7 +195,7 @@ def _checkpoint(cell: Cell, result: Mapping[str, Any]) -> str:
     return f"trials/{cell.trial}/checkpoint/{result['attempt']}/{cell.epochs}" if cell.epochs else ""
 
 
-def _tally(values: Iterable[Any]) -> str:
+def tally(values: Iterable[Any]) -> str:
     """A single value unchanged; several values with their numbers of trials, the most frequent first."""
     counts = Counter(str(value) for value in values if value not in (None, ""))
     if len(counts) == 1:
@@ -252,13 +203,13 @@ def _tally(values: Iterable[Any]) -> str:
     return "; ".join(f"{value} ({wording.count(n, 'trial')})" for value, n in counts.most_common())
 
 
-def _words(value: Any) -> str:
+def words_of(value: Any) -> str:
     """A configuration value as text: mappings as 'key value, key value', integers with thousands separators."""
     if isinstance(value, Mapping):
         items = [(key, item) for key, item in value.items() if item is not None]
-        return ", ".join(_words(item) if key == "name" else f"{key} {_words(item)}" for key, item in items)
+        return ", ".join(words_of(item) if key == "name" else f"{key} {words_of(item)}" for key, item in items)
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_words, value)) + "]"
+        return "[" + ", ".join(map(words_of, value)) + "]"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

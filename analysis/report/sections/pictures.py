@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DARKEST = 0.25
 """Error of images in [0, 1] from which on the darkest colour is used."""
-_PICTURES = 6
+_PICTURES = 4
 _MOST_PIXELS = 64 * 1024 * 1024
 _TILE, _GAP, _TITLE_LINES, _FONT = 128, 6, 3, 14
 
@@ -39,6 +39,9 @@ class PictureGrid:
     seeds: dict[str, int]
     """The seed of each arm's pictures."""
 
+    boxes: bool = False
+    """Whether the arms are detectors, whose pictures show boxes."""
+
     @property
     def titles(self) -> list[str]:
         """Titles of the columns."""
@@ -48,6 +51,12 @@ class PictureGrid:
     def png(self) -> bytes:
         """Compressed where it is wanted, which takes longer than all else."""
         return assemble_grid(self.strips)
+
+    @cached_property
+    def columns(self) -> list[tuple[str, bytes]]:
+        """Title and PNG of each column, for a page that sets the titles; the ground is transparent."""
+        rows = max(len(tiles) for _, tiles in self.strips)
+        return [(title, _stacked(tiles, rows)) for title, tiles in self.strips]
 
 
 def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
@@ -81,7 +90,21 @@ def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
     columns += [("truth", truth, None)]
     strips = [(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None]
     seeds = {name: folders[name][0] for name in arms}
-    return PictureGrid(strips, seeds)
+    return PictureGrid(strips, seeds, study.plan["task"] == "detect")
+
+
+def _stacked(tiles: Sequence[Image | None], rows: int) -> bytes:
+    """Tiles below each other as PNG, with places left for `rows`."""
+    from PIL import Image
+
+    size = max(tile.width for tile in tiles if tile is not None)
+    sheet = Image.new("RGBA", (size, rows * (size + _GAP) - _GAP), (0, 0, 0, 0))
+    for row, tile in enumerate(tiles):
+        if tile is not None:
+            sheet.paste(tile, (0, row * (size + _GAP)))
+    target = io.BytesIO()
+    sheet.save(target, "PNG", optimize=True)
+    return target.getvalue()
 
 
 def errors(output: Image | None, truth: Image | None) -> Image | None:

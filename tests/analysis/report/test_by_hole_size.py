@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from analysis import study as studies
 from analysis.report import build as report
 from analysis.report import figures, formats
-from analysis.report.sections import by_hole_size, details
+from analysis.report.sections import by_hole_size, conditions
 from tests.analysis.make_store import NOW, ArmSpec, make_store
 
 SMALL, LARGE = "share_0_10", "share_30_40"
@@ -58,7 +60,30 @@ def test_holes_that_are_not_as_large_as_asked_are_told(tmp_path: Path) -> None:
     asked = replace(arm("asked", hole_fraction=0.05), factors={"fraction": [0.2, 0.3]})
     arms = (arm("usual"), arm("thin", hole_fraction=0.004), asked)
     study = studies.read(make_store(tmp_path, arms, range(2), []), "partial-conv", NOW)
-    assert details.unexpected_holes(study) == [
+    assert conditions.unexpected_holes(study) == [
         "Holes cover 0.4 % of the pixels of the test images, not 1 to 70 % (“thin”).",
         "Holes cover 5.0 % of the pixels of the test images, not the 20 to 30 % of `mask.fraction` (“asked”).",
     ]
+
+
+def test_conditions_tell_the_splits_and_the_holes_asked_and_measured(tmp_path: Path) -> None:
+    asked = replace(arm("asked", hole_fraction=0.24), factors={"fraction": [0.2, 0.3]})
+    study = studies.read(make_store(tmp_path, (asked, ONE), range(2), []), "partial-conv", NOW)
+    images = {"train": 4000, "val": 500, "test": 1000}
+    results = {
+        key: {**result, "provenance": {**result["provenance"], "images": images}}
+        for key, result in study.results.items()
+    }
+    told = dict(conditions.conditions(replace(study, results=results)))
+    assert told["images"] == "4,000 train, 500 val, 1,000 test"
+    assert told["hole fraction"].startswith("20 to 30 % asked; ")
+    assert told["hole fraction"].endswith("of the pixels of the test images, measured")
+    assert "24.0 %" in told["hole fraction"]
+
+
+@pytest.mark.parametrize("fill", [True, False])
+def test_a_sweep_without_a_fill_is_warned_of(tmp_path: Path, fill: bool) -> None:
+    arms = [ArmSpec("net", 25.0), ArmSpec("telea", 24.0, trains=not fill)]
+    made = report.build(make_store(tmp_path, arms, range(2), []), "partial-conv", NOW)
+    for text in (formats.html(made), formats.markdown(made)):
+        assert ("No arm is a fill without training" in text) == (not fill)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from analysis import study as studies
+from analysis.report import build as report
+from analysis.report import formats
 from analysis.report.sections import pictures
+from sweeps.store import layout
 from tests.analysis.make_store import NOW, ArmSpec, make_store, png, strips
 
 
@@ -59,3 +63,31 @@ def test_an_arm_called_truth_is_an_arm(tmp_path: Path) -> None:
     grid = pictures.picture_grid(studies.read(make_store(tmp_path, arms, [0], []), "partial-conv", NOW))
     assert grid is not None
     assert grid.titles == ["damaged", "truth", "damaged", "truth"]
+
+
+def test_the_page_shows_columns_and_says_what_to_look_at(tmp_path: Path) -> None:
+    made = report.build(make_store(tmp_path), "partial-conv", NOW)
+    assert made.grid is not None
+    titles, columns = zip(*made.grid.columns, strict=True)
+    assert list(titles) == made.grid.titles
+    opened = [Image.open(io.BytesIO(column)) for column in columns]
+    assert {one.size for one in opened} == {(128, 8 * 134 - 6)}, "four images, each with its mask or error map"
+    assert opened[-1].getpixel((64, 134 + 64))[3] == 0, "the truth has no error map: its place shows the page"
+    page = formats.html(made)
+    assert "Compare the fillings of “partial convolution” with those of “blind autoencoder”" in page
+    assert page.index("Compare the fillings") < page.index("<img")
+
+
+def test_boxes_of_detectors_are_explained(tmp_path: Path) -> None:
+    def detects(plan: dict[str, Any]) -> None:
+        plan["task"] = "detect"
+
+    store = make_store(tmp_path, [ArmSpec("a", 25.0), ArmSpec("b", 26.0)], [0], [], change=detects)
+    for (trial, epochs), result in studies.read(store, "partial-conv", NOW).results.items():
+        folder = layout.join("trials", trial, "samples", result["attempt"], epochs)
+        store.put(f"{folder}/found.png", strips(0, 25.0)["composite"])
+    made = report.build(store, "partial-conv", NOW)
+    page = formats.html(made)
+    assert "Green: the true box; red: the predicted box" in page
+    assert "Compare the boxes of “b” with those of “a”" in page
+    assert "error map" not in page
