@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 VARIABLE = "SWEEPS_DASHBOARD"
 """Environment variable that holds the settings as JSON."""
-RAY_FILE = Path("/tmp/ray/ray_current_cluster")
+RAY_FILE = Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"
 """Where Ray writes the address of the cluster of this machine."""
 UPLOAD_MB = 20
 """Maximum size of an upload."""
