@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -89,14 +90,23 @@ def _failures(study: Study, found: list[grid.GridCell], states: Mapping[str, Tri
     if not failed:
         return
     elements.heading(wording.count(len(failed), "failed trial"))
-    for cell in failed[:_MOST_FAILURES]:
-        error = states[cell.trial].error or {}
+    said = ""
+    for cell in sorted(failed, key=lambda cell: _reason(states[cell.trial]))[:_MOST_FAILURES]:
+        if (reason := _reason(states[cell.trial])) != said:
+            st.markdown(elements.escape(reason))
+            said = reason
         with st.container(horizontal=True, vertical_alignment="center"):
-            words = f"{error.get('type', 'error')}: {error.get('message', '')}".partition("\n")[0]
-            st.markdown(f"**{elements.escape(cell.arm)}, seed {cell.seed}**: {elements.escape(words)}", width="stretch")
+            st.markdown(f"**{elements.escape(cell.arm)}, seed {cell.seed}**", width="stretch")
             elements.link("trial", "open", None, trial=cell.trial, sweep=study.name, arm=cell.arm)
     if len(failed) > _MOST_FAILURES:
         elements.note(f"{len(failed) - _MOST_FAILURES} more are red in the grid.")
+
+
+def _reason(state: TrialState) -> str:
+    """Type and first line of a trial's error, with sizes in GiB."""
+    error = state.error or {}
+    words = f"{error.get('type', 'error')}: {error.get('message', '')}".partition("\n")[0]
+    return re.sub(r"\b(\d{9,}) bytes\b", lambda found: f"{int(found[1]) / 2**30:,.1f} GiB", words)
 
 
 # --- table ------------------------------------------------------------------------------------------------------------

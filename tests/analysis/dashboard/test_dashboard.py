@@ -20,7 +20,8 @@ from analysis.dashboard.data.reader import Reader
 from analysis.dashboard.processes import optuna_server, predict_upload
 from analysis.dashboard.processes.predictor import PredictorProcess
 from analysis.dashboard.settings import DashboardSettings
-from analysis.dashboard.widgets import buttons, code, optimisation
+from analysis.dashboard.widgets import buttons, code, optimisation, views
+from sweeps.results.progress import TrialState
 from sweeps.search.search import Search, SearchSpec
 from sweeps.search.space import parse
 from sweeps.spec.trial import Trial
@@ -106,6 +107,11 @@ def test_a_sweep_page_shows_its_answer_and_the_errors_of_failed_trials(visit: Op
     assert grid.loc["partial convolution", "seed 6"] == "✕ failed"
     assert grid.loc["partial convolution", "seed 7"].startswith("▶ 12/20")
     assert grid.loc["telea", "seed 0"].startswith("✓ 25.1")
+
+
+def test_sizes_in_errors_are_shown_in_gib() -> None:
+    state = TrialState("failed", error={"type": "out of memory", "message": "cannot allocate 309237645312 bytes\nat x"})
+    assert views._reason(state) == "out of memory: cannot allocate 288.0 GiB"
 
 
 @pytest.mark.usefixtures("store")
