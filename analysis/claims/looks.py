@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from analysis import wording
 from analysis.claims.sides import Claim, claimed_arms, of_one_arm
@@ -40,7 +41,7 @@ class Series:
     correlation: float | None
     rule: SeedsUntil
 
-    @property
+    @cached_property
     def decision(self) -> Decision:
         return decide(self.design, self.differences, self.counts, self.within)
 
