@@ -62,11 +62,11 @@ def escape(text: str) -> str:
     return "".join(map(_escaped, unicodedata.normalize("NFC", " ".join(text.split()))))
 
 
-def breakable(text: str) -> str:
-    """Escaped text in which a line may also be broken within long words."""
+def breakable(text: str, most: int = _LINE) -> str:
+    """Escaped text in which a line may also be broken within words of more than `most` letters."""
     words = []
     for word in text.split():
-        parts = [word] if len(word) <= _LINE else re.findall(rf"[^-_/=,.:]{{0,{_LINE}}}[-_/=,.:]*", word)
+        parts = [word] if len(word) <= most else re.findall(rf"[^-_/=,.:]{{0,{_LINE}}}[-_/=,.:]*", word)
         words.append(r"\allowbreak{}".join(escape(part) for part in parts if part))
     return " ".join(words)
 

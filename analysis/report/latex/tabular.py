@@ -22,6 +22,8 @@ _TEXT = 37.5
 """Width of the text in em of \\small: 345 pt of `article` at 10 pt are 38.3 em; the rest is for what is estimated."""
 _NAMES = 12.0
 """Largest width of the names before their lines are broken, in em."""
+_LONG_WORD = 30
+"""Letters of a word in the notes from which on it may be broken."""
 _GAP = 0.9
 """Width between two columns, in em."""
 _BOLD = 0.55
@@ -47,7 +49,9 @@ def paper(table: PaperTable, caption: str, label: str) -> str:
         lines += [*(["\\par\\medskip"] if number else []), *_tabular(block, shown, names)]
     if table.sentences:
         lines.append("\\par\\smallskip")
-        lines.append(f"{{\\footnotesize\\raggedright {breakable(' '.join(map(_sentence, table.sentences)))}\\par}}")
+        lines.append(
+            f"{{\\footnotesize\\raggedright {breakable(' '.join(map(_sentence, table.sentences)), _LONG_WORD)}\\par}}"
+        )
     return "\n".join([*lines, "\\end{table}"]) + "\n"
 
 
