@@ -45,8 +45,8 @@ USER_KINDS = (*MODELS, "mask", "loss", "dataset", "change", *METRICS, "task")
 """The kinds of code that users can bring."""
 USER_TASK = "trainables.user_task.learner"
 """The module that runs a user's task."""
-USER_NAMES = r"\.py(:.+)?$|^[A-Za-z_][\w.]*:\w+$"
-"""How users write the names of their code, as a regular expression for JSON schemas."""
+_USER_NAMES = r"\.py(:.+)?$|^[A-Za-z_][\w.]*:\w+$"
+"""How users write the names of their files and modules, as a regular expression for JSON schemas."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,14 @@ class Options(Mapping[str, type[StrictConfig]]):
 
 def section(kind: str) -> Variant:
     """The annotation of a section that names code of a kind, ours or a user's, and gives its options."""
-    return Variant(Options(kind), partial(resolve_name, kind), USER_NAMES)
+    return Variant(Options(kind), partial(resolve_name, kind), partial(user_names, kind))
+
+
+def user_names(kind: str) -> dict[str, Any]:
+    """The JSON schema of the names of users' code of a kind: files, modules, and entry points of installed packages."""
+    written = {"type": "string", "pattern": _USER_NAMES}
+    installed = sorted(references.installed(kind))
+    return {"anyOf": [written, {"enum": installed}]} if installed else written
 
 
 def resolve_name(kind: str, name: str, context: Mapping[str, Any]) -> str:

@@ -65,11 +65,13 @@ def json_schema() -> dict[str, Any]:
     from sweeps.search.history import SAMPLERS
     from sweeps.spec import json_schema
     from trainables import catalogue, registry
+    from trainables.code import references
 
     tasks = {name: registry.find("task", name).config.json_schema() for name in registry.names("task")}
     losses = catalogue.entries("losses")
     terms = {task: {entry.name: entry.meaning for entry in losses if entry.task == task} for task in tasks}
-    return json_schema.build(tasks, terms, SAMPLERS)
+    installed = {kind: sorted(references.installed(kind)) for kind in ("task", "loss", "metric")}
+    return json_schema.build(tasks, terms, SAMPLERS, installed)
 
 
 # --- kinds of sweep files ---------------------------------------------------------------------------------------------

@@ -16,30 +16,30 @@ from sweeps.spec.references import Best, TrialsOf
 from sweeps.spec.schema import CLAIM_FORMS, CLAIM_FREE, COMMAND, OWN_CODE, TASKS, ClaimSpec, SweepSpec
 
 Schema = dict[str, Any]
-_OWN_METRIC: Schema = {
-    "anyOf": [
-        {"type": "string", "pattern": OWN_CODE},
-        {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
-    ]
-}
-"""An entry of `report.extra` with code of a user's own."""
 _ARMS = ("arms", "pairs", "leave_one_out")
 
 
-def build(tasks: Mapping[str, Schema], terms: Mapping[str, Mapping[str, str]], samplers: Sequence[str]) -> Schema:
+def build(
+    tasks: Mapping[str, Schema],
+    terms: Mapping[str, Mapping[str, str]],
+    samplers: Sequence[str],
+    installed: Mapping[str, Sequence[str]],
+) -> Schema:
     """The schema of a sweep file.
 
     tasks: the schema of `base` by task. terms: meaning of each loss term by task.
-    samplers: the allowed values of `search.sampler`.
+    samplers: the allowed values of `search.sampler`. installed: entry points of users' packages by kind: task, loss
+    and metric.
     """
+    own_metric = _own_metric(installed["metric"])
     schema = _inlined(SweepSpec.model_json_schema())
     properties = schema["properties"]
-    properties["task"] = {**properties["task"], **_any_of({"enum": list(tasks)}, _text(OWN_CODE))}
+    properties["task"] = {**properties["task"], **_any_of({"enum": [*tasks, *installed["task"]]}, _text(OWN_CODE))}
     properties["seeds"]["anyOf"][1].update(minItems=1, uniqueItems=True)
     for block in sizes.BLOCKS:
         properties[block]["properties"] = {"set": {"type": "object"}}
     entries = properties["report"]["properties"]["extra"]
-    entries["items"] = _any_of({"enum": list(columns.EXTRA)}, _OWN_METRIC)
+    entries["items"] = _any_of({"enum": list(columns.EXTRA)}, own_metric)
     _restrict_search(_not_null(properties["search"])["properties"], samplers)
     _restrict_claims(properties["claims"]["items"])
     for mapping in (*(properties[key]["items"]["properties"]["set"] for key in _ARMS), properties["grid"]):
@@ -48,14 +48,15 @@ def build(tasks: Mapping[str, Schema], terms: Mapping[str, Mapping[str, str]], s
     branches = []
     for task, given in tasks.items():
         base = _with_references(_inlined(given))
-        _restrict_terms(base["properties"].get("loss", {}), terms.get(task, {}))
+        others = dict.fromkeys(installed["loss"], "of an installed package")
+        _restrict_terms(base["properties"].get("loss", {}), {**others, **terms.get(task, {})})
         known = {key: _value_of(values) for key, values in _dotted_keys(base, f"#/$defs/{task}-base").items()}
         levels = {key: _levels({"$ref": f"#/$defs/{task}-set/properties/{key}"}) for key in known}
         definitions |= {f"{task}-base": base, f"{task}-set": {"properties": known}}
         definitions[f"{task}-grid"] = {"properties": levels}
         condition = {"properties": {"task": {"const": task}}, "required": ["task"]}
         branches.append({"if": condition, "then": {"properties": _of_task(task)}})
-    branches.append({"if": _declares_columns(), "else": {"properties": _known_columns()}})
+    branches.append({"if": _declares_columns(own_metric), "else": {"properties": _known_columns()}})
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "sweep file of inpaint-sweeps",
@@ -80,9 +81,15 @@ def _of_task(task: str) -> Schema:
 # --- sections of a sweep file -----------------------------------------------------------------------------------------
 
 
-def _declares_columns() -> Schema:
+def _own_metric(installed: Sequence[str]) -> Schema:
+    """An entry of `report.extra` with code of a user's own."""
+    named = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    return _any_of(_text(OWN_CODE), *([{"enum": list(installed)}] if installed else []), named)
+
+
+def _declares_columns(own_metric: Schema) -> Schema:
     """A sweep whose columns are not all ours: those of a program, a user's task or a user's metric have any names."""
-    own = {"extra": {"contains": _OWN_METRIC}}
+    own = {"extra": {"contains": own_metric}}
     return _any_of(
         {"properties": {"task": {"not": {"enum": [task for task in TASKS if task != COMMAND]}}}, "required": ["task"]},
         {"properties": {"report": {"properties": own, "required": ["extra"]}}, "required": ["report"]},

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from trainables.code import files
 
 NameResolver = Callable[[str, Mapping[str, Any]], str]
+NameSchema = Callable[[], JsonSchemaValue]
 
 
 class Variant:
@@ -25,11 +26,11 @@ class Variant:
         self,
         choices: Mapping[str, type[BaseModel]],
         resolve_name: NameResolver | None = None,
-        others: str | None = None,
+        others: NameSchema | None = None,
     ) -> None:
         """resolve_name: turns a name that is not among the choices as it is written into one that is.
 
-        others: a regular expression for the names that it turns, for the JSON schema.
+        others: the JSON schema of the names that it turns.
         """
         self.choices, self._resolve_name, self._others = choices, resolve_name, others
 
@@ -39,8 +40,7 @@ class Variant:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         choices = [_json_schema(name, config, handler) for name, config in self.choices.items()]
         if self._others:
-            name = {"type": "string", "pattern": self._others}
-            choices.append({"type": "object", "properties": {"name": name}, "required": ["name"]})
+            choices.append({"type": "object", "properties": {"name": self._others()}, "required": ["name"]})
         return {"oneOf": choices}
 
     def resolve(self, section: Any, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -74,11 +74,11 @@ class Extensible:
     `SerializeAsAny` too.
     """
 
-    def __init__(self, config_of: Callable[[Mapping[str, Any], Mapping[str, Any]], Any], others: str) -> None:
+    def __init__(self, config_of: Callable[[Mapping[str, Any], Mapping[str, Any]], Any], others: NameSchema) -> None:
         """config_of: (class, section with its resolved name) of a section and the context of the validation, or None
         if its name is not that of a user's code.
 
-        others: a regular expression for the names of users' code, for the JSON schema.
+        others: the JSON schema of the names of users' code.
         """
         self._config_of, self._others = config_of, others
 
@@ -86,11 +86,7 @@ class Extensible:
         return core_schema.with_info_wrap_validator_function(self._validate, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        own = {
-            "type": "object",
-            "properties": {"name": {"type": "string", "pattern": self._others}},
-            "required": ["name"],
-        }
+        own = {"type": "object", "properties": {"name": self._others()}, "required": ["name"]}
         return {"anyOf": [handler(schema), own]}
 
     def _validate(self, section: Any, usual: Callable[[Any], Any], info: ValidationInfo) -> Any:

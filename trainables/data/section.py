@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, SerializeAsAny, create_model
@@ -39,7 +39,7 @@ def _users(base: type[SourceConfig]) -> Extensible:
         name = registry.resolve_name("dataset", section["name"], context)
         return (_class_of(base, name), {**section, "name": name}) if references.parse(name) else None
 
-    return Extensible(config_of, registry.USER_NAMES)
+    return Extensible(config_of, partial(registry.user_names, "dataset"))
 
 
 class DataSection(DataConfig):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, create_model, model_validator
@@ -122,7 +123,7 @@ def _own_change(section: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
     return create_model("Config", __base__=registry.find("change", name).config, **fields), {**section, "name": name}
 
 
-Change = Annotated[SerializeAsAny[PerturbationConfig], Extensible(_own_change, registry.USER_NAMES)]
+Change = Annotated[SerializeAsAny[PerturbationConfig], Extensible(_own_change, partial(registry.user_names, "change"))]
 Metrics = dict[str, Annotated[dict[str, Any], registry.section("detection_metric")]] | None
 
 

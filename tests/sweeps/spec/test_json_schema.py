@@ -182,6 +182,47 @@ def test_check_refuses_the_same(change: tuple[str, Any]) -> None:
         api.plan(LoadedSweep(loader.Sweep(document), None))
 
 
+ENTRY_POINTS = """\
+[inpaint_sweeps.methods]
+their_net = theirs:Net
+[inpaint_sweeps.masks]
+their_mask = theirs:mask
+[inpaint_sweeps.losses]
+their_loss = theirs:loss
+[inpaint_sweeps.datasets]
+their_data = theirs:Data
+[inpaint_sweeps.metrics]
+their_metric = theirs:metric
+[inpaint_sweeps.tasks]
+their_task = theirs:task
+"""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (("base/model", {"name": "their_net", "anything": 1}),),
+        (("base/mask", {"name": "their_mask"}),),
+        (("base/loss", {"l2": 1.0, "their_loss": 0.5}),),
+        (("base/data", {"name": "their_data"}),),
+        (("report/extra", ["their_metric"]), ("report/metrics", ["test/their_metric"])),
+        (("task", "their_task"), ("base", {"anything": 1}), ("arms", [])),
+    ],
+    ids=str,
+)
+def test_names_of_installed_packages(
+    validator: Any, changes: tuple[tuple[str, Any], ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = small(*changes)
+    assert not validator.is_valid(sweep), "nothing of these names is installed"
+    folder = tmp_path / "theirs-1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text(ENTRY_POINTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert [error.message for error in jsonschema.Draft7Validator(api.json_schema()).iter_errors(sweep)] == []
+
+
 def test_the_values_of_other_tasks_are_refused(validator: Any) -> None:
     value = yaml_document.read(ROOT / "sweeps/detection/transfer.yaml").value
     assert validator.is_valid(value)
