@@ -536,6 +536,9 @@ def test_the_code_of_a_trial_and_what_differs_between_two(store: FolderStore, vi
         trial = Trial("inpaint", config, 0, {"code": name})
         stored_trials.write_trials(store, [trial])
         ids.append(trial.id)
+    plan = stored_plans.require_plan(store, "partial-conv")
+    plan["arms"][0]["config"]["user_code"] = {"./net.py:Net": f"net.py:Net#{NEW}"}
+    stored_plans.write_plan(store, "partial-conv", plan, "name: partial-conv\n", time.time())
     page = visit("trial", trial=ids[0], view="Code")
     assert not page.exception
     assert page.code[0].value == sources[OLD].strip()
@@ -551,9 +554,6 @@ def test_the_code_of_a_trial_and_what_differs_between_two(store: FolderStore, vi
     assert "-width = 8\n+width = 16" in shown.value
     assert "data.bin" not in shown.value, "equal in both"
 
-    plan = stored_plans.require_plan(store, "partial-conv")
-    plan["arms"][0]["config"]["user_code"] = {"./net.py:Net": f"net.py:Net#{NEW}"}
-    stored_plans.write_plan(store, "partial-conv", plan, "name: partial-conv\n", time.time())
     page = visit("trial", trial=ids[0], view="Code", sweep="partial-conv")
     assert "Made by older code: ./net.py:Net changed since" in page.warning[0].value.replace("\\", "")
 

@@ -120,7 +120,7 @@ def test_the_report_shows_it(tmp_path: Path) -> None:
     assert "By two factors" in html
     assert "arm × mask: F(1, 9)" in html
     assert re.search(r"\| other +\| +2\d\.\d+ ± 0\.\d+ \(n=4\) \|", text)
-    assert re.search(r"\{\}other & 2\d\.\d+ \$\\pm\$ 0\.\d+ \(n=4\) & ", formats.tex(made))
-    assert r"arm $\times$ mask: F(1, 9)" in formats.tex(made)
+    assert re.search(r"\{\}other & 2\d\.\d+ \\ensuremath\{\\pm\} 0\.\d+ \(n=4\) & ", formats.tex(made))
+    assert r"arm \ensuremath{\times} mask: F(1, 9)" in formats.tex(made)
     assert made.interaction is not None
     assert made.interaction.startswith(b"<?xml")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
+import threading
 import warnings
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from cluster.worker.attempt_log import HEAD_BYTES, TAIL_BYTES, AttemptLog, Warni
 from sweeps.cli import trial_tables
 from sweeps.errors import StoreError
 from sweeps.store import attempts as stored_attempts
-from sweeps.store import checkpoints as stored_checkpoints
 from sweeps.store import trials as stored_trials
 from sweeps.store.attempts import Attempt
 from sweeps.store.local import FolderStore
@@ -98,18 +97,29 @@ def test_a_store_that_does_not_take_it_is_no_trouble(store: FolderStore, monkeyp
 
 
 def test_a_trial_tells_how_it_went(
-    planned: Planned, store: FolderStore, data_root: Path, capsys: pytest.CaptureFixture[str]
+    planned: Planned,
+    store: FolderStore,
+    data_root: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = planned("epochs=2", "arms=[]")
     (trial,) = plan.arms[0].trials.values()
     stored_trials.write_trials(store, [trial])
     options = worker.WorkerOptions(store.uri, "small", "run", data_root=str(data_root), checkpoint_s=0)
 
+    uploaded = threading.Event()
+    append = AttemptLog.append
+
+    def watched(log: AttemptLog, line: str) -> None:
+        append(log, line)
+        if line.startswith("checkpoint"):
+            uploaded.set()
+
+    monkeypatch.setattr(AttemptLog, "append", watched)
+
     def stop_once(_: object) -> None:
-        deadline = time.monotonic() + 60
-        while not stored_checkpoints.checkpoints(store, trial.id):  # a stopped trial abandons an upload
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        assert uploaded.wait(60), "a stopped trial abandons an upload"
         raise SystemExit
 
     with pytest.raises(SystemExit):

@@ -43,7 +43,7 @@ SURFACE = {
     "gc": "NAME --store",
     "status": "NAME --store",
     "show": "TRIAL --store",
-    "report": "NAME --store --out --publish --format --redraw --data",
+    "report": "NAME --store --out --publish --format --columns --transpose --sd --redraw --data",
     "claims": "NAME --store --csv",
     "compare": "A B --store --with-store",
     "export-test": "NAME --store --data --arm --out",

@@ -93,7 +93,7 @@ def test_a_folder_for_each_seed_varies_between_seeds_and_is_called_what_it_is(
     said = " ".join(capsys.readouterr().out.split())
     assert "The output of another program is best: “another's”" in said
     assert "Not trained here: “another's”, the output of another program for each seed." in said
-    assert "2 of 2" in said
+    assert "n = 2." in said
     assert "output of another program</small>" in (tmp_path / "report" / "theirs.html").read_text()
 
     with_outputs(file, str(folders[0]))
