@@ -23,9 +23,9 @@ from sweeps.results import columns as record_columns
 from sweeps.results.data_versions import mixed_data
 from sweeps.results.older_code import older_code
 from sweeps.results.progress import TrialState
+from sweeps.results.tested_images import tested_images
 from sweeps.search import status
 from sweeps.search.status import SearchState
-from sweeps.spec.trial import canonical
 from sweeps.store import layout, record_cache
 from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
@@ -36,9 +36,6 @@ KEYS = ["arm", "seed", "trial", record_columns.EPOCH]
 
 _SHOWN = 3
 """Number of damaged results that a sentence names."""
-
-UNTESTED = ("train", "val", "train_on", "augment", "input_size", "fold", "captions")
-"""Data options that do not change the test images."""
 
 
 @dataclass(frozen=True)
@@ -149,18 +146,10 @@ class Study:
 
     @cached_property
     def groups(self) -> list[list[str]]:
-        """Arms grouped by test images and masks; only arms of one group can be compared with each other.
-
-        If all metrics of the report are evaluated on `test_masks` or `test_sets`, these count instead of the arm's own
-        masks, or instead of its data and masks.
-        """
+        """Arms grouped by test images and masks; only arms of one group can be compared with each other."""
         groups: dict[str, list[str]] = {}
-        elsewhere = all(record_columns.on_masks(metric) for metric in self.metrics)
         for arm in self.arms:
-            data = {key: value for key, value in arm.config.get("data", {}).items() if key not in UNTESTED}
-            other, sets = arm.config.get("test_masks"), arm.config.get("test_sets")
-            tested = [sets] if elsewhere and sets else [data, other if elsewhere else arm.config.get("mask")]
-            groups.setdefault(canonical(tested), []).append(arm.name)
+            groups.setdefault(tested_images(arm.config, self.metrics), []).append(arm.name)
         return list(groups.values())
 
     @cached_property
@@ -168,6 +157,11 @@ class Study:
         """What the arms are, together, that are not trained."""
         outputs = any(arm.outputs for arm in self.arms)
         return "arms that the study does not train" if outputs else "arms without training"
+
+    @cached_property
+    def pure_grid(self) -> bool:
+        """Whether the arms are the cells of a grid alone, each named by its levels."""
+        return all(arm.factors and arm.name == ", ".join(map(str, arm.factors.values())) for arm in self.arms)
 
     def states(self, arm: str | None = None) -> Counter[str]:
         """Number of cells in each state, of one arm or of all."""

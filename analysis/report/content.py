@@ -7,7 +7,7 @@ from functools import cached_property
 
 from analysis.claims.judge import Verdict
 from analysis.report import figures
-from analysis.report.paper import paper_table
+from analysis.report.paper import effects, paper_table
 from analysis.report.sections import images, pareto, pictures
 from analysis.report.tables import Table
 from analysis.statistics import factors
@@ -26,8 +26,8 @@ class Report:
 
     @cached_property
     def papers(self) -> list[paper_table.PaperTable]:
-        """The table as a paper prints it: results, then differences."""
-        return paper_table.paper_tables(self.table)
+        """The table as a paper prints it: effects of factors if the arms are a grid, results, differences."""
+        return paper_table.paper_tables(self.table, effects.effects(self.study, self.table))
 
     @cached_property
     def curves(self) -> bytes | None:

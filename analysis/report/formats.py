@@ -34,7 +34,8 @@ def tex(report: Report) -> str:
     name = report.study.name
     question = str(report.study.plan.get("question") or name)
     parts = [tabular.NEEDS]
-    for paper, label in zip(report.papers, (name, f"{name} differences"), strict=False):
+    for paper in report.papers:
+        label = name if paper.title == "Results" else f"{name} {paper.title.lower()}"
         parts.append(tabular.paper(paper, f"{question} {paper.title}.", label))
     further = [("by epoch", one) for one in by_epoch_and_mask.by_epoch(report.study)]
     further += [("by test set", one) for one in by_epoch_and_mask.by_mask(report.study) if one.rows]

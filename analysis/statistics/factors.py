@@ -107,8 +107,9 @@ def cross(study: Study, metric: str) -> CrossTable | None:
 
 def _levels(arm: StudyArm) -> dict[str, str]:
     """The level of each factor: those of the grid's keys, and the arm's name without them."""
-    labels = [str(label) for label in arm.factors.values()]
-    return {ARMS: arm.name.removesuffix(", " + ", ".join(labels)) if labels else arm.name, **arm.factors}
+    cell = ", ".join(str(label) for label in arm.factors.values())
+    named = "" if arm.name == cell else arm.name.removesuffix(f", {cell}") if cell else arm.name
+    return {**({ARMS: named} if named else {}), **arm.factors}
 
 
 def _called(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sweeps.errors import SweepError
 from sweeps.results import columns
-from sweeps.spec import arm_names
+from sweeps.spec.arms import arm_names, grid
 from sweeps.spec.loader import Sweep, settle_columns, unknown_name_error
 from sweeps.spec.plan import DEFAULT, Arm, Plan, Schema, deep_copy, flatten
 from sweeps.spec.schema import ArmSpec
@@ -41,9 +41,12 @@ class _UnresolvedArm:
 def expand(sweep: Sweep, schema: Schema) -> Plan:
     """Make the plan of a sweep. SweepError for an invalid configuration, clashing names, or an unknown arm."""
     rows = _rows(sweep)
-    cells = _grid(sweep)
-    baseline = sweep.spec.baseline or sweep.spec.base_name
-    arms = _arms(sweep, schema, rows, cells, baseline)
+    baseline = sweep.spec.baseline if isinstance(sweep.spec.baseline, str) else sweep.spec.base_name
+    if grid.is_pure(sweep):
+        cells = [replace(rows[0], name="")]  # a cell is named by its levels alone
+        arms = grid.with_baselines(sweep, _arms(sweep, schema, cells, grid.cells(sweep), ""))
+    else:
+        arms = _arms(sweep, schema, rows, grid.cells(sweep), baseline)
     names = [arm.name for arm in arms]
     search = sweep.spec.search
     if search and not search.within_arms:
@@ -142,33 +145,11 @@ def _resolve_outputs(
     )
 
 
-def _grid(sweep: Sweep) -> list[dict[str, tuple[str, Any, Place]]]:
-    """The cells of the grid: {key: (label, value, place)}; one empty cell without a grid."""
-    axes = []
-    for key, levels in sweep.spec.grid.items():
-        labelled = levels if isinstance(levels, dict) else {_label(key, level): level for level in levels}
-        if not labelled or len(labelled) != len(levels):
-            why = "it has no level, or repeats one"
-            raise sweep.error(("grid", key), why, "different values", f"{key}: [a, b]")
-        for label in labelled:
-            try:
-                arm_names.usable(label)
-            except ValueError as error:
-                why = f"the label {label!r} cannot be part of a name: {error}"
-                raise sweep.error(("grid", key), why, "labels in words", f"{key}: {{LABEL: VALUE, ...}}") from None
-        axes.append([(key, (label, value, ("grid", key))) for label, value in labelled.items()])
-    return [dict(cell) for cell in itertools.product(*axes)]
-
-
-def _label(key: str, level: Any) -> str:
-    return f"{key.rpartition('.')[2]}={level if isinstance(level, str) else json.dumps(level)}"
-
-
 def _resolve(
     sweep: Sweep, schema: Schema, row: _UnresolvedArm, cell: Mapping[str, tuple[str, Any, Place]], baseline: str
 ) -> Arm:
     suffix = ", ".join(label for label, _, _ in cell.values())
-    with_cell: Callable[[str], str] = lambda name: f"{name}, {suffix}" if suffix else name  # noqa: E731
+    with_cell: Callable[[str], str] = lambda name: ", ".join(filter(None, [name, suffix]))  # noqa: E731
     changes = {key: (value, place) for key, (_, value, place) in cell.items()} | dict(row.changes)
     config: dict[str, Any] = deep_copy(sweep.spec.base)
     for key, (value, place) in changes.items():

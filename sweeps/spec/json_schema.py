@@ -42,7 +42,8 @@ def build(
     entries["items"] = _any_of({"enum": list(columns.EXTRA)}, own_metric)
     _restrict_search(_not_null(properties["search"])["properties"], samplers)
     _restrict_claims(properties["claims"]["items"])
-    for mapping in (*(properties[key]["items"]["properties"]["set"] for key in _ARMS), properties["grid"]):
+    baseline = properties["baseline"]["anyOf"][1]
+    for mapping in (*(properties[key]["items"]["properties"]["set"] for key in _ARMS), properties["grid"], baseline):
         mapping["additionalProperties"] = False  # the keys of these have a pattern
     definitions: Schema = {}
     branches = []

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from sweeps import durations
-from sweeps.spec.arm_names import usable
+from sweeps.spec.arms.arm_names import usable
 
 Name = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(usable)]
 Key = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")]
@@ -351,7 +351,11 @@ class SweepSpec(StrictSpec):
         1,
         description="how many repetitions (0, 1, ...), a list, or {first: 4, step: 4, most: 32, until: decided}",
     )
-    baseline: Name | None = Field(None, description="the arm with which the others are compared; by default the base")
+    baseline: Name | Annotated[dict[Key, Any], Field(min_length=1)] | None = Field(
+        None,
+        description="the arm with which the others are compared, by default the base; in a grid without arms the "
+        "levels of a cell, as {optimiser.lr: 1.0e-3}, by default the first cell",
+    )
     published: str | None = Field(None, description="variant of the base in the published figures, or 'TABLE: VARIANT'")
     arms: list[ArmSpec] = Field([], description="named arms, each the base with only these changes")
     grid: dict[Key, list[Any] | dict[str, Any]] = Field(

@@ -68,14 +68,19 @@ def on_differences(study: Study, tests: Sequence[Comparison]) -> list[str]:
     """What the differences are, what a star means, and how many seeds a significant difference needs."""
     baselines = {arm.baseline for arm in study.arms}
     reference = wording.quoted(study.baseline) if len(baselines) == 1 else "the baseline of the same level"
-    caption = [f"Differences from {reference} are paired by seed: mean over n pairs with its 95 % interval."]
+    first = f"Differences from {reference} are paired by seed: mean over n pairs with its 95 % interval."
+    return [first, *on_tests(study, tests, "differs from the baseline")]
+
+
+def on_tests(study: Study, tests: Sequence[Comparison], star: str) -> list[str]:
+    """What a star means, and how many seeds a significant difference needs. star: what is significant of its figure."""
     if not tests:
-        return caption
+        return []
     family = max(test.family for test in tests)
-    caption.append(
-        f"* differs from the baseline (sign-flip test, {_CORRECTIONS[study.correction]} at most {ALPHA:g} for the "
+    caption = [
+        f"* {star} (sign-flip test, {_CORRECTIONS[study.correction]} at most {ALPHA:g} for the "
         f"{wording.count(family, 'comparison')} of a metric)."
-    )
+    ]
     if any(test.underpowered for test in tests):
         which = "Underpowered" if all(test.underpowered for test in tests) else "† Underpowered"
         needed = wording.count(seeds_needed(family), "seed")

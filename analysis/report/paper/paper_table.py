@@ -109,9 +109,12 @@ class PaperTable:
         return replace(self, heads=self.heads[chosen], rows=rows)
 
 
-def paper_tables(table: Table) -> list[PaperTable]:
-    """The results, then the differences from the baseline if there are any."""
-    made = [results(table)]
+def paper_tables(table: Table, first: PaperTable | None = None) -> list[PaperTable]:
+    """The results, then the differences from the baseline if there are any.
+
+    first: the effects of factors, which precede them.
+    """
+    made = [*([first] if first else []), results(table)]
     if any(entry.difference for row in table.rows for entry in row.entries.values()):
         made.append(differences(table))
     return [_transposed(one) for one in made] if table.shape.transpose else made
@@ -190,8 +193,14 @@ def _published(entry: TableEntry) -> Figure:
 
 
 def _difference(entry: TableEntry, digits: int, mixed: bool) -> Figure:
-    """mixed: whether only some tests of the table are underpowered, so that these are marked."""
-    gap, test = entry.difference, entry.comparison
+    return difference_figure(entry.difference, entry.comparison, digits, mixed)
+
+
+def difference_figure(gap: Interval | None, test: Comparison | None, digits: int, mixed: bool) -> Figure:
+    """A difference with its interval and the sign of its test.
+
+    mixed: whether only some tests of the table are underpowered, so that these are marked.
+    """
     if gap is None:
         return Figure()
     sign = ""

@@ -88,6 +88,107 @@ def test_a_grid_is_full_factorial_with_a_baseline_a_cell(expand: Expand) -> None
     assert (arm.config["mask"]["name"], arm.config["batch"], arm.config["model"]["width"]) == ("centre", 32, 16)
 
 
+GRID = "seeds: 2\ngrid: {optimiser.lr: [1.0e-3, 3.0e-4], model.width: {narrow: 8, wide: 16}}"
+PURE = (
+    ("arms:", ""),
+    ("  - {name: wide, set: {model.width: 16}}", ""),
+    ("  - {name: mean fill, set: {model: {name: mean_fill}}}", ""),
+    ("better: wide, than: base", 'better: "lr=0.001, wide", than: "lr=0.001, narrow"'),
+)
+
+
+def test_a_grid_without_arms_is_compared_with_its_first_cell(expand: Expand) -> None:
+    plan = expand(*PURE, ("seeds: 2", GRID))
+    names = ["lr=0.001, narrow", "lr=0.001, wide", "lr=0.0003, narrow", "lr=0.0003, wide"]
+    assert [arm.name for arm in plan.arms] == names, "short names, without that of the base"
+    assert {arm.baseline for arm in plan.arms} == {"lr=0.001, narrow"}
+    assert plan.to_json([])["baseline"] == "lr=0.001, narrow"
+    crossed = expand(
+        ("seeds: 2", GRID),
+        PURE[-1],
+        ('"lr=0.001, wide"', '"wide, lr=0.001, wide"'),
+        ('"lr=0.001, narrow"', '"base, lr=0.001, narrow"'),
+    )
+    ids = {arm.name.removeprefix("base, "): arm.trials for arm in crossed.arms}
+    assert all(ids[arm.name] == arm.trials for arm in plan.arms), "names are no part of what is trained"
+
+
+@pytest.mark.parametrize(
+    ("given", "baselines"),
+    [
+        ("{optimiser.lr: 3.0e-4, model.width: 16}", {"lr=0.0003, wide"}),
+        ("{optimiser.lr: 0.0003, model.width: wide}", {"lr=0.0003, wide"}),
+        ("{model.width: wide}", {"lr=0.001, wide", "lr=0.0003, wide"}),
+        ('"lr=0.001, wide"', {"lr=0.001, wide"}),
+        ("base", {"lr=0.001, narrow"}),
+    ],
+)
+def test_a_grid_without_arms_has_the_baseline_of_its_file(expand: Expand, given: str, baselines: set[str]) -> None:
+    plan = expand(*PURE, ("seeds: 2", f"{GRID}\nbaseline: {given}"))
+    assert {arm.baseline for arm in plan.arms} == baselines
+    for arm in plan.arms:
+        own = arm.name.split(", ")[0]
+        assert len(baselines) == 1 or arm.baseline.startswith(own), "a factor that is not named keeps its level"
+
+
+def test_cells_with_other_masks_are_compared_under_the_same_mask(expand: Expand) -> None:
+    masks = "mask: [{name: lines, count: [1, 2]}, {name: lines, count: [1, 5]}]"
+    plan = expand(
+        *PURE[:-1],
+        ("seeds: 2", f"seeds: 2\ngrid: {{batch: [32, 64], {masks}}}"),
+        ("better: wide, than: base", 'better: "batch=64, mask count=[1, 2]", than: "batch=32, mask count=[1, 2]"'),
+    )
+    assert {arm.name: arm.baseline for arm in plan.arms} == {
+        f"batch={batch}, mask count=[1, {count}]": f"batch=32, mask count=[1, {count}]"
+        for batch in (32, 64)
+        for count in (2, 5)
+    }
+
+
+def test_levels_that_are_mappings_are_named_by_what_differs(expand: Expand) -> None:
+    fills = "{name: mean_fill}, {name: telea}"
+    plan = expand(
+        *PURE[:-1],
+        ("seeds: 2", f"seeds: 2\ngrid: {{model: [{fills}]}}"),
+        ("better: wide, than: base", "better: model=telea, than: model=mean_fill"),
+    )
+    assert [arm.name for arm in plan.arms] == ["model=mean_fill", "model=telea"]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "given", "why", "allowed", "fix"),
+    [
+        (
+            "{optimiser.lr: 5.0e-4}",
+            "small.yaml",
+            "no level 0.0005 of optimiser.lr",
+            "0.001, 0.0003",
+            "{optimiser.lr: 0.001}",
+        ),
+        ("{model.width: thin}", "small.yaml", "no level thin of model.width", "narrow, wide", "{model.width: narrow}"),
+        ("{batch: 64}", "baseline 'batch'", "no such name", "optimiser.lr, model.width", "use one of those"),
+        ("lr=0.001", "baseline 'lr=0.001'", "no such name", "lr=0.001, narrow", "did you mean"),
+        ("{}", "`baseline`", "at least 1", "levels of a cell", "change `baseline`"),
+        ("3", "`baseline` = 3", "valid", "levels of a cell", "change `baseline`"),
+        ("{Batch: 64}", "`baseline", "pattern", "docs/sweep-files.md", "change `"),
+    ],
+)
+def test_a_baseline_that_no_cell_has(
+    expand: Expand, baseline: str, given: str, why: str, allowed: str, fix: str
+) -> None:
+    with pytest.raises(SweepError) as caught:
+        expand(*PURE, ("seeds: 2", f"{GRID}\nbaseline: {baseline}"))
+    error = caught.value
+    assert (given in error.given, why in error.why, allowed in error.allowed, fix in error.fix) == (True,) * 4, error
+
+
+def test_levels_are_the_baseline_of_a_grid_without_arms_only(expand: Expand) -> None:
+    for block, why in ((GRID, "has arms"), ("seeds: 2", "no grid")):
+        with pytest.raises(SweepError, match=why) as caught:
+            expand(("seeds: 2", f"{block}\nbaseline: {{model.width: 8}}"))
+        assert caught.value.fix == "baseline: base"
+
+
 def test_origins_say_where_each_value_comes_from(expand: Expand) -> None:
     origins = expand(changes=("data.train=128",)).arms[1].origins
     assert origins["model.width"] == "small.yaml:13"

@@ -1,0 +1,1 @@
+"""The names of arms, and the cells of a grid."""
