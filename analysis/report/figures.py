@@ -57,7 +57,7 @@ def _points(study: Study, column: str) -> int:
 def curves(study: Study, form: str = "svg") -> bytes | None:
     """Means over seeds by epoch with 95 % interval bands; arms without training as dashed horizontal lines.
 
-    form: svg or png. None if no trained arm has values at two epochs.
+    form: svg, pdf or png. None if no trained arm has values at two epochs.
     """
     columns = curve_columns(study)
     if not columns:
@@ -159,7 +159,12 @@ def drawing_settings() -> Iterator[None]:
     import matplotlib
 
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    settings = {"svg.hashsalt": "inpaint-sweeps", "svg.fonttype": "path", "font.family": "DejaVu Sans"}
+    settings = {
+        "svg.hashsalt": "inpaint-sweeps",
+        "svg.fonttype": "path",
+        "pdf.fonttype": 42,
+        "font.family": "DejaVu Sans",
+    }
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(settings)
@@ -167,10 +172,14 @@ def drawing_settings() -> Iterator[None]:
         yield
 
 
+_METADATA = {"svg": ("Date", "Creator"), "pdf": ("CreationDate", "Creator", "Producer"), "png": ("Software",)}
+"""What matplotlib writes into a file by itself: moments and versions, which are left out."""
+
+
 def render_figure(figure: Any, form: str) -> bytes:
-    """The figure as svg or png, without a date."""
+    """The figure as svg, pdf or png, without a date."""
     target = io.BytesIO()
-    metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+    metadata = dict.fromkeys(_METADATA[form])
     figure.savefig(target, format=form, dpi=160, metadata=metadata, facecolor=GROUND)
     return _follow_scheme(target.getvalue()) if form == "svg" else target.getvalue()
 

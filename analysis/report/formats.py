@@ -1,4 +1,4 @@
-"""Writes a report as HTML, Markdown, LaTeX, CSV and Parquet, and for a terminal."""
+"""Writes a report as HTML, Markdown, LaTeX, CSV and Parquet, its figures as SVG and PDF, and for a terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.claims import judge as claims
-from analysis.report import render
+from analysis.report import figures, render
 from analysis.report.content import Report
 from analysis.report.latex import tabular
 from analysis.report.page import html, markdown
 from analysis.report.paper.paper_text import TerminalTables
-from analysis.report.sections import by_epoch_and_mask, details
+from analysis.report.sections import by_epoch_and_mask, details, pareto
+from analysis.statistics import factors
 from sweeps.errors import SweepError
 from sweeps.store.base import Store
 
@@ -88,11 +89,27 @@ def _markdown_files(report: Report, stem: str) -> dict[str, bytes]:
     return found
 
 
+def drawn(report: Report, form: str) -> dict[str, bytes]:
+    """The figures of the report for a paper, by name. form: svg or pdf. Those without enough results are left out."""
+    found = {
+        "curves": figures.curves(report.study, form),
+        "interaction": factors.plot(report.crosses[0], form) if report.crosses else None,
+        "pareto": pareto.plot(report.pareto, form) if report.pareto else None,
+    }
+    return {name: data for name, data in found.items() if data}
+
+
+def _figure_files(form: str) -> Callable[[Report, str], dict[str, bytes]]:
+    return lambda report, stem: {f"{stem}-{name}.{form}": data for name, data in drawn(report, form).items()}
+
+
 FORMATS: dict[str, Callable[[Report, str], dict[str, bytes]]] = {
     "html": lambda report, stem: {f"{stem}.html": html(report).encode()},
     "md": _markdown_files,
     "tex": lambda report, stem: {f"{stem}.tex": tex(report).encode()},
     "parquet": lambda report, stem: {f"{stem}.parquet": parquet(report)},
+    "svg": _figure_files("svg"),
+    "pdf": _figure_files("pdf"),
     "csv": lambda report, stem: {f"{stem}.csv": csv(report).encode()},
 }
 

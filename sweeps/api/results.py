@@ -120,7 +120,8 @@ def report(
 def write_report(report: Report, out: str | Path, formats: Sequence[str] = ("html", "md", "csv")) -> list[Path]:
     """Write a report to files in a folder, which is created if needed, and replace older ones. Returns their paths.
 
-    formats: of html, md, tex, csv, parquet. SweepError for another one and for a folder that cannot be written.
+    formats: of html, md, tex, csv, parquet, svg, pdf. SweepError for another one, and for a folder that cannot be
+    written.
     """
     from analysis.report import formats as report_formats
 

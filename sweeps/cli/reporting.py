@@ -23,7 +23,7 @@ def register(verbs: common.Verbs) -> None:
         "--format",
         metavar="LIST",
         default="html,md,csv",
-        help="comma-separated file types: html, md, tex, csv, parquet (default: html,md,csv)",
+        help="comma-separated file types: html, md, tex, csv, parquet; svg, pdf: the figures (default: html,md,csv)",
     )
     tables = parser.add_argument_group("layout of the main tables")
     tables.add_argument(

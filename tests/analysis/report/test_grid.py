@@ -88,3 +88,14 @@ def test_levels_with_other_test_images_are_not_compared(tmp_path: Path) -> None:
 def test_named_arms_have_no_effects(tmp_path: Path) -> None:
     made = report.build(make_store(tmp_path), "partial-conv", NOW)
     assert [paper.title for paper in made.papers] == ["Results", "Differences"]
+
+
+def test_figures_are_written_for_papers(made: content.Report) -> None:
+    found = formats.files(made, ["svg", "pdf"])
+    assert list(found) == [
+        f"partial-conv-{name}.{form}" for form in ("svg", "pdf") for name in ("curves", "interaction")
+    ]
+    for name, data in found.items():
+        assert data.startswith(b"%PDF-" if name.endswith("pdf") else b"<?xml"), name
+        assert b"CreationDate" not in data
+    assert found == formats.files(made, ["svg", "pdf"]), "the same results give the same files"
