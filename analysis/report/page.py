@@ -6,6 +6,7 @@ Text is marked up only in the templates; `render` pads the Markdown tables, whic
 from __future__ import annotations
 
 import base64
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,10 @@ def data_uri(data: bytes, kind: str) -> str:
 def html(report: Report) -> str:
     """The report as one HTML page. The template escapes every value; figures are embedded."""
     drawn = {"curves": report.curves, "front": report.front, "interaction": report.interaction}
-    return _environment(autoescape=True).get_template("report.html").render({**context(report), **drawn})
+    script = (TEMPLATES / "copy_csv.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    values = {**context(report), **drawn, "script": script, "script_digest": digest}
+    return _environment(autoescape=True).get_template("report.html").render(values)
 
 
 def markdown(report: Report) -> str:

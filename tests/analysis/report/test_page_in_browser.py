@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -75,3 +76,21 @@ def test_curves_are_dark_in_a_dark_scheme(opened: Any) -> None:
             image.src = document.querySelector('#curves img').src"""
         )
         assert (level < 60) == dark, f"{scheme}: {level}"
+
+
+def test_every_table_can_be_copied_as_csv(opened: Any) -> None:
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen"})
+    assert opened.execute_script(
+        "return document.querySelectorAll('button.copy').length === document.querySelectorAll('table').length"
+    )
+    text = opened.execute_script(
+        "for (const one of document.querySelectorAll('details')) one.open = true;"
+        "const copied = []; document.execCommand = () => copied.push(document.activeElement.value);"
+        "for (const one of document.querySelectorAll('button.copy')) one.click(); return copied"
+    )
+    results = list(csv.reader(text[0].splitlines()))
+    assert results[0][:3] == ["arm", "test PSNR (dB) ↑", "test PSNR (dB) ↑ ±"]
+    assert results[1][0] == "blind autoencoder"
+    assert all(float(number) > 0 for number in results[1][1:3])
+    for table in text:
+        assert len({len(row) for row in csv.reader(table.splitlines())}) == 1, table
