@@ -160,7 +160,7 @@ def _resolve(
     if sweep.metrics:
         config["metrics"] = deep_copy(sweep.metrics)
         given["metrics"] = (None, ("report", "extra"))
-    resolved = _checked(sweep, row.place, given, lambda: schema.resolve(sweep.spec.task, config, sweep.folder))
+    resolved = _checked(sweep, row, given, lambda: schema.resolve(sweep.spec.task, config, sweep.folder))
     columns.declare(resolved.get("metrics"))
     code = _code_of_choices(sweep, schema, config) | resolved.get("user_code", {})
     if code:  # a suggestion of a search is resolved with the code that was planned
@@ -230,23 +230,32 @@ def _set(sweep: Sweep, config: dict[str, Any], key: str, value: Any, place: Plac
 
 
 def _checked(
-    sweep: Sweep, place: Place, changes: Mapping[str, tuple[Any, Place]], resolve: Callable[[], dict[str, Any]]
+    sweep: Sweep, row: _UnresolvedArm, changes: Mapping[str, tuple[Any, Place]], resolve: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Call `resolve` and add the place of the invalid value to its error."""
+    """Call `resolve` and add the place of the invalid value to its error, with the arm that keeps it from the base."""
     try:
         return resolve()
     except ValueError as error:
         if not all(hasattr(error, part) for part in ("given", "why", "allowed", "fix")):
             raise
-        value_place = _place_of(sweep, getattr(error, "key", ""), changes) or place
+        key: str = getattr(error, "key", "")
+        value_place = _place_of(sweep, key, changes) or row.place
         given: str = error.given  # type: ignore[attr-defined]
         if sweep.metrics and given.startswith("metrics."):
             given = given.replace("metrics.", "report.extra: ", 1)
+        why: str = error.why  # type: ignore[attr-defined]
+        fix: str = error.fix  # type: ignore[attr-defined]
+        section, _, option = key.rpartition(".")
+        if value_place[0] == "base" and f"{section}.name" in changes and option != "name":
+            name, name_place = changes[f"{section}.name"]
+            origin = sweep.document.origin(name_place)
+            why = f"{why}; {origin} changes `{section}.name` to {name!r} and keeps `{option}` of the base"
+            fix = f"there, set `{section}: {{name: {name}}}`, which replaces the whole section"
         raise SweepError(
             f"{sweep.document.origin(value_place)}: {given}",
-            error.why,  # type: ignore[attr-defined]
+            why,
             error.allowed,  # type: ignore[attr-defined]
-            error.fix,  # type: ignore[attr-defined]
+            fix,
         ) from None
 
 

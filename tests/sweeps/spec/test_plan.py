@@ -233,6 +233,13 @@ def test_twins_are_noted(expand: Expand) -> None:
         ("width: 8", "width: eight", "small.yaml:7: model.width: 'eight'", "integer", ""),
         ("width: 8", "width: 0", "small.yaml:7: model.width: 0", "greater than", ""),
         (
+            "{model.width: 16}",
+            "{model.name: mean_fill}",
+            "small.yaml:7: model 'width'",
+            "changes `model.name` to 'mean_fill' and keeps `width` of the base",
+            "set `model: {name: mean_fill}`, which replaces the whole section",
+        ),
+        (
             "name: vanilla_autoencoder",
             "name: vanila_autoencoder",
             "small.yaml",
