@@ -90,10 +90,9 @@ def _add_failed_trials_exit(parser: argparse.ArgumentParser) -> None:
 
 
 def _exit_status(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 125:
-        raise argparse.ArgumentTypeError(f"{text} is not an exit code from 0 to 125")
-    return number
+    if not text.isdecimal() or int(text) > 125:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an exit code from 0 to 125")
+    return int(text)
 
 
 def check(options: argparse.Namespace) -> int:

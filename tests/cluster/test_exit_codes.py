@@ -45,7 +45,8 @@ def test_a_retry_policy_can_tell_failed_trials_from_missing_ones(sweep: list[str
     assert main(run) == common.FAILED
 
 
-def test_a_code_that_is_none_is_refused(sweep: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("code", ["300", "-1", "1.5", "soon"])
+def test_a_code_that_is_none_is_refused(code: str, sweep: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["run", "numbers.yaml", *sweep, "--failed-trials-exit", "300"])
-    assert "300 is not an exit code from 0 to 125" in capsys.readouterr().err
+        main(["run", "numbers.yaml", *sweep, f"--failed-trials-exit={code}"])
+    assert f"'{code}' is not an exit code from 0 to 125" in capsys.readouterr().err

@@ -187,10 +187,12 @@ def test_a_wrong_command_line_ends_with_2(wrong: list[str], capsys: pytest.Captu
         *(f"--checkpoint-every={seconds}" for seconds in ("-1", "nan", "often")),
     ],
 )
-def test_numbers_that_make_no_sense_are_refused(option: str, small: Path) -> None:
+def test_numbers_that_make_no_sense_are_refused(option: str, small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["run", str(small), option])
     assert ended.value.code == USER_ERROR
+    said = capsys.readouterr().err
+    assert any(allowed in said for allowed in ("at least", "write 90s, 30m, 8h or 2d")), "it says what is allowed"
 
 
 # --- check and plan ---------------------------------------------------------------------------------------------------
