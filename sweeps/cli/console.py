@@ -118,7 +118,10 @@ def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
     """The trials of a plan, how many the store has, and what the rest costs."""
     out = console()
     counts = f"{work.cached} done before, {len(work.jobs)} to run"
-    out.print(_summary(work.plan), Text(counts + (f", {len(work.failed)} failed" if work.failed else ""), style="dim"))
+    out.print(
+        _summary(work.plan).append(","),
+        Text(counts + (f", {len(work.failed)} failed" if work.failed else ""), style="dim"),
+    )
     if work.left_out:
         out.print(Text(f"{_count(work.left_out, 'trial')} of other arms left out", style="dim"))
     for tuning in work.searches:

@@ -11,17 +11,20 @@ from sweeps.cli import console
 
 
 def show(costs: Sequence[StudyCost]) -> None:
-    """A row for each study, and the total."""
+    """A row for each study that can be planned, the total, and why the other studies cannot."""
     planned = [cost for cost in costs if not cost.problem]
     table = console.make_table("study", "trials", "to run", "epochs", "computing", "times known for")
-    for cost in costs:
-        if cost.problem:
-            table.add_row(Text(cost.name), "-", "-", "-", "-", Text(cost.problem, style="yellow"))
-        else:
-            table.add_row(Text(cost.name), *_cells([cost]))
+    table.columns[0].overflow = "fold"  # in a narrow terminal, names go on in a second line
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for cost in planned:
+        table.add_row(Text(cost.name), *_cells([cost]))
     table.add_section()
     table.add_row(Text(f"{len(planned)} of {len(costs)} studies", style="bold"), *_cells(planned))
     console.show(table)
+    for problem in dict.fromkeys(cost.problem for cost in costs if cost.problem):
+        names = ", ".join(cost.name for cost in costs if cost.problem == problem)
+        console.console().print(Text(f"not planned, {problem}: {names}", style="yellow"))
     if any(cost.unknown for cost in planned):
         console.console().print(Text("--measure times the trials whose times are not known"))
 

@@ -43,8 +43,20 @@ def test_all_studies_at_a_size(shipped: Path, capsys: pytest.CaptureFixture[str]
     assert main(["plan", "--all", "--size", "small", "--store", str(shipped)]) == common.DONE
     rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "study-one-small 7 7 12 ? 1 of 3 kinds" in rows
-    assert "study-two-small - - - - the file has no `small:` block" in rows
+    assert "not planned, the file has no `small:` block: study-two-small" in rows
     assert "1 of 2 studies 7 7 12 ? 1 of 3 kinds" in rows
+
+
+def test_names_of_studies_are_whole_in_a_narrow_terminal(
+    shipped: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "context-encoder-of-a-study-with-a-long-name"
+    one = shipped.parent / "inpainting" / "one.yaml"
+    one.write_text(one.read_text().replace("study-one", name))
+    assert main(["plan", "--all", "--size", "small", "--store", str(shipped)]) == common.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{name}-small" in "".join(line.split()[0] for line in lines if line.strip()), "folded, not cut off"
 
 
 def test_measured_times_are_added_up(shipped: Path, data_root: Path) -> None:

@@ -136,7 +136,7 @@ def test_what_is_printed(expand: Expand, capsys: pytest.CaptureFixture[str], mon
     other = CostLine(("wide",), 1, 4, True, True, None)
     console.plan(Work(), Estimate((line, other), 2, "2 CPUs here", HERE, ("early stopping can",)))
     out = capsys.readouterr().out
-    assert "3 arms x 2 seeds = 5 different trials 3 done before, 2 to run" in out
+    assert "3 arms x 2 seeds = 5 different trials, 3 done before, 2 to run" in out
     assert "up to 12 epochs, 2.0 h of computing; about 60 min with 2 trials at once (2 CPUs here)" in out
     assert "times were measured on H200; this machine is EPYC, 1 thread" in out
     assert "without 1 of 2 kinds of trials, for which no times are known: sweeps plan FILE --measure" in out
