@@ -18,6 +18,8 @@ EFFECT = 1.0
 """The assumed difference, in standard deviations of the paired differences."""
 _STUDIES = 4000
 """Simulated comparisons."""
+_LISTED = 8
+"""Looks that a sentence lists; of more, the middle is left out."""
 
 
 def expect(
@@ -30,7 +32,10 @@ def expect(
     is halfway between the least and the most. trained: names of the trained arms. baselines: of every arm.
     """
     family = sum(map(comparisons, claims))
-    looks = f"looks after {', '.join(map(str, rule.looks))} seeds"
+    numbers_of_seeds = [str(look) for look in rule.looks]
+    if len(numbers_of_seeds) > _LISTED:
+        numbers_of_seeds[3:-1] = ["..."]
+    looks = f"looks after {', '.join(numbers_of_seeds)} seeds"
     least = dict.fromkeys(baselines, rule.first)
     if isinstance(rule.until, HalfWidth):
         compared = [name for name in trained if name != baselines[name]]

@@ -42,6 +42,7 @@ def execute_looks(plan: Plan, store: Store, options: RunOptions, events: RunEven
         larger = grown(planned, store, open_arms)
         if _seeds(larger) == _seeds(planned):
             fresh_run.end(plan, store)
+            print(f"look at {max(_seeds(planned).values())} seeds: no arm gets more", file=sys.stderr)
             return result
         stopped = stored_plans.stop_requests(store, plan.name, stored_plans.ALL_RUNS) - stops_seen
         if stopped or options.out_of_time:

@@ -126,14 +126,16 @@ class PlannedLooks:
 
     words: str
     """When claims can be decided, and how the expected number of seeds is meant."""
+    so_far: Plan
+    """The plan with the seeds that looks have added so far; their trials may be left. If none is, looks have ended."""
     expected: Plan
-    """The plan with the expected number of seeds of each arm."""
+    """The plan with the expected number of seeds of each arm, at least those so far."""
     most: Plan
     """The plan with all seeds that looks can add."""
 
 
-def planned_looks(plan: Plan) -> PlannedLooks | None:
-    """The least is the plan itself; the expected and the most that looks make of it. None without looks."""
+def planned_looks(plan: Plan, store: StoreLike) -> PlannedLooks | None:
+    """What looks have made of a plan so far, and the expected and the most that they make of it. None without looks."""
     if plan.looks is None:
         return None
     from analysis.claims import expected_seeds
@@ -143,7 +145,9 @@ def planned_looks(plan: Plan) -> PlannedLooks | None:
     baselines = {arm.name: arm.baseline for arm in plan.arms}
     claims = [claim.model_dump(exclude_none=True) for claim in plan.sweep.spec.claims]
     seeds, words = expected_seeds.expect(plan.looks, claims, trained, baselines)
-    return PlannedLooks(words, looks.with_seeds(plan, seeds), looks.at_most(plan))
+    so_far = looks.grown(plan, arguments.plain_store(store), _open_arms)
+    expected = {arm.name: max(seeds[arm.name], len(arm.trials)) for arm in so_far.arms}
+    return PlannedLooks(words, so_far, looks.with_seeds(plan, expected), looks.at_most(plan))
 
 
 def _open_arms(store: Store, plan: Json) -> Collection[str]:

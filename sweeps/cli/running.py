@@ -166,15 +166,18 @@ def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, is_depend
         skip_arms=() if is_dependency else tuple(options.skip_arms),
     )
     copied = record_cache.cached(arguments.plain_store(store), plan.name)
-    work = api.work_left(plan, copied, place)
+    looks = api.planned_looks(plan, copied)
+    work = api.work_left(looks.so_far if looks else plan, copied, place)
     if work.nothing and is_dependency:
         return
     api.check_data(plan, copied, place)
     console.plan(work, None if work.nothing else api.estimate(work, copied, place, measure=options.measure))
-    looks = api.planned_looks(plan)
     if looks is None:
         return
     console.note(looks.words)
+    if work.nothing and not work.left_out:
+        console.note("looks have ended: no arm gets more seeds")
+        return
     for title, larger in (("expected", looks.expected), ("most", looks.most)):
         work = api.work_left(larger, copied, place)
         console.note(f"{title}:")

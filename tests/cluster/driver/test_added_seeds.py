@@ -129,6 +129,7 @@ def test_looks_add_seeds_until_claims_are_decided(
     told = capsys.readouterr().err
     assert "look at 4 seeds: base, far, near go on to 8 seeds" in told
     assert "look at 8 seeds: base, near go on to 12 seeds; 1 arm needs no more" in told
+    assert "look at 12 seeds: no arm gets more" in told
     # The commands show the looks, and a second run does nothing.
     assert attempts_of(plan, store) == {1}
     execute(plan, store)

@@ -158,6 +158,34 @@ def test_plans_tell_the_least_the_expected_and_the_most(
     assert "where the next one does not fit into 2h" in told["{budget: 2h}"]
 
 
+def test_plans_begin_with_the_seeds_so_far_until_looks_have_ended(
+    planned: Planned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told() -> str:
+        assert main(["plan", str(tmp_path / "noisy.yaml"), "--store", str(tmp_path / "store")]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    plan, store = planned("{half_width: 5, metric: test/score}", CLAIMS), FolderStore(tmp_path / "store")
+    finish(plan, store)
+    first = told()
+    assert first.startswith("noisy: 3 arms x up to 8 seeds = 24 different trials, 12 done before, 12 to run")
+    assert "expected: noisy: 3 arms x up to 8 seeds" in first
+    assert "looks have ended" not in first
+    finish(grown(plan, store, open_arms), store)
+    second = told()
+    assert second.startswith("noisy: 3 arms x up to 8 seeds = 24 different trials, 24 done before, 0 to run")
+    assert second.endswith("looks have ended: no arm gets more seeds")
+
+
+def test_a_long_list_of_looks_is_shortened(
+    planned: Planned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned("decided", CLAIMS)
+    file = tmp_path / "noisy.yaml"
+    assert main(["plan", str(file), "--store", str(tmp_path / "new"), "--set", "seeds.most=200"]) == 0
+    assert "looks after 4, 8, 12, ..., 200 seeds" in " ".join(capsys.readouterr().out.split())
+
+
 def test_more_comparisons_are_expected_to_take_more_seeds() -> None:
     one, ten = (expected_number(Design((4, 8, 12, 16, 20, 24, 28, 32), n)) for n in (1, 10))
     assert 8 < one < ten < 32
