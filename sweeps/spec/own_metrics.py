@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
@@ -38,7 +39,9 @@ def read(spec: SweepSpec, error: Fail) -> dict[str, dict[str, Any]]:
             allowed = (
                 f"{', '.join(columns.EXTRA)}, or a metric of your own: ./FILE.py, ./FILE.py:NAME, package.module:NAME"
             )
-            raise error(place, "there is no such score", allowed, "kid_squeezenet, or leave it out")
+            near = difflib.get_close_matches(name, columns.EXTRA, 1)
+            fix = f"did you mean `{near[0]}`?" if near else "kid_squeezenet, or leave it out"
+            raise error(place, "there is no such score", allowed, fix)
         if spec.task not in TASKS:
             why = f"trials of task {spec.task} compute no metrics of a user's"
             raise error(place, why, f"tasks {' and '.join(TASKS)}", "remove it from `report.extra`")
