@@ -194,7 +194,8 @@ def _type_name(annotation: Any) -> str:
 def unknown_name_error(what: str, given: str, allowed: tuple[str, ...], key: str = "") -> TrialError:
     """The error for a name that is not allowed; it suggests the most similar allowed name."""
     near = difflib.get_close_matches(given, allowed, 1)
-    hint = f"did you mean {near[0]!r}?" if near else "choose one of the allowed names"
+    choose = "choose one of the allowed names" if allowed else f"remove {given!r}"
+    hint = f"did you mean {near[0]!r}?" if near else choose
     if what == "model.name":
         file = f"./{PurePosixPath(given).stem or 'net'}.py"
         hint += f" (for one of your own, name its file: {file}; `sweeps new method {file}` writes one to start from)"

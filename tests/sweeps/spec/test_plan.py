@@ -232,6 +232,7 @@ def test_twins_are_noted(expand: Expand) -> None:
         ("width: 8", "widht: 8", "small.yaml:7: model 'widht'", "no such name", "'width'"),
         ("width: 8", "width: eight", "small.yaml:7: model.width: 'eight'", "integer", ""),
         ("width: 8", "width: 0", "small.yaml:7: model.width: 0", "greater than", ""),
+        ("name: vanilla_autoencoder", "name: mean_fill", "small.yaml:7: model 'width'", "no such", "remove 'width'"),
         (
             "{model.width: 16}",
             "{model.name: mean_fill}",
