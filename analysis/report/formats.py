@@ -108,9 +108,9 @@ FORMATS: dict[str, Callable[[Report, str], dict[str, bytes]]] = {
     "md": _markdown_files,
     "tex": lambda report, stem: {f"{stem}.tex": tex(report).encode()},
     "parquet": lambda report, stem: {f"{stem}.parquet": parquet(report)},
+    "csv": lambda report, stem: {f"{stem}.csv": csv(report).encode()},
     "svg": _figure_files("svg"),
     "pdf": _figure_files("pdf"),
-    "csv": lambda report, stem: {f"{stem}.csv": csv(report).encode()},
 }
 
 
