@@ -50,7 +50,7 @@ seeds: 1
 grid: {start: [64, 32]}
 baseline: base
 claims:
-  - {text: less stays small, metric: test/size_px, better: "base, start=32", than: "base, start=64"}
+  - {text: less stays small, metric: test/size_px, better: "start=32", than: "start=64"}
 """
 STUBBORN = """\
 # Does it end?
@@ -175,7 +175,7 @@ def test_a_shell_script_runs_and_a_resumed_sweep_needs_no_files(sweeps: Sweeps, 
     store = tmp_path / "store"
     sweeps("run", "halve.yaml", "--address", "in-process", "--store", str(store))
     rows = _rows(store, "halve")
-    assert [[row["val/size_px"] for row in rows[arm, 0]] for arm in ("base, start=64", "base, start=32")] == [
+    assert [[row["val/size_px"] for row in rows[arm, 0]] for arm in ("start=64", "start=32")] == [
         [32, 16, 8],
         [16, 8, 4],
     ]

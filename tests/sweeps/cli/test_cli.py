@@ -467,8 +467,8 @@ def test_report_prints_and_writes(command: Command, filled: Path, tmp_path: Path
     assert {"fill.csv", "fill.md"} <= {path.name for path in (tmp_path / "out").iterdir()}
     assert str(tmp_path / "out" / "fill.csv") in written.out.replace("\n", "")
     is_told(
-        command("report", "fill", "--store", filled, "--out", tmp_path, "--format", "pdf"),
-        "html, md, tex, parquet, csv",
+        command("report", "fill", "--store", filled, "--out", tmp_path, "--format", "docx"),
+        "html, md, tex, parquet, csv, svg, pdf",
     )
     (tmp_path / "file").write_text("")
     is_told(command("report", "fill", "--store", filled, "--out", tmp_path / "file" / "x"), "--out")

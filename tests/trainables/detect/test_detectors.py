@@ -76,8 +76,13 @@ def test_it_learns_at_its_default_size(name: str, head: str) -> None:
 
 
 def test_an_untrained_box_is_the_central_one() -> None:
-    found = search_net.build(registry.model("search_net").config(head="box", width=4), 32)(torch.zeros(3, 3, 32, 32))
-    assert boxes.area(boxes.ordered(found.box_b4)).min() > 0.05
+    """On average over networks; a single one has its own random weights beside the bias."""
+    found = []
+    for seed in range(24):
+        torch.manual_seed(seed)
+        network = search_net.build(registry.model("search_net").config(head="box", width=4), 32)
+        found.append(network(torch.zeros(3, 3, 32, 32)).box_b4[0].detach())
+    assert torch.stack(found).mean(0).tolist() == pytest.approx([0.25, 0.25, 0.75, 0.75], abs=0.15)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnext101_32x8d"])
