@@ -56,7 +56,8 @@ def expect(
     decides = f"decided after {first} seeds at the earliest" if first else "not decided: raise `most`"
     meant = f"expected is for differences of {EFFECT:g} standard deviation of the pairs"
     takes_part = Counter(name for claim in claims if comparisons(claim) for name in _compared(claim, baselines))
-    numbers = {name: expected_number(design, takes_part[name]) for name in takes_part if name in baselines}
+    expected = {count: expected_number(design, count) for count in set(takes_part.values())}
+    numbers = {name: expected[count] for name, count in takes_part.items() if name in baselines}
     return {**least, **numbers}, f"seeds {until}, {looks}: claims are {decides}; {meant}{end}"
 
 

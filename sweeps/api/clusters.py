@@ -88,7 +88,7 @@ def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunO
     )
 
 
-def follow(address: str, job: str, *, timeout_s: float = 600.0) -> bool:
+def follow(address: str, job: str, *, timeout_s: float = ClusterJob.timeout_s) -> bool:
     """Print the log of a job until it ends; returns whether it succeeded.
 
     address: dashboard of the cluster. job: its id, from `submit`. timeout_s: SweepError if the job has not started

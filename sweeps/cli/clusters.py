@@ -29,7 +29,7 @@ def register(verbs: common.Verbs) -> None:
         "--timeout",
         metavar="TIME",
         type=common.duration,
-        default=600.0,
+        default=api.ClusterJob.timeout_s,
         help="give up if the cluster has not accepted the job, or not started it, after this time (default: 10m)",
     )
     common.add_run_options(parser)

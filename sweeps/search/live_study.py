@@ -27,15 +27,18 @@ class LiveStudy:
         if self._study is None or not self._agrees(history):
             self._study = history.study()
         else:
-            for number in range(len(self._trials()), len(history.asks)):
+            trials = self._trials()
+            for number in range(len(trials), len(history.asks)):
                 history.add_to(self._study, number)
             for number in history.tells.keys() - self._tells.keys():
-                self._finish(history, number)
+                if number < len(trials):  # the others were added with their outcomes
+                    self._finish(trials[number], history.trial(number))
         self._asks, self._tells = len(history.asks), dict(history.tells)
         return self._study
 
     def _trials(self) -> list[Any]:
-        return list(self._study.get_trials(deepcopy=False))
+        trials: list[Any] = self._study.get_trials(deepcopy=False)
+        return trials
 
     def _agrees(self, history: History) -> bool:
         """Whether the history has all that the study has."""
@@ -50,11 +53,8 @@ class LiveStudy:
             for trial, ask in zip(trials[self._asks :], history.asks[self._asks :], strict=False)
         )
 
-    def _finish(self, history: History, number: int) -> None:
-        """Give a suggestion of the study its outcome, unless it was added with it."""
-        trial, known = self._trials()[number], history.trial(number)
-        if trial.state.is_finished():
-            return
+    def _finish(self, trial: Any, known: Any) -> None:
+        """Give a suggestion of the study its outcome. known: the suggestion with its outcome."""
         storage = self._study._storage
         for key, value in known.system_attrs.items():
             storage.set_trial_system_attr(trial._trial_id, key, value)
