@@ -7,8 +7,10 @@ PYTHON ?= python3
 # Additional arguments, such as `make test ARGS="-k store -x"` or `make lock ARGS=--upgrade`.
 ARGS ?=
 
-# Two processes, one of them for the tests of Ray, which mostly wait. ARGS="-n 0" runs all tests in one process.
-IN_TWO_PROCESSES := -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
+# Three processes, one of them for the tests of Ray, which mostly wait. ARGS="-n 0" runs all tests in one process.
+IN_PROCESSES := -n 3 --dist loadgroup --no-loadscope-reorder --durations=10
+# The tests start hundreds of processes: each would compile the packages again.
+test test-all: export PYTHONDONTWRITEBYTECODE :=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,10 +39,10 @@ demo: $(INSTALLED)  ## run the first study at a small size and write its report 
 	@for page in report/*.html; do printf '\nThe report: open %s/%s in a browser.\n' "$$PWD" "$$page"; done
 
 test: $(INSTALLED) browser  ## run the tests that are not slow (minutes); ARGS="-k name -x" goes to pytest
-	$(BIN)/python -m pytest -m "not slow" $(IN_TWO_PROCESSES) $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(IN_PROCESSES) $(ARGS)
 
 test-all: $(INSTALLED) browser  ## run every test, including the slow ones
-	$(BIN)/python -m pytest $(IN_TWO_PROCESSES) $(ARGS)
+	$(BIN)/python -m pytest $(IN_PROCESSES) $(ARGS)
 
 golden: $(INSTALLED)  ## rewrite tests/golden after an intended change of numbers; ARGS=--wording: reports only
 	$(BIN)/python -m tests.golden $(ARGS)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests import grouping
+from tests import grouping, memory
 from tests.proxy import Proxy, proxy_to
 from tests.s3servers import Server, aws, moto, rclone
 
@@ -30,6 +30,7 @@ GRACE_S = 15.0
 
 def pytest_configure(config: pytest.Config) -> None:
     grouping.check_groups(config)
+    memory.use_memory(config)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -40,13 +40,15 @@ DRAWN = (
 SLOW = tuple(
     f"sweeps/{name}.yaml"
     for name in (
-        *("detection/classifier_backbones", "detection/data_size", "detection/detector_alpha_beta"),
+        *("detection/classifier_backbones", "detection/classifier_ensemble", "detection/cross_data"),
+        *("detection/data_size", "detection/detector_alpha_beta", "detection/shortcuts"),
         *("detection/detector_heads", "detection/detector_losses", "detection/robustness"),
         *("inpainting/context_encoder_alexnet", "inpainting/context_encoder_alexnet_discriminator"),
         *("inpainting/context_encoder_channelwise", "inpainting/context_encoder_depth"),
         *("inpainting/context_encoder_l2_weight", "inpainting/context_encoder_optimiser"),
         *("inpainting/context_encoder_random_regions", "inpainting/context_encoder_scheduler"),
         *("inpainting/diversity", "inpainting/gated_conv_ablation", "inpainting/glcic_ablation"),
+        "inpainting/inpainter_families",
         *("inpainting/glcic_parts", "inpainting/glcic_weights", "inpainting/partial_conv_holes"),
         *("inpainting/partial_conv_losses", "inpainting/partial_conv_perceptual", "inpainting/text_guidance"),
     )

@@ -63,6 +63,7 @@ def test_its_command_knows_every_name(installed: Path) -> None:
     assert "free_form" in listed["masks"]
 
 
+@pytest.mark.slow  # its other command runs, and test_discovery.py runs studies by name
 def test_it_runs_a_study_by_name(installed: Path, data_root: Path, tmp_path: Path) -> None:
     """`--set` leaves fills without training, which take no time."""
     changes = ["--set", "model={name: mean_fill}", "--set", "arms=[]", "--set", "claims=[]", "--set", "seeds=1"]

@@ -150,6 +150,7 @@ def _rows(store: Path, sweep: str) -> dict[tuple[str, int], list[dict[str, float
     }
 
 
+@pytest.mark.slow  # test_task.py kills and resumes programs in one process
 def test_a_torch_script_is_killed_and_resumed_with_equal_numbers_and_arguments(
     sweeps: Sweeps, start: Start, tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_shell_script_runs_and_a_resumed_sweep_needs_no_files(sweeps: Sweeps, 
     assert "2 done before" in sweeps("resume", "halve", "--address", "in-process", "--store", str(store))
 
 
+@pytest.mark.slow  # test_task.py: it is killed after the grace time
 def test_a_program_that_ignores_sigterm_does_not_hold_up_a_stop(
     sweeps: Sweeps, start: Start, tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:

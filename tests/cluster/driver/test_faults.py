@@ -43,6 +43,7 @@ def errors(plan: Plan, store: Store) -> dict[str, str]:
     return {label: error["type"] for label, error in found.items() if error}
 
 
+@pytest.mark.slow  # below: the death of a node, and watchers hear of every end
 def test_a_trial_that_ends_badly_when_stopped_harms_nobody(
     planned: Planned, store: Store, data_root: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

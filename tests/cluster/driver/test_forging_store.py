@@ -89,7 +89,13 @@ def test_a_set_is_made_once(made: FolderStore, monkeypatch: pytest.MonkeyPatch) 
     assert contents(made) == before
 
 
-@pytest.mark.parametrize("written", [3, 9], ids=["between a tar and its index", "before done.json"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param(3, id="between a tar and its index"),
+        pytest.param(9, id="before done.json", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_gone_on_with_gives_the_same_bytes(
     made: FolderStore, tmp_path: Path, data_root: Path, written: int
 ) -> None:

@@ -80,6 +80,7 @@ def test_a_full_disk_ends_the_run_and_no_try(
     assert {state for state, _ in watched.events} <= {"added", "started", "done"}
 
 
+@pytest.mark.slow  # below: the same in one process; through Ray it takes a minute
 @pytest.mark.parametrize(
     "changes",
     [["epochs=3"], pytest.param(["epochs=3", "resources.workers=2"], marks=pytest.mark.slow)],

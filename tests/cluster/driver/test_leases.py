@@ -214,6 +214,7 @@ class Waking(Watched):
         super().record(job, row)
 
 
+@pytest.mark.slow  # above: leases, and two drivers
 def test_a_zombie_that_wakes_while_a_newer_attempt_trains_spoils_nothing(
     planned: Planned, tmp_path: Path, data_root: Path
 ) -> None:

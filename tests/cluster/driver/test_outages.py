@@ -65,6 +65,7 @@ def undisturbed(planned: Planned, near: FolderStore, data_root: Path) -> dict[st
     return histories(plan, near)
 
 
+@pytest.mark.slow  # below: a server that stays away
 @pytest.mark.parametrize(
     ("where", "away_s"), [("in-process", 1.5), pytest.param("local", 20.0, marks=[pytest.mark.slow, pytest.mark.ray])]
 )

@@ -150,6 +150,7 @@ def test_a_pruned_trial_can_be_a_full_arm_elsewhere(planned: Planned, store: Sto
     assert store.exists_many([pruned_key("searched", mark)]), "in the search it stays pruned"
 
 
+@pytest.mark.slow  # above: one search for all arms
 def test_each_arm_can_have_its_own_search(planned: Planned, store: Store, data_root: Path) -> None:
     text = SEARCHED.replace("tune_seeds: [100]", "tune_seeds: [100, 101]\n  within_arms: true").replace(
         "arms:\n", "arms:\n  - {name: wide, set: {model.width: 8}}\n"
@@ -183,6 +184,7 @@ def test_a_failing_suggestion_does_not_stop_the_search(planned: Planned, store: 
     assert states(store) == Counter(done=5)
 
 
+@pytest.mark.slow  # test_search.py: several objectives without training
 def test_several_objectives(planned: Planned, store: Store, data_root: Path) -> None:
     text = SEARCHED.replace("sampler: random", "sampler: nsga2").replace(
         "  early_stopping: {name: asha, grace_epochs: 1, reduction_factor: 2}\n", "  report_best: 0\n"

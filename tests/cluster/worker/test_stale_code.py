@@ -55,6 +55,7 @@ def command(checkout: Path, data_root: Path) -> Command:
     return run
 
 
+@pytest.mark.slow  # below and in test_report.py: what is found and told
 def test_a_changed_module_of_ours_is_told_and_its_trials_are_trained_again(checkout: Path, command: Command) -> None:
     command("run", "noticed.yaml")
     network = checkout / "trainables" / "inpaint" / "methods" / "mean_fill" / "network.py"

@@ -127,6 +127,7 @@ def test_a_trial_leaves_at_once_though_the_store_is_away(
     proxy.away = False
 
 
+@pytest.mark.slow  # test_outages.py: the same by a whole sweep
 def test_an_attempt_ends_as_crashed_where_the_store_stays_away_and_goes_on_later(
     planned: Planned, tmp_path: Path, data_root: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,6 +203,7 @@ search:
 """
 
 
+@pytest.mark.slow  # above: sweeps without a search
 def test_a_search_trains_the_files_as_they_were_planned(
     sweep: Path, store: FolderStore, command: Command, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,8 @@ def drive(search: Callable[[], Search], limited: bool = True) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "trials"), [("tpe", 30), ("nsga2", 40), pytest.param("gp", 16, marks=pytest.mark.slow)]
+    ("sampler", "trials"),
+    [("tpe", 30), *(pytest.param(*more, marks=pytest.mark.slow) for more in (("nsga2", 40), ("gp", 16)))],
 )
 def test_the_sampler_learns_what_fits_and_so_does_a_resumed_search(tmp_path: Path, sampler: str, trials: int) -> None:
     one = Search(FolderStore(tmp_path / "one"), "study", "base", spec(sampler, trials))

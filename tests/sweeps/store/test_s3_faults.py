@@ -234,7 +234,10 @@ def test_a_bucket_in_another_region(proxy: Proxy) -> None:
     assert error.value.fix == "export AWS_REGION=eu-north-1"
 
 
-@pytest.mark.parametrize(("where", "first_s"), [("a closed port", 1.0), ("nobody there", s3_client.FIRST_S)])
+@pytest.mark.parametrize(
+    ("where", "first_s"),
+    [("a closed port", 1.0), pytest.param("nobody there", s3_client.FIRST_S, marks=pytest.mark.slow)],
+)
 def test_an_unreachable_endpoint_is_told_within_ten_seconds(
     aws: pytest.MonkeyPatch, where: str, first_s: float
 ) -> None:

@@ -99,6 +99,7 @@ def test_to_a_device(data_root):
     assert subset.to("meta").val.device.type == "meta"
 
 
+@pytest.mark.slow  # a process of its own that loads all of CIFAR-10
 def test_memory(data_root):
     """CIFAR is held once, in 184 MB, whatever subsets are loaded; loading peaks below twice that."""
     code = f"""

@@ -22,6 +22,8 @@ from trainables.training.loop import Diverged, fit
 from trainables.training.session import Goal, Machine, MemorySession, Restored, Row
 
 TRAINED = [name for name in registry.names("method") if registry.model(name).config.trains]
+LARGE = ("deepfill", "diffusion", "lama_fourier", "tdanet")
+"""Their resuming takes seconds: in every run, the tests beside the first two and `test_tdanet.py` do less of it."""
 FILLS = [name for name in registry.names("method") if name not in (*TRAINED, "outputs")]
 DATA = {"name": "cifar10", "train": 48, "val": 20, "test": 12}
 
@@ -196,7 +198,11 @@ class TestEvaluation:
 
 
 @pytest.mark.parametrize(
-    ("model", "optimiser"), [*((model, "adam") for model in TRAINED), ("vanilla_autoencoder", "sgd"), ("glcic", "sgd")]
+    ("model", "optimiser"),
+    [
+        *(pytest.param(model, "adam", marks=[pytest.mark.slow] if model in LARGE else []) for model in TRAINED),
+        *(("vanilla_autoencoder", "sgd"), ("glcic", "sgd")),
+    ],
 )
 def test_resuming_from_any_epoch_is_the_straight_run_to_the_last_bit(run, model: str, optimiser: str) -> None:
     steps = {"steps": 2} if model == "diffusion" else {}  # of the sampler, which draws the evaluated images

@@ -79,7 +79,10 @@ def test_the_best_single_one_is_the_best_on_validation(files: dict[str, Path]) -
     assert best["test/auc"] == pytest.approx(alone["good"])
 
 
-@pytest.mark.parametrize(("model", "inputs"), [("random_forest", "logits"), ("svc", "logits"), ("svc", "features")])
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [pytest.param("random_forest", "logits", marks=pytest.mark.slow), ("svc", "logits"), ("svc", "features")],
+)
 def test_stacking_learns_whom_to_trust(model: str, inputs: str, files: dict[str, Path]) -> None:
     """A bad detector degrades the mean; a fitted ensemble ignores it, and is reproducible to the last bit."""
     mean = run(configured("average", files), files)

@@ -54,10 +54,15 @@ class Results(Mapping[tuple[int, int], dict[str, Any]]):
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Iterator[Results]:
+def together(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data_root: Path
+) -> Iterator[Results]:
+    """The cases of those tests that run."""
     folder = tmp_path_factory.mktemp("team")
+    names = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+    cases = [name for name in team.CASES if name in names or name in team.ALWAYS]
     environment = {**os.environ, "SWEEPS_DATA": str(data_root), "PYTHONPATH": str(background.ROOT)}
-    command = [sys.executable, "-m", "tests.trainables.training.team", str(free_port()), str(folder)]
+    command = [sys.executable, "-m", "tests.trainables.training.team", str(free_port()), str(folder), *cases]
     with background.started(command, folder, environment) as made:
         yield Results(made)
 
@@ -75,7 +80,14 @@ def distance(a: list[dict[str, torch.Tensor]], b: list[dict[str, torch.Tensor]])
     return max(float((x[key].double() - y[key].double()).abs().max()) for x, y in zip(a, b, strict=True) for key in x)
 
 
-@pytest.mark.parametrize("name", [name for name in team.CASES if not name.startswith("apart")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in team.SLOW else [])
+        for name in team.CASES
+        if not name.startswith("apart")
+    ],
+)
 def test_any_number_of_workers_gives_the_numbers_of_one(together: Results, alone: Any, name: str) -> None:
     tolerance = TOLERANCE.get(name.split()[-1], 1e-6)
     expected = alone(name)

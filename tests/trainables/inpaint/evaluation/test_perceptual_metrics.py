@@ -132,6 +132,7 @@ def inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+@pytest.mark.slow  # Inception three times; other tests cover the rest of FID
 def test_fid_by_hand(tmp_path: Path, inception: Path) -> None:
     """On the features of torch-fidelity's own network for 8-bit images, over two batches."""
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(inception))

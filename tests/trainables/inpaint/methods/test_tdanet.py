@@ -529,6 +529,7 @@ def test_a_checkpoint_of_another_network_is_refused(data_root: Path) -> None:
     assert "--fresh" in caught.value.fix
 
 
+@pytest.mark.slow  # test_precision.py: other networks
 def test_bfloat16_is_close(data_root: Path) -> None:
     exact, fast = (rows(config(epochs=1, **options), data_root)[0] for options in ({}, {"precision": "bf16"}))
     assert fast != exact
