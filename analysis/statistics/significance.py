@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,8 @@ ALPHA = 0.05
 _EXACT_PAIRS = 16
 """Up to this many pairs all assignments of signs are enumerated; above, `_DRAWS` of them are drawn at random."""
 _DRAWS = 2**16 - 1
+_NORMAL_PAIRS = 200
+"""From this many pairs on, such as single images, the sum of flipped differences counts as normal."""
 _ROUNDING = 1e-12
 """Differences of values below this share of the values are rounding errors."""
 _LEAST_PAIRS = 3
@@ -80,7 +82,8 @@ def compare(differences: Sequence[Sequence[float]], correction: Correction = "ho
 def sign_flip_p(differences: Sequence[float]) -> float:
     """Two-sided p value of the sign-flip test that the differences are symmetric around zero.
 
-    Exact up to 16 pairs; above, from 65,535 random assignments of signs and the observed one. Equal to scipy's
+    Exact up to 16 pairs; above, from 65,535 random assignments of signs and the observed one; from 200 pairs on, by
+    the normal distribution that the sum of differences with random signs approaches. Equal to scipy's
     `permutation_test` (tested), which takes 250 ms for 16 pairs, as it enumerates in Python; this takes 0.2 ms.
     """
     values = np.abs(np.asarray(differences, dtype=np.float64))
@@ -89,8 +92,12 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     tolerance = _ROUNDING * float(values.sum())  # sums that differ only by rounding count as equal
     if n <= _EXACT_PAIRS:
         return float(np.mean(np.abs(_signs(n) @ values) >= observed - tolerance))
-    signs = np.random.default_rng(0).choice(np.array([-1.0, 1.0]), size=(_DRAWS, n))
-    return float((1 + np.sum(np.abs(signs @ values) >= observed - tolerance)) / (_DRAWS + 1))
+    if n >= _NORMAL_PAIRS:
+        from scipy.special import ndtr  # takes half a second to import; few comparisons have so many pairs
+
+        spread = float(np.sqrt(np.square(values).sum()))
+        return float(2 * ndtr(-observed / spread)) if spread else 1.0
+    return float((1 + np.sum(np.abs(_drawn_signs(n) @ values) >= observed - tolerance)) / (_DRAWS + 1))
 
 
 @cache
@@ -98,6 +105,12 @@ def _signs(n: int) -> np.ndarray[Any, Any]:
     """All assignments of n signs up to a common factor, which changes no absolute sum; shape (2^(n-1), n)."""
     codes = np.arange(2 ** (n - 1))
     return 1.0 - 2.0 * ((codes[:, None] >> np.arange(n)) & 1)
+
+
+@lru_cache(maxsize=1)  # one takes 100 MB
+def _drawn_signs(n: int) -> np.ndarray[Any, Any]:
+    """The same random signs for every difference of n pairs; shape (_DRAWS, n)."""
+    return np.random.default_rng(0).choice(np.array([-1.0, 1.0]), size=(_DRAWS, n))
 
 
 def adjust(ps: Sequence[float], correction: Correction = "holm") -> list[float]:

@@ -7,6 +7,7 @@ A page asks for one with a comment on a line of its own:
     <!-- models: method -->        the models of a kind, see trainables/registry.py, with their options
     <!-- functions: l1_valid -->   the public functions of the module that defines this one, a line each
     <!-- columns: _METRICS -->     metric names with unit, direction and meaning
+    <!-- audited -->               what the published figures can decide, see analysis/audit/published_figures.py
     <!-- api: Study values -->     a class or function, by mkdocstrings; of a class, these members
 
 Everything is looked up by the name of its definition, not by its module, so files may move. A name that is defined
@@ -205,7 +206,19 @@ def api(names: str) -> str:
     return f"::: {module_of(name)}.{name}\n    options: {{members: [{', '.join(members)}]}}"
 
 
+def audited(_: str) -> str:
+    """A row for each comparison of the published figures."""
+    rows = []
+    for found in load("published_comparisons")():
+        gap = "-" if found.gap is None else f"{found.gap:.3g}"
+        limit = "nothing is compared" if found.largest_sd is None else f"below {found.largest_sd:.2g}"
+        rows.append(f"| {found.document} | {found.table} | {found.metric} | {found.figures} | 1 | {gap} | {limit} |")
+    head = "| document | table | metric | figures | runs each | gap of the first two | standard deviation needed |"
+    return "\n".join([head, "| --- " * 7 + "|", *rows])
+
+
 _TABLES = {
+    "audited": audited,
     "keys": keys,
     "masks": masks,
     "models": models,

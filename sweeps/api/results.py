@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sweeps.api import arguments
 from sweeps.errors import SweepError
 from sweeps.run_options import local_data_root
 
 if TYPE_CHECKING:
+    from analysis.audit.audit import Audit
     from analysis.claims.overview import ClaimLine
     from analysis.report.compare_sweeps import ComparedArm
     from analysis.report.content import Report
@@ -266,3 +267,18 @@ def export_to(store: StoreLike, name: str, tool: str, out: str | None = None) ->
         given, allowed = f"export-to {tool}", ", ".join(exporting.PACKAGES)
         raise SweepError(given, "there is no such tool", allowed, f"sweeps export-to tensorboard {name}")
     return exporting.export(read(store, name), tool, out)
+
+
+def audit(file: str | Path, *, metric: str | None = None, goal: Literal["max", "min"] | None = None) -> Audit:
+    """Tell what a CSV table of methods and seeds (or images), from anywhere, can decide.
+
+    file: one row for each value, with columns such as method, seed and psnr_db; or one row for each method, with a
+    column for each seed. metric: the column of values, where there are several. goal: what is better; None: by the
+    metric's name, `max` if it is unknown. SweepError for a file that is no such table.
+    """
+    from analysis import wording
+    from analysis.audit import audit as auditing
+    from analysis.audit import values
+
+    table = values.read(Path(file), metric)
+    return auditing.audit(table, goal or wording.better(table.metric) or "max")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from sweeps import api
@@ -102,6 +103,18 @@ def register(verbs: common.Verbs) -> None:
         help="folder for tensorboard (default: ./tensorboard), tracking URI for mlflow, project for wandb",
     )
 
+    parser = verbs.add(
+        audit, "audit", "tell what a CSV table of methods and seeds (or images), from anywhere, can decide and what not"
+    )
+    parser.add_argument("file", metavar="FILE.csv", type=Path, help="one row for each value, or for each method")
+    parser.add_argument("--metric", metavar="COLUMN", help="column of the values, where the file has several")
+    parser.add_argument(
+        "--goal",
+        choices=("max", "min"),
+        help="whether higher or lower values are better (default: by the metric's name, max if it is unknown)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
 
 def report(options: argparse.Namespace) -> int:
     from analysis.report import formats
@@ -198,3 +211,15 @@ def export_to(options: argparse.Namespace) -> int:
     number, place = api.export_to(options.store, options.name, options.tool, options.out)
     print(f"{options.name}: {number} {'run' if number == 1 else 'runs'} written to {place}")
     return common.DONE
+
+
+def audit(options: argparse.Namespace) -> int:
+    from analysis.audit import audit_text
+    from sweeps.cli import console
+
+    found = api.audit(options.file, metric=options.metric, goal=options.goal)
+    if options.json:
+        print(json.dumps(audit_text.as_json(found), indent=2))
+    else:
+        console.show(audit_text.terminal(found))
+    return common.DONE if found.tested else common.FAILED

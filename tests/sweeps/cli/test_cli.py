@@ -44,6 +44,7 @@ SURFACE = {
     "status": "NAME --store",
     "show": "TRIAL --store",
     "report": "NAME --store --out --publish --format --columns --transpose --sd --redraw --data",
+    "audit": "FILE.csv --metric --goal --json",
     "claims": "NAME --store --csv",
     "compare": "A B --store --with-store",
     "export-test": "NAME --store --data --arm --out",
