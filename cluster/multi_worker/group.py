@@ -184,7 +184,8 @@ def _follow(
     after: int,  # noqa: ARG001
 ) -> None:
     """Another worker's part of a trial, which worker 0 has claimed and whose end it records."""
-    from trainables.training.loop import Diverged, fit, task_named
+    from trainables.training.divergence import Diverged
+    from trainables.training.loop import fit, task_named
 
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     machine = Machine(workers.device, options.cpus, data_root(options), workers, scratch=scratch.folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import socket
 import subprocess
+import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -59,6 +61,31 @@ def hardware(device: str) -> dict[str, Any]:
 
         facts["gpu"] = torch.cuda.get_device_name(device)
     return facts
+
+
+class Load:
+    """How much of the machine this process uses, between two calls of `read`."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._at, self._used_s = time.monotonic(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """CPUs in use since the last call; of a GPU, the share of its memory and, where NVML can be asked, of its time.
+
+        The GPU's values include other processes.
+        """
+        now, used_s = time.monotonic(), time.process_time()
+        found = {"cpus": round((used_s - self._used_s) / max(now - self._at, 1e-3), 2)}
+        self._at, self._used_s = now, used_s
+        if self._device.startswith("cuda"):
+            import torch
+
+            with contextlib.suppress(Exception):  # for display only
+                free, total = torch.cuda.mem_get_info(self._device)
+                found["gpu_memory"] = round(1 - free / total, 3)
+                found["gpu"] = torch.cuda.utilization(self._device) / 100
+        return found
 
 
 def _cpu_model() -> str:

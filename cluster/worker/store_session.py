@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cluster.worker.attempt_log import AttemptLog
+from cluster.worker.provenance import Load
 from cluster.worker.uploads import Uploads
 from sweeps.errors import StoreError
 from sweeps.results.columns import EPOCH
@@ -182,6 +183,7 @@ class Heartbeat:
         self, store: Store, attempt: stored_attempts.Attempt, session: StoreSession, stopping: Callable[[], bool]
     ) -> None:
         self._store, self._attempt, self._session, self._stopping = store, attempt, session, stopping
+        self._load = Load(session.machine.device)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"heartbeat {attempt.name}", daemon=True)
 
@@ -212,4 +214,5 @@ class Heartbeat:
 
     def _body(self, count: int) -> dict[str, Any]:
         row = self._session.row or {}
-        return {"beat": count, "time": time.time(), "epoch": row.get(EPOCH, 0), "record": row}
+        load = self._load.read()
+        return {"beat": count, "time": time.time(), "epoch": row.get(EPOCH, 0), "record": row, "load": load}

@@ -122,7 +122,8 @@ def _run_trial(
     workers: Workers,
     shared: Callable[[StoreSession], Session] | None,
 ) -> str:
-    from trainables.training.loop import Diverged, fit, task_named
+    from trainables.training.divergence import Diverged
+    from trainables.training.loop import fit, task_named
 
     if options.deadline is not None and time.time() >= options.deadline:
         return STOPPED
@@ -218,7 +219,7 @@ def _beginning(attempt: stored_attempts.Attempt, claim: Mapping[str, Any], goal:
 
 
 def _ended(
-    store: Store, attempt: stored_attempts.Attempt, log: AttemptLog, state: str, error: dict[str, str] | None = None
+    store: Store, attempt: stored_attempts.Attempt, log: AttemptLog, state: str, error: dict[str, Any] | None = None
 ) -> None:
     """Write an attempt's log, then its end: after that, the process may be killed."""
     log.append(f"{state}: {error['full'].strip()}" if error else state)
@@ -260,11 +261,14 @@ def open_cached(uri: str) -> Store:
     return store
 
 
-def error_record(error: Exception) -> dict[str, str]:
+def error_record(error: Exception) -> dict[str, Any]:
     """An error as stored: type, message, traceback (only frames of ours and of the user's code), full traceback.
 
-    Where the user's code is in the traceback, also `place`: its last line there, `file:line in function`.
+    Where the user's code is in the traceback, also `place`: its last line there, `file:line in function`. Of a
+    divergence, also `trace`: the losses that led to it, see `trainables.training.divergence`.
     """
+    from trainables.training.divergence import Diverged
+
     frames = traceback.extract_tb(error.__traceback__)
     places = [(path_in_code(Path(frame.filename)), frame) for frame in frames]
     theirs = [f"{path}:{frame.lineno} in {frame.name}" for path, frame in places if path is not None]
@@ -272,7 +276,8 @@ def error_record(error: Exception) -> dict[str, str]:
     kind = "out of memory" if _is_out_of_memory(error) else type(error).__name__
     full = "".join(traceback.format_exception(error))
     place = {"place": theirs[-1]} if theirs else {}
-    return {"type": kind, "message": str(error), "traceback": shown, "full": full, **place}
+    trace = {"trace": error.trace} if isinstance(error, Diverged) and error.trace else {}
+    return {"type": kind, "message": str(error), "traceback": shown, "full": full, **place, **trace}
 
 
 def _is_near(file: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sweeps.cli.common import DEFAULT_STORE
 from sweeps.holders import LEASE_S
-from sweeps.results import progress
+from sweeps.results import failures, progress
 from sweeps.spec.dependencies import PENDING, is_pending
 from sweeps.spec.plan import Arm, Plan, flatten
 from sweeps.store.base import Store
@@ -33,7 +33,6 @@ AFTER_FAILURE = "change search.space and give the sweep another name to search a
 """What to do about a search without a result."""
 SUGGESTION_STATES = ("complete", "pruned", "failed", "running")
 _MAX_FAILED = 20
-_MAX_ERROR_LINES = 6
 """Earlier failures that are listed; further ones are only counted."""
 _STYLES = {
     "done": "green",
@@ -217,12 +216,7 @@ def outcome(stored: Json, store: Store, address: str) -> None:
     kind = "without a result of their search" if failures else "waiting for a search"
     counts += Counter({kind: sum(1 for arm in stored["arms"] if not arm["trials"])})
     out.print(Text(", ".join(f"{count} {state}" for state, count in counts.items())))
-    for trial_id, state in states.items():
-        if state.error:
-            out.print(
-                Text(f"{trial_id} failed: {_error_text(state.error)}", style="red"),
-                Text(f"  (sweeps show {trial_id}{where})", style="dim"),
-            )
+    _failures(out, stored, states, where)
     for failure in failures:
         out.print(Text(f"{failure}; {AFTER_FAILURE}", style="red"))
     out.print(Text(f"sweeps report {stored['name']}{where} --out report", style="bold"))
@@ -266,16 +260,22 @@ def status(sweep: SweepStatus) -> None:
         out.print(Text(note, style="yellow"))
     if stored.get("search"):
         _searches(out, stored["search"], sweep.searches)
-    for trial_id, state in states.items():
-        if state.error:
-            out.print(Text(f"{trial_id}: {_error_text(state.error)}", style="red"))
+    _failures(out, stored, states)
 
 
-def _error_text(error: Json) -> str:
-    """A trial's error, with the line of the user's code that it comes from."""
-    lines = str(error["message"]).splitlines()[:_MAX_ERROR_LINES]
-    place = f" ({error['place']})" if error.get("place") else ""
-    return "\n".join([f"{error['type']}: {lines[0] if lines else ''}{place}", *lines[1:]])
+def _failures(out: Console, stored: Json, states: Mapping[str, TrialState], where: str = "") -> None:
+    """Each error once, with its trials and what to do. where: the store's option for the next command."""
+    configs = {trial["id"]: arm["config"] for arm in stored["arms"] for trial in arm["trials"].values()}
+    for group in failures.grouped((trial, state.error) for trial, state in states.items() if state.error):
+        first = group.trials[0]
+        similar = "" if group.alike else "\n  (the others differ in numbers)"
+        out.print(
+            Text(f"{_listing(group.trials)} failed: {failures.text(group.error)}{similar}", style="red"),
+            Text(f"  (sweeps show {first}{where})", style="dim"),
+        )
+        fix = failures.advice(group.error, configs.get(first, {}))
+        if fix and fix.lower() not in failures.text(group.error).lower():
+            out.print(Text(fix))
 
 
 def _searches(out: Console, spec: dict[str, Any], searches: Sequence[SearchState]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from sweeps.cli import console
+from sweeps.results import failures
 from sweeps.results.older_code import without_hash
 from sweeps.spec.dependencies import pinned_by
 from sweeps.spec.plan import flatten
@@ -19,6 +21,8 @@ from sweeps.store.base import Store
 
 _LOG_LINES = 30
 """Last lines of a log that are printed."""
+_TRACE_STEPS = 10
+"""Last steps before a divergence that are printed."""
 
 
 def print_trial(store: Store, trial_id: str) -> None:
@@ -33,7 +37,7 @@ def print_trial(store: Store, trial_id: str) -> None:
     console.show(configuration)
     for name, key in pinned_by(store, trial_id):
         out.print(Text(f"sweep {name} uses it as {key}"))
-    _attempts(store, trial_id, out)
+    _attempts(store, trial_id, body["config"], out)
     _log(store, trial_id, out)
     for epochs in stored_trials.finished_epochs(store, trial_id):
         key = layout.result_key(trial_id, epochs)
@@ -44,7 +48,7 @@ def print_trial(store: Store, trial_id: str) -> None:
             _result({"epochs": epochs, "attempt": "?", **result}, out)
 
 
-def _attempts(store: Store, trial_id: str, out: Console) -> None:
+def _attempts(store: Store, trial_id: str, config: Mapping[str, Any], out: Console) -> None:
     table = console.make_table("attempt", "began", "on", "ended", "checkpoints")
     saved = checkpoints.checkpoints(store, trial_id)
     errors = []
@@ -55,12 +59,26 @@ def _attempts(store: Store, trial_id: str, out: Console) -> None:
         epochs = ", ".join(str(epoch) for name, epoch in saved if name == attempt.name)
         table.add_row(attempt.name, _moment(claim.get("claimed_at")), host, end["state"], epochs)
         if end["error"]:
-            errors.append(
-                f"{attempt.name}: {end['error']['type']}: {end['error']['message']}\n{end['error']['traceback']}"
-            )
+            errors.append((attempt.name, end["error"]))
     console.show(table)
-    for error in errors:
-        out.print(Text(error, style="red"))
+    for name, error in errors:
+        out.print(Text(f"{name}: {failures.text(error)}\n{error.get('traceback', '')}", style="red"))
+    if errors:
+        _why(errors[-1][1], config, out)
+
+
+def _why(error: Mapping[str, Any], config: Mapping[str, Any], out: Console) -> None:
+    """What to do about the newest error, and the losses before a divergence."""
+    trace = error.get("trace") or {}
+    head, rows = failures.last_steps(trace, _TRACE_STEPS)
+    if rows:
+        out.print(Text(f"loss terms of epoch {trace.get('epoch')} up to the divergence", style="bold"))
+        table = console.make_table(*head)
+        for row in rows:
+            table.add_row(*row)
+        console.show(table)
+    if fix := failures.advice(error, config):
+        out.print(Text(fix))
 
 
 def _log(store: Store, trial_id: str, out: Console) -> None:

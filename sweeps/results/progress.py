@@ -43,6 +43,8 @@ class TrialState:
     """Name of the newest attempt; None if there is none or the trial is done (then the result names it)."""
     record: dict[str, Any] = field(default_factory=dict)
     """The newest record, for display only; it does not count as a result."""
+    load: dict[str, float] = field(default_factory=dict)
+    """Of a running trial: CPUs in use and shares of its GPU, see `cluster.worker.provenance.Load`; for display only."""
     reached: tuple[int, ...] = ()
     """Target epochs with a result."""
     damaged: tuple[int, ...] = ()
@@ -160,4 +162,5 @@ def _claimed(
     silence = silent_s if state == "running" else None
     extended = state == "interrupted" and end is not None and end.get("state") == "done"
     record = beat.get("record") or {}
-    return TrialState(state, beat.get("epoch"), error, attempt.name, record, silent_s=silence, extended=extended)
+    load = (beat.get("load") or {}) if state == "running" else {}
+    return TrialState(state, beat.get("epoch"), error, attempt.name, record, load, silent_s=silence, extended=extended)

@@ -7,8 +7,8 @@ then the shape of the object (`sweeps.store.shapes`). Objects of older versions 
 | --- | --- |
 | `trials/<id>/trial.json` | task, configuration, seed; created once |
 | `trials/<id>/attempts/<n>.json` | a claim, created once; `n` counts up, so the newest attempt has the highest number |
-| `.../attempts/<n>-<token>.beat.json` | heartbeat of the attempt: time, epoch, last record (for display) |
-| `.../attempts/<n>-<token>.end.json` | how the attempt ended, with the error if it failed |
+| `.../attempts/<n>-<token>.beat.json` | heartbeat of the attempt: time, epoch, last record, load (for display) |
+| `.../attempts/<n>-<token>.end.json` | how the attempt ended; its error, with the losses before a divergence |
 | `.../log/<n>-<token>.txt` | log of the attempt: lines with times (for display) |
 | `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their checksums and the JSON files |
 | `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG; at the end the scores of each |

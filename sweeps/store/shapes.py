@@ -56,12 +56,32 @@ class _BeatShape(_Shape):
     time: float = 0.0
     epoch: int | None = None
     record: dict[str, float | None] | None = None
+    load: dict[str, float] = {}
+
+
+class _TraceShape(_Shape):
+    """The losses before a divergence; None for a value that is not finite."""
+
+    epoch: int | None = None
+    steps: list[int] = []
+    terms: dict[str, list[float | None]] = {}
+    epochs: dict[str, list[float | None]] = {}
+
+    @model_validator(mode="after")
+    def _columns_have_equal_lengths(self) -> _TraceShape:
+        rows = len(self.epochs.get("epoch", ()))
+        if any(len(values) != len(self.steps) for values in self.terms.values()) or any(
+            len(values) != rows for values in self.epochs.values()
+        ):
+            raise ValueError("its columns do not have one value for each step or epoch")
+        return self
 
 
 class _ErrorShape(_Shape):
     type: str
     message: str
     traceback: str = ""
+    trace: _TraceShape | None = None
 
 
 class _EndShape(_Shape):

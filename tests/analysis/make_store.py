@@ -180,11 +180,21 @@ def _run(store: FolderStore, arm: ArmSpec, trial: Trial, seed: int) -> None:
     attempt = stored_attempts.claim(store, trial.id, 0, {"claimed_at": NOW - 5000, "provenance": source})
     assert attempt is not None
     if state == "failed":
+        losses = {"loss": [0.5, 7.0, None], "l2": [0.5, 7.0, None]}
+        trace = {
+            "epoch": 3,
+            "steps": [39, 40, 41],
+            "terms": losses,
+            "epochs": {"epoch": [1, 2], "val/psnr_db": [20, 21]},
+        }
         error = {"type": "Diverged", "message": "the loss is not finite in epoch 3, step 41", "traceback": "..."}
+        error = {**error, "trace": trace}
         stored_attempts.end(store, attempt, "failed", NOW - 4000, error)
     elif state in ("running", "interrupted"):
         age = 5 if state == "running" else 500
-        stored_attempts.beat(store, attempt, {"time": NOW - age, "epoch": 12, "record": {"val/psnr_db": 25.0}})
+        load = {"cpus": 1.5, "gpu": 0.875}
+        beat = {"time": NOW - age, "epoch": 12, "record": {"val/psnr_db": 25.0}, "load": load}
+        stored_attempts.beat(store, attempt, beat)
     else:
         body = {
             "history": history(arm, seed),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import TrialError
-from trainables.training.loop import Diverged
+from trainables.training.divergence import Diverged
 
 MARKER = "@sweeps "
 """Begins a line of the program's output that is a record."""

@@ -23,15 +23,9 @@ from torch import Tensor
 from trainables import registry
 from trainables.training import checkpoint
 from trainables.training.distributed import Workers
+from trainables.training.divergence import NOT_FINITE_EVERY, Diverged
 from trainables.training.session import Goal, Machine, Row, Session, Stopped
 from trainables.training.terms import Terms, TermTotals
-
-NOT_FINITE_EVERY = 50
-"""Steps between two reads of the device-side flag for a loss that is not finite."""
-
-
-class Diverged(RuntimeError):  # noqa: N818 - the word that records use
-    """A loss became NaN or infinite; the message names the epoch and the first bad step."""
 
 
 class Learner(Protocol):
@@ -144,6 +138,9 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
             except Stopped:
                 _save(learner, history, best, session)
                 raise
+            except Diverged as error:
+                error.add_epochs(history)
+                raise
             history.append(row)
             stopping = session.should_stop()
             if epoch < goal.epochs:
@@ -174,7 +171,8 @@ def _epoch(
     # For random layers such as dropout: each worker draws its own numbers.
     torch.manual_seed(derive(config["seed"], "noise", epoch, *([workers.rank] if workers.rank else [])))
     row: Row = {"epoch": epoch}
-    images, terms = _train(task, learner, config, data, epoch, workers)
+    images, totals = _train(task, learner, config, data, epoch, workers)
+    terms = totals.means(workers)
     trained = session.clock()
     row.update({f"train/{name}": value for name, value in terms.items()})
     row = _evaluate(task, learner, data, row, ("val",))
@@ -183,7 +181,7 @@ def _epoch(
     tests = epoch == goal.epochs or epoch in goal.test_epochs or (goal.best and _improves(row, history, goal.best))
     if tests:
         row = _evaluate(task, learner, data, row, ("test",))
-    _check_row(row)
+    _check_row(row, totals, workers)
     if improved:
         best = {name: tensor.detach().clone() for name, tensor in learner.inference_weights().items()}
     row["sys/time_s"] = session.clock() - started
@@ -195,8 +193,8 @@ def _epoch(
 
 def _train(
     task: Task, learner: Learner, config: Mapping[str, Any], data: Any, epoch: int, workers: Workers
-) -> tuple[int, dict[str, float]]:
-    """Train one epoch. Returns the number of images, and the loss terms as means over images."""
+) -> tuple[int, TermTotals]:
+    """Train one epoch. Returns the number of images, and the loss terms."""
     images = step = 0
     totals = TermTotals()
     for step, (count, terms) in enumerate(task.train(learner, config, data, epoch), 1):
@@ -205,23 +203,27 @@ def _train(
         if step % NOT_FINITE_EVERY == 0:
             _check_finite(totals, epoch, step, workers)
     _check_finite(totals, epoch, step, workers)
-    return images, totals.means(workers)
+    return images, totals
 
 
 def _check_finite(totals: TermTotals, epoch: int, step: int, workers: Workers) -> None:
     """Raise Diverged if a loss of any worker was not finite; all workers name the earliest such step."""
     first = totals.first_bad_step(step, workers)
     if first is not None:
-        raise Diverged(f"the loss is not finite: first at epoch {epoch}, step {first} (noticed at step {step})")
+        raise Diverged(
+            f"the loss is not finite: first at epoch {epoch}, step {first} (noticed at step {step})",
+            totals.recent.trace(epoch, first, workers),
+        )
 
 
-def _check_row(row: Row) -> None:
+def _check_row(row: Row, totals: TermTotals, workers: Workers) -> None:
     """Raise Diverged if a value is not finite: the last step of an epoch can break the network after its loss."""
     bad = next((name for name, value in row.items() if not math.isfinite(value)), None)
     if bad is not None:
         raise Diverged(
             f"{bad} is not finite after epoch {row['epoch']}, although every loss was finite: "
-            "the last step of the epoch broke the network"
+            "the last step of the epoch broke the network",
+            totals.recent.trace(int(row["epoch"]), None, workers),
         )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainables.training.distributed import BatchPart, Workers
+from trainables.training.divergence import RecentSteps
 
 Term = tuple[Tensor, int | Tensor]
 """The sum of a loss term, a scalar on the device, and the count that divides it."""
@@ -35,6 +36,7 @@ class TermTotals:
         self._counts: dict[str, int | Tensor] = {}
         self._loss: Tensor | None = None
         self._finite: Tensor | None = None
+        self.recent = RecentSteps()
 
     def add(self, terms: Mapping[str, Term]) -> None:
         """Add the terms of one step. The first step that is not finite is found by `loss`, if there is such a term."""
@@ -43,7 +45,8 @@ class TermTotals:
         if names in self._sums:
             self._sums[names].add_(sums)
         else:
-            self._sums[names] = sums.double()
+            self._sums[names] = sums.to(torch.float64, copy=True)
+        self.recent.add(names, sums, tuple(count for _, count in terms.values()))
         for name, (_, count) in terms.items():
             self._counts[name] = self._counts.get(name, 0) + count
         if "loss" in terms:

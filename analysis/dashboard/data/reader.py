@@ -168,7 +168,7 @@ def newest_plans(store: Store, names: Iterable[str]) -> dict[str, str]:
 
 
 def history(reader: Reader, trial_id: str, results: dict[int, Json], state: TrialState | None) -> dict[str, list[Any]]:
-    """A trial's columns over epochs: from its longest result, else from its last checkpoint and newest heartbeat."""
+    """A trial's columns over epochs: from its longest result, else from checkpoint, heartbeat and error."""
     if results:
         last: dict[str, list[Any]] = results[max(results)]["history"]
         return last
@@ -176,5 +176,12 @@ def history(reader: Reader, trial_id: str, results: dict[int, Json], state: Tria
     beat = state.record if state else {}
     if beat.get("epoch") and beat["epoch"] > max((row["epoch"] for row in rows), default=0):
         rows = [*rows, beat]
+    before = ((state and state.error) or {}).get("trace", {}).get("epochs") or {}  # of a trial that diverged
+    reached = max((row["epoch"] for row in rows), default=0)
+    rows += [
+        {name: values[at] for name, values in before.items()}
+        for at, epoch in enumerate(before.get("epoch", ()))
+        if epoch and epoch > reached
+    ]
     names = list(dict.fromkeys(name for row in rows for name in row))
     return {name: [row.get(name) for row in rows] for name in names}

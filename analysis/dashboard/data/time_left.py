@@ -1,8 +1,8 @@
-"""How long a running sweep will still take, from the times of the epochs that it has trained."""
+"""How long a running sweep will still take, and how busy its trials keep their machines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 
 from analysis.study import Study
@@ -38,3 +38,17 @@ def seconds(study: Study, states: Mapping[str, TrialState]) -> float | None:
         return None
     pace = {arm: fmean(known.get(arm) or trained) for arm, _ in left.values()}
     return sum(pace[arm] * epochs for arm, epochs in left.values()) / len(running)
+
+
+def load_words(states: Iterable[TrialState]) -> str:
+    """The load of running trials, from their newest heartbeats: a sentence, or '' if none has told it."""
+    loads = [state.load for state in states if state.load]
+    if not loads:
+        return ""
+    cpus = sum(load.get("cpus", 0.0) for load in loads)
+    words = [f"{cpus:.1f} CPUs"]
+    for name, label in (("gpu", "of the GPU's time"), ("gpu_memory", "of the GPU's memory")):
+        if shares := [load[name] for load in loads if name in load]:
+            each = " each, on average," if len(shares) > 1 else ""
+            words.append(f"{100 * fmean(shares):.0f} %{each} {label}")
+    return f"In use by {'the running trial' if len(loads) == 1 else 'running trials'}: {', '.join(words)}."

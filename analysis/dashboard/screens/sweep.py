@@ -97,11 +97,12 @@ def _progress(name: str, before: tuple[object, ...]) -> None:
 
 
 def _pace(study: Study, states: Mapping[str, TrialState]) -> None:
-    """How long the sweep will take, how busy this machine is, and which trials have fallen silent."""
+    """How long the sweep will take, how busy its machines are, and which trials have fallen silent."""
     left = time_left.seconds(study, states)
     words = [f"About {wording.duration(left)} left with the trials that run now."] if left else []
     if current().settings.ray is None:
         words.append(f"Load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs.")
+    words += [used] if (used := time_left.load_words(states.values())) else []
     silent = [one.silent_s for one in states.values() if (one.silent_s or 0.0) > time_left.SILENT_S]
     if silent:
         trials = "trial has" if len(silent) == 1 else "trials have"

@@ -10,11 +10,11 @@ import streamlit as st
 
 from analysis import wording
 from analysis.dashboard.context import current
-from analysis.dashboard.data import samples
+from analysis.dashboard.data import samples, time_left
 from analysis.dashboard.data.reader import history
 from analysis.dashboard.widgets import attempts, buttons, code, configuration, curves, elements, picture_grid
 from sweeps.results import columns as record_columns
-from sweeps.results import progress
+from sweeps.results import failures, progress
 from sweeps.results.older_code import without_hash
 from sweeps.results.progress import TrialState
 from sweeps.store import plans as stored_plans
@@ -123,8 +123,10 @@ def _body(address: _Address, chosen: str, before: str) -> None:
         st.rerun()
     target = max(address.targets, default=state.epoch or 0)
     st.markdown(f"{elements.badge(state.words(target))} {elements.escape(f'epoch {state.epoch or 0} of {target}')}")
+    if used := time_left.load_words([state]):
+        elements.note(used)
     if state.error:
-        _error(state.error)
+        _error(state.error, address.body["config"])
     if changed := _changed_code(address):
         st.warning(
             f"Made by older code: {elements.escape(', '.join(changed))} changed since.", icon=":material/history:"
@@ -147,11 +149,22 @@ def _changed_code(address: _Address) -> list[str]:
     return [written for written, code in mine.items() if newest.get(written, code) != code]
 
 
-def _error(error: dict[str, Any]) -> None:
-    """The error of a failed trial."""
+def _error(error: dict[str, Any], config: dict[str, Any]) -> None:
+    """The error of a failed trial, what to do, and the losses that led to it."""
     with st.container(border=True):
-        st.markdown(f":red[**{elements.escape(error.get('type', 'error'))}**]")
-        st.text(str(error.get("message", "")))
+        first, *rest = failures.text(error).splitlines()
+        st.markdown(f":red[**{elements.escape(first)}**]")
+        if rest:
+            st.text("\n".join(rest))
+        elif fix := failures.advice(error, config):
+            st.markdown(elements.escape(fix))
+        trace = error.get("trace") or {}
+        if trace.get("steps"):
+            figure = curves.trace_figure(trace, elements.is_dark())
+            st.plotly_chart(figure, key="trace_figure", theme=None, config=curves.CONFIG)
+            bad = failures.not_finite(trace)
+            words = f"Not finite in the last step: {', '.join(bad)}. " if bad else ""
+            elements.note(f"{words}Loss terms of epoch {trace.get('epoch')} by step, up to the divergence.")
         if error.get("traceback"):
             with st.expander("Where in the code"):
                 st.code(str(error["traceback"]), language=None)

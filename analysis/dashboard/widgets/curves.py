@@ -109,6 +109,33 @@ def histories_figure(
     return figure
 
 
+def trace_figure(trace: Mapping[str, Any], dark: bool) -> go.Figure:
+    """The loss terms of the steps before a divergence; a term that is no longer finite ends with a cross."""
+    figure = go.Figure()
+    steps = list(trace.get("steps") or ())
+    positive = True
+    for number, (name, values) in enumerate((trace.get("terms") or {}).items()):
+        known = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
+        if not known:
+            continue
+        positive = positive and all(value > 0 for _, value in known)
+        line = _line(*zip(*known, strict=True), name, theme.arm_colour(number), theme.arm_dash(number))
+        figure.add_trace(line.update(mode="lines+markers", marker={"size": 5}))
+        if values[-1] is None:
+            end = {"symbol": "x", "size": 10, "color": theme.arm_colour(number)}
+            figure.add_scatter(
+                x=[steps[-1]],
+                y=[known[-1][1]],
+                mode="markers",
+                marker=end,
+                showlegend=False,
+                hovertemplate=f"{_safe(name)} is not finite<extra></extra>",
+            )
+    _axes(figure, "Loss terms by step", positive, dark)
+    figure.update_xaxes(title_text="step")
+    return figure.update_layout(height=300)
+
+
 def _axes(figure: go.Figure, words: str, log: bool, dark: bool) -> None:
     theme.style_figure(figure, dark, 420)
     figure.update_layout(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from analysis.report.sections import searches
 from analysis.report.tables import Table
 from analysis.study import Study
 from sweeps.results import columns as record_columns
+from sweeps.results import failures
 from sweeps.results.progress import TrialState
 
 _MOST_FAILURES = 12
@@ -85,28 +85,27 @@ def _grid(study: Study, found: list[grid.GridCell], arms: list[str], metric: str
 
 
 def _failures(study: Study, found: list[grid.GridCell], states: Mapping[str, TrialState]) -> None:
-    """Failed trials with their errors and links."""
+    """Each error once, with what to do and links to its trials."""
     failed = [cell for cell in found if cell.state == "failed"]
     if not failed:
         return
     elements.heading(wording.count(len(failed), "failed trial"))
-    said = ""
-    for cell in sorted(failed, key=lambda cell: _reason(states[cell.trial]))[:_MOST_FAILURES]:
-        if (reason := _reason(states[cell.trial])) != said:
-            st.markdown(elements.escape(reason))
-            said = reason
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{elements.escape(cell.arm)}, seed {cell.seed}**", width="stretch")
-            elements.link("trial", "open", None, trial=cell.trial, sweep=study.name, arm=cell.arm)
-    if len(failed) > _MOST_FAILURES:
-        elements.note(f"{len(failed) - _MOST_FAILURES} more are red in the grid.")
-
-
-def _reason(state: TrialState) -> str:
-    """Type and first line of a trial's error, with sizes in GiB."""
-    error = state.error or {}
-    words = f"{error.get('type', 'error')}: {error.get('message', '')}".partition("\n")[0]
-    return re.sub(r"\b(\d{9,}) bytes\b", lambda found: f"{int(found[1]) / 2**30:,.1f} GiB", words)
+    cell_of = {cell.trial: cell for cell in failed}
+    for group in failures.grouped((trial, states[trial].error or {}) for trial in cell_of):
+        first = cell_of[group.trials[0]]
+        fix = failures.advice(group.error, study.arm(first.arm).config)
+        with st.container(border=True):
+            differ = "" if group.alike else " (the others differ in numbers)"
+            count = wording.count(len(group.trials), "trial")
+            st.markdown(f"**{count}**: {elements.escape(failures.summary(group.error) + differ)}")
+            if fix:
+                st.markdown(elements.escape(fix))
+            with st.container(horizontal=True):
+                for cell in map(cell_of.__getitem__, group.trials[:_MOST_FAILURES]):
+                    label = f"{cell.arm}, seed {cell.seed}"
+                    elements.link("trial", label, None, trial=cell.trial, sweep=study.name, arm=cell.arm)
+            if len(group.trials) > _MOST_FAILURES:
+                elements.note(f"{len(group.trials) - _MOST_FAILURES} more are red in the grid.")
 
 
 # --- table ------------------------------------------------------------------------------------------------------------

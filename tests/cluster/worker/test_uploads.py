@@ -227,4 +227,6 @@ def test_an_epoch_costs_at_most_six_requests(
     assert run_trial(options, trial.id, epochs, 0, lambda row: None) == DONE
     asked = [request for request in proxy.requests if TEMPORARY not in request.path]  # a probe once for each process
     print(f"{len(asked) / epochs:.1f} requests an epoch")
+    beat = next(layout.load(key, store.get(key)) for key in store.keys("trials/") if key.endswith(".beat.json"))
+    assert 0 < beat["load"]["cpus"] < 64
     assert len(asked) <= 6 * epochs

@@ -283,11 +283,14 @@ def test_a_failed_trial_ends_with_1_and_the_others_are_done(
     said = command(*run, *changes)
     assert said.code == common.FAILED
     assert "1 done" in said.out
-    failed = re.findall(r"(\w{16}) failed: Diverged: the loss is not finite: first at epoch 1, step \d", said.out)
-    assert len(failed) == 2
-    shown = command("show", failed[0], *where)
+    failed = re.search(r"(\w{16}), (\w{16}) failed: Diverged: the loss is not finite: first at epoch 1, step", said.out)
+    assert failed is not None, "an error of several trials is printed once"
+    assert "Lower the learning rate: --set optimiser.lr=1e+29 (now 1e+30)" in said.out
+    shown = command("show", failed[1], *where)
     assert shown.code == DONE
     assert "Diverged" in shown.out
+    assert re.search(r"loss terms of epoch 1 up to the divergence.* not finite", shown.out, re.DOTALL)
+    assert "--set optimiser.lr=1e+29" in shown.out
     assert "trainables/training/loop.py" in shown.out
     status = command("status", "small", *where)
     assert re.search(r"wide +failed", status.out)

@@ -16,7 +16,7 @@ from tests.trainables.command.programs import PYTHON, WALK, Trial, gone, numbers
 from trainables import schema
 from trainables.command import task
 from trainables.errors import TrialError
-from trainables.training.loop import Diverged
+from trainables.training.divergence import Diverged
 from trainables.training.session import Restored, Stopped
 
 

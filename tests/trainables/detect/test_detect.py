@@ -20,7 +20,8 @@ from trainables.detect.output import DetectorOutput
 from trainables.detect.perturbations import perturb
 from trainables.errors import TrialError
 from trainables.training import checkpoint
-from trainables.training.loop import Diverged, fit
+from trainables.training.divergence import Diverged
+from trainables.training.loop import fit
 from trainables.training.session import Goal, Machine, MemorySession, Restored, Row
 
 MASK = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": "mask"}

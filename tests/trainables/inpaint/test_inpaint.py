@@ -18,7 +18,8 @@ from trainables.inpaint import task as inpaint
 from trainables.inpaint.batch import Batch
 from trainables.inpaint.method import Regression
 from trainables.training import checkpoint
-from trainables.training.loop import Diverged, fit
+from trainables.training.divergence import Diverged
+from trainables.training.loop import fit
 from trainables.training.session import Goal, Machine, MemorySession, Restored, Row
 
 TRAINED = [name for name in registry.names("method") if registry.model(name).config.trains]

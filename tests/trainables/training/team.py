@@ -28,7 +28,8 @@ from trainables.inpaint import task as inpaint
 from trainables.inpaint.dataset import InpaintDataset
 from trainables.training import checkpoint
 from trainables.training.distributed import Workers
-from trainables.training.loop import Diverged, fit
+from trainables.training.divergence import Diverged
+from trainables.training.loop import fit
 from trainables.training.session import Goal, Machine, MemorySession, Restored
 
 SIZES = (2, 4)

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.training import checkpoint, loop
-from trainables.training.loop import Diverged, derive, fit, generator
+from trainables.training import checkpoint, divergence
+from trainables.training.divergence import Diverged
+from trainables.training.loop import derive, fit, generator
 from trainables.training.session import Goal, Machine, MemorySession, Restored, Row, Stopped
 from trainables.training.terms import Terms
 
@@ -289,11 +290,15 @@ def test_a_loss_that_is_not_finite_ends_the_trial_and_names_the_first_step(
     bad: float, steps: int, first: int, noticed: int
 ) -> None:
     """The bad step is at a read of the flag, between two reads, or after the last; later steps are finite again."""
-    assert loop.NOT_FINITE_EVERY == 50
+    assert divergence.NOT_FINITE_EVERY == 50
     task = Numbers(steps, {(2, first): bad})
     session = Watched(Goal(6))
-    with pytest.raises(Diverged, match=rf"first at epoch 2, step {first} \(noticed at step {noticed}\)"):
+    with pytest.raises(Diverged, match=rf"first at epoch 2, step {first} \(noticed at step {noticed}\)") as raised:
         fit(task, {"seed": 3}, session)
+    trace, before = raised.value.trace, list(range(max(1, first - divergence.TRACED + 1), first))
+    assert trace["steps"] == [*before, first]
+    assert trace["terms"] == {"loss": [*before, None], "l2": [*(2 * step for step in before), None]}
+    assert (trace["epoch"], trace["epochs"]["epoch"], trace["epochs"]["val/psnr_db"]) == (2, [1], [1.0])
     assert task.taken == steps + noticed, "nothing is trained after it was noticed"
     assert sorted(session.saved) == [1], "no checkpoint of a broken network"
     assert [row["epoch"] for row in session.rows] == [1]
@@ -307,8 +312,9 @@ def test_the_first_of_several_bad_steps_is_named() -> None:
 
 def test_a_network_that_its_last_step_broke_is_noticed_by_the_evaluation() -> None:
     session = Watched(Goal(6))
-    with pytest.raises(Diverged, match="val/psnr_db is not finite after epoch 3"):
+    with pytest.raises(Diverged, match="val/psnr_db is not finite after epoch 3") as raised:
         fit(Numbers(val={3: float("nan")}), {"seed": 3}, session)
+    assert raised.value.trace["terms"]["loss"] == [1.0, 2.0, 3.0], "all finite"
     assert sorted(session.saved) == [1, 2]
 
 

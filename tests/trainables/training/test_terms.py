@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tests.trainables.training.threads import together
 from trainables.training.distributed import Workers
-from trainables.training.loop import Diverged, _train
+from trainables.training.divergence import Diverged
+from trainables.training.loop import _train
 from trainables.training.terms import TermTotals, as_sums
 
 
@@ -28,7 +29,8 @@ class Values:
 
 
 def trained(workers: Workers, batches: Sequence[Tensor]) -> tuple[int, Mapping[str, float]]:
-    return _train(Values(workers, batches), None, {}, None, 1, workers)  # type: ignore[arg-type]
+    images, totals = _train(Values(workers, batches), None, {}, None, 1, workers)  # type: ignore[arg-type]
+    return images, totals.means(workers)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
@@ -45,6 +47,8 @@ def test_a_loss_that_is_not_finite_on_one_worker_is_named_by_all() -> None:
     for error in together(2, lambda workers: trained(workers, batches)):
         assert isinstance(error, Diverged)
         assert "epoch 1, step 2 " in str(error)
+        assert error.trace["steps"] == [1, 2]
+        assert error.trace["terms"] == {"loss": [1.0, None], "norm": [3.0, 3.0]}, "the mean over both workers"
 
 
 def test_a_term_is_divided_once_by_the_counts_of_its_own_steps() -> None:

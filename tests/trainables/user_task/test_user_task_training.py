@@ -14,7 +14,8 @@ import torch
 
 from trainables import schema
 from trainables.errors import TrialError
-from trainables.training.loop import Diverged, fit, task_named
+from trainables.training.divergence import Diverged
+from trainables.training.loop import fit, task_named
 from trainables.training.session import Goal, Machine, MemorySession, Restored
 
 Write = Callable[[dict[str, str]], Path]

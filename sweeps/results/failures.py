@@ -1,0 +1,101 @@
+"""Why trials failed, for displays: equal errors once, sizes in GiB, what to do, and the losses before a divergence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.spec.plan import flatten
+
+DIVERGED, OUT_OF_MEMORY = "Diverged", "out of memory"
+"""Types of stored errors, see `cluster.worker.worker.error_record`."""
+_MOST_LINES = 6
+_BYTES = re.compile(r"\b(\d{9,}) bytes\b")
+_MIB = re.compile(r"\b(\d{4,}(?:\.\d+)?) MiB\b")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Trials that failed with the same error, except for the numbers in its message."""
+
+    error: Json
+    """Of the first trial."""
+    trials: tuple[str, ...]
+    alike: bool
+    """Whether the numbers are equal too."""
+
+
+def grouped(failed: Iterable[tuple[str, Json]]) -> list[FailureGroup]:
+    """Group failed trials by their errors, the largest group first. failed: pairs of trial id and error."""
+    found: dict[str, list[tuple[str, Json]]] = {}
+    for trial, error in failed:
+        found.setdefault(_NUMBER.sub("#", text(error)), []).append((trial, error))
+    groups = [
+        FailureGroup(many[0][1], tuple(trial for trial, _ in many), len({text(error) for _, error in many}) == 1)
+        for many in found.values()
+    ]
+    return sorted(groups, key=lambda group: -len(group.trials))
+
+
+def text(error: Json) -> str:
+    """A trial's error in a few lines, with the line of the user's code that it comes from."""
+    lines = _in_gib(str(error.get("message", ""))).splitlines()[:_MOST_LINES]
+    place = f" ({error['place']})" if error.get("place") else ""
+    return "\n".join([f"{error.get('type', 'error')}: {lines[0] if lines else ''}{place}", *lines[1:]])
+
+
+def summary(error: Json) -> str:
+    """A trial's error in one line: of an error in four parts, what was given and why it is wrong."""
+    first, *rest = text(error).splitlines()
+    why = next((line.strip().removeprefix("why:").strip() for line in rest if line.strip().startswith("why:")), "")
+    return f"{first}: {why}" if why else first
+
+
+def _in_gib(message: str) -> str:
+    message = _BYTES.sub(lambda found: f"{int(found[1]) / 2**30:,.1f} GiB", message)
+    return _MIB.sub(lambda found: f"{float(found[1]) / 2**10:,.1f} GiB", message)
+
+
+def advice(error: Json, config: Json) -> str:
+    """What to do about an error; '' if nothing general can be said. config: of the trial."""
+    if error.get("type") == OUT_OF_MEMORY:
+        batch = config.get("batch")
+        smaller = f"--set batch={batch // 2} (now {batch})" if isinstance(batch, int) and batch > 3 else "fewer images"
+        return f"Use a smaller batch: {smaller}, or run fewer trials at once on this machine."
+    if error.get("type") != DIVERGED:
+        lines = [line.strip() for line in str(error.get("message", "")).splitlines()]
+        fix = next((line.removeprefix("do:").strip() for line in lines if line.startswith("do:")), "")
+        return fix[:1].upper() + fix[1:]
+    trace = error.get("trace") or {}
+    if trace.get("epoch") == 1 and trace.get("steps") == [1]:
+        bad = [name for name in not_finite(trace) if name != "loss"]
+        terms = f" ({', '.join(bad)})" if bad else ""
+        return f"The first loss{terms} is not finite, before any step was taken: check the data and the loss terms."
+    flat = flatten(config)
+    rates = [key for key in flat if re.search(r"(^|[._])lr$", key) and isinstance(flat[key], int | float)]
+    lower = ", ".join(f"--set {key}={flat[key] / 10:.3g} (now {flat[key]:.3g})" for key in rates)
+    words = "Lower the learning rate" + (f": {lower}" if lower else "")
+    if config.get("precision") not in (None, "float32"):
+        words += ", or train with --set precision=float32"
+    return f"{words}."
+
+
+def not_finite(trace: Json) -> list[str]:
+    """The loss terms that are not finite in the last step of a trace."""
+    return [name for name, values in (trace.get("terms") or {}).items() if values and values[-1] is None]
+
+
+def last_steps(trace: Json, most: int) -> tuple[list[str], list[list[str]]]:
+    """The last steps of a trace as a table: its head, and its rows."""
+    terms: Mapping[str, Sequence[float | None]] = trace.get("terms") or {}
+    steps = list(trace.get("steps") or [])
+    rows = [
+        [str(step), *("not finite" if values[at] is None else f"{values[at]:.4g}" for values in terms.values())]
+        for at, step in enumerate(steps)
+    ]
+    return ["step", *terms], rows[-most:]
