@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sweeps.results import notes
+from sweeps.results.notes import Note
 from sweeps.store import layout
 from sweeps.store.local import FolderStore
 from tests.golden import old_store
@@ -42,7 +44,14 @@ def values(marker: Path, code: Path) -> tuple[str, ...]:
 def make(folder: Path) -> FolderStore:
     """The store that an interrupted run has left, with a finished trial of each kind of model."""
     old_store.unpack(folder)
-    return FolderStore(folder)
+    store = FolderStore(folder)
+    trial = store.children("trials")[0]
+    for note in (
+        Note(notes.NOTE, "ada", "look at the edges", ["edges"], trial),
+        Note(notes.VIEW, "ada", "by arm", page="sweep", address={"view": "Curves"}),
+    ):
+        notes.add(store, old_store.REPORTED, note)
+    return store
 
 
 def kinds(store: FolderStore) -> list[str]:

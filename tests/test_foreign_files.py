@@ -107,6 +107,7 @@ def test_doctor_tells_of_them_once(clean: Path, planted: Path) -> None:
         *("", "trials", "trials/t", "trials/t/attempts", "trials/t/log", "trials/t/result", "trials/t/checkpoint"),
         *("trials/t/checkpoint/0001-a/3", "trials/t/samples/0001-a/3", "code", "code/0123456789abcdef", "modules"),
         *("sweeps", "sweeps/s", "sweeps/s/plans", "sweeps/s/search", "sweeps/s/search/a-0", "sweeps/s/pruned"),
+        "sweeps/s/notes",
         *("sweeps/s/stops", "sweeps/s/pictures/t/3-a", "datasets", "datasets/d", "datasets/d/shards", "reports/s"),
     ],
 )

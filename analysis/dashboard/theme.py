@@ -22,7 +22,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "pruned": ("#7a5195", "violet", "✂"),
     "queued": ("#8b949e", "gray", "·"),
 }
-LIGHT = {"ground": "#ffffff", "second": "#f5f6f8", "ink": "#1b1f24", "faint": "#57606a", "line": "#d8dde3"}
+LIGHT = {"ground": "#ffffff", "second": "#f5f6f8", "ink": "#0f1216", "faint": "#57606a", "line": "#d8dde3"}
 DARK = {"ground": "#12161c", "second": "#1b2129", "ink": "#e6e9ed", "faint": "#9aa5b1", "line": "#313a45"}
 _SIZES = ["1.75rem", "1.25rem", "1.0625rem", "1rem", "0.9375rem", "0.875rem"]
 """Sizes of headings one to six; text has 1rem, which is 15 px."""
@@ -57,11 +57,11 @@ def _scheme(name: str, colours: dict[str, str], primary: str) -> dict[str, Any]:
 
 
 def style(dark: bool) -> str:
-    """CSS for text that Streamlit draws translucent, with too little contrast (WCAG AA asks for 4.5 to 1)."""
+    """CSS for links within text, and for text that Streamlit draws with too little contrast (WCAG AA: 4.5 to 1)."""
     faint = (DARK if dark else LIGHT)["faint"]
-    return (
-        f"""[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {{ color: {faint}; opacity: 1 }}"""
-    )
+    return f"""[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {{ color: {faint}; opacity: 1 }}
+        [data-stale="true"] {{ opacity: 1 !important }}
+        [class*="st-key-trials-"] a p {{ text-decoration: underline }}"""
 
 
 def tint(colour: str, strength: float = 0.18) -> str:
@@ -96,8 +96,8 @@ def style_figure(figure: Any, dark: bool, height: int = 380) -> Any:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "Source Sans, Source Sans Pro, sans-serif", "size": 13, "color": colours["ink"]},
-        title={"font": {"size": 16}, "x": 0, "xanchor": "left"},
-        margin={"l": 8, "r": 8, "t": 48, "b": 8},
+        title={"font": {"size": 16}, "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"t": 36}},
+        margin={"l": 8, "r": 8, "t": 72, "b": 8},  # the title is below the buttons, which it would meet on a phone
         hoverlabel={"font": {"size": 13}},
         colorway=list(PALETTE),
         uirevision="kept",

@@ -21,6 +21,7 @@ then the shape of the object (`sweeps.store.shapes`). Objects of older versions 
 | `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search.search` and `sweeps.search.arm_search` |
 | `sweeps/<name>/records.parquet` | a copy of finished records, see `sweeps.store.record_cache` |
 | `sweeps/<name>/pictures/<id>/<epochs>-<images>/` | of `report --redraw`, see `analysis.report.sections.images` |
+| `sweeps/<name>/notes/<token>.json` | a note, star or saved view of a person, see `sweeps.results.notes` |
 | `sweeps/<name>/stops/<token>-<run>.json` | requests to stop all runs, one run, or one trial after the current epoch |
 | `sweeps/<name>/fresh.json` | an unfinished run with `--fresh`, see `cluster.driver.fresh_run` |
 | `sweeps/<name>/summary.json` | best arm, cost and counts of a sweep, see `analysis.dashboard.data.summaries` |

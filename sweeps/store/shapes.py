@@ -271,6 +271,20 @@ class _FreshShape(_Shape):
     deleted: bool
 
 
+_Line = Annotated[str, Field(max_length=300)]
+
+
+class _NoteShape(_Shape):
+    kind: Literal["note", "star", "view"]
+    author: Annotated[str, Field(min_length=1, max_length=100)]
+    written_at: float
+    text: Annotated[str, Field(max_length=4000)] = ""
+    tags: Annotated[list[Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")]], Field(max_length=10)] = []
+    trial: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,79}$")] | None = None
+    page: Literal["sweep", "trial", "compare"] | None = None
+    address: Annotated[dict[_Line, _Line | list[_Line]], Field(max_length=40)] = {}
+
+
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 _RUN = "`sweeps run FILE` "
@@ -352,6 +366,7 @@ KINDS = (
     _kind(r"modules/[^/]+\.json", _ModulesShape, f"{_RUN}writes it again if the code is unchanged"),
     _kind(r"fingerprints/[^/]+\.json", _FilesShape, f"{_RUN}writes it again if the data are unchanged"),
     _kind(r"sweeps/[^/]+/data/[^/]+\.json", _DataShape, "restore it from a copy, or check that the data are unchanged"),
+    _kind(r"sweeps/[^/]+/notes/[^/]+\.json", _NoteShape, "it is of a person and changes no result; it can be deleted"),
     _kind(r"sweeps/[^/]+/fresh\.json", _FreshShape, f"{_RUN}--fresh begins anew"),
     _kind(r"code/[^/]+\.json", _CodeShape, f"{_RUN}stores the code again"),
 )

@@ -20,7 +20,9 @@ from analysis.report import formats
 from analysis.report.content import Report
 from analysis.study import Study
 from sweeps.errors import SweepError
+from sweeps.results import notes as stored_notes
 from sweeps.results import progress
+from sweeps.results.notes import Note
 from sweeps.results.progress import TrialState
 from sweeps.search.search import Search, stored_searches
 from sweeps.spec.trial import digest
@@ -32,6 +34,7 @@ from sweeps.store.base import Store
 FRESH_S = 2.0
 """Seconds for which a listing of the store is valid."""
 _WRITABLE_S = 60.0
+_NOTES_S = 15.0
 _REPORTS = 6
 """Maximum number of reports in memory."""
 _ID = re.compile(r"[0-9a-f]{8,64}")
@@ -55,6 +58,7 @@ class Reader:
         self._reports = VersionedCache[Report](_REPORTS)
         self._pages = VersionedCache[str](3)
         self._searches = VersionedCache[dict[str, Search]](4)
+        self._notes = TTLCache[dict[str, list[Note]]](_NOTES_S)
         self._writable = TTLCache[bool](_WRITABLE_S)
 
     def names(self) -> list[str]:
@@ -137,9 +141,17 @@ class Reader:
         folders += [f"sweeps/{name}/{part}/" for part in ("plans", "search", "pruned", "pictures")]
         return ListedStore(self.store, [*folders, *keys], found | listing.find(self.store, folders))
 
+    def notes(self, name: str) -> list[Note]:
+        """Notes, stars and saved views of a sweep, oldest first, at most 15 s old."""
+        return self._notes.get(name, lambda: stored_notes.read(self.store, [self.check(name)])).get(name, [])
+
+    def all_notes(self) -> dict[str, list[Note]]:
+        """`notes` of every sweep."""
+        return self._notes.get("", lambda: stored_notes.read(self.store, self.names()))
+
     def forget(self) -> None:
         """Drop the cached listings and states, because the store has just been changed."""
-        for cache in (self._names, self._plan_keys, self._states, self._listed):
+        for cache in (self._names, self._plan_keys, self._states, self._listed, self._notes):
             cache.forget()
 
     # --- trials -------------------------------------------------------------------------------------------------------

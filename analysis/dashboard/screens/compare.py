@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
-from PIL.Image import Image
 
 from analysis import wording
-from analysis.dashboard import theme
 from analysis.dashboard.context import current
-from analysis.dashboard.data import samples
 from analysis.dashboard.data.reader import history
-from analysis.dashboard.widgets import buttons, code, configuration, curves, elements, image_slider, picture_grid
+from analysis.dashboard.widgets import buttons, code, configuration, curves, elements, notes, picture_grid
 from analysis.report import render
-from analysis.report.sections import images, pictures
+from analysis.report.sections import images
 from analysis.study import Study
 
 ARMS, TRIALS = "Arms of a sweep", "Trials"
@@ -71,6 +68,8 @@ def show() -> None:
         _pictures(items)
     elif study:
         _images(study, [item.arm for item in items])
+    if study:
+        notes.section(study.name, "compare")
 
 
 def _arms(study: Study) -> list[ComparedItem]:
@@ -165,40 +164,12 @@ def _curves(items: Sequence[ComparedItem], study: Study | None) -> None:
 
 
 def _pictures(items: Sequence[ComparedItem]) -> None:
-    """The newest sample pictures of each item, where images and masks are the same."""
-    store = current().reader.store
-    folders = samples.epochs_of(store, [item.trial for item in items if item.trial])
-    found: dict[str, picture_grid.Strips] = {}
-    for item in items:
-        epochs = folders.get(item.trial)
-        if epochs and samples.rows(strips := samples.strips(store, epochs[max(epochs)])):
-            found[item.name] = strips
-    without = [item.name for item in items if item.name not in found]
-    if without and found:
-        elements.note(f"Without pictures: {wording.listing(map(wording.quoted, without))}.")
-    if found:
-        first = next(iter(found.values()))
-        alike = {name: one for name, one in found.items() if picture_grid.same_inputs(one, first)}
-        if "composite" in first and "truth" in first:
-            _slider(alike, first)
-    picture_grid.show(found)
-
-
-def _slider(found: Mapping[str, Mapping[str, Image]], first: Mapping[str, Image]) -> None:
-    number = first["truth"].width // first["truth"].height
-    choices = {name: one["composite"] for name, one in found.items()} | {
-        "truth": first["truth"],
-        "damaged": first["damaged"],
-    }
-    left, right = st.columns([2, 3])
-    with right:
-        one = elements.select_box("Left", list(choices), "left")
-        two = elements.select_box("Right", [name for name in choices if name != one], "right")
-        image = st.slider("Image", 0, number - 1, 0, key="image", bind="query-params") if number > 1 else 0
-    with left:
-        tiles = [pictures.cut_tiles(choices[name], number)[image] for name in (one, two)]
-        ink = (theme.DARK if elements.is_dark() else theme.LIGHT)["ink"]
-        st.iframe(image_slider.slider_page((one, tiles[0]), (two, tiles[1]), ink), height=450, width=400)
+    """The sample pictures of each item, where images and masks are the same."""
+    trials = {item.name: item.trial for item in items if item.trial}
+    without = [item.name for item in items if not item.trial]
+    if without and trials:
+        elements.note(f"Not finished: {wording.listing(map(wording.quoted, without))}.")
+    picture_grid.of_trials(trials)
 
 
 # --- single images ----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from analysis.claims import judge as claims
 from analysis.claims.judge import at_size
 from analysis.dashboard.context import current
 from analysis.dashboard.data import time_left
-from analysis.dashboard.widgets import buttons, elements, views
+from analysis.dashboard.widgets import buttons, elements, notes, views
 from analysis.study import Study
 from sweeps.results import progress
 from sweeps.results.progress import TrialState
@@ -42,6 +42,7 @@ def show() -> None:
     buttons.button_row(name, states, searching)
     chosen = elements.segments("View", views_of(plan), "view")
     elements.auto_refresh(lambda: _view(name, chosen), seconds)
+    notes.section(name, "sweep")
 
 
 def views_of(plan: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from analysis.dashboard import theme
 from analysis.dashboard.context import current
 from analysis.dashboard.data.summaries import SweepLine
 from analysis.dashboard.widgets import elements
+from sweeps.results import notes
 from sweeps.results.progress import EXTENDED
 
 _TABLE = "sweeps_table"
@@ -30,7 +32,7 @@ def show() -> None:
     order = _ORDERS[0]
     if len(shared.reader.names()) >= _FEW:
         left, right = st.columns([3, 1])
-        found = left.text_input("Search", key="search", placeholder="name or question", bind="query-params")
+        found = left.text_input("Search", key="search", placeholder="name, question or tag", bind="query-params")
         with right:
             order = elements.select_box("Sort", _ORDERS, "sort")
     lines = shared.summaries.lines()
@@ -45,15 +47,16 @@ def _list(found: str, order: str) -> None:
         elements.no_sweeps()
         return
     _counts(lines)
-    chosen = [line for line in lines if _matches(line, found)]
+    tags = {name: ", ".join(notes.tags_of(many)) for name, many in shared.reader.all_notes().items()}
+    chosen = [line for line in lines if _matches(line, found, tags.get(line.name, ""))]
     if not chosen:
         elements.empty_state(
-            f"No sweep matches “{found}”", f"There are {len(lines)} sweeps. Search for part of a name or question."
+            f"No sweep matches “{found}”", f"There are {len(lines)} sweeps. Search for part of a name, question or tag."
         )
         return
     chosen.sort(key=_key(order))
     event: Any = st.dataframe(
-        _frame(chosen),
+        _frame(chosen, tags),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-cell",
@@ -67,8 +70,8 @@ def _list(found: str, order: str) -> None:
         elements.open_page("sweep", {"sweep": chosen[row].name})
 
 
-def _matches(line: SweepLine, found: str) -> bool:
-    text = f"{line.name} {line.question} {line.task} {line.state}".lower()
+def _matches(line: SweepLine, found: str, tags: str) -> bool:
+    text = f"{line.name} {line.question} {line.task} {line.state} {tags}".lower()
     return all(word in text for word in found.lower().split())
 
 
@@ -92,7 +95,8 @@ def _counts(lines: list[SweepLine]) -> None:
     st.markdown(f"{' '.join(badges)} &nbsp; {done:,} of {trials:,} trials done in {sweeps}")
 
 
-def _frame(lines: list[SweepLine]) -> pd.DataFrame:
+def _frame(lines: list[SweepLine], tags: Mapping[str, str]) -> pd.DataFrame:
+    of_people = {"Tags": [tags.get(line.name, "") for line in lines]}
     return pd.DataFrame(
         {
             "Sweep": [line.name for line in lines],
@@ -102,6 +106,7 @@ def _frame(lines: list[SweepLine]) -> pd.DataFrame:
             "Claims": [_claims(line) for line in lines],
             "Cost": [wording.duration(line.summary.seconds) if line.summary else _placeholder(line) for line in lines],
             "Last change": ["now" if line.states["running"] else elements.time_ago(line.changed_at) for line in lines],
+            **(of_people if any(of_people["Tags"]) else {}),
             "Question": [line.question for line in lines],
         }
     )
@@ -153,5 +158,6 @@ def _columns() -> dict[str, Any]:
         "Claims": column.TextColumn(width=90),
         "Cost": column.TextColumn(width=80, help="Computing time of the finished trials"),
         "Last change": column.TextColumn(width=100),
+        "Tags": column.TextColumn(width="small"),
         "Question": column.TextColumn(width="medium"),
     }

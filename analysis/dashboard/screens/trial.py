@@ -12,7 +12,7 @@ from analysis import wording
 from analysis.dashboard.context import current
 from analysis.dashboard.data import samples, time_left
 from analysis.dashboard.data.reader import history
-from analysis.dashboard.widgets import attempts, buttons, code, configuration, curves, elements, picture_grid
+from analysis.dashboard.widgets import attempts, buttons, code, configuration, curves, elements, notes, picture_grid
 from sweeps.results import columns as record_columns
 from sweeps.results import failures, progress
 from sweeps.results.older_code import without_hash
@@ -59,6 +59,8 @@ def show() -> None:
     elements.auto_refresh(
         lambda: _body(address, chosen, state.state), elements.LIVE_S if state.state == "running" else elements.STILL_S
     )
+    if address.sweep:
+        notes.section(address.sweep, "trial", address.trial)
 
 
 def _read_address(trial: str) -> _Address:
@@ -91,6 +93,7 @@ def _actions(address: _Address, state: TrialState) -> None:
             label = f"{address.arm}, seed {address.body['seed']}"
             if st.button("Stop this trial", icon=":material/stop:", disabled=bool(off), help=off or None):
                 buttons.stop_trial(address.sweep, address.trial, label)
+            notes.star_button(address.sweep, address.trial)
         if state.reached:
             place = {"trial": address.trial} | ({"sweep": address.sweep} if address.sweep else {})
             elements.link("try", "Try it on an image", ":material/brush:", **place)
@@ -194,7 +197,7 @@ def _curves(address: _Address, state: TrialState) -> None:
     table = pd.DataFrame(
         [(wording.label(n), elements.format_value(v, n), n) for n, v in last], columns=["metric", "newest", "column"]
     )
-    st.dataframe(table, hide_index=True, height=280)
+    st.dataframe(table, hide_index=True, height=elements.table_height(len(table)))
 
 
 def _pictures(address: _Address) -> None:

@@ -193,16 +193,22 @@ def _confirmed(name: str, action: Action) -> None:
             st.rerun()
 
 
-def start(name: str, action: Action) -> None:
-    """Start the command. Raises SweepError without the token, or if the store is read-only."""
+def check_allowed(what: str) -> None:
+    """Raise SweepError if this session has not shown the token, or the store is read-only."""
     shared = current()
     if not access.may_act(shared.settings) or disabled_reason(shared):
         raise SweepError(
-            f"button {action.label!r}",
+            what,
             disabled_reason(shared) or "this session has not entered the token",
             "a session with the token",
             "enter the token",
         )
+
+
+def start(name: str, action: Action) -> None:
+    """Start the command. Raises SweepError without the token, or if the store is read-only."""
+    check_allowed(f"button {action.label!r}")
+    shared = current()
     shared.children.start(name, action.label, action.arguments)
     shared.reader.forget()
 

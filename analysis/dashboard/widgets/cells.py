@@ -78,9 +78,18 @@ def _digits(values: list[dict[int, float]]) -> int:
     return int(np.clip(2 - np.floor(np.log10(spread)), 1, 6))
 
 
-def table(found: list[GridCell], arms: list[str], seeds: list[int], failed: Collection[str] = ()) -> pd.DataFrame:
-    """The texts of the cells: a row per arm and a column per seed. failed: arms whose search has no result."""
-    texts = {(cell.arm, cell.seed): cell.text for cell in found}
+def table(
+    found: list[GridCell],
+    arms: list[str],
+    seeds: list[int],
+    failed: Collection[str] = (),
+    starred: Collection[str] = (),
+) -> pd.DataFrame:
+    """The texts of the cells: a row per arm and a column per seed.
+
+    failed: arms whose search has no result. starred: trials with a star.
+    """
+    texts = {(cell.arm, cell.seed): cell.text + (" ★" if cell.trial in starred else "") for cell in found}
     empty = {arm: "search without a result" if arm in failed else "search not finished" for arm in arms}
     empty |= {cell.arm: "" for cell in found}  # a look gave the arm no more seeds
     rows = [[texts.get((arm, seed), empty[arm]) for seed in seeds] for arm in arms]

@@ -19,6 +19,8 @@ CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"
 """Configuration of Plotly's own buttons."""
 _POINTS = 400
 """Maximum number of points of a line; longer histories are thinned for the browser."""
+_WHOLE = 12
+"""Number of epochs, or steps, up to which each has a tick."""
 _MOST_LINES = 200
 """Maximum number of lines of single seeds."""
 
@@ -119,18 +121,12 @@ def trace_figure(trace: Mapping[str, Any], dark: bool) -> go.Figure:
         if not known:
             continue
         positive = positive and all(value > 0 for _, value in known)
-        line = _line(*zip(*known, strict=True), name, theme.arm_colour(number), theme.arm_dash(number))
+        across, up = [step for step, _ in known], [value for _, value in known]
+        line = _line(across, up, name, theme.arm_colour(number), theme.arm_dash(number))
         figure.add_trace(line.update(mode="lines+markers", marker={"size": 5}))
         if values[-1] is None:
-            end = {"symbol": "x", "size": 10, "color": theme.arm_colour(number)}
-            figure.add_scatter(
-                x=[steps[-1]],
-                y=[known[-1][1]],
-                mode="markers",
-                marker=end,
-                showlegend=False,
-                hovertemplate=f"{_safe(name)} is not finite<extra></extra>",
-            )
+            end = _line(steps[-1:], up[-1:], f"{name} is not finite", theme.arm_colour(number), "solid")
+            figure.add_trace(end.update(mode="markers", marker={"symbol": "x", "size": 10}, showlegend=False))
     _axes(figure, "Loss terms by step", positive, dark)
     figure.update_xaxes(title_text="step")
     return figure.update_layout(height=300)
@@ -142,6 +138,9 @@ def _axes(figure: go.Figure, words: str, log: bool, dark: bool) -> None:
         title_text=words, hovermode="x unified", legend={"orientation": "h", "y": -0.18, "x": 0, "title": None}
     )
     figure.update_xaxes(title_text="epoch", showgrid=False, tickformat=",d", minallowed=0)
+    across = [one for trace in figure.data for one in (() if trace.x is None else trace.x) if one is not None]
+    if across and max(across) - min(across) <= _WHOLE:
+        figure.update_xaxes(dtick=1)  # otherwise rounded ticks repeat: 1, 2, 2
     figure.update_yaxes(type="log" if log else "linear")
 
 

@@ -22,7 +22,7 @@ from analysis.report.sections import searches
 from analysis.report.tables import Table
 from analysis.study import Study
 from sweeps.results import columns as record_columns
-from sweeps.results import failures
+from sweeps.results import failures, notes
 from sweeps.results.progress import TrialState
 
 _MOST_FAILURES = 12
@@ -62,7 +62,8 @@ def _grid(study: Study, found: list[grid.GridCell], arms: list[str], metric: str
     if not arms:
         elements.empty_state("No arm matches", "Filter by part of an arm's name.")
         return
-    texts = grid.table(found, arms, seeds, {search.arm for search in study.searches if search.failure})
+    stars = notes.starred(current().reader.notes(study.name))
+    texts = grid.table(found, arms, seeds, {search.arm for search in study.searches if search.failure}, stars)
     colours = grid.colours(found, arms, seeds, metric, by_metric)
     event: Any = st.dataframe(
         texts.style.apply(lambda _: colours, axis=None),
@@ -74,7 +75,7 @@ def _grid(study: Study, found: list[grid.GridCell], arms: list[str], metric: str
     )
     elements.note(
         f"{render.metric_heading(metric)}, {study.at_epoch()}; for running trials the epoch and the validation value. "
-        "✓ done, ⟲ trained before this sweep was planned, ▶ running, ✕ failed, ❚❚ interrupted, · queued. "
+        "✓ done, ⟲ trained before this sweep was planned, ▶ running, ✕ failed, ❚❚ interrupted, · queued, ★ starred. "
         "Click a cell to open its trial."
     )
     if event.selection.cells:
@@ -100,7 +101,7 @@ def _failures(study: Study, found: list[grid.GridCell], states: Mapping[str, Tri
             st.markdown(f"**{count}**: {elements.escape(failures.summary(group.error) + differ)}")
             if fix:
                 st.markdown(elements.escape(fix))
-            with st.container(horizontal=True):
+            with st.container(horizontal=True, key=f"trials-{group.trials[0]}"):
                 for cell in map(cell_of.__getitem__, group.trials[:_MOST_FAILURES]):
                     label = f"{cell.arm}, seed {cell.seed}"
                     elements.link("trial", label, None, trial=cell.trial, sweep=study.name, arm=cell.arm)

@@ -21,6 +21,7 @@ from analysis.dashboard.processes import optuna_server, predict_upload
 from analysis.dashboard.processes.predictor import PredictorProcess
 from analysis.dashboard.settings import DashboardSettings
 from analysis.dashboard.widgets import buttons, code, optimisation
+from sweeps.results import notes
 from sweeps.search.search import Search, SearchSpec
 from sweeps.search.space import parse
 from sweeps.spec.trial import Trial
@@ -108,6 +109,36 @@ def test_a_sweep_page_shows_its_answer_and_the_errors_of_failed_trials(visit: Op
     assert grid.loc["partial convolution", "seed 6"] == "✕ failed"
     assert grid.loc["partial convolution", "seed 7"].startswith("▶ 12/20")
     assert grid.loc["telea", "seed 0"].startswith("✓ 25.1")
+
+
+def test_notes_tags_stars_and_views_are_kept_with_their_author(store: FolderStore, visit: Open) -> None:
+    trial = stored_plans.require_plan(store, "partial-conv")["arms"][0]["trials"]["0"]["id"]
+    at = {"sweep": "partial-conv", "view": "Cells"}
+    assert not [one for one in visit("sweep", known=False, **at).button if one.label in ("Add note", "Save view")]
+    page = visit("sweep", **at)
+    page.text_area[0].set_value("Try <b>wider</b> nets.")
+    next(one for one in page.text_input if one.label.startswith("Tags")).set_value("paper, Edges")
+    next(one for one in page.text_input if one.label == "Your name").set_value("Ada")
+    button(page, "Add note").click().run()
+    page = visit("sweep", **at, arm="telea")
+    page.text_input(key="name_of_author").set_value("Ada")
+    next(one for one in page.text_input if one.label.startswith("Title")).set_value("by SSIM")
+    button(page, "Save view").click().run()
+    visited = visit("trial", trial=trial, sweep="partial-conv")
+    button(visited, "Star").click().run()
+    found = {note.kind: note for note in notes.read(store, ["partial-conv"])["partial-conv"]}
+    assert (found["note"].author, found["note"].text) == ("Ada", "Try <b>wider</b> nets.")
+    assert found["note"].tags == ["paper", "edges"]
+    assert (found["view"].author, found["view"].text, found["view"].page) == ("Ada", "by SSIM", "sweep")
+    assert found["view"].address["arm"] == "telea"
+    assert found["star"].trial == trial
+    page = visit("sweep", **at)
+    assert "Ada" in words(page)
+    assert "Try <b>wider</b> nets." in words(page)
+    assert page.dataframe[0].value.loc["blind autoencoder", "seed 0"].endswith("★")
+    assert visit().dataframe[0].value.set_index("Sweep").loc["partial-conv", "Tags"] == "edges, paper"
+    button(visit("trial", trial=trial, sweep="partial-conv"), "Remove star").click().run()
+    assert notes.starred(notes.read(store, ["partial-conv"])["partial-conv"]) == set()
 
 
 @pytest.mark.usefixtures("store")

@@ -63,7 +63,8 @@ def read_pages(uri: str, trial: str, *pages: str) -> dict[str, tuple[str, list[s
 def check(pages: dict[str, tuple[str, list[str]]]) -> None:
     for page, (words, on) in pages.items():
         assert "**Why**" not in words, f"{page!r} shows an error: {words}"
-        assert not {"Resume", "Retry failed", "Stop", "Add seeds", "Stop this trial"} & set(on), page
+        writing = {"Star", "Remove star", "Add note", "Save view", "Delete"}
+        assert not ({"Resume", "Retry failed", "Stop", "Add seeds", "Stop this trial"} | writing) & set(on), page
     assert "in 1 sweep" in pages[""][0]
     assert all(OFF in words for page, (words, _) in pages.items() if page.startswith("sweep "))
 
