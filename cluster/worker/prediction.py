@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from cluster.worker import finished_trial
 from sweeps.errors import SweepError
 from sweeps.store.base import Store
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from cluster.worker.finished_trial import FinishedTrial
+    from trainables.inference.filling import Filled
 
 DEFAULT_THRESHOLD = 0.5
 """Probability from which an image counts as inpainted, if the trial chose no threshold on validation."""
@@ -40,6 +39,8 @@ class Prediction:
     """Content of the output files by the suffix that is added to `name`."""
     summary: str = ""
     """Verdict of a detector in one line; empty for an inpainter."""
+    note: str = ""
+    """How coarse a fill is, in one line; empty if it has the resolution of the image."""
     error: TrialError | None = None
     """Why the image could not be processed."""
 
@@ -79,14 +80,11 @@ class TrainedNetwork:
         if text is not None:
             predict.check_text(self.trial.config)
 
-    def fill(self, picture: user_images.Picture, mask: str, text: str | None) -> dict[str, bytes]:
-        """Output file of an inpainter. mask: X,Y,W,H or a file, see `user_images.read_hole`."""
-        return {"filled.png": picture.png(self.fill_hole(picture, user_images.read_hole(mask, picture), text))}
-
-    def fill_hole(self, picture: user_images.Picture, hole_hw: user_images.Mask, text: str | None) -> Image.Image:
-        """The stored image with its hole filled. hole_hw: upright."""
-        predict.check_hole(self.trial.config, hole_hw)
-        return predict.fill(self.network, self.trial.config["data"]["size"], picture, hole_hw, text)
+    def fill(
+        self, picture: user_images.Picture, hole_hw: user_images.Mask, text: str | None, resize: bool = False
+    ) -> Filled:
+        """The stored image with its hole filled. hole_hw: upright. resize: see `predict.fill`."""
+        return predict.fill(self.network, self.trial.config, picture, hole_hw, text, resize)
 
     def detect(self, picture: user_images.Picture) -> predict.Detection:
         """What a detector finds, at the threshold that the trial chose on its validation images."""
@@ -120,9 +118,16 @@ NETWORKS = NetworkCache()
 
 
 def predictions(
-    store: Store, trial_id: str, images: Sequence[Path], mask: str | None, text: str | None
+    store: Store,
+    trial_id: str,
+    images: Sequence[Path],
+    mask: str | None,
+    text: str | None,
+    resize: bool = False,
 ) -> Iterator[Prediction]:
     """Check the request and load the network, then predict image after image.
+
+    resize: process a copy of the whole image that is resized to the network's square.
 
     SweepError and TrialError if the trial cannot be used in this way; an image that cannot be used is a prediction with
     its error.
@@ -134,14 +139,18 @@ def predictions(
     _ = loaded.network  # load it now, so that a trial without usable weights is an error before the first image
     NETWORKS.put(key, loaded)
     names = predict.output_names(list(images))
-    return (_prediction(loaded, file, name, mask, text) for file, name in zip(images, names, strict=True))
+    return (_prediction(loaded, file, name, mask, text, resize) for file, name in zip(images, names, strict=True))
 
 
-def _prediction(loaded: TrainedNetwork, file: Path, name: str, mask: str | None, text: str | None) -> Prediction:
+def _prediction(
+    loaded: TrainedNetwork, file: Path, name: str, mask: str | None, text: str | None, resize: bool
+) -> Prediction:
     try:
         picture = user_images.read(file)
         if mask is not None:
-            return Prediction(file, name, loaded.fill(picture, mask, text))
+            filled = loaded.fill(picture, user_images.read_hole(mask, picture), text, resize)
+            note = f"{picture.file}: {filled.note}" if filled.note else ""
+            return Prediction(file, name, predict.fill_files(filled, picture), note=note)
         finding = loaded.detect(picture)
     except TrialError as error:
         return Prediction(file, name, error=error)

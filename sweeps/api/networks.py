@@ -43,17 +43,20 @@ def predict(
     *,
     mask: str | None = None,
     text: str | None = None,
+    resize: bool = False,
 ) -> Iterator[Prediction]:
     """Fill a hole in image files, or find inpainted regions, with the network of a finished trial.
 
     trial: its id or the start of it. mask: the hole for an inpainter, X,Y,W,H in px or an image in which it is white.
-    text: what the images show, for an inpainter that takes captions. The network is loaded at once; the images are
-    processed one by one, and an image that cannot be used gives a prediction with its error.
+    text: what the images show, for an inpainter that takes captions. resize: process a copy of the whole image
+    that is resized to the network's square; otherwise an inpainter fills the hole in windows. The network is loaded at
+    once; the images are processed one by one, and an image that cannot be used gives a prediction with its error.
     """
     from cluster.worker import prediction
 
     store = arguments.plain_store(store)
-    return prediction.predictions(store, find_trial(store, trial), [Path(image) for image in images], mask, text)
+    files = [Path(image) for image in images]
+    return prediction.predictions(store, find_trial(store, trial), files, mask, text, resize)
 
 
 @dataclass(frozen=True)

@@ -213,12 +213,15 @@ class StoredTrial:
         rows = self.sweep.study.records
         return rows[(rows["arm"] == self.arm) & (rows["seed"] == self.seed)].reset_index(drop=True)
 
-    def predict(self, image: ImageLike, mask: MaskLike | None = None, text: str | None = None) -> Any:
+    def predict(
+        self, image: ImageLike, mask: MaskLike | None = None, text: str | None = None, *, resize: bool = False
+    ) -> Any:
         """Fill the hole of an image with the trained network, or find the filled region of one.
 
         image: a path, a PIL image, an array (height, width, 3) or a tensor (3, height, width); 8-bit, or floating-point
         in [0, 1]. mask: for an inpainter, (x, y, width, height) in px, or an image, array or tensor of the same size
         that is white, or 1, in the hole. text: what the image shows, for an inpainter that takes captions.
+        resize: fill a copy of the whole image that is resized to the network's square, not windows around the hole.
 
         Returns the image with its hole filled, of the kind that was given (for a path, a PIL image), or the
         `Detection` of a detector: label, probability, threshold and box in px.
@@ -232,7 +235,7 @@ class StoredTrial:
         if mask is None:
             return network.detect(picture)
         hole_hw = python_images.hole(mask, picture)
-        return python_images.same_kind(image, network.fill_hole(picture, hole_hw, text), hole_hw)
+        return python_images.same_kind(image, network.fill(picture, hole_hw, text, resize).image, hole_hw)
 
     @cached_property
     def _network(self) -> TrainedNetwork:

@@ -29,6 +29,11 @@ def register(verbs: common.Verbs) -> None:
     )
     parser.add_argument("--text", metavar="CAPTION", help="what the images show, for an inpainter that takes captions")
     parser.add_argument(
+        "--resize",
+        action="store_true",
+        help="fill a copy of the whole image that is resized to the network's square, not windows around the hole",
+    )
+    parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path(), help="output folder (default: the current folder)"
     )
 
@@ -64,7 +69,9 @@ def forge(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """Write the output files of each image. One of several images that cannot be used does not stop the others."""
-    predictions = api.predict(options.store, options.trial, options.image, mask=options.mask, text=options.text)
+    predictions = api.predict(
+        options.store, options.trial, options.image, mask=options.mask, text=options.text, resize=options.resize
+    )
     make_folder(options.out)
     failed = False
     for prediction in predictions:
@@ -73,6 +80,8 @@ def predict(options: argparse.Namespace) -> int:
                 raise prediction.error
             print(f"error: {prediction.error}", file=sys.stderr)
             failed = True
+        if prediction.note:
+            print(f"note: {prediction.note}", file=sys.stderr)
         if prediction.summary:
             print(prediction.summary)
         for suffix, data in prediction.files.items():

@@ -47,6 +47,11 @@ class ModelConfig(StrictConfig):
     def check(self, mask: Mapping[str, Any], size: int) -> None:
         """Raise TrialError if the model cannot fill the holes of a resolved `mask` section in images of `size` px."""
 
+    @property
+    def centred(self) -> bool:
+        """Whether an inpainter fills holes in the central square of half the side only."""
+        return False
+
     def reads_as(self) -> Mapping[str, Any]:
         """For a `text_encoder`: the options of `text_image` that match the model's own encoders."""
         return {}
@@ -80,6 +85,10 @@ class RegionConfig(ModelConfig):
         gt=0,
         description="weight of predicted pixels outside the hole in l1 and l2; null: 10 for centre, 1 for image",
     )
+
+    @property
+    def centred(self) -> bool:
+        return self.predicts == "centre"
 
     def check(self, mask: Mapping[str, Any], size: int) -> None:
         """With `predicts: centre`, only centred holes of at most half the side can be filled."""

@@ -15,6 +15,7 @@ from trainables.config.messages import unknown_name_error
 from trainables.errors import TrialError
 from trainables.forgery.data_card import LICENCES
 from trainables.inference import predict
+from trainables.inference.filling import CONTEXT
 
 FORMATS = ("safetensors", "exported")
 _CALLS = {
@@ -22,6 +23,17 @@ _CALLS = {
     "hole; the output is the whole image, so copy the known pixels over it",
     "detect": "`forward(image_b3hw) -> {logit_b, box_b4, mask_logit_b1hw}`, those that the head predicts: RGB in "
     "[0, 1]; a logit above 0 means inpainted; boxes are x1 y1 x2 y2 as shares of the sides, in [0, 1]",
+}
+
+_PHOTOGRAPHS = {
+    "inpaint": """`model.pt2` takes squares of {side} x {side} px. `sweeps predict` fills a photograph in such squares;
+another program has to do this itself. Cut a square of {side} px around the hole; if the hole is wider than half of it,
+cut a square {context:g} times as wide as the hole and resize it to {side} x {side} px by means over areas. Mark every
+pixel as missing that the hole touches, and set it to 0. Enlarge the output (bicubic) and copy it into the hole. Where a
+square leaves the photograph, mirror the photograph. `predict` covers a long, narrow hole with overlapping squares and
+weights their outputs by the distance to their edges. With `--resize` it resizes the whole photograph to {side} x
+{side} px.""",
+    "detect": """The image is resized to {side} x {side} px, whatever its aspect, as `sweeps predict` does.""",
 }
 
 
@@ -129,6 +141,10 @@ Task `{task}`, trained by inpaint-sweeps for {config["epochs"]} epochs with seed
 `model.safetensors` holds the network's state; read it with `safetensors.torch.load_file`. `model.pt2` is a
 self-contained program; read it with `torch.export.load("model.pt2").module()`. Images have {side} x {side} px.
 {_CALLS[task]}.
+
+## Photographs
+
+{_PHOTOGRAPHS[task].format(side=side, context=CONTEXT)}
 
 ## Configuration
 

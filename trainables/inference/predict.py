@@ -1,7 +1,7 @@
 """Applies a trained network to any image file: an inpainter fills a hole, a detector locates the filled region.
 
-Networks work on squares of one size. The image is resized to that square, whatever its shape, and the output is resized
-back: a fill to the full size of the hole, a box to the pixels of the file.
+Networks work on squares of one size. An inpainter sees the hole in windows of that size (`filling.py`). For a detector
+the image is resized to the square, whatever its shape, and a box is given in the pixels of the file.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from trainables.detect.inference import locate_hole
 from trainables.detect.output import DetectorOutput
 from trainables.detect.perturbations import resize
 from trainables.errors import TrialError
-from trainables.inference import user_images
+from trainables.inference import filling, user_images
 from trainables.inference.user_images import Box, Mask, Picture
+from trainables.inference.windows import as_tensor
 from trainables.training.checkpoint import load_weights
 from trainables.training.networks import build_network
 
@@ -83,33 +84,41 @@ def check_text(config: Mapping[str, Any]) -> None:
         raise _unfit(config, "it takes no text", f"text with a model that takes it: {some}")
 
 
-def fill(network: nn.Module, size: int, picture: Picture, hole_hw: Mask, text: str | None = None) -> Image.Image:
-    """The stored image with its hole filled.
+def fill(
+    network: nn.Module,
+    config: Mapping[str, Any],
+    picture: Picture,
+    hole_hw: Mask,
+    text: str | None = None,
+    resize: bool = False,
+) -> filling.Filled:
+    """The stored image with its hole filled, and how it was filled.
 
-    size: side of the network's input, px.
-    hole_hw: in upright orientation.
+    config: the trial's resolved configuration. hole_hw: in upright orientation.
     text: the caption, for a network that takes one; None for an empty caption.
+    resize: fill a copy of the whole image that is resized to the network's square.
 
-    A pixel of the resized image is missing if any part of it is in the hole, so the network never sees hole pixels.
+    A pixel of a resized window is missing if any part of it is in the hole, so the network never sees hole pixels.
     """
-    upright = picture.upright()
-    small = upright.resize((size, size), Image.Resampling.BOX)
-    coverage = Image.fromarray(hole_hw.astype(np.uint8) * 255).resize((size, size), Image.Resampling.BOX)
-    device = next(network.parameters(), torch.empty(0)).device
-    mask_b1hw = (torch.from_numpy(np.array(coverage)) > 0).float()[None, None].to(device)
-    with torch.inference_mode():
-        tokens = () if text is None else (network.tokens([text]),)  # type: ignore[operator]
-        output_b3hw = network(_tensor(small, device) * (1 - mask_b1hw), mask_b1hw, *tokens).clamp(0, 1)
-    filled = Image.fromarray(_bytes(output_b3hw[0])).resize(upright.size, Image.Resampling.BICUBIC)
-    return picture.filled(filled, hole_hw)
+    if resize:
+        check_hole(config, hole_hw)
+    options = registry.find("method", config["model"]["name"]).options(config["model"])
+    painter = filling.Painter(network, config["data"]["size"], text, options.centred)
+    how = filling.resized if resize else filling.windowed
+    filled = how(painter, picture.upright(), hole_hw)
+    return replace(filled, image=picture.filled(filled.image, hole_hw))
 
 
-def _tensor(image: Image.Image, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float().div_(255).to(device)
+def fill_files(filled: filling.Filled, picture: Picture) -> dict[str, bytes]:
+    """`filled.png`, and `filled.json` with how it was filled."""
+    return {
+        "filled.png": picture.png(filled.image),
+        "filled.json": _json({**user_images.summary(picture), **filled.made, "note": filled.note or None}),
+    }
 
 
-def _bytes(image_3hw: Tensor) -> Any:
-    return image_3hw.mul(255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+def _json(summary: Mapping[str, Any]) -> bytes:
+    return json.dumps(summary, indent=1, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 # --- detecting --------------------------------------------------------------------------------------------------------
@@ -141,7 +150,7 @@ def detect(network: nn.Module, config: Mapping[str, Any], threshold: float, pict
     side = config["data"]["input_size"]
     small = picture.upright().resize((own, own), Image.Resampling.BOX)
     device = next(network.parameters()).device
-    image_b3hw = resize(_tensor(small, device).mul(255), side).round().clamp(0, 255).div(255)
+    image_b3hw = resize(as_tensor(np.asarray(small)[None], device).mul(255), side).round().clamp(0, 255).div(255)
     with torch.inference_mode():
         found: DetectorOutput = network(image_b3hw)
         box_b4, _, mask_logit_b1hw = locate_hole(found, own)
@@ -203,7 +212,7 @@ def files(finding: Detection, picture: Picture) -> dict[str, bytes]:
     grey = upright.convert("L").point(lambda value: value // 2)
     warm = Image.merge("RGB", [Image.fromarray(np.maximum(np.asarray(heat), np.asarray(grey))), grey, grey])
     return {
-        "found.json": json.dumps(summary, indent=1, ensure_ascii=False).encode(errors="backslashreplace"),
+        "found.json": _json(summary),
         "found.png": picture.png(shown),
         "heat.png": picture.png(picture.back(warm)),
     }

@@ -32,7 +32,7 @@ class UploadResult:
     pictures: dict[str, bytes]
     """PNG by kind, such as `filled`, `box` or `heat`."""
     detection: dict[str, Any]
-    """Label, probability and box from a detector; empty for an inpainter."""
+    """Label, probability and box from a detector; from an inpainter how it filled the hole, with a `note`."""
 
 
 def open_upload(data: bytes, what: str) -> Image.Image:

@@ -123,7 +123,7 @@ def _about(trial: str, body: Mapping[str, Any]) -> None:
     size = config.get("data", {}).get("size") or config.get("data", {}).get("input_size")
     st.markdown(
         f"**{elements.escape(model)}**, seed {body['seed']}, task {elements.escape(body['task'])}"
-        + (f"; images are resized to {size} × {size} px" if size else "")
+        + (f"; trained on images of {size} × {size} px" if size else "")
     )
     with st.container(horizontal=True):
         elements.link("trial", f"trial {trial}", ":material/arrow_forward:", trial=trial)
@@ -151,8 +151,6 @@ def _fill(trial: str, config: Mapping[str, Any], image: Image.Image) -> None:
             elements.note("Draw the hole on the image with a mouse, pen or finger.")
         if tried:
             _several(tried)
-            size = config.get("data", {}).get("size")
-            elements.note(f"The network fills a copy of {size} × {size} px; the filled hole is enlarged and put back.")
 
 
 def _caption(trial: str, config: Mapping[str, Any]) -> str:
@@ -209,6 +207,8 @@ def _several(tried: Mapping[str, predict_upload.UploadResult]) -> None:
         if name:
             elements.heading(name)
         _pictures(answer, None, name)
+        if note := answer.detection.get("note"):
+            elements.note(f"{str(note)[:1].upper()}{str(note)[1:]}.")
 
 
 def _pictures(tried: predict_upload.UploadResult, captions: Mapping[str, str] | None = None, name: str = "") -> None:

@@ -122,7 +122,9 @@ def test_the_process_gives_the_same_answers_as_the_command(
     hole = drawing.strokes_to_mask([stroke((20, 20), (50, 40))], SIZE)
     answers = {}
     for trial in (*trials(given), *trials(given)):  # more networks than stay in memory, so some are loaded again
-        (answer,) = predict_upload.run(given, predictor, trial, gradient(), hole).pictures.values()
+        result = predict_upload.run(given, predictor, trial, gradient(), hole)
+        (answer,) = result.pictures.values()
+        assert result.detection["network_px"] == 32
         assert answers.setdefault(trial, answer) == answer
     assert len(set(answers.values())) == 3
     pid = predictor.pid

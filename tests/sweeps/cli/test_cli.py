@@ -36,7 +36,7 @@ SURFACE = {
     "submit": f"{FILE} --store --address --data --working-dir --runtime-env --detach --timeout {MANNER}",
     "doctor": "--store --data --address",
     "forge": "FILE --store --data --quiet",
-    "predict": "TRIAL IMAGE --store --mask --text --out",
+    "predict": "TRIAL IMAGE --store --mask --text --resize --out",
     "export": "TRIAL --store --out --format",
     "resume": f"NAME --store --set {SETTINGS} --failed-trials-exit",
     "stop": "NAME --store --trial",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,12 @@ def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
     said = command("predict", inpainter[:8], "one.png", "two.jpg", "--mask", "20,30,10,12", "--out", "out")
     assert said.code == DONE, said
     assert (files / "out" / "one.png.filled.png").is_file()
+    assert json.loads((files / "out" / "one.png.filled.json").read_text())["resized"] is False
+    said = command("predict", inpainter, "one.png", "--mask", "0,0,30,70", "--out", "wide")
+    assert re.search(r"^note: .*one.png: the hole is wide .* covers [\d.]+ x [\d.]+ px$", said.err, re.MULTILINE), said
+    said = command("predict", inpainter, "one.png", "--mask", "20,30,10,12", "--resize", "--out", "resized")
+    assert "the whole image was resized to" in said.err
+    assert json.loads((files / "resized" / "one.png.filled.json").read_text())["resized"] is True
     said = command("predict", detector, "one.png", "broken.png", "--out", "out")
     assert said.code == USER_ERROR
     assert "broken.png" in said.err

@@ -257,18 +257,19 @@ def test_at_the_networks_own_size_it_is_what_the_network_says(save: Save) -> Non
     with torch.inference_mode():
         output = network(image_b3hw * (1 - mask_b1hw), mask_b1hw).clamp(0, 1).mul(255).round().byte()
     expected = np.where(hole[:, :, None], output[0].permute(1, 2, 0).numpy(), np.asarray(image))
-    assert np.array_equal(predict.fill(network, 32, user_images.read(save(image)), hole), expected)
+    assert np.array_equal(predict.fill(network, config, user_images.read(save(image)), hole).image, expected)
 
 
-def test_nothing_of_the_hole_is_seen_at_another_size(save: Save) -> None:
+@pytest.mark.parametrize("resize", [False, True])
+def test_nothing_of_the_hole_is_seen_at_another_size(save: Save, resize: bool) -> None:
     config, weights = inpainter()
     network = predict.inpainter(config, weights)
     hole = np.zeros((130, 201), dtype=bool)
     hole[30:77, 51:90] = True
     large = np.asarray(pattern(201, 130)).copy()
-    first = predict.fill(network, 32, user_images.read(save(Image.fromarray(large))), hole)
+    first = predict.fill(network, config, user_images.read(save(Image.fromarray(large))), hole, resize=resize).image
     large[hole] = generator("noise").initial_seed() % 251
-    second = predict.fill(network, 32, user_images.read(save(Image.fromarray(large))), hole)
+    second = predict.fill(network, config, user_images.read(save(Image.fromarray(large))), hole, resize=resize).image
     assert np.array_equal(first, second)
     assert np.array_equal(np.asarray(first)[~hole], large[~hole])
 
@@ -285,7 +286,9 @@ def test_a_network_that_takes_text_is_told_it(save: Save) -> None:
     hole = np.zeros((24, 40), dtype=bool)
     hole[6:18, 10:30] = True
     picture = user_images.read(save(pattern()))
-    none, empty, red = (np.asarray(predict.fill(network, 32, picture, hole, text)) for text in (None, "", "red bird"))
+    none, empty, red = (
+        np.asarray(predict.fill(network, config, picture, hole, text).image) for text in (None, "", "red bird")
+    )
     assert np.array_equal(none, empty)
     assert not np.array_equal(red, empty)
     predict.check_text(config)
@@ -385,7 +388,14 @@ def test_an_exported_network_gives_the_same_numbers(task: str) -> None:
         one, other = one.box_b4, other["box_b4"]
     assert torch.allclose(one, other, atol=1e-5)
     card = made.files["README.md"].decode()
-    for words in ("trial 4f0c", "CIFAR", "| val/psnr_db | 20.5 |", "Licences", config["model"]["name"]):
+    for words in (
+        "trial 4f0c",
+        "CIFAR",
+        "| val/psnr_db | 20.5 |",
+        "Licences",
+        "## Photographs",
+        config["model"]["name"],
+    ):
         assert words in card, words
 
 
