@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.worker import finished_trial
+from cluster.worker import finished_trial, inputs
 from sweeps.errors import SweepError
 from sweeps.store.base import Store
+from trainables.detect import calibration
+from trainables.detect.metrics import Floats
 from trainables.errors import TrialError
 from trainables.inference import predict, user_images
 from trainables.training.session import available_device
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
     from cluster.worker.finished_trial import FinishedTrial
     from trainables.inference.filling import Filled
-
-DEFAULT_THRESHOLD = 0.5
-"""Probability from which an image counts as inpainted, if the trial chose no threshold on validation."""
 
 CacheKey = tuple[str, str, str, int]
 """Store, trial, attempt and epochs of a network: a longer training of the same trial gets a new key."""
@@ -40,7 +39,7 @@ class Prediction:
     summary: str = ""
     """Verdict of a detector in one line; empty for an inpainter."""
     note: str = ""
-    """How coarse a fill is, in one line; empty if it has the resolution of the image."""
+    """What limits the result, in one line: how coarse a fill is, or few validation images; else empty."""
     error: TrialError | None = None
     """Why the image could not be processed."""
 
@@ -48,8 +47,9 @@ class Prediction:
 class TrainedNetwork:
     """A finished trial and its network, which is built when it is first used."""
 
-    def __init__(self, trial: FinishedTrial) -> None:
+    def __init__(self, trial: FinishedTrial, store: Store) -> None:
         self.trial = trial
+        self._store = store
 
     @cached_property
     def network(self) -> nn.Module:
@@ -86,12 +86,27 @@ class TrainedNetwork:
         """The stored image with its hole filled. hole_hw: upright. resize: see `predict.fill`."""
         return predict.fill(self.network, self.trial.config, picture, hole_hw, text, resize)
 
-    def detect(self, picture: user_images.Picture) -> predict.Detection:
-        """What a detector finds, at the threshold that the trial chose on its validation images."""
-        threshold = self.trial.last("val/threshold")
-        return predict.detect(
-            self.network, self.trial.config, DEFAULT_THRESHOLD if threshold is None else threshold, picture
-        )
+    def detect(
+        self, picture: user_images.Picture, rate: float = calibration.RATE, resize: bool = False
+    ) -> predict.Detection:
+        """What a detector finds, at the threshold for this false positive rate. resize: see `predict.detect`."""
+        return predict.detect(self.network, self.trial.config, partial(self.threshold, rate), picture, resize)
+
+    def threshold(self, rate: float, windows: int = 1) -> calibration.Threshold:
+        """The threshold of a detector for photographs of so many windows, at a false positive rate on validation."""
+        calibration.checked_rate(rate)
+        if self._authentic_n is None:
+            return calibration.without_outputs(self.trial.last("val/threshold"))
+        return calibration.at_rate(self._authentic_n, rate, windows)
+
+    @cached_property
+    def _authentic_n(self) -> Floats | None:
+        """Logits of the validation images that are not inpainted; None if the trial stored no outputs."""
+        try:
+            file = inputs.outputs_file(self._store, self.trial.trial_id)
+        except SweepError:
+            return None
+        return calibration.authentic_logits(file.read_bytes(), f"outputs of trial {self.trial.trial_id}")
 
 
 class NetworkCache:
@@ -124,26 +139,31 @@ def predictions(
     mask: str | None,
     text: str | None,
     resize: bool = False,
+    rate: float = calibration.RATE,
 ) -> Iterator[Prediction]:
     """Check the request and load the network, then predict image after image.
 
     resize: process a copy of the whole image that is resized to the network's square.
+    rate: false positive rate of a detector on authentic validation images, which determines its threshold.
 
     SweepError and TrialError if the trial cannot be used in this way; an image that cannot be used is a prediction with
     its error.
     """
     result = finished_trial.newest_result(store, trial_id, "needed for the prediction")
     key = (store.uri, trial_id, str(result.get("attempt")), int(result["epochs"]))
-    loaded = NETWORKS.get(key) or TrainedNetwork(finished_trial.read(store, trial_id, "needed for the prediction"))
+    loaded = NETWORKS.get(key) or TrainedNetwork(
+        finished_trial.read(store, trial_id, "needed for the prediction"), store
+    )
     loaded.check_request(mask is not None, text, "--mask 10,10,40,30, or --mask FILE", "--mask")
+    calibration.checked_rate(rate)
     _ = loaded.network  # load it now, so that a trial without usable weights is an error before the first image
     NETWORKS.put(key, loaded)
     names = predict.output_names(list(images))
-    return (_prediction(loaded, file, name, mask, text, resize) for file, name in zip(images, names, strict=True))
+    return (_prediction(loaded, file, name, mask, text, resize, rate) for file, name in zip(images, names, strict=True))
 
 
 def _prediction(
-    loaded: TrainedNetwork, file: Path, name: str, mask: str | None, text: str | None, resize: bool
+    loaded: TrainedNetwork, file: Path, name: str, mask: str | None, text: str | None, resize: bool, rate: float
 ) -> Prediction:
     try:
         picture = user_images.read(file)
@@ -151,8 +171,12 @@ def _prediction(
             filled = loaded.fill(picture, user_images.read_hole(mask, picture), text, resize)
             note = f"{picture.file}: {filled.note}" if filled.note else ""
             return Prediction(file, name, predict.fill_files(filled, picture), note=note)
-        finding = loaded.detect(picture)
+        finding = loaded.detect(picture, rate, resize)
     except TrialError as error:
         return Prediction(file, name, error=error)
     summary = f"{finding.label}, probability {finding.probability:.3f} (threshold {finding.threshold:.3f})"
-    return Prediction(file, name, predict.files(finding, picture), f"{picture.file}: {summary}")
+    note = ""
+    if finding.chosen.get("extrapolated"):
+        count, validated = finding.chosen["windows"], finding.chosen["authentic_validation_images"]
+        note = f"{picture.file}: the threshold for {count} windows is extrapolated from {validated} validation images"
+    return Prediction(file, name, predict.files(finding, picture), f"{picture.file}: {summary}", note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,19 +45,21 @@ def predict(
     mask: str | None = None,
     text: str | None = None,
     resize: bool = False,
+    false_positive_rate: float = 0.05,
 ) -> Iterator[Prediction]:
     """Fill a hole in image files, or find inpainted regions, with the network of a finished trial.
 
     trial: its id or the start of it. mask: the hole for an inpainter, X,Y,W,H in px or an image in which it is white.
-    text: what the images show, for an inpainter that takes captions. resize: process a copy of the whole image
-    that is resized to the network's square; otherwise an inpainter fills the hole in windows. The network is loaded at
-    once; the images are processed one by one, and an image that cannot be used gives a prediction with its error.
+    text: what the images show, for an inpainter that takes captions. resize: give the network a copy of the whole image
+    that is resized to its square, not windows at the image's own resolution. false_positive_rate: of a detector on
+    authentic validation images, which determines its threshold. The network is loaded at once; the images are
+    processed one by one, and an image that cannot be used gives a prediction with its error.
     """
     from cluster.worker import prediction
 
     store = arguments.plain_store(store)
     files = [Path(image) for image in images]
-    return prediction.predictions(store, find_trial(store, trial), files, mask, text, resize)
+    return prediction.predictions(store, find_trial(store, trial), files, mask, text, resize, false_positive_rate)
 
 
 @dataclass(frozen=True)
@@ -74,23 +77,29 @@ def export(
     out: str | Path | None = None,
     *,
     formats: Sequence[str] = ("safetensors", "exported"),
+    false_positive_rate: float = 0.05,
 ) -> ExportedNetwork:
     """Write the network of a finished trial for other programs, with its configuration and a model card.
 
     trial: its id or the start of it. out: the folder, which is created; None: `export-TRIAL` in the current folder.
-    formats: `safetensors` (weights), `exported` (a `torch.export` program).
+    formats: `safetensors` (weights), `exported` (a `torch.export` program). false_positive_rate: of a detector on
+    authentic validation images; the card and the configuration state the threshold.
     Raises SweepError if the trial has not finished or the folder cannot be created, TrialError for an unknown format
     and for a trial without weights.
     """
-    from cluster.worker import finished_trial
+    from cluster.worker import finished_trial, prediction
     from trainables.inference import export
 
     store = arguments.plain_store(store)
     finished = finished_trial.read(store, find_trial(store, trial), "needed for the export")
     chosen = export.check_formats(tuple(formats))
+    network = prediction.TrainedNetwork(finished, store)
+    threshold = partial(network.threshold, false_positive_rate) if finished.task == "detect" else None
     folder = Path(out or f"export-{finished.trial_id}")
     arguments.make_folder(folder)
-    made = export.files(finished.trial_id, finished.task, finished.config, finished.weights, finished.result, chosen)
+    made = export.files(
+        finished.trial_id, finished.task, finished.config, finished.weights, finished.result, chosen, threshold
+    )
     for name, content in made.files.items():
         (folder / name).write_bytes(content)
     return ExportedNetwork([folder / name for name in made.files], made.notes)

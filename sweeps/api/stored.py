@@ -214,14 +214,21 @@ class StoredTrial:
         return rows[(rows["arm"] == self.arm) & (rows["seed"] == self.seed)].reset_index(drop=True)
 
     def predict(
-        self, image: ImageLike, mask: MaskLike | None = None, text: str | None = None, *, resize: bool = False
+        self,
+        image: ImageLike,
+        mask: MaskLike | None = None,
+        text: str | None = None,
+        *,
+        resize: bool = False,
+        false_positive_rate: float = 0.05,
     ) -> Any:
         """Fill the hole of an image with the trained network, or find the filled region of one.
 
         image: a path, a PIL image, an array (height, width, 3) or a tensor (3, height, width); 8-bit, or floating-point
         in [0, 1]. mask: for an inpainter, (x, y, width, height) in px, or an image, array or tensor of the same size
         that is white, or 1, in the hole. text: what the image shows, for an inpainter that takes captions.
-        resize: fill a copy of the whole image that is resized to the network's square, not windows around the hole.
+        resize: give the network a copy of the whole image that is resized to its square, not windows at the image's
+        own resolution. false_positive_rate: of a detector on authentic validation images; determines its threshold.
 
         Returns the image with its hole filled, of the kind that was given (for a path, a PIL image), or the
         `Detection` of a detector: label, probability, threshold and box in px.
@@ -233,7 +240,7 @@ class StoredTrial:
         network.check_request(mask is not None, text, "mask=(10, 10, 40, 30)", "mask")
         picture = python_images.picture(image)
         if mask is None:
-            return network.detect(picture)
+            return network.detect(picture, false_positive_rate, resize)
         hole_hw = python_images.hole(mask, picture)
         return python_images.same_kind(image, network.fill(picture, hole_hw, text, resize).image, hole_hw)
 
@@ -242,7 +249,7 @@ class StoredTrial:
         from cluster.worker import finished_trial, prediction
 
         return prediction.TrainedNetwork(
-            finished_trial.read(self.sweep.store.plain, self.id, "needed for the prediction")
+            finished_trial.read(self.sweep.store.plain, self.id, "needed for the prediction"), self.sweep.store.plain
         )
 
 

@@ -31,8 +31,9 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--resize",
         action="store_true",
-        help="fill a copy of the whole image that is resized to the network's square, not windows around the hole",
+        help="give the network a copy of the whole image, resized to its square, not windows of the image",
     )
+    add_rate(parser)
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path(), help="output folder (default: the current folder)"
     )
@@ -46,6 +47,18 @@ def register(verbs: common.Verbs) -> None:
         metavar="LIST",
         default="safetensors,exported",
         help="comma-separated: safetensors (weights), exported (torch.export program) (default: both)",
+    )
+    add_rate(parser)
+
+
+def add_rate(parser: argparse.ArgumentParser) -> None:
+    """Add the false positive rate that determines the threshold of a detector."""
+    parser.add_argument(
+        "--fpr",
+        metavar="RATE",
+        type=float,
+        default=0.05,
+        help="false positive rate of a detector on authentic validation images, for its threshold (default: 0.05)",
     )
 
 
@@ -70,7 +83,13 @@ def forge(options: argparse.Namespace) -> int:
 def predict(options: argparse.Namespace) -> int:
     """Write the output files of each image. One of several images that cannot be used does not stop the others."""
     predictions = api.predict(
-        options.store, options.trial, options.image, mask=options.mask, text=options.text, resize=options.resize
+        options.store,
+        options.trial,
+        options.image,
+        mask=options.mask,
+        text=options.text,
+        resize=options.resize,
+        false_positive_rate=options.fpr,
     )
     make_folder(options.out)
     failed = False
@@ -92,7 +111,13 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    exported = api.export(options.store, options.trial, options.out, formats=options.format.split(","))
+    exported = api.export(
+        options.store,
+        options.trial,
+        options.out,
+        formats=options.format.split(","),
+        false_positive_rate=options.fpr,
+    )
     for path in exported.files:
         print(path)
     for note in exported.notes:

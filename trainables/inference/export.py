@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,17 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config.messages import unknown_name_error
+from trainables.detect.calibration import Threshold
 from trainables.errors import TrialError
 from trainables.forgery.data_card import LICENCES
 from trainables.inference import predict
 from trainables.inference.filling import CONTEXT
+from trainables.inference.scanning import set_size
 
 FORMATS = ("safetensors", "exported")
 _CALLS = {
     "inpaint": "`forward(damaged_b3hw, mask_b1hw) -> image_b3hw`: RGB in [0, 1], 0 in the hole; the mask is 1 in the "
     "hole; the output is the whole image, so copy the known pixels over it",
     "detect": "`forward(image_b3hw) -> {logit_b, box_b4, mask_logit_b1hw}`, those that the head predicts: RGB in "
-    "[0, 1]; a logit above 0 means inpainted; boxes are x1 y1 x2 y2 as shares of the sides, in [0, 1]",
+    "[0, 1]; the logits from which on images count as inpainted are below and in `config.json`; boxes are x1 y1 x2 y2 "
+    "as shares of the sides, in [0, 1]",
 }
 
 _PHOTOGRAPHS = {
@@ -33,8 +36,14 @@ pixel as missing that the hole touches, and set it to 0. Enlarge the output (bic
 square leaves the photograph, mirror the photograph. `predict` covers a long, narrow hole with overlapping squares and
 weights their outputs by the distance to their edges. With `--resize` it resizes the whole photograph to {side} x
 {side} px.""",
-    "detect": """The image is resized to {side} x {side} px, whatever its aspect, as `sweeps predict` does.""",
+    "detect": """`model.pt2` takes squares of {side} x {side} px. `sweeps predict` scans a photograph in such squares;
+another program has to do this itself. Cut squares of {own} px at the resolution of the photograph, half a square apart,
+and resize each to {side} x {side} px (bilinear, with antialiasing). The score of the photograph is the highest logit of
+its squares. Maps are means over the squares that overlap, weighted by the distance to their edges; the box encloses the
+largest connected region. With `--resize` it resizes the whole photograph to one square.""",
 }
+_WINDOWS = (1, 10, 100, 1000)
+"""Numbers of windows for which a card states the threshold of a detector."""
 
 
 @dataclass
@@ -62,10 +71,11 @@ def files(
     weights: Mapping[str, Tensor],
     result: Mapping[str, Any],
     formats: tuple[str, ...],
+    threshold: Callable[[int], Threshold] | None = None,
 ) -> ExportedFiles:
     """`model.safetensors`, `model.pt2`, `config.json` and `README.md` of a finished trial. Raises TrialError.
 
-    config: resolved, with epochs and seed. result: as in the store.
+    config: resolved, with epochs and seed. result: as in the store. threshold: of a detector, by number of windows.
     """
     if task not in _CALLS or not weights:
         raise TrialError(
@@ -74,7 +84,8 @@ def files(
             "a trial of task inpaint or detect that trains a network",
             "choose another trial, see `sweeps status`",
         )
-    made = ExportedFiles({"config.json": json.dumps({"task": task, **config}, indent=1).encode()})
+    decision = {} if threshold is None else {"decision": [_decision(threshold(count)) for count in _WINDOWS]}
+    made = ExportedFiles({"config.json": json.dumps({"task": task, **config, **decision}, indent=1).encode()})
     if "safetensors" in formats:
         from safetensors.torch import save
 
@@ -89,7 +100,7 @@ def files(
         except Exception as error:  # torch.export raises errors of many types for code that it does not support
             why = str(error).strip().partition("\n")[0][:200]
             made.notes.append(f"no model.pt2: torch.export does not support {config['model']['name']}: {why}")
-    made.files["README.md"] = card(trial_id, task, config, result, made).encode()
+    made.files["README.md"] = card(trial_id, task, config, result, made, threshold).encode()
     return made
 
 
@@ -118,7 +129,19 @@ def program(network: nn.Module, task: str, side: int) -> bytes:
     return target.getvalue()
 
 
-def card(trial_id: str, task: str, config: Mapping[str, Any], result: Mapping[str, Any], made: ExportedFiles) -> str:
+def _decision(threshold: Threshold) -> dict[str, Any]:
+    """From which logit and probability on a photograph is inpainted, and how that was chosen."""
+    return {"logit": threshold.logit, "probability": threshold.probability, **threshold.origin}
+
+
+def card(
+    trial_id: str,
+    task: str,
+    config: Mapping[str, Any],
+    result: Mapping[str, Any],
+    made: ExportedFiles,
+    threshold: Callable[[int], Threshold] | None = None,
+) -> str:
     """The model card."""
     name, data = config["model"]["name"], config["data"]
     side = data["size" if task == "inpaint" else "input_size"]
@@ -144,7 +167,8 @@ self-contained program; read it with `torch.export.load("model.pt2").module()`. 
 
 ## Photographs
 
-{_PHOTOGRAPHS[task].format(side=side, context=CONTEXT)}
+{_PHOTOGRAPHS[task].format(side=side, context=CONTEXT, own=data["size"] if task == "inpaint" else set_size(config))}
+{"" if threshold is None else _thresholds(threshold)}
 
 ## Configuration
 
@@ -173,6 +197,27 @@ These are the scores of one seed; the sweep's report has intervals over seeds.
 An inpainter can be used to deceive: state where images were filled. A detector makes mistakes on images unlike its
 training images, and its output is no evidence against anybody.
 """
+
+
+def _thresholds(threshold: Callable[[int], Threshold]) -> str:
+    """The table of thresholds, and the sentence before it."""
+    rate = threshold(1).origin["false_positive_rate"]
+    if rate is None:
+        return "\nThe trial stored no validation outputs. " + (
+            f"The threshold is the probability {threshold(1).probability:.4f} (best F1 on validation, or 0.5)."
+        )
+    rows = "\n".join(
+        f"| {count:,} | {limit.logit:.4f} | {limit.probability:.6f} | {'yes' if limit.origin['extrapolated'] else ''} |"
+        for count, limit in ((count, threshold(count)) for count in _WINDOWS)
+    )
+    return f"""
+A photograph counts as inpainted from these values on, at a false positive rate of {rate:.3g} on the
+{threshold(1).origin["authentic_validation_images"]:,} validation images that are not inpainted. Windows are taken as
+independent. Rates that need more images than there are were extrapolated by an exponential tail.
+
+| windows of the photograph | logit | probability | extrapolated |
+| --- | --- | --- | --- |
+{rows}"""
 
 
 def _data(data: Mapping[str, Any]) -> str:

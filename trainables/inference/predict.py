@@ -1,14 +1,14 @@
 """Applies a trained network to any image file: an inpainter fills a hole, a detector locates the filled region.
 
-Networks work on squares of one size. An inpainter sees the hole in windows of that size (`filling.py`). For a detector
-the image is resized to the square, whatever its shape, and a box is given in the pixels of the file.
+Networks work on squares of one size. An inpainter sees the hole in windows of that size (`filling.py`), a detector the
+whole photograph (`scanning.py`). Results are in the pixels of the file.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,11 @@ from torch import Tensor, nn
 
 from trainables import registry
 from trainables.detect.blocks.heads import levels_of
-from trainables.detect.inference import locate_hole
+from trainables.detect.calibration import Threshold, probability
 from trainables.detect.output import DetectorOutput
-from trainables.detect.perturbations import resize
 from trainables.errors import TrialError
-from trainables.inference import filling, user_images
+from trainables.inference import filling, scanning, user_images
 from trainables.inference.user_images import Box, Mask, Picture
-from trainables.inference.windows import as_tensor
 from trainables.training.checkpoint import load_weights
 from trainables.training.networks import build_network
 
@@ -129,40 +127,61 @@ class Detection:
     """The output of a detector for one file."""
 
     probability: float
-    """Probability that the image was inpainted."""
+    """Probability that the image was inpainted; of several windows, the highest."""
     threshold: float
     """From this probability on, the label is `inpainted`."""
+    label: str
+    """`inpainted` or `authentic`."""
     box: Box | None
     """x1 y1 x2 y2 in px of the file; None if the label is `authentic` or the head predicts no box."""
     heat_hw: Tensor
     """Heat map in [0, 1], upright."""
     made: str
     """What the heat map shows."""
+    chosen: Mapping[str, Any]
+    """How the threshold was chosen."""
+    windows: Mapping[str, Any] | None
+    """The windows and the probability in each; None if the whole image was resized."""
 
-    @property
-    def label(self) -> str:
-        return "inpainted" if self.probability >= self.threshold else "authentic"
+
+def detect(
+    network: nn.Module,
+    config: Mapping[str, Any],
+    threshold: Callable[[int], Threshold],
+    picture: Picture,
+    resize: bool = False,
+) -> Detection:
+    """Scan an image in windows of the size of the detector's image set, at the resolution of the file.
+
+    config: the trial's resolved configuration. threshold: the threshold for a number of windows.
+    resize: resize the whole image to one such window, whatever its aspect.
+    """
+    own, image = scanning.set_size(config), picture.upright()
+    if resize:
+        image = image.resize((own, own), Image.Resampling.BOX)
+    scan = scanning.scan(network, config, image)
+    limit, logit = threshold(scan.windows), float(scan.logit_rc.max())
+    box = scan.box() if logit >= limit.logit else None
+    heat_hw, made = torch.from_numpy(scan.map_hw), scan.made
+    if image.size == (own, own) and not scan.gives_mask and has_trunk(network):
+        device = next(network.parameters()).device
+        seen_b3hw = scanning.network_input(np.asarray(image)[None], config["data"]["input_size"], device)
+        heat_hw, made = activation(network, seen_b3hw), "Grad-CAM of the label"
+    return Detection(
+        probability(logit),
+        limit.probability,
+        "inpainted" if logit >= limit.logit else "authentic",
+        None if box is None else picture.box_back(box),
+        heat_hw,
+        made,
+        limit.origin,
+        None if resize else scan.summary(),
+    )
 
 
-def detect(network: nn.Module, config: Mapping[str, Any], threshold: float, picture: Picture) -> Detection:
-    """Classify an image as in the trial: resized to the size of its image set, then to the network's input size."""
-    own = config["data"]["forged"]["images"]["size"] if config["data"].get("forged") else config["data"]["set"]["size"]
-    side = config["data"]["input_size"]
-    small = picture.upright().resize((own, own), Image.Resampling.BOX)
-    device = next(network.parameters()).device
-    image_b3hw = resize(as_tensor(np.asarray(small)[None], device).mul(255), side).round().clamp(0, 255).div(255)
-    with torch.inference_mode():
-        found: DetectorOutput = network(image_b3hw)
-        box_b4, _, mask_logit_b1hw = locate_hole(found, own)
-    probability = float(found.logit_b.double().sigmoid())
-    box: Box | None = None
-    if box_b4 is not None and probability >= threshold:
-        x1, y1, x2, y2 = box_b4[0].tolist()
-        box = picture.box_back((x1, y1, x2, y2))
-    if mask_logit_b1hw is not None:
-        heat_hw = mask_logit_b1hw[0, 0].sigmoid().cpu()
-        return Detection(probability, threshold, box, heat_hw, "probability of each pixel, by the mask head")
-    return Detection(probability, threshold, box, activation(network, image_b3hw), "Grad-CAM of the label")
+def has_trunk(network: nn.Module) -> bool:
+    """Whether `activation` applies."""
+    return "trunk" in dict(network.named_children())
 
 
 def activation(network: nn.Module, image_b3hw: Tensor) -> Tensor:
@@ -200,8 +219,11 @@ def files(finding: Detection, picture: Picture) -> dict[str, bytes]:
         "label": finding.label,
         "probability": finding.probability,
         "threshold": finding.threshold,
+        "threshold_chosen": dict(finding.chosen),
         "box": None if finding.box is None else [round(value, 2) for value in finding.box],
         "heat_map": finding.made,
+        "resized": finding.windows is None,
+        "windows": finding.windows,
     }
     shown = picture.back(upright).copy()  # the heat map is drawn over the image without the box
     if finding.box is not None:

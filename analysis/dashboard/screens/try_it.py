@@ -199,6 +199,13 @@ def _show_detection(found: Mapping[str, Any]) -> None:
     st.markdown(f"**{elements.escape(found.get('label'))}**{elements.escape(sure + above)}")
     edges = ", ".join(f"{edge:.0f}" for edge in box) if box else ""
     st.markdown(f"Box (x1, y1, x2, y2), px: {edges}" if box else "No box.")
+    chosen, windows = found.get("threshold_chosen") or {}, found.get("windows")
+    if windows:
+        count = len(windows["tops"]) * len(windows["lefts"])
+        elements.note(f"The highest of {count:,} windows of {windows['window_px']:.4g} px decides.")
+    if (rate := chosen.get("false_positive_rate")) is not None:
+        words = f"The threshold has a false positive rate of {rate:.3g} on authentic validation images"
+        elements.note(f"{words}; it is extrapolated." if chosen.get("extrapolated") else f"{words}.")
 
 
 def _several(tried: Mapping[str, predict_upload.UploadResult]) -> None:

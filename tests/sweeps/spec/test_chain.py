@@ -122,7 +122,16 @@ def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
     said = command("predict", detector, "one.png", "broken.png", "--out", "out")
     assert said.code == USER_ERROR
     assert "broken.png" in said.err
-    assert json.loads((files / "out" / "one.png.found.json").read_text())["width"] == 50
+    found = json.loads((files / "out" / "one.png.found.json").read_text())
+    assert found["width"] == 50
+    assert found["threshold_chosen"]["false_positive_rate"] == 0.05
+    count = found["threshold_chosen"]["windows"]
+    assert count == len(found["windows"]["tops"]) * len(found["windows"]["lefts"]) > 1
+    assert f"extrapolated from {found['threshold_chosen']['authentic_validation_images']} validation" in said.err
+    is_told(command("predict", detector, "one.png", "--fpr", "1"), "not between 0 and 1")
+    assert command("predict", detector, "one.png", "--resize", "--out", "resized").code == DONE
+    resized = json.loads((files / "resized" / "one.png.found.json").read_text())
+    assert resized["windows"] is None
     is_told(command("predict", detector, "one.png", "--mask", "1,1,2,2"), "finds the inpainted region itself")
     is_told(command("predict", inpainter, "one.png"), "needs a hole")
     is_told(command("predict", inpainter, "broken.png", "--mask", "1,1,2,2"), "does not decode")
@@ -132,6 +141,8 @@ def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
         assert {path.name for path in (files / f"export-{trial}").iterdir()} == {
             *("README.md", "config.json", "model.safetensors", "model.pt2")
         }
+    decision = json.loads((files / f"export-{detector}" / "config.json").read_text())["decision"]
+    assert decision[0]["probability"] == resized["threshold"]
     is_told(command("export", inpainter, "--format", "onnx"), "safetensors")
 
 

@@ -15,6 +15,8 @@ from PIL import Image, ImageOps, features
 from torch import Tensor
 
 from trainables import schema
+from trainables.detect import calibration
+from trainables.detect.calibration import Threshold
 from trainables.errors import TrialError
 from trainables.inference import export, predict, user_images
 from trainables.match.text_encoder import Vocabulary
@@ -324,7 +326,8 @@ def test_a_detector_says_what_and_where(save: Save, head: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 8
     picture = user_images.read(save(pattern(90, 50), exif=exif))
-    found = predict.detect(predict.detector(config, weights), config, 0.0, picture)
+    network = predict.detector(config, weights)
+    found = predict.detect(network, config, lambda _: Threshold(-100.0, {}), picture, resize=True)
     assert 0 < found.probability < 1
     files = predict.files(found, picture)
     said = json.loads(files["found.json"])
@@ -335,8 +338,12 @@ def test_a_detector_says_what_and_where(save: Save, head: str) -> None:
     for name in ("found.png", "heat.png"):
         with Image.open(io.BytesIO(files[name])) as shown:
             assert (shown.size, shown.getexif()[0x0112]) == ((90, 50), 8)
-    sure = predict.detect(predict.detector(config, weights), config, 1.0, picture)
+    assert (said["resized"], said["windows"]) == (True, None)
+    sure = predict.detect(network, config, lambda _: Threshold(100.0, {}), picture)
     assert (sure.label, sure.box) == ("authentic", None)
+    said = json.loads(predict.files(sure, picture)["found.json"])
+    assert np.shape(said["windows"]["probabilities"]) == (len(said["windows"]["tops"]), len(said["windows"]["lefts"]))
+    assert said["windows"]["window_px"] == 32
 
 
 def test_class_activation_shows_where_the_logit_comes_from() -> None:
@@ -371,7 +378,9 @@ def test_an_exported_network_gives_the_same_numbers(task: str) -> None:
     from safetensors.torch import load
 
     config, weights = inpainter() if task == "inpaint" else detector(head="box")
-    made = export.files("4f0c", task, config, weights, RESULT, export.FORMATS)
+    logits = np.linspace(-4, 2, 200)
+    threshold = (lambda windows: calibration.at_rate(logits, 0.05, windows)) if task == "detect" else None
+    made = export.files("4f0c", task, config, weights, RESULT, export.FORMATS, threshold)
     assert set(made.files) == {"model.safetensors", "model.pt2", "config.json", "README.md"}
     assert made.notes == []
     stored = load(made.files["model.safetensors"])
@@ -397,6 +406,10 @@ def test_an_exported_network_gives_the_same_numbers(task: str) -> None:
         config["model"]["name"],
     ):
         assert words in card, words
+    decision = json.loads(made.files["config.json"]).get("decision", [])
+    assert [one["windows"] for one in decision] == ([1, 10, 100, 1000] if task == "detect" else [])
+    for one in decision:
+        assert f"| {one['windows']:,} | {one['logit']:.4f} | {one['probability']:.6f} |" in card
 
 
 def test_formats_and_models_without_weights() -> None:
