@@ -27,6 +27,7 @@ from ray.core.generated import gcs_service_pb2_grpc as gcs
 
 from cluster.connection import address as addresses
 from cluster.connection import ray_messages
+from cluster.connection.head_watch import RAY_WAITS
 from sweeps import scratch
 from sweeps.errors import SweepError
 
@@ -41,7 +42,7 @@ ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # Train's runs appear in Ray's dashboard
 }
 LOOPBACK = "127.0.0.1"
-_LOCAL = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
+_LOCAL = {RAY_WAITS: "10"}
 """If all of a local Ray was killed, the driver ends after this many seconds; nothing would restart it."""
 _MODE, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
 _PROBE_S = 4.0
@@ -111,6 +112,18 @@ def connect(address: str, dashboard: bool = False) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, sigterm)  # Ray sets a handler that ends the process at once
+
+
+def head() -> str:
+    """HOST:PORT of the head of the cluster that this process has joined."""
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def dashboard() -> str:
+    """The address of Ray's dashboard as Ray gives it; '' if there is none."""
+    node = ray._private.worker._global_node
+    address = str(node.webui_url or "") if node is not None else ""
+    return f"http://{address}" if address and "://" not in address else address
 
 
 def logs() -> Path:

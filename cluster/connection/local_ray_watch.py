@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import ray
 from ray._private import ray_constants
 
-from cluster.connection import connection
+from cluster.connection import connection, ending
 from sweeps.errors import SweepError
 from sweeps.run_options import DEADLINE
 
@@ -23,7 +23,6 @@ RESTARTED = "SWEEPS_RAY_RESTARTED"
 """Environment variable of a command that was started again because its Ray had died."""
 _LOOK_EVERY_S = 0.3
 _VITAL = (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
-_FAILED = 1
 
 
 @contextlib.contextmanager
@@ -69,6 +68,4 @@ def _end(dead: Sequence[str], node: ray._private.node.Node, restart: Sequence[st
         "a machine with enough memory and disk space for the trials that run at once",
         "the same command continues the sweep; `--max-concurrent 1` needs less memory, `--address in-process` no Ray",
     )
-    print(f"error: {error}", file=sys.stderr)
-    sys.stderr.flush()
-    os._exit(_FAILED)
+    ending.end_process(error)

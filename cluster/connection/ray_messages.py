@@ -8,11 +8,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ray._private import utils as ray_utils
 from ray._private import worker as ray_worker
+
+from cluster.connection import waiting
 
 FILE = "driver-messages.txt"
 _SHOWN = 160
 """Characters of a message on the terminal."""
+
+
+def tell_driver(line: str) -> None:
+    """Show a line on the terminal of the driver; called in one of its actors, whose own output is not shown."""
+    worker = ray_worker.global_worker
+    ray_utils.publish_error_to_driver("waiting", line, worker.gcs_client, worker.current_job_id)
 
 
 @contextlib.contextmanager
@@ -21,6 +30,9 @@ def shortened(logs: Path) -> Iterator[None]:
 
     def write(data: Mapping[str, Any], **_: object) -> None:
         text = "\n".join(map(str, data["lines"])).strip()
+        if text.startswith(waiting.BEGINNING):  # of `tell_driver`
+            waiting.say(text)
+            return
         line = " ".join(text.partition("\n")[0].split())
         line = line if len(line) <= _SHOWN else line[:_SHOWN] + "..."
         try:

@@ -13,14 +13,22 @@ FIRST_S = 4.0
 EVERY_S = 30.0
 """Seconds between two lines."""
 
+BEGINNING = "waiting for "
+"""How every line begins."""
+
 T = TypeVar("T")
 
 
-class WaitNotice:
-    """Prints the reason for a wait when it has lasted `FIRST_S` seconds, and then every `EVERY_S` seconds."""
+def say(line: str) -> None:
+    """Print a line on the terminal of this process."""
+    print(line, file=sys.stderr, flush=True)
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+
+class WaitNotice:
+    """Says the reason for a wait when it has lasted `FIRST_S` seconds, and then every `EVERY_S` seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, say: Callable[[str], None] = say) -> None:
+        self._clock, self._say = clock, say
         self._since: float | None = None
         self._next = 0.0
 
@@ -33,7 +41,7 @@ class WaitNotice:
             self._since, self._next = now, now + FIRST_S
         elif now >= self._next:
             self._next = now + EVERY_S
-            print(f"waiting for {now - self._since:.0f} s: {reason()}", file=sys.stderr, flush=True)
+            self._say(f"{BEGINNING}{now - self._since:.0f} s: {reason()}")
 
 
 def call(work: Callable[[], T], reason: str, limit_s: float) -> T:

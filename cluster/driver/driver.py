@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from cluster.multi_worker.groups import Groups
 
 IN_PROCESS = addresses.IN_PROCESS
-LOOK_EVERY_S = 1.0
-"""Seconds between two checks for a reason to stop."""
+LOOK_EVERY_S = 5.0
+"""Seconds between two looks for stop requests while not all trials train; the heartbeats of those that do look too."""
 _INTERRUPTS: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 """Signals that stop a run, and what it raises when it has stopped."""
 
@@ -174,18 +174,21 @@ def run(
 
 
 def _run_on_ray(driver: _Driver, address: str, options: RunOptions) -> None:
-    from cluster.connection import connection, local_ray_watch, ray_messages
+    from cluster.connection import connection, head_watch, local_ray_watch, ray_messages
     from cluster.runners import ray_tune
 
     connection.connect(address)
     own = address == addresses.LOCAL
-    watch = local_ray_watch.watched(options.restart, options.deadline) if own else contextlib.nullcontext()
+    if own:
+        watch = local_ray_watch.watched(options.restart, options.deadline)
+    else:
+        watch = head_watch.watched(connection.head())
     messages = ray_messages.shortened(connection.logs())
     try:
         driver.on_step()
         if driver.queue.finished:
             return  # the start of Ray took the rest of the time
-        worker_options = driver.worker_options(ray_tune.gpus_in_cluster())
+        worker_options = driver.worker_options(ray_tune.gpus_in_cluster(), connection.dashboard())
         resources = driver.plan.sweep.spec.resources
         fits = ray_tune.trials_at_once(resources, worker_options.gpus)
         if address != addresses.LOCAL and options.max_concurrent:
@@ -242,7 +245,8 @@ class _Driver:
         self._groups: Groups | None = None
         self._looked = time.monotonic()
         searches = [self._search(tuning) for tuning in work.searches]
-        self.queue = TrialQueue(store, work.jobs, watch, searches, failures=options.stop_after_failures)
+        failures = options.stop_after_failures
+        self.queue = TrialQueue(store, work.jobs, watch, searches, failures=failures, on_stopped=self._look)
 
     def _search(self, tuning: ArmSearch) -> SearchWork:
         spec, epochs = tuning.spec, int(tuning.arm.config["epochs"])
@@ -260,7 +264,7 @@ class _Driver:
         restore(self.plan, added, self._store)
         return added
 
-    def worker_options(self, gpus_available: float) -> WorkerOptions:
+    def worker_options(self, gpus_available: float, ray_dashboard: str = "") -> WorkerOptions:
         report, resources = self.plan.sweep.spec.report, self.plan.sweep.spec.resources
         best = BEST.match(report.at)
         gpus = (1.0 if gpus_available >= 1 else 0.0) if resources.gpus == "auto" else float(resources.gpus)
@@ -278,6 +282,7 @@ class _Driver:
             checkpoint_s=self._options.checkpoint_every_s,
             code=provenance.code_version(),
             command=" ".join(self._options.command),
+            ray_dashboard=ray_dashboard,
             inputs=self._inputs,
             data=self._data,
             accept_changed_data=self._options.accept_changed_data,
@@ -305,16 +310,19 @@ class _Driver:
             self.stop(f"failed trials: {self._options.stop_after_failures} (--stop-after-failures)")
         elif self._options.out_of_time:
             self.stop("the time budget is used up")
-        now = time.monotonic()
-        if self._ending or now - self._looked < LOOK_EVERY_S:
-            return
-        self._looked = now
-        if self._groups is not None and self._groups.hopeless:
+        elif self._groups is not None and self._groups.hopeless:
             self.stop(f"no workers could be started: {self._groups.hopeless}")
-        else:
+        elif not self.queue.training and time.monotonic() - self._looked >= LOOK_EVERY_S:
             with self.queue.storage():
-                if stored_plans.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
-                    self.stop("stop requested")
+                self._look()
+
+    def _look(self) -> None:
+        """Stop if that was requested: one listing. Also called when a trial has ended because it was asked to."""
+        if self._ending:
+            return
+        self._looked = time.monotonic()
+        if stored_plans.stop_requests(self._store, self.plan.name, self.token) - self._stops_seen:
+            self.stop("stop requested")
 
     def stop(self, why: str) -> None:
         """Stop after the current epochs, with checkpoints."""

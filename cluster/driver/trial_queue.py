@@ -108,7 +108,8 @@ class _SuggestedJob:
 class TrialQueue:
     """Hands out jobs. A job that another driver holds is checked again until it is done there or free.
 
-    failures: halt after this many failed trials; None: a failed trial never stops the others.
+    failures: halt after this many failed trials; None: a failed trial never stops the others. on_stopped: called when a
+    trial has ended because it was asked to stop.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class TrialQueue:
         searches: Sequence[SearchWork] = (),
         leases: Leases | None = None,
         failures: int | None = None,
+        on_stopped: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._watcher, self._searches = store, watcher, list(searches)
         self._leases = leases or Leases(store)
@@ -130,7 +132,8 @@ class TrialQueue:
         self._suggested: dict[Job, _SuggestedJob] = {}
         self._curves: dict[str, dict[int, float]] = {}
         self._cut: set[Job] = set()
-        self._failures = failures
+        self._failures, self._on_stopped = failures, on_stopped
+        self._reporting: set[Job] = set()
         self.live: dict[Job, int] = {}
         """Jobs that are handed out, each with the number of the attempt before."""
         self.halted = False
@@ -260,6 +263,7 @@ class TrialQueue:
     def record(self, job: Job, row: Row) -> bool:
         """Take in a record. Returns whether the trial must end now: stopped early, or its suggestion is settled."""
         self._watcher.record(job, row)
+        self._reporting.add(job)
         if int(row["epoch"]) > self._reached[job.trial_id]:  # progress resets the count of crashes
             self._reached[job.trial_id] = int(row["epoch"])
             self._crashes.pop((job.trial_id, True), None)
@@ -278,6 +282,7 @@ class TrialQueue:
     def give_back(self, job: Job, state: str) -> None:
         """Return a job with its state, which `run_trial` returned."""
         after = self.live.pop(job)
+        self._reporting.discard(job)
         with self.storage():
             if error := storage_error(state):
                 self._watcher.ended(job, STOPPED)
@@ -287,6 +292,8 @@ class TrialQueue:
     def _take_back(self, job: Job, after: int, state: str) -> None:
         if job in self._cut and state not in (DONE, HELD):
             state = PRUNED
+        elif state == STOPPED:
+            self._on_stopped()
         if state == CRASHED and self.storage_error is None:
             state = self._crashed(job, after)
         if state == HELD:
@@ -340,6 +347,11 @@ class TrialQueue:
             return 0
         asking = sum(search.tuning.spec.trials for search in self._searches if not search.over)
         return len(self.live) + len(self._waiting) + asking
+
+    @property
+    def training(self) -> bool:
+        """Whether trials run and each of them has reported: their heartbeats look for requests to stop."""
+        return bool(self.live) and self.live.keys() <= self._reporting
 
     @property
     def held(self) -> list[str]:

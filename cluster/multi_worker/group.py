@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayActorError
 
+from cluster.connection import ray_messages
 from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT
 from cluster.worker import trial_data
 from cluster.worker.inputs import with_inputs
@@ -156,7 +157,7 @@ def _lead(
         return GroupSession(inner, inner.goal, inner.machine)
 
     try:
-        state = run_trial(options, trial, epochs, after, report, workers, session)
+        state = run_trial(options, trial, epochs, after, report, workers, session, ray_messages.tell_driver)
     except TrialCut:
         state = HALT
     except Exception as error:

@@ -20,7 +20,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from cluster.multi_worker import group_host
 from cluster.multi_worker.group import serve
 from cluster.multi_worker.group_host import LOST, MOVED, NAMESPACE, RECORD, Host
-from cluster.multi_worker.orphans import remove_orphans
+from cluster.multi_worker.orphans import cancel_requests, remove_orphans
 from cluster.multi_worker.trainer import ENVIRONMENT, GroupShape
 from cluster.worker.storage_errors import STORAGE, storage_state
 from cluster.worker.worker import CRASHED, FAILED, HELD, STOPPED, WorkerOptions, open_cached
@@ -40,8 +40,8 @@ STILLBORN = 3
 """After this many groups in a row whose workers did not start, no more groups are started."""
 CLOSE_S = 10.0
 """Seconds that the groups may take to end when the driver ends."""
-ORPHANS_S = 20.0
-"""Seconds that a group may wait for its workers before placement groups of dead drivers are removed, each time."""
+ORPHANS_S = 5.0
+"""Seconds that a group may wait for its workers before resources of dead drivers are freed, each time."""
 STARTING = {"ready": False, "broken": False, "placement": None, "over": None}
 """A group's state until its host reports one."""
 
@@ -86,6 +86,7 @@ class Groups:
         self._stillborn = 0
         self.hopeless = ""
         """Why no more groups are started; '' while they are."""
+        self._free_resources()
 
     def free(self) -> str | None:
         """Name of a group that can train a trial at once. If there is none, start one if it fits, and return None."""
@@ -143,9 +144,11 @@ class Groups:
                 self._free_resources()
 
     def _free_resources(self) -> None:
-        """Remove placement groups that dead drivers left behind, because a group waits for its workers."""
+        """Free the resources that drivers which died still hold."""
         for identifier in remove_orphans(self._shape):
             print(f"removed placement group {identifier}, which a driver that died left behind", file=sys.stderr)
+        for name in cancel_requests() if isinstance(self._shape.workers, tuple) else ():
+            print(f"cancelled the request for workers of {name}, whose driver has died", file=sys.stderr)
 
     def _update(self, group: _Group) -> None:
         if group.asked is not None and ray.wait([group.asked], timeout=0)[0]:

@@ -62,7 +62,12 @@ def trainer(work: Callable[[dict[str, Any]], None], shape: GroupShape, options: 
     os.environ.update(ENVIRONMENT | ({} if isinstance(shape.workers, int) else ELASTIC))
     return TorchTrainer(
         work,
-        train_loop_config={"host": host, "options": options},
+        train_loop_config={  # Ray's dashboard shows the texts among them with the run
+            "host": host,
+            "options": options,
+            "sweep": options.sweep,
+            "store": options.store,
+        },
         torch_config=OwnAddressConfig(timeout_s=COLLECTIVE_S),
         scaling_config=train.ScalingConfig(
             num_workers=shape.workers, use_gpu=bool(shape.gpus), resources_per_worker=shape.resources

@@ -24,7 +24,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
-from cluster.connection import waiting
+from cluster.connection import ray_messages, waiting
 from cluster.driver.trial_queue import Job, TrialQueue
 from cluster.multi_worker.groups import Groups, driver_node_resources, relay
 from cluster.runners import wait_reasons
@@ -143,7 +143,8 @@ def _train(config: dict[str, Any], options: WorkerOptions) -> None:
     if "group" in config:
         state = relay(config, options, report)
     else:
-        state = run_trial(options, config["trial"], config["epochs"], config["after"], report)
+        say = ray_messages.tell_driver
+        state = run_trial(options, config["trial"], config["epochs"], config["after"], report, say=say)
     tune.report({STATE: state})
 
 

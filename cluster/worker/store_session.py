@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from cluster.connection import waiting
 from cluster.worker.attempt_log import AttemptLog
 from cluster.worker.provenance import Load
 from cluster.worker.uploads import Uploads
 from sweeps.errors import StoreError
 from sweeps.results.columns import EPOCH
+from sweeps.results.samples import pack
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints
 from sweeps.store import trials as stored_trials
@@ -34,7 +36,8 @@ class Superseded(Exception):  # noqa: N818 - not an error
 class StoreSession:
     """The session of one attempt. Checkpoints and samples are written while the next epoch trains.
 
-    checkpoint_s: seconds between checkpoints. report: called with every record, as the last step of its epoch.
+    checkpoint_s: seconds between checkpoints. report: called with every record, as the last step of its epoch. say:
+    called with a line for the terminal of the user when the trial waits for an upload.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class StoreSession:
         claim: Mapping[str, Any],
         checkpoint_s: float,
         report: Callable[[Row], None],
+        say: Callable[[str], None] = waiting.say,
     ) -> None:
         self.goal = goal
         self.machine = machine
@@ -55,7 +59,8 @@ class StoreSession:
         self._checkpoint_s, self._report = checkpoint_s, report
         self._saved_at = self.clock()
         self._saved: dict[int, list[str]] = {}
-        self._uploads = Uploads()
+        self._uploads = Uploads(say)
+        self._name = f"trial {attempt.trial_id}"
         self.row: Row | None = None
         self._reporting = False
         self.stop = threading.Event()
@@ -63,6 +68,8 @@ class StoreSession:
         """When the trial stops after its epoch, in seconds since 1970; None: never."""
 
     def restore(self) -> Restored | None:
+        if self._attempt.number == 1:
+            return None  # there was no attempt that could have saved a checkpoint
         latest = checkpoints.latest_checkpoint(self._store, self._attempt.trial_id, self.goal.epochs)
         if latest is None:
             return None
@@ -94,7 +101,9 @@ class StoreSession:
 
     def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
         self._uploads.wait()  # at most one checkpoint is being written
-        self._uploads.add(lambda abandoned: self._save(epoch, files, abandoned))
+        size = sum(map(len, files.values())) / 1e6
+        what = f"{self._name} uploads its checkpoint after epoch {epoch}, {size:,.1f} MB, to {self._store.uri}"
+        self._uploads.add(lambda abandoned: self._save(epoch, files, abandoned), what)
         self._saved_at = self.clock()
 
     def _save(self, epoch: int, files: Mapping[str, bytes], abandoned: Callable[[], bool]) -> None:
@@ -110,10 +119,10 @@ class StoreSession:
         folder = self._attempt.key("samples", self._attempt.name, epoch)
 
         def write(abandoned: Callable[[], bool]) -> None:
-            for name, data in files.items():
+            for name, data in pack(files).items():
                 self._store.put(f"{folder}/{name}", data, abandoned)
 
-        self._uploads.add(write)
+        self._uploads.add(write, f"{self._name} uploads pictures after epoch {epoch} to {self._store.uri}")
 
     def finish(self, history: list[Row], facts: Mapping[str, Any]) -> None:
         self._uploads.wait()
@@ -174,6 +183,8 @@ class Heartbeat:
     """
 
     EVERY_S = 5.0
+    FIRST_S = 0.5
+    """Seconds before the first heartbeat, which only says that the trial runs: many trials are over soon."""
     LOOK_BEATS = 3
     """Heartbeats between two checks for a newer attempt; every checkpoint checks as well."""
     LOG_BEATS = 6
@@ -196,17 +207,19 @@ class Heartbeat:
 
     def _run(self) -> None:
         count = 0
-        while not self._over.wait(self.EVERY_S if count else 0.5):
+        while not self._over.wait(self.EVERY_S if count else self.FIRST_S):
             count += 1
             try:
                 stored_attempts.beat(self._store, self._attempt, self._body(count))
-                if self._stopping() or (count % self.LOOK_BEATS == 1 and self._is_superseded()):
+                if count == 1:
+                    continue
+                if self._stopping() or (count % self.LOOK_BEATS == 0 and self._is_superseded()):
                     self._session.log.append("asked to stop after the current epoch")
                     self._session.stop.set()
             except StoreError as error:
                 self._session.log.append(f"heartbeat not written: {error.given}: {error.why}")
                 continue
-            if count % self.LOG_BEATS == 1:
+            if count % self.LOG_BEATS == 2:
                 self._session.log.write()
 
     def _is_superseded(self) -> bool:

@@ -7,20 +7,28 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from cluster.connection import waiting
 from sweeps.errors import StoreError
 from sweeps.store.base import Abandoned
 
 Write = Callable[[Callable[[], bool]], None]
 """Performs one write. Its argument returns whether to abandon it."""
+_LOOK_S = 1.0
+"""Seconds between two looks whether a wait has to be mentioned."""
 LEAVE_S = 0.4
 """Seconds that an ended trial may spend on its last write to the store."""
 
 
 class Uploads:
-    """The pending writes of one attempt. The error of a failed write is raised by the next `add` or `wait`."""
+    """The pending writes of one attempt. The error of a failed write is raised by the next `add` or `wait`.
 
-    def __init__(self) -> None:
-        self._waiting: deque[Write] = deque()
+    say: called with a line when training has waited for a write for some seconds, and then from time to time.
+    """
+
+    def __init__(self, say: Callable[[str], None] = waiting.say) -> None:
+        self._say = say
+        self._what = ""
+        self._waiting: deque[tuple[Write, str]] = deque()
         self._changed = threading.Condition()
         self._abandoned = threading.Event()
         self._error: BaseException | None = None
@@ -31,19 +39,21 @@ class Uploads:
         """Whether a write is pending or running."""
         return self._busy
 
-    def add(self, write: Write) -> None:
-        """Queue a write behind those that were added before; returns at once."""
+    def add(self, write: Write, what: str = "an upload") -> None:
+        """Queue a write behind those that were added before; returns at once. what: for the line about a wait."""
         with self._changed:
             self._raise()
-            self._waiting.append(write)
+            self._waiting.append((write, what))
             if not self._busy:
                 self._busy = True
                 threading.Thread(target=self._work, name="uploads", daemon=True).start()
 
     def wait(self) -> None:
         """Wait until everything is written; raises the error of a failed write."""
+        notice = waiting.WaitNotice(say=self._say)
         with self._changed:
-            self._changed.wait_for(lambda: not self._busy)
+            while not self._changed.wait_for(lambda: not self._busy, _LOOK_S):
+                notice.update(lambda: self._what)
             self._raise()
 
     def abandon(self) -> None:
@@ -62,7 +72,7 @@ class Uploads:
                     self._busy = False
                     self._changed.notify_all()
                     return
-                write = self._waiting.popleft()
+                write, self._what = self._waiting.popleft()
             try:
                 write(self._abandoned.is_set)
             except Abandoned:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cluster.connection import waiting
 from cluster.worker import provenance, trial_data
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
@@ -71,6 +72,8 @@ class WorkerOptions:
     """Version of our code, for provenance."""
     command: str = ""
     """The command line, for provenance."""
+    ray_dashboard: str = ""
+    """Address of the dashboard of the Ray that runs the trials, for provenance; '' without one."""
     inputs: str | None = None
     """The store that has the inputs of the trials, if it is not `store`."""
     data: Mapping[str, str] = field(default_factory=dict)
@@ -96,19 +99,20 @@ def run_trial(
     report: Callable[[Row], None],
     workers: Workers = Workers(),  # noqa: B008 - frozen
     shared: Callable[[StoreSession], Session] | None = None,
+    say: Callable[[str], None] = waiting.say,
 ) -> str:
     """Train a trial of the store to `epochs`. Returns done, failed, stopped, held, crashed, or a `storage_state`.
 
     after: number of the newest attempt, known to be over. report: called with each record, as the last step of its
     epoch. workers, shared: for the first of several workers; `shared` is called after the trial is claimed, and makes
-    the session that it shares with the others.
+    the session that it shares with the others. say: called with a line for the user's terminal.
     Errors of the user (TrialError, SweepError) and a loss that is not finite end the trial as failed. Every other
     exception is recorded as failed and re-raised, so that the runner replaces the process. If another worker was lost,
     the exception is re-raised and nothing is recorded, because this does not end the trial. An error of the storage,
     or a full disk, ends the run and not the trial.
     """
     try:
-        return _run_trial(options, trial_id, epochs, after, report, workers, shared)
+        return _run_trial(options, trial_id, epochs, after, report, workers, shared, say)
     except StorageError as error:
         return storage_state(error)
 
@@ -121,6 +125,7 @@ def _run_trial(
     report: Callable[[Row], None],
     workers: Workers,
     shared: Callable[[StoreSession], Session] | None,
+    say: Callable[[str], None],
 ) -> str:
     from trainables.training.divergence import Diverged
     from trainables.training.loop import fit, task_named
@@ -135,6 +140,7 @@ def _run_trial(
         "cpus": options.cpus,
         **({"workers": workers.size} if workers.size > 1 else {}),
         "command": options.command,
+        **({"ray_dashboard": options.ray_dashboard} if options.ray_dashboard else {}),
     }
     claim = {
         "claimed_at": time.time(),
@@ -147,7 +153,7 @@ def _run_trial(
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     device = options.device if workers.size == 1 else workers.device
     machine = Machine(device, options.cpus, data_root(options), workers, scratch=scratch.folder)
-    session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report)
+    session = StoreSession(store, attempt, goal, machine, claim, options.checkpoint_s, report, say)
     session.deadline = options.deadline
     log = session.log
     log.append(_beginning(attempt, claim, goal, machine))

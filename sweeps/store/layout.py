@@ -11,7 +11,7 @@ then the shape of the object (`sweeps.store.shapes`). Objects of older versions 
 | `.../attempts/<n>-<token>.end.json` | how the attempt ended; its error, with the losses before a divergence |
 | `.../log/<n>-<token>.txt` | log of the attempt: lines with times (for display) |
 | `.../checkpoint/<n>-<token>/<epoch>/` | files, then `manifest.json` with their checksums and the JSON files |
-| `.../samples/<n>-<token>/<epoch>/` | the same evaluation images for every arm, as PNG; at the end the scores of each |
+| `.../samples/<n>-<token>/<epoch>/` | images, the same in every arm, see `sweeps.results.samples`; at last the scores |
 | `.../result/<epoch>.json` | the result for a target epoch, with the name of its attempt; created once |
 | `code/<hash>/`, `code/<hash>.json` | the code of users that trials ran, see `sweeps.store.code` |
 | `modules/<digest>.json` | hashes of the modules of this package that trials ran, see `cluster.worker.stale_code` |
@@ -24,6 +24,7 @@ then the shape of the object (`sweeps.store.shapes`). Objects of older versions 
 | `sweeps/<name>/notes/<token>.json` | a note, star or saved view of a person, see `sweeps.results.notes` |
 | `sweeps/<name>/stops/<token>-<run>.json` | requests to stop all runs, one run, or one trial after the current epoch |
 | `sweeps/<name>/fresh.json` | an unfinished run with `--fresh`, see `cluster.driver.fresh_run` |
+| `logs/<tool>/<sweep>/` | what `run --log` has written for another tool, see `analysis.trackers` |
 | `sweeps/<name>/summary.json` | best arm, cost and counts of a sweep, see `analysis.dashboard.data.summaries` |
 """
 

@@ -61,8 +61,7 @@ def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:
 
 def is_finished(store: Store, trial_id: str, epochs: int) -> bool:
     """Whether a trial has an intact result for a target epoch."""
-    key = result_key(trial_id, epochs)
-    return bool(store.exists_many([key])) and get_intact(store, key) is not None
+    return get_intact(store, result_key(trial_id, epochs)) is not None
 
 
 def finished_epochs(store: Store, trial_id: str) -> list[int]:

@@ -21,6 +21,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from sweeps.results import samples
 from tests.golden import doors
 from tests.golden.store_files import newest_plan, read_json
 
@@ -129,8 +130,10 @@ def _hide_machine(store: Path) -> None:
     words = {str(Path.cwd()): "work", os.environ["SWEEPS_DATA"]: "data", str(HERE.parents[1]): "project"}
     words[platform.node()] = "host"
     for path in sorted(store.rglob("*")):
-        if path.suffix == ".png":
-            path.write_bytes(_grey(path))
+        if path.name == samples.ARCHIVE:
+            pictures = samples.unpack(path.read_bytes())
+            [packed] = samples.pack({name: _grey(png) for name, png in pictures.items()}).values()
+            path.write_bytes(packed)
         elif path.suffix in (".json", ".txt"):
             text = re.sub(r'"machine":"[^"]*"', '"machine":"another"', path.read_text(encoding="utf-8"))
             for word, instead in words.items():
@@ -138,11 +141,11 @@ def _hide_machine(store: Path) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def _grey(path: Path) -> bytes:
+def _grey(png: bytes) -> bytes:
     from PIL import Image
 
     target = io.BytesIO()
-    with Image.open(path) as image:
+    with Image.open(io.BytesIO(png)) as image:
         Image.new(image.mode, image.size, 128 if image.mode == "L" else (128, 128, 128)).save(target, "PNG")
     return target.getvalue()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sweeps.results import samples
 from sweeps.store import layout
 
 Records = dict[str, dict[str, Any]]
@@ -58,29 +59,31 @@ def _trial(folder: Path, epochs: int) -> dict[str, Any]:
 def _digests(folder: Path, epochs: int) -> dict[str, str]:
     """Of the weights and optimisers, and of the pictures and values of single images, after the last epoch."""
     files = [path for kind in ("checkpoint", "samples") for path in folder.glob(f"{kind}/*/{epochs}/*")]
-    newest = {path.name: path for path in sorted(files) if path.suffix in (".pt", ".png", ".npz")}
-    return {f"{DIGEST}{name}": _digest(path) for name, path in sorted(newest.items())}
+    newest = {path.name: path.read_bytes() for path in sorted(files)}
+    newest |= samples.unpack(newest.get(samples.ARCHIVE, b""))
+    named = sorted((name, data) for name, data in newest.items() if name.endswith((".pt", ".png", ".npz")))
+    return {f"{DIGEST}{name}": _digest(name, data) for name, data in named}
 
 
-def _digest(path: Path) -> str:
+def _digest(name: str, data: bytes) -> str:
     """Of what a file holds, not of how it is packed."""
     found = hashlib.sha256()
-    for part in _parts(path):
+    for part in _parts(name, io.BytesIO(data)):
         found.update(part)
     return found.hexdigest()[:16]
 
 
-def _parts(path: Path) -> list[bytes]:
-    if path.suffix == ".pt":
+def _parts(name: str, data: io.BytesIO) -> list[bytes]:
+    if name.endswith(".pt"):
         import torch
 
-        return _flat(torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True))
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
+        return _flat(torch.load(data, map_location="cpu", weights_only=True))
+    if name.endswith(".npz"):
+        with np.load(data, allow_pickle=False) as archive:
             return [part for name in archive.files for part in (name.encode(), archive[name].tobytes())]
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(data) as image:
         return [repr((image.mode, image.size)).encode(), image.tobytes()]
 
 

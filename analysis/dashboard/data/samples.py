@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from PIL.Image import Image
 
 from analysis.report.sections import pictures
+from sweeps.results import samples
 from sweeps.store import layout, listing
 from sweeps.store.base import Store
 
 MOST = 8
 """Maximum number of images."""
-_FIRST = ("composite.png", "found.png")
-"""One of these is in every folder of samples: of an inpainter or a program, or of a detector."""
+_FIRST = (samples.ARCHIVE, "composite.png", "found.png")
+"""One of these is in every folder of samples. Older versions stored single pictures: of an inpainter, of a detector."""
 _KINDS = ("damaged", "composite", "truth", "mask", "found", "heat")
 
 
@@ -35,7 +36,7 @@ def epochs_of(store: Store, trials: Iterable[str]) -> dict[str, dict[int, str]]:
 def strips(store: Store, folder: str, worst: bool = False) -> dict[str, Image]:
     """The strips in a folder of samples, by kind; missing ones are left out. worst: those of the worst test images."""
     keys = {f"{folder}/{'worst-' if worst else ''}{kind}.png": kind for kind in _KINDS}
-    return {keys[key]: strip for key, strip in pictures.open_strips(store.get_many(keys)).items()}
+    return {keys[key]: strip for key, strip in pictures.open_strips(samples.read(store, keys)).items()}
 
 
 def rows(found: Mapping[str, Image]) -> dict[str, Image]:

@@ -20,6 +20,7 @@ from analysis.report.sections import pictures
 from analysis.report.tables import BEST, best_arms
 from analysis.statistics import intervals
 from analysis.study import Study
+from sweeps.results import samples
 from sweeps.spec.trial import digest
 from sweeps.store import layout
 
@@ -184,7 +185,7 @@ def _worst(study: Study, arm: str, seed: int, values: Values) -> WorstImages:
     order = np.argsort(psnr, kind="stable")[: int(np.isfinite(psnr).sum())][:SHOWN]
     images = [(int(number), float(psnr[number])) for number in order]
     folder = _folder(study, arm, seed)
-    stored = study.store.get_many([f"{folder}/worst-{kind}.png" for kind in _KINDS])
+    stored = samples.read(study.store, [f"{folder}/worst-{kind}.png" for kind in _KINDS])
     strips = pictures.open_strips(stored)
     return WorstImages(
         arm, seed, images, _columns(images, *(strips.get(f"{folder}/worst-{kind}.png") for kind in _KINDS))

@@ -17,6 +17,7 @@ import numpy as np
 
 from analysis.report.figures import GROUND, INK, shorten
 from analysis.study import Study, StudyArm
+from sweeps.results import samples
 from sweeps.store import layout
 
 if TYPE_CHECKING:
@@ -70,13 +71,13 @@ def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
     folders = {arm.name: folder for arm in study.arms if (folder := _folder(study, arm))}
     arms = {name: folder for name, (_, folder) in folders.items()}
     kinds = ("found", "heat") if study.plan["task"] == "detect" else ("composite",)
-    stored = study.store.get_many(f"{folder}/{kind}.png" for folder in arms.values() for kind in kinds)
+    stored = samples.read(study.store, [f"{folder}/{kind}.png" for folder in arms.values() for kind in kinds])
     arms = {name: folder for name, folder in arms.items() if f"{folder}/{kinds[0]}.png" in stored}
     if not arms:
         return None
     anywhere = next(iter(arms.values()))
     keys = {kind: f"{anywhere}/{kind}.png" for kind in ("damaged", "mask", "truth")}
-    stored |= study.store.get_many(keys.values())
+    stored |= samples.read(study.store, keys.values())
     pictures = open_strips(stored)
     damaged, mask, truth = (pictures.get(key) for key in keys.values())
     columns = [("damaged", damaged, mask)]

@@ -19,6 +19,7 @@ from cluster.connection import submit, waiting
 from sweeps.cli import common
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
+from sweeps.store import layout
 from sweeps.store.local import FolderStore
 from tests.cluster.heads import TOKEN, Head
 
@@ -66,6 +67,8 @@ def test_a_submitted_sweep_runs(
     assert "every node must have it mounted" in said.err
     results = [key for key in store.keys("trials/") if "/result/" in key]
     assert len(results) == 1
+    made_by = layout.get_json(store, results[0])["provenance"]
+    assert made_by["ray_dashboard"] == guarded.jobs, "the address that Ray gives, which no other port has"
     if again:
         assert main([*command, "--detach"]) == common.DONE
         job = capfd.readouterr().out.split()[1]

@@ -250,6 +250,21 @@ def test_failures_halt_where_that_was_asked_for(
     assert queue.halted == halted
 
 
+def test_the_driver_looks_for_stop_requests_only_while_no_heartbeat_does(planned: Planned, store: Store) -> None:
+    looks: list[int] = []
+    first, *_ = jobs_of(planned(), store)
+    queue = TrialQueue(store, [first], Watched(), on_stopped=lambda: looks.append(1))
+    assert not queue.training, "nothing runs"
+    job, _ = taken(queue)
+    assert not queue.training, "it waits for a process, or has just begun"
+    queue.record(job, {"epoch": 1})
+    assert queue.training
+    queue.give_back(job, CRASHED)
+    assert not queue.training
+    queue.give_back(taken(queue)[0], STOPPED)
+    assert looks == [1], "a trial that was asked to stop tells the driver to look"
+
+
 # --- searches ---------------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from tests.cluster.small import Planned, histories, run
 
 EPOCHS = 60
 SWEEP = TWO + "arms:\n  - {name: second, set: {optimiser.lr: 0.011}}\n"
+ELASTIC = TWO.replace("{workers: 2}", "{workers: {min: 1, max: 2}}").replace("epochs: 4", f"epochs: {EPOCHS}")
 ENDS_S = 240
 
 
@@ -133,8 +134,13 @@ def test_a_trial_of_two_workers_survives(
             nodes.kill_all()
         if what in ("driver", "head"):
             assert driven.wait(60) != 0
+            if what == "head":
+                said = driven.output_text()
+                assert "the same command goes on" in said, said
+                assert "StackTrace" not in said, said
             driven = start()
         assert driven.wait(ENDS_S) == 0, driven.output_text()
+        assert "[state-dump]" not in driven.output_text(), "it is in the file that is named"
     print(f"{what}: from the kill to the sweep's end {time.monotonic() - killed_at:.0f} s")
     assert len(stored_attempts.attempt_numbers(store, trial_id)) == 2
     found = histories(plan, store)
@@ -149,13 +155,31 @@ def test_a_trial_of_two_workers_survives(
 
 @pytest.mark.ray
 @pytest.mark.slow
+def test_elastic_workers_start_again_soon_after_the_driver_was_killed(
+    tmp_path: Path, data_root: Path, nodes: Nodes
+) -> None:
+    """Ray keeps the request of the killed run for three minutes, in which it offered its resources to nobody."""
+    store = FolderStore(tmp_path / "store")
+    (tmp_path / "elastic.yaml").write_text(ELASTIC)
+    took = []
+    with command(nodes, store, tmp_path / "elastic.yaml", data_root) as start:
+        for _ in range(2):
+            began, driven = time.monotonic(), start()
+            assert driven.until(driven.new_epochs), driven.output_text()
+            took.append(time.monotonic() - began)
+            driven.process.kill()
+    print(f"first epoch after {took[0]:.0f} s; after SIGKILL of the driver, after {took[1]:.0f} s")
+    assert took[1] < max(45, 1.5 * took[0])
+
+
+@pytest.mark.ray
+@pytest.mark.slow
 def test_elastic_workers_go_on_with_one_and_keep_the_batch(
     planned: Planned, tmp_path: Path, data_root: Path, nodes: Nodes
 ) -> None:
     here, store = FolderStore(tmp_path / "here"), FolderStore(tmp_path / "store")
-    text = TWO.replace("{workers: 2}", "{workers: {min: 1, max: 2}}").replace("epochs: 4", f"epochs: {EPOCHS}")
-    plan = planned(text=text)
-    (tmp_path / "elastic.yaml").write_text(text)
+    plan = planned(text=ELASTIC)
+    (tmp_path / "elastic.yaml").write_text(ELASTIC)
     with command(nodes, store, tmp_path / "elastic.yaml", data_root) as start:
         driven = start()
         trial_id = until_it_trains(driven)

@@ -1,4 +1,4 @@
-"""Placement groups of dead drivers are removed, and no others."""
+"""What dead drivers still hold of a cluster is freed, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cluster.connection import connection
-from cluster.multi_worker.orphans import remove_orphans
+from cluster.multi_worker.orphans import JOB_ID_DIGITS, cancel_requests, remove_orphans
 from cluster.multi_worker.trainer import GroupShape
 
 SHAPE = GroupShape("one", workers=1, cpus=1, gpus=0)
@@ -27,7 +27,7 @@ print(group.id.hex())
 
 
 @pytest.mark.ray
-def test_unused_groups_of_ended_jobs_are_removed(ray_address: str) -> None:
+def test_unused_groups_and_requests_of_ended_jobs_are_removed(ray_address: str) -> None:
     from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 
     ended = subprocess.run([sys.executable, "-c", DRIVER, ray_address], capture_output=True, text=True, check=True)
@@ -47,8 +47,38 @@ def test_unused_groups_of_ended_jobs_are_removed(ray_address: str) -> None:
         assert sorted(group["name"] for group in kept.values()) == ["", "named"], "other shapes and names are kept"
         for key in kept:
             remove_placement_group(_handle(key))
+        _check_requests(orphan[-JOB_ID_DIGITS:])
     finally:
         connection.disconnect()
+
+
+def _check_requests(ended_job: str) -> None:
+    """Of the real coordinator: it offers a run that waits for workers what a run of an ended job still holds."""
+    import ray
+    from ray.data._internal.cluster_autoscaler import default_autoscaling_coordinator as coordinators
+    from ray.train.v2._internal.state import schema, state_actor
+
+    assert cancel_requests() == [], "no coordinator yet"
+    coordinator, runs = coordinators.get_or_create_autoscaling_coordinator(), state_actor.get_or_create_state_actor()
+    try:
+        jobs = {"killed": ended_job, "waiting": ray.get_runtime_context().get_job_id()}
+        for name, job in jobs.items():  # the first one gets all
+            running = schema.RunStatus.RUNNING
+            run = schema.TrainRun.model_construct(id=name, name=f"{name} sweep", job_id=job, status=running)
+            ray.get(runs.create_or_update_train_run.remote(run))
+            ray.get(coordinator.request_resources.remote(f"train-{name}", [{"CPU": 1}] * 2, expire_after_s=180))
+
+        def offered() -> dict[str, float]:
+            found = ray.get([coordinator.get_reserved_resources.remote(f"train-{name}") for name in jobs])
+            return {n: sum(node.get("CPU", 0) for node in one.values()) for n, one in zip(jobs, found, strict=True)}
+
+        assert offered() == {"killed": 2, "waiting": 0}
+        assert cancel_requests() == ["killed sweep"]
+        assert offered() == {"killed": 0, "waiting": 2}
+        assert cancel_requests() == [], "its job lives"
+    finally:
+        ray.kill(runs)
+        ray.kill(coordinator)
 
 
 def _handle(identifier: str) -> object:

@@ -13,6 +13,7 @@ from analysis.report.sections import images, pictures
 from sweeps.cli import common
 from sweeps.cli.common import USER_ERROR
 from sweeps.cli.main import main
+from sweeps.results import samples
 from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
@@ -101,8 +102,9 @@ def test_disputed_images_are_drawn_again_for_every_arm(
     for arm, seed in built.images.seeds.items():
         drawn = FolderStore(ran).get(f"{images.redrawn_folder(built.study, arm, seed, chosen)}/composite.png")
         trial, epochs = key = built.study.arm(arm).trials[seed]
-        samples = f"trials/{trial}/samples/{built.study.results[key]['attempt']}/{epochs}/composite.png"
-        both = [pictures.cut_tiles(pictures.open_strip(png), 8) for png in (drawn, FolderStore(ran).get(samples))]
+        name = f"trials/{trial}/samples/{built.study.results[key]['attempt']}/{epochs}/composite.png"
+        [stored] = samples.read(FolderStore(ran), [name]).values()
+        both = [pictures.cut_tiles(pictures.open_strip(png), 8) for png in (drawn, stored)]
         assert [tile.tobytes() for tile in both[0]] == [both[1][number].tobytes() for number in chosen]
     assert main([*arguments, "--redraw"]) == 0
     assert "drawn for 0 arms; 3 arms had them" in capsys.readouterr().out
