@@ -45,7 +45,9 @@ class RunOptions:
     checkpoint_every_s: float = 20.0
     """Seconds between checkpoints."""
     log: str | None = None
-    """Also log records to `tensorboard`, `mlflow` or `wandb`, through Ray Tune."""
+    """Also write the records for `tensorboard`, `mlflow` or `wandb` while trials run."""
+    log_to: str | None = None
+    """Where `log` writes: a folder, a tracking URI, or a project; None: below the store, and the name of the sweep."""
     restart: tuple[str, ...] = ()
     """Command line that replaces this process, once, if the local Ray dies; empty: none."""
     command: tuple[str, ...] = ()

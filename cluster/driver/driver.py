@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import signal
 import sys
 import threading
@@ -195,12 +194,11 @@ def _run_on_ray(driver: _Driver, address: str, options: RunOptions) -> None:
             fits = options.max_concurrent  # on an autoscaling cluster, the user knows how many will fit
         if not fits:
             raise too_large_error(resources, worker_options.gpus)
-        callbacks = [logger_callback(options.log, driver.plan.name)] if options.log else []
         at_once = min(fits, options.max_concurrent or fits)
         groups = driver.groups(worker_options, at_once) if resources.grouped else None
         try:
             with watch, messages:
-                ray_tune.run(driver.queue, worker_options, at_once, driver.on_step, callbacks, groups)
+                ray_tune.run(driver.queue, worker_options, at_once, driver.on_step, groups)
         finally:
             if groups is not None:
                 groups.close()
@@ -362,18 +360,9 @@ def _local_gpus() -> float:
 
 
 def check(plan: Plan, options: RunOptions) -> None:
-    """Check the address, the logger and, for runs on this machine, data and weights before anything runs."""
+    """Check the address and, for runs on this machine, data and weights before anything runs."""
     address = addresses.chosen(options.address, plan.sweep.size)
     addresses.check(address)
-    if options.log:
-        if address == IN_PROCESS:
-            raise SweepError(
-                f"--log {options.log}",
-                "loggers belong to Ray Tune, which an in-process run does not use",
-                "a run on Ray",
-                "--address local",
-            )
-        logger_callback(options.log, plan.name)
     if address not in (addresses.LOCAL, IN_PROCESS):
         return
     from trainables.training.loop import task_named
@@ -396,23 +385,3 @@ def forget(plan: Plan, store: Store, trials: Collection[str] | None = None) -> N
         if leases.free_after(trial_id) is not None:
             stored_trials.forget(store, trial_id)
     store.delete([layout.summary_key(plan.name)])
-
-
-def logger_callback(name: str, sweep: str) -> Any:
-    """Ray Tune's logger callback with this name. SweepError if its package is not installed."""
-    package = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}[name]
-    if importlib.util.find_spec(package) is None:
-        raise SweepError(
-            f"--log {name}", f"the package {package} is not installed", "an installed logger", f"pip install {package}"
-        )
-    if name == "tensorboard":
-        from ray.tune.logger import TBXLoggerCallback
-
-        return TBXLoggerCallback()
-    if name == "mlflow":
-        from ray.air.integrations.mlflow import MLflowLoggerCallback
-
-        return MLflowLoggerCallback(experiment_name=sweep)
-    from ray.air.integrations.wandb import WandbLoggerCallback
-
-    return WandbLoggerCallback(project=sweep)

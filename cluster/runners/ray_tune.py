@@ -11,11 +11,9 @@ what this module does about them:
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -153,17 +151,16 @@ def run(
     options: WorkerOptions,
     concurrent: int,
     on_step: Callable[[], None],
-    loggers: Sequence[Any] = (),
     groups: Groups | None = None,
 ) -> None:
     """Run until the queue is finished, on the Ray that `cluster.connection.connection` has started or joined.
 
-    on_step: called in this thread many times a second while trials run. loggers: Tune's logger callbacks, whose files
-    go to `./tune-logs`. groups: groups that train the trials; Tune's trials then only relay records and need no CPU.
+    on_step: called in this thread many times a second while trials run. groups: groups that train the trials; Tune's
+    trials then only relay records and need no CPU.
     """
     searcher = QueueSearcher(queue, concurrent, groups)
     resources = {"cpu": options.cpus, "gpu": options.gpus} if groups is None else {"cpu": 0, **driver_node_resources()}
-    with _folder(keep=bool(loggers)) as folder:
+    with scratch.folder("tune") as folder:  # nothing is restored from it
         tune.Tuner(
             tune.with_resources(partial(_train, options=options), resources),
             tune_config=tune.TuneConfig(
@@ -174,24 +171,14 @@ def run(
                 trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
-                name="run", storage_path=folder, verbose=0, callbacks=[_Rescue(searcher, options, on_step), *loggers]
+                name="run", storage_path=str(folder), verbose=0, callbacks=[_Rescue(searcher, options, on_step)]
             ),
         ).fit()
 
 
 def _trial_name(trial: Any) -> str:
-    """Name of a trial's folder in a logger's files: its label and its id."""
+    """Name of a trial's temporary folder: its label and its id."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", trial.config["label"])[:60] + "-" + str(trial.config["trial"])[:8]
-
-
-@contextlib.contextmanager
-def _folder(keep: bool) -> Iterator[str]:
-    """The folder that Tune writes to: temporary, as nothing is restored from it, or `./tune-logs` for loggers."""
-    if keep:
-        yield str(Path("tune-logs").resolve())
-    else:
-        with scratch.folder("tune") as folder:
-            yield str(folder)
 
 
 def gpus_in_cluster() -> float:

@@ -125,6 +125,7 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
         ("--stop-after-failures", options.stop_after_failures),
         ("--checkpoint-every", f"{options.checkpoint_every_s:g}"),
         ("--log", options.log),
+        ("--log-to", options.log_to),
     ]
     flags = {
         "--retry": options.retry,

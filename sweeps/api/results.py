@@ -262,9 +262,10 @@ def export_to(store: StoreLike, name: str, tool: str, out: str | None = None) ->
     SweepError for an unknown sweep or tool, a package that is not installed, and a sweep without a finished trial.
     """
     from analysis import export_to as exporting
+    from analysis.trackers import PACKAGES
 
-    if tool not in exporting.PACKAGES:
-        given, allowed = f"export-to {tool}", ", ".join(exporting.PACKAGES)
+    if tool not in PACKAGES:
+        given, allowed = f"export-to {tool}", ", ".join(PACKAGES)
         raise SweepError(given, "there is no such tool", allowed, f"sweeps export-to tensorboard {name}")
     return exporting.export(read(store, name), tool, out)
 

@@ -13,6 +13,7 @@ from sweeps.api import arguments
 from sweeps.api.arguments import LoadedSweep
 from sweeps.api.progress import ProgressLike, listener
 from sweeps.api.results import newest_plan
+from sweeps.api.tracking import tracked
 from sweeps.errors import SweepError
 from sweeps.run_options import RunOptions
 
@@ -194,8 +195,8 @@ def run(
     from cluster.driver.looks import execute_looks
     from sweeps.spec.dependencies import named_in
 
-    events = listener(progress, events)
     store, options = arguments.plain_store(store), (options or RunOptions()).started()
+    events = tracked(listener(progress, events), store, options)
     planned = _expand(sweep, store, renew=options.replace, pending=True)
     arm_choice.part(planned, options)  # as the line above, reports mistakes before anything runs
     options = dataclasses.replace(options, address=addresses.chosen(options.address, sweep.sweep.size))
@@ -229,8 +230,8 @@ def resume(
     """
     from cluster.driver.looks import execute_looks
 
-    events = listener(progress, events)
     store, options = arguments.plain_store(store), (options or RunOptions()).started()
+    events = tracked(listener(progress, events), store, options)
     _, planned = _plan_again(store, name, changes)
     return execute_looks(planned, store, options, events, _open_arms)
 

@@ -155,7 +155,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="time between checkpoints (default: 20)",
     )
     parser.add_argument(
-        "--log", choices=["tensorboard", "mlflow", "wandb"], help="also log the records with this logger of Ray Tune"
+        "--log", choices=["tensorboard", "mlflow", "wandb"], help="also write the records of each epoch for this tool"
+    )
+    parser.add_argument(
+        "--log-to",
+        metavar="PLACE",
+        help="where --log writes: a folder for tensorboard, a tracking URI for mlflow, a project for wandb "
+        "(default: logs/ in the store)",
     )
     add_quiet(parser)
     parser.set_defaults(fresh=False, retrain_stale=False)
@@ -237,6 +243,7 @@ def run_options(options: argparse.Namespace) -> api.RunOptions:
         stop_after_failures=options.stop_after_failures,
         checkpoint_every_s=options.checkpoint_every,
         log=options.log,
+        log_to=options.log_to,
         restart=options.restart,
         command=options.command,
     )

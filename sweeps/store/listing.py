@@ -45,6 +45,7 @@ _FORMS = (
     f"sweeps/{NAME}/notes/[0-9a-f]{{8,64}}\\.json",
     f"sweeps/{NAME}/pictures/{NAME}/[0-9a-z-]+/**",
     f"sweeps/{NAME}/(records\\.parquet|(summary|fresh)\\.json)",
+    "logs/(tensorboard|mlflow|wandb)/**",
     f"datasets/{NAME}/**",
     f"reports/{NAME}/**",
     "doctor/[0-9a-f]+",

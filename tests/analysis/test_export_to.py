@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import export_to, study
+from analysis import export_to, study, trackers
 from sweeps.cli.main import main
 from sweeps.errors import SweepError
 from tests.analysis import make_store
@@ -38,7 +38,7 @@ def test_tensorboard_gets_every_finished_trial(tmp_path: Path, capsys: pytest.Ca
     assert len(folders) == 16
     assert sum(name.startswith("telea-seed0-") for name in folders) == 1
     found = study.read(store, "partial-conv")
-    (first,) = [run for run in export_to.runs(found) if (run.arm, run.seed) == ("partial convolution", 3)]
+    (first,) = [one.run for one in export_to.runs(found) if (one.run.arm, one.run.seed) == ("partial convolution", 3)]
     assert first.config["model.name"] == "partial_conv_unet"
     written = scalars(tmp_path / "out" / "partial-conv" / first.slug)
     assert [step for step, _ in written["val/psnr_db"]] == list(range(1, 21))
@@ -58,7 +58,7 @@ def test_a_missing_package_and_a_sweep_without_results_are_errors(
     with pytest.raises(SweepError, match="none of its trials has finished"):
         export_to.export(read, "tensorboard", str(tmp_path / "out"))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    for tool, package in export_to.PACKAGES.items():
+    for tool, package in trackers.PACKAGES.items():
         with pytest.raises(SweepError) as error:
             export_to.export(read, tool)
         assert error.value.fix == f"pip install {package}"

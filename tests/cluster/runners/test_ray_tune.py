@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.driver import driver
 from cluster.driver.trial_queue import TrialQueue
 from cluster.runners import ray_tune
 from sweeps.errors import SweepError
-from sweeps.run_options import RunOptions
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from tests.cluster.small import Planned, Watched, run
@@ -30,14 +28,6 @@ def test_addresses_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Tune changes a worker's folder: a relative store would be in another place."""
     monkeypatch.chdir(tmp_path)
     assert FolderStore(Path("here")).uri == str(tmp_path / "here")
-
-
-def test_a_logger_without_its_package_is_told(planned: Planned) -> None:
-    plan = planned()
-    with pytest.raises(SweepError, match="pip install wandb"):
-        driver.check(plan, RunOptions(log="wandb"))
-    with pytest.raises(SweepError, match="an in-process run does not use"):
-        driver.check(plan, RunOptions(log="wandb", address=driver.IN_PROCESS))
 
 
 @pytest.mark.parametrize(("changed", "given"), [("resources.cpus=64", "64 CPUs"), ("resources.gpus=3", "3 GPUs")])
