@@ -8,7 +8,7 @@ from torchmetrics.functional.classification import binary_f1_score, binary_jacca
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from trainables.data import images
-from trainables.inpaint.evaluation.image_similarity import LEAST_PROBABILITY, cross_entropy, overlap, ssim
+from trainables.inpaint.evaluation.image_similarity import AT_ONCE, LEAST_PROBABILITY, cross_entropy, overlap, ssim
 
 
 def pair(b=4, side=16):
@@ -26,6 +26,14 @@ def test_ssim_of_any_size_agrees_with_torchmetrics(shape):
     assert torch.allclose(ssim(y, x), expected, atol=1e-5)
     assert torch.allclose(ssim(x, x), torch.ones(shape[0]))
     assert torch.equal(ssim(torch.stack([y, x]), x), torch.stack([ssim(y, x), ssim(x, x)]))
+
+
+def test_ssim_does_not_depend_on_the_batch_or_the_memory_layout():
+    output, image = pair(2 * AT_ONCE + 1, 32)
+    both = torch.stack([output, image])
+    found = ssim(both, image)
+    assert torch.equal(found, torch.cat([ssim(both[:, i : i + 1], image[i : i + 1]) for i in range(len(image))], 1))
+    assert torch.equal(found[0], ssim(*(x.contiguous(memory_format=torch.channels_last) for x in (output, image))))
 
 
 def test_ssim_of_flat_images():
