@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def hardware(device: str) -> dict[str, Any]:
-    """The machine: host, CPU model and count, memory in GiB, and the GPU if the trial runs on one."""
+    """The machine: host, CPU model and count, memory in GiB; for a trial on a GPU also its name and what uses TF32."""
     facts: dict[str, Any] = {
         "host": socket.gethostname(),
         "cpu": _cpu_model(),
@@ -60,6 +60,10 @@ def hardware(device: str) -> dict[str, Any]:
         import torch
 
         facts["gpu"] = torch.cuda.get_device_name(device)
+        facts["tf32"] = {
+            "convolutions": torch.backends.cudnn.allow_tf32,
+            "matrix_products": torch.backends.cuda.matmul.allow_tf32,
+        }
     return facts
 
 

@@ -50,6 +50,10 @@ class Augmentation:
         """Masks of the images with the same flips, rotations and zooms; not blurred, and rounded to 0 or 1."""
         return (replace(self, sigma_n=None).apply(mask_b1hw, index_b) >= 0.5).to(mask_b1hw)
 
+    def to(self, device: torch.device | str) -> Augmentation:
+        """The same changes with their numbers on a device, so that `apply` needs no copies."""
+        return Augmentation(*(None if column is None else column.to(device) for column in self._columns()))
+
     def _columns(self) -> tuple[Tensor | None, ...]:
         return self.mirrored_n, self.angle_n, self.zoom_n, self.sigma_n
 

@@ -39,7 +39,7 @@ def predict_split(
     columns = torch.zeros(n, 9, dtype=torch.float64, device=device)  # logit, IoU, box (4), pixel counts (3)
     ranking = PixelRanking(device)
     kinds = torch.zeros(2, dtype=torch.float64, device=device)  # whether the detector gives a box, and a mask
-    for index, output in predict_batches(predict, part, workers.part(torch.arange(n))):
+    for index, output in predict_batches(predict, part, workers.part(torch.arange(n, device=device))):
         at = index.to(device)
         size = part.mask_n1hw.shape[2]
         columns[at, 0] = output.logit_b.double()

@@ -209,15 +209,16 @@ def train(
     if learner.optimiser is not None:
         optimisers.scale_rate(learner.optimiser, optimisers.decay(config.get("schedule"), epoch, config["epochs"]))
     n = len(data.train)
-    order = torch.randperm(n, generator=generator(config["seed"], "order", epoch))
+    order = torch.randperm(n, generator=generator(config["seed"], "order", epoch)).to(data.device)
     flips = _flips(config, n, epoch)
+    flips = None if flips is None else (flips[0].to(data.device), flips[1].to(data.device))
     with_masks = any(TERMS[name][0].startswith("mask") for name in learner.weights_of_losses)
     for index in torch.split(order, config["batch"]):
         if len(index) > 1:
             mine = learner.workers.part(index)
             image_b3hw, truth = batch(data.train, mine, data, with_masks)
             if flips is not None:
-                across_b, down_b = (which_n[mine].to(data.device) for which_n in flips)
+                across_b, down_b = (which_n[mine] for which_n in flips)
                 image_b3hw, truth = mirrored(image_b3hw, across_b, down_b), truth.mirrored(across_b, down_b)
             yield len(index), as_sums(learner.step(image_b3hw, truth, len(index)), learner.workers.place(len(index)))
     learner.workers.sync_buffers(learner.network)

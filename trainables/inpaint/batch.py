@@ -37,7 +37,7 @@ class Batch:
     part: BatchPart
     """The place of these images in the whole batch."""
     index_b: Tensor
-    """Indices of the images among the training images."""
+    """Indices of the images among the training images, on the device of the images."""
     tokens_wt: Tensor | None = None
     """Captions of the whole batch; None for a method that takes no text, and for images without captions."""
     epoch: int = 1
@@ -51,7 +51,7 @@ class Batch:
     def of(cls, image_b3hw: Tensor, mask_b1hw: Tensor, tokens_bt: Tensor | None = None) -> Batch:
         """A whole batch in one process."""
         b = len(image_b3hw)
-        return cls(image_b3hw, mask_b1hw, Workers().place(b), torch.arange(b), tokens_bt)
+        return cls(image_b3hw, mask_b1hw, Workers().place(b), torch.arange(b, device=image_b3hw.device), tokens_bt)
 
     @cached_property
     def damaged_b3hw(self) -> Tensor:

@@ -91,6 +91,10 @@ class InpaintDataset:
         image_n3hw: Tensor = getattr(self.images, name)
         return image_n3hw
 
+    def all_of(self, split: str) -> Tensor:
+        """The indices of all images of a split, on the device."""
+        return torch.arange(len(self.split(split)), device=self.device)
+
     def batch(self, split: str, index: Tensor, draw: MaskDraw) -> tuple[Tensor, Tensor]:
         """Return image_b3hw in [0, 1] and mask_b1hw of the images at `index`."""
         pixels_b3hw = self.split(split)[index.to(self.device)]
@@ -154,7 +158,7 @@ def export_test(config: Mapping[str, Any], machine: Machine) -> Iterator[tuple[s
     from trainables.inpaint.methods.outputs.file_names import file_name, to_uint8
 
     data = load(config, machine)
-    for index in data.evaluation_batches(torch.arange(len(data.images.test))):
+    for index in data.evaluation_batches(data.all_of("test")):
         image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
         damaged_b3hw = image_b3hw * (1 - mask_b1hw)
         for damaged_3hw, mask_1hw in zip(damaged_b3hw, mask_b1hw, strict=True):

@@ -174,7 +174,7 @@ def epoch_changes(config: Mapping[str, Any], data: InpaintDataset, epoch: int) -
     """Draw the augmentation of the training images for an epoch, a function of (seed, epoch, image index)."""
     section = config["data"].get("augment")
     source = generator(config["seed"], "augment", epoch)
-    return None if section is None else augment.draw(section, len(data.images.train), source)
+    return None if section is None else augment.draw(section, len(data.images.train), source).to(data.device)
 
 
 def train(
@@ -193,11 +193,11 @@ def train(
 
 
 def _batches(learner: InpaintLearner, config: Mapping[str, Any], data: InpaintDataset, epoch: int) -> Iterator[Batch]:
-    """This worker's parts of the batches of an epoch."""
+    """This worker's parts of the batches of an epoch. What an epoch draws goes to the device once, before its steps."""
     seed, n, workers = config["seed"], len(data.images.train), learner.workers
-    order = torch.randperm(n, generator=generator(seed, "order", epoch))
+    order = torch.randperm(n, generator=generator(seed, "order", epoch)).to(data.device)
     draw, changes = epoch_masks(config, data, epoch), epoch_changes(config, data, epoch)
-    caption_draw_n = torch.rand(n, generator=generator(seed, "captions", epoch))
+    caption_draw_n = torch.rand(n, generator=generator(seed, "captions", epoch)).to(data.device)
     whole_batches = [index for index in torch.split(order, config["batch"]) if len(index) > 1]
     for step, index in enumerate(whole_batches, 1):
         mine = workers.part(index)
@@ -253,7 +253,7 @@ def _scores(
     wrong_text: bool = False,
 ) -> dict[str, float]:
     own = UserMeter(() if wrong_text else learner.user_metrics)
-    mine = learner.workers.part(torch.arange(len(data.split(split))))
+    mine = learner.workers.part(data.all_of(split))
     for index in data.evaluation_batches(mine):
         image_b3hw, mask_b1hw = data.batch(split, index, draw)
         output_b3hw = learner.fill(image_b3hw, mask_b1hw, data.text(split, index, wrong=wrong_text))
@@ -300,7 +300,7 @@ def _scorers(data: InpaintDataset, names: Sequence[str]) -> dict[str, perceptual
 def extra(learner: InpaintLearner, data: InpaintDataset, names: Sequence[str]) -> dict[str, float]:
     """Score the composites of the test images: with trained networks (LPIPS, KID, FID), and by their sharpness."""
     scorers, meter = _scorers(data, names), sharpness.Sharpness()
-    for index in data.evaluation_batches(torch.arange(len(data.images.test))):
+    for index in data.evaluation_batches(data.all_of("test")):
         image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
         output_b3hw = learner.method.fill(image_b3hw, mask_b1hw, data.text("test", index))
         composite_b3hw = torch.where(mask_b1hw > 0.5, output_b3hw, image_b3hw)
@@ -315,7 +315,7 @@ def extra(learner: InpaintLearner, data: InpaintDataset, names: Sequence[str]) -
 
 def samples(learner: InpaintLearner, data: InpaintDataset) -> dict[str, bytes]:
     """Sample pictures of the first test images: truth, mask, damaged, output and composite, a strip each."""
-    return per_image.strips(learner.method.fill, data, torch.arange(min(SAMPLES, len(data.images.test))))
+    return per_image.strips(learner.method.fill, data, data.all_of("test")[:SAMPLES])
 
 
 def final_files(learner: InpaintLearner, data: InpaintDataset) -> dict[str, bytes]:

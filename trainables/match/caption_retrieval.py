@@ -106,7 +106,7 @@ def real_image_accuracy(
         return {}
     if split not in retriever.on_real_images:
         hits = RetrievalAccuracy(retriever, split)
-        mine = workers.part(torch.arange(len(data.split(split))))
+        mine = workers.part(data.all_of(split))
         for index in data.evaluation_batches(mine):
             hits.update(index, data.batch(split, index, data.evaluation_masks[split])[0])
         retriever.on_real_images[split] = hits.compute(workers, data.device)

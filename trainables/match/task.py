@@ -119,9 +119,9 @@ def train(
     learner.network.train()
     optimisers.scale_rate(learner.optimiser, optimisers.decay(config.get("schedule"), epoch, config["epochs"]))
     seed, n, section = config["seed"], len(data.images.train), config["data"].get("augment")
-    order = torch.randperm(n, generator=generator(seed, "order", epoch))
-    drawn_n = torch.rand(n, generator=generator(seed, "captions", epoch))
-    changes = None if section is None else augment.draw(section, n, generator(seed, "augment", epoch))
+    order = torch.randperm(n, generator=generator(seed, "order", epoch)).to(data.device)
+    drawn_n = torch.rand(n, generator=generator(seed, "captions", epoch)).to(data.device)
+    changes = None if section is None else augment.draw(section, n, generator(seed, "augment", epoch)).to(data.device)
     for index in torch.split(order, config["batch"]):
         if len(index) > 1:
             image_b3hw, tokens_bt = data.batch("train", index, drawn_n)
@@ -135,7 +135,7 @@ def evaluate(learner: MatchLearner, data: MatchDataset, split: str) -> dict[str,
     learner.network.eval()
     wholes, sentences, total = [], [], torch.zeros((), dtype=torch.float64, device=data.device)
     n = len(getattr(data.images, split))
-    for index in torch.split(torch.arange(n), SCORED):
+    for index in torch.split(torch.arange(n, device=data.device), SCORED):
         with torch.inference_mode():
             places, whole, text = learner.network(*data.batch(split, index))
             terms = matching_losses.losses(places, whole, text)
@@ -144,7 +144,7 @@ def evaluate(learner: MatchLearner, data: MatchDataset, split: str) -> dict[str,
             ).sum() * len(index)
             wholes.append(whole)
             sentences.append(text.sentence_bc)
-    tokens_nt = data.captions.of(split, torch.arange(n))
+    tokens_nt = data.captions.of(split, torch.arange(n, device=data.device))
     recalls = matching_losses.recalls(torch.cat(wholes), torch.cat(sentences), tokens_nt, EVALUATION_BATCH)
     return {"matching": float(total) / n, **recalls}
 

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DDP_OPTIONS: dict[str, Any] = {"find_unused_parameters": True}
-"""Options of DistributedDataParallel that keep its first gradient buckets. Without them it rebuilds the buckets after
-one step and sums in another order, so that a resumed trial with three workers would differ in the last bits."""
+DDP_OPTIONS: dict[str, Any] = {"find_unused_parameters": True, "gradient_as_bucket_view": True}
+"""Options of DistributedDataParallel. The first one keeps its first gradient buckets: without it, the buckets are built
+again after one step and sums have another order, so that a resumed trial with three workers would differ in the last
+bits. The second one saves a copy of all gradients; it changes no number."""
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
     with (
         _threads(session.machine.cpus),
         _random_state(session.machine.device),
+        _fastest_convolutions(session.machine.device),
         contextlib.ExitStack() as resources,
     ):
         machine = dataclasses.replace(session.machine, resources=resources, stopping=session.should_stop)
@@ -295,6 +296,17 @@ def _threads(cpus: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _fastest_convolutions(device: str) -> Iterator[None]:
+    """On a GPU, let cuDNN time its algorithms for each shape once; the shapes of a trial are few and fixed."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.startswith("cuda")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ class TwiceWholeBatchNorm2d(WholeBatchNorm2d):
         assert self.weight is not None
         assert self.bias is not None
         x_bchw = full(input)
-        count = _everywhere(x_bchw.new_tensor(float(x_bchw.numel() // x_bchw.shape[1])))
+        count = _everywhere(x_bchw.new_full((), x_bchw.numel() // x_bchw.shape[1]))
         mean_c = _everywhere(x_bchw.sum((0, 2, 3))) / count
         centred_bchw = x_bchw - _wide(mean_c)
         variance_c = _everywhere(centred_bchw.square().sum((0, 2, 3))) / count

@@ -83,4 +83,4 @@ class TermTotals:
 
 
 def _scalar(count: int | Tensor, like: Tensor) -> Tensor:
-    return count.to(like) if isinstance(count, Tensor) else like.new_tensor(count)
+    return count.to(like) if isinstance(count, Tensor) else like.new_full((), count)

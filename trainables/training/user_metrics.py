@@ -94,7 +94,7 @@ class UserMeter:
             value_b = metric.values(inputs, len(valid_b))
             bad = valid_b.to(value_b.device) & ~value_b.isfinite()
             self._totals = self._totals.to(value_b.device)
-            self._totals[row] += torch.stack([value_b.sum(), value_b.new_tensor(len(value_b)), bad.sum().double()])
+            self._totals[row] += torch.stack([value_b.sum(), value_b.new_full((), len(value_b)), bad.sum().double()])
 
     def compute(self, workers: Workers, device: torch.device) -> dict[str, float]:
         """The means by label, over the images of all workers. Raises TrialError on all of them for bad values."""

@@ -342,6 +342,15 @@ def test_random_state_and_threads_are_as_before_after_an_error() -> None:
     assert torch.equal(torch.get_rng_state(), before[1])
 
 
+def test_algorithms_of_convolutions_are_timed_on_a_gpu_alone() -> None:
+    before = torch.backends.cudnn.benchmark
+    with loop._fastest_convolutions("cuda:0"):
+        assert torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.benchmark == before
+    with loop._fastest_convolutions("cpu"):
+        assert torch.backends.cudnn.benchmark == before
+
+
 def test_the_random_state_of_the_process_changes_nothing() -> None:
     torch.manual_seed(1)
     first = run()

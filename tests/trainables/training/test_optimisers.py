@@ -50,6 +50,20 @@ def test_it_computes_what_the_optimiser_of_torch_does(section: dict[str, Any]) -
     assert optimiser.state_dict().keys() == reference.state_dict().keys()
 
 
+@pytest.mark.parametrize("section", [ADAM, SGD], ids=["adam", "sgd"])
+def test_a_state_of_another_device_keeps_how_this_device_steps(section: dict[str, Any]) -> None:
+    """On a GPU the steps are fused, and the state says so."""
+    network = _network()
+    optimiser = optimisers.build(section, network.parameters())
+    assert all(group["fused"] is None for group in optimiser.param_groups)
+    state = optimiser.state_dict()
+    for group in state["param_groups"]:
+        group["fused"] = True
+    optimiser.load_state_dict(state)
+    assert all(group["fused"] is None for group in optimiser.param_groups)
+    assert all(group["fused"] for group in state["param_groups"]), "the given state is not changed"
+
+
 def test_training_does_not_import_the_compiler() -> None:
     """The import of `torch._dynamo` takes over a second and 150 MB in every process that trains."""
     ended = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
