@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.connection import waiting
+from cluster.driver import driver
 from cluster.worker import trial_data
 from cluster.worker import uploads as uploading
 from cluster.worker.store_session import Heartbeat, StoreSession
@@ -267,12 +268,14 @@ def test_the_requests_of_a_trial(
 
 @pytest.mark.slow
 def test_nine_trials_of_24_epochs_cost_half_of_the_requests_of_older_versions(
-    data_root: Path, proxy: Proxy, tmp_path: Path
+    data_root: Path, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the command, in one process: it made 677 requests in 148 s before pictures were packed."""
+    """By the command, in one process: older versions made 519 requests, and 158 that came with time in 148 s."""
+    monkeypatch.setattr(Heartbeat, "EVERY_S", 3600.0)
+    monkeypatch.setattr(driver, "LOOK_EVERY_S", 3600.0)
     file = tmp_path / "small.yaml"
     file.write_text(SMALL.replace("epochs: 3", "epochs: 24").replace("seeds: 1", "seeds: 3").replace(FILL, WIDER))
     places = ("--store", address(), "--data", str(data_root), "--address", "in-process")
-    assert main(["run", str(file), *places, "--quiet"]) == 0
+    assert main(["run", str(file), *places, "--quiet", "--checkpoint-every", "3600"]) == 0
     print(len(proxy.requests), "requests")
-    assert len(proxy.requests) <= 677 / 2
+    assert len(proxy.requests) <= 519 / 2
