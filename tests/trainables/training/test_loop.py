@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.training import checkpoint, divergence
+from trainables.training import checkpoint, divergence, loop
 from trainables.training.divergence import Diverged
 from trainables.training.loop import derive, fit, generator
 from trainables.training.session import Goal, Machine, MemorySession, Restored, Row, Stopped
