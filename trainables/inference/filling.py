@@ -142,14 +142,14 @@ def _windows(part_hw: Mask, width: float, painter: Painter) -> tuple[Region, lis
         # A window that is larger than the photograph would show mirrored context alone.
         scale = max(size, min(CONTEXT * width, max(LEAST_CONTEXT * width, min(part_hw.shape)))) / size
     axes = []
-    for line_n in (part_hw.any(1), part_hw.any(0)):
-        (place,) = np.nonzero(line_n)
+    for axis, whole in ((1, part_hw.shape[0]), (0, part_hw.shape[1])):
+        (place,) = np.nonzero(part_hw.any(axis))
         first, last = int(place[0]), int(place[-1]) + 1
         seen = max(size, -(-(last - first) // scale) + size - int(size / LEAST_CONTEXT))
         length = round(seen * scale)
         start = round((first + last - length) / 2)
-        if not painter.centred and length <= len(line_n):
-            start = min(max(start, 0), len(line_n) - length)
+        if not painter.centred and length <= whole:
+            start = min(max(start, 0), whole - length)
         axes.append((start, length, int(seen)))
     (top, height, seen_height), (left, wide, seen_width) = axes
     region = Region(left, top, wide, height, seen_width, seen_height)

@@ -81,7 +81,7 @@ def _note_form(sweep: str, trial: str) -> None:
 def _views(sweep: str, views: Sequence[Note]) -> None:
     pages = current().pages
     for note in reversed(views[-_MOST:]):
-        if note.page not in pages:
+        if note.page is None or note.page not in pages:
             continue
         with st.container(horizontal=True, vertical_alignment="center"):
             address = {key: value for key, value in note.address.items() if key not in _NEVER_KEPT}

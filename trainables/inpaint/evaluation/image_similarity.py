@@ -36,7 +36,7 @@ def ssim(output_bchw: Tensor, image_bchw: Tensor) -> Tensor:
     rounding error of 1e-7 in bright flat regions: too much compared with c2.
     """
     if image_bchw.device.type == "cpu" and len(image_bchw) > AT_ONCE:
-        pairs = zip(output_bchw.split(AT_ONCE, -4), image_bchw.split(AT_ONCE), strict=True)
+        pairs = zip(torch.split(output_bchw, AT_ONCE, -4), torch.split(image_bchw, AT_ONCE), strict=True)
         return torch.cat([_ssim(output.contiguous(), image.contiguous()) for output, image in pairs], -1)
     return _ssim(output_bchw.contiguous(), image_bchw.contiguous())
 
