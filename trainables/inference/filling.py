@@ -33,10 +33,10 @@ _LISTED = 20
 
 @dataclass(frozen=True)
 class Filled:
-    """A filled photograph, upright."""
+    """A filled photograph."""
 
     image: Image.Image
-    """RGB; outside the hole it is the given image."""
+    """Upright, in RGB; from `predict.fill`, in the mode and orientation of the file."""
     made: dict[str, Any]
     """How it was filled, for `filled.json`."""
     note: str = ""
