@@ -160,9 +160,9 @@ def _windows(part_hw: Mask, width: float, painter: Painter) -> tuple[Region, lis
 
 def _centred(seen: Pixels, mask: Mask) -> tuple[Pixels, Mask]:
     """A window whose hole is in the centre alone; other missing pixels get the mean colour of the known ones."""
-    edge = np.ones_like(mask)
-    quarter = len(mask) // 4
-    edge[quarter : len(mask) - quarter, quarter : len(mask) - quarter] = False
+    side = mask.shape[0]
+    edge = np.ones((side, side), dtype=bool)
+    edge[side // 4 : side - side // 4, side // 4 : side - side // 4] = False
     known = ~mask
     colour = seen[known].mean(0).round().astype(np.uint8) if known.any() else np.uint8(128)
     return np.where((mask & edge)[..., None], colour, seen), mask & ~edge
