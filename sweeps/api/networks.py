@@ -95,6 +95,8 @@ def export(
     chosen = export.check_formats(tuple(formats))
     network = prediction.TrainedNetwork(finished, store)
     threshold = partial(network.threshold, false_positive_rate) if finished.task == "detect" else None
+    if threshold:
+        threshold(1)  # a rate or outputs that cannot be used are an error before the folder is made
     folder = Path(out or f"export-{finished.trial_id}")
     arguments.make_folder(folder)
     made = export.files(

@@ -142,8 +142,8 @@ def _windows(part_hw: Mask, width: float, painter: Painter) -> tuple[Region, lis
         # A window that is larger than the photograph would show mirrored context alone.
         scale = max(size, min(CONTEXT * width, max(LEAST_CONTEXT * width, min(part_hw.shape)))) / size
     axes = []
-    for axis, whole in ((1, part_hw.shape[0]), (0, part_hw.shape[1])):
-        (place,) = np.nonzero(part_hw.any(axis))
+    for axis, whole in enumerate(part_hw.shape):
+        (place,) = np.nonzero(part_hw.any(1 - axis))
         first, last = int(place[0]), int(place[-1]) + 1
         seen = max(size, -(-(last - first) // scale) + size - int(size / LEAST_CONTEXT))
         length = round(seen * scale)

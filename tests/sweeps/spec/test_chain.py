@@ -129,6 +129,8 @@ def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
     assert count == len(found["windows"]["tops"]) * len(found["windows"]["lefts"]) > 1
     assert f"extrapolated from {found['threshold_chosen']['authentic_validation_images']} validation" in said.err
     is_told(command("predict", detector, "one.png", "--fpr", "1"), "not between 0 and 1")
+    is_told(command("export", detector, "--fpr", "0", "--out", "refused"), "not between 0 and 1")
+    assert not (files / "refused").exists()
     assert command("predict", detector, "one.png", "--resize", "--out", "resized").code == DONE
     resized = json.loads((files / "resized" / "one.png.found.json").read_text())
     assert resized["windows"] is None
