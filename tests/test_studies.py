@@ -50,7 +50,8 @@ SLOW = tuple(
         *("inpainting/diversity", "inpainting/gated_conv_ablation", "inpainting/glcic_ablation"),
         "inpainting/inpainter_families",
         *("inpainting/glcic_parts", "inpainting/glcic_weights", "inpainting/partial_conv_holes"),
-        *("inpainting/partial_conv_losses", "inpainting/partial_conv_perceptual", "inpainting/text_guidance"),
+        *("inpainting/partial_conv_losses", "inpainting/partial_conv_perceptual"),
+        *("inpainting/precision_bf16", "inpainting/text_guidance"),
     )
 )
 """Studies whose tiny forms run in `make test-all` only: others in every run use the same models, losses and masks."""

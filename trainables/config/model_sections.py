@@ -41,6 +41,11 @@ class ModelConfig(StrictConfig):
     """
     samples: ClassVar[bool] = False
     """Whether `forward` takes `generator=` (on the CPU) and then draws one of several possible images."""
+    bf16_parity: ClassVar[bool] = False
+    """Whether training in bfloat16 was measured to be as good as in float32: `precision: auto` then uses it.
+
+    The study `precision-bf16` measures it for our methods.
+    """
     splits: ClassVar[tuple[str, ...]] = ("val", "test")
     """The splits that the model can be scored on; a model that reads stored outputs may have the test split only."""
 

@@ -123,12 +123,12 @@ SyncBatchNorm = Annotated[
     ),
 ]
 Precision = Annotated[
-    Literal["float32", "bf16"] | None,
+    Literal["float32", "bf16", "auto"] | None,
     Field(
-        description="bf16: networks compute in bfloat16 (autocast), losses and weights stay in float32; null: float32"
+        description="bf16: networks compute in bfloat16 (autocast), losses and weights stay in float32; null: float32; "
+        "auto: settled when the sweep is planned, bf16 if this machine is fast in it and the method is as good in it"
     ),
 ]
-
 
 # --- mappings by label ------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from trainables import registry
 from trainables.code import references
 from trainables.config import data_paths
 from trainables.config.data_paths import DataPath
+from trainables.config.fast_bf16 import fast_bf16
 from trainables.config.messages import below, unknown_name_error
 from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import CaptionRetrieverConfig, FeaturesConfig, Needs, PhasesConfig
@@ -81,6 +82,8 @@ class Config(TrainingConfig):
             _check_phases(resolved)
         if not model.samples:
             resolved["draws"] = None
+        if resolved["precision"] == "auto":
+            resolved["precision"] = "bf16" if model.bf16_parity and fast_bf16() else None
         if not trains:
             resolved["epochs"] = 0
         _check_captions(resolved)

@@ -13,7 +13,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from trainables import registry, schema
+from trainables.config import fast_bf16
 from trainables.errors import TrialError
+from trainables.inpaint import config as inpaint_config
 from trainables.inpaint import losses
 from trainables.masks import families as masks
 
@@ -22,6 +24,7 @@ INTERFACE = {
     "task",
     "trains",
     "adversarial",
+    "bf16_parity",
     "discriminator_terms",
     "terms",
     "takes_text",
@@ -129,6 +132,25 @@ def test_identity_leaves_out_epochs_and_what_is_off():
     assert schema.identity("inpaint", one, 0) == schema.identity("inpaint", two, 0)
     assert schema.identity("inpaint", one, 0) != schema.identity("inpaint", one, 1)
     assert "path" not in schema.identity("inpaint", one, 0)["data"]
+
+
+@pytest.mark.parametrize(("parity", "fast", "chosen"), [(True, True, "bf16"), (True, False, None), (False, True, None)])
+def test_auto_is_bf16_where_the_method_is_as_good_in_it_and_the_machine_fast(monkeypatch, parity, fast, chosen):
+    monkeypatch.setattr(registry.model("vanilla_autoencoder").config, "bf16_parity", parity)
+    monkeypatch.setattr(inpaint_config, "fast_bf16", lambda: fast)
+    given = {**BASE, "model": {"name": "vanilla_autoencoder"}}
+    resolved = schema.resolve("inpaint", {**given, "precision": "auto"})
+    assert resolved == schema.resolve("inpaint", {**given, "precision": chosen})
+    assert schema.resolve("inpaint", resolved) == resolved, "a stored trial keeps what was chosen"
+
+
+def test_instructions_for_bf16_are_read_from_cpuinfo():
+    epyc = "processor : 0\nmodel name : AMD EPYC\nflags : fpu avx512f avx512_bf16 vaes\n"
+    assert fast_bf16.cpu_has_bf16(epyc)
+    assert fast_bf16.cpu_has_bf16("processor : 0\nFeatures : fp asimd bf16\n")
+    assert not fast_bf16.cpu_has_bf16(epyc.replace("avx512_bf16", "avx512_vnni"))
+    assert not fast_bf16.cpu_has_bf16("")
+    assert isinstance(fast_bf16.fast_bf16(), bool)
 
 
 def test_the_precision_is_part_of_a_trial_where_it_is_not_float32():
