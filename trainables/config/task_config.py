@@ -129,6 +129,14 @@ Precision = Annotated[
         "auto: settled when the sweep is planned, bf16 if this machine is fast in it and the method is as good in it"
     ),
 ]
+Compile = Annotated[
+    bool | None,
+    Field(
+        description="true: the trained network is compiled by torch.compile, which gives other rounding and takes "
+        "minutes at the start; null or false: it is not"
+    ),
+]
+
 
 # --- mappings by label ------------------------------------------------------------------------------------------------
 
@@ -183,9 +191,9 @@ def strings(value: Any) -> list[str]:
     return found
 
 
-def without_metrics(resolved: dict[str, Any]) -> dict[str, Any]:
-    """A resolved configuration without the key `metrics` if there are none, as older ones have none."""
-    return {key: value for key, value in resolved.items() if key != "metrics" or value}
+def without_absent(resolved: dict[str, Any]) -> dict[str, Any]:
+    """A resolved configuration without the keys `metrics` and `compile` if they are off, as older ones have none."""
+    return {key: value for key, value in resolved.items() if key not in ("metrics", "compile") or value}
 
 
 def positive_weights(weights: Mapping[str, float], example: str) -> dict[str, float]:

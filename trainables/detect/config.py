@@ -21,7 +21,7 @@ from trainables.config.task_config import (
     TrainingConfig,
     Weight,
     positive_weights,
-    without_metrics,
+    without_absent,
 )
 from trainables.config.variant import Extensible
 from trainables.errors import TrialError
@@ -181,7 +181,7 @@ class Config(TrainingConfig):
         resolved["boxes"] = (resolved["boxes"] or BoxesConfig().model_dump()) if on_boxes else None
         if not model.trains:
             resolved["epochs"] = 0
-        return without_metrics(resolved)
+        return without_absent(resolved)
 
     @classmethod
     def data_paths(cls, resolved: Mapping[str, Any]) -> Iterator[DataPath]:

@@ -17,6 +17,7 @@ from trainables.config.messages import below, unknown_name_error
 from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import CaptionRetrieverConfig, FeaturesConfig, Needs, PhasesConfig
 from trainables.config.task_config import (
+    Compile,
     Labelled,
     Optimiser,
     Precision,
@@ -24,7 +25,7 @@ from trainables.config.task_config import (
     TrainingConfig,
     Weight,
     positive_weights,
-    without_metrics,
+    without_absent,
 )
 from trainables.data.section import Data
 from trainables.errors import TrialError
@@ -41,7 +42,7 @@ def _loss_name(name: str, info: ValidationInfo) -> str:
 class Config(TrainingConfig):
     """The keys of `base`. Loss terms with weight 0 are left out; a model without parameters gets `epochs: 0`."""
 
-    off: ClassVar[Mapping[str, Any]] = {**TrainingConfig.off, "precision": "float32"}
+    off: ClassVar[Mapping[str, Any]] = {**TrainingConfig.off, "precision": "float32", "compile": False}
     scored: ClassVar[tuple[str, ...]] = ("data", "mask", "test_masks", "model", "judge", "metrics")
 
     data: Data = Field(description="{name: ..., size: ...}, see docs/sweep-files.md")
@@ -54,6 +55,7 @@ class Config(TrainingConfig):
     phases: PhasesConfig | None = Field(None, description="training phases of a GAN; null: all networks from the start")
     sync_batch_norm: SyncBatchNorm = None
     precision: Precision = None
+    compile: Compile = None
     draws: int | None = Field(
         None,
         ge=2,
@@ -85,12 +87,12 @@ class Config(TrainingConfig):
         if resolved["precision"] == "auto":
             resolved["precision"] = "bf16" if model.bf16_parity and fast_bf16() else None
         if not trains:
-            resolved["epochs"] = 0
+            resolved["epochs"], resolved["compile"] = 0, None
         _check_captions(resolved)
         _check_matchers(resolved)
         for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
             model.check(section, resolved["data"]["size"])
-        return without_metrics(resolved)
+        return without_absent(resolved)
 
     @classmethod
     def data_paths(cls, resolved: Mapping[str, Any]) -> Iterator[DataPath]:

@@ -30,6 +30,7 @@ from trainables.inpaint.method_checks import check_loss, check_output, check_pre
 from trainables.inpaint.predicted_region import PredictedRegion
 from trainables.inpaint.setup import Setup
 from trainables.training import optimisers
+from trainables.training.compiled import compiled
 from trainables.training.loop import derive
 from trainables.training.precision import full
 from trainables.training.terms import Terms, as_sums
@@ -123,7 +124,10 @@ class Regression:
             meta = torch.empty(1, 1, setup.size, setup.size, device="meta")
             self.features = setup.features(self.region.crop(meta).shape[2])
             self.network.train()  # a network may keep parts of itself in eval mode
-            self.trained = self.workers.prepare(self.training_module())
+            module = self.training_module()
+            if setup.config.get("compile"):
+                module = compiled(module, setup.machine.scratch)
+            self.trained = self.workers.prepare(module)
 
     # --- functions to override ----------------------------------------------------------------------------------------
 

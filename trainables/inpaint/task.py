@@ -46,6 +46,7 @@ from trainables.match.caption_retrieval import (
     set_trained_encoders,
     vocabulary_of,
 )
+from trainables.training.compiled import check_compiler
 from trainables.training.distributed import Workers
 from trainables.training.loop import derive, generator
 from trainables.training.networks import build_network
@@ -159,6 +160,8 @@ def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None],
     masked = {"data": {"size": config["data"]["size"]}, "mask": config["mask"], "test_masks": config.get("test_masks")}
     required = [(check_code, config["model"]["name"]), (images.check, config["data"])]
     required += [(captions.check, config["data"]), (inpaint_dataset.check_masks, masked)]
+    if config.get("compile"):
+        required.append((check_compiler, True))
     if config.get("metrics"):
         required.append((check_user_metrics, {"data": masked["data"], "metrics": config["metrics"]}))
     return [*required, (perceptual_features.load, config["features"])] if config.get("features") else required

@@ -134,6 +134,18 @@ def test_identity_leaves_out_epochs_and_what_is_off():
     assert "path" not in schema.identity("inpaint", one, 0)["data"]
 
 
+def test_compiling_is_part_of_a_trial_and_its_key_absent_otherwise():
+    plain, off, on = (
+        schema.resolve("inpaint", {**BASE, **changes}) for changes in ({}, {"compile": False}, {"compile": True})
+    )
+    assert plain == off
+    assert "compile" not in plain
+    assert on == {**plain, "compile": True}
+    assert schema.identity("inpaint", on, 0) == {**schema.identity("inpaint", plain, 0), "compile": True}
+    fill = schema.resolve("inpaint", {**BASE, "model": {"name": "mean_fill"}, "compile": True})
+    assert "compile" not in fill, "nothing is trained"
+
+
 @pytest.mark.parametrize(("parity", "fast", "chosen"), [(True, True, "bf16"), (True, False, None), (False, True, None)])
 def test_auto_is_bf16_where_the_method_is_as_good_in_it_and_the_machine_fast(monkeypatch, parity, fast, chosen):
     monkeypatch.setattr(registry.model("vanilla_autoencoder").config, "bf16_parity", parity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from tests.trainables.inpaint.stepping import discriminators_of
 from trainables import registry, schema
+from trainables.errors import TrialError
 from trainables.inpaint import dataset as inpaint_dataset
 from trainables.inpaint import setup as inpaint_setup
 from trainables.inpaint import task as inpaint
 from trainables.inpaint.batch import Batch
+from trainables.training import compiled
 from trainables.training.precision import Precision, as_given, full
 from trainables.training.session import Machine
 
@@ -108,3 +111,32 @@ def test_casting() -> None:
     assert full(a.double()).dtype == torch.float64
     with as_given(torch.device("meta")):
         pass
+
+
+# --- torch.compile ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, compiled.COMPILERS)), reason="needs a C++ compiler")
+def test_a_compiled_network_learns_the_same_and_saves_the_same_state(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiling takes a minute on an idle machine."""
+    monkeypatch.setenv(compiled.CACHE, "set again")  # restored after the test
+    plain, fast = (losses("vanilla_autoencoder", data_root, steps=4, **kind) for kind in ({}, {"compile": True}))
+    torch.testing.assert_close(fast, plain, rtol=1e-3, atol=0)
+    if compiled._GIVEN is None:
+        assert list(compiled._cache_folder(Machine().scratch).rglob("*.so")), "in a cache of this process"
+    states = (learner("vanilla_autoencoder", data_root, **kind)[0].state_dict() for kind in ({}, {"compile": True}))
+    assert len({tuple(state["network"]) for state in states}) == 1
+
+
+def test_a_machine_without_a_compiler_cannot_compile(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(TrialError, match="needs a C\\+\\+ compiler") as caught:
+        learner("vanilla_autoencoder", data_root, compile=True)
+    assert caught.value.key == "compile"
+    given = {"data": {"name": "cifar10"}, "mask": {"name": "lines"}, "model": {"name": "deepfill"}, "compile": True}
+    config = {**schema.resolve("inpaint", {**given, "loss": LOSSES["deepfill"]}), "seed": 0}
+    assert (compiled.check_compiler, True) in inpaint.checks(config)
