@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 import subprocess
+import sys
 import time
 from functools import cache
 from importlib import metadata
@@ -65,6 +66,14 @@ def hardware(device: str) -> dict[str, Any]:
             "matrix_products": torch.backends.cuda.matmul.allow_tf32,
         }
     return facts
+
+
+def ray_job() -> str | None:
+    """The id of the Ray job that this process belongs to; None without Ray, which is not imported for this."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return None
+    return str(ray.get_runtime_context().get_job_id())
 
 
 class Load:

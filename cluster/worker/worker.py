@@ -141,6 +141,7 @@ def _run_trial(
         **({"workers": workers.size} if workers.size > 1 else {}),
         "command": options.command,
         **({"ray_dashboard": options.ray_dashboard} if options.ray_dashboard else {}),
+        **({"ray_job": job} if (job := provenance.ray_job()) else {}),
     }
     claim = {
         "claimed_at": time.time(),

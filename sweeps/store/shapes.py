@@ -42,6 +42,7 @@ class _ProvenanceShape(_Shape):
     versions: Json | None = None
     hardware: Json = {}
     modules: str | None = None
+    ray_job: str | None = None
 
 
 class _ClaimShape(_Shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 
 _LOG_LINES = 100
+_RAY_JOB = re.compile(r"[0-9a-f]{4,64}")
 
 
 def attempts(trial: str) -> None:
@@ -109,6 +111,8 @@ def provenance(trial: str) -> None:
         return
     words = pd.DataFrame(configuration.flatten_to_text(facts).items(), columns=["fact", "value"])
     st.dataframe(words, hide_index=True, height=elements.table_height(len(words)))
-    given = current().settings.ray
-    if given:
+    given, job = current().settings.ray, str(facts.get("ray_job", ""))
+    if given and _RAY_JOB.fullmatch(job):
+        st.link_button("Ray: its job", f"{given}/#/jobs/{job}", icon=":material/open_in_new:")
+    elif given:
         st.link_button("Ray: jobs", f"{given}/#/jobs", icon=":material/open_in_new:")

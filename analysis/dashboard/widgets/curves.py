@@ -142,6 +142,9 @@ def _axes(figure: go.Figure, words: str, log: bool, dark: bool) -> None:
     if across and max(across) - min(across) <= _WHOLE:
         figure.update_xaxes(dtick=1)  # otherwise rounded ticks repeat: 1, 2, 2
     figure.update_yaxes(type="log" if log else "linear")
+    up = [one for trace in figure.data for one in (() if trace.y is None else trace.y) if one is not None and one > 0]
+    if log and up and max(up) < 100 * min(up):
+        figure.update_yaxes(dtick="D2")  # 1, 2, 5, in place of all digits
 
 
 def _line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def test_in_process_and_through_ray_give_the_same_records(
     for trial, _ in plan.runs():
         (attempt,) = stored_attempts.attempts(there, trial.id)
         assert stored_attempts.read_log(there, attempt).endswith("  done\n")
+        claim = layout.get_json(there, attempt.key("attempts", "0001.json"))
+        assert re.fullmatch("[0-9a-f]{8}", claim["provenance"]["ray_job"]), "links to the job in Ray's dashboard"
 
 
 def test_threads_are_recorded_and_change_bits_only(planned: Planned, tmp_path: Path, data_root: Path) -> None:
