@@ -43,7 +43,7 @@ def main() -> None:
     }
     context.set_pages(shown)
     page = st.navigation(list(shown.values()), position="hidden")
-    st.html(f"<style>{theme.style(elements.is_dark())}</style>")
+    st.html(f"<style>{theme.style()}</style>")
     st.html(f"<script>{_HISTORY.read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
     access.keep_offered()
     _menu(shown)

@@ -56,10 +56,16 @@ def _scheme(name: str, colours: dict[str, str], primary: str) -> dict[str, Any]:
     }
 
 
-def style(dark: bool) -> str:
-    """CSS for links within text, and for text that Streamlit draws with too little contrast (WCAG AA: 4.5 to 1)."""
-    faint = (DARK if dark else LIGHT)["faint"]
+def style() -> str:
+    """CSS for links within text, and for text that Streamlit draws with too little contrast (WCAG AA: 4.5 to 1).
+
+    It follows the colour scheme without the server, so that a browser may change it at any time.
+    """
+    faint = f"light-dark({LIGHT['faint']}, {DARK['faint']})"
+    on_primary = f"light-dark({LIGHT['ground']}, {DARK['ground']})"
     return f"""[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {{ color: {faint}; opacity: 1 }}
+        [data-testid^="stBaseButton-primary"]:enabled, [data-testid^="stBaseButton-primary"]:enabled p,
+        [data-testid="stMultiSelect"] span[title], [data-baseweb="tag"] * {{ color: {on_primary} !important }}
         [data-stale="true"] {{ opacity: 1 !important }}
         [class*="st-key-trials-"] a p {{ text-decoration: underline }}"""
 

@@ -170,7 +170,7 @@ def _error(error: dict[str, Any], config: dict[str, Any]) -> None:
             elements.note(f"{words}Loss terms of epoch {trace.get('epoch')} by step, up to the divergence.")
         if error.get("traceback"):
             with st.expander("Where in the code"):
-                st.code(str(error["traceback"]), language=None)
+                st.code(str(error["traceback"]), language=None, wrap_lines=True)
 
 
 # --- views ------------------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def attempts(trial: str) -> None:
     for attempt, error in reversed(errors):
         with st.expander(f"Attempt {attempt.number}: {elements.escape(error.get('type', 'error'))}"):
             st.text(str(error.get("message", "")))
-            st.code(str(error.get("full") or error.get("traceback") or ""), language=None)
+            st.code(str(error.get("full") or error.get("traceback") or ""), language=None, wrap_lines=True)
     for result in current().reader.results(trial).values():
         for note in result.get("notes", []):
             elements.note(note)

@@ -61,7 +61,7 @@ def empty_state(what: str, do: str, command: str = "") -> None:
         st.markdown(f"**{escape(what)}**")
         st.markdown(escape(do))
         if command:
-            st.code(command, language="sh")
+            st.code(command, language="sh", wrap_lines=True)
 
 
 def show_error(error: SweepError) -> None:

@@ -162,5 +162,5 @@ class Reader:
         deadline = time.monotonic() + PATIENCE_S
         while not met():
             if time.monotonic() > deadline:
-                raise AssertionError(f"waited for {what}\n{self.text()}")
+                raise AssertionError(f"waited for {what}\n{self.browser.current_url}\n{self.text()}")
             time.sleep(0.1)

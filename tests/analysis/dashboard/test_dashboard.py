@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -400,12 +401,24 @@ def test_a_network_trained_with_captions_takes_a_caption(tmp_path: Path, uploade
 
 
 @pytest.mark.parametrize("page", ["", "sweep", "trial", "compare", "try", "report"])
-def test_every_page_shows_that_the_store_is_missing(visit: Open, page: str) -> None:
+def test_every_page_shows_that_the_store_is_missing(visit: Open, page: str, tmp_path: Path) -> None:
+    if page == "sweep":
+        (tmp_path / "store").mkdir()  # empty
     shown = visit(page)
     assert not shown.exception
     assert not shown.error
     said = words(shown)
     assert "No sweep yet" in said or "No trial chosen" in said
+    assert page == "trial" or f"--store {tmp_path / 'store'}" in said
+
+
+def test_a_trial_deleted_while_its_page_is_open_is_shown_as_missing(store: FolderStore, visit: Open) -> None:
+    trial = stored_plans.require_plan(store, "partial-conv")["arms"][0]["trials"]["1"]["id"]
+    page = visit("trial", trial=trial, sweep="partial-conv")
+    shutil.rmtree(store.root / "trials" / trial)
+    assert "the store has no such trial" in words(page.run())
+    context.current().reader.forget()
+    assert "1 queued" in words(visit("sweep", sweep="partial-conv"))
 
 
 @pytest.mark.usefixtures("store")

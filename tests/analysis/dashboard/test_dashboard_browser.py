@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
-from tests.analysis.dashboard import browsing
+from tests.analysis.dashboard import accessible, browsing
 from tests.analysis.dashboard.browsing import Reader
 from trainables import schema
 
@@ -87,31 +86,6 @@ def trial_of(store: FolderStore, sweep: str, arm: str, seed: str = "0") -> str:
     return str(next(one for one in stored["arms"] if one["name"] == arm)["trials"][seed]["id"])
 
 
-def test_every_page_opens(reader: Reader, store: FolderStore) -> None:
-    reader.shows("2 sweeps")
-    reader.until(lambda: "small-tiny" in reader.cells(), "the list")
-    said = reader.open("sweep", sweep="small-tiny")
-    assert "Does a wider network fill better?" in said
-    assert "2 failed trials" in said
-    assert "Diverged" in said
-    for view, words in (
-        ("Table", "Differences from"),
-        ("Curves", "Means over seeds"),
-        ("Claims", "mean fill is best"),
-    ):
-        reader.shows(words, "sweep", sweep="small-tiny", view=view)
-    trial = trial_of(store, "small-tiny", "base")
-    reader.shows("Rows from the top", "trial", trial=trial, sweep="small-tiny", view="Pictures")
-    reader.shows("are marked.", "compare", sweep="small-tiny", view="Configuration")
-    reader.shows("Below each image is its error map", "compare", sweep="small-tiny", view="Pictures")
-    reader.shows("LaTeX", "report", sweep="small-tiny")
-    frame = reader.element("iframe")
-    reader.browser.switch_to.frame(frame)
-    reader.until(lambda: "Ablation report" in reader.browser.page_source, "the report")
-    reader.browser.switch_to.default_content()
-    reader.shows("Upload", "try", trial=trial)
-
-
 def test_addresses_behave_as_those_of_web_pages(reader: Reader) -> None:
     """Back, a reload with the token, the menu, titles; and nothing is requested from another server."""
 
@@ -138,10 +112,78 @@ def test_addresses_behave_as_those_of_web_pages(reader: Reader) -> None:
     assert reader.browser.execute_script(caption) == "rgb(87, 96, 106)", "its contrast on white is 6.4"
 
 
-def test_the_page_of_a_failed_trial_shows_its_error_without_the_traceback(reader: Reader, store: FolderStore) -> None:
-    said = reader.open("trial", trial=trial_of(store, "small-tiny", "wild"), sweep="small-tiny")
-    assert "Diverged" in said
-    assert "Traceback" not in said
+LOOKS = (
+    (("light", accessible.WIDE), ("dark", accessible.PHONE)),
+    (("dark", accessible.WIDE), ("light", accessible.PHONE)),
+)
+"""Each pair has both schemes and both widths."""
+
+
+def readable(reader: Reader, looks: Sequence[tuple[str, int]]) -> None:
+    """Check the page in these schemes and widths, beginning with the one that it is shown in, if that is the last."""
+    for scheme, width in looks if accessible.shown(reader) != looks[-1] else reversed(looks):
+        accessible.look(reader, scheme, width)
+        assert accessible.violations(reader) == [], f"{reader.browser.current_url}, {scheme}, {width} px"
+
+
+@pytest.mark.parametrize("looks", [LOOKS[0], pytest.param(LOOKS[1], marks=pytest.mark.slow)])
+def test_every_page_opens_and_meets_wcag(reader: Reader, store: FolderStore, looks: Sequence[tuple[str, int]]) -> None:
+    trial = trial_of(store, "small-tiny", "base")
+    reader.shows("2 sweeps")
+    reader.until(lambda: "small-tiny" in reader.cells(), "the list")
+    readable(reader, looks)
+    reader.shows("Does a wider network fill better?", "sweep", sweep="small-tiny")
+    reader.says("2 trials: Diverged")
+    reader.says("Lower the learning rate")
+    readable(reader, looks)
+    for view, words in (
+        ("Table", "Differences from"),
+        ("Curves", "Means over seeds"),
+        ("Pictures", "wipe or blink"),
+        ("Claims", "mean fill is best"),
+    ):
+        reader.press(view)
+        reader.says(words)
+        readable(reader, looks)
+    reader.shows("Loss terms by step", "trial", trial=trial_of(store, "small-tiny", "wild"), sweep="small-tiny")
+    reader.says("Diverged")
+    assert "Traceback" not in reader.text()
+    readable(reader, looks)
+    reader.shows("Rows from the top", "trial", trial=trial, sweep="small-tiny", view="Pictures")
+    for view in ("Configuration", "Attempts", "Provenance"):
+        reader.press(view)
+        readable(reader, looks)
+    reader.shows("are marked.", "compare", sweep="small-tiny", view="Configuration")
+    readable(reader, looks)
+    reader.press("Pictures")
+    reader.says("Below each image is its error map")
+    readable(reader, looks)
+    blinks(reader)
+    reader.shows("LaTeX", "report", sweep="small-tiny")
+    reader.browser.switch_to.frame(reader.element("iframe"))
+    reader.until(lambda: "Ablation report" in reader.browser.page_source, "the report")
+    reader.browser.switch_to.default_content()
+    readable(reader, looks)
+    reader.shows("Upload", "try", trial=trial)
+    readable(reader, looks)
+    accessible.reset(reader)
+
+
+def blinks(reader: Reader) -> None:
+    """The two images on top of each other alternate once that is asked for."""
+    browser = reader.browser
+    browser.switch_to.frame(reader.element("iframe"))
+    share = "return document.getElementById('both').style.getPropertyValue('--at')"
+    assert browser.execute_script(share) == "", "not before it is asked for"
+    browser.execute_script("document.getElementById('blink').click()")
+    seen: set[str] = set()
+
+    def both() -> bool:
+        seen.add(browser.execute_script(share))
+        return seen == {"0%", "100%"}
+
+    reader.until(both, "both images")
+    browser.switch_to.default_content()
 
 
 def test_resume_watch_stop_and_finish_a_sweep(reader: Reader, store: FolderStore) -> None:
@@ -192,14 +234,6 @@ def test_a_click_on_a_cell_opens_its_trial(reader: Reader) -> None:
     assert "sweep=small-tiny" in reader.browser.current_url
 
 
-def test_a_trial_deleted_while_its_page_is_open_is_shown_as_missing(reader: Reader, store: FolderStore) -> None:
-    trial = trial_of(store, "small-tiny", "base", "1")
-    reader.open("trial", trial=trial, sweep="small-tiny")
-    shutil.rmtree(store.root / "trials" / trial)
-    reader.shows("the store has no such trial", "trial", trial=trial, sweep="small-tiny")
-    reader.until(lambda: "1 queued" in reader.open("sweep", sweep="small-tiny"), "the deleted trial in the queue:")
-
-
 def test_draw_a_hole_on_an_image_and_fill_it(reader: Reader, store: FolderStore, tmp_path: Path) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
@@ -218,15 +252,3 @@ def test_draw_a_hole_on_an_image_and_fill_it(reader: Reader, store: FolderStore,
     reader.until(lambda: reader.browser.execute_script(width) == 96, "the filled image in:")
     reader.within_shadow(".undo").click()
     reader.says("Draw the hole on the image")
-
-
-def test_an_empty_store_shows_what_to_do(reader: Reader, tmp_path: Path) -> None:
-    """First the folder is missing, then it is empty."""
-    folder = tmp_path / "nothing"
-    with browsing.dashboard(str(folder), "--token", browsing.TOKEN) as served:
-        fresh = Reader(reader.browser, served.address)
-        for made in (False, True):
-            if made:
-                folder.mkdir(exist_ok=True)
-            fresh.shows("No sweep yet")
-            fresh.says(f"--store {folder}")

@@ -206,7 +206,7 @@ def test_text_has_the_contrast_of_wcag_aa() -> None:
         for ink in (scheme["ink"], scheme["faint"], link):
             for ground in (scheme["ground"], scheme["second"]):
                 assert contrast(ink, ground) >= 4.5, (ink, ground)
-        assert scheme["faint"] in theme.style(scheme is theme.DARK)
+        assert scheme["faint"] in theme.style()
         assert theme.options()[f"theme.{primary}.grayTextColor"] == scheme["faint"]
 
 
