@@ -105,10 +105,11 @@ def keys(name: str) -> str:
 
 def _rows(model: Any, skip: tuple[str, ...] = ()) -> Iterator[list[str]]:
     schema = model.model_json_schema()
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
     for key, field in schema["properties"].items():
         if key not in skip and "const" not in field:
             required = key in schema.get("required", ())
-            default = "required" if required else _default(field.get("default"), model.model_fields[key])
+            default = "required" if required else _default(field.get("default"), fields[key])
             yield [f"`{key}`", _type(field, schema.get("$defs", {})), default, _meaning(field)]
 
 

@@ -42,12 +42,20 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--address", help="also check a running Ray: auto or HOST:PORT (default: check this machine only)"
     )
+    common.add_json(parser)
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Print one line for each check."""
+    found = api.doctor(options.store, address=options.address, data=options.data)
+    if options.json:
+        from sweeps.cli.programs import outputs
+
+        document = outputs.doctor(found)
+        outputs.write(document)
+        return common.DONE if document.ready else common.FAILED
     failed = 0
-    for line in api.doctor(options.store, address=options.address, data=options.data):
+    for line in found:
         print(f"{line.state:7} {line.what}", flush=True)
         if line.do:
             print(f"        do: {line.do}")

@@ -86,8 +86,8 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--tiny", dest="size", action="store_const", const=sizes.TINY, help="short for --size tiny")
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
+def add_json(parser: argparse.ArgumentParser, text: str = "print JSON") -> None:
+    parser.add_argument("--json", action="store_true", help=text)
 
 
 def add_changes(parser: argparse.ArgumentParser, text: str) -> None:

@@ -75,15 +75,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         if not hasattr(error, "allowed"):  # neither a SweepError nor a TrialError: a bug, which keeps its traceback
             raise
-        print(f"error: {error}", file=sys.stderr)
+        _tell(error, options)
         return USER_ERROR
     except OSError as error:
         if error.filename is None and error.errno not in _OUTPUT_FAILED:
             raise
-        print(f"error: {_file_error(error)}", file=sys.stderr)
+        _tell(_file_error(error), options)
         if error.filename is None:
             _discard_output()
         return USER_ERROR
+
+
+def _tell(error: ValueError, options: argparse.Namespace) -> None:
+    """Print the four parts of an error, as JSON to standard output if the verb was to print JSON."""
+    if not getattr(options, "json", False):
+        print(f"error: {error}", file=sys.stderr)
+        return
+    from sweeps.cli.programs import outputs
+
+    with contextlib.suppress(OSError):  # it may be standard output that cannot be written
+        outputs.write(outputs.error(error))
+        sys.stdout.flush()
 
 
 def _open_closed_streams() -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from sweeps import api
 from sweeps.cli import common
+
+if TYPE_CHECKING:
+    from cluster.driver.reproduction import Reproduction
+    from sweeps.cli.programs import models
 
 
 def register(verbs: common.Verbs) -> None:
@@ -44,6 +49,7 @@ def register(verbs: common.Verbs) -> None:
         help="first fill the test images on which the arms differ most, with the final checkpoint of each arm",
     )
     common.add_data(parser, "folder of the data sets, for --redraw (default: $SWEEPS_DATA)")
+    common.add_json(parser)
 
     parser = verbs.add(claims, "claims", "print the claims of all studies: published value, measured value, verdict")
     parser.add_argument(
@@ -55,6 +61,7 @@ def register(verbs: common.Verbs) -> None:
         action="store_true",
         help="print CSV, which includes the source of each claim and the evidence for its verdict",
     )
+    common.add_json(parser)
 
     parser = verbs.add(
         compare,
@@ -70,6 +77,7 @@ def register(verbs: common.Verbs) -> None:
     )
     common.add_store(parser)
     parser.add_argument("--with-store", metavar="URI", help="store of B (default: the same store)")
+    common.add_json(parser)
 
     parser = verbs.add(reproduce, "reproduce", "run finished trials again and report which numbers changed")
     common.add_sweep_name(parser)
@@ -83,6 +91,7 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument("--cell", metavar="ARM", help="reproduce only this arm")
     parser.add_argument("--seed", metavar="N", type=int, help="reproduce only this seed")
     parser.add_argument("--into", metavar="URI", help="store for the new results (default: they are deleted)")
+    common.add_json(parser)
 
     parser = verbs.add(
         export_test, "export-test", "write the damaged test images and masks of a sweep, for another system to fill"
@@ -92,6 +101,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     parser.add_argument("--arm", metavar="ARM", help="arm whose images and masks are written (default: the baseline)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder")
+    common.add_json(parser)
 
     parser = verbs.add(export_to, "export-to", "write the finished trials of a sweep for another tool")
     parser.add_argument("tool", metavar="TOOL", choices=("tensorboard", "mlflow", "wandb"), help="%(choices)s")
@@ -102,6 +112,7 @@ def register(verbs: common.Verbs) -> None:
         metavar="PLACE",
         help="folder for tensorboard (default: ./tensorboard), tracking URI for mlflow, project for wandb",
     )
+    common.add_json(parser)
 
     parser = verbs.add(
         audit, "audit", "tell what a CSV table of methods and seeds (or images), from anywhere, can decide and what not"
@@ -113,7 +124,7 @@ def register(verbs: common.Verbs) -> None:
         choices=("max", "min"),
         help="whether higher or lower values are better (default: by the metric's name, max if it is unknown)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    common.add_json(parser)
 
 
 def report(options: argparse.Namespace) -> int:
@@ -123,18 +134,29 @@ def report(options: argparse.Namespace) -> int:
     kinds = options.format.split(",")
     columns = [name.strip() for name in options.columns.split(",")] if options.columns else ()
     store = api.open(options.store)
+    reports, files = [], []
     for name in options.name:
         built = api.report(store, name, columns=columns, transpose=options.transpose, sd=options.sd)
-        console.show(formats.terminal(built))
+        reports.append(built)
+        if not options.json:
+            console.show(formats.terminal(built))
         if options.redraw:
-            _print_redrawn(name, api.redraw(store, built, options.data))
+            redrawn = api.redraw(store, built, options.data)
+            if not options.json:
+                _print_redrawn(name, redrawn)
+        written: list[object] = []
         if options.out is not None:
-            for path in api.write_report(built, options.out, kinds):
-                print(path)
+            written += api.write_report(built, options.out, kinds)
         if options.publish is not None:
             target = api.open(options.publish)
-            for key in api.publish_report(built, target, kinds):
-                print(f"{target.uri}/{key}")
+            written += [f"{target.uri}/{key}" for key in api.publish_report(built, target, kinds)]
+        files += [str(file) for file in written]
+        for file in written if not options.json else ():
+            print(file)
+    if options.json:
+        from sweeps.cli.programs import models, outputs
+
+        outputs.write(models.ReportOutput(reports=[outputs.reported(one) for one in reports], files=files))
     return common.DONE
 
 
@@ -153,7 +175,11 @@ def claims(options: argparse.Namespace) -> int:
     from sweeps.cli import console
 
     lines = api.claims(options.store, options.name)
-    if options.csv:
+    if options.json:
+        from sweeps.cli.programs import outputs
+
+        outputs.write(outputs.claims(lines))
+    elif options.csv:
         print(overview.to_csv(lines), end="")
     else:
         console.show(overview.terminal(lines))
@@ -165,6 +191,11 @@ def compare(options: argparse.Namespace) -> int:
     from sweeps.cli import console
 
     comparison = api.compare(options.store, options.before, options.after, after_store=options.with_store)
+    if options.json:
+        from sweeps.cli.programs import outputs
+
+        outputs.write(outputs.comparison(comparison))
+        return common.FAILED if comparison.drifted else common.DONE
     console.show(compare_sweeps.terminal(comparison.arms))
     for sentence in comparison.unmatched:
         print(sentence)
@@ -172,35 +203,59 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def reproduce(options: argparse.Namespace) -> int:
-    from analysis.report import compare_sweeps
+    from sweeps.cli.programs import models, outputs
     from sweeps.cli.progress_display import RunDisplay
 
     trials = api.reproduce(
         options.store,
         options.name,
         api.RunOptions(address=options.address, data=options.data, command=options.command),
-        RunDisplay(options.store),
+        RunDisplay(options.store, quiet=options.json),
         arm=options.cell,
         seed=options.seed,
         into=options.into,
     )
-    changed = 0
-    for trial in trials:
-        outcome: object = "did not finish again"
-        if trial.after is not None:
-            change = compare_sweeps.history_change(trial.before, trial.after)
-            outcome = change if change and change.exceeds(trial.tolerance) else None
-            if change and not outcome:
-                print(f"{trial.label}: the same numbers within {trial.tolerance:.1%}, as one process ran it")
-                continue
-        changed += outcome is not None
-        print(f"{trial.label}: {outcome or 'the same numbers, to the last bit'}")
-    print(f"{len(trials)} finished trials run again, {changed} changed")
+    lines = [_reproduced(trial) for trial in trials]
+    changed = sum(line.state in ("changed", "not finished") for line in lines)
+    if options.json:
+        outputs.write(models.ReproduceOutput(trials=lines))
+    else:
+        for trial, line in zip(trials, lines, strict=True):
+            print(f"{line.label}: {_in_words(line, trial.tolerance)}")
+        print(f"{len(trials)} finished trials run again, {changed} changed")
     return common.FAILED if changed or not trials else common.DONE
+
+
+def _reproduced(trial: Reproduction) -> models.ReproducedTrial:
+    from analysis.report import compare_sweeps
+    from sweeps.cli.programs import models
+
+    if trial.after is None:
+        return models.ReproducedTrial(label=trial.label, state="not finished", change="")
+    change = compare_sweeps.history_change(trial.before, trial.after)
+    if change is None:
+        return models.ReproducedTrial(label=trial.label, state="same", change="")
+    state: Literal["changed", "within tolerance"] = "changed" if change.exceeds(trial.tolerance) else "within tolerance"
+    return models.ReproducedTrial(label=trial.label, state=state, change=str(change))
+
+
+def _in_words(line: models.ReproducedTrial, tolerance: float) -> str:
+    return {
+        "same": "the same numbers, to the last bit",
+        "within tolerance": f"the same numbers within {tolerance:.1%}, as one process ran it",
+        "changed": line.change,
+        "not finished": "did not finish again",
+    }[line.state]
 
 
 def export_test(options: argparse.Namespace) -> int:
     count = api.export_test(options.store, options.name, options.out, arm=options.arm, data=options.data)
+    if options.json:
+        from sweeps.cli.programs import models, outputs
+
+        damaged, masks = (str(options.out / name) for name in ("damaged", "masks"))
+        outputs.write(models.ExportTestOutput(images=count, damaged=damaged, masks=masks))
+        return common.DONE
     print(f"{count} images in {options.out / 'damaged'}, their masks in {options.out / 'masks'} (white: fill this)")
     print("fill them into a folder under the same names, then add an arm to the sweep file:")
     print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")
@@ -209,6 +264,11 @@ def export_test(options: argparse.Namespace) -> int:
 
 def export_to(options: argparse.Namespace) -> int:
     number, place = api.export_to(options.store, options.name, options.tool, options.out)
+    if options.json:
+        from sweeps.cli.programs import models, outputs
+
+        outputs.write(models.ExportToOutput(name=options.name, runs=number, place=place))
+        return common.DONE
     print(f"{options.name}: {number} {'run' if number == 1 else 'runs'} written to {place}")
     return common.DONE
 

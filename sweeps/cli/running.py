@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeps import api
 from sweeps.cli import common
 from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
+    from cluster.driver.driver import PendingWork
     from cluster.driver.execution import RunEvents, RunResult
+    from sweeps.results.cost import Estimate
     from sweeps.spec.plan import Plan
     from sweeps.store.base import Store
 
@@ -22,6 +25,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_sweep_file(parser)
     common.add_data(parser, "also check the files in this folder of the data sets (default: $SWEEPS_DATA)")
     parser.add_argument("--arm", metavar="NAME", help="show this arm only")
+    common.add_json(parser)
 
     parser = verbs.add(
         plan, "plan", "print what a sweep would run: trials that are done, trials that are left, expected time"
@@ -38,6 +42,7 @@ def register(verbs: common.Verbs) -> None:
         action="store_true",
         help="measure the speed of trials without recorded times on a few training steps",
     )
+    common.add_json(parser)
 
     parser = verbs.add(run, "run", "run a sweep, or continue it")
     common.add_sweep_file(parser)
@@ -56,6 +61,7 @@ def register(verbs: common.Verbs) -> None:
         action="store_true",
         help="train finished trials again that other code of this package or other data than today's have made",
     )
+    common.add_json(parser, "print nothing but the state at the end, as JSON")
 
     parser = verbs.add(resume, "resume", "continue a sweep by name, from the file that the store keeps")
     common.add_sweep_name(parser)
@@ -65,6 +71,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_address(parser)
     common.add_run_options(parser)
     _add_failed_trials_exit(parser)
+    common.add_json(parser, "print nothing but the state at the end, as JSON")
 
     parser = verbs.add(
         stop, "stop", "stop a sweep gracefully: its trials save a checkpoint at the end of the current epoch"
@@ -72,10 +79,12 @@ def register(verbs: common.Verbs) -> None:
     common.add_sweep_name(parser)
     common.add_store(parser)
     parser.add_argument("--trial", metavar="ID", help="stop this trial only")
+    common.add_json(parser)
 
     parser = verbs.add(gc, "gc", "delete checkpoints that are no longer needed, and files that killed runs left")
     parser.add_argument("name", metavar="NAME", nargs="?", help="name of a sweep (default: all trials of the store)")
     common.add_store(parser)
+    common.add_json(parser)
 
 
 def _add_failed_trials_exit(parser: argparse.ArgumentParser) -> None:
@@ -106,9 +115,15 @@ def check(options: argparse.Namespace) -> int:
     if not arms:
         raise unknown_name_error(f"--arm {options.arm!r}", options.arm, [arm.name for arm in planned.arms])
     images = api.data_notes(planned, options.data)
+    dependencies = [dependency.name for dependency in api.dependencies(sweep)]
+    if options.json:
+        from sweeps.cli.programs import outputs
+
+        outputs.write(outputs.check(planned, arms, images, dependencies))
+        return common.DONE
     console.check(planned, arms)
     console.images(images)
-    console.dependencies(planned, [dependency.name for dependency in api.dependencies(sweep)])
+    console.dependencies(planned, dependencies)
     return common.DONE
 
 
@@ -119,6 +134,9 @@ def plan(options: argparse.Namespace) -> int:
         return _plan_all(options)
     store, sweep = api.open(options.store), common.load_sweep(options)
     dependencies = api.dependencies(sweep, store)
+    if options.json:
+        _plan_json(options, sweep, store, dependencies)
+        return common.DONE
     for dependency in dependencies:
         _print_cost(options, api.plan(dependency, store), store, is_dependency=True)
     planned = api.plan(sweep, store)
@@ -149,13 +167,67 @@ def _plan_all(options: argparse.Namespace) -> int:
             "sweeps plan FILE, or sweeps plan --all --size small",
         )
     place = api.RunOptions(address=options.address, data=options.data)
-    study_costs.show(api.study_costs(options.store, options.size, place, measure=options.measure))
+    costs = api.study_costs(options.store, options.size, place, measure=options.measure)
+    if options.json:
+        from sweeps.cli.programs import outputs
+
+        outputs.write(outputs.costs(costs))
+    else:
+        study_costs.show(costs)
     return common.DONE
 
 
 def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, is_dependency: bool = False) -> None:
-    from sweeps.api import arguments
     from sweeps.cli import console
+
+    cost = _cost(options, plan, store, is_dependency)
+    if cost.now.work.nothing and is_dependency:
+        return
+    console.plan(*cost.now)
+    if cost.looks is None:
+        return
+    console.note(cost.looks.words)
+    if not cost.later:
+        console.note("looks have ended: no arm gets more seeds")
+    for title, later in cost.later.items():
+        console.note(f"{title}:")
+        console.plan(*later)
+
+
+def _plan_json(options: argparse.Namespace, sweep: api.LoadedSweep, store: Store, before: Sequence[Any]) -> None:
+    from sweeps.cli.programs import models, outputs
+
+    first = [_cost(options, api.plan(dependency, store), store, is_dependency=True).now for dependency in before]
+    planned = api.plan(sweep, store)
+    cost = _cost(options, planned, store)
+    later = {title: outputs.planned(*one) for title, one in cost.later.items()}
+    outputs.write(
+        models.PlanOutput(
+            sweep=outputs.planned(*cost.now),
+            dependencies=[outputs.planned(*one) for one in first if not one.work.nothing],
+            looks=cost.looks.words if cost.looks else None,
+            notes=[*planned.notes, *api.data_notes(planned, options.data)],
+            **later,
+        )
+    )
+
+
+class _WorkCost(NamedTuple):
+    work: PendingWork
+    estimate: Estimate | None
+    """None if nothing is left."""
+
+
+class _Cost(NamedTuple):
+    now: _WorkCost
+    looks: api.running.PlannedLooks | None
+    later: dict[str, _WorkCost]
+    """Of a sweep whose looks have not ended: the expected and the most work."""
+
+
+def _cost(options: argparse.Namespace, plan: Plan, store: Store, is_dependency: bool = False) -> _Cost:
+    """What is left of a plan, and what looks may add."""
+    from sweeps.api import arguments
     from sweeps.store import record_cache
 
     place = api.RunOptions(
@@ -167,41 +239,45 @@ def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, is_depend
     )
     copied = record_cache.cached(arguments.plain_store(store), plan.name)
     looks = api.planned_looks(plan, copied)
-    work = api.work_left(looks.so_far if looks else plan, copied, place)
-    if work.nothing and is_dependency:
-        return
+
+    def cost(of: Plan) -> _WorkCost:
+        work = api.work_left(of, copied, place)
+        if work.nothing:
+            return _WorkCost(work, None)
+        return _WorkCost(work, api.estimate(work, copied, place, measure=options.measure))
+
+    now = cost(looks.so_far if looks else plan)
+    if is_dependency and now.work.nothing:
+        return _Cost(now, None, {})
     api.check_data(plan, copied, place)
-    console.plan(work, None if work.nothing else api.estimate(work, copied, place, measure=options.measure))
-    if looks is None:
-        return
-    console.note(looks.words)
-    if work.nothing and not work.left_out:
-        console.note("looks have ended: no arm gets more seeds")
-        return
-    for title, larger in (("expected", looks.expected), ("most", looks.most)):
-        work = api.work_left(larger, copied, place)
-        console.note(f"{title}:")
-        console.plan(work, None if work.nothing else api.estimate(work, copied, place, measure=options.measure))
+    ended = now.work.nothing and not now.work.left_out
+    later = {} if looks is None or ended else {"expected": cost(looks.expected), "most": cost(looks.most)}
+    return _Cost(now, looks, later)
 
 
 def run(options: argparse.Namespace) -> int:
     store, sweep = api.open(options.store), common.load_sweep(options)
-    return _exit_code(api.run(sweep, store, common.run_options(options), _events(options)), options)
+    return _ended(api.run(sweep, store, common.run_options(options), _events(options)), store, options)
 
 
 def resume(options: argparse.Namespace) -> int:
     store = api.open(options.store)
     result = api.resume(store, options.name, common.run_options(options), _events(options), changes=options.set)
-    return _exit_code(result, options)
+    return _ended(result, store, options)
 
 
 def _events(options: argparse.Namespace) -> RunEvents:
     from sweeps.cli.progress_display import RunDisplay
 
-    return RunDisplay(options.store, options.quiet)
+    return RunDisplay(options.store, options.quiet or options.json)
 
 
-def _exit_code(result: RunResult, options: argparse.Namespace) -> int:
+def _ended(result: RunResult, store: Store, options: argparse.Namespace) -> int:
+    """Print the state as JSON if that was asked for; returns the exit code."""
+    if options.json:
+        from sweeps.cli.programs import outputs
+
+        outputs.write(outputs.status(api.status(store, result.stored["name"])))
     if result.complete:
         return common.DONE
     failed_trials_exit: int = options.failed_trials_exit
@@ -210,7 +286,11 @@ def _exit_code(result: RunResult, options: argparse.Namespace) -> int:
 
 def stop(options: argparse.Namespace) -> int:
     api.stop(options.store, options.name, trial=options.trial)
-    if options.trial is None:
+    if options.json:
+        from sweeps.cli.programs import models, outputs
+
+        outputs.write(models.StopOutput(name=options.name, trial=options.trial))
+    elif options.trial is None:
         print(
             f"asked the drivers of {options.name} to stop after the current epochs; "
             f"continue with: sweeps resume {options.name}"
@@ -224,8 +304,13 @@ def stop(options: argparse.Namespace) -> int:
 
 def gc(options: argparse.Namespace) -> int:
     deleted, trials = api.delete_checkpoints(options.store, options.name)
-    print(f"{deleted} checkpoints deleted; {trials} trials examined")
     writes, folders = api.remove_leftovers(options.store)
+    if options.json:
+        from sweeps.cli.programs import models, outputs
+
+        outputs.write(models.GcOutput(checkpoints=deleted, trials=trials, writes=writes, folders=folders))
+        return common.DONE
+    print(f"{deleted} checkpoints deleted; {trials} trials examined")
     if writes or folders:
         print(f"{writes} unfinished writes and {folders} temporary folders of killed processes deleted")
     return common.DONE

@@ -43,6 +43,7 @@ class _ProvenanceShape(_Shape):
     hardware: Json = {}
     modules: str | None = None
     ray_job: str | None = None
+    ray_dashboard: str | None = None
 
 
 class _ClaimShape(_Shape):

@@ -16,6 +16,8 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 
 _LOG_LINES = 100
+_RAY_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(/[\w./-]*)?")
+"""The address that Ray gave when the trial ran; a store may hold anything."""
 _RAY_JOB = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -111,7 +113,8 @@ def provenance(trial: str) -> None:
         return
     words = pd.DataFrame(configuration.flatten_to_text(facts).items(), columns=["fact", "value"])
     st.dataframe(words, hide_index=True, height=elements.table_height(len(words)))
-    given, job = current().settings.ray, str(facts.get("ray_job", ""))
+    stored, job = str(facts.get("ray_dashboard", "")), str(facts.get("ray_job", ""))
+    given = stored if _RAY_ADDRESS.fullmatch(stored) else current().settings.ray
     if given and _RAY_JOB.fullmatch(job):
         st.link_button("Ray: its job", f"{given}/#/jobs/{job}", icon=":material/open_in_new:")
     elif given:

@@ -52,7 +52,7 @@ def test_the_code_is_part_of_the_identity_and_needed_where_it_runs(write: Write)
     assert identity(resolved(write, TASK.replace("0.1", "0.2"), lr=0.1)) != identity(first)
     name = first["user_code"]["./t.py"]
     for folder in cache.cache_folder().iterdir():  # another machine
-        for file in folder.iterdir():
+        for file in folder.glob("*.*"):
             file.unlink()
     assert schema.needs(name, first, 0).code == (name.partition("#")[2],)
     assert schema.identity(name, first, 0) == identity(first)

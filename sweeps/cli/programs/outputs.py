@@ -1,0 +1,248 @@
+"""Fills the models of `models` from what the Python interface returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sweeps.cli.programs import models
+from sweeps.results import progress
+from sweeps.store import attempts as stored_attempts
+from sweeps.store import layout
+from sweeps.store import trials as stored_trials
+from sweeps.store.base import Store
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from analysis.claims.overview import ClaimLine
+    from analysis.report.content import Report
+    from analysis.statistics.intervals import Interval
+    from cluster.connection.doctor import CheckResult
+    from cluster.driver.driver import PendingWork
+    from cluster.driver.trial_queue import Job
+    from sweeps.api import StudyCost, SweepComparison, SweepStatus
+    from sweeps.results.cost import Estimate
+    from sweeps.spec.plan import Arm, Plan
+
+
+def write(document: BaseModel) -> None:
+    """Print a document. Numbers that JSON does not have, such as infinities, are null."""
+    print(document.model_dump_json(indent=2, by_alias=True))
+
+
+def error(parts: Any) -> models.ErrorOutput:
+    """A `SweepError` or `TrialError`."""
+    return models.ErrorOutput(
+        error=models.ErrorParts(given=str(parts.given), why=str(parts.why), allowed=str(parts.allowed), fix=parts.fix)
+    )
+
+
+# --- check, plan, run -------------------------------------------------------------------------------------------------
+
+
+def check(plan: Plan, arms: Sequence[Arm], notes: Iterable[str], dependencies: list[str]) -> models.CheckOutput:
+    return models.CheckOutput(
+        name=plan.name,
+        question=plan.sweep.document.question,
+        arms=[
+            models.CheckedArm(
+                name=arm.name,
+                baseline=arm.baseline,
+                config=dict(arm.config),
+                origins=dict(arm.origins),
+                trials={str(seed): trial.id for seed, trial in arm.trials.items()},
+            )
+            for arm in arms
+        ],
+        notes=[*plan.notes, *notes],
+        dependencies=dependencies,
+    )
+
+
+def planned(work: PendingWork, estimate: Estimate | None) -> models.PlannedSweep:
+    time = None
+    if estimate is not None:
+        time = models.PlannedTime(
+            epochs=estimate.epochs,
+            most=estimate.most,
+            computing_s=estimate.computing_s,
+            wall_s=estimate.wall_s,
+            at_once=estimate.at_once,
+            unknown=len(estimate.unknown),
+        )
+    left = (tuning.spec.trials - len(tuning.search.asks()) for tuning in work.searches)
+    return models.PlannedSweep(
+        name=work.plan.name,
+        trials=len(work.plan.runs()),
+        cached=work.cached,
+        left=_jobs(work.jobs),
+        failed=_jobs(work.failed),
+        left_out=work.left_out,
+        suggestions=sum(left),
+        notes=[note for note in (work.continued, *work.failures, work.stale) if note],
+        time=time,
+    )
+
+
+def _jobs(jobs: Iterable[Job]) -> list[models.PlannedTrial]:
+    return [models.PlannedTrial(id=job.trial_id, label=job.label, epochs=job.epochs) for job in jobs]
+
+
+def costs(studies: Iterable[StudyCost]) -> models.CostsOutput:
+    fields = models.Costs.model_fields
+    return models.CostsOutput(
+        studies=[models.Costs(**{name: getattr(study, name) for name in fields}) for study in studies]
+    )
+
+
+# --- status, show -----------------------------------------------------------------------------------------------------
+
+
+def status(sweep: SweepStatus) -> models.StatusOutput:
+    plan, seen, trials = sweep.plan, set[tuple[str, int]](), []
+    for arm in plan["arms"]:
+        for seed, trial in arm["trials"].items():
+            if (trial["id"], trial["epochs"]) in seen:
+                continue
+            seen.add((trial["id"], trial["epochs"]))
+            state = sweep.trials[trial["id"]]
+            trials.append(
+                models.TrialOutput(
+                    id=trial["id"],
+                    arm=arm["name"],
+                    seed=int(seed),
+                    epochs=trial["epochs"],
+                    state=state.words(trial["epochs"]),
+                    epoch=state.epoch,
+                    silent_s=state.silent_s,
+                    error=state.error,
+                )
+            )
+    searches = [
+        models.SearchOutput(
+            arm=search.arm,
+            budget=search.budget,
+            counts=dict(search.counts),
+            best=list(search.best[0].values) if search.best else [],
+            done=search.done,
+            failure=search.failure,
+        )
+        for search in sweep.searches
+    ]
+    waiting = any(not arm["trials"] for arm in plan["arms"])
+    return models.StatusOutput(
+        name=plan["name"],
+        question=plan["question"],
+        seeds=plan["seeds"],
+        complete=not waiting
+        and all(trial.state == "done" for trial in trials)
+        and all(search.done and not search.failure for search in searches),
+        trials=trials,
+        searches=searches,
+        notes=list(sweep.notes),
+    )
+
+
+def listed(statuses: Iterable[SweepStatus], uri: str) -> models.SweepsOutput:
+    return models.SweepsOutput(
+        store=uri,
+        sweeps=[
+            models.ListedSweep(
+                name=sweep.plan["name"],
+                question=sweep.plan["question"],
+                counts={
+                    state: number
+                    for state in progress.STATES
+                    if (number := sum(trial.state == state for trial in sweep.trials.values()))
+                },
+            )
+            for sweep in statuses
+        ],
+    )
+
+
+def shown(store: Store, trial_id: str) -> models.ShowOutput:
+    body = stored_trials.read_trial(store, trial_id)
+    attempts, results, damaged = [], {}, []
+    newest = stored_attempts.newest_attempt(store, trial_id)
+    for attempt in stored_attempts.attempts(store, trial_id):
+        end = {"state": "-", "error": None} | (layout.get_intact(store, attempt.end_key) or {})
+        log = stored_attempts.read_log(store, attempt) if newest and attempt.name == newest.name else None
+        attempts.append(models.ShownAttempt(name=attempt.name, state=end["state"], error=end["error"], log=log))
+    for epochs in stored_trials.finished_epochs(store, trial_id):
+        result = layout.get_intact(store, layout.result_key(trial_id, epochs))
+        if result is None:
+            damaged.append(epochs)
+        else:
+            results[str(epochs)] = dict(result)
+    return models.ShowOutput(
+        id=trial_id,
+        task=body["task"],
+        seed=body["seed"],
+        config=body["config"],
+        attempts=attempts,
+        results=results,
+        damaged=damaged,
+    )
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+
+def _interval(interval: Interval | None) -> models.IntervalOutput | None:
+    if interval is None:
+        return None
+    low, high = interval.bounds or (None, None)
+    return models.IntervalOutput(mean=interval.mean, sd=interval.sd, low=low, high=high, n=interval.n)
+
+
+def reported(report: Report) -> models.ReportedSweep:
+    cells = [
+        models.ReportedCell(
+            arm=row.arm,
+            metric=metric,
+            ours=_interval(entry.ours),
+            difference=_interval(entry.difference),
+            adjusted_p=entry.comparison.adjusted_p if entry.comparison else None,
+            differs=entry.comparison.differs if entry.comparison else None,
+            published=[figure.text for figure in entry.published],
+        )
+        for row in report.table.rows
+        for metric, entry in row.entries.items()
+    ]
+    fields = models.VerdictOutput.model_fields
+    return models.ReportedSweep(
+        name=report.study.name,
+        question=report.study.plan["question"],
+        answer=list(report.answer),
+        cells=cells,
+        verdicts=[models.VerdictOutput(**{name: getattr(one, name) for name in fields}) for one in report.verdicts],
+    )
+
+
+def claims(lines: Iterable[ClaimLine]) -> models.ClaimsOutput:
+    fields = models.ClaimOutput.model_fields
+    return models.ClaimsOutput(
+        claims=[models.ClaimOutput(**{name: getattr(line, name) for name in fields}) for line in lines]
+    )
+
+
+def comparison(found: SweepComparison) -> models.CompareOutput:
+    cells = [
+        models.ComparedCell(
+            arm=cell.arm,
+            metric=cell.metric,
+            before=_interval(cell.before),
+            after=_interval(cell.after),
+            difference=_interval(cell.difference),
+            verdict=cell.verdict,
+        )
+        for cell in found.arms
+    ]
+    return models.CompareOutput(drifted=found.drifted, cells=cells, unmatched=found.unmatched)
+
+
+def doctor(checks: Iterable[CheckResult]) -> models.DoctorOutput:
+    lines = [models.DoctorCheck(state=one.state, what=one.what, do=one.do) for one in checks]
+    return models.DoctorOutput(ready=all(line.state != "failed" for line in lines), checks=lines)

@@ -1,0 +1,136 @@
+"""`--json`: every verb that has it prints one document of its model, and errors have their four parts as fields."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from sweeps.cli.main import build_parser, main
+from sweeps.cli.programs import models
+from tests.analysis.make_store import ArmSpec, make_store
+from tests.sweeps.cli.test_cli import FILL
+
+CLAIM = {"text": "it is better", "metric": "test/psnr_db", "better": "B", "than": "A"}
+Read = Callable[..., dict[str, Any]]
+ELSEWHERE = {"audit", "describe", "list"}
+"""Verbs whose documents other tests check."""
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a finished sweep of two arms, made by hand."""
+    folder = tmp_path_factory.mktemp("json") / "store"
+    make_store(folder, [ArmSpec("A", 25.0), ArmSpec("B", 27.0)], range(6), [CLAIM])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
+    """A sweep file, and beside it a store in which the sweep is done."""
+    file = tmp_path_factory.mktemp("json") / "fill.yaml"
+    file.write_text(FILL)
+    assert main(["run", str(file), "--store", str(file.parent / "store"), "--data", str(data_root), "--quiet"]) == 0
+    return file
+
+
+@pytest.fixture
+def read(capsys: pytest.CaptureFixture[str]) -> Read:
+    """Run a verb and check its document; returns its values."""
+
+    def run(model: type[BaseModel], *arguments: object, code: int = 0) -> dict[str, Any]:
+        capsys.readouterr()
+        assert main([*map(str, arguments), "--json"]) == code
+        said = capsys.readouterr()
+        model.model_validate_json(said.out)
+        found: dict[str, Any] = json.loads(said.out)
+        assert found["schema"] == 1
+        return found
+
+    return run
+
+
+def test_of_a_store(read: Read, reported: Path) -> None:
+    there = ("--store", reported)
+    name = "partial-conv"
+    status = read(models.StatusOutput, "status", name, *there)
+    assert status["complete"]
+    assert [trial["state"] for trial in status["trials"]] == ["done"] * 12
+    assert read(models.SweepsOutput, "status", *there)["sweeps"][0]["counts"] == {"done": 12}
+    shown = read(models.ShowOutput, "show", status["trials"][0]["id"], *there)
+    assert shown["results"]
+    assert shown["config"]
+    report = read(models.ReportOutput, "report", name, *there)["reports"][0]
+    assert report["verdicts"][0]["verdict"] == "holds"
+    cell = next(cell for cell in report["cells"] if (cell["arm"], cell["metric"]) == ("B", "test/psnr_db"))
+    assert cell["ours"]["n"] == 6
+    assert cell["difference"]["low"] > 1
+    assert cell["differs"]
+    assert read(models.ClaimsOutput, "claims", name, *there)["claims"][0]["claim"] == "it is better"
+    compared = read(models.CompareOutput, "compare", name, "--with-store", reported, *there)
+    assert {cell["verdict"] for cell in compared["cells"]} == {"same numbers"}
+    to = ("export-to", "tensorboard", name, *there, "--out", reported.parent / "logs")
+    assert read(models.ExportToOutput, *to)["runs"] == 12
+
+
+def test_files_of_a_report_are_listed(read: Read, reported: Path, tmp_path: Path) -> None:
+    written = read(
+        models.ReportOutput, "report", "partial-conv", "--store", reported, "--out", tmp_path, "--format", "csv,md"
+    )
+    assert written["files"]
+    assert all(Path(file).is_file() for file in written["files"])
+
+
+def test_of_a_sweep_that_runs(read: Read, trained: Path, data_root: Path, tmp_path: Path) -> None:
+    there = ("--store", trained.parent / "store", "--data", data_root)
+    checked = read(models.CheckOutput, "check", trained, "--data", data_root)
+    assert checked["arms"][0]["config"]["model"]["name"] == "mean_fill"
+    (trial_id,) = checked["arms"][0]["trials"].values()
+    planned = read(models.PlanOutput, "plan", trained, *there)
+    assert (planned["sweep"]["cached"], planned["sweep"]["left"]) == (1, [])
+    fresh = read(models.PlanOutput, "plan", trained, "--store", tmp_path / "empty", "--data", data_root)
+    assert [trial["id"] for trial in fresh["sweep"]["left"]] == [trial_id]
+    for verb in (("run", trained), ("resume", "fill")):
+        assert read(models.StatusOutput, *verb, *there)["trials"][0]["id"] == trial_id
+    assert read(models.ReproduceOutput, "reproduce", "fill", *there)["trials"][0]["state"] == "same"
+    assert read(models.ExportTestOutput, "export-test", "fill", *there, "--out", tmp_path / "out")["images"] == 8
+    assert read(models.StopOutput, "stop", "fill", *there[:2]) == {"schema": 1, "name": "fill", "trial": None}
+    assert read(models.GcOutput, "gc", *there[:2])["trials"] == 1
+
+
+def test_of_doctor_and_of_all_studies(read: Read, data_root: Path, tmp_path: Path) -> None:
+    found = read(models.DoctorOutput, "doctor", "--store", tmp_path, "--data", data_root)
+    assert found["ready"]
+    studies = read(models.CostsOutput, "plan", "--all", "--size", "tiny", "--store", tmp_path / "empty")
+    assert {"partial-conv-tiny", "forgers-tiny"} <= {study["name"] for study in studies["studies"]}
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("status", "nothing"),
+        ("show", "0000"),
+        ("report", "nothing"),
+        ("check", "missing.yaml"),
+        ("run", "missing.yaml"),
+        ("audit", "missing.csv"),
+        ("describe", "nothing"),
+    ],
+)
+def test_an_error_has_its_parts_as_fields(read: Read, tmp_path: Path, verb: tuple[str, ...]) -> None:
+    (tmp_path / "store").mkdir()
+    store = () if verb[0] in ("check", "audit", "describe") else ("--store", tmp_path / "store")
+    error = read(models.ErrorOutput, *verb, *store, code=2)["error"]
+    assert all(error.values())
+
+
+def test_every_verb_with_the_option_is_tested() -> None:
+    (verbs,) = (action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    having = {name for name, parser in verbs.choices.items() if "--json" in parser._option_string_actions}
+    tested = Path(__file__).read_text(encoding="utf-8")
+    assert {name for name in having - ELSEWHERE if f'"{name}"' not in tested} == set()
