@@ -67,7 +67,7 @@ def empty_state(what: str, do: str, command: str = "") -> None:
 def show_error(error: SweepError) -> None:
     """Show the four parts of an error."""
     away = isinstance(error, StoreAwayError)
-    with st.container(border=True, key=f"trouble-{abs(hash(str(error)))}"):
+    with st.container(border=True):
         st.markdown(f"{':orange' if away else ':red'}[**{escape(error.given)}**]")
         st.markdown(f"**Why** {escape(error.why)}  \n**Allowed** {escape(error.allowed)}  \n**Do** {escape(error.fix)}")
         if away:

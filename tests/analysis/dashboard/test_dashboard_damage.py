@@ -121,3 +121,16 @@ def test_no_damage_to_any_object_is_hidden_on_a_page(
     caplog.set_level(logging.WARNING)
     cases = [(key, kind, list(PAGES)) for key in objects(store) for kind in damage.DAMAGES]
     assert faults(store, visit, cases, caplog) == []
+
+
+def test_two_parts_of_a_page_may_have_the_same_error() -> None:
+    def page() -> None:
+        from analysis.dashboard.widgets import elements
+        from sweeps.errors import SweepError
+
+        for _ in range(2):
+            elements.show_error(SweepError("sweep 'x'", "it is damaged", "an intact sweep", "run it again"))
+
+    shown = AppTest.from_function(page, default_timeout=60).run()
+    assert not shown.exception
+    assert sum("it is damaged" in text.value for text in shown.markdown) == 2
