@@ -22,7 +22,7 @@ class FilesInMemory:
     """Plugin of the process that starts the run: makes a folder in memory, and removes it unless a test failed."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="sweeps-", dir=MEMORY))  # a short name, for the sockets of Ray
+        self.folder = Path(tempfile.mkdtemp(prefix="sweeps-", dir=MEMORY))
         self._before = os.environ.get("TMPDIR")
         self._use(str(self.folder))
 
@@ -47,6 +47,12 @@ class FilesInMemory:
     def _failed(config: pytest.Config) -> bool:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         return bool(reporter and any(reporter.stats.get(kind) for kind in ("failed", "error")))
+
+
+def short_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder for files of Ray, whose sockets need a short path: in memory, beside the folder of the run."""
+    parent = MEMORY if MEMORY in Path(tempfile.gettempdir()).parents else None
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
 
 
 def use_memory(config: pytest.Config) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sweeps.spec import expand, loader
 from sweeps.spec.plan import Plan
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
+from tests import memory
 from tests.cluster import heads
 from tests.cluster.small import SMALL, Planned
 from trainables import schema
@@ -37,9 +37,9 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(scope="session")
 def guarded() -> Iterator[heads.Head]:
-    """A head that requires `heads.TOKEN`. Its folder has a short name, because it contains sockets."""
+    """A head that requires `heads.TOKEN`."""
     with (
-        tempfile.TemporaryDirectory(prefix="head-", ignore_cleanup_errors=True) as folder,
+        memory.short_folder("head-") as folder,
         heads.started(Path(folder)) as head,
     ):
         yield head

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from sweeps.holders import is_gone
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store.base import Store
+from tests import memory
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_MARK = "INPAINT_SWEEPS_TEST_RUN"
@@ -132,7 +132,7 @@ class DriverProcess:
 def workplace() -> Iterator[Callable[..., DriverProcess]]:
     """Starts commands; removes their processes and their files, including those of Ray in TMPDIR, at the end."""
     started: list[DriverProcess] = []
-    with tempfile.TemporaryDirectory(prefix="killed-", ignore_cleanup_errors=True) as name:
+    with memory.short_folder("killed-") as name:
 
         def start(
             store: Store, *arguments: object, environment: Mapping[str, str | None] | None = None
