@@ -168,6 +168,8 @@ class TrialQueue:
             after = self._leases.free_after(job.trial_id)
             if after is None:
                 self._held.append(job)
+            elif after and self._is_done(job):  # another driver has finished it between the two looks
+                self._conclude(job, DONE)
             elif not (after and (self._is_settled_elsewhere(job) or self._is_stopped(job))):
                 self.live[job] = after
                 self._watcher.started(job)

@@ -111,6 +111,22 @@ def test_a_job_that_is_done_meanwhile_is_not_handed_out(planned: Planned, store:
     assert watched.events == [(DONE, first.label), ("started", second.label)]
 
 
+def test_a_job_that_is_done_between_the_two_looks_is_not_handed_out(planned: Planned, store: Store) -> None:
+    """The result is looked for first, then the attempts: another driver may finish the trial in between."""
+    _, *jobs = jobs_of(planned(), store)
+
+    class Slow(Leases):
+        def free_after(self, trial_id: str) -> int | None:
+            if trial_id == jobs[0].trial_id:
+                finish(store, jobs[0], claim(store, jobs[0], 0, OTHER))
+            return super().free_after(trial_id)
+
+    watched = Watched()
+    queue = TrialQueue(store, jobs, watched, leases=Slow(store))
+    assert taken(queue) == (jobs[1], 0)
+    assert watched.events == [(DONE, jobs[0].label), ("started", jobs[1].label)]
+
+
 def test_a_held_job_waits_and_the_next_one_runs(planned: Planned, store: Store) -> None:
     _, first, second = jobs_of(planned(), store)
     watched = Watched()

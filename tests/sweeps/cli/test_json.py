@@ -35,7 +35,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
     """A sweep file, and beside it a store in which the sweep is done."""
     file = tmp_path_factory.mktemp("json") / "fill.yaml"
     file.write_text(FILL)
-    assert main(["run", str(file), "--store", str(file.parent / "store"), "--data", str(data_root), "--quiet"]) == 0
+    there = ["--store", str(file.parent / "store"), "--data", str(data_root), "--address", "in-process", "--quiet"]
+    assert main(["run", str(file), *there]) == 0
     return file
 
 
@@ -96,7 +97,7 @@ def test_of_a_sweep_that_runs(read: Read, trained: Path, data_root: Path, tmp_pa
     fresh = read(models.PlanOutput, "plan", trained, "--store", tmp_path / "empty", "--data", data_root)
     assert [trial["id"] for trial in fresh["sweep"]["left"]] == [trial_id]
     for verb in (("run", trained), ("resume", "fill")):
-        assert read(models.StatusOutput, *verb, *there)["trials"][0]["id"] == trial_id
+        assert read(models.StatusOutput, *verb, *there, "--address", "in-process")["trials"][0]["id"] == trial_id
     assert read(models.ReproduceOutput, "reproduce", "fill", *there)["trials"][0]["state"] == "same"
     assert read(models.ExportTestOutput, "export-test", "fill", *there, "--out", tmp_path / "out")["images"] == 8
     assert read(models.StopOutput, "stop", "fill", *there[:2]) == {"schema": 1, "name": "fill", "trial": None}

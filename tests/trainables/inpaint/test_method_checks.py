@@ -107,7 +107,9 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, "mine", module)
-        spec.loader.exec_module(module)
+        with monkeypatch.context() as patched:  # a file of the same size and second would be read from old bytecode
+            patched.setattr(sys, "dont_write_bytecode", True)
+            spec.loader.exec_module(module)
         return module
 
     return load
