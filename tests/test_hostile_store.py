@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from analysis.dashboard import app, settings
@@ -20,6 +19,7 @@ from sweeps.store import layout
 from sweeps.store import plans as stored_plans
 from sweeps.store.local import FolderStore
 from tests import hostile
+from tests.apptests import AppTest
 from tests.golden import old_store
 from trainables import registry
 from trainables.code import cache, loading, references

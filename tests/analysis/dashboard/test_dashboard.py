@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from analysis.dashboard import app, context, settings
@@ -35,6 +34,7 @@ from sweeps.store.local import FolderStore
 from tests.analysis import make_store
 from tests.analysis.make_store import ArmSpec
 from tests.analysis.report.test_searches import SPEC, searched, whole, with_search
+from tests.apptests import AppTest
 
 TOKEN = "a-token-of-the-tests"
 Open = Callable[..., AppTest]

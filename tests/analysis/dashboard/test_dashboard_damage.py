@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from analysis.dashboard import app, settings
@@ -21,6 +20,7 @@ from sweeps.store import layout, record_cache
 from sweeps.store.local import FolderStore
 from tests.analysis import make_store
 from tests.analysis.make_store import ArmSpec
+from tests.apptests import AppTest
 from tests.cluster import damage
 
 NAME, TOKEN = "partial-conv", "a-token-of-the-tests"

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from analysis.dashboard import app, server, settings
@@ -24,6 +23,7 @@ from sweeps.cli.main import main
 from sweeps.errors import SweepError
 from tests.analysis import make_store
 from tests.analysis.dashboard import browsing
+from tests.apptests import AppTest
 
 AUTH = {
     "redirect_uri": "http://localhost:8501/oauth2callback",

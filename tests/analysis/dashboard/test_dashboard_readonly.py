@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from analysis.dashboard import app, settings
@@ -19,6 +18,7 @@ from sweeps.parallel import parallel_map
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
 from tests.analysis import make_store
+from tests.apptests import AppTest
 from tests.proxy import Answer, proxy_to
 from tests.s3servers import Server, address
 
