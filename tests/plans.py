@@ -11,4 +11,5 @@ MINIMAL: dict[str, Any] = {
     "baseline": "base",
     "arms": [{"name": "base", "config": {}, "trials": {}}],
     "report": {"at": "last", "metrics": ["test/psnr_db"]},
+    "claims": [],
 }

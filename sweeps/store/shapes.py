@@ -199,7 +199,7 @@ class _PlanShape(_Shape):
     baseline: str
     arms: Annotated[list[_ArmShape], Field(min_length=1)]
     report: _ReportShape
-    claims: list[_PlannedClaimShape] = []
+    claims: list[_PlannedClaimShape]
     resources: Json = {}
     search: _PlannedSearchShape | None = None
     pins: Json = {}
