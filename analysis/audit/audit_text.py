@@ -43,8 +43,7 @@ def _ranking(audit: Audit) -> Any:
     heads += ["first in resamples"] if audit.same_order is not None else []
     table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for method in audit.methods:
-        half = method.mean.half_width
-        value = f"{method.mean.mean:.{digits}f}" + (f" ± {half:.{digits}f}" if half is not None else "")
+        value = _with_half_width(f"{method.mean.mean:.{digits}f}", method.mean, digits)
         rank = f"{method.best_rank}" + (f" to {method.worst_rank}" if method.worst_rank > method.best_rank else "")
         cells: list[Any] = [Text(method.name), f"{method.mean.n:,}", value, rank if audit.tested else "-"]
         table.add_row(*cells, *([f"{method.first:.0%}"] if method.first is not None else []))
@@ -61,15 +60,16 @@ def _pairs(audit: Audit) -> Any:
     table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for pair in audit.pairs[:_PAIRS]:
         style = "bold" if pair.decided else ""
-        cells = (Text(pair.better), Text(pair.worse), _difference(pair.difference, digits), _p(pair))
+        difference = _with_half_width(f"{pair.difference.mean:+.{digits}f}", pair.difference, digits)
+        cells = (Text(pair.better), Text(pair.worse), difference, _p(pair))
         power = (_or_dash(pair.smallest, digits), _needed(pair))
         table.add_row(*cells, *power, _or_dash(pair.correlation, 2), style=style)
     return table
 
 
-def _difference(difference: Interval, digits: int) -> str:
-    half = difference.half_width
-    return f"{difference.mean:+.{digits}f}" + (f" ± {half:.{digits}f}" if half is not None else "")
+def _with_half_width(mean: str, interval: Interval, digits: int) -> str:
+    half = interval.half_width
+    return mean if half is None else f"{mean} ± {half:.{digits}f}"
 
 
 def _p(pair: Pair) -> str:
