@@ -1,4 +1,4 @@
-"""An audit as text for a terminal, and as data for programs."""
+"""An audit as text for a terminal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import wording
 from analysis.audit.audit import POWER, Audit, Pair
-from analysis.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     import rich.console
+
+    from analysis.statistics.intervals import Interval
 
 _GROUPS = 6
 _PAIRS = 15
@@ -140,44 +141,3 @@ def _seeds_for_all(audit: Audit) -> int:
     from analysis.statistics import significance
 
     return significance.seeds_needed(len(audit.pairs))
-
-
-def as_json(audit: Audit) -> dict[str, Any]:
-    """The audit as JSON values; schema 1, described in docs/audit.md."""
-    return {
-        "schema": 1,
-        "metric": audit.table.metric,
-        "unit": audit.table.unit,
-        "goal": audit.goal,
-        "tested": audit.tested,
-        "methods": [
-            {
-                "name": method.name,
-                **_interval(method.mean),
-                "rank": [method.best_rank, method.worst_rank] if audit.tested else None,
-                "first_in_resamples": method.first,
-            }
-            for method in audit.methods
-        ],
-        "pairs": [
-            {
-                "better": pair.better,
-                "worse": pair.worse,
-                "difference": _interval(pair.difference),
-                "decided": pair.decided,
-                "p_holm": pair.adjusted_p,
-                "correlation": pair.correlation,
-                "smallest_shown": pair.smallest,
-                "needed": pair.needed,
-            }
-            for pair in audit.pairs
-        ],
-        "cannot_be_told_apart": [list(group) for group in audit.ties] if audit.tested else None,
-        "same_order_in_resamples": audit.same_order,
-        "kendall_tau_of_resamples": audit.tau,
-        "sentences": sentences(audit),
-    }
-
-
-def _interval(interval: Interval) -> dict[str, Any]:
-    return {"mean": interval.mean, "sd": interval.sd, "low": interval.low, "high": interval.high, "n": interval.n}

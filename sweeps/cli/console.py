@@ -107,10 +107,12 @@ def format_value(value: Any) -> str:
 def _summary(plan: Plan) -> Text:
     runs = plan.runs()
     arms = sum(1 for arm in plan.arms if arm.trials)
-    seeds = f"{'up to ' if plan.looks else ''}{len(plan.seeds)}"
-    words = f"{plan.name}: {arms} arms x {seeds} seeds = {len(runs)} different trials"
+    seeds = f"{'up to ' if plan.looks else ''}{_count(len(plan.seeds), 'seed')}"
+    different = _count(len(runs), "different trial")
+    words = f"{plan.name}: {_count(arms, 'arm')} x {seeds} = {different}"
     waiting = len(plan.arms) - arms
-    return Text(words + (f"; {waiting} more arms wait for a search" if waiting else ""))
+    more = f"; {waiting} more {'arm waits' if waiting == 1 else 'arms wait'} for a search"
+    return Text(words + (more if waiting else ""))
 
 
 def plan(work: PendingWork, estimate: Estimate | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -279,7 +278,9 @@ def audit(options: argparse.Namespace) -> int:
 
     found = api.audit(options.file, metric=options.metric, goal=options.goal)
     if options.json:
-        print(json.dumps(audit_text.as_json(found), indent=2))
+        from sweeps.cli.programs import outputs
+
+        outputs.write(outputs.audit(found))
     else:
         console.show(audit_text.terminal(found))
     return common.DONE if found.tested else common.FAILED

@@ -160,11 +160,11 @@ class ShowOutput(_Document):
 
 
 class IntervalOutput(_Output):
-    mean: float = Field(description="mean over seeds")
-    sd: float | None = Field(description="standard deviation over seeds; null for one seed")
+    mean: float = Field(description="mean over seeds (or images)")
+    sd: float | None = Field(description="standard deviation; null for one value")
     low: float | None = Field(description="lower bound of the 95 % interval")
     high: float | None = Field(description="upper bound")
-    n: int = Field(description="number of seeds")
+    n: int = Field(description="number of seeds (or images)")
 
 
 class ReportedCell(_Output):
@@ -267,6 +267,46 @@ class CostsOutput(_Document):
     """Of `plan --all`."""
 
     studies: list[Costs] = Field(description="the shipped studies")
+
+
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+
+class AuditedMethod(_Output):
+    name: str = Field(description="name of the method")
+    value: IntervalOutput | None = Field(description="the value over seeds or images")
+    rank: tuple[int, int] | None = Field(description="best and worst rank that the table leaves open; null: not tested")
+    first_in_resamples: float | None = Field(description="share of the resamples in which it has the best mean")
+
+
+class AuditedPair(_Output):
+    better: str = Field(description="the method with the better mean")
+    worse: str = Field(description="the other one")
+    difference: IntervalOutput | None = Field(description="better minus worse, paired; negative where lower is better")
+    decided: bool = Field(description="whether they differ beyond chance, corrected for all pairs")
+    p_holm: float | None = Field(
+        description="p of the sign-flip test, corrected by Holm; null for fewer than two pairs"
+    )
+    correlation: float | None = Field(description="of the paired values")
+    smallest_shown: float | None = Field(description="true difference that this sample shows with 80 % probability")
+    needed: int | None = Field(
+        description="seeds or images that show a true difference as large as the measured one with 80 % probability"
+    )
+
+
+class AuditOutput(_Document):
+    metric: str = Field(description="the column of values")
+    unit: str = Field(description="what the values of a method differ by: `seed`, `image`, `run`, ...")
+    goal: Literal["max", "min"] = Field(description="whether higher or lower is better")
+    tested: bool = Field(description="whether anything could be tested")
+    methods: list[AuditedMethod] = Field(description="from the best mean to the worst")
+    pairs: list[AuditedPair] = Field(description="all pairs of methods")
+    cannot_be_told_apart: list[list[str]] | None = Field(
+        description="largest groups of which no two can be told apart; null: not tested"
+    )
+    same_order_in_resamples: float | None = Field(description="share of the resamples in which all keep their order")
+    kendall_tau_of_resamples: float | None = Field(description="mean rank correlation of a resample with the table")
+    sentences: list[str] = Field(description="what follows, in sentences")
 
 
 # --- small verbs ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from sweeps.store.base import Store
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from analysis.audit.audit import Audit
     from analysis.claims.overview import ClaimLine
     from analysis.report.content import Report
     from analysis.statistics.intervals import Interval
@@ -246,3 +247,40 @@ def comparison(found: SweepComparison) -> models.CompareOutput:
 def doctor(checks: Iterable[CheckResult]) -> models.DoctorOutput:
     lines = [models.DoctorCheck(state=one.state, what=one.what, do=one.do) for one in checks]
     return models.DoctorOutput(ready=all(line.state != "failed" for line in lines), checks=lines)
+
+
+def audit(found: Audit) -> models.AuditOutput:
+    from analysis.audit import audit_text
+
+    return models.AuditOutput(
+        metric=found.table.metric,
+        unit=found.table.unit,
+        goal=found.goal,
+        tested=found.tested,
+        methods=[
+            models.AuditedMethod(
+                name=method.name,
+                value=_interval(method.mean),
+                rank=(method.best_rank, method.worst_rank) if found.tested else None,
+                first_in_resamples=method.first,
+            )
+            for method in found.methods
+        ],
+        pairs=[
+            models.AuditedPair(
+                better=pair.better,
+                worse=pair.worse,
+                difference=_interval(pair.difference),
+                decided=pair.decided,
+                p_holm=pair.adjusted_p,
+                correlation=pair.correlation,
+                smallest_shown=pair.smallest,
+                needed=pair.needed,
+            )
+            for pair in found.pairs
+        ],
+        cannot_be_told_apart=[list(group) for group in found.ties] if found.tested else None,
+        same_order_in_resamples=found.same_order,
+        kendall_tau_of_resamples=found.tau,
+        sentences=audit_text.sentences(found),
+    )

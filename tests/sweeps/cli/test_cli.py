@@ -228,7 +228,7 @@ def test_check_of_one_arm(command: Command, small: Path) -> None:
 def test_check_tiny_says_what_tiny_changed(command: Command, fill: Path) -> None:
     said = command("check", fill, "--tiny")
     assert re.search(r"data\.test +4 +tiny \(fill\.yaml:9\)", said.out)
-    assert "fill-tiny: 1 arms" in said.out
+    assert "fill-tiny: 1 arm x" in said.out
 
 
 def test_check_imports_neither_torch_nor_ray(small: Path) -> None:

@@ -261,7 +261,7 @@ def test_a_schema_that_cannot_be_written(command: Command, tmp_path: Path) -> No
 def test_a_study_is_checked_by_name_from_anywhere(name: str, tmp_path: Path) -> None:
     done = run_python("-m", "sweeps", "check", name, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "text-judge: 1 arms" in done.stdout
+    assert "text-judge: 1 arm x" in done.stdout
 
 
 def test_every_study_is_found_by_both_names() -> None:

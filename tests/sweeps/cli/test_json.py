@@ -18,7 +18,7 @@ from tests.sweeps.cli.test_cli import FILL
 
 CLAIM = {"text": "it is better", "metric": "test/psnr_db", "better": "B", "than": "A"}
 Read = Callable[..., dict[str, Any]]
-ELSEWHERE = {"audit", "describe", "list"}
+ELSEWHERE = {"describe", "list"}
 """Verbs whose documents other tests check."""
 
 
@@ -102,6 +102,20 @@ def test_of_a_sweep_that_runs(read: Read, trained: Path, data_root: Path, tmp_pa
     assert read(models.ExportTestOutput, "export-test", "fill", *there, "--out", tmp_path / "out")["images"] == 8
     assert read(models.StopOutput, "stop", "fill", *there[:2]) == {"schema": 1, "name": "fill", "trial": None}
     assert read(models.GcOutput, "gc", *there[:2])["trials"] == 1
+
+
+def test_of_an_audit(read: Read, tmp_path: Path) -> None:
+    file = tmp_path / "results.csv"
+    values = {"A": (25.0, 25.3, 25.1, 25.2), "B": (26.1, 26.3, 26.2, 26.2)}
+    rows = [f"{name},{seed},{value}" for name, row in values.items() for seed, value in enumerate(row)]
+    file.write_text("\n".join(["method,seed,psnr_db", *rows]))
+    tested = read(models.AuditOutput, "audit", file)
+    assert [(method["name"], method["value"]["n"]) for method in tested["methods"]] == [("B", 4), ("A", 4)]
+    (pair,) = tested["pairs"]
+    assert pair["difference"]["mean"] == pytest.approx(1.05)
+    file.write_text("method,seed,psnr_db\nA,0,25.0\nB,0,26.1\n")
+    alone = read(models.AuditOutput, "audit", file, code=1)
+    assert (alone["tested"], alone["cannot_be_told_apart"], alone["pairs"][0]["p_holm"]) == (False, None, None)
 
 
 def test_of_doctor_and_of_all_studies(read: Read, data_root: Path, tmp_path: Path) -> None:
