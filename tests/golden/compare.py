@@ -10,9 +10,10 @@ from typing import Any
 
 from tests.golden.store_files import DIGEST, Records
 
-RELATIVE, ABSOLUTE = 0.05, 1e-4
+RELATIVE, ABSOLUTE = 0.1, 1e-4
 """Tolerances where the arithmetic differs. Rounding decides the sign of a gradient that is all but zero, and the first
-step of Adam is as long as the learning rate whatever the gradient: between vector instructions, 4 % were seen."""
+step of Adam is as long as the learning rate whatever the gradient: 4 % were seen between vector instructions, and
+6 % between an EPYC and a Xeon."""
 SMOOTH = re.compile(r"(train/(?!.*accuracy)|(val|test)/(psnr_db|l1|l2|ssim|matching)(_|$))")
 """Columns that a small error changes a little. The others count images above a threshold, or rank them."""
 MOST = 20
