@@ -1,7 +1,7 @@
 # The commands that people and CI share. `make` without a target lists them.
 
 # Options of `make demo`: a laptop without a GPU finishes it in minutes.
-DEMO := --set seeds=3 --set epochs=6 --set data.train=2000 --set data.val=500 --set data.test=1000
+DEMO := --set seeds=4 --set epochs=10 --set data.train=2000 --set data.val=500 --set data.test=1000
 # The Python that creates .venv: 3.11, 3.12 or 3.13.
 PYTHON ?= python3
 # Additional arguments, such as `make test ARGS="-k store -x"` or `make lock ARGS=--upgrade`.
@@ -34,8 +34,8 @@ help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
 
 demo: $(INSTALLED)  ## run the first study at a small size and write its report to report/
-	$(BIN)/sweeps run sweeps/inpainting/partial_conv.yaml --store demo-store $(DEMO)
-	$(BIN)/sweeps report partial-conv --store demo-store --out report
+	$(BIN)/sweeps run sweeps/inpainting/fill_refinement.yaml --store demo-store $(DEMO)
+	$(BIN)/sweeps report fill-refinement --store demo-store --out report
 	@for page in report/*.html; do printf '\nThe report: open %s/%s in a browser.\n' "$$PWD" "$$page"; done
 
 test: $(INSTALLED) browser  ## run the tests that are not slow (minutes); ARGS="-k name -x" goes to pytest

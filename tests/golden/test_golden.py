@@ -19,8 +19,9 @@ from tests.golden.conftest import TOLERANCE
 
 HERE = produce.HERE
 FIX = "if that is meant: make golden, and read its diff"
-NOT_COVERED = {"object"}
-"""Masks that need data sets which say where their objects are: `test_cub_and_pets.py` makes small ones."""
+NOT_COVERED = {"object", "fill_refiner"}
+"""`object` masks need data sets which say where their objects are: `test_cub_and_pets.py` makes small ones. The method
+`fill_refiner` is newer than the records, which one processor has written: `test_inpaint.py` has its first losses."""
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,13 @@ import torch
 
 from trainables import registry
 from trainables.errors import TrialError
+from trainables.inpaint.methods.onion_peel.network import OnionPeel
 
 MODELS = [name for name in registry.names("method") if name != "outputs"]  # reads images from a folder: test_outputs.py
 FILLS = [name for name in MODELS if not registry.model(name).config.trains]
 OPENCV = ("telea", "navier_stokes")
 NETWORKS = [name for name in registry.names("method") if registry.model(name).config.trains]
+ANY_SIZE = ("fill_refiner",)
 SMALLEST = {"context_encoder_alexnet": 32, "tdanet": 32}
 """Smallest side of the images of a model, px, if it is not 8."""
 
@@ -104,6 +106,10 @@ class TestEveryNetwork:
 
     @pytest.mark.parametrize("size", [2, 48, 100])
     def test_refuses_a_size_it_cannot_take(self, name, size):
+        if name in ANY_SIZE:
+            damaged_b3hw = torch.rand(1, 3, size, size)
+            assert build(name, size)(damaged_b3hw, damaged_b3hw[:, :1].round()).shape == damaged_b3hw.shape
+            return
         with pytest.raises(TrialError) as caught:
             build(name, size)
         assert "power of two" in caught.value.allowed
@@ -115,6 +121,7 @@ class TestEveryNetwork:
         ("vanilla_autoencoder", 32, {}, 2_265_763),
         ("vanilla_autoencoder", 32, {"see_mask": True}, 2_265_763 + 32 * 9),
         ("partial_conv_unet", 32, {}, 3_923_028),
+        ("fill_refiner", 32, {}, 24 * (9 * 4 + 1) + 4 * 24 * (9 * 24 + 1) + 3 * (9 * 24 + 1)),
     ],
 )
 def test_parameter_count(name, size, options, count):
@@ -188,6 +195,37 @@ def test_onion_peel_goes_inwards_ring_by_ring():
     mask = torch.ones(1, 1, 8, 8)
     mask[..., 0] = 0
     torch.testing.assert_close(build("onion_peel")(image, mask), torch.ones(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_onion_peel_with_a_limit_of_rings_is_the_same_fill_without_asking_the_device(device):
+    image = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(device)
+    mask = torch.zeros(3, 1, 16, 16, device=device)
+    mask[0, :, 4:12, 4:12], mask[1, :, :, 3:5], mask[2] = 1, 1, 1  # four rings, one ring, nothing known
+    limited = OnionPeel(rings=8)(image * (1 - mask), mask)
+    if device == "cpu":
+        torch.testing.assert_close(limited, OnionPeel()(image * (1 - mask), mask), rtol=0, atol=0)
+        inner = OnionPeel(rings=3)(image * (1 - mask), mask)[0, :, 7:9, 7:9]
+        assert (inner == 0.5).all(), "what three rings do not reach is grey"
+
+
+@pytest.mark.parametrize("start", ["onion_peel", "mean_fill"])
+def test_a_fill_refiner_starts_as_its_fill_and_learns_in_the_hole_alone(start):
+    image = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[:, :, 5:9, 2:14] = 1
+    damaged = image * (1 - mask)
+    network = build("fill_refiner", start=start, width=4)
+    filled = network(damaged, mask)
+    torch.testing.assert_close(filled, build(start)(damaged, mask), rtol=0, atol=0)
+    filled.sub(image).square().mean().backward()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter -= parameter.grad
+        after = network(damaged, mask)
+    changed = (after != filled).any(1, keepdim=True)
+    assert changed.any()
+    assert (mask[changed] == 1).all()
 
 
 def test_fills_are_ranked_as_on_real_images(data_root):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,15 @@ from trainables.inpaint.methods.onion_peel.config import Config
 
 
 class OnionPeel(nn.Module):
-    """The fill; it has no parameters. Each pass needs one device synchronisation, to check whether a hole is left."""
+    """The fill; it has no parameters.
+
+    rings: the most rings to fill; pixels further inside become grey (0.5). None: until no hole is left, so each pass
+    needs one device synchronisation. With a number, none does, as the training step of a network requires.
+    """
+
+    def __init__(self, rings: int | None = None) -> None:
+        super().__init__()
+        self.rings = rings
 
     def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
         """image_b3hw in [0, 1]; known pixels are unchanged."""
@@ -18,14 +28,18 @@ class OnionPeel(nn.Module):
         empty_b111 = hole.all(dim=3, keepdim=True).all(dim=2, keepdim=True)
         known = (~hole | empty_b111).to(damaged_b3hw.dtype)
         image = damaged_b3hw.where(~empty_b111, 0.5) * known
-        while not known.all():  # terminates: every remaining hole touches a known pixel
+        may_ask = self.rings is None or known.device.type == "cpu"  # a CPU answers without waiting
+        # Without a limit, this ends because every remaining hole touches a known pixel.
+        for _ in itertools.count() if self.rings is None else range(self.rings):
+            if may_ask and known.all():
+                break
             # Weighted sums of the three colours and of the weights; the hole pixel itself is 0 in all four.
             around = _neighbours(torch.cat([image, known], 1))
             colour, weight = around[:, :3], around[:, 3:]
             ring = (known == 0) & (weight > 0)
             image = (colour / weight.clamp(min=1)).where(ring, image)
             known = known.masked_fill(ring, 1)
-        return image
+        return image if self.rings is None else image.where(known > 0, 0.5)
 
 
 def _neighbours(x_bchw: Tensor) -> Tensor:
