@@ -26,8 +26,9 @@ class FillRefiner(nn.Module):
 
     def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
         """image_b3hw, about [0, 1]; known pixels are unchanged."""
-        filled_b3hw = self.start(damaged_b3hw, mask_b1hw)
-        return filled_b3hw + mask_b1hw * self.correction(torch.cat([filled_b3hw, mask_b1hw], 1))
+        filled_b3hw: Tensor = self.start(damaged_b3hw, mask_b1hw)
+        correction_b3hw: Tensor = self.correction(torch.cat([filled_b3hw, mask_b1hw], 1))
+        return filled_b3hw + mask_b1hw * correction_b3hw
 
 
 def build(config: Config, size: int) -> nn.Module:
