@@ -14,6 +14,7 @@ import os
 import platform
 import signal
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +96,7 @@ def connect(address: str, dashboard: bool = False) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if address == addresses.LOCAL:
-            folder = _prepare_local()
-            ray.init(
-                address="local",
-                _temp_dir=str(folder),
-                include_dashboard=dashboard,
-                dashboard_host=LOOPBACK,
-                _node_ip_address=LOOPBACK,
-                **quiet,
-            )
+            _start_local(_prepare_local(), dashboard, quiet)
         else:
             ray.init(address=_join(address), **quiet)
     except BaseException:
@@ -112,6 +105,26 @@ def connect(address: str, dashboard: bool = False) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, sigterm)  # Ray sets a handler that ends the process at once
+
+
+def _start_local(folder: Path, dashboard: bool, quiet: Mapping[str, Any]) -> None:
+    try:
+        ray.init(
+            address="local",
+            _temp_dir=str(folder),
+            include_dashboard=dashboard,
+            dashboard_host=LOOPBACK,
+            _node_ip_address=LOOPBACK,
+            **quiet,
+        )
+    except Exception as error:  # Ray raises several, and plain `Exception` too, if its processes are not there in time
+        said = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+        raise SweepError(
+            "a Ray on this machine",
+            f"it did not start: {said}",
+            "a machine that starts Ray's processes within half a minute: with memory and disk space, and not too busy",
+            "the same command again, when less runs on the machine; or `--address in-process`, which needs no Ray",
+        ) from error
 
 
 def head() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -88,6 +90,22 @@ def test_no_ray_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection.services, "get_ray_address_from_environment", none)  # other Rays may run here
     with pytest.raises(SweepError, match="no Ray runs on this machine"):
         connection.connect("auto")
+
+
+def test_a_local_ray_that_does_not_start_is_told_in_four_parts() -> None:
+    """As on a machine that is too busy: its GCS is not there in time."""
+    code = (
+        "from ray._private import services; services.GCS_SERVER_EXECUTABLE = '/bin/false'\n"
+        "from cluster.connection import connection; from sweeps.errors import SweepError\n"
+        "try: connection.connect('local')\n"
+        "except SweepError as error: print(error)"
+    )
+    environment = {**os.environ, "RAY_gcs_server_port_wait_time_s": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "it did not start: Timed out waiting for file" in run.stdout
+    assert "--address in-process" in run.stdout
 
 
 @pytest.mark.parametrize(("name", "value"), [("ray_version", "2.54.0"), ("python_version", "3.12.1")])
