@@ -110,6 +110,13 @@ def test_it_parses_and_expands(study: str) -> None:
         assert {trial.id for trial, _ in tiny.runs()}.isdisjoint(trial.id for trial, _ in full.runs())
 
 
+@pytest.mark.parametrize("study", STUDIES)
+def test_its_stored_plan_is_read_without_complaint(study: str, tmp_path: Path) -> None:
+    plan, store = planned(study), FolderStore(tmp_path)
+    stored = stored_plans.write_plan(store, plan.name, plan.to_json([]), plan.sweep.document.text, 0.0)
+    assert stored_plans.read_plans(store, plan.name) == [stored]
+
+
 @pytest.mark.parametrize("study", SMALL_FORMS)
 def test_its_small_form_asks_the_same_for_less(study: str) -> None:
     """The sweeps that it depends on have a small form too, otherwise it cannot be planned."""

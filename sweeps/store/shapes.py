@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from sweeps.spec.schema import SeedsUntil
+from sweeps.spec.schema import ClaimSpec, SeedsUntil
 from sweeps.spec.trial import digest
 
 Json = dict[str, Any]
@@ -149,23 +149,8 @@ class _ReportShape(_Shape):
     pareto: Json | None = None
 
 
-class _PlannedClaimShape(_Shape):
-    text: str
-    source: str | None = None
-    metric: str | None = None
-    epoch: int | None = None
-    better: str | None = None
-    than: str | None = None
-    by: float = 0.0
-    equal: list[str] | None = None
-    within: float | None = None
-    order: list[str] | None = None
-    improves: str | None = None
-    settles: str | None = None
-    after: int | None = None
-    arm: str | None = None
-    above: str | None = None
-    fails: str | None = None
+class _PlannedClaimShape(ClaimSpec):
+    model_config = ConfigDict(strict=True, extra="ignore")
 
 
 class _PlannedSearchShape(_Shape):
