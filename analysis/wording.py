@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from analysis.statistics.intervals import Interval
 from sweeps.results import columns as record_columns
+from sweeps.wording import count as count
 
 _NAMES = {
     **{"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "l2": "L2", "db": "", "iou": "IoU", "f1": "F1"},
@@ -130,11 +131,6 @@ def against(interval: Interval, column: str, other: str) -> str:
     digits = decimals([toward])
     size = with_unit(fixed(toward.mean, digits), column)
     return f"{size} {word} than {quoted(other)} {brackets(toward, digits)}".rstrip()
-
-
-def count(number: int, noun: str) -> str:
-    """'1 seed', '8 seeds'."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listing(names: Iterable[str]) -> str:

@@ -79,6 +79,7 @@ __all__ = [
     "SweepComparison",
     "SweepStatus",
     "TrialProgress",
+    "archive",
     "audit",
     "claims",
     "compare",

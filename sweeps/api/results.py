@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sweeps.api.arguments import StoreLike
     from sweeps.results.progress import TrialState
     from sweeps.search.status import SearchState
+    from sweeps.store.archive.pack import Packed
     from sweeps.store.base import Store
     from sweeps.store.layout import Json
 
@@ -268,6 +269,20 @@ def export_to(store: StoreLike, name: str, tool: str, out: str | None = None) ->
         given, allowed = f"export-to {tool}", ", ".join(PACKAGES)
         raise SweepError(given, "there is no such tool", allowed, f"sweeps export-to tensorboard {name}")
     return exporting.export(read(store, name), tool, out)
+
+
+def archive(
+    store: StoreLike, file: str | Path, names: Collection[str] = (), *, parts: Collection[str] = ("pictures", "scores")
+) -> Packed:
+    """Write sweeps of a store, by default all, to one zip file, which every function that reads takes as its store.
+
+    It holds plans, trials and results, also those of trials of other sweeps that the sweeps name, and the parts:
+    pictures, scores (of each test image), logs, weights. SweepError for an unknown sweep or part, and for a file that
+    exists and is no archive.
+    """
+    from sweeps.store.archive import pack
+
+    return pack.pack(arguments.plain_store(store), names, Path(file), parts)
 
 
 def audit(file: str | Path, *, metric: str | None = None, goal: Literal["max", "min"] | None = None) -> Audit:

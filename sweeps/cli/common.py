@@ -107,7 +107,8 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         "--store",
         metavar="URI",
         default=os.environ.get("SWEEPS_STORE", DEFAULT_STORE),
-        help=f"store: a folder or s3://bucket/prefix (default: $SWEEPS_STORE, otherwise {DEFAULT_STORE})",
+        help="store: a folder, s3://bucket/prefix, or, to read from, FILE.zip of `sweeps archive` "
+        f"(default: $SWEEPS_STORE, otherwise {DEFAULT_STORE})",
     )
 
 

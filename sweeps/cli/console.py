@@ -19,6 +19,7 @@ from sweeps.results import failures, progress
 from sweeps.spec.dependencies import PENDING, is_pending
 from sweeps.spec.plan import Arm, Plan, flatten
 from sweeps.store.base import Store
+from sweeps.wording import count
 
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
@@ -107,9 +108,9 @@ def format_value(value: Any) -> str:
 def _summary(plan: Plan) -> Text:
     runs = plan.runs()
     arms = sum(1 for arm in plan.arms if arm.trials)
-    seeds = f"{'up to ' if plan.looks else ''}{_count(len(plan.seeds), 'seed')}"
-    different = _count(len(runs), "different trial")
-    words = f"{plan.name}: {_count(arms, 'arm')} x {seeds} = {different}"
+    seeds = f"{'up to ' if plan.looks else ''}{count(len(plan.seeds), 'seed')}"
+    different = count(len(runs), "different trial")
+    words = f"{plan.name}: {count(arms, 'arm')} x {seeds} = {different}"
     waiting = len(plan.arms) - arms
     more = f"; {waiting} more {'arm waits' if waiting == 1 else 'arms wait'} for a search"
     return Text(words + (more if waiting else ""))
@@ -124,7 +125,7 @@ def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
         Text(counts + (f", {len(work.failed)} failed" if work.failed else ""), style="dim"),
     )
     if work.left_out:
-        out.print(Text(f"{_count(work.left_out, 'trial')} of other arms left out", style="dim"))
+        out.print(Text(f"{count(work.left_out, 'trial')} of other arms left out", style="dim"))
     for tuning in work.searches:
         out.print(Text(_search_summary(tuning)))
     for job in work.failed[:_MAX_FAILED]:
@@ -145,7 +146,7 @@ def plan(work: PendingWork, estimate: Estimate | None = None) -> None:
 
 def _search_summary(tuning: ArmSearch) -> str:
     spec, asked = tuning.spec, len(tuning.search.asks())
-    seeds = f"{_count(len(spec.tune_seeds), 'seed')} ({', '.join(map(str, spec.tune_seeds))})"
+    seeds = f"{count(len(spec.tune_seeds), 'seed')} ({', '.join(map(str, spec.tune_seeds))})"
     words = f"search of {tuning.arm.name!r}: {spec.trials} suggestions by {spec.sampler} x {seeds}"
     stopping = spec.early_stopping.name
     words += f", {stopping} from epoch {spec.early_stopping.grace_epochs}" if stopping != "none" else ""
@@ -167,7 +168,7 @@ def _cost(out: Console, estimate: Estimate) -> None:
     if unknown and not estimate.computing_s:
         out.print(Text(f"{total}; time unknown: sweeps plan FILE --measure", style="bold"))
     else:
-        at_once = f"{_count(estimate.at_once, 'trial')} at once ({estimate.where})"
+        at_once = f"{count(estimate.at_once, 'trial')} at once ({estimate.where})"
         computing, wall = time_text(estimate.computing_s), time_text(estimate.wall_s)
         words = f"{total}, {computing} of computing; about {wall} with {at_once}"
         out.print(Text(words, style="bold"))
@@ -190,10 +191,6 @@ def _timing(line: CostLine, speed: Speed) -> tuple[str, str, str]:
 def _listing(names: Sequence[str], limit: int = 3) -> str:
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def time_text(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sweeps import api
 from sweeps.cli import common
+from sweeps.wording import count
 
 if TYPE_CHECKING:
     from cluster.driver.reproduction import Reproduction
@@ -110,6 +111,19 @@ def register(verbs: common.Verbs) -> None:
         "--out",
         metavar="PLACE",
         help="folder for tensorboard (default: ./tensorboard), tracking URI for mlflow, project for wandb",
+    )
+    common.add_json(parser)
+
+    parser = verbs.add(archive, "archive", "write sweeps to one file, which --store reads: to publish, commit or send")
+    parser.add_argument("name", metavar="NAME", nargs="*", help="name of a sweep (default: all)")
+    common.add_store(parser)
+    parser.add_argument("--out", metavar="FILE.zip", type=Path, required=True, help="the file; an archive is replaced")
+    parser.add_argument(
+        "--parts",
+        metavar="LIST",
+        default="pictures,scores",
+        help="comma-separated parts beside plans and results: pictures (sample images), scores (of each test image), "
+        "logs, weights (default: pictures,scores)",
     )
     common.add_json(parser)
 
@@ -268,7 +282,29 @@ def export_to(options: argparse.Namespace) -> int:
 
         outputs.write(models.ExportToOutput(name=options.name, runs=number, place=place))
         return common.DONE
-    print(f"{options.name}: {number} {'run' if number == 1 else 'runs'} written to {place}")
+    print(f"{options.name}: {count(number, 'run')} written to {place}")
+    return common.DONE
+
+
+def archive(options: argparse.Namespace) -> int:
+    parts = [part.strip() for part in options.parts.split(",") if part.strip()]
+    packed = api.archive(options.store, options.out, options.name, parts=parts)
+    if options.json:
+        from sweeps.cli.programs import models, outputs
+
+        outputs.write(
+            models.ArchiveOutput(
+                file=str(packed.file),
+                sweeps=packed.sweeps,
+                trials=packed.trials,
+                objects=packed.objects,
+                size_bytes=packed.size_bytes,
+            )
+        )
+        return common.DONE
+    size = f"{packed.size_bytes / 1e6:.1f} MB"
+    print(f"{packed.file}: {size}, {count(packed.sweeps, 'sweep')}, {count(packed.trials, 'trial')}")
+    print(f"sweeps report NAME --store {packed.file}")
     return common.DONE
 
 

@@ -10,7 +10,10 @@ from sweeps.store.local import FolderStore
 
 
 def open_store(uri: str) -> Store:
-    """Open the store at a folder path, `file://` or `s3://` address. A folder is created at the first write."""
+    """Open the store at a folder path, a zip archive, or a `file://` or `s3://` address.
+
+    A folder is created at the first write.
+    """
     if not uri.strip():
         raise StoreError(
             f"store {uri!r}",
@@ -24,9 +27,9 @@ def open_store(uri: str) -> Store:
 
         return S3Store(rest[2:])
     if rest.startswith("//") and scheme == "file":
-        return FolderStore(Path("/" + rest.lstrip("/")))
+        return _on_disk(Path("/" + rest.lstrip("/")))
     if not rest.startswith("//") and scheme.lower() not in ("s3", "file"):
-        return FolderStore(Path(uri))
+        return _on_disk(Path(uri))
     meant = "file" if scheme.lower() == "file" else "s3"
     raise StoreError(
         f"store {uri!r}",
@@ -34,3 +37,11 @@ def open_store(uri: str) -> Store:
         "a folder, file:///absolute/folder or s3://bucket/prefix",
         f"--store {meant}://{'/' if meant == 'file' else ''}{rest.lstrip('/')}",
     )
+
+
+def _on_disk(path: Path) -> Store:
+    if path.suffix == ".zip" and path.is_file():
+        from sweeps.store.archive.store import ArchiveStore
+
+        return ArchiveStore(path)
+    return FolderStore(path)

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
 import subprocess
 import time
 from collections import Counter
@@ -233,6 +234,7 @@ def test_a_disk_that_is_full_and_freed_again(
                 hits["full disk, driver killed" if killed else "full disk"] += 1
                 assert killed or "the disk is full" in driven.output_text(), driven.output_text()
         found += differences(store, undisturbed)
+        shutil.rmtree(store.root)  # the next store needs its space
     say(hits, found)
 
 

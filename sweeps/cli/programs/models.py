@@ -334,3 +334,11 @@ class ExportToOutput(_Document):
     name: str = Field(description="name of the sweep")
     runs: int = Field(description="runs that were written")
     place: str = Field(description="where they are")
+
+
+class ArchiveOutput(_Document):
+    file: str = Field(description="the archive; a store that can be read with --store")
+    sweeps: int = Field(description="sweeps in it")
+    trials: int = Field(description="trials in it, also of other sweeps that these name")
+    objects: int = Field(description="objects in it")
+    size_bytes: int = Field(description="size of the file")

@@ -44,6 +44,7 @@ SURFACE = {
     "status": "NAME --store --json",
     "show": "TRIAL --store --json",
     "report": "NAME --store --out --publish --format --columns --transpose --sd --redraw --data --json",
+    "archive": "NAME --store --out --parts --json",
     "audit": "FILE.csv --metric --goal --json",
     "claims": "NAME --store --csv --json",
     "compare": "A B --store --with-store --json",

@@ -77,6 +77,7 @@ def test_of_a_store(read: Read, reported: Path) -> None:
     assert {cell["verdict"] for cell in compared["cells"]} == {"same numbers"}
     to = ("export-to", "tensorboard", name, *there, "--out", reported.parent / "logs")
     assert read(models.ExportToOutput, *to)["runs"] == 12
+    assert read(models.ArchiveOutput, "archive", *there, "--out", reported.parent / "one.zip")["trials"] == 12
 
 
 def test_files_of_a_report_are_listed(read: Read, reported: Path, tmp_path: Path) -> None:
