@@ -28,7 +28,7 @@ endif
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all golden browser check docs bench lock clean
+.PHONY: help demo findings test test-all golden browser check docs bench lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -37,6 +37,20 @@ demo: $(INSTALLED)  ## run the first study at a small size and write its report 
 	$(BIN)/sweeps run sweeps/inpainting/fill_refinement.yaml --store demo-store $(DEMO)
 	$(BIN)/sweeps report fill-refinement --store demo-store --out report
 	@for page in report/*.html; do printf '\nThe report: open %s/%s in a browser.\n' "$$PWD" "$$page"; done
+
+# Studies that have a small form: context encoders first, which share trials, and forgers before the detectors.
+SMALL_STUDIES = $(shell grep -l '^small:' sweeps/inpainting/*.yaml sweeps/text/*.yaml sweeps/detection/*.yaml)
+RESULTS := docs/findings/results.zip
+
+findings: $(INSTALLED)  ## run every study that has no page in docs/findings, at size small (hours; can be resumed)
+	@test -d findings-store || ! test -f $(RESULTS) || $(BIN)/python -m zipfile -e $(RESULTS) findings-store
+	@for study in $(SMALL_STUDIES); do \
+		name=$$(sed -n 's/^name: *//p' $$study)-small; \
+		test ! -f docs/findings/$$name.md || continue; \
+		nice -n 19 $(BIN)/sweeps run $$study --size small --store findings-store --max-concurrent 2 || exit; \
+		$(BIN)/sweeps archive --store findings-store --parts "" --out $(RESULTS) || exit; \
+		$(BIN)/python -m analysis.findings findings-store docs/findings $$name || exit; \
+	done
 
 test: $(INSTALLED) browser  ## run the tests that are not slow (minutes); ARGS="-k name -x" goes to pytest
 	$(BIN)/python -m pytest -m "not slow" $(IN_PROCESSES) $(ARGS)
