@@ -191,7 +191,7 @@ def _follow(
     goal = Goal(epochs, options.test_epochs, options.best, options.extra)
     machine = Machine(workers.device, options.cpus, data_root(options), workers, scratch=scratch.folder)
     try:
-        body = stored_trials.read_trial(open_cached(options.store), trial)
+        body = stored_trials.read_planned_trial(open_cached(options.store), trial)
         machine = with_inputs(machine, open_cached(options.inputs or options.store), body, epochs)
         trial_data.check(open_cached(options.store), options.expected_data, body, machine)
         config = checked_config(trial, body, epochs)

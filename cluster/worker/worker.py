@@ -168,7 +168,7 @@ def _run_trial(
             session,
         ):
             _check_device(options)
-            trial = stored_trials.read_trial(store, trial_id)
+            trial = stored_trials.read_planned_trial(store, trial_id)
             session.machine = with_inputs(machine, open_cached(options.inputs or options.store), trial, epochs)
             made_by["data"] = trial_data.check(store, options.expected_data, trial, session.machine)
             if counts := _image_counts(trial["config"], machine.data_root):

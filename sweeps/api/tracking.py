@@ -146,7 +146,7 @@ class TrackedListener:
         from sweeps.spec.plan import flatten
         from sweeps.store import trials as stored_trials
 
-        trial = stored_trials.read_trial(self._store, job.trial_id)
+        trial = stored_trials.read_planned_trial(self._store, job.trial_id)
         arm, seed = self._cells.get(job.trial_id, (job.label, trial["seed"]))
         config = flatten({**trial["config"], "epochs": job.epochs})
         return TrackedRun(self._plan.name, arm, seed, job.trial_id, self._store.uri, config)

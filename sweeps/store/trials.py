@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sweeps.errors import StoreError
+from sweeps.errors import StorageError, StoreError
 from sweeps.results.columns import SCHEMA
 from sweeps.spec.trial import Trial
 from sweeps.store import listing
@@ -46,6 +46,24 @@ def read_trial(store: Store, trial_id: str) -> Json:
             "sweeps status NAME lists ids; --store names another store",
         )
     return body
+
+
+def read_planned_trial(store: Store, trial_id: str) -> Json:
+    """`read_trial` for a trial of a run, which has written it. StorageError if it was deleted or damaged since.
+
+    This ends the run and not the trial: the next run writes the definition again.
+    """
+    try:
+        return read_trial(store, trial_id)
+    except StorageError:
+        raise
+    except StoreError as error:
+        raise StorageError(
+            f"object {trial_key(trial_id)!r}",
+            f"it was deleted or damaged since the run began: {error.why}",
+            "a store in which nothing but this package deletes or changes objects",
+            "the same command writes it again and continues",
+        ) from error
 
 
 def finish(store: Store, attempt: Attempt, epochs: int, body: Json) -> bool:

@@ -80,6 +80,25 @@ def test_a_full_disk_ends_the_run_and_no_try(
     assert {state for state, _ in watched.events} <= {"added", "started", "done"}
 
 
+@pytest.mark.parametrize("damage", ["deleted", "damaged"])
+def test_a_definition_that_is_lost_while_a_run_goes_on_ends_the_run_and_no_trial(
+    planned: Planned, store: Store, data_root: Path, damage: str
+) -> None:
+    plan = planned("epochs=1")
+    work = driver.work_left(plan, store, schema)
+    driver.write(plan, store, ())
+    for job in work.jobs:
+        key = layout.trial_key(job.trial_id)
+        store.delete([key]) if damage == "deleted" else store.put(key, b"{")
+    options = RunOptions(address="in-process", data=data_root)
+    with pytest.raises(StorageError, match="deleted or damaged since the run began"):
+        driver.run(work, store, schema, options, Watched())
+    left = driver.work_left(plan, store, schema)
+    assert not left.failed
+    driver.restore(plan, left.jobs, store)
+    assert {state for state, _ in run(plan, store, data_root).events} <= {"started", "done"}
+
+
 @pytest.mark.slow  # below: the same in one process; through Ray it takes a minute
 @pytest.mark.parametrize(
     "changes",
