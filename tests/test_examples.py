@@ -200,7 +200,7 @@ def test_the_notebook_runs_and_shows_results(tmp_path: Path, monkeypatch: pytest
     assert "data:image/svg+xml;base64," in shown[2]
     assert "<table" in shown[3]  # pandas
     assert "1 of 5 trials done, 4 to run." in shown[-1], "the fill is not trained again, the networks are"
-    assert printed(cells[3])[:1] == ["1 of 5  done     edges: base · seed 0"]
+    assert printed(cells[3])[:1] == ["1 of 5  done     edges: mean fill"], "fills come first"
     assert [line.split()[0] for line in printed(cells[-1])] == ["2", "3", "4", "5"]
 
 
