@@ -74,6 +74,8 @@ class Undisturbed:
     known: dict[str, Rows] = field(default_factory=dict)
     whole: bool = True
     """Whether the sweep has all suggestions and seeds; if not, suggestions are only compared with themselves."""
+    results_deleted: bool = False
+    """Whether results were deleted: a search has the values of its suggestions, and trains none of them again."""
 
     @property
     def suggestions(self) -> int:
@@ -139,8 +141,10 @@ def _in_search(store: Store, undisturbed: Undisturbed, tried: dict[int, str]) ->
         trial_id = tried[ask.number]
         rows = result_rows(store, trial_id)
         mark = layout.get_json(store, pruned_key("kills", trial_id))
-        whole = undisturbed.rows(store, trial_id) if undisturbed.whole else rows or _as_marked(mark)
+        deleted = undisturbed.results_deleted and ask.state == "complete" and not rows
+        whole = undisturbed.rows(store, trial_id) if undisturbed.whole or deleted else rows or _as_marked(mark)
         if ask.state == "complete":
+            rows = rows or (whole if deleted else [])
             if mark is not None or rows != whole or ask.values != (whole[-1]["val/psnr_db"],):
                 found.append(f"suggestion {ask.number} is complete: marked {mark is not None}, value {ask.values}")
         elif ask.state == "pruned":
