@@ -308,6 +308,7 @@ class _GateShape(_Shape):
     timeout: float | None
     files: list[str]
     initial: _ProgramShape
+    resources: Json = {}
 
 
 class _CandidateShape(_Shape):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps.run_options import RunOptions
 
@@ -29,13 +29,15 @@ def gate_init(
     code: Sequence[str] = (),
     epochs: int = 1,
     timeout: float | None = 3600.0,
+    resources: Mapping[str, Any] | None = None,
 ) -> Ledger:
     """Start a gate in a store. Its first incumbent is the program as its files are now; nothing runs yet.
 
     command: program and arguments in one line, as `python train.py --seed {seed}`; placeholders as in task `command`.
     metric: the column that it reports. goal: `max` or `min`. budget: candidates that can be tried. folder: of the
     program's files, in copies of which it runs. code: patterns of these files; none: what git does not ignore.
-    epochs: records of a run, of which the last counts. timeout: longest time without a record, s.
+    epochs: records of a run, of which the last counts. timeout: longest time without a record, s. resources: of a run,
+    as in a sweep file: `{"cpus": 4, "gpus": 1}`.
 
     Raises SweepError for a name that the store has, and for what no run could use.
     """
@@ -45,7 +47,8 @@ def gate_init(
 
     opened = arguments.plain_store(store)
     program = tries.program(opened, label, tries.split(command), Path(folder), code)
-    settings = GateSettings(check_name(name), metric, goal, budget, epochs, timeout, list(code), program)
+    resources = dict(resources or {})
+    settings = GateSettings(check_name(name), metric, goal, budget, epochs, timeout, list(code), program, resources)
     return tries.start(opened, settings)
 
 

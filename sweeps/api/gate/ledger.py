@@ -56,6 +56,8 @@ class GateSettings:
     """Patterns of the program's files; empty: all of the folder."""
     initial: GateProgram
     """The first incumbent."""
+    resources: dict[str, Any] = field(default_factory=dict)
+    """Of a run, as `resources` of a sweep file."""
     created_at: float = field(default_factory=time.time)
 
     def difference(self, incumbent: float, candidate: float) -> float:

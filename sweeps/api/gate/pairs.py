@@ -141,6 +141,7 @@ def _sweep(settings: GateSettings, candidate: Candidate, incumbent: GateProgram)
         "seeds": [*candidate.shared_seeds, *candidate.own_seeds],
         "arms": [{"name": arm, "set": changes}],
         "claims": [{"text": f"{arm} is better", "metric": settings.metric, "better": arm, "than": base}],
+        "resources": settings.resources,
         "report": {"metrics": [settings.metric]},
     }
     question = f"Is {arm} better than {base}?\nCandidate {candidate.number} of the gate {settings.name}, which adds a "

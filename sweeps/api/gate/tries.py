@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LABEL_MOST = 60
 """Characters of a label."""
 IN_PROCESS = "in-process"
+SAME = 5
+"""Pairs after which a program that has the same result on every seed is refused; no candidate is kept before."""
 
 
 def start(store: Store, settings: GateSettings) -> Ledger:
@@ -61,7 +63,7 @@ def abandon(store: Store, name: str) -> None:
     if not candidate.program.same(incumbent):
         pairs = Pairs(store, found.settings, candidate, incumbent)
         while tried.verdict is None and (values := pairs.known(tried.seed)) is not None:
-            tried.add(found.settings.difference(*values))
+            tried.add(found.settings, values)
     ledger.write_decision(store, name, tried.decision(found, "discard", "it was abandoned"))
 
 
@@ -161,6 +163,8 @@ class _Tried:
         from analysis.statistics.sequential.candidates import Evidence
 
         self.candidate, self.own = candidate, 0
+        self.values: list[tuple[float, float]] = []
+        """Of incumbent and candidate, pair by pair."""
         self.evidence = Evidence(math.nan if candidate.typical is None else candidate.typical)
 
     @property
@@ -175,15 +179,22 @@ class _Tried:
             return self.candidate.own_seeds[self.own]
         return self.candidate.shared_seeds[self.evidence.pairs]
 
-    def add(self, difference: float) -> None:
+    def add(self, settings: GateSettings, values: tuple[float, float]) -> None:
         self.own += self.own_next
-        self.evidence.add(difference)
+        self.values.append(values)
+        self.evidence.add(settings.difference(*values))
+
+    def ignores_seed(self, arm: int) -> bool:
+        """Whether the incumbent (0) or the candidate (1) has the same result on every seed."""
+        return len(self.values) >= SAME and len({pair[arm] for pair in self.values}) == 1
 
     @property
     def verdict(self) -> tuple[Verdict, str] | None:
         """The verdict and its reason; None as long as there is none."""
         from analysis.statistics.sequential.candidates import MOST
 
+        if self.ignores_seed(1):
+            return "discard", "its result is the same on every seed, which it ignores"
         if self.evidence.reaches(self.candidate.level):
             return "keep", "it is better beyond chance"
         if self.evidence.futile:
@@ -220,6 +231,17 @@ def _try(store: Store, found: Ledger, candidate: Candidate, options: RunOptions,
         own, values = tried.own_next, pairs.run(tried.seed, options)
         if isinstance(values, FailedRun):
             return tried.decision(found, "discard", f"its program failed: {values.why}")
-        tried.add(found.settings.difference(*values))
+        tried.add(found.settings, values)
         progress(words(pairs.arms, values, tried.evidence.pairs, own))
+        if tried.ignores_seed(0):
+            raise _same_results(pairs.arms[0])
     return tried.decision(found, *ended)
+
+
+def _same_results(incumbent: str) -> SweepError:
+    return SweepError(
+        f"incumbent {incumbent!r}",
+        f"its result was the same on {SAME} seeds: it ignores the seed, so its noise is not known",
+        "a program that takes its seed from {seed} in --command, or from the environment variable SWEEPS_SEED",
+        "let the program use the seed, then start a gate with it: sweeps gate init --name NAME",
+    )

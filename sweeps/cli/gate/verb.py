@@ -61,6 +61,8 @@ def _register_init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", metavar="TIME", type=common.duration, default=3600.0, help="longest time without a record (1h)"
     )
+    parser.add_argument("--cpus", metavar="N", type=int, default=1, help="CPU threads of a run (default: 1)")
+    parser.add_argument("--gpus", metavar="N", type=float, help="GPUs of a run (default: one if the machine has any)")
     _common(parser, init)
 
 
@@ -73,7 +75,9 @@ def _register_try(parser: argparse.ArgumentParser) -> None:
         "--abandon", action="store_true", help="first discard a candidate that was interrupted, with what it has"
     )
     parser.add_argument(
-        "--address", help="where to run: in-process (default), local (start Ray on this machine), auto or HOST:PORT"
+        "--address",
+        help="where to run: in-process (default), auto or HOST:PORT (a running Ray, which runs both programs of a pair at "
+        "once), local (start a Ray for each pair, which takes longer)",
     )
     common.add_data(parser)
     common.add_quiet(parser)
@@ -92,6 +96,7 @@ def init(options: argparse.Namespace) -> int:
         code=options.code,
         epochs=options.epochs,
         timeout=options.timeout,
+        resources={"cpus": options.cpus} | ({} if options.gpus is None else {"gpus": options.gpus}),
     )
     if options.json:
         return _json(found)

@@ -121,6 +121,22 @@ def test_an_incumbent_that_fails_is_an_error() -> None:
     assert sw.gate_status("store").spent == 0
 
 
+def test_a_candidate_that_ignores_its_seed_is_discarded() -> None:
+    """A seed that was chosen because it was lucky would otherwise be an improvement."""
+    init()
+    _, decision = sw.gate_try("store", "lucky seed", command="sh train.sh 5 300 1")
+    assert decision.verdict == "discard"
+    assert "same on every seed" in decision.reason
+
+
+def test_an_incumbent_that_ignores_its_seed_is_an_error() -> None:
+    init(command="sh train.sh 5 0 1")
+    with pytest.raises(SweepError, match="ignores the seed") as raised:
+        sw.gate_try("store", "better", command=BETTER)
+    assert "{seed}" in raised.value.allowed
+    assert sw.gate_status("store").spent == 0
+
+
 def test_an_interrupted_candidate_continues_with_the_same_seeds() -> None:
     init()
     seen: list[str] = []
@@ -216,6 +232,7 @@ def test_the_budget_is_a_limit() -> None:
         ({"label": " "}, "blank"),
         ({"command": "sh train.sh {rate}"}, "rate"),
         ({"code": ["*.py"]}, "no file"),
+        ({"resources": {"cpus": 0}}, "cpus"),
     ],
 )
 def test_mistakes_are_told_at_the_start(project: Path, given: dict[str, Any], word: str) -> None:
@@ -277,7 +294,7 @@ def test_the_actions_and_their_arguments() -> None:
     actions = choices(choices(build_parser())["gate"])
     common = "--name --store --json"
     surface = {
-        "init": f"--command --metric --goal --budget --label --code --epochs --timeout {common}",
+        "init": f"--command --metric --goal --budget --label --code --epochs --timeout --cpus --gpus {common}",
         "try": f"--label --command --abandon --address --data --quiet {common}",
         "status": common,
     }
