@@ -84,6 +84,10 @@ class Evidence:
         passed = (self._judges & (self.log_ratio >= PASSED)) | (self.pairs >= SCREENING)
         self.screened = self.screened | passed
 
+    def lose(self) -> None:
+        """Count a pair without a value as a lost bet, so that a program that hides bad results gains nothing."""
+        self.log_e = self.log_e + np.where(self.screened, log_bet(-math.inf, 1.0), 0.0)
+
     @property
     def log_ratio(self) -> Values:
         """Log likelihood ratio of a mean of one standard deviation against zero; -inf if all differences are 0."""

@@ -64,6 +64,7 @@ def abandon(store: Store, name: str) -> None:
         pairs = Pairs(store, found.settings, candidate, incumbent)
         while tried.verdict is None and (values := pairs.known(tried.seed)) is not None:
             tried.add(found.settings, values)
+    tried.evidence.lose()  # the pair that was interrupted may have been seen
     ledger.write_decision(store, name, tried.decision(found, "discard", "it was abandoned"))
 
 
@@ -230,6 +231,7 @@ def _try(store: Store, found: Ledger, candidate: Candidate, options: RunOptions,
     while (ended := tried.verdict) is None:
         own, values = tried.own_next, pairs.run(tried.seed, options)
         if isinstance(values, FailedRun):
+            tried.evidence.lose()
             return tried.decision(found, "discard", f"its program failed: {values.why}")
         tried.add(found.settings, values)
         progress(words(pairs.arms, values, tried.evidence.pairs, own))

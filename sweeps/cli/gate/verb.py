@@ -76,8 +76,8 @@ def _register_try(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--address",
-        help="where to run: in-process (default), auto or HOST:PORT (a running Ray, which runs both programs of a pair at "
-        "once), local (start a Ray for each pair, which takes longer)",
+        help="where to run: in-process (default), auto or HOST:PORT (a running Ray, which runs both programs of a pair "
+        "at once), local (start a Ray for each pair, which takes longer)",
     )
     common.add_data(parser)
     common.add_quiet(parser)

@@ -72,6 +72,15 @@ def test_error_is_spent_as_bets_are_lost() -> None:
     assert rule.spent(0.01, math.log(200), True) == 0.01
 
 
+def test_a_pair_without_a_value_is_a_lost_bet() -> None:
+    found = evidence(1.0, 1.1)
+    found.lose()
+    assert found.log_e == 0, "the screening bets nothing"
+    found = evidence(2.0, 2.1, 2.2)
+    found.lose()
+    assert rule.spent(0.01, found.log_e, False) > 0.009
+
+
 def test_the_last_candidate_may_use_what_is_left() -> None:
     assert rule.level(0.02, 1) == 0.02
     left, levels = rule.ERROR, []

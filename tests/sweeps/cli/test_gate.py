@@ -113,6 +113,17 @@ def test_a_program_that_fails_is_discarded_and_costs_no_error() -> None:
     assert "not finite" in diverged.reason
 
 
+def test_a_failure_on_an_own_seed_is_a_lost_bet(project: Path) -> None:
+    """Otherwise a program that fails where its result is bad would use up no error."""
+    count = project.parent / "count"
+    (project / "fails.sh").write_text(f'echo >> {count}; [ $(wc -l < {count}) -lt 5 ] || exit 1; sh train.sh "$@"')
+    init()
+    found, decision = sw.gate_try("store", "fails later", command="sh fails.sh {seed} 200 7907")
+    assert (decision.verdict, decision.pairs) == ("discard", 4)
+    assert decision.e_value < 0.1
+    assert found.spent > 0.04
+
+
 def test_an_incumbent_that_fails_is_an_error() -> None:
     init(command="sh -c 'exit 3' train.sh")
     with pytest.raises(SweepError, match="it fails now") as raised:
