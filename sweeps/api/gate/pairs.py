@@ -136,6 +136,7 @@ def _sweep(settings: GateSettings, candidate: Candidate, incumbent: GateProgram)
             "epochs": settings.epochs,
             "timeout": settings.timeout,
             "metrics": {settings.metric: settings.goal},
+            "other_columns": "ignore",
         },
         "base_name": base,
         "seeds": [*candidate.shared_seeds, *candidate.own_seeds],
