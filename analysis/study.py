@@ -329,7 +329,12 @@ def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[layout.Js
 
 
 def seeds_note(plan: Mapping[str, Any]) -> str:
-    """How the numbers of seeds came about, if looks add them; else empty."""
+    """How the numbers of seeds came about, if looks or a gate add them; else empty."""
+    if gate := plan.get("gate"):
+        return (
+            f"The gate {wording.quoted(gate['name'])} added one seed after the other until its verdict; "
+            "intervals take the number of seeds as fixed."
+        )
     looks = plan.get("looks")
     if not looks:
         return ""

@@ -12,11 +12,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis import wording
-from analysis.claims import looks, not_tested, published
+from analysis.claims import gate_verdict, looks, not_tested, published
 from analysis.claims.sides import claimed_arms, of_one_arm
 from analysis.statistics.intervals import LEVEL, Interval, more_seeds, paired_difference, simultaneous_level
 from analysis.study import Study
@@ -32,6 +32,8 @@ _FAMILY = "family"
 """Key added to a claim: the number of comparisons that all claims of the study make."""
 _SERIES = "series"
 """Key added to a claim: its comparisons at the looks of a study that adds seeds; empty for other studies."""
+_GATE = "gate"
+"""Key added to a claim: what a gate says about it; None for other studies."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ def at_size(size: str) -> str:
 def judge(study: Study) -> list[Verdict]:
     """The verdict on each claim of the study's plan, in its order."""
     claims = study.plan.get("claims") or []
-    family = looks.family(study)
+    family, gate = looks.family(study), gate_verdict.of_study(study)
     return [
-        _judge(study, {**claim, _FAMILY: family, _SERIES: tuple(looks.series(study, claim, family))})
+        _judge(study, {**claim, _FAMILY: family, _SERIES: tuple(looks.series(study, claim, family)), _GATE: gate})
         for claim in claims
     ]
 
@@ -108,6 +110,8 @@ def _judge(study: Study, claim: Mapping[str, Any]) -> Verdict:
     else:
         finding = _Finding(UNDECIDED, "This version cannot judge claims of this kind.")
     sentences = [finding.sentence, *(part.sentence() for part in claim[_SERIES])]
+    if gate := claim[_GATE]:
+        finding, sentences = replace(finding, verdict=HOLDS if gate.kept else UNDECIDED), [*sentences, gate.sentence]
     if reason := not_tested.why(study, claim, claimed_arms(claim)):
         finding, sentences = _Finding(NOT_TESTED, finding.sentence, finding.interval), [reason, finding.sentence]
     ours = "" if finding.interval is None else _difference(finding.interval, claim["metric"])
@@ -331,8 +335,8 @@ def _interval(claim: Mapping[str, Any]) -> str:
 
 
 def _more(difference: Interval, limits: list[float], claim: Mapping[str, Any]) -> str:
-    """'; about 5 more seeds would decide it'; empty where looks add seeds, since they tell more than this estimate."""
-    if claim[_SERIES]:
+    """'; about 5 more seeds would decide it'; empty where looks or a gate add seeds, as they tell more."""
+    if claim[_SERIES] or claim[_GATE]:
         return ""
     needed = [more_seeds(difference, limit, _level(claim)) for limit in limits]
     most = max((n for n in needed if n is not None), default=0)

@@ -8,6 +8,7 @@ from sweeps.api.all_studies import StudyCost, study_costs
 from sweeps.api.arguments import LoadedSweep, load
 from sweeps.api.clusters import ClusterJob, doctor, follow, submit
 from sweeps.api.discovery import describe, json_schema, list_names
+from sweeps.api.gate import gate_init, gate_status, gate_try
 from sweeps.api.networks import (
     ExportedNetwork,
     ForgeResult,
@@ -89,6 +90,9 @@ __all__ = [
     "find_trial",
     "follow",
     "forge",
+    "gate_init",
+    "gate_status",
+    "gate_try",
     "json_schema",
     "list_names",
     "list_sweeps",

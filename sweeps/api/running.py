@@ -232,8 +232,20 @@ def resume(
 
     store, options = arguments.plain_store(store), (options or RunOptions()).started()
     events = tracked(listener(progress, events), store, options)
+    _refuse_candidate(newest_plan(store, name))
     _, planned = _plan_again(store, name, changes)
     return execute_looks(planned, store, options, events, _open_arms)
+
+
+def _refuse_candidate(stored: Json) -> None:
+    """Raise SweepError for the sweep of a candidate of a gate, which alone knows how many seeds it needs."""
+    if "gate" in stored:
+        raise SweepError(
+            f"sweep {stored['name']!r}",
+            f"it is a candidate of the gate {stored['gate']['name']!r}, which adds seeds until it is decided",
+            "`sweeps gate try` with the label and the files of this candidate",
+            f"sweeps gate status --name {stored['gate']['name']}",
+        )
 
 
 def stop(store: StoreLike, name: str, *, trial: str | None = None) -> None:
@@ -314,6 +326,8 @@ def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[J
 
 def _use_stored_code(source: Document, stored: Json) -> None:
     """Let a sweep of task `command` run the code of its stored plan, because the folder of its file is not known."""
+    if "gate" in stored:
+        return  # its file names the hashes of both arms
     hashes = {arm["config"].get("code_hash") for arm in stored["arms"]}
     if len(hashes) > 1:
         raise SweepError(

@@ -24,6 +24,7 @@ then the shape of the object (`sweeps.store.shapes`). Objects of older versions 
 | `sweeps/<name>/notes/<token>.json` | a note, star or saved view of a person, see `sweeps.results.notes` |
 | `sweeps/<name>/stops/<token>-<run>.json` | requests to stop all runs, one run, or one trial after the current epoch |
 | `sweeps/<name>/fresh.json` | an unfinished run with `--fresh`, see `cluster.driver.fresh_run` |
+| `gates/<name>/` | settings, candidates, verdicts and claims of a gate, see `sweeps.api.gate.ledger` |
 | `logs/<tool>/<sweep>/` | what `run --log` has written for another tool, see `analysis.trackers` |
 | `sweeps/<name>/summary.json` | best arm, cost and counts of a sweep, see `analysis.dashboard.data.summaries` |
 """

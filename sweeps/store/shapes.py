@@ -166,6 +166,11 @@ class _PlannedSearchShape(_Shape):
     constraints: dict[str, dict[str, float]] = {}
 
 
+class _PlanGateShape(_Shape):
+    name: str
+    candidate: int
+
+
 class _PlanShape(_Shape):
     name: str
     question: str | None = None
@@ -188,6 +193,7 @@ class _PlanShape(_Shape):
     resources: Json = {}
     search: _PlannedSearchShape | None = None
     pins: Json = {}
+    gate: _PlanGateShape | None = None
 
     @model_validator(mode="after")
     def _arms_have_all_seeds(self) -> _PlanShape:
@@ -270,6 +276,51 @@ class _NoteShape(_Shape):
     trial: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,79}$")] | None = None
     page: Literal["sweep", "trial", "compare"] | None = None
     address: Annotated[dict[_Line, _Line | list[_Line]], Field(max_length=40)] = {}
+
+
+class _ProgramShape(_Shape):
+    label: str
+    run: list[str | int | float]
+    code: str
+
+
+class _GateShape(_Shape):
+    name: str
+    metric: str
+    goal: Literal["max", "min"]
+    budget: int
+    epochs: int
+    timeout: float | None
+    files: list[str]
+    initial: _ProgramShape
+    resources: Json = {}
+
+
+class _CandidateShape(_Shape):
+    number: int
+    program: _ProgramShape
+    incumbent: int
+    level: float
+    typical: float | None
+    shared_seeds: list[int]
+    own_seeds: list[int]
+    sweep: str
+
+
+class _VerdictShape(_Shape):
+    number: int
+    verdict: Literal["keep", "discard", "undecided"]
+    reason: str
+    pairs: int
+    own_pairs: int
+    runs: int
+    squares: float
+    e_value: float
+    spent: float
+
+
+class _TryShape(_Shape):
+    process: _ProcessShape = _ProcessShape()
 
 
 # --- kinds ------------------------------------------------------------------------------------------------------------
@@ -356,6 +407,25 @@ KINDS = (
     _kind(r"sweeps/[^/]+/notes/[^/]+\.json", _NoteShape, "it is of a person and changes no result; it can be deleted"),
     _kind(r"sweeps/[^/]+/fresh\.json", _FreshShape, f"{_RUN}--fresh begins anew"),
     _kind(r"code/[^/]+\.json", _CodeShape, f"{_RUN}stores the code again"),
+    _kind(
+        r"gates/([^/]+)/gate\.json",
+        _GateShape,
+        "restore it from a copy, or start a gate of another name",
+        lambda value, name: value["name"] == name,
+    ),
+    _kind(
+        r"gates/[^/]+/candidates/0*(\d+)\.json",
+        _CandidateShape,
+        "restore it from a copy, or start a gate of another name",
+        lambda value, number: str(value["number"]) == number,
+    ),
+    _kind(
+        r"gates/[^/]+/verdicts/0*(\d+)\.json",
+        _VerdictShape,
+        "delete this one object; `sweeps gate try` with the label of the candidate makes it again from the results",
+        lambda value, number: str(value["number"]) == number,
+    ),
+    _kind(r"gates/[^/]+/tries/[^/]+\.json", _TryShape, "it can be deleted while no process tries a candidate"),
 )
 _OTHER = "restore it from a copy"
 

@@ -46,6 +46,9 @@ class Config(TaskConfig):
         min_length=1,
         description="columns that the program reports, each with its better direction: {val/psnr_db: max}",
     )
+    other_columns: Literal["refuse", "ignore"] = Field(
+        "refuse", description="what happens to columns of `val` and `test` that `metrics` does not have"
+    )
     epochs: int = Field(1, ge=1, description="number of epochs, each with one record of the program")
     extend: bool = Field(
         False,

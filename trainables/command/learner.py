@@ -144,7 +144,8 @@ class ProgramLearner:
             (self.out / name).mkdir(parents=True)
         checkpoint_folder.write(self.out / CHECKPOINT, checkpoint)
         self._file = RecordFile(records)
-        self._records = Sequence(self._config["metrics"], self._restored, resumes=bool(checkpoint))
+        ignores = self._config.get("other_columns") == "ignore"  # plans of earlier versions do not say
+        self._records = Sequence(self._config["metrics"], self._restored, bool(checkpoint), ignores)
         values = {
             **self._config["parameters"],
             "seed": self._config["seed"],

@@ -21,6 +21,7 @@ LONGEST = 1 << 20
 PARAMETERS = "parameters"
 """Key of a record with the number of trained parameters."""
 _TRAIN = re.compile(r"train/[a-z][a-z0-9_]*$")
+_EVALUATED = re.compile(r"(val|test)/")
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,15 @@ class Record:
     """Number of trained parameters, if the program tells it."""
 
 
-def parse(text: str, metrics: Mapping[str, str]) -> Record:
+def parse(text: str, metrics: Mapping[str, str], ignore_others: bool = False) -> Record:
     """A record. Raises TrialError for a line that is none, and Diverged for a value that is not finite.
 
     metrics: the columns of `val` and `test` that the program may report; those of `train` are free.
+    ignore_others: leave out other columns of `val` and `test`, which are refused otherwise.
     """
     body = _loaded(text)
+    if ignore_others:
+        body = {name: value for name, value in body.items() if name in metrics or not _EVALUATED.match(name)}
     epoch = body.pop("epoch")
     parameters = body.pop(PARAMETERS, None)
     if parameters is not None and not (_is_whole(parameters) and parameters >= 0):
@@ -136,12 +140,15 @@ class Sequence:
     the last record.
     """
 
-    def __init__(self, metrics: Mapping[str, str], restored: list[str], resumes: bool) -> None:
+    def __init__(
+        self, metrics: Mapping[str, str], restored: list[str], resumes: bool, ignore_others: bool = False
+    ) -> None:
         """restored: records that were read, but not used, before the checkpoint was stored.
 
-        resumes: whether the program got a checkpoint back, so that its first record can be of any epoch.
+        metrics, ignore_others: see `parse`. resumes: whether the program got a checkpoint back, so that its first
+        record can be of any epoch.
         """
-        self._metrics = metrics
+        self._metrics, self._ignore_others = metrics, ignore_others
         self._waiting: deque[tuple[str, bool]] = deque((text, False) for text in restored)
         self._last = None if resumes else 0
 
@@ -162,7 +169,7 @@ class Sequence:
         """The record of an epoch; None if it has not been written. Raises TrialError for a record out of order."""
         while self._waiting:
             text, is_own = self._waiting.popleft()
-            record = parse(text, self._metrics)
+            record = parse(text, self._metrics, self._ignore_others)
             if is_own:
                 self._check_order(record.epoch)
                 self._last = record.epoch

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
     from cluster.driver.trial_queue import Job
     from sweeps.api import StudyCost, SweepComparison, SweepStatus
+    from sweeps.api.gate.ledger import Candidate, GateDecision, Ledger
     from sweeps.results.cost import Estimate
     from sweeps.spec.plan import Arm, Plan
 
@@ -283,4 +284,57 @@ def audit(found: Audit) -> models.AuditOutput:
         same_order_in_resamples=found.same_order,
         kendall_tau_of_resamples=found.tau,
         sentences=audit_text.sentences(found),
+    )
+
+
+# --- gate -------------------------------------------------------------------------------------------------------------
+
+
+def gate(found: Ledger) -> models.GateOutput:
+    from analysis.statistics.sequential.candidates import ERROR
+
+    settings, program = found.settings, found.program(found.incumbent)
+    return models.GateOutput(
+        name=settings.name,
+        metric=settings.metric,
+        goal=settings.goal,
+        incumbent=found.incumbent,
+        label=program.label,
+        command=[str(part) for part in program.run],
+        code=program.code,
+        budget=settings.budget,
+        tried=found.tested,
+        runs=found.runs,
+        error=models.GateError(allowed=ERROR, spent=found.spent, left=ERROR - found.spent),
+        candidates=[gate_candidate(one, found.decisions.get(one.number)) for one in found.candidates],
+    )
+
+
+def gate_candidate(candidate: Candidate, decision: GateDecision | None) -> models.GateCandidate:
+    return models.GateCandidate(
+        number=candidate.number,
+        label=candidate.program.label,
+        incumbent=candidate.incumbent,
+        verdict=decision.verdict if decision else None,
+        reason=decision.reason if decision else "",
+        difference=decision.mean if decision else None,
+        sd=decision.sd if decision else None,
+        pairs=decision.pairs if decision else 0,
+        own_pairs=decision.own_pairs if decision else 0,
+        runs=decision.runs if decision else 0,
+        e_value=decision.e_value if decision else 1.0,
+        needed=1 / candidate.level,
+        spent=decision.spent if decision else 0.0,
+        sweep=candidate.sweep,
+    )
+
+
+def gate_try(found: Ledger, decision: GateDecision) -> models.GateTryOutput:
+    candidate = next(one for one in found.candidates if one.number == decision.number)
+    return models.GateTryOutput(
+        name=found.settings.name,
+        candidate=gate_candidate(candidate, decision),
+        incumbent=found.incumbent,
+        label=found.program(found.incumbent).label,
+        left=found.settings.budget - found.tested,
     )

@@ -51,6 +51,7 @@ SURFACE = {
     "export-test": "NAME --store --data --arm --out --json",
     "export-to": "TOOL NAME --store --out --json",
     "reproduce": "NAME --store --data --address --cell --seed --into --json",
+    "gate": "ACTION",
     "dashboard": "--store --data --address --host --port --token --login --base-path --optuna",
     "list": "KIND --json",
     "describe": "NAME --json",

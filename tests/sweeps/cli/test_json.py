@@ -119,6 +119,25 @@ def test_of_an_audit(read: Read, tmp_path: Path) -> None:
     assert (alone["tested"], alone["cannot_be_told_apart"], alone["pairs"][0]["p_holm"]) == (False, None, None)
 
 
+def test_of_a_gate(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "train.sh").write_text("""echo "@sweeps {\\"epoch\\": 1, \\"val/score\\": $(($1 % 7))}"\n""")
+    settings = ("--command", "sh train.sh {seed}", "--metric", "val/score", "--goal", "max", "--budget", 3)
+    assert read(models.GateOutput, "gate", "init", *settings)["candidates"] == []
+    tried = read(models.GateTryOutput, "gate", "try", "--label", "the same", code=3)
+    assert (tried["candidate"]["verdict"], tried["candidate"]["runs"], tried["left"]) == ("discard", 0, 3)
+    (folder / "train.sh").write_text("exit 1")
+    failed = read(models.GateTryOutput, "gate", "try", "--label", "broken", code=3)
+    assert "exit code 1" in failed["candidate"]["reason"]
+    status = read(models.GateOutput, "gate", "status")
+    assert [one["number"] for one in status["candidates"]] == [1, 2]
+    assert status["error"] == {"allowed": 0.05, "spent": 0, "left": 0.05}
+    assert "no gate" in read(models.ErrorOutput, "gate", "status", "--name", "other", code=2)["error"]["why"]
+
+
 def test_of_doctor_and_of_all_studies(read: Read, data_root: Path, tmp_path: Path) -> None:
     found = read(models.DoctorOutput, "doctor", "--store", tmp_path, "--data", data_root)
     assert found["ready"]

@@ -31,6 +31,16 @@ def test_a_program_gives_the_records_of_a_trial(tmp_path: Path) -> None:
     assert found.result["parameters"] == 0
 
 
+def test_other_columns_are_ignored_where_that_is_asked_for(tmp_path: Path) -> None:
+    record = """echo '@sweeps {"epoch": 1, "val/score": 1, "val/own": NaN, "test/score": 2, "train/loss": 3}'"""
+    given = {"run": record, "code": [], "shell": True, "epochs": 1}
+    with pytest.raises(TrialError, match="val/own"):
+        trial(resolved(tmp_path, **given))
+    found = trial(resolved(tmp_path, **given, other_columns="ignore"))
+    assert {"val/score", "test/score", "train/loss"} <= found.rows[0].keys()
+    assert "val/own" not in found.rows[0]
+
+
 def test_records_come_by_standard_output_too_and_the_rest_goes_to_the_log(tmp_path: Path) -> None:
     record = '@sweeps {\\"epoch\\": $e, \\"val/score\\": $e, \\"test/score\\": 0}'
     lines = f'for e in 1 2 3; do echo "epoch $e done"; echo "{record}"; done'

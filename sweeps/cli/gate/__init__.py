@@ -1,0 +1,1 @@
+"""`sweeps gate`: candidate changes against an incumbent."""
