@@ -19,6 +19,7 @@ from sweeps.spec import loader
 from sweeps.store import plans as stored_plans
 from sweeps.store import record_cache
 from sweeps.store.base import Store
+from sweeps.wording import count
 
 if TYPE_CHECKING:
     import rich.table
@@ -84,7 +85,9 @@ def summary(lines: list[ClaimLine]) -> str:
     order = list(_STYLES)
     found = sorted(counts, key=lambda words: (order.index(_decision(words)), words))
     parts = [f"{words}: {counts[words]}" for words in found]
-    return f"{len(lines)} claims of {len({line.study for line in lines})} studies ({', '.join(parts)})."
+    number = len({line.study for line in lines})
+    of = "1 study" if number == 1 else f"{number} studies"
+    return f"{count(len(lines), 'claim')} of {of} ({', '.join(parts)})."
 
 
 def _decision(words: str) -> str:
