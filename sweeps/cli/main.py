@@ -18,9 +18,10 @@ from sweeps.cli import clusters, dashboard, networks, reporting, running, show
 from sweeps.cli.common import DONE, INTERRUPTED, TERMINATED, USER_ERROR, Verbs
 from sweeps.cli.discovery import editors, names
 from sweeps.cli.new import verb as new
+from sweeps.cli.protocols import verbs as protocols
 from sweeps.errors import SweepError, Terminated, printable
 
-VERB_GROUPS = (running, show, reporting, networks, clusters, dashboard, names, editors, new)
+VERB_GROUPS = (running, show, reporting, protocols, networks, clusters, dashboard, names, editors, new)
 """Modules whose `register` adds verbs, in the order of the help."""
 CONTINUE = "Run the same command again to continue."
 

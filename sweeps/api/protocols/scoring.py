@@ -1,0 +1,131 @@
+"""Rates the fills of any program by a protocol, and compares scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps.api.protocols import named
+from sweeps.errors import SweepError
+from sweeps.protocols import identity, scores
+
+if TYPE_CHECKING:
+    from analysis.scores.table import ScoreTable
+    from sweeps.api.protocols.named import NamedProtocol
+    from trainables.protocols.rating import ImageSource, RatedFills
+
+Folders = Mapping[str, Sequence[str | Path]]
+
+
+def score(
+    fills: Folders,
+    protocol: str | Path,
+    truth: str | Path,
+    *,
+    masks: str | Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> scores.Scores:
+    """Rate folders of filled images, and fills without training on the same images.
+
+    fills: name in the table -> its folders, one for each seed. protocol: a name or the path of a file. truth: folder of
+    the photographs, or one that `export_protocol` has written. masks: folder of the mask files, if the protocol has
+    some. progress: called with the number of images that are done, and of all.
+    SweepError or TrialError for an unknown protocol, for images, masks and fills that cannot be used, and for an
+    exported folder of another version of the protocol.
+    """
+    from trainables.protocols import rating
+    from trainables.protocols.fills import UNTRAINED, FillFolder, UntrainedFill
+
+    known = named.find_protocol(protocol)
+    images = _images(known, Path(truth), None if masks is None else Path(masks))
+    clash = [name for name in fills if name in UNTRAINED]
+    if clash:
+        why = "this is the name of a fill without training, which stands in every table"
+        raise SweepError(f"name {clash[0]!r}", why, "another name", f"my_{clash[0]}=FOLDER")
+    runs = {(name, number): Path(one) for name, folders in fills.items() for number, one in enumerate(folders)}
+    sources: dict[str, rating.FillSource] = {
+        f"{name} {number}": FillFolder(one) for (name, number), one in runs.items()
+    }
+    sources |= {name: UntrainedFill(name, known.content.images.size) for name in UNTRAINED}
+    rated = rating.rate(images, sources, list(known.content.metrics), progress)
+    found = [
+        scores.FillScores(
+            name=name,
+            untrained=False,
+            runs=[_run(rated.fills[f"{name} {number}"], str(one)) for number, one in enumerate(folders)],
+        )
+        for name, folders in fills.items()
+    ]
+    found += [scores.FillScores(name=name, untrained=True, runs=[_run(rated.fills[name], "")]) for name in UNTRAINED]
+    return scores.Scores(
+        schema=1,
+        protocol=known.name,
+        evaluation=known.content.evaluation(),
+        tested=scores.RatedImages(count=len(rated.names), pixels=rated.images_digest, masks=rated.masks_digest),
+        names=rated.names,
+        groups=rated.groups,
+        hole_fractions=rated.hole_fractions,
+        fills=found,
+    )
+
+
+def _run(rated: RatedFills, folder: str) -> scores.RunScores:
+    values: dict[str, list[float | None]] = {
+        metric: [value if math.isfinite(value) else None for value in column] for metric, column in rated.values.items()
+    }
+    return scores.RunScores(
+        folder=folder, values=values, changed_px=rated.changed_px, largest_change=rated.largest_change
+    )
+
+
+def _images(known: NamedProtocol, truth: Path, masks: Path | None) -> ImageSource:
+    """The images of a folder of photographs, or of an exported one if it is of the same version of the protocol."""
+    from trainables.protocols.exported import INDEX, Exported, is_exported
+    from trainables.protocols.masked_images import Photographs
+
+    if not is_exported(truth):
+        return Photographs(known.content, truth, masks)
+    if masks is not None:
+        why = f"{truth} has the masks that were exported"
+        raise SweepError(f"--masks {masks}", why, "--masks with a folder of photographs", "leave --masks out")
+    exported = Exported(truth)
+    evaluation = exported.head["evaluation"]
+    if identity.evaluation_hash(evaluation) != exported.head["hash"]:
+        allowed = "the file that `sweeps export-protocol` has written"
+        raise SweepError(str(truth / INDEX), "it was edited: its hash is another one", allowed, "export it again")
+    different = identity.differences(evaluation, known.content.evaluation())
+    if different:
+        before, now = f"{exported.head['name']} {exported.head['hash']}", f"{known.name} is now {known.hash}"
+        raise SweepError(
+            f"--truth {truth}",
+            f"it was exported for {before}, and {now}: {'; '.join(different)}",
+            "images and masks of the same version of the protocol",
+            f"sweeps export-protocol {known.name} --truth DIR --out DIR, and fill those images",
+        )
+    return exported
+
+
+def score_table(found: scores.Scores) -> ScoreTable:
+    """Means with intervals, differences between fills, and notes."""
+    from analysis.scores import table
+
+    return table.build(found)
+
+
+def read_scores(file: str | Path) -> scores.Scores:
+    """Scores from a file of `sweeps score --out`. SweepError if it is none, or was changed."""
+    return scores.read(Path(file))
+
+
+def compare_scores(files: Sequence[str | Path], *, mix: bool = False) -> ScoreTable:
+    """One table of the fills of several files of scores.
+
+    SweepError, which names the fields that differ, if they were rated by other protocols or on other images. mix: make
+    the table all the same, over the images that all have, with what differs in its note.
+    """
+    from analysis.scores import merge, table
+
+    merged, notes = merge.merged({str(file): scores.read(Path(file)) for file in files}, mix)
+    return table.build(merged, notes)
