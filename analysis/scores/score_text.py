@@ -28,7 +28,7 @@ def main_grid(table: ScoreTable) -> TextGrid:
     metrics = table.scores.metrics
     digits = {metric: wording.decimals(row.cells[metric] for row in table.rows) for metric in metrics}
     body = [[_name(row), *(_text(row.cells[metric], digits[metric]) for metric in metrics)] for row in table.rows]
-    return TextGrid(["fill", *map(_heading, metrics)], body)
+    return TextGrid(["detections" if table.scores.detections else "fill", *map(_heading, metrics)], body)
 
 
 def group_grid(table: ScoreTable) -> TextGrid | None:
@@ -92,9 +92,10 @@ def latex(table: ScoreTable) -> str:
     from analysis.report.latex import tabular
 
     name, parts = table.scores.protocol, [tabular.NEEDS]
+    kind = "Detections" if table.scores.detections else "Fills"
     grids: Sequence[tuple[TextGrid | None, str, str]] = (
-        (main_grid(table), f"Fills rated by the protocol {name} ({table.scores.hash}).", name),
-        (group_grid(table), f"Fills rated by the protocol {name}, by the size of the hole.", f"{name}-groups"),
+        (main_grid(table), f"{kind} rated by the protocol {name} ({table.scores.hash}).", name),
+        (group_grid(table), f"{kind} rated by the protocol {name}, by the size of the hole.", f"{name}-groups"),
     )
     parts += [tabular.grid(grid, caption, label, table.notes) for grid, caption, label in grids if grid]
     return "\n".join(parts)

@@ -56,8 +56,8 @@ class ScoreTable:
 
 
 def column(metric: str) -> str:
-    """The column of results that a metric of a protocol is, which has a unit and a direction."""
-    return f"test/{metric}"
+    """The column of results that a metric of a protocol is like, which has a unit and a direction."""
+    return {"pixel_auc": "test/auc"}.get(metric, f"test/{metric}")
 
 
 def build(scores: Scores, differs: Sequence[str] = ()) -> ScoreTable:
@@ -144,14 +144,15 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
     if len(scores.names) > photographs:
         images += f" with {wording.count(len(scores.names), 'mask')}"
     named = "" if mixed else f"Protocol {scores.protocol}, hash {scores.hash}. "
-    found = [f"{named}{images}; holes cover {hole:.1%} on average."]
-    found.append("95 % intervals are over images: they tell about these fills, not about another training of a method.")
+    area, kind = ("manipulated pixels", "detections") if scores.detections else ("holes", "fills")
+    found = [f"{named}{images}; {area} cover {hole:.1%} on average."]
+    found.append(f"95 % intervals are over images: they are of these {kind}, not of another training of a method.")
     for row in rows:
         if row.over_seeds:
             means = (f"{metric} {wording.plus_minus(one)}" for metric, one in row.over_seeds.items() if one)
             found.append(f"{row.name}: mean of {row.runs} seeds; 95 % intervals over seeds: {', '.join(means)}.")
     untrained = [row.name for row in rows if row.untrained]
-    found.append(f"Fills without training: {', '.join(untrained) or 'none'}.")
+    found.append(f"Without training: {', '.join(untrained) or 'none'}.")
     for row in rows:
         count, px, largest = row.changed
         if count:

@@ -219,6 +219,11 @@ def audited(_: str) -> str:
     return "\n".join([head, "| --- " * 7 + "|", *rows])
 
 
+def _pixels(content: Any) -> str:
+    """The side of the images of a protocol; those of detections have any size."""
+    return str(content.images.size) if hasattr(content, "images") else "any"
+
+
 def protocols(_: str) -> str:
     from sweeps import api
 
@@ -227,7 +232,7 @@ def protocols(_: str) -> str:
         content = one.content
         paper = content.paper.partition(",")[0]
         lacks = ", ".join(content.lacks) or "nothing"
-        cells = (f"`{one.name}`", f"`{one.hash}`", paper, f"{content.images.size}", content.equality, lacks)
+        cells = (f"`{one.name}`", f"`{one.hash}`", paper, _pixels(content), content.equality, lacks)
         rows.append(" | ".join(cells))
     head = "| protocol | hash | publication | px | masks | lacks |\n| --- | --- | --- | --- | --- | --- |\n"
     return head + "\n".join(f"| {row} |" for row in rows)

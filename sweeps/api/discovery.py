@@ -152,14 +152,15 @@ def _protocols() -> Iterator[Entry]:
     for one in list_protocols():
         plain = one.content.model_dump(exclude_none=True)
         facts = [("hash", one.hash), ("paper", plain["paper"]), ("code", plain.get("code", ""))]
-        facts += [("images", _in_words(plain["images"])), ("masks", _in_words(plain["masks"]))]
+        facts += [(key, _in_words(plain[key])) for key in ("images", "masks", "maps") if key in plain]
         facts += [("metrics, with versions", _in_words(plain["metrics"]))]
         facts += [("equality", f"{EQUALITY[one.content.equality]}. {one.content.evidence}")]
         facts += [("images of the published tables", f"{plain.get('published_images', 0):,}")]
         facts += [("lacks", ", ".join(plain["lacks"]))]
         use = f"sweeps score FOLDER --protocol {one.name} --truth DIR"
         known = tuple((name, value) for name, value in facts if value not in ("", "0"))
-        yield Entry("protocols", one.name, plain["about"], use=use, facts=known)
+        task = plain.get("task", "inpaint")
+        yield Entry("protocols", one.name, plain["about"], task=task, use=use, facts=known)
 
 
 def _in_words(section: dict[str, Any]) -> str:

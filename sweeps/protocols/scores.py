@@ -51,13 +51,18 @@ class Scores(_Strict):
     tested: RatedImages = Field(description="what was rated")
     names: list[str] = Field(description="the photograph of each image")
     groups: list[str] = Field(description="the kind of mask of each image; empty where a protocol has one")
-    hole_fractions: list[float] = Field(description="share of each image that is hole")
+    hole_fractions: list[float] = Field(description="share of each image that is hole, or manipulated")
     fills: list[FillScores] = Field(description="what was rated")
 
     @property
     def hash(self) -> str:
         """The hash of the protocol."""
         return identity.evaluation_hash(self.evaluation)
+
+    @property
+    def detections(self) -> bool:
+        """Whether they are of detections, and not of fills."""
+        return self.evaluation.get("task") == "detect"
 
     @property
     def metrics(self) -> list[str]:

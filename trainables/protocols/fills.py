@@ -36,18 +36,8 @@ class FillFolder:
 
     def check(self, keys: Sequence[str]) -> None:
         """Raise TrialError if the folder has other images than these."""
-        missing = [key for key in keys if key not in self._files]
-        others = [file for key, file in self._files.items() if key not in set(keys)]
-        if not missing and not others:
-            return
-        parts = [f"{len(missing):,} of {len(keys):,} are missing: {_first(missing)}"] if missing else []
-        parts += [f"{len(others):,} have other names: {_first(others)}"] if others else []
-        raise TrialError(
-            f"fills {self.folder}",
-            f"it has {len(self._files):,} images, and the protocol has {len(keys):,}; " + "; ".join(parts),
-            "one image for each image of the protocol, under the same name",
-            "sweeps export-protocol NAME --truth DIR --out DIR writes the images with their names and masks",
-        )
+        export = "sweeps export-protocol NAME --truth DIR --out DIR writes the images with their names and masks"
+        check_names(f"fills {self.folder}", self._files, keys, export)
 
     def fill(self, image: MaskedImage) -> Pixels:
         """The filled image. Raises TrialError for another size, an alpha channel, and 16 bits."""
@@ -65,6 +55,23 @@ class FillFolder:
         else:
             return np.asarray(picture.convert("RGB"))
         raise TrialError(f"fill {file}", why, f"an RGB image of 8 bits and {width} x {height} px", fix)
+
+
+def check_names(given: str, files: Mapping[str, str], keys: Sequence[str], fix: str) -> None:
+    """Raise TrialError if a folder has files of other names than these. given, fix: parts of the error."""
+    wanted = set(keys)
+    missing = [key for key in keys if key not in files]
+    others = [file for key, file in files.items() if key not in wanted]
+    if not missing and not others:
+        return
+    parts = [f"{len(missing):,} of {len(keys):,} are missing: {_first(missing)}"] if missing else []
+    parts += [f"{len(others):,} have other names: {_first(others)}"] if others else []
+    raise TrialError(
+        given,
+        f"it has {len(files):,} images, and the protocol has {len(keys):,}; " + "; ".join(parts),
+        "one image for each image of the protocol, under the same name",
+        fix,
+    )
 
 
 def _first(names: Sequence[str]) -> str:

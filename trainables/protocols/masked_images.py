@@ -38,6 +38,7 @@ class MaskedImage:
     group: str
     """The kind of mask; '' if a protocol has one."""
     pixels_hw3: Pixels
+    """Empty where detections are rated: the photographs themselves are not read."""
     hole_hw: HoleArray
 
     @property

@@ -1,11 +1,14 @@
 """A protocol: which part of an image is tested, which holes it gets, and by which metrics the fill is rated.
 
+A protocol of detections says how the maps that a detector gives for the pixels of photographs are rated.
+
 Imports no torch. A protocol is a file of these keys; its identity is a hash of what `Protocol.evaluation` returns, so
 that a corrected reference changes no hash.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -19,6 +22,8 @@ FORMAT = 1
 """Version of how images are cut and holes are assigned to them; part of every hash."""
 METRICS = {"psnr_db": 1, "psnr_db_hole": 1, "l1": 1, "l1_hole": 1, "l1_seam": 1, "l2": 1, "ssim": 1}
 """Metrics that a protocol can have, with the version of their code. A version rises when a value changes."""
+DETECTION_METRICS = {"pixel_f1": 1, "pixel_iou": 1, "pixel_auc": 1}
+"""The same for a protocol of detections."""
 EQUALITY = {
     "bits": "the masks equal those of the authors' code for the same random numbers, bit for bit",
     "files": "the masks are the authors' published files",
@@ -28,13 +33,18 @@ EQUALITY = {
 """What is known of the masks compared with those of the authors."""
 
 
-def _known_version(metrics: dict[str, int]) -> dict[str, int]:
-    for name, version in metrics.items():
-        if name not in METRICS:
-            raise ValueError(f"there is no metric {name!r}; there are {', '.join(METRICS)}")
-        if version != METRICS[name]:
-            raise ValueError(f"the installed code has version {METRICS[name]} of {name}, not {version}")
-    return metrics
+def _versions(known: Mapping[str, int]) -> AfterValidator:
+    """A check that metrics are known, in the version of the installed code."""
+
+    def check(metrics: dict[str, int]) -> dict[str, int]:
+        for name, version in metrics.items():
+            if name not in known:
+                raise ValueError(f"there is no metric {name!r}; there are {', '.join(known)}")
+            if version != known[name]:
+                raise ValueError(f"the installed code has version {known[name]} of {name}, not {version}")
+        return metrics
+
+    return AfterValidator(check)
 
 
 class ImagesConfig(StrictConfig):
@@ -57,7 +67,9 @@ class ImagesConfig(StrictConfig):
         return self
 
 
-class Protocol(StrictConfig):
+class PublishedEvaluation(StrictConfig):
+    """What a reader of a protocol has to know; nothing of it is hashed."""
+
     about: str = Field(min_length=1, description="what is evaluated, in one sentence")
     paper: str = Field(min_length=1, description="the publication that it follows")
     code: str | None = Field(None, description="the repository, commit and files that it follows; null: there are none")
@@ -68,9 +80,12 @@ class Protocol(StrictConfig):
     evidence: str = Field(min_length=1, description="what was compared with what, and what is not known")
     published_images: int | None = Field(None, ge=1, description="number of images of the published tables")
     lacks: list[str] = Field(default_factory=list, description="metrics of the publication that it does not have")
+
+
+class Protocol(PublishedEvaluation):
     images: ImagesConfig = Field(description="the tested part of an image")
     masks: Annotated[dict[str, Any], Variant(MASKS)] = Field(description="the mask generator, with its options")
-    metrics: Annotated[dict[str, int], AfterValidator(_known_version)] = Field(
+    metrics: Annotated[dict[str, int], _versions(METRICS)] = Field(
         min_length=1, description="each metric with the version of its code"
     )
 
@@ -90,6 +105,32 @@ class Protocol(StrictConfig):
         return options(MASKS[self.masks["name"]], self.masks)
 
 
-def resolve(value: Any) -> Protocol:
+class MapsConfig(StrictConfig):
+    """How a detector's map of the pixels of a photograph is rated."""
+
+    threshold: float = Field(0.5, ge=0, lt=1, description="a pixel above it is detected")
+    unmanipulated: Literal["zero", "left_out"] = Field(
+        description="photographs without a manipulated pixel: their metrics are 0, or they are left out"
+    )
+    truth_suffix: str = Field(
+        "", description="what the names of the true masks have after the names of the photographs"
+    )
+
+
+class DetectionProtocol(PublishedEvaluation):
+    task: Literal["detect"] = Field(description="detections are rated")
+    maps: MapsConfig = Field(description="how the maps are rated")
+    metrics: Annotated[dict[str, int], _versions(DETECTION_METRICS)] = Field(
+        min_length=1, description="each metric with the version of its code"
+    )
+
+    def evaluation(self) -> dict[str, Any]:
+        """What decides the numbers, as plain data: the part that is hashed."""
+        plain = self.model_dump()
+        return {"format": FORMAT, **{key: plain[key] for key in ("task", "maps", "metrics")}}
+
+
+def resolve(value: Any) -> Protocol | DetectionProtocol:
     """The protocol of a file's content, with every default filled in. Raises TrialError for the first wrong key."""
-    return Protocol.model_validate(validated("", Protocol, value))
+    kind = DetectionProtocol if isinstance(value, Mapping) and "task" in value else Protocol
+    return kind.model_validate(validated("", kind, value))

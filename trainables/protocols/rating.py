@@ -68,16 +68,23 @@ class Rating:
     """Checksums over all images and over all masks, with their keys."""
 
 
+RatesOne = Callable[[Any, MaskedImage], tuple[dict[str, float], int, int]]
+
+
 def rate(
     images: ImageSource,
     sources: Mapping[str, FillSource],
     metrics: list[str],
     progress: Callable[[int, int], None] = lambda done, of: None,
+    rated_one: RatesOne | None = None,
 ) -> Rating:
     """Rate all sources on all images; each image is read once. Raises TrialError for fills that cannot be used.
 
     sources: by label. progress: called with the number of images that are done, and of all.
+    rated_one: the values of what a source has for an image, the number of known pixels that it changed, and the
+    largest change; None: those of a fill.
     """
+    one = rated_one or rate_fill
     keys = images.keys
     for source in sources.values():
         source.check(keys)
@@ -87,7 +94,7 @@ def rate(
     with one_thread_each() as pool:
         waiting = iter(images)
         while some := list(itertools.islice(waiting, _AT_ONCE)):
-            jobs = [[pool.submit(_rated, source, image) for source in sources.values()] for image in some]
+            jobs = [[pool.submit(one, source, image) for source in sources.values()] for image in some]
             for image, results in zip(some, jobs, strict=True):
                 of_images.add(image.key, image.pixels_hw3)
                 of_masks.add(image.key, image.hole_hw)
@@ -113,7 +120,7 @@ def one_thread_each() -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
-def _rated(source: FillSource, image: MaskedImage) -> tuple[dict[str, float], int, int]:
+def rate_fill(source: FillSource, image: MaskedImage) -> tuple[dict[str, float], int, int]:
     """All metrics of a fill, the number of known pixels that it changed, and the largest change."""
     fill, mask_11hw = source.fill(image), torch.from_numpy(image.hole_hw)[None, None].float()
     with torch.inference_mode():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainables.protocols.protocol import Protocol
+    from trainables.protocols.protocol import DetectionProtocol, Protocol
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class NamedProtocol:
     name: str
     hash: str
     """16 hex digits; it changes with whatever decides the numbers, and with nothing else."""
-    content: Protocol
+    content: Protocol | DetectionProtocol
 
 
 def find_protocol(given: str | Path) -> NamedProtocol:
@@ -52,8 +52,12 @@ def export_protocol(
     from sweeps.errors import SweepError
     from trainables.protocols import exported
     from trainables.protocols.masked_images import Photographs
+    from trainables.protocols.protocol import DetectionProtocol
 
     named, folder = find_protocol(given), Path(out)
+    if isinstance(named.content, DetectionProtocol):
+        why, allowed = "it rates detections, which need no images of a protocol", "a protocol of inpainting"
+        raise SweepError(f"protocol {named.name}", why, allowed, "sweeps protocols lists all of them")
     arguments.make_folder(folder)
     if any(folder.iterdir()):
         fix = "name a new folder: fills of an older export do not fit other masks"

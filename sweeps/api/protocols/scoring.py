@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeps.api.protocols import named
 from sweeps.errors import SweepError
@@ -14,9 +14,12 @@ from sweeps.protocols import identity, scores
 if TYPE_CHECKING:
     from analysis.scores.table import ScoreTable
     from sweeps.api.protocols.named import NamedProtocol
-    from trainables.protocols.rating import ImageSource, RatedFills
+    from trainables.protocols.protocol import Protocol
+    from trainables.protocols.rating import ImageSource, RatedFills, Rating
 
 Folders = Mapping[str, Sequence[str | Path]]
+ALL_PIXELS = "all_pixels"
+"""What stands beside detections: every pixel is detected."""
 
 
 def score(
@@ -27,29 +30,22 @@ def score(
     masks: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> scores.Scores:
-    """Rate folders of filled images, and fills without training on the same images.
+    """Rate folders of filled images, and fills without training on the same images; or folders of detections.
 
     fills: name in the table -> its folders, one for each seed. protocol: a name or the path of a file. truth: folder of
-    the photographs, or one that `export_protocol` has written. masks: folder of the mask files, if the protocol has
-    some. progress: called with the number of images that are done, and of all.
+    the photographs, or one that `export_protocol` has written; for detections, of the true masks. masks: folder of the
+    mask files, if the protocol has some. progress: called with the number of images that are done, and of all.
     SweepError or TrialError for an unknown protocol, for images, masks and fills that cannot be used, and for an
     exported folder of another version of the protocol.
     """
-    from trainables.protocols import rating
-    from trainables.protocols.fills import UNTRAINED, FillFolder, UntrainedFill
-
     known = named.find_protocol(protocol)
-    images = _images(known, Path(truth), None if masks is None else Path(masks))
-    clash = [name for name in fills if name in UNTRAINED]
+    runs = {f"{name} {number}": Path(one) for name, folders in fills.items() for number, one in enumerate(folders)}
+    untrained = _untrained(known)
+    clash = [name for name in fills if name in untrained]
     if clash:
-        why = "this is the name of a fill without training, which stands in every table"
+        why = "this is the name of what stands in every table, without training"
         raise SweepError(f"name {clash[0]!r}", why, "another name", f"my_{clash[0]}=FOLDER")
-    runs = {(name, number): Path(one) for name, folders in fills.items() for number, one in enumerate(folders)}
-    sources: dict[str, rating.FillSource] = {
-        f"{name} {number}": FillFolder(one) for (name, number), one in runs.items()
-    }
-    sources |= {name: UntrainedFill(name, known.content.images.size) for name in UNTRAINED}
-    rated = rating.rate(images, sources, list(known.content.metrics), progress)
+    rated = _rated(known, runs, Path(truth), None if masks is None else Path(masks), progress)
     found = [
         scores.FillScores(
             name=name,
@@ -58,7 +54,7 @@ def score(
         )
         for name, folders in fills.items()
     ]
-    found += [scores.FillScores(name=name, untrained=True, runs=[_run(rated.fills[name], "")]) for name in UNTRAINED]
+    found += [scores.FillScores(name=name, untrained=True, runs=[_run(rated.fills[name], "")]) for name in untrained]
     return scores.Scores(
         schema=1,
         protocol=known.name,
@@ -71,6 +67,39 @@ def score(
     )
 
 
+def _untrained(known: NamedProtocol) -> Sequence[str]:
+    """The names of what needs no training and stands in every table."""
+    from trainables.protocols.fills import UNTRAINED
+    from trainables.protocols.protocol import DetectionProtocol
+
+    return [ALL_PIXELS] if isinstance(known.content, DetectionProtocol) else UNTRAINED
+
+
+def _rated(
+    known: NamedProtocol,
+    runs: Mapping[str, Path],
+    truth: Path,
+    masks: Path | None,
+    progress: Callable[[int, int], None],
+) -> Rating:
+    """The values of all folders and of what needs no training, by label."""
+    from trainables.protocols import detections, fills, rating
+    from trainables.protocols.protocol import DetectionProtocol
+
+    content, metrics = known.content, list(known.content.metrics)
+    if isinstance(content, DetectionProtocol):
+        if masks is not None:
+            why, allowed = "a protocol of detections has its masks in --truth", "--truth DIR"
+            raise SweepError(f"--masks {masks}", why, allowed, "leave --masks out")
+        maps: dict[str, Any] = {label: detections.MapFolder(folder) for label, folder in runs.items()}
+        maps[ALL_PIXELS] = detections.AllPixels()
+        true = detections.TrueMasks(content, truth)
+        return rating.rate(true, maps, metrics, progress, detections.rates(content))
+    sources: dict[str, rating.FillSource] = {label: fills.FillFolder(folder) for label, folder in runs.items()}
+    sources |= {name: fills.UntrainedFill(name, content.images.size) for name in fills.UNTRAINED}
+    return rating.rate(_images(known, content, truth, masks), sources, metrics, progress)
+
+
 def _run(rated: RatedFills, folder: str) -> scores.RunScores:
     values: dict[str, list[float | None]] = {
         metric: [value if math.isfinite(value) else None for value in column] for metric, column in rated.values.items()
@@ -80,13 +109,13 @@ def _run(rated: RatedFills, folder: str) -> scores.RunScores:
     )
 
 
-def _images(known: NamedProtocol, truth: Path, masks: Path | None) -> ImageSource:
+def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | None) -> ImageSource:
     """The images of a folder of photographs, or of an exported one if it is of the same version of the protocol."""
     from trainables.protocols.exported import INDEX, Exported, is_exported
     from trainables.protocols.masked_images import Photographs
 
     if not is_exported(truth):
-        return Photographs(known.content, truth, masks)
+        return Photographs(content, truth, masks)
     if masks is not None:
         why = f"{truth} has the masks that were exported"
         raise SweepError(f"--masks {masks}", why, "--masks with a folder of photographs", "leave --masks out")
@@ -95,7 +124,7 @@ def _images(known: NamedProtocol, truth: Path, masks: Path | None) -> ImageSourc
     if identity.evaluation_hash(evaluation) != exported.head["hash"]:
         allowed = "the file that `sweeps export-protocol` has written"
         raise SweepError(str(truth / INDEX), "it was edited: its hash is another one", allowed, "export it again")
-    different = identity.differences(evaluation, known.content.evaluation())
+    different = identity.differences(evaluation, content.evaluation())
     if different:
         before, now = f"{exported.head['name']} {exported.head['hash']}", f"{known.name} is now {known.hash}"
         raise SweepError(

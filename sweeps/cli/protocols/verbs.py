@@ -28,18 +28,23 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder")
     common.add_json(parser)
 
-    parser = verbs.add(score, "score", "rate the fills of any program by a protocol; needs no sweep and no store")
+    parser = verbs.add(
+        score, "score", "rate the fills or detections of any program by a protocol; needs no sweep and no store"
+    )
     parser.add_argument(
         "fills",
         metavar="[NAME=]FOLDER",
         nargs="+",
-        help="filled images, named like those of the protocol; a NAME that is given several times has several seeds",
+        help="filled images, or maps of detections, named like those of the protocol; a NAME that is given several "
+        "times has several seeds",
     )
     name = parser.add_argument(
         "--protocol", metavar="PROTOCOL", required=True, help="name of a protocol, or a YAML file"
     )
     common.complete(name, _names, files=True)
-    _add_images(parser, "folder of the photographs, or one that export-protocol has written")
+    _add_images(
+        parser, "folder of the photographs, or one that export-protocol has written; for detections, of the true masks"
+    )
     parser.add_argument("--out", metavar="FILE.json", type=Path, help="file for the scores, which `compare` reads")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--latex", action="store_true", help="print the table as LaTeX")

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,9 +15,12 @@ from sweeps.errors import SweepError
 from sweeps.protocols import files, identity
 from trainables.errors import TrialError
 from trainables.inpaint.evaluation.metrics import per_image
-from trainables.protocols.protocol import METRICS, resolve
+from trainables.protocols.detections import map_values
+from trainables.protocols.protocol import DETECTION_METRICS, METRICS, resolve
 
 HASHES = {
+    "benco-pixels": "4efb8e34e4df3406",
+    "casia2-pixels": "cb5afa6ca4ee4e63",
     "centre-quarter": "81d381484928546d",
     "deepfill-freeform": "93f3aa5f299479a2",
     "lama-medium-256": "09412ec56484ec9f",
@@ -59,6 +63,16 @@ def test_the_version_of_a_metric_stands_for_its_values() -> None:
     assert {name: found[name].item() for name in METRICS} == pytest.approx(VALUES, rel=1e-5)
 
 
+def test_the_version_of_a_detection_metric_stands_for_its_values() -> None:
+    map_hw = np.array([[0, 100, 40_000], [65_535, 40_000, 0]], np.uint16)
+    true_hw = np.array([[False, False, True], [True, False, True]])
+    found = map_values(map_hw, true_hw, 32_768)
+    assert set(found) == set(DETECTION_METRICS)
+    assert found["pixel_f1"] == 2 * 2 / (3 + 3)
+    assert found["pixel_iou"] == 2 / 4
+    assert found["pixel_auc"] == (2.5 + 3 + 0.5) / 9, "ties count half"
+
+
 def test_a_hash_ignores_what_decides_no_number() -> None:
     _, value = files.read("lama-thin-256")
     before = identity.evaluation_hash(resolve(value).evaluation())
@@ -94,6 +108,7 @@ def test_differences_name_the_fields() -> None:
         ({"metrics": {"psnr": 1}}, "there is no metric 'psnr'"),
         ({"metrics": {"psnr_db": 2}}, "version 1 of psnr_db, not 2"),
         ({"metrics": {}}, "at least 1"),
+        ({"task": "detect"}, "images"),
         ({"images": {"size": 256, "fit": "pad", "crop": "with_hole", "filter": "bicubic"}}, "does not resize"),
         ({"images": {"size": 256, "fit": "shorter_side", "crop": "centre", "filter": "bicubic"}}, "with_hole"),
     ],
