@@ -149,7 +149,9 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
     found.append(f"95 % intervals are over images: they are of these {kind}, not of another training of a method.")
     for row in rows:
         if row.over_seeds:
-            means = (f"{metric} {wording.plus_minus(one)}" for metric, one in row.over_seeds.items() if one)
+            means = (
+                f"{wording.label(metric)} {wording.plus_minus(one)}" for metric, one in row.over_seeds.items() if one
+            )
             found.append(f"{row.name}: mean of {row.runs} seeds; 95 % intervals over seeds: {', '.join(means)}.")
     untrained = [row.name for row in rows if row.untrained]
     found.append(f"Without training: {', '.join(untrained) or 'none'}.")

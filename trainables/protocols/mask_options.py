@@ -7,11 +7,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from trainables.config.sections import IntRange, StrictConfig
+from trainables.config.variant import Variant
+from trainables.masks import config as families
+
+DRAWN = (
+    families.LinesConfig,
+    families.RectangleConfig,
+    families.BoxConfig,
+    families.RandomBlocksConfig,
+    families.RandomRegionsConfig,
+    families.FreeFormConfig,
+)
+"""The options of the mask families whose holes are drawn."""
 
 
 def _ascending(limits: list[float]) -> list[float]:
@@ -66,6 +78,13 @@ class BrushMasks(StrictConfig):
     width: IntRange = Field(description="width of a stroke, px: [lowest, less than]")
 
 
+class FamilyMasks(StrictConfig):
+    seed: Seed
+    mask: Annotated[dict[str, Any], Variant({one.family: one for one in DRAWN})] = Field(
+        description="a mask family of sweep files that draws holes, with its options"
+    )
+
+
 class CentreMasks(StrictConfig):
     fraction: float = Field(0.25, gt=0, lt=1, description="share of the image area of the centred square")
 
@@ -87,6 +106,7 @@ MASKS: Mapping[str, type[StrictConfig]] = {
     "comodgan": ComodganMasks,
     "brush": BrushMasks,
     "centre": CentreMasks,
+    "family": FamilyMasks,
     "files": FileMasks,
 }
 """The options of each generator, by its name."""

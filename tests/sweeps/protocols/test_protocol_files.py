@@ -29,11 +29,14 @@ HASHES = {
     "lama-thick-512": "e0f2e82f8df24c4d",
     "lama-thin-256": "973f278faa6a949c",
     "lama-thin-512": "38d02d58549617db",
+    "lines-32": "4c8a60c21ac55109",
     "mat-large-256": "7110be11438ee8c3",
     "mat-large-512": "ccb1ea5c4e4c9ebb",
     "mat-small-256": "41ab30fb6e777626",
     "mat-small-512": "b55bb3a01cb82440",
     "pconv-6": "b5045ee7424c0358",
+    "random-blocks-128": "c7fde0467046b8c2",
+    "random-regions-128": "d1e88ab0ecbd8ca6",
 }
 """Published numbers stand beside these: a protocol that changes gets a new name."""
 VALUES = {

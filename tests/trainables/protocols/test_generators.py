@@ -16,8 +16,9 @@ import pytest
 
 from sweeps.api.protocols.named import find_protocol
 from sweeps.protocols import files
+from trainables.protocols.generators import family
 from trainables.protocols.masked_images import Photographs
-from trainables.protocols.protocol import resolve
+from trainables.protocols.protocol import Protocol, resolve
 
 OF_THE_AUTHORS = {
     "lama-thin-256": "e2e7ace582fecb72",
@@ -47,9 +48,29 @@ def test_masks_equal_those_of_the_authors_code(name: str) -> None:
     assert sha256.hexdigest()[:16] == OF_THE_AUTHORS[name]
 
 
+OF_OUR_OWN = {
+    "lines-32": "c14d72b92e905660",
+    "random-blocks-128": "bcb87ad0e93cf533",
+    "random-regions-128": "51c3a34d4ccb2137",
+}
+"""The same for masks of our own making: if the code draws others, its protocols need new names."""
+
+
+@pytest.mark.parametrize("name", OF_OUR_OWN)
+def test_masks_of_our_own_do_not_change(name: str) -> None:
+    content = find_protocol(name).content
+    assert isinstance(content, Protocol)
+    side, sha256 = content.images.size, hashlib.sha256()
+    for seed in range(8):
+        hole_hw, _ = family.draw(content.mask_options(), side, side, np.random.RandomState(seed))
+        sha256.update(np.packbits(hole_hw).tobytes())
+    assert sha256.hexdigest()[:16] == OF_OUR_OWN[name]
+
+
 def test_every_protocol_that_claims_equal_bits_is_checked() -> None:
     claimed = {name for name in files.names() if find_protocol(name).content.equality == "bits"}
     assert claimed == set(OF_THE_AUTHORS)
+    assert {name for name in files.names() if find_protocol(name).content.equality == "own"} == set(OF_OUR_OWN)
 
 
 def test_published_files_fall_into_their_published_blocks(data_root: Path) -> None:
