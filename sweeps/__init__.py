@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         submit,
         work_left,
         write_report,
+        write_scores,
     )
 
 __all__ = [
@@ -131,6 +132,7 @@ __all__ = [
     "submit",
     "work_left",
     "write_report",
+    "write_scores",
 ]
 
 

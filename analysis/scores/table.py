@@ -146,6 +146,10 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
     named = "" if mixed else f"Protocol {scores.protocol}, hash {scores.hash}. "
     area, kind = ("manipulated pixels", "detections") if scores.detections else ("holes", "fills")
     found = [f"{named}{images}; {area} cover {hole:.1%} on average."]
+    if scores.published_images and scores.published_images != photographs and not mixed:
+        found.append(
+            f"The published tables are of {scores.published_images:,} images, and do not compare with this one."
+        )
     found.append(f"95 % intervals are over images: they are of these {kind}, not of another training of a method.")
     for row in rows:
         if row.over_seeds:

@@ -21,7 +21,7 @@ from sweeps.api.networks import (
 )
 from sweeps.api.progress import TrialProgress
 from sweeps.api.protocols.named import NamedProtocol, export_protocol, find_protocol, list_protocols
-from sweeps.api.protocols.scoring import compare_scores, read_scores, score, score_table
+from sweeps.api.protocols.scoring import compare_scores, read_scores, score, score_table, write_scores
 from sweeps.api.results import (
     RedrawnImages,
     SweepComparison,
@@ -121,4 +121,5 @@ __all__ = [
     "submit",
     "work_left",
     "write_report",
+    "write_scores",
 ]

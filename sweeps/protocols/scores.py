@@ -48,6 +48,7 @@ class Scores(_Strict):
     schema_: int = Field(1, alias="schema", description="version of this document")
     protocol: str = Field(description="name of the protocol")
     evaluation: dict[str, Any] = Field(description="what decides the numbers: images, masks and metrics")
+    published_images: int | None = Field(description="number of images of the published tables, if it is known")
     tested: RatedImages = Field(description="what was rated")
     names: list[str] = Field(description="the photograph of each image")
     groups: list[str] = Field(description="the kind of mask of each image; empty where a protocol has one")

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.api.protocols import named
 from sweeps.errors import SweepError
-from sweeps.protocols import identity, scores
+from sweeps.protocols import identity
 
 if TYPE_CHECKING:
     from analysis.scores.table import ScoreTable
     from sweeps.api.protocols.named import NamedProtocol
+    from sweeps.protocols.scores import RunScores, Scores
     from trainables.protocols.protocol import Protocol
     from trainables.protocols.rating import ImageSource, RatedFills, Rating
 
@@ -29,7 +30,7 @@ def score(
     *,
     masks: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> scores.Scores:
+) -> Scores:
     """Rate folders of filled images, and fills without training on the same images; or folders of detections.
 
     fills: name in the table -> its folders, one for each seed. protocol: a name or the path of a file. truth: folder of
@@ -38,6 +39,8 @@ def score(
     SweepError or TrialError for an unknown protocol, for images, masks and fills that cannot be used, and for an
     exported folder of another version of the protocol.
     """
+    from sweeps.protocols import scores
+
     known = named.find_protocol(protocol)
     runs = {f"{name} {number}": Path(one) for name, folders in fills.items() for number, one in enumerate(folders)}
     untrained = _untrained(known)
@@ -59,6 +62,7 @@ def score(
         schema=1,
         protocol=known.name,
         evaluation=known.content.evaluation(),
+        published_images=known.content.published_images,
         tested=scores.RatedImages(count=len(rated.names), pixels=rated.images_digest, masks=rated.masks_digest),
         names=rated.names,
         groups=rated.groups,
@@ -100,13 +104,13 @@ def _rated(
     return rating.rate(_images(known, content, truth, masks), sources, metrics, progress)
 
 
-def _run(rated: RatedFills, folder: str) -> scores.RunScores:
+def _run(rated: RatedFills, folder: str) -> RunScores:
+    from sweeps.protocols.scores import RunScores
+
     values: dict[str, list[float | None]] = {
         metric: [value if math.isfinite(value) else None for value in column] for metric, column in rated.values.items()
     }
-    return scores.RunScores(
-        folder=folder, values=values, changed_px=rated.changed_px, largest_change=rated.largest_change
-    )
+    return RunScores(folder=folder, values=values, changed_px=rated.changed_px, largest_change=rated.largest_change)
 
 
 def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | None) -> ImageSource:
@@ -136,16 +140,25 @@ def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | 
     return exported
 
 
-def score_table(found: scores.Scores) -> ScoreTable:
+def score_table(found: Scores) -> ScoreTable:
     """Means with intervals, differences between fills, and notes."""
     from analysis.scores import table
 
     return table.build(found)
 
 
-def read_scores(file: str | Path) -> scores.Scores:
+def read_scores(file: str | Path) -> Scores:
     """Scores from a file of `sweeps score --out`. SweepError if it is none, or was changed."""
+    from sweeps.protocols import scores
+
     return scores.read(Path(file))
+
+
+def write_scores(found: Scores, file: str | Path) -> None:
+    """Write scores to a file that `read_scores` and `compare_scores` read."""
+    from sweeps.protocols import scores
+
+    scores.write(found, Path(file))
 
 
 def compare_scores(files: Sequence[str | Path], *, mix: bool = False) -> ScoreTable:
@@ -155,6 +168,7 @@ def compare_scores(files: Sequence[str | Path], *, mix: bool = False) -> ScoreTa
     the table all the same, over the images that all have, with what differs in its note.
     """
     from analysis.scores import merge, table
+    from sweeps.protocols import scores
 
     merged, notes = merge.merged({str(file): scores.read(Path(file)) for file in files}, mix)
     return table.build(merged, notes)

@@ -99,13 +99,11 @@ def export_protocol(options: argparse.Namespace) -> int:
 
 
 def score(options: argparse.Namespace) -> int:
-    from sweeps.protocols import scores
-
     found = scoring.score(
         _folders(options.fills), options.protocol, options.truth, masks=options.masks, progress=_progress
     )
     if options.out is not None:
-        scores.write(found, options.out)
+        scoring.write_scores(found, options.out)
     _print(scoring.score_table(found), options.json, options.latex)
     if options.out is not None and not options.json and not options.latex:
         print(options.out)
