@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -92,6 +92,7 @@ class CentreMasks(StrictConfig):
 class FileMasks(StrictConfig):
     """Image i of the sorted list gets mask i of each group; after the last mask, the first one follows."""
 
+    hole: Literal["white", "black"] = Field("white", description="colour of the holes")
     files: int | None = Field(None, ge=1, description="number of files of the published set; null: any")
     shares: Annotated[list[float], AfterValidator(_ascending)] = Field(
         [0.0, 1.0], min_length=2, description="limits of the groups by the share of the hole, in ascending order"

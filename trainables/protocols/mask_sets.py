@@ -33,13 +33,15 @@ class MaskSet:
     folder: Path
     size: int
     """Side of the masks, px."""
+    white: bool
+    """Whether holes are white, and not black."""
     groups: Mapping[str, list[str]]
     """The files of each group, sorted, below the folder."""
 
     def holes(self, image: int) -> Iterator[tuple[str, HoleArray]]:
         """The (group, hole_hw) of an image by its number: mask `image` of each group, from the first after the last."""
         for group, files in self.groups.items():
-            yield group, _hole(self.folder, files[image % len(files)], self.size)
+            yield group, _hole(self.folder / files[image % len(files)], self.size, self.white)
 
 
 def read(protocol: Protocol, folder: Path | None) -> MaskSet | None:
@@ -62,39 +64,48 @@ def read(protocol: Protocol, folder: Path | None) -> MaskSet | None:
             "check the folder; or copy the protocol to a file of your own with `files: null`, which has another hash",
         )
     groups: dict[str, list[str]] = {}
+    shares = f"more than {options.shares[0]:.0%} and at most {options.shares[-1]:.0%}"
+    size, white = protocol.images.size, options.hole == "white"
     for file in files:
-        groups.setdefault(_group(options, _hole(folder, file, protocol.images.size)), []).append(file)
-    groups.pop("", None)
+        group = _group(options, _hole(folder / file, size, white))
+        if group is not None:
+            groups.setdefault(group, []).append(file)
     if not groups:
         raise TrialError(
             f"--masks {folder}",
             "no mask has a hole of one of the protocol's shares",
-            f"holes of more than {options.shares[0]:.0%} and at most {options.shares[-1]:.0%} of the image, in white",
-            "check the folder, and whether its holes are white",
+            f"holes of {shares} of the image, in {options.hole}",
+            f"check the folder, and whether its holes are {options.hole}",
         )
-    return MaskSet(folder, protocol.images.size, dict(sorted(groups.items())))
+    return MaskSet(folder, size, white, dict(sorted(groups.items())))
 
 
-def _hole(folder: Path, file: str, size: int) -> HoleArray:
-    grey = read_grey(open_image(folder / file, "--masks"))
+def _hole(file: Path, size: int, white: bool) -> HoleArray:
+    grey = read_grey(open_image(file, "--masks"))
     if grey.size != (size, size):
         raise TrialError(
-            f"mask {folder / file}",
+            f"mask {file}",
             f"it has {grey.width} x {grey.height} px",
             f"masks of {size} x {size} px, the size of the protocol's images",
             "use the published files as they are",
         )
-    hole_hw: HoleArray = np.asarray(grey) >= WHITE
+    hole_hw: HoleArray = (np.asarray(grey) >= WHITE) == white
     return hole_hw
 
 
-def _group(options: FileMasks, hole_hw: HoleArray) -> str:
-    """'10-20' (more than 10 % and at most 20 %), with '-border' if the hole reaches the border; '' outside of all."""
-    share, name = hole_hw.mean(), ""
-    for low, high in itertools.pairwise(options.shares):
-        if low < share <= high:
-            name = f"{round(low * 100):02d}-{round(high * 100):02d}"
-    if not name or options.border is None:
+def _group(options: FileMasks, hole_hw: HoleArray) -> str | None:
+    """'10-20' (more than 10 % and at most 20 %), with '-border' if the hole reaches the border; None outside of all.
+
+    It is '' where a protocol has one group.
+    """
+    share = hole_hw.mean()
+    if not options.shares[0] < share <= options.shares[-1]:
+        return None
+    if len(options.shares) == 2 and options.border is None:
+        return ""
+    low, high = next(pair for pair in itertools.pairwise(options.shares) if pair[0] < share <= pair[1])
+    name = f"{round(low * 100):02d}-{round(high * 100):02d}"
+    if options.border is None:
         return name
     inner = hole_hw[options.border : -options.border, options.border : -options.border]
     return name + ("-border" if inner.sum() < hole_hw.sum() else "")

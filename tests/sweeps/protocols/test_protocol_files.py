@@ -34,7 +34,7 @@ HASHES = {
     "mat-large-512": "ccb1ea5c4e4c9ebb",
     "mat-small-256": "41ab30fb6e777626",
     "mat-small-512": "b55bb3a01cb82440",
-    "pconv-6": "b5045ee7424c0358",
+    "pconv-6": "040dfe1add54b13e",
     "random-blocks-128": "c7fde0467046b8c2",
     "random-regions-128": "d1e88ab0ecbd8ca6",
 }

@@ -79,6 +79,22 @@ def test_a_square_is_cut_with_the_hole(folder: Path) -> None:
         small({"crop": "with_hole"})
 
 
+def test_image_i_gets_mask_i_of_a_folder_in_either_colour(folder: Path, tmp_path: Path) -> None:
+    """As MAT's evaluation reads its published masks, whose holes are black."""
+    holes = [np.zeros((32, 32), bool) for _ in range(3)]
+    for number, hole_hw in enumerate(holes):
+        hole_hw[: 4 * number + 4] = True
+        Image.fromarray(~hole_hw).save(tmp_path / f"{number}.png")
+    protocol = small(masks={"name": "files", "hole": "black", "files": 3})
+    images = list(Photographs(protocol, folder, tmp_path))
+    assert [image.key for image in images] == [f"kodim0{number}" for number in (1, 2, 3, 4)]
+    for number, image in enumerate(images):
+        assert np.array_equal(image.hole_hw, holes[number % 3]), "the first mask follows the last one"
+    Image.fromarray(holes[0][:31]).save(tmp_path / "0.png")
+    with pytest.raises(TrialError, match="it has 32 x 31 px"):
+        Photographs(protocol, folder, tmp_path)
+
+
 def test_one_image_twice_is_refused(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "kodim01.png", tmp_path)
     Image.open(folder / "kodim01.png").save(tmp_path / "kodim01.jpg")
