@@ -1,4 +1,4 @@
-"""Rates fills by the metrics of a protocol, image by image."""
+"""Rates fills, or detections, by the metrics of a protocol, image by image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AT_ONCE = 64
 
 
 class ImageSource(Protocol):
-    """The images of a protocol: `Photographs` or `Exported`."""
+    """The images of a protocol: `Photographs`, `Exported`, or `TrueMasks` of detections."""
 
     @property
     def keys(self) -> list[str]:
@@ -69,6 +69,7 @@ class Rating:
 
 
 RatesOne = Callable[[Any, MaskedImage], tuple[dict[str, float], int, int]]
+"""Gives the metrics of what a source has for an image, the known pixels that it changed, and their largest change."""
 
 
 def rate(
@@ -81,8 +82,7 @@ def rate(
     """Rate all sources on all images; each image is read once. Raises TrialError for fills that cannot be used.
 
     sources: by label. progress: called with the number of images that are done, and of all.
-    rated_one: the values of what a source has for an image, the number of known pixels that it changed, and the
-    largest change; None: those of a fill.
+    rated_one: rates what a source has for an image; None: as a fill.
     """
     one = rated_one or rate_fill
     keys = images.keys
