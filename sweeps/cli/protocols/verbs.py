@@ -99,6 +99,8 @@ def export_protocol(options: argparse.Namespace) -> int:
 
 
 def score(options: argparse.Namespace) -> int:
+    if options.out is not None:
+        _check_out(options.out)
     found = scoring.score(
         _folders(options.fills), options.protocol, options.truth, masks=options.masks, progress=_progress
     )
@@ -108,6 +110,17 @@ def score(options: argparse.Namespace) -> int:
     if options.out is not None and not options.json and not options.latex:
         print(options.out)
     return common.DONE
+
+
+def _check_out(file: Path) -> None:
+    """Raise SweepError or OSError now for a file that cannot be written after all images were rated."""
+    import tempfile
+
+    if file.suffix != ".json" or file.is_dir():
+        why = "`compare` tells files of scores from sweeps by this ending"
+        raise SweepError(f"--out {file}", why, "a file that ends in .json", f"--out {file}.json")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=file.parent).close()
 
 
 def _folders(given: list[str]) -> dict[str, list[str | Path]]:

@@ -220,6 +220,9 @@ def test_arguments_that_do_not_fit(said: Said, tmp_path: Path) -> None:
     assert "no --masks" in said("score", "fills/ns", "--protocol", "pconv-6", "--truth", "photographs", code=2)
     assert "not read from files" in said(*SCORE, "photographs", "--masks", "thin/masks", code=2)
     export = ("export-protocol", "thin.yaml", "--truth", "photographs", "--out")
+    assert "ends in .json" in said(*SCORE, "thin", "--out", tmp_path / "a.txt", code=2)
+    (tmp_path / "file").write_text("")
+    assert str(tmp_path / "file") in said(*SCORE, "thin", "--out", tmp_path / "file" / "a.json", code=2)
     assert "it is not empty" in said(*export, "thin", code=2)
     assert "it has no images" in said(*export[:3], tmp_path, "--out", tmp_path / "out", code=2)
     error = json.loads(said("score", "fills/gone", *SCORE[2:], "thin", "--json", code=2))["error"]
