@@ -23,6 +23,8 @@ _NAMES = {
 _PHRASES = {
     "tpr_at_fpr_1": "true positive rate at 1 % false positive rate",
     "iou_above_50": "IoU above 0.5",
+    "u_ids": "U-IDS",
+    "p_ids": "P-IDS",
     "iou_tp": "iou_of detected images",
     "fpr_authentic": "false positive rate on authentic images",
     "sharp_low": "of the least sharp fills",

@@ -8,6 +8,7 @@ A page asks for one with a comment on a line of its own:
     <!-- functions: l1_valid -->   the public functions of the module that defines this one, a line each
     <!-- columns: _METRICS -->     metric names with unit, direction and meaning
     <!-- audited -->               what the published figures can decide, see analysis/audit/published_figures.py
+    <!-- protocols -->             the protocols with hash, publication, images and what is known of their masks
     <!-- api: Study values -->     a class or function, by mkdocstrings; of a class, these members
 
 Everything is looked up by the name of its definition, not by its module, so files may move. A name that is defined
@@ -218,8 +219,28 @@ def audited(_: str) -> str:
     return "\n".join([head, "| --- " * 7 + "|", *rows])
 
 
+def _pixels(content: Any) -> str:
+    """The side of the images of a protocol; those of detections have any size."""
+    return str(content.images.size) if hasattr(content, "images") else "any"
+
+
+def protocols(_: str) -> str:
+    from sweeps import api
+
+    rows = []
+    for one in api.list_protocols():
+        content = one.content
+        paper = content.paper.partition(",")[0]
+        lacks = ", ".join(content.lacks) or "nothing"
+        cells = (f"`{one.name}`", f"`{one.hash}`", paper, _pixels(content), content.equality, lacks)
+        rows.append(" | ".join(cells))
+    head = "| protocol | hash | publication | px | masks | lacks |\n| --- | --- | --- | --- | --- | --- |\n"
+    return head + "\n".join(f"| {row} |" for row in rows)
+
+
 _TABLES = {
     "audited": audited,
+    "protocols": protocols,
     "keys": keys,
     "masks": masks,
     "models": models,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sweeps.spec.studies import ShippedStudy
     from trainables.catalogue import Entry
 
-OWN_KINDS = ("metrics", "samplers", "studies")
+OWN_KINDS = ("metrics", "samplers", "studies", "protocols")
 """Kinds that belong to sweep files and not to configurations."""
 KINDS = (
     *("tasks", "methods", "detectors", "ensembles", "matchers", "losses", "masks", "datasets"),
@@ -33,7 +33,7 @@ def list_names(kind: str) -> list[Entry]:
     known = next((one for one in KINDS if kind in (one, singular(one))), None)
     if known is None:
         raise unknown_name_error(f"kind {kind!r}", kind, KINDS)
-    own = {"metrics": _metrics, "samplers": _samplers, "studies": _studies}
+    own = {"metrics": _metrics, "samplers": _samplers, "studies": _studies, "protocols": _protocols}
     ours = own[known]() if known in own else catalogue.entries(known)
     return [*ours, *own_catalogue.installed(known)]
 
@@ -142,6 +142,31 @@ def _studies() -> Iterator[Entry]:
         )
         text = study.document.header.partition("\n")[2].partition("\nRun: ")[0].strip()
         yield Entry("studies", study.name, study.question, text, value["task"], f"sweeps run {study.stem}", facts=facts)
+
+
+def _protocols() -> Iterator[Entry]:
+    from sweeps.api.protocols.named import list_protocols
+    from trainables.catalogue import Entry
+    from trainables.protocols.protocol import EQUALITY
+
+    for one in list_protocols():
+        plain = one.content.model_dump(exclude_none=True)
+        facts = [("hash", one.hash), ("paper", plain["paper"]), ("code", plain.get("code", ""))]
+        facts += [(key, _in_words(plain[key])) for key in ("images", "masks", "maps") if key in plain]
+        facts += [("metrics, with versions", _in_words(plain["metrics"]))]
+        facts += [("equality", f"{EQUALITY[one.content.equality]}. {one.content.evidence}")]
+        facts += [("images of the published tables", f"{plain.get('published_images', 0):,}")]
+        facts += [("lacks", ", ".join(plain["lacks"]))]
+        use = f"sweeps score FOLDER --protocol {one.name} --truth DIR"
+        known = tuple((name, value) for name, value in facts if value not in ("", "0"))
+        task = plain.get("task", "inpaint")
+        yield Entry("protocols", one.name, plain["about"], task=task, use=use, facts=known)
+
+
+def _in_words(section: dict[str, Any]) -> str:
+    from sweeps.protocols.identity import flat
+
+    return ", ".join(f"{key} {value}" for key, value in flat(section).items())
 
 
 def _arms() -> Iterator[Entry]:

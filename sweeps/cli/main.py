@@ -19,9 +19,10 @@ from sweeps.cli.common import DONE, INTERRUPTED, TERMINATED, USER_ERROR, Verbs
 from sweeps.cli.discovery import editors, names
 from sweeps.cli.gate import verb as gate
 from sweeps.cli.new import verb as new
+from sweeps.cli.protocols import verbs as protocols
 from sweeps.errors import SweepError, Terminated, printable
 
-VERB_GROUPS = (running, show, reporting, networks, gate, clusters, dashboard, names, editors, new)
+VERB_GROUPS = (running, show, reporting, protocols, gate, networks, clusters, dashboard, names, editors, new)
 """Modules whose `register` adds verbs, in the order of the help."""
 CONTINUE = "Run the same command again to continue."
 

@@ -66,14 +66,20 @@ def register(verbs: common.Verbs) -> None:
     parser = verbs.add(
         compare,
         "compare",
-        "compare two sweeps, or one sweep in two stores, and show which results differ by more than noise",
+        "compare two sweeps, or one sweep in two stores, and show which results differ by more than noise; or compare "
+        "two files of `sweeps score`",
     )
-    parser.add_argument("before", metavar="A", help="name of a sweep")
+    parser.add_argument("before", metavar="A", help="name of a sweep, or a file of scores (.json)")
     parser.add_argument(
         "after",
         metavar="B",
         nargs="?",
-        help="name of the other sweep (default: A in the store of --with-store)",
+        help="name of the other sweep (default: A in the store of --with-store), or the other file of scores",
+    )
+    parser.add_argument(
+        "--mix",
+        action="store_true",
+        help="print scores of different protocols or images all the same, with what differs in the note",
     )
     common.add_store(parser)
     parser.add_argument("--with-store", metavar="URI", help="store of B (default: the same store)")
@@ -202,7 +208,10 @@ def claims(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     from analysis.report import compare_sweeps
     from sweeps.cli import console
+    from sweeps.cli.protocols import verbs
 
+    if verbs.are_scores(options):
+        return verbs.compare_scores(options)
     comparison = api.compare(options.store, options.before, options.after, after_store=options.with_store)
     if options.json:
         from sweeps.cli.programs import outputs

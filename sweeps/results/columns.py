@@ -34,6 +34,8 @@ EXTRA: dict[str, tuple[str, str, str]] = {
     },
     "kid_squeezenet": ("", "min", "kernel distance of features of SqueezeNet 1.0, not Inception; at 64 px or more"),
     "fid": ("", "min", "Fréchet Inception distance to the images; biased upwards for few images"),
+    "u_ids": ("", "max", "error rate of a linear classifier of fills and images by Inception's features; 0.5 at best"),
+    "p_ids": ("", "max", "share of fills that this classifier takes for more real than their original; 0.5 at best"),
     "sharpness": ("", "max", "variance of the Laplacian in the holes, relative to the images: below 1 if blurrier"),
 }
 """Metrics for `report.extra`, computed on the test split after the last epoch; most need trained networks."""

@@ -68,7 +68,9 @@ def _print_names(entries: Sequence[Entry]) -> None:
 
     from sweeps.cli import console
 
-    columns = {"studies": ("file", "run in full"), "metrics": ("unit", "better")}.get(entries[0].kind, ())
+    columns = {"studies": ("file", "run in full"), "metrics": ("unit", "better"), "protocols": ("hash",)}.get(
+        entries[0].kind, ()
+    )
     by_task = len({entry.task for entry in entries}) > 1
     meaning = "question" if entries[0].kind == "studies" else "meaning"
     table = console.make_table("name", *["task"] * by_task, *columns, meaning)

@@ -362,6 +362,66 @@ class GateTryOutput(_Document):
     left: int = Field(description="candidates that can still be tried")
 
 
+# --- protocols and scores ---------------------------------------------------------------------------------------------
+
+
+class ProtocolOutput(_Output):
+    name: str = Field(description="name of the protocol, as `--protocol` takes it")
+    hash: str = Field(description="its hash; it changes with whatever decides the numbers")
+    equality: Literal["bits", "files", "exact", "own"] = Field(description="how its masks relate to the authors'")
+    about: str = Field(description="what is evaluated")
+    evaluation: dict[str, Any] = Field(description="what is hashed: images, masks and metrics")
+
+
+class ProtocolsOutput(_Document):
+    protocols: list[ProtocolOutput] = Field(description="the protocols that come with the package")
+
+
+class ExportProtocolOutput(_Document):
+    name: str = Field(description="name of the protocol")
+    hash: str = Field(description="its hash")
+    images: int = Field(description="number of images that were written")
+    folder: str = Field(description="where images, damaged images, masks and `protocol.json` are")
+
+
+class ScoredFill(_Output):
+    name: str = Field(description="name of the fill")
+    untrained: bool = Field(description="whether it is a method without training")
+    runs: int = Field(description="number of folders: seeds")
+    values: dict[str, IntervalOutput | None] = Field(
+        description="mean of each metric with its interval over images; null: defined for no image"
+    )
+    over_seeds: dict[str, IntervalOutput | None] = Field(description="with its interval over seeds; empty for one")
+    by_group: dict[str, dict[str, IntervalOutput | None]] = Field(description="the same for each kind of mask")
+    changed_images: int = Field(description="images with known pixels that the fill changed")
+    changed_px: int = Field(description="these pixels")
+    largest_change: int = Field(description="their largest change, 0 to 255")
+
+
+class ScoredPair(_Output):
+    metric: str = Field(description="the metric")
+    better: str = Field(description="the fill with the better mean")
+    worse: str = Field(description="the other one")
+    difference: IntervalOutput | None = Field(description="better minus worse, paired by image")
+    p_holm: float = Field(description="p of the sign-flip test, corrected for all pairs of the metric by Holm")
+    differs: bool = Field(description="whether they differ beyond chance")
+
+
+class ScoreOutput(_Document):
+    """Of `score`, and of `compare` with files of scores."""
+
+    protocol: str = Field(description="name of the protocol")
+    hash: str = Field(description="its hash")
+    evaluation: dict[str, Any] = Field(description="what is hashed: images, masks and metrics")
+    images: int = Field(description="number of images, with all kinds of masks")
+    images_checksum: str = Field(description="checksum of the images")
+    masks_checksum: str = Field(description="checksum of the masks")
+    hole_fraction: float = Field(description="mean share of an image that is hole")
+    fills: list[ScoredFill] = Field(description="the fills, those without training last")
+    pairs: list[ScoredPair] = Field(description="every two fills, and each with the best one without training")
+    notes: list[str] = Field(description="what a reader has to know, and in what mixed scores differ")
+
+
 # --- small verbs ------------------------------------------------------------------------------------------------------
 
 

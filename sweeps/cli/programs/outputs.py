@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from analysis.audit.audit import Audit
     from analysis.claims.overview import ClaimLine
     from analysis.report.content import Report
+    from analysis.scores.table import ScoreTable
     from analysis.statistics.intervals import Interval
     from cluster.connection.doctor import CheckResult
     from cluster.driver.driver import PendingWork
     from cluster.driver.trial_queue import Job
     from sweeps.api import StudyCost, SweepComparison, SweepStatus
     from sweeps.api.gate.ledger import Candidate, GateDecision, Ledger
+    from sweeps.api.protocols.named import NamedProtocol
     from sweeps.results.cost import Estimate
     from sweeps.spec.plan import Arm, Plan
 
@@ -337,4 +339,66 @@ def gate_try(found: Ledger, decision: GateDecision) -> models.GateTryOutput:
         incumbent=found.incumbent,
         label=found.program(found.incumbent).label,
         left=found.settings.budget - found.tested,
+    )
+
+
+# --- protocols and scores ---------------------------------------------------------------------------------------------
+
+
+def protocols(found: Iterable[NamedProtocol]) -> models.ProtocolsOutput:
+    return models.ProtocolsOutput(
+        protocols=[
+            models.ProtocolOutput(
+                name=one.name,
+                hash=one.hash,
+                equality=one.content.equality,
+                about=one.content.about,
+                evaluation=one.content.evaluation(),
+            )
+            for one in found
+        ]
+    )
+
+
+def scored(table: ScoreTable) -> models.ScoreOutput:
+    scores = table.scores
+    fills = [
+        models.ScoredFill(
+            name=row.name,
+            untrained=row.untrained,
+            runs=row.runs,
+            values={metric: _interval(cell) for metric, cell in row.cells.items()},
+            over_seeds={metric: _interval(cell) for metric, cell in row.over_seeds.items()},
+            by_group={
+                group: {metric: _interval(cell) for metric, cell in cells.items()}
+                for group, cells in row.by_group.items()
+            },
+            changed_images=row.changed[0],
+            changed_px=row.changed[1],
+            largest_change=row.changed[2],
+        )
+        for row in table.rows
+    ]
+    pairs = [
+        models.ScoredPair(
+            metric=pair.metric,
+            better=pair.better,
+            worse=pair.worse,
+            difference=_interval(pair.difference),
+            p_holm=pair.test.adjusted_p,
+            differs=pair.test.differs,
+        )
+        for pair in table.pairs
+    ]
+    return models.ScoreOutput(
+        protocol=scores.protocol,
+        hash=scores.hash,
+        evaluation=scores.evaluation,
+        images=len(scores.names),
+        images_checksum=scores.tested.pixels,
+        masks_checksum=scores.tested.masks,
+        hole_fraction=sum(scores.hole_fractions) / len(scores.hole_fractions),
+        fills=fills,
+        pairs=pairs,
+        notes=list(table.notes),
     )

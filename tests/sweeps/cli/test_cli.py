@@ -47,7 +47,10 @@ SURFACE = {
     "archive": "NAME --store --out --parts --json",
     "audit": "FILE.csv --metric --goal --json",
     "claims": "NAME --store --csv --json",
-    "compare": "A B --store --with-store --json",
+    "compare": "A B --mix --store --with-store --json",
+    "protocols": "--json",
+    "export-protocol": "PROTOCOL --truth --masks --out --json",
+    "score": "[NAME=]FOLDER --protocol --truth --masks --out --latex --json",
     "export-test": "NAME --store --data --arm --out --json",
     "export-to": "TOOL NAME --store --out --json",
     "reproduce": "NAME --store --data --address --cell --seed --into --json",
@@ -163,7 +166,7 @@ def test_help_of_a_verb_explains_every_argument(verb: str, capsys: pytest.Captur
         main([verb, "--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
-    assert all(re.search(rf"^  {argument}\b", out, re.MULTILINE) for argument in arguments(parsers()[verb]))
+    assert all(re.search(rf"^  {re.escape(argument)}\b", out, re.MULTILINE) for argument in arguments(parsers()[verb]))
     assert all(action.help for action in parsers()[verb]._actions), "an argument without a word of help"
 
 

@@ -18,7 +18,7 @@ from tests.sweeps.cli.test_cli import FILL
 
 CLAIM = {"text": "it is better", "metric": "test/psnr_db", "better": "B", "than": "A"}
 Read = Callable[..., dict[str, Any]]
-ELSEWHERE = {"describe", "list"}
+ELSEWHERE = {"describe", "list", "protocols", "export-protocol", "score"}
 """Verbs whose documents other tests check."""
 
 

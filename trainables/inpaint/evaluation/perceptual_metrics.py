@@ -10,6 +10,10 @@
                      the 2048 features of the original TensorFlow network in torch-fidelity's port. It is biased upwards
                      for few images: only compare arms with equal numbers of images, and with published values only
                      from 10,000 images on
+    u_ids, p_ids     unpaired and paired inception discriminative score (Zhao et al. 2021): a linear SVM (scikit-learn's
+                     LinearSVC with dual=False, as in MAT's code) is fitted to tell the features of composites and
+                     images apart. u_ids is its error rate on them, p_ids the share of composites that it takes for more
+                     real than their own originals: 0 if it tells all apart, 0.5 if it tells nothing
 
 Images smaller than LEAST_SIDE px are enlarged to it bilinearly, because LPIPS was fitted on images of 64 px. FID
 resizes all images to 299 px, as it is defined.
@@ -23,6 +27,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,7 +36,7 @@ from trainables.errors import TrialError
 
 NETWORKS = {"lpips_alex": "alexnet", "lpips_vgg": "vgg16", "lpips_squeeze": "squeezenet1_1"}
 """The torchvision network of each LPIPS metric."""
-NAMES = (*NETWORKS, "kid_squeezenet", "fid")
+NAMES = (*NETWORKS, "kid_squeezenet", "fid", "u_ids", "p_ids")
 LEAST_SIDE = 64
 SQUEEZENET = "squeezenet1_0/squeezenet1_0_torchvision_layout.npz"
 """Path of SqueezeNet's weights below the data root: a NumPy archive with torchvision's parameter names."""
@@ -40,6 +45,7 @@ INCEPTION = "inception/pt_inception-2015-12-05-6726825d.pth"
 SUBSETS, SUBSET = 50, 1000
 """KID is the mean over SUBSETS random subsets of at most SUBSET images, drawn without replacement with a fixed seed."""
 
+Floats = npt.NDArray[np.floating[Any]]
 Features = Callable[[Tensor], Tensor]
 """Maps images (b, 3, h, w) in [0, 1] to features (b, d)."""
 
@@ -62,6 +68,8 @@ def scorers(names: Sequence[str], root: Path | None, device: torch.device) -> di
     factories: dict[str, Callable[[], Scorer]] = {
         "kid_squeezenet": lambda: Kid(squeezenet_features(root, device)),
         "fid": lambda: Fid(root, device),
+        "u_ids": lambda: DiscriminativeScore(Fid(root, device, "u_ids").features, paired=False),
+        "p_ids": lambda: DiscriminativeScore(Fid(root, device, "p_ids").features, paired=True),
     }
     return {name: Lpips(name, device) if name in NETWORKS else factories[name]() for name in names}
 
@@ -120,8 +128,11 @@ class Kid:
 class Fid:
     """FID of torchmetrics on 8-bit images, without the antialiasing that the original network does not have."""
 
-    def __init__(self, root: Path | None, device: torch.device) -> None:
-        """Raises TrialError if torch-fidelity, whose network torchmetrics uses, or the weights are missing."""
+    def __init__(self, root: Path | None, device: torch.device, name: str = "fid") -> None:
+        """Raises TrialError if torch-fidelity, whose network torchmetrics uses, or the weights are missing.
+
+        name: of the metric, for the error.
+        """
         path = None if root is None or not (root / INCEPTION).is_file() else root / INCEPTION
         try:
             from torchmetrics.image.fid import FrechetInceptionDistance
@@ -133,10 +144,11 @@ class Fid:
             )
         except (ImportError, OSError, RuntimeError, pickle.UnpicklingError) as error:
             raise TrialError(
-                "report.extra: fid",
+                f"report.extra: {name}",
                 f"it needs torch-fidelity and the weights of Inception ({' '.join(str(error).split())[:200]})",
                 f"{INCEPTION} below the data root, or network access so that torch-fidelity can download it",
-                "pip install torch-fidelity, and download the weights on a machine with network access; or remove fid",
+                "pip install torch-fidelity, and download the weights on a machine with network access; or "
+                f"remove {name}",
             ) from error
         self._metric: Any = metric.to(device)
 
@@ -146,6 +158,40 @@ class Fid:
 
     def compute(self) -> float:
         return float(self._metric.compute())
+
+    def features(self, image_b3hw: Tensor) -> Tensor:
+        """(b, 2048): the features of images in [0, 1], as 8 bits."""
+        found: Tensor = self._metric.inception(image_b3hw.mul(255).round().to(torch.uint8))
+        return found
+
+
+class DiscriminativeScore:
+    """U-IDS or P-IDS on arbitrary features."""
+
+    def __init__(self, features: Features, paired: bool) -> None:
+        self._features, self._paired = features, paired
+        self._pairs: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, composite_b3hw: Tensor, image_b3hw: Tensor) -> None:
+        with torch.inference_mode():
+            self._pairs.append((self._features(composite_b3hw).cpu(), self._features(image_b3hw).cpu()))
+
+    def compute(self) -> float:
+        fake, real = (torch.cat(parts).numpy() for parts in zip(*self._pairs, strict=True))
+        u_ids, p_ids = discriminative_scores(fake, real)
+        return p_ids if self._paired else u_ids
+
+
+def discriminative_scores(fake_nd: Floats, real_nd: Floats) -> tuple[float, float]:
+    """U-IDS and P-IDS of the features of n fills and of their n originals, in the same order."""
+    from sklearn.svm import LinearSVC  # more than a second, so it is imported where it is needed
+
+    both = np.concatenate([real_nd, fake_nd])
+    is_real = np.arange(len(both)) < len(real_nd)
+    classifier = LinearSVC(dual=False).fit(both, is_real)
+    of_real, of_fake = np.split(classifier.decision_function(both), [len(real_nd)])
+    wrong = np.concatenate([of_real <= 0, of_fake > 0])
+    return float(wrong.mean()), float((of_fake > of_real).mean())
 
 
 def squared_discrepancy(x_nd: Tensor, y_nd: Tensor) -> float:

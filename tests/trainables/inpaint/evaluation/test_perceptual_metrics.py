@@ -1,12 +1,14 @@
-"""LPIPS and KID against torchmetrics, FID by hand, all without downloads; and the errors for missing weights."""
+"""LPIPS and KID against torchmetrics, FID, U-IDS and P-IDS by hand, without downloads; errors for missing weights."""
 
 from __future__ import annotations
 
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torchmetrics.functional.image import learned_perceptual_image_patch_similarity
 from torchmetrics.image.kid import poly_mmd
@@ -148,13 +150,51 @@ def test_fid_by_hand(tmp_path: Path, inception: Path) -> None:
     expected = (fake.mean(0) - real.mean(0)).square().sum() + spread / 5
     assert meter.compute() == pytest.approx(expected.item(), rel=1e-4)
     assert meter.compute() > 0
+    assert isinstance(meter, perceptual_metrics.Fid)
+    assert torch.allclose(meter.features(output).double(), fake), "the features of U-IDS and P-IDS are those of FID"
+
+
+def test_discriminative_scores_by_another_solver() -> None:
+    """The linear SVM with squared hinge loss, its bias penalised as in LIBLINEAR, by scipy's L-BFGS."""
+    rng = np.random.default_rng(0)
+    real = rng.normal(0, 1, (80, 5))
+    fake = real + rng.normal(0.2, 0.6, (80, 5))
+    x = np.hstack([np.vstack([real, fake]), np.ones((160, 1))])
+    sign = np.repeat([1.0, -1.0], 80)
+
+    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:  # type: ignore[type-arg]
+        slack = np.maximum(0, 1 - sign * (x @ w))
+        return 0.5 * w @ w + (slack**2).sum(), w - 2 * x.T @ (sign * slack)
+
+    w = minimize(objective, np.zeros(6), jac=True, method="L-BFGS-B", options={"maxiter": 1000, "ftol": 1e-14}).x
+    score = x @ w
+    expected = (np.mean(sign * score <= 0), np.mean(score[80:] > score[:80]))
+    found = perceptual_metrics.discriminative_scores(fake, real)
+    assert found == pytest.approx(expected)
+    assert 0.2 < found[0] < 0.5
+    assert 0 < found[1] < 0.5
+
+
+def test_discriminative_scores_at_their_limits() -> None:
+    real = np.random.default_rng(0).normal(0, 1, (100, 4))
+    assert perceptual_metrics.discriminative_scores(real + 9, real) == (0, 0), "apart: every fill is recognised"
+    u_ids, p_ids = perceptual_metrics.discriminative_scores(real, real)
+    assert (u_ids, p_ids) == (pytest.approx(0.5), 0), "equal: no fill is more real than its original"
+    for paired, expected in ((False, u_ids), (True, p_ids)):
+        meter = perceptual_metrics.DiscriminativeScore(lambda image: image.flatten(1), paired)
+        images = torch.from_numpy(real).reshape(100, 4, 1, 1)
+        for part in (slice(0, 60), slice(60, 100)):
+            meter.update(images[part], images[part])
+        assert meter.compute() == expected
 
 
 def test_fid_refuses_a_file_that_does_not_hold_weights(tmp_path: Path, inception: Path) -> None:
     inception.write_bytes(pickle.dumps(Path("no weights"), 2))
-    with pytest.raises(TrialError) as error:
-        perceptual_metrics.scorers(["fid"], tmp_path, CPU)
-    assert perceptual_metrics.INCEPTION in error.value.allowed
+    for name in ("fid", "u_ids"):
+        with pytest.raises(TrialError) as error:
+            perceptual_metrics.scorers([name], tmp_path, CPU)
+        assert perceptual_metrics.INCEPTION in error.value.allowed
+        assert name in error.value.given
 
 
 @pytest.mark.parametrize("model", [CONFIG["model"], {"name": "mean_fill"}])

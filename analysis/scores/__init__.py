@@ -1,0 +1,1 @@
+"""Tables of fills that were rated by a protocol."""

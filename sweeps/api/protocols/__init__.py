@@ -1,0 +1,1 @@
+"""Named evaluations in the Python interface."""

@@ -1,0 +1,174 @@
+"""Rates the fills of any program by a protocol, and compares scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.api.protocols import named
+from sweeps.errors import SweepError
+from sweeps.protocols import identity
+
+if TYPE_CHECKING:
+    from analysis.scores.table import ScoreTable
+    from sweeps.api.protocols.named import NamedProtocol
+    from sweeps.protocols.scores import RunScores, Scores
+    from trainables.protocols.protocol import Protocol
+    from trainables.protocols.rating import ImageSource, RatedFills, Rating
+
+Folders = Mapping[str, Sequence[str | Path]]
+ALL_PIXELS = "all_pixels"
+"""What stands beside detections: every pixel is detected."""
+
+
+def score(
+    fills: Folders,
+    protocol: str | Path,
+    truth: str | Path,
+    *,
+    masks: str | Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Scores:
+    """Rate folders of filled images, and fills without training on the same images; or folders of detections.
+
+    fills: name in the table -> its folders, one for each seed. protocol: a name or the path of a file. truth: folder of
+    the photographs, or one that `export_protocol` has written; for detections, of the true masks. masks: folder of the
+    mask files, if the protocol has some. progress: called with the number of images that are done, and of all.
+    SweepError or TrialError for an unknown protocol, for images, masks and fills that cannot be used, and for an
+    exported folder of another version of the protocol.
+    """
+    from sweeps.protocols import scores
+
+    known = named.find_protocol(protocol)
+    runs = {f"{name} {number}": Path(one) for name, folders in fills.items() for number, one in enumerate(folders)}
+    untrained = _untrained(known)
+    clash = [name for name in fills if name in untrained]
+    if clash:
+        why = "this is the name of what stands in every table, without training"
+        raise SweepError(f"name {clash[0]!r}", why, "another name", f"my_{clash[0]}=FOLDER")
+    rated = _rated(known, runs, Path(truth), None if masks is None else Path(masks), progress)
+    found = [
+        scores.FillScores(
+            name=name,
+            untrained=False,
+            runs=[_run(rated.fills[f"{name} {number}"], str(one)) for number, one in enumerate(folders)],
+        )
+        for name, folders in fills.items()
+    ]
+    found += [scores.FillScores(name=name, untrained=True, runs=[_run(rated.fills[name], "")]) for name in untrained]
+    return scores.Scores(
+        schema=1,
+        protocol=known.name,
+        evaluation=known.content.evaluation(),
+        published_images=known.content.published_images,
+        tested=scores.RatedImages(count=len(rated.names), pixels=rated.images_digest, masks=rated.masks_digest),
+        names=rated.names,
+        groups=rated.groups,
+        hole_fractions=rated.hole_fractions,
+        fills=found,
+    )
+
+
+def _untrained(known: NamedProtocol) -> Sequence[str]:
+    """The names of what needs no training and stands in every table."""
+    from trainables.protocols.fills import UNTRAINED
+    from trainables.protocols.protocol import DetectionProtocol
+
+    return [ALL_PIXELS] if isinstance(known.content, DetectionProtocol) else UNTRAINED
+
+
+def _rated(
+    known: NamedProtocol,
+    runs: Mapping[str, Path],
+    truth: Path,
+    masks: Path | None,
+    progress: Callable[[int, int], None],
+) -> Rating:
+    """The values of all folders and of what needs no training, by label."""
+    from trainables.protocols import detections, fills, rating
+    from trainables.protocols.protocol import DetectionProtocol
+
+    content, metrics = known.content, list(known.content.metrics)
+    if isinstance(content, DetectionProtocol):
+        if masks is not None:
+            why, allowed = "a protocol of detections has its masks in --truth", "--truth DIR"
+            raise SweepError(f"--masks {masks}", why, allowed, "leave --masks out")
+        maps: dict[str, Any] = {label: detections.MapFolder(folder) for label, folder in runs.items()}
+        maps[ALL_PIXELS] = detections.AllPixels()
+        true = detections.TrueMasks(content, truth)
+        return rating.rate(true, maps, metrics, progress, detections.rates(content))
+    sources: dict[str, rating.FillSource] = {label: fills.FillFolder(folder) for label, folder in runs.items()}
+    sources |= {name: fills.UntrainedFill(name, content.images.size) for name in fills.UNTRAINED}
+    return rating.rate(_images(known, content, truth, masks), sources, metrics, progress)
+
+
+def _run(rated: RatedFills, folder: str) -> RunScores:
+    from sweeps.protocols.scores import RunScores
+
+    values: dict[str, list[float | None]] = {
+        metric: [value if math.isfinite(value) else None for value in column] for metric, column in rated.values.items()
+    }
+    return RunScores(folder=folder, values=values, changed_px=rated.changed_px, largest_change=rated.largest_change)
+
+
+def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | None) -> ImageSource:
+    """The images of a folder of photographs, or of an exported one if it is of the same version of the protocol."""
+    from trainables.protocols.exported import INDEX, Exported, is_exported
+    from trainables.protocols.masked_images import Photographs
+
+    if not is_exported(truth):
+        return Photographs(content, truth, masks)
+    if masks is not None:
+        why = f"{truth} has the masks that were exported"
+        raise SweepError(f"--masks {masks}", why, "--masks with a folder of photographs", "leave --masks out")
+    exported = Exported(truth)
+    evaluation = exported.head["evaluation"]
+    if identity.evaluation_hash(evaluation) != exported.head["hash"]:
+        allowed = "the file that `sweeps export-protocol` has written"
+        raise SweepError(str(truth / INDEX), "it was edited: its hash is another one", allowed, "export it again")
+    different = identity.differences(evaluation, content.evaluation())
+    if different:
+        before, now = f"{exported.head['name']} {exported.head['hash']}", f"{known.name} is now {known.hash}"
+        raise SweepError(
+            f"--truth {truth}",
+            f"it was exported for {before}, and {now}: {'; '.join(different)}",
+            "images and masks of the same version of the protocol",
+            f"sweeps export-protocol {known.name} --truth DIR --out DIR, and fill those images",
+        )
+    return exported
+
+
+def score_table(found: Scores) -> ScoreTable:
+    """Means with intervals, differences between fills, and notes."""
+    from analysis.scores import table
+
+    return table.build(found)
+
+
+def read_scores(file: str | Path) -> Scores:
+    """Scores from a file of `sweeps score --out`. SweepError if it is none, or was changed."""
+    from sweeps.protocols import scores
+
+    return scores.read(Path(file))
+
+
+def write_scores(found: Scores, file: str | Path) -> None:
+    """Write scores to a file that `read_scores` and `compare_scores` read."""
+    from sweeps.protocols import scores
+
+    scores.write(found, Path(file))
+
+
+def compare_scores(files: Sequence[str | Path], *, mix: bool = False) -> ScoreTable:
+    """One table of the fills of several files of scores.
+
+    SweepError, which names the fields that differ, if they were rated by other protocols or on other images. mix: make
+    the table all the same, over the images that all have, with what differs in its note.
+    """
+    from analysis.scores import merge, table
+    from sweeps.protocols import scores
+
+    merged, notes = merge.merged({str(file): scores.read(Path(file)) for file in files}, mix)
+    return table.build(merged, notes)

@@ -1,0 +1,1 @@
+"""Verbs about named evaluations and the fills of any program."""

@@ -1,0 +1,1 @@
+"""Named evaluations: their files, what two of them differ in, and stored scores."""
