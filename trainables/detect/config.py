@@ -103,14 +103,17 @@ class PerturbationConfig(StrictConfig):
 
     jpeg: int | None = Field(None, ge=1, le=100, description="JPEG compression at this quality")
     webp: int | None = Field(None, ge=1, le=100, description="WebP compression at this quality")
-    blur: float | None = Field(None, gt=0, le=64, description="Gaussian blur, standard deviation in px")
-    noise: float | None = Field(None, gt=0, le=255, description="Gaussian noise, standard deviation in grey levels")
+    blur: float | None = Field(None, ge=0.3, le=64, description="Gaussian blur, standard deviation in px")
+    noise_sd: float | None = Field(
+        None, ge=0.5, le=255, description="Gaussian noise, standard deviation in grey levels, of which there are 255"
+    )
     resize: float | None = Field(None, ge=0.1, le=4, description="resize by this factor, and back to the original size")
+    noise: float | None = Field(None, ge=0.5, le=255, description="older name of `noise_sd`")
 
     @model_validator(mode="after")
     def _is_one(self) -> PerturbationConfig:
         if sum(value is not None for value in self.model_dump().values()) != 1:
-            raise ValueError("exactly one of jpeg, webp, blur, noise and resize is required")
+            raise ValueError("exactly one of jpeg, webp, blur, noise_sd and resize is required")
         return self
 
 
@@ -177,6 +180,10 @@ class Config(TrainingConfig):
         resolved["data"]["input_size"] = _input_size(resolved["data"], model)
         resolved["loss"] = _loss(resolved["loss"], resolved["model"]["name"], model)
         _check_labels(resolved)
+        _check_resizing(resolved)
+        for change in (resolved["test_changes"] or {}).values():
+            if change.get("noise_sd", 0) is None:  # older configurations do not have the key
+                del change["noise_sd"]
         on_boxes = any(TERMS[term][0].startswith("box") for term in resolved["loss"])
         resolved["boxes"] = (resolved["boxes"] or BoxesConfig().model_dump()) if on_boxes else None
         if not model.trains:
@@ -216,7 +223,7 @@ def _input_size(data: Mapping[str, Any], model: DetectorConfig) -> int:
     """Side of the network's input, px."""
     least = model.least_input()
     if data["input_size"] is None:
-        return max(int(data["forged"]["images"]["size"] if "forged" in data else data["set"]["size"]), least)
+        return max(image_size(data), least)
     if data["input_size"] < least:
         raise TrialError(
             f"data.input_size: {data['input_size']}",
@@ -226,6 +233,11 @@ def _input_size(data: Mapping[str, Any], model: DetectorConfig) -> int:
             "data.input_size",
         )
     return int(data["input_size"])
+
+
+def image_size(data: Mapping[str, Any]) -> int:
+    """Side of the set's images, px."""
+    return int(data["forged"]["images"]["size"] if "forged" in data else data["set"]["size"])
 
 
 def _check_labels(resolved: Mapping[str, Any]) -> None:
@@ -239,6 +251,21 @@ def _check_labels(resolved: Mapping[str, Any]) -> None:
             f"rename it to {label}2",
             f"test_changes.{label}",
         )
+
+
+def _check_resizing(resolved: Mapping[str, Any]) -> None:
+    """Check that every `resize` gives another size; `check_change` tries other changes before a run."""
+    size = image_size(resolved["data"])
+    for label, change in (resolved["test_changes"] or {}).items():
+        factor = change.get("resize")
+        if factor is not None and round(factor * size) == size:
+            raise TrialError(
+                f"test_changes.{label}: {{resize: {factor:g}}}",
+                f"images of {size} px keep their size, so no pixel changes",
+                "a factor that gives another number of px, such as 0.5",
+                f"change `test_changes.{label}.resize`",
+                f"test_changes.{label}.resize",
+            )
 
 
 def _loss(value: Mapping[str, float] | None, name: str, model: DetectorConfig) -> dict[str, float]:

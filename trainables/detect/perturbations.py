@@ -33,7 +33,7 @@ def perturb(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
         )
     parts, first = [], 0
     for part in torch.split(image_n3hw, BATCH):
-        if name == "noise":
+        if name in ("noise_sd", "noise"):
             parts.append(_to_bytes(part + value * _noise(part, first)))
         elif name == "blur":
             parts.append(_to_bytes(_blurred(part.float(), value)))
@@ -43,9 +43,22 @@ def perturb(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
     return torch.cat(parts) if parts else image_n3hw
 
 
-def check_change(change: Mapping[str, Any], root: Path | None) -> None:  # noqa: ARG001 - as every check
-    """Raise TrialError if a perturbation cannot be applied to an image of noise."""
-    perturb(torch.randint(0, 256, (1, 3, 32, 32), generator=generator("check"), dtype=torch.uint8), change)
+def check_change(section: Mapping[str, Any], root: Path | None) -> None:  # noqa: ARG001 - as every check
+    """Raise TrialError if a perturbation cannot be applied to an image of noise, or changes none of its pixels.
+
+    section: the `change`, its `label`, and the `size` of the images, px.
+    """
+    label, change, side = (section[key] for key in ("label", "change", "size"))
+    image_13hw = torch.randint(0, 256, (1, 3, side, side), generator=generator("check"), dtype=torch.uint8)
+    if torch.equal(perturb(image_13hw, change), image_13hw):
+        given = {name: value for name, value in change.items() if value is not None}
+        raise TrialError(
+            f"test_changes.{label}: {given}",
+            f"it changes no pixel of an image of noise ({side} px)",
+            "a change that is large enough to be seen in 8 bits",
+            f"a stronger change, or remove `test_changes.{label}`",
+            f"test_changes.{label}",
+        )
 
 
 def _changed_by_user(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:

@@ -20,7 +20,7 @@ from trainables.config.messages import no_fills_error
 from trainables.detect import boxes, output_files
 from trainables.detect import losses as detection_losses
 from trainables.detect import metrics as detection_metrics
-from trainables.detect.config import TERMS
+from trainables.detect.config import TERMS, image_size
 from trainables.detect.config import detector as options_of
 from trainables.detect.dataset import DetectDataset, load
 from trainables.detect.inference import SplitPredictions, predict_split
@@ -171,12 +171,13 @@ def build(config: Mapping[str, Any], data: DetectDataset, machine: Machine) -> D
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Checks of pretrained weights, and of users' metrics and changes. Sets are forged, or read, before the trials."""
+    """Checks of pretrained weights, users' metrics, and changes. Sets are forged, or read, before the trials."""
     required: list[tuple[Callable[[Any, Path | None], Any], Any]] = []
     if options_of(config["model"]).pretrained():
         required.append((_check_weights, config["model"]))
-    changes = (config["test_changes"] or {}).values()
-    required += [(check_change, change) for change in changes if "name" in change]
+    size = image_size(config["data"])
+    for label, change in (config["test_changes"] or {}).items():
+        required.append((check_change, {"label": label, "change": change, "size": size}))
     if config.get("metrics"):
         required.append((_check_user_metrics, {"metrics": config["metrics"]}))
     return required

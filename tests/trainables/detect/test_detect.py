@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic.fields import FieldInfo
 
 from sweeps.results import columns as record_columns
 from tests.trainables.forgery.forged_small import InMemory, configured, on_disk, small
 from trainables import schema
 from trainables.detect import dataset as detect_dataset
 from trainables.detect import task as detect
+from trainables.detect.config import PerturbationConfig
 from trainables.detect.output import DetectorOutput
-from trainables.detect.perturbations import perturb
+from trainables.detect.perturbations import check_change, perturb
 from trainables.errors import TrialError
 from trainables.training import checkpoint
 from trainables.training.divergence import Diverged
@@ -196,7 +198,7 @@ def test_a_set_that_was_not_brought_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"jpeg": 30}, {"webp": 30}, {"blur": 1.5}, {"noise": 8.0}, {"resize": 0.5}, {"resize": 2.0}]
+    "change", [{"jpeg": 30}, {"webp": 30}, {"blur": 1.5}, {"noise_sd": 8.0}, {"resize": 0.5}, {"resize": 2.0}]
 )
 def test_changes_of_test_images(data_root: Path, change: dict[str, Any]) -> None:
     image = small(data_root).test.image_n3hw
@@ -206,8 +208,34 @@ def test_changes_of_test_images(data_root: Path, change: dict[str, Any]) -> None
     difference = (found.float() - image.float()).abs().mean()
     assert 1 < difference < 25
     assert torch.equal(found, perturb(image, change))
-    if change == {"noise": 8.0}:
+    if change == {"noise_sd": 8.0}:
         assert (found.float() - image.float()).std() == pytest.approx(8, rel=0.1)
+        assert torch.equal(found, perturb(image, {"noise": 8.0})), "the older name"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [(name, field) for name, field in PerturbationConfig.model_fields.items()]
+)
+def test_every_change_changes_an_image_at_its_weakest(name: str, options: FieldInfo) -> None:
+    """At the least value that the key accepts, or 100, the highest quality."""
+    bounds = {type(bound).__name__: bound for bound in options.metadata}
+    weakest = bounds["Le"].le if name in ("jpeg", "webp") else bounds["Ge"].ge
+    change = PerturbationConfig.model_validate({name: weakest}).model_dump()
+    check_change({"label": "weak", "change": change, "size": 32}, None)
+
+
+def test_a_change_that_changes_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrialError, match=r"test_changes\.grain\.noise_sd"):
+        configured(test_changes={"grain": {"noise_sd": 0.02}})
+    with pytest.raises(TrialError, match="keep their size"):
+        configured(test_changes={"same": {"resize": 1.01}})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text("def same(image): return image\n")
+    config = configured(test_changes={"same": {"name": "./own.py:same"}})
+    [(check, section)] = detect.checks(config)
+    with pytest.raises(TrialError, match=r"test_changes\.same(.|\n)*changes no pixel"):
+        check(section, None)
 
 
 # --- scoring ----------------------------------------------------------------------------------------------------------
