@@ -130,6 +130,7 @@ def execute_plan(
         copied.refresh()
     else:
         _check(arm_choice.part(work.plan, options), store, options)  # before anything is written
+        planned_data.check_leaks(work, store, options.local_data_root, options.accept_leaks)
     data.settle(store)
     stored = driver.write(work.plan, store, options.command)
     driver.restore(work.plan, work.jobs, store)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster.worker.inputs import DONE, MADE_FROM, set_key
 from cluster.worker.trial_data import forged_set, forged_set_name
 from sweeps.errors import SweepError
 from sweeps.results import data_versions
+from sweeps.results.leaks import store_leaks
 from sweeps.spec.plan import Arm, Plan
 from sweeps.store import layout, record_cache
 from sweeps.store.base import Store
 from trainables import schema
 from trainables.config import data_paths
+from trainables.data import leaks
 from trainables.data.fingerprints import Fingerprint, fingerprints
+
+if TYPE_CHECKING:
+    from cluster.driver.driver import PendingWork
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,32 @@ def look(plan: Plan, store: Store, root: Path | None) -> PlannedData:
     mixed = tuple(data_versions.mixed_data(store, [result for result, _ in results.values()]))
     outdated = _outdated({set_id: block for some in blocks.values() for set_id, block in some.items()}, store, root)
     return PlannedData(plan.name, today, changed, frozenset(old), unknown, mixed, outdated)
+
+
+def check_leaks(work: PendingWork, store: Store, root: Path | None, accept: bool) -> None:
+    """Raise TrialError if a photograph is in two splits of the data of an arm that is about to run.
+
+    accept: store the leaks for the report instead. Nothing is found if this machine does not have the data.
+    """
+    if root is None:
+        return
+    trials = {job.trial_id for job in work.jobs}
+    searched = {tuning.arm.name for tuning in work.searches}
+    found: dict[str, list[leaks.Leak]] = {}
+    leaking: dict[str, leaks.Leak] = {}
+    of_leaks: set[str] = set()
+    for arm in work.plan.arms:
+        if arm.name not in searched and not trials & {trial.id for trial in arm.trials.values()}:
+            continue
+        key = json.dumps([arm.config.get(name) for name in ("data", "test_sets")], sort_keys=True)
+        if key not in found:
+            found[key] = leaks.find_leaks(arm.config, root)
+        if found[key]:
+            leaking |= {str(leak): leak for leak in found[key]}
+            of_leaks |= {trial.id for trial in arm.trials.values()}
+    if leaking and not accept:
+        raise leaks.leaks_error(list(leaking.values()))
+    store_leaks(store, work.plan.name, list(leaking), of_leaks or trials)
 
 
 def _forged(arm: Arm) -> Mapping[str, Mapping[str, Any]]:

@@ -129,7 +129,9 @@ class ForgeResult:
     counts: Mapping[str, Mapping[str, int]]
     """Number of images by split and kind."""
     near_duplicates: int
-    """Pairs of near duplicates across splits."""
+    """Pairs of near duplicates across splits, among the images at the set's size."""
+    leaks: tuple[str, ...]
+    """Photographs in two splits, in words: files, or copies of them, before they are cropped."""
     skipped: int
     """Images that could not be used."""
 
@@ -160,12 +162,18 @@ def forge(loaded: LoadedForge, store: StoreLike, *, data: str | Path | None = No
     """
     from cluster.driver import forging
     from cluster.worker import inputs
+    from trainables.data.leaks import find_leaks
 
-    store = arguments.plain_store(store)
-    set_id = forging.ensure(store, loaded.block, local_data_root(data), quiet)
+    store, root = arguments.plain_store(store), local_data_root(data)
+    set_id = forging.ensure(store, loaded.block, root, quiet)
     done = forging.read_done(store, set_id)
     return ForgeResult(
-        set_id, inputs.set_key(set_id), done["counts"], done["near_duplicates"]["pairs"], len(done["skipped"])
+        set_id,
+        inputs.set_key(set_id),
+        done["counts"],
+        done["near_duplicates"]["pairs"],
+        tuple(str(leak) for leak in find_leaks({"data": {"forged": loaded.block}}, root)) if root else (),
+        len(done["skipped"]),
     )
 
 
