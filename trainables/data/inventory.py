@@ -21,7 +21,7 @@ from trainables.data.sources.folder_splits import folder_splits
 from trainables.data.splits import SPLITS, image_count, split_counts
 from trainables.errors import TrialError
 from trainables.forgery.config import SetConfig
-from trainables.forgery.public_file_lists import LISTINGS, chosen_images
+from trainables.forgery.public_file_lists import LISTINGS, ListedImage, chosen_images, test_images
 from trainables.masks import hole_shares
 
 FOLDERS = {
@@ -70,7 +70,7 @@ def check(config: Mapping[str, Any], root: Path) -> dict[str, int] | None:
         _check_files(path_below(root, str(data["path"]), "data.path"), "data.path")
     for key, section in _labelled_sets(config):
         try:
-            _check_labelled(section, root)
+            _check_labelled(section, root, is_own=key == "data")
         except TrialError as error:
             raise below(key, error) from None
     return counts_of(json.dumps(data, sort_keys=True), root)
@@ -155,10 +155,14 @@ def _listed(section: SourceConfig, root: Path) -> _Listed:
 
 def _set_counts(section: SetConfig, root: Path) -> dict[str, int]:
     """The images of a public set by split; wrong lists, and splits without images of both classes, are refused."""
-    folder = path_below(root, section.path, "set.path")
-    authentic = path_below(root, section.authentic, "set.authentic") if section.authentic else None
-    listed = LISTINGS[section.layout](folder, authentic)
+    listed, folder = _listed_set(section, root), root / section.path
     return {split: len(chosen_images(listed, split, getattr(section, split), folder)) for split in SPLITS}
+
+
+def _listed_set(section: SetConfig, root: Path) -> list[ListedImage]:
+    """The images of a public set; wrong lists are refused."""
+    authentic = path_below(root, section.authentic, "set.authentic") if section.authentic else None
+    return LISTINGS[section.layout](path_below(root, section.path, "set.path"), authentic)
 
 
 def _labelled_sets(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -169,13 +173,17 @@ def _labelled_sets(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
     yield from ((f"test_sets.{label}", section) for label, section in (config.get("test_sets") or {}).items())
 
 
-def _check_labelled(section: Mapping[str, Any], root: Path) -> None:
+def _check_labelled(section: Mapping[str, Any], root: Path, is_own: bool) -> None:
     """Look up the files of a set of labelled images. Raises TrialError for what a run would refuse.
 
     Photographs that this machine lacks are no error, since the store may have the forged set.
     """
     if section.get("set"):
-        _set_counts(SetConfig.model_validate(section["set"]), root)
+        given = SetConfig.model_validate(section["set"])
+        if is_own:
+            _set_counts(given, root)
+        else:
+            test_images(_listed_set(given, root), given, root / given.path)
         return
     images = read(SizedConfig, section["forged"]["images"])
     if images.name == "folder":

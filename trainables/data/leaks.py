@@ -29,7 +29,7 @@ from trainables.data.sources.folder_splits import folder_splits
 from trainables.data.splits import SPLITS, Pixels, hashed
 from trainables.errors import TrialError
 from trainables.forgery.config import SetConfig
-from trainables.forgery.public_file_lists import LISTINGS, chosen_images
+from trainables.forgery.public_file_lists import LISTINGS, chosen_images, test_images
 
 THREADS = 4
 _Section = Mapping[str, Any]
@@ -131,8 +131,11 @@ def _of_set(section: SetConfig, root: Path, splits: Sequence[str]) -> Iterator[t
     authentic = path_below(root, section.authentic, "set.authentic") if section.authentic else None
     listed = LISTINGS[section.layout](folder, authentic)
     for split in splits:
-        for entry in chosen_images(listed, split, getattr(section, split), folder):
-            yield split, entry.image.relative_to(root).as_posix()
+        if tuple(splits) == ("test",):
+            chosen = test_images(listed, section, folder)
+        else:
+            chosen = chosen_images(listed, split, getattr(section, split), folder)
+        yield from ((split, entry.image.relative_to(root).as_posix()) for entry in chosen)
 
 
 def _joined(path: str, name: str) -> str:

@@ -177,6 +177,7 @@ class Config(TrainingConfig):
         model = detector(resolved["model"])
         for section in (resolved["data"], *(resolved["test_sets"] or {}).values()):
             section.pop("set" if section["set"] is None else "forged")
+            _complete_use(section.get("set") or {}, is_own=section is resolved["data"])
         resolved["data"]["input_size"] = _input_size(resolved["data"], model)
         resolved["loss"] = _loss(resolved["loss"], resolved["model"]["name"], model)
         _check_labels(resolved)
@@ -233,6 +234,20 @@ def _input_size(data: Mapping[str, Any], model: DetectorConfig) -> int:
             "data.input_size",
         )
     return int(data["input_size"])
+
+
+def _complete_use(section: dict[str, Any], is_own: bool) -> None:
+    """Leave out `use` of a published set where it is off, as in older configurations."""
+    if is_own and section.get("use"):
+        raise TrialError(
+            f"data.set.use: {section['use']}",
+            "the set of `data` is trained, validated and tested on, by its splits",
+            "`use` for sets of `test_sets`",
+            "remove `use`, or name the set under `test_sets` as well",
+            "data.set.use",
+        )
+    if section.get("use") in (None, "test"):
+        section.pop("use", None)
 
 
 def image_size(data: Mapping[str, Any]) -> int:

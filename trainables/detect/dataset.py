@@ -111,7 +111,7 @@ def prepare(
 
 def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False) -> ForgedSet:
     if section.get("set") is not None:
-        return public_datasets.load(section["set"], machine.data_root)
+        return public_datasets.load(section["set"], machine.data_root, test_alone=test_alone)
     name = forged_id(section["forged"])
     if name not in machine.forged:
         raise TrialError(

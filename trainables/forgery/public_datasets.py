@@ -42,15 +42,17 @@ from trainables.forgery.composites import Bools
 from trainables.forgery.config import SetConfig
 from trainables.forgery.forged_images import ForgedSet, LabelledImages, fingerprint
 from trainables.forgery.manifest import check_skipped
-from trainables.forgery.public_file_lists import LISTINGS, ListedImage, chosen_images, set_error
+from trainables.forgery.public_file_lists import LISTINGS, ListedImage, chosen_images, set_error, test_images
 
 Read = tuple[Pixels, Bools]
 BOX_TOLERANCE = 1.0
 """Largest difference between a side of a box in `labels.csv` and that of the mask, px: for boxes that count ends in."""
 
 
-def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -> ForgedSet:
+def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4, test_alone: bool = False) -> ForgedSet:
     """The set of a resolved section (`trainables.forgery.config.resolve_set`).
+
+    test_alone: read only the images to test on, which may be of one class; train and val are then empty.
 
     Images that cannot be used are left out with a warning: those that do not decode, with a mask of another size or
     without a white pixel, or with a box outside the image. Raises TrialError if these are more than 1 %, and for
@@ -60,7 +62,10 @@ def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -
     folder = path_below(data_root, config.path, "set.path")
     authentic = path_below(data_root, config.authentic, "set.authentic") if config.authentic else None
     listed = LISTINGS[config.layout](folder, authentic)
-    chosen = {split: chosen_images(listed, split, getattr(config, split), folder) for split in SPLITS}
+    if test_alone:
+        chosen = {"train": [], "val": [], "test": test_images(listed, config, folder)}
+    else:
+        chosen = {split: chosen_images(listed, split, getattr(config, split), folder) for split in SPLITS}
     _check_there([entry for some in chosen.values() for entry in some], folder)
     skipped: list[dict[str, str]] = []
     with ThreadPoolExecutor(max_workers=threads) as pool:

@@ -19,6 +19,7 @@ from trainables.data.listing import data_files
 from trainables.data.splits import SPLITS, hashed, split_by_hash
 from trainables.data.text_files import read_text
 from trainables.errors import TrialError
+from trainables.forgery.config import SetConfig
 
 CASIA = re.compile(r"Tp_[DS]_.*_(?P<part>[a-z]{3}\d{5})_(?P<into>[a-z]{3}\d{5})_\d+$")
 COCO = re.compile(r"\d{12}")
@@ -197,15 +198,7 @@ def chosen_images(listed: Sequence[ListedImage], split: str, count: int | None, 
     Raises TrialError if it has too few images, or images of one class only.
     """
     entries = [entry for entry in listed if (entry.split or split_by_hash(entry.source)) == split]
-    entries.sort(key=lambda entry: (hashed(entry.source), entry.source, entry.label, entry.image.name))
-    if count is not None and count > len(entries):
-        raise set_error(
-            f"set.{split}: {count}",
-            f"the {split} split of the set has {len(entries):,} images",
-            f"1 to {len(entries)}, or null",
-            f"set.{split}",
-        )
-    entries = entries[:count]
+    entries = _first(entries, count, f"the {split} split of the set", f"set.{split}")
     for label, what in ((1, "manipulated image"), (0, "photograph")):
         if not any(entry.label == label for entry in entries):
             raise set_error(
@@ -216,6 +209,33 @@ def chosen_images(listed: Sequence[ListedImage], split: str, count: int | None, 
                 f"add such images (for defacto: `authentic: FOLDER` of MS-COCO), or increase `set.{split}`",
             )
     return entries
+
+
+def test_images(listed: Sequence[ListedImage], section: SetConfig, folder: Path) -> list[ListedImage]:
+    """The images of a set that is only tested on, grouped by source; they may be of one class.
+
+    Raises TrialError if it has too few images, or none.
+    """
+    whole = section.use == "all"
+    entries = [entry for entry in listed if whole or (entry.split or split_by_hash(entry.source)) == "test"]
+    entries = _first(entries, section.test, "the set" if whole else "the test split of the set", "set.test")
+    if not entries:
+        raise set_error(
+            f"set.path: {folder}",
+            "it has no images" if whole else "none of its images is in the test split",
+            "at least one image to test on",
+            "set.use",
+            "add images" if whole else "set `use: all` to test on all of its images",
+        )
+    return entries
+
+
+def _first(entries: list[ListedImage], count: int | None, what: str, key: str) -> list[ListedImage]:
+    """The first `count` images, grouped by source. Raises TrialError if there are fewer."""
+    if count is not None and count > len(entries):
+        raise set_error(f"{key}: {count}", f"{what} has {len(entries):,} images", f"1 to {len(entries)}, or null", key)
+    key_of = lambda entry: (hashed(entry.source), entry.source, entry.label, entry.image.name)  # noqa: E731
+    return sorted(entries, key=key_of)[:count]
 
 
 def set_error(given: str, why: str, allowed: str, key: str, fix: str = "") -> TrialError:

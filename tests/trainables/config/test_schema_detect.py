@@ -50,6 +50,17 @@ def test_a_set_that_others_made() -> None:
     assert not schema.needs("detect", found, 0).forged
 
 
+def test_a_set_may_be_used_whole_as_a_test_set_alone() -> None:
+    bench = {"layout": "folder", "path": "bench", "use": "all"}
+    found = resolved(test_sets={"bench": {"set": bench}})
+    assert found["test_sets"]["bench"]["set"]["use"] == "all"
+    plain = resolved(test_sets={"bench": {"set": {**bench, "use": "test"}}})
+    assert plain == resolved(test_sets={"bench": {"set": {"layout": "folder", "path": "bench"}}})
+    assert "use" not in plain["test_sets"]["bench"]["set"], "as in older configurations"
+    with pytest.raises(TrialError, match=r"data\.set\.use"):
+        resolved(data={"set": bench})
+
+
 def test_it_needs_its_forged_sets_once_each() -> None:
     other = {**FORGED, "inpainters": [{"name": "mean_fill"}]}
     tests = {"same": {"forged": FORGED}, "other": {"forged": other}}

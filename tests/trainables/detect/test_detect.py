@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,22 @@ def test_other_sets_and_changes_are_scored_at_the_threshold_of_validation(data_r
     assert {"test/f1_on_noise", "test/auc_on_jpeg50", "test/f1_tuned_on_noise"} <= set(row)
     assert row["test/threshold"] == row["val/threshold"]
     assert all(record_columns.describe(name)[2] for name in row if name != "epoch")
+
+
+@pytest.mark.parametrize("label", [1, 0])
+def test_a_test_set_of_one_class_has_the_metrics_that_are_defined_there(data_root: Path, label: int) -> None:
+    own, other = small(data_root), small(data_root, fill="noise")
+    alone = replace(other, test=other.test.take(torch.nonzero(other.test.label_n == label).flatten()))
+    config = configured(model=MASK, epochs=1, test_sets={"bench": {"forged": configured()["data"]["forged"]}})
+    session = MemorySession(Goal(1), Machine(data_root=data_root))
+    fit(InMemory(own, {"bench": alone}), config, session)  # type: ignore[arg-type]
+    there = {name.removeprefix("test/").removesuffix("_on_bench") for name in session.rows[-1] if "_on_bench" in name}
+    places = {"mean_iou", "iou_above_50", "pixel_f1", "pixel_iou", "average_precision_pixel"}
+    if label:
+        found = places | {"recall", "recall_tuned", "accuracy", "accuracy_tuned"}
+        assert found <= there <= found | {"mean_iou_tp"}
+    else:
+        assert there == {"fpr_authentic", "accuracy", "accuracy_tuned"}
 
 
 def test_metrics_and_changes_of_users_are_scored(

@@ -188,6 +188,33 @@ def test_one_class_only_is_refused(tmp_path, photographs):
     assert "one class only" in refused(tmp_path, "defacto", test=1).why
 
 
+def test_a_set_that_is_only_tested_on_may_have_one_class(tmp_path, photographs):
+    """Localisation benchmarks have fakes only, and no splits."""
+    make_folder(tmp_path / "s", photographs)
+    file = tmp_path / "s" / "labels.csv"
+    file.write_text("\n".join(row for row in file.read_text().splitlines() if "_real" not in row))
+    section = {"layout": "folder", "path": "s", "size": 48}
+    for use, count in (("all", COUNT), ("test", 6)):
+        given = resolve_set({**section, "use": use})
+        found = public_datasets.load(given, tmp_path, test_alone=True)
+        assert (len(found.train), len(found.val), len(found.test)) == (0, 0, count)
+        assert found.test.label_n.all()
+        assert found.test.mask_n1hw.any((1, 2, 3)).all()
+        inventory.check({"test_sets": {"bench": {"set": given}}}, tmp_path)
+    some = public_datasets.load(resolve_set({**section, "use": "all", "test": 3}), tmp_path, test_alone=True)
+    assert torch.equal(
+        some.test.image_n3hw,
+        public_datasets.load(given | {"use": "all"}, tmp_path, test_alone=True).test.image_n3hw[:3],
+    )
+    with pytest.raises(TrialError, match="the set has 40 images"):
+        inventory.check({"test_sets": {"bench": {"set": resolve_set({**section, "use": "all", "test": 41})}}}, tmp_path)
+    file.write_text("\n".join(["file,label,split", *(f"{number}_fake.png,1,train" for number in range(COUNT))]))
+    with pytest.raises(TrialError, match=r"test_sets\.bench(.|\n)*use: all"):
+        inventory.check({"test_sets": {"bench": {"set": resolve_set(section)}}}, tmp_path)
+    with pytest.raises(TrialError, match="use: all"):
+        resolve_set({**section, "use": "all", "train": 5})
+
+
 def test_boxes_without_masks(tmp_path, photographs):
     make_folder(tmp_path / "s", photographs)
     boxed = ["file,label,source,x1,y1,x2,y2"]
