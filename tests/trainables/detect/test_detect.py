@@ -18,7 +18,7 @@ from tests.trainables.forgery.forged_small import InMemory, configured, on_disk,
 from trainables import schema
 from trainables.detect import dataset as detect_dataset
 from trainables.detect import task as detect
-from trainables.detect.config import PerturbationConfig
+from trainables.detect.change_config import PerturbationConfig
 from trainables.detect.output import DetectorOutput
 from trainables.detect.perturbations import check_change, perturb
 from trainables.errors import TrialError
@@ -249,6 +249,35 @@ def test_other_sets_and_changes_are_scored_at_the_threshold_of_validation(data_r
     ).rows[-1]
     assert {"test/f1_on_noise", "test/auc_on_jpeg50", "test/f1_tuned_on_noise"} <= set(row)
     assert row["test/threshold"] == row["val/threshold"]
+    assert all(record_columns.describe(name)[2] for name in row if name != "epoch")
+
+
+def test_steps_are_applied_in_their_order_and_on_other_sets(data_root: Path) -> None:
+    config = configured(
+        test_sets={"bench": {"forged": configured()["data"]["forged"]}},
+        test_changes={
+            "shared": {"steps": [{"resize": 0.5}, {"jpeg": 75}], "on": "all"},
+            "jpeg": {"steps": [{"jpeg": [90, 30]}], "on": ["bench"]},
+            "grain": {"steps": [{"noise_sd": 4}, {"noise_sd": 4}]},
+        },
+    )
+    own, other = small(data_root), small(data_root, fill="noise")
+    data = detect_dataset.prepare(config, own, {"bench": other}, Machine())
+    found = dict(data.changed_tests())
+    assert list(found) == ["bench_shared", "shared", "bench_jpeg90", "bench_jpeg30", "grain"]
+    by_hand = perturb(perturb(other.test.image_n3hw, {"resize": 0.5}), {"jpeg": 75})
+    assert torch.equal(found["bench_shared"].image_n3hw, by_hand)
+    assert found["bench_shared"].inpainter == other.test.inpainter
+    assert torch.equal(found["bench_jpeg30"].image_n3hw, perturb(other.test.image_n3hw, {"jpeg": 30}))
+    twice = (found["grain"].image_n3hw.float() - own.test.image_n3hw.float()).std()
+    assert twice == pytest.approx(32**0.5, rel=0.1), "the two draws are independent"
+
+    session = MemorySession(Goal(1), Machine(data_root=data_root))
+    config["epochs"] = 1
+    fit(InMemory(own, {"bench": other}), config, session)  # type: ignore[arg-type]
+    row = session.rows[-1]
+    assert {"test/auc_on_shared", "test/auc_on_bench_shared", "test/f1_tuned_on_bench_jpeg30"} <= set(row)
+    assert "after the change `jpeg30`" in record_columns.describe("test/f1_tuned_on_bench_jpeg30")[2]
     assert all(record_columns.describe(name)[2] for name in row if name != "epoch")
 
 
