@@ -82,10 +82,11 @@ def export(
     """Write the network of a finished trial for other programs, with its configuration and a model card.
 
     trial: its id or the start of it. out: the folder, which is created; None: `export-TRIAL` in the current folder.
-    formats: `safetensors` (weights), `exported` (a `torch.export` program). false_positive_rate: of a detector on
+    formats: `safetensors` (weights), `exported` (a `torch.export` program), `onnx` (needs the packages onnx,
+    onnxscript and onnxruntime). false_positive_rate: of a detector on
     authentic validation images; the card and the configuration state the threshold.
-    Raises SweepError if the trial has not finished or the folder cannot be created, TrialError for an unknown format
-    and for a trial without weights.
+    Raises SweepError if the trial has not finished or the folder cannot be written, TrialError for an unknown format,
+    for one that the network does not support, and for a trial without weights; then nothing is written.
     """
     from cluster.worker import finished_trial, prediction
     from trainables.inference import export
@@ -97,11 +98,11 @@ def export(
     threshold = partial(network.threshold, false_positive_rate) if finished.task == "detect" else None
     if threshold:
         threshold(1)  # a rate or outputs that cannot be used are an error before the folder is made
-    folder = Path(out or f"export-{finished.trial_id}")
-    arguments.make_folder(folder)
     made = export.files(
         finished.trial_id, finished.task, finished.config, finished.weights, finished.result, chosen, threshold
     )
+    folder = Path(out or f"export-{finished.trial_id}")
+    arguments.make_folder(folder)
     for name, content in made.files.items():
         (folder / name).write_bytes(content)
     return ExportedNetwork([folder / name for name in made.files], made.notes)

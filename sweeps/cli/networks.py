@@ -46,7 +46,8 @@ def register(verbs: common.Verbs) -> None:
         "--format",
         metavar="LIST",
         default="safetensors,exported",
-        help="comma-separated: safetensors (weights), exported (torch.export program) (default: both)",
+        help="comma-separated: safetensors (weights), exported (torch.export program), onnx (needs the packages onnx, "
+        "onnxscript and onnxruntime) (default: safetensors,exported)",
     )
     add_rate(parser)
 

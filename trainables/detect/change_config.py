@@ -103,7 +103,8 @@ def by_level(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _levels(change: Any) -> list[Any]:
     """The levels of a change, of which at most one key has some."""
-    steps = change.get("steps") if isinstance(change, dict) and isinstance(change.get("steps"), list) else [change]
+    several = change.get("steps") if isinstance(change, dict) else None
+    steps = several if isinstance(several, list) else [change]
     lists = [
         value
         for step in steps
@@ -137,7 +138,9 @@ def complete_changes(changes: dict[str, Any] | None, sets: Collection[str]) -> d
     Options that are off are as in older configurations, so that the same changes make the same trial. sets: labels of
     `test_sets`.
     """
-    for label, change in (changes or {}).items():
+    if changes is None:
+        return None
+    for label, change in changes.items():
         for step in steps_of(change):
             if step.get("noise_sd", 0) is None:
                 del step["noise_sd"]
