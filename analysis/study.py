@@ -21,6 +21,7 @@ from sweeps import sizes
 from sweeps.errors import SweepError
 from sweeps.results import columns as record_columns
 from sweeps.results.data_versions import mixed_data
+from sweeps.results.leaks import leaks_note
 from sweeps.results.older_code import older_code
 from sweeps.results.progress import TrialState
 from sweeps.results.tested_images import tested_images
@@ -321,6 +322,7 @@ def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[layout.Js
         _damage(copied.damaged),
         older_code(copied, plans),
         *mixed_data(copied, results.values()),
+        *leaks_note(copied, name, [trial for trial, _ in results]),
     ]
     notes = tuple(filter(None, sentences))
     records = _records(cells, histories)

@@ -34,6 +34,8 @@ class RunOptions:
     """Do not run the trials of these arms, written as `arms`."""
     accept_changed_data: bool = False
     """Run although earlier trials of the sweep have read other data under the same path; the report says so."""
+    accept_leaks: bool = False
+    """Run although photographs are in two splits of the data; the report says how many."""
     replace: bool = False
     """Replace the stored plan by other values, also of arms with results, and resolve references to sweeps again."""
     time_budget_s: float | None = None

@@ -106,6 +106,11 @@ def execute_plan(
     copied, data = _read(chosen, store, options)
     if not (options.fresh or options.retrain_stale or options.accept_changed_data):
         data.refuse_changes(store)
+    if data.outdated and (options.fresh or options.retrain_stale) and not options.accept_changed_data:
+        _check(chosen, store, options)  # before anything is deleted
+        for outdated in data.outdated.values():
+            forging.make_again(store, outdated.block, options.local_data_root, events.quiet)
+        copied, data = _read(chosen, store, options)
     continued = ""
     if options.fresh:
         _check(chosen, store, options)  # before anything is deleted
@@ -125,6 +130,7 @@ def execute_plan(
         copied.refresh()
     else:
         _check(arm_choice.part(work.plan, options), store, options)  # before anything is written
+        planned_data.check_leaks(work, store, options.local_data_root, options.accept_leaks)
     data.settle(store)
     stored = driver.write(work.plan, store, options.command)
     driver.restore(work.plan, work.jobs, store)

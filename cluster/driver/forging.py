@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cluster.worker import finished_trial
-from cluster.worker.inputs import DONE, set_key
+from cluster.worker.inputs import DONE, MADE_FROM, set_key
 from sweeps.errors import SweepError
 from sweeps.results import data_versions
-from sweeps.store import layout
+from sweeps.store import layout, listing
 from sweeps.store.base import Store
 from trainables import schema
 from trainables.config import data_paths
@@ -111,6 +111,15 @@ def _is_complete(store: Store, set_id: str) -> bool:
     return len(store.exists_many(keys)) == len(keys)
 
 
+def make_again(store: Store, resolved: Mapping[str, Any], data_root: Path | None, quiet: bool) -> None:
+    """Make a set from the present files in place of one that was made from others."""
+    _trained(store, resolved)  # raises an error before anything is deleted
+    set_id = forgery_config.forged_id(resolved)
+    store.delete([set_key(set_id, DONE)])  # first, so that nobody takes what is left for a set
+    store.delete(listing.keys(store, set_key(set_id) + "/"))
+    ensure(store, resolved, data_root, quiet)
+
+
 def read_done(store: Store, set_id: str) -> dict[str, Any]:
     """The `done.json` of a set. KeyError if there is none, DamagedError if it is damaged."""
     key = set_key(set_id, DONE)
@@ -152,7 +161,7 @@ def _is_intact(key: str, data: bytes) -> bool:
 def _check_photographs(store: Store, set_id: str, resolved: Mapping[str, Any], data_root: Path | None) -> None:
     """Raise SweepError if the files that a set is made from have changed since its first shard was made."""
     found = fingerprints(data_paths.of_forged(resolved), data_root)
-    key = set_key(set_id, "data.json")
+    key = set_key(set_id, MADE_FROM)
     for path, one in found.items():
         data_versions.store_files(store, path, one.digest, one.files)
     if store.create(key, layout.dump({path: one.digest for path, one in found.items()})):

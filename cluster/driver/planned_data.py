@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from cluster.worker.inputs import DONE, set_key
+from cluster.worker.inputs import DONE, MADE_FROM, set_key
 from cluster.worker.trial_data import forged_set, forged_set_name
 from sweeps.errors import SweepError
 from sweeps.results import data_versions
+from sweeps.results.leaks import store_leaks
 from sweeps.spec.plan import Arm, Plan
 from sweeps.store import layout, record_cache
 from sweeps.store.base import Store
 from trainables import schema
+from trainables.config import data_paths
+from trainables.data import leaks
 from trainables.data.fingerprints import Fingerprint, fingerprints
+
+if TYPE_CHECKING:
+    from cluster.driver.driver import PendingWork
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,17 @@ class ChangedPath:
     """The digest of what they have read."""
     finished: int
     """Number of finished trials that have read something else than what is there today."""
+
+
+@dataclass(frozen=True)
+class ChangedPhotographs:
+    """A finished forged set whose photographs, captions or masks have changed since it was made."""
+
+    block: Mapping[str, Any]
+    path: str
+    before: str
+    """The digest of the folder or file that the set was made from."""
+    now: Fingerprint
 
 
 @dataclass(frozen=True)
@@ -42,13 +61,20 @@ class PlannedData:
     """By path: other digests in results that the sweep has not been told to accept."""
     mixed: tuple[str, ...]
     """Sentences on results from different data."""
+    outdated: Mapping[str, ChangedPhotographs]
+    """Forged sets that were made from other files than there are today, by id."""
 
     @property
     def digests(self) -> dict[str, str]:
         return {path: one.digest for path, one in self.today.items()}
 
     def refuse_changes(self, store: Store) -> None:
-        """Raise SweepError if earlier trials of the sweep have read other data under the same path."""
+        """Raise SweepError if earlier trials of the sweep have read other data under the same path.
+
+        Also if a forged set in the store was made from other files.
+        """
+        for set_id, outdated in self.outdated.items():
+            raise _outdated_error(store, set_id, outdated)
         if not self.changed:
             return
         for one in self.today.values():
@@ -83,7 +109,8 @@ def look(plan: Plan, store: Store, root: Path | None) -> PlannedData:
 
     root: the data root of this machine, see `RunOptions.local_data_root`.
     """
-    read_by = [(arm, tuple(schema.data_paths(arm.task, arm.config)), _forged(arm)) for arm in plan.arms]
+    blocks = {arm.name: _forged(arm) for arm in plan.arms}
+    read_by = [(arm, tuple(schema.data_paths(arm.task, arm.config)), list(blocks[arm.name])) for arm in plan.arms]
     paths = dict.fromkeys(path for _, own, _ in read_by for path in own)
     today = fingerprints(paths, root) | _forged_sets({one for _, _, sets in read_by for one in sets}, store)
     keys = {layout.result_key(trial.id, trial.epochs): trial.id for trial, _ in plan.runs()}
@@ -106,12 +133,65 @@ def look(plan: Plan, store: Store, root: Path | None) -> PlannedData:
         if read.get(trial.id, {}).get(path, None if path in changed else today[path].digest) != today[path].digest
     }
     mixed = tuple(data_versions.mixed_data(store, [result for result, _ in results.values()]))
-    return PlannedData(plan.name, today, changed, frozenset(old), unknown, mixed)
+    outdated = _outdated({set_id: block for some in blocks.values() for set_id, block in some.items()}, store, root)
+    return PlannedData(plan.name, today, changed, frozenset(old), unknown, mixed, outdated)
 
 
-def _forged(arm: Arm) -> list[str]:
-    """The ids of the forged sets that an arm reads."""
-    return list(schema.needs(arm.task, arm.config, next(iter(arm.trials), 0)).forged)
+def check_leaks(work: PendingWork, store: Store, root: Path | None, accept: bool) -> None:
+    """Raise TrialError if a photograph is in two splits of the data of an arm that is about to run.
+
+    accept: store the leaks for the report instead. Nothing is found if this machine does not have the data.
+    """
+    if root is None:
+        return
+    trials = {job.trial_id for job in work.jobs}
+    searched = {tuning.arm.name for tuning in work.searches}
+    found: dict[str, list[leaks.Leak]] = {}
+    leaking: dict[str, leaks.Leak] = {}
+    of_leaks: set[str] = set()
+    for arm in work.plan.arms:
+        if arm.name not in searched and not trials & {trial.id for trial in arm.trials.values()}:
+            continue
+        key = json.dumps([arm.config.get(name) for name in ("data", "test_sets")], sort_keys=True)
+        if key not in found:
+            found[key] = leaks.find_leaks(arm.config, root)
+        if found[key]:
+            leaking |= {str(leak): leak for leak in found[key]}
+            of_leaks |= {trial.id for trial in arm.trials.values()}
+    if leaking and not accept:
+        raise leaks.leaks_error(list(leaking.values()))
+    store_leaks(store, work.plan.name, list(leaking), of_leaks or trials)
+
+
+def _forged(arm: Arm) -> Mapping[str, Mapping[str, Any]]:
+    """The configuration blocks of the forged sets that an arm reads, by id."""
+    return schema.needs(arm.task, arm.config, next(iter(arm.trials), 0)).forged
+
+
+def _outdated(
+    blocks: Mapping[str, Mapping[str, Any]], store: Store, root: Path | None
+) -> dict[str, ChangedPhotographs]:
+    """The finished sets that were made from other files than this machine has; without the files nothing is known."""
+    finished = store.exists_many(set_key(set_id, DONE) for set_id in blocks)
+    keys = {set_key(set_id, MADE_FROM): set_id for set_id in blocks if set_key(set_id, DONE) in finished}
+    found = {}
+    for key, before in layout.intact(store.get_many(sorted(keys))).items():
+        set_id, block = keys[key], blocks[keys[key]]
+        for path, now in fingerprints(data_paths.of_forged(block), root).items():
+            if before.get(path, now.digest) != now.digest:
+                found[set_id] = ChangedPhotographs(block, path, before[path], now)
+    return found
+
+
+def _outdated_error(store: Store, set_id: str, outdated: ChangedPhotographs) -> SweepError:
+    data_versions.store_files(store, outdated.path, outdated.now.digest, outdated.now.files)
+    return SweepError(
+        f"data {outdated.path}, from which the forged set {set_id} was made",
+        f"its files have changed since: {data_versions.difference(store, outdated.before, outdated.now.digest)}",
+        "a forged set that was made from the present files",
+        "restore the files, or use another --store; sweeps run FILE --retrain-stale makes the set again and trains "
+        "again what was trained on it; --accept-changed-data goes on with the set as it was made",
+    )
 
 
 def _forged_sets(ids: Iterable[str], store: Store) -> dict[str, Fingerprint]:

@@ -30,6 +30,8 @@ from trainables.inpaint import config as inpaint_config
 from trainables.training.session import Machine
 
 DONE = "done.json"
+MADE_FROM = "data.json"
+"""The digests of the folders and files that a forged set is made from, by path."""
 OUTPUTS = "outputs.npz"
 IN_MEMORY = 8
 """Number of objects of a set that are fetched, and held in memory, at once."""

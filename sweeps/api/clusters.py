@@ -132,6 +132,7 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
         "--fresh": options.fresh,
         "--retrain-stale": options.retrain_stale,
         "--accept-changed-data": options.accept_changed_data,
+        "--accept-leaks": options.accept_leaks,
         "--replace": options.replace,
         "--quiet": quiet,
     }

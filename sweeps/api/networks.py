@@ -82,10 +82,11 @@ def export(
     """Write the network of a finished trial for other programs, with its configuration and a model card.
 
     trial: its id or the start of it. out: the folder, which is created; None: `export-TRIAL` in the current folder.
-    formats: `safetensors` (weights), `exported` (a `torch.export` program). false_positive_rate: of a detector on
+    formats: `safetensors` (weights), `exported` (a `torch.export` program), `onnx` (needs the packages onnx,
+    onnxscript and onnxruntime). false_positive_rate: of a detector on
     authentic validation images; the card and the configuration state the threshold.
-    Raises SweepError if the trial has not finished or the folder cannot be created, TrialError for an unknown format
-    and for a trial without weights.
+    Raises SweepError if the trial has not finished or the folder cannot be written, TrialError for an unknown format,
+    for one that the network does not support, and for a trial without weights; then nothing is written.
     """
     from cluster.worker import finished_trial, prediction
     from trainables.inference import export
@@ -97,11 +98,11 @@ def export(
     threshold = partial(network.threshold, false_positive_rate) if finished.task == "detect" else None
     if threshold:
         threshold(1)  # a rate or outputs that cannot be used are an error before the folder is made
-    folder = Path(out or f"export-{finished.trial_id}")
-    arguments.make_folder(folder)
     made = export.files(
         finished.trial_id, finished.task, finished.config, finished.weights, finished.result, chosen, threshold
     )
+    folder = Path(out or f"export-{finished.trial_id}")
+    arguments.make_folder(folder)
     for name, content in made.files.items():
         (folder / name).write_bytes(content)
     return ExportedNetwork([folder / name for name in made.files], made.notes)
@@ -129,7 +130,9 @@ class ForgeResult:
     counts: Mapping[str, Mapping[str, int]]
     """Number of images by split and kind."""
     near_duplicates: int
-    """Pairs of near duplicates across splits."""
+    """Pairs of near duplicates across splits, among the images at the set's size."""
+    leaks: tuple[str, ...]
+    """Photographs in two splits, in words: files, or copies of them, before they are cropped."""
     skipped: int
     """Images that could not be used."""
 
@@ -160,12 +163,18 @@ def forge(loaded: LoadedForge, store: StoreLike, *, data: str | Path | None = No
     """
     from cluster.driver import forging
     from cluster.worker import inputs
+    from trainables.data.leaks import find_leaks
 
-    store = arguments.plain_store(store)
-    set_id = forging.ensure(store, loaded.block, local_data_root(data), quiet)
+    store, root = arguments.plain_store(store), local_data_root(data)
+    set_id = forging.ensure(store, loaded.block, root, quiet)
     done = forging.read_done(store, set_id)
     return ForgeResult(
-        set_id, inputs.set_key(set_id), done["counts"], done["near_duplicates"]["pairs"], len(done["skipped"])
+        set_id,
+        inputs.set_key(set_id),
+        done["counts"],
+        done["near_duplicates"]["pairs"],
+        tuple(str(leak) for leak in find_leaks({"data": {"forged": loaded.block}}, root)) if root else (),
+        len(done["skipped"]),
     )
 
 

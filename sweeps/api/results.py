@@ -53,6 +53,7 @@ def status(store: StoreLike, name: str) -> SweepStatus:
     """The state of each trial and each search of a sweep. SweepError for an unknown name."""
     from cluster.worker import stale_code
     from sweeps.results import data_versions
+    from sweeps.results.leaks import leaks_note
     from sweeps.results.older_code import older_code
     from sweeps.search import status
     from sweeps.store import plans as stored_plans
@@ -66,6 +67,7 @@ def status(store: StoreLike, name: str) -> SweepStatus:
         older_code(copied, stored_plans.read_plans(store, name)),
         stale_code.find(copied, stored).sentence,
         *data_versions.mixed_data_of(copied, stored),
+        *leaks_note(copied, name, [trial for trial, of_trial in states.items() if of_trial.state == "done"]),
         *_seeds_notes(store, stored),
     )
     return SweepStatus(stored, states, searches, tuple(filter(None, notes)))

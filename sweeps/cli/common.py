@@ -141,6 +141,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="replace the stored plan of this name by other values, also of arms that have results",
     )
     add_accept_changed_data(parser)
+    parser.add_argument(
+        "--accept-leaks",
+        action="store_true",
+        help="go on although photographs, or copies of them, are in two splits of the data; the report says how many",
+    )
     add_arms(parser)
     parser.add_argument(
         "--time-budget", metavar="TIME", type=duration, help="stop gracefully after this time, e.g. 90s, 30m, 8h or 2d"
@@ -237,6 +242,7 @@ def run_options(options: argparse.Namespace) -> api.RunOptions:
         fresh=options.fresh,
         retrain_stale=options.retrain_stale,
         accept_changed_data=options.accept_changed_data,
+        accept_leaks=options.accept_leaks,
         replace=options.replace,
         arms=tuple(options.arms),
         skip_arms=tuple(options.skip_arms),

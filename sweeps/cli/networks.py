@@ -46,7 +46,8 @@ def register(verbs: common.Verbs) -> None:
         "--format",
         metavar="LIST",
         default="safetensors,exported",
-        help="comma-separated: safetensors (weights), exported (torch.export program) (default: both)",
+        help="comma-separated: safetensors (weights), exported (torch.export program), onnx (needs the packages onnx, "
+        "onnxscript and onnxruntime) (default: safetensors,exported)",
     )
     add_rate(parser)
 
@@ -74,6 +75,10 @@ def forge(options: argparse.Namespace) -> int:
             print(f"{split:6} {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}")
         pairs = made.near_duplicates
         print(f"near duplicates across splits: {pairs:,} pairs{', listed in index.json' if pairs else ''}")
+        for leak in made.leaks[:20]:
+            print(f"photograph in two splits: {leak}")
+        if len(made.leaks) > 20:
+            print(f"and {len(made.leaks) - 20:,} more photographs in two splits")
         if made.skipped:
             print(f"images that could not be used: {made.skipped:,}, listed in done.json")
         print(f"stored in {store.uri}/{made.key} with its data card, card.md")

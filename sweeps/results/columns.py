@@ -99,7 +99,8 @@ _REGIONS = {
 _SHARE = re.compile(r"_share_(?P<low>\d+)_(?P<high>\d+)$")
 _SHARP = re.compile(r"_sharp_(?P<third>low|mid|high)$")
 _THIRDS = {"low": "least", "mid": "medium", "high": "most"}
-_ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*)$")
+_ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*(_[a-z][a-z0-9]*)?)$")
+"""The label of a test set, of a change of the test images, or of both, as `bench_jpeg50`."""
 _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
     # "max" and "min" are from the discriminator's view.
     "loss": ("", "min", "sum of its losses on real and generated images: cross entropy on logits, hinge or squared"),
@@ -148,7 +149,7 @@ def column_pattern(splits: tuple[str, ...] = SPLITS) -> str:
     """
     regions = "|".join(re.escape(suffix) for suffix in _REGIONS)
     by_image = f"({'|'.join(map(re.escape, _METRICS))})({regions})*"
-    labels = "(_share_[0-9]+_[0-9]+)?(_sharp_(low|mid|high))?(_tuned)?(_on_[a-z][a-z0-9]*)?"
+    labels = "(_share_[0-9]+_[0-9]+)?(_sharp_(low|mid|high))?(_tuned)?(_on_[a-z][a-z0-9]*(_[a-z][a-z0-9]*)?)?"
     of_images = f"({by_image}|({'|'.join(_DETECTION)})){labels}"
     parts = [f"{split}/{'[a-z0-9_]+' if split == 'train' else of_images}" for split in splits]
     if splits == SPLITS:
@@ -262,7 +263,11 @@ def _of_images(name: str) -> tuple[str, str, str]:
     if match := _ON.search(name):
         name = name[: match.start()]
         detects = name in _DETECTION or _TUNED.search(name)
-        extra.append(f"{'on the test set or perturbation' if detects else 'under the test masks'} `{match['label']}`")
+        first, _, second = match["label"].partition("_")
+        if second:
+            extra.append(f"on the test set `{first}` after the change `{second}`")
+        else:
+            extra.append(f"{'on the test set or perturbation' if detects else 'under the test masks'} `{first}`")
     if match := _TUNED.search(name):
         extra.insert(0, "at the threshold chosen on the validation images")
         name = name[: match.end("metric")]

@@ -17,6 +17,7 @@ then the shape of the object (`sweeps.store.shapes`). Objects of older versions 
 | `modules/<digest>.json` | hashes of the modules of this package that trials ran, see `cluster.worker.stale_code` |
 | `fingerprints/<digest>.json` | the files of data that trials read, see `sweeps.results.data_versions` |
 | `sweeps/<name>/data/<n>.json` | the versions of its data that a sweep has used, in their order |
+| `sweeps/<name>/leaks.json` | photographs in two splits of its data, by trials, see `sweeps.results.leaks` |
 | `sweeps/<name>/plans/<n>.json` | a plan with the text of its sweep file; created once |
 | `sweeps/<name>/search/`, `pruned/<trial id>.json` | see `sweeps.search.search` and `sweeps.search.arm_search` |
 | `sweeps/<name>/records.parquet` | a copy of finished records, see `sweeps.store.record_cache` |

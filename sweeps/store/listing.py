@@ -44,7 +44,7 @@ _FORMS = (
     f"sweeps/{NAME}/stops/[0-9a-z_-]+\\.json",
     f"sweeps/{NAME}/notes/[0-9a-f]{{8,64}}\\.json",
     f"sweeps/{NAME}/pictures/{NAME}/[0-9a-z-]+/**",
-    f"sweeps/{NAME}/(records\\.parquet|(summary|fresh)\\.json)",
+    f"sweeps/{NAME}/(records\\.parquet|(summary|fresh|leaks)\\.json)",
     f"gates/{NAME}/gate\\.json",
     f"gates/{NAME}/(candidates|verdicts)/{_FOUR}\\.json",
     f"gates/{NAME}/tries/{_FOUR}(\\.(beat|end))?\\.json",

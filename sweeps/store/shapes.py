@@ -258,6 +258,16 @@ class _DataShape(_Shape):
     digest: str
 
 
+class _LeaksOfTrials(_Shape):
+    count: int
+    leaks: list[str]
+    trials: list[str]
+
+
+class _LeaksShape(_Shape):
+    found: list[_LeaksOfTrials]
+
+
 class _FreshShape(_Shape):
     trials: str
     began_at: float
@@ -404,6 +414,7 @@ KINDS = (
     _kind(r"modules/[^/]+\.json", _ModulesShape, f"{_RUN}writes it again if the code is unchanged"),
     _kind(r"fingerprints/[^/]+\.json", _FilesShape, f"{_RUN}writes it again if the data are unchanged"),
     _kind(r"sweeps/[^/]+/data/[^/]+\.json", _DataShape, "restore it from a copy, or check that the data are unchanged"),
+    _kind(r"sweeps/[^/]+/leaks\.json", _LeaksShape, f"delete this one object; {_RUN}--fresh looks for leaks again"),
     _kind(r"sweeps/[^/]+/notes/[^/]+\.json", _NoteShape, "it is of a person and changes no result; it can be deleted"),
     _kind(r"sweeps/[^/]+/fresh\.json", _FreshShape, f"{_RUN}--fresh begins anew"),
     _kind(r"code/[^/]+\.json", _CodeShape, f"{_RUN}stores the code again"),

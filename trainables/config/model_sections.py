@@ -49,6 +49,9 @@ class ModelConfig(StrictConfig):
     splits: ClassVar[tuple[str, ...]] = ("val", "test")
     """The splits that the model can be scored on; a model that reads stored outputs may have the test split only."""
 
+    def check_size(self, size: int) -> None:
+        """Raise TrialError if the model cannot take images of `size` px. Called before the network is built."""
+
     def check(self, mask: Mapping[str, Any], size: int) -> None:
         """Raise TrialError if the model cannot fill the holes of a resolved `mask` section in images of `size` px."""
 

@@ -70,17 +70,19 @@ class Variant:
 class Extensible:
     """Annotation of a field: a section whose `name` may be that of a user's code, which brings further keys.
 
-    The value is an instance of the field's class, or of a subclass with these keys; annotate the field with
+    The value is an instance of the field's class, or of another class with these keys; annotate the field with
     `SerializeAsAny` too.
     """
 
-    def __init__(self, config_of: Callable[[Mapping[str, Any], Mapping[str, Any]], Any], others: NameSchema) -> None:
+    def __init__(
+        self, config_of: Callable[[Mapping[str, Any], Mapping[str, Any]], Any], others: NameSchema, key: str = "name"
+    ) -> None:
         """config_of: (class, section with its resolved name) of a section and the context of the validation, or None
         if its name is not that of a user's code.
 
-        others: the JSON schema of the names of users' code.
+        others: the JSON schema of the names of users' code. key: another key with which a section has other keys.
         """
-        self._config_of, self._others = config_of, others
+        self._config_of, self._others, self._key = config_of, others, key
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_info_wrap_validator_function(self._validate, handler(source))
@@ -90,16 +92,18 @@ class Extensible:
         return {"anyOf": [handler(schema), own]}
 
     def _validate(self, section: Any, usual: Callable[[Any], Any], info: ValidationInfo) -> Any:
-        if not isinstance(section, dict) or not isinstance(section.get("name"), str):
-            return usual(section)
-        found = self._config_of(section, info.context or {})
+        found = self._found(section, info.context)
         return usual(section) if found is None else found[0].model_validate(found[1], context=info.context)
 
     def config(self, section: Any, context: Mapping[str, Any] | None, usual: type[BaseModel]) -> type[BaseModel]:
         """The class of a section, the usual one unless it names a user's code."""
-        named = isinstance(section, dict) and isinstance(section.get("name"), str)
-        found = self._config_of(section, context or {}) if named else None
+        found = self._found(section, context)
         return usual if found is None else found[0]
+
+    def _found(self, section: Any, context: Mapping[str, Any] | None) -> Any:
+        if not isinstance(section, dict) or not (isinstance(section.get("name"), str) or self._key in section):
+            return None
+        return self._config_of(section, context or {})
 
 
 def _json_schema(name: str, config: type[BaseModel], handler: GetJsonSchemaHandler) -> JsonSchemaValue:

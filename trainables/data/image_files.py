@@ -148,6 +148,8 @@ def whites_in_words(image: Image.Image) -> str:
     """Why a mask may have no white pixel, or nothing else: what its grey values are."""
     lowest, highest = read_grey(image).getextrema()
     words = f"its grey values are {lowest} to {highest}" if lowest != highest else f"all of its pixels are {lowest}"
+    if (lowest, highest) in ((0, 1), (1, 1)):
+        words += ": 0 and 1 instead of 0 and 255"
     if image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info:
         words += ", and its transparency is not read"
     return f"{words}; white is {WHITE} and above"

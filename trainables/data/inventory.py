@@ -13,13 +13,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from trainables.config.sections import SourceConfig
+from trainables.config.messages import below
+from trainables.config.sections import SizedConfig, SourceConfig
 from trainables.data.image_files import check_left_out, image_files, path_below, unreadable
 from trainables.data.section import DataSection, read
 from trainables.data.sources.folder_splits import folder_splits
-from trainables.data.splits import SPLITS, split_by_hash, split_counts
+from trainables.data.splits import SPLITS, image_count, split_counts
+from trainables.errors import TrialError
 from trainables.forgery.config import SetConfig
-from trainables.forgery.public_file_lists import LISTINGS
+from trainables.forgery.public_file_lists import LISTINGS, ListedImage, chosen_images, test_images
 from trainables.masks import hole_shares
 
 FOLDERS = {
@@ -34,7 +36,7 @@ FEW = 100
 """With fewer test images, a report describes these images rather than the method."""
 _LOOKED_AT = 20_000
 """Files of a folder that are opened; of a larger one the first."""
-READ = ("data", "mask", "test_masks", "features")
+READ = ("data", "mask", "test_masks", "test_sets", "features")
 """The sections of a configuration that `check` reads."""
 _MANY = 10**9
 _CIFAR = {"train": 50_000, "test": 10_000, "val": 5_000}
@@ -66,6 +68,11 @@ def check(config: Mapping[str, Any], root: Path) -> dict[str, int] | None:
             _check_files(path_below(root, mask["path"], "mask.path"), "mask.path")
     if data.get("name") == "folder":
         _check_files(path_below(root, str(data["path"]), "data.path"), "data.path")
+    for key, section in _labelled_sets(config):
+        try:
+            _check_labelled(section, root, is_own=key == "data")
+        except TrialError as error:
+            raise below(key, error) from None
     return counts_of(json.dumps(data, sort_keys=True), root)
 
 
@@ -85,9 +92,11 @@ def counts_of(section: str, root: Path) -> dict[str, int] | None:
 def absent_sets(config: Mapping[str, Any], root: Path) -> list[str]:
     """The published data sets of a configuration that the data root lacks. A run on this machine would be refused."""
     data = config.get("data") or {}
-    sections = [data, *(data.get("train_on") or ()), (data.get("forged") or {}).get("images") or {}]
-    names = [str(section.get("name")) for section in sections]
-    return [name for name in names if name in FOLDERS and not (root / FOLDERS[name]).exists()]
+    forged = [(section.get("forged") or {}).get("images") or {} for _, section in _labelled_sets(config)]
+    names = [str(section.get("name")) for section in (data, *(data.get("train_on") or ()), *forged)]
+    folders = [str(section["path"]) for section in forged if section.get("name") == "folder"]
+    absent = [name for name in names if name in FOLDERS and not (root / FOLDERS[name]).exists()]
+    return list(dict.fromkeys([*absent, *(path for path in folders if not (root / path).exists())]))
 
 
 def few_test_images(counts: Mapping[str, int]) -> str:
@@ -145,9 +154,42 @@ def _listed(section: SourceConfig, root: Path) -> _Listed:
 
 
 def _set_counts(section: SetConfig, root: Path) -> dict[str, int]:
-    """The images of a public set by split; wrong lists are refused."""
+    """The images of a public set by split; wrong lists, and splits without images of both classes, are refused."""
+    listed, folder = _listed_set(section, root), root / section.path
+    return {split: len(chosen_images(listed, split, getattr(section, split), folder)) for split in SPLITS}
+
+
+def _listed_set(section: SetConfig, root: Path) -> list[ListedImage]:
+    """The images of a public set; wrong lists are refused."""
     authentic = path_below(root, section.authentic, "set.authentic") if section.authentic else None
-    entries = LISTINGS[section.layout](path_below(root, section.path, "set.path"), authentic)
-    numbers = Counter(entry.split or split_by_hash(entry.source) for entry in entries)
-    wanted = {split: getattr(section, split) for split in SPLITS}
-    return {split: numbers[split] if wanted[split] is None else wanted[split] for split in SPLITS}
+    return LISTINGS[section.layout](path_below(root, section.path, "set.path"), authentic)
+
+
+def _labelled_sets(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The sets of labelled images of a detector's configuration, its own first, each with its key."""
+    data = config.get("data") or {}
+    if data.get("set") or data.get("forged"):
+        yield "data", data
+    yield from ((f"test_sets.{label}", section) for label, section in (config.get("test_sets") or {}).items())
+
+
+def _check_labelled(section: Mapping[str, Any], root: Path, is_own: bool) -> None:
+    """Look up the files of a set of labelled images. Raises TrialError for what a run would refuse.
+
+    Photographs that this machine lacks are no error, since the store may have the forged set.
+    """
+    if section.get("set"):
+        given = SetConfig.model_validate(section["set"])
+        if is_own:
+            _set_counts(given, root)
+        else:
+            test_images(_listed_set(given, root), given, root / given.path)
+        return
+    images = read(SizedConfig, section["forged"]["images"])
+    if images.name == "folder":
+        if not (root / str(images.path)).exists():
+            return
+        _check_files(root / str(images.path), "forged.images.path")
+    listed = _listed(images, root)
+    for split in SPLITS:
+        image_count(listed, split, getattr(images, split))

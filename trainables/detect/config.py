@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny, create_model, model_validator
+from pydantic import Field, model_validator
 
 from trainables import registry
-from trainables.code import references
 from trainables.config import data_paths
 from trainables.config.data_paths import DataPath
 from trainables.config.messages import unknown_name_error
@@ -23,7 +21,7 @@ from trainables.config.task_config import (
     positive_weights,
     without_absent,
 )
-from trainables.config.variant import Extensible
+from trainables.detect.change_config import Change, by_level, check_resizing, complete_changes, extend_schema
 from trainables.errors import TrialError
 from trainables.forgery.config import ForgeConfig, SetConfig, forged_id
 
@@ -98,32 +96,6 @@ class BoxesConfig(StrictConfig):
     )
 
 
-class PerturbationConfig(StrictConfig):
-    """One perturbation of the test images before they are scored."""
-
-    jpeg: int | None = Field(None, ge=1, le=100, description="JPEG compression at this quality")
-    webp: int | None = Field(None, ge=1, le=100, description="WebP compression at this quality")
-    blur: float | None = Field(None, gt=0, le=64, description="Gaussian blur, standard deviation in px")
-    noise: float | None = Field(None, gt=0, le=255, description="Gaussian noise, standard deviation in grey levels")
-    resize: float | None = Field(None, ge=0.1, le=4, description="resize by this factor, and back to the original size")
-
-    @model_validator(mode="after")
-    def _is_one(self) -> PerturbationConfig:
-        if sum(value is not None for value in self.model_dump().values()) != 1:
-            raise ValueError("exactly one of jpeg, webp, blur, noise and resize is required")
-        return self
-
-
-def _own_change(section: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
-    """The class of a section that names a user's function, and the section with its resolved name; else None."""
-    name = registry.resolve_name("change", section["name"], context)
-    if not references.parse(name):
-        return None
-    fields: dict[str, Any] = {"name": (str, ...)}
-    return create_model("Config", __base__=registry.find("change", name).config, **fields), {**section, "name": name}
-
-
-Change = Annotated[SerializeAsAny[PerturbationConfig], Extensible(_own_change, partial(registry.user_names, "change"))]
 Metrics = dict[str, Annotated[dict[str, Any], registry.section("detection_metric")]] | None
 
 
@@ -137,7 +109,9 @@ class Config(TrainingConfig):
         None, description="{label: {forged: {...}}}: further test sets; keys that a forge block omits are those of data"
     )
     test_changes: Labelled[Change] = Field(
-        None, description="{label: {jpeg: 75}}, or {label: {name: ./FILE.py, options}}: changed test images"
+        None,
+        description="{label: {jpeg: 75}}, {label: {jpeg: [90, 70]}}, {label: {name: ./FILE.py, options}}, or {label: "
+        "{steps: [...], on: all}}: changed test images",
     )
     model: Annotated[dict[str, Any], registry.section("detector")] = Field(description="{name: ..., options}")
     loss: dict[str, Weight] | None = Field(None, description="{term: weight}; null: by the outputs of the model")
@@ -149,6 +123,8 @@ class Config(TrainingConfig):
     @classmethod
     def _complete_test_sets(cls, config: Any) -> Any:
         """A forge block of `test_sets` has the keys that it omits from the block under `data`."""
+        if isinstance(config.get("test_changes"), dict):
+            config = {**config, "test_changes": by_level(config["test_changes"])}
         data, sets = (config.get(key) for key in ("data", "test_sets"))
         own = data.get("forged") if isinstance(data, dict) else None
         if not isinstance(own, dict) or not isinstance(sets, dict):
@@ -157,9 +133,10 @@ class Config(TrainingConfig):
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """A forge block of `test_sets` has no required keys."""
+        """A forge block of `test_sets` has no required keys, and a change may have levels or steps."""
         schema = super().json_schema()
         classes = schema["$defs"]
+        extend_schema(schema)
         block = {key: value for key, value in classes["ForgeConfig"].items() if key != "required"}
         classes["ForgeChanges"] = block
         classes["LabelledSetConfig"]["properties"]["forged"]["anyOf"][0] = {"$ref": "#/$defs/ForgeChanges"}
@@ -174,9 +151,12 @@ class Config(TrainingConfig):
         model = detector(resolved["model"])
         for section in (resolved["data"], *(resolved["test_sets"] or {}).values()):
             section.pop("set" if section["set"] is None else "forged")
+            _complete_use(section.get("set") or {}, is_own=section is resolved["data"])
         resolved["data"]["input_size"] = _input_size(resolved["data"], model)
         resolved["loss"] = _loss(resolved["loss"], resolved["model"]["name"], model)
+        resolved["test_changes"] = complete_changes(resolved["test_changes"], resolved["test_sets"] or {})
         _check_labels(resolved)
+        check_resizing(resolved["test_changes"] or {}, image_size(resolved["data"]))
         on_boxes = any(TERMS[term][0].startswith("box") for term in resolved["loss"])
         resolved["boxes"] = (resolved["boxes"] or BoxesConfig().model_dump()) if on_boxes else None
         if not model.trains:
@@ -216,7 +196,7 @@ def _input_size(data: Mapping[str, Any], model: DetectorConfig) -> int:
     """Side of the network's input, px."""
     least = model.least_input()
     if data["input_size"] is None:
-        return max(int(data["forged"]["images"]["size"] if "forged" in data else data["set"]["size"]), least)
+        return max(image_size(data), least)
     if data["input_size"] < least:
         raise TrialError(
             f"data.input_size: {data['input_size']}",
@@ -226,6 +206,25 @@ def _input_size(data: Mapping[str, Any], model: DetectorConfig) -> int:
             "data.input_size",
         )
     return int(data["input_size"])
+
+
+def _complete_use(section: dict[str, Any], is_own: bool) -> None:
+    """Leave out `use` of a published set where it is off, as in older configurations."""
+    if is_own and section.get("use"):
+        raise TrialError(
+            f"data.set.use: {section['use']}",
+            "the set of `data` is trained, validated and tested on, by its splits",
+            "`use` for sets of `test_sets`",
+            "remove `use`, or name the set under `test_sets` as well",
+            "data.set.use",
+        )
+    if section.get("use") in (None, "test"):
+        section.pop("use", None)
+
+
+def image_size(data: Mapping[str, Any]) -> int:
+    """Side of the set's images, px."""
+    return int(data["forged"]["images"]["size"] if "forged" in data else data["set"]["size"])
 
 
 def _check_labels(resolved: Mapping[str, Any]) -> None:

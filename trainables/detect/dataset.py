@@ -6,7 +6,7 @@ Images stay on the device as uint8 at `data.input_size`; masks keep the size of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.loaded import cached
+from trainables.detect.change_config import changed_sets
 from trainables.detect.perturbations import perturb, resize
 from trainables.errors import TrialError
 from trainables.forgery import forged_images, public_datasets
@@ -51,9 +52,9 @@ class DetectDataset:
     other_fingerprints: tuple[str, ...] = ()
     """`LABEL FINGERPRINT` of each further set."""
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Resolved perturbations of the test images, by label."""
-    plain_test: Tensor | None = None
-    """Test images at the set's size, to which the perturbations apply; None without perturbations."""
+    """Resolved changes of the test images, by label."""
+    plain: Mapping[str, Tensor] = field(default_factory=dict)
+    """Test images at their set's size, to which changes apply, by the label of the set, `own` for its own."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -66,10 +67,13 @@ class DetectDataset:
         chosen: LabelledImages = getattr(self, name)
         return chosen
 
-    def changed_test(self, label: str) -> LabelledImages:
-        """Test images after a perturbation, at the network's input size."""
-        assert self.plain_test is not None
-        return replace(self.test, image_n3hw=_seen(perturb(self.plain_test, self.changes[label]), self.side))
+    def changed_tests(self) -> Iterator[tuple[str, LabelledImages]]:
+        """Test images after each change, at the network's input size, by label: of another set, `SET_CHANGE`."""
+        for label, change in self.changes.items():
+            for name in changed_sets(change):
+                part = self.test if name == "own" else self.others[name]
+                changed_n3hw = _seen(perturb(self.plain[name], change), self.side)
+                yield label if name == "own" else f"{name}_{label}", replace(part, image_n3hw=changed_n3hw)
 
 
 def load(config: Mapping[str, Any], machine: Machine) -> DetectDataset:
@@ -93,6 +97,8 @@ def prepare(
         parts["train"], held = split_fold(parts["train"], *data["fold"])
         _check_classes(parts["train"], "train")
     changes = config.get("test_changes") or {}
+    changed = {name for change in changes.values() for name in changed_sets(change)}
+    tested = {"own": parts["test"], **{label: other.test for label, other in others.items()}}
     side = data["input_size"]
     return DetectDataset(
         **{name: _placed(part, side, device) for name, part in parts.items()},
@@ -105,13 +111,13 @@ def prepare(
         others={label: _placed(other.test, side, device) for label, other in others.items()},
         other_fingerprints=tuple(f"{label} {other.fingerprint}" for label, other in others.items()),
         changes=changes,
-        plain_test=parts["test"].image_n3hw.to(device) if changes else None,
+        plain={name: tested[name].image_n3hw.to(device) for name in sorted(changed)},
     )
 
 
 def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False) -> ForgedSet:
     if section.get("set") is not None:
-        return public_datasets.load(section["set"], machine.data_root)
+        return public_datasets.load(section["set"], machine.data_root, test_alone=test_alone)
     name = forged_id(section["forged"])
     if name not in machine.forged:
         raise TrialError(

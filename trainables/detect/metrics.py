@@ -16,7 +16,9 @@ An image is classified as inpainted if its probability is 0.5 or more. Positives
     ..._sharp_low, _mid, _high          SHARE_METRICS of a third of the positives, by the sharpness of the fill
                                         relative to the photograph there; `auc` compares with all negatives
 
-Metrics that cannot be computed (if a class has no images, say) are left out. All are in float64 on the CPU.
+Metrics that cannot be computed, or say nothing because a class has no images, are left out: of fakes alone there remain
+recall, accuracy and all that compares places, of photographs alone accuracy and the false positive rates. All are in
+float64 on the CPU.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ BINS = 15
 """Bins of the probability, for the calibration error."""
 SHARE_METRICS = ("recall", "auc", "mean_iou", "pixel_f1")
 THIRDS = ("low", "mid", "high")
+OF_BOTH_CLASSES = ("precision", "f1", "ece")
+"""Metrics that need positives and negatives: where there are no negatives, each fake found is a precision of 1."""
 CONTROLS = ("fake_real", "pasted", "resaved")
 
 
@@ -82,6 +86,8 @@ def scores(predictions: LabelledPredictions, threshold: float | None = None, sha
         values["threshold"] = float(probability(np.array(threshold)))
     values |= _of_all_thresholds(logit, label) | _false_positives(predictions)
     values["ece"] = calibration_error(probability(logit), label)
+    if label.all() or not label.any():
+        values = {name: value for name, value in values.items() if not name.startswith(OF_BOTH_CLASSES)}
     values |= _of_holes(predictions, label)
     detected = label & (logit >= 0)
     if predictions.iou_n is not None and detected.any():

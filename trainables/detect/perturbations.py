@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from trainables import registry
-from trainables.code.signatures import place
+from trainables.code.signatures import place as line_of
 from trainables.config.code_checks import described
+from trainables.detect.change_config import steps_of
 from trainables.errors import TrialError
 from trainables.training.loop import generator
 
@@ -23,9 +24,16 @@ BATCH = 256
 
 
 def perturb(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
-    """Apply a resolved perturbation to uint8 images (n, 3, size, size), on their device; deterministic."""
+    """Apply a resolved change to uint8 images (n, 3, size, size), on their device; deterministic."""
+    for number, step in enumerate(steps_of(change)):
+        image_n3hw = _perturbed(image_n3hw, step, () if number == 0 else (number,))
+    return image_n3hw
+
+
+def _perturbed(image_n3hw: Tensor, change: Mapping[str, Any], place: tuple[int, ...]) -> Tensor:
+    """Images after one perturbation. place: what distinguishes its random numbers from those of other steps."""
     if "name" in change:
-        return _changed_by_user(image_n3hw, change)
+        return _changed_by_user(image_n3hw, change, place)
     name, value = next((name, value) for name, value in change.items() if value is not None)
     if name in ("jpeg", "webp"):
         return torch.stack([_compressed(image_3hw, name, value) for image_3hw in image_n3hw.cpu()]).to(
@@ -33,8 +41,8 @@ def perturb(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
         )
     parts, first = [], 0
     for part in torch.split(image_n3hw, BATCH):
-        if name == "noise":
-            parts.append(_to_bytes(part + value * _noise(part, first)))
+        if name in ("noise_sd", "noise"):
+            parts.append(_to_bytes(part + value * _noise(part, first, place)))
         elif name == "blur":
             parts.append(_to_bytes(_blurred(part.float(), value)))
         else:
@@ -43,25 +51,40 @@ def perturb(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
     return torch.cat(parts) if parts else image_n3hw
 
 
-def check_change(change: Mapping[str, Any], root: Path | None) -> None:  # noqa: ARG001 - as every check
-    """Raise TrialError if a perturbation cannot be applied to an image of noise."""
-    perturb(torch.randint(0, 256, (1, 3, 32, 32), generator=generator("check"), dtype=torch.uint8), change)
+def check_change(section: Mapping[str, Any], root: Path | None) -> None:  # noqa: ARG001 - as every check
+    """Raise TrialError if a perturbation cannot be applied to an image of noise, or changes none of its pixels.
+
+    section: the `change`, its `label`, and the `size` of the images, px.
+    """
+    label, change, side = (section[key] for key in ("label", "change", "size"))
+    image_13hw = torch.randint(0, 256, (1, 3, side, side), generator=generator("check"), dtype=torch.uint8)
+    for step in steps_of(change):
+        if not torch.equal(perturb(image_13hw, step), image_13hw):
+            continue
+        given = {name: value for name, value in step.items() if value is not None}
+        raise TrialError(
+            f"test_changes.{label}: {given}",
+            f"it changes no pixel of an image of noise ({side} px)",
+            "a change that is large enough to be seen in 8 bits",
+            f"a stronger change, or remove `test_changes.{label}`",
+            f"test_changes.{label}",
+        )
 
 
-def _changed_by_user(image_n3hw: Tensor, change: Mapping[str, Any]) -> Tensor:
+def _changed_by_user(image_n3hw: Tensor, change: Mapping[str, Any], place: tuple[int, ...]) -> Tensor:
     """Images after a user's function, one by one on the CPU; what it draws depends on the index of the image alone."""
     code = registry.find("change", change["name"])
     function, options = code.function(), code.options(change).model_dump()
     changed_n3hw = torch.empty_like(image_n3hw, device="cpu")
     for index, pixels_3hw in enumerate(image_n3hw.cpu()):
-        source = generator("evaluation", "change", index)
+        source = generator("evaluation", "change", *place, index)
         inputs = {"image": pixels_3hw.float() / 255, "generator": source}
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(source.initial_seed())
             try:
                 image_3hw = function(**{name: inputs[name] for name in code.inputs}, **options)
             except Exception as error:
-                why = f"it raised {type(error).__name__}: {error} ({place(error, described(function))})"
+                why = f"it raised {type(error).__name__}: {error} ({line_of(error, described(function))})"
                 raise _change_error(function, why, "let it accept every image in [0, 1] of shape (3, h, w)") from error
         if not isinstance(image_3hw, Tensor) or image_3hw.shape != pixels_3hw.shape:
             shape = f"a tensor {tuple(image_3hw.shape)}" if isinstance(image_3hw, Tensor) else type(image_3hw).__name__
@@ -89,10 +112,10 @@ def _compressed(image_3hw: Tensor, kind: str, quality: int) -> Tensor:
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
-def _noise(part_b3hw: Tensor, first: int) -> Tensor:
+def _noise(part_b3hw: Tensor, first: int, place: tuple[int, ...]) -> Tensor:
     """Standard normal noise, drawn on the CPU; that of an image depends on its index alone."""
     draws = [
-        torch.randn(part_b3hw.shape[1:], generator=generator("evaluation", "noise", first + i))
+        torch.randn(part_b3hw.shape[1:], generator=generator("evaluation", "noise", *place, first + i))
         for i in range(len(part_b3hw))
     ]
     return torch.stack(draws).to(part_b3hw.device)

@@ -20,7 +20,8 @@ from trainables.config.messages import no_fills_error
 from trainables.detect import boxes, output_files
 from trainables.detect import losses as detection_losses
 from trainables.detect import metrics as detection_metrics
-from trainables.detect.config import TERMS
+from trainables.detect.change_config import changed_sets
+from trainables.detect.config import TERMS, image_size
 from trainables.detect.config import detector as options_of
 from trainables.detect.dataset import DetectDataset, load
 from trainables.detect.inference import SplitPredictions, predict_split
@@ -171,12 +172,14 @@ def build(config: Mapping[str, Any], data: DetectDataset, machine: Machine) -> D
 
 
 def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None], Any], Any]]:
-    """Checks of pretrained weights, and of users' metrics and changes. Sets are forged, or read, before the trials."""
+    """Checks of pretrained weights, users' metrics, and changes. Sets are forged, or read, before the trials."""
     required: list[tuple[Callable[[Any, Path | None], Any], Any]] = []
     if options_of(config["model"]).pretrained():
         required.append((_check_weights, config["model"]))
-    changes = (config["test_changes"] or {}).values()
-    required += [(check_change, change) for change in changes if "name" in change]
+    sets = {"own": config["data"], **(config["test_sets"] or {})}
+    for label, change in (config["test_changes"] or {}).items():
+        sizes = sorted({image_size(sets[name]) for name in changed_sets(change)})
+        required += [(check_change, {"label": label, "change": change, "size": size}) for size in sizes]
     if config.get("metrics"):
         required.append((_check_user_metrics, {"metrics": config["metrics"]}))
     return required
@@ -306,8 +309,7 @@ def _as_probability(logit: float) -> float:
 
 def _others(data: DetectDataset) -> Iterator[tuple[str, LabelledImages]]:
     yield from data.others.items()
-    for label in data.changes:
-        yield label, data.changed_test(label)
+    yield from data.changed_tests()
 
 
 def _predict_split(learner: DetectLearner, part: LabelledImages) -> SplitPredictions:

@@ -225,9 +225,17 @@ class SetConfig(StrictConfig):
     train: int | None = Field(None, ge=1, description="number of training images; null for all")
     val: int | None = Field(None, ge=1, description="number of validation images; null for all")
     test: int | None = Field(None, ge=1, description="number of test images; null for all")
+    use: Literal["test", "all"] | None = Field(
+        None,
+        description="in `test_sets`: the images to test on, those of the test split or all of the set; null: test",
+    )
 
     @model_validator(mode="after")
     def _options_fit_the_layout(self) -> SetConfig:
+        if self.use == "all" and (self.train is not None or self.val is not None):
+            raise ValueError(
+                "`use: all` tests on all images, so `train` and `val` count none; `test` limits the number"
+            )
         if self.authentic is not None and self.layout != "defacto":
             raise ValueError("`authentic` is allowed only with `layout: defacto`; the other sets include photographs")
         return self

@@ -154,6 +154,9 @@ def _wrong_in_rows(rows: Any, shards: Mapping[str, Any]) -> str:
         return "its columns have different lengths"
     if len(set(rows["key"])) < len(rows["key"]):
         return "two of its images have the same key"
+    for key, label, box in zip(rows["key"], rows["label"], rows["box"], strict=True):
+        if not _fits_label(box, label):
+            return f"the image {key} has the label {label} and the box {_shown(box)}: {_BOX}"
     unknown = set(rows["shard"]) - set(shards)
     return f"its images are in shard {_shown(min(unknown))}, which done.json does not list" if unknown else ""
 
@@ -174,6 +177,15 @@ def _is_box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
 
 
+_BOX = "x1 y1 x2 y2 as shares of the sides, 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1, or zeros without a hole"
+
+
+def _fits_label(box: list[float], label: int) -> bool:
+    """Whether the box of an image that was inpainted lies inside the image, and that of another one is zero."""
+    x1, y1, x2, y2 = box
+    return (0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1) if label else not any(box)
+
+
 _COLUMNS: Mapping[str, Callable[[Any], bool]] = {
     "shard": lambda value: _is_text(value, _SHARD),
     "key": lambda value: _is_text(value, _KEY),
@@ -183,7 +195,7 @@ _COLUMNS: Mapping[str, Callable[[Any], bool]] = {
     "inpainter": lambda value: isinstance(value, str),
     "label": lambda value: type(value) is int and value in (0, 1),
     "box": _is_box,
-    "hole_share": _is_number,
+    "hole_share": lambda value: _is_number(value) and 0 <= value <= 1,
     "sharpness": lambda value: value is None or _is_number(value),
 }
 """The columns that are read, and whether a value is one of the column."""

@@ -65,7 +65,7 @@ def finish(resolved: Mapping[str, Any], shards: Sequence[ShardLike], indices: Ma
         "size": resolved["images"]["size"],
         "counts": {split: _counted(rows, "kind", split) for split in SPLITS},
         "inpainters": _counted(rows, "inpainter"),
-        "photographs": {split: len({row["place"] for row in rows if row["split"] == split}) for split in SPLITS},
+        "photographs": {split: len({row["source"] for row in rows if row["split"] == split}) for split in SPLITS},
         "skipped": skipped,
         "near_duplicates": {"pairs": len(pairs), "distance": near_duplicates.DISTANCE},
         "shards": files,

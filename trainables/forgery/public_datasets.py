@@ -34,21 +34,25 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainables.data.image_files import open_image, path_below, read_grey, with_reasons
-from trainables.data.splits import SPLITS, Pixels, hashed, split_by_hash
+from trainables.data.image_files import WHITE, open_image, path_below, read_grey, whites_in_words, with_reasons
+from trainables.data.splits import SPLITS, Pixels
 from trainables.errors import TrialError
 from trainables.forgery import composites
 from trainables.forgery.composites import Bools
 from trainables.forgery.config import SetConfig
 from trainables.forgery.forged_images import ForgedSet, LabelledImages, fingerprint
 from trainables.forgery.manifest import check_skipped
-from trainables.forgery.public_file_lists import LISTINGS, ListedImage, set_error
+from trainables.forgery.public_file_lists import LISTINGS, ListedImage, chosen_images, set_error, test_images
 
 Read = tuple[Pixels, Bools]
+BOX_TOLERANCE = 1.0
+"""Largest difference between a side of a box in `labels.csv` and that of the mask, px: for boxes that count ends in."""
 
 
-def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -> ForgedSet:
+def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4, test_alone: bool = False) -> ForgedSet:
     """The set of a resolved section (`trainables.forgery.config.resolve_set`).
+
+    test_alone: read only the images to test on, which may be of one class; train and val are then empty.
 
     Images that cannot be used are left out with a warning: those that do not decode, with a mask of another size or
     without a white pixel, or with a box outside the image. Raises TrialError if these are more than 1 %, and for
@@ -58,7 +62,10 @@ def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -
     folder = path_below(data_root, config.path, "set.path")
     authentic = path_below(data_root, config.authentic, "set.authentic") if config.authentic else None
     listed = LISTINGS[config.layout](folder, authentic)
-    chosen = {split: _chosen(listed, split, getattr(config, split), folder) for split in SPLITS}
+    if test_alone:
+        chosen = {"train": [], "val": [], "test": test_images(listed, config, folder)}
+    else:
+        chosen = {split: chosen_images(listed, split, getattr(config, split), folder) for split in SPLITS}
     _check_there([entry for some in chosen.values() for entry in some], folder)
     skipped: list[dict[str, str]] = []
     with ThreadPoolExecutor(max_workers=threads) as pool:
@@ -68,30 +75,6 @@ def load(section: Mapping[str, Any], data_root: Path | None, threads: int = 4) -
         left_out = with_reasons({each["source"]: each["why"] for each in skipped})
         warnings.warn(f"left out of {folder}: {left_out}", stacklevel=2)
     return ForgedSet(train, val, test, fingerprint(train, val, test))
-
-
-def _chosen(listed: Sequence[ListedImage], split: str, count: int | None, folder: Path) -> list[ListedImage]:
-    """The first `count` entries of a split, grouped by source. Raises TrialError if one class is missing."""
-    entries = [entry for entry in listed if (entry.split or split_by_hash(entry.source)) == split]
-    entries.sort(key=lambda entry: (hashed(entry.source), entry.source, entry.label, entry.image.name))
-    if count is not None and count > len(entries):
-        raise set_error(
-            f"set.{split}: {count}",
-            f"the {split} split of the set has {len(entries):,} images",
-            f"1 to {len(entries)}, or null",
-            f"set.{split}",
-        )
-    entries = entries[:count]
-    for label, what in ((1, "manipulated image"), (0, "photograph")):
-        if not any(entry.label == label for entry in entries):
-            raise set_error(
-                f"set.path: {folder}, the {split} split",
-                f"it has no {what} among {len(entries):,} images: one class only",
-                "images of both classes in each of train, val and test",
-                "set.path",
-                f"add such images (for defacto: `authentic: FOLDER` of MS-COCO), or increase `set.{split}`",
-            )
-    return entries
 
 
 def _check_there(entries: Sequence[ListedImage], folder: Path) -> None:
@@ -142,6 +125,8 @@ def _read(entry: ListedImage, size: int) -> Read | TrialError:
     """Pixels (size, size, 3) and hole (size, size); a TrialError if the image or its mask cannot be used."""
     try:
         return _opened(entry, size)
+    except _WrongBoxError:
+        raise
     except TrialError as error:
         return error
 
@@ -156,12 +141,35 @@ def _opened(entry: ListedImage, size: int) -> Read:
     if entry.label and not hole.any():
         raise set_error(
             f"set.path: {entry.mask}",
-            "the image is labelled as manipulated, but the mask has no white pixel",
+            "the image is labelled as manipulated, but the mask has no white pixel"
+            + ("" if mask is None else f": {whites_in_words(mask)}"),
             "a mask that is white where the image was changed",
             "set.path",
             "correct the mask, or label the image 0",
         )
+    if mask is not None and entry.box is not None:
+        _check_box(entry, mask)
     return pixels, hole
+
+
+class _WrongBoxError(TrialError):
+    """A box in `labels.csv` that disagrees with the mask: not an unusable image, but a wrong label."""
+
+
+def _check_box(entry: ListedImage, mask: Image.Image) -> None:
+    """Raise _WrongBoxError unless the box encloses the mask, up to a pixel."""
+    assert entry.box is not None
+    shares = composites.box(np.array(mask) >= WHITE)
+    true = [share * side for share, side in zip(shares, (*mask.size, *mask.size), strict=True)]
+    if max(abs(one - other) for one, other in zip(entry.box, true, strict=True)) > BOX_TOLERANCE:
+        error = set_error(
+            f"set.path: {entry.image}, box {' '.join(f'{side:g}' for side in entry.box)}",
+            f"it disagrees with the mask {entry.mask}, whose box is {' '.join(f'{side:g}' for side in true)}",
+            "x1, y1, x2, y2 in px of the image, half-open, around the white pixels of the mask; or no box",
+            "set.path",
+            "correct labels.csv or the mask, or remove the box",
+        )
+        raise _WrongBoxError(error.given, error.why, error.allowed, error.fix, error.key)
 
 
 def _resized(mask: Image.Image, image_size: tuple[int, int], entry: ListedImage, size: int) -> Bools:
@@ -174,9 +182,9 @@ def _resized(mask: Image.Image, image_size: tuple[int, int], entry: ListedImage,
             "set.path",
             "resize the mask, or remove the image",
         )
-    hole: Bools = np.array(mask.resize((size, size), Image.Resampling.NEAREST)) >= 128
+    hole: Bools = np.array(mask.resize((size, size), Image.Resampling.NEAREST)) >= WHITE
     if not hole.any():
-        rows, columns = np.nonzero(np.array(mask) >= 128)
+        rows, columns = np.nonzero(np.array(mask) >= WHITE)
         hole[rows * size // mask.height, columns * size // mask.width] = True
     return hole
 

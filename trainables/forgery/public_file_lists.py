@@ -9,19 +9,21 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainables.data.image_files import SUFFIXES, image_files
 from trainables.data.listing import data_files
-from trainables.data.splits import SPLITS
+from trainables.data.splits import SPLITS, hashed, split_by_hash
 from trainables.data.text_files import read_text
 from trainables.errors import TrialError
+from trainables.forgery.config import SetConfig
 
 CASIA = re.compile(r"Tp_[DS]_.*_(?P<part>[a-z]{3}\d{5})_(?P<into>[a-z]{3}\d{5})_\d+$")
 COCO = re.compile(r"\d{12}")
+_CORNERS = ("x1", "y1", "x2", "y2")
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,42 @@ def folder(path: Path, authentic: Path | None) -> list[ListedImage]:  # noqa: AR
     file = path / "labels.csv"
     if not file.is_file():
         raise _missing(path, "labels.csv", "images/, masks/ and labels.csv with the columns file and label")
-    masks = {Path(name).stem: name for name in _names(path / "masks")}
+    masks = _by_stem(path / "masks")
     reader = csv.DictReader(io.StringIO(read_text(file, "set.path"), newline=""))
     if not {"file", "label"} <= set(reader.fieldnames or ()):
         raise _line(file, 1, f"the columns are {', '.join(reader.fieldnames or ()) or 'missing'}")
-    return [_row(path, row, masks, file, reader.line_num) for row in reader]
+    rows = [(reader.line_num, _row(path, row, masks, file, reader.line_num)) for row in reader]
+    _check_unique(path, file, rows)
+    return [entry for _, entry in rows]
+
+
+def _check_unique(path: Path, file: Path, rows: Sequence[tuple[int, ListedImage]]) -> None:
+    """Raise TrialError for a file or a stem that is listed twice, and for a source in two splits.
+
+    rows: the images with their lines.
+    """
+    of_file: dict[Path, tuple[int, ListedImage]] = {}
+    of_stem: dict[str, tuple[int, ListedImage]] = {}
+    of_source: dict[str, tuple[int, ListedImage]] = {}
+    for line, entry in rows:
+        name = entry.image.relative_to(path / "images").as_posix()
+        if entry.image in of_file:
+            first, before = of_file[entry.image]
+            labels = (
+                "" if before.label == entry.label else f", with the label {before.label} there and {entry.label} here"
+            )
+            raise _line(file, line, f"{name} is listed twice: first in line {first}{labels}")
+        if entry.image.stem in of_stem:
+            first, before = of_stem[entry.image.stem]
+            other = before.image.relative_to(path / "images").as_posix()
+            why = f"{name} and {other} (line {first}) have the same stem, by which masks are found"
+            raise _line(file, line, why)
+        first, before = of_source.setdefault(entry.source, (line, entry))
+        if before.split != entry.split:
+            splits = " and ".join(one.split or "no split (by hash)" for one in (before, entry))
+            why = f"images of the source {entry.source!r} are in two splits: {splits} (lines {first} and {line})"
+            raise _line(file, line, why)
+        of_file[entry.image] = of_stem[entry.image.stem] = line, entry
 
 
 def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, line: int) -> ListedImage:
@@ -61,7 +94,10 @@ def _row(path: Path, row: dict[str, Any], masks: dict[str, str], file: Path, lin
         raise _line(file, line, f"the label of {name!r} is {label!r}")
     if split and split not in SPLITS:
         raise _line(file, line, f"{split!r} is not a split")
-    sides = [row.get(side) or "" for side in ("x1", "y1", "x2", "y2")]
+    sides = [row.get(side) or "" for side in _CORNERS]
+    if any(sides) and not all(sides):
+        given = ", ".join(side for side, value in zip(_CORNERS, sides, strict=True) if value)
+        raise _line(file, line, f"{name} has only a part of a box: {given}")
     try:
         box = tuple(float(side) for side in sides) if all(sides) else None
     except ValueError as error:
@@ -156,6 +192,52 @@ LISTINGS: dict[str, Callable[[Path, Path | None], list[ListedImage]]] = {
 }
 
 
+def chosen_images(listed: Sequence[ListedImage], split: str, count: int | None, folder: Path) -> list[ListedImage]:
+    """The first `count` images of a split, grouped by source.
+
+    Raises TrialError if it has too few images, or images of one class only.
+    """
+    entries = [entry for entry in listed if (entry.split or split_by_hash(entry.source)) == split]
+    entries = _first(entries, count, f"the {split} split of the set", f"set.{split}")
+    for label, what in ((1, "manipulated image"), (0, "photograph")):
+        if not any(entry.label == label for entry in entries):
+            raise set_error(
+                f"set.path: {folder}, the {split} split",
+                f"it has no {what} among {len(entries):,} images: one class only",
+                "images of both classes in each of train, val and test",
+                "set.path",
+                f"add such images (for defacto: `authentic: FOLDER` of MS-COCO), or increase `set.{split}`",
+            )
+    return entries
+
+
+def test_images(listed: Sequence[ListedImage], section: SetConfig, folder: Path) -> list[ListedImage]:
+    """The images of a set that is only tested on, grouped by source; they may be of one class.
+
+    Raises TrialError if it has too few images, or none.
+    """
+    whole = section.use == "all"
+    entries = [entry for entry in listed if whole or (entry.split or split_by_hash(entry.source)) == "test"]
+    entries = _first(entries, section.test, "the set" if whole else "the test split of the set", "set.test")
+    if not entries:
+        raise set_error(
+            f"set.path: {folder}",
+            "it has no images" if whole else "none of its images is in the test split",
+            "at least one image to test on",
+            "set.use",
+            "add images" if whole else "set `use: all` to test on all of its images",
+        )
+    return entries
+
+
+def _first(entries: list[ListedImage], count: int | None, what: str, key: str) -> list[ListedImage]:
+    """The first `count` images, grouped by source. Raises TrialError if there are fewer."""
+    if count is not None and count > len(entries):
+        raise set_error(f"{key}: {count}", f"{what} has {len(entries):,} images", f"1 to {len(entries)}, or null", key)
+    key_of = lambda entry: (hashed(entry.source), entry.source, entry.label, entry.image.name)  # noqa: E731
+    return sorted(entries, key=key_of)[:count]
+
+
 def set_error(given: str, why: str, allowed: str, key: str, fix: str = "") -> TrialError:
     """The error for a public set. fix: what to do; by default, change `key`."""
     return TrialError(given, why, allowed, fix or f"change `{key}`", key)
@@ -164,6 +246,22 @@ def set_error(given: str, why: str, allowed: str, key: str, fix: str = "") -> Tr
 def _names(place: Path) -> list[str]:
     """Names of the images directly in a folder, sorted; empty if there is no such folder."""
     return [file.name for file in data_files(place, deep=False) if file.suffix.lower() in SUFFIXES]
+
+
+def _by_stem(place: Path) -> dict[str, str]:
+    """The names of masks by their stems. Raises TrialError for two masks with one stem."""
+    found: dict[str, str] = {}
+    for name in _names(place):
+        other = found.setdefault(Path(name).stem, name)
+        if other != name:
+            raise set_error(
+                f"set.path: {place}",
+                f"{other} and {name} have the same stem, so one image has two masks",
+                "one mask for each manipulated image, with the image's name and any ending",
+                "set.path",
+                "remove one of the two",
+            )
+    return found
 
 
 def _below(path: Path, name: str) -> Path:

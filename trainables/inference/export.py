@@ -1,47 +1,48 @@
-"""A trained network as files for other programs: weights as safetensors, a `torch.export` program, a model card."""
+"""A trained network as files for other programs: weights, a `torch.export` or ONNX program, a model card."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.config.messages import unknown_name_error
 from trainables.detect.calibration import Threshold
 from trainables.errors import TrialError
 from trainables.forgery.data_card import LICENCES
-from trainables.inference import predict
+from trainables.inference import predict, programs
 from trainables.inference.filling import CONTEXT
 from trainables.inference.scanning import set_size
+from trainables.match.text_encoder import Vocabulary
 
-FORMATS = ("safetensors", "exported")
+FORMATS = ("safetensors", "exported", "onnx")
 _CALLS = {
     "inpaint": "`forward(damaged_b3hw, mask_b1hw) -> image_b3hw`: RGB in [0, 1], 0 in the hole; the mask is 1 in the "
-    "hole; the output is the whole image, so copy the known pixels over it",
-    "detect": "`forward(image_b3hw) -> {logit_b, box_b4, mask_logit_b1hw}`, those that the head predicts: RGB in "
+    "hole; the output is the whole image, so copy the known pixels over it{text}",
+    "detect": "`forward(image_b3hw) -> {{logit_b, box_b4, mask_logit_b1hw}}`, those that the head predicts: RGB in "
     "[0, 1]; the logits from which on images count as inpainted are below and in `config.json`; boxes are x1 y1 x2 y2 "
     "as shares of the sides, in [0, 1]",
 }
 
 _PHOTOGRAPHS = {
-    "inpaint": """`model.pt2` takes squares of {side} x {side} px. `sweeps predict` fills a photograph in such squares;
+    "inpaint": """A program takes squares of {side} x {side} px. `sweeps predict` fills a photograph in such squares;
 another program has to do this itself. Cut a square of {side} px around the hole; if the hole is wider than half of it,
 cut a square {context:g} times as wide as the hole and resize it to {side} x {side} px by means over areas. Mark every
 pixel as missing that the hole touches, and set it to 0. Enlarge the output (bicubic) and copy it into the hole. Where a
 square leaves the photograph, mirror the photograph. `predict` covers a long, narrow hole with overlapping squares and
 weights their outputs by the distance to their edges. With `--resize` it resizes the whole photograph to {side} x
 {side} px.""",
-    "detect": """`model.pt2` takes squares of {side} x {side} px. `sweeps predict` scans a photograph in such squares;
+    "detect": """A program takes squares of {side} x {side} px. `sweeps predict` scans a photograph in such squares;
 another program has to do this itself. Cut squares of {own} px at the resolution of the photograph, half a square apart,
 and resize each to {side} x {side} px (bilinear, with antialiasing). The score of the photograph is the highest logit of
 its squares. Maps are means over the squares that overlap, weighted by the distance to their edges; the box encloses the
 largest connected region. With `--resize` it resizes the whole photograph to one square.""",
 }
+_TEXT = """; `tokens_bt` are those of a caption for each image, int32, from `tokenizer.py` with `vocabulary.txt`; zeros
+for an image without a caption"""
 _WINDOWS = (1, 10, 100, 1000)
 """Numbers of windows for which a card states the threshold of a detector."""
 
@@ -73,7 +74,10 @@ def files(
     formats: tuple[str, ...],
     threshold: Callable[[int], Threshold] | None = None,
 ) -> ExportedFiles:
-    """`model.safetensors`, `model.pt2`, `config.json` and `README.md` of a finished trial. Raises TrialError.
+    """`model.safetensors`, `model.pt2` or `model.onnx`, `config.json` and `README.md` of a finished trial.
+
+    Raises TrialError for a trial without weights, and for a format that the network does not support if no other file
+    of the network could be made.
 
     config: resolved, with epochs and seed. result: as in the store. threshold: of a detector, by number of windows.
     """
@@ -92,41 +96,33 @@ def files(
         whole = {name: tensor.contiguous().clone() for name, tensor in weights.items()}
         about = {"format": "pt", "trial": trial_id, "task": task, "model": str(config["model"]["name"])}
         made.files["model.safetensors"] = save(whole, about)
-    if "exported" in formats:
+    if {"exported", "onnx"} & set(formats):
         network = (predict.inpainter if task == "inpaint" else predict.detector)(config, weights)
-        side = config["data"]["size" if task == "inpaint" else "input_size"]
-        try:
-            made.files["model.pt2"] = program(network, task, side)
-        except Exception as error:  # torch.export raises errors of many types for code that it does not support
-            why = str(error).strip().partition("\n")[0][:200]
-            made.notes.append(f"no model.pt2: torch.export does not support {config['model']['name']}: {why}")
+        if "onnx" in formats:
+            made.files["model.onnx"] = programs.onnx_program(network, config, task)
+        if "exported" in formats:
+            _add_torch_program(made, network, config, task)
+        if programs.takes_text(config, task):
+            packed = next(tensor for name, tensor in weights.items() if name.rpartition(".")[2] == "packed")
+            made.files |= programs.text_files(Vocabulary.unpacked(packed))
     made.files["README.md"] = card(trial_id, task, config, result, made, threshold).encode()
     return made
 
 
-class _Named(nn.Module):
-    """A detector that returns a mapping of tensors, because an exported program cannot return our own class."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image_b3hw: Tensor) -> dict[str, Tensor]:
-        output = self.network(image_b3hw)
-        tensors = {"logit_b": output.logit_b, "box_b4": output.box_b4, "mask_logit_b1hw": output.mask_logit_b1hw}
-        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
-
-
-def program(network: nn.Module, task: str, side: int) -> bytes:
-    """A file for `torch.export.load`; the batch size is dynamic if the network allows it."""
-    image_b3hw, mask_b1hw = torch.rand(2, 3, side, side), torch.zeros(2, 1, side, side)
-    mask_b1hw[:, :, : side // 2] = 1
-    given = (image_b3hw * (1 - mask_b1hw), mask_b1hw) if task == "inpaint" else (image_b3hw,)
-    network = network if task == "inpaint" else _Named(network)
-    free = tuple({0: torch.export.Dim.AUTO} for _ in given)
-    target = io.BytesIO()
-    torch.export.save(torch.export.export(network, given, dynamic_shapes=free), target)
-    return target.getvalue()
+def _add_torch_program(made: ExportedFiles, network: Any, config: Mapping[str, Any], task: str) -> None:
+    try:
+        exported = programs.torch_program(network, config, task)
+    except Exception as error:  # torch.export raises errors of many types for code that it does not support
+        why = f"torch.export does not support {config['model']['name']}: {programs.first_line(error)}"
+        if not any(name.startswith("model.") for name in made.files):
+            raise TrialError(
+                "--format exported", why, "a network that torch.export can trace", "--format safetensors, the weights"
+            ) from error
+        made.notes.append(f"no model.pt2: {why}")
+        return
+    made.files["model.pt2"] = exported.content
+    if not exported.any_batch:
+        made.notes.append("model.pt2 takes one image at a time, because the network's code depends on their number")
 
 
 def _decision(threshold: Threshold) -> dict[str, Any]:
@@ -161,9 +157,9 @@ Task `{task}`, trained by inpaint-sweeps for {config["epochs"]} epochs with seed
 {listed}
 {"".join(f"- {note}" for note in made.notes)}
 
-`model.safetensors` holds the network's state; read it with `safetensors.torch.load_file`. `model.pt2` is a
-self-contained program; read it with `torch.export.load("model.pt2").module()`. Images have {side} x {side} px.
-{_CALLS[task]}.
+{_read_with(made)} Images have {side} x {side} px. Programs need
+torch or onnxruntime, not inpaint-sweeps.
+{_CALLS[task].format(text=_TEXT if programs.takes_text(config, task) else "")}.
 
 ## Photographs
 
@@ -197,6 +193,17 @@ These are the scores of one seed; the sweep's report has intervals over seeds.
 An inpainter can be used to deceive: state where images were filled. A detector makes mistakes on images unlike its
 training images, and its output is no evidence against anybody.
 """
+
+
+def _read_with(made: ExportedFiles) -> str:
+    """How to read the files of the network."""
+    of_file = {
+        "model.safetensors": "`model.safetensors` holds the network's state; read it with "
+        "`safetensors.torch.load_file`.",
+        "model.pt2": '`model.pt2` is a self-contained program; read it with `torch.export.load("model.pt2").module()`.',
+        "model.onnx": '`model.onnx` is an ONNX model; read it with `onnxruntime.InferenceSession("model.onnx")`.',
+    }
+    return "\n".join(words for name, words in of_file.items() if name in made.files)
 
 
 def _thresholds(threshold: Callable[[int], Threshold]) -> str:

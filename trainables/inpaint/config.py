@@ -90,6 +90,7 @@ class Config(TrainingConfig):
             resolved["epochs"], resolved["compile"] = 0, None
         _check_captions(resolved)
         _check_matchers(resolved)
+        model.check_size(resolved["data"]["size"])
         for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
             model.check(section, resolved["data"]["size"])
         return without_absent(resolved)

@@ -92,7 +92,9 @@ def trained_network(trial: str, trained: LoadTrained, size: int, mask: Mapping[s
             f"an inpainter trained at {size} px",
             f"set `images: {{size: {config['data']['size']}}}`, or name another inpainter",
         )
-    code.options(config["model"]).check(mask, size)
+    options = code.options(config["model"])
+    options.check_size(size)
+    options.check(mask, size)
     network = build_network(config["model"], size)
     load_weights(network, weights, f"inpainters: {{trial: {trial}}}")
     return network

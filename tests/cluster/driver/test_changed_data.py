@@ -20,6 +20,7 @@ from sweeps.results import data_versions, progress
 from sweeps.run_options import RunOptions
 from sweeps.spec import expand, loader
 from sweeps.store.base import Store
+from sweeps.store.local import FolderStore
 from trainables import schema
 from trainables.forgery import config as forgery_config
 
@@ -46,6 +47,16 @@ name: noticed
 task: detect
 base:
   data: {set: {layout: folder, path: labelled, size: 16}}
+  model: {name: majority}
+seeds: 1
+report: {metrics: [test/accuracy]}
+"""
+FORGED = """\
+# Does anybody notice?
+name: noticed
+task: detect
+base:
+  data: {forged: {images: {name: folder, path: imgs, size: 16, split: split.csv}, inpainters: [{name: mean_fill}]}}
   model: {name: majority}
 seeds: 1
 report: {metrics: [test/accuracy]}
@@ -271,6 +282,34 @@ def test_a_node_with_other_data_refuses_its_trial_by_name(root: Path, store: Sto
     driver.run(work, store, schema, accepting, NoEvents(), data=told)
     assert not driver.work_left(planned, store, schema).jobs
     assert len(data_versions.mixed_data_of(store, planned.to_json([]))) == 1
+
+
+def test_a_forged_set_of_other_photographs_is_refused_and_made_again_on_request(
+    run: Run, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "noticed.yaml").write_text(FORGED)
+    assert run() == DONE
+    store = FolderStore(tmp_path / "store")
+    [key] = [key for key in store.keys("datasets/") if key.endswith("/done.json")]
+    first = store.get(key)
+    picture(root / "imgs" / "07.png", 99)
+    for verb in ("plan", "run"):
+        capsys.readouterr()
+        assert run("--set", "epochs=1", verb=verb) == USER_ERROR
+        said = capsys.readouterr().err
+        assert all(words in said for words in ("data imgs, from which the forged set", "07.png", "--retrain-stale"))
+    assert run("--accept-changed-data") == DONE
+    assert store.get(key) == first, "it goes on with the set as it was made"
+
+    capsys.readouterr()
+    assert run("--retrain-stale") == DONE
+    assert "0 done before, 1 to run" in capsys.readouterr().out
+    assert store.get(key) != first
+    assert run(verb="plan") == DONE
+    picture(root / "imgs" / "07.png", 98)
+    second = store.get(key)
+    assert run("--fresh") == DONE
+    assert store.get(key) not in (first, second)
 
 
 def test_a_forged_set_is_not_continued_with_other_photographs(root: Path, store: Store) -> None:

@@ -25,7 +25,7 @@ from tests.sweeps.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[3]
 
-ANYWAY = "--retry --replace --accept-changed-data --arms --skip-arms"
+ANYWAY = "--retry --replace --accept-changed-data --accept-leaks --arms --skip-arms"
 MANNER = f"--max-concurrent {ANYWAY} --time-budget --stop-after-failures --checkpoint-every --log --log-to --quiet"
 SETTINGS = f"--data --address {MANNER}"
 FILE = "FILE --size --tiny --set --set-for"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -145,7 +146,10 @@ def _use(command: Command, files: Path, inpainter: str, detector: str) -> None:
         }
     decision = json.loads((files / f"export-{detector}" / "config.json").read_text())["decision"]
     assert decision[0]["probability"] == resized["threshold"]
-    is_told(command("export", inpainter, "--format", "onnx"), "safetensors")
+    is_told(command("export", inpainter, "--format", "torchscript", "--out", "refused"), "safetensors, exported, onnx")
+    if importlib.util.find_spec("onnxscript") is None:
+        is_told(command("export", inpainter, "--format", "onnx", "--out", "refused"), "pip install onnx")
+    assert not (files / "refused").exists(), "a refused export leaves nothing"
 
 
 def test_a_forge_file(command: Command, files: Path) -> None:

@@ -50,6 +50,17 @@ def test_a_set_that_others_made() -> None:
     assert not schema.needs("detect", found, 0).forged
 
 
+def test_a_set_may_be_used_whole_as_a_test_set_alone() -> None:
+    bench = {"layout": "folder", "path": "bench", "use": "all"}
+    found = resolved(test_sets={"bench": {"set": bench}})
+    assert found["test_sets"]["bench"]["set"]["use"] == "all"
+    plain = resolved(test_sets={"bench": {"set": {**bench, "use": "test"}}})
+    assert plain == resolved(test_sets={"bench": {"set": {"layout": "folder", "path": "bench"}}})
+    assert "use" not in plain["test_sets"]["bench"]["set"], "as in older configurations"
+    with pytest.raises(TrialError, match=r"data\.set\.use"):
+        resolved(data={"set": bench})
+
+
 def test_it_needs_its_forged_sets_once_each() -> None:
     other = {**FORGED, "inpainters": [{"name": "mean_fill"}]}
     tests = {"same": {"forged": FORGED}, "other": {"forged": other}}
@@ -72,9 +83,34 @@ def test_identity_leaves_out_what_is_off_or_decides_nothing() -> None:
     assert schema.identity("detect", base, 0) == schema.identity("detect", base, 1)
 
 
+BENCH = {"bench": {"set": {"layout": "folder", "path": "bench"}}}
+
+
+def test_levels_and_steps_are_written_out() -> None:
+    """What is written in another way is the same trial."""
+    curve = resolved(test_changes={"jpeg": {"jpeg": [90, 50]}, "blur": {"blur": [0.8, 2]}})
+    single = {"jpeg90": {"jpeg": 90}, "jpeg50": {"jpeg": 50}, "blur0p8": {"blur": 0.8}, "blur2": {"blur": 2.0}}
+    assert curve == resolved(test_changes=single)
+    assert resolved(test_changes={"one": {"steps": [{"jpeg": 75}], "on": ["own"]}}) == resolved(
+        test_changes={"one": {"jpeg": 75}}
+    )
+    steps = {"steps": [{"resize": 0.5}, {"jpeg": [75, 50]}], "on": "all"}
+    found = resolved(test_sets=BENCH, test_changes={"shared": steps})["test_changes"]
+    assert list(found) == ["shared75", "shared50"]
+    assert found["shared75"]["on"] == ["bench", "own"]
+    assert [step["jpeg"] for step in found["shared50"]["steps"]] == [None, 50]
+    assert schema.resolve("detect", resolved(test_sets=BENCH, test_changes={"shared": steps}))["test_changes"] == found
+
+
 @pytest.mark.parametrize(
     ("change", "key", "hint"),
     [
+        ({"test_changes": {"a": {"steps": [{"jpeg": 75}, {"jpeg": 0}]}}}, "test_changes.a.steps.1.jpeg", "quality"),
+        ({"test_changes": {"a": {"steps": [{"jpeg": 75}], "on": ["b"]}}}, "test_changes.a.on", "own, all"),
+        ({"test_changes": {"a": {"steps": []}}}, "test_changes.a.steps", "at least 1"),
+        ({"test_changes": {"a": {"steps": [{"jpeg": [9, 8]}, {"blur": [1, 2]}]}}}, "test_changes", "one list"),
+        ({"test_changes": {"a": {"jpeg": [9, 90]}, "a90": {"jpeg": 1}}}, "test_changes.a", "'a90'"),
+        ({"test_changes": {"a": {"jpeg": [9, 900]}}}, "test_changes.a900.jpeg", "quality"),
         ({"data": {"forged": FORGED, "set": {"layout": "casia", "path": "p"}}}, "data", "exactly one of `forged`"),
         ({"data": {"input_size": 64}}, "data", "forged"),
         ({"data": {"forged": {**FORGED, "inpainter": []}}}, "data.forged.inpainter", "inpainters"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic.fields import FieldInfo
 
 from sweeps.results import columns as record_columns
 from tests.trainables.forgery.forged_small import InMemory, configured, on_disk, small
 from trainables import schema
 from trainables.detect import dataset as detect_dataset
 from trainables.detect import task as detect
+from trainables.detect.change_config import PerturbationConfig
 from trainables.detect.output import DetectorOutput
-from trainables.detect.perturbations import perturb
+from trainables.detect.perturbations import check_change, perturb
 from trainables.errors import TrialError
 from trainables.training import checkpoint
 from trainables.training.divergence import Diverged
@@ -196,7 +199,7 @@ def test_a_set_that_was_not_brought_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"jpeg": 30}, {"webp": 30}, {"blur": 1.5}, {"noise": 8.0}, {"resize": 0.5}, {"resize": 2.0}]
+    "change", [{"jpeg": 30}, {"webp": 30}, {"blur": 1.5}, {"noise_sd": 8.0}, {"resize": 0.5}, {"resize": 2.0}]
 )
 def test_changes_of_test_images(data_root: Path, change: dict[str, Any]) -> None:
     image = small(data_root).test.image_n3hw
@@ -206,8 +209,34 @@ def test_changes_of_test_images(data_root: Path, change: dict[str, Any]) -> None
     difference = (found.float() - image.float()).abs().mean()
     assert 1 < difference < 25
     assert torch.equal(found, perturb(image, change))
-    if change == {"noise": 8.0}:
+    if change == {"noise_sd": 8.0}:
         assert (found.float() - image.float()).std() == pytest.approx(8, rel=0.1)
+        assert torch.equal(found, perturb(image, {"noise": 8.0})), "the older name"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [(name, field) for name, field in PerturbationConfig.model_fields.items()]
+)
+def test_every_change_changes_an_image_at_its_weakest(name: str, options: FieldInfo) -> None:
+    """At the least value that the key accepts, or 100, the highest quality."""
+    bounds = {type(bound).__name__: bound for bound in options.metadata}
+    weakest = bounds["Le"].le if name in ("jpeg", "webp") else bounds["Ge"].ge
+    change = PerturbationConfig.model_validate({name: weakest}).model_dump()
+    check_change({"label": "weak", "change": change, "size": 32}, None)
+
+
+def test_a_change_that_changes_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrialError, match=r"test_changes\.grain\.noise_sd"):
+        configured(test_changes={"grain": {"noise_sd": 0.02}})
+    with pytest.raises(TrialError, match="keep their size"):
+        configured(test_changes={"same": {"resize": 1.01}})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text("def same(image): return image\n")
+    config = configured(test_changes={"same": {"name": "./own.py:same"}})
+    [(check, section)] = detect.checks(config)
+    with pytest.raises(TrialError, match=r"test_changes\.same(.|\n)*changes no pixel"):
+        check(section, None)
 
 
 # --- scoring ----------------------------------------------------------------------------------------------------------
@@ -221,6 +250,51 @@ def test_other_sets_and_changes_are_scored_at_the_threshold_of_validation(data_r
     assert {"test/f1_on_noise", "test/auc_on_jpeg50", "test/f1_tuned_on_noise"} <= set(row)
     assert row["test/threshold"] == row["val/threshold"]
     assert all(record_columns.describe(name)[2] for name in row if name != "epoch")
+
+
+def test_steps_are_applied_in_their_order_and_on_other_sets(data_root: Path) -> None:
+    config = configured(
+        test_sets={"bench": {"forged": configured()["data"]["forged"]}},
+        test_changes={
+            "shared": {"steps": [{"resize": 0.5}, {"jpeg": 75}], "on": "all"},
+            "jpeg": {"steps": [{"jpeg": [90, 30]}], "on": ["bench"]},
+            "grain": {"steps": [{"noise_sd": 4}, {"noise_sd": 4}]},
+        },
+    )
+    own, other = small(data_root), small(data_root, fill="noise")
+    data = detect_dataset.prepare(config, own, {"bench": other}, Machine())
+    found = dict(data.changed_tests())
+    assert list(found) == ["bench_shared", "shared", "bench_jpeg90", "bench_jpeg30", "grain"]
+    by_hand = perturb(perturb(other.test.image_n3hw, {"resize": 0.5}), {"jpeg": 75})
+    assert torch.equal(found["bench_shared"].image_n3hw, by_hand)
+    assert found["bench_shared"].inpainter == other.test.inpainter
+    assert torch.equal(found["bench_jpeg30"].image_n3hw, perturb(other.test.image_n3hw, {"jpeg": 30}))
+    twice = (found["grain"].image_n3hw.float() - own.test.image_n3hw.float()).std()
+    assert twice == pytest.approx(32**0.5, rel=0.1), "the two draws are independent"
+
+    session = MemorySession(Goal(1), Machine(data_root=data_root))
+    config["epochs"] = 1
+    fit(InMemory(own, {"bench": other}), config, session)  # type: ignore[arg-type]
+    row = session.rows[-1]
+    assert {"test/auc_on_shared", "test/auc_on_bench_shared", "test/f1_tuned_on_bench_jpeg30"} <= set(row)
+    assert "after the change `jpeg30`" in record_columns.describe("test/f1_tuned_on_bench_jpeg30")[2]
+    assert all(record_columns.describe(name)[2] for name in row if name != "epoch")
+
+
+@pytest.mark.parametrize("label", [1, 0])
+def test_a_test_set_of_one_class_has_the_metrics_that_are_defined_there(data_root: Path, label: int) -> None:
+    own, other = small(data_root), small(data_root, fill="noise")
+    alone = replace(other, test=other.test.take(torch.nonzero(other.test.label_n == label).flatten()))
+    config = configured(model=MASK, epochs=1, test_sets={"bench": {"forged": configured()["data"]["forged"]}})
+    session = MemorySession(Goal(1), Machine(data_root=data_root))
+    fit(InMemory(own, {"bench": alone}), config, session)  # type: ignore[arg-type]
+    there = {name.removeprefix("test/").removesuffix("_on_bench") for name in session.rows[-1] if "_on_bench" in name}
+    places = {"mean_iou", "iou_above_50", "pixel_f1", "pixel_iou", "average_precision_pixel"}
+    if label:
+        found = places | {"recall", "recall_tuned", "accuracy", "accuracy_tuned"}
+        assert found <= there <= found | {"mean_iou_tp"}
+    else:
+        assert there == {"fpr_authentic", "accuracy", "accuracy_tuned"}
 
 
 def test_metrics_and_changes_of_users_are_scored(

@@ -114,6 +114,8 @@ def test_a_missing_field_is_refused(copy: Path, key: str) -> None:
         ("label", "1"),
         ("box", [0, 0, 1]),
         ("box", "0011"),
+        ("box", [0.1, 0.1, 1.2, 0.5]),
+        ("hole_share", 1.5),
         ("hole_share", float("inf")),
         ("sharpness", "evil"),
         ("source", ["evil"]),
@@ -122,6 +124,21 @@ def test_a_missing_field_is_refused(copy: Path, key: str) -> None:
 def test_a_value_that_is_none_of_its_column_is_refused(copy: Path, column: str, value: object) -> None:
     reseal(copy, lambda _, index: index["rows"][column].__setitem__(0, value))
     refused(copy, "index.json")
+
+
+@pytest.mark.parametrize(
+    "box", [[-0.1, 0, 0.5, 0.5], [0.5, 0, 0.5, 1], [0, 0.6, 1, 0.5], [0, 0, 1, 1.01], [0, 0, 0, 0]]
+)
+def test_a_box_outside_the_image_is_refused_by_name(copy: Path, box: list[float]) -> None:
+    keys: list[str] = []
+
+    def change(_: dict[str, Any], index: dict[str, Any]) -> None:
+        at = index["rows"]["label"].index(1)
+        index["rows"]["box"][at] = box
+        keys.append(index["rows"]["key"][at])
+
+    reseal(copy, change)
+    assert keys[0] in refused(copy, "index.json")
 
 
 def test_columns_of_other_lengths_and_doubled_keys_are_refused(copy: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from trainables.data import inventory
 from trainables.errors import TrialError
 from trainables.forgery import forged_images, public_datasets
 from trainables.forgery.config import resolve_set
@@ -155,12 +156,63 @@ def test_a_mask_of_another_size_is_refused(tmp_path, photographs, layout):
     assert "66x50 px, its image 64x48" in refused(tmp_path, layout).why
 
 
+def test_check_refuses_a_set_without_a_class_or_a_split(tmp_path, photographs):
+    make_folder(tmp_path / "s", photographs)
+    rows = (tmp_path / "s" / "labels.csv").read_text().splitlines()
+    section = {"data": {"set": resolve_set({"layout": "folder", "path": "s"})}}
+    counts = inventory.check(section, tmp_path)
+    assert sum(counts.values()) == 2 * COUNT
+    forged = {"forged": {"images": {"name": "folder", "path": "s/images"}}}
+    assert inventory.check({**section, "test_sets": {"own": section["data"], "made": forged}}, tmp_path) == counts
+
+    (tmp_path / "s" / "labels.csv").write_text("\n".join(row for row in rows if "_fake" not in row))
+    with pytest.raises(TrialError, match=r"data\.set\.path(.|\n)*no manipulated image"):
+        inventory.check(section, tmp_path)
+    (tmp_path / "s" / "labels.csv").write_text("\n".join([f"{rows[0]},split", *(f"{row},train" for row in rows[1:])]))
+    with pytest.raises(TrialError, match="the val split"):
+        inventory.check(section, tmp_path)
+    for other in (tmp_path / "s" / "images").glob("[1-9]*"):
+        other.unlink()
+    with pytest.raises(TrialError, match=r"test_sets\.made(.|\n)*it is empty"):
+        inventory.check({"test_sets": {"made": forged}}, tmp_path)
+    forged["forged"]["images"]["path"] = "elsewhere"
+    assert inventory.check({"data": forged}, tmp_path) is None, "the store may have the set"
+    assert inventory.absent_sets({"data": forged}, tmp_path) == ["elsewhere"]
+
+
 def test_one_class_only_is_refused(tmp_path, photographs):
     make_defacto(tmp_path / "s", photographs)
     error = refused(tmp_path, "defacto", authentic=None)
     assert "one class only" in error.why
     assert "authentic" in error.fix
     assert "one class only" in refused(tmp_path, "defacto", test=1).why
+
+
+def test_a_set_that_is_only_tested_on_may_have_one_class(tmp_path, photographs):
+    """Localisation benchmarks have fakes only, and no splits."""
+    make_folder(tmp_path / "s", photographs)
+    file = tmp_path / "s" / "labels.csv"
+    file.write_text("\n".join(row for row in file.read_text().splitlines() if "_real" not in row))
+    section = {"layout": "folder", "path": "s", "size": 48}
+    for use, count in (("all", COUNT), ("test", 6)):
+        given = resolve_set({**section, "use": use})
+        found = public_datasets.load(given, tmp_path, test_alone=True)
+        assert (len(found.train), len(found.val), len(found.test)) == (0, 0, count)
+        assert found.test.label_n.all()
+        assert found.test.mask_n1hw.any((1, 2, 3)).all()
+        inventory.check({"test_sets": {"bench": {"set": given}}}, tmp_path)
+    some = public_datasets.load(resolve_set({**section, "use": "all", "test": 3}), tmp_path, test_alone=True)
+    assert torch.equal(
+        some.test.image_n3hw,
+        public_datasets.load(given | {"use": "all"}, tmp_path, test_alone=True).test.image_n3hw[:3],
+    )
+    with pytest.raises(TrialError, match="the set has 40 images"):
+        inventory.check({"test_sets": {"bench": {"set": resolve_set({**section, "use": "all", "test": 41})}}}, tmp_path)
+    file.write_text("\n".join(["file,label,split", *(f"{number}_fake.png,1,train" for number in range(COUNT))]))
+    with pytest.raises(TrialError, match=r"test_sets\.bench(.|\n)*use: all"):
+        inventory.check({"test_sets": {"bench": {"set": resolve_set(section)}}}, tmp_path)
+    with pytest.raises(TrialError, match="use: all"):
+        resolve_set({**section, "use": "all", "train": 5})
 
 
 def test_boxes_without_masks(tmp_path, photographs):
@@ -194,6 +246,53 @@ def test_wrong_labels_are_refused(tmp_path, photographs, change, expected):
     file = tmp_path / "s" / "labels.csv"
     file.write_text(file.read_text().replace(*change))
     assert expected in str(refused(tmp_path, "folder"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "expected"),
+    [
+        ("", "3_real.png,0,3,", ("line 10", "3_real.png is listed twice: first in line 8")),
+        ("", "3_real.png,1,3,telea", ("line 10", "3_real.png", "label 0 there and 1 here")),
+        ("", "more/3_real.png,0,3,", ("line 10", "more/3_real.png and 3_real.png (line 8) have the same stem")),
+        ("", "3_real.jpg,0,3,", ("3_real.jpg and 3_real.png", "same stem")),
+        (",split", "new.png,0,3,,test", ("source '3'", "two splits: train and test (lines 8 and 10)")),
+        (",x1,y1,x2,y2", "new.png,1,99,,1,2,3,", ("line 10", "new.png has only a part of a box: x1, y1, x2")),
+    ],
+)
+def test_labels_that_contradict_each_other_are_refused_by_line(tmp_path, photographs, columns, row, expected):
+    make_folder(tmp_path / "s", photographs[:4])
+    save(tmp_path / "s" / "masks" / "3_real.png", photographs[0][2])
+    file = tmp_path / "s" / "labels.csv"
+    header, *rows = file.read_text().splitlines()
+    rest = ",train" if columns == ",split" else "," * columns.count(",")
+    file.write_text("\n".join([header + columns, *(each + rest for each in rows), row]))
+    told = str(refused(tmp_path, "folder"))
+    assert all(words in told for words in expected), told
+
+
+def test_two_masks_with_one_stem_are_refused(tmp_path, photographs):
+    make_folder(tmp_path / "s", photographs[:4])
+    save(tmp_path / "s" / "masks" / "3_fake.bmp", photographs[0][2])
+    assert "3_fake.bmp and 3_fake.png have the same stem" in refused(tmp_path, "folder").why
+
+
+def test_a_box_that_disagrees_with_its_mask_is_refused(tmp_path, photographs):
+    make_folder(tmp_path / "s", photographs)
+    file = tmp_path / "s" / "labels.csv"
+    header, *rows = file.read_text().splitlines()
+    boxes = [f"{8 + number // 2 % 16},12,39,23" if number % 2 else ",,," for number in range(2 * COUNT)]  # inclusive
+    file.write_text("\n".join([f"{header},x1,y1,x2,y2", *map(",".join, zip(rows, boxes, strict=True))]))
+    assert load(tmp_path, "folder").train.label_n.sum() > 0
+    boxes[7] = "8,12,20,24"
+    file.write_text("\n".join([f"{header},x1,y1,x2,y2", *map(",".join, zip(rows, boxes, strict=True))]))
+    error = refused(tmp_path, "folder")
+    assert "3_fake.png, box 8 12 20 24" in error.given
+    assert "whose box is 11 12 40 24" in error.why
+
+
+def test_masks_of_0_and_1_are_told_from_empty_ones(tmp_path, photographs):
+    make_folder(tmp_path / "s", [(real, fake, mask // 255) for real, fake, mask in photographs])
+    assert "0 and 1 instead of 0 and 255" in refused(tmp_path, "folder").why
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,9 @@ from PIL import Image, ImageOps, features
 from torch import Tensor
 
 from trainables import schema
-from trainables.detect import calibration
 from trainables.detect.calibration import Threshold
 from trainables.errors import TrialError
-from trainables.inference import export, predict, user_images
+from trainables.inference import predict, user_images
 from trainables.match.text_encoder import Vocabulary
 from trainables.training.loop import generator
 
@@ -368,56 +367,6 @@ def test_class_activation_shows_where_the_logit_comes_from() -> None:
     heat_hw = predict.activation(Corner(), image_b3hw)
     assert heat_hw.shape == (8, 8)
     assert torch.equal(heat_hw > 0.5, image_b3hw[0, 0, ::4, ::4] > 0.5)
-
-
-# --- export -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("task", ["inpaint", "detect"])
-def test_an_exported_network_gives_the_same_numbers(task: str) -> None:
-    from safetensors.torch import load
-
-    config, weights = inpainter() if task == "inpaint" else detector(head="box")
-    logits = np.linspace(-4, 2, 200)
-    threshold = (lambda windows: calibration.at_rate(logits, 0.05, windows)) if task == "detect" else None
-    made = export.files("4f0c", task, config, weights, RESULT, export.FORMATS, threshold)
-    assert set(made.files) == {"model.safetensors", "model.pt2", "config.json", "README.md"}
-    assert made.notes == []
-    stored = load(made.files["model.safetensors"])
-    assert stored.keys() == weights.keys()
-    assert all(torch.equal(stored[name], weights[name]) for name in weights)
-    program = torch.export.load(io.BytesIO(made.files["model.pt2"])).module()
-    image = torch.rand(3, 3, 32 if task == "inpaint" else 64, 32 if task == "inpaint" else 64)
-    given = (image, image[:, :1].round()) if task == "inpaint" else (image,)
-    network = predict.inpainter(config, weights) if task == "inpaint" else predict.detector(config, weights)
-    with torch.inference_mode():
-        one, other = network(*given), program(*given)
-    if task == "detect":
-        assert other.keys() == {"logit_b", "box_b4"}
-        one, other = one.box_b4, other["box_b4"]
-    assert torch.allclose(one, other, atol=1e-5)
-    card = made.files["README.md"].decode()
-    for words in (
-        "trial 4f0c",
-        "CIFAR",
-        "| val/psnr_db | 20.5 |",
-        "Licences",
-        "## Photographs",
-        config["model"]["name"],
-    ):
-        assert words in card, words
-    decision = json.loads(made.files["config.json"]).get("decision", [])
-    assert [one["windows"] for one in decision] == ([1, 10, 100, 1000] if task == "detect" else [])
-    for one in decision:
-        assert f"| {one['windows']:,} | {one['logit']:.4f} | {one['probability']:.6f} |" in card
-
-
-def test_formats_and_models_without_weights() -> None:
-    with pytest.raises(TrialError, match="no such"):
-        export.check_formats(("onnx",))
-    config = schema.resolve("inpaint", {**INPAINT, "model": {"name": "mean_fill"}})
-    with pytest.raises(TrialError, match="no weights"):
-        export.files("4f0c", "inpaint", config, {}, RESULT, export.FORMATS)
 
 
 def test_names_of_results() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainables import registry
+from trainables import registry, schema
 from trainables.errors import TrialError
 from trainables.inpaint.methods.onion_peel.network import OnionPeel
 
@@ -113,6 +113,16 @@ class TestEveryNetwork:
         with pytest.raises(TrialError) as caught:
             build(name, size)
         assert "power of two" in caught.value.allowed
+
+    def test_a_size_it_cannot_take_is_refused_when_the_sweep_is_checked(self, name):
+        base = {"data": {"name": "cifar10", "size": 96}, "mask": {"name": "centre"}, "model": {"name": name}}
+        if name in ANY_SIZE:
+            assert schema.resolve("inpaint", base)
+            return
+        with pytest.raises(TrialError) as caught:
+            schema.resolve("inpaint", base)
+        assert caught.value.key == "data.size"
+        assert schema.resolve("inpaint", {**base, "data": {"name": "cifar10", "size": 64}})
 
 
 @pytest.mark.parametrize(

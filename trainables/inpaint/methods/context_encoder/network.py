@@ -6,7 +6,6 @@ from itertools import pairwise
 
 from torch import nn
 
-from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
 from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame, RegionGAN
 from trainables.inpaint.method import Method, Setup
@@ -45,14 +44,8 @@ def decoder(config: Config, widths: list[int], bottleneck: int) -> nn.Sequential
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """Build the network for images of size x size px. Raises TrialError unless size is a power of two, at least 8."""
-    if size < 8 or size & (size - 1):
-        raise TrialError(
-            f"data.size: {size}",
-            "context_encoder halves the image down to 4 px",
-            "a power of two: 8, 16, 32, 64, ...",
-            f"size: {max(8, 1 << (size.bit_length() - 1))}",
-        )
+    """Build the network for images of size x size px. Raises TrialError like `Config.check_size`."""
+    config.check_size(size)
     halvings = size.bit_length() - 3
     widths = [config.width * multiple for multiple in context_encoder_blocks.multiples(halvings, repeated_from=4)]
     bottleneck = config.bottleneck or min(4000, 4000 * size // 128)

@@ -7,7 +7,6 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.errors import TrialError
 from trainables.inpaint.blocks import context_encoder_blocks
 from trainables.inpaint.blocks.context_encoder_blocks import ChannelWise, RegionFrame, RegionGAN
 from trainables.inpaint.method import Method, Setup
@@ -70,17 +69,8 @@ def _he(layer: nn.Module) -> None:
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """Build the network for images of size x size px.
-
-    Raises TrialError unless size is 227 or a power of two, at least 32.
-    """
-    if size != 227 and (size < 32 or size & (size - 1)):
-        raise TrialError(
-            f"data.size: {size}",
-            "context_encoder_alexnet supports AlexNet's input size and powers of two",
-            "227, or a power of two: 32, 64, 128, 256, ...",
-            "size: 227" if size > 128 else f"size: {max(32, 1 << (size.bit_length() - 1))}",
-        )
+    """Build the network for images of size x size px. Raises TrialError like `Config.check_size`."""
+    config.check_size(size)
     window = context_encoder_blocks.window(config.predicts, size)
     side = size if window is None else window.stop - window.start
     return RegionFrame(AlexNetAutoencoder(config, size, side), window)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,8 +30,8 @@ class Config(ModelConfig):
         True, description="false: the attention branch without contextual attention, which has no parameters"
     )
 
-    def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Check that the side of the images is a power of two, at least 8; every mask can be filled."""
+    def check_size(self, size: int) -> None:
+        """Check that the side of the images is a power of two, at least 8."""
         check_power_of_two(size, "deepfill divides the side by 4, and its discriminator halves the image down to 4x4")
 
     def dilations_at(self, size: int) -> tuple[int, ...]:

@@ -117,8 +117,8 @@ def _up(kind: Kind, width: int) -> list[GatedLayer]:
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """Build the network for images of size x size px. Raises TrialError like `Config.check`."""
-    config.check({}, size)
+    """Build the network for images of size x size px. Raises TrialError like `Config.check_size`."""
+    config.check_size(size)
     return DeepFill(config, size)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -23,6 +22,6 @@ class Config(ModelConfig):
     )
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient of all weights; null: no limit")
 
-    def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Check that the side of the images is a power of two, at least 8; every mask can be filled."""
+    def check_size(self, size: int) -> None:
+        """Check that the side of the images is a power of two, at least 8."""
         check_power_of_two(size, "diffusion halves the image down to 8x8, an image of 8 px to 4x4")

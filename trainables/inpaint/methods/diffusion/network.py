@@ -100,8 +100,8 @@ def _sinusoids(time_b: Tensor) -> Tensor:
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """Build the network for images of size x size px. Raises TrialError like `Config.check`."""
-    config.check({}, size)
+    """Build the network for images of size x size px. Raises TrialError like `Config.check_size`."""
+    config.check_size(size)
     return DiffusionUNet(config, size)
 
 

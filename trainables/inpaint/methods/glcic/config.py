@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -47,8 +47,8 @@ class Config(ModelConfig):
     )
     window: int | None = Field(None, ge=4, description="side of the local window, px; null: half the side of the image")
 
-    def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Check the size of the images with `window_at` and `dilations_at`; every mask can be filled."""
+    def check_size(self, size: int) -> None:
+        """Check the size of the images with `window_at` and `dilations_at`."""
         self.window_at(size)
         self.dilations_at(size)
 

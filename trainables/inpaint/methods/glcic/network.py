@@ -87,8 +87,8 @@ def _doubling(inputs: int, outputs: int, upsampling: str) -> list[nn.Module]:
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """Build the completion network for images of size x size px. Raises TrialError like `Config.check`."""
-    config.window_at(size)
+    """Build the completion network for images of size x size px. Raises TrialError like `Config.check_size`."""
+    config.check_size(size)
     return GLCIC(config, config.dilations_at(size))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,6 @@ class Config(ModelConfig):
         """Numbers of stride-2 layers and of blocks for images of `size` px."""
         return SMALL_FORMS.get(size, (3, 9))
 
-    def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Check that the side of the images is a power of two, at least 8; every mask can be filled."""
+    def check_size(self, size: int) -> None:
+        """Check that the side of the images is a power of two, at least 8."""
         check_power_of_two(size, "lama_fourier halves the side up to three times and doubles it again")

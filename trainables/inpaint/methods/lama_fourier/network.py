@@ -46,8 +46,8 @@ def _block(kind: str, channels: int, side: int) -> nn.Module:
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """Build the network for images of size x size px. Raises TrialError like `Config.check`."""
-    config.check({}, size)
+    """Build the network for images of size x size px. Raises TrialError like `Config.check_size`."""
+    config.check_size(size)
     return LaMa(config, size)
 
 

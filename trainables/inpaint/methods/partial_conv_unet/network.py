@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.errors import TrialError
 from trainables.inpaint.blocks.partial_convolution import PartialConv2d
 from trainables.inpaint.methods.partial_conv_unet.config import Config
 
@@ -48,12 +47,6 @@ class PartialConvUNet(nn.Module):
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """Build the network for images of size x size px. Raises TrialError unless size is a power of two, at least 4."""
-    if size < 4 or size & (size - 1):
-        raise TrialError(
-            f"data.size: {size}",
-            "partial_conv_unet halves the image down to one pixel",
-            "a power of two: 8, 16, 32, 64, ...",
-            f"size: {max(8, 1 << (size.bit_length() - 1))}",
-        )
+    """Build the network for images of size x size px. Raises TrialError like `Config.check_size`."""
+    config.check_size(size)
     return PartialConvUNet(config, levels=size.bit_length() - 1)

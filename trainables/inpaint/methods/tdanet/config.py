@@ -34,8 +34,8 @@ class Config(ModelConfig):
         False, description="true: swap the words of prior and posterior in training, as in the published code"
     )
 
-    def check(self, mask: Mapping[str, Any], size: int) -> None:
-        """Check that the side of the images is a power of two, at least 32; every mask can be filled."""
+    def check_size(self, size: int) -> None:
+        """Check that the side of the images is a power of two, at least 32."""
         if size < 32 or size & (size - 1):
             raise TrialError(
                 f"data.size: {size}",

@@ -70,7 +70,7 @@ class TDANet(nn.Module):
 
         generator: a CPU generator, whatever the device of the network.
         """
-        text = self._read(tokens_bt, len(damaged_b3hw))
+        text = self._read(tokens_bt, damaged_b3hw.shape[0])  # `len` would fix the batch size of an exported program
         features = self.encoder((damaged_b3hw * 2 - 1) * (1 - mask_b1hw))
         words_bc = self._attended_words(features[-1], text, 1 - mask_b1hw, self.inverse)
         inferred_bchw = self.infer(features[-1])

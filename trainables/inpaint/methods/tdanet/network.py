@@ -20,9 +20,9 @@ from trainables.training.precision import full
 def build(config: Config, size: int) -> nn.Module:
     """Build the network for images of size x size px, with an empty vocabulary.
 
-    Raises TrialError like `Config.check`.
+    Raises TrialError like `Config.check_size`.
     """
-    config.check({}, size)
+    config.check_size(size)
     return TDANet(config, size)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainables.config.model_sections import check_power_of_two
 from trainables.inpaint.methods.vanilla_autoencoder.config import Config
 
 
@@ -34,6 +33,6 @@ class VanillaAutoencoder(nn.Module):
 
 
 def build(config: Config, size: int) -> nn.Module:
-    """Build the network for images of size x size px. Raises TrialError unless size is a power of two, at least 4."""
-    check_power_of_two(size, "vanilla_autoencoder halves the image down to one pixel", least=4)
+    """Build the network for images of size x size px. Raises TrialError like `Config.check_size`."""
+    config.check_size(size)
     return VanillaAutoencoder(config, levels=size.bit_length() - 1)
