@@ -44,7 +44,7 @@ def tokens(caption):
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedProgram:
     """A program, and whether it takes any number of images."""
 
     content: bytes
@@ -64,7 +64,7 @@ class _Named(nn.Module):
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
-def torch_program(network: nn.Module, config: Mapping[str, Any], task: str) -> Exported:
+def torch_program(network: nn.Module, config: Mapping[str, Any], task: str) -> ExportedProgram:
     """A file for `torch.export.load`, for any number of images if the network allows it, otherwise for one.
 
     Raises errors of many types for code that `torch.export` does not support.
@@ -73,10 +73,10 @@ def torch_program(network: nn.Module, config: Mapping[str, Any], task: str) -> E
     try:
         inputs = tuple(example_inputs(config, task, 2).values())
         free = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
-        return Exported(_traced(module, inputs, free), True)
+        return ExportedProgram(_traced(module, inputs, free), True)
     except Exception:  # the code of the network decides by the number of images
         inputs = tuple(example_inputs(config, task, 1).values())
-        return Exported(_traced(module, inputs), False)
+        return ExportedProgram(_traced(module, inputs), False)
 
 
 def _traced(module: nn.Module, inputs: tuple[Tensor, ...], free: Any = None) -> bytes:

@@ -52,7 +52,7 @@ def _checksum(key: str, values: npt.NDArray[np.uint8] | HoleArray) -> str:
     return checksum.value
 
 
-class Exported:
+class ExportedImages:
     """The images of a folder that `write` has made."""
 
     def __init__(self, folder: Path) -> None:

@@ -22,7 +22,7 @@ _AT_ONCE = 64
 
 
 class ImageSource(Protocol):
-    """The images of a protocol: `Photographs`, `Exported`, or `TrueMasks` of detections."""
+    """The images of a protocol: `Photographs`, `ExportedImages`, or `TrueMasks` of detections."""
 
     @property
     def keys(self) -> list[str]:

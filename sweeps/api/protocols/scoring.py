@@ -115,7 +115,7 @@ def _run(rated: RatedFills, folder: str) -> RunScores:
 
 def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | None) -> ImageSource:
     """The images of a folder of photographs, or of an exported one if it is of the same version of the protocol."""
-    from trainables.protocols.exported import INDEX, Exported, is_exported
+    from trainables.protocols.exported import INDEX, ExportedImages, is_exported
     from trainables.protocols.masked_images import Photographs
 
     if not is_exported(truth):
@@ -123,7 +123,7 @@ def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | 
     if masks is not None:
         why = f"{truth} has the masks that were exported"
         raise SweepError(f"--masks {masks}", why, "--masks with a folder of photographs", "leave --masks out")
-    exported = Exported(truth)
+    exported = ExportedImages(truth)
     evaluation = exported.head["evaluation"]
     if identity.evaluation_hash(evaluation) != exported.head["hash"]:
         allowed = "the file that `sweeps export-protocol` has written"

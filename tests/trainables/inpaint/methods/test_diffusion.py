@@ -311,7 +311,7 @@ def test_resuming_is_the_straight_run_to_the_last_bit(data_root: Path) -> None:
 @pytest.mark.parametrize("size", [4, 24, 100])
 def test_a_size_that_does_not_fit_is_refused_before_anything_runs(size: int) -> None:
     with pytest.raises(TrialError) as caught:
-        Config().check({}, size)
+        Config().check_size(size)
     assert caught.value.key == "data.size"
     assert "power of two" in caught.value.allowed
     with pytest.raises(TrialError):
