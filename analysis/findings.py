@@ -16,8 +16,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from analysis.claims import overview
 from analysis.report import build, formats, render
 from analysis.report.content import Report
@@ -88,6 +86,8 @@ def _page(report: Report, uri: str) -> dict[str, bytes]:
 
 
 def _as_webp(png: bytes) -> bytes:
+    from PIL import Image
+
     target = io.BytesIO()
     Image.open(io.BytesIO(png)).save(target, "webp", lossless=True, method=6)
     return target.getvalue()
