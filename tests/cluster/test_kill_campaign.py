@@ -94,7 +94,8 @@ def survive(begin: Callable[[], DriverProcess], kinds: Sequence[str], most: int,
         code = driven.wait()
         if code == 0:
             return hits
-        assert killed, f"it ended with {code} though nothing was killed:\n{driven.output_text()}"
+        busy = "it did not start: " in driven.output_text()  # Ray, on a machine that runs other campaigns, too
+        assert killed or busy, f"it ended with {code} though nothing was killed:\n{driven.output_text()}"
 
 
 @pytest.mark.ray
