@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from analysis.claims import overview
@@ -40,7 +40,7 @@ sweeps report NAME --store docs/findings/results.zip --out report
 """
 
 
-def write(store: Store, folder: Path, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[Path]:
+def write(store: Store, folder: Path, names: Collection[str] = (), files: Iterable[Path] = ()) -> list[Path]:
     """Write the pages of finished sweeps, and the index of all. Returns the pages.
 
     names: sweeps whose pages are written; others have theirs. files: sweep files of studies; claims of those that no
@@ -54,9 +54,7 @@ def write(store: Store, folder: Path, names: Iterable[str] = (), files: Iterable
             made |= _page(report, store.uri)
     pages = [folder / name for name in made if name.endswith(".md")]
     claims = overview.collect(store, [report.study.name for report in reports]) if reports else []
-    run = {sizes.full_name(report.study.name, report.study.size) for report in reports}
-    unread = overview.collect(store, [], files)
-    claims += [line for line in unread if line.verdict == overview.NOT_RUN and line.study not in run]
+    claims += overview.unrun(files, {sizes.full_name(report.study.name, report.study.size) for report in reports})
     made["index.md"] = _index(reports, claims).encode()
     for name, data in made.items():
         (folder / name).write_bytes(data)

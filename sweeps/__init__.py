@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         SweepComparison,
         SweepStatus,
         TrialProgress,
+        archive,
         audit,
         claims,
         compare,

@@ -6,7 +6,7 @@ Claims of studies in the store are judged on its results; those of sweep files w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +57,7 @@ def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ())
     known = list(names) or [name for name in stored_plans.sweep_names(store) if not name.endswith("-tiny")]
     versions = record_cache.result_versions(store, known) if len(known) > 1 else {}
     lines = [line for name in known for line in _judged(store, name, versions)]
-    return [*lines, *(line for path in files for line in _unrun(path, known))]
+    return [*lines, *unrun(files, known)]
 
 
 def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[ClaimLine]:
@@ -67,7 +67,12 @@ def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[Cl
         yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.words, one.sentence, notes)
 
 
-def _unrun(path: Path, known: list[str]) -> Iterator[ClaimLine]:
+def unrun(files: Iterable[Path], known: Collection[str]) -> list[ClaimLine]:
+    """The claims of the sweep files whose names are not among the known ones, without a verdict."""
+    return [line for path in files for line in _unrun(path, known)]
+
+
+def _unrun(path: Path, known: Collection[str]) -> Iterator[ClaimLine]:
     sweep = loader.load(path).spec
     if sweep.name in known:
         return

@@ -279,8 +279,8 @@ def archive(
     """Write sweeps of a store, by default all, to one zip file, which every function that reads takes as its store.
 
     It holds plans, trials and results, also those of trials of other sweeps that the sweeps name, and the parts:
-    pictures, scores (of each test image), logs, weights. SweepError for an unknown sweep or part, and for a file that
-    exists and is no archive.
+    pictures, scores (of each test image), logs, weights, notes (of people). SweepError for an unknown sweep or part,
+    and for a file that exists and is no archive.
     """
     from sweeps.store.archive import pack
 

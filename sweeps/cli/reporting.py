@@ -129,7 +129,7 @@ def register(verbs: common.Verbs) -> None:
         metavar="LIST",
         default="pictures,scores",
         help="comma-separated parts beside plans and results: pictures (sample images), scores (of each test image), "
-        "logs, weights (default: pictures,scores)",
+        "logs, weights, notes (of people, with their names) (default: pictures,scores)",
     )
     common.add_json(parser)
 

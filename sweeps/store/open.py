@@ -40,7 +40,7 @@ def open_store(uri: str) -> Store:
 
 
 def _on_disk(path: Path) -> Store:
-    if path.suffix == ".zip" and path.is_file():
+    if path.suffix == ".zip" and path.expanduser().is_file():
         from sweeps.store.archive.store import ArchiveStore
 
         return ArchiveStore(path)

@@ -10,7 +10,22 @@ from sweeps.spec.trial import Trial
 from sweeps.store import listing
 from sweeps.store.attempts import Attempt, superseded
 from sweeps.store.base import Store
-from sweeps.store.layout import Json, create, dump, get_intact, get_json, intact, join, result_key, trial_key
+from sweeps.store.layout import (
+    DamagedError,
+    Json,
+    create,
+    dump,
+    get_intact,
+    get_json,
+    intact,
+    join,
+    result_key,
+    trial_key,
+)
+
+
+class AbsentTrialError(StoreError):
+    """The store has no trial with this id."""
 
 
 def write_trials(store: Store, trials: Iterable[Trial]) -> None:
@@ -39,7 +54,7 @@ def read_trial(store: Store, trial_id: str) -> Json:
     body = get_json(store, trial_key(trial_id))
     if not isinstance(body, dict):
         allowed = "an id from `sweeps status`"
-        raise StoreError(
+        raise AbsentTrialError(
             f"trial {trial_id!r}",
             "the store has no such trial",
             allowed,
@@ -55,9 +70,7 @@ def read_planned_trial(store: Store, trial_id: str) -> Json:
     """
     try:
         return read_trial(store, trial_id)
-    except StorageError:
-        raise
-    except StoreError as error:
+    except (AbsentTrialError, DamagedError) as error:
         raise StorageError(
             f"object {trial_key(trial_id)!r}",
             f"it was deleted or damaged since the run began: {error.why}",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.errors import SweepError, UnknownNameError
-from sweeps.store import listing, plans
+from sweeps.store import layout, listing, plans
 from sweeps.store.archive.store import SUFFIX
 from sweeps.store.base import Store
 
@@ -20,10 +20,13 @@ PARTS = {
     "scores": re.compile(r"trials/[^/]+/samples/.*\.npz"),
     "logs": re.compile(r"trials/[^/]+/(log/.*|attempts/.*\.beat\.json)"),
     "weights": re.compile(r"trials/[^/]+/checkpoint/.*"),
+    "notes": re.compile(r"sweeps/[^/]+/notes/.*"),
 }
-"""Parts that an archive can go without, and their keys: sample images, scores of each test image, logs, checkpoints."""
-_OF_A_RUN = re.compile(r"sweeps/[^/]+/(stops/.*|fresh\.json|summary\.json|records\.parquet)")
-"""What belongs to a run that goes on, or is made anew from the rest."""
+"""Parts that an archive can go without, and their keys: sample images, scores of each test image, logs, checkpoints,
+notes of people with their names."""
+_OF_A_RUN = re.compile(r"sweeps/[^/]+/(stops/.*|fresh\.json|summary\.json|records\.parquet)|gates/[^/]+/tries/.*")
+"""Objects of a running sweep or gate, and those that are derived from others."""
+_PLAN = re.compile(r"sweeps/[^/]+/plans/.*")
 _SHARED = ("code", "modules", "fingerprints")
 """Folders whose objects are named by a hash; an archive has those that its other objects name."""
 _HASH = re.compile(rb"[0-9a-f]{8,64}")
@@ -105,6 +108,14 @@ def _objects(store: Store, names: Iterable[str], left_out: list[re.Pattern[str]]
                 yield key, data
                 for name in _HASH.findall(data) if key.endswith(".json") else ():
                     waiting += prefixes.pop(name.decode(), [])
+                if _PLAN.fullmatch(key):
+                    waiting += _gate(key, data)
+
+
+def _gate(key: str, data: bytes) -> list[str]:
+    """The folder of the gate whose candidate a plan is; empty for other plans."""
+    gate = layout.intact({key: data}).get(key, {}).get("gate")
+    return [layout.join("gates", gate["name"]) + "/"] if gate else []
 
 
 def _batches(keys: list[str]) -> Iterator[list[str]]:

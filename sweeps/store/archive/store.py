@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from sweeps.errors import StoreError
 from sweeps.store.base import check_key, is_key, never
 
 SUFFIX = ".zip"
-_LARGEST = 1 << 30
-"""An object of more bytes is refused: a small archive could unpack to more than the memory holds."""
+_LARGEST, _LARGEST_WEIGHTS = 1 << 30, 1 << 36
+"""Bytes of an object, and of a file of weights, beyond which it is not read: a small archive could unpack to more than
+the memory holds."""
 
 
 class ArchiveStore:
-    """The objects of a zip archive under their keys. Whatever would write raises a StoreError."""
+    """The objects of a zip archive under their keys. Every write raises a StoreError."""
 
     exclusive = True
 
@@ -27,19 +29,20 @@ class ArchiveStore:
         except (OSError, zipfile.BadZipFile, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise self._error(why, "an archive that `sweeps archive` has written", "--store FILE.zip") from None
-        members = [member for member in self._archive.infolist() if not member.is_dir()]
-        self._members = {member.filename: member for member in members}
+        members = self._archive.infolist()
         self._check(members)
+        self._members = {member.filename: member for member in members if not member.is_dir()}
 
     def _check(self, members: list[zipfile.ZipInfo]) -> None:
         """Refuse what an archive from elsewhere could do to whoever reads or unpacks it."""
+        names = Counter(member.filename for member in members)
         for member in members:
-            if not is_key(member.filename):
+            if not is_key(member.filename.removesuffix("/")):
                 why = f"it has a member named {member.filename[:200]!r}, which could leave the store"
-            elif member.file_size > _LARGEST:
-                why = f"its member {member.filename!r} would need {member.file_size / 2**30:.0f} GiB"
-            elif len(self._members) < len(members):
-                why = "it has two members of one name"
+            elif names[member.filename] > 1:
+                why = f"it has two members named {member.filename!r}"
+            elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                why = f"its member {member.filename!r} is compressed by another method than deflate"
             else:
                 continue
             raise self._error(why, "an archive as `sweeps archive` writes it", "do not use this file")
@@ -57,12 +60,18 @@ class ArchiveStore:
 
     def get(self, key: str) -> bytes:
         member = self._members[check_key(key)]
+        if member.file_size > (_LARGEST_WEIGHTS if "/checkpoint/" in key else _LARGEST):
+            raise self._unreadable(key, f"it declares {member.file_size / 2**30:.0f} GiB")
         try:
-            return self._archive.read(member)
-        except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-            raise self._error(
-                f"its member {key!r} cannot be read: {error}", "an undamaged file", "fetch the file again"
-            ) from error
+            data = self._archive.open(member).read(member.file_size + 1)  # no more, whatever it holds
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+            raise self._unreadable(key, str(error) or "it is cut short") from error
+        if len(data) != member.file_size:
+            raise self._unreadable(key, f"it declares {member.file_size:,} bytes and holds others")
+        return data
+
+    def _unreadable(self, key: str, why: str) -> StoreError:
+        return self._error(f"its member {key!r} cannot be read: {why}", "an undamaged file", "fetch the file again")
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         return {key: self.get(key) for key in sorted(self.exists_many(keys))}

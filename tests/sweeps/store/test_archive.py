@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +89,7 @@ def test_parts_are_left_out_and_equal_stores_make_equal_files(store: FolderStore
         "samples/0001-a/1/pictures.zip",
     ):
         store.put(f"trials/{store.children('trials')[0]}/{key}", b"1")
+    store.put(f"sweeps/{NAME}/notes/{'0' * 8}.json", b"{}")
     sizes = [pack(store, [NAME], tmp_path / f"{n}.zip", list(PARTS)[:n]).objects for n in range(len(PARTS) + 1)]
     assert sizes == sorted(set(sizes)), "each part adds objects"
     again = pack(store, [NAME], tmp_path / "again.zip", ())
@@ -103,7 +107,7 @@ def test_what_a_sweep_names_comes_along_and_other_sweeps_do_not(tmp_path: Path) 
         store.put(f"code/{name}/net.py", b"")
     foreign = next(trial for trial in (used, unused, *store.children("trials")) if trial not in mine)
     store.put(f"sweeps/{NAME}/notes/{'0' * 8}.json", layout.dump({"trial": foreign, "code": code}))
-    pack(store, [NAME], tmp_path / "one.zip", ())
+    pack(store, [NAME], tmp_path / "one.zip", ("notes",))
     found = open_store(str(tmp_path / "one.zip"))
     assert found.children("sweeps") == [NAME]
     assert set(found.children("trials")) == {*mine, foreign}
@@ -118,12 +122,12 @@ def test_hostile_and_broken_archives_are_refused(archive: ArchiveStore, tmp_path
                 written.writestr(name, b"1")
         return file
 
-    for name in ("../x", "/etc/x", "a/../../x"):
+    for name in ("../x", "/etc/x", "a/../../x", "../x/"):
         with pytest.raises(StoreError, match="could leave the store"):
             open_store(str(made(name)))
     with pytest.warns(UserWarning, match="Duplicate name"):
         twice = made("a", "a")
-    with pytest.raises(StoreError, match="two members of one name"):
+    with pytest.raises(StoreError, match="two members named"):
         open_store(str(twice))
     (tmp_path / "text.zip").write_text("no archive")
     with pytest.raises(StoreError, match="not a zip file"):
@@ -135,6 +139,48 @@ def test_hostile_and_broken_archives_are_refused(archive: ArchiveStore, tmp_path
     (tmp_path / "flipped.zip").write_bytes(data)
     with pytest.raises(StoreError, match="cannot be read"):
         open_store(str(tmp_path / "flipped.zip")).get(key)
+
+
+def test_a_member_that_holds_more_than_it_declares_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as written:
+        written.writestr("bomb.json", b"0" * 50_000_000)
+    data = file.read_bytes()
+    for declared, why in ((100, "declares 100 bytes|Bad CRC"), (1 << 31, "declares 2 GiB")):
+        size, real = struct.pack("<I", declared), struct.pack("<I", 50_000_000)
+        file.write_bytes(data.replace(real, size))
+        opened = open_store(str(file))
+        tracemalloc.start()
+        with pytest.raises(StoreError, match=why):
+            opened.get("bomb.json")
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+        tracemalloc.stop()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as written:
+        written.writestr("a.json", b"0")
+    with pytest.raises(StoreError, match="another method than deflate"):
+        open_store(str(file))
+
+
+def test_a_gate_comes_with_its_candidates_and_notes_of_people_do_not(tmp_path: Path) -> None:
+    def gated(plan: dict[str, Any]) -> None:
+        plan["gate"] = {"name": "mine", "candidate": 1}
+
+    store = make_store(tmp_path / "store", [ArmSpec("A", 25.0)], range(2), [], change=gated)
+    there = ("gates/mine/gate.json", "gates/mine/verdicts/0001.json")
+    note = f"sweeps/{NAME}/notes/{'0' * 8}.json"
+    for key in (*there, "gates/mine/tries/0001.json", "gates/other/gate.json", note):
+        store.put(key, b"{}")
+    pack(store, [NAME], tmp_path / "one.zip", ("scores",))
+    found = open_store(str(tmp_path / "one.zip"))
+    assert tuple(found.keys("gates/")) == there
+    assert note not in set(found.keys(""))
+    pack(store, [NAME], tmp_path / "one.zip", ("notes",))
+    assert note in set(open_store(str(tmp_path / "one.zip")).keys(""))
+
+
+def test_a_home_folder_is_understood(archive: ArchiveStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_store("~/results.zip").uri == archive.uri
 
 
 def test_mistakes_of_the_verb(store: FolderStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
