@@ -5,22 +5,42 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sweeps.errors import SweepError
 
 METHODS = ("method", "arm", "model", "system", "name")
 UNITS = ("seed", "image", "run", "fold", "trial")
 """Names of the columns that say whose value it is, and for which seed or image."""
+HIGHER = (
+    "psnr",
+    "ssim",
+    "ids",
+    "iou",
+    "miou",
+    "dice",
+    "f1",
+    "auc",
+    "ap",
+    "map",
+    "acc",
+    "accuracy",
+    "precision",
+    "recall",
+)
+LOWER = ("fid", "kid", "cmmd", "lpips", "l1", "l2", "mae", "mse", "rmse", "error", "loss")
+"""Words in the names of columns of metrics, by whether higher or lower values are better."""
 _SHOWN = 5
 MOST_BYTES = 200 * 2**20
 MOST_METHODS = 100
 """Above, there are more than 4,950 pairs, of which hardly any could be decided."""
 FORMS = (
     f"columns method, seed (or {', '.join(UNITS[1:])}) and one column of values; or one row for each method, whose "
-    "first cell is its name and whose other cells are the values of the seeds or images that the header names"
+    "first cell is its name and whose other cells are the values of the seeds, images or metrics that the header names"
 )
 
 
@@ -72,6 +92,14 @@ def read(file: Path, metric: str | None = None) -> MethodTable:
     return table
 
 
+def goal_by_name(column: str) -> Literal["max", "min"] | None:
+    """Whether higher or lower values of a metric are better, by a word in its name; None if none is known."""
+    words = re.split(r"[^a-z0-9]+", column.lower())
+    if any(word in LOWER for word in words):
+        return "min"
+    return "max" if any(word in HIGHER for word in words) else None
+
+
 def _text(file: Path) -> str:
     try:
         if file.stat().st_size > MOST_BYTES:
@@ -120,22 +148,53 @@ def _long(
 
 
 def _wide(file: Path, rows: Sequence[Sequence[str]], metric: str | None) -> MethodTable:
-    """One row for each method, one column for each seed or image."""
+    """One row for each method; one column for each seed or image, or for each metric, of one run then."""
     header = rows[0]
-    if metric is not None:
-        why = f"{file} has one row for each method, and no column for a metric"
-        raise SweepError(f"--metric {metric}", why, FORMS, f"sweeps audit {file.name}")
     if len(header) < 2:
         raise SweepError(f"{file}, line 1", "it has one column", FORMS, f"sweeps audit {file.name}")
+    texts = [
+        name for name, *cells in zip(*([*row[1:]] for row in rows), strict=True) if not any(map(_is_number, cells))
+    ]
+    if texts:
+        given = f"{file}, line 1"
+        why = f"no column is called {', '.join(UNITS)}, and {', '.join(texts[:_SHOWN])} hold text"
+        raise SweepError(given, why, FORMS, "keep the rows of one metric, and call the columns method, seed and value")
+    metrics = header[1:] if metric or all(map(_is_metric, header[1:])) else []
+    if metrics:
+        column = header.index(_chosen(file, metrics, metric))
+        rows = [[row[0], row[column]] for row in rows]
     found: dict[str, dict[str, float]] = {}
     for number, row in enumerate(rows[1:], 2):
         name = _name(file, number, row[0])
         if name in found:
             fix = "remove one of the rows, or rename one"
             raise SweepError(f"{file}, row {number}", f"{name} has a second row", "one row for each method", fix)
-        found[name] = {key: _value(file, number, key, cell) for key, cell in zip(header[1:], row[1:], strict=True)}
+        found[name] = {key: _value(file, number, key, cell) for key, cell in zip(rows[0][1:], row[1:], strict=True)}
+    if metrics:
+        one_run = {name: {"1": value} for name, row in found.items() for value in row.values()}
+        return MethodTable(rows[0][1], "run", one_run)
     unit = next((unit for unit in UNITS if all(unit in key.lower() for key in header[1:])), "seed")
     return MethodTable("value", unit, found)
+
+
+def _chosen(file: Path, metrics: Sequence[str], metric: str | None) -> str:
+    """The metric of a table with a column for each."""
+    if metric is None and len(metrics) > 1:
+        fix = f"sweeps audit {file.name} --metric {metrics[0]}"
+        raise SweepError(f"{file}, line 1", f"it has {len(metrics)} metrics", ", ".join(metrics), fix)
+    if metric is not None and metric not in metrics:
+        fix = f"sweeps audit {file.name} --metric {metrics[0]}"
+        raise SweepError(f"--metric {metric}", f"{file} has no such column", ", ".join(metrics), fix)
+    return metric or metrics[0]
+
+
+def _is_metric(column: str) -> bool:
+    """Whether a column is named like a metric and not like a seed or an image: `FID`, `psnr_db`, `test/l1`."""
+    return goal_by_name(column) is not None
+
+
+def _is_number(cell: str) -> bool:
+    return _number(cell) is not None
 
 
 def _name(file: Path, number: int, cell: str) -> str:

@@ -299,4 +299,4 @@ def audit(file: str | Path, *, metric: str | None = None, goal: Literal["max", "
     from analysis.audit import values
 
     table = values.read(Path(file), metric)
-    return auditing.audit(table, goal or wording.better(table.metric) or "max")
+    return auditing.audit(table, goal or wording.better(table.metric) or values.goal_by_name(table.metric) or "max")

@@ -227,6 +227,8 @@ def sweeps(statuses: Sequence[SweepStatus], uri: str) -> None:
         console().print(Text(f"no sweep in {uri}; start one with: sweeps run FILE"))
         return
     table = make_table("sweep", "trials", "done", "running", "failed", "open", "question")
+    table.columns[0].no_wrap = True  # names are typed in the next command
+    table.columns[0].overflow = "fold"
     for sweep in statuses:
         count = Counter(state.state for state in sweep.trials.values())
         waiting = count["interrupted"] + count["damaged"] + count["queued"]

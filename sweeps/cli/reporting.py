@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sweeps import api
+from sweeps import api, sizes
 from sweeps.cli import common
 from sweeps.wording import count
 
@@ -202,6 +202,9 @@ def claims(options: argparse.Namespace) -> int:
         print(overview.to_csv(lines), end="")
     else:
         console.show(overview.terminal(lines))
+        tiny = [] if options.name else [name for name in api.open(options.store) if name.endswith(f"-{sizes.TINY}")]
+        if tiny:
+            print(f"Not shown: {', '.join(tiny)}; `sweeps claims {tiny[0]}` does.")
     return common.DONE
 
 

@@ -102,6 +102,26 @@ def test_one_of_several_metrics(file: Path) -> None:
 # --- statistics -------------------------------------------------------------------------------------------------------
 
 
+def test_columns_named_like_metrics_are_no_seeds(file: Path) -> None:
+    """The usual form of a published table: a column for each metric, one run."""
+    file.write_text("method,psnr_db,SSIM,FID\nA,27.1,0.91,9.1\nB,26.2,0.90,7.9\n")
+    with pytest.raises(SweepError, match="it has 3 metrics"):
+        values.read(file)
+    table = values.read(file, "FID")
+    assert (table.metric, table.unit) == ("FID", "run")
+    assert table.values == {"A": {"1": 9.1}, "B": {"1": 7.9}}
+    found = sweeps.audit(file, metric="FID")
+    assert not found.tested
+    assert found.goal == "min"
+    with pytest.raises(SweepError, match="no such column"):
+        values.read(file, "LPIPS")
+    file.write_text("system,fid\nA,3.1\nB,2.9\n")
+    assert "B is 0.200 ahead of A" in " ".join(audit_text.sentences(sweeps.audit(file)))
+    file.write_text("table,variant,value\nt,A,1\nt,B,2\n")
+    with pytest.raises(SweepError, match="variant hold text"):
+        values.read(file)
+
+
 def test_ranks_hold_together_in_95_percent_of_tables() -> None:
     """Whether every method's true rank is among those left open, in 400 simulated tables with close and far methods."""
     effects = [0.0, 0.0, 0.5, 2.0]
@@ -203,7 +223,7 @@ def test_one_value_each_is_not_tested_and_what_can_be_said_is(file: Path, capsys
     said = " ".join(capsys.readouterr().out.split())
     assert "Nothing is tested: there is one value for each method (n = 1)" in said
     assert "MAT is 0.1000 ahead of LaMa" in said
-    assert "if the standard deviation over seeds were below 0.0361" in said
+    assert "if the standard deviation over runs were below 0.0361" in said
 
 
 # --- the published figures --------------------------------------------------------------------------------------------
