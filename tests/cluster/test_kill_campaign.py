@@ -246,7 +246,7 @@ LOSABLE = ("/checkpoint/", "/result/", "/trial.json", "/plans/", ".beat.json", "
 def test_credentials_that_expire_and_objects_that_are_deleted(
     proxy: Proxy, tmp_path: Path, undisturbed: Undisturbed, chance: random.Random
 ) -> None:
-    undisturbed.whole, undisturbed.results_deleted = False, True
+    undisturbed.whole, undisturbed.objects_deleted = False, True
     hits: Counter[str] = Counter()
     found: list[str] = []
     file = sweep_file(tmp_path, FEW)

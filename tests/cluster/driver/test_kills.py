@@ -74,8 +74,9 @@ class Undisturbed:
     known: dict[str, Rows] = field(default_factory=dict)
     whole: bool = True
     """Whether the sweep has all suggestions and seeds; if not, suggestions are only compared with themselves."""
-    results_deleted: bool = False
-    """Whether results were deleted: a search has the values of its suggestions, and trains none of them again."""
+    objects_deleted: bool = False
+    """Whether results and files of checkpoints were deleted: a search has the values of its suggestions, and trains
+    none of them again; a checkpoint that lacks a file is passed over."""
 
     @property
     def suggestions(self) -> int:
@@ -120,7 +121,7 @@ def differences(store: Store, undisturbed: Undisturbed) -> list[str]:
     tried = _tried(store)
     if set(store.children("trials")) != set(planned) | set(tried.values()):
         found.append("a trial that neither the plan nor the search knows, or the other way round")
-    return found + _in_search(store, undisturbed, tried) + _in_attempts(store)
+    return found + _in_search(store, undisturbed, tried) + _in_attempts(store, undisturbed.objects_deleted)
 
 
 def _tried(store: Store) -> dict[int, str]:
@@ -141,7 +142,7 @@ def _in_search(store: Store, undisturbed: Undisturbed, tried: dict[int, str]) ->
         trial_id = tried[ask.number]
         rows = result_rows(store, trial_id)
         mark = layout.get_json(store, pruned_key("kills", trial_id))
-        deleted = undisturbed.results_deleted and ask.state == "complete" and not rows
+        deleted = undisturbed.objects_deleted and ask.state == "complete" and not rows
         whole = undisturbed.rows(store, trial_id) if undisturbed.whole or deleted else rows or _as_marked(mark)
         if ask.state == "complete":
             rows = rows or (whole if deleted else [])
@@ -162,14 +163,14 @@ def _as_marked(mark: dict[str, Any] | None) -> Rows:
     return [{"epoch": epoch, "val/psnr_db": value} for epoch, (_, value) in enumerate(curve, 1)]
 
 
-def _in_attempts(store: Store) -> list[str]:
-    """Attempts count up without a gap, every checkpoint is whole, and its history starts at epoch 1."""
+def _in_attempts(store: Store, objects_deleted: bool) -> list[str]:
+    """Attempts count up without a gap; unless objects were deleted, checkpoints are whole, with all epochs."""
     found = []
     for trial_id in store.children("trials"):
         numbers = stored_attempts.attempt_numbers(store, trial_id)
         if numbers != list(range(1, len(numbers) + 1)):
             found.append(f"{trial_id}: attempts {numbers}")
-        for name, epoch in checkpoints.checkpoints(store, trial_id):
+        for name, epoch in checkpoints.checkpoints(store, trial_id) if not objects_deleted else ():
             checkpoint = checkpoints.latest_checkpoint(store, trial_id, epoch)
             if checkpoint is None or checkpoint.damaged:
                 found.append(f"{trial_id}: checkpoint {name}/{epoch} is damaged")
