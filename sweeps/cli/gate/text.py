@@ -23,7 +23,7 @@ def verdict(found: Ledger, decision: GateDecision) -> str:
 
 def show(found: Ledger) -> None:
     """The candidates as a table, and where the gate stands."""
-    from analysis.statistics.sequential.candidates import ERROR
+    from analysis.statistics.sequential.candidates import SESSION_ALPHA
 
     table = console.make_table("candidate", "against", "verdict", "difference", "pairs", "runs", "e-value", "spent")
     for one in found.candidates:
@@ -35,7 +35,7 @@ def show(found: Ledger) -> None:
     print(f"gate {settings.name}: {settings.metric}, {settings.goal}; incumbent {program.label!r} ({found.incumbent})")
     print(
         f"{found.tested} of {settings.budget} candidates tried, {kept} kept, {found.runs} runs; "
-        f"error spent {found.spent:.2%} of {ERROR:.0%}"
+        f"error spent {found.spent:.2%} of {SESSION_ALPHA:.0%}"
     )
 
 
