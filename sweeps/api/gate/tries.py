@@ -195,7 +195,7 @@ class _Tried:
         from analysis.statistics.sequential.candidates import MAX_PAIRS
 
         if self.ignores_seed(1):
-            return "discard", "its result is the same on every seed, which it ignores"
+            return "discard", "its result is the same on every seed, so its noise is not known"
         if self.evidence.reaches(self.candidate.level):
             return "keep", "it is better beyond chance"
         if self.evidence.futile:
@@ -229,7 +229,8 @@ def _try(store: Store, found: Ledger, candidate: Candidate, options: RunOptions,
         return tried.decision(found, "discard", "it is the program of the incumbent")
     pairs = Pairs(store, found.settings, candidate, incumbent)
     while (ended := tried.verdict) is None:
-        own, values = tried.own_next, pairs.run(tried.seed, options)
+        own, seed = tried.own_next, tried.seed
+        values = (pairs.failure(seed) if own else None) or pairs.run(seed, options)
         if isinstance(values, FailedRun):
             tried.evidence.add_lost_bet()
             return tried.decision(found, "discard", f"its program failed: {values.why}")
