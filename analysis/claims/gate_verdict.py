@@ -31,9 +31,9 @@ def of_study(study: Study) -> GateVerdict | None:
     found = get_intact(study.store, join("gates", gate["name"], "verdicts", f"{gate['candidate']:04d}.json"))
     said = f"Candidate {gate['candidate']} of the gate {wording.quoted(gate['name'])}: "
     if found is None:
-        return GateVerdict(False, f"{said}no verdict yet.")
-    verdict = f"{found['verdict']}, because {found['reason']} (e-value {found['e_value']:.3g}); "
-    return GateVerdict(
-        found["verdict"] == _KEPT,
-        f"{said}{verdict}the interval takes the number of seeds as fixed, and the verdict alone holds.",
-    )
+        has_gate = study.store.exists_many([join("gates", gate["name"], "gate.json")])
+        why = "no verdict yet" if has_gate else "this store does not have the gate, so its verdict is not known"
+        return GateVerdict(False, f"{said}{why}.")
+    verdict = f"{found['verdict']}, because {found['reason']} (e-value {found['e_value']:.3g})."
+    caution = "The interval ignores that seeds were added until a verdict; only the gate's verdict is valid."
+    return GateVerdict(found["verdict"] == _KEPT, f"{said}{verdict} {caution}")

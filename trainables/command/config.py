@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -129,17 +128,14 @@ def code_hash(resolved: Mapping[str, Any], folder: Path | None) -> str | None:
 
 def _check_covered(run: Sequence[Any], found: Sequence[str], folder: Path) -> None:
     """Raise TrialError if an argument is a file beside the sweep file that `code` leaves out."""
-    for argument in map(str, run):
-        relative = os.path.normpath(argument)
-        inside = argument and not placeholders(relative) and not Path(relative).is_absolute() and ".." not in relative
-        if inside and len(relative) < 256 and relative not in found and (folder / relative).is_file():
-            raise TrialError(
-                f"run: {argument}",
-                "this file lies beside the sweep file, but `code` does not contain it, so the program would not see it",
-                "files that `code` contains" + (f": {', '.join(found[:8])}" if found else ""),
-                f"code: [{relative}]",
-                "code",
-            )
+    for argument, name in files.left_out(run, found, folder):
+        raise TrialError(
+            f"run: {argument}",
+            "this file lies beside the sweep file, but `code` does not contain it, so the program would not see it",
+            "files that `code` contains" + (f": {', '.join(found[:8])}" if found else ""),
+            f"code: [{name}]",
+            "code",
+        )
 
 
 def _check_parameter(name: str, value: Any, path: str = "") -> None:

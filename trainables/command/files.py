@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from trainables.code import cache
+from trainables.command.arguments import placeholders
 from trainables.data.listing import is_junk
 from trainables.errors import TrialError
 
@@ -33,7 +34,7 @@ def find(patterns: Sequence[str], folder: Path) -> list[str]:
                 "code",
             )
         found |= matches
-    _check_size(found, folder)
+    check_size(found, folder)
     return sorted(found)
 
 
@@ -46,10 +47,24 @@ def _matches(pattern: str, folder: Path) -> set[str]:
         for file in path.rglob("*") if path.is_dir() else [path]:
             parts = file.relative_to(folder).parts
             if file.is_file() and not any(part in LEFT_OUT or is_junk(part) for part in parts):
-                if not file.resolve().is_relative_to(folder.resolve()):
+                if leaves(file, folder):
                     raise _outside(f"{pattern} ({file} is a link to {file.resolve()})", folder)
                 found.add(file.relative_to(folder).as_posix())
     return found
+
+
+def leaves(file: Path, folder: Path) -> bool:
+    """Whether a file is a symbolic link, or below one, to a place outside the folder."""
+    return not file.resolve().is_relative_to(folder.resolve())
+
+
+def left_out(run: Sequence[str | int | float], names: Collection[str], folder: Path) -> Iterator[tuple[str, str]]:
+    """The arguments of a command that are files of a folder, but not among `names`; each with the file's name."""
+    for argument in map(str, run):
+        name = os.path.normpath(argument)
+        inside = argument and not placeholders(argument) and not os.path.isabs(name) and ".." not in Path(name).parts
+        if inside and len(name) < 256 and Path(name).as_posix() not in names and (folder / name).is_file():
+            yield argument, name
 
 
 def _outside(given: str, folder: Path) -> TrialError:
@@ -62,7 +77,10 @@ def _outside(given: str, folder: Path) -> TrialError:
     )
 
 
-def _check_size(found: set[str], folder: Path) -> None:
+def check_size(
+    found: Collection[str], folder: Path, fix: str = "narrow the patterns, and move data to the data root (SWEEPS_DATA)"
+) -> None:
+    """Raise TrialError if files have more than `cache.MOST_BYTES` together."""
     sizes = {name: (folder / name).stat().st_size for name in found}
     total = sum(sizes.values())
     if total > cache.MOST_BYTES:
@@ -70,7 +88,7 @@ def _check_size(found: set[str], folder: Path) -> None:
             f"code: {len(found)} files",
             f"they have {total / 1e6:.1f} MB together; the largest is {max(sizes, key=lambda name: sizes[name])}",
             f"at most {cache.MOST_BYTES / 1e6:.0f} MB of code",
-            "narrow the patterns, and move data to the data root (SWEEPS_DATA)",
+            fix,
             "code",
         )
 

@@ -3,12 +3,14 @@
 A difference is candidate minus incumbent on the same seed, in the direction of the goal. Two rules end a candidate:
 
 - **Discard** (futility): the normal log likelihood ratio of "better by one standard deviation of a difference"
-  against "no better" falls to `FUTILE`. To discard a useless candidate is no error, so any difference may count.
+  against "no better" falls to `FUTILITY_LOG_RATIO`. To discard a useless candidate is no error, so any difference may
+  count.
 - **Keep**: bets on the signs of the differences have multiplied their stake by 1 / level. A bet wins on one sign what
   it loses on the other, and its size is fixed before the difference is known. So none is favourable if differences are
-  symmetric around zero, whatever their distribution (a test martingale; Ville 1939, Shafer 2021). Only pairs on seeds
-  that were drawn for this candidate are bet on: for a candidate that changes nothing, their differences are symmetric
-  given all that was seen before.
+  symmetric around zero, whatever their distribution (a test martingale; Ville 1939, Shafer 2021), or stochastically
+  smaller than such differences. A negative mean alone does not suffice: bets limit outliers, so a candidate that is
+  usually better and rarely much worse can be kept. Only pairs on seeds that were drawn for this candidate are bet on:
+  for a candidate that changes nothing, their differences are symmetric given all that was seen before.
 
 The error is spent over the stream as a gambler spends money. A candidate gets a level out of what is left, and gives
 back what its bets are worth when it is discarded, at most the level. What is left, with 1 added once a useless
@@ -33,11 +35,11 @@ Values: TypeAlias = Any
 
 SCREENING = 10
 """Most pairs that can only discard a candidate; the incumbent's runs in them are shared by all its candidates."""
-PASSED = 3.0
+PASS_LOG_RATIO = 3.0
 """Log likelihood ratio at which the screening ends early."""
-MOST = 64
+MAX_PAIRS = 64
 """Pairs of a candidate at most."""
-FUTILE = -1.15
+FUTILITY_LOG_RATIO = -1.15
 """Log likelihood ratio at which a candidate is discarded."""
 TYPICAL_PAIRS = 8
 """Pairs for which the typical spread of earlier candidates counts in that of a new one."""
@@ -54,7 +56,7 @@ class Evidence:
     """What the differences so far say about one candidate, or about many at once: fields are numbers or arrays."""
 
     typical: Values = math.nan
-    """Standard deviation of a difference, as known from earlier candidates; NaN: unknown."""
+    """Standard deviation of a difference, as known from earlier candidates; NaN or 0: unknown."""
     pairs: int = 0
     mean: Values = 0.0
     squares: Values = 0.0
@@ -67,7 +69,7 @@ class Evidence:
     @property
     def spread(self) -> Values:
         """Standard deviation of a difference, shrunk towards the typical one; NaN while unknown."""
-        known = np.isfinite(self.typical)
+        known = self._typical_known
         weight = np.where(known, TYPICAL_PAIRS, 0)
         prior = np.where(known, self.typical, 0.0) ** 2
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -81,10 +83,10 @@ class Evidence:
         before = difference - self.mean
         self.mean = self.mean + before / self.pairs
         self.squares = self.squares + before * (difference - self.mean)
-        passed = (self._judges & (self.log_ratio >= PASSED)) | (self.pairs >= SCREENING)
+        passed = (self._judges & (self.log_ratio >= PASS_LOG_RATIO)) | (self.pairs >= SCREENING)
         self.screened = self.screened | passed
 
-    def lose(self) -> None:
+    def add_lost_bet(self) -> None:
         """Count a pair without a value as a lost bet, so that a program that hides bad results gains nothing."""
         self.log_e = self.log_e + np.where(self.screened, log_bet(-math.inf, 1.0), 0.0)
 
@@ -97,18 +99,22 @@ class Evidence:
         return np.where((self.spread == 0) & (np.asarray(self.mean) == 0), -np.inf, ratio)
 
     @property
+    def _typical_known(self) -> Values:
+        return np.isfinite(self.typical) & (np.asarray(self.typical) > 0)
+
+    @property
     def _judges(self) -> Values:
-        """Whether the spread is known well enough to judge by it."""
-        return np.asarray(np.isfinite(self.typical) | (self.pairs >= LEAST_PAIRS))
+        """Whether the spread is known well enough to judge by it; never before the first pair."""
+        return np.asarray((self._typical_known & (self.pairs > 0)) | (self.pairs >= LEAST_PAIRS))
 
     @property
     def futile(self) -> Values:
         """Whether the candidate is worth no further pair."""
-        return np.asarray(self._judges & (self.log_ratio <= FUTILE))
+        return np.asarray(self._judges & (self.log_ratio <= FUTILITY_LOG_RATIO))
 
     def reaches(self, level: Values) -> Values:
-        """Whether the bets have multiplied their stake by 1 / level."""
-        return np.asarray(self.log_e >= -np.log(level))
+        """Whether the bets have multiplied their stake by 1 / level, and the mean difference is above 0."""
+        return np.asarray((self.log_e >= -np.log(level)) & (np.asarray(self.mean) > 0))
 
 
 def log_bet(difference: Values, spread: Values) -> Values:
@@ -125,9 +131,10 @@ def log_bet(difference: Values, spread: Values) -> Values:
 def typical_spread(evidence: Iterable[tuple[int, float]]) -> float:
     """The median standard deviation over earlier candidates, robust to one that broke everything; NaN without any.
 
-    evidence: pairs and squares (as in `Evidence`) of each; those with fewer than two pairs are left out.
+    evidence: pairs and squares (as in `Evidence`) of each. Left out are those with fewer than two pairs, and those
+    whose differences were all equal: a candidate without any effect says nothing about the noise of others.
     """
-    spreads = [median_unbiased(pairs, squares) for pairs, squares in evidence if pairs > 1]
+    spreads = [median_unbiased(pairs, squares) for pairs, squares in evidence if pairs > 1 and squares > 0]
     return float(np.median(spreads)) if spreads else math.nan
 
 
@@ -150,5 +157,5 @@ def spent(level: Values, log_e: Values, kept: Values) -> Any:
     return level * np.where(kept, 1.0, 0.0 - np.expm1(np.minimum(log_e, 0.0)))
 
 
-ERROR = ALPHA
+SESSION_ALPHA = ALPHA
 """The chance that a session keeps any useless candidate is at most this."""

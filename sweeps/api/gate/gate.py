@@ -76,11 +76,11 @@ def gate_try(
     from sweeps.api.gate import holder, ledger, tries
 
     opened = arguments.plain_store(store)
-    found = ledger.read(opened, name)
+    ledger.read(opened, name)  # an error for a name that the store lacks, before anything is written
     with holder.only_one(opened, name):
         if abandon:
             tries.abandon(opened, name)
-            found = ledger.read(opened, name)
+        found = ledger.read(opened, name)
         run = found.program(found.incumbent).run if command is None else tries.split(command)
         program = tries.program(opened, label, run, Path(folder), found.settings.files)
         number = tries.decide(opened, name, program, options or RunOptions(), progress or (lambda _: None))

@@ -79,6 +79,20 @@ class Pairs:
             )
         return candidate if isinstance(candidate, FailedRun) else (incumbent, candidate)
 
+    def failure(self, seed: int) -> FailedRun | None:
+        """Why the candidate failed on a seed in a call that was killed; None if it did not.
+
+        A bet counts once, so such a run is not repeated. None as well if the incumbent failed: then no verdict is made.
+        """
+        from sweeps.results import failures, progress
+
+        incumbent, candidate = (arm.trials[seed] for arm in self._plan.arms)
+        states = progress.states_of(self._store, {one.id: (one.epochs,) for one in (incumbent, candidate)})
+        state = states[candidate.id]
+        if state.state != "failed" or states[incumbent.id].state == "failed":
+            return None
+        return FailedRun(failures.summary(state.error or {}))
+
     def known(self, seed: int) -> tuple[float, float] | None:
         """The values of incumbent and candidate on a seed, if the store has both."""
         values = [self._read(arm, seed) for arm in range(2)]

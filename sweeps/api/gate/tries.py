@@ -64,7 +64,7 @@ def abandon(store: Store, name: str) -> None:
         pairs = Pairs(store, found.settings, candidate, incumbent)
         while tried.verdict is None and (values := pairs.known(tried.seed)) is not None:
             tried.add(found.settings, values)
-    tried.evidence.lose()  # the pair that was interrupted may have been seen
+    tried.evidence.add_lost_bet()  # the pair that was interrupted may have been seen
     ledger.write_decision(store, name, tried.decision(found, "discard", "it was abandoned"))
 
 
@@ -135,7 +135,7 @@ def _registered(store: Store, found: Ledger, program: GateProgram) -> Candidate:
             f"sweeps gate init --name {settings.name}-2 with --command, --metric and --goal as before",
         )
     before = [one for one in found.candidates if one.incumbent == incumbent]
-    seeds = found.new_seeds(rule.SCREENING + rule.MOST)
+    seeds = found.new_seeds(rule.SCREENING + rule.MAX_PAIRS)
     shared = before[0].shared_seeds if before else seeds[: rule.SCREENING]
     decided = found.decisions.values()
     typical = rule.typical_spread((decision.pairs, decision.squares) for decision in decided)
@@ -143,7 +143,7 @@ def _registered(store: Store, found: Ledger, program: GateProgram) -> Candidate:
         number,
         program,
         incumbent,
-        float(rule.level(rule.ERROR - found.spent, left)),
+        float(rule.level(rule.SESSION_ALPHA - found.spent, left)),
         typical if math.isfinite(typical) else None,
         shared,
         seeds[rule.SCREENING :],
@@ -192,15 +192,15 @@ class _Tried:
     @property
     def verdict(self) -> tuple[Verdict, str] | None:
         """The verdict and its reason; None as long as there is none."""
-        from analysis.statistics.sequential.candidates import MOST
+        from analysis.statistics.sequential.candidates import MAX_PAIRS
 
         if self.ignores_seed(1):
-            return "discard", "its result is the same on every seed, which it ignores"
+            return "discard", "its result is the same on every seed, so its noise is not known"
         if self.evidence.reaches(self.candidate.level):
             return "keep", "it is better beyond chance"
         if self.evidence.futile:
             return "discard", "it makes no difference" if self.evidence.mean == 0 else "it is hardly better"
-        return ("undecided", f"{MOST} pairs did not decide") if self.evidence.pairs >= MOST else None
+        return ("undecided", f"{MAX_PAIRS} pairs did not decide") if self.evidence.pairs >= MAX_PAIRS else None
 
     def decision(self, found: Ledger, verdict: Verdict, reason: str) -> GateDecision:
         from analysis.statistics.sequential import candidates as rule
@@ -229,9 +229,10 @@ def _try(store: Store, found: Ledger, candidate: Candidate, options: RunOptions,
         return tried.decision(found, "discard", "it is the program of the incumbent")
     pairs = Pairs(store, found.settings, candidate, incumbent)
     while (ended := tried.verdict) is None:
-        own, values = tried.own_next, pairs.run(tried.seed, options)
+        own, seed = tried.own_next, tried.seed
+        values = (pairs.failure(seed) if own else None) or pairs.run(seed, options)
         if isinstance(values, FailedRun):
-            tried.evidence.lose()
+            tried.evidence.add_lost_bet()
             return tried.decision(found, "discard", f"its program failed: {values.why}")
         tried.add(found.settings, values)
         progress(words(pairs.arms, values, tried.evidence.pairs, own))

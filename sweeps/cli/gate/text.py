@@ -6,24 +6,28 @@ from rich.text import Text
 
 from sweeps.api.gate.ledger import Candidate, GateDecision, Ledger
 from sweeps.cli import console
+from sweeps.wording import count
 
 
 def verdict(found: Ledger, decision: GateDecision) -> str:
-    """'discard: 'wider head' is hardly better than 'initial': +0.02 on average of 4 pairs, e-value 1 of 2,500.'"""
+    """The verdict, its reason, what was measured, and how many candidates are left.
+
+    discard: 'wider head': it is hardly better (+0.02 against 'initial', mean of 4 pairs; e-value 1 of 23 needed).
+    1 candidate left.
+    """
     candidate = next(one for one in found.candidates if one.number == decision.number)
     than = found.program(candidate.incumbent).label
     measured = ""
     if decision.mean is not None:
-        pairs = f"{decision.pairs} pair{'s' * (decision.pairs != 1)}"
         evidence = f"e-value {_short(decision.e_value)} of {1 / candidate.level:,.0f} needed"
-        measured = f" ({decision.mean:+.4g} to {than!r} in the mean of {pairs}; {evidence})"
-    left = found.settings.budget - found.tested
-    return f"{decision.verdict}: {candidate.program.label!r}: {decision.reason}{measured}. {left} candidates left."
+        measured = f" ({decision.mean:+.4g} against {than!r}, mean of {count(decision.pairs, 'pair')}; {evidence})"
+    left = count(found.settings.budget - found.tested, "candidate")
+    return f"{decision.verdict}: {candidate.program.label!r}: {decision.reason}{measured}. {left} left."
 
 
 def show(found: Ledger) -> None:
     """The candidates as a table, and where the gate stands."""
-    from analysis.statistics.sequential.candidates import ERROR
+    from analysis.statistics.sequential.candidates import SESSION_ALPHA
 
     table = console.make_table("candidate", "against", "verdict", "difference", "pairs", "runs", "e-value", "spent")
     for one in found.candidates:
@@ -34,8 +38,8 @@ def show(found: Ledger) -> None:
     kept = sum(decision.verdict == "keep" for decision in found.decisions.values())
     print(f"gate {settings.name}: {settings.metric}, {settings.goal}; incumbent {program.label!r} ({found.incumbent})")
     print(
-        f"{found.tested} of {settings.budget} candidates tried, {kept} kept, {found.runs} runs; "
-        f"error spent {found.spent:.2%} of {ERROR:.0%}"
+        f"{found.tested} of {count(settings.budget, 'candidate')} tried, {kept} kept, {count(found.runs, 'run')}; "
+        f"error spent {found.spent:.2%} of {SESSION_ALPHA:.0%}"
     )
 
 

@@ -293,7 +293,7 @@ def audit(found: Audit) -> models.AuditOutput:
 
 
 def gate(found: Ledger) -> models.GateOutput:
-    from analysis.statistics.sequential.candidates import ERROR
+    from analysis.statistics.sequential.candidates import SESSION_ALPHA
 
     settings, program = found.settings, found.program(found.incumbent)
     return models.GateOutput(
@@ -307,7 +307,7 @@ def gate(found: Ledger) -> models.GateOutput:
         budget=settings.budget,
         tried=found.tested,
         runs=found.runs,
-        error=models.GateError(allowed=ERROR, spent=found.spent, left=ERROR - found.spent),
+        error=models.GateError(allowed=SESSION_ALPHA, spent=found.spent, left=SESSION_ALPHA - found.spent),
         candidates=[gate_candidate(one, found.decisions.get(one.number)) for one in found.candidates],
     )
 

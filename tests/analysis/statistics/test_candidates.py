@@ -65,6 +65,24 @@ def test_the_typical_spread_survives_a_broken_candidate() -> None:
     assert math.isnan(rule.typical_spread([(1, 0.0)]))
 
 
+def test_a_candidate_without_any_effect_says_nothing_about_the_spread() -> None:
+    """A typical spread of 0 would discard every later candidate before its first pair."""
+    assert math.isnan(rule.typical_spread([(3, 0.0)]))
+    assert rule.typical_spread([(3, 0.0), (5, 4.0), (3, 0.0)]) == rule.typical_spread([(5, 4.0)])
+    for typical in (0.0, 1.0, math.nan):
+        assert not rule.Evidence(typical).futile, "nothing is judged before the first pair"
+    assert not evidence(0.3, 0.2, typical=0.0).futile, "0 counts as unknown"
+    assert evidence(0.3, 0.2, 0.4, typical=0.0).spread == pytest.approx(0.1)
+
+
+def test_no_candidate_is_kept_whose_mean_is_not_better() -> None:
+    found = evidence(*[1.0, 1.1, 0.9] * 6)
+    assert found.reaches(0.05)
+    found.add(-1000.0)
+    assert found.log_e > -math.log(0.05), "the bets limit the outlier"
+    assert not found.reaches(0.05)
+
+
 def test_error_is_spent_as_bets_are_lost() -> None:
     assert rule.spent(0.01, 0.0, False) == 0
     assert rule.spent(0.01, math.log(50), False) == 0, "a bet that was won and abandoned gives back its stake alone"
@@ -74,21 +92,21 @@ def test_error_is_spent_as_bets_are_lost() -> None:
 
 def test_a_pair_without_a_value_is_a_lost_bet() -> None:
     found = evidence(1.0, 1.1)
-    found.lose()
+    found.add_lost_bet()
     assert found.log_e == 0, "the screening bets nothing"
     found = evidence(2.0, 2.1, 2.2)
-    found.lose()
+    found.add_lost_bet()
     assert rule.spent(0.01, found.log_e, False) > 0.009
 
 
 def test_the_last_candidate_may_use_what_is_left() -> None:
     assert rule.level(0.02, 1) == 0.02
-    left, levels = rule.ERROR, []
+    left, levels = rule.SESSION_ALPHA, []
     for candidates in range(125, 0, -1):
         levels.append(rule.level(left, candidates))
         left -= levels[-1]
     assert all(level > 0 for level in levels)
-    assert sum(levels) <= rule.ERROR + 1e-12
+    assert sum(levels) <= rule.SESSION_ALPHA + 1e-12
 
 
 @pytest.mark.parametrize("shape", SHAPES)

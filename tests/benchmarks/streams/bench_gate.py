@@ -53,7 +53,7 @@ def gate(rng: np.random.Generator, effects: Array, draw: Draw) -> Outcome:
     sessions, number = effects.shape
     shape = (sessions, number)
     kept, runs, own = np.zeros(shape, bool), np.zeros(shape, int), np.zeros(shape, int)
-    spreads, left = np.full(shape, np.nan), np.full(sessions, rule.ERROR)
+    spreads, left = np.full(shape, np.nan), np.full(sessions, rule.SESSION_ALPHA)
     pool = draw(rng, (sessions, rule.SCREENING))
     ran = np.zeros(sessions, int)  # how many runs of the pool there are
     for index in range(number):
@@ -63,7 +63,7 @@ def gate(rng: np.random.Generator, effects: Array, draw: Draw) -> Outcome:
         level = rule.level(left, number - index)
         log_e = np.zeros(sessions)
         rows, evidence = np.arange(sessions), rule.Evidence(known)
-        for pair in range(rule.MOST):
+        for pair in range(rule.MAX_PAIRS):
             bet = np.broadcast_to(evidence.screened, rows.shape)
             shared = pool[rows, min(pair, rule.SCREENING - 1)]
             base = np.where(bet, draw(rng, len(rows)), shared)
@@ -73,7 +73,7 @@ def gate(rng: np.random.Generator, effects: Array, draw: Draw) -> Outcome:
             ran[rows] = np.where(bet, ran[rows], np.maximum(ran[rows], pair + 1))
             log_e[rows] = evidence.log_e
             keeps = evidence.reaches(level[rows])
-            ends = keeps | evidence.futile | (pair == rule.MOST - 1)
+            ends = keeps | evidence.futile | (pair == rule.MAX_PAIRS - 1)
             kept[rows[keeps], index] = True
             if pair:
                 spreads[rows[ends], index] = rule.median_unbiased(evidence.pairs, evidence.squares[ends])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import sweeps as sw
 from sweeps.api.gate import holder, ledger
 from sweeps.cli.main import build_parser, main
 from sweeps.errors import SweepError
+from trainables.errors import TrialError
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """#!/bin/sh
@@ -43,6 +45,20 @@ def init(budget: int = 1, command: str = COMMAND.format(bonus=0, factor=7901), *
     sw.gate_init("store", command, "val/score", goal="max", budget=budget, **options)
 
 
+def interrupt(_: str) -> None:
+    raise KeyboardInterrupt
+
+
+def git(*arguments: str, folder: str = ".") -> None:
+    subprocess.run(["git", "-C", folder, *arguments], check=True, capture_output=True)
+
+
+def kept_files() -> list[str]:
+    """The files of the initial program."""
+    code = Path("store", "code", sw.gate_status("store").settings.initial.code)
+    return sorted(path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file())
+
+
 def run(*arguments: str) -> int:
     return main(["gate", *arguments, "--store", "store"])
 
@@ -54,7 +70,9 @@ def test_a_better_program_is_kept_and_a_useless_one_is_not(capsys: pytest.Captur
     assert run("try", "--label", "better", "--command", BETTER) == 0
     said = capsys.readouterr()
     assert "discard: 'worse': it is hardly better" in said.out
+    assert "of 23 needed). 1 candidate left." in said.out
     assert "keep: 'better': it is better beyond chance" in said.out
+    assert "of 20 needed). 0 candidates left." in said.out
     assert "pair 1: initial" in said.err
     assert run("status") == 0
     shown = capsys.readouterr().out
@@ -68,10 +86,11 @@ def test_a_better_program_is_kept_and_a_useless_one_is_not(capsys: pytest.Captur
     assert found.candidates[0].shared_seeds == found.candidates[1].shared_seeds
     assert not set(found.candidates[0].own_seeds) & set(found.candidates[1].own_seeds)
     # The ledger is an ordinary store.
-    assert main(["report", "gate-0002-better", "--store", "store"]) == 0
-    report = capsys.readouterr().out
-    assert "Is better better than initial?" in report or "holds" in report
-    assert "Candidate 2 of the gate" in " ".join(report.split())
+    assert main(["report", "gate-0002-better", "--store", "store", "--format", "md", "--out", "report"]) == 0
+    report = " ".join(capsys.readouterr().out.split())
+    assert "The claim holds." in report
+    assert any("Is better better than initial?" in path.read_text() for path in Path("report").rglob("*.md"))
+    assert "Candidate 2 of the gate" in report
     assert main(["claims", "gate-0001-worse", "--store", "store", "--json"]) == 0
     (claim,) = json.loads(capsys.readouterr().out)["claims"]
     assert claim["verdict"] == "undecided", "a candidate that is discarded is not worse beyond chance"
@@ -124,6 +143,69 @@ def test_a_failure_on_an_own_seed_is_a_lost_bet(project: Path) -> None:
     assert found.spent > 0.04
 
 
+def test_a_failure_on_an_own_seed_is_not_repeated_after_a_kill(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise whoever kills the call before its verdict is stored would bet twice on one seed."""
+    count = project.parent / "count"
+    (project / "fails.sh").write_text(f'echo >> {count}; [ $(wc -l < {count}) -ne 5 ] || exit 1; sh train.sh "$@"')
+    init()
+
+    def killed(*_: Any) -> bool:
+        monkeypatch.setattr(ledger, "write_decision", write)
+        raise KeyboardInterrupt
+
+    write = ledger.write_decision
+    monkeypatch.setattr(ledger, "write_decision", killed)
+    with pytest.raises(KeyboardInterrupt):
+        sw.gate_try("store", "fails once", command="sh fails.sh {seed} 200 7907")
+    assert sw.gate_status("store").open is not None
+    _, decision = sw.gate_try("store", "fails once", command="sh fails.sh {seed} 200 7907")
+    assert (decision.verdict, decision.pairs) == ("discard", 4)
+    assert "its program failed" in decision.reason
+    assert decision.e_value < 0.1
+    assert len(count.read_text()) == 5, "the program did not run again"
+
+
+def test_a_program_without_any_effect_does_not_harm_the_next_candidate() -> None:
+    """Its differences are all 0, which says nothing about the noise of others."""
+    init(budget=2)
+    _, nothing = sw.gate_try("store", "no-op", command=COMMAND.format(bonus="000", factor=7901))
+    assert (nothing.reason, nothing.pairs, nothing.squares) == ("it makes no difference", 3, 0)
+    found, better = sw.gate_try("store", "better", command=BETTER)
+    assert better.verdict == "keep"
+    assert found.candidates[1].typical is None
+
+
+def test_the_command_is_that_of_an_incumbent_kept_while_the_call_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    init(budget=2)
+    hold = holder.only_one
+
+    def kept_just_before(*arguments: Any) -> Any:
+        monkeypatch.setattr(holder, "only_one", hold)
+        assert sw.gate_try("store", "better", command=BETTER)[1].verdict == "keep"
+        return hold(*arguments)
+
+    monkeypatch.setattr(holder, "only_one", kept_just_before)
+    found, decision = sw.gate_try("store", "same files")
+    assert decision.reason == "it is the program of the incumbent"
+    assert found.candidates[1].program.run == found.candidates[0].program.run
+
+
+def test_a_store_without_the_gate_says_so(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    init(budget=2)
+    with pytest.raises(KeyboardInterrupt):
+        sw.gate_try("store", "open", command=BETTER, progress=interrupt)
+
+    def evidence(sweep: str) -> str:
+        assert main(["claims", sweep, "--store", "store", "--json"]) == 0
+        return str(json.loads(capsys.readouterr().out)["claims"][0]["sentence"])
+
+    assert evidence("gate-0001-open").endswith("no verdict yet.")
+    sw.gate_try("store", "open", command=BETTER)
+    assert "only the gate's verdict is valid" in evidence("gate-0001-open")
+    shutil.rmtree(project / "store" / "gates")
+    assert evidence("gate-0001-open").endswith("this store does not have the gate, so its verdict is not known.")
+
+
 def test_an_incumbent_that_fails_is_an_error() -> None:
     init(command="sh -c 'exit 3' train.sh")
     with pytest.raises(SweepError, match="it fails now") as raised:
@@ -172,10 +254,6 @@ def test_an_interrupted_candidate_continues_with_the_same_seeds() -> None:
 
 def test_an_interrupted_candidate_can_be_abandoned() -> None:
     init(budget=2)
-
-    def interrupt(_: str) -> None:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
         sw.gate_try("store", "better", command=BETTER, progress=interrupt)
     found, decision = sw.gate_try("store", "worse", command=COMMAND.format(bonus=-300, factor=7919), abandon=True)
@@ -270,27 +348,78 @@ def test_an_unknown_gate_is_an_error() -> None:
 
 
 def test_what_git_ignores_and_the_store_are_no_part_of_a_program(project: Path) -> None:
-    def git(*arguments: str) -> None:
-        subprocess.run(["git", *arguments], cwd=project, check=True, capture_output=True)
-
     git("init")
     (project / ".gitignore").write_text("*.bin\nrun.sh\n")
     (project / "weights.bin").write_bytes(b"0" * 20_000_000)
     (project / "new.txt").write_text("not tracked yet")
     git("add", "train.sh")
     init()
-    code = sw.gate_status("store").settings.initial.code
-    files = sorted(path.name for path in (project / "store" / "code" / code).iterdir())
-    assert files == [".gitignore", "new.txt", "train.sh"]
+    assert kept_files() == [".gitignore", "new.txt", "train.sh"]
     (project / "run.sh").write_text(PROGRAM)
     with pytest.raises(SweepError, match="does not have this one"):
         sw.gate_try("store", "ignored", command="sh run.sh {seed} 0 1")
 
 
+def test_a_repository_that_ignores_everything_has_no_files_to_store(project: Path) -> None:
+    """All files of the folder would include passwords."""
+    git("init")
+    (project / ".gitignore").write_text("*\n")
+    (project / "passwords.txt").write_text("secret")
+    with pytest.raises(SweepError, match="no files that git does not ignore") as raised:
+        init()
+    assert "--code" in raised.value.fix
+    init(code=["train.sh"])
+
+
+def test_a_repository_that_git_refuses_is_an_error(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("init")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(SweepError, match="dubious ownership") as raised:
+        init()
+    assert "--code" in raised.value.fix
+    monkeypatch.setenv("PATH", str(project))
+    with pytest.raises(SweepError, match="no git"):
+        init()
+
+
+def test_files_of_repositories_inside_are_part_of_a_program(project: Path) -> None:
+    """As submodules or untracked: their files run, so a change of them is a change of the program."""
+    for name in ("sub", "inner"):
+        (project / name).mkdir()
+        git("init", folder=name)
+        (project / name / "net.txt").write_text(name)
+        (project / name / "large.bin").write_bytes(b"0" * 20_000_000)
+        (project / name / ".gitignore").write_text("*.bin\n")
+    git("add", ".", folder="sub")
+    git("-c", "user.name=n", "-c", "user.email=e", "commit", "-m", "first", folder="sub")
+    git("init")
+    git("-c", "advice.addEmbeddedRepo=false", "add", "sub", "train.sh")
+    init()
+    assert kept_files() == ["inner/.gitignore", "inner/net.txt", "sub/.gitignore", "sub/net.txt", "train.sh"]
+
+
+@pytest.mark.parametrize("in_repository", [False, True])
+def test_a_link_out_of_the_folder_is_refused(project: Path, in_repository: bool) -> None:
+    if in_repository:
+        git("init")
+    (project.parent / "key").write_text("secret")
+    (project / "key.txt").symlink_to(project.parent / "key")
+    with pytest.raises(SweepError, match=r"key\.txt is a link to") as raised:
+        init()
+    assert "--code" in raised.value.fix
+    (project / "key.txt").unlink()
+    (project / "again.sh").symlink_to("train.sh")
+    init()
+    assert kept_files() == ["again.sh", "train.sh"]
+
+
 def test_too_large_a_folder_says_what_to_do(project: Path) -> None:
     (project / "data.bin").write_bytes(b"0" * 10_000_001)
-    with pytest.raises(SweepError, match=r"data\.bin") as raised:
+    with pytest.raises(TrialError, match="code: 2 files") as raised:
         init()
+    assert "data.bin" in raised.value.why
     assert "--code" in raised.value.fix
     init(code=["train.sh"])
 
