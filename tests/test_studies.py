@@ -253,5 +253,5 @@ def test_a_tiny_form_through_ray_gives_the_same_numbers(
     assert main(["run", str(ROOT / THROUGH_RAY), "--tiny", *there]) == 0
     print(f"{THROUGH_RAY} --tiny through Ray: {time.perf_counter() - started:.1f} s")
     found, expected = numbers(tmp_path, THROUGH_RAY), numbers(store, THROUGH_RAY)
-    assert len(found) == len(planned(THROUGH_RAY, tiny=True).arms)
+    assert len(found) == len(planned(THROUGH_RAY, sizes.TINY).arms)
     assert found == {key: expected[key] for key in found}
