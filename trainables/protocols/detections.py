@@ -19,7 +19,7 @@ from trainables.errors import TrialError
 from trainables.protocols.fills import check_names
 from trainables.protocols.masked_images import MaskedImage, names_and_files
 from trainables.protocols.protocol import DetectionProtocol
-from trainables.protocols.rating import RatesOne
+from trainables.protocols.rating import RateFunction
 
 Map = npt.NDArray[np.uint16]
 """Probabilities as whole numbers from 0 to `LARGEST`."""
@@ -89,7 +89,7 @@ class MapFolder:
 
 
 class AllPixels:
-    """What needs no detector: every pixel is detected."""
+    """Baseline: every pixel is detected."""
 
     def check(self, keys: Sequence[str]) -> None:
         """It has a map of every photograph."""
@@ -98,7 +98,7 @@ class AllPixels:
         return np.full(image.hole_hw.shape, LARGEST, np.uint16)
 
 
-def rates(protocol: DetectionProtocol) -> RatesOne:
+def rates(protocol: DetectionProtocol) -> RateFunction:
     """The function that rates a map of one photograph."""
     least = int(np.floor(protocol.maps.threshold * LARGEST)) + 1
 
