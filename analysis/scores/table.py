@@ -1,7 +1,7 @@
 """A table of rated fills: means with intervals, differences paired by image, and what a reader has to know.
 
 The values of one photograph with several masks are not independent, so intervals and tests take one value for each
-photograph: the mean over its masks and over the runs (seeds) of the fill. Intervals over seeds stand beside them.
+photograph: the mean over its masks and over the runs (seeds) of the fill. Intervals over seeds are given as well.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
     named = "" if mixed else f"Protocol {scores.protocol}, hash {scores.hash}. "
     area, kind = ("manipulated pixels", "detections") if scores.detections else ("holes", "fills")
     found = [f"{named}{images}; {area} cover {hole:.1%} on average."]
-    if scores.published_images and scores.published_images != photographs and not mixed:
+    if scores.published_images and scores.published_images != len(scores.names) and not mixed:
         found.append(
             f"The published tables are of {scores.published_images:,} images, and do not compare with this one."
         )
@@ -167,7 +167,8 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
             found.append(f"{row.name} changed {many}, by up to {largest} of 255; the originals were rated there.")
     family = max((pair.test.family for pair in pairs), default=0)
     if pairs and pairs[0].test.underpowered:
+        what = "The difference cannot" if family == 1 else f"None of the {family:,} differences can"
         found.append(
-            f"With {images} no difference of {family} can be tested; {seeds_needed(family)} images are needed."
+            f"{what} reach significance with {wording.count(photographs, 'image')}; {seeds_needed(family)} are needed."
         )
     return found

@@ -32,7 +32,7 @@ class FillScores(_Strict):
     """Fills of one name."""
 
     name: str = Field(description="its name in tables")
-    untrained: bool = Field(description="whether it is a method without training that stands in every table")
+    untrained: bool = Field(description="whether it is a method without training, which is in every table")
     runs: list[RunScores] = Field(min_length=1, description="one for each seed")
 
 
@@ -48,7 +48,9 @@ class Scores(_Strict):
     schema_: int = Field(1, alias="schema", description="version of this document")
     protocol: str = Field(description="name of the protocol")
     evaluation: dict[str, Any] = Field(description="what decides the numbers: images, masks and metrics")
-    published_images: int | None = Field(description="number of images of the published tables, if it is known")
+    published_images: int | None = Field(
+        description="number of rated images of the published tables (photographs x masks), if it is known"
+    )
     tested: RatedImages = Field(description="what was rated")
     names: list[str] = Field(description="the photograph of each image")
     groups: list[str] = Field(description="the kind of mask of each image; empty where a protocol has one")
