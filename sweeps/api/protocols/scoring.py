@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Folders = Mapping[str, Sequence[str | Path]]
 ALL_PIXELS = "all_pixels"
-"""What stands beside detections: every pixel is detected."""
+"""Baseline: every pixel is detected."""
 
 
 def score(
@@ -46,7 +46,7 @@ def score(
     untrained = _untrained(known)
     clash = [name for name in fills if name in untrained]
     if clash:
-        why = "this is the name of what stands in every table, without training"
+        why = "this is the name of a method without training, which is in every table"
         raise SweepError(f"name {clash[0]!r}", why, "another name", f"my_{clash[0]}=FOLDER")
     rated = _rated(known, runs, Path(truth), None if masks is None else Path(masks), progress)
     found = [
@@ -72,7 +72,7 @@ def score(
 
 
 def _untrained(known: NamedProtocol) -> Sequence[str]:
-    """The names of what needs no training and stands in every table."""
+    """The names of the methods without training, which are part of every table."""
     from trainables.protocols.fills import UNTRAINED
     from trainables.protocols.protocol import DetectionProtocol
 
