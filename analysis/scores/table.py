@@ -49,10 +49,14 @@ class ScorePair:
 
 @dataclass(frozen=True)
 class ScoreTable:
+    """All fills of one or several files of scores."""
+
     scores: Scores
     rows: Sequence[ScoreRow]
     pairs: Sequence[ScorePair]
     notes: Sequence[str]
+    mixed: bool
+    """Whether protocols or images differ; `scores` then has the protocol, masks and checksums of the first file."""
 
 
 def column(metric: str) -> str:
@@ -64,7 +68,7 @@ def build(scores: Scores, differs: Sequence[str] = ()) -> ScoreTable:
     """differs: notes on scores that were rated by different protocols, which come first."""
     rows = [_row(scores, fill) for fill in scores.fills]
     pairs = [pair for metric in scores.metrics for pair in _pairs(scores, metric)]
-    return ScoreTable(scores, rows, pairs, [*differs, *_notes(scores, rows, pairs, bool(differs))])
+    return ScoreTable(scores, rows, pairs, [*differs, *_notes(scores, rows, pairs, bool(differs))], bool(differs))
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -143,9 +147,9 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
     images = wording.count(photographs, "image")
     if len(scores.names) > photographs:
         images += f" with {wording.count(len(scores.names), 'mask')}"
-    named = "" if mixed else f"Protocol {scores.protocol}, hash {scores.hash}. "
+    named = f"Protocol {scores.protocol}, hash {scores.hash}. "
     area, kind = ("manipulated pixels", "detections") if scores.detections else ("holes", "fills")
-    found = [f"{named}{images}; {area} cover {hole:.1%} on average."]
+    found = [f"{images}, rated differently." if mixed else f"{named}{images}; {area} cover {hole:.1%} on average."]
     if scores.published_images and scores.published_images != len(scores.names) and not mixed:
         found.append(
             f"The published tables are of {scores.published_images:,} images, and do not compare with this one."

@@ -77,13 +77,19 @@ class Scores(_Strict):
 
 
 def write(scores: Scores, file: Path) -> None:
-    """Write scores with their checksum."""
+    """Write scores with their checksum, and replace a file only when they are complete."""
     import json
+    import os
 
     plain = scores.model_dump(by_alias=True)
     text = json.dumps({**plain, "checksum": digest(plain)}, ensure_ascii=False)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text + "\n", encoding="utf-8")
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.unfinished")
+    try:
+        unfinished.write_text(text + "\n", encoding="utf-8")
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read(file: Path) -> Scores:

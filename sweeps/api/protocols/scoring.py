@@ -164,11 +164,17 @@ def write_scores(found: Scores, file: str | Path) -> None:
 def compare_scores(files: Sequence[str | Path], *, mix: bool = False) -> ScoreTable:
     """One table of the fills of several files of scores.
 
-    SweepError, which names the fields that differ, if they were rated by other protocols or on other images. mix: make
-    the table all the same, over the images that all have, with what differs in its note.
+    SweepError, which names the fields that differ, if they were rated by other protocols or on other images, and for a
+    file that is given twice. mix: make the table all the same, over the images that all have, with what differs in its
+    note.
     """
     from analysis.scores import merge, table
     from sweeps.protocols import scores
 
+    places = [Path(file).resolve() for file in files]
+    twice = [str(file) for number, file in enumerate(files) if places[number] in places[:number]]
+    if twice:
+        why, allowed = "this file of scores is given twice", "files of scores that are all different"
+        raise SweepError(twice[0], why, allowed, f"sweeps compare {twice[0]} OTHER.json")
     merged, notes = merge.merged({str(file): scores.read(Path(file)) for file in files}, mix)
     return table.build(merged, notes)

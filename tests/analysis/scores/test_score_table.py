@@ -138,7 +138,10 @@ def test_other_protocols_are_not_mixed_unless_asked(values: Values) -> None:
     assert [fill.name for fill in mixed.fills] == ["A (thin.json)", "A (thick.json)", "telea"]
     assert mixed.names == PHOTOGRAPHS[:6], "what both have"
     assert any("masks.width: 10 and 50" in note for note in notes)
-    assert table.build(mixed, notes).notes[: len(notes)] == notes
+    built = table.build(mixed, notes)
+    assert built.mixed
+    assert built.notes[: len(notes) + 1] == [*notes, "6 images, rated differently."]
+    assert thin.hash not in score_text.latex(built)
     alone = scores({"A": [run(values[6:])]}, width=50, names=PHOTOGRAPHS[6:])
     with pytest.raises(SweepError, match="share no photograph"):
         merge.merged({"thin.json": scores({"A": [run(values[:6])]}, names=PHOTOGRAPHS[:6]), "b.json": alone}, mix=True)

@@ -141,6 +141,10 @@ def test_two_protocols_that_look_alike_are_not_compared(said: Said, tmp_path: Pa
     assert "NOT COMPARABLE" in mixed
     assert "masks.width: [3,6] and [8,12]" in mixed
     assert "Protocol thin" not in mixed, "a mixed table has no protocol"
+    found = models.ScoreOutput.model_validate_json(said("compare", thin, thick, "--mix", "--json"))
+    assert (found.mixed, found.images) == (True, 8)
+    assert {found.protocol, found.hash, found.images_checksum, found.masks_checksum, found.hole_fraction} == {None}
+    assert found.evaluation is None
 
 
 def test_scores_of_one_protocol_are_compared(said: Said, tmp_path: Path) -> None:
@@ -150,6 +154,7 @@ def test_scores_of_one_protocol_are_compared(said: Said, tmp_path: Path) -> None
     found = models.ScoreOutput.model_validate_json(said("compare", one, two, "--json"))
     assert [row.name for row in found.fills] == ["ns", "noisy", "mean_fill", "onion_peel", "telea"]
     assert any((pair.better, pair.worse, pair.differs) == ("ns", "noisy", True) for pair in found.pairs)
+    assert "given twice" in said("compare", one, tmp_path / "." / "one.json", code=2)
     assert "two files" in said("compare", one, code=2)
     assert "two files" in said("compare", one, "a-sweep", code=2)
     assert "sweeps are not scores" in said("compare", "a", "b", "--mix", code=2)
@@ -210,7 +215,7 @@ def test_edited_scores_are_refused(said: Said, tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="changed after it was written"):
         scores.read(file)
     file.write_text("[]")
-    assert "it holds no scores" in said("compare", file, file, code=2)
+    assert "it holds no scores" in said("compare", file, tmp_path / "b.json", code=2)
 
 
 def test_arguments_that_do_not_fit(said: Said, tmp_path: Path) -> None:
@@ -227,6 +232,29 @@ def test_arguments_that_do_not_fit(said: Said, tmp_path: Path) -> None:
     assert "it has no images" in said(*export[:3], tmp_path, "--out", tmp_path / "out", code=2)
     error = json.loads(said("score", "fills/gone", *SCORE[2:], "thin", "--json", code=2))["error"]
     assert all(error.values())
+
+
+def test_a_folder_whose_path_has_an_equals_sign_needs_no_name(said: Said, folder: Path) -> None:
+    shutil.copytree(folder / "fills" / "ns", folder / "runs" / "lr=0.1" / "ns")
+    for given, name in (("runs/lr=0.1/ns", "ns"), ("mine=runs/lr=0.1/ns", "mine")):
+        found = models.ScoreOutput.model_validate_json(said("score", given, *SCORE[2:], "thin", "--json"))
+        assert found.fills[0].name == name
+
+
+def test_scores_are_written_whole_or_not_at_all(said: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.json"
+    said(*SCORE, "thin", "--out", file)
+    before, found = file.read_bytes(), scores.read(file)
+
+    def full(path: Path, text: str, **_: object) -> int:
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        scores.write(found, file)
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_list_of_protocols(said: Said) -> None:
