@@ -124,13 +124,13 @@ def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | 
         why = f"{truth} has the masks that were exported"
         raise SweepError(f"--masks {masks}", why, "--masks with a folder of photographs", "leave --masks out")
     exported = ExportedImages(truth)
-    evaluation = exported.head["evaluation"]
-    if identity.evaluation_hash(evaluation) != exported.head["hash"]:
+    index, evaluation = exported.index, exported.index.evaluation
+    if not _has_hash(evaluation, index.hash):
         allowed = "the file that `sweeps export-protocol` has written"
         raise SweepError(str(truth / INDEX), "it was edited: its hash is another one", allowed, "export it again")
     different = identity.differences(evaluation, content.evaluation())
     if different:
-        before, now = f"{exported.head['name']} {exported.head['hash']}", f"{known.name} is now {known.hash}"
+        before, now = f"{index.name} {index.hash}", f"{known.name} is now {known.hash}"
         raise SweepError(
             f"--truth {truth}",
             f"it was exported for {before}, and {now}: {'; '.join(different)}",
@@ -138,6 +138,13 @@ def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | 
             f"sweeps export-protocol {known.name} --truth DIR --out DIR, and fill those images",
         )
     return exported
+
+
+def _has_hash(evaluation: Mapping[str, Any], expected: str) -> bool:
+    try:
+        return identity.evaluation_hash(evaluation) == expected
+    except ValueError:  # NaN, or half of a surrogate pair
+        return False
 
 
 def score_table(found: Scores) -> ScoreTable:
