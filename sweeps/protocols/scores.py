@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Scores(_Strict):
         names = [fill.name for fill in self.fills]
         if len(set(names)) < len(names):
             raise ValueError("two fills have the same name")
-        columns = {"groups": self.groups, "hole_fractions": self.hole_fractions}
+        columns: dict[str, Sized] = {"groups": self.groups, "hole_fractions": self.hole_fractions}
         lengths = {"tested.count": self.tested.count, **{name: len(column) for name, column in columns.items()}}
         for fill in self.fills:
             for run in fill.runs:
