@@ -91,11 +91,13 @@ def latex(table: ScoreTable) -> str:
     """The tables with their notes, for booktabs and siunitx."""
     from analysis.report.latex import tabular
 
-    name, parts = table.scores.protocol, [tabular.NEEDS]
+    name, parts = "mixed" if table.mixed else table.scores.protocol, [tabular.NEEDS]
+    by = "different protocols" if table.mixed else f"the protocol {name}"
+    named = "" if table.mixed else f" ({table.scores.hash})"
     kind = "Detections" if table.scores.detections else "Fills"
     grids: Sequence[tuple[TextGrid | None, str, str]] = (
-        (main_grid(table), f"{kind} rated by the protocol {name} ({table.scores.hash}).", name),
-        (group_grid(table), f"{kind} rated by the protocol {name}, by the size of the hole.", f"{name}-groups"),
+        (main_grid(table), f"{kind} rated by {by}{named}.", name),
+        (group_grid(table), f"{kind} rated by {by}, by the size of the hole.", f"{name}-groups"),
     )
     parts += [tabular.grid(grid, caption, label, table.notes) for grid, caption, label in grids if grid]
     return "\n".join(parts)

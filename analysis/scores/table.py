@@ -1,7 +1,7 @@
 """A table of rated fills: means with intervals, differences paired by image, and what a reader has to know.
 
 The values of one photograph with several masks are not independent, so intervals and tests take one value for each
-photograph: the mean over its masks and over the runs (seeds) of the fill. Intervals over seeds stand beside them.
+photograph: the mean over its masks and over the runs (seeds) of the fill. Intervals over seeds are given as well.
 """
 
 from __future__ import annotations
@@ -49,10 +49,14 @@ class ScorePair:
 
 @dataclass(frozen=True)
 class ScoreTable:
+    """All fills of one or several files of scores."""
+
     scores: Scores
     rows: Sequence[ScoreRow]
     pairs: Sequence[ScorePair]
     notes: Sequence[str]
+    mixed: bool
+    """Whether protocols or images differ; `scores` then has the protocol, masks and checksums of the first file."""
 
 
 def column(metric: str) -> str:
@@ -64,7 +68,7 @@ def build(scores: Scores, differs: Sequence[str] = ()) -> ScoreTable:
     """differs: notes on scores that were rated by different protocols, which come first."""
     rows = [_row(scores, fill) for fill in scores.fills]
     pairs = [pair for metric in scores.metrics for pair in _pairs(scores, metric)]
-    return ScoreTable(scores, rows, pairs, [*differs, *_notes(scores, rows, pairs, bool(differs))])
+    return ScoreTable(scores, rows, pairs, [*differs, *_notes(scores, rows, pairs, bool(differs))], bool(differs))
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -143,10 +147,10 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
     images = wording.count(photographs, "image")
     if len(scores.names) > photographs:
         images += f" with {wording.count(len(scores.names), 'mask')}"
-    named = "" if mixed else f"Protocol {scores.protocol}, hash {scores.hash}. "
+    named = f"Protocol {scores.protocol}, hash {scores.hash}. "
     area, kind = ("manipulated pixels", "detections") if scores.detections else ("holes", "fills")
-    found = [f"{named}{images}; {area} cover {hole:.1%} on average."]
-    if scores.published_images and scores.published_images != photographs and not mixed:
+    found = [f"{images}, rated differently." if mixed else f"{named}{images}; {area} cover {hole:.1%} on average."]
+    if scores.published_images and scores.published_images != len(scores.names) and not mixed:
         found.append(
             f"The published tables are of {scores.published_images:,} images, and do not compare with this one."
         )
@@ -167,7 +171,8 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
             found.append(f"{row.name} changed {many}, by up to {largest} of 255; the originals were rated there.")
     family = max((pair.test.family for pair in pairs), default=0)
     if pairs and pairs[0].test.underpowered:
+        what = "The difference cannot" if family == 1 else f"None of the {family:,} differences can"
         found.append(
-            f"With {images} no difference of {family} can be tested; {seeds_needed(family)} images are needed."
+            f"{what} reach significance with {wording.count(photographs, 'image')}; {seeds_needed(family)} are needed."
         )
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from sweeps.results.cost import estimate as estimate_of
 from sweeps.results.cost import speed as speed_of
 from sweeps.spec.schema import Resources
 from sweeps.store.base import Store
+from trainables.cpus import usable_cpus
 from trainables.training.session import Machine
 
 STEPS = 8
@@ -128,7 +128,7 @@ def _at_once(resources: Resources, address: str) -> tuple[int, str, float]:
     gpus = (1.0 if have else 0.0) if resources.gpus == "auto" else float(resources.gpus)
     if address == IN_PROCESS:
         return 1, "one after the other in one process", gpus
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = usable_cpus()
     fits = min(cpus // resources.cpus, int(have / gpus + 1e-9)) if gpus else cpus // resources.cpus
     return max(1, fits // resources.least_and_most[1]), f"{cpus} CPUs{f' and {have} GPUs' if have else ''} here", gpus
 

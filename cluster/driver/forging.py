@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import sys
 import time
@@ -29,6 +28,7 @@ from sweeps.store import layout, listing
 from sweeps.store.base import Store
 from trainables import schema
 from trainables.config import data_paths
+from trainables.cpus import usable_cpus
 from trainables.data.fingerprints import fingerprints
 from trainables.forgery import config as forgery_config
 from trainables.forgery import forged_index
@@ -75,7 +75,7 @@ def ensure(store: Store, resolved: Mapping[str, Any], data_root: Path | None, qu
     config = json.dumps(dict(resolved), ensure_ascii=False, separators=(",", ":"))
     store.create(set_key(set_id, "config.json"), config.encode())
     _check_photographs(store, set_id, resolved, data_root)
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = usable_cpus()
     shard_of = {set_key(set_id, shard.files[-1]): shard for shard in shards}
     with _progress(f"forging {set_id}", shards[0].of, quiet) as advance:
         existing = _existing(store, set_id, shards)

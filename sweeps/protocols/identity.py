@@ -18,7 +18,7 @@ def evaluation_hash(evaluation: Mapping[str, Any]) -> str:
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The fields in which two evaluations differ, as 'masks.strokes.width: 10 and 100'; empty if they are equal.
 
-    Of options of different mask generators only the generator is told.
+    If the generators of the masks differ, only their names are listed, and not their options.
     """
     first, second = flat(before), flat(after)
     fields = [field for field in {**first, **second} if first.get(field) != second.get(field)]

@@ -19,7 +19,7 @@ from trainables.errors import TrialError
 from trainables.protocols.fills import check_names
 from trainables.protocols.masked_images import MaskedImage, names_and_files
 from trainables.protocols.protocol import DetectionProtocol
-from trainables.protocols.rating import RatesOne
+from trainables.protocols.rating import RateFunction
 
 Map = npt.NDArray[np.uint16]
 """Probabilities as whole numbers from 0 to `LARGEST`."""
@@ -69,7 +69,7 @@ class MapFolder:
         check_names(f"maps {self.folder}", self._files, keys, "name each map like its photograph")
 
     def map(self, image: MaskedImage) -> Map:
-        """A map of 8 or 16 bits. Raises TrialError for colour, an alpha channel and another size."""
+        """A map of 8 or 16 bits. Raises TrialError for colour, an alpha channel, another size and larger values."""
         file = self.folder / self._files[image.key]
         try:
             with Image.open(file) as opened:
@@ -83,13 +83,18 @@ class MapFolder:
             why, fix = f"it is no grey image (mode {mode})", "save the probabilities as one grey channel"
         elif size != (width, height):
             why, fix = f"it has {size[0]} x {size[1]} px", "resize the map to the photograph, and not the photograph"
+        elif values.size and not 0 <= int(values.min()) <= int(values.max()) <= LARGEST:
+            why = f"it has values from {int(values.min()):,} to {int(values.max()):,}"
+            fix = f"save probabilities p as 16 bits: round({LARGEST:,} p)"
         else:
             return values.astype(np.uint16) * np.uint16({"L": 257, "1": LARGEST}.get(mode, 1))
-        raise TrialError(f"map {file}", why, f"a grey image of 8 or 16 bits and {width} x {height} px", fix)
+        raise TrialError(
+            f"map {file}", why, f"a grey image of 8 or 16 bits (values 0 to {LARGEST:,}) and {width} x {height} px", fix
+        )
 
 
 class AllPixels:
-    """What needs no detector: every pixel is detected."""
+    """Baseline: every pixel is detected."""
 
     def check(self, keys: Sequence[str]) -> None:
         """It has a map of every photograph."""
@@ -98,7 +103,7 @@ class AllPixels:
         return np.full(image.hole_hw.shape, LARGEST, np.uint16)
 
 
-def rates(protocol: DetectionProtocol) -> RatesOne:
+def rates(protocol: DetectionProtocol) -> RateFunction:
     """The function that rates a map of one photograph."""
     least = int(np.floor(protocol.maps.threshold * LARGEST)) + 1
 

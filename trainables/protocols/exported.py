@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from pydantic import Field, ValidationError, model_validator
 
+from trainables.config.sections import StrictConfig
 from trainables.data.image_files import open_image, read_grey
 from trainables.errors import TrialError
 from trainables.protocols.generators import HoleArray
@@ -41,9 +43,31 @@ def write(images: Photographs, folder: Path, head: Mapping[str, Any]) -> int:
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(file)
         checksums[one.key] = [_checksum(one.key, one.pixels_hw3), _checksum(one.key, one.hole_hw)]
-    index = {**head, "grouped": grouped, "checksums": checksums}
+    index = ExportIndex.model_validate({**head, "grouped": grouped, "checksums": checksums}).model_dump()
     (folder / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return len(checksums)
+
+
+class ExportIndex(StrictConfig):
+    """The content of `protocol.json`."""
+
+    name: str = Field(description="name of the protocol")
+    hash: str = Field(description="hash of the protocol")
+    evaluation: dict[str, Any] = Field(description="what is hashed")
+    grouped: bool = Field(description="whether keys are GROUP/NAME, and not NAME")
+    checksums: dict[str, Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(
+        min_length=1, description="key of each image -> checksums of its pixels and of its mask"
+    )
+
+    @model_validator(mode="after")
+    def _keys_stay_below_the_folder(self) -> ExportIndex:
+        for key in self.checksums:
+            path = PurePosixPath(key)
+            if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in key:
+                raise ValueError(f"the key {key!r} is no path below the folder")
+            if self.grouped and not all(key.partition("/")):
+                raise ValueError(f"the key {key!r} has no group")
+        return self
 
 
 def _checksum(key: str, values: npt.NDArray[np.uint8] | HoleArray) -> str:
@@ -59,21 +83,24 @@ class ExportedImages:
         """Raises TrialError if `protocol.json` cannot be read."""
         self.folder = folder
         try:
-            self.head: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-            self._checksums: dict[str, list[str]] = self.head.pop("checksums")
-            assert {"name", "hash", "evaluation", "grouped"} <= set(self.head)
-        except (OSError, ValueError, KeyError, AttributeError, AssertionError) as error:
-            why = f"it cannot be read: {error or 'a part is missing'}"
-            allowed = "the file that `sweeps export-protocol` has written"
-            raise TrialError(str(folder / INDEX), why, allowed, "export the protocol again") from None
+            self.index = ExportIndex.model_validate(json.loads((folder / INDEX).read_text(encoding="utf-8")))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            why = ": ".join(part for part in (".".join(map(str, first["loc"])), first["msg"]) if part)
+        except (OSError, ValueError, RecursionError) as error:
+            why = str(error)
+        else:
+            return
+        allowed = "the file that `sweeps export-protocol` has written"
+        raise TrialError(str(folder / INDEX), f"it cannot be read: {why}", allowed, "export the protocol again")
 
     @property
     def keys(self) -> list[str]:
-        return list(self._checksums)
+        return list(self.index.checksums)
 
     def __iter__(self) -> Iterator[MaskedImage]:
         """Raises TrialError, which names the file, for an image or mask that was changed after the export."""
-        for key, checksums in self._checksums.items():
+        for key, checksums in self.index.checksums.items():
             image, mask = (self.folder / kind / f"{key}.png" for kind in (IMAGES, MASKS))
             pixels_hw3 = np.asarray(open_image(image, "--truth").convert("RGB"))
             hole_hw = np.asarray(read_grey(open_image(mask, "--truth"))) > 0
@@ -85,7 +112,10 @@ class ExportedImages:
                         "the images and masks as `sweeps export-protocol` has written them",
                         "export the protocol again, and fill those images",
                     )
-            group, _, name = key.partition("/") if self.head["grouped"] else ("", "", key)
+            if pixels_hw3.shape[:2] != hole_hw.shape:
+                why, allowed = f"it has another size than {image}", "a mask of the size of its image"
+                raise TrialError(str(mask), why, allowed, "export the protocol again")
+            group, _, name = key.partition("/") if self.index.grouped else ("", "", key)
             yield MaskedImage(name, group, pixels_hw3, hole_hw)
 
 

@@ -17,7 +17,7 @@ from trainables.errors import TrialError
 from trainables.protocols.masked_images import MaskedImage, Pixels, names_and_files
 
 UNTRAINED = ("mean_fill", "onion_peel", "telea")
-"""Methods without training that stand in every table."""
+"""Methods without training that are part of every table."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH = 24
 """Place of the bit depth in a PNG file."""

@@ -78,7 +78,11 @@ class PublishedEvaluation(StrictConfig):
         + "; ".join(f"{key}: {text}" for key, text in EQUALITY.items())
     )
     evidence: str = Field(min_length=1, description="what was compared with what, and what is not known")
-    published_images: int | None = Field(None, ge=1, description="number of images of the published tables")
+    published_images: int | None = Field(
+        None,
+        ge=1,
+        description="number of rated images of the published tables (photographs x masks), if it is known",
+    )
     lacks: list[str] = Field(default_factory=list, description="metrics of the publication that it does not have")
 
 

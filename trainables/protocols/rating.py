@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.cpus import usable_cpus
 from trainables.inpaint.evaluation.metrics import per_image
 from trainables.protocols.masked_images import Checksum, MaskedImage, Pixels
 
@@ -68,7 +68,7 @@ class Rating:
     """Checksums over all images and over all masks, with their keys."""
 
 
-RatesOne = Callable[[Any, MaskedImage], tuple[dict[str, float], int, int]]
+RateFunction = Callable[[Any, MaskedImage], tuple[dict[str, float], int, int]]
 """Gives the metrics of what a source has for an image, the known pixels that it changed, and their largest change."""
 
 
@@ -77,7 +77,7 @@ def rate(
     sources: Mapping[str, FillSource],
     metrics: list[str],
     progress: Callable[[int, int], None] = lambda done, of: None,
-    rated_one: RatesOne | None = None,
+    rated_one: RateFunction | None = None,
 ) -> Rating:
     """Rate all sources on all images; each image is read once. Raises TrialError for fills that cannot be used.
 
@@ -109,10 +109,10 @@ def rate(
 
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """A worker for each core, and one thread for each operation: bits do not depend on the number of cores."""
+    """A worker for each usable CPU, and one thread for each operation: bits do not depend on the number of cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(usable_cpus(), initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield pool
     finally:

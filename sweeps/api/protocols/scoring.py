@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Folders = Mapping[str, Sequence[str | Path]]
 ALL_PIXELS = "all_pixels"
-"""What stands beside detections: every pixel is detected."""
+"""Baseline: every pixel is detected."""
 
 
 def score(
@@ -46,7 +46,7 @@ def score(
     untrained = _untrained(known)
     clash = [name for name in fills if name in untrained]
     if clash:
-        why = "this is the name of what stands in every table, without training"
+        why = "this is the name of a method without training, which is in every table"
         raise SweepError(f"name {clash[0]!r}", why, "another name", f"my_{clash[0]}=FOLDER")
     rated = _rated(known, runs, Path(truth), None if masks is None else Path(masks), progress)
     found = [
@@ -72,7 +72,7 @@ def score(
 
 
 def _untrained(known: NamedProtocol) -> Sequence[str]:
-    """The names of what needs no training and stands in every table."""
+    """The names of the methods without training, which are part of every table."""
     from trainables.protocols.fills import UNTRAINED
     from trainables.protocols.protocol import DetectionProtocol
 
@@ -124,13 +124,13 @@ def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | 
         why = f"{truth} has the masks that were exported"
         raise SweepError(f"--masks {masks}", why, "--masks with a folder of photographs", "leave --masks out")
     exported = ExportedImages(truth)
-    evaluation = exported.head["evaluation"]
-    if identity.evaluation_hash(evaluation) != exported.head["hash"]:
+    index, evaluation = exported.index, exported.index.evaluation
+    if not _has_hash(evaluation, index.hash):
         allowed = "the file that `sweeps export-protocol` has written"
         raise SweepError(str(truth / INDEX), "it was edited: its hash is another one", allowed, "export it again")
     different = identity.differences(evaluation, content.evaluation())
     if different:
-        before, now = f"{exported.head['name']} {exported.head['hash']}", f"{known.name} is now {known.hash}"
+        before, now = f"{index.name} {index.hash}", f"{known.name} is now {known.hash}"
         raise SweepError(
             f"--truth {truth}",
             f"it was exported for {before}, and {now}: {'; '.join(different)}",
@@ -138,6 +138,13 @@ def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | 
             f"sweeps export-protocol {known.name} --truth DIR --out DIR, and fill those images",
         )
     return exported
+
+
+def _has_hash(evaluation: Mapping[str, Any], expected: str) -> bool:
+    try:
+        return identity.evaluation_hash(evaluation) == expected
+    except ValueError:  # NaN, or half of a surrogate pair
+        return False
 
 
 def score_table(found: Scores) -> ScoreTable:
@@ -164,11 +171,17 @@ def write_scores(found: Scores, file: str | Path) -> None:
 def compare_scores(files: Sequence[str | Path], *, mix: bool = False) -> ScoreTable:
     """One table of the fills of several files of scores.
 
-    SweepError, which names the fields that differ, if they were rated by other protocols or on other images. mix: make
-    the table all the same, over the images that all have, with what differs in its note.
+    SweepError, which names the fields that differ, if they were rated by other protocols or on other images, and for a
+    file that is given twice. mix: make the table all the same, over the images that all have, with what differs in its
+    note.
     """
     from analysis.scores import merge, table
     from sweeps.protocols import scores
 
+    places = [Path(file).resolve() for file in files]
+    twice = [str(file) for number, file in enumerate(files) if places[number] in places[:number]]
+    if twice:
+        why, allowed = "this file of scores is given twice", "files of scores that are all different"
+        raise SweepError(twice[0], why, allowed, f"sweeps compare {twice[0]} OTHER.json")
     merged, notes = merge.merged({str(file): scores.read(Path(file)) for file in files}, mix)
     return table.build(merged, notes)

@@ -410,13 +410,14 @@ class ScoredPair(_Output):
 class ScoreOutput(_Document):
     """Of `score`, and of `compare` with files of scores."""
 
-    protocol: str = Field(description="name of the protocol")
-    hash: str = Field(description="its hash")
-    evaluation: dict[str, Any] = Field(description="what is hashed: images, masks and metrics")
+    mixed: bool = Field(description="whether the fills were rated by different protocols or on different images")
+    protocol: str | None = Field(description="name of the protocol; null: mixed, here and below")
+    hash: str | None = Field(description="its hash")
+    evaluation: dict[str, Any] | None = Field(description="what is hashed: images, masks and metrics")
     images: int = Field(description="number of images, with all kinds of masks")
-    images_checksum: str = Field(description="checksum of the images")
-    masks_checksum: str = Field(description="checksum of the masks")
-    hole_fraction: float = Field(description="mean share of an image that is hole")
+    images_checksum: str | None = Field(description="checksum of the images")
+    masks_checksum: str | None = Field(description="checksum of the masks")
+    hole_fraction: float | None = Field(description="mean share of an image that is hole")
     fills: list[ScoredFill] = Field(description="the fills, those without training last")
     pairs: list[ScoredPair] = Field(description="every two fills, and each with the best one without training")
     notes: list[str] = Field(description="what a reader has to know, and in what mixed scores differ")

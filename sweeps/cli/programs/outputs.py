@@ -390,14 +390,16 @@ def scored(table: ScoreTable) -> models.ScoreOutput:
         )
         for pair in table.pairs
     ]
+    one = None if table.mixed else scores  # mixed scores have those of the first file
     return models.ScoreOutput(
-        protocol=scores.protocol,
-        hash=scores.hash,
-        evaluation=scores.evaluation,
+        mixed=table.mixed,
+        protocol=one and one.protocol,
+        hash=one and one.hash,
+        evaluation=one and one.evaluation,
         images=len(scores.names),
-        images_checksum=scores.tested.pixels,
-        masks_checksum=scores.tested.masks,
-        hole_fraction=sum(scores.hole_fractions) / len(scores.hole_fractions),
+        images_checksum=one and one.tested.pixels,
+        masks_checksum=one and one.tested.masks,
+        hole_fraction=one and sum(one.hole_fractions) / len(one.hole_fractions),
         fills=fills,
         pairs=pairs,
         notes=list(table.notes),

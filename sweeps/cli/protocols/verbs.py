@@ -124,10 +124,10 @@ def _check_out(file: Path) -> None:
 
 
 def _folders(given: list[str]) -> dict[str, list[str | Path]]:
-    """Name -> its folders. A folder without a name is called like itself."""
+    """Name -> its folders. A folder without a name is called like itself, even if its path has a `=`."""
     found: dict[str, list[str | Path]] = {}
     for text in given:
-        name, equals, folder = text.partition("=")
+        name, equals, folder = ("", "", text) if Path(text).is_dir() else text.partition("=")
         if not equals:
             name, folder = Path(text).resolve().name, text
         if name in found and not equals:

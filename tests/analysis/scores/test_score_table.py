@@ -110,7 +110,21 @@ def test_values_that_are_not_defined_are_left_out() -> None:
 
 def test_few_images_are_said_to_decide_nothing() -> None:
     built = table.build(scores({"A": [run([1.0, 2.0])], "B": [run([2.0, 3.0])]}, names=PHOTOGRAPHS[:2]))
-    assert any("can be tested" in note for note in built.notes)
+    assert any(note.startswith("The difference cannot reach significance with 2 images; ") for note in built.notes)
+    three = {name: [run([1.0, 2.0 + shift])] for shift, name in enumerate("ABC")}
+    built = table.build(scores(three, names=PHOTOGRAPHS[:2]))
+    assert any(
+        note.startswith("None of the 3 differences can reach significance with 2 images; ") for note in built.notes
+    )
+
+
+def test_published_images_are_rated_images_and_not_photographs() -> None:
+    """As in `pconv-6`: 1,000 photographs with 12 masks each are the 12,000 images of the published tables."""
+    groups = ["01-10", "10-20"]
+    for published, differs in ((24, False), (12, True)):
+        rated = scores({"A": [run([1.0] * 24)]}, groups).model_copy(update={"published_images": published})
+        notes = table.build(rated).notes
+        assert any(f"published tables are of {published} images" in note for note in notes) is differs
 
 
 def test_other_protocols_are_not_mixed_unless_asked(values: Values) -> None:
@@ -124,7 +138,10 @@ def test_other_protocols_are_not_mixed_unless_asked(values: Values) -> None:
     assert [fill.name for fill in mixed.fills] == ["A (thin.json)", "A (thick.json)", "telea"]
     assert mixed.names == PHOTOGRAPHS[:6], "what both have"
     assert any("masks.width: 10 and 50" in note for note in notes)
-    assert table.build(mixed, notes).notes[: len(notes)] == notes
+    built = table.build(mixed, notes)
+    assert built.mixed
+    assert built.notes[: len(notes) + 1] == [*notes, "6 images, rated differently."]
+    assert thin.hash not in score_text.latex(built)
     alone = scores({"A": [run(values[6:])]}, width=50, names=PHOTOGRAPHS[6:])
     with pytest.raises(SweepError, match="share no photograph"):
         merge.merged({"thin.json": scores({"A": [run(values[:6])]}, names=PHOTOGRAPHS[:6]), "b.json": alone}, mix=True)

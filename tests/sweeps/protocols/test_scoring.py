@@ -17,6 +17,7 @@ from sweeps.cli.main import main
 from sweeps.cli.programs import models
 from sweeps.errors import SweepError
 from sweeps.protocols import scores
+from sweeps.spec.trial import digest
 
 THIN = """\
 about: A test.
@@ -141,6 +142,10 @@ def test_two_protocols_that_look_alike_are_not_compared(said: Said, tmp_path: Pa
     assert "NOT COMPARABLE" in mixed
     assert "masks.width: [3,6] and [8,12]" in mixed
     assert "Protocol thin" not in mixed, "a mixed table has no protocol"
+    found = models.ScoreOutput.model_validate_json(said("compare", thin, thick, "--mix", "--json"))
+    assert (found.mixed, found.images) == (True, 8)
+    assert {found.protocol, found.hash, found.images_checksum, found.masks_checksum, found.hole_fraction} == {None}
+    assert found.evaluation is None
 
 
 def test_scores_of_one_protocol_are_compared(said: Said, tmp_path: Path) -> None:
@@ -150,6 +155,7 @@ def test_scores_of_one_protocol_are_compared(said: Said, tmp_path: Path) -> None
     found = models.ScoreOutput.model_validate_json(said("compare", one, two, "--json"))
     assert [row.name for row in found.fills] == ["ns", "noisy", "mean_fill", "onion_peel", "telea"]
     assert any((pair.better, pair.worse, pair.differs) == ("ns", "noisy", True) for pair in found.pairs)
+    assert "given twice" in said("compare", one, tmp_path / "." / "one.json", code=2)
     assert "two files" in said("compare", one, code=2)
     assert "two files" in said("compare", one, "a-sweep", code=2)
     assert "sweeps are not scores" in said("compare", "a", "b", "--mix", code=2)
@@ -197,8 +203,105 @@ def test_an_edited_index_is_refused(said: Said, folder: Path, tmp_path: Path) ->
     index = tmp_path / "thin" / "protocol.json"
     index.write_text(index.read_text().replace('"size": 48', '"size": 64'))
     assert "it was edited" in said(*SCORE, tmp_path / "thin", code=2)
-    index.write_text("{}")
-    assert "cannot be read" in said(*SCORE, tmp_path / "thin", code=2)
+    refused = {
+        "{}": "name: Field required",
+        "[]": "valid dictionary",
+        "{": "cannot be read",
+        "[" * 9**5: "cannot be read",
+    }
+    for text, why in refused.items():
+        index.write_text(text)
+        assert why in said(*SCORE, tmp_path / "thin", code=2)
+
+
+@pytest.mark.parametrize("key", ["../../x", "/etc/x", "a/../../x", "", "."])
+def test_keys_of_an_export_stay_below_its_folder(said: Said, folder: Path, tmp_path: Path, key: str) -> None:
+    shutil.copytree(folder / "thin", tmp_path / "thin")
+    index = tmp_path / "thin" / "protocol.json"
+    content = json.loads(index.read_text())
+    content["checksums"] = {key: ["0", "0"]}
+    index.write_text(json.dumps(content))
+    assert "is no path below the folder" in said(*SCORE, tmp_path / "thin", code=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"checksums": {}}, "checksums"),
+        ({"checksums": {"kodim01": ["0"]}}, "checksums.kodim01"),
+        ({"checksums": {"kodim01": "00"}}, "checksums.kodim01"),
+        ({"grouped": True}, "has no group"),
+        ({"evaluation": []}, "evaluation"),
+        ({"evaluation": {"size": float("nan")}}, "it was edited"),
+        ({"other": 1}, "other"),
+    ],
+)
+def test_a_damaged_index_of_an_export_is_refused(
+    said: Said, folder: Path, tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    shutil.copytree(folder / "thin", tmp_path / "thin")
+    index = tmp_path / "thin" / "protocol.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), **changes}))
+    error = json.loads(said(*SCORE, tmp_path / "thin", "--json", code=2))["error"]
+    assert why in error["why"]
+    assert str(index) in error["given"]
+
+
+def change(document: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    place: Any = document
+    for part in parents:
+        place = place[int(part) if part.isdigit() else part]
+    place[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "why"),
+    [
+        ("names", [], "names"),
+        ("groups", [""] * 7, "groups has 7 values, and there are 8 images"),
+        ("hole_fractions", [0.5] * 9, "hole_fractions has 9 values"),
+        ("hole_fractions", [float("nan")] * 8, "finite"),
+        ("tested.count", 7, "tested.count"),
+        ("evaluation", {}, "has no metrics"),
+        ("evaluation", {"metrics": []}, "has no metrics"),
+        ("evaluation", [], "evaluation"),
+        ("evaluation.images", {"size": float("inf")}, "JSON compliant"),
+        ("fills", [], "fills"),
+        ("fills.1.name", "ns", "the same name"),
+        ("fills.0.runs", [], "fills.0.runs"),
+        ("fills.0.runs.0.values", {"psnr_db": [1.0] * 8}, "other metrics"),
+        ("fills.0.runs.0.values.l1", [1.0], "l1 of 'ns' has 1 values"),
+        ("fills.0.runs.0.changed_px", [], "changed_px of 'ns'"),
+    ],
+)
+def test_scores_whose_parts_do_not_fit_are_refused(
+    said: Said, tmp_path: Path, path: str, value: Any, why: str, good_scores: str
+) -> None:
+    """Other programs write scores, too: their checksum fits, but not their content."""
+    document = json.loads(good_scores)
+    del document["checksum"]
+    change(document, path, value)
+    (tmp_path / "a.json").write_text(json.dumps({**document, "checksum": _checksum(document)}))
+    (tmp_path / "b.json").write_text(good_scores)
+    error = json.loads(said("compare", tmp_path / "b.json", tmp_path / "a.json", "--json", code=2))["error"]
+    assert why in error["why"]
+    assert error["given"] == str(tmp_path / "a.json")
+
+
+def _checksum(document: dict[str, Any]) -> str:
+    try:
+        return digest(document)
+    except ValueError:
+        return "0"
+
+
+@pytest.fixture(scope="module")
+def good_scores(folder: Path) -> str:
+    """The text of a file of scores."""
+    given = ("--protocol", str(folder / "thin.yaml"), "--truth", str(folder / "thin"))
+    assert main(["score", str(folder / "fills" / "ns"), *given, "--out", str(folder / "good.json")]) == 0
+    return (folder / "good.json").read_text()
 
 
 def test_edited_scores_are_refused(said: Said, tmp_path: Path) -> None:
@@ -209,8 +312,11 @@ def test_edited_scores_are_refused(said: Said, tmp_path: Path) -> None:
     file.write_text(json.dumps(document))
     with pytest.raises(SweepError, match="changed after it was written"):
         scores.read(file)
-    file.write_text("[]")
-    assert "it holds no scores" in said("compare", file, file, code=2)
+    for text in ("[]", "{}", "[" * 9**5, "\\xff"):
+        file.write_text(text)
+        with pytest.raises(SweepError, match="it holds no scores"):
+            scores.read(file)
+    assert "it holds no scores" in said("compare", file, tmp_path / "b.json", code=2)
 
 
 def test_arguments_that_do_not_fit(said: Said, tmp_path: Path) -> None:
@@ -227,6 +333,29 @@ def test_arguments_that_do_not_fit(said: Said, tmp_path: Path) -> None:
     assert "it has no images" in said(*export[:3], tmp_path, "--out", tmp_path / "out", code=2)
     error = json.loads(said("score", "fills/gone", *SCORE[2:], "thin", "--json", code=2))["error"]
     assert all(error.values())
+
+
+def test_a_folder_whose_path_has_an_equals_sign_needs_no_name(said: Said, folder: Path) -> None:
+    shutil.copytree(folder / "fills" / "ns", folder / "runs" / "lr=0.1" / "ns")
+    for given, name in (("runs/lr=0.1/ns", "ns"), ("mine=runs/lr=0.1/ns", "mine")):
+        found = models.ScoreOutput.model_validate_json(said("score", given, *SCORE[2:], "thin", "--json"))
+        assert found.fills[0].name == name
+
+
+def test_scores_are_written_whole_or_not_at_all(said: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.json"
+    said(*SCORE, "thin", "--out", file)
+    before, found = file.read_bytes(), scores.read(file)
+
+    def full(path: Path, text: str, **_: object) -> int:
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        scores.write(found, file)
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_list_of_protocols(said: Said) -> None:

@@ -69,6 +69,23 @@ def test_eight_and_sixteen_bits_are_rated_alike(folder: Path, tmp_path: Path) ->
     assert found.fills["all"].values["pixel_auc"] == [0.5] * 5 + [0.0]
 
 
+@pytest.mark.parametrize("value", [70_000, -1])
+def test_maps_with_values_beyond_sixteen_bits_are_refused(folder: Path, tmp_path: Path, value: int) -> None:
+    """They would wrap: 70,000 to 4,464 and -1 to 65,535."""
+    shutil.copytree(folder / "good", tmp_path / "maps")
+    (image, *_) = TrueMasks(benco(), folder / "truth")
+    map_hw = np.full((30, 40), LARGEST, np.int32)
+    wide = tmp_path / "maps" / f"{image.name}.tiff"
+    (tmp_path / "maps" / f"{image.name}.png").unlink()
+    Image.fromarray(map_hw).save(wide)
+    assert (MapFolder(tmp_path / "maps").map(image) == LARGEST).all()
+    map_hw[3, 4] = value
+    Image.fromarray(map_hw).save(wide)
+    with pytest.raises(TrialError, match=f"{value:,}") as raised:
+        MapFolder(tmp_path / "maps").map(image)
+    assert "0 to 65,535" in raised.value.allowed
+
+
 def test_photographs_without_manipulation_count_as_the_protocol_says(folder: Path) -> None:
     for said, last in (("zero", 0.0), ("left_out", None)):
         protocol = benco(unmanipulated=said)

@@ -22,7 +22,9 @@ resizes all images to 299 px, as it is defined.
 from __future__ import annotations
 
 import pickle
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainables.errors import TrialError
 
@@ -63,15 +65,19 @@ class Scorer(Protocol):
 def scorers(names: Sequence[str], root: Path | None, device: torch.device) -> dict[str, Scorer]:
     """Create the scorers named in `names`. Raises TrialError if the weights of one are not available.
 
-    root: the data root.
+    root: the data root. Scorers that need Inception share one network, and U-IDS and P-IDS share one classifier.
     """
-    factories: dict[str, Callable[[], Scorer]] = {
-        "kid_squeezenet": lambda: Kid(squeezenet_features(root, device)),
-        "fid": lambda: Fid(root, device),
-        "u_ids": lambda: DiscriminativeScore(Fid(root, device, "u_ids").features, paired=False),
-        "p_ids": lambda: DiscriminativeScore(Fid(root, device, "p_ids").features, paired=True),
-    }
-    return {name: Lpips(name, device) if name in NETWORKS else factories[name]() for name in names}
+    of_inception = [name for name in names if name in ("fid", "u_ids", "p_ids")]
+    found: dict[str, Scorer] = {}
+    if of_inception:
+        fid = Fid(root, device, of_inception[0])
+        u_ids = DiscriminativeScore(fid.features)
+        shared: dict[str, Scorer] = {"fid": fid, "u_ids": u_ids, "p_ids": PairedScore(u_ids, "u_ids" in names)}
+        found = {name: shared[name] for name in of_inception}
+    for name in names:
+        if name not in found:
+            found[name] = Lpips(name, device) if name in NETWORKS else Kid(squeezenet_features(root, device))
+    return {name: found[name] for name in names}
 
 
 class Lpips:
@@ -150,6 +156,7 @@ class Fid:
                 "pip install torch-fidelity, and download the weights on a machine with network access; or "
                 f"remove {name}",
             ) from error
+        metric.inception = _LastFeatures(metric.inception)
         self._metric: Any = metric.to(device)
 
     def update(self, composite_b3hw: Tensor, image_b3hw: Tensor) -> None:
@@ -165,11 +172,28 @@ class Fid:
         return found
 
 
-class DiscriminativeScore:
-    """U-IDS or P-IDS on arbitrary features."""
+class _LastFeatures(nn.Module):
+    """A network that keeps the features of its last two batches, so that scorers which share it compute them once."""
 
-    def __init__(self, features: Features, paired: bool) -> None:
-        self._features, self._paired = features, paired
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._kept: deque[tuple[Tensor, Tensor]] = deque(maxlen=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        for known, features in self._kept:
+            if torch.equal(known, images):
+                return features
+        found: Tensor = self.network(images)
+        self._kept.append((images, found))
+        return found
+
+
+class DiscriminativeScore:
+    """U-IDS on arbitrary features."""
+
+    def __init__(self, features: Features) -> None:
+        self._features = features
         self._pairs: list[tuple[Tensor, Tensor]] = []
 
     def update(self, composite_b3hw: Tensor, image_b3hw: Tensor) -> None:
@@ -177,9 +201,28 @@ class DiscriminativeScore:
             self._pairs.append((self._features(composite_b3hw).cpu(), self._features(image_b3hw).cpu()))
 
     def compute(self) -> float:
+        return self.both[0]
+
+    @cached_property
+    def both(self) -> tuple[float, float]:
+        """U-IDS and P-IDS of all batches; no batch can be added afterwards."""
         fake, real = (torch.cat(parts).numpy() for parts in zip(*self._pairs, strict=True))
-        u_ids, p_ids = discriminative_scores(fake, real)
-        return p_ids if self._paired else u_ids
+        return discriminative_scores(fake, real)
+
+
+class PairedScore:
+    """P-IDS, by the classifier of U-IDS."""
+
+    def __init__(self, u_ids: DiscriminativeScore, updated: bool) -> None:
+        """updated: whether `u_ids` is itself a scorer to which every batch is added."""
+        self._u_ids, self._updated = u_ids, updated
+
+    def update(self, composite_b3hw: Tensor, image_b3hw: Tensor) -> None:
+        if not self._updated:
+            self._u_ids.update(composite_b3hw, image_b3hw)
+
+    def compute(self) -> float:
+        return self._u_ids.both[1]
 
 
 def discriminative_scores(fake_nd: Floats, real_nd: Floats) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """The masks of LaMa's evaluation: strokes or boxes, and the square of the image that is cut around them.
 
 Source: Suvorov et al. 2022; advimman/lama at 786f593, `bin/gen_mask_dataset.py` with `configs/data_gen/random_*.yaml`.
-Three of its habits are kept, because they change the masks: the largest number of strokes and the largest sides of a
-box are one more than the configuration says, and lengths and widths have 10 and 5 px added.
+Two of its habits are kept, because they change the masks: the largest number of strokes is one more than the
+configuration says, and lengths and widths have 10 and 5 px added.
 """
 
 from __future__ import annotations

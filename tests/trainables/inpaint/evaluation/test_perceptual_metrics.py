@@ -180,12 +180,14 @@ def test_discriminative_scores_at_their_limits() -> None:
     assert perceptual_metrics.discriminative_scores(real + 9, real) == (0, 0), "apart: every fill is recognised"
     u_ids, p_ids = perceptual_metrics.discriminative_scores(real, real)
     assert (u_ids, p_ids) == (pytest.approx(0.5), 0), "equal: no fill is more real than its original"
-    for paired, expected in ((False, u_ids), (True, p_ids)):
-        meter = perceptual_metrics.DiscriminativeScore(lambda image: image.flatten(1), paired)
-        images = torch.from_numpy(real).reshape(100, 4, 1, 1)
+    images = torch.from_numpy(real).reshape(100, 4, 1, 1)
+    for updated in (True, False):
+        meter = perceptual_metrics.DiscriminativeScore(lambda image: image.flatten(1))
+        paired = perceptual_metrics.PairedScore(meter, updated)
         for part in (slice(0, 60), slice(60, 100)):
-            meter.update(images[part], images[part])
-        assert meter.compute() == expected
+            for one in (meter, paired) if updated else (paired,):
+                one.update(images[part], images[part])
+        assert (meter.compute(), paired.compute()) == (u_ids, p_ids)
 
 
 def test_fid_refuses_a_file_that_does_not_hold_weights(tmp_path: Path, inception: Path) -> None:
