@@ -42,7 +42,7 @@ SLOW = tuple(
     for name in (
         *("detection/classifier_backbones", "detection/classifier_ensemble", "detection/cross_data"),
         *("detection/data_size", "detection/detector_alpha_beta", "detection/shortcuts"),
-        *("detection/detector_heads", "detection/detector_losses", "detection/robustness"),
+        *("detection/detector_heads", "detection/detector_losses"),
         *("inpainting/context_encoder_alexnet", "inpainting/context_encoder_alexnet_discriminator"),
         *("inpainting/context_encoder_channelwise", "inpainting/context_encoder_depth"),
         *("inpainting/context_encoder_l2_weight", "inpainting/context_encoder_optimiser"),

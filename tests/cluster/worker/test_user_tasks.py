@@ -85,7 +85,7 @@ def ids(sweep: Path) -> set[str]:
 def test_it_runs_and_an_edit_makes_new_trials(sweep: Path, command: Callable[..., str]) -> None:
     command("run", str(sweep))
     assert "nothing to run" in command("run", str(sweep))
-    assert "1 claims of 1 studies" in command("claims", "steps")
+    assert "1 claim of 1 study" in command("claims", "steps")
     first = ids(sweep)
     parts = sweep.with_name("parts.py")
     parts.write_text("# the same\n" + parts.read_text())
