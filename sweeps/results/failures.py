@@ -49,11 +49,24 @@ def text(error: Json) -> str:
     return "\n".join([f"{error.get('type', 'error')}: {lines[0] if lines else ''}{place}", *lines[1:]])
 
 
+_LAST_LINES = "its last lines: "
+"""What precedes the output of a program in an error of task `command`."""
+
+
 def summary(error: Json) -> str:
-    """A trial's error in one line: of an error in four parts, what was given and why it is wrong."""
-    first, *rest = text(error).splitlines()
-    why = next((line.strip().removeprefix("why:").strip() for line in rest if line.strip().startswith("why:")), "")
-    return f"{first}: {why}" if why else first
+    """A trial's error in one line: of an error in four parts, what was given and why it is wrong.
+
+    Of a program's output, it has the last line, which names the error where the first only begins a traceback.
+    """
+    first, *_ = text(error).splitlines()
+    lines = [line.strip() for line in _in_gib(str(error.get("message", ""))).splitlines()[1:]]
+    begin = next((number for number, line in enumerate(lines) if line.startswith("why:")), None)
+    if begin is None:
+        return first
+    end = next((number for number, line in enumerate(lines) if line.startswith("allowed:")), len(lines))
+    why, last = lines[begin].removeprefix("why:").strip(), lines[end - 1]
+    before, told, _ = why.partition(_LAST_LINES)
+    return f"{first}: {before}its last line: {last}" if told and end - begin > 1 else f"{first}: {why}"
 
 
 def _in_gib(message: str) -> str:

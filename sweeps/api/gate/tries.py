@@ -199,7 +199,11 @@ class _Tried:
         if self.evidence.reaches(self.candidate.level):
             return "keep", "it is better beyond chance"
         if self.evidence.futile:
-            return "discard", "it makes no difference" if self.evidence.mean == 0 else "it is hardly better"
+            mean = self.evidence.mean
+            return (
+                "discard",
+                "it makes no difference" if not mean else f"it is {'hardly' if mean > 0 else 'not'} better",
+            )
         return ("undecided", f"{MAX_PAIRS} pairs did not decide") if self.evidence.pairs >= MAX_PAIRS else None
 
     def decision(self, found: Ledger, verdict: Verdict, reason: str) -> GateDecision:

@@ -118,6 +118,14 @@ def _images(known: NamedProtocol, content: Protocol, truth: Path, masks: Path | 
     from trainables.protocols.exported import INDEX, ExportedImages, is_exported
     from trainables.protocols.masked_images import Photographs
 
+    inside = truth.resolve().parent
+    if is_exported(inside):
+        raise SweepError(
+            f"--truth {truth}",
+            f"it is a part of the exported folder {inside}: its images would be cropped and masked once more",
+            "the exported folder, or the photographs that it was made from",
+            f"--truth {truth.parent}",
+        )
     if not is_exported(truth):
         return Photographs(content, truth, masks)
     if masks is not None:

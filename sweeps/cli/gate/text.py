@@ -10,7 +10,7 @@ from sweeps.wording import count
 
 
 def verdict(found: Ledger, decision: GateDecision) -> str:
-    """The verdict, its reason, what was measured, and how many candidates are left.
+    """The verdict, its reason, what was measured, how many candidates are left, and where to go back to.
 
     discard: 'wider head': it is hardly better (+0.02 against 'initial', mean of 4 pairs; e-value 1 of 23 needed).
     1 candidate left.
@@ -22,7 +22,9 @@ def verdict(found: Ledger, decision: GateDecision) -> str:
         evidence = f"e-value {_short(decision.e_value)} of {1 / candidate.level:,.0f} needed"
         measured = f" ({decision.mean:+.4g} against {than!r}, mean of {count(decision.pairs, 'pair')}; {evidence})"
     left = count(found.settings.budget - found.tested, "candidate")
-    return f"{decision.verdict}: {candidate.program.label!r}: {decision.reason}{measured}. {left} left."
+    files = f"\nFiles of the incumbent: code/{found.program(found.incumbent).code}/ in the store."
+    said = f"{decision.verdict}: {candidate.program.label!r}: {decision.reason}{measured}. {left} left."
+    return said if decision.verdict == "keep" else said + files
 
 
 def show(found: Ledger) -> None:

@@ -69,7 +69,8 @@ def test_a_better_program_is_kept_and_a_useless_one_is_not(capsys: pytest.Captur
     assert run("try", "--label", "worse", "--command", COMMAND.format(bonus=-90, factor=7919)) == 3
     assert run("try", "--label", "better", "--command", BETTER) == 0
     said = capsys.readouterr()
-    assert "discard: 'worse': it is hardly better" in said.out
+    assert "discard: 'worse': it is not better" in said.out
+    assert "Files of the incumbent: code/" in said.out
     assert "of 23 needed). 1 candidate left." in said.out
     assert "keep: 'better': it is better beyond chance" in said.out
     assert "of 20 needed). 0 candidates left." in said.out

@@ -109,6 +109,12 @@ def test_fills_are_rated_from_photographs_and_from_exported_images_alike(said: S
     assert found.hash == models.ScoreOutput.model_validate_json(said(*SCORE, "photographs", "--json")).hash
 
 
+def test_the_images_of_an_exported_folder_are_no_photographs(said: Said) -> None:
+    answer = said(*SCORE, "thin/images", code=2)
+    assert "it is a part of the exported folder" in answer
+    assert "--truth thin\n" in answer
+
+
 def test_values_equal_those_of_another_implementation(said: Said, folder: Path) -> None:
     found = models.ScoreOutput.model_validate_json(said(*SCORE, "thin", "--json"))
     psnr, l1 = [], []

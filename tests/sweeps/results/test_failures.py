@@ -60,3 +60,14 @@ def test_the_last_steps_of_a_trace_as_a_table() -> None:
     assert (head, rows) == (["step", "loss", "l2", "adversarial"], [["5", "not finite", "2", "not finite"]])
     assert failures.not_finite(TRACE) == ["loss", "adversarial"]
     assert failures.last_steps({}, 5) == (["step"], [])
+
+
+def test_the_summary_of_a_program_that_failed_has_its_last_line() -> None:
+    output = "Traceback (most recent call last):\n    File train.py, line 3\n    RuntimeError: no such layer"
+    why = f"it ended with exit code 1; its last lines: {output}"
+    error = {
+        "type": "TrialError",
+        "message": f"the program\n  why:     {why}\n  allowed: exit code 0\n  do:      mend it",
+    }
+    said = "TrialError: the program: it ended with exit code 1; its last line: RuntimeError: no such layer"
+    assert failures.summary(error) == said
