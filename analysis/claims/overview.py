@@ -15,11 +15,11 @@ from analysis import csv_text
 from analysis import study as studies
 from analysis.claims import added_seeds
 from analysis.claims import judge as claims
+from analysis.wording import count
 from sweeps.spec import loader
 from sweeps.store import plans as stored_plans
 from sweeps.store import record_cache
 from sweeps.store.base import Store
-from sweeps.wording import count
 
 if TYPE_CHECKING:
     import rich.table
