@@ -126,9 +126,12 @@ def readable(reader: Reader, looks: Sequence[tuple[str, int]]) -> None:
         assert accessible.violations(reader) == [], f"{reader.browser.current_url}, {scheme}, {width} px"
 
 
-@pytest.mark.parametrize("looks", [LOOKS[0], pytest.param(LOOKS[1], marks=pytest.mark.slow)])
-def test_every_page_opens_and_meets_wcag(reader: Reader, store: FolderStore, looks: Sequence[tuple[str, int]]) -> None:
-    trial = trial_of(store, "small-tiny", "base")
+each_look = pytest.mark.parametrize("looks", [LOOKS[0], pytest.param(LOOKS[1], marks=pytest.mark.slow)])
+"""All four in two tests, of which one is in every run. Together, the tests with this mark open every page."""
+
+
+@each_look
+def test_list_and_sweep_meet_wcag(reader: Reader, looks: Sequence[tuple[str, int]]) -> None:
     reader.shows("2 sweeps")
     reader.until(lambda: "small-tiny" in reader.cells(), "the list")
     readable(reader, looks)
@@ -145,6 +148,12 @@ def test_every_page_opens_and_meets_wcag(reader: Reader, store: FolderStore, loo
         reader.press(view)
         reader.says(words)
         readable(reader, looks)
+    accessible.reset(reader)
+
+
+@each_look
+def test_trials_and_comparisons_meet_wcag(reader: Reader, store: FolderStore, looks: Sequence[tuple[str, int]]) -> None:
+    trial = trial_of(store, "small-tiny", "base")
     reader.shows("Loss terms by step", "trial", trial=trial_of(store, "small-tiny", "wild"), sweep="small-tiny")
     reader.says("Diverged")
     assert "Traceback" not in reader.text()
@@ -159,12 +168,17 @@ def test_every_page_opens_and_meets_wcag(reader: Reader, store: FolderStore, loo
     reader.says("Below each image is its error map")
     readable(reader, looks)
     blinks(reader)
+    accessible.reset(reader)
+
+
+@each_look
+def test_report_and_try_meet_wcag(reader: Reader, store: FolderStore, looks: Sequence[tuple[str, int]]) -> None:
     reader.shows("LaTeX", "report", sweep="small-tiny")
     reader.browser.switch_to.frame(reader.element("iframe"))
     reader.until(lambda: "Ablation report" in reader.browser.page_source, "the report")
     reader.browser.switch_to.default_content()
     readable(reader, looks)
-    reader.shows("Upload", "try", trial=trial)
+    reader.shows("Upload", "try", trial=trial_of(store, "small-tiny", "base"))
     readable(reader, looks)
     accessible.reset(reader)
 
