@@ -32,9 +32,9 @@ class SweepPlan(Plan):
 
     def _work(self) -> list[str]:
         """Sentences on the trials that are done and left."""
-        from cluster.connection import address
         from cluster.driver import cost_measurement, driver
         from sweeps.errors import SweepError
+        from sweeps.run_options import RunOptions
         from trainables import schema
 
         trials = len(self.runs())
@@ -42,7 +42,7 @@ class SweepPlan(Plan):
             return [f"{trials} trials; plan it with a store to see which are done."]
         try:
             work = driver.work_left(self, self.store, schema)
-            where = address.chosen(None, self.sweep.size)
+            where = driver.chosen_address(self, RunOptions())
             cost = None if work.nothing else cost_measurement.estimate(work, self.store, where, None, False)
         except SweepError as error:  # the store is away: the plan itself can still be shown
             return [f"{trials} trials; {error.given}: {error.why}"]
