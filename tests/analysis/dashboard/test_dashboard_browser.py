@@ -112,6 +112,30 @@ def test_addresses_behave_as_those_of_web_pages(reader: Reader) -> None:
     assert reader.browser.execute_script(caption) == "rgb(87, 96, 106)", "its contrast on white is 6.4"
 
 
+def test_a_saved_view_is_a_link_and_back_ends_where_it_began(reader: Reader) -> None:
+    """Back goes through the pages, not through each view of a page, and loses no choice of the page before."""
+    reader.shows("2 sweeps")
+    reader.shows("Means over seeds", "sweep", sweep="small-tiny", view="Curves")
+    begun = reader.browser.current_url
+    reader.unfold("Saved views (0)")
+    reader.write("Title of the view as it is now", "the curves")
+    reader.press("Save view")
+    reader.says("Saved views (1)")
+    for view, words in (("Table", "Differences from"), ("Claims", "mean fill is best")):
+        reader.press(view)
+        reader.says(words)
+    at = reader.browser.current_url
+    reader.unfold("Saved views (1)")
+    reader.follow("the curves")
+    reader.says("Means over seeds")
+    reader.until(lambda: reader.browser.current_url == begun, begun)
+    reader.browser.back()
+    reader.says("mean fill is best")
+    reader.until(lambda: reader.browser.current_url == at, at)
+    reader.browser.back()
+    reader.until(lambda: "2 sweeps" in reader.text(), "the list of sweeps")
+
+
 LOOKS = (
     (("light", accessible.WIDE), ("dark", accessible.PHONE)),
     (("dark", accessible.WIDE), ("light", accessible.PHONE)),
