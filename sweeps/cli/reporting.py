@@ -185,8 +185,8 @@ def _print_redrawn(name: str, redrawn: api.RedrawnImages | None) -> None:
         return
     for arm, why in redrawn.skipped.items():
         print(f"{arm}: not drawn, because {why}")
-    drawn = f"{redrawn.images} disputed images drawn for {len(redrawn.drawn)} arms"
-    print(f"{name}: {drawn}; {redrawn.kept} arms had them")
+    drawn = f"{count(redrawn.images, 'disputed image')} drawn for {count(len(redrawn.drawn), 'arm')}"
+    print(f"{name}: {drawn}; {count(redrawn.kept, 'arm')} had them")
 
 
 def claims(options: argparse.Namespace) -> int:
@@ -274,14 +274,15 @@ def _in_words(line: models.ReproducedTrial, tolerance: float) -> str:
 
 
 def export_test(options: argparse.Namespace) -> int:
-    count = api.export_test(options.store, options.name, options.out, arm=options.arm, data=options.data)
+    images = api.export_test(options.store, options.name, options.out, arm=options.arm, data=options.data)
     if options.json:
         from sweeps.cli.programs import models, outputs
 
         damaged, masks = (str(options.out / name) for name in ("damaged", "masks"))
-        outputs.write(models.ExportTestOutput(images=count, damaged=damaged, masks=masks))
+        outputs.write(models.ExportTestOutput(images=images, damaged=damaged, masks=masks))
         return common.DONE
-    print(f"{count} images in {options.out / 'damaged'}, their masks in {options.out / 'masks'} (white: fill this)")
+    written = f"{count(images, 'image')} in {options.out / 'damaged'}"
+    print(f"{written}, their masks in {options.out / 'masks'} (white: fill this)")
     print("fill them into a folder under the same names, then add an arm to the sweep file:")
     print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")
     return common.DONE

@@ -140,7 +140,10 @@ class Reader:
         self._click("[data-testid=stMain] a", label)
 
     def _click(self, selector: str, label: str) -> None:
-        code = "return [...document.querySelectorAll(arguments[0])].find(e => e.innerText.trim().endsWith(arguments[1]))"
+        code = (
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".find(element => element.innerText.trim().endsWith(arguments[1]))"
+        )
 
         def found() -> Any:
             return self.browser.execute_script(code, selector, label)
