@@ -52,8 +52,11 @@ def register(verbs: common.Verbs) -> None:
     common.add_json(parser)
 
     parser = verbs.add(claims, "claims", "print the claims of all studies: published value, measured value, verdict")
+    parser.add_argument("name", metavar="NAME", nargs="*", help="name of a sweep (default: all)")
     parser.add_argument(
-        "name", metavar="NAME", nargs="*", help="name of a sweep (default: all, including studies that were not run)"
+        "--all",
+        action="store_true",
+        help="also print claims of studies that were not run (--csv and --json, and a store without claims, have them)",
     )
     common.add_store(parser)
     parser.add_argument(
@@ -201,7 +204,11 @@ def claims(options: argparse.Namespace) -> int:
     elif options.csv:
         print(overview.to_csv(lines), end="")
     else:
-        console.show(overview.terminal(lines))
+        judged = [line for line in lines if line.verdict != overview.NOT_RUN]
+        console.show(overview.terminal(lines if options.all or not judged else judged))
+        left_out = 0 if options.all or not judged else len(lines) - len(judged)
+        if left_out:
+            print(f"Not run: {count(left_out, 'more claim')} of shipped studies; `sweeps claims --all` lists them.")
         tiny = [] if options.name else [name for name in api.open(options.store) if name.endswith(f"-{sizes.TINY}")]
         if tiny:
             print(f"Not shown: {', '.join(tiny)}; `sweeps claims {tiny[0]}` does.")
