@@ -17,7 +17,7 @@ from cluster.driver import arm_choice
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.driver.trial_queue import Job, ProgressListener, SearchWork, TrialQueue
-from cluster.worker import provenance, stale_code
+from cluster.worker import provenance, stale_code, store_access
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions
 from sweeps.errors import StorageError, SweepError, Terminated
@@ -285,6 +285,7 @@ class _Driver:
             data=self._data,
             accept_changed_data=self._options.accept_changed_data,
             deadline=self._options.deadline,
+            store_access=store_access.of_driver(),
         )
 
     def groups(self, options: WorkerOptions, at_once: int) -> Groups:
