@@ -163,7 +163,7 @@ def _cost(out: Console, estimate: Estimate) -> None:
         epochs = f"{'up to ' if line.most else ''}{line.epochs:,}" if line.trains else "none"
         table.add_row(Text(_listing(line.labels)), f"{line.trials:,}", epochs, epoch_s, time_s, Text(source))
     show(table)
-    total = f"{'up to ' if estimate.most else ''}{estimate.epochs:,} epochs"
+    total = f"{'up to ' if estimate.most else ''}{count(estimate.epochs, 'epoch')}"
     unknown = estimate.unknown
     if unknown and not estimate.computing_s:
         out.print(Text(f"{total}; time unknown: sweeps plan FILE --measure", style="bold"))
@@ -277,6 +277,8 @@ def _failures(out: Console, stored: Json, states: Mapping[str, TrialState], wher
         fix = failures.advice(group.error, configs.get(first, {}))
         if fix and fix.lower() not in failures.text(group.error).lower():
             out.print(Text(fix))
+    if any(state.state == "failed" for state in states.values()):
+        out.print(Text("Failed trials are run again with --retry only.", style="dim"))
 
 
 def _searches(out: Console, spec: dict[str, Any], searches: Sequence[SearchState]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeps import api
 from sweeps.cli import common
 from sweeps.errors import SweepError
+from sweeps.wording import count
 
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
@@ -290,14 +292,12 @@ def stop(options: argparse.Namespace) -> int:
         from sweeps.cli.programs import models, outputs
 
         outputs.write(models.StopOutput(name=options.name, trial=options.trial))
-    elif options.trial is None:
-        print(
-            f"asked the drivers of {options.name} to stop after the current epochs; "
-            f"continue with: sweeps resume {options.name}"
-        )
     else:
+        asked = f"trial {options.trial}" if options.trial else f"the drivers of {options.name}"
+        again = f"sweeps resume {options.name} --store {shlex.quote(str(options.store))}"
         print(
-            f"asked trial {options.trial} to stop after the current epoch; continue with: sweeps resume {options.name}"
+            f"asked {asked} to stop after the current {'epoch' if options.trial else 'epochs'}; continue with: {again} "
+            "(on a cluster, submit the same command again)"
         )
     return common.DONE
 
@@ -310,7 +310,7 @@ def gc(options: argparse.Namespace) -> int:
 
         outputs.write(models.GcOutput(checkpoints=deleted, trials=trials, writes=writes, folders=folders))
         return common.DONE
-    print(f"{deleted} checkpoints deleted; {trials} trials examined")
+    print(f"{count(deleted, 'checkpoint')} deleted; {count(trials, 'trial')} examined")
     if writes or folders:
         print(f"{writes} unfinished writes and {folders} temporary folders of killed processes deleted")
     return common.DONE
