@@ -79,7 +79,8 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--mix",
         action="store_true",
-        help="print scores of different protocols or images all the same, with what differs in the note",
+        help="compare what different protocols rated, or one on different images, all the same; the note says what "
+        "differs",
     )
     common.add_store(parser)
     parser.add_argument("--with-store", metavar="URI", help="store of B (default: the same store)")
@@ -215,14 +216,15 @@ def compare(options: argparse.Namespace) -> int:
 
     if verbs.are_scores(options):
         return verbs.compare_scores(options)
-    comparison = api.compare(options.store, options.before, options.after, after_store=options.with_store)
+    stores = {"after_store": options.with_store}
+    comparison = api.compare(options.store, options.before, options.after, mix=options.mix, **stores)
     if options.json:
         from sweeps.cli.programs import outputs
 
         outputs.write(outputs.comparison(comparison))
         return common.FAILED if comparison.drifted else common.DONE
     console.show(compare_sweeps.terminal(comparison.arms))
-    for sentence in comparison.unmatched:
+    for sentence in (*comparison.mixed, *comparison.unmatched):
         print(sentence)
     return common.FAILED if comparison.drifted else common.DONE
 

@@ -114,6 +114,13 @@ def user_code(plan: Json) -> dict[str, str]:
     return known
 
 
+def protocol(plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The protocol that rates the fills of every arm of a stored plan: name, hash, folders, evaluation; None: none."""
+    config = plan["arms"][0]["config"] if plan.get("arms") and plan.get("task") == "inpaint" else {}
+    found: dict[str, Any] | None = config.get("protocol")
+    return found
+
+
 def request_stop(store: Store, name: str, whom: str = ALL_RUNS) -> None:
     """Request that all runs of a sweep, one run or one trial stop after the current epoch.
 

@@ -174,9 +174,6 @@ def are_scores(options: argparse.Namespace) -> bool:
             "two names of sweeps, or two files that `sweeps score --out FILE.json` has written",
             f"sweeps compare {files[0]} OTHER.json",
         )
-    if options.mix and not files:
-        allowed = "--mix with two files of scores"
-        raise SweepError("--mix", "sweeps are not scores", allowed, f"sweeps compare {' '.join(given)}")
     return bool(files)
 
 
