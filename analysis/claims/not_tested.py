@@ -1,7 +1,8 @@
 """Why a claim cannot be judged on a study at all, whatever its figures are.
 
 A claim is not tested if the run is shorter than the claim speaks of, if the images are smaller than it needs, if its
-arms were timed on different machines or rated by the sweep's protocol on different images, or if it says that two arms are equal and neither of them has learned.
+arms were timed on different machines or rated by the sweep's protocol on different images, or if it says that two arms
+are equal and neither of them has learned.
 """
 
 from __future__ import annotations

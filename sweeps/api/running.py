@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 def plan(sweep: LoadedSweep, store: StoreLike | None = None) -> SweepPlan:
     """The trials of a sweep. Trials of other sweeps that have not run yet get temporary ids.
 
-    With a protocol whose squares have another size than the sweep's images, each network fills a blank one, and
-    TrialError says which cannot. store: where to look up trials of other sweeps, and which trials are done; None: nowhere.
+    store: where to look up trials of other sweeps, and which trials are done; None: nowhere. TrialError for a network
+    that cannot fill the squares of the sweep's protocol: it fills a blank one, if they are not as large as its images.
     """
     from sweeps.api.planned import SweepPlan
 
@@ -49,12 +49,13 @@ def plan(sweep: LoadedSweep, store: StoreLike | None = None) -> SweepPlan:
 
 def _check_protocol_size(plan: Plan) -> None:
     """Raise TrialError if a network cannot fill the squares of the sweep's protocol."""
-    size = plan.protocol["evaluation"]["images"]["size"] if plan.protocol else None
-    for arm in plan.arms:
-        if size not in (None, arm.config["data"]["size"]):
-            from trainables.inpaint.evaluation import by_protocol  # imports torch
+    if plan.protocol is None:
+        return
+    size = plan.protocol["evaluation"]["images"]["size"]
+    for config in (arm.config for arm in plan.arms if arm.config["data"]["size"] != size):
+        from trainables.inpaint.evaluation import by_protocol  # imports torch
 
-            by_protocol.check_size(arm.config, None)
+        by_protocol.check_size(config, None)
 
 
 def data_notes(plan: Plan, data: str | Path | None) -> list[str]:

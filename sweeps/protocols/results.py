@@ -1,4 +1,4 @@
-"""What the results of a sweep say of its protocol: sentences for its tables, and whether two sweeps were rated alike."""
+"""What results say of the protocol of a sweep: sentences for tables, and whether two sweeps were rated alike."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def notes(section: Section | None, results: Iterable[Mapping[str, Any]]) -> list
     if len(sets) > 1:
         words = "; ".join(f"{one['images']:,} images {one['pixels']} with masks {one['masks']}" for one in sets)
         found.append(
-            f"NOT COMPARABLE: the trials were rated on different images (checksums: {words}). Photographs have changed, "
-            "or nodes have other versions of Pillow or OpenCV; `sweeps run FILE --retrain-stale` or --fresh rates again."
+            f"NOT COMPARABLE: the trials were rated on different images (checksums: {words}). Photographs have "
+            "changed, or machines have other versions of Pillow or OpenCV; `sweeps run FILE --fresh` rates all again."
         )
     return found
 

@@ -54,7 +54,12 @@ def _content(sweep: Sweep, name: str) -> tuple[str, dict[str, Any]]:
     if not name.endswith((".yaml", ".yml")):
         origin = sweep.document.origin(("protocol",))
         raise unknown_name_error(f"{origin}: protocol {name!r}", name, [*files.names(), "./FILE.yaml"])
-    return files.read((sweep.folder or Path.cwd()) / name)
+    file = (sweep.folder or Path.cwd()) / name
+    if not file.is_file():
+        near = sorted(f"./{path.name}" for path in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
+        allowed = ", ".join([*near, *files.names()])
+        raise sweep.error(("protocol",), f"there is no file {file}", allowed, "name a file relative to this one")
+    return files.read(file)
 
 
 def refuse_key(sweep: Sweep, changes: Mapping[str, tuple[Any, Place]]) -> None:

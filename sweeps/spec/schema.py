@@ -347,7 +347,9 @@ class ProtocolSpec(StrictSpec):
         description="folder of photographs below the data root; null: the test images of the sweep, which then must "
         "have the size of the protocol's squares",
     )
-    masks: str | None = Field(None, description="folder of the mask files below the data root, if the protocol has some")
+    masks: str | None = Field(
+        None, description="folder of the mask files below the data root, if the protocol has some"
+    )
     hash: str | None = Field(
         None, description="its hash, as `sweeps protocols` prints it: a protocol with another one is refused"
     )

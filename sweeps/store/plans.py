@@ -6,6 +6,7 @@ import difflib
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sweeps.errors import StoreError, SweepError, UnknownNameError
 from sweeps.results.columns import SCHEMA

@@ -29,8 +29,17 @@ BEST = ("", "max")
 MOST_PICTURES, MOST_PICTURE_BYTES = 64, 20_000_000
 
 __all__ = [
-    *("BEST", "build", "check_extra", "checks", "evaluate", "extra", "facts"),
-    *("final_files", "load", "samples", "train"),
+    "BEST",
+    "build",
+    "check_extra",
+    "checks",
+    "evaluate",
+    "extra",
+    "facts",
+    "final_files",
+    "load",
+    "samples",
+    "train",
 ]
 """Names that `trainables.training.loop.Task` requires of a module."""
 

@@ -40,8 +40,17 @@ from trainables.training.user_metrics import UserMeter, UserMetric, of_config
 BEST = ("val/f1", "max")
 
 __all__ = [
-    *("BEST", "build", "check_extra", "checks", "evaluate", "extra", "facts"),
-    *("final_files", "load", "samples", "train"),
+    "BEST",
+    "build",
+    "check_extra",
+    "checks",
+    "evaluate",
+    "extra",
+    "facts",
+    "final_files",
+    "load",
+    "samples",
+    "train",
 ]
 """Names that `trainables.training.loop.Task` requires of a module."""
 

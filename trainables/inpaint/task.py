@@ -46,6 +46,7 @@ from trainables.match.caption_retrieval import (
     set_trained_encoders,
     vocabulary_of,
 )
+from trainables.protocols.section import protocol_of
 from trainables.training.compiled import check_compiler
 from trainables.training.distributed import Workers
 from trainables.training.loop import derive, generator
@@ -60,8 +61,17 @@ WRONG_TEXT = ("psnr_db_hole", "l1_hole", HITS)
 """Metrics of the test images filled with the captions of other images, recorded as `<metric>_wrong_text`."""
 
 __all__ = [
-    *("BEST", "build", "check_extra", "checks", "evaluate", "extra", "facts"),
-    *("final_files", "load", "samples", "train"),
+    "BEST",
+    "build",
+    "check_extra",
+    "checks",
+    "evaluate",
+    "extra",
+    "facts",
+    "final_files",
+    "load",
+    "samples",
+    "train",
 ]
 """The functions and constants required by the protocol `trainables.training.loop.Task`."""
 
@@ -114,7 +124,7 @@ class InpaintLearner:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             self.fill(batch.image_b3hw[:2], batch.mask_b1hw[:2], tokens_bt)
             if self.protocol:
-                self.fill(*by_protocol.blank(by_protocol.protocol_of(self.protocol).images.size, device))
+                self.fill(*by_protocol.blank(protocol_of(self.protocol).images.size, device))
 
     def state_dict(self) -> dict[str, Any]:
         state = self.method.state_dict()

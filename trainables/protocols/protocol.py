@@ -177,4 +177,10 @@ def check_masks_folder(protocol: Protocol, folder: str | None, given: str = "--m
         raise TrialError(f"{given} {folder}", why, allowed, f"leave {given} out", key)
     if folder is None and files:
         why = "the masks of this protocol are published files"
-        raise TrialError(f"no {given}", why, f"the folder of these files: {protocol.code or 'those of its publication'}", f"{given} DIR", key)
+        raise TrialError(
+            f"no {given}",
+            why,
+            f"the folder of these files: {protocol.code or 'those of its publication'}",
+            f"{given} DIR",
+            key,
+        )

@@ -34,8 +34,17 @@ _CLIP = 1e-6
 """Probabilities are clipped to this distance from 0 and 1, so that their logits are finite."""
 
 __all__ = [
-    *("BEST", "build", "check_extra", "checks", "evaluate", "extra", "facts"),
-    *("final_files", "load", "samples", "train"),
+    "BEST",
+    "build",
+    "check_extra",
+    "checks",
+    "evaluate",
+    "extra",
+    "facts",
+    "final_files",
+    "load",
+    "samples",
+    "train",
 ]
 """Names that `trainables.training.loop.Task` requires of a module."""
 

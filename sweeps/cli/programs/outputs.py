@@ -256,9 +256,7 @@ def comparison(found: SweepComparison) -> models.CompareOutput:
         )
         for cell in found.arms
     ]
-    return models.CompareOutput(
-        drifted=found.drifted, cells=cells, unmatched=found.unmatched, mixed=list(found.mixed)
-    )
+    return models.CompareOutput(drifted=found.drifted, cells=cells, unmatched=found.unmatched, mixed=list(found.mixed))
 
 
 def doctor(checks: Iterable[CheckResult]) -> models.DoctorOutput:
