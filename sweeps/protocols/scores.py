@@ -135,7 +135,12 @@ def read(file: Path) -> Scores:
         first = error.errors(include_url=False, include_context=False)[0]
         why = ": ".join(part for part in (".".join(map(str, first["loc"])), first["msg"]) if part)
         raise SweepError(str(file), f"it holds no scores: {why}", allowed, fix) from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+    except OSError as error:
+        near = sorted(path.name for path in file.parent.glob("*.json")) if file.parent.is_dir() else []
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        named = f"{allowed}; in {file.parent} there are {', '.join(near[:10]) or 'no files of JSON'}"
+        raise SweepError(str(file), why, named, "name the file that --out has written") from None
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         why = str(error) or type(error).__name__
         raise SweepError(str(file), f"it holds no scores: {why.splitlines()[0]}", allowed, fix) from None
     if actual != checksum:

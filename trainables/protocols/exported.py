@@ -25,7 +25,7 @@ from trainables.protocols.generators import HoleArray
 from trainables.protocols.masked_images import Checksum, CutImages, MaskedImage
 
 INDEX = "protocol.json"
-IMAGES, MASKS, DAMAGED = "images", "masks", "damaged"
+IMAGES, MASKS, DAMAGED = PARTS = ("images", "masks", "damaged")
 
 
 def write(images: CutImages, folder: Path, head: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from trainables.protocols.rating import ImageSource, RatedFills, Rating
 
 Folders = Mapping[str, Sequence[str | Path]]
+_LOOKED_AT = 3
+"""Images by which a folder of damaged images or masks is noticed before anything is rated."""
 ALL_PIXELS = "all_pixels"
 """Baseline: every pixel is detected."""
 
@@ -87,7 +90,7 @@ def _rated(
     progress: Callable[[int, int], None],
 ) -> Rating:
     """The values of all folders and of what needs no training, by label."""
-    from trainables.protocols import detections, fills, rating
+    from trainables.protocols import detections, exported, fills, rating
     from trainables.protocols.protocol import DetectionProtocol
 
     content, metrics = known.content, list(known.content.metrics)
@@ -95,13 +98,34 @@ def _rated(
         if masks is not None:
             why, allowed = "a protocol of detections has its masks in --truth", "--truth DIR"
             raise SweepError(f"--masks {masks}", why, allowed, "leave --masks out")
+        for folder in runs.values():
+            _refuse_own(folder, {truth: "true masks"}, "maps")
         maps: dict[str, Any] = {label: detections.MapFolder(folder) for label, folder in runs.items()}
         maps[ALL_PIXELS] = detections.AllPixels()
         true = detections.TrueMasks(content, truth)
         return rating.rate(true, maps, metrics, progress, detections.rates(content))
-    sources: dict[str, rating.FillSource] = {label: fills.FillFolder(folder) for label, folder in runs.items()}
+    images = _images(known, content, truth, masks)
+    own = {truth: "photographs", **({masks: "masks of the protocol"} if masks else {})}
+    own |= {truth / part: f"{part} of the exported folder" for part in exported.PARTS if exported.is_exported(truth)}
+    folders = {label: fills.FillFolder(folder) for label, folder in runs.items()}
+    keys = images.keys
+    for one in folders.values():
+        _refuse_own(one.folder, own, "fills")
+        one.check(keys)
+    first = list(itertools.islice((image for image in images if image.hole_hw.any()), _LOOKED_AT))
+    for one in folders.values():
+        fills.check_first(one, first)
+    sources: dict[str, rating.FillSource] = {**folders}
     sources |= {name: fills.UntrainedFill(name, content.images.size) for name in fills.UNTRAINED}
-    return rating.rate(_images(known, content, truth, masks), sources, metrics, progress)
+    return rating.rate(images, sources, metrics, progress)
+
+
+def _refuse_own(folder: Path, own: Mapping[Path, str], kind: str) -> None:
+    """Raise SweepError if a folder that is to be rated is one of those that rate it. own: what these are."""
+    for other, what in own.items():
+        if folder.resolve() == other.resolve():
+            allowed, fix = "the folder that a program has written", f"sweeps score FOLDER ... --truth {other}"
+            raise SweepError(f"{kind} {folder}", f"this is the folder of the {what}", allowed, fix)
 
 
 def _run(rated: RatedFills, folder: str) -> RunScores:

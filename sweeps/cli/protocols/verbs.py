@@ -126,17 +126,19 @@ def _check_out(file: Path) -> None:
 def _folders(given: list[str]) -> dict[str, list[str | Path]]:
     """Name -> its folders. A folder without a name is called like itself, even if its path has a `=`."""
     found: dict[str, list[str | Path]] = {}
+    unnamed: set[str] = set()
     for text in given:
         name, equals, folder = ("", "", text) if Path(text).is_dir() else text.partition("=")
         if not equals:
             name, folder = Path(text).resolve().name, text
-        if name in found and not equals:
+        if name in found and (name in unnamed or not equals):
             why = f"another folder is called {name!r} too"
             allowed = "NAME=FOLDER where folders have the same name; the same NAME several times for several seeds"
             raise SweepError(text, why, allowed, f"first={found[name][0]} second={text}")
         if not name or not folder:
             raise SweepError(text, "a part is missing", "NAME=FOLDER, or FOLDER", "lama=fills/lama")
         found.setdefault(name, []).append(folder)
+        unnamed |= set() if equals else {name}
     return found
 
 
