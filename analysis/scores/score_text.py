@@ -23,7 +23,8 @@ _MOST_PAIRS = 12
 
 
 def _heading(metric: str) -> str:
-    return render.metric_heading(column(metric)).removeprefix("test ")
+    heading = render.metric_heading(column(metric)).removeprefix("test ")
+    return f"balanced {heading}" if metric == "balanced_accuracy" else heading
 
 
 def main_grid(table: ScoreTable) -> TextGrid:

@@ -27,6 +27,8 @@ METRICS = {"psnr_db": 1, "psnr_db_hole": 1, "l1": 1, "l1_hole": 1, "l1_seam": 1,
 """Metrics that a protocol can have, with the version of their code. A version rises when a value changes."""
 DETECTION_METRICS = {"pixel_f1": 1, "pixel_iou": 1, "pixel_auc": 1}
 """The same for a protocol of detections."""
+IMAGE_METRICS = {"auc": 1, "balanced_accuracy": 1, "f1": 1}
+"""The same for a protocol of detections of whole images."""
 EQUALITY = {
     "bits": "the masks equal those of the authors' code for the same random numbers, bit for bit",
     "files": "the masks are the authors' published files",
@@ -137,9 +139,34 @@ class DetectionProtocol(PublishedEvaluation):
         return {"format": FORMAT, **{key: plain[key] for key in ("task", "maps", "metrics")}}
 
 
-def resolve(value: Any) -> Protocol | DetectionProtocol:
+class ImageScoresConfig(StrictConfig):
+    """How the number that a detector gives for a photograph is rated."""
+
+    threshold: float = Field(0.5, description="a photograph with a score above it is detected")
+
+
+class ImageDetectionProtocol(PublishedEvaluation):
+    task: Literal["detect"] = Field(description="detections are rated")
+    scores: ImageScoresConfig = Field(description="how the scores are rated")
+    metrics: Annotated[dict[str, int], _versions(IMAGE_METRICS)] = Field(
+        min_length=1, description="each metric with the version of its code"
+    )
+
+    def evaluation(self) -> dict[str, Any]:
+        """What decides the numbers, as plain data: the part that is hashed."""
+        plain = self.model_dump()
+        return {"format": FORMAT, **{key: plain[key] for key in ("task", "scores", "metrics")}}
+
+
+AnyProtocol = Protocol | DetectionProtocol | ImageDetectionProtocol
+
+
+def resolve(value: Any) -> AnyProtocol:
     """The protocol of a file's content, with every default filled in. Raises TrialError for the first wrong key."""
-    kind = DetectionProtocol if isinstance(value, Mapping) and "task" in value else Protocol
+    keys = set(value) if isinstance(value, Mapping) else set()
+    kind: type[AnyProtocol] = Protocol
+    if "task" in keys:
+        kind = ImageDetectionProtocol if "scores" in keys else DetectionProtocol
     return kind.model_validate(validated("", kind, value))
 
 

@@ -17,7 +17,6 @@ from trainables.config.model_sections import ModelConfig
 from trainables.config.sections import StrictConfig
 from trainables.errors import TrialError
 from trainables.protocols.protocol import (
-    DetectionProtocol,
     Protocol,
     check_masks_folder,
     evaluation_hash,
@@ -46,7 +45,7 @@ class ProtocolSection(StrictConfig):
         if not isinstance(given, dict) or "content" not in given:
             return given
         content = resolve(given["content"])
-        if isinstance(content, DetectionProtocol):
+        if not isinstance(content, Protocol):
             raise TrialError(
                 str(given.get("name")),
                 "it is a protocol of detections, and this task fills images",

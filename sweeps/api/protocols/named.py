@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainables.protocols.protocol import DetectionProtocol, Protocol
+    from trainables.protocols.protocol import AnyProtocol
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class NamedProtocol:
     name: str
     hash: str
     """16 hex digits; it changes with whatever decides the numbers, and with nothing else."""
-    content: Protocol | DetectionProtocol
+    content: AnyProtocol
 
 
 def find_protocol(given: str | Path) -> NamedProtocol:
@@ -52,10 +52,10 @@ def export_protocol(
     from sweeps.errors import SweepError
     from trainables.protocols import exported
     from trainables.protocols.masked_images import Photographs
-    from trainables.protocols.protocol import DetectionProtocol
+    from trainables.protocols.protocol import Protocol
 
     named, folder = find_protocol(given), Path(out)
-    if isinstance(named.content, DetectionProtocol):
+    if not isinstance(named.content, Protocol):
         why, allowed = "it rates detections, which need no images of a protocol", "a protocol of inpainting"
         raise SweepError(f"protocol {named.name}", why, allowed, "sweeps protocols lists all of them")
     arguments.make_folder(folder)

@@ -35,15 +35,17 @@ def register(verbs: common.Verbs) -> None:
         "fills",
         metavar="[NAME=]FOLDER",
         nargs="+",
-        help="filled images, or maps of detections, named like those of the protocol; a NAME that is given several "
-        "times has several seeds",
+        help="filled images, or maps of detections, named like those of the protocol, or a CSV file image,score; a "
+        "NAME that is given several times has several seeds",
     )
     name = parser.add_argument(
         "--protocol", metavar="PROTOCOL", required=True, help="name of a protocol, or a YAML file"
     )
     common.complete(name, _names, files=True)
     _add_images(
-        parser, "folder of the photographs, or one that export-protocol has written; for detections, of the true masks"
+        parser,
+        "folder of the photographs, or one that export-protocol has written; for detections, of the true masks, or a "
+        "CSV file image,label",
     )
     parser.add_argument("--out", metavar="FILE.json", type=Path, help="file for the scores, which `compare` reads")
     form = parser.add_mutually_exclusive_group()
@@ -128,9 +130,10 @@ def _folders(given: list[str]) -> dict[str, list[str | Path]]:
     found: dict[str, list[str | Path]] = {}
     unnamed: set[str] = set()
     for text in given:
-        name, equals, folder = ("", "", text) if Path(text).is_dir() else text.partition("=")
+        name, equals, folder = ("", "", text) if Path(text).exists() else text.partition("=")
         if not equals:
-            name, folder = Path(text).resolve().name, text
+            path = Path(text).resolve()
+            name, folder = path.stem if path.suffix.lower() == ".csv" else path.name, text
         if name in found and (name in unnamed or not equals):
             why = f"another folder is called {name!r} too"
             allowed = "NAME=FOLDER where folders have the same name; the same NAME several times for several seeds"
