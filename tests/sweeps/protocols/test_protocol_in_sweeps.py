@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 import sweeps as sw
 from analysis import study
 from analysis.claims import not_tested
+from analysis.dashboard.screens.compare import ComparedItem, _rated_differently
 from sweeps.api.protocols import named, scoring
 from sweeps.cli.main import main
 from sweeps.cli.programs import models
@@ -182,7 +184,8 @@ def test_the_test_images_of_a_sweep_are_rated_where_they_have_the_size(write: Wr
     pixels = images.load(found.arm("base").config["data"], root).test
     for number, image_3hw in enumerate(pixels):
         Image.fromarray(image_3hw.permute(1, 2, 0).numpy()).save(folder / f"{number:05d}.png")
-    rated = scoring.score({"x": [folder]}, file.parent / "own.yaml", folder)
+    shutil.copytree(folder, file.parent / "copy")
+    rated = scoring.score({"x": [file.parent / "copy"]}, file.parent / "own.yaml", folder)
     assert (rated.tested.pixels, rated.tested.masks) == (tested["pixels"], tested["masks"])
     row = next(row for row in scoring.score_table(rated).rows if row.name == "mean_fill")
     assert row.cells["psnr_db"] is not None
@@ -242,6 +245,12 @@ def test_lookalike_tables_are_not_compared(
     assert main(["compare", "small", "cifar", *place]) == 2
     assert "images.size: 64 and 32; tested.images: 6 and 16; tested.pixels" in capsys.readouterr().err
 
+    configs = {name: plans.require_plan(store, name)["arms"][0]["config"] for name in ("small", "other")}
+    items = [ComparedItem(name, "", "", config) for name, config in configs.items()]
+    [words] = _rated_differently(items)
+    assert words.endswith(f"other by thick, hash {thick}, which differ in masks.width: [6,9] and [12,16].")
+    assert _rated_differently([items[0], items[0]]) == []
+
     main(["compare", "small", "other", "--mix", *place])
     assert "NOT COMPARABLE: small and other differ in masks.width: [6,9] and [12,16]." in capsys.readouterr().out
     main(["compare", "small", "other", "--mix", "--json", *place])
@@ -271,8 +280,8 @@ def test_every_table_names_protocol_and_hash(
     assert f"protocol thin {expected['hash']}" in said("check", file, "--data", root)
     assert f"protocol thin {expected['hash']}" in said("plan", file, *place, "--data", root)
     assert "protocol thin on 6 photographs of photographs" in said("check", file, "--data", root)
-    said("report", "small", "--out", tmp_path / "out", "--format", "html,md,tex", *place)
-    for suffix in ("html", "md", "tex"):
+    said("report", "small", "--out", tmp_path / "out", "--format", "html,md,tex,csv", *place)
+    for suffix in ("html", "md", "tex", "csv"):
         [written] = (tmp_path / "out").rglob(f"*.{suffix}")
         assert expected["hash"] in written.read_text(), suffix
     for verb in (("status", "small", *place), ("check", file, "--data", root)):
