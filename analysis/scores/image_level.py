@@ -110,13 +110,18 @@ def compare(scores: Scores, metric: str) -> list[tuple[str, str, Interval, Compa
     ps = [_p(gap) for gap in gaps]
     found = []
     for (better, worse), gap, p, adjusted in zip(ordered, gaps, ps, adjust(ps), strict=True):
-        n = min(len(gap.manipulated_p), len(gap.authentic_q))
-        test = Comparison(p, adjusted, None, 0.5, n if n < FEW else len(scores.names), len(ps))
+        test = Comparison(p, adjusted, None, 0.5, len(scores.names), len(ps))
         found.append((better, worse, gap.interval(), test))
     return found
 
 
+def few(scores: Scores) -> bool:
+    """Whether a kind has so few photographs that no difference is called significant."""
+    manipulated = sum(fraction > 0 for fraction in scores.hole_fractions)
+    return min(manipulated, len(scores.names) - manipulated) < FEW
+
+
 def _p(gap: Influence) -> float:
-    """Two-sided p value of the normal approximation; 1 if there is no error or no difference."""
-    error = gap.error
+    """Two-sided p value of the normal approximation; 1 if there is no error, no difference, or few photographs."""
+    error = None if min(len(gap.manipulated_p), len(gap.authentic_q)) < FEW else gap.error
     return math.erfc(abs(gap.value) / error / math.sqrt(2)) if error else 1.0

@@ -186,7 +186,7 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
     family = max((pair.test.family for pair in pairs), default=0)
     if pairs and scores.image_level:
         found.append("Differences are tested by the normal approximation, paired by photograph.")
-    if pairs and scores.image_level and pairs[0].test.n < image_level.FEW:
+    if pairs and scores.image_level and image_level.few(scores):
         found.append(f"No difference is called significant with fewer than {image_level.FEW} photographs of a kind.")
     elif pairs and pairs[0].test.underpowered:
         what = "The difference cannot" if family == 1 else f"None of the {family:,} differences can"

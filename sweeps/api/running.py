@@ -52,10 +52,13 @@ def _check_protocol_size(plan: Plan) -> None:
     if plan.protocol is None:
         return
     size = plan.protocol["evaluation"]["images"]["size"]
+    seen = []
     for config in (arm.config for arm in plan.arms if arm.config["data"]["size"] != size):
         from trainables.inpaint.evaluation import by_protocol  # imports torch
 
-        by_protocol.check_size(config, None)
+        if (network := [config["model"], config["data"]["size"]]) not in seen:
+            seen.append(network)
+            by_protocol.check_size(config, None)
 
 
 def data_notes(plan: Plan, data: str | Path | None) -> list[str]:

@@ -223,8 +223,8 @@ def compare(options: argparse.Namespace) -> int:
 
     if verbs.are_scores(options):
         return verbs.compare_scores(options)
-    stores = {"after_store": options.with_store}
-    comparison = api.compare(options.store, options.before, options.after, mix=options.mix, **stores)
+    before, after = options.before, options.after
+    comparison = api.compare(options.store, before, after, after_store=options.with_store, mix=options.mix)
     if options.json:
         from sweeps.cli.programs import outputs
 

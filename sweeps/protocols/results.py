@@ -20,8 +20,9 @@ def tested(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for result in results:
         facts = (result.get("facts") or {}).get("protocol")
-        one = {key: facts.get(key) for key in TESTED} if isinstance(facts, Mapping) else None
-        found += [one] if one is not None and one not in found else []
+        one = {key: facts.get(key) for key in TESTED} if isinstance(facts, Mapping) else {}
+        if isinstance(one.get("images"), int) and one not in found:
+            found.append(one)
     return found
 
 

@@ -78,6 +78,8 @@ def settle(sweep: Sweep, resolved: Mapping[str, Any] | None) -> None:
 
     resolved: the `protocol` section of a resolved configuration; None without one.
     """
+    if sweep.spec.task not in own_metrics.TASKS:
+        return  # its columns are a program's, or of no images
     metrics = list(resolved["evaluation"]["metrics"]) if resolved else []
     for place, column in own_metrics.named_columns(sweep.spec):
         metric, label = columns.without_test_set(column)

@@ -20,8 +20,9 @@ def tested_images(config: Mapping[str, Any], metrics: Sequence[str]) -> str:
     configuration's own test images if it names no others.
     """
     protocol = config.get("protocol")
-    if protocol and all(map(columns.on_protocol, metrics)):
-        return canonical([protocol["hash"], protocol["masks"], protocol["images"] or _test_data(config)])
+    if isinstance(protocol, Mapping) and "hash" in protocol and all(map(columns.on_protocol, metrics)):
+        images = protocol.get("images") or _test_data(config)
+        return canonical([protocol["hash"], protocol.get("masks"), images])
     elsewhere = all(columns.on_masks(metric) for metric in metrics)
     other, sets = config.get("test_masks"), config.get("test_sets")
     return canonical([sets] if elsewhere and sets else [_test_data(config), other if elsewhere else config.get("mask")])

@@ -120,8 +120,8 @@ def test_labels_of_true_masks(files: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_few_photographs_show_nothing(tmp_path: Path) -> None:
-    truth = write(tmp_path / "truth.csv", "label", ["manipulated", "authentic"] * 4)
-    good = write(tmp_path / "good.csv", "score", [0.9, 0.1] * 4)
+    truth = write(tmp_path / "truth.csv", "label", ["manipulated", "authentic"] * 8)
+    good = write(tmp_path / "good.csv", "score", [0.9, 0.4, 0.9, 0.1] * 4)
     table = scoring.score_table(scoring.score({"good": [good]}, PROTOCOL, truth))
     assert not any(pair.test.differs for pair in table.pairs)
     assert any("fewer than 10 photographs of a kind" in note for note in table.notes)

@@ -19,6 +19,7 @@ import sweeps as sw
 from analysis import study
 from analysis.claims import not_tested
 from analysis.dashboard.screens.compare import ComparedItem, _rated_differently
+from cluster.driver import cost_measurement
 from sweeps.api.protocols import named, scoring
 from sweeps.cli.main import main
 from sweeps.cli.programs import models
@@ -371,3 +372,19 @@ def test_trials_that_were_rated_on_different_images_decide_no_claim(write: Write
         mixed, claim, ["base", "mean fill"]
     )
     assert any("NOT COMPARABLE" in note for note in results.notes(found.protocol, mixed.results.values()))
+
+
+def test_the_measured_cost_counts_the_images_of_the_protocol(write: Write, root: Path) -> None:
+    """Six squares of 64 px have the pixels of 24 images of 32 px; the test images of the sweep are 16."""
+    config = plan(write()).arms[0].config
+    assert cost_measurement._protocol_images(config, root, 16) == 24
+    own = plan(write(("{name: ./thin.yaml, images: photographs}", "./own.yaml"))).arms[0].config
+    assert cost_measurement._protocol_images(own, root, 16) == 16
+    assert cost_measurement._protocol_images({**own, "protocol": None}, root, 16) == 0
+
+
+@pytest.mark.parametrize("damaged", ["thin", 3, [], {"name": "thin"}, {"name": "thin", "hash": 1, "evaluation": {}}])
+def test_a_damaged_protocol_of_a_stored_plan_is_passed_over(damaged: object) -> None:
+    stored = {"task": "inpaint", "arms": [{"config": {"protocol": damaged}}]}
+    assert plans.protocol(stored) is None
+    assert results.tested([{"facts": {"protocol": damaged}}, {"facts": None}]) == []
