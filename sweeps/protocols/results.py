@@ -83,4 +83,4 @@ def mixed(
 
 def _one(values: Sequence[Any]) -> Any:
     """The value of all, or the sorted list of different ones."""
-    return values[0] if len(values) == 1 else sorted(values)
+    return values[0] if len(values) == 1 else sorted(values, key=str)

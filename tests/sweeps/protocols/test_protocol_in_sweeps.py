@@ -285,6 +285,8 @@ def test_every_table_names_protocol_and_hash(
     for suffix in ("html", "md", "tex", "csv"):
         [written] = (tmp_path / "out").rglob(f"*.{suffix}")
         assert expected["hash"] in written.read_text(), suffix
+    tables = (tmp_path / "out" / "small.tex").read_text().count("\\begin{tabular}")
+    assert (tmp_path / "out" / "small.tex").read_text().count(expected["hash"]) == tables == 2, "every table has it"
     for verb in (("status", "small", *place), ("check", file, "--data", root)):
         assert json.loads(said(*verb, "--json"))["protocol"] == expected, verb
     assert json.loads(said("plan", file, "--json", *place, "--data", root))["sweep"]["protocol"] == expected
