@@ -96,7 +96,8 @@ class Table:
     def caption(self) -> list[str]:
         """All sentences, for a table that has results and differences side by side."""
         first, *others = self.on_results
-        return [first, *self.on_differences, *others]
+        both = 1 if self.protocol else 0  # the results say more of the protocol
+        return [first, *self.on_differences[: len(self.on_differences) - both], *others]
 
 
 def build(study: Study, shape: Shape | None = None) -> Table:

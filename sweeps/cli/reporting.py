@@ -111,6 +111,11 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     parser.add_argument("--arm", metavar="ARM", help="arm whose images and masks are written (default: the baseline)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder")
+    parser.add_argument(
+        "--protocol",
+        action="store_true",
+        help="write the images of the sweep's protocol alone, as export-protocol does, for `sweeps score`",
+    )
     common.add_json(parser)
 
     parser = verbs.add(export_to, "export-to", "write the finished trials of a sweep for another tool")
@@ -283,7 +288,9 @@ def _in_words(line: models.ReproducedTrial, tolerance: float) -> str:
 
 
 def export_test(options: argparse.Namespace) -> int:
-    images = api.export_test(options.store, options.name, options.out, arm=options.arm, data=options.data)
+    images = api.export_test(
+        options.store, options.name, options.out, arm=options.arm, data=options.data, protocol=options.protocol
+    )
     if options.json:
         from sweeps.cli.programs import models, outputs
 
@@ -292,6 +299,10 @@ def export_test(options: argparse.Namespace) -> int:
         return common.DONE
     written = f"{count(images, 'image')} in {options.out / 'damaged'}"
     print(f"{written}, their masks in {options.out / 'masks'} (white: fill this)")
+    if options.protocol:
+        print("fill them into a folder under the same names, then, with the protocol of the sweep,")
+        print(f"  sweeps score FOLDER --protocol NAME --truth {options.out}")
+        return common.DONE
     print("fill them into a folder under the same names, then add an arm to the sweep file:")
     print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")
     return common.DONE

@@ -48,7 +48,6 @@ def export_protocol(
     given: its name or file. truth: folder of photographs. masks: folder of the mask files, if the protocol has some.
     Returns the protocol and the number of images. SweepError or TrialError for files that cannot be used.
     """
-    from sweeps.api import arguments
     from sweeps.errors import SweepError
     from trainables.protocols import exported
     from trainables.protocols.masked_images import Photographs
@@ -58,10 +57,18 @@ def export_protocol(
     if not isinstance(named.content, Protocol):
         why, allowed = "it rates detections, which need no images of a protocol", "a protocol of inpainting"
         raise SweepError(f"protocol {named.name}", why, allowed, "sweeps protocols lists all of them")
-    arguments.make_folder(folder)
-    if any(folder.iterdir()):
-        fix = "name a new folder: fills of an older export do not fit other masks"
-        raise SweepError(f"--out {out}", "it is not empty", "an empty or new folder", fix)
+    make_empty(folder)
     images = Photographs(named.content, Path(truth), None if masks is None else Path(masks))
     head = {"name": named.name, "hash": named.hash, "evaluation": named.content.evaluation()}
     return named, exported.write(images, folder, head)
+
+
+def make_empty(folder: Path) -> None:
+    """Create the folder of an export. SweepError if it has files."""
+    from sweeps.api import arguments
+    from sweeps.errors import SweepError
+
+    arguments.make_folder(folder)
+    if any(folder.iterdir()):
+        fix = "name a new folder: fills of an older export do not fit other masks"
+        raise SweepError(f"--out {folder}", "it is not empty", "an empty or new folder", fix)

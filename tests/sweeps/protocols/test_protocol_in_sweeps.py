@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,6 @@ from sweeps.spec.plan import Plan
 from sweeps.store import checkpoints, plans
 from sweeps.store.local import FolderStore
 from trainables import schema
-from trainables.data import images
 from trainables.errors import TrialError
 from trainables.protocols.protocol import evaluation_hash
 from trainables.training import checkpoint
@@ -180,14 +178,13 @@ def test_the_test_images_of_a_sweep_are_rated_where_they_have_the_size(write: Wr
     found = study.read(run(file, root), "small")
     [tested] = results.tested(found.results.values())
     assert tested["images"] == 16
-    folder = file.parent / "cifar"
-    folder.mkdir()
-    pixels = images.load(found.arm("base").config["data"], root).test
-    for number, image_3hw in enumerate(pixels):
-        Image.fromarray(image_3hw.permute(1, 2, 0).numpy()).save(folder / f"{number:05d}.png")
-    shutil.copytree(folder, file.parent / "copy")
-    rated = scoring.score({"x": [file.parent / "copy"]}, file.parent / "own.yaml", folder)
+    task = file.parent / "task"
+    export = ("export-test", "small", "--store", str(file.parent / "store"), "--data", str(root), "--protocol")
+    assert main([*export, "--out", str(task)]) == 0
+    assert (task / "images" / "00003.png").exists()
+    rated = scoring.score({"ns": [fill_all(task, file.parent / "ns", navier_stokes)]}, file.parent / "own.yaml", task)
     assert (rated.tested.pixels, rated.tested.masks) == (tested["pixels"], tested["masks"])
+    assert main([*export, "--out", str(task)]) == 2, "it is not empty"
     row = next(row for row in scoring.score_table(rated).rows if row.name == "mean_fill")
     assert row.cells["psnr_db"] is not None
     assert found.values("mean fill", COLUMN) == {0: row.cells["psnr_db"].mean}
