@@ -19,6 +19,7 @@ from analysis.statistics import intervals
 from analysis.statistics.significance import Correction
 from sweeps import sizes
 from sweeps.errors import SweepError
+from sweeps.protocols import results as protocol_results
 from sweeps.results import columns as record_columns
 from sweeps.results.data_versions import mixed_data
 from sweeps.results.leaks import leaks_note
@@ -125,6 +126,11 @@ class Study:
     @property
     def metrics(self) -> list[str]:
         return list(self.plan["report"]["metrics"])
+
+    @cached_property
+    def protocol(self) -> Mapping[str, Any] | None:
+        """The protocol that rates the fills of every arm: name, hash, folders, evaluation; None without one."""
+        return stored_plans.protocol(self.plan)
 
     @property
     def statistic(self) -> str:
@@ -318,6 +324,7 @@ def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[layout.Js
         copied.refresh()
     sentences = [
         size_sentence(plan, results.values()),
+        *protocol_results.notes(stored_plans.protocol(plan), results.values()),
         seeds_note(plan),
         _damage(copied.damaged),
         older_code(copied, plans),

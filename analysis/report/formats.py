@@ -12,10 +12,12 @@ from analysis.report import figures, render
 from analysis.report.content import Report
 from analysis.report.latex import tabular
 from analysis.report.page import html, markdown
+from analysis.report.paper import captions
 from analysis.report.paper.paper_text import TerminalTables
 from analysis.report.sections import by_epoch_and_mask, details, pareto
 from analysis.statistics import factors
 from sweeps.errors import SweepError
+from sweeps.results.columns import on_protocol
 from sweeps.store.base import Store
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def tex(report: Report) -> str:
         )
     for number, cross in enumerate(report.crosses, 1):
         caption = f"{render.metric_heading(cross.metric)} by {cross.row_factor} and {cross.column_factor}"
-        parts.append(tabular.grid(cross.grid(), caption, f"{name} by two factors {number}", cross.sentences()))
+        by = captions.on_protocol(report.study) if on_protocol(cross.metric) else []
+        parts.append(tabular.grid(cross.grid(), caption, f"{name} by two factors {number}", [*cross.sentences(), *by]))
     return "\n".join(parts)
 
 

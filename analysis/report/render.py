@@ -14,6 +14,7 @@ from analysis.report.sections.pareto import label as cost_label
 from analysis.report.tables import BEST, Column, Row, Table, TableEntry
 from analysis.statistics.intervals import Interval
 from analysis.statistics.rank_agreement import Agreement
+from sweeps.results.columns import on_protocol
 from sweeps.results.progress import DAMAGED, STATES
 
 
@@ -222,14 +223,26 @@ def to_csv(table: Table) -> str:
 
 
 def csv_columns(table: Table) -> tuple[str, ...]:
-    """`CSV_COLUMNS`, and one of damaged cells if there are any."""
-    return (*CSV_COLUMNS, DAMAGED) if any(row.states[DAMAGED] for row in table.rows) else CSV_COLUMNS
+    """`CSV_COLUMNS`, one of damaged cells if there are any, and those of a protocol if the study has one."""
+    damaged = (DAMAGED,) if any(row.states[DAMAGED] for row in table.rows) else ()
+    return (*CSV_COLUMNS, *damaged, *(("protocol", "protocol_hash") if table.protocol else ()))
 
 
 def csv_rows(table: Table) -> list[list[object]]:
     """The table in long form: values of `csv_columns` for each arm and metric; None where unknown."""
-    width = len(csv_columns(table))
-    return [[*_csv_row(row, column), row.states[DAMAGED]][:width] for row in table.rows for column in table.columns]
+    damaged = DAMAGED in csv_columns(table)
+    return [
+        [*_csv_row(row, column), *([row.states[DAMAGED]] if damaged else []), *_csv_protocol(table, column)]
+        for row in table.rows
+        for column in table.columns
+    ]
+
+
+def _csv_protocol(table: Table, column: Column) -> list[object]:
+    """Name and hash of the protocol that rated a column; None for the study's own test images."""
+    if not table.protocol:
+        return []
+    return [table.protocol[key] if on_protocol(column.metric) else None for key in ("name", "hash")]
 
 
 def _csv_row(row: Row, column: Column) -> list[object]:

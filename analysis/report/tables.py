@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from analysis import wording
 from analysis.claims import published
@@ -88,12 +89,15 @@ class Table:
     footnotes: list[str]
     """Notes on published values, numbered from 1."""
     shape: Shape = field(default_factory=Shape)
+    protocol: Mapping[str, Any] | None = None
+    """What rated the columns `_on_protocol`: name, hash and more; None without a protocol."""
 
     @property
     def caption(self) -> list[str]:
         """All sentences, for a table that has results and differences side by side."""
         first, *others = self.on_results
-        return [first, *self.on_differences, *others]
+        both = 1 if self.protocol else 0  # the results say more of the protocol
+        return [first, *self.on_differences[: len(self.on_differences) - both], *others]
 
 
 def build(study: Study, shape: Shape | None = None) -> Table:
@@ -129,7 +133,8 @@ def build(study: Study, shape: Shape | None = None) -> Table:
     tests = [entry.comparison for row in rows for entry in row.entries.values() if entry.comparison]
     by_seed = [row.arm for row in rows if row.kind and not row.exact]
     on_results = captions.on_results(study, shape, exact, by_seed) + notes.sentences
-    return Table(columns, rows, on_results, captions.on_differences(study, tests), notes.footnotes, shape)
+    on_differences = captions.on_differences(study, tests)
+    return Table(columns, rows, on_results, on_differences, notes.footnotes, shape, study.protocol)
 
 
 def _column(metric: str, entries: list[TableEntry]) -> Column:

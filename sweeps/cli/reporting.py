@@ -82,7 +82,8 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--mix",
         action="store_true",
-        help="print scores of different protocols or images all the same, with what differs in the note",
+        help="compare what different protocols rated, or one on different images, all the same; the note says what "
+        "differs",
     )
     common.add_store(parser)
     parser.add_argument("--with-store", metavar="URI", help="store of B (default: the same store)")
@@ -110,6 +111,11 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     parser.add_argument("--arm", metavar="ARM", help="arm whose images and masks are written (default: the baseline)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder")
+    parser.add_argument(
+        "--protocol",
+        action="store_true",
+        help="write the images of the sweep's protocol alone, as export-protocol does, for `sweeps score`",
+    )
     common.add_json(parser)
 
     parser = verbs.add(export_to, "export-to", "write the finished trials of a sweep for another tool")
@@ -222,14 +228,15 @@ def compare(options: argparse.Namespace) -> int:
 
     if verbs.are_scores(options):
         return verbs.compare_scores(options)
-    comparison = api.compare(options.store, options.before, options.after, after_store=options.with_store)
+    before, after = options.before, options.after
+    comparison = api.compare(options.store, before, after, after_store=options.with_store, mix=options.mix)
     if options.json:
         from sweeps.cli.programs import outputs
 
         outputs.write(outputs.comparison(comparison))
         return common.FAILED if comparison.drifted else common.DONE
     console.show(compare_sweeps.terminal(comparison.arms))
-    for sentence in comparison.unmatched:
+    for sentence in (*comparison.mixed, *comparison.unmatched):
         print(sentence)
     return common.FAILED if comparison.drifted else common.DONE
 
@@ -281,7 +288,9 @@ def _in_words(line: models.ReproducedTrial, tolerance: float) -> str:
 
 
 def export_test(options: argparse.Namespace) -> int:
-    images = api.export_test(options.store, options.name, options.out, arm=options.arm, data=options.data)
+    images = api.export_test(
+        options.store, options.name, options.out, arm=options.arm, data=options.data, protocol=options.protocol
+    )
     if options.json:
         from sweeps.cli.programs import models, outputs
 
@@ -290,6 +299,10 @@ def export_test(options: argparse.Namespace) -> int:
         return common.DONE
     written = f"{count(images, 'image')} in {options.out / 'damaged'}"
     print(f"{written}, their masks in {options.out / 'masks'} (white: fill this)")
+    if options.protocol:
+        print("fill them into a folder under the same names, then, with the protocol of the sweep,")
+        print(f"  sweeps score FOLDER --protocol NAME --truth {options.out}")
+        return common.DONE
     print("fill them into a folder under the same names, then add an arm to the sweep file:")
     print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")
     return common.DONE

@@ -101,6 +101,8 @@ _SHARP = re.compile(r"_sharp_(?P<third>low|mid|high)$")
 _THIRDS = {"low": "least", "mid": "medium", "high": "most"}
 _ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*(_[a-z][a-z0-9]*)?)$")
 """The label of a test set, of a change of the test images, or of both, as `bench_jpeg50`."""
+PROTOCOL = "protocol"
+"""The label of the sweep's protocol: its images, holes and metrics."""
 _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
     # "max" and "min" are from the discriminator's view.
     "loss": ("", "min", "sum of its losses on real and generated images: cross entropy on logits, hinge or squared"),
@@ -246,7 +248,7 @@ def _declared(column: str) -> tuple[str, str, str]:
 def under_mask(column: str) -> tuple[str, str] | None:
     """(column without the mask, label) of a metric under one of `test_masks`, such as `test/l1_on_lines`; else None."""
     match = _ON.search(column)
-    return (column[: match.start()], match["label"]) if match else None
+    return (column[: match.start()], match["label"]) if match and match["label"] != PROTOCOL else None
 
 
 def _of_training(name: str) -> tuple[str, str, str]:
@@ -264,7 +266,9 @@ def _of_images(name: str) -> tuple[str, str, str]:
         name = name[: match.start()]
         detects = name in _DETECTION or _TUNED.search(name)
         first, _, second = match["label"].partition("_")
-        if second:
+        if match["label"] == PROTOCOL:
+            extra.append("on the images and holes of the sweep's protocol")
+        elif second:
             extra.append(f"on the test set `{first}` after the change `{second}`")
         else:
             extra.append(f"{'on the test set or perturbation' if detects else 'under the test masks'} `{first}`")
@@ -294,6 +298,11 @@ def share_of_hole(column: str) -> tuple[str, int, int] | None:
     """('test/psnr_db', 10, 20) for `test/psnr_db_share_10_20`: column and range in %; None for other columns."""
     match = _SHARE.search(column)
     return (column[: match.start()], int(match["low"]), int(match["high"])) if match else None
+
+
+def on_protocol(column: str) -> bool:
+    """Whether a column is of the sweep's protocol, such as `test/psnr_db_on_protocol`."""
+    return on_masks(column) == PROTOCOL
 
 
 def on_masks(column: str) -> str | None:

@@ -16,9 +16,17 @@ def tested_images(config: Mapping[str, Any], metrics: Sequence[str]) -> str:
     """A text that is equal for configurations whose metrics are about the same test images and masks.
 
     If all metrics are evaluated on `test_masks` or `test_sets`, these count instead of the configuration's own masks,
-    or instead of its data and masks.
+    or instead of its data and masks. If all are of the sweep's protocol, so does the protocol; it is rated on the
+    configuration's own test images if it names no others.
     """
+    protocol = config.get("protocol")
+    if isinstance(protocol, Mapping) and "hash" in protocol and all(map(columns.on_protocol, metrics)):
+        images = protocol.get("images") or _test_data(config)
+        return canonical([protocol["hash"], protocol.get("masks"), images])
     elsewhere = all(columns.on_masks(metric) for metric in metrics)
-    data = {key: value for key, value in config.get("data", {}).items() if key not in UNTESTED}
     other, sets = config.get("test_masks"), config.get("test_sets")
-    return canonical([sets] if elsewhere and sets else [data, other if elsewhere else config.get("mask")])
+    return canonical([sets] if elsewhere and sets else [_test_data(config), other if elsewhere else config.get("mask")])
+
+
+def _test_data(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.get("data", {}).items() if key not in UNTESTED}

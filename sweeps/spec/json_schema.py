@@ -49,6 +49,7 @@ def build(
     branches = []
     for task, given in tasks.items():
         base = _with_references(_inlined(given))
+        base["properties"].pop("protocol", None)  # filled in from that of the sweep
         others = dict.fromkeys(installed["loss"], "of an installed package")
         _restrict_terms(base["properties"].get("loss", {}), {**others, **terms.get(task, {})})
         known = {key: _value_of(values) for key, values in _dotted_keys(base, f"#/$defs/{task}-base").items()}

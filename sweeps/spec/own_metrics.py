@@ -108,16 +108,8 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
             return mine
         return columns.is_column(column) and (mine or columns.has_meaning(column))
 
-    best, pareto = BEST.match(spec.report.at), spec.report.pareto
-    named: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
-    named += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
-    if isinstance(spec.seeds, SeedsUntil) and isinstance(spec.seeds.until, HalfWidth):
-        named.append((("seeds", "until", "metric"), spec.seeds.until.metric))
-    named += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if isinstance(c.above, str)]
-    named += [(("claims", i, "like"), c.like) for i, c in enumerate(spec.claims) if c.like is not None]
-    named += [(("report", "at"), best["column"])] if best else []
-    named += [(("report", "pareto", "quality"), pareto.quality)] if pareto else []
-    for place, column in named:
+    pareto = spec.report.pareto
+    for place, column in named_columns(spec):
         if not is_known(column):
             raise error(
                 place,
@@ -148,3 +140,16 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
                 "parameters, a validation column, sys/time_s, sys/peak_memory_mb or sys/images_per_s",
                 "constraints: {parameters: {most: 5.0e6}}",
             )
+
+
+def named_columns(spec: SweepSpec) -> list[tuple[Place, str]]:
+    """The columns that a sweep file names in its report, its claims and its seeds, each with its place."""
+    best, pareto = BEST.match(spec.report.at), spec.report.pareto
+    named: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
+    named += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
+    if isinstance(spec.seeds, SeedsUntil) and isinstance(spec.seeds.until, HalfWidth):
+        named.append((("seeds", "until", "metric"), spec.seeds.until.metric))
+    named += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if isinstance(c.above, str)]
+    named += [(("claims", i, "like"), c.like) for i, c in enumerate(spec.claims) if c.like is not None]
+    named += [(("report", "at"), best["column"])] if best else []
+    return named + ([(("report", "pareto", "quality"), pareto.quality)] if pareto else [])

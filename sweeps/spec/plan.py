@@ -81,6 +81,11 @@ class Plan:
         return self.sweep.spec.name
 
     @property
+    def protocol(self) -> Mapping[str, Any] | None:
+        """The protocol that rates the fills of every arm: name, hash, folders, evaluation; None without one."""
+        return self.arms[0].config["protocol"] if self.sweep.protocol else None
+
+    @property
     def looks(self) -> SeedsUntil | None:
         """How seeds are added, if looks add them."""
         return self.sweep.spec.seeds if isinstance(self.sweep.spec.seeds, SeedsUntil) else None

@@ -338,6 +338,23 @@ class SeedsUntil(StrictSpec):
         return self
 
 
+class ProtocolSpec(StrictSpec):
+    """A named evaluation, and the folders that it is used on."""
+
+    name: str = Field(min_length=1, description="name of a protocol, or ./FILE.yaml")
+    images: str | None = Field(
+        None,
+        description="folder of photographs below the data root; null: the test images of the sweep, which then must "
+        "have the size of the protocol's squares",
+    )
+    masks: str | None = Field(
+        None, description="folder of the mask files below the data root, if the protocol has some"
+    )
+    hash: str | None = Field(
+        None, description="its hash, as `sweeps protocols` prints it: a protocol with another one is refused"
+    )
+
+
 class SweepSpec(StrictSpec):
     """The top level of a sweep file."""
 
@@ -347,6 +364,11 @@ class SweepSpec(StrictSpec):
     )
     base: dict[str, Any] = Field(description="one complete configuration")
     base_name: Name = Field("base", description="name of the base as an arm")
+    protocol: str | ProtocolSpec | None = Field(
+        None,
+        description="what rates the fills of every arm after the last epoch, as `sweeps score` does: the name of a "
+        "protocol, ./FILE.yaml, or {name: ..., images: FOLDER}",
+    )
     seeds: Annotated[int, Field(ge=1, le=10_000)] | list[Annotated[int, Field(ge=0, lt=2**31)]] | SeedsUntil = Field(
         1,
         description="how many repetitions (0, 1, ...), a list, or {first: 4, step: 4, most: 32, until: decided}",

@@ -39,7 +39,19 @@ from trainables.training.user_metrics import UserMeter, UserMetric, of_config
 
 BEST = ("val/f1", "max")
 
-__all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
+__all__ = [
+    "BEST",
+    "build",
+    "check_extra",
+    "checks",
+    "evaluate",
+    "extra",
+    "facts",
+    "final_files",
+    "load",
+    "samples",
+    "train",
+]
 """Names that `trainables.training.loop.Task` requires of a module."""
 
 
@@ -332,6 +344,11 @@ def samples(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:
     """Pictures of the first test images: true boxes; also predicted boxes and the probability; heat maps of masks."""
     learner.network.eval()
     return output_files.pictures(learner.predict, data.test, torch.arange(min(output_files.SAMPLES, len(data.test))))
+
+
+def facts(learner: DetectLearner, data: DetectDataset) -> dict[str, Any]:  # noqa: ARG001 - part of the task interface
+    """No further facts."""
+    return {}
 
 
 def final_files(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:

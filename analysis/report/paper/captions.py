@@ -10,6 +10,7 @@ from analysis.report.sections import conditions, details, searches
 from analysis.statistics.intervals import BOOTSTRAP_FROM
 from analysis.statistics.significance import ALPHA, Comparison, Correction, seeds_needed
 from analysis.study import Study
+from sweeps.protocols import results as protocol_results
 
 _CORRECTIONS: dict[Correction, str] = {
     "holm": "Holm-adjusted p",
@@ -69,7 +70,12 @@ def on_differences(study: Study, tests: Sequence[Comparison]) -> list[str]:
     baselines = {arm.baseline for arm in study.arms}
     reference = wording.quoted(study.baseline) if len(baselines) == 1 else "the baseline of the same level"
     first = f"Differences from {reference} are paired by seed: mean over n pairs with its 95 % interval."
-    return [first, *on_tests(study, tests, "differs from the baseline")]
+    return [first, *on_tests(study, tests, "differs from the baseline"), *on_protocol(study)]
+
+
+def on_protocol(study: Study) -> list[str]:
+    """What rated the columns of the study's protocol, for tables beside that of the results, which says more."""
+    return protocol_results.notes(study.protocol, ())
 
 
 def on_tests(study: Study, tests: Sequence[Comparison], star: str) -> list[str]:

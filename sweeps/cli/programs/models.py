@@ -34,6 +34,11 @@ class ErrorOutput(_Document):
     error: ErrorParts = Field(description="the four parts of the error")
 
 
+class ProtocolName(_Output):
+    name: str = Field(description="name of the protocol")
+    hash: str = Field(description="its hash; it changes with whatever decides the numbers")
+
+
 # --- check, plan, run -------------------------------------------------------------------------------------------------
 
 
@@ -48,6 +53,7 @@ class CheckedArm(_Output):
 class CheckOutput(_Document):
     name: str = Field(description="name of the sweep")
     question: str = Field(description="its question")
+    protocol: ProtocolName | None = Field(None, description="what rates the fills of every arm; null: no protocol")
     arms: list[CheckedArm] = Field(description="the arms, or the one of --arm")
     notes: list[str] = Field(description="remarks on the file, and on the images of each split")
     dependencies: list[str] = Field(description="sweeps that run before it")
@@ -70,6 +76,7 @@ class PlannedTime(_Output):
 
 class PlannedSweep(_Output):
     name: str = Field(description="name of the sweep")
+    protocol: ProtocolName | None = Field(None, description="what rates the fills of every arm; null: no protocol")
     trials: int = Field(description="different trials of the plan")
     cached: int = Field(description="trials that the store has")
     left: list[PlannedTrial] = Field(description="trials to run")
@@ -117,6 +124,7 @@ class SearchOutput(_Output):
 class StatusOutput(_Document):
     name: str = Field(description="name of the sweep")
     question: str = Field(description="its question")
+    protocol: ProtocolName | None = Field(None, description="what rates the fills of every arm; null: no protocol")
     seeds: list[int] = Field(description="its seeds")
     complete: bool = Field(description="whether every trial is done and every search has a result")
     trials: list[TrialOutput] = Field(description="its trials")
@@ -190,6 +198,7 @@ class VerdictOutput(_Output):
 class ReportedSweep(_Output):
     name: str = Field(description="name of the sweep")
     question: str = Field(description="its question")
+    protocol: ProtocolName | None = Field(None, description="what rates the fills of every arm; null: no protocol")
     answer: list[str] = Field(description="sentences, the most important one first")
     cells: list[ReportedCell] = Field(description="the table, a cell for each arm and metric")
     verdicts: list[VerdictOutput] = Field(description="the claims")
@@ -202,6 +211,7 @@ class ReportOutput(_Document):
 
 class ClaimOutput(_Output):
     study: str = Field(description="name of the sweep")
+    protocol: ProtocolName | None = Field(None, description="what rates the fills of every arm; null: no protocol")
     claim: str = Field(description="the claim")
     source: str = Field(description="where the document makes it")
     published: str = Field(description="published figures")
@@ -228,6 +238,7 @@ class CompareOutput(_Document):
     drifted: bool = Field(description="whether any difference exceeds the noise")
     cells: list[ComparedCell] = Field(description="one for each shared arm and metric")
     unmatched: list[str] = Field(description="sentences on arms that only one of the sweeps has")
+    mixed: list[str] = Field([], description="what the protocols differ in, with --mix; empty: they are the same")
 
 
 class ReproducedTrial(_Output):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeps.cli.programs import models
 from sweeps.results import progress
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
+from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
 
@@ -42,6 +43,10 @@ def error(parts: Any) -> models.ErrorOutput:
     )
 
 
+def _protocol(section: Mapping[str, Any] | None) -> models.ProtocolName | None:
+    return None if section is None else models.ProtocolName(name=section["name"], hash=section["hash"])
+
+
 # --- check, plan, run -------------------------------------------------------------------------------------------------
 
 
@@ -49,6 +54,7 @@ def check(plan: Plan, arms: Sequence[Arm], notes: Iterable[str], dependencies: l
     return models.CheckOutput(
         name=plan.name,
         question=plan.sweep.document.question,
+        protocol=_protocol(plan.protocol),
         arms=[
             models.CheckedArm(
                 name=arm.name,
@@ -78,6 +84,7 @@ def planned(work: PendingWork, estimate: Estimate | None) -> models.PlannedSweep
     left = (tuning.spec.trials - len(tuning.search.asks()) for tuning in work.searches)
     return models.PlannedSweep(
         name=work.plan.name,
+        protocol=_protocol(work.plan.protocol),
         trials=len(work.plan.runs()),
         cached=work.cached,
         left=_jobs(work.jobs),
@@ -138,6 +145,7 @@ def status(sweep: SweepStatus) -> models.StatusOutput:
     return models.StatusOutput(
         name=plan["name"],
         question=plan["question"],
+        protocol=_protocol(stored_plans.protocol(plan)),
         seeds=plan["seeds"],
         complete=not waiting
         and all(trial.state == "done" for trial in trials)
@@ -219,6 +227,7 @@ def reported(report: Report) -> models.ReportedSweep:
     return models.ReportedSweep(
         name=report.study.name,
         question=report.study.plan["question"],
+        protocol=_protocol(report.study.protocol),
         answer=list(report.answer),
         cells=cells,
         verdicts=[models.VerdictOutput(**{name: getattr(one, name) for name in fields}) for one in report.verdicts],
@@ -226,9 +235,12 @@ def reported(report: Report) -> models.ReportedSweep:
 
 
 def claims(lines: Iterable[ClaimLine]) -> models.ClaimsOutput:
-    fields = models.ClaimOutput.model_fields
+    fields = set(models.ClaimOutput.model_fields) - {"protocol"}
     return models.ClaimsOutput(
-        claims=[models.ClaimOutput(**{name: getattr(line, name) for name in fields}) for line in lines]
+        claims=[
+            models.ClaimOutput(**{name: getattr(line, name) for name in fields}, protocol=_protocol(line.protocol))
+            for line in lines
+        ]
     )
 
 
@@ -244,7 +256,7 @@ def comparison(found: SweepComparison) -> models.CompareOutput:
         )
         for cell in found.arms
     ]
-    return models.CompareOutput(drifted=found.drifted, cells=cells, unmatched=found.unmatched)
+    return models.CompareOutput(drifted=found.drifted, cells=cells, unmatched=found.unmatched, mixed=list(found.mixed))
 
 
 def doctor(checks: Iterable[CheckResult]) -> models.DoctorOutput:

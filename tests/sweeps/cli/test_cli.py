@@ -51,7 +51,7 @@ SURFACE = {
     "protocols": "--json",
     "export-protocol": "PROTOCOL --truth --masks --out --json",
     "score": "[NAME=]FOLDER --protocol --truth --masks --out --latex --json",
-    "export-test": "NAME --store --data --arm --out --json",
+    "export-test": "NAME --store --data --arm --out --protocol --json",
     "export-to": "TOOL NAME --store --out --json",
     "reproduce": "NAME --store --data --address --cell --seed --into --json",
     "gate": "ACTION",

@@ -164,7 +164,10 @@ def test_scores_of_one_protocol_are_compared(said: Said, tmp_path: Path) -> None
     assert "given twice" in said("compare", one, tmp_path / "." / "one.json", code=2)
     assert "two files" in said("compare", one, code=2)
     assert "two files" in said("compare", one, "a-sweep", code=2)
-    assert "sweeps are not scores" in said("compare", "a", "b", "--mix", code=2)
+    missing = said("compare", one, tmp_path / "none.json", code=2)
+    assert "there is no such file" in missing
+    assert "one.json" in missing, "what is there"
+    assert "Errno" not in missing
 
 
 def test_other_photographs_under_the_same_names_are_not_compared(said: Said, folder: Path, tmp_path: Path) -> None:
@@ -339,6 +342,50 @@ def test_arguments_that_do_not_fit(said: Said, tmp_path: Path) -> None:
     assert "it has no images" in said(*export[:3], tmp_path, "--out", tmp_path / "out", code=2)
     error = json.loads(said("score", "fills/gone", *SCORE[2:], "thin", "--json", code=2))["error"]
     assert all(error.values())
+
+
+def test_folders_may_stand_after_and_between_options(said: Said) -> None:
+    first, second = "fills/ns", "noisy=fills/noisy0"
+    options = ("--protocol", "thin.yaml", "--truth", "thin")
+    expected = said("score", first, second, *options)
+    assert said("score", *options, first, second) == expected
+    assert said("score", first, *options, second) == expected
+    assert said("score", *options[:2], first, *options[2:], second) == expected
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("part", ["damaged", "masks", "inverted"])
+def test_folders_that_were_swapped_are_noticed_at_once(
+    said: Said, folder: Path, tmp_path: Path, part: str, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts of the exported folder, copies of them under another name, and masks whose holes are black."""
+    monkeypatch.setattr("trainables.protocols.rating.rate", None)  # nothing is rated
+    given = folder / "thin" / part
+    if copied or part == "inverted":
+        given = tmp_path / part
+        given.mkdir()
+        for file in (folder / "thin" / ("masks" if part == "inverted" else part)).glob("*.png"):
+            pixels = np.asarray(Image.open(file))
+            Image.fromarray(255 - pixels if part == "inverted" else pixels).save(given / file.name)
+    error = said("score", "fills/ns", given, "--protocol", "thin.yaml", "--truth", "thin", code=2)
+    named = "it has the masks" if part == "inverted" else f"it has the {part}" if copied else f"folder of the {part}"
+    assert f"fills {given}" in error
+    assert named in error
+
+
+def test_the_true_masks_are_no_detections(said: Said, folder: Path) -> None:
+    masks = folder / "thin" / "masks"
+    assert "this is the folder of the true masks" in said(
+        "score", masks, "--protocol", "benco-pixels", "--truth", masks, code=2
+    )
+
+
+def test_clashing_names_are_refused_before_anything_is_rated(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainables.protocols.rating.rate", None)
+    options = ("--protocol", "thin.yaml", "--truth", "thin")
+    assert "a method without training" in said("score", "telea=fills/ns", *options, code=2)
+    for given in (("fills/ns", "ns=fills/noisy0"), ("ns=fills/noisy0", "fills/ns")):
+        assert "another folder is called 'ns' too" in said("score", *given, *options, code=2)
 
 
 def test_a_folder_whose_path_has_an_equals_sign_needs_no_name(said: Said, folder: Path) -> None:
