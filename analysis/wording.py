@@ -119,7 +119,7 @@ def brackets(interval: Interval, digits: int | None = None, plus: bool = False) 
 def evidence(interval: Interval) -> str:
     """Number of values behind a mean: 'n = 8', or 'one evaluation' if it is exact."""
     if interval.exact:
-        return "one evaluation"
+        return "one evaluation" + (f" of {count(interval.photographs, 'photograph')}" if interval.photographs else "")
     return f"n = {interval.n}" + (", no interval" if interval.n == 1 else "")
 
 

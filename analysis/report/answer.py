@@ -118,7 +118,9 @@ def _mean(study: Study, arm: str, metric: str) -> float:
 
 
 def _pairs(gap: Interval) -> str:
-    return "" if gap.exact else f" (95 % interval, n = {wording.count(gap.n, 'pair')})"
+    if gap.exact:
+        return " (95 % interval over photographs)" if gap.photographs else ""
+    return f" (95 % interval, n = {wording.count(gap.n, 'pair')})"
 
 
 def _fill_wins(study: Study, metric: str, best: str, trained: list[str]) -> str:

@@ -46,7 +46,14 @@ def mean_text(found: Interval | None, digits: int) -> str:
     """'27.31 ± 0.12 (n=8)'."""
     if found is None:
         return NOTHING
-    return f"{wording.plus_minus(found, digits)} ({'exact' if found.exact else f'n={found.n}'})"
+    return f"{wording.plus_minus(found, digits)} ({_evidence(found)})"
+
+
+def _evidence(found: Interval) -> str:
+    """'n=8', 'exact', or 'one evaluation' of a value that depends on the test photographs, but not on the seed."""
+    if not found.exact:
+        return f"n={found.n}"
+    return "one evaluation" if found.photographs else "exact"
 
 
 def correlation_text(value: float | None) -> str:
@@ -69,7 +76,7 @@ def cells_done(row: Row) -> str:
 
 def evidence_text(entry: TableEntry) -> str:
     """'n=8', or 'exact' if the value does not depend on the seed."""
-    return "" if entry.ours is None else "exact" if entry.ours.exact else f"n={entry.ours.n}"
+    return "" if entry.ours is None else _evidence(entry.ours)
 
 
 def own_text(entry: TableEntry, column: Column) -> str:
@@ -100,7 +107,7 @@ def difference_text(entry: TableEntry, column: Column, row: Row) -> str:
 def significance_text(entry: TableEntry) -> str:
     """Number of pairs and significance of a difference: '(n=9) *', '(n=3, underpowered)', '(exact)'."""
     if entry.difference is None or entry.difference.exact:
-        return "(exact)" if entry.difference else ""
+        return f"({_evidence(entry.difference)})" if entry.difference else ""
     n, test = f"n={entry.difference.n}", entry.comparison
     if test is None:
         return f"({n})"
@@ -208,6 +215,7 @@ def agreement_markdown(found: Agreement) -> str:
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
 
+PHOTOGRAPHS = "photographs"
 CSV_COLUMNS = (
     *("arm", "metric", "unit", "better", "trains", "n", "mean", "sd", "low", "high", "mark"),
     *("difference", "difference_low", "difference_high", "difference_n"),
@@ -222,14 +230,25 @@ def to_csv(table: Table) -> str:
 
 
 def csv_columns(table: Table) -> tuple[str, ...]:
-    """`CSV_COLUMNS`, and one of damaged cells if there are any."""
-    return (*CSV_COLUMNS, DAMAGED) if any(row.states[DAMAGED] for row in table.rows) else CSV_COLUMNS
+    """`CSV_COLUMNS`, and those of photographs that intervals cover and of damaged cells, if there are any."""
+    further = (PHOTOGRAPHS, DAMAGED)
+    return (*CSV_COLUMNS, *(name for name in further if any(_further(row, name) for row in _cells(table))))
 
 
 def csv_rows(table: Table) -> list[list[object]]:
     """The table in long form: values of `csv_columns` for each arm and metric; None where unknown."""
-    width = len(csv_columns(table))
-    return [[*_csv_row(row, column), row.states[DAMAGED]][:width] for row in table.rows for column in table.columns]
+    further = csv_columns(table)[len(CSV_COLUMNS) :]
+    return [[*_csv_row(*cell), *(_further(cell, name) for name in further)] for cell in _cells(table)]
+
+
+def _cells(table: Table) -> list[tuple[Row, Column]]:
+    return [(row, column) for row in table.rows for column in table.columns]
+
+
+def _further(cell: tuple[Row, Column], name: str) -> int:
+    row, column = cell
+    ours = row.entries[column.metric].ours
+    return row.states[DAMAGED] if name == DAMAGED else ours.photographs if ours else 0
 
 
 def _csv_row(row: Row, column: Column) -> list[object]:

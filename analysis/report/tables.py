@@ -128,8 +128,11 @@ def build(study: Study, shape: Shape | None = None) -> Table:
     exact = [row.kind for row in rows if row.exact]
     tests = [entry.comparison for row in rows for entry in row.entries.values() if entry.comparison]
     by_seed = [row.arm for row in rows if row.kind and not row.exact]
-    on_results = captions.on_results(study, shape, exact, by_seed) + notes.sentences
-    return Table(columns, rows, on_results, captions.on_differences(study, tests), notes.footnotes, shape)
+    found = {metric: {name: entry.ours for name, entry in entries.items()} for metric, entries in by_metric.items()}
+    on_results = captions.on_results(study, shape, exact, by_seed, found) + notes.sentences
+    covered = any(entry.difference.photographs for row in rows for entry in row.entries.values() if entry.difference)
+    on_differences = captions.on_differences(study, tests, covered)
+    return Table(columns, rows, on_results, on_differences, notes.footnotes, shape)
 
 
 def _column(metric: str, entries: list[TableEntry]) -> Column:
