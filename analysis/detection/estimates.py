@@ -1,10 +1,10 @@
 """Metrics of detectors from the scores of single images, each with the part that every photograph has in it.
 
 The metrics are those of `trainables/detect/metrics.py`, computed anew, because the analysis imports no torch; a report
-uses an estimate only where its value equals the recorded column. Metrics of counts and means are ratios of two sums, for
-which the part of an image is (numerator - value * denominator) / sum of denominators. The part of an image in AUC is its
-placement value (DeLong et al. 1988). The equal error rate and the true positive rate at a false positive rate jump
-where an image passes the threshold, so they are computed on resamples of the photographs instead.
+uses an estimate only where its value equals the recorded column. Metrics of counts and means are ratios of two sums,
+for which the part of an image is (numerator - value * denominator) / sum of denominators. The part of an image in AUC
+is its placement value (DeLong et al. 1988). The equal error rate and the true positive rate at a false positive rate
+jump where an image passes the threshold, so they are computed on resamples of the photographs instead.
 """
 
 from __future__ import annotations
@@ -108,11 +108,8 @@ def _sums_of_places(
         return value_n * among_n, among_n
     if scores.pixel_n3 is not None and metric in ("pixel_f1", "pixel_iou"):
         right, wrong, missed = scores.pixel_n3.T
-        f1_n, iou_n = (
-            2 * right / np.maximum(1, 2 * right + wrong + missed),
-            right / np.maximum(1, right + wrong + missed),
-        )
-        return (f1_n if metric == "pixel_f1" else iou_n) * positive, positive
+        counted = 2 * right if metric == "pixel_f1" else right
+        return counted / np.maximum(1, counted + wrong + missed) * positive, positive
     return None
 
 

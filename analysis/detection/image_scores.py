@@ -67,10 +67,8 @@ def read(data: bytes, label: str) -> SetScores | None:
     start = f"{label}."
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            wanted = [
-                one for one in archive.infolist() if one.filename.startswith(start) or "." not in one.filename[:-4]
-            ]
-            if sum(one.file_size for one in wanted) > _MOST_BYTES:
+            sizes = {one.filename.removesuffix(".npy"): one.file_size for one in archive.infolist()}
+            if sum(size for name, size in sizes.items() if name.startswith(start) or "." not in name) > _MOST_BYTES:
                 return None
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             columns = {name.removeprefix(start): arrays[name] for name in arrays.files if name.startswith(start)}

@@ -56,13 +56,13 @@ def by_photograph(value: float, part_n: Floats, photograph_n: npt.NDArray[np.int
     part_n: change of the value for a small weight more on each image. photograph_n: index of its photograph in `names`.
     """
     count = len(names)
-    part = np.bincount(photograph_n, part_n, count) * math.sqrt(count / max(1, count - 1))
+    part: Floats = np.bincount(photograph_n, part_n, count) * np.float64(math.sqrt(count / max(1, count - 1)))
     return Estimate(value, names, part)
 
 
 def by_resample(value: float, resampled_b: Floats, names: Names) -> Estimate:
     """The estimate of a metric from its values on resamples of the photographs, the same ones for all estimates."""
-    part = (resampled_b - resampled_b.mean()) / math.sqrt(len(resampled_b) - 1)
+    part: Floats = (resampled_b - resampled_b.mean()) / np.float64(math.sqrt(len(resampled_b) - 1))
     return Estimate(value, names, part, resampled=True)
 
 

@@ -47,8 +47,8 @@ class Interval:
     high: float | None
     n: int
     exact: bool = False
-    """Whether the value does not depend on the seed (an arm without trainable parameters); without photographs, it needs
-    no interval."""
+    """Whether the value does not depend on the seed (an arm without trainable parameters); it needs no interval unless
+    that covers photographs."""
     photographs: int = 0
     """Number of test photographs that the interval covers as well; 0 if it covers the seeds alone."""
     of_photographs: float = 0.0
@@ -156,8 +156,8 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float], level: flo
 def more_seeds(interval: Interval, limit: float, level: float = LEVEL) -> int | None:
     """Number of further seeds after which the interval would exclude `limit` if mean and deviation stay the same.
 
-    None if a thousand would not be enough, or if the standard deviation is unknown. The variance that is due to the test
-    photographs stays.
+    None if a thousand would not be enough, or if the standard deviation is unknown. The variance that is due to the
+    test photographs stays.
     """
     if interval.sd is None:
         return None

@@ -194,7 +194,7 @@ class ReportSpec(StrictSpec):
     extra: list[Annotated[str | dict[str, Any], AfterValidator(_named)]] = Field(
         [],
         description="metrics that need trained networks, after the last epoch: lpips_alex, kid_squeezenet, ...; of "
-        "detectors pixel_auc, balanced_accuracy, ...; and metrics of your own: ./FILE.py, or {name: ./FILE.py, options}",
+        "detectors: pixel_auc, ...; and metrics of your own: ./FILE.py, or {name: ./FILE.py, options}",
     )
     statistic: Literal["mean", "interquartile mean"] = Field(
         "mean", description="how tables summarise the seeds; differences are means of pairs in either case"

@@ -63,9 +63,8 @@ def _digests(folder: Path, epochs: int) -> dict[str, str]:
     files = [path for kind in ("checkpoint", "samples") for path in folder.glob(f"{kind}/*/{epochs}/*")]
     newest = {path.name: path.read_bytes() for path in sorted(files)}
     newest |= samples.unpack(newest.get(samples.ARCHIVE, b""))
-    named = sorted(
-        (name, data) for name, data in newest.items() if name.endswith((".pt", ".png", ".npz")) and name not in NEWER
-    )
+    kept = [name for name in newest if name.endswith((".pt", ".png", ".npz")) and name not in NEWER]
+    named = [(name, newest[name]) for name in sorted(kept)]
     return {f"{DIGEST}{name}": _digest(name, data) for name, data in named}
 
 

@@ -73,13 +73,11 @@ def on_photographs(study: Study, shape: Shape, found: Found) -> list[str]:
         return [_SEEDS_ALONE] if known else []
     count = f"{covered[0]:,}" + (f" to {covered[-1]:,}" if len(covered) > 1 else "")
     sentences = [
-        f"Intervals cover the seeds and the test photographs ({count}): other trainings on other photographs of the same "
-        "kind (Obuchowski and Rockette 1995, Hillis 2007)."
+        f"Intervals cover the seeds and the test photographs ({count}): other trainings, tested on other photographs "
+        "of the same kind (Obuchowski and Rockette 1995, Hillis 2007)."
     ]
     if any(one.exact and one.photographs for _, _, one in known):
-        sentences.append(
-            "One evaluation serves all seeds of an arm without parameters: its interval covers photographs."
-        )
+        sentences.append("Of an arm without parameters, which has one evaluation, its interval covers photographs.")
     lacking = {metric: [name for of, name, one in known if of == metric and not one.photographs] for metric in found}
     arms_of = {metric: tuple(names) for metric, names in lacking.items() if names}
     for arms in dict.fromkeys(arms_of.values()):

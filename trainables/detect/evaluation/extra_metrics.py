@@ -9,8 +9,8 @@ Metrics of the map of a mask head, or of the filled box, are means over inpainte
     pixel_f1_best_either    the better of that of the map and of the inverted map (Guillaro et al. 2023, TruFor, whose
                             code takes a map that is dark in the hole as well)
     pixel_f1_no_border      F1 at a probability of 0.5 without the pixels beside the hole's edge, whose label is
-                            uncertain: 7 px on its inside and 5 px on its outside of an image of 256 px, as TruFor's code
-                            does, in proportion to the side; at least 1 px and none
+                            uncertain: as in TruFor's code, 7 px on its inside and 5 px on its outside of an image of
+                            256 px, and in proportion of others; at least 1 px and none
     pixel_auc               area under the ROC curve of the image's pixels
     pixel_fpr_authentic     share of the pixels above 0.5, mean over untouched photographs
 
