@@ -59,7 +59,7 @@ class StudyArm:
     trials: Mapping[int, tuple[str, int]]
     """(trial id, target epoch) by seed."""
     by_seed: bool = False
-    """Whether the arm is the results of another program for each seed."""
+    """Whether the arm is not trained, but different between seeds; see `sweeps.spec.plan.Arm`."""
 
     @property
     def exact(self) -> bool:
@@ -152,6 +152,13 @@ class Study:
         groups: dict[str, list[str]] = {}
         for arm in self.arms:
             groups.setdefault(tested_images(arm.config, self.metrics), []).append(arm.name)
+        return list(groups.values())
+
+    def groups_in(self, metric: str) -> list[list[str]]:
+        """Arms grouped by the test images and masks of one metric, which may be those of a common test set."""
+        groups: dict[str, list[str]] = {}
+        for arm in self.arms:
+            groups.setdefault(tested_images(arm.config, [metric]), []).append(arm.name)
         return list(groups.values())
 
     @cached_property

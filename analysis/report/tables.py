@@ -150,7 +150,9 @@ def _entries(
     figures: Mapping[tuple[str, str], list[published.PublishedFigure]],
     notes: PublishedNotes,
 ) -> dict[str, TableEntry]:
-    marks = {name: mark for group in study.groups for name, mark in best_arms(study, metric, group).items()}
+    groups = study.groups_in(metric)
+    compared_with_others = [group for group in groups if len(group) > 1 or len(groups) == 1]
+    marks = {name: mark for group in compared_with_others for name, mark in best_arms(study, metric, group).items()}
     compared = _compared(study, metric)
     return {
         arm.name: TableEntry(

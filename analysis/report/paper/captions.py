@@ -77,7 +77,7 @@ def on_photographs(study: Study, shape: Shape, found: Found) -> list[str]:
         "of the same kind (Obuchowski and Rockette 1995, Hillis 2007)."
     ]
     if any(one.exact and one.photographs for _, _, one in known):
-        sentences.append("Of an arm without parameters, which has one evaluation, its interval covers photographs.")
+        sentences.append("An arm without parameters has one evaluation; its interval covers the photographs alone.")
     lacking = {metric: [name for of, name, one in known if of == metric and not one.photographs] for metric in found}
     arms_of = {metric: tuple(names) for metric, names in lacking.items() if names}
     for arms in dict.fromkeys(arms_of.values()):
