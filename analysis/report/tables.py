@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from analysis import wording
 from analysis.claims import published
+from analysis.detection import box_baseline
 from analysis.report.paper import captions
 from analysis.report.paper.published_notes import PublishedNotes, full_notes
 from analysis.report.paper.shape import Shape, check_columns
@@ -88,6 +89,8 @@ class Table:
     footnotes: list[str]
     """Notes on published values, numbered from 1."""
     shape: Shape = field(default_factory=Shape)
+    lead: tuple[str, ...] = ()
+    """Sentences for above the results."""
 
     @property
     def caption(self) -> list[str]:
@@ -132,7 +135,8 @@ def build(study: Study, shape: Shape | None = None) -> Table:
     on_results = captions.on_results(study, shape, exact, by_seed, found) + notes.sentences
     covered = any(entry.difference.photographs for row in rows for entry in row.entries.values() if entry.difference)
     on_differences = captions.on_differences(study, tests, covered)
-    return Table(columns, rows, on_results, on_differences, notes.footnotes, shape)
+    lead = tuple(box_baseline.sentences(study, metrics))
+    return Table(columns, rows, on_results, on_differences, notes.footnotes, shape, lead)
 
 
 def _column(metric: str, entries: list[TableEntry]) -> Column:
