@@ -17,7 +17,7 @@ class RunOptions:
 
     address: str | None = None
     """`local`: start a Ray on this machine. `auto` or HOST:PORT: use a running Ray. `in-process`: run without Ray.
-    None: `in-process` for the tiny form of a sweep, otherwise `local`."""
+    None: `in-process` for the tiny form of a sweep and where one trial fits at a time, otherwise `local`."""
     data: str | Path | None = None
     """Folder of the data sets; None: $SWEEPS_DATA on the machine that trains."""
     max_concurrent: int | None = None

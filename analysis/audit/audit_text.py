@@ -97,7 +97,8 @@ def sentences(audit: Audit) -> list[str]:
     decided, pairs = sum(pair.decided for pair in audit.pairs), len(audit.pairs)
     higher = "higher" if audit.goal == "max" else "lower"
     test = f"sign-flip test, paired by {table.unit}, corrected for all pairs by Holm; {higher} is better"
-    found.append(f"{decided} of {pairs} pairs differ beyond chance ({test}).")
+    differ = "differs" if decided == 1 else "differ"
+    found.append(f"{decided} of {wording.count(pairs, 'pair')} {differ} beyond chance ({test}).")
     if pairs > _PAIRS:
         found.append(f"{pairs - _PAIRS} more pairs are in the output of --json.")
     found += [f"These {len(group)} cannot be told apart: {', '.join(group)}." for group in audit.ties[:_GROUPS]]
@@ -107,7 +108,9 @@ def sentences(audit: Audit) -> list[str]:
         words = f"Resampling the {table.unit}s keeps the whole order in {audit.same_order:.0%} of 2,000 resamples"
         found.append(f"{words}; the rank correlation with it is {audit.tau:.2f} on average (Kendall).")
     if decided < pairs and min(method.mean.n for method in audit.methods) < _least(audit):
-        few = f"With fewer than {_least(audit)} {table.unit}s, this test of {pairs} pairs cannot decide"
+        few = (
+            f"With fewer than {_least(audit)} {table.unit}s, this test of {wording.count(pairs, 'pair')} cannot decide"
+        )
         found.append(f"{few}, however large a difference is.")
     found.append(
         f"'smallest' and '{table.unit}s needed': the true difference that this table would show with {POWER:.0%} "

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sweeps import sizes
 from sweeps.errors import SweepError
+from trainables.cpus import usable_cpus
+
+if TYPE_CHECKING:
+    from sweeps.spec.schema import Resources
 
 LOCAL, AUTO, IN_PROCESS = "local", "auto", "in-process"
 REACH_S = 5.0
@@ -22,9 +27,14 @@ SET_TOKEN = (
 """How to set the token of a cluster."""
 
 
-def chosen(address: str | None, size: str) -> str:
-    """The given address, by default `in-process` for the tiny form of a sweep and `local` otherwise."""
-    return address or (IN_PROCESS if size == sizes.TINY else LOCAL)
+def chosen(address: str | None, size: str, resources: Resources, max_concurrent: int | None = None) -> str:
+    """The given address. By default `in-process` for the tiny form of a sweep, and where one trial fits at a time.
+
+    There Ray would cost its start, and train no two trials at once. Otherwise `local`, also for trials of several
+    workers.
+    """
+    alone = max_concurrent == 1 or usable_cpus() // resources.cpus == 1
+    return address or (IN_PROCESS if size == sizes.TINY or (alone and not resources.grouped) else LOCAL)
 
 
 def require_ray(address: str) -> None:

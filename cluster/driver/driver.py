@@ -154,7 +154,7 @@ def run(
     """
     options = options.started()
     driver = _Driver(work, store, schema, options, watch, inputs, data or {})
-    address = addresses.chosen(options.address, work.plan.sweep.size)
+    address = chosen_address(work.plan, options)
     with driver.interruptible():
         if address == IN_PROCESS:
             from cluster.runners import in_process
@@ -359,9 +359,15 @@ def _local_gpus() -> float:
     return float(torch.cuda.device_count())
 
 
+def chosen_address(plan: Plan, options: RunOptions) -> str:
+    """Where the trials of a plan run."""
+    resources = plan.sweep.spec.resources
+    return addresses.chosen(options.address, plan.sweep.size, resources, options.max_concurrent)
+
+
 def check(plan: Plan, options: RunOptions) -> None:
     """Check the address and, for runs on this machine, data and weights before anything runs."""
-    address = addresses.chosen(options.address, plan.sweep.size)
+    address = chosen_address(plan, options)
     addresses.check(address)
     if address not in (addresses.LOCAL, IN_PROCESS):
         return

@@ -1,4 +1,4 @@
-"""Run a sweep's trials in this process, one after the other: for debugging, for tiny sweeps, and without Ray."""
+"""Run a sweep's trials in this process, one after the other: where one fits at a time, and for tiny sweeps."""
 
 from __future__ import annotations
 

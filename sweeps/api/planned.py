@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.api import display
 from sweeps.spec.plan import Plan
+from sweeps.wording import count
 
 if TYPE_CHECKING:
     from sweeps.spec.trial import Trial
@@ -32,26 +33,26 @@ class SweepPlan(Plan):
 
     def _work(self) -> list[str]:
         """Sentences on the trials that are done and left."""
-        from cluster.connection import address
         from cluster.driver import cost_measurement, driver
         from sweeps.errors import SweepError
+        from sweeps.run_options import RunOptions
         from trainables import schema
 
         trials = len(self.runs())
         if self.store is None:
-            return [f"{trials} trials; plan it with a store to see which are done."]
+            return [f"{count(trials, 'trial')}; plan it with a store to see which are done."]
         try:
             work = driver.work_left(self, self.store, schema)
-            where = address.chosen(None, self.sweep.size)
+            where = driver.chosen_address(self, RunOptions())
             cost = None if work.nothing else cost_measurement.estimate(work, self.store, where, None, False)
         except SweepError as error:  # the store is away: the plan itself can still be shown
-            return [f"{trials} trials; {error.given}: {error.why}"]
+            return [f"{count(trials, 'trial')}; {error.given}: {error.why}"]
         failed = f", {len(work.failed)} failed" if work.failed else ""
         searches = f"; {len(work.searches)} searches are not finished" if work.searches else ""
-        counts = f"{work.cached} of {trials} trials done, {len(work.jobs)} to run{failed}{searches}."
+        counts = f"{work.cached} of {count(trials, 'trial')} done, {len(work.jobs)} to run{failed}{searches}."
         if cost is None:
             return [counts, "Nothing to run."]
-        epochs = f"{'Up to ' if cost.most else ''}{cost.epochs:,} epochs left"
+        epochs = f"{'Up to ' if cost.most else ''}{count(cost.epochs, 'epoch')} left"
         known = cost.computing_s or not cost.unknown
         return [counts, f"{epochs}; {f'about {cost.wall_s:.0f} s ({cost.where})' if known else 'time unknown'}."]
 

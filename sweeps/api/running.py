@@ -113,11 +113,10 @@ def estimate(
     work: PendingWork, store: StoreLike, options: RunOptions | None = None, *, measure: bool = False
 ) -> Estimate:
     """How long work takes, from the times in the store. measure: time a few steps of trials without recorded times."""
-    from cluster.connection import address as addresses
-    from cluster.driver import cost_measurement
+    from cluster.driver import cost_measurement, driver
 
     options = options or RunOptions()
-    address = addresses.chosen(options.address, work.plan.sweep.size)
+    address = driver.chosen_address(work.plan, options)
     return cost_measurement.estimate(work, arguments.plain_store(store), address, options.local_data_root, measure)
 
 
@@ -190,7 +189,6 @@ def run(
 
     Returns the result of the sweep, or that of a dependency which ended early. KeyboardInterrupt after Ctrl-C.
     """
-    from cluster.connection import address as addresses
     from cluster.driver import arm_choice
     from cluster.driver.looks import execute_looks
     from sweeps.spec.dependencies import named_in
@@ -199,7 +197,6 @@ def run(
     events = tracked(listener(progress, events), store, options)
     planned = _expand(sweep, store, renew=options.replace, pending=True)
     arm_choice.part(planned, options)  # as the line above, reports mistakes before anything runs
-    options = dataclasses.replace(options, address=addresses.chosen(options.address, sweep.sweep.size))
     first = dataclasses.replace(options, fresh=False, replace=False, arms=(), skip_arms=())
     for dependency in dependencies(sweep, store, replace=options.replace):
         required = _expand(dependency, store, pending=False)

@@ -163,7 +163,7 @@ def _cost(out: Console, estimate: Estimate) -> None:
         epochs = f"{'up to ' if line.most else ''}{line.epochs:,}" if line.trains else "none"
         table.add_row(Text(_listing(line.labels)), f"{line.trials:,}", epochs, epoch_s, time_s, Text(source))
     show(table)
-    total = f"{'up to ' if estimate.most else ''}{estimate.epochs:,} epochs"
+    total = f"{'up to ' if estimate.most else ''}{count(estimate.epochs, 'epoch')}"
     unknown = estimate.unknown
     if unknown and not estimate.computing_s:
         out.print(Text(f"{total}; time unknown: sweeps plan FILE --measure", style="bold"))

@@ -52,8 +52,11 @@ def register(verbs: common.Verbs) -> None:
     common.add_json(parser)
 
     parser = verbs.add(claims, "claims", "print the claims of all studies: published value, measured value, verdict")
+    parser.add_argument("name", metavar="NAME", nargs="*", help="name of a sweep (default: all)")
     parser.add_argument(
-        "name", metavar="NAME", nargs="*", help="name of a sweep (default: all, including studies that were not run)"
+        "--all",
+        action="store_true",
+        help="also print claims of studies that were not run (--csv and --json, and a store without claims, have them)",
     )
     common.add_store(parser)
     parser.add_argument(
@@ -185,8 +188,8 @@ def _print_redrawn(name: str, redrawn: api.RedrawnImages | None) -> None:
         return
     for arm, why in redrawn.skipped.items():
         print(f"{arm}: not drawn, because {why}")
-    drawn = f"{redrawn.images} disputed images drawn for {len(redrawn.drawn)} arms"
-    print(f"{name}: {drawn}; {redrawn.kept} arms had them")
+    drawn = f"{count(redrawn.images, 'disputed image')} drawn for {count(len(redrawn.drawn), 'arm')}"
+    print(f"{name}: {drawn}; {count(redrawn.kept, 'arm')} had them")
 
 
 def claims(options: argparse.Namespace) -> int:
@@ -201,7 +204,11 @@ def claims(options: argparse.Namespace) -> int:
     elif options.csv:
         print(overview.to_csv(lines), end="")
     else:
-        console.show(overview.terminal(lines))
+        judged = [line for line in lines if line.verdict != overview.NOT_RUN]
+        console.show(overview.terminal(lines if options.all or not judged else judged))
+        left_out = 0 if options.all or not judged else len(lines) - len(judged)
+        if left_out:
+            print(f"Not run: {count(left_out, 'more claim')} of shipped studies; `sweeps claims --all` lists them.")
         tiny = [] if options.name else [name for name in api.open(options.store) if name.endswith(f"-{sizes.TINY}")]
         if tiny:
             print(f"Not shown: {', '.join(tiny)}; `sweeps claims {tiny[0]}` does.")
@@ -274,14 +281,15 @@ def _in_words(line: models.ReproducedTrial, tolerance: float) -> str:
 
 
 def export_test(options: argparse.Namespace) -> int:
-    count = api.export_test(options.store, options.name, options.out, arm=options.arm, data=options.data)
+    images = api.export_test(options.store, options.name, options.out, arm=options.arm, data=options.data)
     if options.json:
         from sweeps.cli.programs import models, outputs
 
         damaged, masks = (str(options.out / name) for name in ("damaged", "masks"))
-        outputs.write(models.ExportTestOutput(images=count, damaged=damaged, masks=masks))
+        outputs.write(models.ExportTestOutput(images=images, damaged=damaged, masks=masks))
         return common.DONE
-    print(f"{count} images in {options.out / 'damaged'}, their masks in {options.out / 'masks'} (white: fill this)")
+    written = f"{count(images, 'image')} in {options.out / 'damaged'}"
+    print(f"{written}, their masks in {options.out / 'masks'} (white: fill this)")
     print("fill them into a folder under the same names, then add an arm to the sweep file:")
     print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")
     return common.DONE

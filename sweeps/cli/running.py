@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sweeps import api
 from sweeps.cli import common
 from sweeps.errors import SweepError
+from sweeps.wording import count
 
 if TYPE_CHECKING:
     from cluster.driver.driver import PendingWork
@@ -310,7 +311,7 @@ def gc(options: argparse.Namespace) -> int:
 
         outputs.write(models.GcOutput(checkpoints=deleted, trials=trials, writes=writes, folders=folders))
         return common.DONE
-    print(f"{deleted} checkpoints deleted; {trials} trials examined")
+    print(f"{count(deleted, 'checkpoint')} deleted; {count(trials, 'trial')} examined")
     if writes or folders:
         print(f"{writes} unfinished writes and {folders} temporary folders of killed processes deleted")
     return common.DONE

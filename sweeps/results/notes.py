@@ -15,8 +15,9 @@ from typing import Any
 
 from sweeps.errors import SweepError, printable
 from sweeps.results.columns import SCHEMA
-from sweeps.store import layout, listing, shapes
+from sweeps.store import layout, listing
 from sweeps.store.base import Store
+from sweeps.store.shapes import kinds
 
 NOTE, STAR, VIEW = "note", "star", "view"
 MOST_NOTES = 1000
@@ -67,7 +68,7 @@ def add(store: Store, name: str, note: Note) -> Note:
     body = {**asdict(note), **clean, "tags": list(note.tags), "written_at": time.time()}
     key = layout.join("sweeps", name, "notes", f"{token}.json")
     stored = {"schema": SCHEMA, **body}
-    if why := shapes.fault(key, stored):
+    if why := kinds.fault(key, stored):
         raise SweepError(
             f"a {note.kind} by {clean['author'] or 'nobody'}",
             why,

@@ -40,8 +40,8 @@ from typing import Any
 
 from sweeps.errors import StoreError
 from sweeps.results.columns import SCHEMA
-from sweeps.store import shapes
 from sweeps.store.base import Store, check_key
+from sweeps.store.shapes import kinds
 
 Json = dict[str, Any]
 
@@ -100,7 +100,7 @@ def load(key: str, data: bytes) -> Any:
                 f"schema {SCHEMA} or older",
                 "install the newer inpaint-sweeps that wrote this store",
             )
-    why = shapes.fault(key, value)
+    why = kinds.fault(key, value)
     if why:
         raise damaged(key, why)
     return value
@@ -109,7 +109,7 @@ def load(key: str, data: bytes) -> Any:
 def damaged(key: str, why: str) -> DamagedError:
     """The error for a damaged object, with what is safe to do about it."""
     return DamagedError(
-        f"object {key!r}", f"it is damaged ({why})", "an object as written by inpaint-sweeps", shapes.remedy(key)
+        f"object {key!r}", f"it is damaged ({why})", "an object as written by inpaint-sweeps", kinds.remedy(key)
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import html
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -79,14 +81,15 @@ def _note_form(sweep: str, trial: str) -> None:
 
 
 def _views(sweep: str, views: Sequence[Note]) -> None:
+    """Links that load the page anew, because a link within a session leaves the choices of the page as they are."""
     pages = current().pages
     for note in reversed(views[-_MOST:]):
         if note.page is None or note.page not in pages:
             continue
         with st.container(horizontal=True, vertical_alignment="center"):
             address = {key: value for key, value in note.address.items() if key not in _NEVER_KEPT}
-            label = elements.escape(note.text or note.page)
-            st.page_link(pages[note.page], label=label, query_params={**address, "sweep": sweep})
+            url = f"{note.page}?{urlencode({'sweep': sweep, **address}, doseq=True)}"
+            st.html(f'<a href="{html.escape(url)}">{html.escape(note.text or note.page)}</a>')
             elements.note(f"by {note.author}, {elements.format_time(note.written_at)} UTC")
             _delete_button(sweep, note)
 

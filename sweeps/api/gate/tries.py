@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.api.gate import holder, ledger, snapshot
+from sweeps.api.gate import holder, ledger, mistakes, snapshot
 from sweeps.api.gate.ledger import Candidate, GateDecision, GateProgram, GateSettings, Ledger, Verdict
 from sweeps.api.gate.pairs import FailedRun, Pairs, Progress, sweep_name, words
 from sweeps.errors import SweepError
 from sweeps.run_options import RunOptions
+from sweeps.wording import count
 
 if TYPE_CHECKING:
     from sweeps.store.base import Store
@@ -31,8 +32,10 @@ def start(store: Store, settings: GateSettings) -> Ledger:
         raise SweepError(
             f"--budget {settings.budget}", "no candidate could be tried", "1 or more candidates", "--budget 50"
         )
+    mistakes.check_metric(settings.metric)
     check = Candidate(1, settings.initial, 0, 0.0, None, [0], [], sweep_name(settings.name, 1, "check"))
-    Pairs(store, settings, check, settings.initial)  # plans the initial program
+    with mistakes.of_options(settings.metric, settings.goal):
+        Pairs(store, settings, check, settings.initial)  # plans the initial program
     if not ledger.write_settings(store, settings):
         raise SweepError(
             f"gate {settings.name!r}",
@@ -110,12 +113,14 @@ def _candidate(store: Store, found: Ledger, program: GateProgram) -> Candidate:
     if again is not None and again.program.label == program.label and again.program.same(program):
         return again
     if found.open is not None:
-        same_label = found.open.program.label == program.label
+        open_label = found.open.program.label
+        changed = ", and the files or the command have changed since" if open_label == program.label else ""
         raise SweepError(
             f"--label {program.label!r}",
-            f"candidate {found.open.number} {found.open.program.label!r} is not decided"
-            + (", and the files or the command have changed since" if same_label else ""),
-            "the same candidate again, which continues, or a new one after it was abandoned",
+            f"candidate {found.open.number} {open_label!r} is not decided{changed}",
+            f"the same candidate again, which continues (its files: code/{found.open.program.code}/ in the store), or "
+            "a new one after it was abandoned",
+            f"sweeps gate try --label {shlex.quote(open_label)}, with its files, or "
             f"sweeps gate try --label {shlex.quote(program.label)} --abandon",
         )
     return _registered(store, found, program)
@@ -130,7 +135,7 @@ def _registered(store: Store, found: Ledger, program: GateProgram) -> Candidate:
     if left < 1:
         raise SweepError(
             f"gate {settings.name!r}",
-            f"its budget of {settings.budget} candidates is used up",
+            f"its budget of {count(settings.budget, 'candidate')} is used up",
             "a new gate, which has an error and a budget of its own",
             f"sweeps gate init --name {settings.name}-2 with --command, --metric and --goal as before",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rich.text import Text
 
 from sweeps.api.gate.ledger import Candidate, GateDecision, Ledger
@@ -43,12 +45,15 @@ def show(found: Ledger) -> None:
         f"{found.tested} of {count(settings.budget, 'candidate')} tried, {kept} kept, {count(found.runs, 'run')}; "
         f"error spent {found.spent:.2%} of {SESSION_ALPHA:.0%}"
     )
+    if found.open is not None:
+        label = shlex.quote(found.open.program.label)
+        print(f"{found.open.number} is open: sweeps gate try --label {label} continues it, --abandon discards it")
 
 
 def _row(found: Ledger, candidate: Candidate, decision: GateDecision | None) -> tuple[str, ...]:
     name, than = f"{candidate.number} {candidate.program.label}", found.program(candidate.incumbent).label
     if decision is None:
-        return name, than, "open", *[""] * 5
+        return name, than, "open", *["-"] * 5
     difference = "" if decision.mean is None else f"{decision.mean:+.4g}"
     numbers = (str(decision.pairs), str(decision.runs), f"{_short(decision.e_value)} of {1 / candidate.level:,.0f}")
     return name, than, decision.verdict, difference, *numbers, f"{decision.spent:.3%}"

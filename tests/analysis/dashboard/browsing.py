@@ -131,6 +131,30 @@ class Reader:
         self.until(lambda: self._button(label) is not None, f"an enabled button {label!r} in:")
         self.browser.execute_script("arguments[0].click()", self._button(label))
 
+    def unfold(self, label: str) -> None:
+        """Open the expander with this label."""
+        self._click("summary", label)
+
+    def follow(self, label: str) -> None:
+        """Click the link with this label on the page itself, not in its menu."""
+        self._click("[data-testid=stMain] a", label)
+
+    def _click(self, selector: str, label: str) -> None:
+        code = (
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".find(element => element.innerText.trim().endsWith(arguments[1]))"
+        )
+
+        def found() -> Any:
+            return self.browser.execute_script(code, selector, label)
+
+        self.until(lambda: found() is not None, f"{selector} {label!r} in:")
+        self.browser.execute_script("arguments[0].click()", found())
+
+    def write(self, label: str, text: str) -> None:
+        """Type a text into the field with this label."""
+        self.element(f"input[aria-label='{label}']").send_keys(text)
+
     def element(self, selector: str) -> Any:
         """Wait for a visible element with this CSS selector."""
 

@@ -112,6 +112,30 @@ def test_addresses_behave_as_those_of_web_pages(reader: Reader) -> None:
     assert reader.browser.execute_script(caption) == "rgb(87, 96, 106)", "its contrast on white is 6.4"
 
 
+def test_a_saved_view_is_a_link_and_back_ends_where_it_began(reader: Reader) -> None:
+    """Back goes through the pages, not through each view of a page, and loses no choice of the page before."""
+    reader.shows("2 sweeps")
+    reader.shows("Means over seeds", "sweep", sweep="small-tiny", view="Curves")
+    begun = reader.browser.current_url
+    reader.unfold("Saved views (0)")
+    reader.write("Title of the view as it is now", "the curves")
+    reader.press("Save view")
+    reader.says("Saved views (1)")
+    for view, words in (("Table", "Differences from"), ("Claims", "mean fill is best")):
+        reader.press(view)
+        reader.says(words)
+    at = reader.browser.current_url
+    reader.unfold("Saved views (1)")
+    reader.follow("the curves")
+    reader.says("Means over seeds")
+    reader.until(lambda: reader.browser.current_url == begun, begun)
+    reader.browser.back()
+    reader.says("mean fill is best")
+    reader.until(lambda: reader.browser.current_url == at, at)
+    reader.browser.back()
+    reader.until(lambda: "2 sweeps" in reader.text(), "the list of sweeps")
+
+
 LOOKS = (
     (("light", accessible.WIDE), ("dark", accessible.PHONE)),
     (("dark", accessible.WIDE), ("light", accessible.PHONE)),
@@ -126,9 +150,12 @@ def readable(reader: Reader, looks: Sequence[tuple[str, int]]) -> None:
         assert accessible.violations(reader) == [], f"{reader.browser.current_url}, {scheme}, {width} px"
 
 
-@pytest.mark.parametrize("looks", [LOOKS[0], pytest.param(LOOKS[1], marks=pytest.mark.slow)])
-def test_every_page_opens_and_meets_wcag(reader: Reader, store: FolderStore, looks: Sequence[tuple[str, int]]) -> None:
-    trial = trial_of(store, "small-tiny", "base")
+each_look = pytest.mark.parametrize("looks", [LOOKS[0], pytest.param(LOOKS[1], marks=pytest.mark.slow)])
+"""All four in two tests, of which one is in every run. Together, the tests with this mark open every page."""
+
+
+@each_look
+def test_list_and_sweep_meet_wcag(reader: Reader, looks: Sequence[tuple[str, int]]) -> None:
     reader.shows("2 sweeps")
     reader.until(lambda: "small-tiny" in reader.cells(), "the list")
     readable(reader, looks)
@@ -145,6 +172,12 @@ def test_every_page_opens_and_meets_wcag(reader: Reader, store: FolderStore, loo
         reader.press(view)
         reader.says(words)
         readable(reader, looks)
+    accessible.reset(reader)
+
+
+@each_look
+def test_trials_and_comparisons_meet_wcag(reader: Reader, store: FolderStore, looks: Sequence[tuple[str, int]]) -> None:
+    trial = trial_of(store, "small-tiny", "base")
     reader.shows("Loss terms by step", "trial", trial=trial_of(store, "small-tiny", "wild"), sweep="small-tiny")
     reader.says("Diverged")
     assert "Traceback" not in reader.text()
@@ -159,12 +192,17 @@ def test_every_page_opens_and_meets_wcag(reader: Reader, store: FolderStore, loo
     reader.says("Below each image is its error map")
     readable(reader, looks)
     blinks(reader)
+    accessible.reset(reader)
+
+
+@each_look
+def test_report_and_try_meet_wcag(reader: Reader, store: FolderStore, looks: Sequence[tuple[str, int]]) -> None:
     reader.shows("LaTeX", "report", sweep="small-tiny")
     reader.browser.switch_to.frame(reader.element("iframe"))
     reader.until(lambda: "Ablation report" in reader.browser.page_source, "the report")
     reader.browser.switch_to.default_content()
     readable(reader, looks)
-    reader.shows("Upload", "try", trial=trial)
+    reader.shows("Upload", "try", trial=trial_of(store, "small-tiny", "base"))
     readable(reader, looks)
     accessible.reset(reader)
 

@@ -15,6 +15,7 @@ import ray
 
 from cluster.connection import address, connection
 from sweeps.errors import SweepError
+from sweeps.spec.schema import Resources
 from tests.cluster.connection.sockets import beyond_loopback
 from tests.cluster.heads import TOKEN, TOKEN_VARIABLES, Head
 from tests.conftest import MARK, _started_with
@@ -28,6 +29,32 @@ def test_the_rays_of_these_tests_listen_on_loopback_alone(ray_address: str, guar
     found, total = beyond_loopback({os.getpid(), *_started_with(os.environ[MARK])})
     assert found == []
     assert total >= 3
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "most", "resources", "where"),
+    [
+        (None, "tiny", None, {}, "in-process"),
+        (None, "full", None, {}, "local"),
+        (None, "small", None, {"cpus": 2}, "local"),
+        (None, "full", None, {"cpus": 3}, "in-process"),
+        (None, "full", None, {"cpus": 5}, "local"),  # whose error says that it does not fit
+        (None, "full", 1, {}, "in-process"),
+        (None, "full", 1, {"workers": 2}, "local"),
+        ("auto", "tiny", 1, {}, "auto"),
+        ("local", "full", 1, {}, "local"),
+    ],
+)
+def test_ray_starts_only_where_two_trials_fit(
+    given: str | None,
+    size: str,
+    most: int | None,
+    resources: dict[str, int],
+    where: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(address, "usable_cpus", lambda: 4)
+    assert address.chosen(given, size, Resources(**resources), most) == where
 
 
 # --- addresses that cannot be used ------------------------------------------------------------------------------------

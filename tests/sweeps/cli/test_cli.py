@@ -46,7 +46,7 @@ SURFACE = {
     "report": "NAME --store --out --publish --format --columns --transpose --sd --redraw --data --json",
     "archive": "NAME --store --out --parts --json",
     "audit": "FILE.csv --metric --goal --json",
-    "claims": "NAME --store --csv --json",
+    "claims": "NAME --all --store --csv --json",
     "compare": "A B --mix --store --with-store --json",
     "protocols": "--json",
     "export-protocol": "PROTOCOL --truth --masks --out --json",

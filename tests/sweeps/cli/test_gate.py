@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -231,7 +232,7 @@ def test_an_incumbent_that_ignores_its_seed_is_an_error() -> None:
     assert sw.gate_status("store").spent == 0
 
 
-def test_an_interrupted_candidate_continues_with_the_same_seeds() -> None:
+def test_an_interrupted_candidate_continues_with_the_same_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     init()
     seen: list[str] = []
 
@@ -243,8 +244,11 @@ def test_an_interrupted_candidate_continues_with_the_same_seeds() -> None:
     with pytest.raises(KeyboardInterrupt):
         sw.gate_try("store", "better", command=BETTER, progress=interrupt)
     before = sw.gate_status("store").open
-    with pytest.raises(SweepError, match="is not decided"):
+    with pytest.raises(SweepError, match="is not decided") as raised:
         sw.gate_try("store", "another", command=NOTHING)
+    assert "--label better, with its files" in raised.value.fix
+    assert run("status") == 0
+    assert "1 is open: sweeps gate try --label better continues it" in capsys.readouterr().out
     again: list[str] = []
     found, decision = sw.gate_try("store", "better", command=BETTER, progress=again.append)
     assert again[:2] == seen
@@ -302,7 +306,7 @@ def test_a_silent_process_of_another_machine_is_replaced() -> None:
 def test_the_budget_is_a_limit() -> None:
     init(budget=1)
     sw.gate_try("store", "worse", command=COMMAND.format(bonus=-300, factor=7919))
-    with pytest.raises(SweepError, match="budget of 1 candidates is used up") as raised:
+    with pytest.raises(SweepError, match="budget of 1 candidate is used up") as raised:
         sw.gate_try("store", "better", command=BETTER)
     assert "sweeps gate init" in raised.value.fix
 
@@ -315,21 +319,25 @@ def test_the_budget_is_a_limit() -> None:
     [
         ({"command": "sh 'train.sh"}, "quotes"),
         ({"command": " "}, "empty"),
-        ({"metric": "score"}, "metrics"),
+        ({"metric": "score"}, "--metric 'score'"),
+        ({"metric": "sys/time_s", "goal": "min"}, "--metric 'sys/time_s'"),
+        ({"metric": "val/psnr_db", "goal": "min"}, "--metric val/psnr_db --goal min"),
         ({"budget": 0}, "no candidate"),
         ({"name": "My gate"}, "name of a gate"),
         ({"label": "x" * 61}, "61 characters"),
         ({"label": " "}, "blank"),
-        ({"command": "sh train.sh {rate}"}, "rate"),
+        ({"command": "sh train.sh {rate}"}, r"--command {rate}\s+why: +{rate} is not one of the placeholders"),
+        ({"epochs": 0}, "--epochs 0"),
         ({"code": ["*.py"]}, "no file"),
-        ({"resources": {"cpus": 0}}, "cpus"),
+        ({"resources": {"cpus": 0}}, "--cpus 0"),
     ],
 )
 def test_mistakes_are_told_at_the_start(project: Path, given: dict[str, Any], word: str) -> None:
     options = {"command": NOTHING, "metric": "val/score", "goal": "max", **given}
     with pytest.raises(ValueError, match=word) as raised:
         sw.gate_init("store", options.pop("command"), options.pop("metric"), **options)
-    assert all(hasattr(raised.value, part) for part in ("given", "why", "allowed", "fix"))
+    parts = [getattr(raised.value, part) for part in ("given", "why", "allowed", "fix")]
+    assert not re.search(r"<python>|base|report", " ".join(parts)), "a sweep that the user has not written"
     assert not (project / "store" / "gates").exists()
 
 

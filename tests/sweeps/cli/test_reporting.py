@@ -44,6 +44,13 @@ def test_claims_of_one_sweep_and_of_all(ran: Path, capsys: pytest.CaptureFixture
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "study,claim,source,published,ours,verdict,sentence"
     assert any(line.startswith("partial-conv,") and ",not run," in line for line in lines)
+    assert main(["claims", "--store", str(ran)]) == 0
+    short = capsys.readouterr().out
+    assert "1 claim of 1 study" in short
+    assert "partial-conv" not in short
+    assert "`sweeps claims --all` lists them" in short
+    assert main(["claims", "--all", "--store", str(ran)]) == 0
+    assert "partial-conv" in capsys.readouterr().out
 
 
 def test_what_the_report_tells_of_the_seeds_is_chosen_in_the_file(
