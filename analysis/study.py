@@ -267,7 +267,7 @@ class Study:
             return None
         return crossed.crossed_difference(ours, theirs, level, self.arm(arm).exact)
 
-    def _estimates(self, arm: str, metric: str, values: Mapping[int, float]) -> dict[int, crossed.Estimate]:
+    def _estimates(self, arm: str, metric: str, values: Mapping[int, float]) -> dict[int, crossed.SeedEstimate]:
         """By seed; empty if the scores of single images are not known."""
         if not values or self.plan.get("task") != "detect" or self.statistic != "mean":
             return {}

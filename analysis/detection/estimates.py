@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from analysis.detection.image_scores import Bools, Floats, SetScores
-from analysis.statistics.crossed import Estimate, by_photograph, by_resample
+from analysis.statistics.crossed import SeedEstimate, by_photograph, by_resample
 
 RESAMPLES = 400
 """Resamples of the photographs; the standard error that they give is right to about 4 %."""
@@ -25,7 +25,7 @@ _SHARP = re.compile(r"(?P<metric>.+)_sharp_(?P<third>low|mid|high)$")
 _THIRDS = ("low", "mid", "high")
 
 
-def estimate(scores: SetScores, metric: str) -> Estimate | None:
+def estimate(scores: SetScores, metric: str) -> SeedEstimate | None:
     """A metric without split and test set, such as `f1_tuned` or `recall_share_10_20`; None if it is not one of these.
 
     Metrics over the pixels of all images together are none of these, since images do not add up to them.
@@ -60,15 +60,15 @@ def estimate(scores: SetScores, metric: str) -> Estimate | None:
 # --- ratios of sums ---------------------------------------------------------------------------------------------------
 
 
-def _ratio(scores: SetScores, metric: str, positive_n: Bools, threshold: float) -> Estimate | None:
+def _ratio(scores: SetScores, metric: str, positive_n: Bools, threshold: float) -> SeedEstimate | None:
     predicted_n = scores.logit_n >= threshold
     if metric == "precision" and not predicted_n.any():  # defined as 0
-        return Estimate(0.0, scores.photographs, np.zeros(len(scores.photographs)))
+        return SeedEstimate(0.0, scores.photographs, np.zeros(len(scores.photographs)))
     sums = _sums(scores, metric, positive_n, predicted_n)
     return None if sums is None else _of_sums(scores, *sums)
 
 
-def _of_sums(scores: SetScores, numerator_n: Floats, denominator_n: Floats) -> Estimate | None:
+def _of_sums(scores: SetScores, numerator_n: Floats, denominator_n: Floats) -> SeedEstimate | None:
     whole = denominator_n.sum()
     if not whole:
         return None
@@ -113,7 +113,7 @@ def _sums_of_places(
     return None
 
 
-def _balanced(scores: SetScores, threshold: float) -> Estimate | None:
+def _balanced(scores: SetScores, threshold: float) -> SeedEstimate | None:
     """Mean of the true positive and the true negative rate."""
     right_n = ((scores.logit_n >= threshold) == scores.label_n).astype(np.float64)
     halves = [
@@ -122,10 +122,10 @@ def _balanced(scores: SetScores, threshold: float) -> Estimate | None:
     if halves[0] is None or halves[1] is None:
         return None
     value, part = (halves[0].value + halves[1].value) / 2, (halves[0].part + halves[1].part) / 2
-    return Estimate(value, scores.photographs, part)
+    return SeedEstimate(value, scores.photographs, part)
 
 
-def _calibration(scores: SetScores) -> Estimate:
+def _calibration(scores: SetScores) -> SeedEstimate:
     """Expected calibration error: the sum over bins of |sum of gaps|, over the number of images."""
     with np.errstate(over="ignore"):
         probability_n = 1 / (1 + np.exp(-scores.logit_n))
@@ -140,7 +140,7 @@ def _calibration(scores: SetScores) -> Estimate:
 # --- all thresholds ---------------------------------------------------------------------------------------------------
 
 
-def _ranked(scores: SetScores, metric: str, positive_n: Bools, negative_n: Bools) -> Estimate | None:
+def _ranked(scores: SetScores, metric: str, positive_n: Bools, negative_n: Bools) -> SeedEstimate | None:
     if not positive_n.any() or not negative_n.any():
         return None
     if metric == "auc":
@@ -153,7 +153,7 @@ def _ranked(scores: SetScores, metric: str, positive_n: Bools, negative_n: Bools
     return by_resample(value, resampled[np.isfinite(resampled)], scores.photographs)
 
 
-def _auc(scores: SetScores, positive_n: Bools, negative_n: Bools) -> Estimate:
+def _auc(scores: SetScores, positive_n: Bools, negative_n: Bools) -> SeedEstimate:
     inside, outside = scores.logit_n[positive_n], scores.logit_n[negative_n]
     part_n = np.zeros(len(scores.logit_n))
     below = _share_below(outside, inside)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from analysis.detection import image_scores
 from analysis.detection.estimates import estimate
 from analysis.detection.image_scores import OWN, SetScores
-from analysis.statistics.crossed import Estimate
+from analysis.statistics.crossed import SeedEstimate
 from sweeps.results import columns as record_columns
 from sweeps.store.base import Store
 
@@ -22,9 +22,9 @@ class ImageScores:
         """folders: key prefix of the last samples of each finished trial, by arm and seed."""
         self._store, self._folders = store, folders
         self._files: dict[str, bytes | None] = {}
-        self._known: dict[tuple[str, str], Estimate | None] = {}
+        self._known: dict[tuple[str, str], SeedEstimate | None] = {}
 
-    def estimates(self, arm: str, column: str, values: Mapping[int, float]) -> dict[int, Estimate]:
+    def estimates(self, arm: str, column: str, values: Mapping[int, float]) -> dict[int, SeedEstimate]:
         """The estimates of a column for the seeds of `values`; empty unless each of them has one that agrees.
 
         values: the recorded column, by seed. It disagrees at other epochs than the last.
@@ -34,7 +34,7 @@ class ImageScores:
         plain, label = record_columns.without_test_set(column)
         folders = {seed: self._folders.get(arm, {}).get(seed) for seed in values}
         self._read(folder for folder in folders.values() if folder)
-        found: dict[int, Estimate] = {}
+        found: dict[int, SeedEstimate] = {}
         for seed, value in values.items():
             folder = folders[seed]
             one = self._estimate(folder, plain.removeprefix("test/"), label or OWN) if folder else None
@@ -50,7 +50,7 @@ class ImageScores:
         read = {seed: self._scores(folder, label) for seed, folder in folders.items()}
         return {seed: one for seed, one in read.items() if one is not None}
 
-    def _estimate(self, folder: str, metric: str, label: str) -> Estimate | None:
+    def _estimate(self, folder: str, metric: str, label: str) -> SeedEstimate | None:
         key = (folder, f"{label}.{metric}")
         if key not in self._known:
             scores = self._scores(folder, label)

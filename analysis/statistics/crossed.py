@@ -37,7 +37,7 @@ Names = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class SeedEstimate:
     """A metric of one network on one test set."""
 
     value: float
@@ -50,28 +50,30 @@ class Estimate:
     """Whether `part` is by resample."""
 
 
-def by_photograph(value: float, part_n: Floats, photograph_n: npt.NDArray[np.intp], names: Names) -> Estimate:
+def by_photograph(value: float, part_n: Floats, photograph_n: npt.NDArray[np.intp], names: Names) -> SeedEstimate:
     """The estimate of a smooth metric.
 
     part_n: change of the value for a small weight more on each image. photograph_n: index of its photograph in `names`.
     """
     count = len(names)
     part: Floats = np.bincount(photograph_n, part_n, count) * np.float64(math.sqrt(count / max(1, count - 1)))
-    return Estimate(value, names, part)
+    return SeedEstimate(value, names, part)
 
 
-def by_resample(value: float, resampled_b: Floats, names: Names) -> Estimate:
+def by_resample(value: float, resampled_b: Floats, names: Names) -> SeedEstimate:
     """The estimate of a metric from its values on resamples of the photographs, the same ones for all estimates."""
     part: Floats = (resampled_b - resampled_b.mean()) / np.float64(math.sqrt(len(resampled_b) - 1))
-    return Estimate(value, names, part, resampled=True)
+    return SeedEstimate(value, names, part, resampled=True)
 
 
-def constant(value: float, like: Estimate) -> Estimate:
+def constant(value: float, like: SeedEstimate) -> SeedEstimate:
     """A number that depends on no photograph, to be compared with an estimate."""
-    return Estimate(value, like.photographs, np.zeros_like(like.part), like.resampled)
+    return SeedEstimate(value, like.photographs, np.zeros_like(like.part), like.resampled)
 
 
-def crossed_interval(estimates: Mapping[int, Estimate], level: float = LEVEL, exact: bool = False) -> Interval | None:
+def crossed_interval(
+    estimates: Mapping[int, SeedEstimate], level: float = LEVEL, exact: bool = False
+) -> Interval | None:
     """The mean over seeds with its interval over seeds and photographs; None without estimates.
 
     estimates: by seed. exact: they do not depend on the seed, so the first one counts, and the interval covers the
@@ -89,7 +91,7 @@ def crossed_interval(estimates: Mapping[int, Estimate], level: float = LEVEL, ex
 
 
 def crossed_difference(
-    a: Mapping[int, Estimate], b: Mapping[int, Estimate], level: float = LEVEL, exact: bool = False
+    a: Mapping[int, SeedEstimate], b: Mapping[int, SeedEstimate], level: float = LEVEL, exact: bool = False
 ) -> Interval | None:
     """The mean of a - b over the seeds that both have, with its interval; see `crossed_interval`."""
     seeds = [seed for seed in a if seed in b][: 1 if exact else None]
@@ -103,7 +105,7 @@ def crossed_difference(
     return _interval(values, part[: len(seeds)] - part[len(seeds) :], photographs, level, exact)
 
 
-def _aligned(estimates: Sequence[Estimate]) -> tuple[Floats, int] | None:
+def _aligned(estimates: Sequence[SeedEstimate]) -> tuple[Floats, int] | None:
     """Parts of the same photographs side by side, (estimates, photographs), and the number of photographs."""
     names = estimates[0].photographs
     same = all(one.photographs is names or np.array_equal(one.photographs, names) for one in estimates)

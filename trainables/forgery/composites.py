@@ -184,7 +184,8 @@ def _weight(hole_hw: Bools, resolved: Mapping[str, Any]) -> Weights:
     outside = resolved.get("feather_side") == "outside"
     of_hw = (~hole_hw if outside else hole_hw).astype(np.uint8)
     share_hw = cv2.distanceTransform(of_hw, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / (feather + 1)
-    return np.clip(1 - share_hw if outside else share_hw, 0, 1)  # pixels next to the edge have distance 1
+    weight_hw: Weights = np.clip(1 - share_hw if outside else share_hw, 0, 1)  # pixels beside the edge: distance 1
+    return weight_hw
 
 
 def _resampled(photograph_hw3: Pixels, resolved: Mapping[str, Any], drawn: Mapping[str, float]) -> Pixels:

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from analysis.detection.estimates import estimate
 from analysis.detection.image_scores import SetScores
 from analysis.statistics import crossed, intervals
-from analysis.statistics.crossed import Estimate
+from analysis.statistics.crossed import SeedEstimate
 
 NAMES = np.array([f"photograph {i:04}" for i in range(1000)])
 
@@ -28,7 +28,7 @@ def scores(logit_n: np.ndarray[Any, Any], label_n: np.ndarray[Any, Any]) -> SetS
 
 def study(
     rng: np.random.Generator, seeds: int, photographs: int, of_seed: float, of_photograph: float
-) -> dict[int, dict[str, Estimate]]:
+) -> dict[int, dict[str, SeedEstimate]]:
     """Detectors whose logits differ by 1 between fakes and reals, by seed: AUC and accuracy."""
     label_n = np.tile([False, True], photographs)
     hard_n = np.repeat(rng.normal(0, of_photograph, photographs), 2)  # shifts both images of a photograph
@@ -91,7 +91,7 @@ def test_coverage_of_a_difference_and_of_an_arm_without_seeds() -> None:
     label_n = np.tile([False, True], 100)
     for _ in range(n):
         hard_n = rng.normal(0, 1, 200)
-        arms: list[dict[int, Estimate]] = [{}, {}]
+        arms: list[dict[int, SeedEstimate]] = [{}, {}]
         for arm in arms:
             for seed in range(4):
                 separation = 1 if seed == 0 else 1 + rng.normal(0, 0.1)  # seed 0 serves as a probe, too
@@ -117,7 +117,7 @@ def test_coverage_of_a_difference_and_of_an_arm_without_seeds() -> None:
 def test_without_covariance_it_is_students_interval() -> None:
     values = [0.71, 0.74, 0.78]
     parts = np.eye(3) * 0.01  # no photograph moves two seeds
-    found = crossed.crossed_interval({i: Estimate(value, NAMES[:3], parts[i]) for i, value in enumerate(values)})
+    found = crossed.crossed_interval({i: SeedEstimate(value, NAMES[:3], parts[i]) for i, value in enumerate(values)})
     plain = intervals.mean_interval(values)
     assert found is not None
     assert plain is not None
@@ -126,7 +126,7 @@ def test_without_covariance_it_is_students_interval() -> None:
 
 
 def test_one_seed_has_no_interval_and_one_evaluation_has_that_of_its_photographs() -> None:
-    one = {0: Estimate(0.8, NAMES[:4], np.full(4, 0.01))}
+    one = {0: SeedEstimate(0.8, NAMES[:4], np.full(4, 0.01))}
     assert crossed.crossed_interval(one) == intervals.Interval(0.8, None, None, None, 1)
     found = crossed.crossed_interval(one | {1: one[0]}, exact=True)
     assert found is not None
@@ -139,8 +139,8 @@ def test_one_seed_has_no_interval_and_one_evaluation_has_that_of_its_photographs
 def test_photographs_are_matched_by_name_and_resamples_only_where_all_are_the_same() -> None:
     rng = np.random.default_rng(0)
     part = rng.normal(size=6)
-    a = {0: Estimate(0.5, NAMES[:6], part), 1: Estimate(0.5, NAMES[:6], part)}
-    b = {0: Estimate(0.4, NAMES[1:6], part[1:]), 1: Estimate(0.4, NAMES[1:6], part[1:])}
+    a = {0: SeedEstimate(0.5, NAMES[:6], part), 1: SeedEstimate(0.5, NAMES[:6], part)}
+    b = {0: SeedEstimate(0.4, NAMES[1:6], part[1:]), 1: SeedEstimate(0.4, NAMES[1:6], part[1:])}
     found = crossed.crossed_difference(a, b)
     assert found is not None
     assert found.of_photographs == pytest.approx(part[0] ** 2), "five photographs cancel"
