@@ -242,6 +242,12 @@ class Study:
             return intervals.interquartile_mean(values.values())
         return intervals.mean_interval(values.values())
 
+    @cached_property
+    def variation(self) -> str:
+        """What intervals cover: 'seeds', or 'seeds and test photographs' of detectors."""
+        found = self.interval(self.baseline, self.metrics[0])
+        return "seeds and test photographs" if found and found.photographs else "seeds"
+
     def difference(
         self, a: str, b: str, metric: str, epoch: int | None = None, level: float = intervals.LEVEL
     ) -> intervals.Interval | None:

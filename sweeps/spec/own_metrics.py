@@ -44,7 +44,8 @@ def read(spec: SweepSpec, error: Fail) -> dict[str, dict[str, Any]]:
             ours = columns.DETECTION_EXTRA if spec.task == TASKS[1] else tuple(columns.EXTRA)
             allowed = f"{', '.join(ours)}, or a metric of your own: ./FILE.py, ./FILE.py:NAME, package.module:NAME"
             near = difflib.get_close_matches(name, ours, 1)
-            fix = f"did you mean `{near[0]}`?" if near else f"{ours[0]}, or leave it out"
+            example = "pixel_auc" if spec.task == TASKS[1] else "kid_squeezenet"
+            fix = f"did you mean `{near[0]}`?" if near else f"{example}, or leave it out"
             raise error(place, "there is no such score", allowed, fix)
         if spec.task not in TASKS:
             why = f"trials of task {spec.task} compute no metrics of a user's"

@@ -70,7 +70,7 @@ def on_photographs(study: Study, shape: Shape, found: Found) -> list[str]:
     known = [(metric, name, one) for metric, row in found.items() for name, one in row.items() if one and one.bounds]
     covered = sorted({one.photographs for _, _, one in known if one.photographs})
     if not covered:
-        return [_SEEDS_ALONE] if known else []
+        return [_SEEDS_ALONE if study.statistic == "mean" else "Intervals cover the seeds alone."] if known else []
     count = f"{covered[0]:,}" + (f" to {covered[-1]:,}" if len(covered) > 1 else "")
     sentences = [
         f"Intervals cover the seeds and the test photographs ({count}): other trainings, tested on other photographs "
@@ -89,8 +89,8 @@ def on_photographs(study: Study, shape: Shape, found: Found) -> list[str]:
 
 
 _SEEDS_ALONE = (
-    "Intervals cover the seeds alone, since the trials stored no scores of single images for these metrics: other test "
-    "photographs may give other values."
+    "Intervals cover the seeds alone, since no scores of single images are known for these values: other test "
+    "photographs may give others."
 )
 
 

@@ -131,13 +131,11 @@ def _words(others: Sequence[Step], number: str, option: str) -> str:
     return " ".join(parts)
 
 
-def sentences(study: Study, found: Sequence[RobustnessCurve]) -> list[str]:
+def sentences(study: Study) -> list[str]:
     """The caption."""
-    covered = any(one and one.photographs for curve in found for row in curve.rows.values() for one in row)
-    over = "seeds and test photographs" if covered else "seeds"
     return [
         f"Mean over seeds by level, from the images as they are ({UNCHANGED}) to the strongest change; bands are 95 % "
-        f"intervals over {over}. Broken lines: {study.untrained}."
+        f"intervals over {study.variation}. Broken lines: {study.untrained}."
     ]
 
 

@@ -58,7 +58,7 @@ def test_without_scores_of_images_it_covers_the_seeds_and_the_report_says_so(tmp
     found = read(store).interval("plain", "test/auc")
     assert found == intervals.mean_interval(read(store).values("plain", "test/auc").values())
     text = formats.markdown(report.build(store, "detectors", NOW))
-    assert "Intervals cover the seeds alone, since the trials stored no scores of single images" in text
+    assert "Intervals cover the seeds alone, since no scores of single images are known" in text
 
 
 def test_scores_that_disagree_with_the_record_do_not_count(tmp_path: Path) -> None:

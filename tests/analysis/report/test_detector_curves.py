@@ -81,7 +81,7 @@ def test_a_line_over_the_levels_of_a_change(tmp_path: Path) -> None:
     points = rows_of(robustness.csv([curve]))
     assert [row["level"] for row in points if row["arm"] == "probe"] == curve.levels
     assert all(row["low"] and row["high"] for row in points), "intervals over photographs"
-    assert "intervals over seeds and test photographs" in robustness.sentences(study, [curve])[0]
+    assert "intervals over seeds and test photographs" in robustness.sentences(study)[0]
 
 
 @pytest.mark.parametrize(
