@@ -271,6 +271,7 @@ def open_cached(uri: str) -> Store:
 def error_record(error: Exception) -> dict[str, Any]:
     """An error as stored: type, message, traceback (only frames of ours and of the user's code), full traceback.
 
+    A mistake that is told in four parts has no traceback, unless that leads through the user's code or another error.
     Where the user's code is in the traceback, also `place`: its last line there, `file:line in function`. Of a
     divergence, also `trace`: the losses that led to it, see `trainables.training.divergence`.
     """
@@ -282,6 +283,8 @@ def error_record(error: Exception) -> dict[str, Any]:
     shown = "".join(traceback.format_list([frame for frame in frames if _is_near(frame.filename)] or list(frames)))
     kind = "out of memory" if _is_out_of_memory(error) else type(error).__name__
     full = "".join(traceback.format_exception(error))
+    if isinstance(error, TrialError) and not theirs and error.__cause__ is None:
+        shown, full = "", f"{kind}: {error}"
     place = {"place": theirs[-1]} if theirs else {}
     trace = {"trace": error.trace} if isinstance(error, Diverged) and error.trace else {}
     return {"type": kind, "message": str(error), "traceback": shown, "full": full, **place, **trace}

@@ -255,3 +255,4 @@ def test_the_error_of_a_program_is_stored(sweeps: Sweeps, tmp_path: Path, folder
     ends = [layout.get_json(store, key) for key in store.keys("trials/") if key.endswith(".end.json")]
     assert len(ends) == 2
     assert all("something is wrong" in str(end) for end in ends)
+    assert not any("Traceback" in str(end) for end in ends), "of this package, which has done nothing wrong"
