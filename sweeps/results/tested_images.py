@@ -16,9 +16,11 @@ def tested_images(config: Mapping[str, Any], metrics: Sequence[str]) -> str:
     """A text that is equal for configurations whose metrics are about the same test images and masks.
 
     If all metrics are evaluated on `test_masks` or `test_sets`, these count instead of the configuration's own masks,
-    or instead of its data and masks.
+    or instead of its data and masks. A change of the own test images (`test_changes`) is not another set.
     """
-    elsewhere = all(columns.on_masks(metric) for metric in metrics)
+    labels = [columns.on_masks(metric) or "" for metric in metrics]
+    elsewhere = all(labels)
     data = {key: value for key, value in config.get("data", {}).items() if key not in UNTESTED}
     other, sets = config.get("test_masks"), config.get("test_sets")
-    return canonical([sets] if elsewhere and sets else [data, other if elsewhere else config.get("mask")])
+    on_sets = sets and all(any(label == one or label.startswith(f"{one}_") for one in sets) for label in labels)
+    return canonical([sets] if on_sets else [data, other if elsewhere else config.get("mask")])

@@ -65,13 +65,15 @@ def make_detection_store(
     claims: Sequence[Mapping[str, Any]] = (),
     with_scores: Callable[[str], bool] = lambda arm: True,
     changes: Mapping[str, Mapping[str, Any]] = CHANGES,
+    forged: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> FolderStore:
     """A store with the sweep `detectors`. arms: by name, how far apart the logits of fakes and reals are.
 
-    with_scores: of which arms the scores of single images are stored.
+    with_scores: of which arms the scores of single images are stored. forged: keys of the arms' own forge blocks; with
+    them, `jpeg50` is a test set that all arms share.
     """
     store = FolderStore(root)
-    trials = {(arm, seed): _trial(arm, seed, changes) for arm in arms for seed in seeds}
+    trials = {(arm, seed): _trial(arm, seed, changes, forged) for arm in arms for seed in seeds}
     plan = {
         "name": "detectors",
         "question": "Which detector finds the fakes?",
@@ -115,14 +117,19 @@ def make_detection_store(
     return store
 
 
-def _trial(arm: str, seed: int, changes: Mapping[str, Any]) -> Trial:
+def _trial(arm: str, seed: int, changes: Mapping[str, Any], forged: Mapping[str, Any] | None) -> Trial:
     trains = arm not in BASELINES
-    config = {
+    config: dict[str, Any] = {
         "data": {"forged": {"images": {"name": "cifar10", "size": 32}, "mask": {"name": "box"}}, "input_size": 32},
         "test_changes": {label: dict(change) for label, change in changes.items()},
         "model": {"name": "detector" if trains else "constant_box" if arm == "constant box" else "high_pass_probe"},
         "epochs": EPOCHS if trains else 0,
     }
+    if forged is not None:
+        block: dict[str, Any] = config["data"]["forged"]
+        config["test_sets"] = {"jpeg50": {"forged": dict(block)}}
+        config["test_changes"] = {label: one for label, one in config["test_changes"].items() if label != "jpeg50"}
+        block |= forged.get(arm, {})
     return Trial("detect", config, seed, {"arm": arm, **({"seed": seed} if trains else {})})
 
 

@@ -104,3 +104,23 @@ def test_claims_are_judged_over_photographs_too(tmp_path: Path) -> None:
     few = judge.judge(read(make_detection_store(tmp_path / "few", ARMS, claims=claims, photographs=8)))
     assert few[1].verdict == "undecided"
     assert "only more test photographs could decide it" in few[1].sentence
+
+
+def test_arms_with_sets_of_their_own_are_compared_on_a_common_set(tmp_path: Path) -> None:
+    """A score on the own test images is not compared with that of an arm that has others."""
+    store = make_detection_store(
+        tmp_path,
+        {"plain": 1.0, "shortcut": 2.0, "probe": 1.2},
+        metrics=("test/auc_on_jpeg50", "test/auc", "test/auc_on_jpeg90"),
+        forged={"shortcut": {"fake_encoder": {"name": "png"}}},
+    )
+    study = read(store)
+    assert study.groups_in("test/auc_on_jpeg50") == [["plain", "shortcut", "probe"]]
+    assert study.groups_in("test/auc") == [["plain", "probe"], ["shortcut"]]
+    assert study.groups_in("test/auc_on_jpeg90") == [["plain", "probe"], ["shortcut"]], "a change of the own images"
+    made = report.build(store, "detectors", NOW)
+    marks = {row.arm: [row.entries[metric].mark for metric in study.metrics] for row in made.table.rows}
+    assert all(marks[name][0] for name in ("shortcut",))
+    assert marks["shortcut"][1:] == ["", ""], "it is compared with no other arm there"
+    assert any(marks[name][1] == "best" for name in ("plain", "probe"))
+    assert not any("In test AUC," in sentence for sentence in made.answer)
