@@ -25,6 +25,7 @@ _PHRASES = {
     "iou_above_50": "IoU above 0.5",
     "u_ids": "U-IDS",
     "p_ids": "P-IDS",
+    "iou_region": "iou_of the largest region",
     "iou_tp": "iou_of detected images",
     "pixel_fpr_authentic": "false positive rate of pixels of authentic images",
     "fpr_authentic": "false positive rate on authentic images",

@@ -10,7 +10,7 @@ from analysis.wording import quoted
 from sweeps.results import columns as record_columns
 
 MODEL = "constant_box"
-METRICS = ("mean_iou", "iou_above_50", "pixel_f1", "pixel_iou")
+METRICS = ("mean_iou", "mean_iou_region", "iou_above_50", "pixel_f1", "pixel_iou")
 """Metrics of places; a constant box has none of the detected images alone that could be compared."""
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import binary_dilation, binary_erosion
+from scipy.ndimage import binary_dilation, binary_erosion, label
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_curve, roc_auc_score
+from torchvision.ops import box_iou
 
 from sweeps.results import columns as record_columns
 from tests.trainables.detect.test_detect import LABEL, MASK
@@ -55,6 +56,25 @@ def test_an_inverted_map_finds_as_much_as_the_map_itself() -> None:
         assert found["pixel_f1_best_either"] == 1
         assert (found["pixel_f1_best"] == 1) == (sign > 0)
         assert found["pixel_auc"] == (sign > 0)
+
+
+def test_stray_pixels_do_not_enlarge_the_box_of_the_largest_region() -> None:
+    true_hw = np.zeros((32, 32), dtype=np.bool_)
+    true_hw[4:20, 6:30] = True
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        detected_hw = (rng.random(true_hw.shape) < 0.1) | (true_hw & (rng.random(true_hw.shape) < 0.6))
+        found = extra_metrics._of_image(detected_hw - 0.5, true_hw, False, True)["mean_iou_region"]
+        region_hw, count = label(detected_hw, np.ones((3, 3)))
+        sizes = [(region_hw == number).sum() for number in range(1, count + 1)]
+        places = np.nonzero(region_hw == 1 + int(np.argmax(sizes)))
+        box = [places[1].min(), places[0].min(), places[1].max() + 1, places[0].max() + 1]
+        expected = box_iou(torch.tensor([box]), torch.tensor([[6, 4, 30, 20]])).item()
+        assert found == pytest.approx(expected)
+    stray_hw = true_hw.copy()
+    stray_hw[31, 0] = True
+    assert extra_metrics._of_image(stray_hw - 0.5, true_hw, False, True)["mean_iou_region"] == 1
+    assert extra_metrics._of_image(np.full((32, 32), -1.0), true_hw, False, True)["mean_iou_region"] == 0
 
 
 @pytest.mark.parametrize(("side", "inner", "outer"), [(256, 7, 5), (64, 1, 1), (32, 1, 0)])

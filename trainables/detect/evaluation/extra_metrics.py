@@ -11,6 +11,8 @@ Metrics of the map of a mask head, or of the filled box, are means over inpainte
     pixel_f1_no_border      F1 at a probability of 0.5 without the pixels beside the hole's edge, whose label is
                             uncertain: as in TruFor's code, 7 px on its inside and 5 px on its outside of an image of
                             256 px, and in proportion of others; at least 1 px and none
+    mean_iou_region         IoU of the true box with that of the largest connected region of at least 0.5: a box around
+                            all such pixels, as in `mean_iou`, grows with every stray one
     pixel_auc               area under the ROC curve of the image's pixels
     pixel_fpr_authentic     share of the pixels above 0.5, mean over untouched photographs
 
@@ -23,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -36,7 +39,10 @@ from trainables.forgery.forged_images import LabelledImages
 
 IMAGES = ("balanced_accuracy", "balanced_accuracy_tuned", "fpr_authentic_tuned")
 """Metrics of the labels."""
-PIXELS = ("pixel_f1_best", "pixel_f1_best_either", "pixel_f1_no_border", "pixel_auc", "pixel_fpr_authentic")
+PIXELS = (
+    *("pixel_f1_best", "pixel_f1_best_either", "pixel_f1_no_border", "pixel_auc", "pixel_fpr_authentic"),
+    "mean_iou_region",
+)
 """Metrics of the pixels: means of a value for each image."""
 NAMES = (*IMAGES, *PIXELS)
 BORDER = (15 / 256, 11 / 256)
@@ -103,6 +109,7 @@ def _of_image(map_hw: Map, true_hw: Bools, authentic: bool, inpainted: bool) -> 
         "pixel_f1_best": best,
         "pixel_f1_best_either": max(best, best_f1(-map_n, true_n)),
         "pixel_auc": pixel_auc(map_n, true_n),
+        "mean_iou_region": _box_iou(largest_region(map_hw >= 0), true_hw),
     }
     inside_hw, outside_hw = without_border(true_hw)
     if inside_hw.any():
@@ -131,6 +138,25 @@ def pixel_auc(map_n: Map, true_n: Bools) -> float:
     wrong = np.diff(np.cumsum(~positive_n)[ends], prepend=0).astype(np.float64)
     below = np.cumsum(wrong) - wrong
     return float((right * (below + wrong / 2)).sum() / (right.sum() * wrong.sum()))
+
+
+def largest_region(detected_hw: Bools) -> Bools:
+    """The largest connected region, by edges and corners; nothing of an empty map."""
+    count, region_hw, stats, _ = cv2.connectedComponentsWithStats(detected_hw.astype(np.uint8), connectivity=8)
+    if count < 2:
+        return detected_hw
+    return np.asarray(region_hw == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
+
+
+def _box_iou(a_hw: Bools, b_hw: Bools) -> float:
+    """IoU of the boxes around two regions, in pixels; 0 if one of them is empty."""
+    if not a_hw.any() or not b_hw.any():
+        return 0.0
+    ends = [[(places.min(), places.max() + 1) for places in np.nonzero(one)] for one in (a_hw, b_hw)]
+    sides = [max(0, min(a[1], b[1]) - max(a[0], b[0])) for a, b in zip(*ends, strict=True)]
+    both = int(sides[0] * sides[1])
+    areas = [int((y[1] - y[0]) * (x[1] - x[0])) for y, x in ends]
+    return both / (sum(areas) - both)
 
 
 def without_border(true_hw: Bools) -> tuple[Bools, Bools]:
