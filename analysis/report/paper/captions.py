@@ -78,13 +78,15 @@ def on_photographs(study: Study, shape: Shape, found: Found) -> list[str]:
     ]
     if any(one.exact and one.photographs for _, _, one in known):
         sentences.append("An arm without parameters has one evaluation; its interval covers the photographs alone.")
-    lacking = {metric: [name for of, name, one in known if of == metric and not one.photographs] for metric in found}
-    arms_of = {metric: tuple(names) for metric, names in lacking.items() if names}
-    for arms in dict.fromkeys(arms_of.values()):
-        metrics = wording.listing(wording.label(metric) for metric, names in arms_of.items() if names == arms)
-        of = f" of {wording.listing(map(wording.quoted, arms))}"
-        whole = all(len(arms) == len(found[metric]) for metric, names in arms_of.items() if names == arms)
-        sentences.append(f"Intervals of {metrics}{'' if whole else of} cover the seeds alone.")
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for metric in found:
+        of_seeds = [one for one in known if one[0] == metric and not one[2].exact]
+        arms = tuple(name for _, name, one in of_seeds if not one.photographs)
+        if arms:
+            lacking.setdefault(() if len(arms) == len(of_seeds) else arms, []).append(metric)
+    for arms, metrics in lacking.items():
+        of = f" of {wording.listing(map(wording.quoted, arms))}" if arms else ""
+        sentences.append(f"Intervals of {wording.listing(map(wording.label, metrics))}{of} cover the seeds alone.")
     return sentences
 
 
