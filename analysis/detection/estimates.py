@@ -10,9 +10,11 @@ jump where an image passes the threshold, so they are computed on resamples of t
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.detection.image_scores import Bools, Floats, SetScores
 from analysis.statistics.crossed import SeedEstimate, by_photograph, by_resample
@@ -20,6 +22,7 @@ from analysis.statistics.crossed import SeedEstimate, by_photograph, by_resample
 RESAMPLES = 400
 """Resamples of the photographs; the standard error that they give is right to about 4 %."""
 BINS = 15
+Weights = npt.NDArray[np.float32]
 _SHARE = re.compile(r"(?P<metric>.+)_share_(?P<low>\d+)_(?P<high>\d+)$")
 _SHARP = re.compile(r"(?P<metric>.+)_sharp_(?P<third>low|mid|high)$")
 _THIRDS = ("low", "mid", "high")
@@ -145,11 +148,12 @@ def _ranked(scores: SetScores, metric: str, positive_n: Bools, negative_n: Bools
         return None
     if metric == "auc":
         return _auc(scores, positive_n, negative_n)
-    of_curve = _equal_error_rate if metric == "eer" else _rate_at_one_percent
-    value = float(of_curve(*_curves(scores, positive_n, negative_n, np.ones((1, len(scores.photographs)))))[0])
-    weight_bp = _weights(len(scores.photographs))
+    of_weights = _equal_error_rate if metric == "eer" else _rate_at_one_percent
+    classes = [_Class.of(scores, among_n) for among_n in (negative_n, positive_n)]
+    photographs = len(scores.photographs)
+    value = float(of_weights(*classes, np.ones((1, photographs), dtype=np.float32))[0])
     with np.errstate(invalid="ignore"):
-        resampled = of_curve(*_curves(scores, positive_n, negative_n, weight_bp))
+        resampled = of_weights(*classes, _weights(photographs))
     return by_resample(value, resampled[np.isfinite(resampled)], scores.photographs)
 
 
@@ -171,29 +175,43 @@ def _share_below(among: Floats, of: Floats) -> Floats:
 
 
 @lru_cache(maxsize=4)
-def _weights(photographs: int) -> Floats:
+def _weights(photographs: int) -> Weights:
     """How often each resample has each photograph, (resamples, photographs); the same for every metric and arm."""
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(photographs, np.full(photographs, 1 / photographs), RESAMPLES)
-    return np.asarray(drawn, dtype=np.float64)
+    return drawn.astype(np.float32)  # which has sums of whole numbers below 16 million exactly
 
 
-def _curves(scores: SetScores, positive_n: Bools, negative_n: Bools, weight_bp: Floats) -> tuple[Floats, Floats]:
-    """False and true positive rates (resamples, points) at each threshold, from 0 to 1."""
-    among_n = positive_n | negative_n
-    order = np.argsort(-scores.logit_n[among_n], kind="stable")
-    logit_n = scores.logit_n[among_n][order]
-    weight_bn = weight_bp[:, scores.photograph_n[among_n][order]]
-    ends = np.append(np.flatnonzero(logit_n[1:] != logit_n[:-1]), len(logit_n) - 1)
+@dataclass(frozen=True, eq=False)
+class _Class:
+    """The images of one class, from the largest logit to the smallest."""
+
+    logit_c: Floats
+    photograph_c: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, scores: SetScores, among_n: Bools) -> _Class:
+        order = np.argsort(-scores.logit_n[among_n], kind="stable")
+        return cls(scores.logit_n[among_n][order], scores.photograph_n[among_n][order])
+
+    def counts(self, weight_bp: Weights) -> Weights:
+        """Weight of the c images with the largest logits, for every c from 0 on; (resamples, images + 1)."""
+        return np.pad(np.cumsum(weight_bp[:, self.photograph_c], axis=1), ((0, 0), (1, 0)))
+
+    def from_threshold(self, least_k: Floats, above: bool = False) -> npt.NDArray[np.intp]:
+        """Number of images at or above each threshold. above: only those above it."""
+        return len(self.logit_c) - np.searchsorted(self.logit_c[::-1], least_k, "right" if above else "left")
+
+
+def _equal_error_rate(negative: _Class, positive: _Class, weight_bp: Weights) -> Floats:
+    """By linear interpolation between the thresholds; see `trainables.detect.metrics.equal_error_rate`."""
+    threshold_k = np.unique(np.concatenate([negative.logit_c, positive.logit_c]))[::-1]
     rates = []
-    for of_class_n in (negative_n, positive_n):
-        sum_bk = np.cumsum(weight_bn * of_class_n[among_n][order], axis=1)[:, ends]
-        rates.append(np.pad(sum_bk / sum_bk[:, -1:], ((0, 0), (1, 0))))
-    return rates[0], rates[1]
-
-
-def _equal_error_rate(false_bk: Floats, true_bk: Floats) -> Floats:
-    gap_bk = false_bk - (1 - true_bk)
+    for of_class in (negative, positive):
+        count_bc = of_class.counts(weight_bp)
+        number_k = np.insert(of_class.from_threshold(threshold_k), 0, 0)
+        rates.append(count_bc[:, number_k].astype(np.float64) / count_bc[:, -1:])
+    false_bk, gap_bk = rates[0], rates[0] - (1 - rates[1])
     after_b = (gap_bk >= 0).argmax(axis=1)
     row_b = np.arange(len(gap_bk))
     low, high = gap_bk[row_b, after_b - 1], gap_bk[row_b, after_b]
@@ -202,5 +220,10 @@ def _equal_error_rate(false_bk: Floats, true_bk: Floats) -> Floats:
     return np.asarray(before + share * (false_bk[row_b, after_b] - before), dtype=np.float64)
 
 
-def _rate_at_one_percent(false_bk: Floats, true_bk: Floats) -> Floats:
-    return np.asarray(np.where(false_bk <= 0.01, true_bk, 0.0).max(axis=1), dtype=np.float64)
+def _rate_at_one_percent(negative: _Class, positive: _Class, weight_bp: Weights) -> Floats:
+    """The share of positives above the first negative with which more than 1 % of the negatives pass."""
+    count_bc = negative.counts(weight_bp).astype(np.float64)
+    passing_b = (count_bc[:, 1:] / count_bc[:, -1:] <= 0.01).sum(axis=1)  # below all: the last one has all of them
+    number_b = positive.from_threshold(negative.logit_c[passing_b], above=True)
+    found_bc = positive.counts(weight_bp)
+    return np.asarray(found_bc[np.arange(len(found_bc)), number_b] / found_bc[:, -1], dtype=np.float64)

@@ -11,9 +11,10 @@ single modality: Hillis 2014, Statistics in Medicine 33:330):
     C        covariance of the values of two seeds that is due to the photographs, mean over pairs; at least 0
     df       (MS / s + C)^2 / ((MS / s)^2 / (s - 1) + C^2 / (p - 1))        (Satterthwaite; p photographs)
 
-The term with p is not in Hillis's formula; it counts with few photographs, and where there is one evaluation. With C = 0 it is Student's interval over seeds. An arm that does not depend on the seed has one value; its variance is
-that due to the photographs, with p - 1 degrees of freedom. The difference of two arms is treated like a metric of its
-own: what a photograph does to both cancels, as does what a seed does to both.
+The term with p is not in Hillis's formula; it counts with few photographs, and where there is one evaluation. With
+C = 0 it is Student's interval over seeds. An arm that does not depend on the seed has one value; its variance is that
+due to the photographs, with p - 1 degrees of freedom. The difference of two arms is treated like a metric of its own:
+what a photograph does to both cancels, as does what a seed does to both.
 
 The covariance is computed from the part that each photograph has in each value (the infinitesimal jackknife; Efron
 1982, chapter 6). All images made from one photograph, real and inpainted, count together, for AUC as in Obuchowski
