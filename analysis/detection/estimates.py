@@ -149,11 +149,11 @@ def _ranked(scores: SetScores, metric: str, positive_n: Bools, negative_n: Bools
     if metric == "auc":
         return _auc(scores, positive_n, negative_n)
     of_weights = _equal_error_rate if metric == "eer" else _rate_at_one_percent
-    classes = [_Class.of(scores, among_n) for among_n in (negative_n, positive_n)]
+    negative, positive = (_Class.of(scores, among_n) for among_n in (negative_n, positive_n))
     photographs = len(scores.photographs)
-    value = float(of_weights(*classes, np.ones((1, photographs), dtype=np.float32))[0])
+    value = float(of_weights(negative, positive, np.ones((1, photographs), dtype=np.float32))[0])
     with np.errstate(invalid="ignore"):
-        resampled = of_weights(*classes, _weights(photographs))
+        resampled = of_weights(negative, positive, _weights(photographs))
     return by_resample(value, resampled[np.isfinite(resampled)], scores.photographs)
 
 

@@ -15,7 +15,7 @@ from analysis.detection import box_baseline
 from analysis.report.paper import captions
 from analysis.report.paper.published_notes import PublishedNotes, full_notes
 from analysis.report.paper.shape import Shape, check_columns
-from analysis.statistics.intervals import Interval, simultaneous_level
+from analysis.statistics.intervals import Interval, satterthwaite_p, simultaneous_level
 from analysis.statistics.significance import Comparison, compare
 from analysis.study import Study
 
@@ -174,13 +174,15 @@ def _entries(
 def _compared(study: Study, metric: str) -> dict[str, Comparison]:
     """Tests of each arm against its baseline, the family of one metric; positive differences favour the arm."""
     sign = wording.sign(metric) or 1
-    pairs = {
-        arm.name: [sign * difference for difference in study.differences(arm.name, arm.baseline, metric)]
-        for arm in study.arms
-        if arm.name != arm.baseline and not (arm.exact and study.arm(arm.baseline).exact)
-    }
-    pairs = {name: differences for name, differences in pairs.items() if differences}
-    return dict(zip(pairs, compare(list(pairs.values()), study.correction), strict=True))
+    pairs, of_both = {}, {}
+    for arm in study.arms:
+        gap = None if arm.name == arm.baseline else study.difference(arm.name, arm.baseline, metric)
+        if gap is None or (gap.exact and not gap.photographs):
+            continue
+        pairs[arm.name] = [sign * difference for difference in study.differences(arm.name, arm.baseline, metric)]
+        of_both[arm.name] = satterthwaite_p(gap) if gap.photographs else None
+    tests = compare(list(pairs.values()), study.correction, list(of_both.values()))
+    return dict(zip(pairs, tests, strict=True))
 
 
 def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:

@@ -132,12 +132,27 @@ def satterthwaite_half(sd: float, n: int, variance: float, photographs: int, lev
     """
     from scipy.special import stdtrit
 
+    whole, degrees = _satterthwaite(sd, n, variance, photographs)
+    return float(stdtrit(degrees, (1 + level) / 2)) * math.sqrt(whole) if whole else 0.0
+
+
+def satterthwaite_p(interval: Interval) -> float:
+    """Two-sided p value of the mean being zero, by the t test that belongs to an interval which covers photographs."""
+    from scipy.special import stdtr
+
+    sd, n = interval.sd or 0.0, interval.n
+    whole, degrees = _satterthwaite(sd, n, interval.of_photographs, interval.photographs)
+    if not whole:
+        return float(interval.mean == 0)
+    return float(2 * stdtr(degrees, -abs(interval.mean) / math.sqrt(whole)))
+
+
+def _satterthwaite(sd: float, n: int, variance: float, photographs: int) -> tuple[float, float]:
+    """Variance of a mean, and its degrees of freedom; see `crossed`."""
     of_seeds = sd**2 / n
     whole = of_seeds + variance
-    if not whole:
-        return 0.0
     inverse = (of_seeds**2 / (n - 1) if n > 1 else 0.0) + variance**2 / max(1, photographs - 1)
-    return float(stdtrit(whole**2 / inverse, (1 + level) / 2)) * math.sqrt(whole)
+    return whole, whole**2 / inverse if inverse else math.inf
 
 
 def exact_value(value: float) -> Interval:

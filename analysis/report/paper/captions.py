@@ -113,12 +113,8 @@ def on_differences(study: Study, tests: Sequence[Comparison], photographs: bool 
     baselines = {arm.baseline for arm in study.arms}
     reference = wording.quoted(study.baseline) if len(baselines) == 1 else "the baseline of the same level"
     first = f"Differences from {reference} are paired by seed: mean over n pairs with its 95 % interval."
-    of_tests = on_tests(study, tests, "differs from the baseline")
-    if photographs:
-        first += " It covers the seeds and the test photographs" + (
-            "; the tests behind the stars are of the seeds on these photographs alone." if of_tests else "."
-        )
-    return [first, *of_tests]
+    covered = ["It covers the seeds and the test photographs."] if photographs else []
+    return [first, *covered, *on_tests(study, tests, "differs from the baseline")]
 
 
 def on_tests(study: Study, tests: Sequence[Comparison], star: str) -> list[str]:
@@ -126,8 +122,11 @@ def on_tests(study: Study, tests: Sequence[Comparison], star: str) -> list[str]:
     if not tests:
         return []
     family = max(test.family for test in tests)
+    kinds = {test.photographs for test in tests}
+    method = "t test over seeds and test photographs" if kinds == {True} else "sign-flip test"
+    method += ", or a t test where the interval covers test photographs" if len(kinds) > 1 else ""
     caption = [
-        f"* {star} (sign-flip test, {_CORRECTIONS[study.correction]} at most {ALPHA:g} for the "
+        f"* {star} ({method}, {_CORRECTIONS[study.correction]} at most {ALPHA:g} for the "
         f"{wording.count(family, 'comparison')} of a metric)."
     ]
     if any(test.underpowered for test in tests):

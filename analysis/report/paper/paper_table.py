@@ -219,8 +219,9 @@ def difference_figure(gap: Interval | None, test: Comparison | None, digits: int
 
 def _hint(test: Comparison) -> str:
     effect = "undefined" if test.effect is None else f"{test.effect:.2f}"
+    method = "t test" if test.photographs else "sign-flip"
     return (
-        f"sign-flip p {test.p:.2g}, {test.adjusted_p:.2g} adjusted for {test.family} comparisons; "
+        f"{method} p {test.p:.2g}, {test.adjusted_p:.2g} adjusted for {test.family} comparisons; "
         f"better in {100 * test.improvement:.0f} % of pairs; Hedges’ g {effect}"
     )
 

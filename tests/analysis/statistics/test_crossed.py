@@ -149,6 +149,25 @@ def test_photographs_are_matched_by_name_and_resamples_only_where_all_are_the_sa
     assert crossed.crossed_difference(resampled, {0: crossed.by_resample(0.4, part, NAMES[:5])}) is None
 
 
+def test_a_star_and_the_interval_of_a_difference_agree() -> None:
+    """The p value is below 5 % exactly where the 95 % interval excludes zero."""
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 8):
+        for photographs in (5, 500):
+            parts = rng.normal(0, 0.01, (n, photographs))
+            values = rng.normal(0, 0.05, n)
+            estimates = {i: SeedEstimate(value, NAMES[:photographs], parts[i]) for i, value in enumerate(values)}
+            found = crossed.crossed_interval(estimates, exact=n == 1)
+            assert found is not None
+            edge = intervals.Interval(
+                found.half_width or 0.0, found.sd, 0.0, 1.0, found.n, found.exact, photographs, found.of_photographs
+            )
+            assert intervals.satterthwaite_p(edge) == pytest.approx(0.05)
+            assert (intervals.satterthwaite_p(found) < 0.05) == (not found.contains(0.0))
+    sure = intervals.Interval(0.1, 0.0, 0.1, 0.1, 3, False, 10, 0.0)
+    assert intervals.satterthwaite_p(sure) == 0
+
+
 def test_more_seeds_do_not_help_against_photographs() -> None:
     of_seeds = intervals.Interval(0.02, 0.02, 0.0, 0.04, 4)
     assert intervals.more_seeds(of_seeds, 0.0) is not None
