@@ -13,12 +13,12 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.connection import gpu_driver
-from cluster.worker import provenance
+from cluster.worker import provenance, store_access
 from sweeps.errors import SweepError
 from sweeps.store import listing
 from sweeps.store.base import Store
@@ -103,9 +103,10 @@ def run_checks(address: str | None, store: Store | None, data_root: str | None) 
         yield CheckResult("ok", "no cluster was checked; --address auto or --address HOST:6379 checks one")
 
 
-def facts(store_uri: str | None, data_root: str | None) -> MachineFacts:
-    """Collect the facts of the machine that this runs on."""
+def facts(store_uri: str | None, data_root: str | None, access: Mapping[str, str] | None = None) -> MachineFacts:
+    """Collect the facts of the machine that this runs on. access: to the store, which trials get from the driver."""
     began = time.time()
+    store_access.take(access or {})
     known = provenance.versions()
     found = MachineFacts(
         host=os.uname().nodename,
@@ -120,7 +121,9 @@ def facts(store_uri: str | None, data_root: str | None) -> MachineFacts:
     if data_root and not os.path.isdir(data_root):
         found.data_trouble = f"there is no folder {data_root}"
     if store_uri:
-        found.store_trouble = next((line.what for line in check_store(open_store(store_uri)) if line.state != "ok"), "")
+        found.store_trouble = next(
+            (line.what for line in check_store(open_store(store_uri)) if line.state == "failed"), ""
+        )
     found.clock = (began, time.time())
     return found
 
@@ -175,6 +178,12 @@ def check_store(store: Store) -> Iterator[CheckResult]:
             return
         done.append(name)
     yield CheckResult("ok", f"store {store.uri}: {', '.join(done)}")
+    if not store.exclusive:
+        yield CheckResult(
+            "warning",
+            f"store {store.uri}: the server ignores conditional writes; claims are written and read back",
+            "nothing with one driver at a time; with several, a server that has them, as AWS, or one driver only",
+        )
 
 
 def check_foreign(store: Store) -> Iterator[CheckResult]:
@@ -329,7 +338,9 @@ def _ask_nodes(store_uri: str | None, data_root: str | None) -> list[Answer]:
     references = []
     for node in living:
         strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        references.append(ask.options(scheduling_strategy=strategy).remote(store_uri, data_root))
+        references.append(
+            ask.options(scheduling_strategy=strategy).remote(store_uri, data_root, store_access.of_driver())
+        )
     deadline = time.monotonic() + _TASK_S
     answers: list[Answer] = []
     for node, reference in zip(living, references, strict=True):

@@ -17,7 +17,7 @@ from cluster.driver import arm_choice
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.driver.trial_queue import Job, ProgressListener, SearchWork, TrialQueue
-from cluster.worker import provenance, stale_code
+from cluster.worker import provenance, stale_code, store_access
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions
 from sweeps.errors import StorageError, SweepError, Terminated
@@ -32,6 +32,7 @@ from sweeps.store import layout, record_cache
 from sweeps.store import plans as stored_plans
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
+from sweeps.wording import count
 
 if TYPE_CHECKING:
     from cluster.multi_worker.groups import Groups
@@ -211,12 +212,13 @@ def too_large_error(resources: Resources, gpus: float) -> SweepError:
     from cluster.runners import ray_tune
 
     least = resources.least_and_most[0]
-    each = f"{resources.cpus} CPUs and {gpus:g} GPUs"
+    each = f"{count(resources.cpus, 'CPU')} and {gpus:g} GPU{'' if gpus == 1 else 's'}"
+    fewer = "--set resources.gpus=0" if gpus and not ray_tune.gpus_in_cluster() else "--set resources.cpus=1"
     return SweepError(
         f"resources: {each} per {'process, ' + str(least) + ' processes per ' if least > 1 else ''}trial",
         "no node of the cluster has that many" if least == 1 else "the cluster does not have that many",
         ray_tune.largest_node(),
-        "lower `resources:` in the sweep file, or --set resources.cpus=1; on an autoscaling cluster use "
+        f"lower `resources:` in the sweep file, or {fewer}; on an autoscaling cluster use "
         "--max-concurrent N with --set resources.gpus=1",
     )
 
@@ -285,6 +287,7 @@ class _Driver:
             data=self._data,
             accept_changed_data=self._options.accept_changed_data,
             deadline=self._options.deadline,
+            store_access=store_access.of_driver(),
         )
 
     def groups(self, options: WorkerOptions, at_once: int) -> Groups:

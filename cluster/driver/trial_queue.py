@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cluster.connection import waiting
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
-from cluster.worker.storage_errors import storage_error
+from cluster.worker.storage_errors import away_error, storage_error
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import CRASHED, DONE, FAILED, HELD, STOPPED
-from sweeps.errors import StorageError
+from sweeps.errors import StorageError, StoreAwayError, StoreError
 from sweeps.holders import this_process
 from sweeps.search.arm_search import ArmSearch, Suggestion
 from sweeps.store import attempts as stored_attempts
@@ -137,7 +138,10 @@ class TrialQueue:
         self.live: dict[Job, int] = {}
         """Jobs that are handed out, each with the number of the attempt before."""
         self.halted = False
-        self.storage_error: StorageError | None = None
+        self._away = 0
+        """How often a process could not reach the store since the last record of any trial."""
+        self._machines_away: set[str] = set()
+        self.storage_error: StoreError | None = None
         """Why a trial could not use the store: the run ends, and the trial goes on in the next one."""
         for search in self._searches:
             self._curves.update(search.replay())
@@ -204,7 +208,7 @@ class TrialQueue:
         """Halt at an error of the storage: Tune would take an error in its callbacks for one of a trial."""
         try:
             yield
-        except StorageError as error:
+        except (StorageError, StoreAwayError) as error:
             self.storage_error = self.storage_error or error
             self.halt()
 
@@ -266,6 +270,7 @@ class TrialQueue:
         """Take in a record. Returns whether the trial must end now: stopped early, or its suggestion is settled."""
         self._watcher.record(job, row)
         self._reporting.add(job)
+        self._away = 0
         if int(row["epoch"]) > self._reached[job.trial_id]:  # progress resets the count of crashes
             self._reached[job.trial_id] = int(row["epoch"])
             self._crashes.pop((job.trial_id, True), None)
@@ -296,6 +301,11 @@ class TrialQueue:
             state = PRUNED
         elif state == STOPPED:
             self._on_stopped()
+        elif away := away_error(state):
+            self._watcher.ended(job, CRASHED)
+            self._waiting.append(job)
+            self._tell_away(away)
+            return
         if state == CRASHED and self.storage_error is None:
             state = self._crashed(job, after)
         if state == HELD:
@@ -306,6 +316,19 @@ class TrialQueue:
             self._watcher.ended(job, CRASHED)
             return
         self._conclude(job, state)
+
+    def _tell_away(self, error: StoreAwayError) -> None:
+        """Say once for each machine that it cannot reach the store. Raises the error if no machine does.
+
+        The trial has not failed: it is tried again, maybe on another machine.
+        """
+        machine = error.given.partition(": ")[0]
+        if machine not in self._machines_away:
+            self._machines_away.add(machine)
+            waiting.say(f"{error.given}: {error.why}; the trial is tried again")
+        self._away += 1
+        if self._away >= FALSE_STARTS:
+            raise error
 
     def _conclude(self, job: Job, state: str) -> None:
         """A job is over: report it to its search, which may then be done and add arms."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
@@ -26,6 +27,7 @@ from cluster.connection import ray_messages, waiting
 from cluster.driver.trial_queue import Job, TrialQueue
 from cluster.multi_worker.groups import Groups, driver_node_resources, relay
 from cluster.runners import wait_reasons
+from cluster.worker import store_access
 from cluster.worker.worker import CRASHED, WorkerOptions, run_trial
 from sweeps import scratch
 from sweeps.results.columns import EPOCH, is_column
@@ -53,6 +55,8 @@ class QueueSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         super().__init__()
         self.queue, self.concurrent, self.groups = queue, concurrent, groups
         self.jobs: dict[str, Job] = {}
+        self.idle: Callable[[], None] = lambda: None
+        """Called when no job can be handed out; Tune may call nothing else until there is one."""
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         return True
@@ -67,6 +71,7 @@ class QueueSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         room = group is not None and len(self.queue.live) < self.concurrent
         taken = self.queue.take() if room else None
         if taken is None:
+            self.idle()
             return None
         job, after = taken
         self.jobs[trial_id] = job
@@ -120,10 +125,18 @@ class _Rescue(_Unpickled, tune.Callback):  # type: ignore[misc]
         self.searcher, self.options, self.on_step = searcher, options, on_step
         self.notice = waiting.WaitNotice()
 
+    def idle(self) -> None:
+        """As at the end of a step. While Tune has no trial, it waits for one, up to ten minutes, without any step."""
+        self.on_step()
+        if not self.searcher.jobs:
+            self._tell([])
+
+    def _tell(self, trials: list[Any]) -> None:
+        self.notice.update(wait_reasons.reason(self.searcher.queue, self.options, trials, self.searcher.groups))
+
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         self.on_step()
-        ours = [trial for trial in trials if trial.trial_id in self.searcher.jobs]
-        self.notice.update(wait_reasons.reason(self.searcher.queue, self.options, ours, self.searcher.groups))
+        self._tell([trial for trial in trials if trial.trial_id in self.searcher.jobs])
         if self.searcher.groups is not None:
             self.searcher.groups.update()
         if self.searcher.jobs:
@@ -138,6 +151,7 @@ def _train(config: dict[str, Any], options: WorkerOptions) -> None:
     def report(row: Row) -> None:
         tune.report(dict(row))
 
+    store_access.take(options.store_access)
     if "group" in config:
         state = relay(config, options, report)
     else:
@@ -159,6 +173,9 @@ def run(
     trials then only relay records and need no CPU.
     """
     searcher = QueueSearcher(queue, concurrent, groups)
+    rescue = _Rescue(searcher, options, on_step)
+    searcher.idle = rescue.idle
+    class_cache.ENV_VARS_TO_PROPAGATE -= set(store_access.KEYS)  # they travel with the options
     resources = {"cpu": options.cpus, "gpu": options.gpus} if groups is None else {"cpu": 0, **driver_node_resources()}
     with scratch.folder("tune") as folder:  # nothing is restored from it
         tune.Tuner(
@@ -170,9 +187,7 @@ def run(
                 reuse_actors=True,
                 trial_dirname_creator=_trial_name,
             ),
-            run_config=tune.RunConfig(
-                name="run", storage_path=str(folder), verbose=0, callbacks=[_Rescue(searcher, options, on_step)]
-            ),
+            run_config=tune.RunConfig(name="run", storage_path=str(folder), verbose=0, callbacks=[rescue]),
         ).fit()
 
 

@@ -27,7 +27,8 @@ def reason(
     if any(trial.status in STARTED for trial in trials):
         return None
     if trials:
-        return lambda: f"{_count(len(trials), 'trial')} for a process with {_size(options)}; {free_resources()}"
+        processes = "the process of a trial" if len(trials) == 1 else f"the processes of {len(trials)} trials"
+        return lambda: f"{processes} to start, each with {_size(options)}; {free_resources()}"
     if groups is not None and groups.starting:
         return lambda: f"the workers of {', '.join(groups.starting)}, each with {_size(options)}; {free_resources()}"
     return held(queue)

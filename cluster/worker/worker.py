@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from cluster.connection import waiting
-from cluster.worker import provenance, trial_data
+from cluster.worker import provenance, store_access, trial_data
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
-from cluster.worker.storage_errors import as_storage_error, storage_state
+from cluster.worker.storage_errors import as_storage_error, away_state, storage_state
 from cluster.worker.store_session import Heartbeat, StoreSession, Superseded
 from cluster.worker.trial_config import checked_config
 from cluster.worker.trial_data import ExpectedData
@@ -41,7 +41,8 @@ from trainables.training.distributed import Workers
 from trainables.training.session import Goal, Machine, Row, Session, Stopped
 
 DONE, FAILED, STOPPED, HELD, CRASHED = "done", "failed", "stopped", "held", "crashed"
-"""What `run_trial` returns. held: another process trains this trial. crashed: the store was unreachable; try again."""
+"""What `run_trial` returns, beside states with errors of the storage. held: another process trains this trial. A trial
+whose process died is crashed, and is tried again."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class WorkerOptions:
     accept_changed_data: bool = False
     deadline: float | None = None
     """When trials stop after their epoch, in seconds since 1970; None: never."""
+    store_access: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Keys and place of the storage as the driver has them, see `cluster.worker.store_access`."""
 
     @property
     def expected_data(self) -> ExpectedData:
@@ -101,7 +104,7 @@ def run_trial(
     shared: Callable[[StoreSession], Session] | None = None,
     say: Callable[[str], None] = waiting.say,
 ) -> str:
-    """Train a trial of the store to `epochs`. Returns done, failed, stopped, held, crashed, or a `storage_state`.
+    """Train a trial of the store to `epochs`. Returns done, failed, stopped, held, or a state with a storage error.
 
     after: number of the newest attempt, known to be over. report: called with each record, as the last step of its
     epoch. workers, shared: for the first of several workers; `shared` is called after the trial is claimed, and makes
@@ -115,6 +118,8 @@ def run_trial(
         return _run_trial(options, trial_id, epochs, after, report, workers, shared, say)
     except StorageError as error:
         return storage_state(error)
+    except StoreAwayError as error:
+        return away_state(error)
 
 
 def _run_trial(
@@ -132,6 +137,7 @@ def _run_trial(
 
     if options.deadline is not None and time.time() >= options.deadline:
         return STOPPED
+    store_access.take(options.store_access)
     store = open_cached(options.store)
     made_by: dict[str, Any] = {
         "code": options.code,
@@ -181,10 +187,7 @@ def _run_trial(
         state = STOPPED
     except Superseded:
         return HELD
-    except StoreAwayError:  # not the fault of the trial, which can resume from its checkpoint
-        run_briefly(lambda: _ended(store, attempt, log, STOPPED))
-        return CRASHED
-    except StorageError:
+    except (StorageError, StoreAwayError):  # not the fault of the trial, which can resume from its checkpoint
         run_briefly(lambda: _ended(store, attempt, log, STOPPED))
         raise
     except (TrialError, SweepError, Diverged) as expected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -291,14 +292,12 @@ def stop(options: argparse.Namespace) -> int:
         from sweeps.cli.programs import models, outputs
 
         outputs.write(models.StopOutput(name=options.name, trial=options.trial))
-    elif options.trial is None:
-        print(
-            f"asked the drivers of {options.name} to stop after the current epochs; "
-            f"continue with: sweeps resume {options.name}"
-        )
     else:
+        asked = f"trial {options.trial}" if options.trial else f"the drivers of {options.name}"
+        again = f"sweeps resume {options.name} --store {shlex.quote(str(options.store))}"
         print(
-            f"asked trial {options.trial} to stop after the current epoch; continue with: sweeps resume {options.name}"
+            f"asked {asked} to stop after the current {'epoch' if options.trial else 'epochs'}; continue with: {again} "
+            "(on a cluster, submit the same command again)"
         )
     return common.DONE
 

@@ -14,7 +14,9 @@ from cluster.worker import provenance, worker
 from sweeps.cli import common
 from sweeps.cli.main import main
 from sweeps.store.local import FolderStore
+from sweeps.store.open import open_store
 from tests.cluster.heads import TOKEN, Head
+from tests.s3servers import Server, address
 
 UseToken = Callable[[str | None], None]
 
@@ -44,6 +46,14 @@ def test_a_good_store_passes_and_keeps_nothing(tmp_path: Path) -> None:
     (line,) = doctor.check_store(store)
     assert (line.state, line.do) == ("ok", "")
     assert list(store.keys("")) == []
+
+
+def test_a_server_without_conditional_writes_is_told(rclone: Server, moto: Server, aws: pytest.MonkeyPatch) -> None:
+    for server, states in ((rclone, ["ok", "warning"]), (moto, ["ok"])):
+        aws.setenv("AWS_ENDPOINT_URL", server.url)
+        lines = list(doctor.check_store(open_store(address("doctor"))))
+        assert [line.state for line in lines] == states
+        assert all("ignores conditional writes" in line.what for line in lines[1:])
 
 
 @pytest.mark.parametrize(

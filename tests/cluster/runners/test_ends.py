@@ -11,16 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from cluster.driver.driver import write
 from cluster.worker.store_session import Heartbeat
 from cluster.worker.worker import STOPPED, WorkerOptions, run_trial
 from sweeps.cli import common
 from sweeps.cli.main import main
+from sweeps.holders import this_process
 from sweeps.run_options import DEADLINE, RunOptions
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints, layout
 from sweeps.store.local import FolderStore
 from tests.cluster.driven import DriverProcess, workplace
-from tests.cluster.small import LONGER
+from tests.cluster.small import LONGER, Planned
 
 LONG = LONGER.replace("epochs: 3", "epochs: 400").replace("test_epochs: [1]", "test_epochs: []")
 """Three trials, of which two train far longer than these tests wait."""
@@ -117,7 +119,7 @@ def test_stop_and_resume(file: Path, store: FolderStore, capsys: pytest.CaptureF
         driven = start(store, "run", file, *few, "--checkpoint-every", 0)
         assert driven.until(driven.new_epochs), driven.output_text()
         assert main(["stop", "small", "--store", store.uri]) == common.DONE
-        assert "continue with: sweeps resume small" in capsys.readouterr().out
+        assert f"continue with: sweeps resume small --store {store.uri}" in capsys.readouterr().out
         assert driven.wait(120) == common.FAILED, driven.output_text()
         assert "stop requested: stopping after the current epochs" in driven.output_text()
         assert "1 interrupted" in driven.output_text()
@@ -193,3 +195,22 @@ def test_too_many_failures_end_gracefully(file: Path, store: FolderStore, capsys
     said = capsys.readouterr()
     assert "1 failed, 1 queued, 1 done" in said.out, "the fill runs first"
     assert "failed trials: 1 (--stop-after-failures)" in said.err
+
+
+@pytest.mark.ray
+def test_stop_is_seen_while_another_driver_has_all_trials(
+    planned: Planned, file: Path, store: FolderStore, ray_address: str
+) -> None:
+    """Tune then has no trial, and waits for one without any step."""
+    plan = planned("arms=[]", text=LONG)
+    write(plan, store, ())
+    ((trial, _),) = plan.runs()
+    claim = {"claimed_at": time.time(), "process": this_process(), "provenance": {}}
+    assert stored_attempts.claim(store, trial.id, 0, claim) is not None
+    with workplace() as start:
+        driven = start(store, "run", file, "--set", "arms=[]", "--address", ray_address)
+        assert driven.until(lambda: "waiting for" in driven.output_text()), driven.output_text()
+        assert "1 trial that another driver runs or has left: base · seed 0" in driven.output_text()
+        assert main(["stop", "small", "--store", store.uri]) == common.DONE
+        assert driven.wait(60) == common.FAILED, driven.output_text()
+        assert "stop requested" in driven.output_text()

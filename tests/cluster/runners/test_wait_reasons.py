@@ -52,7 +52,7 @@ def test_the_reason_is_a_process_the_workers_or_another_driver(store: Store, mon
     assert resources is not None
     assert workers is not None
     assert other is not None
-    assert resources() == "2 trials for a process with 4 CPUs and 1 GPU; free: none"
+    assert resources() == "the processes of 2 trials to start, each with 4 CPUs and 1 GPU; free: none"
     starting.starting = ["net-2x1gpu-0"]
     assert workers() == "the workers of net-2x1gpu-0, each with 4 CPUs and 1 GPU; free: none"
     assert other().startswith("5 trials that another driver runs or has left: arm 0, arm 1, arm 2 and 2 more; ")

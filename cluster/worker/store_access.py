@@ -1,0 +1,33 @@
+"""The keys of an S3 store, from the driver to the processes that train.
+
+Ray Tune would send the keys of the driver's environment as texts of the runtime environment, which Ray's state API and
+log files show, and would not send the address of the server. They travel with the options of the trials instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+PLACE = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+def of_driver() -> dict[str, str]:
+    """The environment variables of this process that an S3 client reads."""
+    return {name: os.environ[name] for name in (*KEYS, *PLACE) if os.environ.get(name)}
+
+
+def take(given: Mapping[str, str]) -> None:
+    """Set the driver's variables in this process: its keys, and of its place what this machine does not set itself.
+
+    A server may have another address on each machine, such as the end of a tunnel.
+    """
+    if KEYS[0] in given:
+        for name in KEYS:
+            os.environ.pop(name, None)
+    os.environ.update({name: given[name] for name in KEYS if name in given})
+    if not any(name in os.environ for name in PLACE[:2]):
+        os.environ.update({name: given[name] for name in PLACE[:2] if name in given})
+    if not any(name in os.environ for name in PLACE[2:]):
+        os.environ.update({name: given[name] for name in PLACE[2:] if name in given})
