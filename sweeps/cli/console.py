@@ -277,6 +277,8 @@ def _failures(out: Console, stored: Json, states: Mapping[str, TrialState], wher
         fix = failures.advice(group.error, configs.get(first, {}))
         if fix and fix.lower() not in failures.text(group.error).lower():
             out.print(Text(fix))
+    if any(state.state == "failed" for state in states.values()):
+        out.print(Text("Failed trials are run again with --retry only.", style="dim"))
 
 
 def _searches(out: Console, spec: dict[str, Any], searches: Sequence[SearchState]) -> None:
