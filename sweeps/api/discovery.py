@@ -82,7 +82,7 @@ def _metrics() -> Iterator[Entry]:
     from trainables.catalogue import Entry
 
     for name, described in columns.metrics().items():
-        extra = name in columns.EXTRA
+        extra = name in (*columns.EXTRA, *columns.DETECTION_EXTRA)
         column = name if "/" in name else f"test/{name}"
         use = f"report: {{extra: [{name}]}}" if extra else f"report: {{metrics: [{column}]}}"
         text = (

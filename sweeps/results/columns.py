@@ -84,8 +84,21 @@ _DETECTION: dict[str, tuple[str, str, str]] = {
     "pixel_f1": ("", "max", "mean F1 of the pixels of inpainted images"),
     "pixel_iou": ("", "max", "mean IoU of the pixels of inpainted images"),
     "average_precision_pixel": ("", "max", "average precision of the pixels of inpainted images"),
+    "balanced_accuracy": ("", "max", "mean of the true positive and the true negative rate; if asked for"),
+    "pixel_f1_best": ("", "max", "mean F1 of the pixels at the best threshold of each inpainted image; if asked for"),
+    "pixel_f1_best_either": ("", "max", "the same, of the map or of the inverted map; if asked for"),
+    "pixel_f1_no_border": ("", "max", "mean F1 of the pixels that are not beside the hole's edge; if asked for"),
+    "mean_iou_region": ("", "max", "mean IoU of the boxes of the largest connected region; if asked for"),
+    "pixel_auc": ("", "max", "mean area under the ROC curve of the pixels of an inpainted image; if asked for"),
+    "pixel_fpr_authentic": ("", "min", "share of the pixels of original photographs that are detected; if asked for"),
 }
-_TUNED = re.compile(r"(?P<metric>precision|recall|f1|accuracy)_tuned(?=$|_on_)")
+DETECTION_EXTRA = (
+    *("balanced_accuracy", "balanced_accuracy_tuned", "fpr_authentic_tuned"),
+    *("pixel_f1_best", "pixel_f1_best_either", "pixel_f1_no_border", "pixel_auc", "pixel_fpr_authentic"),
+    "mean_iou_region",
+)
+"""Metrics of detectors for `report.extra`, computed after the last epoch on every test set."""
+_TUNED = re.compile(r"(?P<metric>precision|recall|f1|accuracy|fpr_authentic)_tuned(?=$|_on_)")
 _REGIONS = {
     "_hole": "hole pixels only",
     "_seam": "hole pixels next to a known pixel",

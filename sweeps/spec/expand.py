@@ -176,6 +176,7 @@ def _resolve(
     if sweep.columns is None:
         settle_columns(sweep, resolved["metrics"])
     trials = trials_of(task, resolved, sweep.spec.seed_list, schema)
+    trains = schema.trains(resolved)
     return Arm(
         task=task,
         name=with_cell(row.name),
@@ -186,7 +187,8 @@ def _resolve(
         given=config,
         folder=sweep.folder,
         config=resolved,
-        trains=schema.trains(resolved),
+        trains=trains,
+        by_seed=not trains and len({trial.id for trial in trials.values()}) > 1,
         trace=lambda: _origins(sweep, resolved, config, given),
         trials={} if _is_tuned_first(sweep, resolved, schema) else trials,
     )

@@ -39,7 +39,7 @@ def build(
     for block in sizes.BLOCKS:
         properties[block]["properties"] = {"set": {"type": "object"}}
     entries = properties["report"]["properties"]["extra"]
-    entries["items"] = _any_of({"enum": list(columns.EXTRA)}, own_metric)
+    entries["items"] = _any_of({"enum": [*columns.EXTRA, *columns.DETECTION_EXTRA]}, own_metric)
     _restrict_search(_not_null(properties["search"])["properties"], samplers)
     _restrict_claims(properties["claims"]["items"])
     baseline = properties["baseline"]["anyOf"][1]

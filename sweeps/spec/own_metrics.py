@@ -30,17 +30,22 @@ def read(spec: SweepSpec, error: Fail) -> dict[str, dict[str, Any]]:
         section = {"name": entry} if isinstance(entry, str) else entry
         name = section["name"]
         place = ("report", "extra", i)
+        if isinstance(entry, str) and entry in columns.DETECTION_EXTRA:
+            if spec.task != TASKS[1]:
+                why = f"it scores detectors, and trials of task {spec.task} detect nothing"
+                raise error(place, why, f"task {TASKS[1]}", "remove it from `report.extra`")
+            continue
         if isinstance(entry, str) and entry in columns.EXTRA:
             if spec.task != TASKS[0]:
                 why = f"it scores filled images, and trials of task {spec.task} do not fill images"
                 raise error(place, why, f"task {TASKS[0]}", "remove it from `report.extra`")
             continue
         if not re.match(OWN_CODE, name) and name not in entry_points(group="inpaint_sweeps.metrics").names:
-            allowed = (
-                f"{', '.join(columns.EXTRA)}, or a metric of your own: ./FILE.py, ./FILE.py:NAME, package.module:NAME"
-            )
-            near = difflib.get_close_matches(name, columns.EXTRA, 1)
-            fix = f"did you mean `{near[0]}`?" if near else "kid_squeezenet, or leave it out"
+            ours = columns.DETECTION_EXTRA if spec.task == TASKS[1] else tuple(columns.EXTRA)
+            allowed = f"{', '.join(ours)}, or a metric of your own: ./FILE.py, ./FILE.py:NAME, package.module:NAME"
+            near = difflib.get_close_matches(name, ours, 1)
+            example = "pixel_auc" if spec.task == TASKS[1] else "kid_squeezenet"
+            fix = f"did you mean `{near[0]}`?" if near else f"{example}, or leave it out"
             raise error(place, "there is no such score", allowed, fix)
         if spec.task not in TASKS:
             why = f"trials of task {spec.task} compute no metrics of a user's"

@@ -193,8 +193,8 @@ class ReportSpec(StrictSpec):
     )
     extra: list[Annotated[str | dict[str, Any], AfterValidator(_named)]] = Field(
         [],
-        description="metrics that need trained networks, after the last epoch: lpips_alex, kid_squeezenet, ...; and "
-        "metrics of your own: ./FILE.py, or {name: ./FILE.py, options}",
+        description="metrics that need trained networks, after the last epoch: lpips_alex, kid_squeezenet, ...; of "
+        "detectors: pixel_auc, ...; and metrics of your own: ./FILE.py, or {name: ./FILE.py, options}",
     )
     statistic: Literal["mean", "interquartile mean"] = Field(
         "mean", description="how tables summarise the seeds; differences are means of pairs in either case"

@@ -173,6 +173,7 @@ class IntervalOutput(_Output):
     low: float | None = Field(description="lower bound of the 95 % interval")
     high: float | None = Field(description="upper bound")
     n: int = Field(description="number of seeds (or images)")
+    photographs: int = Field(0, description="number of test photographs that the interval of a detector covers as well")
 
 
 class ReportedCell(_Output):

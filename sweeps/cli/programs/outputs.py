@@ -206,7 +206,9 @@ def _interval(interval: Interval | None) -> models.IntervalOutput | None:
     if interval is None:
         return None
     low, high = interval.bounds or (None, None)
-    return models.IntervalOutput(mean=interval.mean, sd=interval.sd, low=low, high=high, n=interval.n)
+    return models.IntervalOutput(
+        mean=interval.mean, sd=interval.sd, low=low, high=high, n=interval.n, photographs=interval.photographs
+    )
 
 
 def reported(report: Report) -> models.ReportedSweep:
