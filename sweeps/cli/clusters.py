@@ -49,10 +49,10 @@ def doctor(options: argparse.Namespace) -> int:
     """Print one line for each check."""
     found = api.doctor(options.store, address=options.address, data=options.data)
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import doctor_json, json_document
 
-        document = outputs.doctor(found)
-        outputs.write(document)
+        document = doctor_json.doctor(found)
+        json_document.write(document)
         return common.DONE if document.ready else common.FAILED
     failed = 0
     for line in found:

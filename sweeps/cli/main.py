@@ -106,10 +106,10 @@ def _tell(error: ValueError, options: argparse.Namespace) -> None:
     if not getattr(options, "json", False):
         print(f"error: {error}", file=sys.stderr)
         return
-    from sweeps.cli.programs import outputs
+    from sweeps.cli.programs import json_document
 
     with contextlib.suppress(OSError):  # it may be standard output that cannot be written
-        outputs.write(outputs.error(error))
+        json_document.write(json_document.error(error))
         sys.stdout.flush()
 
 

@@ -73,9 +73,9 @@ def protocols(options: argparse.Namespace) -> int:
 
     found = named.list_protocols()
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, protocol_json
 
-        outputs.write(outputs.protocols(found))
+        json_document.write(protocol_json.protocols(found))
         return common.DONE
     table = console.make_table("protocol", "hash", "masks", "evaluates")
     for one in found:
@@ -88,10 +88,12 @@ def protocols(options: argparse.Namespace) -> int:
 def export_protocol(options: argparse.Namespace) -> int:
     known, count = named.export_protocol(options.protocol, options.truth, options.out, masks=options.masks)
     if options.json:
-        from sweeps.cli.programs import models, outputs
+        from sweeps.cli.programs import json_document, protocol_json
 
         folder = str(options.out)
-        outputs.write(models.ExportProtocolOutput(name=known.name, hash=known.hash, images=count, folder=folder))
+        json_document.write(
+            protocol_json.ExportProtocolOutput(name=known.name, hash=known.hash, images=count, folder=folder)
+        )
         return common.DONE
     print(f"{known.name} {known.hash}: {count:,} images in {options.out / 'damaged'}, with black holes")
     print(f"their masks are in {options.out / 'masks'} (white: fill this), the originals in {options.out / 'images'}")
@@ -156,9 +158,9 @@ def _print(table: ScoreTable, as_json: bool, as_latex: bool = False) -> None:
     from sweeps.cli import console
 
     if as_json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, protocol_json
 
-        outputs.write(outputs.scored(table))
+        json_document.write(protocol_json.scored(table))
     elif as_latex:
         print(score_text.latex(table), end="")
     else:

@@ -15,7 +15,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from analysis.scores import image_level
 from sweeps.api.protocols import named, scoring
 from sweeps.cli.main import main
-from sweeps.cli.programs import models
+from sweeps.cli.programs import protocol_json
 from trainables.errors import TrialError
 from trainables.protocols import image_detections
 
@@ -80,7 +80,7 @@ def test_a_table_of_detectors(files: dict[str, Path], tmp_path: Path, capsys: py
     strong = [f"strong={files[f'strong{seed}']}" for seed in range(3)]
     options = ("--protocol", PROTOCOL, "--truth", str(files["truth"]))
     assert main(["score", str(files["weak"]), *strong, *options, "--json", "--out", str(tmp_path / "a.json")]) == 0
-    found = models.ScoreOutput.model_validate_json(capsys.readouterr().out)
+    found = protocol_json.ScoreOutput.model_validate_json(capsys.readouterr().out)
     rows = {fill.name: fill for fill in found.fills}
     assert list(rows) == ["weak", "strong", "all_images"], "a file without a name is called like itself"
     label = draw(100, 0)[1]

@@ -21,7 +21,7 @@ from analysis.dashboard.screens.compare import ComparedItem, _rated_differently
 from cluster.driver import cost_measurement
 from sweeps.api.protocols import named, scoring
 from sweeps.cli.main import main
-from sweeps.cli.programs import models
+from sweeps.cli.programs import result_json
 from sweeps.errors import SweepError
 from sweeps.protocols import identity, results
 from sweeps.spec import loader
@@ -252,10 +252,10 @@ def test_lookalike_tables_are_not_compared(
     main(["compare", "small", "other", "--mix", *place])
     assert "NOT COMPARABLE: small and other differ in masks.width: [6,9] and [12,16]." in capsys.readouterr().out
     main(["compare", "small", "other", "--mix", "--json", *place])
-    compared = models.CompareOutput.model_validate_json(capsys.readouterr().out)
+    compared = result_json.CompareOutput.model_validate_json(capsys.readouterr().out)
     assert compared.mixed[0].startswith("NOT COMPARABLE: ")
     assert main(["compare", "small", "small", "--json", *place]) == 0, "one protocol, the same images"
-    assert models.CompareOutput.model_validate_json(capsys.readouterr().out).mixed == []
+    assert result_json.CompareOutput.model_validate_json(capsys.readouterr().out).mixed == []
 
 
 def test_every_table_names_protocol_and_hash(
