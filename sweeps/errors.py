@@ -59,3 +59,7 @@ class StorageError(StoreError):
 
 class StoreAwayError(StoreError):
     """The store did not answer, or its credentials had expired, for the whole waiting time. A later try may succeed."""
+
+
+class DashboardAwayError(SweepError):
+    """The dashboard of a cluster did not answer for the whole waiting time; whether the job still runs is not known."""
