@@ -61,5 +61,5 @@ class StoreAwayError(StoreError):
     """The store did not answer, or its credentials had expired, for the whole waiting time. A later try may succeed."""
 
 
-class DashboardAwayError(SweepError):
-    """The dashboard of a cluster did not answer for the whole waiting time; whether the job still runs is not known."""
+class JobLostError(SweepError):
+    """A job on a cluster cannot be followed any more: the dashboard stayed away, or does not know the job."""

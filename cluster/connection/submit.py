@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 from cluster.connection import address as addresses
 from cluster.connection import waiting
 from sweeps import scratch
-from sweeps.errors import DashboardAwayError, SweepError
+from sweeps.errors import JobLostError, SweepError
 
 EXCLUDED = {".git", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"}
 """Names of folders that are never uploaded. The store, the data and what git ignores are not uploaded either."""
@@ -47,6 +47,8 @@ AWAY_S = 120.0
 """Seconds for which a dashboard that does not answer is asked again while a job is followed."""
 _AWAY = re.compile(r"status code (429|5\d\d)")
 """What Ray's client says if a proxy or a restarting dashboard answers."""
+_UNKNOWN = re.compile(r"status code 404: .*does not exist")
+"""What Ray's client says about a job that the head does not know."""
 _TO_EXIT_CODE = re.compile(r".*?exit code -?\d+", re.DOTALL)
 """The part of a job's message before the end of its log, which has been printed."""
 TIMEOUT_S = 600.0
@@ -150,7 +152,7 @@ def follow(address: str, job: str, timeout_s: float = TIMEOUT_S) -> int:
     """Print the job's log until the job ends; returns its exit code, as `_exit_code`. Ctrl-C does not end the job.
 
     timeout_s: SweepError if the job has not started after this time. The job itself stays where it is.
-    DashboardAwayError if the dashboard has not answered for `AWAY_S` seconds.
+    JobLostError if the dashboard has not answered for `AWAY_S` seconds, or does not know the job any more.
     """
     client = _client(address)
     _wait_for_start(address, job, partial(_pending, client, job), timeout_s)
@@ -208,7 +210,7 @@ def _exit_code(job: str, info: Any) -> int:
 def _answer(address: str, job: str, ask: Callable[[], T]) -> T:
     """The answer to a request about a job, which is repeated while the dashboard or the tunnel to it is away.
 
-    DashboardAwayError after `AWAY_S` seconds; SweepError if the server refuses the request.
+    JobLostError after `AWAY_S` seconds, and if the head does not know the job; SweepError if the server refuses.
     """
     given_up = threading.Event()
     last = ""
@@ -219,6 +221,13 @@ def _answer(address: str, job: str, ask: Callable[[], T]) -> T:
             try:
                 return ask()
             except (OSError, RuntimeError) as error:
+                if _UNKNOWN.search(str(error)):
+                    raise JobLostError(
+                        f"--address {address}",
+                        f"this cluster does not know job {job}; a head that is restarted forgets its jobs",
+                        "a job of this cluster",
+                        "submit it again, which continues from the store",
+                    ) from error
                 if isinstance(error, RuntimeError) and not _AWAY.search(str(error)):
                     raise
                 last = f" ({_last_line(error)})"
@@ -230,7 +239,7 @@ def _answer(address: str, job: str, ask: Callable[[], T]) -> T:
             lambda: _request(address, until_answered), f"the dashboard at {address} does not answer", AWAY_S
         )
     except TimeoutError as error:
-        raise DashboardAwayError(
+        raise JobLostError(
             f"--address {address}",
             f"the dashboard has not answered for {AWAY_S:g} s{last}; whether job {job} still runs is not known",
             "a dashboard that can be reached, directly or through a tunnel (ray dashboard, kubectl port-forward)",

@@ -96,8 +96,8 @@ def follow(address: str, job: str, *, timeout_s: float = ClusterJob.timeout_s) -
     It is 128 + N if signal N killed the job, 2 if its environment could not be set up, and 1 if it was stopped or lost.
 
     address: dashboard of the cluster. job: its id, from `submit`. timeout_s: SweepError if the job has not started
-    after this time; it stays on the cluster. DashboardAwayError if the dashboard has not answered for two minutes.
-    KeyboardInterrupt does not end the job.
+    after this time; it stays on the cluster. JobLostError if the dashboard has not answered for two minutes, or does
+    not know the job. KeyboardInterrupt does not end the job.
     """
     from cluster.connection import submit as jobs
 

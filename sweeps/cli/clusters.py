@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweeps import api
 from sweeps.cli import common, running
-from sweeps.errors import DashboardAwayError
+from sweeps.errors import JobLostError
 
 
 def register(verbs: common.Verbs) -> None:
@@ -90,7 +90,7 @@ def submit(options: argparse.Namespace) -> int:
         return common.DONE
     try:
         return api.follow(options.address, job, timeout_s=options.timeout)
-    except DashboardAwayError as error:
+    except JobLostError as error:
         print(f"error: {error}", file=sys.stderr)
         return common.FAILED
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from cluster.connection import submit, waiting
 from sweeps import api
 from sweeps.cli import common
 from sweeps.cli.main import main
-from sweeps.errors import DashboardAwayError, SweepError
+from sweeps.errors import JobLostError, SweepError
 from tests.cluster.connection.tunnels import Tunnel, tunnel_to
 from tests.cluster.heads import TOKEN, Head
 
@@ -90,9 +90,20 @@ def test_a_job_is_followed_through_a_broken_tunnel(
     assert (said.out + said.err).count("error: 2") == 1, "the message of the job repeats its log"
     assert f"job {job} failed on node 127.0.0.1: " in said.err
     assert f"the dashboard at {address} does not answer" in said.err
-    with pytest.raises(SweepError, match="does not exist") as refused:
+    with pytest.raises(JobLostError, match="does not know job other"):
         submit._answer(address, "other", lambda: submit._client(address).get_job_info("other"))
-    assert not isinstance(refused.value, DashboardAwayError), "it has answered"
+
+
+def test_a_proxy_that_answers_for_the_dashboard_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit, "_LOOK_S", 0.0)
+    answers = iter([502, 503, 429, 400])
+
+    def ask() -> str:
+        raise RuntimeError(f"Request failed with status code {next(answers)}: no.")
+
+    with pytest.raises(SweepError, match="status code 400") as refused:
+        submit._answer("http://head:8265", "j", ask)
+    assert not isinstance(refused.value, JobLostError), "the dashboard has answered"
 
 
 @pytest.mark.usefixtures("folder")
