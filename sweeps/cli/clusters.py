@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sweeps import api
-from sweeps.cli import common, running
+from sweeps.cli import common
 from sweeps.errors import JobLostError
 
 
@@ -34,7 +34,7 @@ def register(verbs: common.Verbs) -> None:
         help="give up if the cluster has not accepted the job, or not started it, after this time (default: 10m)",
     )
     common.add_run_options(parser)
-    running._add_failed_trials_exit(parser)
+    common.add_failed_trials_exit(parser)
 
     parser = verbs.add(
         doctor, "doctor", "check whether this machine, a cluster and a store are ready for a sweep, and suggest fixes"

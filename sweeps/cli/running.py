@@ -52,7 +52,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)
-    _add_failed_trials_exit(parser)
+    common.add_failed_trials_exit(parser)
     parser.add_argument(
         "--fresh",
         action="store_true",
@@ -72,7 +72,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)
-    _add_failed_trials_exit(parser)
+    common.add_failed_trials_exit(parser)
     common.add_json(parser, "print nothing but the state at the end, as JSON")
 
     parser = verbs.add(
@@ -87,23 +87,6 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="name of a sweep (default: all trials of the store)")
     common.add_store(parser)
     common.add_json(parser)
-
-
-def _add_failed_trials_exit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--failed-trials-exit",
-        metavar="CODE",
-        type=_exit_status,
-        default=common.FAILED,
-        help="exit code if only failed trials are left, which the same command does not run again "
-        f"(default: {common.FAILED}); 0 keeps a scheduler from retrying such a sweep",
-    )
-
-
-def _exit_status(text: str) -> int:
-    if not text.isdecimal() or int(text) > 125:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an exit code from 0 to 125")
-    return int(text)
 
 
 def check(options: argparse.Namespace) -> int:
