@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from analysis import wording
+from analysis.detection.photographs import ImageScores
 from analysis.size_sentence import size_sentence
-from analysis.statistics import intervals
+from analysis.statistics import crossed, intervals
 from analysis.statistics.significance import Correction
 from sweeps import sizes
 from sweeps.errors import SweepError
+from sweeps.protocols import results as protocol_results
 from sweeps.results import columns as record_columns
 from sweeps.results.data_versions import mixed_data
 from sweeps.results.leaks import leaks_note
@@ -58,7 +60,7 @@ class StudyArm:
     trials: Mapping[int, tuple[str, int]]
     """(trial id, target epoch) by seed."""
     by_seed: bool = False
-    """Whether the arm is the results of another program for each seed."""
+    """Whether the arm is not trained, but different between seeds; see `sweeps.spec.plan.Arm`."""
 
     @property
     def exact(self) -> bool:
@@ -126,6 +128,11 @@ class Study:
     def metrics(self) -> list[str]:
         return list(self.plan["report"]["metrics"])
 
+    @cached_property
+    def protocol(self) -> Mapping[str, Any] | None:
+        """The protocol that rates the fills of every arm: name, hash, folders, evaluation; None without one."""
+        return stored_plans.protocol(self.plan)
+
     @property
     def statistic(self) -> str:
         """The statistic reported over seeds: 'mean' or 'interquartile mean'."""
@@ -151,6 +158,13 @@ class Study:
         groups: dict[str, list[str]] = {}
         for arm in self.arms:
             groups.setdefault(tested_images(arm.config, self.metrics), []).append(arm.name)
+        return list(groups.values())
+
+    def groups_in(self, metric: str) -> list[list[str]]:
+        """Arms grouped by the test images and masks of one metric, which may be those of a common test set."""
+        groups: dict[str, list[str]] = {}
+        for arm in self.arms:
+            groups.setdefault(tested_images(arm.config, [metric]), []).append(arm.name)
         return list(groups.values())
 
     @cached_property
@@ -218,21 +232,71 @@ class Study:
         return {seed: value for seed, value in values.items() if np.isfinite(value)}
 
     def interval(self, arm: str, metric: str, epoch: int | None = None) -> intervals.Interval | None:
-        """The report's statistic over seeds with its interval; None if no seed has a value."""
+        """The report's statistic over seeds with its interval; None if no seed has a value.
+
+        The interval of a detector covers the test photographs as well, if the trials stored the scores of images.
+        """
         values = self.values(arm, metric, epoch)
-        if values and self.arm(arm).exact:
+        exact = self.arm(arm).exact
+        if estimates := self._estimates(arm, metric, values):
+            found = crossed.crossed_interval(estimates, exact=exact)
+            if found is not None:
+                return found
+        if values and exact:
             return intervals.exact_value(next(iter(values.values())))
         if self.statistic == "interquartile mean":
             return intervals.interquartile_mean(values.values())
         return intervals.mean_interval(values.values())
 
+    @cached_property
+    def variation(self) -> str:
+        """What intervals cover: 'seeds', or 'seeds and test photographs' of detectors."""
+        found = self.interval(self.baseline, self.metrics[0])
+        return "seeds and test photographs" if found and found.photographs else "seeds"
+
     def difference(
         self, a: str, b: str, metric: str, epoch: int | None = None, level: float = intervals.LEVEL
     ) -> intervals.Interval | None:
-        """Interval of a - b paired by seed; exact if neither arm trains, None if no seed has both."""
-        difference = intervals.mean_interval(self.differences(a, b, metric, epoch), level)
+        """Interval of a - b paired by seed; exact if neither arm trains, None if no seed has both.
+
+        Of detectors it covers the test photographs as well, see `interval`.
+        """
         exact = self.arm(a).exact and self.arm(b).exact
+        ours, theirs = (self._estimates(name, metric, self.values(name, metric, epoch)) for name in (a, b))
+        if ours and theirs and (found := crossed.crossed_difference(ours, theirs, level, exact)):
+            return found
+        difference = intervals.mean_interval(self.differences(a, b, metric, epoch), level)
         return intervals.exact_value(difference.mean) if difference and exact else difference
+
+    def gap(self, arm: str, a: str, b: str | float, level: float = intervals.LEVEL) -> intervals.Interval | None:
+        """Interval of column a - column b, or - a number, of a detector over seeds and photographs; None if unknown."""
+        ours = self._estimates(arm, a, self.values(arm, a))
+        if not isinstance(b, str):
+            theirs = {seed: crossed.constant(b, one) for seed, one in ours.items()}
+        else:
+            theirs = self._estimates(arm, b, self.values(arm, b))
+        if not ours or not theirs:
+            return None
+        return crossed.crossed_difference(ours, theirs, level, self.arm(arm).exact)
+
+    def _estimates(self, arm: str, metric: str, values: Mapping[int, float]) -> dict[int, crossed.SeedEstimate]:
+        """By seed; empty if the scores of single images are not known."""
+        if not values or self.plan.get("task") != "detect" or self.statistic != "mean":
+            return {}
+        return self.image_scores.estimates(arm, metric, values)
+
+    @cached_property
+    def image_scores(self) -> ImageScores:
+        """The scores of single test images that detectors have stored."""
+        folders = {
+            arm.name: {
+                seed: layout.join("trials", trial, "samples", self.results[trial, epochs]["attempt"], epochs)
+                for seed, (trial, epochs) in arm.trials.items()
+                if (trial, epochs) in self.results
+            }
+            for arm in self.arms
+        }
+        return ImageScores(self.store, folders)
 
     def differences(self, a: str, b: str, metric: str, epoch: int | None = None) -> list[float]:
         """a - b for each shared seed, which gave both arms the same data order, masks and initialisation."""
@@ -318,6 +382,7 @@ def _read(copied: record_cache.CachedStore, name: str, plans: Sequence[layout.Js
         copied.refresh()
     sentences = [
         size_sentence(plan, results.values()),
+        *protocol_results.notes(stored_plans.protocol(plan), results.values()),
         seeds_note(plan),
         _damage(copied.damaged),
         older_code(copied, plans),

@@ -25,8 +25,15 @@ _PHRASES = {
     "iou_above_50": "IoU above 0.5",
     "u_ids": "U-IDS",
     "p_ids": "P-IDS",
+    "iou_region": "iou_of the largest region",
     "iou_tp": "iou_of detected images",
+    "pixel_fpr_authentic": "false positive rate of pixels of authentic images",
     "fpr_authentic": "false positive rate on authentic images",
+    "fpr_pasted": "false positive rate on pasted controls",
+    "fpr_resaved": "false positive rate on resaved controls",
+    "pixel_f1_best_either": "pixel F1 at the best threshold of map or inverted map",
+    "pixel_f1_best": "pixel F1 at the best threshold",
+    "pixel_f1_no_border": "pixel F1 without the border",
     "sharp_low": "of the least sharp fills",
     "sharp_mid": "of fills of medium sharpness",
     "sharp_high": "of the sharpest fills",
@@ -119,7 +126,7 @@ def brackets(interval: Interval, digits: int | None = None, plus: bool = False) 
 def evidence(interval: Interval) -> str:
     """Number of values behind a mean: 'n = 8', or 'one evaluation' if it is exact."""
     if interval.exact:
-        return "one evaluation"
+        return "one evaluation" + (f" of {count(interval.photographs, 'photograph')}" if interval.photographs else "")
     return f"n = {interval.n}" + (", no interval" if interval.n == 1 else "")
 
 

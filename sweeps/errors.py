@@ -59,3 +59,7 @@ class StorageError(StoreError):
 
 class StoreAwayError(StoreError):
     """The store did not answer, or its credentials had expired, for the whole waiting time. A later try may succeed."""
+
+
+class JobLostError(SweepError):
+    """A job on a cluster cannot be followed any more: the dashboard stayed away, or does not know the job."""

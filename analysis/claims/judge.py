@@ -248,7 +248,8 @@ def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
     epoch = claim.get("epoch")
     here, there = of_one_arm(study, claim)
     against = f"its {wording.label(other)}" if isinstance(other, str) else wording.with_unit(f"{other:g}", metric)
-    gap = _paired(claim, paired_difference(here, there, _level(claim)))
+    both = None if "over" in claim or epoch is not None else study.gap(arm, metric, other, _level(claim))
+    gap = _paired(claim, both or paired_difference(here, there, _level(claim)))
     if gap is None:
         lacking = str(other) if here else metric
         return _Finding(UNDECIDED, _nothing(study, arm, str(claim.get("over", arm)), lacking, epoch))
@@ -257,7 +258,7 @@ def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
     sentence = (
         f"{wording.label(metric)} of {quoted(arm)} minus {against}{shares} is "
         f"{wording.fixed(gap.mean, digits, plus=True)} {wording.brackets(gap, digits, plus=True)} "
-        f"({_interval(claim)}, n = {wording.count(gap.n, 'seed')}{_lost(study, gap.n)})."
+        f"({_interval(claim)}, {_seeds(study, gap)})."
     )
     if gap.bounds is None:
         return _Finding(UNDECIDED, sentence, gap)
@@ -316,12 +317,24 @@ def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference
     if difference is None:
         return _nothing(study, a, b, metric, epoch)
     pairs = "one evaluation each" if difference.exact else f"n = {wording.count(difference.n, 'pair')} of seeds"
-    if difference.exact or difference.bounds is not None:
-        pairs = pairs if difference.exact else f"{_interval(claim)}, {pairs}"
+    if difference.photographs:
+        pairs += f" and {wording.count(difference.photographs, 'test photograph')}"
+    if difference.exact and not difference.photographs:
+        pass
+    elif difference.bounds is not None:
+        pairs = f"{_interval(claim)}, {pairs}"
     else:
         pairs += ", so there is no interval"
     lost = "" if difference.exact else _lost(study, difference.n)
     return f"{quoted(a)} is {wording.against(difference, metric, b)} in {place} ({pairs}{lost})."
+
+
+def _seeds(study: Study, gap: Interval) -> str:
+    """'n = 8 seeds and 400 test photographs; 1 of 8 missing'."""
+    of = f" and {wording.count(gap.photographs, 'test photograph')}" if gap.photographs else ""
+    if gap.exact:
+        return f"one evaluation{of}"
+    return f"n = {wording.count(gap.n, 'seed')}{of}{_lost(study, gap.n)}"
 
 
 def _interval(claim: Mapping[str, Any]) -> str:
@@ -338,6 +351,8 @@ def _more(difference: Interval, limits: list[float], claim: Mapping[str, Any]) -
     """'; about 5 more seeds would decide it'; empty where looks or a gate add seeds, as they tell more."""
     if claim[_SERIES] or claim[_GATE]:
         return ""
+    if difference.exact:
+        return "; only more test photographs could decide it"
     needed = [more_seeds(difference, limit, _level(claim)) for limit in limits]
     most = max((n for n in needed if n is not None), default=0)
     if None in needed or not most:

@@ -1,7 +1,8 @@
 """Why a claim cannot be judged on a study at all, whatever its figures are.
 
 A claim is not tested if the run is shorter than the claim speaks of, if the images are smaller than it needs, if its
-arms were timed on different machines, or if it says that two arms are equal and neither of them has learned.
+arms were timed on different machines or rated by the sweep's protocol on different images, or if it says that two arms
+are equal and neither of them has learned.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from analysis import wording
 from analysis.study import Study
 from analysis.wording import quoted
+from sweeps.protocols import results as protocol_results
 from sweeps.results import columns as record_columns
 
 _MACHINE = ("cpu", "gpu", "threads")
@@ -26,7 +28,12 @@ def why(study: Study, claim: Mapping[str, Any], arms: Sequence[str]) -> str:
     arms: those that the claim names. Arms that the plan lacks are ignored.
     """
     known = [name for name in arms if name in study.names]
-    reasons = (_shorter(study, claim), _smaller(study, claim, known), _machines(study, claim, known))
+    reasons = (
+        _shorter(study, claim),
+        _smaller(study, claim, known),
+        _machines(study, claim, known),
+        _rated_differently(study, claim, known),
+    )
     reason = next(filter(None, reasons), "") or _not_learned(study, claim, known)
     return reason and f"Not tested: {reason}."
 
@@ -64,6 +71,16 @@ def _machines(study: Study, claim: Mapping[str, Any], arms: Sequence[str]) -> st
     texts = (", ".join(f"{key} {kind[key]}" for key in _MACHINE if kind.get(key)) for kind in kinds)
     different = sorted(set(filter(None, texts)))
     return f"the arms ran on different machines ({'; '.join(different)})" if len(different) > 1 else ""
+
+
+def _rated_differently(study: Study, claim: Mapping[str, Any], arms: Sequence[str]) -> str:
+    """The checksums of the images, if a protocol has rated the trials of a claim on different ones."""
+    if not record_columns.on_protocol(str(claim.get("metric"))):
+        return ""
+    keys = [key for name in arms for key in study.arm(name).trials.values() if key in study.results]
+    sets = protocol_results.tested(study.results[key] for key in keys)
+    words = (f"{one['pixels']} with masks {one['masks']}" for one in sets)
+    return f"the arms were rated on different images (checksums {'; '.join(words)})" if len(sets) > 1 else ""
 
 
 def _not_learned(study: Study, claim: Mapping[str, Any], arms: Sequence[str]) -> str:

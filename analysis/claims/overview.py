@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis import csv_text
 from analysis import study as studies
 from analysis.claims import added_seeds
 from analysis.claims import judge as claims
 from analysis.wording import count
+from sweeps.results import columns
 from sweeps.spec import loader
 from sweeps.store import plans as stored_plans
 from sweeps.store import record_cache
@@ -47,6 +48,8 @@ class ClaimLine:
     sentence: str
     notes: str = ""
     """On results of older code and from different data, which the verdict does not account for."""
+    protocol: Mapping[str, Any] | None = None
+    """The protocol of the sweep, if the claim is about a column of it."""
 
 
 def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ()) -> list[ClaimLine]:
@@ -63,8 +66,9 @@ def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ())
 def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[ClaimLine]:
     study = added_seeds.with_outcome(studies.read(store, name, versions=versions))
     notes = " ".join(study.notes)
-    for one in claims.judge(study):
-        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.words, one.sentence, notes)
+    for claim, one in zip(study.plan.get("claims") or [], claims.judge(study), strict=True):
+        by = study.protocol if columns.on_protocol(str(claim.get("metric"))) else None
+        yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.words, one.sentence, notes, by)
 
 
 def unrun(files: Iterable[Path], known: Collection[str]) -> list[ClaimLine]:
@@ -121,6 +125,6 @@ def terminal(lines: list[ClaimLine]) -> rich.table.Table:
 
 def to_csv(lines: list[ClaimLine]) -> str:
     """The table as CSV, including the source and the evidence of each claim; notes follow the evidence."""
-    names = [field.name for field in fields(ClaimLine)[:-1]]
-    rows = [astuple(replace(line, sentence=f"{line.sentence} {line.notes}".rstrip()))[:-1] for line in lines]
+    names = [field.name for field in fields(ClaimLine)[:-2]]
+    rows = [astuple(replace(line, sentence=f"{line.sentence} {line.notes}".rstrip()))[:-2] for line in lines]
     return csv_text.to_csv([names, *rows])

@@ -24,10 +24,11 @@ def answer(study: Study, verdicts: list[Verdict]) -> list[str]:
     first = study.metrics[0]
     if not any(study.values(name, first) for name in study.names):
         return [*study.search_failures, _nothing(study, first)]
-    groups = sorted(study.groups, key=lambda group: study.baseline not in group)
+    groups = sorted(study.groups_in(first), key=lambda group: study.baseline not in group)
     if len(groups) == 1:
         sentences = [_first(study, first, groups[0])]
-        sentences += [sentence for metric in study.metrics[1:] if (sentence := _other(study, metric, groups[0]))]
+        alike = [metric for metric in study.metrics[1:] if study.groups_in(metric) == groups]
+        sentences += [sentence for metric in alike if (sentence := _other(study, metric, groups[0]))]
     else:
         sentences = [f"{_level(study, group)}: {_first(study, first, group)}" for group in groups]
     return [
@@ -118,7 +119,9 @@ def _mean(study: Study, arm: str, metric: str) -> float:
 
 
 def _pairs(gap: Interval) -> str:
-    return "" if gap.exact else f" (95 % interval, n = {wording.count(gap.n, 'pair')})"
+    if gap.exact:
+        return " (95 % interval over photographs)" if gap.photographs else ""
+    return f" (95 % interval, n = {wording.count(gap.n, 'pair')})"
 
 
 def _fill_wins(study: Study, metric: str, best: str, trained: list[str]) -> str:
@@ -186,7 +189,9 @@ def _decided_though_tied(study: Study, verdicts: list[Verdict]) -> list[str]:
             continue
         pairs = [(claim["better"], claim["than"])] if "better" in claim else itertools.pairwise(claim.get("order", []))
         for pair in pairs:
-            marks = next((best_arms(study, metric, group) for group in study.groups if {*pair} <= {*group}), {})
+            marks = next(
+                (best_arms(study, metric, group) for group in study.groups_in(metric) if {*pair} <= {*group}), {}
+            )
             if sorted(marks.get(name, "") for name in pair) == sorted((BEST, TIED)):
                 best, tied = sorted(pair, key=lambda name: marks[name] != BEST)
                 sentences.append(

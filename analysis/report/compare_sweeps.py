@@ -16,6 +16,7 @@ from analysis import wording
 from analysis.statistics.intervals import Interval, mean_interval, simultaneous_level
 from analysis.study import Study
 from sweeps.errors import SweepError
+from sweeps.protocols import results as protocol_results
 from sweeps.results import columns as record_columns
 
 if TYPE_CHECKING:
@@ -45,10 +46,28 @@ class ComparedArm:
     """`SAME`, `NOISE`, `DRIFT` or `OPEN`."""
 
 
+def shared_metrics(before: Study, after: Study) -> list[str]:
+    """The metrics that the reports of both have."""
+    return [metric for metric in before.metrics if metric in after.metrics]
+
+
+def rated_differently(before: Study, after: Study, mix: bool) -> list[str]:
+    """What the protocols and the rated images of two sweeps differ in, if columns of a protocol are compared.
+
+    SweepError, which names the fields, unless `mix`.
+    """
+    names = (before.name, after.name)
+    if before.name == after.name:
+        names = (f"{before.name} of {before.store.uri}", f"{after.name} of {after.store.uri}")
+    results = (before.results.values(), after.results.values())
+    metrics = shared_metrics(before, after)
+    return protocol_results.mixed(names, (before.protocol, after.protocol), results, metrics, mix)
+
+
 def compare(before: Study, after: Study) -> list[ComparedArm]:
     """Compare all shared arms in all shared metrics. Raises SweepError if there are none."""
     arms = [name for name in before.names if name in after.names]
-    metrics = [metric for metric in before.metrics if metric in after.metrics]
+    metrics = shared_metrics(before, after)
     if not arms or not metrics:
         raise SweepError(
             f"{before.name} and {after.name}",

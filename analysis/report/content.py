@@ -8,7 +8,7 @@ from functools import cached_property
 from analysis.claims.judge import Verdict
 from analysis.report import figures
 from analysis.report.paper import effects, paper_table
-from analysis.report.sections import images, pareto, pictures
+from analysis.report.sections import images, pareto, pictures, robustness, threshold_curves
 from analysis.report.tables import Table
 from analysis.statistics import factors
 from analysis.study import Study
@@ -58,6 +58,26 @@ class Report:
     def interaction(self) -> bytes | None:
         """Interaction plot of the first cross table, as SVG."""
         return factors.plot(self.crosses[0]) if self.crosses else None
+
+    @cached_property
+    def thresholds(self) -> threshold_curves.ThresholdCurves | None:
+        """ROC and precision-recall curves of detectors."""
+        return threshold_curves.build(self.study)
+
+    @cached_property
+    def roc(self) -> bytes | None:
+        """Plot of both curves, as SVG."""
+        return threshold_curves.plot(self.thresholds) if self.thresholds else None
+
+    @cached_property
+    def robustness(self) -> list[robustness.RobustnessCurve]:
+        """Scores of detectors at the levels of changes of the test images."""
+        return robustness.curves(self.study)
+
+    @cached_property
+    def falling(self) -> bytes | None:
+        """Plot of these scores, as SVG."""
+        return robustness.plot(self.robustness) if self.robustness else None
 
     @cached_property
     def pareto(self) -> pareto.Pareto | None:

@@ -128,6 +128,24 @@ def style_axes(ax: Any, column: str) -> None:
     ax.margins(x=0.01)
 
 
+def style_panel(ax: Any, title: str, across: str, up: str) -> None:
+    """Title, names of both axes, grid and ticks of a panel whose abscissa is not the epoch."""
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
+    ax.set_xlabel(across, fontsize=9, color=INK, parse_math=False)
+    ax.set_ylabel(up, fontsize=9, color=INK)
+    ax.grid(color=_RULE, linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color(_AXIS)
+    ax.tick_params(labelsize=9, colors=_SOFT, length=0)
+    ax.margins(x=0.02)
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Colour and dashes of the arm with this number."""
+    return {"color": PALETTE[number % len(PALETTE)], "linestyle": _DASHES[number // len(PALETTE) % len(_DASHES)]}
+
+
 def legend(figure: Any, free: Any, handles: dict[str, Any]) -> None:
     """Draw one legend, in the free panel if it fits, otherwise below all panels in a taller figure.
 

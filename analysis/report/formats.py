@@ -12,10 +12,12 @@ from analysis.report import figures, render
 from analysis.report.content import Report
 from analysis.report.latex import tabular
 from analysis.report.page import html, markdown
+from analysis.report.paper import captions
 from analysis.report.paper.paper_text import TerminalTables
-from analysis.report.sections import by_epoch_and_mask, details, pareto
+from analysis.report.sections import by_epoch_and_mask, details, pareto, robustness, threshold_curves
 from analysis.statistics import factors
 from sweeps.errors import SweepError
+from sweeps.results.columns import on_protocol
 from sweeps.store.base import Store
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def tex(report: Report) -> str:
         )
     for number, cross in enumerate(report.crosses, 1):
         caption = f"{render.metric_heading(cross.metric)} by {cross.row_factor} and {cross.column_factor}"
-        parts.append(tabular.grid(cross.grid(), caption, f"{name} by two factors {number}", cross.sentences()))
+        by = captions.on_protocol(report.study) if on_protocol(cross.metric) else []
+        parts.append(tabular.grid(cross.grid(), caption, f"{name} by two factors {number}", [*cross.sentences(), *by]))
     return "\n".join(parts)
 
 
@@ -80,6 +83,10 @@ def _markdown_files(report: Report, stem: str) -> dict[str, bytes]:
         found[f"{stem}-curves.svg"] = report.curves
     if report.front:
         found[f"{stem}-pareto.svg"] = report.front
+    if report.roc:
+        found[f"{stem}-roc.svg"] = report.roc
+    if report.falling:
+        found[f"{stem}-robustness.svg"] = report.falling
     if report.grid:
         found[f"{stem}-pictures.png"] = report.grid.png
     worst = report.images.worst if report.images else []
@@ -95,6 +102,8 @@ def drawn(report: Report, form: str) -> dict[str, bytes]:
         "curves": figures.curves(report.study, form),
         "interaction": factors.plot(report.crosses[0], form) if report.crosses else None,
         "pareto": pareto.plot(report.pareto, form) if report.pareto else None,
+        "roc": threshold_curves.plot(report.thresholds, form) if report.thresholds else None,
+        "robustness": robustness.plot(report.robustness, form) if report.robustness else None,
     }
     return {name: data for name, data in found.items() if data}
 
@@ -103,12 +112,22 @@ def _figure_files(form: str) -> Callable[[Report, str], dict[str, bytes]]:
     return lambda report, stem: {f"{stem}-{name}.{form}": data for name, data in drawn(report, form).items()}
 
 
+def _csv_files(report: Report, stem: str) -> dict[str, bytes]:
+    """The table, and the points of the curves of detectors."""
+    found = {f"{stem}.csv": csv(report)}
+    if report.thresholds:
+        found[f"{stem}-roc.csv"] = report.thresholds.csv()
+    if report.robustness:
+        found[f"{stem}-robustness.csv"] = robustness.csv(report.robustness)
+    return {name: text.encode() for name, text in found.items()}
+
+
 FORMATS: dict[str, Callable[[Report, str], dict[str, bytes]]] = {
     "html": lambda report, stem: {f"{stem}.html": html(report).encode()},
     "md": _markdown_files,
     "tex": lambda report, stem: {f"{stem}.tex": tex(report).encode()},
     "parquet": lambda report, stem: {f"{stem}.parquet": parquet(report)},
-    "csv": lambda report, stem: {f"{stem}.csv": csv(report).encode()},
+    "csv": _csv_files,
     "svg": _figure_files("svg"),
     "pdf": _figure_files("pdf"),
 }

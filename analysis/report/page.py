@@ -15,7 +15,16 @@ from analysis.claims import judge as claims
 from analysis.report import figures, render, tables
 from analysis.report.paper import paper_text
 from analysis.report.render import escape
-from analysis.report.sections import by_epoch_and_mask, by_hole_size, conditions, details, images, pareto, searches
+from analysis.report.sections import (
+    by_epoch_and_mask,
+    by_hole_size,
+    conditions,
+    details,
+    images,
+    pareto,
+    robustness,
+    searches,
+)
 from analysis.statistics import rank_agreement
 from analysis.study import Study
 
@@ -48,6 +57,10 @@ def context(report: Report) -> dict[str, Any]:
         "crosses": report.crosses,
         "shares": by_hole_size.tables(study),
         "pareto": report.pareto,
+        "thresholds": report.thresholds,
+        "robustness": report.robustness,
+        "robustness_tables": [curve.table() for curve in report.robustness],
+        "robustness_words": robustness.sentences(study),
         "cost_label": pareto.label,
         "agreement": rank_agreement.compare(study),
         "curve_columns": [wording.label(column) for column in figures.curve_columns(study)],
@@ -150,7 +163,13 @@ def data_uri(data: bytes, kind: str) -> str:
 
 def html(report: Report) -> str:
     """The report as one HTML page. The template escapes every value; figures are embedded."""
-    drawn = {"curves": report.curves, "front": report.front, "interaction": report.interaction}
+    drawn = {
+        "curves": report.curves,
+        "front": report.front,
+        "interaction": report.interaction,
+        "roc": report.roc,
+        "falling": report.falling,
+    }
     script = (TEMPLATES / "copy_csv.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     values = {**context(report), **drawn, "script": script, "script_digest": digest}

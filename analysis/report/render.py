@@ -14,6 +14,7 @@ from analysis.report.sections.pareto import label as cost_label
 from analysis.report.tables import BEST, Column, Row, Table, TableEntry
 from analysis.statistics.intervals import Interval
 from analysis.statistics.rank_agreement import Agreement
+from sweeps.results.columns import on_protocol
 from sweeps.results.progress import DAMAGED, STATES
 
 
@@ -46,7 +47,14 @@ def mean_text(found: Interval | None, digits: int) -> str:
     """'27.31 ± 0.12 (n=8)'."""
     if found is None:
         return NOTHING
-    return f"{wording.plus_minus(found, digits)} ({'exact' if found.exact else f'n={found.n}'})"
+    return f"{wording.plus_minus(found, digits)} ({_evidence(found)})"
+
+
+def _evidence(found: Interval) -> str:
+    """'n=8', 'exact', or 'one evaluation' of a value that depends on the test photographs, but not on the seed."""
+    if not found.exact:
+        return f"n={found.n}"
+    return "one evaluation" if found.photographs else "exact"
 
 
 def correlation_text(value: float | None) -> str:
@@ -69,7 +77,7 @@ def cells_done(row: Row) -> str:
 
 def evidence_text(entry: TableEntry) -> str:
     """'n=8', or 'exact' if the value does not depend on the seed."""
-    return "" if entry.ours is None else "exact" if entry.ours.exact else f"n={entry.ours.n}"
+    return "" if entry.ours is None else _evidence(entry.ours)
 
 
 def own_text(entry: TableEntry, column: Column) -> str:
@@ -100,7 +108,7 @@ def difference_text(entry: TableEntry, column: Column, row: Row) -> str:
 def significance_text(entry: TableEntry) -> str:
     """Number of pairs and significance of a difference: '(n=9) *', '(n=3, underpowered)', '(exact)'."""
     if entry.difference is None or entry.difference.exact:
-        return "(exact)" if entry.difference else ""
+        return f"({_evidence(entry.difference)})" if entry.difference else ""
     n, test = f"n={entry.difference.n}", entry.comparison
     if test is None:
         return f"({n})"
@@ -208,12 +216,14 @@ def agreement_markdown(found: Agreement) -> str:
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
 
+PHOTOGRAPHS = "photographs"
 CSV_COLUMNS = (
     *("arm", "metric", "unit", "better", "trains", "n", "mean", "sd", "low", "high", "mark"),
     *("difference", "difference_low", "difference_high", "difference_n"),
     *("p", "p_adjusted", "effect_size", "probability_of_improvement", "published", "published_notes"),
     *(state for state in STATES if state != DAMAGED),
 )
+_PROTOCOL = ("protocol", "protocol_hash")
 
 
 def to_csv(table: Table) -> str:
@@ -222,14 +232,35 @@ def to_csv(table: Table) -> str:
 
 
 def csv_columns(table: Table) -> tuple[str, ...]:
-    """`CSV_COLUMNS`, and one of damaged cells if there are any."""
-    return (*CSV_COLUMNS, DAMAGED) if any(row.states[DAMAGED] for row in table.rows) else CSV_COLUMNS
+    """`CSV_COLUMNS`, photographs that intervals cover and damaged cells if there are any, and the protocol."""
+    further = (name for name in (PHOTOGRAPHS, DAMAGED) if any(_further(cell, name) for cell in _cells(table)))
+    return (*CSV_COLUMNS, *further, *(_PROTOCOL if table.protocol else ()))
 
 
 def csv_rows(table: Table) -> list[list[object]]:
     """The table in long form: values of `csv_columns` for each arm and metric; None where unknown."""
-    width = len(csv_columns(table))
-    return [[*_csv_row(row, column), row.states[DAMAGED]][:width] for row in table.rows for column in table.columns]
+    further = [name for name in csv_columns(table)[len(CSV_COLUMNS) :] if name not in _PROTOCOL]
+    return [
+        [*_csv_row(*cell), *(_further(cell, name) for name in further), *_csv_protocol(table, cell[1])]
+        for cell in _cells(table)
+    ]
+
+
+def _cells(table: Table) -> list[tuple[Row, Column]]:
+    return [(row, column) for row in table.rows for column in table.columns]
+
+
+def _further(cell: tuple[Row, Column], name: str) -> int:
+    row, column = cell
+    ours = row.entries[column.metric].ours
+    return row.states[DAMAGED] if name == DAMAGED else ours.photographs if ours else 0
+
+
+def _csv_protocol(table: Table, column: Column) -> list[object]:
+    """Name and hash of the protocol that rated a column; None for the study's own test images."""
+    if not table.protocol:
+        return []
+    return [table.protocol[key] if on_protocol(column.metric) else None for key in ("name", "hash")]
 
 
 def _csv_row(row: Row, column: Column) -> list[object]:

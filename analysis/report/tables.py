@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from analysis import wording
 from analysis.claims import published
+from analysis.detection import box_baseline
 from analysis.report.paper import captions
 from analysis.report.paper.published_notes import PublishedNotes, full_notes
 from analysis.report.paper.shape import Shape, check_columns
-from analysis.statistics.intervals import Interval, simultaneous_level
+from analysis.statistics.intervals import Interval, satterthwaite_p, simultaneous_level
 from analysis.statistics.significance import Comparison, compare
 from analysis.study import Study
 
@@ -88,12 +90,17 @@ class Table:
     footnotes: list[str]
     """Notes on published values, numbered from 1."""
     shape: Shape = field(default_factory=Shape)
+    protocol: Mapping[str, Any] | None = None
+    """What rated the columns `_on_protocol`: name, hash and more; None without a protocol."""
+    lead: tuple[str, ...] = ()
+    """Sentences for above the results."""
 
     @property
     def caption(self) -> list[str]:
         """All sentences, for a table that has results and differences side by side."""
         first, *others = self.on_results
-        return [first, *self.on_differences, *others]
+        both = 1 if self.protocol else 0  # the results say more of the protocol
+        return [first, *self.on_differences[: len(self.on_differences) - both], *others]
 
 
 def build(study: Study, shape: Shape | None = None) -> Table:
@@ -128,8 +135,12 @@ def build(study: Study, shape: Shape | None = None) -> Table:
     exact = [row.kind for row in rows if row.exact]
     tests = [entry.comparison for row in rows for entry in row.entries.values() if entry.comparison]
     by_seed = [row.arm for row in rows if row.kind and not row.exact]
-    on_results = captions.on_results(study, shape, exact, by_seed) + notes.sentences
-    return Table(columns, rows, on_results, captions.on_differences(study, tests), notes.footnotes, shape)
+    found = {metric: {name: entry.ours for name, entry in entries.items()} for metric, entries in by_metric.items()}
+    on_results = captions.on_results(study, shape, exact, by_seed, found) + notes.sentences
+    covered = any(entry.difference.photographs for row in rows for entry in row.entries.values() if entry.difference)
+    on_differences = captions.on_differences(study, tests, covered)
+    lead = tuple(box_baseline.sentences(study, metrics))
+    return Table(columns, rows, on_results, on_differences, notes.footnotes, shape, study.protocol, lead)
 
 
 def _column(metric: str, entries: list[TableEntry]) -> Column:
@@ -147,7 +158,9 @@ def _entries(
     figures: Mapping[tuple[str, str], list[published.PublishedFigure]],
     notes: PublishedNotes,
 ) -> dict[str, TableEntry]:
-    marks = {name: mark for group in study.groups for name, mark in best_arms(study, metric, group).items()}
+    groups = study.groups_in(metric)
+    compared_with_others = [group for group in groups if len(group) > 1 or len(groups) == 1]
+    marks = {name: mark for group in compared_with_others for name, mark in best_arms(study, metric, group).items()}
     compared = _compared(study, metric)
     return {
         arm.name: TableEntry(
@@ -165,13 +178,15 @@ def _entries(
 def _compared(study: Study, metric: str) -> dict[str, Comparison]:
     """Tests of each arm against its baseline, the family of one metric; positive differences favour the arm."""
     sign = wording.sign(metric) or 1
-    pairs = {
-        arm.name: [sign * difference for difference in study.differences(arm.name, arm.baseline, metric)]
-        for arm in study.arms
-        if arm.name != arm.baseline and not (arm.exact and study.arm(arm.baseline).exact)
-    }
-    pairs = {name: differences for name, differences in pairs.items() if differences}
-    return dict(zip(pairs, compare(list(pairs.values()), study.correction), strict=True))
+    pairs, of_both = {}, {}
+    for arm in study.arms:
+        gap = None if arm.name == arm.baseline else study.difference(arm.name, arm.baseline, metric)
+        if gap is None or (gap.exact and not gap.photographs):
+            continue
+        pairs[arm.name] = [sign * difference for difference in study.differences(arm.name, arm.baseline, metric)]
+        of_both[arm.name] = satterthwaite_p(gap) if gap.photographs else None
+    tests = compare(list(pairs.values()), study.correction, list(of_both.values()))
+    return dict(zip(pairs, tests, strict=True))
 
 
 def best_arms(study: Study, metric: str, arms: list[str]) -> dict[str, str]:

@@ -67,7 +67,8 @@ def _reduced(scores: Scores, names: list[str], metrics: list[str]) -> Scores:
         return sum(known) / len(known) if known else None
 
     def run(one: RunScores) -> RunScores:
-        values = {metric: [mean(one.values[metric], name) for name in names] for metric in metrics}
+        kept = one.values if scores.image_level else metrics
+        values = {metric: [mean(one.values[metric], name) for name in names] for metric in kept}
         changed = [sum(one.changed_px[row] for row in rows[name]) for name in names]
         return one.model_copy(update={"values": values, "changed_px": changed})
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis import wording
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
 
     from analysis.statistics.intervals import Interval
 
+_GAP = 3
+"""Letters between two columns in a terminal."""
 _MOST_PAIRS = 12
 """Pairs of one metric that the text has; all are in the JSON."""
 
 
 def _heading(metric: str) -> str:
-    return render.metric_heading(column(metric)).removeprefix("test ")
+    heading = render.metric_heading(column(metric)).removeprefix("test ")
+    return f"balanced {heading}" if metric == "balanced_accuracy" else heading
 
 
 def main_grid(table: ScoreTable) -> TextGrid:
@@ -72,19 +76,43 @@ def terminal(table: ScoreTable) -> rich.console.Group:
     from rich.text import Text
 
     grids = [main_grid(table), group_grid(table), pair_grid(table)]
-    return Group(*(_drawn(grid) for grid in grids if grid and grid.body), *(Text(note) for note in table.notes))
+    shown = [_FittedGrid(grid) for grid in grids if grid and grid.body]
+    return Group(*shown, *(Text(note) for note in table.notes))
 
 
-def _drawn(grid: TextGrid) -> Any:
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-    from rich.text import Text
+@dataclass(frozen=True)
+class _FittedGrid:
+    """A grid for a terminal; columns that do not fit its width stand in further blocks below, with the names again."""
 
-    drawn = Table(*map(escape, grid.head), box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for cells in grid.body:
-        drawn.add_row(*map(Text, cells))
-    return drawn
+    grid: TextGrid
+
+    def __rich_console__(self, console: rich.console.Console, options: rich.console.ConsoleOptions) -> Any:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        widths = [
+            max(len(cell) for cell in (*head.split(), *(cells[number] for cells in self.grid.body)))
+            for number, head in enumerate(self.grid.head)
+        ]
+        for block in _blocks(widths, options.max_width):
+            drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+            for number in block:
+                drawn.add_column(Text(self.grid.head[number]), min_width=widths[number])
+            for cells in self.grid.body:
+                drawn.add_row(*(Text(cells[number]) for number in block))
+            yield drawn
+
+
+def _blocks(widths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """The columns of each block that fits `most` letters; the first column is in all of them."""
+    block, used = [0], widths[0]
+    for number, width in enumerate(widths[1:], 1):
+        if len(block) > 1 and used + _GAP + width > most:
+            yield block
+            block, used = [0], widths[0]
+        block, used = [*block, number], used + _GAP + width
+    yield block
 
 
 def latex(table: ScoreTable) -> str:

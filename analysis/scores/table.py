@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis import wording
+from analysis.scores import image_level
 from analysis.statistics.intervals import Interval, mean_interval
 from analysis.statistics.significance import Comparison, compare, seeds_needed
 from sweeps.protocols.scores import FillScores, RunScores, Scores
@@ -61,13 +62,14 @@ class ScoreTable:
 
 def column(metric: str) -> str:
     """The column of results that a metric of a protocol is like, which has a unit and a direction."""
-    return {"pixel_auc": "test/auc"}.get(metric, f"test/{metric}")
+    return {"pixel_auc": "test/auc", "balanced_accuracy": "test/accuracy"}.get(metric, f"test/{metric}")
 
 
 def build(scores: Scores, differs: Sequence[str] = ()) -> ScoreTable:
     """differs: notes on scores that were rated by different protocols, which come first."""
     rows = [_row(scores, fill) for fill in scores.fills]
-    pairs = [pair for metric in scores.metrics for pair in _pairs(scores, metric)]
+    by_metric = _image_pairs if scores.image_level else _pairs
+    pairs = [pair for metric in scores.metrics for pair in by_metric(scores, metric)]
     return ScoreTable(scores, rows, pairs, [*differs, *_notes(scores, rows, pairs, bool(differs))], bool(differs))
 
 
@@ -90,10 +92,14 @@ def _row(scores: Scores, fill: FillScores) -> ScoreRow:
 
 
 def _mean(scores: Scores, fill: FillScores, metric: str, group: str | None = None) -> Interval | None:
+    if scores.image_level:
+        return image_level.mean(image_level.of_fill(scores, fill, metric)).interval()
     return mean_interval(_over_runs(scores, fill, metric, group).values())
 
 
 def _over_seeds(scores: Scores, fill: FillScores, metric: str) -> Interval | None:
+    if scores.image_level:
+        return mean_interval(run.value for run in image_level.of_fill(scores, fill, metric))
     by_run = [_by_photograph(scores, run, metric).values() for run in fill.runs]
     return mean_interval(sum(values) / len(values) for values in by_run if values)
 
@@ -133,6 +139,11 @@ def _pairs(scores: Scores, metric: str) -> list[ScorePair]:
     return found
 
 
+def _image_pairs(scores: Scores, metric: str) -> list[ScorePair]:
+    """As `_pairs`, for detections of whole images."""
+    return [ScorePair(metric, *parts) for parts in image_level.compare(scores, metric)]
+
+
 def _over_runs(scores: Scores, fill: FillScores, metric: str, group: str | None = None) -> dict[str, float]:
     """Photograph -> mean over its masks and the runs."""
     runs = [_by_photograph(scores, run, metric, group) for run in fill.runs]
@@ -149,7 +160,10 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
         images += f" with {wording.count(len(scores.names), 'mask')}"
     named = f"Protocol {scores.protocol}, hash {scores.hash}. "
     area, kind = ("manipulated pixels", "detections") if scores.detections else ("holes", "fills")
-    found = [f"{images}, rated differently." if mixed else f"{named}{images}; {area} cover {hole:.1%} on average."]
+    covered = f"{area} cover {hole:.1%} on average"
+    if scores.image_level:
+        covered = f"{sum(scores.hole_fractions):,.0f} of them are manipulated"
+    found = [f"{images}, rated differently." if mixed else f"{named}{images}; {covered}."]
     if scores.published_images and scores.published_images != len(scores.names) and not mixed:
         found.append(
             f"The published tables are of {scores.published_images:,} images, and do not compare with this one."
@@ -170,7 +184,11 @@ def _notes(scores: Scores, rows: Sequence[ScoreRow], pairs: Sequence[ScorePair],
             many = f"{wording.count(px, 'known pixel')} in {of}"
             found.append(f"{row.name} changed {many}, by up to {largest} of 255; the originals were rated there.")
     family = max((pair.test.family for pair in pairs), default=0)
-    if pairs and pairs[0].test.underpowered:
+    if pairs and scores.image_level:
+        found.append("Differences are tested by the normal approximation, paired by photograph.")
+    if pairs and scores.image_level and image_level.few(scores):
+        found.append(f"No difference is called significant with fewer than {image_level.FEW} photographs of a kind.")
+    elif pairs and pairs[0].test.underpowered:
         what = "The difference cannot" if family == 1 else f"None of the {family:,} differences can"
         found.append(
             f"{what} reach significance with {wording.count(photographs, 'image')}; {seeds_needed(family)} are needed."

@@ -47,7 +47,12 @@ class Interval:
     high: float | None
     n: int
     exact: bool = False
-    """Whether the value does not depend on the seed (an arm without trainable parameters) and needs no interval."""
+    """Whether the value does not depend on the seed (an arm without trainable parameters); it needs no interval unless
+    that covers photographs."""
+    photographs: int = 0
+    """Number of test photographs that the interval covers as well; 0 if it covers the seeds alone."""
+    of_photographs: float = 0.0
+    """Variance of the mean that is due to the photographs; further seeds do not reduce it."""
 
     @property
     def half_width(self) -> float | None:
@@ -56,7 +61,7 @@ class Interval:
     @property
     def bounds(self) -> tuple[float, float] | None:
         """(low, high); both equal the mean if the value is exact. None if there is no interval."""
-        if self.exact:
+        if self.exact and not self.photographs:
             return self.mean, self.mean
         return None if self.low is None or self.high is None else (self.low, self.high)
 
@@ -67,7 +72,7 @@ class Interval:
     def negated(self) -> Interval:
         """The interval of the negated values."""
         low, high = (None, None) if self.low is None or self.high is None else (-self.high, -self.low)
-        return Interval(-self.mean, self.sd, low, high, self.n, self.exact)
+        return Interval(-self.mean, self.sd, low, high, self.n, self.exact, self.photographs, self.of_photographs)
 
 
 def mean_interval(values: Iterable[float], level: float = LEVEL) -> Interval | None:
@@ -120,6 +125,36 @@ def t_quantile(n: int, level: float = LEVEL) -> float:
     return float(stdtrit(n - 1, (1 + level) / 2))
 
 
+def satterthwaite_half(sd: float, n: int, variance: float, photographs: int, level: float = LEVEL) -> float:
+    """Half-width of the interval of a mean whose variance is sd^2 / n, from n values, plus that due to photographs.
+
+    variance: that due to so many photographs. Student's t with Satterthwaite's degrees of freedom; see `crossed`.
+    """
+    from scipy.special import stdtrit
+
+    whole, degrees = _satterthwaite(sd, n, variance, photographs)
+    return float(stdtrit(degrees, (1 + level) / 2)) * math.sqrt(whole) if whole else 0.0
+
+
+def satterthwaite_p(interval: Interval) -> float:
+    """Two-sided p value of the mean being zero, by the t test that belongs to an interval which covers photographs."""
+    from scipy.special import stdtr
+
+    sd, n = interval.sd or 0.0, interval.n
+    whole, degrees = _satterthwaite(sd, n, interval.of_photographs, interval.photographs)
+    if not whole:
+        return float(interval.mean == 0)
+    return float(2 * stdtr(degrees, -abs(interval.mean) / math.sqrt(whole)))
+
+
+def _satterthwaite(sd: float, n: int, variance: float, photographs: int) -> tuple[float, float]:
+    """Variance of a mean, and its degrees of freedom; see `crossed`."""
+    of_seeds = sd**2 / n
+    whole = of_seeds + variance
+    inverse = (of_seeds**2 / (n - 1) if n > 1 else 0.0) + variance**2 / max(1, photographs - 1)
+    return whole, whole**2 / inverse if inverse else math.inf
+
+
 def exact_value(value: float) -> Interval:
     """A value that does not depend on the seed, known from one evaluation."""
     return Interval(value, None, None, None, 1, exact=True)
@@ -136,13 +171,14 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float], level: flo
 def more_seeds(interval: Interval, limit: float, level: float = LEVEL) -> int | None:
     """Number of further seeds after which the interval would exclude `limit` if mean and deviation stay the same.
 
-    None if a thousand would not be enough, or if the standard deviation is unknown.
+    None if a thousand would not be enough, or if the standard deviation is unknown. The variance that is due to the
+    test photographs stays.
     """
     if interval.sd is None:
         return None
     gap = abs(interval.mean - limit)
     for n in range(interval.n + 1, _MOST_SEEDS + interval.n + 1):
-        if t_quantile(n, level) * interval.sd / math.sqrt(n) < gap:
+        if satterthwaite_half(interval.sd, n, interval.of_photographs, interval.photographs, level) < gap:
             return n - interval.n
     return None
 

@@ -1,5 +1,7 @@
 """Significance of paired differences: a sign-flip test of each, corrected for multiple comparisons.
 
+Differences of detectors that vary with the test photographs as well are tested by the t test of their interval.
+
 The sign-flip test assumes only that the differences are symmetric around zero. With few pairs it cannot reject at all;
 a difference that could not be significant in a family of this size is called `underpowered`, not equal.
 """
@@ -47,11 +49,13 @@ class Comparison:
     """Number of pairs."""
     family: int
     """Number of comparisons in the family."""
+    photographs: bool = False
+    """Whether `p` is of a t test over seeds and test photographs instead."""
 
     @property
     def underpowered(self) -> bool:
         """Whether n is too small for any difference of this family, however large, to be significant."""
-        return self.n < seeds_needed(self.family)
+        return not self.photographs and self.n < seeds_needed(self.family)
 
     @property
     def differs(self) -> bool:
@@ -63,19 +67,25 @@ def seeds_needed(family: int) -> int:
     return math.ceil(1 + math.log2(max(family, 1) / ALPHA))
 
 
-def compare(differences: Sequence[Sequence[float]], correction: Correction = "holm") -> list[Comparison]:
+def compare(
+    differences: Sequence[Sequence[float]],
+    correction: Correction = "holm",
+    crossed: Sequence[float | None] | None = None,
+) -> list[Comparison]:
     """Test each member of a family of paired differences against zero.
 
     differences: for each comparison the differences of its pairs, one per seed, at least one.
     correction: `holm` keeps the probability of any false positive in the family below 5 % (Holm 1979);
         `benjamini-hochberg` keeps the expected share of false positives among the positives below 5 % (Benjamini and
         Hochberg 1995).
+    crossed: p values of tests over seeds and test photographs, which count instead; None for comparisons without.
     """
-    ps = [sign_flip_p(pairs) for pairs in differences]
+    crossed = crossed or [None] * len(differences)
+    ps = [sign_flip_p(pairs) if p is None else p for pairs, p in zip(differences, crossed, strict=True)]
     adjusted = adjust(ps, correction)
     return [
-        Comparison(p, new, _hedges_g(pairs), _improvement(pairs), len(pairs), len(ps))
-        for pairs, p, new in zip(differences, ps, adjusted, strict=True)
+        Comparison(p, new, _hedges_g(pairs), _improvement(pairs), len(pairs), len(ps), of_both is not None)
+        for pairs, p, new, of_both in zip(differences, ps, adjusted, crossed, strict=True)
     ]
 
 

@@ -67,7 +67,8 @@ def check(address: str) -> None:
             f"--address {address}",
             "this is the address of Ray's dashboard and job server",
             ALLOWED,
-            f"sweeps submit FILE --address {address}",
+            f"sweeps submit FILE --address {address}; run and doctor take "
+            f"{urlsplit(address).hostname or 'HOST'}:6379, or --address auto on a node",
         )
     reach(*host_and_port(address))
 
@@ -84,14 +85,23 @@ def host_and_port(address: str) -> tuple[str, int]:
     return host, port
 
 
-def reach(host: str, port: int) -> None:
-    """SweepError if nothing listens at host and port, or nothing answers within `REACH_S` seconds."""
+def reach(host: str, port: int, given: str | None = None) -> None:
+    """SweepError if nothing listens at host and port, or nothing answers within `REACH_S` seconds.
+
+    given: the address as it was given, if that is not HOST:PORT.
+    """
     try:
         socket.create_connection((host, port), REACH_S).close()
     except OSError as error:
+        if given is None:
+            allowed, tunnel = "the head of a running Ray cluster (port 6379; for jobs http://HOST:8265)", ""
+        else:
+            allowed = "the dashboard of a running Ray cluster (port 8265), directly or through a tunnel"
+            tunnel = ", ray dashboard CLUSTER.yaml, or kubectl port-forward service/CLUSTER-head-svc 8265"
         raise SweepError(
-            f"--address {host}:{port}",
+            f"--address {given or f'{host}:{port}'}",
             f"it cannot be reached: {error.strerror or error}",
-            "the head of a running Ray cluster (port 6379; for jobs http://HOST:8265)",
-            "run `ray status` on the head to check it; from outside open a tunnel: ssh -L 8265:127.0.0.1:8265 HEAD",
+            allowed,
+            "run `ray status` on the head to check it; from outside open a tunnel: "
+            f"ssh -L 8265:127.0.0.1:8265 HEAD{tunnel}",
         ) from error

@@ -27,7 +27,7 @@ from ray.core.generated import gcs_service_pb2 as messages
 from ray.core.generated import gcs_service_pb2_grpc as gcs
 
 from cluster.connection import address as addresses
-from cluster.connection import ray_messages
+from cluster.connection import auth_token, ray_messages
 from cluster.connection.head_watch import RAY_WAITS
 from sweeps import scratch
 from sweeps.errors import SweepError
@@ -45,7 +45,7 @@ ENVIRONMENT = {
 LOOPBACK = "127.0.0.1"
 _LOCAL = {RAY_WAITS: "10"}
 """If all of a local Ray was killed, the driver ends after this many seconds; nothing would restart it."""
-_MODE, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
+_MODE = "RAY_AUTH_MODE"
 _PROBE_S = 4.0
 _LONGEST_PARENT = 24
 """Longest path of $TMPDIR that Ray can use: its sockets are 80 characters deeper, and Linux allows 107 in all."""
@@ -73,7 +73,7 @@ class _Changes:
             ray_constants.ENABLE_RAY_CLUSTER = self.cluster_mode
         if self.folder is not None:
             scratch.remove(self.folder)
-        token_mode = {_MODE, _TOKEN_PATH} & self.environment.keys()
+        token_mode = {_MODE, auth_token.PATH} & self.environment.keys()
         self.environment, self.cluster_mode, self.folder = {}, None, None
         if token_mode:
             reload_settings()
@@ -162,10 +162,10 @@ def _prepare_local() -> Path:
     _stay_on_loopback()
     mode = os.environ.get(_MODE)
     if mode is None or mode.lower() == "token":
-        if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+        if not auth_token.headers():
             path = folder / "auth_token"
             path.write_text(generate_new_authentication_token())
-            _changes.set(_TOKEN_PATH, str(path))
+            _changes.set(auth_token.PATH, str(path))
         _changes.set(_MODE, "token")
         reload_settings()
     return folder
@@ -226,8 +226,8 @@ def _look(address: str) -> dict[str, Any]:
     except grpc.RpcError as error:
         if error.code() != grpc.StatusCode.UNAUTHENTICATED:
             raise _not_a_head(address, error) from error
-    loader = AuthenticationTokenLoader.instance()
-    if not loader.has_token(ignore_auth_mode=True):
+    headers = auth_token.headers()
+    if not headers:
         raise SweepError(
             f"--address {address}",
             "the cluster requires a token, and none is set here",
@@ -237,7 +237,7 @@ def _look(address: str) -> dict[str, Any]:
     _changes.set(_MODE, "token")
     reload_settings()
     try:
-        return _ask(address, loader.get_token_for_http_header())
+        return _ask(address, headers)
     except grpc.RpcError as error:
         if error.code() != grpc.StatusCode.UNAUTHENTICATED:
             raise _not_a_head(address, error) from error

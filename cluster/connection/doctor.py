@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster.connection import gpu_driver
-from cluster.worker import provenance, store_access
+from cluster.connection import gpu_driver, store_access
+from cluster.worker import provenance
 from sweeps.errors import SweepError
 from sweeps.store import listing
 from sweeps.store.base import Store

@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import shlex
 import subprocess
 import sys
+import threading
 import time
 import warnings
 import zipfile
@@ -26,7 +28,7 @@ from urllib.parse import urlsplit
 from cluster.connection import address as addresses
 from cluster.connection import waiting
 from sweeps import scratch
-from sweeps.errors import SweepError
+from sweeps.errors import JobLostError, SweepError
 
 EXCLUDED = {".git", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "node_modules"}
 """Names of folders that are never uploaded. The store, the data and what git ignores are not uploaded either."""
@@ -41,6 +43,14 @@ _LOOK_S = 1.0
 """Pause before a job that has not started is looked at again."""
 _READY_S = 5.0
 """Pause before a job is submitted again to a cluster that is starting; the head itself waits 10 s for its agent."""
+AWAY_S = 120.0
+"""Seconds for which a dashboard that does not answer is asked again while a job is followed."""
+_AWAY = re.compile(r"status code (429|5\d\d)")
+"""What Ray's client says if a proxy or a restarting dashboard answers."""
+_UNKNOWN = re.compile(r"status code 404: .*does not exist")
+"""What Ray's client says about a job that the head does not know."""
+_TO_EXIT_CODE = re.compile(r".*?exit code -?\d+", re.DOTALL)
+"""The part of a job's message before the end of its log, which has been printed."""
 TIMEOUT_S = 600.0
 """Seconds that a cluster may take to accept a job, and then to start it."""
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -138,10 +148,11 @@ def _pending(client: Any, job: str) -> str:
     return f"job {job} has not started: {info.message or 'its environment is prepared'}{before}"
 
 
-def follow(address: str, job: str, timeout_s: float = TIMEOUT_S) -> bool:
-    """Print the job's log until the job ends; returns whether it succeeded. Ctrl-C does not end the job.
+def follow(address: str, job: str, timeout_s: float = TIMEOUT_S) -> int:
+    """Print the job's log until the job ends; returns its exit code, as `_exit_code`. Ctrl-C does not end the job.
 
     timeout_s: SweepError if the job has not started after this time. The job itself stays where it is.
+    JobLostError if the dashboard has not answered for `AWAY_S` seconds, or does not know the job any more.
     """
     client = _client(address)
     _wait_for_start(address, job, partial(_pending, client, job), timeout_s)
@@ -159,26 +170,90 @@ def follow(address: str, job: str, timeout_s: float = TIMEOUT_S) -> bool:
 
     import aiohttp
 
-    cut = 0
+    cut, had_ended = 0, False
     while True:
         # The connection or its tunnel may break: check whether the job still runs, and follow it again.
+        whole = False
         with contextlib.suppress(RuntimeError, OSError, aiohttp.ClientError), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "ssl=None", DeprecationWarning)  # Ray's own call of aiohttp
             asyncio.run(tail())
-        info = _request(f"{address} (the job {job} continues)", lambda: client.get_job_info(job))
-        if not info.status.is_terminal():
+            whole = True
+        info = _answer(address, job, lambda: client.get_job_info(job))
+        ended = info.status.is_terminal()
+        if ended and (whole or had_ended):
+            return _exit_code(job, info)
+        had_ended = ended  # after a break, the rest of the log is asked for once
+        if not ended:
             time.sleep(min(cut, _PAUSE_S))
             cut += 1
-        if info.status.is_terminal():
-            if info.status.value != "SUCCEEDED":
-                print(f"job {job} {info.status.value.lower()}: {info.message}", file=sys.stderr)
-            return bool(info.status.value == "SUCCEEDED")
+
+
+def _exit_code(job: str, info: Any) -> int:
+    """The exit code of a job that has ended; prints how and on which node, unless it has succeeded.
+
+    info: Ray's `JobDetails`. The code is that of `sweeps run`, or 128 + N if signal N killed it. It is 2 if the job's
+    environment could not be set up, and 1 if the job was stopped or its node was lost.
+    """
+    if info.status.value == "SUCCEEDED":
+        return 0
+    message = info.message or ""
+    said = _TO_EXIT_CODE.match(message) if info.driver_exit_code is not None else None
+    node = urlsplit(info.driver_agent_http_address or "").hostname
+    where = f" on node {node}" if node else ""
+    print(f"job {job} {info.status.value.lower()}{where}: {said[0] if said else message}", file=sys.stderr)
+    code: int | None = info.driver_exit_code
+    if code is None:
+        return 2 if info.error_type == "RUNTIME_ENV_SETUP_FAILURE" else 1
+    return code if code >= 0 else 128 - code
+
+
+def _answer(address: str, job: str, ask: Callable[[], T]) -> T:
+    """The answer to a request about a job, which is repeated while the dashboard or the tunnel to it is away.
+
+    JobLostError after `AWAY_S` seconds, and if the head does not know the job; SweepError if the server refuses.
+    """
+    given_up = threading.Event()
+    last = ""
+
+    def until_answered() -> T:
+        nonlocal last
+        while True:
+            try:
+                return ask()
+            except (OSError, RuntimeError) as error:
+                if _UNKNOWN.search(str(error)):
+                    raise JobLostError(
+                        f"--address {address}",
+                        f"this cluster does not know job {job}; a head that is restarted forgets its jobs",
+                        "a job of this cluster",
+                        "submit it again, which continues from the store",
+                    ) from error
+                if isinstance(error, RuntimeError) and not _AWAY.search(str(error)):
+                    raise
+                last = f" ({_last_line(error)})"
+                if given_up.wait(_LOOK_S):
+                    raise
+
+    try:
+        return waiting.call(
+            lambda: _request(address, until_answered), f"the dashboard at {address} does not answer", AWAY_S
+        )
+    except TimeoutError as error:
+        raise JobLostError(
+            f"--address {address}",
+            f"the dashboard has not answered for {AWAY_S:g} s{last}; whether job {job} still runs is not known",
+            "a dashboard that can be reached, directly or through a tunnel (ray dashboard, kubectl port-forward)",
+            f"start the tunnel again, then ray job logs --follow --address {address} {job}; "
+            "submitting again is safe, too",
+        ) from error
+    finally:
+        given_up.set()
 
 
 def _wait_for_start(address: str, job: str, pending: Callable[[], str], timeout_s: float) -> None:
     """Return when a job has started. pending: why it has not."""
     notice, deadline = waiting.WaitNotice(), time.monotonic() + timeout_s
-    while why := _request(f"{address} (the job {job} continues)", pending):
+    while why := _answer(address, job, pending):
         notice.update(partial(str, why))
         if time.monotonic() >= deadline:
             do = f"ray job logs --follow --address {address} {job}, or ray job stop --address {address} {job}"
@@ -192,18 +267,26 @@ def _wait_for_start(address: str, job: str, pending: Callable[[], str], timeout_
 def pack(folder: Path, skipped: tuple[Path, ...], package: Path) -> None:
     """Zip a working directory. The same content gives the same bytes, so that Ray uploads it once.
 
+    If it contains the code of this package, the commit of the checkout is added, as `.git` is not uploaded.
     SweepError if it is larger than Ray accepts.
     """
     from ray._private.runtime_env.packaging import GCS_STORAGE_MAX_SIZE
 
+    from cluster.worker import provenance
+
     away = [path.resolve() for path in skipped]
     files = [path for path in _files(folder) if not any(path.is_relative_to(place) for place in away)]
+    commit = folder / provenance.COMMIT
     with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(files):
+        for path in sorted(set(files) - {commit}):
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
             entry.external_attr = (path.stat().st_mode & 0xFFFF) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
+        if commit.with_name("provenance.py") in files:
+            entry = zipfile.ZipInfo(provenance.COMMIT)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, provenance.commit_of(folder))
     size = package.stat().st_size
     if size >= GCS_STORAGE_MAX_SIZE:
         raise SweepError(
@@ -265,16 +348,15 @@ def _client(address: str) -> Any:
         else:
             do = f"--address http://{host}:8265"
         raise SweepError(f"--address {address}", "jobs are submitted over HTTP to the dashboard's port", _ALLOWED, do)
-    addresses.reach(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+    addresses.reach(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), address)
     import requests
-    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
     from ray.job_submission import JobSubmissionClient
+
+    from cluster.connection import auth_token
 
     for module in ("dashboard_sdk", "job.sdk"):
         logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
-    loader = AuthenticationTokenLoader.instance()
-    loader.reset_cache()
-    headers = loader.get_token_for_http_header() if loader.has_token(ignore_auth_mode=True) else {}
+    headers = auth_token.headers()
     try:
         answer = requests.get(f"{address.rstrip('/')}/api/version", headers=headers, timeout=_ANSWER_S)
     except requests.RequestException as error:
@@ -297,7 +379,8 @@ def _check_answer(address: str, status: int, had_token: bool) -> None:
         )
     if status != 200:
         why = f"the server there is not a Ray dashboard (HTTP {status} for /api/version)"
-        raise SweepError(f"--address {address}", why, _ALLOWED, "use the dashboard's port (8265)")
+        do = "`ray start --head` prints the dashboard's address (port 8265 by default); a tunnel must lead to it"
+        raise SweepError(f"--address {address}", why, _ALLOWED, do)
 
 
 @contextlib.contextmanager
@@ -311,10 +394,16 @@ def _without(names: tuple[str, ...]) -> Iterator[None]:
 
 def _request(address: str, ask: Callable[[], T]) -> T:
     """The result of a request to the job server; SweepError if the request fails."""
+    from ray.exceptions import AuthenticationError
+
     try:
         return ask()
-    except (OSError, RuntimeError) as error:  # the errors of `requests` are OSErrors
-        why = f"the job server refused the request or cannot be reached: {str(error).strip().splitlines()[-1]}"
+    except (OSError, RuntimeError, AuthenticationError) as error:  # the errors of `requests` are OSErrors
+        why = f"the job server refused the request or cannot be reached: {_last_line(error)}"
         raise SweepError(
             f"--address {address}", why, _ALLOWED, "`ray status` and the dashboard's log on the head"
         ) from error
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]

@@ -176,7 +176,7 @@ def _measured(task_name: str, config: Config, data_root: Path | None, device: st
     }
     # The trained networks that a configuration uses may not exist yet: leave them out.
     alone = {key: value for key, value in config["model"].items() if key != "text_encoder"}
-    small = {**config, "data": {**config["data"], **few}, "model": alone, "judge": None, "seed": 0}
+    small = {**config, "data": {**config["data"], **few}, "model": alone, "judge": None, "protocol": None, "seed": 0}
     machine = Machine(device, cpus, data_root)
     task = task_named(task_name)
     with _as_in_a_trial(machine):
@@ -194,7 +194,20 @@ def _measured(task_name: str, config: Config, data_root: Path | None, device: st
     epoch_s = trained * counts["train"] + evaluated * counts["val"] if config["epochs"] else 0.0
     tests = 1 + len(config.get("test_masks") or {})
     tested = evaluated * (tests * counts["test"] + (0 if config["epochs"] else counts["val"]))
+    tested += evaluated * _protocol_images(config, data_root, counts["test"])
     return Speed(epoch_s, built + tested, "measured now", _hardware(device, cpus))
+
+
+def _protocol_images(config: Config, data_root: Path | None, test: int) -> float:
+    """How many images of the data's size have as many pixels as those of the protocol, if there is one."""
+    if not config.get("protocol"):
+        return 0.0
+    import torch
+
+    from trainables.inpaint.evaluation import by_protocol
+
+    rated = by_protocol.images_of(config["protocol"], data_root, torch.empty(test, 3, 1, 1, dtype=torch.uint8))
+    return len(rated.keys) * float(rated.protocol.images.size / config["data"]["size"]) ** 2
 
 
 def _seconds_per_image(train: Callable[[], Any], device: str) -> float:

@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cluster.connection import address as addresses
+from cluster.connection import store_access
 from cluster.driver import arm_choice
 from cluster.driver.early_stopping import EarlyStopping
 from cluster.driver.leases import Leases
 from cluster.driver.trial_queue import Job, ProgressListener, SearchWork, TrialQueue
-from cluster.worker import provenance, stale_code, store_access
+from cluster.worker import provenance, stale_code
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions
 from sweeps.errors import StorageError, SweepError, Terminated
 from sweeps.results import progress
-from sweeps.results.columns import EXTRA, describe
+from sweeps.results.columns import DETECTION_EXTRA, EXTRA, describe
 from sweeps.run_options import RunOptions
 from sweeps.search.arm_search import ArmSearch, with_tuned_arms
 from sweeps.search.status import failure_of
@@ -277,7 +278,7 @@ class _Driver:
             cpus=resources.cpus,
             gpus=gpus,
             test_epochs=tuple(report.test_epochs),
-            extra=tuple(name for name in report.extra if isinstance(name, str) and name in EXTRA),
+            extra=tuple(name for name in report.extra if isinstance(name, str) and name in (*EXTRA, *DETECTION_EXTRA)),
             best=(best["column"], describe(best["column"])[1]) if best else None,
             checkpoint_s=self._options.checkpoint_every_s,
             code=provenance.code_version(),

@@ -165,7 +165,10 @@ def check_leaks(work: PendingWork, store: Store, root: Path | None, accept: bool
 
 def _forged(arm: Arm) -> Mapping[str, Mapping[str, Any]]:
     """The configuration blocks of the forged sets that an arm reads, by id."""
-    return schema.needs(arm.task, arm.config, next(iter(arm.trials), 0)).forged
+    blocks: dict[str, Mapping[str, Any]] = {}
+    for seed in arm.trials or (0,):
+        blocks |= schema.needs(arm.task, arm.config, seed).forged
+    return blocks
 
 
 def _outdated(

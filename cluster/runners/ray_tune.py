@@ -23,11 +23,10 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
-from cluster.connection import ray_messages, waiting
+from cluster.connection import ray_messages, store_access, waiting
 from cluster.driver.trial_queue import Job, TrialQueue
 from cluster.multi_worker.groups import Groups, driver_node_resources, relay
 from cluster.runners import wait_reasons
-from cluster.worker import store_access
 from cluster.worker.worker import CRASHED, WorkerOptions, run_trial
 from sweeps import scratch
 from sweeps.results.columns import EPOCH, is_column

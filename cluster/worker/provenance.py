@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -17,14 +18,29 @@ from typing import Any
 PACKAGES = ("inpaint-sweeps", "torch", "torchvision", "ray", "optuna", "numpy", "opencv-python-headless", "pillow")
 
 
+COMMIT = "cluster/worker/COMMIT"
+"""File beside the code with its commit, for code without `.git`: what `submit` uploads, and an image."""
+_COMMIT = re.compile(r"([0-9a-f]{7,64})(-dirty)?")
+
+
 @cache
 def code_version() -> dict[str, Any]:
-    """Git commit and dirty flag of the checkout that this code runs from; None for both in an installed wheel."""
-    here = Path(__file__).resolve().parents[2]
-    commit = _git(here, "rev-parse", "HEAD")
-    if commit is None or not (here / "pyproject.toml").exists():
-        return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": bool(_git(here, "status", "--porcelain", "--untracked-files=no"))}
+    """Git commit and dirty flag of the code that this process runs; None for both if they are not known."""
+    found = _COMMIT.fullmatch(commit_of(Path(__file__).resolve().parents[2]))
+    return {"commit": found[1], "dirty": found[2] is not None} if found else {"commit": None, "dirty": None}
+
+
+def commit_of(folder: Path) -> str:
+    """Commit of a folder with the code of this package, and `-dirty` if tracked files have changed; '' if unknown.
+
+    It comes from the file `COMMIT`, else from git.
+    """
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return (folder / COMMIT).read_text(encoding="utf-8").strip()
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None or not (folder / "pyproject.toml").exists():
+        return ""
+    return commit + ("-dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

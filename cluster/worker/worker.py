@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.connection import waiting
-from cluster.worker import provenance, store_access, trial_data
+from cluster.connection import store_access, waiting
+from cluster.worker import provenance, trial_data
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
 from cluster.worker.storage_errors import as_storage_error, away_state, storage_state
@@ -83,7 +83,7 @@ class WorkerOptions:
     deadline: float | None = None
     """When trials stop after their epoch, in seconds since 1970; None: never."""
     store_access: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Keys and place of the storage as the driver has them, see `cluster.worker.store_access`."""
+    """Keys and place of the storage as the driver has them, see `cluster.connection.store_access`."""
 
     @property
     def expected_data(self) -> ExpectedData:

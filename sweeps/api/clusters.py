@@ -33,6 +33,8 @@ class ClusterJob:
     """Whether the job prints only errors."""
     timeout_s: float = 600.0
     """Seconds that the cluster may take to accept the job."""
+    failed_trials_exit: int = 1
+    """Exit code of the job if only failed trials are left, which the same command does not run again."""
 
 
 def doctor(store: StoreLike, *, address: str | None = None, data: str | Path | None = None) -> Iterator[CheckResult]:
@@ -80,7 +82,7 @@ def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunO
         jobs.Submission(
             address=job.address,
             folder=folder,
-            arguments=(file, *_run_arguments(sweep, store, options, job.quiet)),
+            arguments=(file, *_run_arguments(sweep, store, options, job)),
             skipped=tuple(skipped),
             runtime_env=_runtime_env(job.runtime_env),
             timeout_s=job.timeout_s,
@@ -88,11 +90,14 @@ def submit(sweep: LoadedSweep, store: str | Path, job: ClusterJob, options: RunO
     )
 
 
-def follow(address: str, job: str, *, timeout_s: float = ClusterJob.timeout_s) -> bool:
-    """Print the log of a job until it ends; returns whether it succeeded.
+def follow(address: str, job: str, *, timeout_s: float = ClusterJob.timeout_s) -> int:
+    """Print the log of a job until it ends; returns its exit code: that of `sweeps run`, 0 if every trial is done.
+
+    It is 128 + N if signal N killed the job, 2 if its environment could not be set up, and 1 if it was stopped or lost.
 
     address: dashboard of the cluster. job: its id, from `submit`. timeout_s: SweepError if the job has not started
-    after this time; it stays on the cluster. KeyboardInterrupt does not end the job.
+    after this time; it stays on the cluster. JobLostError if the dashboard has not answered for two minutes, or does
+    not know the job. KeyboardInterrupt does not end the job.
     """
     from cluster.connection import submit as jobs
 
@@ -110,7 +115,7 @@ def _check_absolute(store: Path) -> None:
         )
 
 
-def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, quiet: bool) -> list[str]:
+def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, job: ClusterJob) -> list[str]:
     """The arguments of `sweeps run` on the cluster, without the file."""
     budget_s = options.time_budget_s
     values: list[tuple[str, Any]] = [
@@ -126,6 +131,7 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
         ("--checkpoint-every", f"{options.checkpoint_every_s:g}"),
         ("--log", options.log),
         ("--log-to", options.log_to),
+        ("--failed-trials-exit", None if job.failed_trials_exit == 1 else job.failed_trials_exit),
     ]
     flags = {
         "--retry": options.retry,
@@ -134,7 +140,7 @@ def _run_arguments(sweep: LoadedSweep, store: str | Path, options: RunOptions, q
         "--accept-changed-data": options.accept_changed_data,
         "--accept-leaks": options.accept_leaks,
         "--replace": options.replace,
-        "--quiet": quiet,
+        "--quiet": job.quiet,
     }
     given = [f"{name}={value}" for name, value in values if value is not None]
     for name, changes in sweep.sweep.changes_for.items():

@@ -82,7 +82,7 @@ def _metrics() -> Iterator[Entry]:
     from trainables.catalogue import Entry
 
     for name, described in columns.metrics().items():
-        extra = name in columns.EXTRA
+        extra = name in (*columns.EXTRA, *columns.DETECTION_EXTRA)
         column = name if "/" in name else f"test/{name}"
         use = f"report: {{extra: [{name}]}}" if extra else f"report: {{metrics: [{column}]}}"
         text = (
@@ -152,12 +152,13 @@ def _protocols() -> Iterator[Entry]:
     for one in list_protocols():
         plain = one.content.model_dump(exclude_none=True)
         facts = [("hash", one.hash), ("paper", plain["paper"]), ("code", plain.get("code", ""))]
-        facts += [(key, _in_words(plain[key])) for key in ("images", "masks", "maps") if key in plain]
+        facts += [(key, _in_words(plain[key])) for key in ("images", "masks", "maps", "scores") if key in plain]
         facts += [("metrics, with versions", _in_words(plain["metrics"]))]
         facts += [("equality", f"{EQUALITY[one.content.equality]}. {one.content.evidence}")]
         facts += [("images of the published tables", f"{plain.get('published_images', 0):,}")]
         facts += [("lacks", ", ".join(plain["lacks"]))]
-        use = f"sweeps score FOLDER --protocol {one.name} --truth DIR"
+        given = ("FILE.csv", "LABELS.csv") if "scores" in one.content.evaluation() else ("FOLDER", "DIR")
+        use = f"sweeps score {given[0]} --protocol {one.name} --truth {given[1]}"
         known = tuple((name, value) for name, value in facts if value not in ("", "0"))
         task = plain.get("task", "inpaint")
         yield Entry("protocols", one.name, plain["about"], task=task, use=use, facts=known)

@@ -16,6 +16,8 @@ from sweeps.run_options import local_data_root
 if TYPE_CHECKING:
     from cluster.worker.prediction import Prediction
     from sweeps.api.arguments import StoreLike
+    from sweeps.store.layout import Json
+    from trainables.training.session import Machine
 
 
 # --- predictions and files of one trial -------------------------------------------------------------------------------
@@ -182,13 +184,20 @@ def forge(loaded: LoadedForge, store: StoreLike, *, data: str | Path | None = No
 
 
 def export_test(
-    store: StoreLike, name: str, out: str | Path, *, arm: str | None = None, data: str | Path | None = None
+    store: StoreLike,
+    name: str,
+    out: str | Path,
+    *,
+    arm: str | None = None,
+    data: str | Path | None = None,
+    protocol: bool = False,
 ) -> int:
     """Write the damaged test images of a sweep to `out/damaged`, their masks (white: fill this) to `out/masks`.
 
     Another system fills them under the same names; the filled folder is then an arm: `{name: theirs, outputs: FOLDER}`.
-    arm: whose images and masks; None: those of the baseline. data: folder of the data sets; None: $SWEEPS_DATA. Returns
-    the number of images. Raises SweepError for an unknown sweep or arm.
+    arm: whose images and masks; None: those of the baseline. data: folder of the data sets; None: $SWEEPS_DATA.
+    protocol: write those of the sweep's protocol alone, as `export_protocol` does, for `score`. Returns the number of
+    images. Raises SweepError for an unknown sweep or arm, a sweep without a protocol, and then a folder with files.
     """
     from cluster.worker import user_code
     from sweeps.spec.loader import unknown_name_error
@@ -200,14 +209,33 @@ def export_test(
     arms = {one["name"]: one for one in stored["arms"]}
     if arm is not None and arm not in arms:
         raise unknown_name_error(f"--arm {arm!r}", arm, arms)
+    config = arms[arm or stored["baseline"]]["config"]
+    machine = Machine(data_root=local_data_root(data))
+    user_code.bring_code(arguments.plain_store(store), schema.code_of(stored["task"], config))
+    if protocol:
+        return _export_protocol_images(stored, config, Path(out), machine)
     damaged, masks = Path(out) / "damaged", Path(out) / "masks"
     for folder in (damaged, masks):
         arguments.make_folder(folder)
-    config = arms[arm or stored["baseline"]]["config"]
-    user_code.bring_code(arguments.plain_store(store), schema.code_of(stored["task"], config))
     count = 0
-    for file, image, mask in inpaint_dataset.export_test(config, Machine(data_root=local_data_root(data))):
+    for file, image, mask in inpaint_dataset.export_test(config, machine):
         (damaged / file).write_bytes(image)
         (masks / file).write_bytes(mask)
         count += 1
     return count
+
+
+def _export_protocol_images(stored: Json, config: Json, out: Path, machine: Machine) -> int:
+    from sweeps.api.protocols import named
+    from sweeps.store import plans as stored_plans
+    from trainables.inpaint import dataset as inpaint_dataset
+    from trainables.protocols import exported
+
+    section = stored_plans.protocol(stored)
+    if section is None:
+        why, allowed = "the sweep names no protocol", "a sweep with `protocol: NAME`"
+        raise SweepError(f"--protocol with sweep {stored['name']!r}", why, allowed, "leave --protocol out")
+    named.make_empty(out)
+    images = inpaint_dataset.load(config, machine).protocol
+    assert images is not None
+    return exported.write(images, out, {key: section[key] for key in ("name", "hash", "evaluation")})

@@ -52,6 +52,7 @@ def newest_plan(store: StoreLike, name: str) -> Json:
 def status(store: StoreLike, name: str) -> SweepStatus:
     """The state of each trial and each search of a sweep. SweepError for an unknown name."""
     from cluster.worker import stale_code
+    from sweeps.protocols import results as protocol_results
     from sweeps.results import data_versions
     from sweeps.results.leaks import leaks_note
     from sweeps.results.older_code import older_code
@@ -64,6 +65,7 @@ def status(store: StoreLike, name: str) -> SweepStatus:
     copied = record_cache.CachedStore(store, name)
     states, searches = record_cache.trial_states(copied, stored), status.search_states(copied, stored)
     notes = (
+        *protocol_results.notes(stored_plans.protocol(stored), ()),
         older_code(copied, stored_plans.read_plans(store, name)),
         stale_code.find(copied, stored).sentence,
         *data_versions.mixed_data_of(copied, stored),
@@ -233,6 +235,8 @@ class SweepComparison:
     """The shared arms, in each shared metric."""
     unmatched: list[str]
     """Sentences on arms that only one of the two sweeps has."""
+    mixed: Sequence[str] = ()
+    """What the protocols of the two differ in, if `mix` allows it."""
 
     @property
     def drifted(self) -> bool:
@@ -243,19 +247,27 @@ class SweepComparison:
 
 
 def compare(
-    store: StoreLike, before: str, after: str | None = None, *, after_store: StoreLike | None = None
+    store: StoreLike,
+    before: str,
+    after: str | None = None,
+    *,
+    after_store: StoreLike | None = None,
+    mix: bool = False,
 ) -> SweepComparison:
     """Compare two sweeps, or a sweep in two stores, arm by arm; seeds are paired.
 
     after: the other sweep; None: the one of the same name in `after_store`. after_store: its store; None: `store`.
-    SweepError for an unknown name and for sweeps that have no arm or metric in common.
+    mix: compare columns of different protocols all the same; what they differ in is part of the result.
+    SweepError for an unknown name, for sweeps that have no arm or metric in common, and, with the fields that differ,
+    for columns that different protocols rated, or one on different images.
     """
     from analysis.report import compare_sweeps
 
     store = arguments.plain_store(store)
     old = read(store, before)
     new = read(store if after_store is None else after_store, after or before)
-    return SweepComparison(compare_sweeps.compare(old, new), compare_sweeps.unmatched_arms(old, new))
+    mixed = compare_sweeps.rated_differently(old, new, mix)
+    return SweepComparison(compare_sweeps.compare(old, new), compare_sweeps.unmatched_arms(old, new), mixed)
 
 
 def export_to(store: StoreLike, name: str, tool: str, out: str | None = None) -> tuple[int, str]:

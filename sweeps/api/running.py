@@ -36,13 +36,29 @@ if TYPE_CHECKING:
 def plan(sweep: LoadedSweep, store: StoreLike | None = None) -> SweepPlan:
     """The trials of a sweep. Trials of other sweeps that have not run yet get temporary ids.
 
-    store: where to look up trials of other sweeps, and which trials are done; None: nowhere.
+    store: where to look up trials of other sweeps, and which trials are done; None: nowhere. TrialError for a network
+    that cannot fill the squares of the sweep's protocol: it fills a blank one, if they are not as large as its images.
     """
     from sweeps.api.planned import SweepPlan
 
     opened = None if store is None else arguments.plain_store(store)
     planned = _expand(sweep, opened, pending=True)
+    _check_protocol_size(planned)
     return SweepPlan(planned.sweep, planned.arms, planned.notes, opened)
+
+
+def _check_protocol_size(plan: Plan) -> None:
+    """Raise TrialError if a network cannot fill the squares of the sweep's protocol."""
+    if plan.protocol is None:
+        return
+    size = plan.protocol["evaluation"]["images"]["size"]
+    seen = []
+    for config in (arm.config for arm in plan.arms if arm.config["data"]["size"] != size):
+        from trainables.inpaint.evaluation import by_protocol  # imports torch
+
+        if (network := [config["model"], config["data"]["size"]]) not in seen:
+            seen.append(network)
+            by_protocol.check_size(config, None)
 
 
 def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
@@ -68,6 +84,7 @@ def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
         words += [f"warning: {name} is not in {root}" for name in inventory.absent_sets(arm.config, root)]
         words += [f"warning: {few}" for few in [inventory.few_test_images(counts)] if few] if counts else []
         words += inventory.mask_notes(arm.config, root)
+        words += inventory.protocol_notes(arm.config, root)
         if words:
             found.setdefault("; ".join(words), []).append(arm.name)
     if len(found) == 1:
@@ -317,7 +334,7 @@ def _plan_again(store: Store, name: str, changes: Sequence[str] = ()) -> tuple[J
     user_code.bring_code(store, {name for config in configs for name in schema.code_of(stored["task"], config)})
     _use_stored_code(source, stored)
     sweep = loader.adapt(source, sizes.size_of(stored), (*stored["changes"], *changes))
-    sweep.user_code = stored_plans.user_code(stored)
+    sweep.user_code, sweep.stored_protocol = stored_plans.user_code(stored), stored_plans.protocol(stored)
     return stored, _expand(LoadedSweep(sweep, None), store, pending=False)
 
 

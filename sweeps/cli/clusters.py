@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sweeps import api
 from sweeps.cli import common
+from sweeps.errors import JobLostError
 
 
 def register(verbs: common.Verbs) -> None:
@@ -33,6 +34,7 @@ def register(verbs: common.Verbs) -> None:
         help="give up if the cluster has not accepted the job, or not started it, after this time (default: 10m)",
     )
     common.add_run_options(parser)
+    common.add_failed_trials_exit(parser)
 
     parser = verbs.add(
         doctor, "doctor", "check whether this machine, a cluster and a store are ready for a sweep, and suggest fixes"
@@ -49,10 +51,10 @@ def doctor(options: argparse.Namespace) -> int:
     """Print one line for each check."""
     found = api.doctor(options.store, address=options.address, data=options.data)
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import doctor_json, json_document
 
-        document = outputs.doctor(found)
-        outputs.write(document)
+        document = doctor_json.doctor(found)
+        json_document.write(document)
         return common.DONE if document.ready else common.FAILED
     failed = 0
     for line in found:
@@ -65,11 +67,16 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def submit(options: argparse.Namespace) -> int:
-    """Submit a sweep to a cluster and follow the job unless --detach is given."""
+    """Submit a sweep to a cluster and follow the job unless --detach is given; returns the exit code of the job."""
     sweep = common.load_sweep(options)
     common.print_notes(api.plan(sweep))
     cluster = api.ClusterJob(
-        options.address, options.working_dir, options.runtime_env, options.quiet, timeout_s=options.timeout
+        options.address,
+        options.working_dir,
+        options.runtime_env,
+        options.quiet,
+        timeout_s=options.timeout,
+        failed_trials_exit=options.failed_trials_exit,
     )
     job = api.submit(sweep, options.store, cluster, common.run_options(options))
     if "://" not in options.store:
@@ -82,7 +89,10 @@ def submit(options: argparse.Namespace) -> int:
     if options.detach:
         return common.DONE
     try:
-        return common.DONE if api.follow(options.address, job, timeout_s=options.timeout) else common.FAILED
+        return api.follow(options.address, job, timeout_s=options.timeout)
+    except JobLostError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return common.FAILED
     except KeyboardInterrupt:
         print(
             f"\njob {job} goes on; follow it with: {follow}; "

@@ -116,6 +116,23 @@ def add_data(parser: argparse.ArgumentParser, text: str = "folder of the data se
     parser.add_argument("--data", metavar="DIR", default=os.environ.get("SWEEPS_DATA"), help=text)
 
 
+def add_failed_trials_exit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--failed-trials-exit",
+        metavar="CODE",
+        type=_exit_status,
+        default=FAILED,
+        help="exit code if only failed trials are left, which the same command does not run again "
+        f"(default: {FAILED}); 0 keeps a scheduler from retrying such a sweep",
+    )
+
+
+def _exit_status(text: str) -> int:
+    if not text.isdecimal() or int(text) > 125:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an exit code from 0 to 125")
+    return int(text)
+
+
 def add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address",

@@ -113,7 +113,8 @@ def _summary(plan: Plan) -> Text:
     words = f"{plan.name}: {count(arms, 'arm')} x {seeds} = {different}"
     waiting = len(plan.arms) - arms
     more = f"; {waiting} more {'arm waits' if waiting == 1 else 'arms wait'} for a search"
-    return Text(words + (more if waiting else ""))
+    by = f"; protocol {plan.protocol['name']} {plan.protocol['hash']}" if plan.protocol else ""
+    return Text(words + (more if waiting else "") + by)
 
 
 def plan(work: PendingWork, estimate: Estimate | None = None) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import sweeps
 from sweeps.cli import clusters, dashboard, networks, reporting, running, show
@@ -32,6 +32,19 @@ _OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 
 class _Parser(argparse.ArgumentParser):
+    _inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Take the names of a list from before and after options, as in `sweeps score A --protocol P B`."""
+        lists = any(not action.option_strings and action.nargs in ("+", "*") for action in self._actions)
+        if self._inside or not lists:
+            return super().parse_known_args(args, namespace)
+        self._inside = True  # the call below comes back here
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._inside = False
+
     def error(self, message: str) -> NoReturn:
         """Print the usage and a bounded form of the message, which echoes what was given."""
         super().error(printable(message))
@@ -93,10 +106,10 @@ def _tell(error: ValueError, options: argparse.Namespace) -> None:
     if not getattr(options, "json", False):
         print(f"error: {error}", file=sys.stderr)
         return
-    from sweeps.cli.programs import outputs
+    from sweeps.cli.programs import json_document
 
     with contextlib.suppress(OSError):  # it may be standard output that cannot be written
-        outputs.write(outputs.error(error))
+        json_document.write(json_document.error(error))
         sys.stdout.flush()
 
 

@@ -12,7 +12,7 @@ from sweeps.wording import count
 
 if TYPE_CHECKING:
     from cluster.driver.reproduction import Reproduction
-    from sweeps.cli.programs import models
+    from sweeps.cli.programs import result_json
 
 
 def register(verbs: common.Verbs) -> None:
@@ -82,7 +82,8 @@ def register(verbs: common.Verbs) -> None:
     parser.add_argument(
         "--mix",
         action="store_true",
-        help="print scores of different protocols or images all the same, with what differs in the note",
+        help="compare what different protocols rated, or one on different images, all the same; the note says what "
+        "differs",
     )
     common.add_store(parser)
     parser.add_argument("--with-store", metavar="URI", help="store of B (default: the same store)")
@@ -110,6 +111,11 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     parser.add_argument("--arm", metavar="ARM", help="arm whose images and masks are written (default: the baseline)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="output folder")
+    parser.add_argument(
+        "--protocol",
+        action="store_true",
+        help="write the images of the sweep's protocol alone, as export-protocol does, for `sweeps score`",
+    )
     common.add_json(parser)
 
     parser = verbs.add(export_to, "export-to", "write the finished trials of a sweep for another tool")
@@ -176,9 +182,10 @@ def report(options: argparse.Namespace) -> int:
         for file in written if not options.json else ():
             print(file)
     if options.json:
-        from sweeps.cli.programs import models, outputs
+        from sweeps.cli.programs import json_document, result_json
 
-        outputs.write(models.ReportOutput(reports=[outputs.reported(one) for one in reports], files=files))
+        found = [result_json.reported(one) for one in reports]
+        json_document.write(result_json.ReportOutput(reports=found, files=files))
     return common.DONE
 
 
@@ -198,9 +205,9 @@ def claims(options: argparse.Namespace) -> int:
 
     lines = api.claims(options.store, options.name)
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, result_json
 
-        outputs.write(outputs.claims(lines))
+        json_document.write(result_json.claims(lines))
     elif options.csv:
         print(overview.to_csv(lines), end="")
     else:
@@ -222,20 +229,21 @@ def compare(options: argparse.Namespace) -> int:
 
     if verbs.are_scores(options):
         return verbs.compare_scores(options)
-    comparison = api.compare(options.store, options.before, options.after, after_store=options.with_store)
+    before, after = options.before, options.after
+    comparison = api.compare(options.store, before, after, after_store=options.with_store, mix=options.mix)
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, result_json
 
-        outputs.write(outputs.comparison(comparison))
+        json_document.write(result_json.comparison(comparison))
         return common.FAILED if comparison.drifted else common.DONE
     console.show(compare_sweeps.terminal(comparison.arms))
-    for sentence in comparison.unmatched:
+    for sentence in (*comparison.mixed, *comparison.unmatched):
         print(sentence)
     return common.FAILED if comparison.drifted else common.DONE
 
 
 def reproduce(options: argparse.Namespace) -> int:
-    from sweeps.cli.programs import models, outputs
+    from sweeps.cli.programs import json_document, result_json
     from sweeps.cli.progress_display import RunDisplay
 
     trials = api.reproduce(
@@ -250,7 +258,7 @@ def reproduce(options: argparse.Namespace) -> int:
     lines = [_reproduced(trial) for trial in trials]
     changed = sum(line.state in ("changed", "not finished") for line in lines)
     if options.json:
-        outputs.write(models.ReproduceOutput(trials=lines))
+        json_document.write(result_json.ReproduceOutput(trials=lines))
     else:
         for trial, line in zip(trials, lines, strict=True):
             print(f"{line.label}: {_in_words(line, trial.tolerance)}")
@@ -258,20 +266,20 @@ def reproduce(options: argparse.Namespace) -> int:
     return common.FAILED if changed or not trials else common.DONE
 
 
-def _reproduced(trial: Reproduction) -> models.ReproducedTrial:
+def _reproduced(trial: Reproduction) -> result_json.ReproducedTrial:
     from analysis.report import compare_sweeps
-    from sweeps.cli.programs import models
+    from sweeps.cli.programs import result_json
 
     if trial.after is None:
-        return models.ReproducedTrial(label=trial.label, state="not finished", change="")
+        return result_json.ReproducedTrial(label=trial.label, state="not finished", change="")
     change = compare_sweeps.history_change(trial.before, trial.after)
     if change is None:
-        return models.ReproducedTrial(label=trial.label, state="same", change="")
+        return result_json.ReproducedTrial(label=trial.label, state="same", change="")
     state: Literal["changed", "within tolerance"] = "changed" if change.exceeds(trial.tolerance) else "within tolerance"
-    return models.ReproducedTrial(label=trial.label, state=state, change=str(change))
+    return result_json.ReproducedTrial(label=trial.label, state=state, change=str(change))
 
 
-def _in_words(line: models.ReproducedTrial, tolerance: float) -> str:
+def _in_words(line: result_json.ReproducedTrial, tolerance: float) -> str:
     return {
         "same": "the same numbers, to the last bit",
         "within tolerance": f"the same numbers within {tolerance:.1%}, as one process ran it",
@@ -281,15 +289,21 @@ def _in_words(line: models.ReproducedTrial, tolerance: float) -> str:
 
 
 def export_test(options: argparse.Namespace) -> int:
-    images = api.export_test(options.store, options.name, options.out, arm=options.arm, data=options.data)
+    images = api.export_test(
+        options.store, options.name, options.out, arm=options.arm, data=options.data, protocol=options.protocol
+    )
     if options.json:
-        from sweeps.cli.programs import models, outputs
+        from sweeps.cli.programs import json_document, result_json
 
         damaged, masks = (str(options.out / name) for name in ("damaged", "masks"))
-        outputs.write(models.ExportTestOutput(images=images, damaged=damaged, masks=masks))
+        json_document.write(result_json.ExportTestOutput(images=images, damaged=damaged, masks=masks))
         return common.DONE
     written = f"{count(images, 'image')} in {options.out / 'damaged'}"
     print(f"{written}, their masks in {options.out / 'masks'} (white: fill this)")
+    if options.protocol:
+        print("fill them into a folder under the same names, then, with the protocol of the sweep,")
+        print(f"  sweeps score FOLDER --protocol NAME --truth {options.out}")
+        return common.DONE
     print("fill them into a folder under the same names, then add an arm to the sweep file:")
     print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")
     return common.DONE
@@ -298,9 +312,9 @@ def export_test(options: argparse.Namespace) -> int:
 def export_to(options: argparse.Namespace) -> int:
     number, place = api.export_to(options.store, options.name, options.tool, options.out)
     if options.json:
-        from sweeps.cli.programs import models, outputs
+        from sweeps.cli.programs import json_document, result_json
 
-        outputs.write(models.ExportToOutput(name=options.name, runs=number, place=place))
+        json_document.write(result_json.ExportToOutput(name=options.name, runs=number, place=place))
         return common.DONE
     print(f"{options.name}: {count(number, 'run')} written to {place}")
     return common.DONE
@@ -310,10 +324,10 @@ def archive(options: argparse.Namespace) -> int:
     parts = [part.strip() for part in options.parts.split(",") if part.strip()]
     packed = api.archive(options.store, options.out, options.name, parts=parts)
     if options.json:
-        from sweeps.cli.programs import models, outputs
+        from sweeps.cli.programs import json_document, result_json
 
-        outputs.write(
-            models.ArchiveOutput(
+        json_document.write(
+            result_json.ArchiveOutput(
                 file=str(packed.file),
                 sweeps=packed.sweeps,
                 trials=packed.trials,
@@ -334,9 +348,9 @@ def audit(options: argparse.Namespace) -> int:
 
     found = api.audit(options.file, metric=options.metric, goal=options.goal)
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import audit_json, json_document
 
-        outputs.write(outputs.audit(found))
+        json_document.write(audit_json.audit(found))
     else:
         console.show(audit_text.terminal(found))
     return common.DONE if found.tested else common.FAILED

@@ -52,7 +52,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)
-    _add_failed_trials_exit(parser)
+    common.add_failed_trials_exit(parser)
     parser.add_argument(
         "--fresh",
         action="store_true",
@@ -72,7 +72,7 @@ def register(verbs: common.Verbs) -> None:
     common.add_data(parser)
     common.add_address(parser)
     common.add_run_options(parser)
-    _add_failed_trials_exit(parser)
+    common.add_failed_trials_exit(parser)
     common.add_json(parser, "print nothing but the state at the end, as JSON")
 
     parser = verbs.add(
@@ -89,23 +89,6 @@ def register(verbs: common.Verbs) -> None:
     common.add_json(parser)
 
 
-def _add_failed_trials_exit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--failed-trials-exit",
-        metavar="CODE",
-        type=_exit_status,
-        default=common.FAILED,
-        help="exit code if only failed trials are left, which the same command does not run again "
-        f"(default: {common.FAILED}); 0 keeps a scheduler from retrying such a sweep",
-    )
-
-
-def _exit_status(text: str) -> int:
-    if not text.isdecimal() or int(text) > 125:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an exit code from 0 to 125")
-    return int(text)
-
-
 def check(options: argparse.Namespace) -> int:
     from sweeps.cli import console
     from sweeps.spec.loader import unknown_name_error
@@ -119,9 +102,9 @@ def check(options: argparse.Namespace) -> int:
     images = api.data_notes(planned, options.data)
     dependencies = [dependency.name for dependency in api.dependencies(sweep)]
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, plan_json
 
-        outputs.write(outputs.check(planned, arms, images, dependencies))
+        json_document.write(plan_json.check(planned, arms, images, dependencies))
         return common.DONE
     console.check(planned, arms)
     console.images(images)
@@ -171,9 +154,9 @@ def _plan_all(options: argparse.Namespace) -> int:
     place = api.RunOptions(address=options.address, data=options.data)
     costs = api.study_costs(options.store, options.size, place, measure=options.measure)
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, plan_json
 
-        outputs.write(outputs.costs(costs))
+        json_document.write(plan_json.costs(costs))
     else:
         study_costs.show(costs)
     return common.DONE
@@ -197,16 +180,16 @@ def _print_cost(options: argparse.Namespace, plan: Plan, store: Store, is_depend
 
 
 def _plan_json(options: argparse.Namespace, sweep: api.LoadedSweep, store: Store, before: Sequence[Any]) -> None:
-    from sweeps.cli.programs import models, outputs
+    from sweeps.cli.programs import json_document, plan_json
 
     first = [_cost(options, api.plan(dependency, store), store, is_dependency=True).now for dependency in before]
     planned = api.plan(sweep, store)
     cost = _cost(options, planned, store)
-    later = {title: outputs.planned(*one) for title, one in cost.later.items()}
-    outputs.write(
-        models.PlanOutput(
-            sweep=outputs.planned(*cost.now),
-            dependencies=[outputs.planned(*one) for one in first if not one.work.nothing],
+    later = {title: plan_json.planned(*one) for title, one in cost.later.items()}
+    json_document.write(
+        plan_json.PlanOutput(
+            sweep=plan_json.planned(*cost.now),
+            dependencies=[plan_json.planned(*one) for one in first if not one.work.nothing],
             looks=cost.looks.words if cost.looks else None,
             notes=[*planned.notes, *api.data_notes(planned, options.data)],
             **later,
@@ -277,9 +260,9 @@ def _events(options: argparse.Namespace) -> RunEvents:
 def _ended(result: RunResult, store: Store, options: argparse.Namespace) -> int:
     """Print the state as JSON if that was asked for; returns the exit code."""
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, trial_json
 
-        outputs.write(outputs.status(api.status(store, result.stored["name"])))
+        json_document.write(trial_json.status(api.status(store, result.stored["name"])))
     if result.complete:
         return common.DONE
     failed_trials_exit: int = options.failed_trials_exit
@@ -289,9 +272,9 @@ def _ended(result: RunResult, store: Store, options: argparse.Namespace) -> int:
 def stop(options: argparse.Namespace) -> int:
     api.stop(options.store, options.name, trial=options.trial)
     if options.json:
-        from sweeps.cli.programs import models, outputs
+        from sweeps.cli.programs import json_document, trial_json
 
-        outputs.write(models.StopOutput(name=options.name, trial=options.trial))
+        json_document.write(trial_json.StopOutput(name=options.name, trial=options.trial))
     else:
         asked = f"trial {options.trial}" if options.trial else f"the drivers of {options.name}"
         again = f"sweeps resume {options.name} --store {shlex.quote(str(options.store))}"
@@ -306,9 +289,9 @@ def gc(options: argparse.Namespace) -> int:
     deleted, trials = api.delete_checkpoints(options.store, options.name)
     writes, folders = api.remove_leftovers(options.store)
     if options.json:
-        from sweeps.cli.programs import models, outputs
+        from sweeps.cli.programs import json_document, trial_json
 
-        outputs.write(models.GcOutput(checkpoints=deleted, trials=trials, writes=writes, folders=folders))
+        json_document.write(trial_json.GcOutput(checkpoints=deleted, trials=trials, writes=writes, folders=folders))
         return common.DONE
     print(f"{count(deleted, 'checkpoint')} deleted; {count(trials, 'trial')} examined")
     if writes or folders:

@@ -27,10 +27,12 @@ def status(options: argparse.Namespace) -> int:
 
     store = api.open(options.store)
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, trial_json
 
         found = api.list_sweeps(store) if options.name is None else api.status(store, options.name)
-        outputs.write(outputs.listed(found, store.uri) if isinstance(found, list) else outputs.status(found))
+        json_document.write(
+            trial_json.listed(found, store.uri) if isinstance(found, list) else trial_json.status(found)
+        )
     elif options.name is None:
         console.sweeps(api.list_sweeps(store), store.uri)
     else:
@@ -44,9 +46,9 @@ def show(options: argparse.Namespace) -> int:
     store = api.open(options.store)
     trial_id = api.find_trial(store, options.trial)
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, trial_json
 
-        outputs.write(outputs.shown(store, trial_id))
+        json_document.write(trial_json.shown(store, trial_id))
     else:
         trial_tables.print_trial(store, trial_id)
     return common.DONE

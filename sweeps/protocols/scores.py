@@ -21,7 +21,9 @@ class RunScores(_Strict):
     """The fills of one training run, or of a method without training."""
 
     folder: str = Field(description="the folder of the fills; empty for a method without training")
-    values: dict[str, list[float | None]] = Field(description="each metric's value of each image; null: not defined")
+    values: dict[str, list[float | None]] = Field(
+        description="each metric's value of each image, null: not defined; for detections of whole images, the `score`"
+    )
     changed_px: list[int] = Field(
         description="known pixels of each image that the fill changed; the metrics do not see it"
     )
@@ -54,7 +56,9 @@ class Scores(_Strict):
     tested: RatedImages = Field(description="what was rated")
     names: list[str] = Field(min_length=1, description="the photograph of each image")
     groups: list[str] = Field(description="the kind of mask of each image; '' where a protocol has one")
-    hole_fractions: list[float] = Field(description="share of each image that is hole, or manipulated")
+    hole_fractions: list[float] = Field(
+        description="share of each image that is hole, or manipulated; for detections of whole images, 1: manipulated"
+    )
     fills: list[FillScores] = Field(min_length=1, description="what was rated")
 
     @field_validator("evaluation")
@@ -74,7 +78,7 @@ class Scores(_Strict):
         lengths = {"tested.count": self.tested.count, **{name: len(column) for name, column in columns.items()}}
         for fill in self.fills:
             for run in fill.runs:
-                if set(run.values) != set(self.metrics):
+                if set(run.values) != ({"score"} if self.image_level else set(self.metrics)):
                     raise ValueError(f"{fill.name!r} has other metrics than `evaluation`")
                 lengths[f"changed_px of {fill.name!r}"] = len(run.changed_px)
                 lengths |= {f"{metric} of {fill.name!r}": len(column) for metric, column in run.values.items()}
@@ -90,6 +94,11 @@ class Scores(_Strict):
     def detections(self) -> bool:
         """Whether they are of detections, and not of fills."""
         return self.evaluation.get("task") == "detect"
+
+    @property
+    def image_level(self) -> bool:
+        """Whether they are of detections of whole images: one number for each."""
+        return self.detections and "scores" in self.evaluation
 
     @property
     def metrics(self) -> list[str]:
@@ -135,7 +144,12 @@ def read(file: Path) -> Scores:
         first = error.errors(include_url=False, include_context=False)[0]
         why = ": ".join(part for part in (".".join(map(str, first["loc"])), first["msg"]) if part)
         raise SweepError(str(file), f"it holds no scores: {why}", allowed, fix) from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+    except OSError as error:
+        near = sorted(path.name for path in file.parent.glob("*.json")) if file.parent.is_dir() else []
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        named = f"{allowed}; in {file.parent} there are {', '.join(near[:10]) or 'no files of JSON'}"
+        raise SweepError(str(file), why, named, "name the file that --out has written") from None
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         why = str(error) or type(error).__name__
         raise SweepError(str(file), f"it holds no scores: {why.splitlines()[0]}", allowed, fix) from None
     if actual != checksum:

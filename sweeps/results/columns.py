@@ -84,8 +84,21 @@ _DETECTION: dict[str, tuple[str, str, str]] = {
     "pixel_f1": ("", "max", "mean F1 of the pixels of inpainted images"),
     "pixel_iou": ("", "max", "mean IoU of the pixels of inpainted images"),
     "average_precision_pixel": ("", "max", "average precision of the pixels of inpainted images"),
+    "balanced_accuracy": ("", "max", "mean of the true positive and the true negative rate; if asked for"),
+    "pixel_f1_best": ("", "max", "mean F1 of the pixels at the best threshold of each inpainted image; if asked for"),
+    "pixel_f1_best_either": ("", "max", "the same, of the map or of the inverted map; if asked for"),
+    "pixel_f1_no_border": ("", "max", "mean F1 of the pixels that are not beside the hole's edge; if asked for"),
+    "mean_iou_region": ("", "max", "mean IoU of the boxes of the largest connected region; if asked for"),
+    "pixel_auc": ("", "max", "mean area under the ROC curve of the pixels of an inpainted image; if asked for"),
+    "pixel_fpr_authentic": ("", "min", "share of the pixels of original photographs that are detected; if asked for"),
 }
-_TUNED = re.compile(r"(?P<metric>precision|recall|f1|accuracy)_tuned(?=$|_on_)")
+DETECTION_EXTRA = (
+    *("balanced_accuracy", "balanced_accuracy_tuned", "fpr_authentic_tuned"),
+    *("pixel_f1_best", "pixel_f1_best_either", "pixel_f1_no_border", "pixel_auc", "pixel_fpr_authentic"),
+    "mean_iou_region",
+)
+"""Metrics of detectors for `report.extra`, computed after the last epoch on every test set."""
+_TUNED = re.compile(r"(?P<metric>precision|recall|f1|accuracy|fpr_authentic)_tuned(?=$|_on_)")
 _REGIONS = {
     "_hole": "hole pixels only",
     "_seam": "hole pixels next to a known pixel",
@@ -101,6 +114,8 @@ _SHARP = re.compile(r"_sharp_(?P<third>low|mid|high)$")
 _THIRDS = {"low": "least", "mid": "medium", "high": "most"}
 _ON = re.compile(r"_on_(?P<label>[a-z][a-z0-9]*(_[a-z][a-z0-9]*)?)$")
 """The label of a test set, of a change of the test images, or of both, as `bench_jpeg50`."""
+PROTOCOL = "protocol"
+"""The label of the sweep's protocol: its images, holes and metrics."""
 _OF_A_DISCRIMINATOR: dict[str, tuple[str, str, str]] = {
     # "max" and "min" are from the discriminator's view.
     "loss": ("", "min", "sum of its losses on real and generated images: cross entropy on logits, hinge or squared"),
@@ -246,7 +261,7 @@ def _declared(column: str) -> tuple[str, str, str]:
 def under_mask(column: str) -> tuple[str, str] | None:
     """(column without the mask, label) of a metric under one of `test_masks`, such as `test/l1_on_lines`; else None."""
     match = _ON.search(column)
-    return (column[: match.start()], match["label"]) if match else None
+    return (column[: match.start()], match["label"]) if match and match["label"] != PROTOCOL else None
 
 
 def _of_training(name: str) -> tuple[str, str, str]:
@@ -264,7 +279,9 @@ def _of_images(name: str) -> tuple[str, str, str]:
         name = name[: match.start()]
         detects = name in _DETECTION or _TUNED.search(name)
         first, _, second = match["label"].partition("_")
-        if second:
+        if match["label"] == PROTOCOL:
+            extra.append("on the images and holes of the sweep's protocol")
+        elif second:
             extra.append(f"on the test set `{first}` after the change `{second}`")
         else:
             extra.append(f"{'on the test set or perturbation' if detects else 'under the test masks'} `{first}`")
@@ -294,6 +311,11 @@ def share_of_hole(column: str) -> tuple[str, int, int] | None:
     """('test/psnr_db', 10, 20) for `test/psnr_db_share_10_20`: column and range in %; None for other columns."""
     match = _SHARE.search(column)
     return (column[: match.start()], int(match["low"]), int(match["high"])) if match else None
+
+
+def on_protocol(column: str) -> bool:
+    """Whether a column is of the sweep's protocol, such as `test/psnr_db_on_protocol`."""
+    return on_masks(column) == PROTOCOL
 
 
 def on_masks(column: str) -> str | None:

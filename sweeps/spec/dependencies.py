@@ -116,6 +116,7 @@ def pin(sweep: Sweep, folder: Path | None, store: Store | None, *, renew: bool =
     pinned = Sweep(source, sweep.size, sweep.changes)
     pinned.epochs_scaled, pinned.pins = sweep.epochs_scaled, pins
     pinned.folder, pinned.user_code, pinned.changes_for = sweep.folder, sweep.user_code, sweep.changes_for
+    pinned.stored_protocol = sweep.stored_protocol
     return pinned
 
 
@@ -186,6 +187,7 @@ def _find(sweep: Sweep, reference: Reference, folder: Path | None, store: Store 
     changes = sweep.changes_for[named] if named else tuple(stored["changes"])
     adapted = loader.adapt(source, sizes.size_of(stored), changes)
     adapted.user_code, adapted.changes_for = stored_plans.user_code(stored), sweep.changes_for
+    adapted.stored_protocol = stored_plans.protocol(stored)
     return Dependency(adapted, None)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SweepError
+from sweeps.protocols import section as protocols
 from sweeps.results import columns
 from sweeps.spec.arms import arm_names, grid
 from sweeps.spec.loader import Sweep, settle_columns, unknown_name_error
@@ -40,6 +41,7 @@ class _UnresolvedArm:
 
 def expand(sweep: Sweep, schema: Schema) -> Plan:
     """Make the plan of a sweep. SweepError for an invalid configuration, clashing names, or an unknown arm."""
+    sweep.protocol = protocols.read(sweep)
     rows = _rows(sweep)
     baseline = sweep.spec.baseline if isinstance(sweep.spec.baseline, str) else sweep.spec.base_name
     if grid.is_pure(sweep):
@@ -157,6 +159,10 @@ def _resolve(
     if sweep.user_code:
         config["user_code"] = dict(sweep.user_code)
     given = dict(changes)
+    protocols.refuse_key(sweep, given)
+    if sweep.protocol:
+        config["protocol"] = deep_copy(sweep.protocol)
+        given["protocol"] = (None, ("protocol",))
     if sweep.metrics:
         config["metrics"] = deep_copy(sweep.metrics)
         given["metrics"] = (None, ("report", "extra"))
@@ -166,9 +172,11 @@ def _resolve(
     if code:  # a suggestion of a search is resolved with the code that was planned
         config["user_code"] = code
     task = (resolved.get("user_code") or {}).get(sweep.spec.task, sweep.spec.task)
+    protocols.settle(sweep, resolved["protocol"] if sweep.protocol else None)
     if sweep.columns is None:
         settle_columns(sweep, resolved["metrics"])
     trials = trials_of(task, resolved, sweep.spec.seed_list, schema)
+    trains = schema.trains(resolved)
     return Arm(
         task=task,
         name=with_cell(row.name),
@@ -179,7 +187,8 @@ def _resolve(
         given=config,
         folder=sweep.folder,
         config=resolved,
-        trains=schema.trains(resolved),
+        trains=trains,
+        by_seed=not trains and len({trial.id for trial in trials.values()}) > 1,
         trace=lambda: _origins(sweep, resolved, config, given),
         trials={} if _is_tuned_first(sweep, resolved, schema) else trials,
     )
@@ -275,6 +284,9 @@ def _origins(
     """The origin of each value of a resolved configuration."""
     origins: dict[str, str] = {}
     for key in flatten(resolved):
+        if key.startswith("protocol.") and "protocol" in given:  # its file gives the rest
+            origins[key] = sweep.document.origin(("protocol",))
+            continue
         # `base` has the parameters of a program as its own keys.
         written = key if "parameters" in given else key.removeprefix("parameters.")
         inner: Any = given

@@ -39,7 +39,7 @@ def build(
     for block in sizes.BLOCKS:
         properties[block]["properties"] = {"set": {"type": "object"}}
     entries = properties["report"]["properties"]["extra"]
-    entries["items"] = _any_of({"enum": list(columns.EXTRA)}, own_metric)
+    entries["items"] = _any_of({"enum": [*columns.EXTRA, *columns.DETECTION_EXTRA]}, own_metric)
     _restrict_search(_not_null(properties["search"])["properties"], samplers)
     _restrict_claims(properties["claims"]["items"])
     baseline = properties["baseline"]["anyOf"][1]
@@ -49,6 +49,7 @@ def build(
     branches = []
     for task, given in tasks.items():
         base = _with_references(_inlined(given))
+        base["properties"].pop("protocol", None)  # filled in from that of the sweep
         others = dict.fromkeys(installed["loss"], "of an installed package")
         _restrict_terms(base["properties"].get("loss", {}), {**others, **terms.get(task, {})})
         known = {key: _value_of(values) for key, values in _dotted_keys(base, f"#/$defs/{task}-base").items()}

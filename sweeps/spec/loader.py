@@ -23,6 +23,7 @@ from sweeps.spec.schema import (
     EarlyStoppingSpec,
     HalfWidth,
     LimitSpec,
+    ProtocolSpec,
     PublishedSpec,
     ReportSpec,
     Resources,
@@ -51,6 +52,10 @@ class Sweep:
         """Folder of the file, for names of a user's code; None for a sweep that was not read from a file."""
         self.user_code: Mapping[str, str] = {}
         """What such names mean in a sweep that was read from a store."""
+        self.stored_protocol: Mapping[str, Any] | None = None
+        """The resolved protocol of a sweep that was read from a store, whose file may be gone."""
+        self.protocol: dict[str, Any] | None = None
+        """The `protocol` section for the configurations of all arms, read when the sweep is expanded."""
         self.pins: Mapping[str, Any] = {}
         """Resolved references to trials of other sweeps, see `sweeps.spec.dependencies`."""
         self.spec = _validate(source)
@@ -199,6 +204,7 @@ def _owner(place: Place, value: Any) -> type[BaseModel]:
         "leave_one_out": ArmSpec,
         "search": SearchFileSpec,
         "seeds": SeedsUntil,
+        "protocol": ProtocolSpec,
     }
     if len(place) > 2 and place[:2] == ("search", "early_stopping"):
         return EarlyStoppingSpec

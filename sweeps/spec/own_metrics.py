@@ -30,17 +30,22 @@ def read(spec: SweepSpec, error: Fail) -> dict[str, dict[str, Any]]:
         section = {"name": entry} if isinstance(entry, str) else entry
         name = section["name"]
         place = ("report", "extra", i)
+        if isinstance(entry, str) and entry in columns.DETECTION_EXTRA:
+            if spec.task != TASKS[1]:
+                why = f"it scores detectors, and trials of task {spec.task} detect nothing"
+                raise error(place, why, f"task {TASKS[1]}", "remove it from `report.extra`")
+            continue
         if isinstance(entry, str) and entry in columns.EXTRA:
             if spec.task != TASKS[0]:
                 why = f"it scores filled images, and trials of task {spec.task} do not fill images"
                 raise error(place, why, f"task {TASKS[0]}", "remove it from `report.extra`")
             continue
         if not re.match(OWN_CODE, name) and name not in entry_points(group="inpaint_sweeps.metrics").names:
-            allowed = (
-                f"{', '.join(columns.EXTRA)}, or a metric of your own: ./FILE.py, ./FILE.py:NAME, package.module:NAME"
-            )
-            near = difflib.get_close_matches(name, columns.EXTRA, 1)
-            fix = f"did you mean `{near[0]}`?" if near else "kid_squeezenet, or leave it out"
+            ours = columns.DETECTION_EXTRA if spec.task == TASKS[1] else tuple(columns.EXTRA)
+            allowed = f"{', '.join(ours)}, or a metric of your own: ./FILE.py, ./FILE.py:NAME, package.module:NAME"
+            near = difflib.get_close_matches(name, ours, 1)
+            example = "pixel_auc" if spec.task == TASKS[1] else "kid_squeezenet"
+            fix = f"did you mean `{near[0]}`?" if near else f"{example}, or leave it out"
             raise error(place, "there is no such score", allowed, fix)
         if spec.task not in TASKS:
             why = f"trials of task {spec.task} compute no metrics of a user's"
@@ -108,16 +113,8 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
             return mine
         return columns.is_column(column) and (mine or columns.has_meaning(column))
 
-    best, pareto = BEST.match(spec.report.at), spec.report.pareto
-    named: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
-    named += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
-    if isinstance(spec.seeds, SeedsUntil) and isinstance(spec.seeds.until, HalfWidth):
-        named.append((("seeds", "until", "metric"), spec.seeds.until.metric))
-    named += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if isinstance(c.above, str)]
-    named += [(("claims", i, "like"), c.like) for i, c in enumerate(spec.claims) if c.like is not None]
-    named += [(("report", "at"), best["column"])] if best else []
-    named += [(("report", "pareto", "quality"), pareto.quality)] if pareto else []
-    for place, column in named:
+    pareto = spec.report.pareto
+    for place, column in named_columns(spec):
         if not is_known(column):
             raise error(
                 place,
@@ -148,3 +145,16 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
                 "parameters, a validation column, sys/time_s, sys/peak_memory_mb or sys/images_per_s",
                 "constraints: {parameters: {most: 5.0e6}}",
             )
+
+
+def named_columns(spec: SweepSpec) -> list[tuple[Place, str]]:
+    """The columns that a sweep file names in its report, its claims and its seeds, each with its place."""
+    best, pareto = BEST.match(spec.report.at), spec.report.pareto
+    named: list[tuple[Place, str]] = [(("report", "metrics", i), m) for i, m in enumerate(spec.report.metrics)]
+    named += [(("claims", i, "metric"), c.metric) for i, c in enumerate(spec.claims) if c.metric is not None]
+    if isinstance(spec.seeds, SeedsUntil) and isinstance(spec.seeds.until, HalfWidth):
+        named.append((("seeds", "until", "metric"), spec.seeds.until.metric))
+    named += [(("claims", i, "above"), c.above) for i, c in enumerate(spec.claims) if isinstance(c.above, str)]
+    named += [(("claims", i, "like"), c.like) for i, c in enumerate(spec.claims) if c.like is not None]
+    named += [(("report", "at"), best["column"])] if best else []
+    return named + ([(("report", "pareto", "quality"), pareto.quality)] if pareto else [])

@@ -60,7 +60,8 @@ class Arm:
     trials: Mapping[int, Trial]
     """Trials by seed; empty until a search within this arm has found its values."""
     by_seed: bool = False
-    """Whether the arm is the results of another program for each seed: not trained, but different between seeds."""
+    """Whether the arm is not trained, but different between seeds: the results of another program for each seed, or
+    evaluated on sets that are drawn for each seed."""
 
     @property
     def origins(self) -> Mapping[str, str]:
@@ -79,6 +80,11 @@ class Plan:
     @property
     def name(self) -> str:
         return self.sweep.spec.name
+
+    @property
+    def protocol(self) -> Mapping[str, Any] | None:
+        """The protocol that rates the fills of every arm: name, hash, folders, evaluation; None without one."""
+        return self.arms[0].config["protocol"] if self.sweep.protocol else None
 
     @property
     def looks(self) -> SeedsUntil | None:

@@ -193,8 +193,8 @@ class ReportSpec(StrictSpec):
     )
     extra: list[Annotated[str | dict[str, Any], AfterValidator(_named)]] = Field(
         [],
-        description="metrics that need trained networks, after the last epoch: lpips_alex, kid_squeezenet, ...; and "
-        "metrics of your own: ./FILE.py, or {name: ./FILE.py, options}",
+        description="metrics that need trained networks, after the last epoch: lpips_alex, kid_squeezenet, ...; of "
+        "detectors: pixel_auc, ...; and metrics of your own: ./FILE.py, or {name: ./FILE.py, options}",
     )
     statistic: Literal["mean", "interquartile mean"] = Field(
         "mean", description="how tables summarise the seeds; differences are means of pairs in either case"
@@ -338,6 +338,23 @@ class SeedsUntil(StrictSpec):
         return self
 
 
+class ProtocolSpec(StrictSpec):
+    """A named evaluation, and the folders that it is used on."""
+
+    name: str = Field(min_length=1, description="name of a protocol, or ./FILE.yaml")
+    images: str | None = Field(
+        None,
+        description="folder of photographs below the data root; null: the test images of the sweep, which then must "
+        "have the size of the protocol's squares",
+    )
+    masks: str | None = Field(
+        None, description="folder of the mask files below the data root, if the protocol has some"
+    )
+    hash: str | None = Field(
+        None, description="its hash, as `sweeps protocols` prints it: a protocol with another one is refused"
+    )
+
+
 class SweepSpec(StrictSpec):
     """The top level of a sweep file."""
 
@@ -347,6 +364,11 @@ class SweepSpec(StrictSpec):
     )
     base: dict[str, Any] = Field(description="one complete configuration")
     base_name: Name = Field("base", description="name of the base as an arm")
+    protocol: str | ProtocolSpec | None = Field(
+        None,
+        description="what rates the fills of every arm after the last epoch, as `sweeps score` does: the name of a "
+        "protocol, ./FILE.yaml, or {name: ..., images: FOLDER}",
+    )
     seeds: Annotated[int, Field(ge=1, le=10_000)] | list[Annotated[int, Field(ge=0, lt=2**31)]] | SeedsUntil = Field(
         1,
         description="how many repetitions (0, 1, ...), a list, or {first: 4, step: 4, most: 32, until: decided}",

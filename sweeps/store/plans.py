@@ -6,6 +6,7 @@ import difflib
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sweeps.errors import StoreError, SweepError, UnknownNameError
 from sweeps.results.columns import SCHEMA
@@ -112,6 +113,15 @@ def user_code(plan: Json) -> dict[str, str]:
     for arm in plan["arms"]:
         known |= arm.get("config", {}).get("user_code") or {}
     return known
+
+
+def protocol(plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The protocol that rates the fills of every arm of a stored plan: name, hash, folders, evaluation; None: none."""
+    config = plan["arms"][0]["config"] if plan.get("arms") and plan.get("task") == "inpaint" else {}
+    found = config.get("protocol")
+    kinds = {"name": str, "hash": str, "evaluation": dict}
+    whole = isinstance(found, dict) and all(isinstance(found.get(key), kind) for key, kind in kinds.items())
+    return found if whole else None
 
 
 def request_stop(store: Store, name: str, whom: str = ALL_RUNS) -> None:

@@ -89,3 +89,17 @@ def histories(plan: Plan, store: Store) -> dict[str, list[dict[str, Any]]]:
 
 def _without_none(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
+
+
+FILL = """\
+# Is a mean colour enough?
+name: fill
+task: inpaint
+base:
+  data: {name: cifar10, train: 16, val: 8, test: 8}
+  mask: {name: lines}
+  model: {name: mean_fill}
+seeds: 1
+report: {metrics: [test/psnr_db]}
+"""
+"""A sweep that trains nothing."""

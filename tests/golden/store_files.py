@@ -16,6 +16,8 @@ from sweeps.results import samples
 from sweeps.store import layout
 
 Records = dict[str, dict[str, Any]]
+NEWER = ("image_scores.npz",)
+"""Files that the records do not have: what is in them is in columns and in `per_image.npz`, too."""
 DIGEST = "sha256 of "
 """What the keys begin with whose values are equal where all bits are, and say nothing where they are not."""
 
@@ -61,7 +63,8 @@ def _digests(folder: Path, epochs: int) -> dict[str, str]:
     files = [path for kind in ("checkpoint", "samples") for path in folder.glob(f"{kind}/*/{epochs}/*")]
     newest = {path.name: path.read_bytes() for path in sorted(files)}
     newest |= samples.unpack(newest.get(samples.ARCHIVE, b""))
-    named = sorted((name, data) for name, data in newest.items() if name.endswith((".pt", ".png", ".npz")))
+    kept = [name for name in newest if name.endswith((".pt", ".png", ".npz")) and name not in NEWER]
+    named = [(name, newest[name]) for name in sorted(kept)]
     return {f"{DIGEST}{name}": _digest(name, data) for name, data in named}
 
 

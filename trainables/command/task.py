@@ -28,7 +28,19 @@ BEST = ("", "max")
 """No column: the program keeps its best weights itself."""
 MOST_PICTURES, MOST_PICTURE_BYTES = 64, 20_000_000
 
-__all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
+__all__ = [
+    "BEST",
+    "build",
+    "check_extra",
+    "checks",
+    "evaluate",
+    "extra",
+    "facts",
+    "final_files",
+    "load",
+    "samples",
+    "train",
+]
 """Names that `trainables.training.loop.Task` requires of a module."""
 
 
@@ -134,6 +146,11 @@ def _pictures(folder: Path) -> dict[str, bytes]:
         if small and len(pictures) < MOST_PICTURES:
             pictures[path.name] = path.read_bytes()
     return pictures
+
+
+def facts(learner: ProgramLearner, data: ProgramData) -> dict[str, Any]:  # noqa: ARG001 - part of the task interface
+    """No further facts."""
+    return {}
 
 
 def final_files(learner: ProgramLearner, data: ProgramData) -> dict[str, bytes]:  # noqa: ARG001

@@ -140,8 +140,11 @@ Compile = Annotated[
 
 # --- mappings by label ------------------------------------------------------------------------------------------------
 
-LABEL = re.compile(r"[a-z][a-z0-9]*$")
-"""A label of `test_masks`, `test_sets` or `test_changes`, which becomes the suffix of a column."""
+LABEL = re.compile(r"(?!protocol$)[a-z][a-z0-9]*$")
+"""A label of `test_masks`, `test_sets` or `test_changes`, which becomes the suffix of a column.
+
+`protocol` is that of the columns of the sweep's protocol.
+"""
 
 
 def _labelled(value: Any) -> dict[str, Any] | None:
@@ -152,7 +155,7 @@ def _labelled(value: Any) -> dict[str, Any] | None:
         raise TrialError(
             f"{value!r}"[:200],
             "it is not a mapping from labels, which become suffixes of columns",
-            "{label: {...}}; labels have lower-case letters and digits and begin with a letter",
+            "{label: {...}}; labels have lower-case letters and digits, begin with a letter, and are not `protocol`",
             "{other: {...}}",
         )
     return {label: item for label, item in value.items() if item is not None} or None
@@ -192,8 +195,8 @@ def strings(value: Any) -> list[str]:
 
 
 def without_absent(resolved: dict[str, Any]) -> dict[str, Any]:
-    """A resolved configuration without the keys `metrics` and `compile` if they are off, as older ones have none."""
-    return {key: value for key, value in resolved.items() if key not in ("metrics", "compile") or value}
+    """A resolved configuration without `metrics`, `compile` and `protocol` if they are off, as older ones have none."""
+    return {key: value for key, value in resolved.items() if key not in ("metrics", "compile", "protocol") or value}
 
 
 def positive_weights(weights: Mapping[str, float], example: str) -> dict[str, float]:

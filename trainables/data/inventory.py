@@ -23,6 +23,7 @@ from trainables.errors import TrialError
 from trainables.forgery.config import SetConfig
 from trainables.forgery.public_file_lists import LISTINGS, ListedImage, chosen_images, test_images
 from trainables.masks import hole_shares
+from trainables.protocols.section import data_paths as protocol_paths
 
 FOLDERS = {
     "cifar10": "cifar-10-batches-py",
@@ -36,7 +37,7 @@ FEW = 100
 """With fewer test images, a report describes these images rather than the method."""
 _LOOKED_AT = 20_000
 """Files of a folder that are opened; of a larger one the first."""
-READ = ("data", "mask", "test_masks", "test_sets", "features")
+READ = ("data", "mask", "test_masks", "test_sets", "features", "protocol")
 """The sections of a configuration that `check` reads."""
 _MANY = 10**9
 _CIFAR = {"train": 50_000, "test": 10_000, "val": 5_000}
@@ -68,6 +69,8 @@ def check(config: Mapping[str, Any], root: Path) -> dict[str, int] | None:
             _check_files(path_below(root, mask["path"], "mask.path"), "mask.path")
     if data.get("name") == "folder":
         _check_files(path_below(root, str(data["path"]), "data.path"), "data.path")
+    for place in protocol_paths(config.get("protocol")):
+        _check_files(path_below(root, place.path, "protocol"), "protocol")
     for key, section in _labelled_sets(config):
         try:
             _check_labelled(section, root, is_own=key == "data")
@@ -104,6 +107,17 @@ def few_test_images(counts: Mapping[str, int]) -> str:
     if counts["test"] >= FEW:
         return ""
     return f"only {counts['test']} test images: with fewer than {FEW}, results describe these images, not the method"
+
+
+def protocol_notes(config: Mapping[str, Any], root: Path) -> list[str]:
+    """How many photographs the protocol of a configuration has; nothing if it has none, or the test images."""
+    section = config.get("protocol") or {}
+    if not section.get("images"):
+        return []
+    count = len(image_files(root / section["images"], "protocol.images"))
+    words = f"protocol {section['name']} on {count:,} photographs of {section['images']}"
+    published = section.get("published_images")
+    return [words if published in (None, count) else f"{words}; the published tables are of {published:,} images"]
 
 
 def mask_notes(config: Mapping[str, Any], root: Path) -> list[str]:

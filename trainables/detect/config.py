@@ -23,7 +23,7 @@ from trainables.config.task_config import (
 )
 from trainables.detect.change_config import Change, by_level, check_resizing, complete_changes, extend_schema
 from trainables.errors import TrialError
-from trainables.forgery.config import ForgeConfig, SetConfig, forged_id
+from trainables.forgery.config import TRIAL_SEED, ForgeConfig, SetConfig, forged_id, leave_out_newer, of_trial
 
 TERMS = registry.parameters("detection_loss")
 """The loss terms (the public functions of `losses.py`), each with the names of its inputs."""
@@ -152,6 +152,7 @@ class Config(TrainingConfig):
         for section in (resolved["data"], *(resolved["test_sets"] or {}).values()):
             section.pop("set" if section["set"] is None else "forged")
             _complete_use(section.get("set") or {}, is_own=section is resolved["data"])
+            leave_out_newer(section.get("forged") or {})
         resolved["data"]["input_size"] = _input_size(resolved["data"], model)
         resolved["loss"] = _loss(resolved["loss"], resolved["model"]["name"], model)
         resolved["test_changes"] = complete_changes(resolved["test_changes"], resolved["test_sets"] or {})
@@ -173,15 +174,27 @@ class Config(TrainingConfig):
     @classmethod
     def needs(cls, resolved: Mapping[str, Any], seed: int) -> Needs:
         """Forged sets that the trial trains and tests on."""
-        sections = (resolved["data"], *(resolved["test_sets"] or {}).values())
-        blocks = [section["forged"] for section in sections if section.get("forged") is not None]
+        blocks = [of_trial(block, seed) for block in _blocks(resolved)]
         return Needs({forged_id(block): block for block in blocks})
+
+    @classmethod
+    def identity(cls, resolved: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """As of every task; a model that is not trained depends on the seed where its sets do."""
+        parts = super().identity(resolved, seed)
+        redrawn = any(block["seed"] == TRIAL_SEED for block in _blocks(resolved))
+        return {"seed": seed, **parts} if redrawn else parts
 
 
 def detector(section: Mapping[str, Any]) -> DetectorConfig:
     """Options of a resolved `model` section."""
     options: DetectorConfig = registry.find("detector", section["name"]).options(section)
     return options
+
+
+def _blocks(resolved: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The forge blocks of the set and of the test sets."""
+    sections = (resolved["data"], *(resolved["test_sets"] or {}).values())
+    return [section["forged"] for section in sections if section.get("forged") is not None]
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from trainables.detect.change_config import changed_sets
 from trainables.detect.perturbations import perturb, resize
 from trainables.errors import TrialError
 from trainables.forgery import forged_images, public_datasets
-from trainables.forgery.config import forged_id
+from trainables.forgery.config import forged_id, of_trial
 from trainables.forgery.forged_images import SPLITS, ForgedSet, LabelledImages
 from trainables.training.session import Machine
 
@@ -79,8 +79,9 @@ class DetectDataset:
 def load(config: Mapping[str, Any], machine: Machine) -> DetectDataset:
     """Read the sets that a resolved configuration names. Raises TrialError if one is missing or unsuitable."""
     sections = config.get("test_sets") or {}
-    others = {label: _read(section, machine, test_alone=True) for label, section in sections.items()}
-    return prepare(config, _read(config["data"], machine), others, machine)
+    seed = config["seed"]
+    others = {label: _read(section, machine, seed, test_alone=True) for label, section in sections.items()}
+    return prepare(config, _read(config["data"], machine, seed), others, machine)
 
 
 def prepare(
@@ -115,10 +116,10 @@ def prepare(
     )
 
 
-def _read(section: Mapping[str, Any], machine: Machine, test_alone: bool = False) -> ForgedSet:
+def _read(section: Mapping[str, Any], machine: Machine, seed: int, test_alone: bool = False) -> ForgedSet:
     if section.get("set") is not None:
         return public_datasets.load(section["set"], machine.data_root, test_alone=test_alone)
-    name = forged_id(section["forged"])
+    name = forged_id(of_trial(section["forged"], seed))
     if name not in machine.forged:
         raise TrialError(
             f"forged set {name}",

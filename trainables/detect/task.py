@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables import registry
-from trainables.config.messages import no_fills_error
 from trainables.detect import boxes, output_files
 from trainables.detect import losses as detection_losses
 from trainables.detect import metrics as detection_metrics
@@ -24,9 +23,12 @@ from trainables.detect.change_config import changed_sets
 from trainables.detect.config import TERMS, image_size
 from trainables.detect.config import detector as options_of
 from trainables.detect.dataset import DetectDataset, load
+from trainables.detect.evaluation import extra_metrics, image_scores
 from trainables.detect.inference import SplitPredictions, predict_split
+from trainables.detect.metrics import Floats
 from trainables.detect.output import DetectorOutput
 from trainables.detect.perturbations import check_change
+from trainables.errors import TrialError
 from trainables.forgery.forged_images import LabelledImages
 from trainables.inpaint.dataset import LAYOUT
 from trainables.training import optimisers
@@ -39,7 +41,19 @@ from trainables.training.user_metrics import UserMeter, UserMetric, of_config
 
 BEST = ("val/f1", "max")
 
-__all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
+__all__ = [
+    "BEST",
+    "build",
+    "check_extra",
+    "checks",
+    "evaluate",
+    "extra",
+    "facts",
+    "final_files",
+    "load",
+    "samples",
+    "train",
+]
 """Names that `trainables.training.loop.Task` requires of a module."""
 
 
@@ -70,7 +84,8 @@ class DetectLearner:
         self._trained = workers.prepare(network) if optimiser else network
         self.threshold: float | None = None  # a logit, chosen in the last evaluation of the validation images
         self.validated = False
-        self.tested: SplitPredictions | None = None  # predictions of the last evaluation of the test images
+        self.tested: dict[str, SplitPredictions] = {}  # of the last evaluation, by label of the test set
+        self.extra: dict[str, dict[str, Floats]] = {}  # by label of the test set: metrics with a value for each image
         self.parameters = sum(p.numel() for p in network.parameters())
         self.user_metrics: tuple[UserMetric, ...] = ()
 
@@ -261,11 +276,12 @@ def evaluate(learner: DetectLearner, data: DetectDataset, split: str) -> dict[st
         return {**detection_metrics.scores(labelled), **chosen, **_user_scores(learner, predicted, data.val)}
     if not learner.validated:
         evaluate(learner, data, "val")
-    learner.tested = _predict_split(learner, data.test)
-    values = detection_metrics.scores(learner.tested.labelled, learner.threshold, shares=True)
-    values |= _user_scores(learner, learner.tested, data.test)
+    own = _predict_split(learner, data.test)
+    learner.tested = {image_scores.OWN: own}
+    values = detection_metrics.scores(own.labelled, learner.threshold, shares=True)
+    values |= _user_scores(learner, own, data.test)
     for label, part in _others(data):
-        predicted = _predict_split(learner, part)
+        predicted = learner.tested[label] = _predict_split(learner, part)
         scored = detection_metrics.scores(predicted.labelled, learner.threshold)
         scored |= _user_scores(learner, predicted, part)
         values |= {f"{name}_on_{label}": value for name, value in scored.items() if name != "threshold"}
@@ -319,13 +335,28 @@ def _predict_split(learner: DetectLearner, part: LabelledImages) -> SplitPredict
 
 def check_extra(data: DetectDataset, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
     """Refuse metrics of fills: this task has no fills to score."""
-    if names:
-        raise no_fills_error("detect", names)
+    for name in names:
+        if name not in extra_metrics.NAMES:
+            raise TrialError(
+                f"report.extra: {name}",
+                "it scores filled images, and task detect does not fill images",
+                ", ".join(extra_metrics.NAMES),
+                "remove it from `report.extra`",
+                "report.extra",
+            )
 
 
-def extra(learner: DetectLearner, data: DetectDataset, names: Sequence[str]) -> dict[str, float]:  # noqa: ARG001 - see check_extra
-    """No further metrics."""
-    return {}
+def extra(learner: DetectLearner, data: DetectDataset, names: Sequence[str]) -> dict[str, float]:
+    """Metrics of the last evaluation of the test images, and as `<metric>_on_<label>` of each further test set."""
+    learner.network.eval()
+    parts = {image_scores.OWN: data.test, **dict(_others(data))} if learner.tested else {}
+    values: dict[str, float] = {}
+    for label, part in parts.items():
+        learner.extra[label] = extra_metrics.of_pixels(learner.predict, part, names)
+        found = extra_metrics.of_labels(learner.tested[label].labelled, learner.threshold, names)
+        found |= extra_metrics.means(learner.extra[label])
+        values |= {name if label == image_scores.OWN else f"{name}_on_{label}": value for name, value in found.items()}
+    return values
 
 
 def samples(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:
@@ -334,14 +365,23 @@ def samples(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:
     return output_files.pictures(learner.predict, data.test, torch.arange(min(output_files.SAMPLES, len(data.test))))
 
 
+def facts(learner: DetectLearner, data: DetectDataset) -> dict[str, Any]:  # noqa: ARG001 - part of the task interface
+    """No further facts."""
+    return {}
+
+
 def final_files(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]:
-    """Predictions for each test image, `outputs.npz` for task `stack`, and pictures of the worst images."""
+    """Predictions for each image of each test set, `outputs.npz` for task `stack`, and pictures of the worst images."""
     learner.network.eval()
     parts = {name: part for name in ("val", "test", "held") if (part := data.split(name)) is not None}
     files = {output_files.OUTPUTS: output_files.outputs(learner.predict, parts)}
-    if learner.tested is None:
+    if not learner.tested:
         return files
-    files[output_files.PER_IMAGE] = output_files.per_image(learner.tested, data.test)
-    worst = output_files.worst(learner.tested)
+    own = learner.tested[image_scores.OWN]
+    files[output_files.PER_IMAGE] = output_files.per_image(own, data.test)
+    files[image_scores.FILE] = image_scores.pack(
+        learner.tested, image_scores.parts(data), learner.threshold, learner.extra
+    )
+    worst = output_files.worst(own)
     strips = output_files.pictures(learner.predict, data.test, worst) if len(worst) else {}
     return files | {f"worst-{name}": png for name, png in strips.items()}

@@ -16,14 +16,17 @@ import torch
 from torch import Tensor
 
 from trainables.data.splits import Pixels
-from trainables.forgery.encoding import decode, encode
+from trainables.forgery.encoding import decode, drawn_quality, encode
 from trainables.inpaint.inference import Inpainter
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
+Weights = np.ndarray[Any, np.dtype[np.float32]]
 DRAWN = ("inpainter", "quality", "apart", "fake_real", "pasted", "resaved", "resaved_quality")
 """The uniform draws in [0, 1) for each photograph. Changing their order changes every set."""
 RESAVED = (50, 95)
 """Lowest and highest JPEG quality of the `resaved` control."""
+RESAMPLED = (0.5, 0.9)
+"""Smallest and largest factor by which the pixels of a `pasted` control are resized, if they are."""
 NOISE = 1.0
 """Smallest denominator of the sharpness (variance of the Laplacian, grey levels squared): about that of rounding."""
 
@@ -67,6 +70,8 @@ class ForgedImage:
     """The pixels that were filled in a fake or a control; None for an unchanged photograph."""
     quality: float
     """The draw of the encoder's quality, in [0, 1)."""
+    replaced: float = 0.0
+    """Share of the image's pixels that were replaced fully, not blended with the photograph."""
 
     @property
     def label(self) -> int:
@@ -89,29 +94,52 @@ def make_images(
     chosen_n = [int(u * len(inpainters)) for u in block.drawn["inpainter"]]
     passes_n = [_is_in(resolved["fake_reals"], u) for u in block.drawn["fake_real"]]
     raw = resolved["composite"] == "raw"
-    fill_nhw3 = _passed(block, block.hole_nhw, inpainters, fake_n, chosen_n)
+    weight_nhw = [_weight(hole_hw, resolved) for hole_hw in block.hole_nhw]
+    hole_nhw = block.hole_nhw if not weight_nhw else np.stack(weight_nhw) > 0
+    fill_nhw3 = _passed(block, hole_nhw, inpainters, fake_n, chosen_n)
     no_hole_nhw = np.zeros_like(block.hole_nhw)  # only needed for raw: a composite with no hole is the photograph
     rebuilt_nhw3 = _passed(block, no_hole_nhw, inpainters, passes_n, chosen_n) if raw else {}
     for n, photograph_hw3 in enumerate(block.photograph_nhw3):
-        hole_hw, label = block.hole_nhw[n], inpainters[chosen_n[n]].label
+        hole_hw, label = hole_nhw[n], inpainters[chosen_n[n]].label
 
         def image(kind: str, pixels_hw3: Pixels, hole_hw: Bools | None, inpainter: str = "", n: int = n) -> ForgedImage:
             place, quality = block.place[n], block.drawn["quality"][n]
             photograph = block.photograph_nhw3[n]
             of = (block.split, place, block.source[n], block.caption[n])
-            return ForgedImage(*of, kind, inpainter, pixels_hw3, photograph, hole_hw, quality)
+            replaced = float((weight_nhw[n] >= 1).mean())
+            return ForgedImage(*of, kind, inpainter, pixels_hw3, photograph, hole_hw, quality, replaced)
 
-        if resolved["reals"] == "paired" or not fake_n[n]:
+        has_real = resolved["reals"] == "paired" or not fake_n[n]
+        controls = _controls(resolved, block, n, weight_nhw[n])
+        if resolved.get("controls") == "instead":
+            controls = controls[:1] if has_real else []
+            has_real = has_real and not controls
+        if has_real:
             kind = "fake_real" if passes_n[n] else "real"
             yield image(kind, rebuilt_nhw3.get(n, photograph_hw3), None)
         if fake_n[n]:
-            pixels_hw3 = fill_nhw3[n] if raw else _composite(photograph_hw3, fill_nhw3[n], hole_hw, resolved["feather"])
+            pixels_hw3 = fill_nhw3[n] if raw else _composite(photograph_hw3, fill_nhw3[n], weight_nhw[n])
             yield image("inpainted", pixels_hw3, hole_hw, label)
-        if _is_in(resolved["pasted"], block.drawn["pasted"][n]):
-            yield image("pasted", _composite(photograph_hw3, photograph_hw3, hole_hw, resolved["feather"]), hole_hw)
-        if _is_in(resolved["resaved"], block.drawn["resaved"][n]):
-            again_hw3 = _saved_again(photograph_hw3, block.drawn["resaved_quality"][n])
-            yield image("resaved", _composite(photograph_hw3, again_hw3, hole_hw, resolved["feather"]), hole_hw)
+        for kind, pixels_hw3 in controls:
+            yield image(kind, pixels_hw3, hole_hw)
+
+
+def _controls(
+    resolved: Mapping[str, Any], block: PhotographBlock, n: int, weight_hw: Weights
+) -> list[tuple[str, Pixels]]:
+    """The controls of a photograph, with their kinds."""
+    photograph_hw3 = block.photograph_nhw3[n]
+    drawn = {name: values[n] for name, values in block.drawn.items()}
+    found = []
+    if _is_in(resolved["pasted"], drawn["pasted"]):
+        again_hw3 = _resampled(photograph_hw3, resolved, drawn) if resolved.get("pasted_by") else photograph_hw3
+        pasted_hw3 = _composite(photograph_hw3, again_hw3, weight_hw)
+        if not resolved.get("pasted_by") or (pasted_hw3 != photograph_hw3).any():  # a flat hole stays as it is
+            found.append(("pasted", pasted_hw3))
+    if _is_in(resolved["resaved"], drawn["resaved"]):
+        again_hw3 = _saved_again(photograph_hw3, drawn["resaved_quality"])
+        found.append(("resaved", _composite(photograph_hw3, again_hw3, weight_hw)))
+    return found
 
 
 def _is_in(share: float | None, uniform: float) -> bool:
@@ -137,17 +165,40 @@ def _passed(
     return output_of
 
 
-def _composite(photograph_hw3: Pixels, fill_hw3: Pixels, hole_hw: Bools, feather: float | None) -> Pixels:
-    """The fill in the hole, and the photograph elsewhere, unchanged to the last bit.
-
-    feather: width inside the hole's edge, px, over which the photograph fades into the fill; None for a hard edge.
-    """
-    if feather is None:
-        return np.where(hole_hw[..., None], fill_hw3, photograph_hw3)
-    distance_hw = cv2.distanceTransform(hole_hw.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    weight_hw1 = np.clip(distance_hw / (feather + 1), 0, 1)[..., None]  # the outermost hole pixels have distance 1
+def _composite(photograph_hw3: Pixels, fill_hw3: Pixels, weight_hw: Weights) -> Pixels:
+    """The fill in the hole, and the photograph elsewhere, unchanged to the last bit. weight_hw: see `_weight`."""
+    weight_hw1 = weight_hw[..., None]
     mixed_hw3 = weight_hw1 * fill_hw3 + (1 - weight_hw1) * photograph_hw3
-    return np.where(hole_hw[..., None], np.rint(mixed_hw3).astype(np.uint8), photograph_hw3)
+    return np.where(weight_hw1 > 0, np.rint(mixed_hw3).astype(np.uint8), photograph_hw3)
+
+
+def _weight(hole_hw: Bools, resolved: Mapping[str, Any]) -> Weights:
+    """Weight of the fill in each pixel: 0 where the photograph stays, 1 where it is replaced.
+
+    hole_hw: the drawn hole. With a feather, the photograph fades into the fill over so many px, inside of the hole's
+    edge or in a ring outside of it.
+    """
+    feather = resolved["feather"]
+    if feather is None:
+        return hole_hw.astype(np.float32)
+    outside = resolved.get("feather_side") == "outside"
+    of_hw = (~hole_hw if outside else hole_hw).astype(np.uint8)
+    share_hw = cv2.distanceTransform(of_hw, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / (feather + 1)
+    weight_hw: Weights = np.clip(1 - share_hw if outside else share_hw, 0, 1)  # pixels beside the edge: distance 1
+    return weight_hw
+
+
+def _resampled(photograph_hw3: Pixels, resolved: Mapping[str, Any], drawn: Mapping[str, float]) -> Pixels:
+    """The photograph after it was resized and back, and saved by the encoder of the set. drawn: by name of the draw."""
+    low, high = RESAMPLED
+    side = len(photograph_hw3)
+    uniform = drawn["pasted"] / resolved["pasted"]  # below 1 for a photograph that was chosen
+    small = max(1, round(side * (low + (high - low) * uniform)))
+    there_hw3 = cv2.resize(photograph_hw3, (small, small), interpolation=cv2.INTER_AREA)
+    back_hw3 = cv2.resize(there_hw3, (side, side), interpolation=cv2.INTER_CUBIC)
+    again = decode(encode(back_hw3, resolved["encoder"], drawn_quality(resolved["encoder"], drawn["quality"])))
+    assert again is not None
+    return again
 
 
 def _saved_again(photograph_hw3: Pixels, uniform: float) -> Pixels:

@@ -28,6 +28,10 @@ NOT_FILLS = ("outputs",)
 """Models without parameters that do not fill holes themselves."""
 
 Share = Annotated[float, Field(gt=0, le=1)]
+TRIAL_SEED = "trial"
+"""The `seed` of a set that is drawn anew for every seed of a detection study."""
+_NEWER = ("feather_side", "pasted_by", "controls")
+"""Options that older blocks do not have: they are left out where they are off."""
 
 
 def _ascending(pair: list[int]) -> list[int]:
@@ -162,6 +166,11 @@ class ForgeConfig(StrictConfig):
         le=64,
         description="width of the blend between fill and photograph inside the hole's edge, px; null: a hard edge",
     )
+    feather_side: Literal["inside", "outside"] | None = Field(
+        None,
+        description="outside: the blend lies in a ring around the drawn hole, which is filled too, so that all of the "
+        "drawn hole is replaced fully, whatever its shape; null or inside: in the drawn hole",
+    )
     fake_reals: Share | None = Field(
         None,
         description="share of the reals that pass through the inpainter with an empty hole; with `composite: raw` this "
@@ -170,18 +179,36 @@ class ForgeConfig(StrictConfig):
     pasted: Share | None = Field(
         None, description="share with an additional negative: the hole filled with its own pixels; null: none"
     )
+    pasted_by: Literal["resampling"] | None = Field(
+        None,
+        description="resampling: the pixels of `pasted` were resized to 50 to 90 % and back, and saved by the encoder; "
+        "null: they are the photograph's, so that the image equals it byte for byte",
+    )
     resaved: Share | None = Field(
         None,
         description="share with an additional negative: the hole filled with the photograph saved as JPEG; null: none",
     )
-    seed: int = Field(
-        0, ge=0, description="seed of masks, inpainters, qualities and shares; splits do not depend on it"
+    controls: Literal["instead"] | None = Field(
+        None,
+        description="instead: a `pasted` or `resaved` image takes the place of the photograph's real image, so that "
+        "classes have equal sizes, and a photograph drawn for both gives the first; null: they are additional",
+    )
+    seed: Annotated[int, Field(ge=0)] | Literal["trial"] = Field(
+        0,
+        description="seed of masks, inpainters, qualities and shares; splits do not depend on it; trial: the seed of "
+        "the trial, so that each seed of a detection study has a set of its own",
     )
 
     @model_validator(mode="after")
     def _fits_together(self) -> ForgeConfig:
         if self.feather is not None and self.composite == "raw":
             raise ValueError("`feather` blends the fill at the edge of the hole, so it requires `composite: hole`")
+        if self.feather_side is not None and self.feather is None:
+            raise ValueError("`feather_side` says where `feather` lies, so it requires a `feather`")
+        if self.pasted_by is not None and self.pasted is None:
+            raise ValueError("`pasted_by` says how the `pasted` images are made, so it requires a share of `pasted`")
+        if self.controls is not None and self.pasted is None and self.resaved is None:
+            raise ValueError("`controls` is about the `pasted` and `resaved` images, so it requires a share of them")
         return self
 
 
@@ -190,7 +217,29 @@ def resolve_forge(block: Any, folder: Path | None = None) -> dict[str, Any]:
 
     folder: of the forge file, for names of files; None for the working directory.
     """
-    return validated("", ForgeConfig, block, {"folder": folder, "user_code": {}})
+    resolved = validated("", ForgeConfig, block, {"folder": folder, "user_code": {}})
+    if resolved["seed"] == TRIAL_SEED:
+        raise TrialError(
+            "seed: trial",
+            "a set that is forged alone belongs to no trial",
+            "a number, or `seed: trial` in the `forged` block of a detection study",
+            "seed: 0",
+            "seed",
+        )
+    leave_out_newer(resolved)
+    return resolved
+
+
+def leave_out_newer(block: dict[str, Any]) -> None:
+    """Leave out options that are off and that older blocks do not have, so that the same block stays the same."""
+    for name in _NEWER:
+        if block.get(name, "") is None:
+            del block[name]
+
+
+def of_trial(block: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
+    """The block of the set that a trial with this seed reads."""
+    return {**block, "seed": seed} if block["seed"] == TRIAL_SEED else block
 
 
 def forged_id(resolved: Mapping[str, Any]) -> str:

@@ -88,6 +88,12 @@ def _how(resolved: Mapping[str, Any]) -> str:
         if resolved["reals"] == "paired"
         else "Of two photographs one gives a real image, the other a fake.",
     ]
+    if resolved.get("feather_side") == "outside":
+        lines.append(f"The hole includes a ring of {resolved['feather']:g} px, in which the fill is blended.")
+    if resolved.get("pasted_by"):
+        lines.append("Pasted pixels were resized and back, and saved by the encoder.")
+    if resolved.get("controls"):
+        lines.append("A control takes the place of the photograph's real image.")
     if resolved["fake_encoder"] is None:
         lines.append(f"Real and fake images are saved with the same encoder, {resolved['encoder']['name']}.")
     else:

@@ -35,6 +35,14 @@ def encode(pixels: Pixels, encoder: Mapping[str, Any], quality: int = 0) -> byte
     return bytes(data)
 
 
+def drawn_quality(encoder: Mapping[str, Any], uniform: float) -> int:
+    """The quality that a draw in [0, 1) stands for; 0 for PNG, which has none."""
+    if encoder["name"] == "png":
+        return 0
+    low, high = encoder["quality"]
+    return int(low) + int(uniform * (high - low + 1))
+
+
 def decode(data: bytes, grey: bool = False, size: int | None = None) -> Pixels | None:
     """The pixels of an image file, RGB or grey; None if it does not decode.
 

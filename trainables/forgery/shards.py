@@ -38,7 +38,7 @@ from trainables.data.section import read
 from trainables.data.splits import SPLITS, Pixels, Source, image_count
 from trainables.errors import TrialError
 from trainables.forgery import composites, near_duplicates
-from trainables.forgery.encoding import SUFFIX, encode, tar
+from trainables.forgery.encoding import SUFFIX, drawn_quality, encode, tar
 from trainables.forgery.manifest import check_skipped, finish
 from trainables.inpaint import inference
 from trainables.masks import families as masks
@@ -218,10 +218,7 @@ def _files(
     """The index row of an image, and its files in the tar file."""
     other = resolved["fake_encoder"] if image.label else None
     encoder = other or resolved["encoder"]
-    quality = None
-    if encoder["name"] != "png":
-        low, high = encoder["quality"]
-        quality = low + int(image.quality * (high - low + 1))
+    quality = None if encoder["name"] == "png" else drawn_quality(encoder, image.quality)
     key = f"{image.split}-{image.place:06d}-{image.kind}"
     row = {
         "key": key,
@@ -238,6 +235,7 @@ def _files(
         "quality": quality,
         "phash": phash,
         **({"caption": image.caption} if resolved.get("captions") else {}),
+        **({"replaced": image.replaced if image.label else 0.0} if resolved.get("feather_side") else {}),
     }
     files = [(f"{key}.{SUFFIX[encoder['name']]}", encode(image.pixels_hw3, encoder, quality or 0))]
     if image.hole_hw is not None:

@@ -25,7 +25,7 @@ def strips(
 
     Only what fills holes is built and loaded, without optimiser and discriminators.
     """
-    config = {**config, "loss": {}, "features": None}
+    config = {**config, "loss": {}, "features": None, "protocol": None}
     size = config["data"]["size"]
     network: Any = build_network(config["model"], size)
     method, options = inpaint.build_method(config, network, size, machine)

@@ -29,6 +29,7 @@ from trainables.config.task_config import (
 )
 from trainables.data.section import Data
 from trainables.errors import TrialError
+from trainables.protocols import section as protocols
 from trainables.registry import Code
 
 Mask = Annotated[dict[str, Any], registry.section("mask")]
@@ -43,7 +44,10 @@ class Config(TrainingConfig):
     """The keys of `base`. Loss terms with weight 0 are left out; a model without parameters gets `epochs: 0`."""
 
     off: ClassVar[Mapping[str, Any]] = {**TrainingConfig.off, "precision": "float32", "compile": False}
-    scored: ClassVar[tuple[str, ...]] = ("data", "mask", "test_masks", "model", "judge", "metrics")
+    scored: ClassVar[tuple[str, ...]] = (
+        *("data", "mask", "test_masks", "model", "judge", "metrics"),
+        "protocol",
+    )
 
     data: Data = Field(description="{name: ..., size: ...}, see docs/sweep-files.md")
     mask: Mask = Field(description="{name: ..., options}: the holes of the training and test images")
@@ -65,6 +69,9 @@ class Config(TrainingConfig):
     judge: CaptionRetrieverConfig | None = Field(None, description="the network that finds the caption of a fill")
 
     metrics: Metrics = Field(None, description="{label: {name: ..., options}}: users' metrics; see `report.extra`")
+    protocol: protocols.ProtocolSection | None = Field(
+        None, description="what rates the fills after the last epoch; filled in from `protocol` of the sweep file"
+    )
 
     @classmethod
     def trains(cls, resolved: Mapping[str, Any]) -> bool:
@@ -93,7 +100,14 @@ class Config(TrainingConfig):
         model.check_size(resolved["data"]["size"])
         for section in (resolved["mask"], *(resolved["test_masks"] or {}).values()):
             model.check(section, resolved["data"]["size"])
+        if resolved["protocol"]:
+            protocols.check(resolved["protocol"], resolved["data"]["size"], model)
         return without_absent(resolved)
+
+    @classmethod
+    def identity(cls, resolved: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        section = resolved.get("protocol")
+        return super().identity({**resolved, "protocol": protocols.identity(section)} if section else resolved, seed)
 
     @classmethod
     def data_paths(cls, resolved: Mapping[str, Any]) -> Iterator[DataPath]:
@@ -102,6 +116,7 @@ class Config(TrainingConfig):
             yield from data_paths.of_mask(section)
         if weights := (resolved.get("features") or {}).get("weights"):
             yield DataPath(weights)
+        yield from protocols.data_paths(resolved.get("protocol"))
 
     @classmethod
     def needs(cls, resolved: Mapping[str, Any], seed: int) -> Needs:

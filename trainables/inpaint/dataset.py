@@ -15,14 +15,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from trainables.data import captions, images
+from trainables.inpaint.evaluation import by_protocol
 from trainables.masks import families as masks
 from trainables.masks.rasterise import MaskDraw
 from trainables.match.text_encoder import Vocabulary
+from trainables.protocols.masked_images import CutImages
 from trainables.training.loop import generator
 from trainables.training.session import Machine
 
@@ -45,6 +48,8 @@ class InpaintDataset:
     captions: captions.Captions | None = None
     objects: Mapping[str, Tensor] = field(default_factory=dict)
     """Object masks of the images, by split; empty unless a mask section is `name: object`."""
+    protocol: CutImages | None = None
+    """The images of the sweep's protocol, on which the last epoch is rated."""
 
     @property
     def fingerprint(self) -> str:
@@ -127,7 +132,11 @@ def load(config: Mapping[str, Any], machine: Machine, vocabulary: Vocabulary | N
     tests = config.get("test_masks") or {}
     needs_objects = any(mask["name"] == "object" for mask in (config["mask"], *tests.values()))
     objects = images.object_masks(config["data"], machine.data_root) if needs_objects else {}
-    return InpaintDataset(pixels, config["mask"], canvas, device, tests, loaded.to(device) if loaded else None, objects)
+    section = config.get("protocol")
+    rated = by_protocol.images_of(section, machine.data_root, pixels.test) if section else None
+    return InpaintDataset(
+        pixels, config["mask"], canvas, device, tests, loaded.to(device) if loaded else None, objects, rated
+    )
 
 
 def check_masks(config: Mapping[str, Any], root: Path | None) -> None:
@@ -153,6 +162,8 @@ def png(image_b3hw: Tensor) -> bytes:
 def export_test(config: Mapping[str, Any], machine: Machine) -> Iterator[tuple[str, bytes, bytes]]:
     """Yield (name, damaged image, mask) for every test image, both as PNG; the mask is white in the hole.
 
+    The images of the sweep's protocol follow, if it has one.
+
     `methods.outputs` reads filled images under these names.
     """
     from trainables.inpaint.methods.outputs.file_names import file_name, to_uint8
@@ -164,3 +175,8 @@ def export_test(config: Mapping[str, Any], machine: Machine) -> Iterator[tuple[s
         for damaged_3hw, mask_1hw in zip(damaged_b3hw, mask_b1hw, strict=True):
             name = file_name(to_uint8(damaged_3hw), to_uint8(mask_1hw))
             yield name, png(damaged_3hw.unsqueeze(0)), png(mask_1hw.expand_as(damaged_3hw).unsqueeze(0))
+    for image in data.protocol or ():
+        hole_hw1 = image.hole_hw[..., None]
+        pair = [np.where(hole_hw1, np.uint8(0), image.pixels_hw3), np.repeat(hole_hw1.astype(np.uint8) * 255, 3, 2)]
+        damaged, mask = (torch.from_numpy(pixels_hw3).permute(2, 0, 1)[None] / 255 for pixels_hw3 in pair)
+        yield file_name(to_uint8(damaged)[0], to_uint8(mask[:, :1])[0]), png(damaged), png(mask)

@@ -23,7 +23,7 @@ from trainables.inpaint import perceptual_features
 from trainables.inpaint.batch import Batch, check_terms
 from trainables.inpaint.config import method_options
 from trainables.inpaint.dataset import InpaintDataset
-from trainables.inpaint.evaluation import diversity, metrics, per_image, perceptual_metrics, sharpness
+from trainables.inpaint.evaluation import by_protocol, diversity, metrics, per_image, perceptual_metrics, sharpness
 from trainables.inpaint.method import Method, Regression
 from trainables.inpaint.method_checks import (
     check_built,
@@ -46,6 +46,7 @@ from trainables.match.caption_retrieval import (
     set_trained_encoders,
     vocabulary_of,
 )
+from trainables.protocols.section import protocol_of
 from trainables.training.compiled import check_compiler
 from trainables.training.distributed import Workers
 from trainables.training.loop import derive, generator
@@ -59,7 +60,19 @@ SAMPLES = 8
 WRONG_TEXT = ("psnr_db_hole", "l1_hole", HITS)
 """Metrics of the test images filled with the captions of other images, recorded as `<metric>_wrong_text`."""
 
-__all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
+__all__ = [
+    "BEST",
+    "build",
+    "check_extra",
+    "checks",
+    "evaluate",
+    "extra",
+    "facts",
+    "final_files",
+    "load",
+    "samples",
+    "train",
+]
 """The functions and constants required by the protocol `trainables.training.loop.Task`."""
 
 
@@ -87,9 +100,11 @@ class InpaintLearner:
         self.retriever = retriever
         self.parameters = method.parameters
         self.user_metrics: tuple[UserMetric, ...] = ()
+        self.protocol: Mapping[str, Any] | None = None  # the section of the configuration
         self.filled = False  # whether `fill` has been called
         self.tested: Tensor | None = None  # `per_image.NAMES` of all test images, from the last evaluation
         self.tested_hits: Tensor | None = None  # `RetrievalAccuracy.hits` of the same images
+        self.facts: dict[str, Any] = {}  # of the last rating by the sweep's protocol
 
     def fill(self, image_b3hw: Tensor, mask_b1hw: Tensor, tokens_bt: Tensor | None = None) -> Tensor:
         """The method's fill. Raises TrialError if it does not return images like the given ones."""
@@ -108,6 +123,8 @@ class InpaintLearner:
         tokens_bt = None if batch.tokens_bt is None else batch.tokens_bt[:2]
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             self.fill(batch.image_b3hw[:2], batch.mask_b1hw[:2], tokens_bt)
+            if self.protocol:
+                self.fill(*by_protocol.blank(protocol_of(self.protocol).images.size, device))
 
     def state_dict(self) -> dict[str, Any]:
         state = self.method.state_dict()
@@ -134,6 +151,7 @@ def build(config: Mapping[str, Any], data: InpaintDataset, machine: Machine) -> 
     retriever = machine.workers.run_together(lambda: load_retriever(config, machine)) if judged else None
     learner = InpaintLearner(method, options, machine.workers, config.get("draws"), retriever)
     learner.user_metrics = of_config("metric", config)
+    learner.protocol = config.get("protocol")
     check_restores(method)
     learner.inference_weights()  # checked
     return learner
@@ -160,6 +178,10 @@ def checks(config: Mapping[str, Any]) -> list[tuple[Callable[[Any, Path | None],
     masked = {"data": {"size": config["data"]["size"]}, "mask": config["mask"], "test_masks": config.get("test_masks")}
     required = [(check_code, config["model"]["name"]), (images.check, config["data"])]
     required += [(captions.check, config["data"]), (inpaint_dataset.check_masks, masked)]
+    if config.get("protocol"):
+        of_protocol = {"data": masked["data"], **{key: config[key] for key in ("model", "protocol")}}
+        required.append((by_protocol.check_size, of_protocol))
+        required.append((check_protocol_images, config["protocol"]))
     if config.get("compile"):
         required.append((check_compiler, True))
     if config.get("metrics"):
@@ -290,6 +312,11 @@ def check_user_metrics(config: Mapping[str, Any], root: Path | None) -> None:  #
     meter.compute(Workers(), torch.device("cpu"))
 
 
+def check_protocol_images(section: Mapping[str, Any], root: Path | None) -> None:
+    """Raise TrialError if the folders of a resolved `protocol` section cannot be used. Called before training."""
+    by_protocol.images_of(section, root, torch.empty(0, 3, 1, 1, dtype=torch.uint8))
+
+
 def check_extra(data: InpaintDataset, names: Sequence[str]) -> None:
     _scorers(data, names)
 
@@ -301,7 +328,18 @@ def _scorers(data: InpaintDataset, names: Sequence[str]) -> dict[str, perceptual
 
 
 def extra(learner: InpaintLearner, data: InpaintDataset, names: Sequence[str]) -> dict[str, float]:
-    """Score the composites of the test images: with trained networks (LPIPS, KID, FID), and by their sharpness."""
+    """Score the composites of the test images: with trained networks (LPIPS, KID, FID), and by their sharpness.
+
+    If the sweep has a protocol, its images are filled and rated as well: `<metric>_on_protocol`.
+    """
+    rated: dict[str, float] = {}
+    if learner.protocol and data.protocol is not None:
+        found = by_protocol.rate(learner.fill, data.protocol, data.device, learner.workers)
+        rated, learner.facts = by_protocol.columns(found), {"protocol": by_protocol.facts(learner.protocol, found)}
+    return {**_test_scores(learner, data, names), **rated} if names else rated
+
+
+def _test_scores(learner: InpaintLearner, data: InpaintDataset, names: Sequence[str]) -> dict[str, float]:
     scorers, meter = _scorers(data, names), sharpness.Sharpness()
     for index in data.evaluation_batches(data.all_of("test")):
         image_b3hw, mask_b1hw = data.batch("test", index, data.evaluation_masks["test"])
@@ -319,6 +357,11 @@ def extra(learner: InpaintLearner, data: InpaintDataset, names: Sequence[str]) -
 def samples(learner: InpaintLearner, data: InpaintDataset) -> dict[str, bytes]:
     """Sample pictures of the first test images: truth, mask, damaged, output and composite, a strip each."""
     return per_image.strips(learner.method.fill, data, data.all_of("test")[:SAMPLES])
+
+
+def facts(learner: InpaintLearner, data: InpaintDataset) -> dict[str, Any]:  # noqa: ARG001 - part of the task interface
+    """What rated the fills, and on which images, if the sweep has a protocol."""
+    return learner.facts
 
 
 def final_files(learner: InpaintLearner, data: InpaintDataset) -> dict[str, bytes]:

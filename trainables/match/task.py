@@ -164,5 +164,10 @@ def samples(learner: MatchLearner, data: MatchDataset) -> dict[str, bytes]:  # n
     return {}
 
 
+def facts(learner: MatchLearner, data: MatchDataset) -> dict[str, Any]:  # noqa: ARG001 - part of the task interface
+    """No further facts."""
+    return {}
+
+
 def final_files(learner: MatchLearner, data: MatchDataset) -> dict[str, bytes]:  # noqa: ARG001
     return {}

@@ -22,13 +22,13 @@ from trainables.config.sections import StrictConfig
 from trainables.data.image_files import open_image, read_grey
 from trainables.errors import TrialError
 from trainables.protocols.generators import HoleArray
-from trainables.protocols.masked_images import Checksum, MaskedImage, Photographs
+from trainables.protocols.masked_images import Checksum, CutImages, MaskedImage
 
 INDEX = "protocol.json"
-IMAGES, MASKS, DAMAGED = "images", "masks", "damaged"
+IMAGES, MASKS, DAMAGED = PARTS = ("images", "masks", "damaged")
 
 
-def write(images: Photographs, folder: Path, head: Mapping[str, Any]) -> int:
+def write(images: CutImages, folder: Path, head: Mapping[str, Any]) -> int:
     """Write the images, and return their number. head: what `protocol.json` says of the protocol."""
     checksums, grouped = {}, False
     for one in images:

@@ -57,6 +57,27 @@ class FillFolder:
         raise TrialError(f"fill {file}", why, f"an RGB image of 8 bits and {width} x {height} px", fix)
 
 
+def check_first(folder: FillFolder, images: Sequence[MaskedImage]) -> None:
+    """Raise TrialError if a folder has the damaged images or the masks themselves, by the first images of a protocol.
+
+    images: some of them that have a hole.
+    """
+    found: list[set[str]] = []
+    for image in images:
+        fill_hw3, hole_hw1 = folder.fill(image), image.hole_hw[..., None]
+        damaged_hw3 = np.where(hole_hw1, np.uint8(0), image.pixels_hw3)
+        is_damaged = (fill_hw3 == damaged_hw3).all() and (damaged_hw3 != image.pixels_hw3).any()
+        is_mask = any((fill_hw3 == np.where(hole_hw1, hole, 255 - hole)).all() for hole in (0, 255))
+        found.append({"damaged images, whose holes are black"} if is_damaged else {"masks"} if is_mask else set())
+    for what in set.intersection(*found) if found else ():
+        raise TrialError(
+            f"fills {folder.folder}",
+            f"it has the {what}, and not fills: {', '.join(image.key for image in images)}",
+            "the images that a program has filled",
+            "name the folder that the program has written",
+        )
+
+
 def check_names(given: str, files: Mapping[str, str], keys: Sequence[str], fix: str) -> None:
     """Raise TrialError if a folder has files of other names than these. given, fix: parts of the error."""
     wanted = set(keys)

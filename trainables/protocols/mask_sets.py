@@ -14,7 +14,7 @@ from trainables.data.image_files import WHITE, image_files, open_image, read_gre
 from trainables.errors import TrialError
 from trainables.protocols.generators import HoleArray
 from trainables.protocols.mask_options import CentreMasks, FileMasks
-from trainables.protocols.protocol import Protocol
+from trainables.protocols.protocol import Protocol, check_masks_folder
 
 
 def centre(options: CentreMasks, size: int) -> HoleArray:
@@ -35,30 +35,30 @@ class MaskSet:
     """Side of the masks, px."""
     white: bool
     """Whether holes are white, and not black."""
+    given: str
+    """What names the folder: an option or a key."""
     groups: Mapping[str, list[str]]
     """The files of each group, sorted, below the folder."""
 
     def holes(self, image: int) -> Iterator[tuple[str, HoleArray]]:
         """The (group, hole_hw) of an image by its number: mask `image` of each group, from the first after the last."""
         for group, files in self.groups.items():
-            yield group, _hole(self.folder / files[image % len(files)], self.size, self.white)
+            yield group, _hole(self.folder / files[image % len(files)], self.size, self.white, self.given)
 
 
-def read(protocol: Protocol, folder: Path | None) -> MaskSet | None:
-    """The mask files of a protocol; None if its masks are no files. Raises TrialError if they cannot be used."""
-    if protocol.masks["name"] != "files":
-        if folder is not None:
-            why, allowed = "the masks of this protocol are not read from files", "protocols whose masks are files"
-            raise TrialError(f"--masks {folder}", why, allowed, "leave --masks out")
+def read(protocol: Protocol, folder: Path | None, given: str = "--masks") -> MaskSet | None:
+    """The mask files of a protocol; None if its masks are no files. Raises TrialError if they cannot be used.
+
+    given: what names the folder, an option or a key.
+    """
+    check_masks_folder(protocol, None if folder is None else str(folder), given)
+    if folder is None:
         return None
     options: FileMasks = protocol.mask_options()
-    if folder is None:
-        why = "the masks of this protocol are published files"
-        raise TrialError("no --masks", why, f"the folder of these files: {protocol.code}", "--masks DIR")
-    files = image_files(folder, "--masks")
+    files = image_files(folder, given)
     if options.files is not None and len(files) != options.files:
         raise TrialError(
-            f"--masks {folder}",
+            f"{given} {folder}",
             f"it has {len(files):,} masks; the published set has {options.files:,}",
             "the whole published set, so that every image gets the same mask everywhere",
             "check the folder; or copy the protocol to a file of your own with `files: null`, which has another hash",
@@ -67,21 +67,21 @@ def read(protocol: Protocol, folder: Path | None) -> MaskSet | None:
     shares = f"more than {options.shares[0]:.0%} and at most {options.shares[-1]:.0%}"
     size, white = protocol.images.size, options.hole == "white"
     for file in files:
-        group = _group(options, _hole(folder / file, size, white))
+        group = _group(options, _hole(folder / file, size, white, given))
         if group is not None:
             groups.setdefault(group, []).append(file)
     if not groups:
         raise TrialError(
-            f"--masks {folder}",
+            f"{given} {folder}",
             "no mask has a hole of one of the protocol's shares",
             f"holes of {shares} of the image, in {options.hole}",
             f"check the folder, and whether its holes are {options.hole}",
         )
-    return MaskSet(folder, size, white, dict(sorted(groups.items())))
+    return MaskSet(folder, size, white, given, dict(sorted(groups.items())))
 
 
-def _hole(file: Path, size: int, white: bool) -> HoleArray:
-    grey = read_grey(open_image(file, "--masks"))
+def _hole(file: Path, size: int, white: bool, given: str) -> HoleArray:
+    grey = read_grey(open_image(file, given))
     if grey.size != (size, size):
         raise TrialError(
             f"mask {file}",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +19,7 @@ from trainables.data.image_files import image_files, open_image
 from trainables.errors import TrialError
 from trainables.protocols import mask_sets
 from trainables.protocols.generators import HoleArray, Square
+from trainables.protocols.mask_sets import MaskSet
 from trainables.protocols.protocol import ImagesConfig, Protocol
 
 Pixels = npt.NDArray[np.uint8]
@@ -79,26 +80,25 @@ def names_and_files(folder: Path, option: str = "--truth") -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-class Photographs:
-    """The images of a protocol, cut from a folder of photographs: sorted by name, and by group for each name."""
+class CutImages:
+    """The images of a protocol, cut from pictures, by group for each picture."""
 
-    def __init__(self, protocol: Protocol, folder: Path, masks: Path | None = None) -> None:
-        """masks: folder of the mask files, for `masks: {name: files}` only. Raises TrialError."""
-        self.protocol, self.folder = protocol, folder
-        self._files = names_and_files(folder)
-        self._masks = mask_sets.read(protocol, masks)
+    def __init__(
+        self, protocol: Protocol, names: Sequence[str], picture: Callable[[str], Image.Image], masks: MaskSet | None
+    ) -> None:
+        """names: of the pictures. picture: gives the one with a name, in RGB. masks: of a protocol with mask files."""
+        self.protocol, self._names, self._picture, self._masks = protocol, names, picture, masks
 
     @property
     def keys(self) -> list[str]:
         """The keys of all images, in their order."""
         groups = [""] if self._masks is None else list(self._masks.groups)
-        return [f"{group}/{name}" if group else name for name in self._files for group in groups]
+        return [f"{group}/{name}" if group else name for name in self._names for group in groups]
 
     def __iter__(self) -> Iterator[MaskedImage]:
         """Raises TrialError for a photograph that does not decode, or for which no hole can be drawn."""
-        for number, (name, file) in enumerate(self._files.items()):
-            picture = open_image(self.folder / file, "--truth").convert("RGB")
-            photograph = _fitted(picture, self.protocol.images)
+        for number, name in enumerate(self._names):
+            photograph = _fitted(self._picture(name), self.protocol.images)
             if self._masks is None:
                 hole_hw, square = _drawn(self.protocol, name, photograph)
                 yield MaskedImage(name, "", photograph[square], hole_hw[square])
@@ -106,6 +106,28 @@ class Photographs:
             square = _centre(photograph, self.protocol.images.size)
             for group, hole_hw in self._masks.holes(number):
                 yield MaskedImage(name, group, photograph[square], hole_hw)
+
+
+class Photographs(CutImages):
+    """The images of a protocol, cut from a folder of photographs: sorted by name."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        folder: Path,
+        masks: Path | None = None,
+        given: tuple[str, str] = ("--truth", "--masks"),
+    ) -> None:
+        """masks: folder of the mask files, for `masks: {name: files}` only. given: what names the two folders.
+
+        Raises TrialError.
+        """
+        files = names_and_files(folder, given[0])
+
+        def picture(name: str) -> Image.Image:
+            return open_image(folder / files[name], given[0]).convert("RGB")
+
+        super().__init__(protocol, list(files), picture, mask_sets.read(protocol, masks, given[1]))
 
 
 def mask_seed(seed: int, name: str) -> int:

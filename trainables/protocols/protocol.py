@@ -8,6 +8,8 @@ that a corrected reference changes no hash.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -16,6 +18,7 @@ from pydantic import AfterValidator, Field, model_validator
 from trainables.config.messages import validated
 from trainables.config.sections import StrictConfig
 from trainables.config.variant import Variant, options
+from trainables.errors import TrialError
 from trainables.protocols.mask_options import MASKS
 
 FORMAT = 1
@@ -24,6 +27,8 @@ METRICS = {"psnr_db": 1, "psnr_db_hole": 1, "l1": 1, "l1_hole": 1, "l1_seam": 1,
 """Metrics that a protocol can have, with the version of their code. A version rises when a value changes."""
 DETECTION_METRICS = {"pixel_f1": 1, "pixel_iou": 1, "pixel_auc": 1}
 """The same for a protocol of detections."""
+IMAGE_METRICS = {"auc": 1, "balanced_accuracy": 1, "f1": 1}
+"""The same for a protocol of detections of whole images."""
 EQUALITY = {
     "bits": "the masks equal those of the authors' code for the same random numbers, bit for bit",
     "files": "the masks are the authors' published files",
@@ -134,7 +139,75 @@ class DetectionProtocol(PublishedEvaluation):
         return {"format": FORMAT, **{key: plain[key] for key in ("task", "maps", "metrics")}}
 
 
-def resolve(value: Any) -> Protocol | DetectionProtocol:
+class ImageScoresConfig(StrictConfig):
+    """How the number that a detector gives for a photograph is rated."""
+
+    threshold: float = Field(0.5, description="a photograph with a score above it is detected")
+
+
+class ImageDetectionProtocol(PublishedEvaluation):
+    task: Literal["detect"] = Field(description="detections are rated")
+    scores: ImageScoresConfig = Field(description="how the scores are rated")
+    metrics: Annotated[dict[str, int], _versions(IMAGE_METRICS)] = Field(
+        min_length=1, description="each metric with the version of its code"
+    )
+
+    def evaluation(self) -> dict[str, Any]:
+        """What decides the numbers, as plain data: the part that is hashed."""
+        plain = self.model_dump()
+        return {"format": FORMAT, **{key: plain[key] for key in ("task", "scores", "metrics")}}
+
+
+AnyProtocol = Protocol | DetectionProtocol | ImageDetectionProtocol
+
+
+def resolve(value: Any) -> AnyProtocol:
     """The protocol of a file's content, with every default filled in. Raises TrialError for the first wrong key."""
-    kind = DetectionProtocol if isinstance(value, Mapping) and "task" in value else Protocol
+    keys = set(value) if isinstance(value, Mapping) else set()
+    kind: type[AnyProtocol] = Protocol
+    if "task" in keys:
+        kind = ImageDetectionProtocol if "scores" in keys else DetectionProtocol
     return kind.model_validate(validated("", kind, value))
+
+
+def evaluation_hash(evaluation: Mapping[str, Any]) -> str:
+    """16 hex digits of what decides the numbers, as `sweeps.protocols.identity.evaluation_hash`, which is not imported
+    here."""
+    text = json.dumps(evaluation, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def of_evaluation(evaluation: Mapping[str, Any]) -> Protocol:
+    """The protocol of inpainting with this evaluation, without what a reader has to know.
+
+    Raises TrialError for an evaluation that the installed code would make otherwise.
+    """
+    words = {"about": "-", "paper": "-", "equality": "own", "evidence": "-"}
+    plain = {key: value for key, value in evaluation.items() if key != "format"}
+    protocol = Protocol.model_validate(validated("", Protocol, {**words, **plain}))
+    if protocol.evaluation() != dict(evaluation):
+        raise TrialError(
+            f"an evaluation of format {evaluation.get('format')}",
+            "the installed code cuts images, draws masks or computes metrics in another way",
+            f"an evaluation of format {FORMAT}, with all options",
+            "sweeps run FILE, which names the protocol as it is now",
+        )
+    return protocol
+
+
+def check_masks_folder(protocol: Protocol, folder: str | None, given: str = "--masks") -> None:
+    """Raise TrialError if a folder of mask files is given to a protocol without, or the other way round."""
+    key = given if given.startswith("protocol.") else ""
+    files = protocol.masks["name"] == "files"
+    if folder is not None and not files:
+        why, allowed = "the masks of this protocol are not read from files", "protocols whose masks are files"
+        raise TrialError(f"{given} {folder}", why, allowed, f"leave {given} out", key)
+    if folder is None and files:
+        why = "the masks of this protocol are published files"
+        raise TrialError(
+            f"no {given}",
+            why,
+            f"the folder of these files: {protocol.code or 'those of its publication'}",
+            f"{given} DIR",
+            key,
+        )

@@ -33,7 +33,19 @@ PARTS = 5
 _CLIP = 1e-6
 """Probabilities are clipped to this distance from 0 and 1, so that their logits are finite."""
 
-__all__ = ["BEST", "build", "check_extra", "checks", "evaluate", "extra", "final_files", "load", "samples", "train"]
+__all__ = [
+    "BEST",
+    "build",
+    "check_extra",
+    "checks",
+    "evaluate",
+    "extra",
+    "facts",
+    "final_files",
+    "load",
+    "samples",
+    "train",
+]
 """Names that `trainables.training.loop.Task` requires of a module."""
 
 
@@ -150,6 +162,11 @@ def extra(learner: StackLearner, data: StackDataset, names: Sequence[str]) -> di
 
 def samples(learner: StackLearner, data: StackDataset) -> dict[str, bytes]:  # noqa: ARG001 - part of the task interface
     """No pictures: the ensemble reads no images."""
+    return {}
+
+
+def facts(learner: StackLearner, data: StackDataset) -> dict[str, Any]:  # noqa: ARG001 - part of the task interface
+    """No further facts."""
     return {}
 
 

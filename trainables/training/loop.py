@@ -76,10 +76,14 @@ class Task(Protocol):
         """Raise TrialError before training if `extra` cannot compute these metrics."""
 
     def extra(self, learner: Any, data: Any, names: Sequence[str]) -> dict[str, float]:
-        """The metrics that `Goal.extra` lists, over the whole test split."""
+        """The metrics that only the last epoch has: those that `Goal.extra` lists, over the whole test split, and those
+        of a protocol."""
 
     def samples(self, learner: Any, data: Any) -> dict[str, bytes]:
         """The same fixed test images for every arm, as PNG files."""
+
+    def facts(self, learner: Any, data: Any) -> dict[str, Any]:
+        """What a result says of its values, as plain data, beside the columns; called after `extra`."""
 
     def final_files(self, learner: Any, data: Any) -> dict[str, bytes]:
         """Files stored with the last epoch's samples: per-image values of the test split, pictures of the worst."""
@@ -265,15 +269,15 @@ def _finish(
     last = history[-1]
     if not any(name.startswith("test/") for name in last):  # the target was lowered to an earlier epoch
         history[-1] = last = _evaluate(task, learner, data, last, ("test",))
-    if session.goal.extra:
-        scores = task.extra(learner, data, session.goal.extra)
-        history[-1] = last = {**last, **{f"test/{name}": value for name, value in scores.items()}}
+    scores = task.extra(learner, data, session.goal.extra)
+    history[-1] = last = {**last, **{f"test/{name}": value for name, value in scores.items()}}
     if session.goal.epochs:
         _save(learner, history, best, session)
     leads = session.machine.workers.leads
     files = {**task.samples(learner, data), **task.final_files(learner, data)} if leads else {}
     session.samples(int(last["epoch"]), files)
-    session.finish(history, {"parameters": learner.parameters, "data_fingerprint": data.fingerprint})
+    facts = {"parameters": learner.parameters, "data_fingerprint": data.fingerprint, **task.facts(learner, data)}
+    session.finish(history, facts)
 
 
 def _shows_samples(epoch: int, goal: Goal) -> bool:

@@ -182,5 +182,8 @@ class UserTask:
     def samples(self, learner: Any, data: Any) -> dict[str, bytes]:
         return with_strip(learner.context.pictures) if learner.context else {}
 
+    def facts(self, learner: Any, data: Any) -> dict[str, Any]:
+        return {}
+
     def final_files(self, learner: Any, data: Any) -> dict[str, bytes]:
         return {}

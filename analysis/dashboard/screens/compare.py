@@ -15,6 +15,8 @@ from analysis.dashboard.widgets import buttons, code, configuration, curves, ele
 from analysis.report import render
 from analysis.report.sections import images
 from analysis.study import Study
+from sweeps.protocols import results as protocol_results
+from sweeps.protocols.identity import differences
 
 ARMS, TRIALS = "Arms of a sweep", "Trials"
 CURVES, CONFIG, CODE = "Curves", "Configuration", "Code"
@@ -53,6 +55,8 @@ def show() -> None:
         items = _arms(study)
     else:
         items = _trials()
+        for words in _rated_differently(items):
+            st.warning(words, icon=":material/rule:")
     if len(items) < _LEAST:
         elements.empty_state("Choose at least two", "Up to six can be compared.")
         return
@@ -101,6 +105,21 @@ def _trials() -> list[ComparedItem]:
         model = body["config"].get("model", {}).get("name", "trial")
         items.append(ComparedItem(f"{model}, seed {body['seed']}, {trial[:6]}", "", trial, body["config"]))
     return items
+
+
+def _rated_differently(items: Sequence[ComparedItem]) -> list[str]:
+    """What the protocols of trials differ in from that of the first one; nothing if they have one, or none."""
+    rated = [(item.name, item.config["protocol"]) for item in items if item.config.get("protocol")]
+    found = []
+    for name, section in rated[1:]:
+        first, other = rated[0]
+        if section["hash"] != other["hash"]:
+            different = "; ".join(differences(other["evaluation"], section["evaluation"]))
+            found.append(
+                f"Columns “on protocol” do not compare: {first} was rated by {protocol_results.named(other)}, "
+                f"{name} by {protocol_results.named(section)}, which differ in {different}."
+            )
+    return found
 
 
 def _add_trial() -> None:

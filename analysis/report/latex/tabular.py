@@ -42,6 +42,8 @@ def paper(table: PaperTable, caption: str, label: str) -> str:
         "\\sisetup{separate-uncertainty=true,detect-weight=true,group-digits=false}",
         f"\\caption{{{escape(caption)}}}\\label{{tab:{re.sub('[^a-z0-9-]', '-', label)}}}",
     ]
+    if table.lead:
+        lines.append(f"{{\\footnotesize\\raggedright {breakable(' '.join(table.lead), _LONG_WORD)}\\par}}\\smallskip")
     start = 0
     for number, block in enumerate(blocks):
         shown = columns[start : start + len(block.heads)]

@@ -102,4 +102,10 @@ def _notes(study: Study, seeds: Sequence[int], tests: Sequence[Comparison]) -> l
         left_out.append(f"{study.untrained.capitalize()} are left out.")
     if len(study.groups) > 1:
         left_out.append("Levels that are tested on different images or masks are not compared.")
-    return [first, *numbers, *captions.on_tests(study, tests, "differs from zero"), *left_out]
+    return [
+        first,
+        *numbers,
+        *captions.on_tests(study, tests, "differs from zero"),
+        *left_out,
+        *captions.on_protocol(study),
+    ]

@@ -77,6 +77,8 @@ class PaperTable:
     footnotes: Sequence[str] = ()
     """Numbered from 1."""
     transposed: bool = False
+    lead: Sequence[str] = ()
+    """Sentences for above the table."""
 
     @property
     def sentences(self) -> list[str]:
@@ -133,7 +135,8 @@ def results(table: Table) -> PaperTable:
             if column.theirs:
                 made.figures.append(_published(entry))
     first, *others = table.on_results
-    return PaperTable("Results", "arm", heads, rows, [first, *_numbers_of_seeds(table), *others], table.footnotes)
+    notes = [first, *_numbers_of_seeds(table), *others]
+    return PaperTable("Results", "arm", heads, rows, notes, table.footnotes, lead=table.lead)
 
 
 def differences(table: Table) -> PaperTable:
@@ -216,8 +219,9 @@ def difference_figure(gap: Interval | None, test: Comparison | None, digits: int
 
 def _hint(test: Comparison) -> str:
     effect = "undefined" if test.effect is None else f"{test.effect:.2f}"
+    method = "t test" if test.photographs else "sign-flip"
     return (
-        f"sign-flip p {test.p:.2g}, {test.adjusted_p:.2g} adjusted for {test.family} comparisons; "
+        f"{method} p {test.p:.2g}, {test.adjusted_p:.2g} adjusted for {test.family} comparisons; "
         f"better in {100 * test.improvement:.0f} % of pairs; Hedges’ g {effect}"
     )
 

@@ -40,6 +40,8 @@ class TerminalTables:
 
         for table in self.tables:
             name = " · ".join(filter(None, [self.title, table.title]))
+            if table.lead:
+                yield Text(" ".join(table.lead) + "\n")
             parts = _parts(table, options.max_width)
             for number, part in enumerate(parts):
                 yield _drawn(part, name if number == 0 else "", _most_name(options.max_width))

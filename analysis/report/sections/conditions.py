@@ -9,6 +9,8 @@ from typing import Any
 from analysis import wording
 from analysis.report.sections import details
 from analysis.study import Study
+from sweeps.protocols import results as protocol_results
+from sweeps.results import columns
 
 FEW_IMAGES = 100
 """With fewer test images, a report describes these images rather than the method."""
@@ -21,10 +23,14 @@ _HOLES_MARGIN = 0.25
 def conditions(study: Study) -> details.Pairs:
     """The baseline's configuration by section, which applies to every arm unless the arm changes it."""
     config = study.arm(study.baseline).config
-    pairs = [(key, details.words_of(value)) for key, value in config.items() if key not in ("model", "epochs")]
+    pairs = [
+        (key, details.words_of(value)) for key, value in config.items() if key not in ("model", "epochs", "protocol")
+    ]
     pairs.append(
         ("epochs", details.words_of(config["epochs"])) if config.get("epochs") else ("epochs", "none: no training")
     )
+    if study.protocol:
+        pairs.append(("protocol", protocol_results.named(study.protocol)))
     holes = [f"{100 * value:.1f} %" for value in sorted(set(_hole_fractions(study)))]
     if holes:
         by_arm = f" to {holes[-1]}, depending on the arm," if len(set(holes)) > 1 else ""
@@ -59,8 +65,11 @@ def _hole_fractions(study: Study) -> Iterator[float]:
 
 def few_test_images(study: Study) -> list[str]:
     """A caption sentence if some results were tested on few images."""
-    sources = [result.get("provenance") or {} for result in study.results.values()]
-    counts = sorted({(source.get("images") or {}).get("test", FEW_IMAGES) for source in sources})
+    if study.protocol and all(map(columns.on_protocol, study.metrics)):
+        counts = sorted({one["images"] for one in protocol_results.tested(study.results.values())})
+    else:
+        sources = [result.get("provenance") or {} for result in study.results.values()]
+        counts = sorted({(source.get("images") or {}).get("test", FEW_IMAGES) for source in sources})
     few = [str(count) for count in counts if count < FEW_IMAGES]
     if not few:
         return []

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,9 +90,19 @@ def picture_grid(study: Study, most: int = _PICTURES) -> PictureGrid | None:
             output = pictures.get(f"{place}/composite.png")
             columns.append((name, output, errors(output, truth)))
     columns += [("truth", truth, None)]
-    strips = [(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None]
+    strips = _filled([(title, interleave(upper, lower, most)) for title, upper, lower in columns if upper is not None])
     seeds = {name: folders[name][0] for name in arms}
     return PictureGrid(strips, seeds, study.plan["task"] == "detect")
+
+
+def _filled(strips: list[tuple[str, list[Image | None]]]) -> list[tuple[str, list[Image | None]]]:
+    """The strips without rows that no column fills, such as the heat maps of detectors that predict none."""
+    rows = [
+        row
+        for row, tiles in enumerate(zip_longest(*(tiles for _, tiles in strips)))
+        if any(tile is not None for tile in tiles)
+    ]
+    return [(title, [tiles[row] for row in rows if row < len(tiles)]) for title, tiles in strips]
 
 
 def _stacked(tiles: Sequence[Image | None], rows: int) -> bytes:

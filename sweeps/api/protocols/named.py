@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainables.protocols.protocol import DetectionProtocol, Protocol
+    from trainables.protocols.protocol import AnyProtocol
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class NamedProtocol:
     name: str
     hash: str
     """16 hex digits; it changes with whatever decides the numbers, and with nothing else."""
-    content: Protocol | DetectionProtocol
+    content: AnyProtocol
 
 
 def find_protocol(given: str | Path) -> NamedProtocol:
@@ -48,20 +48,27 @@ def export_protocol(
     given: its name or file. truth: folder of photographs. masks: folder of the mask files, if the protocol has some.
     Returns the protocol and the number of images. SweepError or TrialError for files that cannot be used.
     """
-    from sweeps.api import arguments
     from sweeps.errors import SweepError
     from trainables.protocols import exported
     from trainables.protocols.masked_images import Photographs
-    from trainables.protocols.protocol import DetectionProtocol
+    from trainables.protocols.protocol import Protocol
 
     named, folder = find_protocol(given), Path(out)
-    if isinstance(named.content, DetectionProtocol):
+    if not isinstance(named.content, Protocol):
         why, allowed = "it rates detections, which need no images of a protocol", "a protocol of inpainting"
         raise SweepError(f"protocol {named.name}", why, allowed, "sweeps protocols lists all of them")
-    arguments.make_folder(folder)
-    if any(folder.iterdir()):
-        fix = "name a new folder: fills of an older export do not fit other masks"
-        raise SweepError(f"--out {out}", "it is not empty", "an empty or new folder", fix)
+    make_empty(folder)
     images = Photographs(named.content, Path(truth), None if masks is None else Path(masks))
     head = {"name": named.name, "hash": named.hash, "evaluation": named.content.evaluation()}
     return named, exported.write(images, folder, head)
+
+
+def make_empty(folder: Path) -> None:
+    """Create the folder of an export. SweepError if it has files."""
+    from sweeps.api import arguments
+    from sweeps.errors import SweepError
+
+    arguments.make_folder(folder)
+    if any(folder.iterdir()):
+        fix = "name a new folder: fills of an older export do not fit other masks"
+        raise SweepError(f"--out {folder}", "it is not empty", "an empty or new folder", fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
     from analysis.scores.table import ScoreTable
     from sweeps.api.protocols.named import NamedProtocol
     from sweeps.protocols.scores import RunScores, Scores
-    from trainables.protocols.protocol import Protocol
+    from trainables.protocols.protocol import ImageDetectionProtocol, Protocol
     from trainables.protocols.rating import ImageSource, RatedFills, Rating
 
 Folders = Mapping[str, Sequence[str | Path]]
+_LOOKED_AT = 3
+"""Images by which a folder of damaged images or masks is noticed before anything is rated."""
 ALL_PIXELS = "all_pixels"
 """Baseline: every pixel is detected."""
+ALL_IMAGES = "all_images"
+"""Baseline: every photograph is detected."""
 
 
 def score(
@@ -31,15 +36,17 @@ def score(
     masks: str | Path | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Scores:
-    """Rate folders of filled images, and fills without training on the same images; or folders of detections.
+    """Rate folders of filled images, and fills without training on the same images; or detections.
 
-    fills: name in the table -> its folders, one for each seed. protocol: a name or the path of a file. truth: folder of
-    the photographs, or one that `export_protocol` has written; for detections, of the true masks. masks: folder of the
-    mask files, if the protocol has some. progress: called with the number of images that are done, and of all.
+    fills: name in the table -> its folders, one for each seed; for detections of whole images, its CSV files.
+    protocol: a name or the path of a file. truth: folder of the photographs, or one that `export_protocol` has written;
+    for detections, of the true masks, or a CSV file with the labels. masks: folder of the mask files, if the protocol
+    has some. progress: called with the number of images that are done, and of all.
     SweepError or TrialError for an unknown protocol, for images, masks and fills that cannot be used, and for an
     exported folder of another version of the protocol.
     """
     from sweeps.protocols import scores
+    from trainables.protocols.protocol import ImageDetectionProtocol
 
     known = named.find_protocol(protocol)
     runs = {f"{name} {number}": Path(one) for name, folders in fills.items() for number, one in enumerate(folders)}
@@ -48,6 +55,8 @@ def score(
     if clash:
         why = "this is the name of a method without training, which is in every table"
         raise SweepError(f"name {clash[0]!r}", why, "another name", f"my_{clash[0]}=FOLDER")
+    if isinstance(known.content, ImageDetectionProtocol):
+        return _image_scores(known, known.content, fills, Path(truth), masks)
     rated = _rated(known, runs, Path(truth), None if masks is None else Path(masks), progress)
     found = [
         scores.FillScores(
@@ -74,9 +83,62 @@ def score(
 def _untrained(known: NamedProtocol) -> Sequence[str]:
     """The names of the methods without training, which are part of every table."""
     from trainables.protocols.fills import UNTRAINED
-    from trainables.protocols.protocol import DetectionProtocol
+    from trainables.protocols.protocol import DetectionProtocol, ImageDetectionProtocol
 
-    return [ALL_PIXELS] if isinstance(known.content, DetectionProtocol) else UNTRAINED
+    baselines = {DetectionProtocol: [ALL_PIXELS], ImageDetectionProtocol: [ALL_IMAGES]}
+    return baselines.get(type(known.content), UNTRAINED)
+
+
+def _refuse_masks(masks: str | Path | None) -> None:
+    if masks is not None:
+        why, allowed = "a protocol of detections has its masks in --truth", "--truth DIR"
+        raise SweepError(f"--masks {masks}", why, allowed, "leave --masks out")
+
+
+def _image_scores(
+    known: NamedProtocol,
+    content: ImageDetectionProtocol,
+    files: Folders,
+    truth: Path,
+    masks: str | Path | None,
+) -> Scores:
+    """Scores of detectors that give one number for a photograph: the numbers themselves, image by image."""
+    from sweeps.protocols import scores
+    from trainables.protocols import image_detections
+
+    _refuse_masks(masks)
+    for file in (Path(one) for some in files.values() for one in some):
+        if file.is_dir():
+            why = f"the protocol {known.name} rates one number for each photograph"
+            allowed = "a CSV file with the columns image,score; maps are rated by benco-pixels and others"
+            raise SweepError(f"scores {file}", f"it is a folder, and {why}", allowed, "sweeps score NAME=FILE.csv ...")
+    labels = image_detections.read_labels(truth)
+    names, kinds = image_detections.checksums(labels)
+
+    def run(values: list[float], file: str) -> RunScores:
+        nothing = [0] * len(labels)
+        return scores.RunScores(folder=file, values={"score": values}, changed_px=nothing, largest_change=0)
+
+    found = [
+        scores.FillScores(
+            name=name,
+            untrained=False,
+            runs=[run(image_detections.read_scores(Path(one), labels), str(one)) for one in some],
+        )
+        for name, some in files.items()
+    ]
+    everything = run([content.scores.threshold + 1] * len(labels), "")
+    return scores.Scores(
+        schema=1,
+        protocol=known.name,
+        evaluation=content.evaluation(),
+        published_images=content.published_images,
+        tested=scores.RatedImages(count=len(labels), pixels=names, masks=kinds),
+        names=list(labels),
+        groups=[""] * len(labels),
+        hole_fractions=[float(label) for label in labels.values()],
+        fills=[*found, scores.FillScores(name=ALL_IMAGES, untrained=True, runs=[everything])],
+    )
 
 
 def _rated(
@@ -87,21 +149,45 @@ def _rated(
     progress: Callable[[int, int], None],
 ) -> Rating:
     """The values of all folders and of what needs no training, by label."""
-    from trainables.protocols import detections, fills, rating
-    from trainables.protocols.protocol import DetectionProtocol
+    from trainables.protocols import detections, exported, fills, rating
+    from trainables.protocols.protocol import DetectionProtocol, Protocol
 
     content, metrics = known.content, list(known.content.metrics)
     if isinstance(content, DetectionProtocol):
-        if masks is not None:
-            why, allowed = "a protocol of detections has its masks in --truth", "--truth DIR"
-            raise SweepError(f"--masks {masks}", why, allowed, "leave --masks out")
+        _refuse_masks(masks)
+        for folder in runs.values():
+            _refuse_own(folder, {truth: "true masks"}, "maps")
+            if folder.suffix.lower() == ".csv" and folder.is_file():
+                why = f"it is a CSV file, and the protocol {known.name} rates maps of pixels"
+                fix = "sweeps score FILE.csv --protocol trufor-images --truth LABELS.csv rates numbers"
+                raise SweepError(f"maps {folder}", why, "a folder with one map for each photograph", fix)
         maps: dict[str, Any] = {label: detections.MapFolder(folder) for label, folder in runs.items()}
         maps[ALL_PIXELS] = detections.AllPixels()
         true = detections.TrueMasks(content, truth)
         return rating.rate(true, maps, metrics, progress, detections.rates(content))
-    sources: dict[str, rating.FillSource] = {label: fills.FillFolder(folder) for label, folder in runs.items()}
+    assert isinstance(content, Protocol)
+    images = _images(known, content, truth, masks)
+    own = {truth: "photographs", **({masks: "masks of the protocol"} if masks else {})}
+    own |= {truth / part: f"{part} of the exported folder" for part in exported.PARTS if exported.is_exported(truth)}
+    folders = {label: fills.FillFolder(folder) for label, folder in runs.items()}
+    keys = images.keys
+    for one in folders.values():
+        _refuse_own(one.folder, own, "fills")
+        one.check(keys)
+    first = list(itertools.islice((image for image in images if image.hole_hw.any()), _LOOKED_AT))
+    for one in folders.values():
+        fills.check_first(one, first)
+    sources: dict[str, rating.FillSource] = {**folders}
     sources |= {name: fills.UntrainedFill(name, content.images.size) for name in fills.UNTRAINED}
-    return rating.rate(_images(known, content, truth, masks), sources, metrics, progress)
+    return rating.rate(images, sources, metrics, progress)
+
+
+def _refuse_own(folder: Path, own: Mapping[Path, str], kind: str) -> None:
+    """Raise SweepError if a folder that is to be rated is one of those that rate it. own: what these are."""
+    for other, what in own.items():
+        if folder.resolve() == other.resolve():
+            allowed, fix = "the folder that a program has written", f"sweeps score FOLDER ... --truth {other}"
+            raise SweepError(f"{kind} {folder}", f"this is the folder of the {what}", allowed, fix)
 
 
 def _run(rated: RatedFills, folder: str) -> RunScores:

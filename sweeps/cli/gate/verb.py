@@ -119,9 +119,9 @@ def attempt(options: argparse.Namespace) -> int:
         progress=None if quiet else lambda sentence: print(sentence, file=sys.stderr, flush=True),
     )
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import gate_json, json_document
 
-        outputs.write(outputs.gate_try(found, decision))
+        json_document.write(gate_json.gate_try(found, decision))
     else:
         from sweeps.cli.gate import text
 
@@ -140,7 +140,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def _json(found: Ledger) -> int:
-    from sweeps.cli.programs import outputs
+    from sweeps.cli.programs import gate_json, json_document
 
-    outputs.write(outputs.gate(found))
+    json_document.write(gate_json.gate(found))
     return common.DONE

@@ -35,15 +35,17 @@ def register(verbs: common.Verbs) -> None:
         "fills",
         metavar="[NAME=]FOLDER",
         nargs="+",
-        help="filled images, or maps of detections, named like those of the protocol; a NAME that is given several "
-        "times has several seeds",
+        help="filled images, or maps of detections, named like those of the protocol, or a CSV file image,score; a "
+        "NAME that is given several times has several seeds",
     )
     name = parser.add_argument(
         "--protocol", metavar="PROTOCOL", required=True, help="name of a protocol, or a YAML file"
     )
     common.complete(name, _names, files=True)
     _add_images(
-        parser, "folder of the photographs, or one that export-protocol has written; for detections, of the true masks"
+        parser,
+        "folder of the photographs, or one that export-protocol has written; for detections, of the true masks, or a "
+        "CSV file image,label",
     )
     parser.add_argument("--out", metavar="FILE.json", type=Path, help="file for the scores, which `compare` reads")
     form = parser.add_mutually_exclusive_group()
@@ -71,9 +73,9 @@ def protocols(options: argparse.Namespace) -> int:
 
     found = named.list_protocols()
     if options.json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, protocol_json
 
-        outputs.write(outputs.protocols(found))
+        json_document.write(protocol_json.protocols(found))
         return common.DONE
     table = console.make_table("protocol", "hash", "masks", "evaluates")
     for one in found:
@@ -86,10 +88,12 @@ def protocols(options: argparse.Namespace) -> int:
 def export_protocol(options: argparse.Namespace) -> int:
     known, count = named.export_protocol(options.protocol, options.truth, options.out, masks=options.masks)
     if options.json:
-        from sweeps.cli.programs import models, outputs
+        from sweeps.cli.programs import json_document, protocol_json
 
         folder = str(options.out)
-        outputs.write(models.ExportProtocolOutput(name=known.name, hash=known.hash, images=count, folder=folder))
+        json_document.write(
+            protocol_json.ExportProtocolOutput(name=known.name, hash=known.hash, images=count, folder=folder)
+        )
         return common.DONE
     print(f"{known.name} {known.hash}: {count:,} images in {options.out / 'damaged'}, with black holes")
     print(f"their masks are in {options.out / 'masks'} (white: fill this), the originals in {options.out / 'images'}")
@@ -126,17 +130,20 @@ def _check_out(file: Path) -> None:
 def _folders(given: list[str]) -> dict[str, list[str | Path]]:
     """Name -> its folders. A folder without a name is called like itself, even if its path has a `=`."""
     found: dict[str, list[str | Path]] = {}
+    unnamed: set[str] = set()
     for text in given:
-        name, equals, folder = ("", "", text) if Path(text).is_dir() else text.partition("=")
+        name, equals, folder = ("", "", text) if Path(text).exists() else text.partition("=")
         if not equals:
-            name, folder = Path(text).resolve().name, text
-        if name in found and not equals:
+            path = Path(text).resolve()
+            name, folder = path.stem if path.suffix.lower() == ".csv" else path.name, text
+        if name in found and (name in unnamed or not equals):
             why = f"another folder is called {name!r} too"
             allowed = "NAME=FOLDER where folders have the same name; the same NAME several times for several seeds"
             raise SweepError(text, why, allowed, f"first={found[name][0]} second={text}")
         if not name or not folder:
             raise SweepError(text, "a part is missing", "NAME=FOLDER, or FOLDER", "lama=fills/lama")
         found.setdefault(name, []).append(folder)
+        unnamed |= set() if equals else {name}
     return found
 
 
@@ -151,9 +158,9 @@ def _print(table: ScoreTable, as_json: bool, as_latex: bool = False) -> None:
     from sweeps.cli import console
 
     if as_json:
-        from sweeps.cli.programs import outputs
+        from sweeps.cli.programs import json_document, protocol_json
 
-        outputs.write(outputs.scored(table))
+        json_document.write(protocol_json.scored(table))
     elif as_latex:
         print(score_text.latex(table), end="")
     else:
@@ -174,9 +181,6 @@ def are_scores(options: argparse.Namespace) -> bool:
             "two names of sweeps, or two files that `sweeps score --out FILE.json` has written",
             f"sweeps compare {files[0]} OTHER.json",
         )
-    if options.mix and not files:
-        allowed = "--mix with two files of scores"
-        raise SweepError("--mix", "sweeps are not scores", allowed, f"sweeps compare {' '.join(given)}")
     return bool(files)
 
 

@@ -91,3 +91,12 @@ def test_boxes_of_detectors_are_explained(tmp_path: Path) -> None:
     assert "Green: the true box; red: the predicted box" in page
     assert "Compare the boxes of “b” with those of “a”" in page
     assert "error map" not in page
+
+
+def test_rows_that_no_arm_fills_are_left_out() -> None:
+    """Detectors without masks have no heat maps, so that every second row would be empty."""
+    tile = Image.new("RGB", (4, 4))
+    columns: list[tuple[str, list[Any]]] = [("a", [tile, None, tile, None]), ("truth", [tile, None, tile])]
+    assert [len(tiles) for _, tiles in pictures._filled(columns)] == [2, 2]
+    columns[0][1][1] = tile
+    assert [len(tiles) for _, tiles in pictures._filled(columns)] == [3, 3]

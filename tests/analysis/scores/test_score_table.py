@@ -155,3 +155,29 @@ def test_one_protocol_makes_one_table(values: Values) -> None:
     merged, notes = merge.merged({"one.json": one, "two.json": two}, mix=False)
     assert [fill.name for fill in merged.fills] == ["A", "B", "telea"]
     assert (notes, merged.hash) == ([], one.hash)
+
+
+def test_a_wide_table_has_further_blocks_and_folds_no_figure() -> None:
+    from rich.console import Console
+
+    metrics = ["psnr_db", "psnr_db_hole", "ssim", "l1", "l1_seam"]
+    random = np.random.default_rng(1)
+    columns = {metric: random.normal(25, 3, len(PHOTOGRAPHS)).tolist() for metric in metrics}
+    one = RunScores(folder="f", values=columns, changed_px=[0] * len(PHOTOGRAPHS), largest_change=0)
+    plain = scores({"navier_stokes": [run([0.0] * 12)]})
+    given = plain.model_copy(
+        update={
+            "evaluation": {**plain.evaluation, "metrics": dict.fromkeys(metrics, 1)},
+            "fills": [FillScores(name="navier_stokes", untrained=False, runs=[one])],
+        }
+    )
+    made = table.build(given)
+    cells = score_text.main_grid(made).body[0]
+    for width, blocks in ((200, 1), (60, 2), (30, 5)):
+        console = Console(width=width, color_system=None)
+        with console.capture() as captured:
+            console.print(score_text.terminal(made))
+        lines = [line for line in captured.get().splitlines() if line.startswith(" navier_stokes")]
+        assert len(lines) == blocks
+        assert all(any(cell in line for line in lines) for cell in cells[1:]), "each figure is on one line"
+        assert max(map(len, captured.get().splitlines())) <= width

@@ -64,7 +64,13 @@ def test_ray_starts_only_where_two_trials_fit(
     ("given", "says"),
     [
         ("ray://head:10001", ["Ray Client", "sweeps submit", "--address auto"]),
-        ("http://head:8265", ["dashboard and job server", "sweeps submit FILE --address http://head:8265"]),
+        (
+            "http://head:8265",
+            [
+                "dashboard and job server",
+                "sweeps submit FILE --address http://head:8265; run and doctor take head:6379",
+            ],
+        ),
         ("head", ["not an address", "HOST:6379"]),
         ("head:x", ["not an address"]),
         ("127.0.0.1:1", ["it cannot be reached", "ray status"]),

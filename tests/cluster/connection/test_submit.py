@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import http.server
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -22,29 +25,10 @@ from sweeps.errors import SweepError
 from sweeps.store import layout
 from sweeps.store.local import FolderStore
 from tests.cluster.heads import TOKEN, Head
+from tests.cluster.small import FILL
 
-FILL = """\
-# Is a mean colour enough?
-name: fill
-task: inpaint
-base:
-  data: {name: cifar10, train: 16, val: 8, test: 8}
-  mask: {name: lines}
-  model: {name: mean_fill}
-seeds: 1
-report: {metrics: [test/psnr_db]}
-"""
+ROOT = Path(__file__).resolve().parents[3]
 UseToken = Callable[[str | None], None]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current working directory, with a sweep in it."""
-    here = tmp_path / "work"
-    here.mkdir()
-    (here / "fill.yaml").write_text(FILL)
-    monkeypatch.chdir(here)
-    return here
 
 
 @pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -72,7 +56,7 @@ def test_a_submitted_sweep_runs(
     if again:
         assert main([*command, "--detach"]) == common.DONE
         job = capfd.readouterr().out.split()[1]
-        assert submit.follow(guarded.jobs, job), "submitting again finds all done"
+        assert submit.follow(guarded.jobs, job) == common.DONE, "submitting again finds all done"
         assert [key for key in store.keys("trials/") if "/result/" in key] == results
 
 
@@ -111,6 +95,51 @@ def test_the_package_holds_code_and_no_data(folder: Path, tmp_path: Path, with_g
     first = package.read_bytes()
     submit.pack(folder, (folder / "store", folder / "data"), package)
     assert package.read_bytes() == first, "equal content is uploaded once"
+
+
+def version_in(checkout: Path, folder: Path) -> object:
+    """What `code_version` says on a machine to which a checkout is uploaded."""
+    submit.pack(checkout, (), folder / "package.zip")
+    there = folder / "there"
+    with zipfile.ZipFile(folder / "package.zip") as archive:
+        assert len(set(archive.namelist())) == len(archive.namelist())
+        archive.extractall(there)
+    command = [sys.executable, "-c", "from cluster.worker import provenance as p; print(p.code_version())"]
+    environment = {**os.environ, "PYTHONPATH": str(there)}
+    said = subprocess.run(command, cwd=there, env=environment, capture_output=True, text=True, check=True).stdout
+    shutil.rmtree(there)
+    return ast.literal_eval(said)
+
+
+def test_the_package_knows_the_commit_of_its_code(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    code = [
+        Path("cluster", *rest) for rest in (["__init__.py"], ["worker", "__init__.py"], ["worker", "provenance.py"])
+    ]
+    for name in (Path("pyproject.toml"), *code):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, checkout / name)
+    assert version_in(checkout, tmp_path) == {"commit": None, "dirty": None}
+    git = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for step in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "a"]):
+        subprocess.run([*git, *step], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert version_in(checkout, tmp_path) == {"commit": commit, "dirty": False}
+    (checkout / "pyproject.toml").write_text("")
+    assert version_in(checkout, tmp_path) == {"commit": commit, "dirty": True}
+    # an image, whose build wrote the file and which has no `.git`
+    shutil.rmtree(checkout / ".git")
+    described = "git describe --always --dirty --abbrev=40 --exclude='*'"
+    assert described in (ROOT / "cluster" / "manifests" / "Dockerfile").read_text()
+    (checkout / "cluster" / "worker" / "COMMIT").write_text(f"{commit}-dirty")
+    assert version_in(checkout, tmp_path) == {"commit": commit, "dirty": True}
+
+
+def test_a_folder_without_code_has_no_commit(folder: Path, tmp_path: Path) -> None:
+    """The code of such a job is that of the image."""
+    submit.pack(folder, (), tmp_path / "package.zip")
+    with zipfile.ZipFile(tmp_path / "package.zip") as archive:
+        assert archive.namelist() == ["fill.yaml"]
 
 
 def test_a_large_working_directory_is_told_with_what_makes_it_large(

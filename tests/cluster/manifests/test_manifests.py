@@ -13,6 +13,7 @@ import pytest
 import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config
+from ray.autoscaler.sdk import get_docker_host_mount_location
 
 from cluster.connection import gpu_driver
 from sweeps.cli.main import build_parser
@@ -23,17 +24,20 @@ ANY = "any text"
 
 NAMED: dict[str, Any] = {"name": str}
 SIZES = {"cpu": str, "memory": str, "nvidia.com/gpu": str}
+RESTRICTED_CONTAINER = {"allowPrivilegeEscalation": bool, "capabilities": {"drop": [str]}}
 CONTAINER = {
     **NAMED,
     "image": str,
     "env": [{**NAMED, "value": str}],
+    "envFrom": [{"secretRef": {**NAMED, "optional": bool}}],
     "resources": {"requests": SIZES, "limits": SIZES},
-    "securityContext": {"allowPrivilegeEscalation": bool, "capabilities": {"drop": [str]}},
+    "securityContext": RESTRICTED_CONTAINER,
     "volumeMounts": [{**NAMED, "mountPath": str, "readOnly": bool}],
 }
 POD = {
     "spec": {
         "serviceAccountName": str,
+        "restartPolicy": str,
         "terminationGracePeriodSeconds": int,
         "tolerations": [{"key": str, "operator": str, "effect": str}],
         "securityContext": {
@@ -56,7 +60,12 @@ CLUSTER_SPEC = {
     "rayVersion": str,
     "authOptions": {"mode": str},
     "enableInTreeAutoscaling": bool,
-    "autoscalerOptions": {"version": str, "upscalingMode": str, "idleTimeoutSeconds": int},
+    "autoscalerOptions": {
+        "version": str,
+        "upscalingMode": str,
+        "idleTimeoutSeconds": int,
+        "securityContext": RESTRICTED_CONTAINER,
+    },
     "headGroupSpec": {"serviceType": str, "rayStartParams": {ANY: str}, "template": POD},
     "workerGroupSpecs": [
         {
@@ -80,6 +89,7 @@ KUBERAY = {
             "backoffLimit": int,
             "shutdownAfterJobFinishes": bool,
             "ttlSecondsAfterFinished": int,
+            "submitterPodTemplate": POD,
             "rayClusterSpec": CLUSTER_SPEC,
         },
     },
@@ -88,9 +98,16 @@ KUBERAY = {
 validated against the complete definitions when this list was made; look up a field there before adding it here."""
 
 
-def load(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((MANIFESTS / name).read_text(encoding="utf-8"))
+def load(name: str, optional: bool = False) -> dict[str, Any]:
+    """A manifest; with the lines that are optional if `optional`."""
+    text = (MANIFESTS / name).read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.safe_load(with_optional(text) if optional else text)
     return loaded
+
+
+def with_optional(text: str) -> str:
+    """A manifest after a user has deleted `# optional: ` from every line."""
+    return re.sub(r"^( *)# optional: ", r"\1", text, flags=re.MULTILINE)
 
 
 def misfits(value: Any, form: Any, place: str = "") -> list[str]:
@@ -119,10 +136,11 @@ def test_a_wrong_field_or_type_is_found() -> None:
     assert bad == [".spec.headGroupSpec.template.spec.contaners", ".spec.workerGroupSpecs[].replicas = '1'"]
 
 
+@pytest.mark.parametrize("optional", [False, True])
 @pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
-def test_ray_up_accepts_the_file(name: str) -> None:
+def test_ray_up_accepts_the_file(name: str, optional: bool) -> None:
     schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
-    config = load(name)
+    config = load(name, optional)
     jsonschema.validate(config, schema)
     whole = prepare_config(config)
     commands = [*whole["head_start_ray_commands"], *whole["worker_start_ray_commands"]]
@@ -156,6 +174,43 @@ def test_the_containers_of_ray_up_have_gpus_and_data(name: str) -> None:
     assert "--gpus all" not in docker["run_options"], "the head has no GPU"
     assert "mkdir -p /data" in before
     assert "//BUCKET/DATA /data" in before
+
+
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
+def test_the_containers_of_ray_up_get_the_keys_of_the_store(name: str) -> None:
+    """Ray copies `file_mounts` to the host before it starts the container; the head copies its own to the workers."""
+    config = load(name, optional=True)
+    (option,) = (option for option in config["docker"]["run_options"] if option.startswith("--env-file "))
+    assert option.split()[1] == f"{get_docker_host_mount_location(config['cluster_name'])}/store.env"
+    assert config["file_mounts"]["/store.env"] == "~/store.env"
+    (login,) = (line for line in config["initialization_commands"] if "docker" in line)
+    assert config["provider"]["region"] in login, "the image is pulled after these commands"
+    if name == "aws.yaml":
+        assert not any("store.env" in option for option in load(name)["docker"]["run_options"]), "it may not exist"
+
+
+def test_the_head_has_the_rights_that_rays_autoscaler_uses() -> None:
+    """The calls of Ray's provider for EC2, without those of stopped nodes and of an agent of CloudWatch."""
+    source = (Path(ray.__file__).parent / "autoscaler" / "_private" / "aws" / "node_provider.py").read_text()
+    used = set(re.findall(r"self\.ec2\w*\.(?:meta\.client\.)?(\w+)", source)) - {"meta"}
+    rights = {
+        "instances": "ec2:DescribeInstances",
+        "create_tags": "ec2:CreateTags",
+        "create_instances": "ec2:RunInstances",
+        "terminate_instances": "ec2:TerminateInstances",
+        "describe_images": "ec2:DescribeImages",
+    }
+    assert used - {"start_instances", "stop_instances"} == set(rights)
+    assert load("aws.yaml")["provider"]["cache_stopped_nodes"] is False
+    text = (MANIFESTS / "aws.yaml").read_text()
+    assert {right for right in [*rights.values(), "iam:PassRole"] if right not in text} == set()
+
+
+def test_file_mounts_are_below_the_home_of_the_images_user() -> None:
+    """`ray up` reads HOME from the environment of the image, and mounts below /root without it."""
+    text = (MANIFESTS / "Dockerfile").read_text()
+    assert "useradd --create-home --home-dir /opt/ray --uid 1000 ray" in text
+    assert "ENV HOME=/opt/ray" in text.splitlines()
 
 
 def test_the_named_driver_runs_the_locked_torch() -> None:

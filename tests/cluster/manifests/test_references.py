@@ -12,29 +12,30 @@ import pytest
 import yaml
 
 from sweeps.cli.main import build_parser
+from tests.cluster.manifests.test_manifests import with_optional
 
 MANIFESTS = Path(__file__).resolve().parents[3] / "cluster" / "manifests"
 DOCS = MANIFESTS.parents[1] / "docs" / "clusters-and-s3.md"
 KUBERNETES = ("common.yaml", "data_job.yaml", "kueue.yaml", "networkpolicy.yaml", "raycluster.yaml", "rayjob.yaml")
 QUEUE = "kueue.x-k8s.io/queue-name"
-SUBMITTER = {"cpu": 0.5, "memory": 200 / 1024, "nvidia.com/gpu": 0}
-"""What KubeRay's submitter pod of a RayJob requests (defaultSubmitterTemplate, 500m and 200Mi)."""
-
 REFERENCES = {
     "serviceAccountName": "ServiceAccount",
     "claimName": "PersistentVolumeClaim",
     "clusterQueue": "ClusterQueue",
     QUEUE: "LocalQueue",
+    "secretRef": "Secret",
+    "imagePullSecrets": "Secret",
 }
 """Fields with the name of another object, and its kind."""
-OTHERS = {"secretName", "secretKeyRef", "secretRef", "configMapKeyRef", "configMapRef", "configMap", "imagePullSecrets"}
+OTHERS = {"secretName", "secretKeyRef", "configMapKeyRef", "configMapRef", "configMap"}
 OTHERS |= {"priorityClassName", "runtimeClassName", "schedulerName"}
 """Fields of references that no manifest has; one that needs them must also create the object, and stand above."""
 
 
-def objects() -> list[dict[str, Any]]:
-    """Every object of the Kubernetes manifests."""
+def objects(optional: bool = False) -> list[dict[str, Any]]:
+    """Every object of the Kubernetes manifests; with the lines that are optional if `optional`."""
     texts = [(MANIFESTS / name).read_text(encoding="utf-8") for name in KUBERNETES]
+    texts = list(map(with_optional, texts)) if optional else texts
     return [made for text in texts for made in yaml.safe_load_all(text)]
 
 
@@ -43,6 +44,10 @@ def references(value: Any) -> Iterator[tuple[str, str]]:
     for name, below in value.items() if isinstance(value, dict) else ():
         if name in OTHERS:
             yield f"unknown kind of {name}", str(below)
+        elif name == "secretRef":
+            yield REFERENCES[name], below["name"]
+        elif name == "imagePullSecrets":
+            yield from ((REFERENCES[name], secret["name"]) for secret in below)
         elif name in REFERENCES:
             yield REFERENCES[name], below
         elif name == "flavors":
@@ -66,7 +71,7 @@ def pods(value: Any) -> Iterator[dict[str, Any]]:
 
 def test_every_object_that_is_referred_to_is_created() -> None:
     made = objects()
-    assert missing(made) == set()
+    assert missing(made) == {("Secret", "inpaint-sweeps-store")}, "optional, see below"
     names = [(one["kind"], one["metadata"]["name"]) for one in made]
     assert len(names) == len(set(names)) == 9
 
@@ -75,7 +80,7 @@ def test_every_object_that_is_referred_to_is_created() -> None:
     "kind", ["ServiceAccount", "PersistentVolumeClaim", "LocalQueue", "ClusterQueue", "ResourceFlavor"]
 )
 def test_an_object_that_nobody_creates_is_found(kind: str) -> None:
-    assert {found for found, _ in missing([one for one in objects() if one["kind"] != kind])} == {kind}
+    assert {found for found, _ in missing([one for one in objects() if one["kind"] != kind])} == {kind, "Secret"}
 
 
 def test_a_reference_of_another_kind_is_found() -> None:
@@ -83,11 +88,45 @@ def test_a_reference_of_another_kind_is_found() -> None:
     next(pods(made))["containers"][0]["env"] = [
         {"name": "A", "valueFrom": {"secretKeyRef": {"name": "own", "key": "k"}}}
     ]
-    assert len(missing(made)) == 1
+    assert len(missing(made)) == 2
+
+
+def test_secrets_are_optional_and_the_documentation_creates_them() -> None:
+    """Keys of the store are not in a file: pods start without their secret, too."""
+    assert all(source["secretRef"]["optional"] for one in containers() for source in one.get("envFrom", ()))
+    with_store = {one["name"] for one in containers() if "envFrom" in one}
+    assert with_store == {"ray-head", "ray-worker", "own-data"}
+    wanted = missing(objects(optional=True))
+    assert wanted == {("Secret", "inpaint-sweeps-store"), ("Secret", "inpaint-sweeps-registry")}
+    commands = DOCS.read_text(encoding="utf-8")
+    assert {name for _, name in wanted if not re.search(rf"kubectl create secret \S+ {name}\b", commands)} == set()
+
+
+def containers() -> Iterator[dict[str, Any]]:
+    for pod in pods(objects()):
+        yield from pod["containers"]
+
+
+def test_pods_are_admitted_where_pod_security_is_restricted() -> None:
+    """Also the container and the pod that KubeRay adds, whose own definitions have no security context."""
+    for pod in pods(objects()):
+        context = pod["securityContext"]
+        assert (context["runAsNonRoot"], context["seccompProfile"]["type"]) == (True, "RuntimeDefault")
+        assert pod["serviceAccountName"] == "inpaint-sweeps", "which may have a secret of a registry"
+    kinds = {one["kind"]: one["spec"] for one in objects() if one["kind"] in ("RayCluster", "RayJob")}
+    autoscaler = kinds["RayCluster"]["autoscalerOptions"]
+    assert not kinds["RayJob"]["rayClusterSpec"].get("enableInTreeAutoscaling")
+    for one in (*containers(), autoscaler):
+        assert one["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    (submitter,) = kinds["RayJob"]["submitterPodTemplate"]["spec"]["containers"]
+    assert "command" not in submitter, "KubeRay adds it only if there is none"
+    assert submitter["image"] == next(one["image"] for one in containers() if one["name"] == "ray-head")
 
 
 def test_every_pod_mounts_the_data_that_it_names() -> None:
     found = list(pods(objects()))
+    assert len(found) == 6
+    found = [pod for pod in found if pod["containers"][0]["name"] != "ray-job-submitter"]
     assert len(found) == 5
     for pod in found:
         volumes = {volume["name"] for volume in pod["volumes"]}
@@ -99,19 +138,24 @@ def test_every_pod_mounts_the_data_that_it_names() -> None:
                 assert {"name": "SWEEPS_DATA", "value": "/data"} in container["env"]
 
 
-def _gi(text: str) -> float:
-    return float(text.removesuffix("Gi"))
+def _number(text: str) -> float:
+    """A number of Kubernetes: CPUs, GPUs, or memory in GiB."""
+    units = {"Gi": 1.0, "Mi": 1 / 1024, "m": 1 / 1000}
+    unit = next((unit for unit in units if text.endswith(unit)), "")
+    return float(text.removesuffix(unit)) * units.get(unit, 1.0)
 
 
 def test_the_quota_holds_one_job() -> None:
     quotas = {one["kind"]: one for one in objects()}
     (group,) = quotas["ClusterQueue"]["spec"]["resourceGroups"]
-    limits = {one["name"]: _gi(one["nominalQuota"]) for one in group["flavors"][0]["resources"]}
+    limits = {one["name"]: _number(one["nominalQuota"]) for one in group["flavors"][0]["resources"]}
     spec = quotas["RayJob"]["spec"]["rayClusterSpec"]
+    (submitter,) = quotas["RayJob"]["spec"]["submitterPodTemplate"]["spec"]["containers"]
     groups = [(1, spec["headGroupSpec"]), *((one["maxReplicas"], one) for one in spec["workerGroupSpecs"])]
-    for name, own in SUBMITTER.items():
+    for name in limits:
+        own = _number(submitter["resources"]["requests"].get(name, "0"))
         sizes = [group["template"]["spec"]["containers"][0]["resources"]["requests"] for _, group in groups]
-        total = own + sum(count * _gi(size.get(name, "0")) for (count, _), size in zip(groups, sizes, strict=True))
+        total = own + sum(count * _number(size.get(name, "0")) for (count, _), size in zip(groups, sizes, strict=True))
         assert total <= limits[name], name
 
 
@@ -133,6 +177,7 @@ def test_everything_to_change_is_listed(path: Path) -> None:
     """In the header of the file, and in the table of the documentation."""
     lines = path.read_text(encoding="utf-8").splitlines()
     header = [line for line in lines if line.startswith("#")]
+    lines = with_optional("\n".join(lines)).splitlines()
     body = [line.partition("#")[0] for line in lines if not line.startswith("#")]
     used = set(PLACEHOLDER.findall("\n".join(body)))
     listed = set(PLACEHOLDER.findall("\n".join(header)))

@@ -33,7 +33,8 @@ SURFACE = {
     "check": f"{FILE} --data --arm --json",
     "plan": f"{FILE} --all --store --data --address --accept-changed-data --arms --skip-arms --measure --json",
     "run": f"{FILE} --store {SETTINGS} --failed-trials-exit --fresh --retrain-stale --json",
-    "submit": f"{FILE} --store --address --data --working-dir --runtime-env --detach --timeout {MANNER}",
+    "submit": f"{FILE} --store --address --data --working-dir --runtime-env --detach --timeout {MANNER} "
+    "--failed-trials-exit",
     "doctor": "--store --data --address --json",
     "forge": "FILE --store --data --quiet",
     "predict": "TRIAL IMAGE --store --mask --text --resize --fpr --out",
@@ -51,7 +52,7 @@ SURFACE = {
     "protocols": "--json",
     "export-protocol": "PROTOCOL --truth --masks --out --json",
     "score": "[NAME=]FOLDER --protocol --truth --masks --out --latex --json",
-    "export-test": "NAME --store --data --arm --out --json",
+    "export-test": "NAME --store --data --arm --out --protocol --json",
     "export-to": "TOOL NAME --store --out --json",
     "reproduce": "NAME --store --data --address --cell --seed --into --json",
     "gate": "ACTION",

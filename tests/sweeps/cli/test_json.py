@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from sweeps.cli.main import build_parser, main
-from sweeps.cli.programs import models
+from sweeps.cli.programs import audit_json, doctor_json, gate_json, json_document, plan_json, result_json, trial_json
 from tests.analysis.make_store import ArmSpec, make_store
 from tests.sweeps.cli.test_cli import FILL
 
@@ -59,30 +59,30 @@ def read(capsys: pytest.CaptureFixture[str]) -> Read:
 def test_of_a_store(read: Read, reported: Path) -> None:
     there = ("--store", reported)
     name = "partial-conv"
-    status = read(models.StatusOutput, "status", name, *there)
+    status = read(trial_json.StatusOutput, "status", name, *there)
     assert status["complete"]
     assert [trial["state"] for trial in status["trials"]] == ["done"] * 12
-    assert read(models.SweepsOutput, "status", *there)["sweeps"][0]["counts"] == {"done": 12}
-    shown = read(models.ShowOutput, "show", status["trials"][0]["id"], *there)
+    assert read(trial_json.SweepsOutput, "status", *there)["sweeps"][0]["counts"] == {"done": 12}
+    shown = read(trial_json.ShowOutput, "show", status["trials"][0]["id"], *there)
     assert shown["results"]
     assert shown["config"]
-    report = read(models.ReportOutput, "report", name, *there)["reports"][0]
+    report = read(result_json.ReportOutput, "report", name, *there)["reports"][0]
     assert report["verdicts"][0]["verdict"] == "holds"
     cell = next(cell for cell in report["cells"] if (cell["arm"], cell["metric"]) == ("B", "test/psnr_db"))
     assert cell["ours"]["n"] == 6
     assert cell["difference"]["low"] > 1
     assert cell["differs"]
-    assert read(models.ClaimsOutput, "claims", name, *there)["claims"][0]["claim"] == "it is better"
-    compared = read(models.CompareOutput, "compare", name, "--with-store", reported, *there)
+    assert read(result_json.ClaimsOutput, "claims", name, *there)["claims"][0]["claim"] == "it is better"
+    compared = read(result_json.CompareOutput, "compare", name, "--with-store", reported, *there)
     assert {cell["verdict"] for cell in compared["cells"]} == {"same numbers"}
     to = ("export-to", "tensorboard", name, *there, "--out", reported.parent / "logs")
-    assert read(models.ExportToOutput, *to)["runs"] == 12
-    assert read(models.ArchiveOutput, "archive", *there, "--out", reported.parent / "one.zip")["trials"] == 12
+    assert read(result_json.ExportToOutput, *to)["runs"] == 12
+    assert read(result_json.ArchiveOutput, "archive", *there, "--out", reported.parent / "one.zip")["trials"] == 12
 
 
 def test_files_of_a_report_are_listed(read: Read, reported: Path, tmp_path: Path) -> None:
     written = read(
-        models.ReportOutput, "report", "partial-conv", "--store", reported, "--out", tmp_path, "--format", "csv,md"
+        result_json.ReportOutput, "report", "partial-conv", "--store", reported, "--out", tmp_path, "--format", "csv,md"
     )
     assert written["files"]
     assert all(Path(file).is_file() for file in written["files"])
@@ -90,19 +90,19 @@ def test_files_of_a_report_are_listed(read: Read, reported: Path, tmp_path: Path
 
 def test_of_a_sweep_that_runs(read: Read, trained: Path, data_root: Path, tmp_path: Path) -> None:
     there = ("--store", trained.parent / "store", "--data", data_root)
-    checked = read(models.CheckOutput, "check", trained, "--data", data_root)
+    checked = read(plan_json.CheckOutput, "check", trained, "--data", data_root)
     assert checked["arms"][0]["config"]["model"]["name"] == "mean_fill"
     (trial_id,) = checked["arms"][0]["trials"].values()
-    planned = read(models.PlanOutput, "plan", trained, *there)
+    planned = read(plan_json.PlanOutput, "plan", trained, *there)
     assert (planned["sweep"]["cached"], planned["sweep"]["left"]) == (1, [])
-    fresh = read(models.PlanOutput, "plan", trained, "--store", tmp_path / "empty", "--data", data_root)
+    fresh = read(plan_json.PlanOutput, "plan", trained, "--store", tmp_path / "empty", "--data", data_root)
     assert [trial["id"] for trial in fresh["sweep"]["left"]] == [trial_id]
     for verb in (("run", trained), ("resume", "fill")):
-        assert read(models.StatusOutput, *verb, *there, "--address", "in-process")["trials"][0]["id"] == trial_id
-    assert read(models.ReproduceOutput, "reproduce", "fill", *there)["trials"][0]["state"] == "same"
-    assert read(models.ExportTestOutput, "export-test", "fill", *there, "--out", tmp_path / "out")["images"] == 8
-    assert read(models.StopOutput, "stop", "fill", *there[:2]) == {"schema": 1, "name": "fill", "trial": None}
-    assert read(models.GcOutput, "gc", *there[:2])["trials"] == 1
+        assert read(trial_json.StatusOutput, *verb, *there, "--address", "in-process")["trials"][0]["id"] == trial_id
+    assert read(result_json.ReproduceOutput, "reproduce", "fill", *there)["trials"][0]["state"] == "same"
+    assert read(result_json.ExportTestOutput, "export-test", "fill", *there, "--out", tmp_path / "out")["images"] == 8
+    assert read(trial_json.StopOutput, "stop", "fill", *there[:2]) == {"schema": 1, "name": "fill", "trial": None}
+    assert read(trial_json.GcOutput, "gc", *there[:2])["trials"] == 1
 
 
 def test_of_an_audit(read: Read, tmp_path: Path) -> None:
@@ -110,12 +110,12 @@ def test_of_an_audit(read: Read, tmp_path: Path) -> None:
     values = {"A": (25.0, 25.3, 25.1, 25.2), "B": (26.1, 26.3, 26.2, 26.2)}
     rows = [f"{name},{seed},{value}" for name, row in values.items() for seed, value in enumerate(row)]
     file.write_text("\n".join(["method,seed,psnr_db", *rows]))
-    tested = read(models.AuditOutput, "audit", file)
+    tested = read(audit_json.AuditOutput, "audit", file)
     assert [(method["name"], method["value"]["n"]) for method in tested["methods"]] == [("B", 4), ("A", 4)]
     (pair,) = tested["pairs"]
     assert pair["difference"]["mean"] == pytest.approx(1.05)
     file.write_text("method,seed,psnr_db\nA,0,25.0\nB,0,26.1\n")
-    alone = read(models.AuditOutput, "audit", file, code=1)
+    alone = read(audit_json.AuditOutput, "audit", file, code=1)
     assert (alone["tested"], alone["cannot_be_told_apart"], alone["pairs"][0]["p_holm"]) == (False, None, None)
 
 
@@ -126,22 +126,22 @@ def test_of_a_gate(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(folder)
     (folder / "train.sh").write_text("""echo "@sweeps {\\"epoch\\": 1, \\"val/score\\": $(($1 % 7))}"\n""")
     settings = ("--command", "sh train.sh {seed}", "--metric", "val/score", "--goal", "max", "--budget", 3)
-    assert read(models.GateOutput, "gate", "init", *settings)["candidates"] == []
-    tried = read(models.GateTryOutput, "gate", "try", "--label", "the same", code=3)
+    assert read(gate_json.GateOutput, "gate", "init", *settings)["candidates"] == []
+    tried = read(gate_json.GateTryOutput, "gate", "try", "--label", "the same", code=3)
     assert (tried["candidate"]["verdict"], tried["candidate"]["runs"], tried["left"]) == ("discard", 0, 3)
     (folder / "train.sh").write_text("exit 1")
-    failed = read(models.GateTryOutput, "gate", "try", "--label", "broken", code=3)
+    failed = read(gate_json.GateTryOutput, "gate", "try", "--label", "broken", code=3)
     assert "exit code 1" in failed["candidate"]["reason"]
-    status = read(models.GateOutput, "gate", "status")
+    status = read(gate_json.GateOutput, "gate", "status")
     assert [one["number"] for one in status["candidates"]] == [1, 2]
     assert status["error"] == {"allowed": 0.05, "spent": 0, "left": 0.05}
-    assert "no gate" in read(models.ErrorOutput, "gate", "status", "--name", "other", code=2)["error"]["why"]
+    assert "no gate" in read(json_document.ErrorOutput, "gate", "status", "--name", "other", code=2)["error"]["why"]
 
 
 def test_of_doctor_and_of_all_studies(read: Read, data_root: Path, tmp_path: Path) -> None:
-    found = read(models.DoctorOutput, "doctor", "--store", tmp_path, "--data", data_root)
+    found = read(doctor_json.DoctorOutput, "doctor", "--store", tmp_path, "--data", data_root)
     assert found["ready"]
-    studies = read(models.CostsOutput, "plan", "--all", "--size", "tiny", "--store", tmp_path / "empty")
+    studies = read(plan_json.CostsOutput, "plan", "--all", "--size", "tiny", "--store", tmp_path / "empty")
     assert {"partial-conv-tiny", "forgers-tiny"} <= {study["name"] for study in studies["studies"]}
 
 
@@ -160,7 +160,7 @@ def test_of_doctor_and_of_all_studies(read: Read, data_root: Path, tmp_path: Pat
 def test_an_error_has_its_parts_as_fields(read: Read, tmp_path: Path, verb: tuple[str, ...]) -> None:
     (tmp_path / "store").mkdir()
     store = () if verb[0] in ("check", "audit", "describe") else ("--store", tmp_path / "store")
-    error = read(models.ErrorOutput, *verb, *store, code=2)["error"]
+    error = read(json_document.ErrorOutput, *verb, *store, code=2)["error"]
     assert all(error.values())
 
 

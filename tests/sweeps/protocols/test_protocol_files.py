@@ -37,6 +37,8 @@ HASHES = {
     "pconv-6": "040dfe1add54b13e",
     "random-blocks-128": "c7fde0467046b8c2",
     "random-regions-128": "d1e88ab0ecbd8ca6",
+    "tgif-pixels": "4c8599be49745c24",
+    "trufor-images": "a1248f5cdab0eaaa",
 }
 """Published numbers stand beside these: a protocol that changes gets a new name."""
 VALUES = {

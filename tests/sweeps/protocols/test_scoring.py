@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sweeps.cli.main import main
-from sweeps.cli.programs import models
+from sweeps.cli.programs import protocol_json, result_json
 from sweeps.errors import SweepError
 from sweeps.protocols import scores
 from sweeps.spec.trial import digest
@@ -92,7 +92,7 @@ def test_fills_are_rated_from_photographs_and_from_exported_images_alike(said: S
         assert word in text
     said(*score, "thin", "--out", tmp_path / "b.json")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
-    found = models.ScoreOutput.model_validate_json(said(*score, "thin", "--json"))
+    found = protocol_json.ScoreOutput.model_validate_json(said(*score, "thin", "--json"))
     rows = {row.name: row for row in found.fills}
     assert list(rows) == ["ns", "noisy", "mean_fill", "onion_peel", "telea"]
     assert (rows["ns"].changed_px, rows["noisy"].changed_images, rows["noisy"].largest_change) == (0, 24, 9)
@@ -106,7 +106,7 @@ def test_fills_are_rated_from_photographs_and_from_exported_images_alike(said: S
     assert mean_fill
     assert ns.mean > mean_fill.mean + 1
     assert {(pair.better, pair.worse) for pair in found.pairs if pair.metric == "psnr_db"} >= {("ns", "noisy")}
-    assert found.hash == models.ScoreOutput.model_validate_json(said(*SCORE, "photographs", "--json")).hash
+    assert found.hash == protocol_json.ScoreOutput.model_validate_json(said(*SCORE, "photographs", "--json")).hash
 
 
 def test_the_images_of_an_exported_folder_are_no_photographs(said: Said) -> None:
@@ -116,7 +116,7 @@ def test_the_images_of_an_exported_folder_are_no_photographs(said: Said) -> None
 
 
 def test_values_equal_those_of_another_implementation(said: Said, folder: Path) -> None:
-    found = models.ScoreOutput.model_validate_json(said(*SCORE, "thin", "--json"))
+    found = protocol_json.ScoreOutput.model_validate_json(said(*SCORE, "thin", "--json"))
     psnr, l1 = [], []
     for file in sorted((folder / "fills" / "ns").glob("*.png")):
         fill, truth = (
@@ -148,7 +148,7 @@ def test_two_protocols_that_look_alike_are_not_compared(said: Said, tmp_path: Pa
     assert "NOT COMPARABLE" in mixed
     assert "masks.width: [3,6] and [8,12]" in mixed
     assert "Protocol thin" not in mixed, "a mixed table has no protocol"
-    found = models.ScoreOutput.model_validate_json(said("compare", thin, thick, "--mix", "--json"))
+    found = protocol_json.ScoreOutput.model_validate_json(said("compare", thin, thick, "--mix", "--json"))
     assert (found.mixed, found.images) == (True, 8)
     assert {found.protocol, found.hash, found.images_checksum, found.masks_checksum, found.hole_fraction} == {None}
     assert found.evaluation is None
@@ -158,13 +158,16 @@ def test_scores_of_one_protocol_are_compared(said: Said, tmp_path: Path) -> None
     one, two = tmp_path / "one.json", tmp_path / "two.json"
     said(*SCORE, "thin", "--out", one)
     said("score", "noisy=fills/noisy0", "--protocol", "thin.yaml", "--truth", "photographs", "--out", two)
-    found = models.ScoreOutput.model_validate_json(said("compare", one, two, "--json"))
+    found = protocol_json.ScoreOutput.model_validate_json(said("compare", one, two, "--json"))
     assert [row.name for row in found.fills] == ["ns", "noisy", "mean_fill", "onion_peel", "telea"]
     assert any((pair.better, pair.worse, pair.differs) == ("ns", "noisy", True) for pair in found.pairs)
     assert "given twice" in said("compare", one, tmp_path / "." / "one.json", code=2)
     assert "two files" in said("compare", one, code=2)
     assert "two files" in said("compare", one, "a-sweep", code=2)
-    assert "sweeps are not scores" in said("compare", "a", "b", "--mix", code=2)
+    missing = said("compare", one, tmp_path / "none.json", code=2)
+    assert "there is no such file" in missing
+    assert "one.json" in missing, "what is there"
+    assert "Errno" not in missing
 
 
 def test_other_photographs_under_the_same_names_are_not_compared(said: Said, folder: Path, tmp_path: Path) -> None:
@@ -179,7 +182,7 @@ def test_other_photographs_under_the_same_names_are_not_compared(said: Said, fol
 def test_latex_has_the_hash(said: Said) -> None:
     text = said(*SCORE, "thin", "--latex")
     assert "\\begin{tabular}" in text
-    assert models.ScoreOutput.model_validate_json(said(*SCORE, "thin", "--json")).hash in text
+    assert protocol_json.ScoreOutput.model_validate_json(said(*SCORE, "thin", "--json")).hash in text
 
 
 # --- what cannot be used ----------------------------------------------------------------------------------------------
@@ -341,10 +344,54 @@ def test_arguments_that_do_not_fit(said: Said, tmp_path: Path) -> None:
     assert all(error.values())
 
 
+def test_folders_may_stand_after_and_between_options(said: Said) -> None:
+    first, second = "fills/ns", "noisy=fills/noisy0"
+    options = ("--protocol", "thin.yaml", "--truth", "thin")
+    expected = said("score", first, second, *options)
+    assert said("score", *options, first, second) == expected
+    assert said("score", first, *options, second) == expected
+    assert said("score", *options[:2], first, *options[2:], second) == expected
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("part", ["damaged", "masks", "inverted"])
+def test_folders_that_were_swapped_are_noticed_at_once(
+    said: Said, folder: Path, tmp_path: Path, part: str, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts of the exported folder, copies of them under another name, and masks whose holes are black."""
+    monkeypatch.setattr("trainables.protocols.rating.rate", None)  # nothing is rated
+    given = folder / "thin" / part
+    if copied or part == "inverted":
+        given = tmp_path / part
+        given.mkdir()
+        for file in (folder / "thin" / ("masks" if part == "inverted" else part)).glob("*.png"):
+            pixels = np.asarray(Image.open(file))
+            Image.fromarray(255 - pixels if part == "inverted" else pixels).save(given / file.name)
+    error = said("score", "fills/ns", given, "--protocol", "thin.yaml", "--truth", "thin", code=2)
+    named = "it has the masks" if part == "inverted" else f"it has the {part}" if copied else f"folder of the {part}"
+    assert f"fills {given}" in error
+    assert named in error
+
+
+def test_the_true_masks_are_no_detections(said: Said, folder: Path) -> None:
+    masks = folder / "thin" / "masks"
+    assert "this is the folder of the true masks" in said(
+        "score", masks, "--protocol", "benco-pixels", "--truth", masks, code=2
+    )
+
+
+def test_clashing_names_are_refused_before_anything_is_rated(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainables.protocols.rating.rate", None)
+    options = ("--protocol", "thin.yaml", "--truth", "thin")
+    assert "a method without training" in said("score", "telea=fills/ns", *options, code=2)
+    for given in (("fills/ns", "ns=fills/noisy0"), ("ns=fills/noisy0", "fills/ns")):
+        assert "another folder is called 'ns' too" in said("score", *given, *options, code=2)
+
+
 def test_a_folder_whose_path_has_an_equals_sign_needs_no_name(said: Said, folder: Path) -> None:
     shutil.copytree(folder / "fills" / "ns", folder / "runs" / "lr=0.1" / "ns")
     for given, name in (("runs/lr=0.1/ns", "ns"), ("mine=runs/lr=0.1/ns", "mine")):
-        found = models.ScoreOutput.model_validate_json(said("score", given, *SCORE[2:], "thin", "--json"))
+        found = protocol_json.ScoreOutput.model_validate_json(said("score", given, *SCORE[2:], "thin", "--json"))
         assert found.fills[0].name == name
 
 
@@ -365,7 +412,7 @@ def test_scores_are_written_whole_or_not_at_all(said: Said, tmp_path: Path, monk
 
 
 def test_the_list_of_protocols(said: Said) -> None:
-    listed = models.ProtocolsOutput.model_validate_json(said("protocols", "--json")).protocols
+    listed = protocol_json.ProtocolsOutput.model_validate_json(said("protocols", "--json")).protocols
     text = said("protocols")
     assert all(one.name in text and one.hash in text for one in listed)
     assert "lacks: fid, lpips" in said("describe", "lama-thin-256")
@@ -391,14 +438,14 @@ def test_masks_of_published_files_give_a_table_by_the_size_of_the_hole(
     said("export-protocol", *given, "--out", tmp_path / "task")
     shutil.copytree(tmp_path / "task" / "images", tmp_path / "perfect")
     score = ("score", tmp_path / "perfect", "--protocol", *given)
-    found = models.ScoreOutput.model_validate_json(said(*score, "--json"))
+    found = protocol_json.ScoreOutput.model_validate_json(said(*score, "--json"))
     by_group = found.fills[0].by_group
     assert list(by_group) == [
         f"{s}{b}" for s in ("01-10", "10-20", "20-30", "30-40", "40-50", "50-60") for b in ("", "-border")
     ]
     assert (found.images, found.fills[0].values["psnr_db"], found.hole_fraction > 0.25) == (
         24,
-        models.IntervalOutput(
+        result_json.IntervalOutput(
             mean=100.0, sd=0.0, low=100.0, high=100.0, n=2
         ),  # clustered: 2 photographs, not 24 images
         True,

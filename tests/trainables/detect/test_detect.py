@@ -354,6 +354,11 @@ def test_files(data_root: Path) -> None:
     outputs = np.load(io.BytesIO(files["outputs.npz"]))
     assert {name.partition("_")[0] for name in outputs.files} == {"val", "test"}
     assert len(outputs["test_logit"]) == len(outputs["test_source"]) == 32
+    scores = np.load(io.BytesIO(files["image_scores.npz"]))
+    assert {name.partition(".")[0] for name in scores.files} == {"sources", "kinds", "threshold", "own", "noise"}
+    assert np.array_equal(scores["own.logit"] >= 0, values["probability"] >= 0.5)
+    assert scores["sources"][scores["noise.source"]].tolist() == outputs["test_source"].tolist()
+    assert scores["own.pixels"].shape == (32, 3)
     for name in ("truth.png", "found.png", "heat.png"):
         assert Image.open(io.BytesIO(files[name])).width == 8 * 96
 

@@ -31,7 +31,7 @@ class InMemory:
 
     def __init__(self, own: ForgedSet, others: dict[str, ForgedSet] | None = None) -> None:
         self.own, self.others = own, others or {}
-        for name in ("build", "train", "evaluate", "check_extra", "extra", "samples", "final_files"):
+        for name in ("build", "train", "evaluate", "check_extra", "extra", "facts", "samples", "final_files"):
             setattr(self, name, getattr(detect, name))
 
     def load(self, config: dict[str, Any], machine: Machine) -> detect_dataset.DetectDataset:

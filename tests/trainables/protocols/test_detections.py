@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score, jaccard_score, roc_auc_score
 
 from sweeps.api.protocols.named import find_protocol
 from sweeps.cli.main import main
-from sweeps.cli.programs import models
+from sweeps.cli.programs import protocol_json
 from trainables.errors import TrialError
 from trainables.protocols.detections import LARGEST, AllPixels, MapFolder, TrueMasks, map_values, rates
 from trainables.protocols.protocol import DetectionProtocol
@@ -98,7 +98,7 @@ def test_photographs_without_manipulation_count_as_the_protocol_says(folder: Pat
 def test_a_table_of_detections(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = [str(folder / "good"), str(folder / "poor"), "--protocol", "benco-pixels", "--truth", str(folder / "truth")]
     assert main(["score", *given, "--json"]) == 0
-    found = models.ScoreOutput.model_validate_json(capsys.readouterr().out)
+    found = protocol_json.ScoreOutput.model_validate_json(capsys.readouterr().out)
     assert [row.name for row in found.fills] == ["good", "poor", "all_pixels"]
     first = next(pair for pair in found.pairs if pair.metric == "pixel_auc")
     assert (first.better, first.worse) == ("good", "poor")

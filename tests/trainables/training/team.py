@@ -75,6 +75,12 @@ TERMS = {"l1_valid": 0.1, "valid": 0.1, "hole": 0.6, "tv": 0.1, "perceptual": 0.
 SQUEEZENET = {"name": "squeezenet1_0", "weights": "squeezenet1_0/squeezenet1_0_torchvision_layout.npz"}
 CHANGES = {"rotation_deg": 10.0, "zoom": [1.0, 1.2], "blur_sigma": [0.0, 1.0], "flip": 0.5}
 ADAM = {"name": "adam", "lr": 1e-3}
+BRUSHES = {
+    **{"about": "a test", "paper": "none", "equality": "own", "evidence": "none"},
+    "images": {"size": 32, "fit": "shorter_side", "crop": "centre", "filter": "bicubic"},
+    "masks": {"name": "brush", "seed": 0, "strokes": [1, 2], "vertices": [4, 5], "width": [3, 6]},
+    "metrics": {"psnr_db": 1, "ssim": 1, "l1_seam": 1},
+}
 CASES: dict[str, dict[str, Any]] = {
     "autoencoder": configured("vanilla_autoencoder"),
     "hole": configured("vanilla_autoencoder", loss={"l1_hole": 0.5, "l2_hole": 1.0}),
@@ -86,6 +92,7 @@ CASES: dict[str, dict[str, Any]] = {
         loss=TERMS,
         features=SQUEEZENET,
     ),
+    "protocol": configured("vanilla_autoencoder", protocol={"name": "brushes", "content": BRUSHES}),
     "normalised double": configured("partial_conv_unet"),
     "gan double": configured("context_encoder", loss={"l2": 0.9, "adversarial": 0.1}, **CENTRE),
     "phases double": configured(
@@ -136,9 +143,11 @@ class Double:
     """The task in float64, in which rounding cannot explain a difference."""
 
     BEST = inpaint.BEST
-    train, evaluate, samples, final_files = (
+    train, evaluate, extra, facts, samples, final_files = (
         staticmethod(inpaint.train),
         staticmethod(inpaint.evaluate),
+        staticmethod(inpaint.extra),
+        staticmethod(inpaint.facts),
         staticmethod(inpaint.samples),
         staticmethod(inpaint.final_files),
     )

@@ -97,6 +97,7 @@ def test_any_number_of_workers_gives_the_numbers_of_one(together: Results, alone
         for row, mine in zip(expected["rows"], found["rows"], strict=True):
             assert same_numbers(mine) == pytest.approx(same_numbers(row), rel=tolerance, abs=tolerance), size
         assert distance(found["networks"], expected["networks"]) < max(tolerance, 1e-6), size
+        assert ("test/l1_seam_on_protocol" in found["rows"][-1]) == (name == "protocol")
 
 
 def test_all_workers_report_the_same_record(together: Results) -> None:

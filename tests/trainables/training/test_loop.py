@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,8 +80,14 @@ class Numbers:
         self.calls.append(f"{split} {self.epoch}")
         return {"psnr_db": self.val.get(self.epoch, 0.0) if split == "val" else float(learner.value)}
 
+    def extra(self, learner: Number, data: Data, names: Sequence[str]) -> dict[str, float]:
+        return {}
+
     def samples(self, learner: Number, data: Data) -> dict[str, bytes]:
         return {"output.png": str(float(learner.value)).encode()}
+
+    def facts(self, learner: Number, data: Data) -> dict[str, Any]:
+        return {"last": float(learner.value)}
 
     def final_files(self, learner: Number, data: Data) -> dict[str, bytes]:
         return {"values": b"each"}
@@ -176,6 +182,7 @@ def test_the_last_act_is_the_report() -> None:
     assert session.result is not None
     assert session.result["history"] == session.rows
     assert (session.result["parameters"], session.result["data_fingerprint"]) == (1, "f" * 64)
+    assert session.result["last"] == session.result["history"][-1]["test/psnr_db"], "what the task says of its values"
 
 
 def test_samples_after_epochs_that_are_powers_of_two_tests_and_the_end() -> None:

@@ -17,17 +17,18 @@ from trainables.inpaint.methods.outputs.file_names import file_name, to_uint8
 class Outputs(nn.Module):
     """The reader; it has no parameters."""
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.folder, self.size = folder, size
+        self.folder = folder
 
     def forward(self, damaged_b3hw: Tensor, mask_b1hw: Tensor) -> Tensor:
         """image_b3hw in [0, 1]. Raises TrialError if an image is missing or has another size."""
         damaged, masks = to_uint8(damaged_b3hw), to_uint8(mask_b1hw)
-        images = [self._read(file_name(*pair)) for pair in zip(damaged, masks, strict=True)]
+        size = tuple(damaged_b3hw.shape[-2:])
+        images = [self._read(file_name(*pair), size) for pair in zip(damaged, masks, strict=True)]
         return torch.stack(images).to(damaged_b3hw)
 
-    def _read(self, name: str) -> Tensor:
+    def _read(self, name: str, size: tuple[int, ...]) -> Tensor:
         file = self.folder / name
         if not file.exists():
             raise TrialError(
@@ -38,19 +39,19 @@ class Outputs(nn.Module):
                 "model.path",
             )
         image = open_image(file, "model.path").convert("RGB")
-        if image.size != (self.size, self.size):
+        if (image.height, image.width) != size:
             raise TrialError(
                 f"model.path: {file}",
                 f"it is {image.width}x{image.height} px",
-                f"{self.size}x{self.size} px, as the damaged image",
-                f"save the image with {self.size}x{self.size} px",
+                f"{size[1]}x{size[0]} px, as the damaged image",
+                f"save the image with {size[1]}x{size[0]} px",
                 "model.path",
             )
         return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1) / 255
 
 
-def build(config: Config, size: int) -> nn.Module:
-    """Build the reader; any size. Raises TrialError if the folder does not hold the images that were planned."""
+def build(config: Config, size: int) -> nn.Module:  # noqa: ARG001 - any size
+    """Build the reader. Raises TrialError if the folder does not hold the images that were planned."""
     folder = Path(config.path)
     if config.digest and digest(folder) != config.digest:
         raise TrialError(
@@ -60,4 +61,4 @@ def build(config: Config, size: int) -> nn.Module:
             "sweeps run FILE again, if these are the right files; or copy the folder to this machine",
             "model.path",
         )
-    return Outputs(folder, size)
+    return Outputs(folder)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from cluster.connection import store_access
 from cluster.driver.trial_queue import FALSE_STARTS, Job, TrialQueue
-from cluster.worker import store_access
 from cluster.worker.storage_errors import away_error, away_state
 from cluster.worker.worker import WorkerOptions, open_cached, run_trial
 from sweeps.errors import StoreAwayError

@@ -1,0 +1,127 @@
+"""Metrics of detectors that give one number for a photograph, with intervals and paired differences.
+
+AUC, balanced accuracy and F1 are no means over photographs. Their variance is that of their influence on each
+photograph, separately for manipulated and authentic ones; for AUC this is the method of DeLong, DeLong and
+Clarke-Pearson (Biometrics 1988), for F1 the delta method at the given share of manipulated photographs. Two detectors
+are compared on the same photographs, so that the influences are subtracted before the variance is taken.
+
+Legend: n photographs, p manipulated, q authentic.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.statistics.intervals import Interval
+from analysis.statistics.significance import Comparison, adjust
+from sweeps.protocols.scores import FillScores, Scores
+
+Floats = npt.NDArray[np.float64]
+Z = 1.959963984540054
+"""Quantile of the normal distribution for 95 % intervals."""
+FEW = 10
+"""With fewer photographs of a kind, no difference is called significant: the normal approximation needs more."""
+
+
+@dataclass(frozen=True)
+class Influence:
+    """A metric, and what each photograph contributes to it."""
+
+    value: float
+    manipulated_p: Floats
+    authentic_q: Floats
+
+    def minus(self, other: Influence) -> Influence:
+        return Influence(
+            self.value - other.value,
+            self.manipulated_p - other.manipulated_p,
+            self.authentic_q - other.authentic_q,
+        )
+
+    @property
+    def error(self) -> float | None:
+        """Standard error; None with fewer than two photographs of a kind."""
+        parts = (self.manipulated_p, self.authentic_q)
+        if min(map(len, parts)) < 2:
+            return None
+        return math.sqrt(sum(float(part.var(ddof=1)) / len(part) for part in parts))
+
+    def interval(self) -> Interval:
+        error, n = self.error, len(self.manipulated_p) + len(self.authentic_q)
+        if error is None:
+            return Interval(self.value, None, None, None, n)
+        half = Z * error
+        return Interval(self.value, error * math.sqrt(n), self.value - half, self.value + half, n)
+
+
+def influence(metric: str, score_n: Floats, label_n: npt.NDArray[np.bool_], threshold: float) -> Influence:
+    """A metric of one run of a detector. threshold: a score above it is detected."""
+    inside_p, outside_q = score_n[label_n], score_n[~label_n]
+    if metric == "auc":
+        above_p, above_q = _shares_below(inside_p, outside_q), 1 - _shares_below(outside_q, inside_p)
+        return Influence(float(above_p.mean()), above_p, above_q)
+    found_p, alarms_q = (inside_p > threshold).astype(float), (outside_q > threshold).astype(float)
+    if metric == "balanced_accuracy":
+        return Influence(float(found_p.mean() + 1 - alarms_q.mean()) / 2, found_p / 2, (1 - alarms_q) / 2)
+    assert metric == "f1", metric
+    hits, alarms, p, q = found_p.sum(), alarms_q.sum(), len(inside_p), len(outside_q)
+    whole = hits + alarms + p
+    by_hit, by_alarm = 2 * (alarms + p) / whole**2, -2 * hits / whole**2
+    return Influence(float(2 * hits / whole), p * by_hit * found_p, q * by_alarm * alarms_q)
+
+
+def _shares_below(of_n: Floats, among_m: Floats) -> Floats:
+    """For each value the share of the others that is smaller; equal ones count half."""
+    ordered = np.sort(among_m)
+    smaller, up_to = (np.searchsorted(ordered, of_n, side) for side in ("left", "right"))
+    shares: Floats = (smaller + up_to) / (2 * len(ordered))
+    return shares
+
+
+def of_fill(scores: Scores, fill: FillScores, metric: str) -> list[Influence]:
+    """A metric of each run of a detector."""
+    label_n = np.array(scores.hole_fractions) > 0
+    threshold = float(scores.evaluation["scores"]["threshold"])
+    return [influence(metric, np.array(run.values["score"], float), label_n, threshold) for run in fill.runs]
+
+
+def mean(runs: Sequence[Influence]) -> Influence:
+    """The mean over the runs of a detector."""
+    value = math.fsum(run.value for run in runs) / len(runs)
+    parts: list[Any] = [[run.manipulated_p for run in runs], [run.authentic_q for run in runs]]
+    return Influence(value, *(np.mean(part, axis=0) for part in parts))
+
+
+def compare(scores: Scores, metric: str) -> list[tuple[str, str, Interval, Comparison]]:
+    """(better, worse, difference, test) of every two detectors, and of each with the baseline; corrected by Holm."""
+    own = {fill.name: mean(of_fill(scores, fill, metric)) for fill in scores.fills}
+    trained = [fill.name for fill in scores.fills if not fill.untrained]
+    untrained = [fill.name for fill in scores.fills if fill.untrained]
+    couples = [*itertools.combinations(trained, 2), *itertools.product(trained, untrained[:1])]
+    ordered = [sorted(couple, key=lambda name: -own[name].value) for couple in couples]
+    gaps = [own[better].minus(own[worse]) for better, worse in ordered]
+    ps = [_p(gap) for gap in gaps]
+    found = []
+    for (better, worse), gap, p, adjusted in zip(ordered, gaps, ps, adjust(ps), strict=True):
+        test = Comparison(p, adjusted, None, 0.5, len(scores.names), len(ps))
+        found.append((better, worse, gap.interval(), test))
+    return found
+
+
+def few(scores: Scores) -> bool:
+    """Whether a kind has so few photographs that no difference is called significant."""
+    manipulated = sum(fraction > 0 for fraction in scores.hole_fractions)
+    return min(manipulated, len(scores.names) - manipulated) < FEW
+
+
+def _p(gap: Influence) -> float:
+    """Two-sided p value of the normal approximation; 1 if there is no error, no difference, or few photographs."""
+    error = None if min(len(gap.manipulated_p), len(gap.authentic_q)) < FEW else gap.error
+    return math.erfc(abs(gap.value) / error / math.sqrt(2)) if error else 1.0

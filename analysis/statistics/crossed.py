@@ -1,0 +1,137 @@
+"""Intervals over seeds and test photographs together: every network of an arm is tested on the same photographs.
+
+A metric of a detector varies with the seed, and with the photographs that happen to be in the test set. Both are
+samples. Repeating seeds shows the first variance only, and resampling images within seeds counts a photograph that all
+networks find hard once for each of them. In radiology, readers who all rate the same cases are this design, and the
+interval of the mean over readers is that of Obuchowski and Rockette (1995) with the degrees of freedom of Hillis (2007;
+single modality: Hillis 2014, Statistics in Medicine 33:330):
+
+    variance = MS / s + C
+    MS       variance between the values of the s seeds on these photographs
+    C        covariance of the values of two seeds that is due to the photographs, mean over pairs; at least 0
+    df       (MS / s + C)^2 / ((MS / s)^2 / (s - 1) + C^2 / (p - 1))        (Satterthwaite; p photographs)
+
+The term with p is not in Hillis's formula; it counts with few photographs, and where there is one evaluation. With
+C = 0 it is Student's interval over seeds. An arm that does not depend on the seed has one value; its variance is that
+due to the photographs, with p - 1 degrees of freedom. The difference of two arms is treated like a metric of its own:
+what a photograph does to both cancels, as does what a seed does to both.
+
+The covariance is computed from the part that each photograph has in each value (the infinitesimal jackknife; Efron
+1982, chapter 6). All images made from one photograph, real and inpainted, count together, for AUC as in Obuchowski
+(1997, Biometrics 53:567). `tests/analysis/statistics/test_crossed.py` shows the coverage by simulation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.statistics.intervals import LEVEL, Interval, satterthwaite_half
+
+Floats = npt.NDArray[np.float64]
+Names = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class SeedEstimate:
+    """A metric of one network on one test set."""
+
+    value: float
+    photographs: Names
+    """Names of the photographs, sorted."""
+    part: Floats
+    """The part of each photograph in the value: its covariance with another estimate is the sum of the products of
+    their parts. For a bootstrap, the part of each resample."""
+    resampled: bool = False
+    """Whether `part` is by resample."""
+
+
+def by_photograph(value: float, part_n: Floats, photograph_n: npt.NDArray[np.intp], names: Names) -> SeedEstimate:
+    """The estimate of a smooth metric.
+
+    part_n: change of the value for a small weight more on each image. photograph_n: index of its photograph in `names`.
+    """
+    count = len(names)
+    part: Floats = np.bincount(photograph_n, part_n, count) * np.float64(math.sqrt(count / max(1, count - 1)))
+    return SeedEstimate(value, names, part)
+
+
+def by_resample(value: float, resampled_b: Floats, names: Names) -> SeedEstimate:
+    """The estimate of a metric from its values on resamples of the photographs, the same ones for all estimates."""
+    part: Floats = (resampled_b - resampled_b.mean()) / np.float64(math.sqrt(len(resampled_b) - 1))
+    return SeedEstimate(value, names, part, resampled=True)
+
+
+def constant(value: float, like: SeedEstimate) -> SeedEstimate:
+    """A number that depends on no photograph, to be compared with an estimate."""
+    return SeedEstimate(value, like.photographs, np.zeros_like(like.part), like.resampled)
+
+
+def crossed_interval(
+    estimates: Mapping[int, SeedEstimate], level: float = LEVEL, exact: bool = False
+) -> Interval | None:
+    """The mean over seeds with its interval over seeds and photographs; None without estimates.
+
+    estimates: by seed. exact: they do not depend on the seed, so the first one counts, and the interval covers the
+    photographs alone. A single seed of others has no interval. None if resamples are of different photographs.
+    """
+    chosen = list(estimates.values())[: 1 if exact else None]
+    if not chosen:
+        return None
+    values = np.array([one.value for one in chosen])
+    aligned = _aligned(chosen)
+    if aligned is None:
+        return None
+    part_sp, photographs = aligned
+    return _interval(values, part_sp, photographs, level, exact)
+
+
+def crossed_difference(
+    a: Mapping[int, SeedEstimate], b: Mapping[int, SeedEstimate], level: float = LEVEL, exact: bool = False
+) -> Interval | None:
+    """The mean of a - b over the seeds that both have, with its interval; see `crossed_interval`."""
+    seeds = [seed for seed in a if seed in b][: 1 if exact else None]
+    if not seeds:
+        return None
+    aligned = _aligned([*(a[seed] for seed in seeds), *(b[seed] for seed in seeds)])
+    if aligned is None:
+        return None
+    part, photographs = aligned
+    values = np.array([a[seed].value - b[seed].value for seed in seeds])
+    return _interval(values, part[: len(seeds)] - part[len(seeds) :], photographs, level, exact)
+
+
+def _aligned(estimates: Sequence[SeedEstimate]) -> tuple[Floats, int] | None:
+    """Parts of the same photographs side by side, (estimates, photographs), and the number of photographs."""
+    names = estimates[0].photographs
+    same = all(one.photographs is names or np.array_equal(one.photographs, names) for one in estimates)
+    if any(one.resampled != estimates[0].resampled for one in estimates) or (estimates[0].resampled and not same):
+        return None
+    if same:
+        return np.stack([one.part for one in estimates]), len(names)
+    union = np.unique(np.concatenate([one.photographs for one in estimates]))
+    parts = np.zeros((len(estimates), len(union)))
+    for row, one in zip(parts, estimates, strict=True):
+        row[np.searchsorted(union, one.photographs)] = one.part
+    return parts, len(union)
+
+
+def _interval(values: Floats, part_sp: Floats, photographs: int, level: float, exact: bool) -> Interval:
+    mean, n = float(values.mean()), len(values)
+    if exact:
+        variance = float(part_sp[0] @ part_sp[0])
+        half = satterthwaite_half(0.0, 1, variance, photographs, level)
+        return Interval(mean, None, mean - half, mean + half, 1, True, photographs, variance)
+    if n == 1:
+        return Interval(mean, None, None, None, 1)
+    sd = float(values.std(ddof=1))
+    total = part_sp.sum(axis=0)
+    covariance = (float(total @ total) - float(np.square(part_sp).sum())) / (n * (n - 1))
+    variance = max(covariance, 0.0)
+    half = satterthwaite_half(sd, n, variance, photographs, level)
+    return Interval(mean, sd, mean - half, mean + half, n, False, photographs, variance)

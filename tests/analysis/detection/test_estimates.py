@@ -1,0 +1,184 @@
+"""Metrics from the scores of single images: equal to the columns of a real trial, with the parts of the jackknife."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_curve
+
+from analysis.detection import estimates, image_scores
+from analysis.detection.image_scores import SetScores
+from sweeps.results import columns as record_columns
+from tests.trainables.detect.test_detect import LABEL, MASK
+from tests.trainables.forgery.forged_small import InMemory, configured, small
+from trainables.detect.evaluation import extra_metrics
+from trainables.detect.evaluation import image_scores as stored_scores
+from trainables.training.loop import fit
+from trainables.training.session import Goal, Machine, MemorySession, Row
+
+NOT_OF_IMAGES = ("threshold", "average_precision_pixel")
+"""Columns to which single images do not add up."""
+
+
+def trained(root: Path, **changes: Any) -> tuple[Row, bytes]:
+    """The last row of a trial with two further test sets, and its file of scores."""
+    config = configured(epochs=2, test_changes={"saved": {"jpeg": 70}}, **changes)
+    session = MemorySession(Goal(config["epochs"], extra=extra_metrics.NAMES), Machine(data_root=root))
+    fit(InMemory(small(root), {"noise": small(root, fill="noise")}), config, session)  # type: ignore[arg-type]
+    return session.rows[-1], session.images[max(session.images)][stored_scores.FILE]
+
+
+@pytest.mark.parametrize("model", [MASK, LABEL, {"name": "high_pass_probe"}, {"name": "constant_box"}])
+def test_every_column_is_that_of_the_trial(data_root: Path, model: Any) -> None:
+    row, data = trained(data_root, model=model)
+    assert stored_scores.FILE == image_scores.FILE
+    assert set(image_scores.sets_of(data)) == {"own", "noise", "saved"}
+    compared = 0
+    for column, recorded in row.items():
+        plain, label = record_columns.without_test_set(column)
+        metric = plain.removeprefix("test/")
+        if not column.startswith("test/") or metric in NOT_OF_IMAGES or metric.startswith("images_"):
+            continue
+        scores = image_scores.read(data, label or image_scores.OWN)
+        assert scores is not None
+        found = estimates.estimate(scores, metric)
+        assert found is not None, column
+        assert found.value == pytest.approx(recorded, abs=1e-9), column
+        compared += 1
+    assert compared > 40
+
+
+def made(photographs: int = 80) -> SetScores:
+    """Photographs with a real, a fake, and for some of them a control."""
+    rng = np.random.default_rng(0)
+    kinds = [("real", "inpainted", *(["pasted"] if i % 3 == 0 else [])) for i in range(photographs)]
+    kind_n = np.array([kind for of_one in kinds for kind in of_one])
+    photograph_n = np.repeat(np.arange(photographs), [len(of_one) for of_one in kinds])
+    label_n = kind_n == "inpainted"
+    n = len(kind_n)
+    return SetScores(
+        rng.normal(size=n) + label_n + rng.normal(size=photographs)[photograph_n],
+        label_n,
+        kind_n,
+        np.array([f"p{i:03}" for i in range(photographs)]),
+        photograph_n,
+        label_n * rng.uniform(0, 0.5, n),
+        np.where(label_n, rng.random(n), np.nan),
+        0.4,
+        rng.random(n),
+        rng.integers(0, 50, (n, 3)).astype(float),
+        {"pixel_auc": np.where(label_n, rng.random(n), np.nan)},
+    )
+
+
+def without(scores: SetScores, photograph: int) -> SetScores:
+    kept = scores.photograph_n != photograph
+    names, photograph_n = np.unique(scores.photograph_n[kept], return_inverse=True)
+    columns = (scores.logit_n, scores.label_n, scores.kind_n)
+    assert scores.iou_n is not None
+    assert scores.pixel_n3 is not None
+    return SetScores(
+        *(column[kept] for column in columns),
+        scores.photographs[names],
+        photograph_n,
+        scores.hole_share_n[kept],
+        scores.sharpness_n[kept],
+        scores.threshold,
+        scores.iou_n[kept],
+        scores.pixel_n3[kept],
+        {name: column[kept] for name, column in scores.extra.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *(
+            "auc",
+            "f1",
+            "precision",
+            "recall",
+            "accuracy",
+            "balanced_accuracy",
+            "f1_tuned",
+            "fpr_authentic",
+            "fpr_pasted",
+        ),
+        *("mean_iou", "mean_iou_tp", "iou_above_50", "pixel_f1", "pixel_iou", "pixel_auc", "recall_share_10_20"),
+        *("auc_share_20_30", "ece"),
+    ],
+)
+def test_parts_are_what_leaving_a_photograph_out_changes(metric: str) -> None:
+    """The jackknife leaves photographs out one by one; the infinitesimal one has nearly its variance."""
+    scores = made()
+    whole = estimates.estimate(scores, metric)
+    assert whole is not None
+    left = [estimates.estimate(without(scores, i), metric) for i in range(len(scores.photographs))]
+    values = np.array([one.value for one in left if one is not None])
+    n = len(values)
+    variance = (n - 1) / n * np.square(values - values.mean()).sum()
+    assert float(whole.part @ whole.part) == pytest.approx(variance, rel=0.15)
+    assert abs(whole.part.sum()) < 1e-9
+
+
+@pytest.mark.parametrize("metric", ["eer", "tpr_at_fpr_1"])
+def test_metrics_that_jump_are_resampled(metric: str) -> None:
+    """The same photographs are drawn for every network, so what they share is seen."""
+    scores = made(300)
+    one, again = estimates.estimate(scores, metric), estimates.estimate(scores, metric)
+    assert one is not None
+    assert again is not None
+    assert one.resampled
+    assert np.array_equal(one.part, again.part)
+    rng = np.random.default_rng(1)
+    drawn = []
+    for _ in range(200):
+        chosen = rng.integers(300, size=300)
+        images = np.concatenate([np.flatnonzero(scores.photograph_n == photograph) for photograph in chosen])
+        false, true, _ = roc_curve(scores.label_n[images], scores.logit_n[images], drop_intermediate=False)
+        gap = false - (1 - true)
+        after = int((gap >= 0).argmax())
+        share = -gap[after - 1] / (gap[after] - gap[after - 1])
+        eer = false[after - 1] + share * (false[after] - false[after - 1])
+        drawn.append(eer if metric == "eer" else true[false <= 0.01].max())
+    assert math_sd(one.part) == pytest.approx(np.std(drawn), rel=0.25)
+
+
+def math_sd(part: np.ndarray[Any, Any]) -> float:
+    return float(np.sqrt(part @ part))
+
+
+@pytest.mark.parametrize("damage", ["cut", "pickle", "missing", "longer", "nan", "index"])
+def test_a_damaged_file_has_no_scores(data_root: Path, damage: str) -> None:
+    _, data = trained(data_root, model=LABEL)
+    with np.load(io.BytesIO(data)) as archive:
+        arrays = dict(archive)
+    if damage == "pickle":
+        arrays["own.logit"] = np.array([object()] * len(arrays["own.logit"]), dtype=object)
+    elif damage == "missing":
+        del arrays["own.source"]
+    elif damage == "longer":
+        arrays["own.label"] = np.zeros(3)
+    elif damage == "nan":
+        arrays["own.logit"] = np.full_like(arrays["own.logit"], np.nan)
+    elif damage == "index":
+        arrays["own.source"] = arrays["own.source"] + 10_000
+    target = io.BytesIO()
+    np.savez_compressed(target, **arrays)
+    assert image_scores.read(target.getvalue()[: 100 if damage == "cut" else None], "own") is None
+    if damage not in ("cut",):
+        assert image_scores.read(target.getvalue(), "noise") is not None
+    assert image_scores.read(data, "nowhere") is None
+
+
+def test_scores_that_would_fill_the_memory_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("own.logit.npy", b"\0" * 2**20)
+    monkeypatch.setattr(image_scores, "_MOST_BYTES", 2**19)
+    assert image_scores.read(target.getvalue(), "own") is None
