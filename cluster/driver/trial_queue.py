@@ -26,6 +26,7 @@ from sweeps.store import attempts as stored_attempts
 from sweeps.store import layout
 from sweeps.store import trials as stored_trials
 from sweeps.store.base import Store
+from sweeps.store.s3.client import patience
 from trainables.training.session import Row
 
 PRUNED = "pruned"
@@ -138,8 +139,8 @@ class TrialQueue:
         self.live: dict[Job, int] = {}
         """Jobs that are handed out, each with the number of the attempt before."""
         self.halted = False
-        self._away = 0
-        """How often a process could not reach the store since the last record of any trial."""
+        self._away, self._away_since = 0, 0.0
+        """How often a process could not reach the store since the last record of any trial, and since when."""
         self._machines_away: set[str] = set()
         self.storage_error: StoreError | None = None
         """Why a trial could not use the store: the run ends, and the trial goes on in the next one."""
@@ -318,16 +319,19 @@ class TrialQueue:
         self._conclude(job, state)
 
     def _tell_away(self, error: StoreAwayError) -> None:
-        """Say once for each machine that it cannot reach the store. Raises the error if no machine does.
+        """Say once for each machine that it cannot reach the store. Raises the error if no machine does for long.
 
-        The trial has not failed: it is tried again, maybe on another machine.
+        The trial has not failed: it is tried again, maybe on another machine. A process that has never reached the
+        store gives up within seconds, so that a wrong address is told soon; the run is as patient as the driver.
         """
         machine = error.given.partition(": ")[0]
         if machine not in self._machines_away:
             self._machines_away.add(machine)
             waiting.say(f"{error.given}: {error.why}; the trial is tried again")
+        if not self._away:
+            self._away_since = time.monotonic()
         self._away += 1
-        if self._away >= FALSE_STARTS:
+        if self._away >= FALSE_STARTS and time.monotonic() - self._away_since >= patience():
             raise error
 
     def _conclude(self, job: Job, state: str) -> None:

@@ -101,7 +101,9 @@ class Extensible:
         return usual if found is None else found[0]
 
     def _found(self, section: Any, context: Mapping[str, Any] | None) -> Any:
-        if not isinstance(section, dict) or not (isinstance(section.get("name"), str) or self._key in section):
+        if not isinstance(section, dict) or not isinstance(section.get("name", ""), str):
+            return None  # not a name, which the usual class says
+        if "name" not in section and self._key not in section:
             return None
         return self._config_of(section, context or {})
 

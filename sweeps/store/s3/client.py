@@ -60,7 +60,7 @@ class Client:
         patience_s: replaces SWEEPS_STORE_PATIENCE and `PATIENCE_S`
         """
         self._uri, self._connections = uri, connections
-        self._patience_s = _patience_s() if patience_s is None else patience_s
+        self._patience_s = patience() if patience_s is None else patience_s
         self._lock = threading.Lock()
         self._made: Any = None
         self._answered = False
@@ -118,7 +118,7 @@ class Client:
                 self._made = None
 
 
-def _patience_s() -> float:
+def patience() -> float:
     """Seconds of retries that the environment asks for. StoreError if that is not a time."""
     given = os.environ.get("SWEEPS_STORE_PATIENCE", "").strip()
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.connection import store_access
+from cluster.driver import trial_queue
 from cluster.driver.trial_queue import FALSE_STARTS, Job, TrialQueue
 from cluster.worker.storage_errors import away_error, away_state
 from cluster.worker.worker import WorkerOptions, open_cached, run_trial
@@ -55,13 +56,17 @@ def test_a_machine_without_a_way_to_the_store_is_named(
 
 
 def test_the_trial_has_not_failed_and_the_run_ends_where_no_machine_reaches_it(
-    queue: TrialQueue, store: Store, capsys: pytest.CaptureFixture[str]
+    queue: TrialQueue, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(FALSE_STARTS):
-        assert queue.storage_error is None
         taken = queue.take()
         assert taken is not None
         queue.give_back(taken[0], away(f"node{number % 2}"))
+    assert queue.storage_error is None, "the run waits as long as the driver would"
+    monkeypatch.setattr(trial_queue, "patience", lambda: 0.0)
+    taken = queue.take()
+    assert taken is not None
+    queue.give_back(taken[0], away("node0"))
     assert isinstance(queue.storage_error, StoreAwayError)
     assert queue.finished
     said = capsys.readouterr().err.splitlines()
@@ -69,7 +74,8 @@ def test_the_trial_has_not_failed_and_the_run_ends_where_no_machine_reaches_it(
     assert list(store.keys("trials/")) == [], "nothing is recorded as failed"
 
 
-def test_one_machine_that_reaches_it_keeps_the_run_going(queue: TrialQueue) -> None:
+def test_one_machine_that_reaches_it_keeps_the_run_going(queue: TrialQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_queue, "patience", lambda: 0.0)
     for _ in range(2 * FALSE_STARTS):
         taken = queue.take()
         assert taken is not None

@@ -80,7 +80,8 @@ def test_a_server_that_is_killed_and_started_twice_changes_nothing(
     driver.run(work, store, schema, settings, watched)
     assert watched.outages == 2
     assert histories(plan, store) == undisturbed(planned, near, data_root)
-    assert {state for state, _ in watched.events} == {"started", "done"}
+    states = {state for state, _ in watched.events}
+    assert states - {"crashed"} == {"started", "done"}, "a process that starts while the server is away is tried again"
 
 
 @pytest.mark.parametrize("where", ["in-process", pytest.param("local", marks=[pytest.mark.slow, pytest.mark.ray])])
