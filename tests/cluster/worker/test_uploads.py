@@ -14,10 +14,11 @@ from cluster.connection import waiting
 from cluster.driver import driver
 from cluster.worker import trial_data
 from cluster.worker import uploads as uploading
+from cluster.worker.storage_errors import away_error
 from cluster.worker.store_session import Heartbeat, StoreSession
 from cluster.worker.trial_data import ExpectedData
 from cluster.worker.uploads import LEAVE_S, Uploads
-from cluster.worker.worker import CRASHED, DONE, WorkerOptions, run_trial
+from cluster.worker.worker import DONE, WorkerOptions, run_trial
 from sweeps.cli.main import main
 from sweeps.errors import StoreError
 from sweeps.store import attempts as stored_attempts
@@ -135,7 +136,7 @@ def test_a_trial_leaves_at_once_though_the_store_is_away(
 
 
 @pytest.mark.slow  # test_outages.py: the same by a whole sweep
-def test_an_attempt_ends_as_crashed_where_the_store_stays_away_and_goes_on_later(
+def test_an_attempt_ends_where_the_store_stays_away_and_goes_on_later(
     planned: Planned, tmp_path: Path, data_root: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trial is not at fault: it has not failed, and it is not done either."""
@@ -148,7 +149,9 @@ def test_an_attempt_ends_as_crashed_where_the_store_stays_away_and_goes_on_later
     def report(row: Row) -> None:
         proxy.away = row["epoch"] == 2
 
-    assert attempt_of(open_store(hasty), trial.id, 3, data_root, report) == CRASHED
+    error = away_error(attempt_of(open_store(hasty), trial.id, 3, data_root, report))
+    assert error is not None
+    assert hasty in error.given
     proxy.away = False
     assert layout.get_json(open_store(hasty), layout.result_key(trial.id, 3)) is None
     rows: list[Row] = []
