@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -176,9 +177,114 @@ def test_a_damaged_file_has_no_scores(data_root: Path, damage: str) -> None:
     assert image_scores.read(data, "nowhere") is None
 
 
-def test_scores_that_would_fill_the_memory_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_file(**arrays: Any) -> bytes:
+    """A file with one test set of ten images of five photographs. arrays: in place of these; None leaves one out."""
+    label_n = np.tile([False, True], 5)
+    made: dict[str, Any] = {
+        "sources": np.array([f"p{i}" for i in range(5)]),
+        "kinds": np.array(["real", "inpainted"]),
+        "threshold": np.array(0.2),
+        "own.logit": np.linspace(-1, 1, 10),
+        "own.label": label_n,
+        "own.kind": label_n.astype(np.uint8),
+        "own.source": np.repeat(np.arange(5, dtype=np.int32), 2),
+        "own.hole_share": label_n * 0.1,
+        "own.sharpness": np.where(label_n, 0.5, np.nan),
+        "own.iou": label_n * 0.5,
+        "own.pixels": np.ones((10, 3), dtype=np.int32),
+        "own.pixel_auc": np.where(label_n, 0.5, np.nan),
+    }
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("own.logit.npy", b"\0" * 2**20)
-    monkeypatch.setattr(image_scores, "_MOST_BYTES", 2**19)
-    assert image_scores.read(target.getvalue(), "own") is None
+    np.savez_compressed(target, **{name: array for name, array in {**made, **arrays}.items() if array is not None})
+    return target.getvalue()
+
+
+SHAPED: dict[str, list[Any]] = {
+    "own.logit": [np.zeros((10, 2)), np.zeros(10, complex), np.zeros(10, int), np.array(0.0), np.zeros(10, "g")],
+    "own.label": [np.zeros((10, 1), bool), np.zeros(10), np.array(["a"] * 10), np.full(10, 7, np.uint8).view(bool)],
+    "own.kind": [np.full(10, 2), np.full(10, -1), np.zeros(10), np.zeros((10, 1), int)],
+    "own.source": [np.full(10, 5), np.full(10, -1), np.zeros(10, bool), np.zeros((10, 2), int), None],
+    "own.hole_share": [np.zeros((10, 2)), np.full(10, np.nan), np.zeros(10, complex)],
+    "own.sharpness": [np.zeros((10, 2)), np.zeros(10, "M8[s]")],
+    "own.iou": [np.zeros((10, 2)), np.full(10, np.nan), np.zeros(9)],
+    "own.pixels": [np.zeros(10, int), np.zeros((10, 2), int), np.zeros((5, 6), int), np.full((10, 3), -1)],
+    "own.pixel_auc": [np.zeros((10, 1)), np.zeros(10, "S4")],
+    "sources": [np.array([["p"] * 5]), np.arange(5), np.array([b"p"] * 5), np.full(5, 2**31, np.uint32).view("U1")],
+    "kinds": [np.array([["real"], ["fake"]]), np.arange(2), np.array("real"), None],
+    "threshold": [np.zeros(2), np.array(1j), np.array("a"), np.array(np.nan)],
+}
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_an_array_of_another_shape_or_kind_is_damage(name: str) -> None:
+    assert image_scores.is_whole(small_file())
+    for number, array in enumerate(SHAPED[name]):
+        data = small_file(**{name: array})
+        assert image_scores.read(data, "own") is None, number
+        assert not image_scores.is_whole(data)
+
+
+def member(array: np.ndarray[Any, Any]) -> bytes:
+    target = io.BytesIO()
+    np.save(target, array, allow_pickle=False)
+    return target.getvalue()
+
+
+def added(members: list[tuple[str, bytes]], leave_out: str = "") -> bytes:
+    """The small file with further members at its end."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(small_file())) as before, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as to:
+        for name in before.namelist():
+            if name != leave_out:
+                to.writestr(name, before.read(name))
+        for name, data in members:
+            to.writestr(name, data)
+    return target.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["own.logit", "own.logit.npy", "notes.txt"])
+def test_a_member_that_is_no_array_or_hides_another_is_damage(name: str) -> None:
+    assert image_scores.is_whole(added([]))
+    assert image_scores.read(added([(name, b"\0" * 2**20)]), "own") is None
+    assert image_scores.sets_of(added([(name, b"\0" * 2**20)])) == []
+
+
+def test_scores_that_would_fill_the_memory_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = small_file(sources=np.array([f"p{i}" for i in range(4)] + ["x" * 1024]))
+    assert image_scores.read(data, "own") is not None
+    assert image_scores.read(small_file(sources=np.array(["a"] * 4 + ["x" * 1025])), "own") is None
+    assert image_scores.read(small_file(kinds=np.array(["real", "x" * 1025])), "own") is None
+    monkeypatch.setattr(image_scores, "_MOST_BYTES", 2**13)
+    assert image_scores.read(data, "own") is None
+    assert image_scores.read(small_file(), "own") is not None
+    assert image_scores.read(small_file(kinds=np.array(["real", "x" * 900])), "own") is None, "words for each image"
+
+
+def test_names_of_photographs_are_not_repeated_for_each_image() -> None:
+    """As many images as a small file can have, of one photograph with a long name."""
+    n = 200_000
+    columns = {name: np.zeros(n) for name in ("own.logit", "own.hole_share", "own.sharpness")}
+    columns |= {name: np.zeros(n, np.uint8) for name in ("own.kind", "own.source")}
+    columns |= {"own.label": np.zeros(n, bool), "sources": np.array(["x" * 1024])}
+    data = small_file(**columns, **dict.fromkeys(("own.iou", "own.pixels", "own.pixel_auc")))
+    tracemalloc.start()
+    try:
+        found = image_scores.read(data, "own")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert list(found.photographs) == ["x" * 1024]
+    assert most < 2**26, "which are 800 MB as text"
+
+
+def test_a_header_that_describes_more_than_the_file_holds_is_damage() -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (2**40,)})
+    assert image_scores.read(added([("own.logit.npy", header.getvalue())], "own.logit.npy"), "own") is None
+    pickled = io.BytesIO()
+    np.save(pickled, np.array([None] * 10), allow_pickle=True)
+    assert image_scores.read(added([("own.logit.npy", pickled.getvalue())], "own.logit.npy"), "own") is None
+    whole = added([("own.logit.npy", member(np.linspace(-1, 1, 10)))], "own.logit.npy")
+    assert image_scores.read(whole, "own") is not None
