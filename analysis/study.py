@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import wording
-from analysis.detection.photographs import ImageScores
+from analysis.detection.photographs import ImageScores, ScoresFile
 from analysis.size_sentence import size_sentence
 from analysis.statistics import crossed, intervals
 from analysis.statistics.significance import Correction
@@ -288,15 +288,21 @@ class Study:
     @cached_property
     def image_scores(self) -> ImageScores:
         """The scores of single test images that detectors have stored."""
-        folders = {
+        files = {
             arm.name: {
-                seed: layout.join("trials", trial, "samples", self.results[trial, epochs]["attempt"], epochs)
+                seed: ScoresFile.of(trial, epochs, result)
                 for seed, (trial, epochs) in arm.trials.items()
-                if (trial, epochs) in self.results
+                if (result := self.results.get((trial, epochs), {})).get("attempt")
             }
             for arm in self.arms
         }
-        return ImageScores(self.store, folders)
+        return ImageScores(self.store, files)
+
+    @cached_property
+    def all_notes(self) -> tuple[str, ...]:
+        """The notes, and a sentence on image scores that are damaged or missing, for which all of them are read."""
+        detects = self.plan.get("task") == "detect"
+        return (*self.notes, *(self.image_scores.notes() if detects else ()))
 
     def differences(self, a: str, b: str, metric: str, epoch: int | None = None) -> list[float]:
         """a - b for each shared seed, which gave both arms the same data order, masks and initialisation."""

@@ -65,7 +65,7 @@ def collect(store: Store, names: Iterable[str] = (), files: Iterable[Path] = ())
 
 def _judged(store: Store, name: str, versions: Mapping[str, str]) -> Iterator[ClaimLine]:
     study = added_seeds.with_outcome(studies.read(store, name, versions=versions))
-    notes = " ".join(study.notes)
+    notes = " ".join(study.all_notes)
     for claim, one in zip(study.plan.get("claims") or [], claims.judge(study), strict=True):
         by = study.protocol if columns.on_protocol(str(claim.get("metric"))) else None
         yield ClaimLine(name, one.text, one.source, one.published, one.ours, one.words, one.sentence, notes, by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from cluster.worker.provenance import Load
 from cluster.worker.uploads import Uploads
 from sweeps.errors import StoreError
 from sweeps.results.columns import EPOCH
-from sweeps.results.samples import pack
+from sweeps.results.samples import ARCHIVE, pack
 from sweeps.store import attempts as stored_attempts
 from sweeps.store import checkpoints
 from sweeps.store import trials as stored_trials
@@ -60,6 +61,7 @@ class StoreSession:
         self._saved_at = self.clock()
         self._saved: dict[int, list[str]] = {}
         self._uploads = Uploads(say)
+        self._files: dict[str, str] = {}
         self._name = f"trial {attempt.trial_id}"
         self.row: Row | None = None
         self._reporting = False
@@ -117,9 +119,11 @@ class StoreSession:
 
     def samples(self, epoch: int, files: Mapping[str, bytes]) -> None:
         folder = self._attempt.key("samples", self._attempt.name, epoch)
+        objects = pack(files)
+        self._files = {name: hashlib.sha256(data).hexdigest() for name, data in objects.items() if name != ARCHIVE}
 
         def write(abandoned: Callable[[], bool]) -> None:
-            for name, data in pack(files).items():
+            for name, data in objects.items():
                 self._store.put(f"{folder}/{name}", data, abandoned)
 
         self._uploads.add(write, f"{self._name} uploads pictures after epoch {epoch} to {self._store.uri}")
@@ -130,6 +134,7 @@ class StoreSession:
             "facts": dict(facts),
             "history": _columns(history),
             "notes": self.notes,
+            "files": self._files,
             "started_at": self._claim["claimed_at"],
             "ended_at": time.time(),
             "provenance": self._claim["provenance"],

@@ -56,7 +56,7 @@ def wrong_shape(data: bytes, chance: random.Random) -> bytes:
     return json.dumps(value).encode()
 
 
-_OPTIONAL = ("notes", "facts", "provenance", "started_at", "ended_at", "attempt")
+_OPTIONAL = ("notes", "files", "facts", "provenance", "started_at", "ended_at", "attempt")
 """Keys of results that older versions did not write, so their absence is no damage; likewise columns of a history."""
 
 

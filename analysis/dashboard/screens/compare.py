@@ -50,7 +50,7 @@ def show() -> None:
             elements.pick_sweep()
             return
         study = current().reader.study(current().reader.check(name))
-        for note in study.notes:
+        for note in study.all_notes:
             st.warning(note, icon=":material/history:")
         items = _arms(study)
     else:

@@ -52,7 +52,7 @@ def on_results(study: Study, shape: Shape, exact: Sequence[str], by_seed: Sequen
     caption += conditions.unexpected_holes(study)
     caption += searches.caption(study)
     caption += details.versions_of_code(study)
-    caption += study.notes
+    caption += study.all_notes
     states = study.states()
     missing = [
         f"{states[state]} {state}"
@@ -71,7 +71,8 @@ def on_photographs(study: Study, shape: Shape, found: Found) -> list[str]:
     known = [(metric, name, one) for metric, row in found.items() for name, one in row.items() if one and one.bounds]
     covered = sorted({one.photographs for _, _, one in known if one.photographs})
     if not covered:
-        return [_SEEDS_ALONE if study.statistic == "mean" else "Intervals cover the seeds alone."] if known else []
+        alone = [_SEEDS_ALONE, *_older(study)] if study.statistic == "mean" else ["Intervals cover the seeds alone."]
+        return alone if known else []
     count = f"{covered[0]:,}" + (f" to {covered[-1]:,}" if len(covered) > 1 else "")
     sentences = [
         f"Intervals cover the seeds and the test photographs ({count}): other trainings, tested on other photographs "
@@ -88,7 +89,19 @@ def on_photographs(study: Study, shape: Shape, found: Found) -> list[str]:
     for arms, metrics in lacking.items():
         of = f" of {wording.listing(map(wording.quoted, arms))}" if arms else ""
         sentences.append(f"Intervals of {wording.listing(map(wording.label, metrics))}{of} cover the seeds alone.")
-    return sentences
+    return sentences + (_older(study) if lacking else [])
+
+
+def _older(study: Study) -> list[str]:
+    """How trials get scores of single images that stored none."""
+    without = len(study.image_scores.without)
+    if not without:
+        return []
+    trials = "1 trial has" if without == 1 else f"{without} trials have"
+    return [
+        f"{trials} stored no scores of single images, as those of older versions: `sweeps run FILE --retrain-stale` "
+        "trains such trials again and stores them."
+    ]
 
 
 _SEEDS_ALONE = (

@@ -79,6 +79,9 @@ class ResultShape(StoredObject):
     facts: Json = {}
     history: dict[str, list[float | None]]
     notes: list[str] = []
+    files: dict[str, str] = {}
+    """SHA-256 of the files of values that were stored with the last samples, by name; results of older versions have
+    no such field."""
     started_at: float | None = None
     ended_at: float | None = None
     provenance: ProvenanceShape = ProvenanceShape()

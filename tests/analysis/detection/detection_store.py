@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -147,7 +148,7 @@ def _run(store: FolderStore, trial: Trial, data: bytes, trains: bool, with_score
     history: dict[str, list[float | None]] = {"epoch": [1.0, 2.0] if trains else [0.0]}
     history |= {name: [None, value] if trains else [value] for name, value in values.items()}
     history["val/f1"] = [0.5, 0.6] if trains else [0.5]
-    body = {
+    body: dict[str, Any] = {
         "history": history,
         "facts": {"parameters": 1000 if trains else 0, "data_fingerprint": "c58f30108f71"},
         "provenance": source,
@@ -155,6 +156,7 @@ def _run(store: FolderStore, trial: Trial, data: bytes, trains: bool, with_score
         "ended_at": NOW - 4400,
     }
     if with_scores:
+        body["files"] = {image_scores.FILE: hashlib.sha256(data).hexdigest()}
         store.put(attempt.key("samples", attempt.name, trial.epochs, image_scores.FILE), data)
     assert stored_trials.finish(store, attempt, trial.epochs, body)
     stored_attempts.end(store, attempt, "done", NOW - 4400)
