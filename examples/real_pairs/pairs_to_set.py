@@ -2,10 +2,10 @@
 
     python pairs_to_set.py PAIRS OUT --size 256
 
-PAIRS/real/NAME.* are photographs, PAIRS/fake/INPAINTER/NAME.* the inpainted versions, of the same size. OUT gets
-images/, masks/ and labels.csv. A mask is where the two differ by more than `--least` grey levels in any channel; specks
-are closed and removed. Windows are cut around the change at the photograph's own resolution, and each window gives a
-real and a fake image. A pair that cannot be used is named and left out.
+PAIRS/real/NAME.* are photographs, PAIRS/fake/INPAINTER/NAME.* the inpainted versions, of the same size. OUT, which
+must be empty, gets images/, masks/ and labels.csv. A mask is where the two differ by more than `--least` grey levels in
+any channel; specks are closed and removed. Windows are cut around the change at the photograph's own resolution, and
+each window gives a real and a fake image. A pair that cannot be used is named and left out.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ import argparse
 import csv
 import hashlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
 
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+"""Of the files that are read."""
 MOST = 0.7
 """Largest share of a photograph that may differ: beyond it, the whole image was made or saved again."""
 SPECK = 16
@@ -73,38 +77,102 @@ def splits(photographs: set[str]) -> dict[str, str]:
     return {name: (names[i] if i < len(names) else "train") for i, name in enumerate(ordered)}
 
 
+def refuse(given: str, why: str, allowed: str, fix: str) -> NoReturn:
+    """End with an error and exit code 1."""
+    raise SystemExit(f"{given}\n  why:     {why}\n  allowed: {allowed}\n  do:      {fix}")
+
+
+def images_in(folder: Path) -> dict[str, Path]:
+    """The images of a folder by name without ending. Ends with an error if two have the same."""
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS):
+        if path.stem in found:
+            why = f"{found[path.stem].name} has the same name, so a pair could be of either"
+            refuse(f"image {path}", why, "one image of a name in each folder", "rename or remove one of the two")
+        found[path.stem] = path
+    return found
+
+
+def find(pairs: Path) -> dict[str, tuple[Path, Path | None, str]]:
+    """By the name that a pair has in the set: the inpainted version, its photograph (None if there is none) and the
+    inpainter. Ends with an error for another layout."""
+    layout = "PAIRS/real/NAME.png and PAIRS/fake/INPAINTER/NAME.png"
+    for part in ("real", "fake"):
+        if not (pairs / part).is_dir():
+            refuse(f"PAIRS {pairs}", f"it has no folder {part}/", layout, "name the folder that has real/ and fake/")
+    photographs = images_in(pairs / "real")
+    found: dict[str, tuple[Path, Path | None, str]] = {}
+    for folder in sorted(path for path in (pairs / "fake").iterdir() if path.is_dir()):
+        for stem, fake in images_in(folder).items():
+            key = f"{stem}-{folder.name}"
+            if key in found:
+                why = f"{found[key][0]} would have the same name in the set, {key}"
+                refuse(f"image {fake}", why, "names that differ when joined by -", "rename one of the two folders")
+            found[key] = (fake, photographs.get(stem), folder.name)
+    return found
+
+
 def make(pairs: Path, out: Path, size: int, least: int) -> int:
-    """Write the set; returns the number of pairs."""
-    for folder in ("images", "masks"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    of_name = {path.stem: path for path in sorted((pairs / "real").iterdir())}
+    """Write the set; returns the number of pairs. Without any pair, nothing is written.
+
+    Ends with an error for another layout of `pairs`, and if `out` exists and is not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        why = "it has files, which could be of another set"
+        refuse(
+            f"OUT {out}", why, "a folder that is empty, or does not exist", "name another folder, or remove it first"
+        )
     rows: list[list[str]] = []
-    for fake in sorted((pairs / "fake").glob("*/*")):
-        key, inpainter = f"{fake.stem}-{fake.parent.name}", fake.parent.name
+    for key, (fake, real, inpainter) in find(pairs).items():
         try:
-            if fake.stem not in of_name:
+            if real is None:
                 raise ValueError("it has no photograph of its name in real/")
-            real_hw3, fake_hw3, mask_hw = cut(of_name[fake.stem], fake, size, least)
+            real_hw3, fake_hw3, mask_hw = cut(real, fake, size, least)
         except ValueError as error:
             print(f"left out {fake}: {error}", file=sys.stderr)
             continue
-        cv2.imwrite(str(out / "images" / f"{key}-real.png"), real_hw3)
-        cv2.imwrite(str(out / "images" / f"{key}-fake.png"), fake_hw3)
-        cv2.imwrite(str(out / "masks" / f"{key}-fake.png"), mask_hw.astype(np.uint8) * 255)
+        mask_hw = mask_hw.astype(np.uint8) * 255
+        written = {f"images/{key}-real": real_hw3, f"images/{key}-fake": fake_hw3, f"masks/{key}-fake": mask_hw}
+        for name, pixels in written.items():
+            path = out / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not cv2.imwrite(str(path), pixels):
+                raise OSError(f"{path} cannot be written")
         rows += [[f"{key}-real.png", "0", fake.stem, ""], [f"{key}-fake.png", "1", fake.stem, inpainter]]
-    split_of = splits({row[2] for row in rows})
-    rows = [[*row, split_of[row[2]]] for row in rows]
-    with (out / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["file", "label", "source", "inpainter", "split"], *rows])
+    if rows:
+        split_of = splits({row[2] for row in rows})
+        rows = [[*row, split_of[row[2]]] for row in rows]
+        with (out / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["file", "label", "source", "inpainter", "split"], *rows])
     return len(rows) // 2
+
+
+def within(low: int, high: int) -> Callable[[str], int]:
+    """The type of an option: a whole number from low to high."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+        return int(text)
+
+    return parse
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pairs", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--size", type=int, default=256, help="side of the windows, px")
-    parser.add_argument("--least", type=int, default=8, help="difference from which a pixel counts, grey levels")
+    parser.add_argument("pairs", type=Path, help="folder with real/NAME.* and fake/INPAINTER/NAME.*")
+    parser.add_argument("out", type=Path, help="folder of the set, which is empty or does not exist")
+    parser.add_argument("--size", type=within(8, 1024), default=256, help="side of the windows, px: 8 to 1024")
+    parser.add_argument(
+        "--least", type=within(0, 254), default=8, help="a pixel counts if it differs by more than so many grey levels"
+    )
     options = parser.parse_args()
     count = make(options.pairs, options.out, options.size, options.least)
+    if not count:
+        refuse(
+            f"PAIRS {options.pairs}",
+            "none of its pairs can be used, so nothing was written",
+            "pairs that differ in a part of the photograph, and are as large as a window",
+            "see above why each was left out; other values of --size and --least",
+        )
     print(f"{count} pairs in {options.out}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import runpy
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,68 @@ def test_the_set_is_read_at_its_own_resolution(made: Path) -> None:
         assert 0 < changed.float().mean() < 0.7, "windows of one place"
     sources = [set(part.source) for part in parts]
     assert not sources[0] & sources[1] | sources[1] & sources[2] | sources[0] & sources[2]
+
+
+def call(*arguments: object) -> tuple[int, str]:
+    """Exit code and standard error of the script."""
+    ended = subprocess.run([sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True)
+    return ended.returncode, ended.stderr
+
+
+def few(folder: Path, *names: str) -> Path:
+    """Small pairs of which none can be used, since the images do not differ."""
+    for name in ("real/a.png", "fake/x/a.png", *names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / name), np.zeros((16, 16, 3), np.uint8))
+    return folder
+
+
+def test_a_set_is_not_overwritten(pairs: Path, script: dict[str, Any], made: Path) -> None:
+    out = made / "real-pairs"
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(SystemExit, match="it has files"):
+        script["make"](pairs, out, 1024, 8)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_without_a_pair_nothing_is_written_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    code, said = call(few(tmp_path / "pairs"), tmp_path / "out", "--size", 8)
+    assert code == 1
+    assert "do not differ" in said
+    assert "none of its pairs can be used" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_pairs_that_are_not_clear_are_refused(script: dict[str, Any], tmp_path: Path) -> None:
+    for number, (name, words) in enumerate(
+        {"real/a.jpg": "a.jpg has the same name", "fake/x/a.bmp": "a.bmp has the same name"}.items()
+    ):
+        with pytest.raises(SystemExit, match=words):
+            script["make"](few(tmp_path / str(number), name), tmp_path / "out", 8, 8)
+    with pytest.raises(SystemExit, match="the same name in the set, a-x-y"):
+        script["make"](few(tmp_path / "joined", "fake/x-y/a.png", "fake/y/a-x.png"), tmp_path / "out", 8, 8)
+    with pytest.raises(SystemExit, match="no folder real/"):
+        script["make"](tmp_path, tmp_path / "out", 8, 8)
+    assert not (tmp_path / "out").exists()
+
+
+def test_sizes_out_of_range_are_refused_and_the_help_names_the_folders(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, words in (
+        (["--size", "0"], "whole number from 8 to 1024"),
+        (["--size", "6_4"], "whole number"),
+        (["--least", "-1"], "from 0 to 254"),
+    ):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(pairs), str(tmp_path / "out"), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        assert ended.value.code == 2
+        assert words in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert "fake/INPAINTER" in capsys.readouterr().out
 
 
 @pytest.mark.slow  # trains three small networks
