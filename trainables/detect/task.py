@@ -334,7 +334,7 @@ def _predict_split(learner: DetectLearner, part: LabelledImages) -> SplitPredict
 
 
 def check_extra(data: DetectDataset, names: Sequence[str]) -> None:  # noqa: ARG001 - part of the task interface
-    """Refuse metrics of fills: this task has no fills to score."""
+    """Raise TrialError for a metric that is none of `extra_metrics.NAMES`, such as one of fills."""
     for name in names:
         if name not in extra_metrics.NAMES:
             raise TrialError(

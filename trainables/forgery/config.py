@@ -30,8 +30,8 @@ NOT_FILLS = ("outputs",)
 Share = Annotated[float, Field(gt=0, le=1)]
 TRIAL_SEED = "trial"
 """The `seed` of a set that is drawn anew for every seed of a detection study."""
-_NEWER = ("feather_side", "pasted_by", "controls")
-"""Options that older blocks do not have: they are left out where they are off."""
+_NEWER = {"feather_side": (None, "inside"), "pasted_by": (None,), "controls": (None,)}
+"""Options that older blocks do not have, and the values with which they are off: they are left out then."""
 
 
 def _ascending(pair: list[int]) -> list[int]:
@@ -232,8 +232,8 @@ def resolve_forge(block: Any, folder: Path | None = None) -> dict[str, Any]:
 
 def leave_out_newer(block: dict[str, Any]) -> None:
     """Leave out options that are off and that older blocks do not have, so that the same block stays the same."""
-    for name in _NEWER:
-        if block.get(name, "") is None:
+    for name, off in _NEWER.items():
+        if name in block and block[name] in off:
             del block[name]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from trainables.protocols.fills import check_names
 from trainables.protocols.masked_images import Checksum, names_and_files
 
 LABELS = {"0": False, "authentic": False, "1": True, "manipulated": True}
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 T = TypeVar("T")
 
 
@@ -29,7 +31,7 @@ def read_scores(file: Path, labels: Mapping[str, bool]) -> list[float]:
     """The scores of a file, in the order of the labels. Raises TrialError for another file, and for other images."""
 
     def number(text: str) -> float:
-        value = float(text)
+        value = float(text) if _NUMBER.fullmatch(text) else math.nan
         if not math.isfinite(value):
             raise ValueError(text)
         return value
@@ -80,9 +82,13 @@ def _column(file: Path, given: str, column: str, parse: Callable[[str], T], allo
         if not {"image", column} <= {*(rows.fieldnames or ())}:
             first = ",".join(rows.fieldnames or ())[:100]
             raise TrialError(f"{given} {file}", f"its first line is {first!r}", header, f"begin it with image,{column}")
+        _check_columns(rows.fieldnames or (), f"{given} {file}", column, header)
         for row in rows:
             line, name, text = rows.line_num, _name(row["image"] or ""), (row[column] or "").strip()
             place = f"{given} {file}, line {line}"
+            if None in row:
+                why = f"it has {len(row[None]) + 2} values"
+                raise TrialError(place, why, f"two: image,{column}", "quote names with commas, and use decimal points")
             if not name or name in found:
                 why = f"{name!r} is there twice" if name else "it has no name of an image"
                 raise TrialError(place, why, "one line for each photograph", "remove the line, or correct the name")
@@ -97,6 +103,18 @@ def _column(file: Path, given: str, column: str, parse: Callable[[str], T], allo
     if not found:
         raise TrialError(f"{given} {file}", "it has no line below its first one", header, "write one for each image")
     return found
+
+
+def _check_columns(names: Sequence[str], place: str, column: str, allowed: str) -> None:
+    """Raise TrialError for a column that is there twice, and for further ones, which could be what was meant."""
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        fix = f"leave one of the columns {twice[0]} out"
+        raise TrialError(place, f"its first line names {twice[0][:100]!r} twice", allowed, fix)
+    further = [name for name in names if name not in ("image", column)]
+    if further:
+        shown = ", ".join(map(repr, further))[:100]
+        raise TrialError(place, f"it has further columns: {shown}", allowed, "leave them out: none of them is used")
 
 
 def _name(written: str) -> str:

@@ -140,6 +140,12 @@ def test_few_photographs_show_nothing(tmp_path: Path) -> None:
         ("image,score\na,0.5\nb,1\nc,1\n", "1 have other names: c"),
         ("image,score\n,0.5\nb,1\n", "it has no name of an image"),
         ('image,score\n"a,0.5\nb,1\n', "it is no CSV"),
+        ("image,score\na,0.5\nb,1_000\n", "score '1_000' is not allowed"),
+        ("image,score\na,0.5\nb,\u0661\n", "score '\u0661' is not allowed"),
+        ("image,score\na,0.5\nb,1e999\n", "score '1e999' is not allowed"),
+        ("image,score\na,0.5\nb,0,7\n", "line 3\n  why:     it has 3 values"),
+        ("image,score,score\na,0.5,0.7\nb,1,0\n", "its first line names 'score' twice"),
+        ("image,score,logit\na,0.5,0\nb,1,3\n", "it has further columns: 'logit'"),
     ],
 )
 def test_bad_scores_are_refused_with_their_line(text: str, why: str, tmp_path: Path) -> None:
@@ -148,6 +154,14 @@ def test_bad_scores_are_refused_with_their_line(text: str, why: str, tmp_path: P
         image_detections.read_scores(tmp_path / "x.csv", {"a": True, "b": False})
     assert why in str(raised.value)
     assert "x.csv" in raised.value.given
+
+
+def test_numbers_are_read_in_every_common_form(tmp_path: Path) -> None:
+    texts = ["1", "-0.5", "+.25", "1.", "1e-3", "2.5E+2"]
+    lines = "".join(f"i{number},{text}\n" for number, text in enumerate(texts))
+    (tmp_path / "x.csv").write_text("image,score\n" + lines)
+    labels = {f"i{number}": number > 2 for number in range(len(texts))}
+    assert image_detections.read_scores(tmp_path / "x.csv", labels) == [float(text) for text in texts]
 
 
 def test_bad_labels_and_other_kinds_are_refused(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -65,7 +66,10 @@ def test_kinds_of_holes_have_equal_shares_of_fully_replaced_pixels(made: Any) ->
     assert ring.any((1, 2, 3)).all(), "the mask has the ring as well, which is blended"
     inside = {}
     for name, mask in (("regions", REGIONS), ("rectangles", RECTANGLES)):
-        inside[name] = replaced(made(mask=mask, feather=2.0, feather_side="inside")[1]).mean()
+        soft = made(mask=mask, feather=2.0, feather_side="inside")[0]
+        hole_nhw = soft.mask_n1hw[soft.label_n > 0.5, 0].numpy().astype(np.uint8)
+        depth_nhw = [cv2.distanceTransform(hole_hw, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for hole_hw in hole_nhw]
+        inside[name] = (np.stack(depth_nhw) >= 3).mean()
     assert inside["regions"] < 0.5 * inside["rectangles"], "what the option is for"
 
 
@@ -140,6 +144,17 @@ def test_options_that_are_off_leave_a_block_as_it_was() -> None:
     assert resolve_forge({**BLOCK, **off}) == resolve_forge(BLOCK)
     assert not set(off) & set(resolve_forge(BLOCK))
     assert not set(off) & set(configured()["data"]["forged"])
+
+
+def test_a_feather_inside_of_the_hole_is_the_default() -> None:
+    """So it gives the same set, and trials of the same ids."""
+    default, inside = {**BLOCK, "feather": 2.0}, {**BLOCK, "feather": 2.0, "feather_side": "inside"}
+    assert forged_id(resolve_forge(inside)) == forged_id(resolve_forge(default))
+    configs = [configured(data={"forged": block}) for block in (default, inside)]
+    assert configs[0] == configs[1]
+    assert forged_id(resolve_forge({**default, **OUTSIDE})) != forged_id(resolve_forge(default))
+    with pytest.raises(TrialError, match="requires a `feather`"):
+        resolve_forge({**BLOCK, "feather_side": "inside"})
 
 
 # --- sets that are redrawn for every seed -----------------------------------------------------------------------------
