@@ -23,7 +23,7 @@ FILE = "image_scores.npz"
 OWN = "own"
 _NPY = ".npy"
 _MOST_BYTES = 2**28
-"""Largest size of a test set's arrays when they are unpacked, and again as 64-bit numbers."""
+"""Largest size of a file's arrays when they are unpacked, and of a test set's as 64-bit numbers."""
 _MOST_CHARACTERS = 1024
 """Longest name of a photograph or kind."""
 _DAMAGE = (
@@ -86,8 +86,6 @@ def read(data: bytes, label: str) -> SetScores | None:
                 for name, member in _members(archive).items()
                 if name in _SHARED or (name.startswith(start) and "." not in name.removeprefix(start))
             }
-            if sum(member.file_size for member in members.values()) > _MOST_BYTES:
-                return None
             arrays = {name: _array(archive.read(member)) for name, member in members.items()}
         shared = {name: arrays.pop(name) for name in _SHARED if name in arrays}
         return _scores({name.removeprefix(start): array for name, array in arrays.items()}, shared)
@@ -102,9 +100,11 @@ def is_whole(data: bytes) -> bool:
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The members by the names of their arrays. Raises ValueError for another file than an array, and for two of one
-    name."""
+    """The members by the names of their arrays. Raises ValueError for another file than an array, for two of one name,
+    and if they would fill the memory."""
     members = archive.infolist()
+    if sum(member.file_size for member in members) > _MOST_BYTES:
+        raise ValueError("too large")
     found = {member.filename.removesuffix(_NPY): member for member in members if member.filename.endswith(_NPY)}
     if len(found) != len(members):
         raise ValueError("members that are not arrays, or two of one name")

@@ -258,6 +258,7 @@ def test_scores_that_would_fill_the_memory_are_not_unpacked(monkeypatch: pytest.
     monkeypatch.setattr(image_scores, "_MOST_BYTES", 2**13)
     assert image_scores.read(data, "own") is None
     assert image_scores.read(small_file(), "own") is not None
+    assert image_scores.read(small_file(**{"other.logit": np.zeros(2**12)}), "own") is None, "all sets of a file"
     assert image_scores.read(small_file(kinds=np.array(["real", "x" * 900])), "own") is None, "words for each image"
 
 
