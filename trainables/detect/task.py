@@ -349,7 +349,9 @@ def check_extra(data: DetectDataset, names: Sequence[str]) -> None:  # noqa: ARG
 def extra(learner: DetectLearner, data: DetectDataset, names: Sequence[str]) -> dict[str, float]:
     """Metrics of the last evaluation of the test images, and as `<metric>_on_<label>` of each further test set."""
     learner.network.eval()
-    parts = {image_scores.OWN: data.test, **dict(_others(data))} if learner.tested else {}
+    if not learner.tested:  # the trial goes on after its last checkpoint, whose records are complete
+        evaluate(learner, data, "test")
+    parts = {image_scores.OWN: data.test, **dict(_others(data))}
     values: dict[str, float] = {}
     for label, part in parts.items():
         learner.extra[label] = extra_metrics.of_pixels(learner.predict, part, names)
@@ -375,8 +377,6 @@ def final_files(learner: DetectLearner, data: DetectDataset) -> dict[str, bytes]
     learner.network.eval()
     parts = {name: part for name in ("val", "test", "held") if (part := data.split(name)) is not None}
     files = {output_files.OUTPUTS: output_files.outputs(learner.predict, parts)}
-    if not learner.tested:
-        return files
     own = learner.tested[image_scores.OWN]
     files[output_files.PER_IMAGE] = output_files.per_image(own, data.test)
     files[image_scores.FILE] = image_scores.pack(

@@ -67,6 +67,17 @@ def test_it_goes_on_to_the_last_bit(data_root: Path) -> None:
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
+def test_a_trial_that_goes_on_after_its_last_checkpoint_writes_the_same_files(data_root: Path) -> None:
+    """It was killed before its result was written. Its records are complete, and its predictions are made again."""
+    whole = run(data_root, model=MASK)
+    again = run(data_root, Restored(2, whole.saved[2]), model=MASK)
+    assert again.result is not None
+    assert whole.result is not None
+    assert same(again.result["history"]) == same(whole.result["history"])
+    assert again.images[2].keys() == whole.images[2].keys() >= {"per_image.npz", "image_scores.npz", "outputs.npz"}
+    assert all(again.images[2][name] == whole.images[2][name] for name in whole.images[2])
+
+
 def test_seeds_differ_and_arms_of_one_seed_see_the_same_order(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[detect.DetectLearner, list[float]] = {}
     step = detect.DetectLearner.step
