@@ -33,8 +33,12 @@ class ProtocolSection(StrictConfig):
 
     name: str = Field(description="name of the protocol")
     hash: str = Field(description="its hash")
-    images: str | None = Field(None, min_length=1, description="folder of photographs below the data root; null: the test images")
-    masks: str | None = Field(None, min_length=1, description="folder of the mask files below the data root, if it has some")
+    images: str | None = Field(
+        None, min_length=1, description="folder of photographs below the data root; null: the test images"
+    )
+    masks: str | None = Field(
+        None, min_length=1, description="folder of the mask files below the data root, if it has some"
+    )
     published_images: int | None = Field(None, description="number of rated images of the published tables")
     evaluation: dict[str, Any] = Field(description="what decides the numbers, with every default")
 

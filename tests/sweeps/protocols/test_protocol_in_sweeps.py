@@ -18,6 +18,7 @@ import sweeps as sw
 from analysis import study
 from analysis.claims import not_tested
 from analysis.dashboard.screens.compare import ComparedItem, _rated_differently
+from analysis.report import answer, tables
 from cluster.driver import cost_measurement
 from sweeps.api.protocols import named, scoring
 from sweeps.cli.main import main
@@ -374,6 +375,30 @@ def test_trials_that_were_rated_on_different_images_decide_no_claim(write: Write
         mixed, claim, ["base", "mean fill"]
     )
     assert any("NOT COMPARABLE" in note for note in results.notes(found.protocol, mixed.results.values()))
+
+
+def test_arms_that_were_rated_on_different_images_are_not_ranked_together(write: Write, root: Path) -> None:
+    found = study.read(run(write(), root), "small")
+    assert found.groups == found.groups_in(COLUMN) == [["base", "mean fill"]]
+    together = tables.build(found).rows[1].entries[COLUMN]
+    assert together.difference is not None
+    key = found.arm("mean fill").trials[0]
+    facts = found.results[key]["facts"]
+
+    def with_facts(changed: Mapping[str, Any]) -> study.Study:
+        other = {**found.results[key], "facts": {**facts, "protocol": changed}}
+        return replace(found, results={**found.results, key: other})
+
+    mixed = with_facts({**facts["protocol"], "masks": "0" * 16})
+    assert mixed.groups == mixed.groups_in(COLUMN) == [["base"], ["mean fill"]]
+    assert mixed.groups_in("test/psnr_db") == [["base", "mean fill"]], "the sweep's own test images are the same"
+    [first, second] = (row.entries[COLUMN] for row in tables.build(mixed).rows)
+    assert (first.mark, second.mark, second.difference, second.comparison) == ("", "", None, None)
+    said = answer.answer(replace(mixed, plan={**mixed.plan, "claims": []}), [])
+    assert said[0].startswith("Under the conditions of “base”: ")
+    assert said[1].startswith("Under the conditions of “mean fill”: ")
+    assert "--fresh" not in " ".join(results.notes(mixed.protocol, mixed.results.values()))
+    assert with_facts({}).groups == [["base", "mean fill"]], "an arm whose images are not known yet"
 
 
 def test_the_measured_cost_counts_the_images_of_the_protocol(write: Write, root: Path) -> None:
