@@ -15,6 +15,7 @@ from sweeps.api.progress import ProgressLike, listener
 from sweeps.api.results import newest_plan
 from sweeps.api.tracking import tracked
 from sweeps.errors import SweepError
+from sweeps.protocols import section as protocols
 from sweeps.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
     for arm in plan.arms:
         key = json.dumps([arm.config.get(name) for name in inventory.READ], sort_keys=True)
         if key not in checked:
-            checked[key] = inventory.check(arm.config, root)
+            with protocols.placing_errors(plan.sweep):
+                checked[key] = inventory.check(arm.config, root)
         counts = checked[key]
         words = [", ".join(f"{split} {count:,}" for split, count in counts.items())] if counts else []
         words += [f"warning: {name} is not in {root}" for name in inventory.absent_sets(arm.config, root)]

@@ -308,7 +308,20 @@ def test_every_table_names_protocol_and_hash(
         (("photographs}", "photographs, hash: '0123'}"), "it was edited, or is that of another version"),
         (("photographs}", "photographs, masks: holes}"), "the masks of this protocol are not read from files"),
         (("photographs}", "photographs, truth: x}"), "there is no such name"),
+        (("name: ./thin.yaml", "nam: ./thin.yaml"), "did you mean `name`?"),
+        (("{name: ./thin.yaml, images: photographs}", "./small.yaml"), "small.yaml is a sweep file"),
+        (
+            ("{name: ./thin.yaml, images: photographs}", "pconv-6"),
+            "protocol: {name: pconv-6, images: FOLDER, masks: FOLDER}",
+        ),
+        (("./thin.yaml", "pconv-6"), "protocol: {name: pconv-6, images: photographs, masks: FOLDER}"),
+        (
+            ("{name: ./thin.yaml, images: photographs}", "{name: pconv-6, masks: holes}"),
+            "protocol: {name: pconv-6, images: FOLDER, masks: holes}",
+        ),
         (("test/psnr_db_on", "test/l2_on"), "the protocol thin does not have this metric"),
+        (("test/psnr_db_on", "test/psnr_on"), "did you mean `test/psnr_db_on_protocol`?"),
+        (("{model: {name: mean_fill}}", "{protocol.name: ./thick.yaml}"), "all arms of a sweep are rated by one"),
         (("protocol: {name: ./thin.yaml, images: photographs}\n", ""), "the sweep names no protocol"),
         (("{model: {name: mean_fill}}", "{protocol: ./thick.yaml}"), "all arms of a sweep are rated by one"),
         (("  batch: 32", "  protocol: ./thin.yaml\n  batch: 32"), "all arms of a sweep are rated by one"),
@@ -322,8 +335,18 @@ def test_what_no_protocol_can_rate_is_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(SweepError) as raised:
         plan(write(replaced))
-    assert why in str(raised.value)
+    assert why in f"{raised.value} {raised.value.fix}"
     assert raised.value.given.startswith("small.yaml:"), "where it stands"
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+def test_a_missing_folder_is_named_with_its_place(
+    verb: str, write: Write, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(("images: photographs", "images: photos"))
+    store = ("--store", str(tmp_path / "store"), "--address", "in-process") if verb == "run" else ()
+    assert main([verb, str(file), "--data", str(root), *store]) == 2
+    assert "small.yaml:4: protocol.images: 'photos'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
