@@ -79,7 +79,7 @@ def mixed(
             "sweeps of one protocol on the same images",
             "rate both under one protocol; --mix prints them all the same, with the difference in the note",
         )
-    return [f"NOT COMPARABLE: {names[0]} and {names[1]} differ in {one}." for one in different]
+    return [f"NOT COMPARABLE: {names[0]} and {names[1]} differ in {'; '.join(different)}."] if different else []
 
 
 def _one(values: Sequence[Any]) -> Any:

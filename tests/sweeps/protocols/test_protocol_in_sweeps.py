@@ -173,7 +173,9 @@ def test_a_sweep_and_score_give_the_same_numbers_to_the_last_bit(write: Write, r
     assert f"rated on 6 images by protocol thin, hash {scores.hash}." in " ".join(found.notes)
 
 
-def test_the_test_images_of_a_sweep_are_rated_where_they_have_the_size(write: Write, root: Path) -> None:
+def test_the_test_images_of_a_sweep_are_rated_where_they_have_the_size(
+    write: Write, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """CIFAR-10 at 32 px, with a protocol of one's own; the hole of image 3 is that of a photograph called 00003."""
     file = write(("{name: ./thin.yaml, images: photographs}", "./own.yaml"))
     found = study.read(run(file, root), "small")
@@ -182,6 +184,7 @@ def test_the_test_images_of_a_sweep_are_rated_where_they_have_the_size(write: Wr
     task = file.parent / "task"
     export = ("export-test", "small", "--store", str(file.parent / "store"), "--data", str(root), "--protocol")
     assert main([*export, "--out", str(task)]) == 0
+    assert f"sweeps score FOLDER --protocol ./own.yaml --truth {task}\n" in capsys.readouterr().out
     assert (task / "images" / "00003.png").exists()
     rated = scoring.score({"ns": [fill_all(task, file.parent / "ns", navier_stokes)]}, file.parent / "own.yaml", task)
     assert (rated.tested.pixels, rated.tested.masks) == (tested["pixels"], tested["masks"])
@@ -251,7 +254,9 @@ def test_lookalike_tables_are_not_compared(
     assert _rated_differently([items[0], items[0]]) == []
 
     main(["compare", "small", "other", "--mix", *place])
-    assert "NOT COMPARABLE: small and other differ in masks.width: [6,9] and [12,16]." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.count("NOT COMPARABLE") == 1, "one sentence with all fields"
+    assert "NOT COMPARABLE: small and other differ in masks.width: [6,9] and [12,16]; tested.masks: " in said
     main(["compare", "small", "other", "--mix", "--json", *place])
     compared = result_json.CompareOutput.model_validate_json(capsys.readouterr().out)
     assert compared.mixed[0].startswith("NOT COMPARABLE: ")
