@@ -313,7 +313,7 @@ def test_every_table_names_protocol_and_hash(
         (("photographs}", "photographs, hash: '0123'}"), "it was edited, or is that of another version"),
         (("photographs}", "photographs, masks: holes}"), "the masks of this protocol are not read from files"),
         (("photographs}", "photographs, truth: x}"), "there is no such name"),
-        (("name: ./thin.yaml", "nam: ./thin.yaml"), "did you mean `name`?"),
+        (("name: ./thin.yaml", "named: ./thin.yaml"), "did you mean `name`?"),
         (("{name: ./thin.yaml, images: photographs}", "./small.yaml"), "small.yaml is a sweep file"),
         (
             ("{name: ./thin.yaml, images: photographs}", "pconv-6"),
