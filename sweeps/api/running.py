@@ -15,7 +15,6 @@ from sweeps.api.progress import ProgressLike, listener
 from sweeps.api.results import newest_plan
 from sweeps.api.tracking import tracked
 from sweeps.errors import SweepError
-from sweeps.protocols import section as protocols
 from sweeps.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -72,6 +71,7 @@ def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
     root = RunOptions(data=data).data_root
     if root is None:
         return []
+    from sweeps.protocols import section as protocols
     from trainables.data import inventory
 
     found: dict[str, list[str]] = {}
