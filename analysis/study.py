@@ -155,17 +155,40 @@ class Study:
     @cached_property
     def groups(self) -> list[list[str]]:
         """Arms grouped by test images and masks; only arms of one group can be compared with each other."""
-        groups: dict[str, list[str]] = {}
-        for arm in self.arms:
-            groups.setdefault(tested_images(arm.config, self.metrics), []).append(arm.name)
-        return list(groups.values())
+        return self._grouped(self.metrics)
 
     def groups_in(self, metric: str) -> list[list[str]]:
         """Arms grouped by the test images and masks of one metric, which may be those of a common test set."""
-        groups: dict[str, list[str]] = {}
+        return self._grouped([metric])
+
+    def _grouped(self, metrics: Sequence[str]) -> list[list[str]]:
+        """Arms of other test images are apart, and those that a protocol has rated on other images or masks.
+
+        Arms without results are with the first arm, or with the baseline, of the same configured images.
+        """
+        by_protocol = any(map(record_columns.on_protocol, metrics))
+        groups: dict[tuple[str, str], list[str]] = {}
+        first: dict[str, str] = {}
+        known = {arm.name: self._rated_on(arm) if by_protocol else "" for arm in self.arms}
+        for arm in sorted(self.arms, key=lambda arm: arm.name != self.baseline):
+            if known[arm.name]:
+                first.setdefault(tested_images(arm.config, metrics), known[arm.name])
         for arm in self.arms:
-            groups.setdefault(tested_images(arm.config, [metric]), []).append(arm.name)
+            images = tested_images(arm.config, metrics)
+            groups.setdefault((images, known[arm.name] or first.get(images, "")), []).append(arm.name)
         return list(groups.values())
+
+    def _rated_on(self, arm: StudyArm) -> str:
+        """What identifies the images on which the protocol has rated an arm; its name if its seeds differ in them."""
+        sets = protocol_results.tested(self.results[key] for key in arm.trials.values() if key in self.results)
+        return f"arm {arm.name}" if len(sets) > 1 else "".join(map(str, sets))
+
+    def rated_alike(self, a: str, b: str, metric: str) -> bool:
+        """False if `metric` is of the protocol, which has rated the two arms on different images or masks."""
+        if not record_columns.on_protocol(metric):
+            return True
+        one, other = self._rated_on(self.arm(a)), self._rated_on(self.arm(b))
+        return one == other or not (one and other)
 
     @cached_property
     def untrained(self) -> str:

@@ -18,7 +18,7 @@ from analysis.report.paper.published_notes import PublishedNotes, full_notes
 from analysis.report.paper.shape import Shape, check_columns
 from analysis.statistics.intervals import Interval, satterthwaite_p, simultaneous_level
 from analysis.statistics.significance import Comparison, compare
-from analysis.study import Study
+from analysis.study import Study, StudyArm
 
 BEST, TIED = "best", "tied"
 
@@ -168,11 +168,18 @@ def _entries(
             marks.get(arm.name, ""),
             tuple(figures[arm.name, metric]),
             notes.numbers.get((arm.name, metric), ()),
-            None if arm.name == arm.baseline else study.difference(arm.name, arm.baseline, metric),
+            _to_baseline(study, arm, metric),
             compared.get(arm.name),
         )
         for arm in study.arms
     }
+
+
+def _to_baseline(study: Study, arm: StudyArm, metric: str) -> Interval | None:
+    """The difference of an arm to its baseline; None if it is the baseline, or was rated on different images."""
+    if arm.name == arm.baseline or not study.rated_alike(arm.name, arm.baseline, metric):
+        return None
+    return study.difference(arm.name, arm.baseline, metric)
 
 
 def _compared(study: Study, metric: str) -> dict[str, Comparison]:
@@ -180,7 +187,7 @@ def _compared(study: Study, metric: str) -> dict[str, Comparison]:
     sign = wording.sign(metric) or 1
     pairs, of_both = {}, {}
     for arm in study.arms:
-        gap = None if arm.name == arm.baseline else study.difference(arm.name, arm.baseline, metric)
+        gap = _to_baseline(study, arm, metric)
         if gap is None or (gap.exact and not gap.photographs):
             continue
         pairs[arm.name] = [sign * difference for difference in study.differences(arm.name, arm.baseline, metric)]

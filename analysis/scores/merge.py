@@ -28,7 +28,7 @@ def merged(files: Mapping[str, Scores], mix: bool) -> tuple[Scores, list[str]]:
                 "scores of one protocol on the same images",
                 "rate both under one protocol; --mix prints them all the same, with the difference in the note",
             )
-        notes += [f"NOT COMPARABLE: {first_name} and {name} differ in {one}." for one in different]
+        notes += [f"NOT COMPARABLE: {first_name} and {name} differ in {'; '.join(different)}."] if different else []
     return (_mixed(files) if notes else first.model_copy(update={"fills": _fills(files)})), notes
 
 

@@ -22,6 +22,7 @@ from cluster.worker import provenance, stale_code
 from cluster.worker.user_code import store_code
 from cluster.worker.worker import WorkerOptions
 from sweeps.errors import StorageError, SweepError, Terminated
+from sweeps.protocols import section as protocols
 from sweeps.results import progress
 from sweeps.results.columns import DETECTION_EXTRA, EXTRA, describe
 from sweeps.run_options import RunOptions
@@ -382,7 +383,8 @@ def check(plan: Plan, options: RunOptions) -> None:
         for check_input, section in task_named(arm.task).checks(arm.config):
             if (check_input, section) not in seen:
                 seen.append((check_input, section))
-                check_input(section, options.local_data_root)
+                with protocols.placing_errors(plan.sweep):
+                    check_input(section, options.local_data_root)
 
 
 def forget(plan: Plan, store: Store, trials: Collection[str] | None = None) -> None:

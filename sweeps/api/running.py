@@ -71,6 +71,7 @@ def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
     root = RunOptions(data=data).data_root
     if root is None:
         return []
+    from sweeps.protocols import section as protocols
     from trainables.data import inventory
 
     found: dict[str, list[str]] = {}
@@ -78,7 +79,8 @@ def data_notes(plan: Plan, data: str | Path | None) -> list[str]:
     for arm in plan.arms:
         key = json.dumps([arm.config.get(name) for name in inventory.READ], sort_keys=True)
         if key not in checked:
-            checked[key] = inventory.check(arm.config, root)
+            with protocols.placing_errors(plan.sweep):
+                checked[key] = inventory.check(arm.config, root)
         counts = checked[key]
         words = [", ".join(f"{split} {count:,}" for split, count in counts.items())] if counts else []
         words += [f"warning: {name} is not in {root}" for name in inventory.absent_sets(arm.config, root)]

@@ -13,6 +13,7 @@ from sweeps.wording import count
 if TYPE_CHECKING:
     from cluster.driver.reproduction import Reproduction
     from sweeps.cli.programs import result_json
+    from sweeps.store.layout import Json
 
 
 def register(verbs: common.Verbs) -> None:
@@ -288,6 +289,15 @@ def _in_words(line: result_json.ReproducedTrial, tolerance: float) -> str:
     }[line.state]
 
 
+def _protocol_as_given(stored: Json) -> str:
+    """The name or the file of the protocol of a stored plan, as its sweep file or `--set` has it."""
+    from sweeps.spec import loader, yaml_document
+
+    source = yaml_document.parse(stored["text"], stored["file"])
+    given = loader.adapt(source, sizes.size_of(stored), tuple(stored["changes"])).spec.protocol
+    return given if isinstance(given, str) else given.name if given else "NAME"
+
+
 def export_test(options: argparse.Namespace) -> int:
     images = api.export_test(
         options.store, options.name, options.out, arm=options.arm, data=options.data, protocol=options.protocol
@@ -301,8 +311,10 @@ def export_test(options: argparse.Namespace) -> int:
     written = f"{count(images, 'image')} in {options.out / 'damaged'}"
     print(f"{written}, their masks in {options.out / 'masks'} (white: fill this)")
     if options.protocol:
-        print("fill them into a folder under the same names, then, with the protocol of the sweep,")
-        print(f"  sweeps score FOLDER --protocol NAME --truth {options.out}")
+        given = _protocol_as_given(api.newest_plan(options.store, options.name))
+        where = " in the folder of the sweep file" if given.endswith((".yaml", ".yml")) else ""
+        print(f"fill them into a folder under the same names, then type{where}")
+        print(f"  sweeps score FOLDER --protocol {given} --truth {options.out.resolve()}")
         return common.DONE
     print("fill them into a folder under the same names, then add an arm to the sweep file:")
     print(f"  - {{name: theirs, outputs: {options.out.resolve() / 'filled'}}}")

@@ -44,8 +44,9 @@ def notes(section: Section | None, results: Iterable[Mapping[str, Any]]) -> list
     if len(sets) > 1:
         words = "; ".join(f"{one['images']:,} images {one['pixels']} with masks {one['masks']}" for one in sets)
         found.append(
-            f"NOT COMPARABLE: the trials were rated on different images (checksums: {words}). Photographs have "
-            "changed, or machines have other versions of Pillow or OpenCV; `sweeps run FILE --fresh` rates all again."
+            f"NOT COMPARABLE: the trials were rated on different images (checksums: {words}), and arms of different "
+            "images are not ranked together. If photographs have changed, `sweeps run FILE --retrain-stale` trains and "
+            "rates the older trials again; else machines have other versions of Pillow or OpenCV."
         )
     return found
 
@@ -78,7 +79,7 @@ def mixed(
             "sweeps of one protocol on the same images",
             "rate both under one protocol; --mix prints them all the same, with the difference in the note",
         )
-    return [f"NOT COMPARABLE: {names[0]} and {names[1]} differ in {one}." for one in different]
+    return [f"NOT COMPARABLE: {names[0]} and {names[1]} differ in {'; '.join(different)}."] if different else []
 
 
 def _one(values: Sequence[Any]) -> Any:

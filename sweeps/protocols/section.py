@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps.errors import SweepError
 from sweeps.protocols import files
 from sweeps.results import columns
 from sweeps.spec import own_metrics
@@ -59,7 +61,11 @@ def _content(sweep: Sweep, name: str) -> tuple[str, dict[str, Any]]:
         near = sorted(f"./{path.name}" for path in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
         allowed = ", ".join([*near, *files.names()])
         raise sweep.error(("protocol",), f"there is no file {file}", allowed, "name a file relative to this one")
-    return files.read(file)
+    stem, content = files.read(file)
+    if isinstance(content, dict) and {"base", "name"} <= {*content}:
+        allowed = ", ".join([*files.names(), "a file with about, images, masks and metrics"])
+        raise sweep.error(("protocol",), f"{file.name} is a sweep file", allowed, "name the file of a protocol")
+    return stem, content
 
 
 def refuse_key(sweep: Sweep, changes: Mapping[str, tuple[Any, Place]]) -> None:
@@ -71,6 +77,21 @@ def refuse_key(sweep: Sweep, changes: Mapping[str, tuple[Any, Place]]) -> None:
     for place in places:
         why = "numbers of different protocols do not compare, so that all arms of a sweep are rated by one"
         raise sweep.error(place, why, "`protocol` at the top level of the file", "protocol: NAME beside `base:`")
+
+
+@contextlib.contextmanager
+def placing_errors(sweep: Sweep) -> Iterator[None]:
+    """Add the place in the sweep file to an error about a folder of the protocol, which names its key alone."""
+    try:
+        yield
+    except ValueError as error:
+        given = str(getattr(error, "given", ""))
+        key = next((key for key in ("images", "masks") if given.startswith(f"protocol.{key}")), None)
+        if key is None or isinstance(error, SweepError):
+            raise
+        place = ("protocol", key) if ("protocol", key) in sweep.document.origins else ("protocol",)
+        parts = (error.why, error.allowed, error.fix)  # type: ignore[attr-defined]
+        raise SweepError(f"{sweep.document.origin(place)}: {given}", *parts) from None
 
 
 def settle(sweep: Sweep, resolved: Mapping[str, Any] | None) -> None:

@@ -153,13 +153,13 @@ def _resolve(
     suffix = ", ".join(label for label, _, _ in cell.values())
     with_cell: Callable[[str], str] = lambda name: ", ".join(filter(None, [name, suffix]))  # noqa: E731
     changes = {key: (value, place) for key, (_, value, place) in cell.items()} | dict(row.changes)
+    protocols.refuse_key(sweep, changes)
     config: dict[str, Any] = deep_copy(sweep.spec.base)
     for key, (value, place) in changes.items():
         _set(sweep, config, key, deep_copy(value), place)
     if sweep.user_code:
         config["user_code"] = dict(sweep.user_code)
     given = dict(changes)
-    protocols.refuse_key(sweep, given)
     if sweep.protocol:
         config["protocol"] = deep_copy(sweep.protocol)
         given["protocol"] = (None, ("protocol",))

@@ -175,10 +175,15 @@ def _validate(source: Document) -> SweepSpec:
 
 
 def _first(error: ValidationError) -> ErrorDetails:
-    """The first error; of the branches of a union, that of the branch which fits furthest."""
+    """The first error; of the branches of a union, that of the branch which fits furthest.
+
+    An unknown key comes before a missing one, which it may be meant to be.
+    """
     errors = error.errors()
     same = [one for one in errors if one["loc"][:1] == errors[0]["loc"][:1]]
-    return max(same, key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
+    return max(
+        same, key=lambda one: (len(one["loc"]), not one["type"].endswith("_type"), one["type"] == "extra_forbidden")
+    )
 
 
 def _place(loc: tuple[str | int, ...], value: Any, missing: bool) -> Place:

@@ -113,9 +113,22 @@ def check_columns(spec: SweepSpec, error: Fail, labels: Mapping[str, Any], own: 
             return mine
         return columns.is_column(column) and (mine or columns.has_meaning(column))
 
+    def unknown_metric(place: Place, column: str) -> SweepError:
+        names = [f"test/{name}_on_{columns.PROTOCOL}" for name in columns.metrics() if "/" not in name]
+        near = difflib.get_close_matches(column, names, 1)
+        return error(
+            place,
+            f"no protocol has the metric of {column!r}",
+            f"e.g. test/psnr_db_on_{columns.PROTOCOL}, test/ssim_on_{columns.PROTOCOL}; "
+            "`sweeps describe PROTOCOL` lists the metrics of one",
+            f"did you mean `{near[0]}`?" if near else "name a metric of the protocol",
+        )
+
     pareto = spec.report.pareto
     for place, column in named_columns(spec):
         if not is_known(column):
+            if columns.on_protocol(column) and not declared:
+                raise unknown_metric(place, column)
             raise error(
                 place,
                 f"no trial reports {column!r}",

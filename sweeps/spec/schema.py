@@ -342,12 +342,12 @@ class ProtocolSpec(StrictSpec):
     """A named evaluation, and the folders that it is used on."""
 
     name: str = Field(min_length=1, description="name of a protocol, or ./FILE.yaml")
-    images: str | None = Field(
+    images: Annotated[str, Field(min_length=1)] | None = Field(
         None,
         description="folder of photographs below the data root; null: the test images of the sweep, which then must "
         "have the size of the protocol's squares",
     )
-    masks: str | None = Field(
+    masks: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="folder of the mask files below the data root, if the protocol has some"
     )
     hash: str | None = Field(
@@ -364,7 +364,7 @@ class SweepSpec(StrictSpec):
     )
     base: dict[str, Any] = Field(description="one complete configuration")
     base_name: Name = Field("base", description="name of the base as an arm")
-    protocol: str | ProtocolSpec | None = Field(
+    protocol: Annotated[str, Field(min_length=1)] | ProtocolSpec | None = Field(
         None,
         description="what rates the fills of every arm after the last epoch, as `sweeps score` does: the name of a "
         "protocol, ./FILE.yaml, or {name: ..., images: FOLDER}",

@@ -23,7 +23,7 @@ from trainables.errors import TrialError
 from trainables.forgery.config import SetConfig
 from trainables.forgery.public_file_lists import LISTINGS, ListedImage, chosen_images, test_images
 from trainables.masks import hole_shares
-from trainables.protocols.section import data_paths as protocol_paths
+from trainables.protocols.section import IMAGES, MASKS
 
 FOLDERS = {
     "cifar10": "cifar-10-batches-py",
@@ -69,8 +69,10 @@ def check(config: Mapping[str, Any], root: Path) -> dict[str, int] | None:
             _check_files(path_below(root, mask["path"], "mask.path"), "mask.path")
     if data.get("name") == "folder":
         _check_files(path_below(root, str(data["path"]), "data.path"), "data.path")
-    for place in protocol_paths(config.get("protocol")):
-        _check_files(path_below(root, place.path, "protocol"), "protocol")
+    for key in (IMAGES, MASKS):
+        folder = (config.get("protocol") or {}).get(key.rpartition(".")[2])
+        if folder:
+            _check_files(path_below(root, folder, key), key)
     for key, section in _labelled_sets(config):
         try:
             _check_labelled(section, root, is_own=key == "data")

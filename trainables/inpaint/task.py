@@ -105,6 +105,7 @@ class InpaintLearner:
         self.tested: Tensor | None = None  # `per_image.NAMES` of all test images, from the last evaluation
         self.tested_hits: Tensor | None = None  # `RetrievalAccuracy.hits` of the same images
         self.facts: dict[str, Any] = {}  # of the last rating by the sweep's protocol
+        self.stopping: Callable[[], bool] = lambda: False  # whether the trial is asked to stop
 
     def fill(self, image_b3hw: Tensor, mask_b1hw: Tensor, tokens_bt: Tensor | None = None) -> Tensor:
         """The method's fill. Raises TrialError if it does not return images like the given ones."""
@@ -152,6 +153,7 @@ def build(config: Mapping[str, Any], data: InpaintDataset, machine: Machine) -> 
     learner = InpaintLearner(method, options, machine.workers, config.get("draws"), retriever)
     learner.user_metrics = of_config("metric", config)
     learner.protocol = config.get("protocol")
+    learner.stopping = machine.stopping
     check_restores(method)
     learner.inference_weights()  # checked
     return learner
@@ -334,7 +336,7 @@ def extra(learner: InpaintLearner, data: InpaintDataset, names: Sequence[str]) -
     """
     rated: dict[str, float] = {}
     if learner.protocol and data.protocol is not None:
-        found = by_protocol.rate(learner.fill, data.protocol, data.device, learner.workers)
+        found = by_protocol.rate(learner.fill, data.protocol, data.device, learner.workers, learner.stopping)
         rated, learner.facts = by_protocol.columns(found), {"protocol": by_protocol.facts(learner.protocol, found)}
     return {**_test_scores(learner, data, names), **rated} if names else rated
 

@@ -33,8 +33,12 @@ class ProtocolSection(StrictConfig):
 
     name: str = Field(description="name of the protocol")
     hash: str = Field(description="its hash")
-    images: str | None = Field(None, description="folder of photographs below the data root; null: the test images")
-    masks: str | None = Field(None, description="folder of the mask files below the data root, if it has some")
+    images: str | None = Field(
+        None, min_length=1, description="folder of photographs below the data root; null: the test images"
+    )
+    masks: str | None = Field(
+        None, min_length=1, description="folder of the mask files below the data root, if it has some"
+    )
     published_images: int | None = Field(None, description="number of rated images of the published tables")
     evaluation: dict[str, Any] = Field(description="what decides the numbers, with every default")
 
@@ -92,12 +96,27 @@ def check(section: Mapping[str, Any], data_size: int, model: ModelConfig) -> Non
     """Raise TrialError if the fills of a model cannot be rated by a resolved section. data_size: of its images, px."""
     protocol, name = protocol_of(section), section["name"]
     size = protocol.images.size
-    if section.get("images") is None and size != data_size:
+    needs_images = section.get("images") is None and size != data_size
+    folders = {
+        "images": "FOLDER" if needs_images else section.get("images"),
+        "masks": "FOLDER" if protocol.masks["name"] == "files" else None,
+    }
+    named = {"name": name, **{key: section.get(key) or folder for key, folder in folders.items() if folder}}
+    fix = f"protocol: {{{', '.join(f'{key}: {value}' for key, value in named.items())}}}"
+    if protocol.masks["name"] == "files" and section.get("masks") is None:
+        raise TrialError(
+            f"protocol {name} without `masks`",
+            "the masks of this protocol are published files",
+            f"the folder of these files below the data root: {protocol.code or 'those of its publication'}",
+            fix,
+            "protocol.masks",
+        )
+    if needs_images:
         raise TrialError(
             f"protocol {name} on the test images of the sweep",
             f"it rates squares of {size} px, and these images have {data_size} px",
             f"a folder of photographs below the data root; or data.size: {size}",
-            f"protocol: {{name: {name}, images: FOLDER}}",
+            fix,
             "protocol.images",
         )
     if model.takes_text:

@@ -1,5 +1,7 @@
 """A checkpoint as files: `state.pt` (the learner's state), `history.json`, `best.pt` (the best weights so far).
 
+That of a last epoch that is still to be rated has the final files of the task, too, as `final-<name>`.
+
 Files are read with `weights_only=True`, so a checkpoint cannot execute code.
 """
 
@@ -10,6 +12,7 @@ import json
 import textwrap
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -20,17 +23,26 @@ from trainables.match.text_encoder import TextEncoder, Vocabulary
 from trainables.training.session import Row
 
 State = dict[str, Any]
+_FINAL = "final-"
 PLAIN = (int, float, bool, str, bytes, type(None), torch.Size, torch.dtype, torch.device)
 """Types of the values that a checkpoint can have besides tensors and containers; their subclasses are not read back."""
 
 
-def pack(state: State, history: list[Row], best: State | None) -> dict[str, bytes]:
+def pack(
+    state: State, history: list[Row], best: State | None, final_files: Mapping[str, bytes] = MappingProxyType({})
+) -> dict[str, bytes]:
     """The files of a checkpoint.
 
-    best: weights of the best epoch so far; None if there is none.
+    best: weights of the best epoch so far; None if there is none. final_files: of the task, after the last epoch.
     """
     files = {"state.pt": _to_bytes(state), "history.json": json.dumps(history, allow_nan=False).encode()}
+    files |= {f"{_FINAL}{name}": data for name, data in final_files.items()}
     return files if best is None else {**files, "best.pt": _to_bytes(best)}
+
+
+def final_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The task's final files in a checkpoint; empty in one of an earlier epoch."""
+    return {name.removeprefix(_FINAL): data for name, data in files.items() if name.startswith(_FINAL)}
 
 
 def unpack(files: Mapping[str, bytes]) -> tuple[State, list[Row], State | None]:

@@ -15,6 +15,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -77,7 +78,8 @@ class Task(Protocol):
 
     def extra(self, learner: Any, data: Any, names: Sequence[str]) -> dict[str, float]:
         """The metrics that only the last epoch has: those that `Goal.extra` lists, over the whole test split, and those
-        of a protocol."""
+        of a protocol. If `data.protocol` is not None, the last epoch has been saved before, and Stopped may be raised:
+        the next attempt then calls this function again, without training."""
 
     def samples(self, learner: Any, data: Any) -> dict[str, bytes]:
         """The same fixed test images for every arm, as PNG files."""
@@ -129,7 +131,7 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
         machine = dataclasses.replace(session.machine, resources=resources, stopping=session.should_stop)
         data = workers.run_together(lambda: task.load(config, machine))
         learner = task.build(config, data, machine)
-        history, best = _restore(learner, session)
+        history, best, final_files = _restore(learner, session)
         goal = session.goal
         if goal.extra:
             workers.run_together(lambda: task.check_extra(data, goal.extra))
@@ -156,7 +158,7 @@ def fit(task: Task, config: Mapping[str, Any], session: Session) -> None:
                 session.report(row)
                 if stopping:
                     raise Stopped(f"after epoch {epoch} of {goal.epochs}")
-        _finish(task, learner, data, history, best, session)
+        _finish(task, learner, data, history, best, final_files, session)
         session.report(history[-1])
 
 
@@ -247,34 +249,58 @@ def _improves(row: Row, history: list[Row], best: tuple[str, str]) -> bool:
     return all(sign * row[column] > sign * earlier[column] for earlier in history if column in earlier)
 
 
-def _restore(learner: Learner, session: Session) -> tuple[list[Row], dict[str, Tensor] | None]:
+def _restore(learner: Learner, session: Session) -> tuple[list[Row], dict[str, Tensor] | None, Mapping[str, bytes]]:
+    """The history, the best weights and, if only the rating by a protocol is missing, the final files of the task."""
     restored = session.restore() if session.goal.epochs else None
     if restored is None:
-        return [], None
+        return [], None, {}
     state, history, best = checkpoint.unpack(restored.files)
     session.machine.workers.run_together(lambda: checkpoint.load_state(learner, state, restored.epoch))
-    return history, best
+    final_files = checkpoint.final_files(restored.files) if restored.epoch == session.goal.epochs else {}
+    return history, best, final_files
 
 
-def _save(learner: Learner, history: list[Row], best: dict[str, Tensor] | None, session: Session) -> None:
+def _save(
+    learner: Learner,
+    history: list[Row],
+    best: dict[str, Tensor] | None,
+    session: Session,
+    final_files: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
     leads = session.machine.workers.leads
     epoch = int(history[-1]["epoch"]) if history else 0
-    session.save(epoch, checkpoint.pack(learner.state_dict(), history, best) if leads else {})
+    session.save(epoch, checkpoint.pack(learner.state_dict(), history, best, final_files) if leads else {})
 
 
 def _finish(
-    task: Task, learner: Learner, data: Any, history: list[Row], best: dict[str, Tensor] | None, session: Session
+    task: Task,
+    learner: Learner,
+    data: Any,
+    history: list[Row],
+    best: dict[str, Tensor] | None,
+    final_files: Mapping[str, bytes],
+    session: Session,
 ) -> None:
-    """Final evaluation, checkpoint, samples and result. A trial that is killed in here repeats only this function."""
+    """Final evaluation, checkpoint, samples and result.
+
+    A trial that is stopped or killed while a protocol rates it repeats only this function. Without a protocol, one that
+    is killed before the checkpoint is written trains again from the one before.
+
+    final_files: of an earlier attempt, if the trial resumes here.
+    """
     last = history[-1]
+    leads = session.machine.workers.leads
     if not any(name.startswith("test/") for name in last):  # the target was lowered to an earlier epoch
         history[-1] = last = _evaluate(task, learner, data, last, ("test",))
+    rated_later = getattr(data, "protocol", None) is not None and session.goal.epochs  # takes minutes
+    if rated_later:
+        final_files = (task.final_files(learner, data) if leads else {}) or final_files
+        _save(learner, history, best, session, final_files)
     scores = task.extra(learner, data, session.goal.extra)
     history[-1] = last = {**last, **{f"test/{name}": value for name, value in scores.items()}}
     if session.goal.epochs:
-        _save(learner, history, best, session)
-    leads = session.machine.workers.leads
-    files = {**task.samples(learner, data), **task.final_files(learner, data)} if leads else {}
+        _save(learner, history, best, session, final_files)
+    files = {**task.samples(learner, data), **(final_files or task.final_files(learner, data))} if leads else {}
     session.samples(int(last["epoch"]), files)
     facts = {"parameters": learner.parameters, "data_fingerprint": data.fingerprint, **task.facts(learner, data)}
     session.finish(history, facts)

@@ -82,7 +82,8 @@ class Machine:
     log: Callable[[str], None] = _no_log
     """Adds an entry to the log of the attempt."""
     stopping: Callable[[], bool] = _never
-    """Whether the trial is asked to stop, for a task that can stop within an epoch; set by `fit`."""
+    """Whether the trial is asked to stop, for a task that can stop within an epoch or its last rating; set by `fit`.
+    All workers have to call it equally often."""
     resources: ExitStack = field(default_factory=ExitStack, compare=False)
     """What is released when the trial ends, however it ends; set by `fit`."""
 

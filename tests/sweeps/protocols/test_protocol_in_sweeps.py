@@ -18,6 +18,7 @@ import sweeps as sw
 from analysis import study
 from analysis.claims import not_tested
 from analysis.dashboard.screens.compare import ComparedItem, _rated_differently
+from analysis.report import answer, tables
 from cluster.driver import cost_measurement
 from sweeps.api.protocols import named, scoring
 from sweeps.cli.main import main
@@ -172,7 +173,9 @@ def test_a_sweep_and_score_give_the_same_numbers_to_the_last_bit(write: Write, r
     assert f"rated on 6 images by protocol thin, hash {scores.hash}." in " ".join(found.notes)
 
 
-def test_the_test_images_of_a_sweep_are_rated_where_they_have_the_size(write: Write, root: Path) -> None:
+def test_the_test_images_of_a_sweep_are_rated_where_they_have_the_size(
+    write: Write, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """CIFAR-10 at 32 px, with a protocol of one's own; the hole of image 3 is that of a photograph called 00003."""
     file = write(("{name: ./thin.yaml, images: photographs}", "./own.yaml"))
     found = study.read(run(file, root), "small")
@@ -181,6 +184,7 @@ def test_the_test_images_of_a_sweep_are_rated_where_they_have_the_size(write: Wr
     task = file.parent / "task"
     export = ("export-test", "small", "--store", str(file.parent / "store"), "--data", str(root), "--protocol")
     assert main([*export, "--out", str(task)]) == 0
+    assert f"sweeps score FOLDER --protocol ./own.yaml --truth {task}\n" in capsys.readouterr().out
     assert (task / "images" / "00003.png").exists()
     rated = scoring.score({"ns": [fill_all(task, file.parent / "ns", navier_stokes)]}, file.parent / "own.yaml", task)
     assert (rated.tested.pixels, rated.tested.masks) == (tested["pixels"], tested["masks"])
@@ -250,7 +254,9 @@ def test_lookalike_tables_are_not_compared(
     assert _rated_differently([items[0], items[0]]) == []
 
     main(["compare", "small", "other", "--mix", *place])
-    assert "NOT COMPARABLE: small and other differ in masks.width: [6,9] and [12,16]." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.count("NOT COMPARABLE") == 1, "one sentence with all fields"
+    assert "NOT COMPARABLE: small and other differ in masks.width: [6,9] and [12,16]; tested.masks: " in said
     main(["compare", "small", "other", "--mix", "--json", *place])
     compared = result_json.CompareOutput.model_validate_json(capsys.readouterr().out)
     assert compared.mixed[0].startswith("NOT COMPARABLE: ")
@@ -301,10 +307,26 @@ def test_every_table_names_protocol_and_hash(
             ("{name: ./thin.yaml, images: photographs}", "./thin.yaml"),
             "it rates squares of 64 px, and these images have 32",
         ),
+        (("{name: ./thin.yaml, images: photographs}", "''"), "string should have at least 1 character"),
+        (("images: photographs", "images: ''"), "string should have at least 1 character"),
+        (("photographs}", "photographs, masks: ''}"), "string should have at least 1 character"),
         (("photographs}", "photographs, hash: '0123'}"), "it was edited, or is that of another version"),
         (("photographs}", "photographs, masks: holes}"), "the masks of this protocol are not read from files"),
         (("photographs}", "photographs, truth: x}"), "there is no such name"),
+        (("name: ./thin.yaml", "named: ./thin.yaml"), "did you mean `name`?"),
+        (("{name: ./thin.yaml, images: photographs}", "./small.yaml"), "small.yaml is a sweep file"),
+        (
+            ("{name: ./thin.yaml, images: photographs}", "pconv-6"),
+            "protocol: {name: pconv-6, images: FOLDER, masks: FOLDER}",
+        ),
+        (("./thin.yaml", "pconv-6"), "protocol: {name: pconv-6, images: photographs, masks: FOLDER}"),
+        (
+            ("{name: ./thin.yaml, images: photographs}", "{name: pconv-6, masks: holes}"),
+            "protocol: {name: pconv-6, images: FOLDER, masks: holes}",
+        ),
         (("test/psnr_db_on", "test/l2_on"), "the protocol thin does not have this metric"),
+        (("test/psnr_db_on", "test/psnr_on"), "did you mean `test/psnr_db_on_protocol`?"),
+        (("{model: {name: mean_fill}}", "{protocol.name: ./thick.yaml}"), "all arms of a sweep are rated by one"),
         (("protocol: {name: ./thin.yaml, images: photographs}\n", ""), "the sweep names no protocol"),
         (("{model: {name: mean_fill}}", "{protocol: ./thick.yaml}"), "all arms of a sweep are rated by one"),
         (("  batch: 32", "  protocol: ./thin.yaml\n  batch: 32"), "all arms of a sweep are rated by one"),
@@ -318,8 +340,18 @@ def test_what_no_protocol_can_rate_is_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(SweepError) as raised:
         plan(write(replaced))
-    assert why in str(raised.value)
+    assert why in f"{raised.value} {raised.value.fix}"
     assert raised.value.given.startswith("small.yaml:"), "where it stands"
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+def test_a_missing_folder_is_named_with_its_place(
+    verb: str, write: Write, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(("images: photographs", "images: photos"))
+    store = ("--store", str(tmp_path / "store"), "--address", "in-process") if verb == "run" else ()
+    assert main([verb, str(file), "--data", str(root), *store]) == 2
+    assert "small.yaml:4: protocol.images: 'photos'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -371,6 +403,30 @@ def test_trials_that_were_rated_on_different_images_decide_no_claim(write: Write
         mixed, claim, ["base", "mean fill"]
     )
     assert any("NOT COMPARABLE" in note for note in results.notes(found.protocol, mixed.results.values()))
+
+
+def test_arms_that_were_rated_on_different_images_are_not_ranked_together(write: Write, root: Path) -> None:
+    found = study.read(run(write(), root), "small")
+    assert found.groups == found.groups_in(COLUMN) == [["base", "mean fill"]]
+    together = tables.build(found).rows[1].entries[COLUMN]
+    assert together.difference is not None
+    key = found.arm("mean fill").trials[0]
+    facts = found.results[key]["facts"]
+
+    def with_facts(changed: Mapping[str, Any]) -> study.Study:
+        other = {**found.results[key], "facts": {**facts, "protocol": changed}}
+        return replace(found, results={**found.results, key: other})
+
+    mixed = with_facts({**facts["protocol"], "masks": "0" * 16})
+    assert mixed.groups == mixed.groups_in(COLUMN) == [["base"], ["mean fill"]]
+    assert mixed.groups_in("test/psnr_db") == [["base", "mean fill"]], "the sweep's own test images are the same"
+    [first, second] = (row.entries[COLUMN] for row in tables.build(mixed).rows)
+    assert (first.mark, second.mark, second.difference, second.comparison) == ("", "", None, None)
+    said = answer.answer(replace(mixed, plan={**mixed.plan, "claims": []}), [])
+    assert said[0].startswith("Under the conditions of “base”: ")
+    assert said[1].startswith("Under the conditions of “mean fill”: ")
+    assert "--fresh" not in " ".join(results.notes(mixed.protocol, mixed.results.values()))
+    assert with_facts({}).groups == [["base", "mean fill"]], "an arm whose images are not known yet"
 
 
 def test_the_measured_cost_counts_the_images_of_the_protocol(write: Write, root: Path) -> None:

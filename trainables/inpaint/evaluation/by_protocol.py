@@ -28,6 +28,7 @@ from trainables.protocols.section import IMAGES, MASKS, protocol_of
 from trainables.training.distributed import Workers
 from trainables.training.divergence import Diverged
 from trainables.training.networks import build_network
+from trainables.training.session import Stopped
 
 Fill = Callable[[Tensor, Tensor], Tensor]
 """Called with image_b3hw and mask_b1hw; returns image_b3hw in [0, 1]."""
@@ -53,11 +54,18 @@ def images_of(section: Mapping[str, Any], root: Path | None, test_n3hw: Tensor) 
     return CutImages(protocol, names, picture, mask_sets.read(protocol, masks, MASKS))
 
 
-def rate(fill: Fill, images: CutImages, device: torch.device, workers: Workers) -> Rating:
-    """The values of all fills, equal on all workers. Raises Diverged for a fill that is not finite."""
+def rate(
+    fill: Fill, images: CutImages, device: torch.device, workers: Workers, stopping: Callable[[], bool] = lambda: False
+) -> Rating:
+    """The values of all fills, equal on all workers.
+
+    stopping: whether the trial is asked to stop, asked between images.
+
+    Raises Diverged for a fill that is not finite, and Stopped.
+    """
     metrics = list(images.protocol.metrics)
-    mine = _FilledImages(images, fill, device, workers)
-    found = rating.rate(mine, {_ALL: mine}, metrics, rated_one=mine.rate)
+    mine = _FilledImages(images, fill, device, workers, stopping)
+    found = rating.rate(mine, {_ALL: mine}, metrics, mine.stop_if_asked, mine.rate)
     if workers.size > 1:
         values_mn = torch.tensor([found.fills[_ALL].values[metric] for metric in metrics], dtype=torch.float64)
         known_mn = values_mn.isfinite()
@@ -95,6 +103,7 @@ class _FilledImages:
     method: Fill
     device: torch.device
     workers: Workers
+    stopping: Callable[[], bool]
     threads: int = field(default_factory=torch.get_num_threads)
     """Of the method; images are rated with one thread each."""
     fills: dict[str, Pixels] = field(default_factory=dict)
@@ -104,10 +113,20 @@ class _FilledImages:
         return self.images.keys
 
     def __iter__(self) -> Iterator[MaskedImage]:
+        of = len(self.keys)
         for number, image in enumerate(self.images):
+            self.stop_if_asked(number, of)
             if number % self.workers.size == self.workers.rank:
                 self.fills[image.key] = self._filled(image)
             yield image
+
+    def stop_if_asked(self, number: int, of: int) -> None:
+        """Raise Stopped if the trial is asked to stop.
+
+        The workers agree on it once for as many images as there are workers, because they wait for each other.
+        """
+        if number % self.workers.size == 0 and self.stopping():
+            raise Stopped(f"at image {number} of {of} of the protocol")
 
     def check(self, keys: Sequence[str]) -> None:
         """It fills every image."""
