@@ -56,7 +56,12 @@ class Interval:
 
     @property
     def half_width(self) -> float | None:
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+        """Half the width; of an interval that ends where the metric does, the larger distance of its mean from an
+        end."""
+        if self.low is None or self.high is None:
+            return None
+        half = (self.high - self.low) / 2
+        return max(half, self.mean - self.low, self.high - self.mean) if self.photographs else half
 
     @property
     def bounds(self) -> tuple[float, float] | None:
@@ -137,13 +142,16 @@ def satterthwaite_half(sd: float, n: int, variance: float, photographs: int, lev
 
 
 def satterthwaite_p(interval: Interval) -> float:
-    """Two-sided p value of the mean being zero, by the t test that belongs to an interval which covers photographs."""
+    """Two-sided p value of the mean being zero, by the t test that belongs to an interval which covers photographs.
+
+    1 without an interval: where nothing varies, nothing is known of what chance would do.
+    """
     from scipy.special import stdtr
 
     sd, n = interval.sd or 0.0, interval.n
     whole, degrees = _satterthwaite(sd, n, interval.of_photographs, interval.photographs)
-    if not whole:
-        return float(interval.mean == 0)
+    if not whole or interval.low is None:
+        return 1.0
     return float(2 * stdtr(degrees, -abs(interval.mean) / math.sqrt(whole)))
 
 
