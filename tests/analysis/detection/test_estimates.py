@@ -163,7 +163,7 @@ def test_resamples_without_a_class_keep_their_place() -> None:
     found = {}
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        label_n = np.isin(np.arange(10), rng.choice(10, 4, replace=False))
+        label_n = np.isin(np.arange(10), rng.choice(10, 3, replace=False))
         kind_n = np.where(label_n, "inpainted", "real")
         names = np.array([f"p{i}" for i in range(10)])
         share_n = 0.1 * label_n

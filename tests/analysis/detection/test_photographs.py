@@ -83,7 +83,7 @@ def test_the_report_says_what_an_interval_covers(tmp_path: Path) -> None:
     assert "Intervals cover the seeds and the test photographs (60)" in text
     assert "Intervals of test AUC and test mean IoU of “better” cover the seeds alone." in text
     assert "its interval covers the photographs alone" in text
-    assert "It covers the seeds and the test photographs." in text
+    assert "Intervals of differences cover the seeds and the test photographs." in text
     assert "sign-flip test, or a t test where the interval covers test photographs" in text
     head, *rows = formats.csv(made).splitlines()
     assert head.endswith(",photographs")
