@@ -426,10 +426,11 @@ def seeds_note(plan: Mapping[str, Any]) -> str:
     elif "budget" in until:
         goal = f"while the next look fitted into {until['budget']} of training"
         arms_in_need += ", or every arm without claims"
+    alone = " Of detectors, the former cover the seeds alone." if plan.get("task") == "detect" else ""
     return (
         f"Seeds were added {goal}: {looks['first']} at first, then {looks['step']} at each look for "
         f"{arms_in_need}, at most {looks['most']}. By now {numbers}. "
-        f"{valid} under this stopping; those of a table take its numbers of seeds as fixed."
+        f"{valid} under this stopping; those of a table take its numbers of seeds as fixed.{alone}"
     )
 
 

@@ -32,6 +32,8 @@ _FAMILY = "family"
 """Key added to a claim: the number of comparisons that all claims of the study make."""
 _SERIES = "series"
 """Key added to a claim: its comparisons at the looks of a study that adds seeds; empty for other studies."""
+_ALONE = "seeds alone"
+"""Key added to a claim: whether its looks are over seeds alone, where tables cover test photographs as well."""
 _GATE = "gate"
 """Key added to a claim: what a gate says about it; None for other studies."""
 
@@ -78,10 +80,8 @@ def judge(study: Study) -> list[Verdict]:
     """The verdict on each claim of the study's plan, in its order."""
     claims = study.plan.get("claims") or []
     family, gate = looks.family(study), gate_verdict.of_study(study)
-    return [
-        _judge(study, {**claim, _FAMILY: family, _SERIES: tuple(looks.series(study, claim, family)), _GATE: gate})
-        for claim in claims
-    ]
+    common = {_FAMILY: family, _GATE: gate, _ALONE: study.plan.get("task") == "detect"}
+    return [_judge(study, {**claim, **common, _SERIES: tuple(looks.series(study, claim, family))}) for claim in claims]
 
 
 def _level(claim: Mapping[str, Any]) -> float:
@@ -339,7 +339,8 @@ def _seeds(study: Study, gap: Interval) -> str:
 
 def _interval(claim: Mapping[str, Any]) -> str:
     family = claim[_FAMILY]
-    looked = " that holds at every look" if claim[_SERIES] else ""
+    alone = " over seeds alone" if claim[_ALONE] else ""
+    looked = f"{alone} that holds at every look" if claim[_SERIES] else ""
     return (
         f"{LEVEL:.0%} interval".replace("%", " %")
         + looked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,14 @@ def test_arms_with_sets_of_their_own_are_compared_on_a_common_set(tmp_path: Path
     assert marks["shortcut"][1:] == ["", ""], "it is compared with no other arm there"
     assert any(marks[name][1] == "best" for name in ("plain", "probe"))
     assert not any("In test AUC," in sentence for sentence in made.answer)
+
+
+def test_looks_say_that_they_are_over_seeds_alone(tmp_path: Path) -> None:
+    claim = {"text": "better is better", "metric": "test/auc", "better": "better", "than": "plain", "by": 0.0}
+    study = read(make_detection_store(tmp_path, ARMS, seeds=range(8), claims=[claim]))
+    until = {"first": 4, "step": 4, "most": 16, "until": {"half_width": 0.1, "metric": "test/auc"}}
+    study = replace(study, plan={**study.plan, "looks": until})
+    assert studies.seeds_note(study.plan).endswith("the former cover the seeds alone.")
+    assert "95 % interval over seeds alone that holds at every look" in judge.judge(study)[0].sentence
+    fixed = read(make_detection_store(tmp_path / "fixed", ARMS, claims=[claim]))
+    assert "alone" not in judge.judge(fixed)[0].sentence
