@@ -37,6 +37,8 @@ _BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
 KEYS = ["arm", "seed", "trial", record_columns.EPOCH]
 """Columns of `Study.records` that identify a row; all others are metrics."""
 
+_ROUNDING = 1e-12
+"""A standard deviation of scores at most this is a rounding error of none."""
 _SHOWN = 3
 """Number of damaged results that a sentence names."""
 
@@ -246,7 +248,14 @@ class Study:
             return intervals.exact_value(next(iter(values.values())))
         if self.statistic == "interquartile mean":
             return intervals.interquartile_mean(values.values())
-        return intervals.mean_interval(values.values())
+        return self.of_seeds(intervals.mean_interval(values.values()))
+
+    def of_seeds(self, interval: intervals.Interval | None) -> intervals.Interval | None:
+        """An interval over seeds alone; none of a detector whose seeds all agree, as where no test image shows an
+        error."""
+        if interval is None or (interval.sd or 0.0) > _ROUNDING or self.plan.get("task") != "detect":
+            return interval
+        return intervals.Interval(interval.mean, interval.sd, None, None, interval.n)
 
     @cached_property
     def variation(self) -> str:
@@ -266,7 +275,7 @@ class Study:
         if ours and theirs and (found := crossed.crossed_difference(ours, theirs, level, exact)):
             return found
         difference = intervals.mean_interval(self.differences(a, b, metric, epoch), level)
-        return intervals.exact_value(difference.mean) if difference and exact else difference
+        return intervals.exact_value(difference.mean) if difference and exact else self.of_seeds(difference)
 
     def gap(self, arm: str, a: str, b: str | float, level: float = intervals.LEVEL) -> intervals.Interval | None:
         """Interval of column a - column b, or - a number, of a detector over seeds and photographs; None if unknown."""

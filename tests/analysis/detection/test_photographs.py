@@ -138,3 +138,19 @@ def test_looks_say_that_they_are_over_seeds_alone(tmp_path: Path) -> None:
     assert "95 % interval over seeds alone that holds at every look" in judge.judge(study)[0].sentence
     fixed = read(make_detection_store(tmp_path / "fixed", ARMS, claims=[claim]))
     assert "alone" not in judge.judge(fixed)[0].sentence
+
+
+def test_seeds_that_all_agree_have_no_interval(tmp_path: Path) -> None:
+    """Of two seeds without an error on five photographs whose scores are not known."""
+    claim = {"text": "high", "metric": "test/accuracy", "arm": "plain", "above": 0.995}
+    store = make_detection_store(tmp_path, {"plain": 30.0, "better": 40.0}, [0, 1], 5, claims=[claim])
+    assert judge.judge(read(store))[0].verdict == "undecided"
+    for file in tmp_path.rglob("image_scores.npz"):
+        file.unlink()
+    study = read(store)
+    found, gap = study.interval("plain", "test/accuracy"), study.difference("better", "plain", "test/accuracy")
+    assert found is not None
+    assert gap is not None
+    assert (found.mean, found.n, found.bounds, found.photographs) == (1.0, 2, None, 0)
+    assert (gap.mean, gap.bounds) == (0.0, None)
+    assert judge.judge(study)[0].verdict == "undecided"
