@@ -249,7 +249,7 @@ def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
     here, there = of_one_arm(study, claim)
     against = f"its {wording.label(other)}" if isinstance(other, str) else wording.with_unit(f"{other:g}", metric)
     both = None if "over" in claim or epoch is not None else study.gap(arm, metric, other, _level(claim))
-    gap = _paired(claim, both or study.of_seeds(paired_difference(here, there, _level(claim))))
+    gap = _paired(claim, both or study.of_seeds(metric, paired_difference(here, there, _level(claim))))
     if gap is None:
         lacking = str(other) if here else metric
         return _Finding(UNDECIDED, _nothing(study, arm, str(claim.get("over", arm)), lacking, epoch))
@@ -319,7 +319,7 @@ def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference
     pairs = "one evaluation each" if difference.exact else f"n = {wording.count(difference.n, 'pair')} of seeds"
     if difference.photographs:
         pairs += f" and {wording.count(difference.photographs, 'test photograph')}"
-    if difference.exact and not difference.photographs:
+    if difference.exact and not difference.photographs and difference.bounds:
         pass
     elif difference.bounds is not None:
         pairs = f"{_interval(claim)}, {pairs}"

@@ -52,7 +52,7 @@ class Interval:
     photographs: int = 0
     """Number of test photographs that the interval covers as well; 0 if it covers the seeds alone."""
     of_photographs: float = 0.0
-    """Variance of the mean that is due to the photographs; further seeds do not reduce it."""
+    """Variance of the mean that is due to the photographs; further seeds do not reduce it. Infinite if unknown."""
 
     @property
     def half_width(self) -> float | None:
@@ -66,7 +66,7 @@ class Interval:
     @property
     def bounds(self) -> tuple[float, float] | None:
         """(low, high); both equal the mean if the value is exact. None if there is no interval."""
-        if self.exact and not self.photographs:
+        if self.exact and not self.photographs and not self.of_photographs:
             return self.mean, self.mean
         return None if self.low is None or self.high is None else (self.low, self.high)
 
@@ -163,9 +163,9 @@ def _satterthwaite(sd: float, n: int, variance: float, photographs: int) -> tupl
     return whole, whole**2 / inverse if inverse else math.inf
 
 
-def exact_value(value: float) -> Interval:
+def exact_value(value: float, of_photographs: float = 0.0) -> Interval:
     """A value that does not depend on the seed, known from one evaluation."""
-    return Interval(value, None, None, None, 1, exact=True)
+    return Interval(value, None, None, None, 1, exact=True, of_photographs=of_photographs)
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float], level: float = LEVEL) -> Interval | None:

@@ -154,3 +154,18 @@ def test_seeds_that_all_agree_have_no_interval(tmp_path: Path) -> None:
     assert (found.mean, found.n, found.bounds, found.photographs) == (1.0, 2, None, 0)
     assert (gap.mean, gap.bounds) == (0.0, None)
     assert judge.judge(study)[0].verdict == "undecided"
+
+
+def test_one_evaluation_without_photographs_decides_nothing(tmp_path: Path) -> None:
+    claim = {"text": "the probe wins", "metric": "test/auc", "better": "probe", "than": "constant box", "by": 0.0}
+    store = make_detection_store(tmp_path, ARMS, with_scores=lambda arm: False, claims=[claim])
+    study = read(store)
+    found, gap = study.interval("probe", "test/auc"), study.difference("probe", "constant box", "test/auc")
+    assert found is not None
+    assert gap is not None
+    assert found.exact
+    assert found.bounds is None
+    assert gap.bounds is None
+    (judged,) = judge.judge(study)
+    assert judged.verdict == "undecided"
+    assert "(one evaluation each, so there is no interval)" in judged.sentence
