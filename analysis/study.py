@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -37,6 +38,8 @@ _BEST = re.compile(r"^best\((?P<column>[^()]+)\)$")
 KEYS = ["arm", "seed", "trial", record_columns.EPOCH]
 """Columns of `Study.records` that identify a row; all others are metrics."""
 
+_ROUNDING = 1e-12
+"""A standard deviation of scores at most this is a rounding error of none."""
 _SHOWN = 3
 """Number of damaged results that a sentence names."""
 
@@ -266,10 +269,24 @@ class Study:
             if found is not None:
                 return found
         if values and exact:
-            return intervals.exact_value(next(iter(values.values())))
+            return self._one_evaluation(metric, next(iter(values.values())))
         if self.statistic == "interquartile mean":
             return intervals.interquartile_mean(values.values())
-        return intervals.mean_interval(values.values())
+        return self.of_seeds(metric, intervals.mean_interval(values.values()))
+
+    def of_seeds(self, metric: str, interval: intervals.Interval | None) -> intervals.Interval | None:
+        """An interval over seeds alone; none of a detector whose seeds all agree, as where no test image shows an
+        error."""
+        if interval is None or (interval.sd or 0.0) > _ROUNDING or not self._of_detectors(metric):
+            return interval
+        return intervals.Interval(interval.mean, interval.sd, None, None, interval.n)
+
+    def _one_evaluation(self, metric: str, value: float) -> intervals.Interval:
+        """A value without seeds and photographs; of a detector other photographs would give another one."""
+        return intervals.exact_value(value, math.inf if self._of_detectors(metric) else 0.0)
+
+    def _of_detectors(self, metric: str) -> bool:
+        return self.plan.get("task") == "detect" and metric.startswith("test/")
 
     @cached_property
     def variation(self) -> str:
@@ -289,7 +306,9 @@ class Study:
         if ours and theirs and (found := crossed.crossed_difference(ours, theirs, level, exact)):
             return found
         difference = intervals.mean_interval(self.differences(a, b, metric, epoch), level)
-        return intervals.exact_value(difference.mean) if difference and exact else difference
+        if difference and exact:
+            return self._one_evaluation(metric, difference.mean)
+        return self.of_seeds(metric, difference)
 
     def gap(self, arm: str, a: str, b: str | float, level: float = intervals.LEVEL) -> intervals.Interval | None:
         """Interval of column a - column b, or - a number, of a detector over seeds and photographs; None if unknown."""
@@ -449,10 +468,11 @@ def seeds_note(plan: Mapping[str, Any]) -> str:
     elif "budget" in until:
         goal = f"while the next look fitted into {until['budget']} of training"
         arms_in_need += ", or every arm without claims"
+    alone = " Of detectors, the former cover the seeds alone." if plan.get("task") == "detect" else ""
     return (
         f"Seeds were added {goal}: {looks['first']} at first, then {looks['step']} at each look for "
         f"{arms_in_need}, at most {looks['most']}. By now {numbers}. "
-        f"{valid} under this stopping; those of a table take its numbers of seeds as fixed."
+        f"{valid} under this stopping; those of a table take its numbers of seeds as fixed.{alone}"
     )
 
 

@@ -32,6 +32,8 @@ _FAMILY = "family"
 """Key added to a claim: the number of comparisons that all claims of the study make."""
 _SERIES = "series"
 """Key added to a claim: its comparisons at the looks of a study that adds seeds; empty for other studies."""
+_ALONE = "seeds alone"
+"""Key added to a claim: whether its looks are over seeds alone, where tables cover test photographs as well."""
 _GATE = "gate"
 """Key added to a claim: what a gate says about it; None for other studies."""
 
@@ -78,10 +80,8 @@ def judge(study: Study) -> list[Verdict]:
     """The verdict on each claim of the study's plan, in its order."""
     claims = study.plan.get("claims") or []
     family, gate = looks.family(study), gate_verdict.of_study(study)
-    return [
-        _judge(study, {**claim, _FAMILY: family, _SERIES: tuple(looks.series(study, claim, family)), _GATE: gate})
-        for claim in claims
-    ]
+    common = {_FAMILY: family, _GATE: gate, _ALONE: study.plan.get("task") == "detect"}
+    return [_judge(study, {**claim, **common, _SERIES: tuple(looks.series(study, claim, family))}) for claim in claims]
 
 
 def _level(claim: Mapping[str, Any]) -> float:
@@ -249,7 +249,7 @@ def _above(study: Study, claim: Mapping[str, Any]) -> _Finding:
     here, there = of_one_arm(study, claim)
     against = f"its {wording.label(other)}" if isinstance(other, str) else wording.with_unit(f"{other:g}", metric)
     both = None if "over" in claim or epoch is not None else study.gap(arm, metric, other, _level(claim))
-    gap = _paired(claim, both or paired_difference(here, there, _level(claim)))
+    gap = _paired(claim, both or study.of_seeds(metric, paired_difference(here, there, _level(claim))))
     if gap is None:
         lacking = str(other) if here else metric
         return _Finding(UNDECIDED, _nothing(study, arm, str(claim.get("over", arm)), lacking, epoch))
@@ -319,7 +319,7 @@ def _sentence(study: Study, claim: Mapping[str, Any], a: str, b: str, difference
     pairs = "one evaluation each" if difference.exact else f"n = {wording.count(difference.n, 'pair')} of seeds"
     if difference.photographs:
         pairs += f" and {wording.count(difference.photographs, 'test photograph')}"
-    if difference.exact and not difference.photographs:
+    if difference.exact and not difference.photographs and difference.bounds:
         pass
     elif difference.bounds is not None:
         pairs = f"{_interval(claim)}, {pairs}"
@@ -339,7 +339,8 @@ def _seeds(study: Study, gap: Interval) -> str:
 
 def _interval(claim: Mapping[str, Any]) -> str:
     family = claim[_FAMILY]
-    looked = " that holds at every look" if claim[_SERIES] else ""
+    alone = " over seeds alone" if claim[_ALONE] else ""
+    looked = f"{alone} that holds at every look" if claim[_SERIES] else ""
     return (
         f"{LEVEL:.0%} interval".replace("%", " %")
         + looked

@@ -5,6 +5,10 @@ uses an estimate only where its value equals the recorded column. Metrics of cou
 for which the part of an image is (numerator - value * denominator) / sum of denominators. The part of an image in AUC
 is its placement value (DeLong et al. 1988). The equal error rate and the true positive rate at a false positive rate
 jump where an image passes the threshold, so they are computed on resamples of the photographs instead.
+
+Two metrics have no estimate, so that their intervals cover the seeds alone: the calibration error, which is biased
+upwards by as much as it varies, and the true positive rate at 1 % with fewer than `LEAST_NEGATIVES` negatives, of which
+1 % are too few for resamples to show its variance.
 """
 
 from __future__ import annotations
@@ -17,15 +21,23 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.detection.image_scores import Bools, Floats, SetScores
-from analysis.statistics.crossed import SeedEstimate, by_photograph, by_resample
+from analysis.statistics import rare_errors
+from analysis.statistics.crossed import UNIT, SeedEstimate, by_photograph, by_resample
+from analysis.statistics.rare_errors import Added
 
 RESAMPLES = 400
 """Resamples of the photographs; the standard error that they give is right to about 4 %."""
-BINS = 15
+LEAST_NEGATIVES = 300
+"""Photographs with a negative from which on the true positive rate at 1 % has an estimate."""
+_SHARES = ("recall", "precision", "f1", "accuracy", "iou_above_50")
+"""Ratios of counts, as are those that begin with `fpr_`."""
+_IN_UNIT = ("mean_iou", "mean_iou_tp", "pixel_f1", "pixel_iou")
+"""Means of values from 0 to 1."""
 Weights = npt.NDArray[np.float32]
 _SHARE = re.compile(r"(?P<metric>.+)_share_(?P<low>\d+)_(?P<high>\d+)$")
 _SHARP = re.compile(r"(?P<metric>.+)_sharp_(?P<third>low|mid|high)$")
 _THIRDS = ("low", "mid", "high")
+_ANY = (-np.inf, np.inf)
 
 
 def estimate(scores: SetScores, metric: str) -> SeedEstimate | None:
@@ -53,8 +65,6 @@ def estimate(scores: SetScores, metric: str) -> SeedEstimate | None:
     negative_n = ~scores.label_n
     if metric in ("auc", "eer", "tpr_at_fpr_1"):
         return _ranked(scores, metric, positive_n, negative_n)
-    if metric == "ece":
-        return _calibration(scores)
     if metric == "balanced_accuracy":
         return _balanced(scores, threshold)
     return _ratio(scores, metric, positive_n, threshold)
@@ -66,18 +76,32 @@ def estimate(scores: SetScores, metric: str) -> SeedEstimate | None:
 def _ratio(scores: SetScores, metric: str, positive_n: Bools, threshold: float) -> SeedEstimate | None:
     predicted_n = scores.logit_n >= threshold
     if metric == "precision" and not predicted_n.any():  # defined as 0
-        return SeedEstimate(0.0, scores.photographs, np.zeros(len(scores.photographs)))
+        names = scores.photographs
+        return SeedEstimate(0.0, names, np.zeros(len(names)), False, UNIT)
     sums = _sums(scores, metric, positive_n, predicted_n)
-    return None if sums is None else _of_sums(scores, *sums)
+    if sums is None:
+        return None
+    share = metric in _SHARES or metric.startswith("fpr_")
+    return _of_sums(scores, *sums, share=share, limits=UNIT if share or metric in _IN_UNIT else _ANY)
 
 
-def _of_sums(scores: SetScores, numerator_n: Floats, denominator_n: Floats) -> SeedEstimate | None:
+def _of_sums(
+    scores: SetScores,
+    numerator_n: Floats,
+    denominator_n: Floats,
+    share: bool = True,
+    limits: tuple[float, float] = UNIT,
+) -> SeedEstimate | None:
+    """share: whether it is a ratio of counts, whose errors may be rare."""
     whole = denominator_n.sum()
     if not whole:
         return None
     value = float(numerator_n.sum() / whole)
     part_n = (numerator_n - value * denominator_n) / whole
-    return by_photograph(value, part_n, scores.photograph_n, scores.photographs)
+    weight = np.bincount(scores.photograph_n, denominator_n)
+    photographs = float(whole**2 / np.square(weight).sum())  # of equal weight (Kish 1965)
+    rare = rare_errors.of_share(value, photographs) if share else Added()
+    return by_photograph(value, part_n, scores.photograph_n, scores.photographs, limits, rare)
 
 
 def _sums(scores: SetScores, metric: str, positive_n: Bools, predicted_n: Bools) -> tuple[Floats, Floats] | None:
@@ -125,19 +149,10 @@ def _balanced(scores: SetScores, threshold: float) -> SeedEstimate | None:
     if halves[0] is None or halves[1] is None:
         return None
     value, part = (halves[0].value + halves[1].value) / 2, (halves[0].part + halves[1].part) / 2
-    return SeedEstimate(value, scores.photographs, part)
-
-
-def _calibration(scores: SetScores) -> SeedEstimate:
-    """Expected calibration error: the sum over bins of |sum of gaps|, over the number of images."""
-    with np.errstate(over="ignore"):
-        probability_n = 1 / (1 + np.exp(-scores.logit_n))
-    bin_n = np.minimum((probability_n * BINS).astype(int), BINS - 1)
-    gap_n = probability_n - scores.label_n
-    gap = np.bincount(bin_n, gap_n, BINS)
-    n = len(gap_n)
-    value = float(np.abs(gap).sum() / n)
-    return by_photograph(value, (np.sign(gap)[bin_n] * gap_n - value) / n, scores.photograph_n, scores.photographs)
+    assert halves[0].rare is not None
+    assert halves[1].rare is not None
+    rare = halves[0].rare.plus(halves[1].rare).scaled(1 / 4)
+    return SeedEstimate(value, scores.photographs, part, False, UNIT, rare)
 
 
 # --- all thresholds ---------------------------------------------------------------------------------------------------
@@ -148,13 +163,22 @@ def _ranked(scores: SetScores, metric: str, positive_n: Bools, negative_n: Bools
         return None
     if metric == "auc":
         return _auc(scores, positive_n, negative_n)
+    negatives, positives = (_photographs(scores, among_n) for among_n in (negative_n, positive_n))
+    if metric == "tpr_at_fpr_1" and negatives < LEAST_NEGATIVES:
+        return None
     of_weights = _equal_error_rate if metric == "eer" else _rate_at_one_percent
     negative, positive = (_Class.of(scores, among_n) for among_n in (negative_n, positive_n))
     photographs = len(scores.photographs)
     value = float(of_weights(negative, positive, np.ones((1, photographs), dtype=np.float32))[0])
     with np.errstate(invalid="ignore"):
         resampled = of_weights(negative, positive, _weights(photographs))
-    return by_resample(value, resampled[np.isfinite(resampled)], scores.photographs)
+    rare = rare_errors.of_share(value, min(negatives, positives) if metric == "eer" else positives)
+    return by_resample(value, resampled, scores.photographs, rare)
+
+
+def _photographs(scores: SetScores, among_n: Bools) -> int:
+    """Number of photographs that have an image among these."""
+    return len(np.unique(scores.photograph_n[among_n]))
 
 
 def _auc(scores: SetScores, positive_n: Bools, negative_n: Bools) -> SeedEstimate:
@@ -164,7 +188,8 @@ def _auc(scores: SetScores, positive_n: Bools, negative_n: Bools) -> SeedEstimat
     value = float(below.mean())
     part_n[positive_n] = (below - value) / len(inside)
     part_n[negative_n] = (1 - _share_below(inside, outside) - value) / len(outside)
-    return by_photograph(value, part_n, scores.photograph_n, scores.photographs)
+    rare = rare_errors.of_auc(value, _photographs(scores, positive_n), _photographs(scores, negative_n))
+    return by_photograph(value, part_n, scores.photograph_n, scores.photographs, UNIT, rare)
 
 
 def _share_below(among: Floats, of: Floats) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,13 @@ INK, FAINT, GROUND = "#1b1f24", "#8b949e", "#ffffff"
 _SOFT, _RULE, _AXIS = "#57606a", "#e6e8eb", "#c8cdd2"
 _DARK = {
     **{INK: "#e8eaed", _SOFT: "#9aa4af", GROUND: "#171b21", _RULE: "#2a3038", _AXIS: "#3a424b"},
-    **{"#0072b2": "#4aa8e0", "#7a5195": "#b795d6", "#4d4d4d": "#b5bbc2"},
+    **{"#0072b2": "#2f81f7", "#7a5195": "#b795d6", "#4d4d4d": "#b5bbc2"},
 }
 """Colours of a dark scheme in place of those that it would hide."""
 _FEW = 3
 """If a test metric has values at fewer epochs than this, the validation metric is drawn instead."""
+BAND_FROM = 3
+"""Fewest seeds with a band over seeds: with two, Student's quantile is 12.7, and bands of many arms fill the panel."""
 _IN_PANEL = 10
 """Number of arms for which a panel has room in a legend."""
 
@@ -163,6 +165,18 @@ def legend(figure: Any, free: Any, handles: dict[str, Any]) -> None:
         text.set_parse_math(False)
         text.set_text(name)
         text.set_fontsize(9.5)
+
+
+def on_groups(study: Study, metric: str, drawn: Collection[str]) -> list[str]:
+    """Which arms of a panel can be compared, if they are tested on different images. drawn: arms in the panel."""
+    groups = [[wording.quoted(name) for name in group if name in drawn] for group in study.groups_in(metric)]
+    groups = [group for group in groups if group]
+    if len(groups) < 2:
+        return []
+    return [
+        "Arms are tested on different images; only lines of one group can be compared: "
+        f"{'; '.join(map(wording.listing, groups))}."
+    ]
 
 
 def shorten(name: str, most: int = 44) -> str:

@@ -60,7 +60,7 @@ def context(report: Report) -> dict[str, Any]:
         "thresholds": report.thresholds,
         "robustness": report.robustness,
         "robustness_tables": [curve.table() for curve in report.robustness],
-        "robustness_words": robustness.sentences(study),
+        "robustness_words": robustness.sentences(study, report.robustness),
         "cost_label": pareto.label,
         "agreement": rank_agreement.compare(study),
         "curve_columns": [wording.label(column) for column in figures.curve_columns(study)],

@@ -185,14 +185,15 @@ def _to_baseline(study: Study, arm: StudyArm, metric: str) -> Interval | None:
 def _compared(study: Study, metric: str) -> dict[str, Comparison]:
     """Tests of each arm against its baseline, the family of one metric; positive differences favour the arm."""
     sign = wording.sign(metric) or 1
-    pairs, of_both = {}, {}
+    pairs, of_both, exact = {}, {}, []
     for arm in study.arms:
         gap = _to_baseline(study, arm, metric)
         if gap is None or (gap.exact and not gap.photographs):
             continue
         pairs[arm.name] = [sign * difference for difference in study.differences(arm.name, arm.baseline, metric)]
         of_both[arm.name] = satterthwaite_p(gap) if gap.photographs else None
-    tests = compare(list(pairs.values()), study.correction, list(of_both.values()))
+        exact.append(gap.exact)
+    tests = compare(list(pairs.values()), study.correction, list(of_both.values()), exact)
     return dict(zip(pairs, tests, strict=True))
 
 

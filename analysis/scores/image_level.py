@@ -3,7 +3,8 @@
 AUC, balanced accuracy and F1 are no means over photographs. Their variance is that of their influence on each
 photograph, separately for manipulated and authentic ones; for AUC this is the method of DeLong, DeLong and
 Clarke-Pearson (Biometrics 1988), for F1 the delta method at the given share of manipulated photographs. Two detectors
-are compared on the same photographs, so that the influences are subtracted before the variance is taken.
+are compared on the same photographs, so that the influences are subtracted before the variance is taken. Detectors
+with few errors or none show too little variance; `analysis.statistics.rare_errors` says how it is raised.
 
 Legend: n photographs, p manipulated, q authentic.
 """
@@ -14,12 +15,13 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from analysis.statistics import rare_errors
 from analysis.statistics.intervals import Interval
+from analysis.statistics.rare_errors import Added
 from analysis.statistics.significance import Comparison, adjust
 from sweeps.protocols.scores import FillScores, Scores
 
@@ -37,28 +39,35 @@ class Influence:
     value: float
     manipulated_p: Floats
     authentic_q: Floats
+    rare: Added
+    """What rare errors change in the variance."""
+    difference: bool = False
+    """Whether it is the difference of a metric."""
 
     def minus(self, other: Influence) -> Influence:
         return Influence(
             self.value - other.value,
             self.manipulated_p - other.manipulated_p,
             self.authentic_q - other.authentic_q,
+            self.rare.plus(other.rare),
+            True,
         )
 
     @property
     def error(self) -> float | None:
-        """Standard error; None with fewer than two photographs of a kind."""
+        """Standard error; None with fewer than two photographs of a kind, or if nothing varies."""
         parts = (self.manipulated_p, self.authentic_q)
         if min(map(len, parts)) < 2:
             return None
-        return math.sqrt(sum(float(part.var(ddof=1)) / len(part) for part in parts))
+        variance = sum(float(part.var(ddof=1)) / len(part) for part in parts)
+        return math.sqrt(max(variance, self.rare.paired) if self.difference else variance + self.rare.alone)
 
     def interval(self) -> Interval:
         error, n = self.error, len(self.manipulated_p) + len(self.authentic_q)
-        if error is None:
+        if not error:
             return Interval(self.value, None, None, None, n)
-        half = Z * error
-        return Interval(self.value, error * math.sqrt(n), self.value - half, self.value + half, n)
+        low, high = max(-1.0 if self.difference else 0.0, self.value - Z * error), min(1.0, self.value + Z * error)
+        return Interval(self.value, error * math.sqrt(n), low, high, n, photographs=n)
 
 
 def influence(metric: str, score_n: Floats, label_n: npt.NDArray[np.bool_], threshold: float) -> Influence:
@@ -66,15 +75,20 @@ def influence(metric: str, score_n: Floats, label_n: npt.NDArray[np.bool_], thre
     inside_p, outside_q = score_n[label_n], score_n[~label_n]
     if metric == "auc":
         above_p, above_q = _shares_below(inside_p, outside_q), 1 - _shares_below(outside_q, inside_p)
-        return Influence(float(above_p.mean()), above_p, above_q)
+        auc = float(above_p.mean())
+        return Influence(auc, above_p, above_q, rare_errors.of_auc(auc, len(inside_p), len(outside_q)))
     found_p, alarms_q = (inside_p > threshold).astype(float), (outside_q > threshold).astype(float)
     if metric == "balanced_accuracy":
-        return Influence(float(found_p.mean() + 1 - alarms_q.mean()) / 2, found_p / 2, (1 - alarms_q) / 2)
+        right_p, right_q = found_p, 1 - alarms_q
+        shares = [rare_errors.of_share(float(right.mean()), len(right)) for right in (right_p, right_q)]
+        value = float(right_p.mean() + right_q.mean()) / 2
+        return Influence(value, right_p / 2, right_q / 2, shares[0].plus(shares[1]).scaled(1 / 4))
     assert metric == "f1", metric
     hits, alarms, p, q = found_p.sum(), alarms_q.sum(), len(inside_p), len(outside_q)
     whole = hits + alarms + p
     by_hit, by_alarm = 2 * (alarms + p) / whole**2, -2 * hits / whole**2
-    return Influence(float(2 * hits / whole), p * by_hit * found_p, q * by_alarm * alarms_q)
+    value = float(2 * hits / whole)
+    return Influence(value, p * by_hit * found_p, q * by_alarm * alarms_q, rare_errors.of_share(value, p))
 
 
 def _shares_below(of_n: Floats, among_m: Floats) -> Floats:
@@ -95,8 +109,11 @@ def of_fill(scores: Scores, fill: FillScores, metric: str) -> list[Influence]:
 def mean(runs: Sequence[Influence]) -> Influence:
     """The mean over the runs of a detector."""
     value = math.fsum(run.value for run in runs) / len(runs)
-    parts: list[Any] = [[run.manipulated_p for run in runs], [run.authentic_q for run in runs]]
-    return Influence(value, *(np.mean(part, axis=0) for part in parts))
+    manipulated_p = np.mean([run.manipulated_p for run in runs], axis=0)
+    authentic_q = np.mean([run.authentic_q for run in runs], axis=0)
+    added = [run.rare.scaled(1 / len(runs)) for run in runs]
+    rare = Added(math.fsum(one.alone for one in added), math.fsum(one.paired for one in added))
+    return Influence(value, manipulated_p, authentic_q, rare)
 
 
 def compare(scores: Scores, metric: str) -> list[tuple[str, str, Interval, Comparison]]:
@@ -122,6 +139,6 @@ def few(scores: Scores) -> bool:
 
 
 def _p(gap: Influence) -> float:
-    """Two-sided p value of the normal approximation; 1 if there is no error, no difference, or few photographs."""
+    """Two-sided p value of the normal approximation; 1 if nothing varies, or with few photographs."""
     error = None if min(len(gap.manipulated_p), len(gap.authentic_q)) < FEW else gap.error
     return math.erfc(abs(gap.value) / error / math.sqrt(2)) if error else 1.0

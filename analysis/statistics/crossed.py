@@ -19,22 +19,32 @@ what a photograph does to both cancels, as does what a seed does to both.
 The covariance is computed from the part that each photograph has in each value (the infinitesimal jackknife; Efron
 1982, chapter 6). All images made from one photograph, real and inpainted, count together, for AUC as in Obuchowski
 (1997, Biometrics 53:567). `tests/analysis/statistics/test_crossed.py` shows the coverage by simulation.
+
+Near 0 and 1 the photographs show too little variance, and none where there is no error; `rare_errors` adds to C what
+pseudo-counts would, and gives differences a least C. Where the whole variance is 0 nevertheless, there is no interval.
+Intervals end where the metric does, at 0 and 1.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics.intervals import LEVEL, Interval, satterthwaite_half
+from analysis.statistics.rare_errors import Added
 
 Floats = npt.NDArray[np.float64]
 Names = npt.NDArray[Any]
+UNIT = (0.0, 1.0)
+LEAST_RESAMPLES = 350
+"""With fewer resamples on which all estimates of an interval are defined, it does not cover photographs."""
+_ROUNDING = 1e-12
+"""A half-width at most this is a rounding error of none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,30 +56,43 @@ class SeedEstimate:
     """Names of the photographs, sorted."""
     part: Floats
     """The part of each photograph in the value: its covariance with another estimate is the sum of the products of
-    their parts. For a bootstrap, the part of each resample."""
+    their parts. For a bootstrap, the value on each resample, NaN where it is not defined."""
     resampled: bool = False
     """Whether `part` is by resample."""
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    """Smallest and largest value of the metric."""
+    rare: Added | None = field(default_factory=Added)
+    """What rare errors change in the variance; None for a number that depends on no photograph."""
 
 
-def by_photograph(value: float, part_n: Floats, photograph_n: npt.NDArray[np.intp], names: Names) -> SeedEstimate:
+def by_photograph(
+    value: float,
+    part_n: Floats,
+    photograph_n: npt.NDArray[np.intp],
+    names: Names,
+    limits: tuple[float, float] = (-math.inf, math.inf),
+    rare: Added | None = None,
+) -> SeedEstimate:
     """The estimate of a smooth metric.
 
     part_n: change of the value for a small weight more on each image. photograph_n: index of its photograph in `names`.
     """
     count = len(names)
     part: Floats = np.bincount(photograph_n, part_n, count) * np.float64(math.sqrt(count / max(1, count - 1)))
-    return SeedEstimate(value, names, part)
+    return SeedEstimate(value, names, part, False, limits, rare or Added())
 
 
-def by_resample(value: float, resampled_b: Floats, names: Names) -> SeedEstimate:
-    """The estimate of a metric from its values on resamples of the photographs, the same ones for all estimates."""
-    part: Floats = (resampled_b - resampled_b.mean()) / np.float64(math.sqrt(len(resampled_b) - 1))
-    return SeedEstimate(value, names, part, resampled=True)
+def by_resample(value: float, resampled_b: Floats, names: Names, rare: Added | None = None) -> SeedEstimate:
+    """The estimate of a share from its values on resamples of the photographs, the same ones for all estimates.
+
+    resampled_b: NaN for a resample on which the metric is not defined.
+    """
+    return SeedEstimate(value, names, resampled_b, True, UNIT, rare or Added())
 
 
 def constant(value: float, like: SeedEstimate) -> SeedEstimate:
     """A number that depends on no photograph, to be compared with an estimate."""
-    return SeedEstimate(value, like.photographs, np.zeros_like(like.part), like.resampled)
+    return SeedEstimate(value, like.photographs, np.zeros_like(like.part), like.resampled, (value, value), None)
 
 
 def crossed_interval(
@@ -78,7 +101,8 @@ def crossed_interval(
     """The mean over seeds with its interval over seeds and photographs; None without estimates.
 
     estimates: by seed. exact: they do not depend on the seed, so the first one counts, and the interval covers the
-    photographs alone. A single seed of others has no interval. None if resamples are of different photographs.
+    photographs alone. A single seed of others has no interval. None if resamples are of different photographs, or if
+    too few of them have a value of every estimate.
     """
     chosen = list(estimates.values())[: 1 if exact else None]
     if not chosen:
@@ -88,7 +112,8 @@ def crossed_interval(
     if aligned is None:
         return None
     part_sp, photographs = aligned
-    return _interval(values, part_sp, photographs, level, exact)
+    added = sum(one.rare.alone for one in chosen if one.rare) / len(chosen)
+    return _interval(values, part_sp, photographs, level, exact, added, chosen[0].limits)
 
 
 def crossed_difference(
@@ -103,7 +128,12 @@ def crossed_difference(
         return None
     part, photographs = aligned
     values = np.array([a[seed].value - b[seed].value for seed in seeds])
-    return _interval(values, part[: len(seeds)] - part[len(seeds) :], photographs, level, exact)
+    pairs = [(a[seed].rare, b[seed].rare) for seed in seeds]
+    added = sum(one.alone for pair in pairs if None in pair for one in pair if one) / len(seeds)
+    floor = sum(one.paired for pair in pairs if None not in pair for one in pair if one) / len(seeds)
+    (low, high), (least, most) = a[seeds[0]].limits, b[seeds[0]].limits
+    parts = part[: len(seeds)] - part[len(seeds) :]
+    return _interval(values, parts, photographs, level, exact, added, (low - most, high - least), floor)
 
 
 def _aligned(estimates: Sequence[SeedEstimate]) -> tuple[Floats, int] | None:
@@ -112,6 +142,9 @@ def _aligned(estimates: Sequence[SeedEstimate]) -> tuple[Floats, int] | None:
     same = all(one.photographs is names or np.array_equal(one.photographs, names) for one in estimates)
     if any(one.resampled != estimates[0].resampled for one in estimates) or (estimates[0].resampled and not same):
         return None
+    if estimates[0].resampled:
+        kept = _of_resamples(np.stack([one.part for one in estimates]))
+        return None if kept is None else (kept, len(names))
     if same:
         return np.stack([one.part for one in estimates]), len(names)
     union = np.unique(np.concatenate([one.photographs for one in estimates]))
@@ -121,17 +154,37 @@ def _aligned(estimates: Sequence[SeedEstimate]) -> tuple[Floats, int] | None:
     return parts, len(union)
 
 
-def _interval(values: Floats, part_sp: Floats, photographs: int, level: float, exact: bool) -> Interval:
+def _of_resamples(value_sb: Floats) -> Floats | None:
+    """The part of each resample on which all estimates are defined; None if these are too few."""
+    kept_sb = value_sb[:, np.isfinite(value_sb).all(axis=0)]
+    if kept_sb.shape[1] < LEAST_RESAMPLES:
+        return None
+    return np.asarray((kept_sb - kept_sb.mean(axis=1, keepdims=True)) / math.sqrt(kept_sb.shape[1] - 1))
+
+
+def _interval(
+    values: Floats,
+    part_sp: Floats,
+    photographs: int,
+    level: float,
+    exact: bool,
+    added: float,
+    limits: tuple[float, float],
+    floor: float = 0.0,
+) -> Interval:
+    """added, floor: variance to add because of rare errors, and the least. limits: where the interval ends."""
     mean, n = float(values.mean()), len(values)
     if exact:
-        variance = float(part_sp[0] @ part_sp[0])
-        half = satterthwaite_half(0.0, 1, variance, photographs, level)
-        return Interval(mean, None, mean - half, mean + half, 1, True, photographs, variance)
-    if n == 1:
+        sd, variance = None, max(float(part_sp[0] @ part_sp[0]) + added, floor)
+    elif n == 1:
         return Interval(mean, None, None, None, 1)
-    sd = float(values.std(ddof=1))
-    total = part_sp.sum(axis=0)
-    covariance = (float(total @ total) - float(np.square(part_sp).sum())) / (n * (n - 1))
-    variance = max(covariance, 0.0)
-    half = satterthwaite_half(sd, n, variance, photographs, level)
-    return Interval(mean, sd, mean - half, mean + half, n, False, photographs, variance)
+    else:
+        sd = float(values.std(ddof=1))
+        total = part_sp.sum(axis=0)
+        covariance = (float(total @ total) - float(np.square(part_sp).sum())) / (n * (n - 1))
+        variance = max(max(covariance, 0.0) + added, floor)
+    half = satterthwaite_half(sd or 0.0, n, variance, photographs, level)
+    if half <= _ROUNDING:
+        return Interval(mean, sd, None, None, n, exact, photographs, variance)
+    low, high = max(mean - half, limits[0]), min(mean + half, limits[1])
+    return Interval(mean, sd, low, high, n, exact, photographs, variance)

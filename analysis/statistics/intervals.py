@@ -52,16 +52,21 @@ class Interval:
     photographs: int = 0
     """Number of test photographs that the interval covers as well; 0 if it covers the seeds alone."""
     of_photographs: float = 0.0
-    """Variance of the mean that is due to the photographs; further seeds do not reduce it."""
+    """Variance of the mean that is due to the photographs; further seeds do not reduce it. Infinite if unknown."""
 
     @property
     def half_width(self) -> float | None:
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+        """Half the width; of an interval that ends where the metric does, the larger distance of its mean from an
+        end."""
+        if self.low is None or self.high is None:
+            return None
+        half = (self.high - self.low) / 2
+        return max(half, self.mean - self.low, self.high - self.mean) if self.photographs else half
 
     @property
     def bounds(self) -> tuple[float, float] | None:
         """(low, high); both equal the mean if the value is exact. None if there is no interval."""
-        if self.exact and not self.photographs:
+        if self.exact and not self.photographs and not self.of_photographs:
             return self.mean, self.mean
         return None if self.low is None or self.high is None else (self.low, self.high)
 
@@ -137,13 +142,16 @@ def satterthwaite_half(sd: float, n: int, variance: float, photographs: int, lev
 
 
 def satterthwaite_p(interval: Interval) -> float:
-    """Two-sided p value of the mean being zero, by the t test that belongs to an interval which covers photographs."""
+    """Two-sided p value of the mean being zero, by the t test that belongs to an interval which covers photographs.
+
+    1 without an interval: where nothing varies, nothing is known of what chance would do.
+    """
     from scipy.special import stdtr
 
     sd, n = interval.sd or 0.0, interval.n
     whole, degrees = _satterthwaite(sd, n, interval.of_photographs, interval.photographs)
-    if not whole:
-        return float(interval.mean == 0)
+    if not whole or interval.low is None:
+        return 1.0
     return float(2 * stdtr(degrees, -abs(interval.mean) / math.sqrt(whole)))
 
 
@@ -155,9 +163,9 @@ def _satterthwaite(sd: float, n: int, variance: float, photographs: int) -> tupl
     return whole, whole**2 / inverse if inverse else math.inf
 
 
-def exact_value(value: float) -> Interval:
+def exact_value(value: float, of_photographs: float = 0.0) -> Interval:
     """A value that does not depend on the seed, known from one evaluation."""
-    return Interval(value, None, None, None, 1, exact=True)
+    return Interval(value, None, None, None, 1, exact=True, of_photographs=of_photographs)
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float], level: float = LEVEL) -> Interval | None:

@@ -8,7 +8,7 @@ from analysis import wording
 from analysis.report.paper.shape import Shape
 from analysis.report.sections import conditions, details, searches
 from analysis.statistics.intervals import BOOTSTRAP_FROM, Interval
-from analysis.statistics.significance import ALPHA, Comparison, Correction, seeds_needed
+from analysis.statistics.significance import ALPHA, Comparison, Correction
 from analysis.study import Study
 from sweeps.protocols import results as protocol_results
 
@@ -127,7 +127,7 @@ def on_differences(study: Study, tests: Sequence[Comparison], photographs: bool 
     baselines = {arm.baseline for arm in study.arms}
     reference = wording.quoted(study.baseline) if len(baselines) == 1 else "the baseline of the same level"
     first = f"Differences from {reference} are paired by seed: mean over n pairs with its 95 % interval."
-    covered = ["It covers the seeds and the test photographs."] if photographs else []
+    covered = ["Intervals of differences cover the seeds and the test photographs."] if photographs else []
     return [first, *covered, *on_tests(study, tests, "differs from the baseline"), *on_protocol(study)]
 
 
@@ -148,8 +148,8 @@ def on_tests(study: Study, tests: Sequence[Comparison], star: str) -> list[str]:
         f"* {star} ({method}, {_CORRECTIONS[study.correction]} at most {ALPHA:g} for the "
         f"{wording.count(family, 'comparison')} of a metric)."
     ]
-    if any(test.underpowered for test in tests):
+    if weak := [test for test in tests if test.underpowered]:
         which = "Underpowered" if all(test.underpowered for test in tests) else "† Underpowered"
-        needed = wording.count(seeds_needed(family), "seed")
+        needed = wording.count(max(test.needed for test in weak), "seed")
         caption.append(f"{which}: with so few pairs no difference can be significant; that needs {needed}.")
     return caption

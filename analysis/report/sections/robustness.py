@@ -50,6 +50,8 @@ class RobustnessCurve:
     rows: Mapping[str, list[Interval | None]]
     """By arm, one interval per level."""
     trained: Mapping[str, bool]
+    notes: tuple[str, ...] = ()
+    """Which arms can be compared."""
 
     @property
     def title(self) -> str:
@@ -82,7 +84,8 @@ def curves(study: Study) -> list[RobustnessCurve]:
             if rows:
                 levels = [UNCHANGED, *(f"{value:g}" for value in labels.values())]
                 trained = {name: study.arm(name).trains for name in rows}
-                found.append(RobustnessCurve(metric, test_set, place, levels, rows, trained))
+                notes = tuple(figures.on_groups(study, clean, rows))
+                found.append(RobustnessCurve(metric, test_set, place, levels, rows, trained, notes))
                 break
     return found
 
@@ -131,12 +134,33 @@ def _words(others: Sequence[Step], number: str, option: str) -> str:
     return " ".join(parts)
 
 
-def sentences(study: Study) -> list[str]:
-    """The caption."""
-    return [
-        f"Mean over seeds by level, from the images as they are ({UNCHANGED}) to the strongest change; bands are 95 % "
-        f"intervals over {study.variation}. Broken lines: {study.untrained}."
-    ]
+def sentences(study: Study, found: Sequence[RobustnessCurve]) -> list[str]:
+    """The caption: what is drawn."""
+    drawn = [one for curve in found for row in curve.rows.values() for one in row if one]
+    what = "Mean over seeds" if any(one.n > 1 for one in drawn) else "One evaluation of each arm"
+    sentences = [f"{what} by level, from the images as they are ({UNCHANGED}) to the strongest change{_bands(drawn)}."]
+    if not all(trained for curve in found for trained in curve.trained.values()):
+        sentences.append(f"Broken lines: {study.untrained}.")
+    return [*sentences, *dict.fromkeys(note for curve in found for note in curve.notes)]
+
+
+def _bands(drawn: Sequence[Interval]) -> str:
+    """'; bands are 95 % intervals over seeds and test photographs'; empty if there is no band."""
+    kinds = {(one.n > 1, one.photographs > 0) for one in drawn if _has_band(one)}
+    words = {
+        (True, True): "seeds and test photographs",
+        (False, True): "test photographs, where there is one evaluation" if len(kinds) > 1 else "test photographs",
+        (True, False): "seeds alone" if len(kinds) > 1 else "seeds",
+    }
+    over = [text for kind, text in words.items() if kind in kinds]
+    few = any(1 < one.n < figures.BAND_FROM for one in drawn)
+    least = f"; arms with fewer than {figures.BAND_FROM} seeds have none" if few and over else ""
+    return f"; bands are 95 % intervals over {', or over '.join(over)}{least}" if over else ""
+
+
+def _has_band(one: Interval | None) -> bool:
+    """Whether the interval is drawn: two seeds give bands that fill the panel."""
+    return one is not None and one.low is not None and (one.n == 1 or one.n >= figures.BAND_FROM)
 
 
 def csv(found: Sequence[RobustnessCurve]) -> str:
@@ -179,7 +203,7 @@ def _panel(ax: Axes, curve: RobustnessCurve) -> dict[str, Any]:
     places = np.arange(len(curve.levels))
     for number, (arm, row) in enumerate(curve.rows.items()):
         mean = [math.nan if one is None else one.mean for one in row]
-        bounds = [(math.nan, math.nan) if one is None or one.low is None else (one.low, one.high) for one in row]
+        bounds = [(one.low, one.high) if one and _has_band(one) else (math.nan, math.nan) for one in row]
         style = figures.line_style(number) if curve.trained[arm] else {**figures.line_style(number), "linestyle": "--"}
         (handles[arm],) = ax.plot(places, mean, linewidth=1.6, marker="o", markersize=3.5, **style)
         low, high = np.array(bounds, dtype=np.float64).T

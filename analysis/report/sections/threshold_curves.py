@@ -39,7 +39,7 @@ class Band:
 
     mean: Floats
     low: Floats
-    """NaN with fewer than two seeds, as is `high`."""
+    """NaN with fewer than `figures.BAND_FROM` seeds, as is `high`."""
     high: Floats
 
 
@@ -58,16 +58,24 @@ class ThresholdCurves:
     """Share of inpainted images, the precision of a guess; NaN where arms differ."""
     missing: list[str]
     """Arms without scores of single images."""
+    notes: list[str]
+    """Which arms can be compared."""
 
     def sentences(self) -> list[str]:
         """The caption."""
-        counts = sorted({n for name, n in self.seeds.items() if self.trained[name]})
-        over = f" (n = {wording.listing(map(str, counts))})" if counts else ""
-        where = "" if self.label == OWN else f" On the test set `{self.label}`."
-        found = [
-            f"Mean over seeds{over}; bands are 95 % intervals over seeds at each point.{where} "
-            "Broken lines: arms without training. Dotted grey lines: a guess."
-        ]
+        counts = sorted({n for n in self.seeds.values() if n > 1})
+        found = ["One evaluation of each arm."]
+        if counts:
+            over = f"Mean over seeds (n = {wording.listing(map(str, counts))})"
+            bands = "; bands are 95 % intervals over seeds at each point" if counts[-1] >= figures.BAND_FROM else ""
+            few = f" of arms with at least {figures.BAND_FROM}" if bands and counts[0] < figures.BAND_FROM else ""
+            single = "; other lines are of one evaluation" if 1 in self.seeds.values() else ""
+            found = [f"{over}{bands}{few}{single}."]
+        if self.label != OWN:
+            found.append(f"On the test set `{self.label}`.")
+        if not all(self.trained.values()):
+            found.append("Broken lines: arms without training.")
+        found += ["Dotted grey lines: a guess.", *self.notes]
         if self.missing:
             names = wording.listing(map(wording.quoted, self.missing))
             found.append(f"Without curves, since their trials stored no scores of single images: {names}.")
@@ -108,7 +116,9 @@ def build(study: Study) -> ThresholdCurves | None:
         return None
     missing = [name for name in study.names if name not in bands and study.values(name, study.metrics[0])]
     trained = {arm.name: arm.trains for arm in study.arms if arm.name in bands}
-    return ThresholdCurves(label, bands, seeds, trained, shares.pop() if len(shares) == 1 else float("nan"), missing)
+    share = shares.pop() if len(shares) == 1 else float("nan")
+    notes = figures.on_groups(study, study.metrics[0], bands)
+    return ThresholdCurves(label, bands, seeds, trained, share, missing, notes)
 
 
 def _curves(scores: SetScores) -> dict[str, Floats]:
@@ -128,7 +138,7 @@ def _curves(scores: SetScores) -> dict[str, Floats]:
 def _band(curve_sk: Floats) -> Band:
     n = len(curve_sk)
     mean = curve_sk.mean(axis=0)
-    if n < 2:
+    if n < figures.BAND_FROM:
         return Band(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
     half = t_quantile(n) * curve_sk.std(axis=0, ddof=1) / np.sqrt(n)
     return Band(mean, np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1))

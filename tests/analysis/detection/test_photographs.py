@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_the_report_says_what_an_interval_covers(tmp_path: Path) -> None:
     assert "Intervals cover the seeds and the test photographs (60)" in text
     assert "Intervals of test AUC and test mean IoU of “better” cover the seeds alone." in text
     assert "its interval covers the photographs alone" in text
-    assert "It covers the seeds and the test photographs." in text
+    assert "Intervals of differences cover the seeds and the test photographs." in text
     assert "sign-flip test, or a t test where the interval covers test photographs" in text
     head, *rows = formats.csv(made).splitlines()
     assert head.endswith(",photographs")
@@ -126,3 +127,45 @@ def test_arms_with_sets_of_their_own_are_compared_on_a_common_set(tmp_path: Path
     assert marks["shortcut"][1:] == ["", ""], "it is compared with no other arm there"
     assert any(marks[name][1] == "best" for name in ("plain", "probe"))
     assert not any("In test AUC," in sentence for sentence in made.answer)
+
+
+def test_looks_say_that_they_are_over_seeds_alone(tmp_path: Path) -> None:
+    claim = {"text": "better is better", "metric": "test/auc", "better": "better", "than": "plain", "by": 0.0}
+    study = read(make_detection_store(tmp_path, ARMS, seeds=range(8), claims=[claim]))
+    until = {"first": 4, "step": 4, "most": 16, "until": {"half_width": 0.1, "metric": "test/auc"}}
+    study = replace(study, plan={**study.plan, "looks": until})
+    assert studies.seeds_note(study.plan).endswith("the former cover the seeds alone.")
+    assert "95 % interval over seeds alone that holds at every look" in judge.judge(study)[0].sentence
+    fixed = read(make_detection_store(tmp_path / "fixed", ARMS, claims=[claim]))
+    assert "alone" not in judge.judge(fixed)[0].sentence
+
+
+def test_seeds_that_all_agree_have_no_interval(tmp_path: Path) -> None:
+    """Of two seeds without an error on five photographs whose scores are not known."""
+    claim = {"text": "high", "metric": "test/accuracy", "arm": "plain", "above": 0.995}
+    store = make_detection_store(tmp_path, {"plain": 30.0, "better": 40.0}, [0, 1], 5, claims=[claim])
+    assert judge.judge(read(store))[0].verdict == "undecided"
+    for file in tmp_path.rglob("image_scores.npz"):
+        file.unlink()
+    study = read(store)
+    found, gap = study.interval("plain", "test/accuracy"), study.difference("better", "plain", "test/accuracy")
+    assert found is not None
+    assert gap is not None
+    assert (found.mean, found.n, found.bounds, found.photographs) == (1.0, 2, None, 0)
+    assert (gap.mean, gap.bounds) == (0.0, None)
+    assert judge.judge(study)[0].verdict == "undecided"
+
+
+def test_one_evaluation_without_photographs_decides_nothing(tmp_path: Path) -> None:
+    claim = {"text": "the probe wins", "metric": "test/auc", "better": "probe", "than": "constant box", "by": 0.0}
+    store = make_detection_store(tmp_path, ARMS, with_scores=lambda arm: False, claims=[claim])
+    study = read(store)
+    found, gap = study.interval("probe", "test/auc"), study.difference("probe", "constant box", "test/auc")
+    assert found is not None
+    assert gap is not None
+    assert found.exact
+    assert found.bounds is None
+    assert gap.bounds is None
+    (judged,) = judge.judge(study)
+    assert judged.verdict == "undecided"
+    assert "(one evaluation each, so there is no interval)" in judged.sentence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 from analysis import study as studies
 from analysis.report import build as report
-from analysis.report import formats
+from analysis.report import figures, formats
 from analysis.report.sections import robustness, threshold_curves
 from analysis.report.sections.threshold_curves import GRID, PRECISION_RECALL, ROC
 from tests.analysis.detection.detection_store import CHANGES, make_detection_store
@@ -81,7 +82,39 @@ def test_a_line_over_the_levels_of_a_change(tmp_path: Path) -> None:
     points = rows_of(robustness.csv([curve]))
     assert [row["level"] for row in points if row["arm"] == "probe"] == curve.levels
     assert all(row["low"] and row["high"] for row in points), "intervals over photographs"
-    assert "intervals over seeds and test photographs" in robustness.sentences(study)[0]
+    (words, broken) = robustness.sentences(study, [curve])
+    assert "bands are 95 % intervals over seeds and test photographs, or over test photographs, where there is" in words
+    assert broken == "Broken lines: arms without training."
+
+
+def test_captions_say_what_is_drawn(tmp_path: Path) -> None:
+    """Bands of one evaluation are over photographs; two seeds have none; arms of other images are told apart."""
+    probes = studies.read(make_detection_store(tmp_path / "a", {"probe": 1.2, "constant box": 0.2}), "detectors", NOW)
+    found = robustness.curves(probes)
+    assert "One evaluation of each arm by level" in robustness.sentences(probes, found)[0]
+    assert "bands are 95 % intervals over test photographs." in robustness.sentences(probes, found)[0]
+    roc = threshold_curves.build(probes)
+    assert roc is not None
+    assert roc.sentences()[0] == "One evaluation of each arm."
+    two = {"plain": 1.0, "shortcut": 2.0}
+    store = make_detection_store(tmp_path / "b", two, seeds=[0, 1], forged={"shortcut": {"compression": "png"}})
+    pair = studies.read(store, "detectors", NOW)
+    roc = threshold_curves.build(pair)
+    assert roc is not None
+    assert np.isnan(roc.bands["plain"][ROC].low).all()
+    text = " ".join(roc.sentences())
+    assert text.startswith("Mean over seeds (n = 2). Dotted grey lines: a guess.")
+    assert "only lines of one group can be compared: “plain”; “shortcut”." in text
+    text = " ".join(robustness.sentences(pair, robustness.curves(pair)))
+    assert "bands" not in text
+    assert "only lines of one group can be compared: “plain”; “shortcut”." in text
+
+
+def test_dark_colours_are_told_apart() -> None:
+    """By their distance in red, green and blue: the first and the fifth had one of 24."""
+    dark = [figures._DARK.get(colour, colour) for colour in figures.PALETTE]
+    triples = [np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) for colour in dark]
+    assert min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(triples, 2)) > 40
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from analysis.detection.estimates import estimate
 from analysis.detection.image_scores import SetScores
@@ -164,8 +164,78 @@ def test_a_star_and_the_interval_of_a_difference_agree() -> None:
             )
             assert intervals.satterthwaite_p(edge) == pytest.approx(0.05)
             assert (intervals.satterthwaite_p(found) < 0.05) == (not found.contains(0.0))
-    sure = intervals.Interval(0.1, 0.0, 0.1, 0.1, 3, False, 10, 0.0)
-    assert intervals.satterthwaite_p(sure) == 0
+    sure = {seed: SeedEstimate(0.1, NAMES[:10], np.zeros(10)) for seed in range(3)}
+    found = crossed.crossed_interval(sure)
+    assert found is not None
+    assert found.bounds is None, "nothing varies, so nothing is known of what chance would do"
+    assert intervals.satterthwaite_p(found) == 1
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_without_an_error_the_interval_is_not_empty(exact: bool) -> None:
+    """Five photographs without an error; `rare_errors` gives the floor, and the interval ends at 1."""
+    label_n = np.tile([False, True], 5)
+    perfect = scores(20.0 * label_n - 10, label_n)
+    for metric in ("accuracy", "auc", "recall", "eer", "balanced_accuracy"):
+        one = estimate(perfect, metric)
+        assert one is not None
+        found = crossed.crossed_interval({0: one, 1: one}, exact=exact)
+        best = 0.0 if metric == "eer" else 1.0
+        assert found is not None
+        assert found.bounds is not None, metric
+        assert found.mean == best
+        assert 0 <= found.bounds[0] < found.bounds[1] <= 1
+        assert best in found.bounds
+        assert 0.2 < (found.half_width or 0.0) < 0.6, metric
+        near = crossed.constant(abs(best - 0.005), one)
+        gap = crossed.crossed_difference({0: one, 1: one}, {0: near, 1: near}, exact=exact)
+        assert gap is not None
+        assert gap.contains(0.0), "a claim of an error below 0.5 % is undecided"
+        assert 0.005 in [round(abs(end), 9) for end in gap.bounds or ()]
+        same = crossed.crossed_difference({0: one, 1: one}, {0: one, 1: one}, exact=exact)
+        assert same is not None
+        assert same.bounds is not None
+        assert same.contains(0.0)
+
+
+def test_resamples_without_a_value_are_left_out_of_all_estimates() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.normal(0.5, 0.1, 400)
+    here, there = shared.copy(), shared.copy()
+    here[:20], there[10:30] = np.nan, np.nan
+    pair = {seed: crossed.by_resample(0.5, part, NAMES[:6]) for seed, part in enumerate((here, there))}
+    found = crossed.crossed_interval(pair)
+    assert found is not None
+    assert found.of_photographs == pytest.approx(np.var(shared[30:], ddof=1)), "both have the same value on the rest"
+    there[30:60] = np.nan
+    assert crossed.crossed_interval(pair) is None, "340 resamples are too few"
+
+
+@pytest.mark.parametrize(
+    ("metric", "true", "photographs"),
+    [
+        *[("fpr_authentic", 0.01, 50), ("recall", 0.99, 100), ("auc", 0.995, 50), ("auc", 0.97, 50)],
+        *[("accuracy", 0.98, 20), ("recall", 0.9, 50)],
+    ],
+)
+@pytest.mark.parametrize("seeds", [1, 3, 5])
+def test_coverage_near_0_and_1(metric: str, true: float, photographs: int, seeds: int) -> None:
+    """Networks that differ little, and err on few photographs."""
+    rng = np.random.default_rng(photographs + seeds)
+    label_n = np.tile([False, True], photographs)
+    apart = float(ndtri(true)) * math.sqrt(2) if metric == "auc" else 2 * abs(float(ndtri(true)))
+    covered = []
+    for _ in range(200):
+        shown_n = (label_n - 0.5) * apart + rng.normal(0, math.sqrt(0.9), 2 * photographs)
+        found = {}
+        for seed in range(seeds):
+            one = estimate(scores(shown_n + rng.normal(0, math.sqrt(0.1), 2 * photographs), label_n), metric)
+            assert one is not None
+            found[seed] = one
+        interval = crossed.crossed_interval(found, exact=seeds == 1)
+        assert interval is not None
+        covered.append(interval.bounds is not None and interval.contains(true))
+    assert np.mean(covered) >= 0.93, f"{np.mean(covered):.3f}"
 
 
 def test_more_seeds_do_not_help_against_photographs() -> None:

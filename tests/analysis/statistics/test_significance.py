@@ -61,6 +61,16 @@ def test_false_positives_of_a_family_stay_below_five_percent() -> None:
     assert stars / 2000 <= 0.05
 
 
+def test_two_seeds_get_no_star_over_seeds_and_photographs() -> None:
+    differences = [[0.1, 0.1], [0.1, 0.1, 0.1], [0.1, 0.1]]
+    two, three, of_probes = significance.compare(differences, crossed=[0.001] * 3, exact=[False, False, True])
+    assert two.underpowered
+    assert not two.differs
+    assert two.needed == 3
+    assert three.differs
+    assert of_probes.differs, "two evaluations, whatever the number of seeds"
+
+
 def test_too_few_pairs_are_underpowered() -> None:
     """11 comparisons need 9 pairs: 2^-7 * 11 is above 0.05, 2^-8 * 11 below it (DESIGN.md)."""
     assert [significance.seeds_needed(family) for family in (1, 2, 11)] == [6, 7, 9]

@@ -119,6 +119,28 @@ def test_labels_of_true_masks(files: dict[str, Path], tmp_path: Path) -> None:
     assert by_masks == scoring.score({"weak": [files["weak"]]}, PROTOCOL, files["truth"])
 
 
+def test_a_detector_without_an_error_differs_and_has_an_interval(tmp_path: Path) -> None:
+    """Of one with a single error it does not; from the baseline both differ."""
+    truth = write(tmp_path / "truth.csv", "label", ["manipulated", "authentic"] * 20)
+    perfect = write(tmp_path / "perfect.csv", "score", [0.9, 0.1] * 20)
+    nearly = write(tmp_path / "nearly.csv", "score", [0.9, 0.1] * 19 + [0.05, 0.1])
+    detectors = {"perfect": [perfect], "nearly": [nearly]}
+    table = scoring.score_table(scoring.score(detectors, PROTOCOL, truth))
+    rows = {row.name: row.cells for row in table.rows}
+    for metric in OF_SKLEARN:
+        cell = rows["perfect"][metric]
+        assert cell is not None
+        assert cell.mean == 1
+        assert cell.high == 1
+        assert cell.low is not None
+        assert 0.8 < cell.low < 0.98, metric
+        of_metric = {(pair.better, pair.worse): pair for pair in table.pairs if pair.metric == metric}
+        baseline = of_metric["perfect", "all_images"].test
+        assert baseline.differs, metric
+        assert baseline.p <= of_metric["nearly", "all_images"].test.p
+        assert not of_metric["perfect", "nearly"].test.differs
+
+
 def test_few_photographs_show_nothing(tmp_path: Path) -> None:
     truth = write(tmp_path / "truth.csv", "label", ["manipulated", "authentic"] * 8)
     good = write(tmp_path / "good.csv", "score", [0.9, 0.4, 0.9, 0.1] * 4)
