@@ -315,7 +315,7 @@ def test_twins_are_noted(expand: Expand) -> None:
             "",
             "use one of those",
         ),
-        ("seeds: 2", "seeds: {first: 4, step: 4, max: 8}", "small.yaml:11: `seeds.m", "", "m"),
+        ("seeds: 2", "seeds: {first: 4, step: 4, max: 8}", "small.yaml:11: `seeds.max`", "no such name", "those"),
         (
             "seeds: 2",
             "seeds: {first: 2, step: 2, most: 8}\n"
