@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayActorError
 
-from cluster.connection import ray_messages
+from cluster.connection import ray_messages, store_access
 from cluster.multi_worker.group_host import GO, HALT, OVER, WAIT
 from cluster.worker import trial_data
 from cluster.worker.inputs import with_inputs
@@ -105,6 +105,7 @@ def serve(config: dict[str, Any]) -> None:
     from ray.train.torch import get_device, prepare_model
 
     host, options = config["host"], config["options"]
+    store_access.take(options.store_access)
     context = train.get_context()
     rank, size = context.get_world_rank(), context.get_world_size()
     device = str(get_device()) if options.gpus else "cpu"

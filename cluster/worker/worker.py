@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.connection import store_access, waiting
+from cluster.connection import waiting
 from cluster.worker import provenance, trial_data
 from cluster.worker.attempt_log import AttemptLog, WarningCapture
 from cluster.worker.inputs import with_inputs
@@ -137,7 +137,6 @@ def _run_trial(
 
     if options.deadline is not None and time.time() >= options.deadline:
         return STOPPED
-    store_access.take(options.store_access)
     store = open_cached(options.store)
     made_by: dict[str, Any] = {
         "code": options.code,

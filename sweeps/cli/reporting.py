@@ -213,9 +213,9 @@ def claims(options: argparse.Namespace) -> int:
         print(overview.to_csv(lines), end="")
     else:
         judged = [line for line in lines if line.verdict != overview.NOT_RUN]
-        console.show(overview.terminal(lines if options.all or not judged else judged))
-        left_out = 0 if options.all or not judged else len(lines) - len(judged)
-        if left_out:
+        shown = lines if options.all else judged or lines
+        console.show(overview.terminal(shown))
+        if left_out := len(lines) - len(shown):
             print(f"Not run: {count(left_out, 'more claim')} of shipped studies; `sweeps claims --all` lists them.")
         tiny = [] if options.name else [name for name in api.open(options.store) if name.endswith(f"-{sizes.TINY}")]
         if tiny:

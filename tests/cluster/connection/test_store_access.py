@@ -19,6 +19,7 @@ from sweeps.store import plans as stored_plans
 from sweeps.store.base import Store
 from sweeps.store.local import FolderStore
 from sweeps.store.open import open_store
+from tests.cluster.multi_worker.test_groups import TWO
 from tests.cluster.small import Planned, Watched, histories, run
 from tests.s3servers import SECRET, Server, address, free_port
 
@@ -104,13 +105,26 @@ def test_one_machine_that_reaches_it_keeps_the_run_going(queue: TrialQueue, monk
 def test_what_a_machine_sets_itself(
     aws: pytest.MonkeyPatch, here: dict[str, str], given: dict[str, str], then: dict[str, str]
 ) -> None:
-    for name in (*store_access.KEYS, *store_access.PLACE):
+    for name in (*store_access.KEYS, *store_access.ENDPOINTS, *store_access.REGIONS):
         aws.delenv(name, raising=False)
     for name, value in here.items():
         aws.setenv(name, value)
     store_access.take(given)
     assert store_access.of_driver() == then
     assert "secret" not in repr(WorkerOptions("s3://a/b", "", "", store_access={"AWS_SECRET_ACCESS_KEY": "secret"}))
+
+
+@pytest.mark.ray
+@pytest.mark.slow  # the test below covers the trials of one process
+def test_every_worker_of_a_group_gets_them(
+    planned: Planned, data_root: Path, moto: Server, aws: pytest.MonkeyPatch, ray_address: str
+) -> None:
+    """All of them open the store, not only the first one, which trains through the same function as one process."""
+    aws.setenv("AWS_ENDPOINT_URL", moto.url)
+    plan, there = planned("epochs=1", text=TWO), open_store(address("group"))
+    run(plan, there, data_root, ray_address)
+    assert len(histories(plan, there)) == 1
+    open_cached.cache_clear()
 
 
 @pytest.mark.ray
