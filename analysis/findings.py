@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -112,10 +113,26 @@ def _index(reports: Sequence[Report], claims: Sequence[overview.ClaimLine]) -> s
             "",
             overview.summary(list(claims)),
             "",
+            *map(_row, _by_source(claims)),
+            "",
             *map(_row, judged),
             "",
         ]
     )
+
+
+def _by_source(claims: Sequence[overview.ClaimLine]) -> list[list[str]]:
+    """Numbers of claims by the document that makes them, those without a source last."""
+    counts: dict[str, Counter[str]] = {}
+    for line in claims:
+        source = line.source.partition(",")[0] or "ours, of no document"
+        counts.setdefault(source, Counter())[overview.decision(line.verdict)] += 1
+    header = ["source", "claims", *overview.VERDICTS]
+    rows = [
+        [render.escape(source), str(found.total()), *(str(found[verdict]) for verdict in overview.VERDICTS)]
+        for source, found in sorted(counts.items(), key=lambda item: (item[0].startswith("ours"), item[0]))
+    ]
+    return [header, ["---"] * len(header), *rows]
 
 
 def _hours(report: Report) -> float:
