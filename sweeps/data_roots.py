@@ -24,7 +24,7 @@ class DataRoots(PosixPath):
     def folders(self) -> list[Path]:
         return [Path(folder) for folder in str(self).split(os.pathsep)]
 
-    def with_segments(self, *parts: str | os.PathLike[str]) -> Path:  # type: ignore[override]
+    def with_segments(self, *parts: str | os.PathLike[str]) -> Path:
         """What is derived from it is a plain path."""
         return Path(*parts)
 
