@@ -169,7 +169,7 @@ def test_a_network_that_onnx_cannot_express_is_refused() -> None:
         def forward(self, damaged_b3hw: torch.Tensor, mask_b1hw: torch.Tensor) -> torch.Tensor:
             return damaged_b3hw if float(mask_b1hw.sum()) > 0 else damaged_b3hw + mask_b1hw
 
-    with pytest.raises(TrialError, match="torch.onnx cannot convert it") as caught:
+    with pytest.raises(TrialError, match=r"torch\.onnx cannot convert it") as caught:
         programs.onnx_program(Branching(), inpainter()[0], "inpaint")
     assert "--format onnx with model.name" in caught.value.given
     assert "--format exported" in caught.value.fix
