@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from trainables.forgery import public_datasets
+from trainables.forgery.config import resolve_set
+from trainables.forgery.forged_images import ForgedSet
+
 WINDOW = 32
+SET = {"layout": "folder", "path": "set", "size": WINDOW, "native": True}
 COUNTS = {"train": 8, "val": 6, "test": 6}
 """Photographs of each split, each with its fake."""
 
@@ -32,3 +39,10 @@ def make(folder: Path) -> Path:
             Image.fromarray(mask).save(folder / "set" / "masks" / f"{split}{number}-fake.png")
     (folder / "set" / "labels.csv").write_text("\n".join(rows))
     return folder
+
+
+@cache
+def loaded() -> ForgedSet:
+    """The set in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        return public_datasets.load(resolve_set(SET), make(Path(folder)))

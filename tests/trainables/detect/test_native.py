@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from sweeps.cli import main
-from tests.trainables.detect.native_set import COUNTS, WINDOW, make
+from tests.trainables.detect.native_set import COUNTS, SET, WINDOW, make
 from trainables import schema
 from trainables.detect import boxes, calibration
 from trainables.detect import dataset as detect_dataset
@@ -30,7 +30,6 @@ from trainables.training.distributed import Workers
 from trainables.training.loop import fit
 from trainables.training.session import Goal, Machine, MemorySession, Restored
 
-SET = {"layout": "folder", "path": "set", "size": WINDOW, "native": True}
 NET = {"name": "search_net", "width": 4, "depth": 1, "stages": 2, "head": "mask"}
 
 
