@@ -41,6 +41,7 @@ def test_a_page_and_an_index_with_every_claim(store: FolderStore, tmp_path: Path
     linked = {part.partition(")")[0] for part in page.split("](")[1:] if "://" not in part}
     assert linked <= {path.name for path in out.iterdir()} | {findings.ARCHIVE}
     assert any(name.endswith(".webp") for name in linked)
+    assert not any("-worst-" in name for name in linked), "pictures of single images are left out"
 
 
 def test_from_the_archive_the_index_is_the_same_and_pages_of_others_stay(store: FolderStore, tmp_path: Path) -> None:
